@@ -1,0 +1,53 @@
+# Sourced by the scripts beside it: stages with their time, and one tally at the end.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+export CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/behalf}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
+export ARTIFACTS=${ARTIFACTS:-$root/artifacts}
+mkdir -p "$CACHE" "$ARTIFACTS"
+tally=${TALLY:-}
+[ -n "$tally" ] || { tally=$(mktemp); trap 'rm -f "$tally"' EXIT; }
+export TALLY=$tally
+
+# stage NAME COMMAND...: one pass or failure in the tally; output to a log, its end shown on failure.
+stage() {
+  local name=$1 start=$SECONDS log status=0
+  shift
+  log="$ARTIFACTS/${name// /-}.log"
+  echo "=> $name"
+  if [ -n "${VERBOSE:-}" ]; then "$@" 2>&1 | tee "$log" || status=$?; else "$@" >"$log" 2>&1 || status=$?; fi
+  if [ "$status" -eq 0 ]; then echo "1 0 0" >>"$tally"; else
+    echo "0 1 0" >>"$tally"
+    tail -60 "$log"
+  fi
+  took "$name" "$start" "$status"
+  return "$status"
+}
+
+# tests NAME COMMAND...: adds what the test runner's closing lines count; shows each suite's line, failures and skips.
+tests() {
+  local name=$1 start=$SECONDS log status=0
+  shift
+  log="$ARTIFACTS/${name// /-}.log"
+  echo "=> $name"
+  "$@" >"$log" 2>&1 || status=$?
+  # A runner that stopped before its closing line still counts as a failure.
+  if [ "$status" -ne 0 ] && ! grep -qE '^test result: FAILED' "$log"; then echo "0 1 0" >>"$tally"; fi
+  sed -nE 's/^test result: [A-Za-z]+\. ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*/\1 \2 \3/p' "$log" >>"$tally"
+  grep -E '^(SKIPPED: |test .* (ignored|FAILED))' "$log" || true
+  [ "$status" -eq 0 ] || { grep -nE '^(error|failures:|---- )' "$log" | head -40; tail -80 "$log"; }
+  took "$name" "$start" "$status"
+  return "$status"
+}
+
+took() {
+  local seconds=$((SECONDS - $2)) word=ok
+  [ "$3" -eq 0 ] || word=FAILED
+  printf '   %s: %s in %d min %02d s\n' "$1" "$word" $((seconds / 60)) $((seconds % 60))
+}
+
+# The closing line: passed, failed, skipped.
+summary() {
+  awk '{p += $1; f += $2; s += $3} END {printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0}' "$tally"
+}

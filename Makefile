@@ -1,0 +1,43 @@
+# The front door. Every recipe is short; the work is in code (tests/src, .ci).
+# Caches live outside the checkout, below $(CACHE).
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/behalf
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+CARGO_RUN = cargo run --quiet --package behalf-tests --bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test unit check format generate images prerequisites
+
+help: ## Explain each target
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  CLUSTER=kind|local|current  where demo runs (default: kind when Docker answers, else local)"
+	@echo "  REGISTRY=host/path          where CLUSTER=current pulls images from"
+
+demo: prerequisites ## Bring up a cluster, install Behalf, sign in as two users, call the tools, leave it running
+	@$(CARGO_RUN) behalf-demo -- up
+
+demo-down: ## Remove every trace of the demo
+	@$(CARGO_RUN) behalf-demo -- down
+
+test: prerequisites ## Run every test, the black-box suite on a real cluster included
+	@.ci/test
+
+unit: ## Run the tests that need no cluster
+	@cargo test --workspace
+
+check: prerequisites ## Format, lints, dependencies, generated files
+	@.ci/check
+
+format: ## Format the Rust code
+	@cargo fmt --all
+
+generate: ## Write the generated files anew (CRD, chart template)
+	@cargo run --quiet --package behalf-operator -- crd > crds/behalf.dev_mcpservers.yaml
+	@.ci/generate-chart
+
+images: prerequisites ## Build the container images into the cache
+	@$(CARGO_RUN) behalf-demo -- images
+
+prerequisites:
+	@.ci/prerequisites

@@ -1,0 +1,16 @@
+//! Header names of the inner hop, the loopback connection from sidecar to server.
+
+/// Carries the host key from the sidecar to the server on every request. The server compares it in
+/// constant time with the file that the sidecar wrote into the Pod's in-memory volume.
+pub const HOST_KEY: &str = "x-behalf-host-key";
+
+/// Carries [`crate::Reauthenticate`] from the server to the sidecar beside a 401: the user must sign in
+/// again before this call can succeed.
+pub const REAUTHENTICATE: &str = "x-behalf-reauthenticate";
+
+/// Every header that starts so belongs to the inner hop and is removed from what a client sends.
+pub const RESERVED_PREFIX: &str = "x-behalf-";
+
+/// The reserved argument of `tools/call` that carries the user's token with
+/// [`crate::Injection::Argument`]. It is in no tool schema, log or trace.
+pub const BEARER_ARGUMENT: &str = "bearerToken";

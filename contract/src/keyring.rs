@@ -1,0 +1,196 @@
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+/// The input keys of every sealed thing, as the operator keeps them in the keyring Secret.
+///
+/// The keys are HKDF input only and never seal anything themselves. Clients keep registered ids for ever,
+/// so their keys are a set of their own, which outlives rotation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Keyring {
+    /// Keys for sessions, codes, cookies and records.
+    pub sessions: Keys,
+
+    /// Keys for the ids of dynamically registered clients.
+    pub clients: Keys,
+}
+
+/// A set of keys, of which one seals and all open.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Keys {
+    /// The id of the key that seals.
+    pub sealing: String,
+
+    /// All keys that open, the sealing one among them.
+    pub keys: Vec<Key>,
+}
+
+/// One key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Key {
+    /// Short and public; it stands in front of everything sealed under the key. `[a-z0-9]{1,16}`.
+    pub id: String,
+
+    /// 32 random bytes.
+    pub material: KeyMaterial,
+
+    /// When the operator made it.
+    pub created_at: Timestamp,
+}
+
+/// 32 bytes of key, base64 in the file; prints nothing and is wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyMaterial(Zeroizing<[u8; 32]>);
+
+impl KeyMaterial {
+    /// Takes the bytes as they are; they must come from a cryptographic random source.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes, for key derivation only.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyMaterial {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("KeyMaterial(..)")
+    }
+}
+
+impl Serialize for KeyMaterial {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Zeroizing::new(BASE64.encode(self.expose())))
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyMaterial {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The error must not quote what it could not read: it may be most of a key.
+        let refused = || serde::de::Error::custom("key material must be 32 bytes in base64");
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        let bytes = Zeroizing::new(BASE64.decode(text.as_bytes()).map_err(|_| refused())?);
+        let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| refused())?;
+        Ok(Self::new(bytes))
+    }
+}
+
+/// Why a keyring cannot be used. An administrator, or the operator, can mend it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// Not the JSON this version reads. The parser's message is left out: it may quote key material.
+    #[error(
+        "keyring is not readable at line {line}, column {column}; delete the keyring Secret to have a new one made"
+    )]
+    Unreadable {
+        /// 1-based line of the first fault.
+        line: usize,
+
+        /// 1-based column of the first fault.
+        column: usize,
+    },
+
+    /// The sealing key is not among the keys.
+    #[error("keyring names the sealing key {0:?} but does not hold it")]
+    NoSealingKey(String),
+
+    /// Two keys share an id, or an id has other characters.
+    #[error("keyring has a repeated or malformed key id {0:?}")]
+    KeyId(String),
+}
+
+impl Keyring {
+    /// Reads and checks a keyring file.
+    pub fn parse(bytes: &[u8]) -> Result<Self, KeyringError> {
+        let keyring: Self = serde_json::from_slice(bytes).map_err(|error| KeyringError::Unreadable {
+            line: error.line(),
+            column: error.column(),
+        })?;
+        keyring.sessions.check()?;
+        keyring.clients.check()?;
+        Ok(keyring)
+    }
+}
+
+impl Keys {
+    fn check(&self) -> Result<(), KeyringError> {
+        for (index, key) in self.keys.iter().enumerate() {
+            let well_formed = (1..=16).contains(&key.id.len())
+                && key
+                    .id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+            if !well_formed || self.keys.iter().take(index).any(|other| other.id == key.id) {
+                return Err(KeyringError::KeyId(key.id.clone()));
+            }
+        }
+        if self.keys.iter().any(|key| key.id == self.sealing) {
+            Ok(())
+        } else {
+            Err(KeyringError::NoSealingKey(self.sealing.clone()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(sealing: &str, ids: &[&str]) -> String {
+        let keys: Vec<_> = ids
+            .iter()
+            .map(|id| serde_json::json!({"id": id, "material": BASE64.encode([7; 32]), "createdAt": "2026-01-01T00:00:00Z"}))
+            .collect();
+        serde_json::json!({
+            "sessions": {"sealing": sealing, "keys": keys},
+            "clients": {"sealing": ids[0], "keys": keys},
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let keyring = Keyring::parse(file("k1", &["k1", "k2"]).as_bytes()).unwrap();
+        let again = Keyring::parse(&serde_json::to_vec(&keyring).unwrap()).unwrap();
+        assert_eq!(again.sessions.keys[1].material, keyring.sessions.keys[1].material);
+    }
+
+    #[test]
+    fn refuses_a_sealing_key_it_does_not_hold() {
+        assert!(
+            matches!(Keyring::parse(file("k9", &["k1"]).as_bytes()), Err(KeyringError::NoSealingKey(id)) if id == "k9")
+        );
+    }
+
+    #[test]
+    fn refuses_repeated_and_malformed_ids() {
+        for ids in [&["k1", "k1"][..], &["k1", "K2"], &["k1", ""], &["k1", "a-b"]] {
+            assert!(
+                matches!(
+                    Keyring::parse(file("k1", ids).as_bytes()),
+                    Err(KeyringError::KeyId(_))
+                ),
+                "{ids:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_and_debug_do_not_quote_key_material() {
+        let material = BASE64.encode([9; 31]);
+        let text = file("k1", &["k1"]).replace(&BASE64.encode([7; 32]), &material);
+        let error = Keyring::parse(text.as_bytes()).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(&material));
+        let keyring = Keyring::parse(file("k1", &["k1"]).as_bytes()).unwrap();
+        assert!(!format!("{keyring:?}").contains("7, 7"));
+    }
+}

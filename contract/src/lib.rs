@@ -1,0 +1,31 @@
+//! What the parts of Behalf agree on, and nothing else.
+//!
+//! The operator writes [`SidecarConfig`], [`ServerConfig`] and [`Keyring`]; the auth sidecar and the MCP
+//! server read them. The sidecar publishes a [`StatusDocument`]; the operator turns it into conditions.
+//! Between sidecar and server run the headers of [`headers`]. This crate holds types only: it opens no
+//! file, no socket and knows no clock.
+
+pub mod digest;
+pub mod endpoints;
+pub mod headers;
+mod keyring;
+pub mod paths;
+pub mod ports;
+mod reauthenticate;
+mod server_config;
+mod sidecar_config;
+mod status;
+mod token_exchange;
+
+pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys};
+pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
+pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};
+pub use sidecar_config::{
+    ClientsConfig, DynamicRegistration, EntraConfig, ObjectIdentity, SessionsConfig, SidecarConfig,
+    SidecarListen, StaticClient, StoreConfig,
+};
+pub use status::{
+    FederationReport, HandshakeReport, KeyringReport, Outcome, ServerInfo, SessionsReport, StatusDocument,
+    StoreKind,
+};
+pub use token_exchange::{ExchangePlace, Injection, TokenExchange};

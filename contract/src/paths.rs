@@ -1,0 +1,22 @@
+//! Where things are inside the Pod. The operator mounts them there, the containers read them there.
+
+/// The sidecar's configuration ([`crate::SidecarConfig`], YAML).
+pub const SIDECAR_CONFIG: &str = "/etc/behalf/sidecar/sidecar.yaml";
+
+/// The built-in server's configuration ([`crate::ServerConfig`], YAML).
+pub const SERVER_CONFIG: &str = "/etc/behalf/server/server.yaml";
+
+/// The extra certificate authorities (PEM) for outgoing calls; reloaded in place.
+pub const CERTIFICATE_AUTHORITY: &str = "/etc/behalf/certificate-authority/ca.crt";
+
+/// The keyring ([`crate::Keyring`], JSON), from the keyring Secret; reloaded in place.
+pub const KEYRING: &str = "/var/run/behalf/keyring/keyring.json";
+
+/// The host key, in an in-memory volume that lives and dies with the Pod.
+pub const HOST_KEY: &str = "/var/run/behalf/host-key/host-key";
+
+/// The projected `ServiceAccount` token; named to the process by [`FEDERATED_TOKEN_VARIABLE`].
+pub const FEDERATED_TOKEN: &str = "/var/run/secrets/behalf/federation/token";
+
+/// The environment variable of Azure Workload Identity that names the projected token's file.
+pub const FEDERATED_TOKEN_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";

@@ -1,0 +1,107 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use serde::{Deserialize, Serialize};
+
+/// The longest header value that is read: Entra's claims challenges stay below 2 KiB.
+const LONGEST: usize = 8 * 1024;
+
+/// What the server tells the sidecar when a call needs the user: the value of
+/// [`crate::headers::REAUTHENTICATE`], base64url of JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reauthenticate {
+    /// Why the user is needed.
+    pub reason: ReauthenticateReason,
+
+    /// The claims that Entra asked for, a JSON text, to be sent with the user's next sign-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<String>,
+}
+
+/// Why the user is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReauthenticateReason {
+    /// Conditional Access wants something of the user (`interaction_required`).
+    InteractionRequired,
+
+    /// The user's grant is gone: expired, revoked, or consent was taken back (`invalid_grant`).
+    GrantExpired,
+
+    /// The downstream API no longer takes the token.
+    TokenRefused,
+}
+
+/// Why a header value is not a [`Reauthenticate`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReauthenticateError {
+    /// Longer than any real challenge.
+    #[error("reauthentication header is longer than {LONGEST} bytes")]
+    TooLong,
+
+    /// Not base64url without padding.
+    #[error("reauthentication header is not base64url")]
+    Encoding,
+
+    /// Not the JSON object this version knows.
+    #[error("reauthentication header holds no known reason")]
+    Shape,
+}
+
+impl Reauthenticate {
+    /// The header's value.
+    pub fn encode(&self) -> String {
+        let reason = match self.reason {
+            ReauthenticateReason::InteractionRequired => "InteractionRequired",
+            ReauthenticateReason::GrantExpired => "GrantExpired",
+            ReauthenticateReason::TokenRefused => "TokenRefused",
+        };
+        let json = match &self.claims {
+            Some(claims) => serde_json::json!({"reason": reason, "claims": claims}),
+            None => serde_json::json!({"reason": reason}),
+        };
+        BASE64URL.encode(json.to_string())
+    }
+
+    /// Reads the header's value.
+    pub fn decode(value: &[u8]) -> Result<Self, ReauthenticateError> {
+        if value.len() > LONGEST {
+            return Err(ReauthenticateError::TooLong);
+        }
+        let json = BASE64URL
+            .decode(value)
+            .map_err(|_| ReauthenticateError::Encoding)?;
+        serde_json::from_slice(&json).map_err(|_| ReauthenticateError::Shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decodes_what_it_encodes() {
+        for claims in [
+            None,
+            Some(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#.to_owned()),
+        ] {
+            let sent = Reauthenticate {
+                reason: ReauthenticateReason::InteractionRequired,
+                claims,
+            };
+            assert_eq!(Reauthenticate::decode(sent.encode().as_bytes()), Ok(sent));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_challenge() {
+        assert_eq!(Reauthenticate::decode(b"%%"), Err(ReauthenticateError::Encoding));
+        assert_eq!(
+            Reauthenticate::decode(BASE64URL.encode("{}").as_bytes()),
+            Err(ReauthenticateError::Shape)
+        );
+        assert_eq!(
+            Reauthenticate::decode(&vec![b'A'; LONGEST + 1]),
+            Err(ReauthenticateError::TooLong)
+        );
+    }
+}

@@ -1,0 +1,164 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::TokenExchange;
+
+/// Everything the auth sidecar is told, written by the operator from one `McpServer`.
+///
+/// There are no defaults here: the operator computed them, and a missing setting must stop the sidecar
+/// rather than open it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SidecarConfig {
+    /// The object this sidecar serves.
+    pub object: ObjectIdentity,
+
+    /// The public origin: OAuth issuer, base of every endpoint; the MCP endpoint is `/mcp` below it.
+    /// `https`, or `http` on a loopback host.
+    pub public_url: Url,
+
+    /// The Entra application.
+    pub entra: EntraConfig,
+
+    /// The server's MCP endpoint, on loopback.
+    pub upstream: Url,
+
+    /// Where the token is exchanged and how it is injected.
+    pub token_exchange: TokenExchange,
+
+    /// How long sessions live and where they are kept.
+    pub sessions: SessionsConfig,
+
+    /// Which MCP clients may register.
+    pub clients: ClientsConfig,
+
+    /// The addresses to listen on.
+    pub listen: SidecarListen,
+
+    /// The keyring file, read at start and whenever it changes.
+    pub keyring_file: PathBuf,
+
+    /// The host key file, written before the sidecar reports started.
+    pub host_key_file: PathBuf,
+
+    /// The time between the signal to stop and the last answer, in seconds.
+    pub termination_grace_period_seconds: u32,
+}
+
+/// Who the configuration belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ObjectIdentity {
+    /// Namespace of the `McpServer`.
+    pub namespace: String,
+
+    /// Name of the `McpServer`.
+    pub name: String,
+
+    /// UID of the `McpServer`; it binds everything sealed to this object.
+    pub uid: String,
+}
+
+/// The Entra application and how to reach Entra.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EntraConfig {
+    /// The tenant's GUID.
+    pub tenant_id: String,
+
+    /// The application's GUID.
+    pub client_id: String,
+
+    /// For example `https://login.microsoftonline.com`.
+    pub authority: Url,
+
+    /// The scope of the user's token for this application, for example `<clientId>/.default`.
+    pub scope: String,
+
+    /// The audience the projected token must name.
+    pub federation_audience: String,
+
+    /// Certificate authorities to trust beside the system's, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority_file: Option<PathBuf>,
+}
+
+/// Session lifetimes, in seconds, and the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SessionsConfig {
+    /// Life of an access token.
+    pub access_token_lifetime_seconds: u64,
+
+    /// A session that nobody used for so long ends.
+    pub idle_lifetime_seconds: u64,
+
+    /// A session ends so long after the login, used or not.
+    pub maximum_lifetime_seconds: u64,
+
+    /// A refresh token that was already used gets the same successor again for so long.
+    pub refresh_grace_seconds: u64,
+
+    /// Where sessions are kept.
+    pub store: StoreConfig,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", deny_unknown_fields)]
+pub enum StoreConfig {
+    /// In the sidecar's memory: one replica, and a restart ends every session.
+    Memory,
+}
+
+/// Which MCP clients may use this server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClientsConfig {
+    /// RFC 7591.
+    pub dynamic_registration: DynamicRegistration,
+
+    /// Hosts that https redirect URIs may name; empty means the known vendors. Loopback is always allowed.
+    pub allowed_redirect_hosts: Vec<String>,
+
+    /// Clients that need no registration.
+    pub r#static: Vec<StaticClient>,
+}
+
+/// Whether clients may register themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DynamicRegistration {
+    /// `POST /register` answers and is advertised.
+    Enabled,
+
+    /// It does not exist.
+    Disabled,
+}
+
+/// A client registered by the administrator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StaticClient {
+    /// The client id.
+    pub client_id: String,
+
+    /// The name that the consent page shows.
+    pub display_name: String,
+
+    /// The exact redirect URIs.
+    pub redirect_uris: Vec<String>,
+}
+
+/// The sidecar's two listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SidecarListen {
+    /// OAuth endpoints and `/mcp`.
+    pub public: SocketAddr,
+
+    /// Probes, metrics and status.
+    pub internal: SocketAddr,
+}

@@ -1,0 +1,298 @@
+//! The projected `ServiceAccount` token, which stands where a client secret used to be.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::io::AsyncReadExt as _;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// A projected token is 1 to 2 KiB; the limit keeps a wrong file from being read whole.
+const LARGEST: u64 = 64 * 1024;
+
+/// Hosts of issuers whose tokens are Entra's own.
+const ENTRA_ISSUERS: [&str; 6] = [
+    "login.microsoftonline.com",
+    "sts.windows.net",
+    "login.microsoftonline.us",
+    "login.partner.microsoftonline.cn",
+    "login.chinacloudapi.cn",
+    "sts.chinacloudapi.cn",
+];
+
+/// Why the federated token cannot be used. An administrator has to look at the Pod's volumes.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AssertionError {
+    /// Missing, or not permitted.
+    #[error("failed to read {}: mount the projected ServiceAccount token there", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+
+        /// The cause.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+
+    /// The file holds something else.
+    #[error("{} holds no JSON Web Token: mount the projected ServiceAccount token there", path.display())]
+    NotAToken {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// Entra issued it, and Entra refuses that (AADSTS700231).
+    #[error(
+        "the token was issued by Entra itself ({issuer}): take the managed identity out of the path and put \
+         the federated identity credential on the application"
+    )]
+    ChainedFederation {
+        /// `iss` of the token.
+        issuer: String,
+    },
+}
+
+/// Where the client assertion comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assertion {
+    /// The file named by `AZURE_FEDERATED_TOKEN_FILE`. It is read for every request: the kubelet replaces
+    /// it when 80 % of the token's life is over.
+    File(PathBuf),
+}
+
+/// What the projected token says of itself. **Not verified**: good for a status and for finding a wrong
+/// token early, never for a decision about trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssertionClaims {
+    /// `iss`: the cluster's issuer.
+    pub issuer: String,
+
+    /// `sub`: `system:serviceaccount:<namespace>:<name>`.
+    pub subject: String,
+
+    /// `aud`.
+    pub audience: Vec<String>,
+
+    /// `exp`.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Assertion {
+    /// Reads what the token says of itself at this moment.
+    pub async fn claims(&self) -> Result<AssertionClaims, AssertionError> {
+        let token = self.read().await?;
+        self.parse(&token)
+    }
+
+    /// Reads the token, and refuses what Entra is known to refuse: nothing that is not a token leaves this
+    /// process. `authority`: tokens that it issued are chained federation too.
+    pub(crate) async fn client_assertion(&self, authority: &Url) -> Result<Secret, AssertionError> {
+        let token = self.read().await?;
+        let claims = self.parse(&token)?;
+        if is_issued_by_entra(&claims.issuer, authority) {
+            return Err(AssertionError::ChainedFederation {
+                issuer: claims.issuer,
+            });
+        }
+        Ok(token)
+    }
+
+    async fn read(&self) -> Result<Secret, AssertionError> {
+        let Self::File(path) = self;
+        let unreadable = |source| AssertionError::Unreadable {
+            path: path.clone(),
+            source: Arc::new(source),
+        };
+        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let mut text = Zeroizing::new(String::with_capacity(4096));
+        let read = file.take(LARGEST).read_to_string(&mut text).await;
+        match read {
+            Ok(_) => Ok(Secret::new(text.trim())),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Err(AssertionError::NotAToken { path: path.clone() })
+            }
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+
+    fn parse(&self, token: &Secret) -> Result<AssertionClaims, AssertionError> {
+        let Self::File(path) = self;
+        unverified(token).ok_or_else(|| AssertionError::NotAToken { path: path.clone() })
+    }
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    iss: String,
+    sub: String,
+    aud: Audience,
+    exp: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+fn unverified(token: &Secret) -> Option<AssertionClaims> {
+    let mut parts = token.expose().split('.');
+    let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let payload = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload).ok()?);
+    let payload: Payload = serde_json::from_slice(&payload).ok()?;
+    Some(AssertionClaims {
+        issuer: payload.iss,
+        subject: payload.sub,
+        audience: match payload.aud {
+            Audience::One(audience) => vec![audience],
+            Audience::Many(audiences) => audiences,
+        },
+        expires_at: payload
+            .exp
+            .and_then(|seconds| Timestamp::from_second(seconds).ok()),
+    })
+}
+
+fn is_issued_by_entra(issuer: &str, authority: &Url) -> bool {
+    let Ok(issuer) = Url::parse(issuer) else {
+        return false;
+    };
+    issuer.origin() == authority.origin()
+        || issuer
+            .host_str()
+            .is_some_and(|host| ENTRA_ISSUERS.contains(&host))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+    use tempfile::NamedTempFile;
+
+    use super::*;
+
+    fn token(payload: &serde_json::Value) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload.to_string()))
+    }
+
+    fn from(issuer: &str) -> String {
+        token(&json!({
+            "iss": issuer, "sub": "system:serviceaccount:mcp:azure-devops",
+            "aud": ["api://AzureADTokenExchange"], "exp": 1_800_000_000,
+        }))
+    }
+
+    fn file(content: &[u8]) -> (NamedTempFile, Assertion) {
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        let assertion = Assertion::File(file.path().to_owned());
+        (file, assertion)
+    }
+
+    fn authority() -> Url {
+        Url::parse("https://login.contoso.example").unwrap()
+    }
+
+    #[tokio::test]
+    async fn reports_what_the_token_says_of_itself() {
+        let (_file, assertion) = file(from("https://oidc.contoso.example/").as_bytes());
+        let claims = assertion.claims().await.unwrap();
+        assert_eq!(
+            claims,
+            AssertionClaims {
+                issuer: "https://oidc.contoso.example/".to_owned(),
+                subject: "system:serviceaccount:mcp:azure-devops".to_owned(),
+                audience: vec!["api://AzureADTokenExchange".to_owned()],
+                expires_at: Some(Timestamp::from_second(1_800_000_000).unwrap()),
+            }
+        );
+    }
+
+    #[tokio::test]
+    async fn takes_an_audience_that_is_not_a_list() {
+        let (_file, assertion) = file(token(&json!({"iss": "i", "sub": "s", "aud": "a"})).as_bytes());
+        let claims = assertion.claims().await.unwrap();
+        assert_eq!((claims.audience, claims.expires_at), (vec!["a".to_owned()], None));
+    }
+
+    #[tokio::test]
+    async fn reads_the_file_on_every_use() {
+        let (file, assertion) = file(from("https://one.example/").as_bytes());
+        let first = assertion.client_assertion(&authority()).await.unwrap();
+        std::fs::write(file.path(), from("https://two.example/") + "\n").unwrap();
+        let second = assertion.client_assertion(&authority()).await.unwrap();
+        assert_eq!(first.expose(), from("https://one.example/"));
+        assert_eq!(second.expose(), from("https://two.example/"));
+    }
+
+    #[rstest]
+    #[case("https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0")]
+    #[case("https://LOGIN.microsoftonline.com/tenant/v2.0")]
+    #[case("https://sts.windows.net/11111111-2222-3333-4444-555555555555/")]
+    #[case("https://login.microsoftonline.us/tenant/v2.0")]
+    #[case("https://login.partner.microsoftonline.cn/tenant/v2.0")]
+    #[case("https://login.contoso.example/tenant/v2.0")]
+    #[tokio::test]
+    async fn finds_chained_federation_before_any_call(#[case] issuer: &str) {
+        let (_file, assertion) = file(from(issuer).as_bytes());
+        let error = assertion.client_assertion(&authority()).await.unwrap_err();
+        assert!(matches!(error, AssertionError::ChainedFederation { .. }));
+        assert!(
+            assertion.claims().await.is_ok(),
+            "the status still shows the issuer"
+        );
+    }
+
+    #[rstest]
+    #[case("https://westeurope.oic.prod-aks.azure.com/tenant/cluster/")]
+    #[case("https://login.microsoftonline.com.contoso.example/tenant/v2.0")]
+    #[case("https://login.contoso.example:8443/tenant/v2.0")]
+    #[case("kubernetes/serviceaccount")]
+    #[tokio::test]
+    async fn a_cluster_is_not_taken_for_entra(#[case] issuer: &str) {
+        let (_file, assertion) = file(from(issuer).as_bytes());
+        assert!(assertion.client_assertion(&authority()).await.is_ok());
+    }
+
+    #[rstest]
+    #[case(b"")]
+    #[case(b"not a token")]
+    #[case(b"a.b")]
+    #[case(b"a.b.c.d")]
+    #[case(b"e30.!!!.c2ln")]
+    #[case(b"e30.e30.c2ln")]
+    #[case(b"\xff\xfe\xfd")]
+    #[tokio::test]
+    async fn refuses_a_file_that_holds_no_token(#[case] content: &[u8]) {
+        let (_file, assertion) = file(content);
+        let error = assertion.client_assertion(&authority()).await.unwrap_err();
+        assert!(matches!(error, AssertionError::NotAToken { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_named() {
+        let assertion = Assertion::File("/nowhere/token".into());
+        let error = assertion.claims().await.unwrap_err();
+        assert!(matches!(error, AssertionError::Unreadable { .. }));
+        assert!(error.to_string().contains("/nowhere/token"));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_file_is_not_read_whole() {
+        let (_file, assertion) = file(&vec![b'a'; 1024 * 1024]);
+        assert_eq!(
+            assertion.read().await.unwrap().expose().len(),
+            usize::try_from(LARGEST).unwrap()
+        );
+    }
+}

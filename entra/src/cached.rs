@@ -1,0 +1,294 @@
+//! One value that is fetched, kept, and fetched again: the discovery document and the signing keys.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::error::EntraError;
+
+/// How long a value is good.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime {
+    /// Used without asking.
+    pub(crate) fresh: SignedDuration,
+
+    /// Used when asking failed.
+    pub(crate) usable: SignedDuration,
+
+    /// Least time between two attempts to replace a usable value.
+    pub(crate) pause: SignedDuration,
+}
+
+/// A cached value with single flight: callers that wait for the same fetch share its success and its
+/// failure, so that an outage does not queue them up for one attempt each.
+pub(crate) struct Cached<T> {
+    what: &'static str,
+    lifetime: Lifetime,
+    state: Mutex<State<T>>,
+    flight: tokio::sync::Mutex<Option<Result<Arc<T>, EntraError>>>,
+    landed: AtomicU64,
+}
+
+struct State<T> {
+    entry: Option<Entry<T>>,
+    forced_at: Option<Timestamp>,
+}
+
+struct Entry<T> {
+    value: Arc<T>,
+    loaded_at: Timestamp,
+    next_load: Timestamp,
+}
+
+impl<T> Cached<T> {
+    pub(crate) fn new(what: &'static str, lifetime: Lifetime) -> Self {
+        Self {
+            what,
+            lifetime,
+            state: Mutex::new(State {
+                entry: None,
+                forced_at: None,
+            }),
+            flight: tokio::sync::Mutex::new(None),
+            landed: AtomicU64::new(0),
+        }
+    }
+
+    /// The value. One that is not `satisfying` is fetched again before its time, but not more often than
+    /// the lifetime's `pause` allows; the answer may then still be one that does not satisfy.
+    pub(crate) async fn get<F>(
+        &self,
+        now: Timestamp,
+        satisfying: impl Fn(&T) -> bool,
+        load: impl FnOnce() -> F,
+    ) -> Result<Arc<T>, EntraError>
+    where
+        F: Future<Output = Result<T, EntraError>>,
+    {
+        if let Some(value) = self.current(now, &satisfying) {
+            return Ok(value);
+        }
+        let landed = self.landed.load(Ordering::Acquire);
+        let mut flight = self.flight.lock().await;
+        if landed != self.landed.load(Ordering::Acquire)
+            && let Some(result) = &*flight
+        {
+            return result.clone();
+        }
+        if let Some(value) = self.current(now, &satisfying) {
+            return Ok(value);
+        }
+        let forced = self.is_fresh(now);
+        let result = load().await.map(Arc::new);
+        let result = self.settle(now, forced, result);
+        *flight = Some(result.clone());
+        self.landed.fetch_add(1, Ordering::Release);
+        result
+    }
+
+    /// Has the value fetched again soon, after something that may be its fault.
+    pub(crate) fn suspect(&self, now: Timestamp) {
+        let mut state = self.state();
+        if let Some(entry) = &mut state.entry {
+            let earliest = after(entry.loaded_at, self.lifetime.pause).max(now);
+            entry.next_load = entry.next_load.min(earliest);
+        }
+    }
+
+    /// The value that can be had without fetching.
+    fn current(&self, now: Timestamp, satisfying: impl Fn(&T) -> bool) -> Option<Arc<T>> {
+        let state = self.state();
+        let entry = state.entry.as_ref().filter(|entry| now < entry.next_load)?;
+        let limited = state
+            .forced_at
+            .is_some_and(|forced_at| now < after(forced_at, self.lifetime.pause));
+        (satisfying(&entry.value) || limited).then(|| Arc::clone(&entry.value))
+    }
+
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        self.state()
+            .entry
+            .as_ref()
+            .is_some_and(|entry| now < entry.next_load)
+    }
+
+    /// Keeps what was fetched, or falls back on what is still usable.
+    fn settle(
+        &self,
+        now: Timestamp,
+        forced: bool,
+        result: Result<Arc<T>, EntraError>,
+    ) -> Result<Arc<T>, EntraError> {
+        let mut state = self.state();
+        if forced {
+            state.forced_at = Some(now);
+        }
+        match result {
+            Ok(value) => {
+                let next_load = after(now, self.lifetime.fresh);
+                state.entry = Some(Entry {
+                    value: Arc::clone(&value),
+                    loaded_at: now,
+                    next_load,
+                });
+                Ok(value)
+            }
+            Err(error) => {
+                let Some(entry) = &mut state.entry else {
+                    return Err(error);
+                };
+                if now >= after(entry.loaded_at, self.lifetime.usable) {
+                    return Err(error);
+                }
+                if !forced {
+                    entry.next_load = after(now, self.lifetime.pause);
+                }
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Unable to read Entra's {} again, going on with what is known: {error}",
+                    self.what
+                );
+                Ok(Arc::clone(&entry.value))
+            }
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn after(time: Timestamp, duration: SignedDuration) -> Timestamp {
+    time.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const LIFETIME: Lifetime = Lifetime {
+        fresh: SignedDuration::from_hours(1),
+        usable: SignedDuration::from_hours(24),
+        pause: SignedDuration::from_secs(30),
+    };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    /// A cache in front of a source that counts how often it is asked and can be down.
+    struct Bench {
+        cached: Cached<u32>,
+        asked: Cell<u32>,
+        down: Cell<bool>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                cached: Cached::new("test value", LIFETIME),
+                asked: Cell::new(0),
+                down: Cell::new(false),
+            }
+        }
+
+        async fn get(&self, now: Timestamp, least: u32) -> Result<u32, EntraError> {
+            let load = || async {
+                self.asked.set(self.asked.get() + 1);
+                tokio::task::yield_now().await;
+                if self.down.get() {
+                    Err(EntraError::TimedOut)
+                } else {
+                    Ok(self.asked.get())
+                }
+            };
+            self.cached
+                .get(now, |value| *value >= least, load)
+                .await
+                .map(|value| *value)
+        }
+    }
+
+    #[tokio::test]
+    async fn asks_once_while_fresh() {
+        let bench = Bench::new();
+        assert_eq!(bench.get(at(0), 0).await.unwrap(), 1);
+        assert_eq!(bench.get(at(3_599), 0).await.unwrap(), 1);
+        assert_eq!(bench.get(at(3_600), 0).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn callers_at_the_same_time_share_one_answer() {
+        let bench = Bench::new();
+        let all = tokio::join!(bench.get(at(0), 0), bench.get(at(0), 0), bench.get(at(0), 0));
+        assert_eq!((all.0.unwrap(), all.1.unwrap(), all.2.unwrap()), (1, 1, 1));
+        assert_eq!(bench.asked.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn callers_at_the_same_time_share_one_failure_and_nobody_later() {
+        let bench = Bench::new();
+        bench.down.set(true);
+        let all = tokio::join!(bench.get(at(0), 0), bench.get(at(0), 0), bench.get(at(0), 0));
+        assert!(all.0.is_err() && all.1.is_err() && all.2.is_err());
+        assert_eq!(bench.asked.get(), 1);
+        bench.down.set(false);
+        assert_eq!(bench.get(at(0), 0).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_outage_is_bridged_with_what_is_known_until_it_is_too_old() {
+        let bench = Bench::new();
+        bench.get(at(0), 0).await.unwrap();
+        bench.down.set(true);
+        assert_eq!(bench.get(at(3_600), 0).await.unwrap(), 1);
+        assert_eq!(bench.get(at(3_629), 0).await.unwrap(), 1);
+        assert_eq!(bench.asked.get(), 2, "not asked again within the pause");
+        assert_eq!(bench.get(at(3_630), 0).await.unwrap(), 1);
+        assert_eq!(bench.asked.get(), 3);
+        assert!(bench.get(at(24 * 3_600), 0).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_does_not_satisfy_is_asked_for_again_at_most_once_in_a_pause() {
+        let bench = Bench::new();
+        bench.get(at(0), 0).await.unwrap();
+        assert_eq!(bench.get(at(1), 99).await.unwrap(), 2);
+        for second in 2..31 {
+            assert_eq!(bench.get(at(second), 99).await.unwrap(), 2);
+        }
+        assert_eq!(bench.get(at(31), 99).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_failed_early_reload_keeps_the_value_and_counts_as_one() {
+        let bench = Bench::new();
+        bench.get(at(0), 0).await.unwrap();
+        bench.down.set(true);
+        assert_eq!(bench.get(at(1), 99).await.unwrap(), 1);
+        assert_eq!(bench.get(at(2), 99).await.unwrap(), 1);
+        assert_eq!(bench.asked.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_suspected_value_is_replaced_after_the_pause() {
+        let bench = Bench::new();
+        bench.get(at(0), 0).await.unwrap();
+        bench.cached.suspect(at(1));
+        assert_eq!(bench.get(at(29), 0).await.unwrap(), 1);
+        assert_eq!(bench.get(at(30), 0).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_leaves_no_trace() {
+        let bench = Bench::new();
+        {
+            let mut given_up = Box::pin(bench.get(at(0), 0));
+            assert!(futures::poll!(&mut given_up).is_pending());
+        }
+        assert_eq!(bench.get(at(0), 0).await.unwrap(), 2);
+    }
+}

@@ -1,0 +1,340 @@
+//! The client itself: discovery, the authorize URL, the four token requests.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use url::Url;
+
+use crate::assertion::Assertion;
+use crate::cached::{Cached, Lifetime};
+use crate::clock::Clock;
+use crate::discovery::Discovery;
+use crate::error::{EntraError, NextStep};
+use crate::grant::{CodeGrant, Grant};
+use crate::http_client::HttpClient;
+use crate::keys::{JwkSet, SigningKeys};
+use crate::response::{Answer, TokenSet};
+use crate::retry::RetryPolicy;
+use crate::secret::Secret;
+use crate::settings::Settings;
+
+/// Addresses do not change from day to day, and an old document is better than none.
+const DISCOVERY: Lifetime = Lifetime {
+    fresh: SignedDuration::from_hours(24),
+    usable: SignedDuration::from_hours(24 * 30),
+    pause: SignedDuration::from_mins(5),
+};
+
+/// Read hourly, so that a withdrawn key is out of use soon; an outage of Entra does not log everyone out
+/// for a day. A `kid` that is not known asks again, at most every 30 seconds: whoever invents `kid`s must
+/// not make requests with them.
+const KEYS: Lifetime = Lifetime {
+    fresh: SignedDuration::from_hours(1),
+    usable: SignedDuration::from_hours(24),
+    pause: SignedDuration::from_secs(30),
+};
+
+/// What the authorize request carries beside the constants.
+#[derive(Clone, Copy, Debug)]
+pub struct AuthorizeRequest<'a> {
+    /// Our callback, as registered on platform Web.
+    pub redirect_uri: &'a str,
+
+    /// See [`crate::sign_in_scope`].
+    pub scope: &'a str,
+
+    /// The handle that comes back with the code.
+    pub state: &'a str,
+
+    /// S256 of the verifier (RFC 7636).
+    pub code_challenge: &'a str,
+
+    /// Comes back in the id token; check it with [`crate::TokenValidator::validate_id_token`].
+    pub nonce: &'a str,
+
+    /// What Entra shows even to a user who is signed in.
+    pub prompt: Option<Prompt>,
+
+    /// A pending claims challenge: a JSON object as text.
+    pub claims: Option<&'a str>,
+
+    /// Whom to sign in.
+    pub login_hint: Option<&'a str>,
+}
+
+/// `prompt` of the authorize request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// A fresh login.
+    Login,
+
+    /// The consent dialog.
+    Consent,
+
+    /// The choice of account.
+    SelectAccount,
+
+    /// No page at all, or an error.
+    None,
+}
+
+impl Prompt {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Consent => "consent",
+            Self::SelectAccount => "select_account",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A client of one application in one tenant. Cheap to clone; clones share what they know.
+#[derive(Clone)]
+pub struct EntraClient(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    assertion: Assertion,
+    http: HttpClient,
+    clock: Arc<dyn Clock>,
+    retry: RetryPolicy,
+    discovery: Cached<Discovery>,
+    keys: Cached<SigningKeys>,
+}
+
+impl EntraClient {
+    /// Sends nothing yet.
+    pub fn new(
+        settings: Settings,
+        assertion: Assertion,
+        http: impl Into<HttpClient>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::with_retry_policy(settings, assertion, http, clock, RetryPolicy::default())
+    }
+
+    /// [`EntraClient::new`] with tries of another number and pace.
+    pub fn with_retry_policy(
+        settings: Settings,
+        assertion: Assertion,
+        http: impl Into<HttpClient>,
+        clock: Arc<dyn Clock>,
+        retry: RetryPolicy,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            settings,
+            assertion,
+            http: http.into(),
+            clock,
+            retry,
+            discovery: Cached::new("discovery document", DISCOVERY),
+            keys: Cached::new("signing keys", KEYS),
+        }))
+    }
+
+    /// Which application this is.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Where the client assertion comes from.
+    pub fn assertion(&self) -> &Assertion {
+        &self.0.assertion
+    }
+
+    /// The authority's discovery document: read once a day, and again after a failure that may come from it.
+    pub async fn discovery(&self) -> Result<Arc<Discovery>, EntraError> {
+        let load = || async {
+            let url = format!("{}/.well-known/openid-configuration", self.0.settings.issuer());
+            let document: Discovery = self.document(&url, "no discovery document").await?;
+            document
+                .check(&self.0.settings.issuer())
+                .map_err(EntraError::Discovery)
+        };
+        self.0.discovery.get(self.now(), |_| true, load).await
+    }
+
+    /// The address that signs a user in.
+    pub async fn authorize_url(&self, request: &AuthorizeRequest<'_>) -> Result<Url, EntraError> {
+        let mut url = self.discovery().await?.authorization_endpoint.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            query
+                .append_pair("client_id", self.0.settings.client_id())
+                .append_pair("response_type", "code")
+                .append_pair("redirect_uri", request.redirect_uri)
+                .append_pair("response_mode", "query")
+                .append_pair("scope", request.scope)
+                .append_pair("state", request.state)
+                .append_pair("code_challenge", request.code_challenge)
+                .append_pair("code_challenge_method", "S256")
+                .append_pair("nonce", request.nonce);
+            if let Some(prompt) = request.prompt {
+                query.append_pair("prompt", prompt.as_str());
+            }
+            if let Some(claims) = request.claims {
+                query.append_pair("claims", claims);
+            }
+            if let Some(login_hint) = request.login_hint {
+                query.append_pair("login_hint", login_hint);
+            }
+        }
+        Ok(url)
+    }
+
+    /// Redeems an authorization code.
+    pub async fn redeem_code(&self, grant: CodeGrant<'_>) -> Result<TokenSet, EntraError> {
+        self.request(Grant::Code(grant)).await
+    }
+
+    /// Renews a user's tokens. Entra answers with a new refresh token and lets the old one live.
+    pub async fn refresh(
+        &self,
+        refresh_token: &Secret,
+        scope: &str,
+        claims: Option<&str>,
+    ) -> Result<TokenSet, EntraError> {
+        self.request(Grant::Refresh {
+            refresh_token,
+            scope,
+            claims,
+        })
+        .await
+    }
+
+    /// Exchanges a user's token for this application for one for `scope`. [`crate::OnBehalfOf`] is the same
+    /// with a cache in front.
+    pub async fn on_behalf_of(
+        &self,
+        assertion: &Secret,
+        scope: &str,
+        claims: Option<&str>,
+    ) -> Result<TokenSet, EntraError> {
+        self.request(Grant::OnBehalfOf {
+            assertion,
+            scope,
+            claims,
+        })
+        .await
+    }
+
+    /// Proves that Entra takes this process as the application. The token is dropped at once.
+    pub async fn client_credentials(&self, scope: &str) -> Result<(), EntraError> {
+        self.request(Grant::ClientCredentials { scope }).await.map(drop)
+    }
+
+    /// The tenant's signing keys, asked for again when `kid` is not among them.
+    pub(crate) async fn signing_keys(&self, kid: &str) -> Result<Arc<SigningKeys>, EntraError> {
+        let load = || async {
+            let discovery = self.discovery().await?;
+            let set: JwkSet = self
+                .document(discovery.jwks_uri.as_str(), "no JSON Web Key Set")
+                .await?;
+            let keys = SigningKeys::new(set, self.0.settings.tenant_id(), &discovery.issuer);
+            if keys.is_empty() {
+                return Err(EntraError::Malformed {
+                    status: 200,
+                    what: "no signing key of this tenant",
+                });
+            }
+            Ok(keys)
+        };
+        self.0
+            .keys
+            .get(self.now(), |keys| keys.get(kid).is_some(), load)
+            .await
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.0.clock)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    async fn document<T: serde::de::DeserializeOwned>(
+        &self,
+        url: &str,
+        otherwise: &'static str,
+    ) -> Result<T, EntraError> {
+        let read = || async {
+            let response = self
+                .0
+                .http
+                .client()
+                .get(url)
+                .send()
+                .await
+                .map_err(EntraError::transport)?;
+            Answer::read(response, self.now()).await?.json(otherwise)
+        };
+        self.0.retry.run(read, |_| true).await
+    }
+
+    async fn request(&self, grant: Grant<'_>) -> Result<TokenSet, EntraError> {
+        let url = &self.discovery().await?.token_endpoint;
+        let attempt = || self.attempt(url, grant);
+        let result = self
+            .0
+            .retry
+            .run(attempt, |error| grant.may_be_repeated(error))
+            .await;
+        if let Err(error) = &result {
+            tracing::debug!(
+                entra.grant = grant.name(),
+                "Token request ended without a token: {error}"
+            );
+            if matches!(error, EntraError::Unreachable(_) | EntraError::Malformed { .. }) {
+                self.0.discovery.suspect(self.now());
+            }
+        }
+        result
+    }
+
+    /// One request. When Entra refuses the client assertion and the kubelet has replaced the file in the
+    /// meantime, a second one with the new token.
+    async fn attempt(&self, url: &Url, grant: Grant<'_>) -> Result<TokenSet, EntraError> {
+        let assertion = self.client_assertion().await?;
+        let result = self.send(url, grant, &assertion).await;
+        let client_is_refused = matches!(
+            &result,
+            Err(EntraError::Refused(refusal))
+                if refusal.error == "invalid_client" || refusal.next_step() == NextStep::ClientAuthentication
+        );
+        if !client_is_refused {
+            return result;
+        }
+        match self.client_assertion().await {
+            Ok(renewed) if renewed != assertion => self.send(url, grant, &renewed).await,
+            _ => result,
+        }
+    }
+
+    async fn client_assertion(&self) -> Result<Secret, EntraError> {
+        let authority = self.0.settings.authority();
+        self.0
+            .assertion
+            .client_assertion(authority)
+            .await
+            .map_err(EntraError::Assertion)
+    }
+
+    async fn send(&self, url: &Url, grant: Grant<'_>, assertion: &Secret) -> Result<TokenSet, EntraError> {
+        let asked_at = self.now();
+        let form = grant.form(self.0.settings.client_id(), assertion);
+        let request = self.0.http.client().post(url.clone()).form(&form);
+        let response = request.send().await.map_err(EntraError::transport)?;
+        Answer::read(response, self.now()).await?.tokens(asked_at)
+    }
+}
+
+impl std::fmt::Debug for EntraClient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("EntraClient")
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
+    }
+}

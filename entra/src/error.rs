@@ -1,0 +1,269 @@
+//! What can go wrong between here and Entra, and what to do then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::assertion::AssertionError;
+use crate::discovery::DiscoveryError;
+use crate::reason::{FederationFinding, FederationReason, SignInReason};
+use crate::refusal::Refusal;
+
+/// Why there is no answer that can be used. `Clone`, because callers that waited for one request share its
+/// failure.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EntraError {
+    /// The projected token cannot be used; nothing was sent.
+    #[error("the federated token cannot be used as client assertion")]
+    Assertion(#[source] AssertionError),
+
+    /// The authority's discovery document speaks for someone else; nothing was sent.
+    #[error("the authority's discovery document cannot be trusted")]
+    Discovery(#[source] DiscoveryError),
+
+    /// No connection, or it broke.
+    #[error("failed to reach Entra")]
+    Unreachable(#[source] Arc<reqwest::Error>),
+
+    /// No answer in time.
+    #[error("Entra did not answer in time")]
+    TimedOut,
+
+    /// HTTP 429.
+    #[error("Entra limits the rate of requests")]
+    Throttled {
+        /// `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+
+    /// HTTP 5xx or 408.
+    #[error("Entra is unavailable (HTTP {status})")]
+    Unavailable {
+        /// The HTTP status.
+        status: u16,
+
+        /// `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+
+    /// Entra understood and refused.
+    #[error("Entra refused: {0}")]
+    Refused(Box<Refusal>),
+
+    /// An answer that the protocol does not know, for example a page of a proxy on the way.
+    #[error("Entra's answer (HTTP {status}) is not what the protocol says: {what}")]
+    Malformed {
+        /// The HTTP status.
+        status: u16,
+
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+/// What a caller does about an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextStep {
+    /// The user has to sign in again: 401 to the client, or `invalid_grant` to its refresh.
+    SignInAgain {
+        /// To be sent with the next authorize request, once.
+        claims: Option<String>,
+
+        /// The next authorize request should carry `prompt=consent`.
+        consent: bool,
+    },
+
+    /// No login cures it: say so to the person and stop. See [`EntraError::hint`].
+    Blocked,
+
+    /// Entra does not take this process as the application, or the settings do not fit: an administrator
+    /// has to act. 503 to the client, and the federation should be probed at once.
+    ClientAuthentication,
+
+    /// It passes by itself: 503 to the client.
+    RetryLater {
+        /// How long Entra asked to wait.
+        after: Option<Duration>,
+    },
+
+    /// The request was wrong: a defect of this project. 502 to the client, and an error in the log.
+    OurBug,
+}
+
+impl EntraError {
+    /// Decides what to do, from `error`, `suberror` and the presence of `claims`.
+    pub fn next_step(&self) -> NextStep {
+        match self {
+            Self::Assertion(_) | Self::Discovery(_) => NextStep::ClientAuthentication,
+            Self::Unreachable(_) | Self::TimedOut | Self::Malformed { .. } => {
+                NextStep::RetryLater { after: None }
+            }
+            Self::Throttled { retry_after } | Self::Unavailable { retry_after, .. } => {
+                NextStep::RetryLater { after: *retry_after }
+            }
+            Self::Refused(refusal) => refusal.next_step(),
+        }
+    }
+
+    /// The reason for the condition `FederationVerified`; `None` when this says nothing about the
+    /// federation.
+    pub fn reason(&self) -> Option<FederationReason> {
+        match self {
+            Self::Assertion(AssertionError::ChainedFederation { .. }) => {
+                Some(FederationReason::ChainedFederation)
+            }
+            Self::Assertion(_) => Some(FederationReason::WrongAssertion),
+            Self::Discovery(_) => Some(FederationReason::TenantNotFound),
+            Self::Unreachable(_) | Self::TimedOut | Self::Unavailable { .. } | Self::Malformed { .. } => {
+                Some(FederationReason::Unreachable)
+            }
+            Self::Throttled { .. } => Some(FederationReason::Throttled),
+            Self::Refused(refusal) => refusal.federation_reason(),
+        }
+    }
+
+    /// What a failed probe says about the federation.
+    pub fn federation_finding(&self) -> FederationFinding {
+        if let Self::Refused(refusal) = self {
+            return refusal.federation_finding();
+        }
+        let reason = self.reason().unwrap_or(FederationReason::Unknown);
+        FederationFinding {
+            verdict: reason.verdict(),
+            reason,
+        }
+    }
+
+    /// Why the sign-in was refused, when the number is known.
+    pub fn sign_in_reason(&self) -> Option<SignInReason> {
+        self.refusal()?.sign_in_reason()
+    }
+
+    /// One sentence for the person in front of the client: what to do next, and who can.
+    pub fn hint(&self) -> &'static str {
+        if let Some(reason) = self.sign_in_reason() {
+            return reason.hint();
+        }
+        match self.next_step() {
+            NextStep::SignInAgain { .. } => "Sign in again.",
+            NextStep::Blocked => {
+                "Your organization does not allow this: give an administrator the correlation id, signing in \
+                 again does not help."
+            }
+            NextStep::ClientAuthentication => {
+                "Entra does not accept this server as the application: an administrator has to look at its \
+                 condition FederationVerified."
+            }
+            NextStep::RetryLater { .. } => "Entra cannot answer at the moment: try again later.",
+            NextStep::OurBug => {
+                "Entra could not make sense of the request: give an administrator the correlation id."
+            }
+        }
+    }
+
+    /// What Entra said, if it said something.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// True when the same request may succeed in a moment.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut | Self::Throttled { .. } | Self::Unavailable { .. } => true,
+            Self::Refused(refusal) => refusal.is_transient(),
+            Self::Assertion(_) | Self::Discovery(_) | Self::Malformed { .. } => false,
+        }
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after } | Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::Refused(refusal) => refusal.retry_after,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn transport(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            Self::TimedOut
+        } else {
+            Self::Unreachable(Arc::new(error.without_url()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::reason::Verdict;
+
+    fn chained() -> EntraError {
+        let issuer = "https://sts.windows.net/t/".to_owned();
+        EntraError::Assertion(AssertionError::ChainedFederation { issuer })
+    }
+
+    fn foreign_issuer() -> EntraError {
+        EntraError::Discovery(DiscoveryError::Issuer {
+            expected: "a".to_owned(),
+            found: "b".to_owned(),
+        })
+    }
+
+    #[rstest]
+    #[case(chained(), FederationReason::ChainedFederation, Verdict::False)]
+    #[case(
+        EntraError::Assertion(AssertionError::NotAToken { path: "/token".into() }),
+        FederationReason::WrongAssertion,
+        Verdict::False
+    )]
+    #[case(foreign_issuer(), FederationReason::TenantNotFound, Verdict::False)]
+    #[case(EntraError::TimedOut, FederationReason::Unreachable, Verdict::Unknown)]
+    #[case(EntraError::Throttled { retry_after: None }, FederationReason::Throttled, Verdict::Unknown)]
+    #[case(
+        EntraError::Unavailable { status: 503, retry_after: None },
+        FederationReason::Unreachable,
+        Verdict::Unknown
+    )]
+    #[case(EntraError::Malformed { status: 200, what: "x" }, FederationReason::Unreachable, Verdict::Unknown)]
+    fn a_failed_probe_has_a_reason(
+        #[case] error: EntraError,
+        #[case] reason: FederationReason,
+        #[case] verdict: Verdict,
+    ) {
+        assert_eq!(error.reason(), Some(reason));
+        assert_eq!(error.federation_finding(), FederationFinding { verdict, reason });
+    }
+
+    #[test]
+    fn an_outage_says_when_to_come_back() {
+        let after = Some(Duration::from_secs(7));
+        assert_eq!(
+            EntraError::Throttled { retry_after: after }.next_step(),
+            NextStep::RetryLater { after }
+        );
+        assert_eq!(
+            EntraError::Unavailable {
+                status: 502,
+                retry_after: after
+            }
+            .next_step(),
+            NextStep::RetryLater { after }
+        );
+        assert_eq!(
+            EntraError::TimedOut.next_step(),
+            NextStep::RetryLater { after: None }
+        );
+    }
+
+    #[test]
+    fn what_an_administrator_has_to_mend_is_not_retried() {
+        for error in [chained(), foreign_issuer()] {
+            assert_eq!(error.next_step(), NextStep::ClientAuthentication);
+            assert!(!error.is_transient());
+        }
+    }
+}

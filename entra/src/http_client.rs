@@ -1,0 +1,202 @@
+//! Outgoing connections: which certificates are trusted, and how long to wait.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::Certificate;
+
+/// Why no client could be built. An administrator has to correct the CA bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The bundle is missing or not permitted.
+    #[error("failed to read the CA bundle {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The bundle is not a list of PEM certificates.
+    #[error("the CA bundle {} holds no readable PEM certificate", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+
+        /// The cause; absent when the file simply holds none.
+        #[source]
+        source: Option<reqwest::Error>,
+    },
+
+    /// The TLS stack refused to start.
+    #[error("failed to set up TLS: an image needs a CA bundle of the system")]
+    Tls(#[source] reqwest::Error),
+}
+
+/// The certificates that outgoing connections trust: the system's, and those of a file if one is given.
+#[derive(Clone, Debug)]
+pub struct TrustRoots {
+    bundle: Option<PathBuf>,
+}
+
+/// Time limits of outgoing requests.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// For a connection with its TLS handshake.
+    pub connect: Duration,
+
+    /// For one request with its whole answer.
+    pub request: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            request: Duration::from_secs(10),
+        }
+    }
+}
+
+impl TrustRoots {
+    /// The system's roots alone.
+    pub fn system() -> Self {
+        Self { bundle: None }
+    }
+
+    /// The system's roots and the PEM certificates of `path`, which may change in place.
+    pub fn with_bundle(path: impl Into<PathBuf>) -> Self {
+        Self {
+            bundle: Some(path.into()),
+        }
+    }
+
+    /// A client that keeps to these roots. The bundle has to be readable now; a later version that is not
+    /// is reported and the one before stays in force.
+    pub fn http_client(&self, limits: HttpLimits) -> Result<HttpClient, TrustError> {
+        let version = self.bundle.as_deref().and_then(version);
+        let client = build(self.bundle.as_deref(), limits)?;
+        let current = Mutex::new(Current { client, version });
+        Ok(HttpClient(Arc::new(Shared {
+            bundle: self.bundle.clone(),
+            limits,
+            current,
+        })))
+    }
+}
+
+/// An HTTP client whose trust roots follow their file. Cheap to clone; clones share their connections.
+///
+/// It never follows a redirect, so a credential goes nowhere but to the address it was meant for.
+#[derive(Clone)]
+pub struct HttpClient(Arc<Shared>);
+
+struct Shared {
+    bundle: Option<PathBuf>,
+    limits: HttpLimits,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    client: reqwest::Client,
+    version: Option<Version>,
+}
+
+/// Device, inode, size and modification time: differs for each version of a mounted `ConfigMap`, where the
+/// kubelet swaps a symbolic link to a new folder.
+type Version = (u64, u64, u64, i64, i64);
+
+impl HttpClient {
+    /// The client for the next request. Ask anew for each request: when the bundle has changed, connections
+    /// that were made under the old one are left behind with the old client.
+    pub fn client(&self) -> reqwest::Client {
+        let shared = &*self.0;
+        let mut current = shared.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = &shared.bundle
+            && let Some(version) = version(path)
+            && current.version != Some(version)
+        {
+            // Remembered in any case, so that a broken bundle is reported once.
+            current.version = Some(version);
+            match build(Some(path), shared.limits) {
+                Ok(client) => {
+                    current.client = client;
+                    tracing::info!(path = %path.display(), "Took the new CA bundle into use");
+                }
+                Err(error) => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    path = %path.display(),
+                    "Unable to use the new CA bundle, the one before stays in force: {error}"
+                ),
+            }
+        }
+        current.client.clone()
+    }
+}
+
+/// A client that was built elsewhere and never changes.
+impl From<reqwest::Client> for HttpClient {
+    fn from(client: reqwest::Client) -> Self {
+        Self(Arc::new(Shared {
+            bundle: None,
+            limits: HttpLimits::default(),
+            current: Mutex::new(Current {
+                client,
+                version: None,
+            }),
+        }))
+    }
+}
+
+impl std::fmt::Debug for HttpClient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("HttpClient")
+            .field("bundle", &self.0.bundle)
+            .finish_non_exhaustive()
+    }
+}
+
+fn version(path: &Path) -> Option<Version> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((
+        metadata.dev(),
+        metadata.ino(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+    ))
+}
+
+fn build(bundle: Option<&Path>, limits: HttpLimits) -> Result<reqwest::Client, TrustError> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("behalf/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(limits.connect)
+        .timeout(limits.request);
+    let Some(path) = bundle else {
+        return builder.build().map_err(TrustError::Tls);
+    };
+
+    let pem = std::fs::read(path).map_err(|source| TrustError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    let unusable = |source| TrustError::Unusable {
+        path: path.to_owned(),
+        source,
+    };
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(Some(error)))?;
+    if certificates.is_empty() {
+        return Err(unusable(None));
+    }
+    builder
+        .tls_certs_merge(certificates)
+        .build()
+        .map_err(|error| unusable(Some(error)))
+}

@@ -1,0 +1,53 @@
+//! The Entra ID client of Behalf.
+//!
+//! It knows HTTP and files, and nothing of Kubernetes, axum or MCP. Every request to the token endpoint
+//! authenticates with the Pod's projected `ServiceAccount` token, which a federated identity credential on
+//! the application trusts. There is no place in this crate where a client secret could be put.
+//!
+//! | Subject | Where |
+//! |---|---|
+//! | The projected token | [`Assertion`] |
+//! | Authorize URL, the four token requests, discovery | [`EntraClient`] |
+//! | What a refusal means, and for whom | [`EntraError`], [`NextStep`], [`FederationReason`], [`SignInReason`] |
+//! | On-Behalf-Of with a cache in front | [`OnBehalfOf`] |
+//! | Validation of tokens issued for this application | [`TokenValidator`] |
+//! | Trust roots of every outgoing connection | [`TrustRoots`], [`HttpClient`] |
+
+#![warn(missing_docs)]
+
+mod assertion;
+mod cached;
+mod claims;
+mod client;
+mod clock;
+mod codes;
+mod discovery;
+mod error;
+mod grant;
+mod http_client;
+mod keys;
+mod obo;
+mod reason;
+mod refusal;
+mod response;
+mod retry;
+mod secret;
+mod settings;
+mod token;
+
+pub use assertion::{Assertion, AssertionClaims, AssertionError};
+pub use claims::{UserClaims, UserIdentity};
+pub use client::{AuthorizeRequest, EntraClient, Prompt};
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use discovery::{Discovery, DiscoveryError};
+pub use error::{EntraError, NextStep};
+pub use grant::CodeGrant;
+pub use http_client::{HttpClient, HttpLimits, TrustError, TrustRoots};
+pub use obo::OnBehalfOf;
+pub use reason::{FederationFinding, FederationReason, SignInReason, Verdict};
+pub use refusal::Refusal;
+pub use response::TokenSet;
+pub use retry::RetryPolicy;
+pub use secret::Secret;
+pub use settings::{AZURE_DEVOPS_SCOPE, Settings, SettingsError, sign_in_scope};
+pub use token::{TokenRejection, TokenRules, TokenValidator};

@@ -1,0 +1,247 @@
+//! Validation of tokens that Entra issued for this application.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
+use serde::Deserialize;
+
+use crate::claims::{Claims, Expected, UserClaims, UserIdentity};
+use crate::client::EntraClient;
+use crate::error::EntraError;
+use crate::secret::Secret;
+
+/// Longer than any token of Entra.
+const LARGEST: usize = 64 * 1024;
+
+/// Why a token is not accepted.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TokenRejection {
+    /// Not a JSON Web Token, or not one with Entra's claims.
+    #[error("the token is not a JSON Web Token of Entra")]
+    Malformed,
+
+    /// Entra signs with RS256. Anything else is somebody's attempt.
+    #[error("the token is not signed with RS256")]
+    Algorithm,
+
+    /// `kid` is not among the tenant's keys.
+    #[error("the token is signed with a key that the tenant does not publish")]
+    UnknownKey,
+
+    /// The signature does not fit.
+    #[error("the token's signature does not fit")]
+    Signature,
+
+    /// `iss`.
+    #[error("the token comes from another issuer")]
+    Issuer,
+
+    /// `aud`.
+    #[error("the token is for another audience")]
+    Audience,
+
+    /// `tid`.
+    #[error("the token is of another tenant")]
+    Tenant,
+
+    /// `ver`: the application has to ask for version 2.
+    #[error("the token is not of version 2.0: set requestedAccessTokenVersion of the application to 2")]
+    Version,
+
+    /// `nbf`.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+
+    /// `exp`.
+    #[error("the token has expired")]
+    Expired,
+
+    /// `idtyp`, or no `scp`: an application without a user.
+    #[error("the token is of an application, not of a user")]
+    AppOnly,
+
+    /// `scp`.
+    #[error("the token lacks the scope {required}")]
+    Scope {
+        /// What has to be in `scp`.
+        required: String,
+    },
+
+    /// `oid`: the scope `profile` was not asked for.
+    #[error("the token names no user (oid)")]
+    User,
+
+    /// `azp`.
+    #[error("the token was issued to a client that is not allowed")]
+    Client,
+
+    /// `azpacr`.
+    #[error("the token's client did not authenticate with an assertion")]
+    ClientAuthentication,
+
+    /// `nonce` of an id token.
+    #[error("the id token belongs to another login")]
+    Nonce,
+
+    /// Nothing is known about the token: 503, not 401.
+    #[error("unable to get the keys that would verify the token")]
+    KeysUnavailable(#[source] EntraError),
+}
+
+impl TokenRejection {
+    /// True when the token may be good and only the keys are missing: the caller answers 503, not 401.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::KeysUnavailable(_))
+    }
+}
+
+/// What is asked of an access token beyond tenant, issuer and audience, which are those of the client's
+/// settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRules {
+    /// Has to be in `scp`.
+    pub required_scope: String,
+
+    /// `azp` has to be one of these; any client when empty.
+    pub allowed_clients: Vec<String>,
+
+    /// `azpacr` has to be `2`: the client proved itself with an assertion or certificate.
+    pub require_client_assertion: bool,
+}
+
+impl Default for TokenRules {
+    fn default() -> Self {
+        Self {
+            required_scope: "access_as_user".to_owned(),
+            allowed_clients: Vec::new(),
+            require_client_assertion: false,
+        }
+    }
+}
+
+/// Validates tokens with the keys of the client's tenant. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TokenValidator {
+    client: EntraClient,
+    rules: TokenRules,
+    expected: Expected,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<serde::de::IgnoredAny>,
+}
+
+impl TokenValidator {
+    /// Keys, issuer, audience, tenant and time are those of `client`.
+    pub fn new(client: EntraClient, rules: TokenRules) -> Self {
+        let settings = client.settings();
+        let expected = Expected {
+            issuer: settings.issuer(),
+            audience: settings.client_id().to_owned(),
+            tenant_id: settings.tenant_id().to_owned(),
+        };
+        Self {
+            client,
+            rules,
+            expected,
+        }
+    }
+
+    /// Validates an access token for this application.
+    pub async fn validate(&self, token: &Secret) -> Result<UserClaims, TokenRejection> {
+        let claims = self.verify(token).await?;
+        claims.user(&self.expected, &self.rules, self.client.now())
+    }
+
+    /// Validates the id token of a login. `nonce` is the one that went to authorize.
+    pub async fn validate_id_token(
+        &self,
+        token: &Secret,
+        nonce: &str,
+    ) -> Result<UserIdentity, TokenRejection> {
+        let claims = self.verify(token).await?;
+        claims.identity(&self.expected, nonce, self.client.now())
+    }
+
+    /// Algorithm, key and signature. The claims are not checked yet.
+    async fn verify(&self, token: &Secret) -> Result<Claims, TokenRejection> {
+        let token = token.expose();
+        if token.len() > LARGEST {
+            return Err(TokenRejection::Malformed);
+        }
+        let kid = key_id(token)?;
+        let keys = self
+            .client
+            .signing_keys(&kid)
+            .await
+            .map_err(TokenRejection::KeysUnavailable)?;
+        let key = keys.get(&kid).ok_or(TokenRejection::UnknownKey)?;
+        let verified = jsonwebtoken::decode::<Claims>(token, key, &signature_only()).map_err(|error| {
+            match error.kind() {
+                ErrorKind::InvalidSignature => TokenRejection::Signature,
+                ErrorKind::InvalidAlgorithm => TokenRejection::Algorithm,
+                _ => TokenRejection::Malformed,
+            }
+        })?;
+        Ok(verified.claims)
+    }
+}
+
+/// The `kid` of a token that says RS256. The header is not verified; it chooses among trusted keys only.
+fn key_id(token: &str) -> Result<String, TokenRejection> {
+    let encoded = token.split('.').next().unwrap_or_default();
+    let decoded = URL_SAFE_NO_PAD
+        .decode(encoded)
+        .map_err(|_| TokenRejection::Malformed)?;
+    let header: Header = serde_json::from_slice(&decoded).map_err(|_| TokenRejection::Malformed)?;
+    if header.alg != "RS256" {
+        return Err(TokenRejection::Algorithm);
+    }
+    // RFC 7515, section 4.1.11: what is critical and not understood makes the token invalid.
+    if header.crit.is_some() {
+        return Err(TokenRejection::Malformed);
+    }
+    header.kid.ok_or(TokenRejection::Malformed)
+}
+
+/// `jsonwebtoken` checks the signature; the claims are checked here, against an injected clock.
+fn signature_only() -> Validation {
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    validation
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("")]
+    #[case("e30")]
+    #[case("!!.e30.x")]
+    #[case("bnVsbA.e30.x")]
+    fn refuses_what_has_no_header(#[case] token: &str) {
+        assert!(matches!(key_id(token), Err(TokenRejection::Malformed)));
+    }
+
+    #[rstest]
+    #[case(r#"{"alg":"none","kid":"k"}"#, "Algorithm")]
+    #[case(r#"{"alg":"HS256","kid":"k"}"#, "Algorithm")]
+    #[case(r#"{"alg":"RS512","kid":"k"}"#, "Algorithm")]
+    #[case(r#"{"alg":"PS256","kid":"k"}"#, "Algorithm")]
+    #[case(r#"{"alg":"RS256"}"#, "Malformed")]
+    #[case(r#"{"alg":"RS256","kid":"k","crit":["exp"]}"#, "Malformed")]
+    #[case(r#"{"alg":"RS256","alg":"none","kid":"k"}"#, "Malformed")]
+    fn refuses_any_other_way_to_sign(#[case] header: &str, #[case] rejection: &str) {
+        let token = format!("{}.e30.x", URL_SAFE_NO_PAD.encode(header));
+        assert_eq!(format!("{:?}", key_id(&token).unwrap_err()), rejection);
+    }
+}

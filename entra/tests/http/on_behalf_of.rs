@@ -1,0 +1,140 @@
+//! The cache in front of the exchange.
+
+use std::sync::Arc;
+
+use behalf_entra::{EntraError, OnBehalfOf};
+use futures::future::join_all;
+use serde_json::json;
+use wiremock::ResponseTemplate;
+
+use crate::entra::{Entra, refused, secret, tokens};
+
+const SCOPE: &str = behalf_entra::AZURE_DEVOPS_SCOPE;
+
+fn cache(entra: &Entra) -> OnBehalfOf {
+    OnBehalfOf::new(entra.client.clone(), SCOPE, 100)
+}
+
+fn living(seconds: u64) -> ResponseTemplate {
+    ResponseTemplate::new(200)
+        .set_body_json(json!({"token_type": "Bearer", "expires_in": seconds, "access_token": "at"}))
+}
+
+#[tokio::test]
+async fn the_same_token_is_exchanged_once() {
+    let entra = Entra::start().await;
+    entra.answer(tokens("at")).await;
+    let cache = cache(&entra);
+    let first = cache.get(&secret("user"), None).await.unwrap();
+    let second = cache.get(&secret("user"), None).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &second));
+    assert_eq!(entra.forms().await.len(), 1);
+}
+
+#[tokio::test]
+async fn callers_at_the_same_time_share_one_exchange() {
+    let entra = Entra::start().await;
+    entra.answer(tokens("at")).await;
+    let (cache, user) = (cache(&entra), secret("user"));
+    let all = join_all((0..50).map(|_| cache.get(&user, None))).await;
+    assert!(
+        all.iter()
+            .all(|token| token.as_ref().unwrap().access_token.expose() == "at")
+    );
+    assert_eq!(entra.forms().await.len(), 1);
+}
+
+#[tokio::test]
+async fn another_token_of_the_same_user_is_exchanged_for_itself() {
+    let entra = Entra::start().await;
+    entra.answer(tokens("at")).await;
+    let cache = cache(&entra);
+    cache.get(&secret("user"), None).await.unwrap();
+    cache.get(&secret("user, an hour later"), None).await.unwrap();
+    let assertions: Vec<_> = entra
+        .forms()
+        .await
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| (name == "assertion").then_some(value))
+        .collect();
+    assert_eq!(assertions, ["user", "user, an hour later"]);
+}
+
+#[tokio::test]
+async fn a_failure_is_shared_by_those_who_waited_and_kept_for_nobody() {
+    let entra = Entra::start().await;
+    entra
+        .answer_once(refused(400, "interaction_required", 50_076))
+        .await;
+    entra.answer(tokens("at")).await;
+    let (cache, user) = (cache(&entra), secret("user"));
+    let all = join_all((0..10).map(|_| cache.get(&user, None))).await;
+    assert!(
+        all.iter()
+            .all(|token| matches!(token, Err(EntraError::Refused(_))))
+    );
+    assert_eq!(entra.forms().await.len(), 1);
+    cache.get(&user, None).await.unwrap();
+    assert_eq!(entra.forms().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_token_near_its_end_serves_one_call() {
+    let entra = Entra::start().await;
+    entra.answer(living(300)).await;
+    let cache = cache(&entra);
+    cache.get(&secret("user"), None).await.unwrap();
+    cache.get(&secret("user"), None).await.unwrap();
+    assert_eq!(entra.forms().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_forgotten_token_is_exchanged_anew() {
+    let entra = Entra::start().await;
+    entra.answer(tokens("at")).await;
+    let cache = cache(&entra);
+    cache.get(&secret("user"), None).await.unwrap();
+    cache.forget(&secret("someone else")).await;
+    cache.get(&secret("user"), None).await.unwrap();
+    assert_eq!(entra.forms().await.len(), 1);
+    cache.forget(&secret("user")).await;
+    cache.get(&secret("user"), None).await.unwrap();
+    assert_eq!(entra.forms().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_challenge_passes_over_the_cached_token_and_replaces_it() {
+    let entra = Entra::start().await;
+    entra.answer_once(tokens("before")).await;
+    entra.answer(tokens("after")).await;
+    let (cache, user) = (cache(&entra), secret("user"));
+    assert_eq!(
+        cache.get(&user, None).await.unwrap().access_token.expose(),
+        "before"
+    );
+    assert_eq!(
+        cache.get(&user, Some("{}")).await.unwrap().access_token.expose(),
+        "after"
+    );
+    assert_eq!(
+        cache.get(&user, None).await.unwrap().access_token.expose(),
+        "after"
+    );
+    let forms = entra.forms().await;
+    assert_eq!(forms.len(), 2);
+    assert!(forms[1].contains(&("claims".to_owned(), "{}".to_owned())));
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_does_not_take_the_others_along() {
+    let entra = Entra::start().await;
+    entra.answer(tokens("at")).await;
+    let (cache, user) = (cache(&entra), secret("user"));
+    let mut first = Box::pin(cache.get(&user, None));
+    assert!(futures::poll!(&mut first).is_pending());
+    let mut second = Box::pin(cache.get(&user, None));
+    assert!(futures::poll!(&mut second).is_pending());
+    drop(first);
+    assert_eq!(second.await.unwrap().access_token.expose(), "at");
+}
