@@ -6,10 +6,10 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_RUN = cargo run --quiet --package behalf-tests --bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test unit check format generate images prerequisites
+.PHONY: help demo demo-down test unit check format generate demo-kubeconfig prerequisites
 
 help: ## Explain each target
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  CLUSTER=kind|local|current  where demo runs (default: kind when Docker answers, else local)"
 	@echo "  REGISTRY=host/path          where CLUSTER=current pulls images from"
@@ -34,10 +34,10 @@ format: ## Format the Rust code
 
 generate: ## Write the generated files anew (CRD, chart template)
 	@cargo run --quiet --package behalf-operator -- crd > crds/behalf.dev_mcpservers.yaml
-	@.ci/generate-chart
+	@cargo run --quiet --package behalf-operator -- crd --helm > charts/behalf-crds/templates/behalf.dev_mcpservers.yaml
 
-images: prerequisites ## Build the container images into the cache
-	@$(CARGO_RUN) behalf-demo -- images
+demo-kubeconfig: ## Print the path of the demo cluster's kubeconfig
+	@$(CARGO_RUN) behalf-cluster -- kubeconfig --name behalf-demo
 
 prerequisites:
 	@.ci/prerequisites

@@ -57,9 +57,7 @@ impl OnBehalfOf {
             assertion: hash(user_token.expose()),
             claims: claims.map(hash),
         };
-        if claims.is_none()
-            && let Some(token) = self.tokens.get(&key).await
-        {
+        if let Some(token) = self.tokens.get(&key).await {
             return Ok(token);
         }
         let exchange = async {
@@ -71,7 +69,6 @@ impl OnBehalfOf {
         let result = self.tokens.try_get_with_by_ref(&key, exchange).await;
         let token = result.map_err(|error| EntraError::clone(&error))?;
         if claims.is_some() {
-            self.tokens.invalidate(&key).await;
             self.tokens
                 .insert(Key { claims: None, ..key }, Arc::clone(&token))
                 .await;
@@ -106,23 +103,28 @@ fn hash(text: &str) -> [u8; 32] {
 struct BeforeTheTokenDoes(Arc<dyn Clock>);
 
 impl Expiry<Key, Arc<TokenSet>> for BeforeTheTokenDoes {
-    fn expire_after_create(&self, _: &Key, token: &Arc<TokenSet>, _: Instant) -> Option<Duration> {
-        Some(self.storage_time(token))
+    fn expire_after_create(&self, key: &Key, token: &Arc<TokenSet>, _: Instant) -> Option<Duration> {
+        Some(self.storage_time(key, token))
     }
 
     fn expire_after_update(
         &self,
-        _: &Key,
+        key: &Key,
         token: &Arc<TokenSet>,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(self.storage_time(token))
+        Some(self.storage_time(key, token))
     }
 }
 
 impl BeforeTheTokenDoes {
-    fn storage_time(&self, token: &TokenSet) -> Duration {
+    /// An exchange under a challenge is shared by those who wait for it and kept under no key of its own:
+    /// the same challenge again means that its token did not satisfy the resource.
+    fn storage_time(&self, key: &Key, token: &TokenSet) -> Duration {
+        if key.claims.is_some() {
+            return Duration::ZERO;
+        }
         let left = Duration::try_from(token.expires_at.duration_since(self.0.now())).unwrap_or_default();
         left.saturating_sub(MARGIN)
     }

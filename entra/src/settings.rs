@@ -153,6 +153,7 @@ mod tests {
     #[rstest]
     #[case("http://login.microsoftonline.com")]
     #[case("http://127.0.0.1.contoso.example")]
+    #[case("http://notlocalhost")]
     #[case("https://ana@login.microsoftonline.com")]
     #[case("https://login.microsoftonline.com?tenant=1")]
     #[case("https://login.microsoftonline.com#tenant")]

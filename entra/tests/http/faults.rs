@@ -1,5 +1,7 @@
 //! What happens when Entra, or something on the way, misbehaves.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use behalf_entra::{CodeGrant, EntraError, FederationReason, HttpLimits, NextStep, TokenSet, Verdict};
@@ -24,17 +26,21 @@ async fn redeem(entra: &Entra) -> Result<TokenSet, EntraError> {
     entra.client.redeem_code(grant).await
 }
 
-/// A token endpoint that takes connections and closes them without a word.
-async fn hanging_up(entra: &Entra) -> tokio::task::JoinHandle<()> {
+/// A token endpoint that takes connections, counts them, and closes them without a word.
+async fn hanging_up(entra: &Entra) -> Arc<AtomicUsize> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut document = entra.document();
     document["token_endpoint"] = format!("http://{}/token", listener.local_addr().unwrap()).into();
     entra.publish(&document).await;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
             drop(stream);
         }
-    })
+    });
+    connections
 }
 
 #[tokio::test]
@@ -101,8 +107,12 @@ async fn asks_once_where_asking_again_changes_nothing(#[case] answer: ResponseTe
 #[tokio::test]
 async fn an_answer_without_end_is_cut_off() {
     let entra = Entra::start().await;
+    let body = format!(
+        r#"{{"token_type":"Bearer","access_token":"at","expires_in":60}}{}"#,
+        " ".repeat(600 * 1024)
+    );
     entra
-        .answer(ResponseTemplate::new(200).set_body_bytes(vec![b' '; 600 * 1024]))
+        .answer(ResponseTemplate::new(200).set_body_string(body))
         .await;
     assert!(matches!(
         refresh(&entra).await,
@@ -113,13 +123,13 @@ async fn an_answer_without_end_is_cut_off() {
 #[tokio::test]
 async fn a_broken_connection_is_tried_again() {
     let entra = Entra::without_discovery().await;
-    let endpoint = hanging_up(&entra).await;
+    let connections = hanging_up(&entra).await;
     let error = refresh(&entra).await.unwrap_err();
     assert!(matches!(error, EntraError::Unreachable(_)), "{error:?}");
     assert_eq!(error.next_step(), NextStep::RetryLater { after: None });
     let chain = format!("{error:?}");
     assert!(!chain.contains("1.AXo") && !chain.contains(ASSERTION));
-    endpoint.abort();
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
@@ -148,6 +158,14 @@ async fn a_code_is_sent_again_only_when_it_was_not_taken(#[case] status: u16, #[
     entra.answer(ResponseTemplate::new(status)).await;
     assert!(redeem(&entra).await.is_err());
     assert_eq!(entra.forms().await.len(), times);
+}
+
+#[tokio::test]
+async fn a_code_is_not_sent_again_over_a_broken_connection() {
+    let entra = Entra::without_discovery().await;
+    let connections = hanging_up(&entra).await;
+    assert!(matches!(redeem(&entra).await, Err(EntraError::Unreachable(_))));
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

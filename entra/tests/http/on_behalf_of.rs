@@ -138,3 +138,15 @@ async fn a_caller_that_gives_up_does_not_take_the_others_along() {
     drop(first);
     assert_eq!(second.await.unwrap().access_token.expose(), "at");
 }
+
+#[tokio::test]
+async fn the_same_challenge_again_is_a_new_exchange() {
+    let entra = Entra::start().await;
+    entra.answer(tokens("at")).await;
+    let (cache, user) = (cache(&entra), secret("user"));
+    let all = join_all((0..10).map(|_| cache.get(&user, Some("{}")))).await;
+    assert!(all.into_iter().all(|token| token.is_ok()));
+    assert_eq!(entra.forms().await.len(), 1, "shared by those who waited");
+    cache.get(&user, Some("{}")).await.unwrap();
+    assert_eq!(entra.forms().await.len(), 2);
+}

@@ -1,0 +1,221 @@
+//! External programs: how they are called, and how their failure is told.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// How many arguments an error shows. Later ones may carry values that belong in no log.
+const SHOWN_ARGUMENTS: usize = 4;
+
+/// How many lines of a program's complaint an error quotes.
+const SHOWN_LINES: usize = 15;
+
+/// Why an external program did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The program is missing or may not be executed.
+    #[error("failed to start `{program}`: check that it is installed and in PATH")]
+    Start {
+        /// The program's name or path.
+        program: String,
+
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// The program was started, and then lost.
+    #[error("failed to talk to `{command}`")]
+    Pipe {
+        /// The program and its first arguments.
+        command: String,
+
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// The program ended with a failure.
+    #[error("`{command}` ended with {status}: {complaint}")]
+    Failed {
+        /// The program and its first arguments.
+        command: String,
+
+        /// Exit code or signal.
+        status: String,
+
+        /// The last lines of its standard error, or of its output when that is empty.
+        complaint: String,
+    },
+}
+
+/// One call of an external program.
+pub(crate) struct Call {
+    command: Command,
+    shown: String,
+    arguments: usize,
+    input: Option<Vec<u8>>,
+}
+
+impl Call {
+    pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
+        let program = program.as_ref();
+        let mut command = Command::new(program);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let shown = Path::new(program)
+            .file_name()
+            .unwrap_or(program)
+            .to_string_lossy()
+            .into_owned();
+        Self {
+            command,
+            shown,
+            arguments: 0,
+            input: None,
+        }
+    }
+
+    pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        let argument = argument.as_ref();
+        if self.arguments < SHOWN_ARGUMENTS {
+            self.shown.push(' ');
+            self.shown.push_str(&argument.to_string_lossy());
+        }
+        self.arguments += 1;
+        self.command.arg(argument);
+        self
+    }
+
+    pub(crate) fn args<A: AsRef<OsStr>>(self, arguments: impl IntoIterator<Item = A>) -> Self {
+        arguments.into_iter().fold(self, Self::arg)
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn directory(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
+    /// Gives the program these bytes to read.
+    pub(crate) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
+    /// Gives the program an open file to read, so that the path need not exist where it runs.
+    pub(crate) fn input_file(mut self, file: File) -> Self {
+        self.command.stdin(Stdio::from(file));
+        self
+    }
+
+    /// Runs the program to its end, whatever that is.
+    pub(crate) fn output(mut self) -> Result<Output, CommandError> {
+        let mut child = self.spawn_piped()?;
+        let writer = self
+            .input
+            .take()
+            .zip(child.stdin.take())
+            .map(|(bytes, mut pipe)| {
+                // A program may answer before it has read everything: write beside reading.
+                std::thread::spawn(move || pipe.write_all(&bytes))
+            });
+        let output = child.wait_with_output();
+        if let Some(writer) = writer {
+            // A program that ends early closes its input; its exit status tells the rest.
+            drop(writer.join());
+        }
+        output.map_err(|source| CommandError::Pipe {
+            command: self.shown,
+            source,
+        })
+    }
+
+    /// Runs the program and returns its standard output; any failure is an error.
+    pub(crate) fn text(self) -> Result<String, CommandError> {
+        let command = self.shown.clone();
+        let output = self.output()?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let complaint = [&output.stderr, &output.stdout]
+            .map(|bytes| tail(&String::from_utf8_lossy(bytes), SHOWN_LINES))
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .unwrap_or_else(|| "it said nothing".to_owned());
+        Err(CommandError::Failed {
+            command,
+            status: output.status.to_string(),
+            complaint,
+        })
+    }
+
+    /// Runs the program for its effect only.
+    pub(crate) fn run(self) -> Result<(), CommandError> {
+        self.text().map(drop)
+    }
+
+    /// Runs the program and tells whether it succeeded. Not even being able to start it counts as no.
+    pub(crate) fn succeeds(self) -> bool {
+        self.output().is_ok_and(|output| output.status.success())
+    }
+
+    fn spawn_piped(&mut self) -> Result<Child, CommandError> {
+        let program = self.command.get_program().to_string_lossy().into_owned();
+        self.command
+            .spawn()
+            .map_err(|source| CommandError::Start { program, source })
+    }
+}
+
+/// The last `lines` lines of a text, without empty ones at its end.
+pub(crate) fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.trim_end().lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn returns_what_the_program_says() {
+        assert_eq!(Call::new("cat").input("hello").text().unwrap(), "hello");
+    }
+
+    #[test]
+    fn quotes_the_complaint_of_a_failure() {
+        let error = Call::new("sh")
+            .args(["-c", "echo broken >&2; exit 3"])
+            .text()
+            .unwrap_err();
+        assert!(error.to_string().ends_with("exit status: 3: broken"), "{error}");
+    }
+
+    #[test]
+    fn names_a_missing_program() {
+        let error = Call::new("behalf-no-such-program").run().unwrap_err();
+        assert!(matches!(error, CommandError::Start { program, .. } if program == "behalf-no-such-program"));
+    }
+
+    #[test]
+    fn hides_late_arguments() {
+        let error = Call::new("sh")
+            .args(["-c", "exit 1", "a", "b", "secret"])
+            .run()
+            .unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn keeps_the_last_lines() {
+        assert_eq!(tail("a\nb\nc\n\n", 2), "b\nc");
+    }
+}
