@@ -1,0 +1,115 @@
+//! `behalf-demo`: what `make demo` runs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use behalf_tests::cluster::{Kind, files};
+use behalf_tests::demo::{self, DemoError, Progress};
+use behalf_tests::environment::Layout;
+use behalf_tests::forward;
+use clap::{Parser, Subcommand};
+
+/// The whole of Behalf on a cluster, with two people signing in and calling tools.
+#[derive(Parser)]
+#[command(name = "behalf-demo", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Action,
+
+    /// Where to run: local, kind or current. Default: kind when Docker answers, else local.
+    #[arg(long, env = "CLUSTER", global = true, value_parser = kind)]
+    cluster: Option<Kind>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Bring everything up, play the demo, leave it running.
+    Up {
+        /// Writes the transcript to this file too, as JSON.
+        #[arg(long, env = "TRANSCRIPT")]
+        transcript: Option<PathBuf>,
+    },
+
+    /// Remove every trace.
+    Down,
+
+    /// Serve the loopback ports; the demo runs this in the background.
+    #[command(hide = true)]
+    Forward,
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    text.parse()
+        .map_err(|error: behalf_tests::cluster::ClusterError| error.to_string())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .init();
+    let cli = Cli::parse();
+    let layout = Layout::demo();
+    let folder = files::cache().join("demo");
+    let progress = Progress::new(say);
+    let done = match cli.command {
+        Action::Up { transcript } => up(&layout, cli.cluster, &folder, transcript, &progress).await,
+        Action::Down => demo::down(&layout, cli.cluster, &folder, &progress),
+        Action::Forward => serve(&layout).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("make demo: {}", chain(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn up(
+    layout: &Layout,
+    kind: Option<Kind>,
+    folder: &std::path::Path,
+    transcript: Option<PathBuf>,
+    progress: &Progress,
+) -> Result<(), DemoError> {
+    let played = demo::up(layout, kind, folder, progress).await?;
+    if let Some(path) = transcript {
+        let text = serde_json::to_string_pretty(&played).unwrap_or_default();
+        std::fs::write(&path, text).map_err(|source| DemoError::File {
+            action: "write",
+            path,
+            source,
+        })?;
+    }
+    progress.line("done; the demo goes on running");
+    progress.plain(&demo::next_steps(layout));
+    Ok(())
+}
+
+async fn serve(layout: &Layout) -> Result<(), DemoError> {
+    let client = kube::Client::try_default().await?;
+    Ok(forward::serve(client, layout.forwards()).await?)
+}
+
+/// Prints a line; that nobody reads any more is no reason to stop half-way.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+/// An error with its causes, one sentence after the other.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let line = error.to_string();
+        // Some libraries repeat their cause in their own text.
+        if !text.ends_with(&line) {
+            text = format!("{text}: {line}");
+        }
+        cause = error.source();
+    }
+    text
+}

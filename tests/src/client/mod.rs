@@ -1,0 +1,195 @@
+//! An MCP client that nobody here wrote, rmcp's own, signed in through its OAuth support.
+//!
+//! It gets a URL and a person at a browser, nothing else: no header, no token, no registered client.
+
+use std::time::Duration;
+
+use rmcp::RoleClient;
+use rmcp::model::{CallToolRequestParams, CallToolResult, ClientConfig, ProtocolVersion, Tool};
+use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RunningService};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::auth::{AuthClient, AuthorizationManager, AuthorizationRequest, OAuthState};
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use url::Url;
+
+/// Where the authorization server sends the browser back to. Nothing listens there: the browser hands
+/// the address over instead of opening it.
+pub const REDIRECT_URI: &str = "http://127.0.0.1:33419/callback";
+
+/// The name that the client registers with and the consent page shows.
+pub const CLIENT_NAME: &str = "Behalf demo client";
+
+/// The longest wait for one answer.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// The two kinds of MCP protocol revisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Era {
+    /// `initialize` first: 2025-11-25 and before.
+    Legacy,
+
+    /// Every request on its own: 2026-07-28.
+    Modern,
+}
+
+/// Why the client did not get what it wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// rmcp's OAuth support gave up.
+    #[error("failed to {step}")]
+    Authorization {
+        /// The step of the sign-in.
+        step: &'static str,
+        /// rmcp's error.
+        #[source]
+        source: Box<rmcp::transport::auth::AuthError>,
+    },
+
+    /// The HTTP client could not be made.
+    #[error("failed to build an HTTP client")]
+    Http(#[source] reqwest::Error),
+
+    /// The MCP connection was not established.
+    #[error("failed to open the MCP connection")]
+    Connect(#[source] Box<rmcp::service::ClientInitializeError>),
+
+    /// An MCP request was not answered.
+    #[error("failed to call {0}")]
+    Call(String, #[source] Box<rmcp::ServiceError>),
+
+    /// rmcp ended up in a state without credentials.
+    #[error("the client holds no credentials after the sign-in")]
+    NoCredentials,
+}
+
+/// A sign-in that waits for the person: the authorize URL is known, the answer is not.
+pub struct PendingSignIn {
+    mcp: Url,
+    state: OAuthState,
+    authorize: Url,
+}
+
+impl PendingSignIn {
+    /// Discovers the authorization server from the MCP endpoint, registers, and prepares the request.
+    pub async fn begin(mcp: &Url) -> Result<Self, ClientError> {
+        let failed = |step| {
+            move |source| ClientError::Authorization {
+                step,
+                source: Box::new(source),
+            }
+        };
+        let mut state = OAuthState::new(mcp.clone(), None)
+            .await
+            .map_err(failed("prepare the authorization"))?;
+        state
+            .start_authorization(AuthorizationRequest::new(REDIRECT_URI).with_client_name(CLIENT_NAME))
+            .await
+            .map_err(failed("discover the authorization server and register"))?;
+        let authorize = state
+            .get_authorization_url()
+            .await
+            .map_err(failed("prepare the authorize URL"))?;
+        let authorize = Url::parse(&authorize).map_err(|_| ClientError::NoCredentials)?;
+        Ok(Self {
+            mcp: mcp.clone(),
+            state,
+            authorize,
+        })
+    }
+
+    /// What the person's browser opens.
+    pub fn authorize_url(&self) -> &Url {
+        &self.authorize
+    }
+
+    /// Redeems what came back to the redirect URI.
+    pub async fn finish(mut self, callback: &Url) -> Result<SignedIn, ClientError> {
+        let failed = |step| {
+            move |source| ClientError::Authorization {
+                step,
+                source: Box::new(source),
+            }
+        };
+        self.state
+            .handle_callback_url(callback.as_str())
+            .await
+            .map_err(failed("redeem the code"))?;
+        let manager = self
+            .state
+            .into_authorization_manager()
+            .ok_or(ClientError::NoCredentials)?;
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(ClientError::Http)?;
+        Ok(SignedIn {
+            mcp: self.mcp,
+            client: AuthClient::new(http, manager),
+        })
+    }
+}
+
+/// A client with credentials; it can open any number of connections.
+#[derive(Clone)]
+pub struct SignedIn {
+    mcp: Url,
+    client: AuthClient<reqwest::Client>,
+}
+
+impl SignedIn {
+    /// Opens an MCP connection.
+    pub async fn connect(&self, era: Era) -> Result<Connection, ClientError> {
+        let config = StreamableHttpClientTransportConfig::with_uri(self.mcp.as_str());
+        let transport = StreamableHttpClientTransport::with_client(self.client.clone(), config);
+        let lifecycle = match era {
+            Era::Legacy => ClientLifecycleMode::Initialize,
+            Era::Modern => ClientLifecycleMode::Discover {
+                preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            },
+        };
+        let service = ClientConfig::default()
+            .serve_with_lifecycle(transport, lifecycle)
+            .await
+            .map_err(|source| ClientError::Connect(Box::new(source)))?;
+        Ok(Connection { service })
+    }
+
+    /// rmcp's manager of the credentials, for tests that refresh or inspect them.
+    pub fn manager(&self) -> &std::sync::Arc<tokio::sync::Mutex<AuthorizationManager>> {
+        &self.client.auth_manager
+    }
+}
+
+/// An open MCP connection.
+pub struct Connection {
+    service: RunningService<RoleClient, ClientConfig>,
+}
+
+impl Connection {
+    /// The server's tools, all pages.
+    pub async fn tools(&self) -> Result<Vec<Tool>, ClientError> {
+        self.service
+            .list_all_tools()
+            .await
+            .map_err(|source| ClientError::Call("tools/list".to_owned(), Box::new(source)))
+    }
+
+    /// Calls one tool.
+    pub async fn call(
+        &self,
+        tool: &str,
+        arguments: serde_json::Value,
+    ) -> Result<CallToolResult, ClientError> {
+        let arguments = arguments.as_object().cloned().unwrap_or_default();
+        self.service
+            .call_tool(CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments))
+            .await
+            .map_err(|source| ClientError::Call(tool.to_owned(), Box::new(source)))
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        // Nobody waits for the answer: a connection that cannot be closed is closed.
+        let _ = self.service.cancel().await;
+    }
+}

@@ -1,0 +1,91 @@
+use std::path::PathBuf;
+
+use crate::client::ClientError;
+use crate::cluster::ClusterError;
+use crate::environment::EnvironmentError;
+use crate::forward::ForwardError;
+use crate::images::ImageError;
+use crate::sign_in::SignInError;
+
+/// Why the demo stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The cluster.
+    #[error("failed to bring up or remove the cluster")]
+    Cluster(#[source] Box<ClusterError>),
+
+    /// The images.
+    #[error("failed to build the images")]
+    Images(#[source] Box<ImageError>),
+
+    /// What runs on the cluster.
+    #[error("failed to set up the demo on the cluster")]
+    Environment(#[source] Box<EnvironmentError>),
+
+    /// The MCP client.
+    #[error("the MCP client failed")]
+    McpClient(#[source] Box<ClientError>),
+
+    /// No client for the cluster.
+    #[error("failed to build a client for the cluster")]
+    Client(#[source] Box<kube::Error>),
+
+    /// A loopback port.
+    #[error("failed to forward the demo's ports")]
+    Forward(#[source] Box<ForwardError>),
+
+    /// The binaries.
+    #[error("cargo did not build the binaries; its output stands above")]
+    Build,
+
+    /// The person at the browser.
+    #[error("the sign-in failed")]
+    SignIn(#[source] Box<SignInError>),
+
+    /// The forwarder, or a file of the demo.
+    #[error("failed to {action} {path}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The kubeconfig is not usable.
+    #[error("failed to read the kubeconfig {path}")]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: Box<kube::config::KubeconfigError>,
+    },
+
+    /// The forwarder did not come up.
+    #[error("the port forwarder did not answer; its log is {0}")]
+    Forwarder(PathBuf),
+}
+
+/// A step's error becomes the demo's: boxed, as some of them are large.
+macro_rules! from_step {
+    ($($variant:ident($error:ty)),+ $(,)?) => {
+        $(impl From<$error> for DemoError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        })+
+    };
+}
+
+from_step!(
+    Cluster(ClusterError),
+    Images(ImageError),
+    Environment(EnvironmentError),
+    McpClient(ClientError),
+    SignIn(SignInError),
+    Forward(ForwardError),
+    Client(kube::Error),
+);

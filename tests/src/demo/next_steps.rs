@@ -1,0 +1,26 @@
+use crate::environment::{Layout, Server};
+
+/// How to look around in the running demo.
+pub fn next_steps(layout: &Layout) -> String {
+    let url = layout.mcp_url(Server::Quickstart);
+    let article = layout.mcp_url(Server::Article);
+    format!(
+        r#"
+The demo runs:
+  {url}   (quickstart)
+  {article}   (article)
+
+MCP Inspector (Node.js 22 or newer; sign in as ana, ben or carol when the browser asks):
+  npx @modelcontextprotocol/inspector@2.12.0 --cli {url} --transport http --method tools/list
+
+VS Code, .vscode/mcp.json:
+  {{"servers": {{"azure-devops": {{"type": "http", "url": "{url}"}}}}}}
+
+Look around:
+  export KUBECONFIG=$(make --silent demo-kubeconfig)
+  kubectl --namespace mcp describe mcpserver azure-devops
+
+Remove every trace: make demo-down
+"#
+    )
+}

@@ -1,0 +1,146 @@
+use std::fmt::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The most lines of one answer that are shown.
+const LINES: usize = 8;
+
+/// The widest line that is shown, in characters.
+const WIDTH: usize = 110;
+
+/// What was asked, what came back, as which user, how long it took.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Transcript {
+    /// One entry for each person who signed in at each server, in order.
+    pub sign_ins: Vec<SignIn>,
+}
+
+/// One person at one server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignIn {
+    /// The `McpServer`.
+    pub server: String,
+
+    /// `preferred_username` of the person.
+    pub user: String,
+
+    /// `oid` of the person.
+    pub object_id: String,
+
+    /// What the browser saw, step by step.
+    pub steps: Vec<String>,
+
+    /// From the first request to the redeemed code.
+    pub seconds: f64,
+
+    /// The tools the server listed.
+    pub tools: Vec<String>,
+
+    /// The calls that followed.
+    pub calls: Vec<Call>,
+}
+
+/// One tool call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Call {
+    /// The tool.
+    pub tool: String,
+
+    /// Its arguments.
+    pub arguments: Value,
+
+    /// What came back.
+    pub outcome: Outcome,
+
+    /// The text of the answer.
+    pub text: String,
+
+    /// Milliseconds from request to answer.
+    pub milliseconds: u64,
+}
+
+/// Whether the tool did what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It did.
+    Done,
+
+    /// It said why not (`isError`).
+    Refused,
+}
+
+impl fmt::Display for SignIn {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "  {} signs in ({:.1} s)", self.user, self.seconds)?;
+        for step in &self.steps {
+            writeln!(out, "    - {step}")?;
+        }
+        writeln!(out, "    tools: {}", self.tools.join(", "))?;
+        for call in &self.calls {
+            write!(out, "{call}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.outcome {
+            Outcome::Done => "",
+            Outcome::Refused => ", refused",
+        };
+        writeln!(
+            out,
+            "    > {} {} ({} ms{word})",
+            self.tool, self.arguments, self.milliseconds
+        )?;
+        let lines: Vec<_> = self.text.lines().filter(|line| !line.trim().is_empty()).collect();
+        for line in lines.iter().take(LINES) {
+            writeln!(out, "        {}", shorten(line))?;
+        }
+        if lines.len() > LINES {
+            writeln!(out, "        ... {} more lines", lines.len() - LINES)?;
+        }
+        Ok(())
+    }
+}
+
+fn shorten(line: &str) -> String {
+    let mut short: String = line.chars().take(WIDTH).collect();
+    if line.chars().count() > WIDTH {
+        let _ = write!(short, "...");
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_shows_tool_arguments_time_and_the_first_lines() {
+        let text = (1..=20)
+            .map(|line| format!("line {line} {}", "x".repeat(200)))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let call = Call {
+            tool: "list_pipeline_runs".into(),
+            arguments: serde_json::json!({"top": 3}),
+            outcome: Outcome::Refused,
+            text,
+            milliseconds: 12,
+        };
+        let shown = call.to_string();
+        assert!(
+            shown.contains(r#"list_pipeline_runs {"top":3} (12 ms, refused)"#),
+            "{shown}"
+        );
+        assert!(shown.contains("line 8 ") && !shown.contains("line 9 "), "{shown}");
+        assert!(shown.contains("... 12 more lines"), "{shown}");
+        assert!(shown.lines().all(|line| line.len() < 130), "{shown}");
+    }
+}

@@ -1,0 +1,185 @@
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use super::{DemoError, Transcript, build_images, forwarder, people};
+use crate::cluster::{self, Cluster, Kind, Options};
+use crate::entra::Control;
+use crate::environment::{
+    self, Conditions, EnvironmentError, ImageReferences, Layout, Server, create_federated_credential,
+    wait_for,
+};
+use crate::forward;
+use crate::images::Product;
+
+/// How long a server may take from the first look to Ready.
+const READY: Duration = Duration::from_mins(4);
+
+/// Says what happens, with the time since the start.
+pub struct Progress {
+    started: Instant,
+    say: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Progress {
+    /// Progress that goes to `say`, line by line.
+    pub fn new(say: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self {
+            started: Instant::now(),
+            say: Box::new(say),
+        }
+    }
+
+    /// One line with the time in front.
+    pub fn line(&self, text: &str) {
+        let seconds = self.started.elapsed().as_secs();
+        (self.say)(&format!("[{:3}:{:02}] {text}", seconds / 60, seconds % 60));
+    }
+
+    /// Text as it is.
+    pub fn plain(&self, text: &str) {
+        (self.say)(text);
+    }
+}
+
+/// Everything that an environment consists of, running.
+pub struct Running {
+    /// The cluster.
+    pub cluster: Cluster,
+
+    /// A client with an administrator's rights.
+    pub client: Client,
+}
+
+/// Who serves the loopback ports.
+#[derive(Debug, Clone, Copy)]
+pub enum Forwarding<'f> {
+    /// A process that outlives this one; its files are in this folder.
+    Process(&'f Path),
+
+    /// A task of this process's runtime.
+    Task,
+}
+
+/// Brings up the whole demo and plays it; leaves it running.
+pub async fn up(
+    layout: &Layout,
+    kind: Option<Kind>,
+    folder: &Path,
+    progress: &Progress,
+) -> Result<Transcript, DemoError> {
+    std::fs::create_dir_all(folder).map_err(|source| DemoError::File {
+        action: "create",
+        path: folder.to_owned(),
+        source,
+    })?;
+    start(layout, kind, Forwarding::Process(folder), progress).await?;
+    people::play(layout, |text| progress.plain(text)).await
+}
+
+/// Brings up cluster, images, simulators, operator, servers and loopback ports, and waits for Ready.
+pub async fn start(
+    layout: &Layout,
+    kind: Option<Kind>,
+    forwarding: Forwarding<'_>,
+    progress: &Progress,
+) -> Result<Running, DemoError> {
+    let kind = cluster::choose(kind);
+    progress.line(&format!("cluster {} ({})", layout.cluster, kind.name()));
+    let options = Options {
+        kind,
+        ..Options::new(layout.cluster.clone())
+    };
+    let cluster = cluster::up(&options)?;
+
+    progress.line("images");
+    let images = load_images(&cluster)?;
+    let client = client(&cluster).await?;
+
+    progress.line("simulators of Entra and Azure DevOps");
+    let authority = environment::apply_simulators(&client, layout, &images.simulator).await?;
+    progress.line("operator: helm install behalf-crds, behalf");
+    environment::install_operator(&cluster, &client, layout, &images).await?;
+    progress.line("kubectl apply examples/demo");
+    environment::apply_servers(&cluster, &client, layout, &authority).await?;
+    match forwarding {
+        Forwarding::Process(folder) => forwarder::start(folder, layout, cluster.kubeconfig()).await?,
+        Forwarding::Task => drop(tokio::spawn(forward::serve(client.clone(), layout.forwards()))),
+    }
+
+    let entra = Control::new(layout.entra_control())
+        .map_err(EnvironmentError::control("reach the Entra simulator"))?;
+    for server in Server::ALL {
+        ready(&client, &entra, server, progress).await?;
+    }
+    Ok(Running { cluster, client })
+}
+
+/// Does what an administrator does: reads the status, creates the credential it asks for, waits for Ready.
+async fn ready(
+    client: &Client,
+    entra: &Control,
+    server: Server,
+    progress: &Progress,
+) -> Result<(), DemoError> {
+    let name = server.name();
+    let show = |conditions: &Conditions| progress.line(&format!("{name}: {}", conditions.summary()));
+    let asks = |conditions: &Conditions| conditions.status.pointer("/federation/issuer").is_some();
+    let conditions = wait_for(client, name, "status.federation", READY, show, asks).await?;
+    if !conditions.is("Ready", "True") {
+        if let Some(command) = conditions
+            .status
+            .pointer("/federation/command")
+            .and_then(serde_json::Value::as_str)
+        {
+            progress.line(&format!(
+                "{name}: an administrator would now run\n          {command}"
+            ));
+        }
+        create_federated_credential(entra, name, &conditions).await?;
+        progress.line(&format!(
+            "{name}: created that federated credential in the simulator"
+        ));
+    }
+    let show = |conditions: &Conditions| progress.line(&format!("{name}: {}", conditions.summary()));
+    wait_for(client, name, "Ready", READY, show, |conditions| {
+        conditions.is("Ready", "True")
+    })
+    .await?;
+    Ok(())
+}
+
+/// Builds what changed, loads what is missing.
+pub fn load_images(cluster: &Cluster) -> Result<ImageReferences, DemoError> {
+    let images = build_images()?;
+    cluster.load(&images)?;
+    let reference = |product: Product| {
+        let found = images.iter().find(|image| image.name == product.name());
+        found
+            .map(|image| cluster.image_reference(image))
+            .unwrap_or_default()
+    };
+    Ok(ImageReferences {
+        operator: reference(Product::Operator),
+        sidecar: reference(Product::AuthSidecar),
+        mcp_server: reference(Product::McpServer),
+        simulator: reference(Product::Simulator),
+    })
+}
+
+/// A client for the cluster's kubeconfig.
+pub async fn client(cluster: &Cluster) -> Result<Client, DemoError> {
+    let path: PathBuf = cluster.kubeconfig().to_owned();
+    let read = || async {
+        let kubeconfig = Kubeconfig::read_from(&path)?;
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        Ok::<_, kube::config::KubeconfigError>(config)
+    };
+    let config = read().await.map_err(|source| DemoError::Kubeconfig {
+        path: path.clone(),
+        source: Box::new(source),
+    })?;
+    Ok(Client::try_from(config)?)
+}

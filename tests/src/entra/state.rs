@@ -1,0 +1,392 @@
+//! What the simulator remembers. In memory only: a restart forgets logins and keys.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::clock::system_now;
+use super::endpoints::Endpoints;
+use super::failure::Failure;
+use super::issuers::IssuerClients;
+use super::keys::{KeyError, KeyRing};
+use super::model::{Application, Consent, Directory, Effect, Fault, FederatedCredential, RequestKind, User};
+use super::report::{Outcome, RequestRecord, SecretKind, SecretValue};
+use super::scopes::{Requested, Resource};
+
+/// Federated credentials an application may have at most.
+const CREDENTIAL_LIMIT: usize = 20;
+
+/// The simulator behind its listeners.
+pub(super) struct World {
+    pub(super) endpoints: Endpoints,
+    pub(super) issuers: IssuerClients,
+    initial: Directory,
+    state: Mutex<State>,
+    released: watch::Sender<u64>,
+}
+
+/// A login, as far as codes and tokens carry it on.
+#[derive(Debug, Clone)]
+pub(super) struct Login {
+    pub(super) client_id: String,
+    pub(super) object_id: String,
+    pub(super) at: Timestamp,
+    pub(super) profile: bool,
+    /// The `claims` of the authorize request: the challenges this login met.
+    pub(super) claims: Option<Value>,
+}
+
+/// A sign-in page that waits for its person.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    pub(super) client_id: String,
+    pub(super) redirect_uri: String,
+    pub(super) requested: Requested,
+    pub(super) state: Option<String>,
+    pub(super) challenge: Option<String>,
+    pub(super) nonce: Option<String>,
+    pub(super) claims: Option<Value>,
+    pub(super) prompt: Option<String>,
+    pub(super) login_hint: Option<String>,
+    pub(super) object_id: Option<String>,
+}
+
+/// An authorization code's meaning.
+#[derive(Debug, Clone)]
+pub(super) struct Code {
+    pub(super) login: Login,
+    pub(super) redirect_uri: String,
+    pub(super) requested: Requested,
+    pub(super) challenge: Option<String>,
+    pub(super) nonce: Option<String>,
+    pub(super) used: bool,
+}
+
+/// A refresh token's meaning.
+#[derive(Debug, Clone)]
+pub(super) struct RefreshToken {
+    pub(super) login: Login,
+    pub(super) last_used: Timestamp,
+    pub(super) revoked: bool,
+}
+
+/// Everything that changes.
+pub(super) struct State {
+    pub(super) directory: Directory,
+    pub(super) keys: KeyRing,
+    pub(super) pending: HashMap<String, Pending>,
+    pub(super) codes: HashMap<String, Code>,
+    pub(super) refresh_tokens: HashMap<String, RefreshToken>,
+    /// Logins by `uti` of the access tokens made from them.
+    pub(super) issued: HashMap<String, Login>,
+    /// Object ids by browser session.
+    pub(super) browsers: HashMap<String, String>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) record: Vec<RequestRecord>,
+    pub(super) secrets: HashSet<SecretKey>,
+    known_since: HashMap<(String, FederatedCredential), Timestamp>,
+    requests: u64,
+}
+
+type SecretKey = (SecretKind, String);
+
+impl World {
+    pub(super) fn new(endpoints: Endpoints, directory: Directory) -> Result<Self, KeyError> {
+        let state = State::new(directory.clone(), KeyRing::generate()?);
+        Ok(Self {
+            endpoints,
+            issuers: IssuerClients::default(),
+            initial: directory,
+            state: Mutex::new(state),
+            released: watch::Sender::new(0),
+        })
+    }
+
+    /// The state; a panic elsewhere does not make it useless.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Back to the start: directory, keys, logins, faults and records.
+    pub(super) fn reset(&self) -> Result<(), KeyError> {
+        let mut fresh = State::new(self.initial.clone(), KeyRing::generate()?);
+        let mut state = self.lock();
+        fresh.requests = state.requests;
+        *state = fresh;
+        drop(state);
+        self.release();
+        Ok(())
+    }
+
+    /// Ends all faults and lets held requests go on.
+    pub(super) fn clear_faults(&self) {
+        self.lock().faults.clear();
+        self.release();
+    }
+
+    fn release(&self) {
+        self.released.send_modify(|count| *count += 1);
+    }
+
+    /// The fault that hits this request, if one does. Counts it and notes it in the record.
+    pub(super) fn take_fault(&self, number: u64, kind: RequestKind, client_id: &str) -> Option<Effect> {
+        let mut state = self.lock();
+        let hit = state.faults.iter_mut().position(|fault| {
+            fault.times != Some(0)
+                && (fault.requests.is_empty() || fault.requests.contains(&kind))
+                && fault
+                    .client_id
+                    .as_deref()
+                    .is_none_or(|one| one.eq_ignore_ascii_case(client_id))
+        })?;
+        let fault = state.faults.get_mut(hit)?;
+        let effect = fault.effect.clone();
+        if let Some(times) = &mut fault.times {
+            *times -= 1;
+            if *times == 0 {
+                state.faults.remove(hit);
+            }
+        }
+        if let Some(entry) = state.entry(number) {
+            entry.fault = Some(format!("{effect:?}"));
+        }
+        Some(effect)
+    }
+
+    /// Waits until the faults are cleared.
+    pub(super) fn held(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut released = self.released.subscribe();
+        async move { drop(released.changed().await) }
+    }
+}
+
+impl State {
+    fn new(directory: Directory, keys: KeyRing) -> Self {
+        let mut state = Self {
+            directory: Directory {
+                applications: Vec::new(),
+                ..directory.clone()
+            },
+            keys,
+            pending: HashMap::new(),
+            codes: HashMap::new(),
+            refresh_tokens: HashMap::new(),
+            issued: HashMap::new(),
+            browsers: HashMap::new(),
+            faults: Vec::new(),
+            record: Vec::new(),
+            secrets: HashSet::new(),
+            known_since: HashMap::new(),
+            requests: 0,
+        };
+        state.directory.applications = directory.applications;
+        for application in &state.directory.applications {
+            for credential in &application.federated_credentials {
+                state.known_since.insert(
+                    (application.client_id.clone(), credential.clone()),
+                    Timestamp::MIN,
+                );
+            }
+        }
+        state
+    }
+
+    /// The simulator's time.
+    pub(super) fn now(&self) -> Timestamp {
+        let offset = SignedDuration::from_secs(self.directory.settings.clock_offset_seconds);
+        let now = system_now();
+        now.checked_add(offset).unwrap_or(now)
+    }
+
+    /// Starts a record and gives its number.
+    pub(super) fn begin(&mut self, mut record: RequestRecord) -> u64 {
+        self.requests += 1;
+        record.number = self.requests;
+        self.record.push(record);
+        self.requests
+    }
+
+    pub(super) fn entry(&mut self, number: u64) -> Option<&mut RequestRecord> {
+        self.record.iter_mut().rev().find(|entry| entry.number == number)
+    }
+
+    pub(super) fn finish(&mut self, number: u64, outcome: Outcome) {
+        if let Some(entry) = self.entry(number) {
+            entry.outcome = Some(outcome);
+        }
+    }
+
+    pub(super) fn note_user(&mut self, number: u64, user: &str) {
+        if let Some(entry) = self.entry(number) {
+            entry.user = Some(user.to_owned());
+        }
+    }
+
+    /// Remembers a secret value for leak tests.
+    pub(super) fn keep_secret(&mut self, kind: SecretKind, value: &str) {
+        if !value.is_empty() {
+            self.secrets.insert((kind, value.to_owned()));
+        }
+    }
+
+    /// All secret values, in a stable order.
+    pub(super) fn secret_values(&self) -> Vec<SecretValue> {
+        let mut values: Vec<_> = self
+            .secrets
+            .iter()
+            .map(|(kind, value)| SecretValue {
+                kind: *kind,
+                value: value.clone(),
+            })
+            .collect();
+        values.sort();
+        values
+    }
+
+    /// The application, or 700016, 7000112.
+    pub(super) fn application(&self, client_id: &str) -> Result<Application, Failure> {
+        let application = self.directory.application(client_id).ok_or_else(|| {
+            Failure::new(
+                400,
+                "unauthorized_client",
+                700_016,
+                format!("Application with identifier '{client_id}' was not found in the directory."),
+            )
+        })?;
+        if !application.enabled {
+            return Err(Failure::new(
+                400,
+                "unauthorized_client",
+                7_000_112,
+                format!("Application '{client_id}' is disabled."),
+            ));
+        }
+        Ok(application.clone())
+    }
+
+    /// A user who may still hold tokens, or 50034, 50057.
+    pub(super) fn user(&self, object_id: &str) -> Result<User, Failure> {
+        let user = self.directory.user_by_object_id(object_id).ok_or_else(|| {
+            Failure::invalid_grant(50_034, "The user account does not exist in the directory.")
+        })?;
+        if !user.enabled {
+            return Err(Failure::invalid_grant(50_057, "The user account is disabled."));
+        }
+        Ok(user.clone())
+    }
+
+    /// Whether this user or an administrator consented.
+    pub(super) fn has_consent(&self, client_id: &str, resource: Resource, object_id: &str) -> bool {
+        let Some(resource) = resource.application_id(client_id) else {
+            return true;
+        };
+        self.directory.consents.iter().any(|consent| {
+            consent.client_id.eq_ignore_ascii_case(client_id)
+                && consent.resource.eq_ignore_ascii_case(resource)
+                && consent.user.as_deref().is_none_or(|user| user == object_id)
+        })
+    }
+
+    /// Records a user's consent to each of the resources.
+    pub(super) fn consent(&mut self, client_id: &str, resources: &[Resource], object_id: &str) {
+        for resource in resources {
+            let Some(id) = resource.application_id(client_id) else {
+                continue;
+            };
+            if !self.has_consent(client_id, *resource, object_id) {
+                self.directory.consents.push(Consent {
+                    client_id: client_id.to_owned(),
+                    resource: id.to_owned(),
+                    user: Some(object_id.to_owned()),
+                });
+            }
+        }
+    }
+
+    /// The application's credentials: those in force, and those still on their way.
+    pub(super) fn federated_credentials(
+        &self,
+        client_id: &str,
+    ) -> (Vec<FederatedCredential>, Vec<FederatedCredential>) {
+        let Some(application) = self.directory.application(client_id) else {
+            return (Vec::new(), Vec::new());
+        };
+        let delay = i64::try_from(self.directory.settings.federation_propagation_seconds);
+        let delay = SignedDuration::from_secs(delay.unwrap_or(i64::MAX));
+        let now = self.now();
+        application
+            .federated_credentials
+            .iter()
+            .cloned()
+            .partition(|credential| {
+                let since = self
+                    .known_since
+                    .get(&(application.client_id.clone(), credential.clone()));
+                since.is_none_or(|since| since.checked_add(delay).is_ok_and(|in_force| in_force <= now))
+            })
+    }
+
+    /// Replaces an application, refusing what Entra refuses of its credentials.
+    pub(super) fn put_application(&mut self, application: Application) -> Result<(), String> {
+        check_credentials(&application.federated_credentials)?;
+        let now = self.now();
+        for credential in &application.federated_credentials {
+            self.known_since
+                .entry((application.client_id.clone(), credential.clone()))
+                .or_insert(now);
+        }
+        self.known_since.retain(|(client_id, credential), _| {
+            *client_id != application.client_id || application.federated_credentials.contains(credential)
+        });
+        match self.directory.application_mut(&application.client_id) {
+            Some(present) => *present = application,
+            None => self.directory.applications.push(application),
+        }
+        Ok(())
+    }
+
+    /// Replaces the directory; credentials that were there keep their age.
+    pub(super) fn put_directory(&mut self, mut directory: Directory) -> Result<(), String> {
+        for application in &directory.applications {
+            check_credentials(&application.federated_credentials)?;
+        }
+        let applications = std::mem::take(&mut directory.applications);
+        self.directory = Directory {
+            applications: std::mem::take(&mut self.directory.applications),
+            ..directory
+        };
+        self.directory.applications.retain(|present| {
+            applications
+                .iter()
+                .any(|wanted| wanted.client_id == present.client_id)
+        });
+        applications
+            .into_iter()
+            .try_for_each(|application| self.put_application(application))
+    }
+}
+
+/// At most twenty, each issuer and subject once, names within Entra's limits (entra.md section 9).
+fn check_credentials(credentials: &[FederatedCredential]) -> Result<(), String> {
+    if credentials.len() > CREDENTIAL_LIMIT {
+        return Err(format!(
+            "an application has at most {CREDENTIAL_LIMIT} federated credentials"
+        ));
+    }
+    let mut seen = HashSet::new();
+    for credential in credentials {
+        if credential.issuer.is_empty() || credential.subject.is_empty() || credential.audience.is_empty() {
+            return Err("issuer, subject and audience of a federated credential are required".to_owned());
+        }
+        if !seen.insert((&credential.issuer, &credential.subject)) {
+            return Err(format!(
+                "issuer and subject must be unique: '{}', '{}' appear twice",
+                credential.issuer, credential.subject
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+use super::{Conditions, EnvironmentError};
+use crate::entra::{Control, FederatedCredential};
+use crate::people::CLIENT_ID;
+
+/// Does at the Entra simulator what the administrator does at Entra with the line in
+/// `status.federation.command`: creates the federated identity credential that the status asks for, and
+/// registers the redirect URI.
+pub async fn create_federated_credential(
+    entra: &Control,
+    name: &str,
+    conditions: &Conditions,
+) -> Result<(), EnvironmentError> {
+    let text = |key: &str| {
+        conditions
+            .status
+            .pointer(&format!("/federation/{key}"))
+            .and_then(serde_json::Value::as_str)
+    };
+    let (Some(issuer), Some(subject), Some(audience), Some(redirect_uri)) = (
+        text("issuer"),
+        text("subject"),
+        text("audience"),
+        text("redirectUri"),
+    ) else {
+        return Err(EnvironmentError::TimedOut {
+            what: format!("{name}: status.federation with issuer, subject, audience and redirectUri"),
+            seconds: 0,
+            seen: conditions.status.to_string(),
+        });
+    };
+    let credential = FederatedCredential {
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+        audience: audience.to_owned(),
+    };
+    entra
+        .update_application(CLIENT_ID, |application| {
+            if !application.federated_credentials.contains(&credential) {
+                application.federated_credentials.push(credential);
+            }
+            if !application
+                .redirect_uris
+                .iter()
+                .any(|known| known == redirect_uri)
+            {
+                application.redirect_uris.push(redirect_uri.to_owned());
+            }
+        })
+        .await
+        .map_err(EnvironmentError::control(format!(
+            "create the federated credential for {name}"
+        )))
+}

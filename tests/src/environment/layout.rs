@@ -1,0 +1,172 @@
+use url::Url;
+
+use crate::forward::Forward;
+
+/// Where the operator runs.
+pub const NAMESPACE_OPERATOR: &str = "behalf-system";
+
+/// Where the simulators run.
+pub const NAMESPACE_SIMULATORS: &str = "behalf-simulators";
+
+/// Where the `McpServer` objects of the examples live.
+pub const NAMESPACE_SERVERS: &str = "mcp";
+
+/// What tells one environment from another that runs beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The cluster's name.
+    pub cluster: String,
+
+    /// The loopback ports.
+    pub ports: Ports,
+
+    /// How much operator, sidecars and servers log: `Info`, or `Trace` where logs are searched.
+    pub log_level: &'static str,
+}
+
+/// Loopback ports, all different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// `publicUrl` of `examples/quickstart.yaml`.
+    pub quickstart: u16,
+
+    /// `publicUrl` of `examples/article.yaml`.
+    pub article: u16,
+
+    /// The Entra simulator's pages, for the browser.
+    pub sign_in: u16,
+
+    /// The Entra simulator's control port.
+    pub entra_control: u16,
+
+    /// The Azure DevOps simulator's control port.
+    pub azure_devops_control: u16,
+}
+
+/// One `McpServer` of the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// The five facts; the exchange is the sidecar's.
+    Quickstart,
+
+    /// The article's shape: `bearerToken` argument, exchange in the server.
+    Article,
+}
+
+impl Server {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Quickstart, Self::Article];
+
+    /// `metadata.name`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quickstart => "azure-devops",
+            Self::Article => "article",
+        }
+    }
+
+    /// One line for people.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Quickstart => "the five facts; the sidecar exchanges the token",
+            Self::Article => "the article's shape: bearerToken argument, the server exchanges the token",
+        }
+    }
+}
+
+impl Layout {
+    /// The demo's.
+    pub fn demo() -> Self {
+        Self::at("behalf-demo", 8480, "Info")
+    }
+
+    /// The black-box suite's, on the cluster with this name.
+    pub fn tests(cluster: impl Into<String>) -> Self {
+        Self::at(cluster, 8580, "Trace")
+    }
+
+    fn at(cluster: impl Into<String>, base: u16, log_level: &'static str) -> Self {
+        let ports = Ports {
+            quickstart: base,
+            article: base + 1,
+            sign_in: base + 10,
+            entra_control: base + 11,
+            azure_devops_control: base + 12,
+        };
+        Self {
+            cluster: cluster.into(),
+            ports,
+            log_level,
+        }
+    }
+
+    /// A server's public origin.
+    pub fn public_url(&self, server: Server) -> Url {
+        loopback(match server {
+            Server::Quickstart => self.ports.quickstart,
+            Server::Article => self.ports.article,
+        })
+    }
+
+    /// A server's MCP endpoint.
+    pub fn mcp_url(&self, server: Server) -> Url {
+        let mut url = self.public_url(server);
+        url.set_path("/mcp");
+        url
+    }
+
+    /// Where the browser finds the Entra simulator.
+    pub fn sign_in_url(&self) -> Url {
+        loopback(self.ports.sign_in)
+    }
+
+    /// The Entra simulator's control port, from outside the cluster.
+    pub fn entra_control(&self) -> Url {
+        loopback(self.ports.entra_control)
+    }
+
+    /// The Azure DevOps simulator's control port, from outside the cluster.
+    pub fn azure_devops_control(&self) -> Url {
+        loopback(self.ports.azure_devops_control)
+    }
+
+    /// Every loopback port and where it leads.
+    pub fn forwards(&self) -> Vec<Forward> {
+        let to = |local, namespace: &str, service: &str, port| Forward {
+            local,
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+            port,
+        };
+        vec![
+            to(
+                self.ports.quickstart,
+                NAMESPACE_SERVERS,
+                Server::Quickstart.name(),
+                8080,
+            ),
+            to(
+                self.ports.article,
+                NAMESPACE_SERVERS,
+                Server::Article.name(),
+                8080,
+            ),
+            to(self.ports.sign_in, NAMESPACE_SIMULATORS, "entra", 8080),
+            to(self.ports.entra_control, NAMESPACE_SIMULATORS, "entra", 9000),
+            to(
+                self.ports.azure_devops_control,
+                NAMESPACE_SIMULATORS,
+                "azure-devops",
+                9000,
+            ),
+        ]
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a loopback address with a port is always a URL"
+)]
+fn loopback(port: u16) -> Url {
+    Url::parse(&format!("http://localhost:{port}")).expect("a loopback address with a port is a URL")
+}

@@ -1,0 +1,256 @@
+//! Loopback ports that lead to Services of a cluster, whatever Pods stand behind them at the moment.
+//!
+//! Every connection picks a ready Pod anew through the API server, so a forwarded address survives
+//! restarts and rollouts; connections that are open when a Pod dies break, as behind any load balancer.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use tokio::net::{TcpListener, TcpStream};
+
+/// How often, and how long apart, a connection looks for a ready Pod before it is closed.
+const ATTEMPTS: u32 = 120;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// One loopback port and where it leads.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Forward {
+    /// The port on 127.0.0.1.
+    pub local: u16,
+
+    /// The Service's namespace.
+    pub namespace: String,
+
+    /// The Service's name.
+    pub service: String,
+
+    /// The Service's port.
+    pub port: u16,
+}
+
+/// Why forwarding did not start, or a connection was not forwarded.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// The loopback port is taken.
+    #[error("failed to listen on 127.0.0.1:{port}; end what uses the port, then try again")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The API server did not answer as expected.
+    #[error("failed to {action}")]
+    Api {
+        /// What was tried.
+        action: &'static str,
+        /// What the client saw.
+        #[source]
+        source: kube::Error,
+    },
+
+    /// No Pod of the Service is ready.
+    #[error("no Pod behind Service {0} is ready")]
+    NoPod(String),
+
+    /// The Service has no such port, or its Pod does not name it.
+    #[error("Service {service} has no port {port}")]
+    NoPort {
+        /// The Service's name.
+        service: String,
+        /// The port that was asked for.
+        port: u16,
+    },
+}
+
+/// Listens on every port and forwards until the process ends or the returned future is dropped.
+pub async fn serve(client: Client, forwards: Vec<Forward>) -> Result<(), ForwardError> {
+    let mut listeners = tokio::task::JoinSet::new();
+    for forward in forwards {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.local))
+            .await
+            .map_err(|source| ForwardError::Listen {
+                port: forward.local,
+                source,
+            })?;
+        listeners.spawn(accept(client.clone(), listener, forward));
+    }
+    while listeners.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn accept(client: Client, listener: TcpListener, forward: Forward) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await; // out of file descriptors: later there may be some
+            continue;
+        };
+        let (client, forward) = (client.clone(), forward.clone());
+        tokio::spawn(async move {
+            if let Err(error) = connection(&client, stream, &forward).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Closed a connection to {}/{}: {error}",
+                    forward.namespace,
+                    forward.service
+                );
+            }
+        });
+    }
+}
+
+async fn connection(client: &Client, mut local: TcpStream, forward: &Forward) -> Result<(), ForwardError> {
+    let mut last = ForwardError::NoPod(forward.service.clone());
+    for _ in 0..ATTEMPTS {
+        match open(client, forward).await {
+            Ok((forwarder, mut remote)) => {
+                // Either end may close at any time; that ends the connection and is no fault.
+                let _ = tokio::io::copy_bidirectional(&mut local, &mut remote).await;
+                drop(remote);
+                forwarder.abort();
+                return Ok(());
+            }
+            Err(error) => last = error,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(last)
+}
+
+async fn open(
+    client: &Client,
+    forward: &Forward,
+) -> Result<
+    (
+        kube::api::Portforwarder,
+        impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    ),
+    ForwardError,
+> {
+    let no_port = || ForwardError::NoPort {
+        service: forward.service.clone(),
+        port: forward.port,
+    };
+    let services: Api<Service> = Api::namespaced(client.clone(), &forward.namespace);
+    let service = services
+        .get(&forward.service)
+        .await
+        .map_err(|source| ForwardError::Api {
+            action: "read the Service",
+            source,
+        })?;
+    let spec = service.spec.unwrap_or_default();
+    let target = spec
+        .ports
+        .unwrap_or_default()
+        .into_iter()
+        .find(|port| port.port == i32::from(forward.port))
+        .ok_or_else(no_port)?
+        .target_port
+        .unwrap_or(IntOrString::Int(i32::from(forward.port)));
+
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &forward.namespace);
+    let selector = labels(&spec.selector.unwrap_or_default());
+    let pod = pods
+        .list(&ListParams::default().labels(&selector))
+        .await
+        .map_err(|source| ForwardError::Api {
+            action: "list the Service's Pods",
+            source,
+        })?
+        .into_iter()
+        .find(is_ready)
+        .ok_or_else(|| ForwardError::NoPod(forward.service.clone()))?;
+
+    let port = container_port(&pod, &target).ok_or_else(no_port)?;
+    let name = pod.metadata.name.unwrap_or_default();
+    let mut forwarder = pods
+        .portforward(&name, &[port])
+        .await
+        .map_err(|source| ForwardError::Api {
+            action: "forward a port of the Pod",
+            source,
+        })?;
+    let stream = forwarder.take_stream(port).ok_or_else(no_port)?;
+    Ok((forwarder, stream))
+}
+
+fn labels(selector: &BTreeMap<String, String>) -> String {
+    selector
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && pod
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.as_ref())
+            .is_some_and(|all| {
+                all.iter()
+                    .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+            })
+}
+
+fn container_port(pod: &Pod, target: &IntOrString) -> Option<u16> {
+    match target {
+        IntOrString::Int(port) => u16::try_from(*port).ok(),
+        IntOrString::String(name) => {
+            let spec = pod.spec.as_ref()?;
+            let containers = spec
+                .containers
+                .iter()
+                .chain(spec.init_containers.iter().flatten());
+            containers
+                .flat_map(|container| container.ports.iter().flatten())
+                .find(|port| port.name.as_deref() == Some(name))
+                .and_then(|port| u16::try_from(port.container_port).ok())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(ready: &str) -> Pod {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p"},
+            "spec": {
+                "initContainers": [{"name": "sidecar", "ports": [{"name": "http", "containerPort": 8080}]}],
+                "containers": [{"name": "server"}],
+            },
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn finds_a_named_port_of_a_native_sidecar() {
+        assert_eq!(
+            container_port(&pod("True"), &IntOrString::String("http".into())),
+            Some(8080)
+        );
+        assert_eq!(
+            container_port(&pod("True"), &IntOrString::String("other".into())),
+            None
+        );
+        assert_eq!(container_port(&pod("True"), &IntOrString::Int(9090)), Some(9090));
+    }
+
+    #[test]
+    fn takes_only_ready_pods() {
+        assert!(is_ready(&pod("True")));
+        assert!(!is_ready(&pod("False")));
+    }
+}

@@ -1,0 +1,151 @@
+//! No secret anywhere: what the simulators saw, what the namespace holds, what a container can read.
+
+use behalf_tests::environment::{NAMESPACE_SERVERS, Server};
+use behalf_tests::people::ANA;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::Value;
+
+use crate::ensure;
+use crate::world::{TestResult, World};
+
+crate::tests![
+    the_simulators_saw_no_client_secret_and_never_resource,
+    no_secret_of_the_namespace_holds_a_credential,
+    only_the_containers_that_exchange_hold_a_federated_token,
+    no_pod_has_a_kubernetes_credential,
+];
+
+async fn the_simulators_saw_no_client_secret_and_never_resource(world: &World) -> TestResult {
+    world.sign_in(Server::Quickstart, &ANA).await?;
+    let requests = world.entra.requests().await?;
+    let tokens: Vec<_> = requests
+        .iter()
+        .filter(|request| request.kind.is_token())
+        .collect();
+    ensure!(!tokens.is_empty(), "the record holds no token request");
+    for request in &tokens {
+        ensure!(
+            !request.has("client_secret"),
+            "request {} carried a client_secret",
+            request.number
+        );
+        ensure!(
+            request.authorization_scheme.is_none(),
+            "request {} carried Authorization",
+            request.number
+        );
+        ensure!(
+            request.has("client_assertion"),
+            "request {} carried no assertion",
+            request.number
+        );
+    }
+    ensure!(
+        requests.iter().all(|request| !request.has("resource")),
+        "resource reached Entra"
+    );
+    Ok(())
+}
+
+async fn no_secret_of_the_namespace_holds_a_credential(world: &World) -> TestResult {
+    let secrets: Api<Secret> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
+    let issued = world.entra.secrets().await?;
+    ensure!(!issued.is_empty(), "the simulator issued nothing to look for");
+    let all = secrets.list(&ListParams::default()).await?.items;
+    ensure!(
+        !all.is_empty(),
+        "there is no Secret at all: the keyrings are missing"
+    );
+    for secret in all {
+        let name = secret.metadata.name.unwrap_or_default();
+        let data = secret.data.unwrap_or_default();
+        let keys: Vec<_> = data.keys().map(String::as_str).collect();
+        ensure!(keys == ["keyring.json"], "Secret {name} holds {keys:?}");
+        for value in data.values() {
+            let text = String::from_utf8_lossy(&value.0);
+            ensure!(
+                !issued.iter().any(|secret| text.contains(&secret.value)),
+                "Secret {name} holds a token"
+            );
+            ensure!(!text.contains("eyJ"), "Secret {name} holds something like a JWT");
+        }
+    }
+    Ok(())
+}
+
+/// The containers of a server's Pod that mount a projected token, init containers too.
+fn holders(pod: &Pod) -> Vec<String> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let projected: Vec<_> = spec
+        .volumes
+        .iter()
+        .flatten()
+        .filter(|volume| {
+            volume.projected.as_ref().is_some_and(|projected| {
+                projected
+                    .sources
+                    .iter()
+                    .flatten()
+                    .any(|source| source.service_account_token.is_some())
+            })
+        })
+        .map(|volume| volume.name.clone())
+        .collect();
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    containers
+        .filter(|container| {
+            container
+                .volume_mounts
+                .iter()
+                .flatten()
+                .any(|mount| projected.contains(&mount.name))
+        })
+        .map(|container| container.name.clone())
+        .collect()
+}
+
+pub(crate) async fn pod_of(world: &World, server: Server) -> TestResult<Pod> {
+    let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
+    let service = world.kubectl(&["get", "service", server.name(), "--output", "json"])?;
+    let service: Value = serde_json::from_str(&service)?;
+    let selector: Vec<_> = service
+        .pointer("/spec/selector")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    let found = pods
+        .list(&ListParams::default().labels(&selector.join(",")))
+        .await?;
+    let alive = found
+        .into_iter()
+        .find(|pod| pod.metadata.deletion_timestamp.is_none());
+    alive.ok_or_else(|| format!("{} has no Pod", server.name()).into())
+}
+
+async fn only_the_containers_that_exchange_hold_a_federated_token(world: &World) -> TestResult {
+    let quickstart = holders(&pod_of(world, Server::Quickstart).await?);
+    ensure!(
+        quickstart.len() == 1 && quickstart[0].contains("sidecar"),
+        "quickstart: {quickstart:?}"
+    );
+    let article = holders(&pod_of(world, Server::Article).await?);
+    ensure!(article.len() == 2, "article: {article:?}");
+    Ok(())
+}
+
+async fn no_pod_has_a_kubernetes_credential(world: &World) -> TestResult {
+    for server in Server::ALL {
+        let pod = pod_of(world, server).await?;
+        let text = serde_json::to_string(&pod.spec)?;
+        ensure!(
+            !text.contains("kube-api-access"),
+            "{} mounts an API token",
+            server.name()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! What goes wrong at Entra, at Azure DevOps and in the namespace, and what people see of it.
+
+use std::time::Duration;
+
+use behalf_tests::azure_devops::{Action, Fault as AzureDevOpsFault};
+use behalf_tests::client::Era;
+use behalf_tests::demo;
+use behalf_tests::entra::Policy;
+use behalf_tests::environment::Server;
+use behalf_tests::people::ANA;
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::ensure;
+use crate::world::{TestResult, World};
+
+crate::tests![
+    a_user_whose_grant_is_gone_is_asked_to_sign_in_again,
+    conditional_access_is_a_challenge_that_the_session_survives,
+    a_removed_permission_is_told_to_the_model,
+    azure_devops_throttling_is_waited_for,
+    lasting_throttling_is_a_tool_error_that_says_when_to_try_again,
+    a_deleted_child_comes_back,
+];
+
+/// One tool call by raw HTTP with this access token.
+async fn call(world: &World, server: Server, token: &str) -> TestResult<reqwest::Response> {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+        "name": "list_pipeline_runs", "arguments": {"project": "shop"},
+        "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}},
+    }});
+    let request = reqwest::Client::builder()
+        .timeout(Duration::from_mins(1))
+        .build()?
+        .post(world.layout.mcp_url(server));
+    let request = request
+        .header("Accept", "application/json, text/event-stream")
+        .header("MCP-Protocol-Version", "2026-07-28")
+        .header("Mcp-Method", "tools/call")
+        .header("Mcp-Name", "list_pipeline_runs")
+        .bearer_auth(token);
+    Ok(request.json(&body).send().await?)
+}
+
+async fn a_user_whose_grant_is_gone_is_asked_to_sign_in_again(world: &World) -> TestResult {
+    // Tokens with less than ten minutes left are refreshed at the next call.
+    world
+        .entra
+        .update_settings(|settings| settings.application_token_seconds = Some(300))
+        .await?;
+    let token = world.access_token(Server::Quickstart, &ANA).await?;
+    let before = call(world, Server::Quickstart, &token).await?.status();
+    world.entra.revoke(ANA.user_name).await?;
+    let answer = call(world, Server::Quickstart, &token).await?;
+    let (status, challenge) = (
+        answer.status(),
+        format!("{:?}", answer.headers().get("www-authenticate")),
+    );
+    world
+        .entra
+        .update_settings(|settings| settings.application_token_seconds = None)
+        .await?;
+    ensure!(
+        before == StatusCode::OK,
+        "the call before the revocation answered {before}"
+    );
+    ensure!(
+        status == StatusCode::UNAUTHORIZED,
+        "the call after the revocation answered {status}"
+    );
+    ensure!(
+        challenge.contains("resource_metadata="),
+        "no challenge came: {challenge}"
+    );
+    Ok(())
+}
+
+async fn conditional_access_is_a_challenge_that_the_session_survives(world: &World) -> TestResult {
+    for server in Server::ALL {
+        let token = world.access_token(server, &ANA).await?;
+        world
+            .entra
+            .put_policies(ANA.user_name, &[Policy::multi_factor()])
+            .await?;
+        let answer = call(world, server, &token).await?;
+        let challenged = answer.status();
+        // The next login carries the claims that Entra asked for, and the call works again.
+        let renewed = world.access_token(server, &ANA).await;
+        let again = match &renewed {
+            Ok(token) => Some(call(world, server, token).await?.status()),
+            Err(_) => None,
+        };
+        world.entra.put_policies(ANA.user_name, &[]).await?;
+        let survived = call(world, server, &token).await?.status();
+        renewed?;
+        ensure!(
+            challenged == StatusCode::UNAUTHORIZED,
+            "{}: answered {challenged}",
+            server.name()
+        );
+        ensure!(
+            again == Some(StatusCode::OK),
+            "{}: after the step-up: {again:?}",
+            server.name()
+        );
+        ensure!(
+            survived == StatusCode::OK,
+            "{}: the first session answered {survived}",
+            server.name()
+        );
+    }
+    Ok(())
+}
+
+async fn a_removed_permission_is_told_to_the_model(world: &World) -> TestResult {
+    let connection = world.connect(Server::Quickstart, &ANA, Era::Modern).await?;
+    let run = json!({"project": "shop", "pipeline_id": 178, "branch": "main"});
+    let all = world.azure_devops.permissions().await?;
+    let mut without = all
+        .get(ANA.object_id)
+        .cloned()
+        .ok_or("Ana has no permissions to remove")?;
+    let with = without.clone();
+    without.queue_builds = false;
+    world
+        .azure_devops
+        .change_permissions(ANA.object_id, &without)
+        .await?;
+    let refused = connection.call("trigger_pipeline_run", run.clone()).await;
+    world
+        .azure_devops
+        .change_permissions(ANA.object_id, &with)
+        .await?;
+    let allowed = connection.call("trigger_pipeline_run", run).await?;
+    let refused = refused?;
+    connection.close().await;
+    ensure!(
+        refused.is_error == Some(true),
+        "a run was started without permission"
+    );
+    ensure!(
+        allowed.is_error != Some(true),
+        "refused with permission: {}",
+        demo::text(&allowed)
+    );
+    Ok(())
+}
+
+async fn azure_devops_throttling_is_waited_for(world: &World) -> TestResult {
+    let connection = world.connect(Server::Quickstart, &ANA, Era::Modern).await?;
+    let fault = AzureDevOpsFault::once(Action::Throttle {
+        retry_after_seconds: Some(1),
+    });
+    world.azure_devops.fault(&fault).await?;
+    let result = connection
+        .call("list_pipeline_runs", json!({"project": "shop"}))
+        .await?;
+    connection.close().await;
+    ensure!(
+        result.is_error != Some(true),
+        "one 429 became an error: {}",
+        demo::text(&result)
+    );
+    let throttled = world
+        .azure_devops
+        .record()
+        .await?
+        .iter()
+        .filter(|call| call.status == Some(429))
+        .count();
+    ensure!(
+        throttled >= 1,
+        "Azure DevOps throttled nobody: the test proved nothing"
+    );
+    Ok(())
+}
+
+async fn lasting_throttling_is_a_tool_error_that_says_when_to_try_again(world: &World) -> TestResult {
+    let connection = world.connect(Server::Quickstart, &ANA, Era::Modern).await?;
+    let fault = AzureDevOpsFault::always(Action::Throttle {
+        retry_after_seconds: Some(240),
+    });
+    world.azure_devops.fault(&fault).await?;
+    let result = connection
+        .call("list_pipeline_runs", json!({"project": "shop"}))
+        .await;
+    world.azure_devops.clear_faults().await?;
+    let result = result?;
+    connection.close().await;
+    let text = demo::text(&result);
+    ensure!(
+        result.is_error == Some(true),
+        "lasting throttling was no error: {text}"
+    );
+    ensure!(
+        text.contains("240") || text.contains("4 min"),
+        "it does not say when to try again: {text}"
+    );
+    Ok(())
+}
+
+async fn a_deleted_child_comes_back(world: &World) -> TestResult {
+    let name = Server::Article.name();
+    for kind in ["service", "networkpolicy", "serviceaccount", "deployment"] {
+        world.kubectl(&["delete", kind, name, "--wait=true"])?;
+        let limit = tokio::time::Instant::now() + Duration::from_mins(1);
+        loop {
+            let found = world.kubectl(&["get", kind, name, "--ignore-not-found", "--output", "name"])?;
+            if !found.trim().is_empty() {
+                break;
+            }
+            ensure!(
+                tokio::time::Instant::now() < limit,
+                "{kind} {name} did not come back within 60 s"
+            );
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+    world.wait_ready(Server::Article).await?;
+    let connection = world.connect(Server::Article, &ANA, Era::Legacy).await?;
+    let result = connection
+        .call("list_pipeline_runs", json!({"project": "shop"}))
+        .await?;
+    connection.close().await;
+    ensure!(
+        result.is_error != Some(true),
+        "refused after the children came back: {}",
+        demo::text(&result)
+    );
+    Ok(())
+}
