@@ -1,0 +1,66 @@
+{{/* The name of everything in this release. */}}
+{{- define "behalf.fullname" -}}
+{{- if contains "behalf" .Release.Name -}}
+{{- printf "%s-operator" .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-behalf-operator" .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The labels that select the operator's Pods. Network policies of McpServers let Pods of this name in. */}}
+{{- define "behalf.selectorLabels" -}}
+app.kubernetes.io/name: behalf-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "behalf.labels" -}}
+{{ include "behalf.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: behalf
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* An image reference from registry, repository and digest or tag. Arguments: image, chart. */}}
+{{- define "behalf.image" -}}
+{{- with .image.registry }}{{ . }}/{{ end -}}
+{{ .image.repository }}
+{{- if .image.digest -}}
+@{{ .image.digest }}
+{{- else -}}
+:{{ .image.tag | default .chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* The rights of the operator: each verb is one that it uses. */}}
+{{- define "behalf.rules" -}}
+- apiGroups: [behalf.dev]
+  resources: [mcpservers]
+  verbs: [list, watch]
+- apiGroups: [behalf.dev]
+  resources: [mcpservers/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+# Server-side apply needs patch, and create for what does not exist yet.
+- apiGroups: [""]
+  resources: [serviceaccounts, configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
+# Keyrings: made once, read by name, never changed, listed or watched.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}

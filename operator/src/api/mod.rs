@@ -1,0 +1,4 @@
+//! The custom resource: what users write and read. No client, no clock.
+
+pub mod crd;
+pub mod v1alpha1;

@@ -1,0 +1,22 @@
+//! `behalf.dev/v1alpha1`.
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are what kubectl explain prints, where backticks are noise"
+)]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "printer columns repeat the keys of #[kube(printcolumn(..))]"
+)]
+
+mod schema;
+mod spec;
+mod status;
+
+pub use spec::{
+    Audience, AzureDevOps, AzureDevOpsEndpoints, CertificateAuthorityRef, Clients, DurationText,
+    DynamicRegistration, Entra, ExchangePlace, Federation, Injection, LogLevel, McpServer, McpServerSpec,
+    Network, NetworkPolicyMode, PodSettings, Server, Sessions, Sidecar, StaticClient, Store, StoreType,
+    TokenExchange,
+};
+pub use status::{Address, FederationStatus, KeysStatus, McpServerStatus, ServerInfo};

@@ -1,0 +1,128 @@
+//! Helpers for the schema of the custom resource: CEL rules, and bounds for embedded Kubernetes types.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+/// One CEL rule with the sentence that a user reads when it refuses.
+pub(super) fn rule(rule: &str, message: &str) -> Value {
+    json!({"rule": rule, "message": message})
+}
+
+/// Longest string inside an embedded Kubernetes type that sets no limit of its own.
+const STRING: u32 = 4096;
+
+/// Most items or keys inside an embedded Kubernetes type.
+const ITEMS: u32 = 64;
+
+/// The schema of an embedded Kubernetes type. Upstream leaves everything unbounded and explains at length;
+/// here all is bounded (CEL has a cost limit, etcd a size limit) and explained in one sentence.
+pub(super) fn embedded<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = T::json_schema(generator);
+    if let Some(object) = schema.as_object_mut() {
+        bound(object);
+    }
+    schema
+}
+
+/// A list of [`embedded`] items.
+pub(super) fn embedded_list<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let items = embedded::<T>(generator);
+    schemars::json_schema!({"type": "array", "maxItems": ITEMS, "items": items})
+}
+
+/// A map from names to texts, as labels and annotations are.
+pub(super) fn text_map(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": ITEMS,
+        "additionalProperties": {"type": "string", "maxLength": STRING},
+    })
+}
+
+fn bound(schema: &mut Map<String, Value>) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = first_sentence(description);
+    }
+    match schema.get("type").and_then(Value::as_str) {
+        Some("string") if !schema.contains_key("enum") => {
+            schema.entry("maxLength").or_insert(json!(STRING));
+        }
+        Some("array") => {
+            schema.entry("maxItems").or_insert(json!(ITEMS));
+        }
+        Some("object") if schema.contains_key("additionalProperties") => {
+            schema.entry("maxProperties").or_insert(json!(ITEMS));
+        }
+        _ => {}
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(Value::Object(child)) = schema.get_mut(key) {
+            bound(child);
+        }
+    }
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for child in properties.values_mut().filter_map(Value::as_object_mut) {
+            bound(child);
+        }
+    }
+}
+
+fn first_sentence(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let end = line.find(". ").map_or(line.len(), |dot| dot + 1);
+    line.get(..end).unwrap_or(line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{Affinity, EnvVar};
+
+    use super::*;
+
+    fn unbounded(schema: &Value, path: &str, found: &mut Vec<String>) {
+        let Some(object) = schema.as_object() else { return };
+        let bound = match object.get("type").and_then(Value::as_str) {
+            Some("string") if !object.contains_key("enum") => Some("maxLength"),
+            Some("array") => Some("maxItems"),
+            Some("object") if object.contains_key("additionalProperties") => Some("maxProperties"),
+            _ => None,
+        };
+        if bound.is_some_and(|bound| !object.contains_key(bound)) {
+            found.push(path.to_owned());
+        }
+        for (key, child) in object
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            unbounded(child, &format!("{path}.{key}"), found);
+        }
+        for key in ["items", "additionalProperties"] {
+            if let Some(child) = object.get(key) {
+                unbounded(child, &format!("{path}[]"), found);
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_everything_inside_embedded_types() {
+        let mut generator = schemars::generate::SchemaSettings::openapi3()
+            .with(|settings| settings.inline_subschemas = true)
+            .into_generator();
+        for schema in [
+            embedded::<EnvVar>(&mut generator),
+            embedded::<Affinity>(&mut generator),
+        ] {
+            let mut found = Vec::new();
+            unbounded(schema.as_value(), "", &mut found);
+            assert_eq!(found, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn keeps_the_first_sentence() {
+        assert_eq!(first_sentence("One. Two."), "One.");
+        assert_eq!(first_sentence("One\n\nTwo"), "One");
+    }
+}

@@ -1,0 +1,62 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which MCP clients may sign users in.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Clients {
+    /// Whether clients may register themselves (RFC 7591). Every sign-in still shows the user a consent page
+    /// that names the client and where it leads.
+    #[serde(default)]
+    pub dynamic_registration: DynamicRegistration,
+
+    /// Hosts that https redirect URIs of registering clients may name. Empty: the well-known MCP clients'
+    /// own hosts. Loopback addresses are always allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub allowed_redirect_hosts: Vec<String>,
+
+    /// Clients that need no registration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["clientId"])
+    )]
+    pub r#static: Vec<StaticClient>,
+}
+
+/// Whether clients may register themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum DynamicRegistration {
+    /// The registration endpoint answers and is advertised.
+    #[default]
+    Enabled,
+
+    /// There is no registration endpoint.
+    Disabled,
+}
+
+/// A client registered here, by the administrator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticClient {
+    /// The client's id.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    pub client_id: String,
+
+    /// The name that the consent page shows.
+    #[schemars(length(min = 1, max = 64))]
+    pub display_name: String,
+
+    /// The exact redirect URIs: https, or http on a loopback host.
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(min = 1, max = 512)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub redirect_uris: Vec<String>,
+}

@@ -1,0 +1,94 @@
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+
+/// A length of time as a user writes it: whole hours, minutes and seconds, for example `1h30m`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DurationText(String);
+
+impl DurationText {
+    /// Takes the text as it is; [`DurationText::seconds`] judges it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The whole length in seconds, or nothing when the text is not a length of time.
+    pub fn seconds(&self) -> Option<u64> {
+        let mut total: u64 = 0;
+        let mut parts = 0;
+        let mut digits = String::new();
+        for character in self.0.chars() {
+            let unit = match character {
+                '0'..='9' => {
+                    digits.push(character);
+                    continue;
+                }
+                'h' => 3600,
+                'm' => 60,
+                's' => 1,
+                _ => return None,
+            };
+            parts += 1;
+            if digits.is_empty() || digits.len() > 5 || parts > 3 {
+                return None;
+            }
+            let amount: u64 = digits.parse().ok()?;
+            total += amount * unit;
+            digits.clear();
+        }
+        (digits.is_empty() && parts > 0).then_some(total)
+    }
+}
+
+impl std::fmt::Display for DurationText {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl JsonSchema for DurationText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^([0-9]{1,5}(h|m|s)){1,3}$",
+            "maxLength": 18,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_hours_minutes_and_seconds() {
+        for (text, seconds) in [
+            ("1h", 3600),
+            ("1h30m", 5400),
+            ("120s", 120),
+            ("99999h", 359_996_400),
+            ("0s", 0),
+        ] {
+            assert_eq!(DurationText::new(text).seconds(), Some(seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_the_schema_refuses() {
+        for text in [
+            "", "1", "h", "1d", "-1h", "1.5h", "1h2", "100000s", "1h1h1h1h", "1 h",
+        ] {
+            assert_eq!(DurationText::new(text).seconds(), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a user writes. The comments on fields are what `kubectl explain` shows.
+
+mod clients;
+mod duration;
+mod entra;
+mod network;
+mod pod;
+mod server;
+mod sessions;
+mod sidecar;
+mod token_exchange;
+
+pub use clients::{Clients, DynamicRegistration, StaticClient};
+pub use duration::DurationText;
+pub use entra::{Audience, CertificateAuthorityRef, Entra, Federation};
+pub use network::{Network, NetworkPolicyMode};
+pub use pod::PodSettings;
+pub use server::{AzureDevOps, AzureDevOpsEndpoints, Server};
+pub use sessions::{Sessions, Store, StoreType};
+pub use sidecar::{LogLevel, Sidecar};
+pub use token_exchange::{ExchangePlace, Injection, TokenExchange};
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema::rule;
+use super::status::McpServerStatus;
+
+/// What to serve, where, and under which Entra application.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "behalf.dev",
+    version = "v1alpha1",
+    kind = "McpServer",
+    shortname = "mcps",
+    namespaced,
+    status = "McpServerStatus",
+    derive = "PartialEq",
+    doc = "An MCP server that acts on behalf of the signed-in user, with no secret anywhere. It becomes a hardened Deployment of an MCP server and an auth sidecar; clients sign in with OAuth, and every call runs under the user's own Entra identity.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.address.url"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule(
+        "!has(self.replicas) || self.replicas <= 1 || self.sessions.store.type != 'Memory'",
+        "replicas must be 1 with sessions.store.type Memory: sessions live in one Pod's memory"
+    ),
+]))]
+pub struct McpServerSpec {
+    /// The origin under which clients reach this server, for example <https://mcp.contoso.example>. Lower
+    /// case, no path, no trailing slash, no default port; https, or http on localhost. It is the OAuth
+    /// issuer; MCP is served at /mcp below it. No other McpServer may have the same.
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [
+        rule(
+            r"self.matches('^(https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?|http://(localhost|127\\.0\\.0\\.1|\\[::1\\]))(:[1-9][0-9]{0,4})?$')",
+            "publicUrl must be an origin in lower case without path or trailing slash: https://<host>[:port], or http:// on localhost, 127.0.0.1 or [::1]"
+        ),
+        rule(
+            "!(self.startsWith('https:') && self.endsWith(':443')) && !(self.startsWith('http:') && self.endsWith(':80'))",
+            "publicUrl must leave out the scheme's default port: clients compare issuers as text"
+        ),
+    ]))]
+    pub public_url: String,
+
+    /// Stops the Pods and keeps everything else, keys included.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// The Entra application that users sign in to.
+    pub entra: Entra,
+
+    /// The MCP server.
+    pub server: Server,
+
+    /// Where the user's token is exchanged for a downstream token, and how it reaches the server.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub token_exchange: TokenExchange,
+
+    /// How long sessions live and where they are kept.
+    #[serde(default)]
+    pub sessions: Sessions,
+
+    /// Which MCP clients may sign users in.
+    #[serde(default)]
+    pub clients: Clients,
+
+    /// How many Pods to run. With sessions.store.type Memory only 1 is possible, which is also the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub replicas: Option<i32>,
+
+    /// Who may talk to the Pods, and whom they may talk to.
+    #[serde(default)]
+    pub network: Network,
+
+    /// The auth sidecar.
+    #[serde(default)]
+    pub sidecar: Sidecar,
+
+    /// Settings of the Pods.
+    #[serde(default)]
+    pub pod: PodSettings,
+}
+
+/// For fields that are left out of the schema's defaults while they hold nothing.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

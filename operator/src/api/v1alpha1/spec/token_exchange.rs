@@ -1,0 +1,49 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where the user's token is exchanged for a downstream token, and how it reaches the server. What is absent
+/// follows from the kind of server.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenExchange {
+    /// Who exchanges: the sidecar (default; the server's container then holds no credential) or the server
+    /// (it gets the user's token for this application and a federated token of its own).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ExchangePlace")]
+    pub at: Option<ExchangePlace>,
+
+    /// The scope of the downstream token. Absent with server.azureDevOps: all that was consented to at Azure
+    /// DevOps, 499b84ac-1321-427f-aa17-267ca6975798/.default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = r"^[\x21-\x7e]+( [\x21-\x7e]+)*$")
+    )]
+    pub scope: Option<String>,
+
+    /// How the token travels from sidecar to server: in the Authorization header (default), or as the
+    /// argument bearerToken of each tool call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Injection")]
+    pub injection: Option<Injection>,
+}
+
+/// Who exchanges the user's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ExchangePlace {
+    /// The auth sidecar.
+    Sidecar,
+
+    /// The MCP server.
+    Server,
+}
+
+/// How the token travels from sidecar to server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Injection {
+    /// The `Authorization` header.
+    Header,
+
+    /// The argument `bearerToken` of `tools/call`.
+    Argument,
+}

@@ -1,0 +1,129 @@
+//! What a user and GitOps tools read. Nothing here was computed without being seen.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema::embedded_list;
+
+/// What was observed of this object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct McpServerStatus {
+    /// The generation of the spec that this status speaks of; -1 before the operator saw the object, so that
+    /// nothing takes a fresh object for a ready one.
+    #[serde(default = "never")]
+    pub observed_generation: i64,
+
+    /// The newest generation at which everything was seen to work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_generation: Option<i64>,
+
+    /// Where MCP clients connect; present while a handshake with the server is known to work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+
+    /// What the MCP server said of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_info: Option<ServerInfo>,
+
+    /// What Entra must know of this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub federation: Option<FederationStatus>,
+
+    /// The ids of the keys that seal sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeysStatus>,
+
+    /// Accepted, Available, FederationVerified, Verified, SessionsDurable, Ready; Reconciling and Stalled
+    /// only while true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        schema_with = "embedded_list::<Condition>",
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+}
+
+fn never() -> i64 {
+    -1
+}
+
+impl Default for McpServerStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: never(),
+            verified_generation: None,
+            address: None,
+            server_info: None,
+            federation: None,
+            keys: None,
+            conditions: Vec::new(),
+        }
+    }
+}
+
+/// Where MCP clients connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Address {
+    /// The MCP endpoint.
+    #[schemars(length(max = 512))]
+    pub url: String,
+}
+
+/// What the MCP server said of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerInfo {
+    /// Its name.
+    #[schemars(length(max = 256))]
+    pub name: String,
+
+    /// Its version.
+    #[schemars(length(max = 256))]
+    pub version: String,
+
+    /// The MCP revision that was agreed on.
+    #[schemars(length(max = 64))]
+    pub protocol_version: String,
+
+    /// How many tools it lists.
+    pub tools: u32,
+}
+
+/// What Entra must know of this object.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FederationStatus {
+    /// The issuer of the Pod's token, as read from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub issuer: Option<String>,
+
+    /// The subject: this object's ServiceAccount.
+    #[schemars(length(max = 512))]
+    pub subject: String,
+
+    /// The audience.
+    #[schemars(length(max = 512))]
+    pub audience: String,
+
+    /// The command that creates the federated identity credential; present once the issuer is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub command: Option<String>,
+
+    /// The redirect URI to register at the application, platform Web.
+    #[schemars(length(max = 512))]
+    pub redirect_uri: String,
+}
+
+/// The ids of the keys that seal sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeysStatus {
+    /// The key that seals.
+    #[schemars(length(max = 16))]
+    pub current: String,
+}

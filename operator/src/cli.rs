@@ -1,0 +1,177 @@
+//! The command line.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing::Level;
+
+use crate::controller::plan::Defaults;
+
+/// The Behalf operator.
+#[derive(Debug, Parser)]
+#[command(
+    name = "behalf-operator",
+    version,
+    about,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do; `run` when absent.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Options of `run`.
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watches `McpServers` and makes them real.
+    Run(Run),
+
+    /// Prints the CRD as YAML.
+    Crd {
+        /// As template of the chart behalf-crds: Helm keeps it, and with it every object, on uninstall.
+        #[arg(long)]
+        helm: bool,
+    },
+}
+
+/// Options of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct Run {
+    /// The image of the auth sidecar.
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        env = "BEHALF_SIDECAR_IMAGE",
+        default_value = concat!("ghcr.io/behalf-dev/auth-sidecar:", env!("CARGO_PKG_VERSION"))
+    )]
+    pub sidecar_image: String,
+
+    /// The image of the built-in Azure DevOps server.
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        env = "BEHALF_MCP_SERVER_IMAGE",
+        default_value = concat!("ghcr.io/behalf-dev/mcp-server:", env!("CARGO_PKG_VERSION"))
+    )]
+    pub mcp_server_image: String,
+
+    /// Watches one namespace alone. An `McpServer` of another namespace with the same publicUrl is not seen.
+    #[arg(long, value_name = "NAMESPACE", env = "BEHALF_WATCH_NAMESPACE")]
+    pub watch_namespace: Option<String>,
+
+    /// The operator's own namespace, whose operator Pods may read the status of every Pod.
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// The name of the operator's Pod, for events.
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub pod_name: Option<String>,
+
+    /// The address of the operator's Pod. Pods that it makes listen on the same IP family.
+    #[arg(long, value_name = "ADDRESS", env = "POD_IP")]
+    pub pod_ip: Option<IpAddr>,
+
+    /// The port of /livez, /readyz and /metrics.
+    #[arg(long, value_name = "PORT", env = "BEHALF_PORT", default_value_t = 8081)]
+    pub port: u16,
+
+    /// How much to log.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "BEHALF_LOG",
+        default_value = "Info",
+        ignore_case = true
+    )]
+    pub log: LogLevel,
+}
+
+impl Run {
+    /// What objects leave open.
+    pub fn defaults(&self) -> Defaults {
+        Defaults {
+            sidecar_image: self.sidecar_image.clone(),
+            server_image: self.mcp_server_image.clone(),
+            operator_namespace: self.namespace.clone(),
+            listen: self.listen(),
+        }
+    }
+
+    /// The unspecified address of the cluster's IP family.
+    pub fn listen(&self) -> IpAddr {
+        match self.pod_ip {
+            Some(IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        }
+    }
+}
+
+/// How much to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum LogLevel {
+    /// Someone must act.
+    Error,
+    /// Also what recovered by itself.
+    Warn,
+    /// Also high-level events.
+    Info,
+    /// Also each decision.
+    Debug,
+    /// Also each step.
+    Trace,
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn runs_without_a_command() {
+        let cli = Cli::try_parse_from(["behalf-operator", "--sidecar-image", "a:1"]).unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.run.sidecar_image, "a:1");
+        assert!(matches!(
+            Cli::try_parse_from(["behalf-operator", "crd"]).unwrap().command,
+            Some(Command::Crd { helm: false })
+        ));
+    }
+
+    #[test]
+    fn pods_listen_on_the_cluster_s_ip_family() {
+        let listen = |arguments: &[&str]| {
+            Cli::try_parse_from(["behalf-operator"].iter().chain(arguments))
+                .unwrap()
+                .run
+                .defaults()
+                .listen
+        };
+        assert!(listen(&["--pod-ip", "fd00::7"]).is_ipv6());
+        assert!(listen(&["--pod-ip", "10.0.0.7"]).is_ipv4());
+        assert!(listen(&[]).is_ipv4());
+    }
+}

@@ -1,0 +1,83 @@
+//! Whether applying a child would change anything.
+//!
+//! Server-side apply of an unchanged object writes nothing either, but asks the API server each time. A child
+//! counts as unchanged when everything that would be applied is there, and when it is the same as what was
+//! applied last: a field that is no longer applied must still be taken back once.
+
+use behalf_contract::digest;
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::controller::names;
+
+/// Notes on the child the digest of what is applied.
+pub(super) fn stamp<K: Resource + Serialize>(child: &mut K) -> Result<(), serde_json::Error> {
+    let digest = digest::format_sha256(&Sha256::digest(serde_json::to_vec(child)?).into());
+    child
+        .annotations_mut()
+        .insert(names::APPLIED_ANNOTATION.to_owned(), digest);
+    Ok(())
+}
+
+/// Whether `live` holds everything that the stamped `child` says.
+pub(super) fn is_within<K: Serialize>(child: &K, live: &K) -> Result<bool, serde_json::Error> {
+    Ok(holds(&serde_json::to_value(live)?, &serde_json::to_value(child)?))
+}
+
+/// Objects may hold more, as the API server fills in defaults; lists may not.
+fn holds(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
+            live.get(key)
+                .map_or_else(|| is_empty(wanted), |live| holds(live, wanted))
+        }),
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| holds(live, wanted))
+        }
+        _ => live == wanted,
+    }
+}
+
+/// The API server leaves out what is empty.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(object) => object.is_empty(),
+        Value::Array(array) => array.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case::equal(json!({"a": [1]}), json!({"a": [1]}), true)]
+    #[case::defaults_of_the_api_server(json!({"a": {"b": 1, "c": 2}}), json!({"a": {"b": 1}}), true)]
+    #[case::a_changed_value(json!({"a": 2}), json!({"a": 1}), false)]
+    #[case::a_missing_value(json!({}), json!({"a": 1}), false)]
+    #[case::a_longer_list(json!({"a": [1, 2]}), json!({"a": [1]}), false)]
+    #[case::an_empty_value_is_left_out(json!({}), json!({"a": {}, "b": [], "c": null}), true)]
+    fn finds(#[case] live: Value, #[case] wanted: Value, #[case] unchanged: bool) {
+        assert_eq!(holds(&live, &wanted), unchanged);
+    }
+
+    #[test]
+    fn a_field_that_is_no_longer_applied_is_a_change() {
+        use k8s_openapi::api::core::v1::ConfigMap;
+        let mut before: ConfigMap =
+            serde_json::from_value(json!({"metadata": {}, "data": {"a": "1", "b": "2"}})).unwrap();
+        let mut after: ConfigMap =
+            serde_json::from_value(json!({"metadata": {}, "data": {"a": "1"}})).unwrap();
+        stamp(&mut before).unwrap();
+        stamp(&mut after).unwrap();
+        assert!(is_within(&before, &before).unwrap());
+        assert!(!is_within(&after, &before).unwrap());
+    }
+}

@@ -1,0 +1,90 @@
+use behalf_contract::StoreConfig;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+
+use super::{Configuration, configuration_annotations, containers, metadata, volumes};
+use crate::controller::names;
+use crate::controller::plan::Plan;
+
+/// The group that both users share, for the host key and projected files. Neither user's own group.
+const SHARED_GROUP: i64 = 65531;
+
+pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Deployment {
+    let mut metadata = metadata(plan, plan.object.name.clone());
+    metadata.annotations = Some(configuration_annotations(configuration));
+    Deployment {
+        metadata,
+        spec: Some(DeploymentSpec {
+            replicas: Some(plan.replicas),
+            selector: LabelSelector {
+                match_labels: Some(names::selector(&plan.object.name)),
+                ..LabelSelector::default()
+            },
+            strategy: Some(strategy(plan)),
+            // Older configurations are deleted, so there is nothing to roll back to.
+            revision_history_limit: Some(2),
+            template: PodTemplateSpec {
+                metadata: Some(pod_metadata(plan, configuration)),
+                spec: Some(pod(plan, configuration)),
+            },
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    }
+}
+
+/// Two Pods with sessions in memory would know nothing of each other's.
+fn strategy(plan: &Plan) -> DeploymentStrategy {
+    match plan.sessions.store {
+        StoreConfig::Memory => DeploymentStrategy {
+            type_: Some("Recreate".to_owned()),
+            rolling_update: None,
+        },
+    }
+}
+
+fn pod_metadata(plan: &Plan, configuration: &Configuration) -> ObjectMeta {
+    let mut labels = plan.pod.labels.clone();
+    labels.extend(names::labels(&plan.object.name));
+    let mut annotations = plan.pod.annotations.clone();
+    annotations.extend(configuration_annotations(configuration));
+    annotations
+        .entry("kubectl.kubernetes.io/default-container".to_owned())
+        .or_insert_with(|| names::SERVER_CONTAINER.to_owned());
+    ObjectMeta {
+        labels: Some(labels),
+        annotations: Some(annotations),
+        ..ObjectMeta::default()
+    }
+}
+
+fn pod(plan: &Plan, configuration: &Configuration) -> PodSpec {
+    let settings = &plan.pod;
+    PodSpec {
+        service_account_name: Some(plan.service_account_name().to_owned()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        init_containers: Some(vec![containers::sidecar(plan)]),
+        containers: vec![containers::server(plan)],
+        volumes: Some(volumes::build(plan, configuration)),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            fs_group: Some(SHARED_GROUP),
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
+            ..PodSecurityContext::default()
+        }),
+        termination_grace_period_seconds: Some(i64::from(settings.termination_grace_period_seconds)),
+        node_selector: (!settings.node_selector.is_empty()).then(|| settings.node_selector.clone()),
+        tolerations: (!settings.tolerations.is_empty()).then(|| settings.tolerations.clone()),
+        affinity: settings.affinity.clone(),
+        priority_class_name: settings.priority_class_name.clone(),
+        image_pull_secrets: (!settings.image_pull_secrets.is_empty())
+            .then(|| settings.image_pull_secrets.clone()),
+        ..PodSpec::default()
+    }
+}

@@ -1,0 +1,79 @@
+use std::fmt;
+use std::sync::Arc;
+
+use behalf_contract::KeyMaterial;
+use jiff::Timestamp;
+use kube::runtime::events::Recorder;
+
+use super::build::FreshKeys;
+use super::dereference::Sources;
+use super::plan::Defaults;
+use super::retries::Retries;
+use crate::metrics::Metrics;
+
+/// What every pass shares.
+pub struct Context {
+    /// Where reads come from.
+    pub sources: Sources,
+
+    /// What the operator was told at its start.
+    pub defaults: Defaults,
+
+    /// Events. One for the whole process: it holds the cache that folds repetitions.
+    pub recorder: Recorder,
+
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+
+    /// Time.
+    pub clock: fn() -> Timestamp,
+
+    pub(super) retries: Retries,
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub fn new(
+        sources: Sources,
+        defaults: Defaults,
+        recorder: Recorder,
+        metrics: Arc<Metrics>,
+        clock: fn() -> Timestamp,
+    ) -> Self {
+        Self {
+            sources,
+            defaults,
+            recorder,
+            metrics,
+            clock,
+            retries: Retries::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Keys from the operating system.
+    pub(super) fn fresh_keys(&self) -> Result<FreshKeys, getrandom::Error> {
+        let key = || {
+            let mut bytes = zeroize::Zeroizing::new([0; 32]);
+            getrandom::fill(bytes.as_mut_slice())?;
+            Ok::<_, getrandom::Error>(KeyMaterial::new(*bytes))
+        };
+        Ok(FreshKeys {
+            sessions: key()?,
+            clients: key()?,
+            created_at: self.now(),
+        })
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Context")
+            .field("defaults", &self.defaults)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,173 @@
+//! Reads everything that one pass depends on. No judgement.
+
+mod status_document;
+
+pub use status_document::{StatusError, StatusReader};
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+
+use super::apply::Child;
+use super::found::{Claim, Found, Live, PodReport};
+use super::names;
+use super::sight::Sight;
+use super::stores::Stores;
+use crate::api::v1alpha1::McpServer;
+
+/// Something that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DereferenceError {
+    /// The API server did not give it.
+    #[error("failed to read {kind} {name}")]
+    Request {
+        /// Its kind.
+        kind: &'static str,
+
+        /// Its name.
+        name: String,
+
+        /// The cause.
+        #[source]
+        source: Box<kube::Error>,
+    },
+
+    /// A watch ended for good, as it does when the operator stops.
+    #[error("failed to read the caches: the operator is stopping")]
+    Stopping,
+}
+
+/// Where reads come from.
+#[derive(Clone)]
+pub struct Sources {
+    /// The API server.
+    pub client: Client,
+
+    /// What is watched.
+    pub stores: Stores,
+
+    /// The Pods' status.
+    pub status: StatusReader,
+
+    /// What the operator can see of all Pods.
+    pub sight: Arc<Sight>,
+}
+
+/// Reads.
+pub async fn dereference(sources: &Sources, server: &McpServer) -> Result<Found, DereferenceError> {
+    sources
+        .stores
+        .ready()
+        .await
+        .map_err(|_| DereferenceError::Stopping)?;
+    let namespace = server.namespace().unwrap_or_default();
+    let entra = &server.spec.entra;
+    let certificate_authority = match &entra.certificate_authority_ref {
+        Some(reference) => get::<ConfigMap>(&sources.client, &namespace, &reference.name).await?,
+        None => None,
+    };
+    let service_account = match &entra.federation.service_account_name {
+        Some(name) => get::<ServiceAccount>(&sources.client, &namespace, name).await?,
+        None => None,
+    };
+    let keyring_name = names::keyring_secret(&server.name_any());
+    let keyring = get::<Secret>(&sources.client, &namespace, &keyring_name).await?;
+    let live = live(&sources.stores, server);
+    let reports = reports(sources, &live.pods).await;
+    Ok(Found {
+        certificate_authority,
+        service_account,
+        keyring,
+        claims: claims(&sources.stores, server),
+        live,
+        reports,
+        blind: sources.sight.is_lost(),
+    })
+}
+
+async fn get<K: Child>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, DereferenceError> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    api.get_opt(name)
+        .await
+        .map_err(|error| DereferenceError::Request {
+            kind: K::KIND,
+            name: name.to_owned(),
+            source: Box::new(error),
+        })
+}
+
+/// The children, from the caches.
+fn live(stores: &Stores, server: &McpServer) -> Live {
+    let (name, namespace) = (server.name_any(), server.namespace().unwrap_or_default());
+    let of_this = |object: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| {
+        object.namespace.as_deref() == Some(namespace.as_str())
+            && object
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.get(names::SERVER_LABEL))
+                == Some(&name)
+    };
+    Live {
+        service_account: stores
+            .service_accounts
+            .get(&ObjectRef::new(&name).within(&namespace)),
+        config_maps: stores
+            .config_maps
+            .state_filter(|config_map| of_this(config_map.meta())),
+        deployment: stores.deployments.get(&ObjectRef::new(&name).within(&namespace)),
+        service: stores.services.get(&ObjectRef::new(&name).within(&namespace)),
+        network_policy: stores
+            .network_policies
+            .get(&ObjectRef::new(&name).within(&namespace)),
+        pods: stores.pods.state_filter(|pod| of_this(pod.meta())),
+    }
+}
+
+/// Other objects with the same `publicUrl` that are there to stay.
+fn claims(stores: &Stores, server: &McpServer) -> Vec<Claim> {
+    stores
+        .servers
+        .state()
+        .iter()
+        .filter_map(|guard| guard.0.as_ref().ok())
+        .filter(|other| {
+            other.spec.public_url == server.spec.public_url
+                && other.uid() != server.uid()
+                && other.metadata.deletion_timestamp.is_none()
+        })
+        .map(|other| Claim {
+            namespace: other.namespace().unwrap_or_default(),
+            name: other.name_any(),
+            uid: other.uid().unwrap_or_default(),
+            created_at: other.creation_timestamp().map(|time| time.0),
+        })
+        .collect()
+}
+
+/// Asks every running Pod at once.
+async fn reports(sources: &Sources, pods: &[Arc<Pod>]) -> Vec<PodReport> {
+    join_all(pods.iter().filter_map(|pod| {
+        let uid = pod.uid()?;
+        let status = pod.status.as_ref()?;
+        let address = status.pod_ip.as_deref()?.parse().ok()?;
+        let running = status.phase.as_deref() == Some("Running") && pod.metadata.deletion_timestamp.is_none();
+        let ready = status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        running.then_some(async move {
+            let answer = sources.status.read(address).await;
+            PodReport {
+                configuration: pod.annotations().get(names::CONFIGURATION_ANNOTATION).cloned(),
+                ready,
+                // A Pod that is not ready may be silent for reasons of its own.
+                document: sources.sight.note(&uid, ready, answer),
+            }
+        })
+    }))
+    .await
+}

@@ -1,0 +1,122 @@
+//! Reads a Pod's status document.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use behalf_contract::{StatusDocument, ports};
+
+/// A healthy Pod answers within milliseconds; waiting longer would hold up everything else.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// A document is some 2 KB. A Pod that sends more is not believed.
+const LARGEST: usize = 64 * 1024;
+
+/// Why there is no document. None of them names an address.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// No connection, or none in time.
+    #[error("the Pod's status port does not answer")]
+    Unreachable,
+
+    /// An answer that is no success.
+    #[error("the Pod's status port answers with HTTP {0}")]
+    Status(u16),
+
+    /// More than a document holds.
+    #[error("the Pod's status is larger than {LARGEST} bytes")]
+    TooLarge,
+
+    /// Not the document of this version.
+    #[error("the Pod's status cannot be read; its sidecar may be of another version")]
+    Malformed,
+}
+
+/// Reads status documents, without proxy or redirect.
+#[derive(Debug, Clone)]
+pub struct StatusReader {
+    http: reqwest::Client,
+    port: u16,
+}
+
+impl StatusReader {
+    /// Fails only where TLS cannot be set up.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(LIMIT)
+            .timeout(LIMIT)
+            .pool_max_idle_per_host(0)
+            .build()?;
+        Ok(Self {
+            http,
+            port: ports::INTERNAL,
+        })
+    }
+
+    /// Reads the document of the Pod with this address.
+    pub async fn read(&self, pod: IpAddr) -> Result<StatusDocument, StatusError> {
+        let url = format!("http://{}/status", SocketAddr::new(pod, self.port));
+        let mut response = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .map_err(|_| StatusError::Unreachable)?;
+        if !response.status().is_success() {
+            return Err(StatusError::Status(response.status().as_u16()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|_| StatusError::Unreachable)? {
+            if body.len() + chunk.len() > LARGEST {
+                return Err(StatusError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        serde_json::from_slice(&body).map_err(|_| StatusError::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use wiremock::matchers::path;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+
+    async fn read(response: ResponseTemplate) -> Result<StatusDocument, StatusError> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let pod = MockServer::start().await;
+        Mock::given(path("/status"))
+            .respond_with(response)
+            .mount(&pod)
+            .await;
+        let reader = StatusReader {
+            port: pod.address().port(),
+            ..StatusReader::new().unwrap()
+        };
+        reader.read(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    #[tokio::test]
+    async fn refuses_what_is_no_document() {
+        assert!(matches!(
+            read(ResponseTemplate::new(200).set_body_string("{}")).await,
+            Err(StatusError::Malformed)
+        ));
+        assert!(matches!(
+            read(ResponseTemplate::new(503)).await,
+            Err(StatusError::Status(503))
+        ));
+        let large = ResponseTemplate::new(200).set_body_bytes(vec![b' '; LARGEST + 1]);
+        assert!(matches!(read(large).await, Err(StatusError::TooLarge)));
+    }
+
+    #[tokio::test]
+    async fn follows_no_redirect() {
+        let elsewhere = ResponseTemplate::new(302).insert_header("location", "http://169.254.169.254/");
+        assert!(matches!(read(elsewhere).await, Err(StatusError::Status(302))));
+    }
+}

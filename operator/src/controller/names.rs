@@ -1,0 +1,73 @@
+//! Names that the operator gives, and labels and annotations by which it finds its things again.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+/// The field manager of everything that is applied.
+pub const FIELD_MANAGER: &str = "behalf-operator";
+
+/// Names the `McpServer` that an object or a Pod belongs to.
+pub const SERVER_LABEL: &str = "behalf.dev/mcp-server";
+
+/// Selects everything that this operator keeps.
+pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=behalf-operator";
+
+/// On Deployment and Pod: the name of the `ConfigMap` that the Pod runs with.
+pub const CONFIGURATION_ANNOTATION: &str = "behalf.dev/configuration";
+
+/// On Deployment and Pod: the digest of the sidecar's file, which a Pod echoes in its status document.
+pub const SIDECAR_DIGEST_ANNOTATION: &str = "behalf.dev/sidecar-configuration-digest";
+
+/// On every child: the digest of what was applied last, so that an unchanged child is not applied again.
+pub const APPLIED_ANNOTATION: &str = "behalf.dev/applied";
+
+/// The container that runs the MCP server.
+pub const SERVER_CONTAINER: &str = "mcp-server";
+
+/// The container that runs the auth sidecar.
+pub const SIDECAR_CONTAINER: &str = "auth-sidecar";
+
+/// The operator's own Pods, which may read the status of every Pod.
+pub const OPERATOR_NAME: &str = "behalf-operator";
+
+/// The Secret with the keyring of an object.
+pub fn keyring_secret(object: &str) -> String {
+    format!("{object}-keyring")
+}
+
+/// The file inside the keyring Secret.
+pub const KEYRING_KEY: &str = "keyring.json";
+
+/// The label that selects one object's Pods. Never changes: a Deployment's selector cannot.
+pub fn selector(object: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(SERVER_LABEL.to_owned(), object.to_owned())])
+}
+
+/// The labels of every child and of the Pods.
+pub fn labels(object: &str) -> BTreeMap<String, String> {
+    let mut labels = selector(object);
+    for (key, value) in [
+        ("app.kubernetes.io/name", "mcp-server"),
+        ("app.kubernetes.io/instance", object),
+        ("app.kubernetes.io/part-of", "behalf"),
+        ("app.kubernetes.io/managed-by", FIELD_MANAGER),
+    ] {
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    labels
+}
+
+/// The UID of the object that controls another.
+pub fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
+    controller(metadata).map(|owner| owner.uid.as_str())
+}
+
+/// The reference to the object that controls another.
+pub fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))
+}

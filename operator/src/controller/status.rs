@@ -1,0 +1,255 @@
+//! From what was seen to what users read. Computing is pure; one function writes.
+
+mod available;
+mod command;
+mod condition;
+mod observed;
+mod ready;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use condition::{Finding, Status, conditions_equal, find, is};
+pub use write::{StatusError, with_failed_step, write};
+
+use jiff::Timestamp;
+
+use super::children::{Applied, Children};
+use super::found::Found;
+use super::names;
+use super::plan::{KeyringPlan, Plan};
+use super::reason::{ConditionType, Reason};
+use super::validate::Refusals;
+use crate::api::v1alpha1::{Address, FederationStatus, KeysStatus, McpServer, McpServerStatus};
+use behalf_contract::{StoreConfig, endpoints};
+use condition::set;
+use observed::Observed;
+
+/// What one pass came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The object cannot be served as it is. What was applied before goes on.
+    Refused(Refusals),
+
+    /// Every child is as it should be.
+    Applied {
+        /// What was built.
+        plan: Box<Plan>,
+
+        /// The children.
+        children: Box<Children<Applied>>,
+    },
+}
+
+/// The whole status. `previous` conditions give the times of transitions, and stand for what cannot be seen
+/// at the moment.
+pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timestamp) -> McpServerStatus {
+    let previous = server.status.clone().unwrap_or_default();
+    let generation = server.metadata.generation.unwrap_or_default();
+    let facts = Facts::of(outcome, found);
+    let observed = Observed::of(&facts, found, &previous, generation);
+    let federation = facts
+        .plan
+        .map(|plan| federation(plan, &observed, &previous))
+        .or_else(|| previous.federation.clone());
+    let command = federation
+        .as_ref()
+        .and_then(|federation| federation.command.as_deref());
+
+    let accepted = accepted(outcome);
+    let available = facts.available(found, now);
+    let federated = observed.federation(command);
+    let verified = observed.handshake();
+    let durable = match facts.plan.map(|plan| &plan.sessions.store) {
+        Some(StoreConfig::Memory) | None => Finding::new(Status::False, Reason::MemoryStore, MEMORY_STORE),
+    };
+
+    let mut status = McpServerStatus {
+        observed_generation: generation,
+        verified_generation: previous.verified_generation,
+        federation,
+        keys: keys(&facts).or_else(|| previous.keys.clone()),
+        ..McpServerStatus::default()
+    };
+    let mut put = |kind, finding: &Finding, at| {
+        set(
+            &mut status.conditions,
+            &previous.conditions,
+            kind,
+            finding,
+            at,
+            now,
+        );
+    };
+    // What was observed of an older configuration says so.
+    let observed_at = |kind| match outcome {
+        Outcome::Applied { .. } => generation,
+        Outcome::Refused(_) => find(&previous.conditions, kind)
+            .and_then(|condition| condition.observed_generation)
+            .unwrap_or(generation),
+    };
+    put(ConditionType::Accepted, &accepted, generation);
+    put(
+        ConditionType::Available,
+        &available,
+        observed_at(ConditionType::Available),
+    );
+    put(
+        ConditionType::FederationVerified,
+        &federated,
+        observed_at(ConditionType::FederationVerified),
+    );
+    put(
+        ConditionType::Verified,
+        &verified,
+        observed_at(ConditionType::Verified),
+    );
+    put(ConditionType::SessionsDurable, &durable, generation);
+    let seen_before = previous.verified_generation == Some(generation);
+    let summary = ready::summarize(
+        &[
+            (ConditionType::Accepted, &accepted),
+            (ConditionType::Available, &available),
+            (ConditionType::FederationVerified, &federated),
+            (ConditionType::Verified, &verified),
+        ],
+        seen_before,
+    );
+    put(ConditionType::Ready, &summary.finding, generation);
+    if available.reason == Reason::RolloutInProgress && matches!(outcome, Outcome::Applied { .. }) {
+        let reconciling = Finding::new(Status::True, Reason::RolloutInProgress, available.message.clone());
+        put(ConditionType::Reconciling, &reconciling, generation);
+    }
+    if let Outcome::Refused(refusals) = outcome
+        && refusals.need_edit()
+    {
+        let stalled = Finding::new(Status::True, refusals.reason(), refusals.to_string());
+        put(ConditionType::Stalled, &stalled, generation);
+    }
+    if summary.all_true && matches!(outcome, Outcome::Applied { .. }) {
+        status.verified_generation = Some(generation);
+    }
+    if verified.status == Status::True {
+        status.address = facts.plan.map(address).or_else(|| previous.address.clone());
+        status.server_info = observed.server_info().or_else(|| previous.server_info.clone());
+    }
+    status
+}
+
+const MEMORY_STORE: &str = "sessions are kept in the memory of one Pod: a restart or an update ends all of them, \
+                            and users sign in again";
+
+/// What the conditions are computed from, whether the pass was refused or not.
+pub(super) struct Facts<'a> {
+    /// What is being served, if this generation is.
+    plan: Option<&'a Plan>,
+
+    /// The Deployment: as just applied, or what is left of an earlier generation.
+    deployment: Option<&'a k8s_openapi::api::apps::v1::Deployment>,
+
+    children: Option<&'a Children<Applied>>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(outcome: &'a Outcome, found: &'a Found) -> Self {
+        match outcome {
+            Outcome::Applied { plan, children } => Self {
+                plan: Some(plan),
+                deployment: Some(&children.deployment),
+                children: Some(children),
+            },
+            Outcome::Refused(_) => Self {
+                plan: None,
+                deployment: found.live.deployment.as_deref(),
+                children: None,
+            },
+        }
+    }
+
+    /// Whether no Pod is wanted.
+    pub(super) fn suspended(&self) -> bool {
+        let replicas = self
+            .deployment
+            .and_then(|deployment| deployment.spec.as_ref()?.replicas);
+        replicas == Some(0)
+    }
+
+    /// An annotation of the current Deployment.
+    pub(super) fn annotation(&self, key: &str) -> Option<&'a str> {
+        let annotations = self.deployment?.metadata.annotations.as_ref()?;
+        annotations.get(key).map(String::as_str)
+    }
+
+    fn available(&self, found: &Found, now: Timestamp) -> Finding {
+        match self.deployment {
+            Some(deployment) => {
+                let configuration = self.annotation(names::CONFIGURATION_ANNOTATION);
+                available::judge(deployment, &found.live.pods, configuration, now)
+            }
+            None => Finding::new(
+                Status::False,
+                Reason::NotDeployed,
+                "no Pods are running: this object was never accepted",
+            ),
+        }
+    }
+}
+
+fn accepted(outcome: &Outcome) -> Finding {
+    match outcome {
+        Outcome::Refused(refusals) => Finding::new(Status::False, refusals.reason(), refusals.to_string()),
+        Outcome::Applied { .. } => Finding::new(
+            Status::True,
+            Reason::Accepted,
+            "the spec is valid and everything it names exists",
+        ),
+    }
+}
+
+fn federation(plan: &Plan, observed: &Observed<'_>, previous: &McpServerStatus) -> FederationStatus {
+    let subject = plan.subject();
+    let audience = plan.entra.federation_audience.clone();
+    let before = previous
+        .federation
+        .as_ref()
+        .filter(|before| before.subject == subject);
+    let issuer = observed.issuer().or_else(|| before?.issuer.clone());
+    let command = issuer.as_deref().and_then(|issuer| {
+        command::federated_credential(&plan.entra.client_id, &plan.object, issuer, &subject, &audience)
+    });
+    FederationStatus {
+        issuer,
+        subject,
+        audience,
+        command,
+        redirect_uri: format!(
+            "{}{}",
+            plan.public_url.origin().ascii_serialization(),
+            endpoints::CALLBACK
+        ),
+    }
+}
+
+fn address(plan: &Plan) -> Address {
+    Address {
+        url: format!(
+            "{}{}",
+            plan.public_url.origin().ascii_serialization(),
+            endpoints::MCP
+        ),
+    }
+}
+
+/// The sealing key: of the keyring that was found, or of the one that was made a moment ago.
+fn keys(facts: &Facts<'_>) -> Option<KeysStatus> {
+    let made = || {
+        let secret = facts.children?.keyring.as_ref()?;
+        let file = secret.data.as_ref()?.get(names::KEYRING_KEY)?;
+        Some(behalf_contract::Keyring::parse(&file.0).ok()?.sessions.sealing)
+    };
+    let current = match &facts.plan?.keyring {
+        KeyringPlan::Keep { sealing } => Some(sealing.clone()),
+        KeyringPlan::Make => made(),
+    };
+    current.map(|current| KeysStatus { current })
+}

@@ -1,0 +1,113 @@
+//! The command that an administrator of the tenant pastes into a shell.
+
+use behalf_contract::ObjectIdentity;
+use serde_json::json;
+
+/// A federated identity credential's name has 3 to 120 characters and never changes.
+const LONGEST_NAME: usize = 120;
+
+/// The schema's limit.
+const LONGEST_COMMAND: usize = 2048;
+
+/// The command that creates the federated identity credential, quoted for a POSIX shell. Nothing if it would
+/// be longer than a status may hold.
+pub(super) fn federated_credential(
+    client_id: &str,
+    object: &ObjectIdentity,
+    issuer: &str,
+    subject: &str,
+    audience: &str,
+) -> Option<String> {
+    // The service account is in the subject; namespace and object tell credentials apart for people.
+    let name: String = format!("behalf-{}-{}", object.namespace, object.name)
+        .chars()
+        .take(LONGEST_NAME)
+        .collect();
+    let parameters = json!({"name": name, "issuer": issuer, "subject": subject, "audiences": [audience]});
+    let command = format!(
+        "az ad app federated-credential create --id {} --parameters {}",
+        quote(client_id),
+        quote(&parameters.to_string())
+    );
+    (command.len() <= LONGEST_COMMAND).then_some(command)
+}
+
+/// One word of a POSIX shell, whatever is in it. A single quote ends the quoted text, stands alone behind a
+/// backslash, and begins the next.
+fn quote(text: &str) -> String {
+    let plain = !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/' | b':'));
+    if plain {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn object() -> ObjectIdentity {
+        ObjectIdentity {
+            namespace: "mcp".to_owned(),
+            name: "azure-devops".to_owned(),
+            uid: String::new(),
+        }
+    }
+
+    #[test]
+    fn is_exactly_what_an_administrator_would_write() {
+        let command = federated_credential(
+            "22222222-2222-4222-8222-222222222222",
+            &object(),
+            "https://issuer.contoso.example/",
+            "system:serviceaccount:mcp:azure-devops",
+            "api://AzureADTokenExchange",
+        );
+        assert_eq!(
+            command.unwrap(),
+            r#"az ad app federated-credential create --id 22222222-2222-4222-8222-222222222222 --parameters '{"audiences":["api://AzureADTokenExchange"],"issuer":"https://issuer.contoso.example/","name":"behalf-mcp-azure-devops","subject":"system:serviceaccount:mcp:azure-devops"}'"#
+        );
+    }
+
+    #[test]
+    fn a_shell_reads_back_every_text_as_it_was() {
+        for text in [
+            "plain",
+            "",
+            "it's",
+            "'",
+            "''",
+            "$(touch x) `id` \\ \" ; & | > < * ~ # !",
+            "a\nb",
+            "ü",
+        ] {
+            let output = Command::new("sh")
+                .arg("-c")
+                .arg(format!("printf %s {}", quote(text)))
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn an_issuer_cannot_leave_its_quotes() {
+        let issuer = "https://x/'; touch /tmp/x; echo '";
+        let command = federated_credential("id", &object(), issuer, "subject", "audience").unwrap();
+        let arguments = command.strip_prefix("az ").unwrap();
+        let output = Command::new("sh")
+            .arg("-c")
+            .arg(format!("printf '%s\\n' {arguments}"))
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let parameters: serde_json::Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+        assert_eq!(parameters["issuer"], issuer);
+    }
+}

@@ -1,0 +1,239 @@
+//! What the Pods of the current configuration report.
+
+use behalf_contract as contract;
+use contract::StatusDocument;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::Facts;
+use super::condition::{Finding, Status, find};
+use crate::api::v1alpha1::{McpServerStatus, ServerInfo};
+use crate::controller::found::{Found, PodReport};
+use crate::controller::names;
+use crate::controller::reason::{ConditionType, Reason};
+use crate::controller::sight::UNREACHABLE_AFTER;
+
+/// The documents that count, and what was known before.
+pub(super) struct Observed<'a> {
+    documents: Vec<&'a StatusDocument>,
+
+    /// The error of a ready Pod that is silent for too long to wait.
+    unreachable: Option<&'a str>,
+    suspended: bool,
+    previous: &'a [Condition],
+
+    /// Only what was seen at this generation stands for what cannot be seen now.
+    generation: Option<i64>,
+}
+
+impl<'a> Observed<'a> {
+    /// Documents count only from Pods that were made with the current configuration and say that they run it.
+    pub(super) fn of(
+        facts: &Facts<'_>,
+        found: &'a Found,
+        previous: &'a McpServerStatus,
+        generation: i64,
+    ) -> Self {
+        let configuration = facts.annotation(names::CONFIGURATION_ANNOTATION);
+        let digest = facts.annotation(names::SIDECAR_DIGEST_ANNOTATION);
+        let current =
+            |report: &&PodReport| configuration.is_some() && report.configuration.as_deref() == configuration;
+        let documents = found
+            .reports
+            .iter()
+            .filter(current)
+            .filter_map(|report| report.document.as_ref().ok())
+            .filter(|document| Some(document.configuration_digest.as_str()) == digest)
+            .collect();
+        let unreachable = found
+            .reports
+            .iter()
+            .filter(current)
+            .filter(|report| report.ready && !found.blind)
+            .filter_map(|report| report.document.as_ref().err())
+            .find(|unread| unread.failures >= UNREACHABLE_AFTER)
+            .map(|unread| unread.error.as_str());
+        Self {
+            documents,
+            unreachable,
+            suspended: facts.suspended(),
+            previous: &previous.conditions,
+            // A refused generation changes nothing that runs.
+            generation: facts.plan.map(|_| generation),
+        }
+    }
+
+    /// `FederationVerified`.
+    pub(super) fn federation(&self, command: Option<&str>) -> Finding {
+        let reports = self.documents.iter().map(|document| Seen {
+            outcome: document.federation.outcome,
+            reason: &document.federation.reason,
+            message: &document.federation.message,
+            conclusive: document.federation.observed_at.is_some(),
+        });
+        let seen = self.judge(
+            ConditionType::FederationVerified,
+            reports,
+            |status, reason, said| match status {
+                Status::True => "Entra accepts this ServiceAccount's token as the application".to_owned(),
+                _ => match command.filter(|_| reason.wants_credential()) {
+                    Some(command) => {
+                        format!("{said} The command that creates the missing credential: {command}")
+                    }
+                    None => said.to_owned(),
+                },
+            },
+        );
+        self.keep_same_text(ConditionType::FederationVerified, seen)
+    }
+
+    /// `Verified`.
+    pub(super) fn handshake(&self) -> Finding {
+        let reports = self.documents.iter().map(|document| Seen {
+            outcome: document.handshake.outcome,
+            reason: &document.handshake.reason,
+            message: &document.handshake.message,
+            // A server on its way up says nothing about whether it works.
+            conclusive: document.handshake.observed_at.is_some()
+                && document.handshake.reason != Reason::ServerStarting.as_str(),
+        });
+        let seen = self.judge(ConditionType::Verified, reports, |status, _, said| match status {
+            Status::True => "the MCP server answered a handshake and listed its tools".to_owned(),
+            _ => said.to_owned(),
+        });
+        self.keep_same_text(ConditionType::Verified, seen)
+    }
+
+    /// What the server said of itself, by the Pod that a handshake with was seen.
+    pub(super) fn server_info(&self) -> Option<ServerInfo> {
+        self.documents.iter().find_map(|document| {
+            let info = document.handshake.server_info.as_ref()?;
+            Some(ServerInfo {
+                name: cut(&info.name, 256),
+                version: cut(&info.version, 256),
+                protocol_version: cut(&info.protocol_version, 64),
+                tools: info.tools,
+            })
+        })
+    }
+
+    /// The issuer of the Pods' tokens.
+    pub(super) fn issuer(&self) -> Option<String> {
+        let issuer = self
+            .documents
+            .iter()
+            .find_map(|document| document.federation.issuer.clone())?;
+        (issuer.len() <= 512).then_some(issuer)
+    }
+
+    /// One failure is a failure; else one success is a success; else nobody knows.
+    fn judge<'b>(
+        &self,
+        kind: ConditionType,
+        reports: impl Iterator<Item = Seen<'b>>,
+        message: impl Fn(Status, Reason, &str) -> String,
+    ) -> Finding {
+        if self.suspended {
+            return Finding::new(
+                Status::Unknown,
+                Reason::Suspended,
+                "spec.suspend is true; nothing can be observed",
+            );
+        }
+        let mut best: Option<Seen<'b>> = None;
+        for report in reports.filter(|report| report.conclusive) {
+            if best
+                .as_ref()
+                .is_none_or(|best| rank(report.outcome) > rank(best.outcome))
+            {
+                best = Some(report);
+            }
+        }
+        if let Some(report) = best {
+            let reason = Reason::parse(report.reason).unwrap_or(Reason::Unknown);
+            let (status, reason) = match report.outcome {
+                contract::Outcome::Verified if kind == ConditionType::Verified => {
+                    (Status::True, Reason::HandshakeSucceeded)
+                }
+                contract::Outcome::Verified => (Status::True, Reason::TokenAccepted),
+                contract::Outcome::Failed => (Status::False, reason),
+                contract::Outcome::Unknown => (Status::Unknown, reason),
+            };
+            return Finding::new(
+                status,
+                reason,
+                message(status, reason, &cut(report.message, 1024)),
+            );
+        }
+        if let Some(error) = self.unreachable {
+            return Finding::new(
+                Status::Unknown,
+                Reason::PodUnreachable,
+                format!(
+                    "the operator cannot read the Pod's status: {error}; check network policies between the two"
+                ),
+            );
+        }
+        // A Pod that starts, or that is gone, takes nothing back of what was seen.
+        let before = find(self.previous, kind)
+            .filter(|before| {
+                self.generation
+                    .is_none_or(|generation| before.observed_generation == Some(generation))
+            })
+            .and_then(Finding::of)
+            .filter(|before| !matches!(before.reason, Reason::Suspended | Reason::PodUnreachable));
+        before.unwrap_or_else(|| {
+            Finding::new(
+                Status::Unknown,
+                Reason::NotObserved,
+                "no Pod of the current configuration has reported yet",
+            )
+        })
+    }
+
+    /// Each try of a broken thing has another correlation id and time; the first says as much as the last,
+    /// and writing each would never settle.
+    fn keep_same_text(&self, kind: ConditionType, mut finding: Finding) -> Finding {
+        if let Some(before) = find(self.previous, kind).and_then(Finding::of)
+            && (before.status, before.reason) == (finding.status, finding.reason)
+            && without_numbers(&before.message) == without_numbers(&finding.message)
+        {
+            finding.message = before.message;
+        }
+        finding
+    }
+}
+
+/// One kind of report of one Pod.
+struct Seen<'b> {
+    outcome: contract::Outcome,
+    reason: &'b str,
+    message: &'b str,
+
+    /// Whether it was made from an observation at all.
+    conclusive: bool,
+}
+
+fn rank(outcome: contract::Outcome) -> u8 {
+    match outcome {
+        contract::Outcome::Unknown => 0,
+        contract::Outcome::Verified => 1,
+        contract::Outcome::Failed => 2,
+    }
+}
+
+/// The text without GUIDs and digits.
+fn without_numbers(text: &str) -> String {
+    text.split_inclusive(|character: char| !character.is_ascii_hexdigit() && character != '-')
+        .filter(|word| {
+            word.trim_end_matches(|character: char| !character.is_ascii_hexdigit())
+                .len()
+                != 36
+        })
+        .flat_map(str::chars)
+        .filter(|character| !character.is_ascii_digit())
+        .collect()
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
+}

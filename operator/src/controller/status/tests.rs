@@ -1,0 +1,699 @@
+use std::sync::Arc;
+
+use behalf_contract as contract;
+use contract::{FederationReport, HandshakeReport, KeyringReport, SessionsReport, StatusDocument, StoreKind};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::controller::children::{Built, Children};
+use crate::controller::found::{PodReport, Unread};
+use crate::controller::sight::UNREACHABLE_AFTER;
+use crate::controller::validate::Refusal;
+use crate::testing::{QUICKSTART, children, plan, quickstart_with, server, time};
+
+/// One object in a cluster, in the state in which everything works. Tests break one thing of it.
+struct World {
+    server: McpServer,
+    deployment: Value,
+    pods: Vec<Value>,
+    reports: Vec<PodReport>,
+    refusals: Option<Refusals>,
+    blind: bool,
+    now: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::of(server(QUICKSTART))
+    }
+
+    fn of(server: McpServer) -> Self {
+        let built = children(&server);
+        let configuration = built.deployment.annotations()[names::CONFIGURATION_ANNOTATION].clone();
+        let digest = built.deployment.annotations()[names::SIDECAR_DIGEST_ANNOTATION].clone();
+        let report = PodReport {
+            configuration: Some(configuration.clone()),
+            ready: true,
+            document: Ok(document(&digest)),
+        };
+        Self {
+            server,
+            deployment: json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}),
+            pods: vec![pod(&configuration)],
+            reports: vec![report],
+            refusals: None,
+            blind: false,
+            now: 100,
+        }
+    }
+
+    fn document(&mut self) -> &mut StatusDocument {
+        self.reports[0].document.as_mut().unwrap()
+    }
+
+    /// The status after a pass, which the object has from then on.
+    fn pass(&mut self) -> McpServerStatus {
+        let mut deployment: Deployment = children(&self.server).deployment;
+        deployment.metadata.generation = Some(1);
+        deployment.status = Some(serde_json::from_value(self.deployment.clone()).unwrap());
+        let pods: Vec<Arc<Pod>> = self
+            .pods
+            .iter()
+            .map(|pod| Arc::new(serde_json::from_value(pod.clone()).unwrap()))
+            .collect();
+        let mut found = Found {
+            reports: self.reports.clone(),
+            blind: self.blind,
+            ..Found::default()
+        };
+        found.live.pods = pods;
+        let outcome = match &self.refusals {
+            Some(refusals) => {
+                found.live.deployment = Some(Arc::new(deployment));
+                Outcome::Refused(refusals.clone())
+            }
+            None => Outcome::Applied {
+                plan: Box::new(plan(&self.server)),
+                children: Box::new(applied(Children {
+                    deployment,
+                    ..children(&self.server)
+                })),
+            },
+        };
+        let status = compute(&self.server, &outcome, &found, time(self.now));
+        self.now += 10;
+        self.server.status = Some(status.clone());
+        status
+    }
+}
+
+fn applied(children: Children<Built>) -> Children<Applied> {
+    let Children {
+        service_account,
+        keyring,
+        config_map,
+        network_policy,
+        service,
+        deployment,
+        state: _,
+    } = children;
+    Children {
+        service_account,
+        keyring,
+        config_map,
+        network_policy,
+        service,
+        deployment,
+        state: std::marker::PhantomData,
+    }
+}
+
+fn pod(configuration: &str) -> Value {
+    let container = |name: &str| {
+        json!({
+            "name": name, "image": "i", "imageID": "", "ready": true, "started": true, "restartCount": 0,
+            "state": {"running": {}},
+        })
+    };
+    json!({
+        "metadata": {"name": "azure-devops-1", "annotations": {(names::CONFIGURATION_ANNOTATION): configuration}},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "initContainerStatuses": [container("auth-sidecar")],
+            "containerStatuses": [container("mcp-server")],
+        },
+    })
+}
+
+fn document(digest: &str) -> StatusDocument {
+    StatusDocument {
+        configuration_digest: digest.to_owned(),
+        keyring: KeyringReport {
+            sealing: "s1".to_owned(),
+            opening: vec!["s1".to_owned()],
+        },
+        federation: FederationReport {
+            outcome: contract::Outcome::Verified,
+            reason: "TokenAccepted".to_owned(),
+            message: String::new(),
+            issuer: Some("https://issuer.contoso.example/".to_owned()),
+            subject: Some("system:serviceaccount:mcp:azure-devops".to_owned()),
+            audience: Some("api://AzureADTokenExchange".to_owned()),
+            observed_at: Some(time(50)),
+        },
+        handshake: HandshakeReport {
+            outcome: contract::Outcome::Verified,
+            reason: "HandshakeSucceeded".to_owned(),
+            message: String::new(),
+            server_info: Some(contract::ServerInfo {
+                name: "behalf-mcp-server".to_owned(),
+                version: "0.1.0".to_owned(),
+                protocol_version: "2025-11-25".to_owned(),
+                tools: 4,
+            }),
+            observed_at: Some(time(50)),
+        },
+        sessions: SessionsReport {
+            store: StoreKind::Memory,
+        },
+    }
+}
+
+fn fail_federation(world: &mut World, reason: &str, message: &str) {
+    let report = &mut world.document().federation;
+    report.outcome = contract::Outcome::Failed;
+    report.reason = reason.to_owned();
+    report.message = message.to_owned();
+}
+
+fn condition(status: &McpServerStatus, kind: ConditionType) -> &Condition {
+    find(&status.conditions, kind).unwrap_or_else(|| panic!("no condition {}", kind.as_str()))
+}
+
+/// Status and reason of a condition.
+fn told(status: &McpServerStatus, kind: ConditionType) -> (String, String) {
+    let condition = condition(status, kind);
+    (condition.status.clone(), condition.reason.clone())
+}
+
+fn pair(status: &str, reason: &str) -> (String, String) {
+    (status.to_owned(), reason.to_owned())
+}
+
+/// The types of the conditions that differ.
+fn changed(before: &McpServerStatus, after: &McpServerStatus) -> Vec<&'static str> {
+    ConditionType::ALL
+        .iter()
+        .filter(|&&kind| find(&before.conditions, kind) != find(&after.conditions, kind))
+        .map(|kind| kind.as_str())
+        .collect()
+}
+
+#[test]
+fn everything_seen_is_ready_and_says_where() {
+    let status = World::new().pass();
+    for kind in ["Ready", "Accepted", "Available", "FederationVerified", "Verified"] {
+        let kind = ConditionType::parse(kind).unwrap();
+        assert_eq!(condition(&status, kind).status, "True", "{}", kind.as_str());
+    }
+    assert_eq!(
+        told(&status, ConditionType::SessionsDurable),
+        pair("False", "MemoryStore")
+    );
+    assert!(find(&status.conditions, ConditionType::Reconciling).is_none());
+    assert!(find(&status.conditions, ConditionType::Stalled).is_none());
+    assert_eq!(status.observed_generation, 1);
+    assert_eq!(status.verified_generation, Some(1));
+    assert_eq!(status.address.unwrap().url, "https://mcp.contoso.example/mcp");
+    assert_eq!(status.server_info.unwrap().tools, 4);
+    assert_eq!(status.keys.unwrap().current, "s1");
+    let federation = status.federation.unwrap();
+    assert_eq!(federation.subject, "system:serviceaccount:mcp:azure-devops");
+    assert_eq!(federation.redirect_uri, "https://mcp.contoso.example/callback");
+    assert!(
+        federation
+            .command
+            .unwrap()
+            .starts_with("az ad app federated-credential create --id 2222")
+    );
+}
+
+#[test]
+fn a_settled_system_computes_the_same_status_again() {
+    let mut world = World::new();
+    assert_eq!(world.pass(), world.pass());
+}
+
+#[test]
+fn a_fresh_object_claims_nothing() {
+    let mut world = World::new();
+    world.deployment = json!({});
+    world.pods.clear();
+    world.reports.clear();
+    let status = world.pass();
+    assert_eq!(told(&status, ConditionType::Accepted), pair("True", "Accepted"));
+    assert_eq!(
+        told(&status, ConditionType::Available),
+        pair("False", "RolloutInProgress")
+    );
+    assert_eq!(
+        told(&status, ConditionType::FederationVerified),
+        pair("Unknown", "NotObserved")
+    );
+    assert_eq!(
+        told(&status, ConditionType::Verified),
+        pair("Unknown", "NotObserved")
+    );
+    assert_eq!(
+        told(&status, ConditionType::Ready),
+        pair("False", "RolloutInProgress")
+    );
+    assert_eq!(
+        told(&status, ConditionType::Reconciling),
+        pair("True", "RolloutInProgress")
+    );
+    assert_eq!(
+        (status.address, status.server_info, status.verified_generation),
+        (None, None, None)
+    );
+    assert_eq!(
+        status.federation.unwrap().command,
+        None,
+        "nobody knows the issuer yet"
+    );
+}
+
+/// What breaks exactly one condition, and what that condition then says.
+type Break = fn(&mut World);
+
+#[rstest]
+#[case::refused("Accepted", "CertificateAuthorityNotFound", |world: &mut World| {
+    world.refusals = Some(Refusals::one(Refusal::CertificateAuthorityNotFound { name: "a".into(), key: "b".into() }));
+})]
+#[case::crash("Available", "ContainerCrashing", |world: &mut World| {
+    world.deployment["availableReplicas"] = json!(0);
+    world.pods[0]["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+})]
+#[case::image("Available", "ImagePullFailed", |world: &mut World| {
+    world.deployment["availableReplicas"] = json!(0);
+    world.pods[0]["status"]["initContainerStatuses"][0]["state"] = json!({"waiting": {"reason": "ErrImagePull"}});
+})]
+#[case::misconfigured("Available", "ContainerMisconfigured", |world: &mut World| {
+    world.deployment["availableReplicas"] = json!(0);
+    world.pods[0]["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": "CreateContainerConfigError"}});
+})]
+#[case::unschedulable("Available", "Unschedulable", |world: &mut World| {
+    world.deployment["availableReplicas"] = json!(0);
+    world.pods[0]["status"] = json!({"phase": "Pending", "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"},
+    ]});
+})]
+#[case::quota("Available", "PodsRefused", |world: &mut World| {
+    world.deployment["availableReplicas"] = json!(0);
+    world.deployment["conditions"] = json!([
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"},
+    ]);
+})]
+#[case::probe("Available", "PodsNotReady", |world: &mut World| {
+    world.deployment["availableReplicas"] = json!(0);
+    world.pods[0]["status"]["conditions"][0]["status"] = json!("False");
+    world.pods[0]["status"]["containerStatuses"][0]["ready"] = json!(false);
+})]
+#[case::federation("FederationVerified", "FicSubjectMismatch", |world: &mut World| {
+    fail_federation(world, "FicSubjectMismatch", "Entra refused (AADSTS700213).");
+})]
+#[case::handshake("Verified", "ServerUnreachable", |world: &mut World| {
+    let handshake = &mut world.document().handshake;
+    handshake.outcome = contract::Outcome::Failed;
+    handshake.reason = "ServerUnreachable".to_owned();
+    handshake.server_info = None;
+})]
+fn one_cause_turns_one_condition_and_ready_and_mends_again(
+    #[case] kind: &str,
+    #[case] reason: &str,
+    #[case] cause: Break,
+) {
+    let mut world = World::new();
+    let good = world.pass();
+    cause(&mut world);
+    let bad = world.pass();
+    assert_eq!(changed(&good, &bad), ["Ready", kind]);
+    assert_eq!(
+        told(&bad, ConditionType::parse(kind).unwrap()),
+        pair("False", reason)
+    );
+    assert_eq!(told(&bad, ConditionType::Ready), pair("False", reason));
+    let mended = World {
+        server: world.server,
+        now: world.now,
+        ..World::new()
+    }
+    .pass();
+    assert_eq!(told(&mended, ConditionType::Ready), pair("True", "Ready"));
+    assert_eq!(told(&mended, ConditionType::parse(kind).unwrap()).0, "True");
+}
+
+#[test]
+fn a_container_that_has_just_started_is_given_time() {
+    let mut world = World::new();
+    world.deployment["availableReplicas"] = json!(0);
+    world.pods[0]["status"]["conditions"][0]["status"] = json!("False");
+    world.pods[0]["status"]["containerStatuses"][0]["ready"] = json!(false);
+    world.pods[0]["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] =
+        json!(time(95).to_string());
+    assert_eq!(
+        told(&world.pass(), ConditionType::Available),
+        pair("False", "RolloutInProgress")
+    );
+    world.now = 120;
+    assert_eq!(
+        told(&world.pass(), ConditionType::Available),
+        pair("False", "PodsNotReady")
+    );
+}
+
+#[test]
+fn the_address_is_there_exactly_while_the_handshake_is_verified() {
+    let mut world = World::new();
+    assert!(world.pass().address.is_some());
+    world.document().handshake.outcome = contract::Outcome::Failed;
+    let status = world.pass();
+    assert_eq!((status.address, status.server_info), (None, None));
+}
+
+#[test]
+fn a_wrong_credential_names_the_fix_and_the_exact_command() {
+    let mut world = World::new();
+    fail_federation(&mut world, "FicIssuerMismatch", "Set the issuer.");
+    let status = world.pass();
+    let message = &condition(&status, ConditionType::FederationVerified).message;
+    assert!(message.starts_with("Set the issuer. "), "{message}");
+    assert!(
+        message.ends_with(&status.federation.as_ref().unwrap().command.clone().unwrap()),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_fault_that_no_credential_cures_does_not_suggest_one() {
+    let mut world = World::new();
+    fail_federation(&mut world, "AppDisabled", "Enable sign-in.");
+    assert_eq!(
+        condition(&world.pass(), ConditionType::FederationVerified).message,
+        "Enable sign-in."
+    );
+}
+
+#[rstest]
+#[case("Unreachable")]
+#[case("PolicyBlocked")]
+fn an_outage_is_unknown_and_leaves_ready_as_it_was(#[case] reason: &str) {
+    let mut world = World::new();
+    let good = world.pass();
+    world.document().federation.outcome = contract::Outcome::Unknown;
+    world.document().federation.reason = reason.to_owned();
+    let outage = world.pass();
+    assert_eq!(
+        told(&outage, ConditionType::FederationVerified),
+        pair("Unknown", reason)
+    );
+    assert_eq!(told(&outage, ConditionType::Ready), pair("True", "Ready"));
+    let ready = condition(&outage, ConditionType::Ready);
+    assert!(
+        ready.message.contains("FederationVerified is Unknown"),
+        "{}",
+        ready.message
+    );
+    assert_eq!(
+        ready.last_transition_time,
+        condition(&good, ConditionType::Ready).last_transition_time
+    );
+}
+
+#[test]
+fn what_was_never_seen_is_not_ready_however_quiet() {
+    let mut world = World::new();
+    world.document().federation.outcome = contract::Outcome::Unknown;
+    world.document().federation.reason = "Unreachable".to_owned();
+    assert_eq!(
+        told(&world.pass(), ConditionType::Ready),
+        pair("Unknown", "Verifying")
+    );
+}
+
+#[test]
+fn what_was_seen_at_another_generation_does_not_count() {
+    let mut world = World::new();
+    world.pass();
+    world.server.metadata.generation = Some(2);
+    world.reports.clear();
+    let status = world.pass();
+    assert_eq!(
+        told(&status, ConditionType::FederationVerified),
+        pair("Unknown", "NotObserved")
+    );
+    assert_eq!(told(&status, ConditionType::Ready), pair("Unknown", "Verifying"));
+    assert_eq!(
+        (status.observed_generation, status.verified_generation),
+        (2, Some(1))
+    );
+}
+
+#[test]
+fn ready_comes_back_during_an_outage_when_all_was_seen_before() {
+    let mut world = World::new();
+    world.pass();
+    world.deployment["availableReplicas"] = json!(0);
+    assert_eq!(told(&world.pass(), ConditionType::Ready).0, "False");
+    world.deployment["availableReplicas"] = json!(1);
+    world.document().federation.outcome = contract::Outcome::Unknown;
+    world.document().federation.reason = "Unreachable".to_owned();
+    assert_eq!(told(&world.pass(), ConditionType::Ready), pair("True", "Ready"));
+}
+
+#[test]
+fn a_pod_that_starts_takes_nothing_back() {
+    let mut world = World::new();
+    let good = world.pass();
+    let document = world.document();
+    document.federation.outcome = contract::Outcome::Unknown;
+    document.federation.observed_at = None;
+    document.handshake.outcome = contract::Outcome::Unknown;
+    document.handshake.reason = "ServerStarting".to_owned();
+    document.handshake.server_info = None;
+    assert_eq!(changed(&good, &world.pass()), Vec::<&str>::new());
+    world.reports.clear();
+    let gone = world.pass();
+    assert_eq!(changed(&good, &gone), Vec::<&str>::new());
+    assert!(gone.address.is_some() && gone.server_info.is_some());
+}
+
+#[rstest]
+#[case::another_config_map(|report: &mut PodReport| report.configuration = Some("azure-devops-0000000000".to_owned()))]
+#[case::another_digest(|report: &mut PodReport| {
+    report.document.as_mut().unwrap().configuration_digest = "sha256:0".to_owned();
+})]
+fn a_pod_of_another_configuration_proves_nothing(#[case] change: fn(&mut PodReport)) {
+    let mut world = World::new();
+    change(&mut world.reports[0]);
+    let status = world.pass();
+    assert_eq!(
+        told(&status, ConditionType::FederationVerified),
+        pair("Unknown", "NotObserved")
+    );
+    assert_eq!(
+        told(&status, ConditionType::Verified),
+        pair("Unknown", "NotObserved")
+    );
+}
+
+#[test]
+fn a_silent_pod_is_unknown_after_a_while_and_never_for_an_operator_that_lost_sight() {
+    let mut world = World::new();
+    world.pass();
+    let unread = |failures| {
+        Err(Unread {
+            failures,
+            error: "silent".to_owned(),
+        })
+    };
+    world.reports[0].document = unread(UNREACHABLE_AFTER - 1);
+    assert_eq!(told(&world.pass(), ConditionType::Verified).0, "True");
+    world.blind = true;
+    world.reports[0].document = unread(UNREACHABLE_AFTER);
+    assert_eq!(told(&world.pass(), ConditionType::Verified).0, "True");
+    world.blind = false;
+    let status = world.pass();
+    assert_eq!(
+        told(&status, ConditionType::Verified),
+        pair("Unknown", "PodUnreachable")
+    );
+    assert_eq!(
+        told(&status, ConditionType::FederationVerified),
+        pair("Unknown", "PodUnreachable")
+    );
+    assert_eq!(told(&status, ConditionType::Ready).0, "True");
+}
+
+#[test]
+fn a_refused_edit_stalls_and_speaks_of_what_still_runs() {
+    let mut world = World::new();
+    let good = world.pass();
+    world.server.metadata.generation = Some(2);
+    let refusal = Refusal::Field {
+        field: "publicUrl",
+        problem: "must be an origin".to_owned(),
+    };
+    world.refusals = Some(Refusals::one(refusal));
+    let status = world.pass();
+    assert_eq!(status.observed_generation, 2);
+    assert_eq!(
+        told(&status, ConditionType::Accepted),
+        pair("False", "InvalidSpec")
+    );
+    assert_eq!(told(&status, ConditionType::Stalled), pair("True", "InvalidSpec"));
+    assert_eq!(told(&status, ConditionType::Ready), pair("False", "InvalidSpec"));
+    for kind in [
+        ConditionType::Available,
+        ConditionType::FederationVerified,
+        ConditionType::Verified,
+    ] {
+        assert_eq!(
+            condition(&status, kind),
+            condition(&good, kind),
+            "still of generation 1"
+        );
+    }
+    assert_eq!(status.address, good.address);
+    assert_eq!(status.federation, good.federation);
+}
+
+#[test]
+fn a_refusal_that_others_can_mend_does_not_stall() {
+    let mut world = World::new();
+    world.refusals = Some(Refusals::one(Refusal::ServiceAccountNotFound {
+        name: "shared".to_owned(),
+    }));
+    assert!(find(&world.pass().conditions, ConditionType::Stalled).is_none());
+}
+
+#[test]
+fn a_suspended_object_is_not_ready_and_claims_nothing() {
+    let mut world = World::of(quickstart_with(json!({"suspend": true})));
+    let status = world.pass();
+    assert_eq!(
+        told(&status, ConditionType::Available),
+        pair("False", "Suspended")
+    );
+    assert_eq!(
+        told(&status, ConditionType::FederationVerified),
+        pair("Unknown", "Suspended")
+    );
+    assert_eq!(told(&status, ConditionType::Ready), pair("False", "Suspended"));
+    assert!(find(&status.conditions, ConditionType::Reconciling).is_none());
+    assert_eq!(status.address, None);
+}
+
+#[test]
+fn another_try_of_the_same_failure_is_no_news() {
+    let mut world = World::new();
+    let message = |id: &str, minute: u32| {
+        format!(
+            "Entra refused (AADSTS700024: Current time: 2026-11-02T09:{minute}:00Z), correlation id {id}: Check the clock."
+        )
+    };
+    fail_federation(
+        &mut world,
+        "FederatedTokenExpired",
+        &message("7b2a0f00-0000-4000-8000-00000000abcd", 14),
+    );
+    let first = world.pass();
+    fail_federation(
+        &mut world,
+        "FederatedTokenExpired",
+        &message("11111111-aaaa-4bbb-8ccc-222222222222", 15),
+    );
+    assert_eq!(world.pass(), first);
+    fail_federation(&mut world, "FederatedTokenExpired", "Something else.");
+    assert_ne!(world.pass(), first);
+}
+
+#[test]
+fn an_unknown_reason_is_named_unknown() {
+    let mut world = World::new();
+    fail_federation(&mut world, "SomethingNew", "A newer sidecar says so.");
+    assert_eq!(
+        told(&world.pass(), ConditionType::FederationVerified),
+        pair("False", "Unknown")
+    );
+}
+
+#[test]
+fn a_failing_pod_outweighs_others_and_a_starting_one_does_not() {
+    let mut world = World::new();
+    let mut other = world.reports[0].clone();
+    other.document.as_mut().unwrap().federation.outcome = contract::Outcome::Unknown;
+    world.reports.push(other);
+    assert_eq!(told(&world.pass(), ConditionType::FederationVerified).0, "True");
+    let other = world.reports[1].document.as_mut().unwrap();
+    other.federation.outcome = contract::Outcome::Failed;
+    other.federation.reason = "FicNotFound".to_owned();
+    assert_eq!(
+        told(&world.pass(), ConditionType::FederationVerified),
+        pair("False", "FicNotFound")
+    );
+}
+
+#[test]
+fn a_transition_has_its_time_and_keeps_it() {
+    let mut world = World::new();
+    let first = condition(&world.pass(), ConditionType::Ready)
+        .last_transition_time
+        .clone();
+    assert_eq!(first.0, time(100));
+    assert_eq!(
+        condition(&world.pass(), ConditionType::Ready).last_transition_time,
+        first
+    );
+    world.document().handshake.outcome = contract::Outcome::Failed;
+    assert_eq!(
+        condition(&world.pass(), ConditionType::Ready)
+            .last_transition_time
+            .0,
+        time(120)
+    );
+}
+
+#[test]
+fn a_failed_step_is_told_and_claims_no_generation() {
+    let mut world = World::new();
+    world.pass();
+    world.server.metadata.generation = Some(2);
+    let status = with_failed_step(
+        &world.server,
+        "failed to apply Deployment a: forbidden",
+        time(200),
+    );
+    assert_eq!(
+        told(&status, ConditionType::Reconciling),
+        pair("True", "StepFailed")
+    );
+    assert!(
+        condition(&status, ConditionType::Reconciling)
+            .message
+            .contains("forbidden")
+    );
+    assert_eq!(status.observed_generation, 1);
+    assert_eq!(told(&status, ConditionType::Ready).0, "True");
+    let after = world.pass();
+    assert!(find(&after.conditions, ConditionType::Reconciling).is_none());
+}
+
+#[test]
+fn messages_and_texts_fit_into_the_schema() {
+    let mut world = World::new();
+    fail_federation(&mut world, "FicNotFound", &"ü".repeat(5000));
+    world.document().federation.issuer = Some(format!("https://{}", "'".repeat(490)));
+    world.document().handshake.server_info.as_mut().unwrap().name = "n".repeat(1000);
+    let status = world.pass();
+    assert!(
+        status
+            .conditions
+            .iter()
+            .all(|condition| condition.message.chars().count() <= 4096)
+    );
+    assert!(status.server_info.unwrap().name.len() <= 256);
+    assert!(
+        status
+            .federation
+            .unwrap()
+            .command
+            .is_none_or(|command| command.len() <= 2048)
+    );
+}

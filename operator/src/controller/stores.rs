@@ -1,0 +1,240 @@
+//! What the operator watches, and the caches that the watches fill.
+//!
+//! Each watch both fills a cache and triggers a pass, so a pass over a settled object asks the API server for
+//! almost nothing. Secrets are not watched: that would need the right to list every Secret.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use futures::Stream;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{Controller, WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::names;
+use crate::api::v1alpha1::McpServer;
+
+/// The object as it is watched: one that cannot be decoded does not stop the watch.
+pub type Guarded = DeserializeGuard<McpServer>;
+
+/// The caches.
+#[derive(Clone)]
+pub struct Stores {
+    /// Every `McpServer`.
+    pub servers: Store<Guarded>,
+
+    /// `ServiceAccounts` with our label; so are all below.
+    pub service_accounts: Store<ServiceAccount>,
+
+    /// Configurations.
+    pub config_maps: Store<ConfigMap>,
+
+    /// Deployments.
+    pub deployments: Store<Deployment>,
+
+    /// Services.
+    pub services: Store<Service>,
+
+    /// Network policies.
+    pub network_policies: Store<NetworkPolicy>,
+
+    /// Pods.
+    pub pods: Store<Pod>,
+
+    filled: watch::Receiver<bool>,
+}
+
+/// The watches ended before every cache was filled once.
+#[derive(Debug, thiserror::Error)]
+#[error("the watches have ended")]
+pub struct Ended;
+
+impl Stores {
+    /// Waits until every cache was filled once: an empty cache says nothing.
+    pub async fn ready(&self) -> Result<(), Ended> {
+        self.filled
+            .clone()
+            .wait_for(|filled| *filled)
+            .await
+            .map(|_| ())
+            .map_err(|_| Ended)
+    }
+
+    /// Waits for each cache, once for everybody. kube wakes only the last of several who wait for one store
+    /// (it keeps one waker), so nobody else may; the store of the objects themselves is the controller's to
+    /// wait for.
+    async fn wait(stores: Self, filled: watch::Sender<bool>) {
+        let all = async {
+            stores.service_accounts.wait_until_ready().await?;
+            stores.config_maps.wait_until_ready().await?;
+            stores.deployments.wait_until_ready().await?;
+            stores.services.wait_until_ready().await?;
+            stores.network_policies.wait_until_ready().await?;
+            stores.pods.wait_until_ready().await
+        };
+        if all.await.is_ok() {
+            // Without receivers there is nobody left to tell.
+            let _ = filled.send(true);
+        }
+    }
+}
+
+/// A controller with every watch, and the caches that they fill. Call it inside a runtime.
+pub fn start(client: &Client, namespace: Option<&str>) -> (Controller<Guarded>, Stores) {
+    let everything = watcher::Config::default();
+    let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
+    let (servers, server_stream) = cached(api::<Guarded>(client, namespace), everything);
+    let (service_accounts, service_account_stream) = cached(api(client, namespace), ours.clone());
+    let (config_maps, config_map_stream) = cached(api(client, namespace), ours.clone());
+    let (deployments, deployment_stream) = cached(api(client, namespace), ours.clone());
+    let (services, service_stream) = cached(api(client, namespace), ours.clone());
+    let (network_policies, network_policy_stream) = cached(api(client, namespace), ours.clone());
+    let (pods, pod_stream) = cached(api::<Pod>(client, namespace), ours);
+    let (sender, receiver) = watch::channel(false);
+    let stores = Stores {
+        servers: servers.clone(),
+        service_accounts,
+        config_maps,
+        deployments,
+        services,
+        network_policies,
+        pods,
+        filled: receiver,
+    };
+    tokio::spawn(Stores::wait(stores.clone(), sender));
+    let controller = Controller::for_stream(server_stream, servers)
+        .owns_stream::<ServiceAccount>(service_account_stream)
+        .owns_stream::<ConfigMap>(config_map_stream)
+        .owns_stream::<Deployment>(deployment_stream)
+        .owns_stream::<Service>(service_stream)
+        .owns_stream::<NetworkPolicy>(network_policy_stream)
+        .watches_stream::<Pod, _>(pod_stream, |pod| server_of(&pod));
+    (controller, stores)
+}
+
+/// A Pod belongs to a `ReplicaSet`; its label says which object it serves.
+fn server_of(pod: &Pod) -> Option<ObjectRef<Guarded>> {
+    let name = pod.labels().get(names::SERVER_LABEL)?;
+    Some(ObjectRef::new(name).within(&pod.namespace()?))
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// A cache, and the stream of changes that fills it. Who manages which field is dropped: it is often larger
+/// than the rest.
+fn cached<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> (
+    Store<K>,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Hash + Eq,
+{
+    let (store, writer) = reflector::store();
+    let stream = watcher(api, config)
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .touched_objects();
+    (store, stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kube::runtime::reflector::store::Writer;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    fn fill<K>(writer: &mut Writer<K>)
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+    }
+
+    #[tokio::test]
+    async fn every_pass_that_waits_for_the_caches_is_woken() {
+        let (sender, filled) = watch::channel(false);
+        let (servers, _servers) = reflector::store();
+        let (service_accounts, mut service_account_writer) = reflector::store();
+        let (config_maps, mut config_map_writer) = reflector::store();
+        let (deployments, mut deployment_writer) = reflector::store();
+        let (services, mut service_writer) = reflector::store();
+        let (network_policies, mut network_policy_writer) = reflector::store();
+        let (pods, mut pod_writer) = reflector::store();
+        let stores = Stores {
+            servers,
+            service_accounts,
+            config_maps,
+            deployments,
+            services,
+            network_policies,
+            pods,
+            filled,
+        };
+        tokio::spawn(Stores::wait(stores.clone(), sender));
+        let passes: Vec<_> = (0..16)
+            .map(|_| {
+                let stores = stores.clone();
+                tokio::spawn(async move { stores.ready().await })
+            })
+            .collect();
+        // Everybody waits before the first cache is filled.
+        tokio::task::yield_now().await;
+        fill(&mut service_account_writer);
+        fill(&mut config_map_writer);
+        fill(&mut deployment_writer);
+        fill(&mut service_writer);
+        fill(&mut network_policy_writer);
+        tokio::task::yield_now().await;
+        assert!(
+            passes.iter().all(|pass| !pass.is_finished()),
+            "the Pods are still missing"
+        );
+        fill(&mut pod_writer);
+        for pass in passes {
+            tokio::time::timeout(Duration::from_secs(30), pass)
+                .await
+                .unwrap()
+                .unwrap()
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_pod_belongs_to_the_object_of_its_label() {
+        let pod = |labels: serde_json::Value| {
+            serde_json::from_value::<Pod>(
+                serde_json::json!({"metadata": {"namespace": "mcp", "labels": labels}}),
+            )
+            .unwrap()
+        };
+        let server = server_of(&pod(serde_json::json!({(names::SERVER_LABEL): "azure-devops"}))).unwrap();
+        assert_eq!(
+            (server.name.as_str(), server.namespace.as_deref()),
+            ("azure-devops", Some("mcp"))
+        );
+        assert!(server_of(&pod(serde_json::json!({}))).is_none());
+    }
+}

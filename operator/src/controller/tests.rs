@@ -1,0 +1,101 @@
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+use serde_json::json;
+use std::pin::pin;
+use tower_test::mock;
+
+use super::*;
+use crate::testing::{QUICKSTART, server, time};
+
+fn status_of(server: &McpServer) -> McpServerStatus {
+    status::with_failed_step(server, "failed", time(0))
+}
+
+#[tokio::test]
+async fn a_status_that_is_so_already_is_not_written() {
+    let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+    let client = Client::new(service, "default");
+    let mut server = server(QUICKSTART);
+    server.status = Some(status_of(&server));
+    server.status.as_mut().unwrap().conditions.reverse();
+    let same = status_of(&server);
+    assert!(!status::write(&client, &server, &same).await.unwrap());
+    drop(client);
+    assert!(
+        pin!(&mut handle).next_request().await.is_none(),
+        "a request was made"
+    );
+}
+
+#[tokio::test]
+async fn a_stale_view_writes_nothing_and_says_so() {
+    let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+    let client = Client::new(service, "default");
+    let api_server = tokio::spawn(async move {
+        let (request, send) = pin!(&mut handle).next_request().await.unwrap();
+        let line = format!("{} {}", request.method(), request.uri());
+        let body = request.into_body().collect_bytes().await.unwrap();
+        let conflict = json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": "old"});
+        let response = Response::builder()
+            .status(409)
+            .body(Body::from(conflict.to_string().into_bytes()));
+        send.send_response(response.unwrap());
+        (line, serde_json::from_slice::<serde_json::Value>(&body).unwrap())
+    });
+    let server = server(QUICKSTART);
+    let error = status::write(&client, &server, &status_of(&server))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StatusError::Stale), "{error}");
+    let (line, body) = api_server.await.unwrap();
+    assert!(
+        line.starts_with("PATCH /apis/behalf.dev/v1alpha1/namespaces/mcp/mcpservers/azure-devops/status?"),
+        "{line}"
+    );
+    assert_eq!(body["metadata"]["resourceVersion"], "100");
+}
+
+#[test]
+fn a_chain_shows_the_api_servers_own_words_once() {
+    let status = kube::core::Status::failure("deployments.apps is forbidden", "Forbidden")
+        .with_code(403)
+        .boxed();
+    let error = ReconcileError::Apply(apply::ApplyError::Request {
+        verb: "apply",
+        kind: "Deployment",
+        name: "azure-devops".to_owned(),
+        source: Box::new(kube::Error::Api(status)),
+    });
+    assert_eq!(
+        chain(&error),
+        "failed to write the object's children: failed to apply Deployment azure-devops: deployments.apps is forbidden"
+    );
+}
+
+#[test]
+fn polls_less_often_the_more_objects_there_are() {
+    assert_eq!(
+        [1, 100, 200, 500, 100_000].map(|objects| soon(objects).as_secs()),
+        [2, 2, 4, 10, 10]
+    );
+}
+
+#[test]
+fn polls_soon_until_everything_is_true() {
+    let mut status = McpServerStatus::default();
+    assert!(!is_settled(&status));
+    for kind in ["Accepted", "Available", "FederationVerified", "Verified"] {
+        let condition = json!({
+            "type": kind, "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        status.conditions.push(serde_json::from_value(condition).unwrap());
+    }
+    assert!(is_settled(&status), "SessionsDurable is no reason to hurry");
+    status.conditions[2].status = "Unknown".to_owned();
+    assert!(!is_settled(&status));
+    let mut stalled = status.conditions[0].clone();
+    stalled.type_ = "Stalled".to_owned();
+    status.conditions.push(stalled);
+    assert!(is_settled(&status), "an edit brings a pass of its own");
+}

@@ -1,0 +1,272 @@
+//! Judges a spec against what was found. Pure: the same input gives the same plan or the same refusals.
+
+mod refusal;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use refusal::{Refusal, Refusals};
+
+use behalf_contract::{
+    AzureDevOpsConfig, AzureDevOpsEndpoints, ClientsConfig, EntraConfig, ExchangePlace, Injection, Keyring,
+    ObjectIdentity, SessionsConfig, StaticClient, StoreConfig, TokenExchange, paths,
+};
+use kube::Resource as _;
+use kube::ResourceExt as _;
+
+use super::found::Found;
+use super::names;
+use super::plan::{ContainerPlan, Defaults, KeyringPlan, Plan, ServiceAccountPlan};
+use crate::api::v1alpha1::{self as api, McpServer};
+
+/// The scope of Azure DevOps: all that was consented to.
+pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
+
+/// A plan, or everything that stands against it.
+pub fn validate(server: &McpServer, found: &Found, defaults: &Defaults) -> Result<Plan, Refusals> {
+    let mut refusals = Vec::new();
+    let plan = plan(server, found, defaults, &mut refusals);
+    match (plan, Refusals::new(refusals)) {
+        (Some(plan), None) => Ok(plan),
+        (_, Some(refusals)) => Err(refusals),
+        // Without a plan there is always a refusal; said again rather than trusted.
+        (None, None) => Err(Refusals::one(Refusal::Field {
+            field: "spec",
+            problem: "is not complete".to_owned(),
+        })),
+    }
+}
+
+fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut Vec<Refusal>) -> Option<Plan> {
+    let spec = &server.spec;
+    let object = ObjectIdentity {
+        namespace: server.namespace()?,
+        name: server.name_any(),
+        uid: server.uid()?,
+    };
+    rules::name(&object.name, refusals);
+    rules::replicas(spec, refusals);
+    rules::environment(&spec.server.env, &object.name, refusals);
+    rules::pod(&spec.pod, refusals);
+    rules::claims(server, &found.claims, refusals);
+    let public_url = rules::public_url(&spec.public_url, refusals);
+    let entra = entra(&spec.entra, refusals);
+    rules::certificate_authority(&spec.entra, found, refusals);
+    let service_account = service_account(&spec.entra.federation, &object, found, refusals);
+    let keyring = keyring(&object, found, refusals);
+    let azure_dev_ops = azure_dev_ops(&spec.server, refusals);
+    let sessions = sessions(&spec.sessions, refusals);
+    let clients = clients(&spec.clients, refusals);
+    let log_level = spec
+        .server
+        .azure_dev_ops
+        .as_ref()
+        .map(|server| server.log_level)
+        .unwrap_or_default();
+    Some(Plan {
+        owner: k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+            // Blocking would need the right to change finalizers, and nothing here waits for a child.
+            block_owner_deletion: None,
+            ..server.controller_owner_ref(&())?
+        },
+        object,
+        public_url: public_url?,
+        entra: entra?,
+        certificate_authority: spec.entra.certificate_authority_ref.clone(),
+        service_account,
+        keyring: keyring?,
+        azure_dev_ops: azure_dev_ops?,
+        server: ContainerPlan {
+            image: defaults.server_image.clone(),
+            resources: spec.server.resources.clone(),
+            log_level,
+            env: spec.server.env.clone(),
+        },
+        sidecar: ContainerPlan {
+            image: spec
+                .sidecar
+                .image
+                .clone()
+                .unwrap_or_else(|| defaults.sidecar_image.clone()),
+            resources: spec.sidecar.resources.clone(),
+            log_level: spec.sidecar.log_level,
+            env: Vec::new(),
+        },
+        token_exchange: token_exchange(&spec.token_exchange),
+        sessions: sessions?,
+        clients: clients?,
+        replicas: if spec.suspend {
+            0
+        } else {
+            spec.replicas.unwrap_or(1)
+        },
+        network: spec.network.clone(),
+        pod: spec.pod.clone(),
+        listen: defaults.listen,
+        operator_namespace: defaults.operator_namespace.clone(),
+    })
+}
+
+fn entra(entra: &api::Entra, refusals: &mut Vec<Refusal>) -> Option<EntraConfig> {
+    let tenant_id = rules::guid("entra.tenantId", &entra.tenant_id, refusals);
+    let client_id = rules::guid("entra.clientId", &entra.client_id, refusals);
+    let authority = rules::https_origin("entra.authority", &entra.authority, refusals);
+    let client_id = client_id?;
+    Some(EntraConfig {
+        tenant_id: tenant_id?,
+        // One application signs users in and is the API they sign in to; Entra wants it named by its GUID
+        // (AADSTS90009).
+        scope: entra
+            .scope
+            .clone()
+            .unwrap_or_else(|| format!("{client_id}/.default")),
+        client_id,
+        authority: authority?,
+        federation_audience: entra.federation.audience.0.clone(),
+        certificate_authority_file: entra
+            .certificate_authority_ref
+            .is_some()
+            .then(|| paths::CERTIFICATE_AUTHORITY.into()),
+    })
+}
+
+fn service_account(
+    federation: &api::Federation,
+    object: &ObjectIdentity,
+    found: &Found,
+    refusals: &mut Vec<Refusal>,
+) -> ServiceAccountPlan {
+    let Some(name) = &federation.service_account_name else {
+        return ServiceAccountPlan::Own;
+    };
+    match &found.service_account {
+        // Naming the one that was made for this object is the same as naming none.
+        Some(account) if names::controller_uid(&account.metadata) == Some(object.uid.as_str()) => {
+            return ServiceAccountPlan::Own;
+        }
+        Some(_) => {}
+        None => refusals.push(Refusal::ServiceAccountNotFound { name: name.clone() }),
+    }
+    ServiceAccountPlan::Given(name.clone())
+}
+
+fn keyring(object: &ObjectIdentity, found: &Found, refusals: &mut Vec<Refusal>) -> Option<KeyringPlan> {
+    let Some(secret) = &found.keyring else {
+        return Some(KeyringPlan::Make);
+    };
+    let name = names::keyring_secret(&object.name);
+    if names::controller_uid(&secret.metadata) != Some(object.uid.as_str()) {
+        refusals.push(Refusal::NameTaken { kind: "Secret", name });
+        return None;
+    }
+    let file = secret.data.as_ref().and_then(|data| data.get(names::KEYRING_KEY));
+    match Keyring::parse(file.map_or(b"".as_slice(), |bytes| bytes.0.as_slice())) {
+        Ok(keyring) => Some(KeyringPlan::Keep {
+            sealing: keyring.sessions.sealing,
+        }),
+        Err(error) => {
+            refusals.push(Refusal::KeyringDamaged {
+                name,
+                problem: error.to_string(),
+            });
+            None
+        }
+    }
+}
+
+fn azure_dev_ops(server: &api::Server, refusals: &mut Vec<Refusal>) -> Option<AzureDevOpsConfig> {
+    let Some(settings) = &server.azure_dev_ops else {
+        refusals.push(Refusal::Field {
+            field: "server",
+            problem: "must name exactly one kind of server: set server.azureDevOps".to_owned(),
+        });
+        return None;
+    };
+    rules::organization(&settings.organization, refusals);
+    rules::projects(&settings.projects, refusals);
+    let endpoints = &settings.endpoints;
+    let core = rules::https_origin("server.azureDevOps.endpoints.core", &endpoints.core, refusals);
+    let release = rules::https_origin(
+        "server.azureDevOps.endpoints.release",
+        &endpoints.release,
+        refusals,
+    );
+    let identity = rules::https_origin(
+        "server.azureDevOps.endpoints.identity",
+        &endpoints.identity,
+        refusals,
+    );
+    Some(AzureDevOpsConfig {
+        organization: settings.organization.clone(),
+        projects: settings.projects.clone(),
+        read_only: settings.read_only,
+        endpoints: AzureDevOpsEndpoints {
+            core: core?,
+            release: release?,
+            identity: identity?,
+        },
+    })
+}
+
+fn token_exchange(exchange: &api::TokenExchange) -> TokenExchange {
+    TokenExchange {
+        at: match exchange.at {
+            None | Some(api::ExchangePlace::Sidecar) => ExchangePlace::Sidecar,
+            Some(api::ExchangePlace::Server) => ExchangePlace::Server,
+        },
+        scope: Some(
+            exchange
+                .scope
+                .clone()
+                .unwrap_or_else(|| AZURE_DEVOPS_SCOPE.to_owned()),
+        ),
+        injection: match exchange.injection {
+            None | Some(api::Injection::Header) => Injection::Header,
+            Some(api::Injection::Argument) => Injection::Argument,
+        },
+    }
+}
+
+fn sessions(sessions: &api::Sessions, refusals: &mut Vec<Refusal>) -> Option<SessionsConfig> {
+    let access = rules::seconds(
+        "sessions.accessTokenLifetime",
+        &sessions.access_token_lifetime,
+        refusals,
+    );
+    let idle = rules::seconds("sessions.idleLifetime", &sessions.idle_lifetime, refusals);
+    let maximum = rules::seconds("sessions.maximumLifetime", &sessions.maximum_lifetime, refusals);
+    let grace = rules::seconds("sessions.refreshGrace", &sessions.refresh_grace, refusals);
+    let config = SessionsConfig {
+        access_token_lifetime_seconds: access?,
+        idle_lifetime_seconds: idle?,
+        maximum_lifetime_seconds: maximum?,
+        refresh_grace_seconds: grace?,
+        store: match sessions.store.kind {
+            api::StoreType::Memory => StoreConfig::Memory,
+        },
+    };
+    rules::lifetimes(&config, refusals);
+    Some(config)
+}
+
+fn clients(clients: &api::Clients, refusals: &mut Vec<Refusal>) -> Option<ClientsConfig> {
+    let before = refusals.len();
+    rules::redirect_hosts(&clients.allowed_redirect_hosts, refusals);
+    rules::static_clients(&clients.r#static, refusals);
+    (refusals.len() == before).then(|| ClientsConfig {
+        dynamic_registration: match clients.dynamic_registration {
+            api::DynamicRegistration::Enabled => behalf_contract::DynamicRegistration::Enabled,
+            api::DynamicRegistration::Disabled => behalf_contract::DynamicRegistration::Disabled,
+        },
+        allowed_redirect_hosts: clients.allowed_redirect_hosts.clone(),
+        r#static: clients
+            .r#static
+            .iter()
+            .map(|client| StaticClient {
+                client_id: client.client_id.clone(),
+                display_name: client.display_name.clone(),
+                redirect_uris: client.redirect_uris.clone(),
+            })
+            .collect(),
+    })
+}

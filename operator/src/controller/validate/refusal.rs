@@ -1,0 +1,172 @@
+use std::fmt;
+
+use crate::controller::reason::Reason;
+
+/// One thing that stands against serving an object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A field holds what cannot be used.
+    #[error("{field} {problem}")]
+    Field {
+        /// The field below `spec`, or `metadata.name`.
+        field: &'static str,
+
+        /// What is wrong and what to write.
+        problem: String,
+    },
+
+    /// An older object has the same `publicUrl`.
+    #[error(
+        "publicUrl belongs to the older McpServer {namespace}/{name}; give this object another one, or delete that object"
+    )]
+    PublicUrlTaken {
+        /// The older object's namespace.
+        namespace: String,
+
+        /// The older object's name.
+        name: String,
+    },
+
+    /// The referenced `ConfigMap` or its key does not exist.
+    #[error(
+        "entra.certificateAuthorityRef names the key {key} of ConfigMap {name}, which does not exist in this namespace; create it"
+    )]
+    CertificateAuthorityNotFound {
+        /// The `ConfigMap`.
+        name: String,
+
+        /// The key.
+        key: String,
+    },
+
+    /// The referenced bundle holds no certificate.
+    #[error(
+        "the key {key} of ConfigMap {name} holds no PEM certificate; put the certificate authorities there"
+    )]
+    CertificateAuthorityInvalid {
+        /// The `ConfigMap`.
+        name: String,
+
+        /// The key.
+        key: String,
+    },
+
+    /// The given `ServiceAccount` does not exist.
+    #[error(
+        "entra.federation.serviceAccountName names ServiceAccount {name}, which does not exist in this namespace; create it, or leave the field out to have one made"
+    )]
+    ServiceAccountNotFound {
+        /// Its name.
+        name: String,
+    },
+
+    /// The keyring cannot be read; it is never replaced behind the users' backs.
+    #[error(
+        "Secret {name} is damaged ({problem}); restore it, or delete it to have a new one made, which ends every session"
+    )]
+    KeyringDamaged {
+        /// The Secret.
+        name: String,
+
+        /// What is wrong with it; quotes no key.
+        problem: String,
+    },
+
+    /// An object with a child's name exists and belongs to somebody else.
+    #[error(
+        "{kind} {name} exists and does not belong to this object; delete or rename it, or give this object another name"
+    )]
+    NameTaken {
+        /// The kind of the object in the way.
+        kind: &'static str,
+
+        /// Its name.
+        name: String,
+    },
+
+    /// The API server refused a child that was built from the spec.
+    #[error("the API server refuses {kind} {name}: {message}")]
+    ChildRejected {
+        /// The child's kind.
+        kind: &'static str,
+
+        /// The child's name.
+        name: String,
+
+        /// What the API server said.
+        message: String,
+    },
+}
+
+impl Refusal {
+    /// The condition's reason.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Field { .. } => Reason::InvalidSpec,
+            Self::PublicUrlTaken { .. } => Reason::PublicUrlTaken,
+            Self::CertificateAuthorityNotFound { .. } => Reason::CertificateAuthorityNotFound,
+            Self::CertificateAuthorityInvalid { .. } => Reason::CertificateAuthorityInvalid,
+            Self::ServiceAccountNotFound { .. } => Reason::ServiceAccountNotFound,
+            Self::KeyringDamaged { .. } => Reason::KeyringDamaged,
+            Self::NameTaken { .. } => Reason::NameTaken,
+            Self::ChildRejected { .. } => Reason::ChildRejected,
+        }
+    }
+
+    /// Whether this very object should be edited. The rest mends itself when somebody creates, deletes or
+    /// corrects another object.
+    pub fn needs_edit(&self) -> bool {
+        matches!(
+            self,
+            Self::Field { .. } | Self::PublicUrlTaken { .. } | Self::ChildRejected { .. }
+        )
+    }
+}
+
+/// At least one [`Refusal`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusals(Vec<Refusal>);
+
+impl Refusals {
+    /// Nothing when the list is empty.
+    pub fn new(refusals: Vec<Refusal>) -> Option<Self> {
+        (!refusals.is_empty()).then_some(Self(refusals))
+    }
+
+    /// A single one.
+    pub fn one(refusal: Refusal) -> Self {
+        Self(vec![refusal])
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Refusal> {
+        self.0.iter()
+    }
+
+    /// The reason of the first that needs an edit, else of the first.
+    pub fn reason(&self) -> Reason {
+        let first = self
+            .0
+            .iter()
+            .find(|refusal| refusal.needs_edit())
+            .or_else(|| self.0.first());
+        first.map_or(Reason::InvalidSpec, Refusal::reason)
+    }
+
+    /// Whether this object must be edited.
+    pub fn need_edit(&self) -> bool {
+        self.0.iter().any(Refusal::needs_edit)
+    }
+}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, refusal) in self.0.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str("; ")?;
+            }
+            write!(formatter, "{refusal}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::controller::found::Claim;
+use crate::controller::reason::Reason;
+use crate::testing::{QUICKSTART, judge, quickstart_with, server, time};
+
+fn refusals(server: &McpServer, found: &Found) -> Vec<Refusal> {
+    match judge(server, found) {
+        Ok(_) => Vec::new(),
+        Err(refusals) => refusals.iter().cloned().collect(),
+    }
+}
+
+#[test]
+fn computes_the_defaults_that_depend_on_other_fields() {
+    let plan = judge(&server(QUICKSTART), &Found::default()).unwrap();
+    assert_eq!(plan.entra.scope, "22222222-2222-4222-8222-222222222222/.default");
+    assert_eq!(plan.token_exchange.at, ExchangePlace::Sidecar);
+    assert_eq!(plan.token_exchange.injection, Injection::Header);
+    assert_eq!(
+        plan.token_exchange.scope.as_deref(),
+        Some("499b84ac-1321-427f-aa17-267ca6975798/.default")
+    );
+    assert_eq!(plan.sessions.maximum_lifetime_seconds, 2160 * 3600);
+    assert_eq!(plan.service_account_name(), "azure-devops");
+    assert_eq!(plan.subject(), "system:serviceaccount:mcp:azure-devops");
+    assert_eq!(plan.replicas, 1);
+}
+
+#[test]
+fn writes_guids_as_tokens_carry_them() {
+    let server = quickstart_with(json!({"entra": {"tenantId": "AAAAAAAA-1111-4111-8111-111111111111"}}));
+    assert_eq!(
+        judge(&server, &Found::default()).unwrap().entra.tenant_id,
+        "aaaaaaaa-1111-4111-8111-111111111111"
+    );
+}
+
+#[rstest]
+#[case::path("publicUrl", json!({"publicUrl": "https://mcp.contoso.example/mcp"}))]
+#[case::slash("publicUrl", json!({"publicUrl": "https://mcp.contoso.example/"}))]
+#[case::capitals("publicUrl", json!({"publicUrl": "https://MCP.contoso.example"}))]
+#[case::default_port("publicUrl", json!({"publicUrl": "https://mcp.contoso.example:443"}))]
+#[case::plain_http("publicUrl", json!({"publicUrl": "http://mcp.contoso.example"}))]
+#[case::user("publicUrl", json!({"publicUrl": "https://ana@mcp.contoso.example"}))]
+#[case::no_url("publicUrl", json!({"publicUrl": "mcp.contoso.example"}))]
+#[case::tenant_name("entra.tenantId", json!({"entra": {"tenantId": "contoso.onmicrosoft.com"}}))]
+#[case::common("entra.tenantId", json!({"entra": {"tenantId": "common"}}))]
+#[case::client("entra.clientId", json!({"entra": {"clientId": "2222"}}))]
+#[case::authority("entra.authority", json!({"entra": {"authority": "https://login.microsoftonline.com/"}}))]
+#[case::authority_http("entra.authority", json!({"entra": {"authority": "http://login.microsoftonline.com"}}))]
+#[case::no_server("server", json!({"server": {"azureDevOps": null}}))]
+#[case::organization("server.azureDevOps.organization", json!({"server": {"azureDevOps": {"organization": "a/b"}}}))]
+#[case::project("server.azureDevOps.projects", json!({"server": {"azureDevOps": {"projects": ["a/b"]}}}))]
+#[case::endpoint("server.azureDevOps.endpoints.core", json!({"server": {"azureDevOps": {"endpoints": {"core": "http://x"}}}}))]
+#[case::azure_variable("server.env", json!({"server": {"env": [{"name": "AZURE_CLIENT_ID", "value": "x"}]}}))]
+#[case::behalf_variable("server.env", json!({"server": {"env": [{"name": "BEHALF_LOG", "value": "x"}]}}))]
+#[case::keyring("server.env", json!({"server": {"env": [{"name": "K", "valueFrom": {"secretKeyRef": {"name": "azure-devops-keyring", "key": "keyring.json"}}}]}}))]
+#[case::label("pod.labels", json!({"pod": {"labels": {"azure.workload.identity/use": "true"}}}))]
+#[case::own_label("pod.labels", json!({"pod": {"labels": {"behalf.dev/mcp-server": "x"}}}))]
+#[case::annotation("pod.annotations", json!({"pod": {"annotations": {"azure.workload.identity/skip-containers": "x"}}}))]
+#[case::grace("pod.terminationGracePeriodSeconds", json!({"pod": {"terminationGracePeriodSeconds": 10}}))]
+#[case::replicas("replicas", json!({"replicas": 2}))]
+#[case::no_replicas("replicas", json!({"replicas": 0}))]
+#[case::duration("sessions.idleLifetime", json!({"sessions": {"idleLifetime": "soon"}}))]
+#[case::short_access("sessions.accessTokenLifetime", json!({"sessions": {"accessTokenLifetime": "59s"}}))]
+#[case::idle("sessions.idleLifetime", json!({"sessions": {"idleLifetime": "30m"}}))]
+#[case::maximum("sessions.maximumLifetime", json!({"sessions": {"maximumLifetime": "9000h"}}))]
+#[case::grace_period("sessions.refreshGrace", json!({"sessions": {"refreshGrace": "11m"}}))]
+#[case::redirect_host("clients.allowedRedirectHosts", json!({"clients": {"allowedRedirectHosts": ["https://ci.example"]}}))]
+#[case::redirect_uri("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://ci.example/cb"]}]}}))]
+#[case::fragment("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.example/cb#x"]}]}}))]
+fn refuses(#[case] field: &str, #[case] patch: Value) {
+    let refusals = refusals(&quickstart_with(patch), &Found::default());
+    let fields: Vec<&str> = refusals
+        .iter()
+        .map(|refusal| match refusal {
+            Refusal::Field { field, .. } => *field,
+            other => panic!("{other}"),
+        })
+        .collect();
+    assert_eq!(fields, [field]);
+    assert!(
+        refusals
+            .iter()
+            .all(|refusal| refusal.reason() == Reason::InvalidSpec && refusal.needs_edit())
+    );
+}
+
+#[rstest]
+#[case("http://localhost:8080")]
+#[case("http://127.0.0.1:9000")]
+#[case("http://[::1]:9000")]
+#[case("https://mcp.contoso.example:8443")]
+fn takes_as_public_url(#[case] public_url: &str) {
+    assert!(
+        judge(
+            &quickstart_with(json!({"publicUrl": public_url})),
+            &Found::default()
+        )
+        .is_ok()
+    );
+}
+
+#[test]
+fn names_every_fault_at_once() {
+    let server = quickstart_with(json!({"publicUrl": "x", "replicas": 3}));
+    let refusals = judge(&server, &Found::default()).unwrap_err();
+    assert_eq!(refusals.iter().count(), 2);
+    assert!(refusals.to_string().contains("; "));
+}
+
+#[rstest]
+#[case::too_long(&"a".repeat(49))]
+#[case::a_digit_first("1a")]
+#[case::a_dot("a.b")]
+fn refuses_a_name_that_children_cannot_have(#[case] name: &str) {
+    let mut server = server(QUICKSTART);
+    server.metadata.name = Some(name.to_owned());
+    assert!(matches!(
+        refusals(&server, &Found::default())[..],
+        [Refusal::Field {
+            field: "metadata.name",
+            ..
+        }]
+    ));
+}
+
+fn claim(uid: &str, created_at: i64) -> Found {
+    let claim = Claim {
+        namespace: "other".to_owned(),
+        name: "first".to_owned(),
+        uid: uid.to_owned(),
+        created_at: Some(time(created_at)),
+    };
+    Found {
+        claims: vec![claim],
+        ..Found::default()
+    }
+}
+
+#[test]
+fn the_older_object_keeps_the_public_url() {
+    let server = server(QUICKSTART);
+    assert!(matches!(
+        refusals(&server, &claim("x", -1))[..],
+        [Refusal::PublicUrlTaken { .. }]
+    ));
+    assert!(refusals(&server, &claim("x", 1)).is_empty());
+}
+
+#[test]
+fn of_two_objects_of_one_second_exactly_one_keeps_the_public_url() {
+    let mut one = server(QUICKSTART);
+    one.metadata.creation_timestamp = Some(Time(time(0)));
+    let mut other = one.clone();
+    other.metadata.uid = Some("ffffffff-0000-4000-8000-000000000002".to_owned());
+    let refused = [
+        refusals(&one, &claim(&other.uid().unwrap(), 0)),
+        refusals(&other, &claim(&one.uid().unwrap(), 0)),
+    ];
+    assert_eq!(refused.iter().filter(|refusals| refusals.is_empty()).count(), 1);
+}
+
+fn with_authority(config_map: Option<Value>) -> Vec<Refusal> {
+    let server = quickstart_with(json!({"entra": {"certificateAuthorityRef": {"name": "private-ca"}}}));
+    let certificate_authority = config_map.map(|config_map| serde_json::from_value(config_map).unwrap());
+    refusals(
+        &server,
+        &Found {
+            certificate_authority,
+            ..Found::default()
+        },
+    )
+}
+
+#[test]
+fn refuses_a_certificate_authority_that_is_not_there_or_is_none() {
+    assert!(matches!(
+        with_authority(None)[..],
+        [Refusal::CertificateAuthorityNotFound { .. }]
+    ));
+    let other_key = json!({"metadata": {}, "data": {"tls.crt": "-----BEGIN CERTIFICATE-----"}});
+    assert!(matches!(
+        with_authority(Some(other_key))[..],
+        [Refusal::CertificateAuthorityNotFound { .. }]
+    ));
+    let no_pem = json!({"metadata": {}, "data": {"ca.crt": "hello"}});
+    assert!(matches!(
+        with_authority(Some(no_pem))[..],
+        [Refusal::CertificateAuthorityInvalid { .. }]
+    ));
+    let pem = json!({"metadata": {}, "data": {"ca.crt": "-----BEGIN CERTIFICATE-----\n"}});
+    assert!(with_authority(Some(pem)).is_empty());
+}
+
+#[test]
+fn refuses_a_given_service_account_that_is_not_there() {
+    let server = quickstart_with(json!({"entra": {"federation": {"serviceAccountName": "shared"}}}));
+    let refusals = refusals(&server, &Found::default());
+    assert!(matches!(refusals[..], [Refusal::ServiceAccountNotFound { .. }]));
+    assert!(
+        !refusals[0].needs_edit(),
+        "creating the ServiceAccount helps as well"
+    );
+}
+
+#[test]
+fn naming_the_service_account_that_was_made_for_it_is_naming_none() {
+    let server = quickstart_with(json!({"entra": {"federation": {"serviceAccountName": "azure-devops"}}}));
+    let own = json!({"metadata": {"name": "azure-devops", "ownerReferences": [{
+        "apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "name": "azure-devops",
+        "uid": server.uid().unwrap(), "controller": true,
+    }]}});
+    let found = Found {
+        service_account: Some(serde_json::from_value(own).unwrap()),
+        ..Found::default()
+    };
+    assert_eq!(
+        judge(&server, &found).unwrap().service_account,
+        ServiceAccountPlan::Own
+    );
+}
+
+fn keyring(owner: &str, file: &str) -> Found {
+    let secret = json!({
+        "metadata": {"name": "azure-devops-keyring", "ownerReferences": [{
+            "apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "name": "azure-devops",
+            "uid": owner, "controller": true,
+        }]},
+    });
+    let mut secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret).unwrap();
+    secret.data = Some(
+        [(
+            names::KEYRING_KEY.to_owned(),
+            k8s_openapi::ByteString(file.as_bytes().to_vec()),
+        )]
+        .into(),
+    );
+    Found {
+        keyring: Some(secret),
+        ..Found::default()
+    }
+}
+
+#[test]
+fn keeps_a_readable_keyring_and_refuses_to_replace_a_damaged_one() {
+    let server = server(QUICKSTART);
+    let uid = server.uid().unwrap();
+    let made = crate::testing::children(&server).keyring.unwrap();
+    let file = String::from_utf8(made.data.unwrap()[names::KEYRING_KEY].0.clone()).unwrap();
+    let plan = judge(&server, &keyring(&uid, &file)).unwrap();
+    assert_eq!(
+        plan.keyring,
+        KeyringPlan::Keep {
+            sealing: "s1".to_owned()
+        }
+    );
+    let damaged = refusals(&server, &keyring(&uid, "{}"));
+    assert!(matches!(damaged[..], [Refusal::KeyringDamaged { .. }]));
+    assert!(!damaged[0].needs_edit());
+    let foreign = refusals(&server, &keyring("somebody", &file));
+    assert!(matches!(foreign[..], [Refusal::NameTaken { kind: "Secret", .. }]));
+}

@@ -1,0 +1,63 @@
+//! The `behalf-operator` binary: reads its command line and runs.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use behalf_operator::cli::{Cli, Command, Run};
+use behalf_operator::controller::chain;
+use behalf_operator::{api, run, telemetry};
+use clap::Parser as _;
+use jiff::Timestamp;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Some(Command::Crd { helm }) => print_crd(if helm {
+            api::crd::helm_yaml()
+        } else {
+            api::crd::yaml()
+        }),
+        Some(Command::Run(options)) => operate(options),
+        None => operate(cli.run),
+    }
+}
+
+fn print_crd(yaml: Result<String, serde_yaml::Error>) -> ExitCode {
+    let written = yaml
+        .map_err(std::io::Error::other)
+        .and_then(|yaml| std::io::stdout().write_all(yaml.as_bytes()));
+    if written.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn operate(options: Run) -> ExitCode {
+    if telemetry::init(options.log.into()).is_err() {
+        return ExitCode::FAILURE;
+    }
+    // Whoever was first is the same provider: there is only one in this program.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| {
+            runtime
+                .block_on(run::run(options, now))
+                .map_err(|error| chain(&error))
+        });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "Operator cannot run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock enters the program here")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,191 @@
+//! Wires the operator together and runs it until it is told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use kube::api::ListParams;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::api::v1alpha1::McpServer;
+use crate::cli::Run;
+use crate::controller::dereference::{Sources, StatusReader};
+use crate::controller::sight::Sight;
+use crate::controller::stores::{self, Stores};
+use crate::controller::{self, Context, chain, names};
+use crate::health::{self, HealthState};
+use crate::metrics::{Gauges, Metrics};
+
+/// Why the operator cannot run. It does not name what it waits for: a missing CRD or a silent API server.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No cluster.
+    #[error("failed to find the cluster: run in a Pod, or set KUBECONFIG")]
+    Cluster(#[source] Box<kube::Error>),
+
+    /// TLS.
+    #[error("failed to set up the HTTP client")]
+    Http(#[source] reqwest::Error),
+
+    /// The port is taken.
+    #[error("failed to listen on {address}: choose another with --port")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The operating system refuses signal handlers.
+    #[error("failed to listen for signals")]
+    Signal(#[source] std::io::Error),
+}
+
+/// How long to wait before asking again for the CRD.
+const CRD_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs until SIGTERM or SIGINT, then finishes the passes that have begun.
+pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError> {
+    let client = Client::try_default()
+        .await
+        .map_err(|error| RunError::Cluster(Box::new(error)))?;
+    let status = StatusReader::new().map_err(RunError::Http)?;
+    let stop = stop_signal().map_err(RunError::Signal)?;
+    let address = SocketAddr::new(options.listen(), options.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Listen { address, source })?;
+
+    let (controller, stores) = stores::start(&client, options.watch_namespace.as_deref());
+    let (metrics, sight) = (Arc::new(Metrics::default()), Arc::new(Sight::default()));
+    let ready = Arc::new(AtomicBool::new(false));
+    let health = health::router(HealthState {
+        ready: ready.clone(),
+        metrics: metrics.clone(),
+        gauges: gauges(stores.clone(), sight.clone()),
+    });
+    let serving = tokio::spawn(
+        axum::serve(listener, health)
+            .with_graceful_shutdown(stopped(stop.clone()))
+            .into_future(),
+    );
+
+    tokio::select! {
+        () = wait_for_crd(&client, options.watch_namespace.as_deref()) => {}
+        () = stopped(stop.clone()) => return Ok(()),
+    }
+    let reporter = Reporter {
+        controller: names::FIELD_MANAGER.to_owned(),
+        instance: options.pod_name.clone(),
+    };
+    let context = Context::new(
+        Sources {
+            client: client.clone(),
+            stores: stores.clone(),
+            status,
+            sight: sight.clone(),
+        },
+        options.defaults(),
+        Recorder::new(client, reporter),
+        metrics,
+        clock,
+    );
+    tracing::info!(
+        operator.version = env!("CARGO_PKG_VERSION"),
+        watch.namespace = options.watch_namespace.as_deref().unwrap_or("all"),
+        "Operator is running"
+    );
+    let watching = tokio::spawn(watch_over(stores, sight, ready, stop.clone()));
+    let passes = controller::run(controller.graceful_shutdown_on(stopped(stop)), Arc::new(context));
+    passes.for_each(|_| std::future::ready(())).await;
+    watching.abort();
+    serving.abort();
+    tracing::info!("Operator has stopped");
+    Ok(())
+}
+
+/// Turns true on the first signal.
+fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("Operator is stopping");
+        // Nobody listens any more when the process is already going down.
+        let _ = sender.send(true);
+    });
+    Ok(receiver)
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it the process.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A chart may install the operator before the CRD; exiting would only hide the reason in a restart count.
+async fn wait_for_crd(client: &Client, namespace: Option<&str>) {
+    let servers: Api<McpServer> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    loop {
+        match servers.list_metadata(&ListParams::default().limit(1)).await {
+            Ok(_) => return,
+            // The body is plain text, of which no reason can be read.
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                tracing::error!("CRD mcpservers.behalf.dev is not installed; install the chart behalf-crds");
+            }
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "API server does not list McpServers; asking again");
+            }
+        }
+        tokio::time::sleep(CRD_INTERVAL).await;
+    }
+}
+
+/// Reports readiness once the caches are full, forgets Pods that are gone, and says when the operator itself
+/// has lost sight.
+async fn watch_over(stores: Stores, sight: Arc<Sight>, ready: Arc<AtomicBool>, stop: watch::Receiver<bool>) {
+    if stores.ready().await.is_err() {
+        return;
+    }
+    ready.store(true, Ordering::Release);
+    let mut lost = false;
+    while !*stop.borrow() {
+        tokio::time::sleep(CRD_INTERVAL).await;
+        let pods: std::collections::HashSet<String> =
+            stores.pods.state().iter().filter_map(|pod| pod.uid()).collect();
+        sight.keep_only(|pod| pods.contains(pod));
+        let (unreachable, all) = sight.counts();
+        match (lost, sight.is_lost()) {
+            (false, true) => tracing::error!(
+                pods.unreachable = unreachable,
+                pods.all = all,
+                "Operator cannot reach most Pods; check its network. No object is rewritten for it"
+            ),
+            (true, false) => tracing::info!("Operator reaches its Pods again"),
+            _ => {}
+        }
+        lost = sight.is_lost();
+    }
+}
+
+fn gauges(stores: Stores, sight: Arc<Sight>) -> Arc<dyn Fn() -> Gauges + Send + Sync> {
+    Arc::new(move || Gauges {
+        mcp_servers: stores.servers.len(),
+        pods_unreachable: sight.counts().0,
+        sight_lost: sight.is_lost(),
+    })
+}

@@ -1,0 +1,87 @@
+//! Fixtures for tests: the examples that users apply, as the API server would hand them back.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use behalf_contract::KeyMaterial;
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::api::v1alpha1::McpServer;
+use crate::controller::build::{FreshKeys, build};
+use crate::controller::children::{Built, Children};
+use crate::controller::found::Found;
+use crate::controller::plan::{Defaults, Plan};
+use crate::controller::validate::{Refusals, validate};
+
+pub(crate) const QUICKSTART: &str = include_str!("../../examples/quickstart.yaml");
+pub(crate) const ARTICLE: &str = include_str!("../../examples/article.yaml");
+
+/// Every example, by name.
+pub(crate) const EXAMPLES: [(&str, &str); 2] = [("quickstart", QUICKSTART), ("article", ARTICLE)];
+
+pub(crate) fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + seconds).unwrap()
+}
+
+/// Parses a manifest and adds what the API server adds.
+pub(crate) fn server(manifest: &str) -> McpServer {
+    let mut server: McpServer = serde_yaml::from_str(manifest).unwrap();
+    server.metadata.uid = Some("6b1f7f6e-0000-4000-8000-000000000001".to_owned());
+    server.metadata.generation = Some(1);
+    server.metadata.resource_version = Some("100".to_owned());
+    server.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time(0)));
+    server
+}
+
+/// The quickstart with other fields of its spec, as a merge patch.
+pub(crate) fn quickstart_with(patch: serde_json::Value) -> McpServer {
+    fn merge(target: &mut serde_json::Value, patch: serde_json::Value) {
+        match (target, patch) {
+            (serde_json::Value::Object(target), serde_json::Value::Object(patch)) => {
+                for (key, value) in patch {
+                    if value.is_null() {
+                        target.remove(&key);
+                    } else {
+                        merge(target.entry(key).or_insert(serde_json::json!({})), value);
+                    }
+                }
+            }
+            (target, patch) => *target = patch,
+        }
+    }
+    let original = server(QUICKSTART);
+    let mut value = serde_json::to_value(&original).unwrap();
+    merge(value.get_mut("spec").unwrap(), patch);
+    let changed: McpServer = serde_json::from_value(value).unwrap();
+    assert_eq!(changed.name_any(), original.name_any());
+    changed
+}
+
+pub(crate) fn defaults() -> Defaults {
+    Defaults {
+        sidecar_image: "registry.contoso.example/behalf/auth-sidecar:1".to_owned(),
+        server_image: "registry.contoso.example/behalf/mcp-server:1".to_owned(),
+        operator_namespace: Some("behalf-system".to_owned()),
+        listen: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+pub(crate) fn judge(server: &McpServer, found: &Found) -> Result<Plan, Refusals> {
+    validate(server, found, &defaults())
+}
+
+pub(crate) fn plan(server: &McpServer) -> Plan {
+    judge(server, &Found::default()).unwrap()
+}
+
+pub(crate) fn fresh() -> FreshKeys {
+    FreshKeys {
+        sessions: KeyMaterial::new([1; 32]),
+        clients: KeyMaterial::new([2; 32]),
+        created_at: time(0),
+    }
+}
+
+pub(crate) fn children(server: &McpServer) -> Children<Built> {
+    build(&plan(server), Some(fresh())).unwrap()
+}

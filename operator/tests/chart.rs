@@ -1,0 +1,91 @@
+//! The chart's values, their schema and their documentation name the same settings.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+fn chart(file: &str) -> String {
+    std::fs::read_to_string(format!("{}/../charts/behalf/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn values() -> Value {
+    serde_yaml::from_str(&chart("values.yaml")).unwrap()
+}
+
+fn schema() -> Value {
+    serde_json::from_str(&chart("values.schema.json")).unwrap()
+}
+
+fn keys(object: &Value) -> BTreeSet<String> {
+    object
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key.clone())
+        .collect()
+}
+
+/// Follows a reference inside the schema.
+fn resolve<'a>(schema: &'a Value, part: &'a Value) -> &'a Value {
+    match part.get("$ref").and_then(Value::as_str) {
+        Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => part,
+    }
+}
+
+/// Where both sides name fields, they name the same.
+fn compare(schema: &Value, part: &Value, values: &Value, path: &str) {
+    let part = resolve(schema, part);
+    let Some(properties) = part.get("properties") else {
+        return;
+    };
+    assert_eq!(
+        part.get("additionalProperties"),
+        Some(&Value::Bool(false)),
+        "{path} takes unknown values"
+    );
+    let mut known = keys(properties);
+    known.remove("global");
+    if path != ".resources" {
+        assert_eq!(known, keys(values), "{path}");
+    }
+    for key in keys(values) {
+        compare(schema, &properties[&key], &values[&key], &format!("{path}.{key}"));
+    }
+}
+
+#[test]
+fn values_and_schema_name_the_same_settings() {
+    compare(&schema(), &schema(), &values(), "");
+}
+
+#[test]
+fn the_readme_explains_every_setting() {
+    let readme = chart("README.md");
+    for key in keys(&values()) {
+        assert!(
+            readme.contains(&format!("`{key}")),
+            "README.md does not explain {key}"
+        );
+    }
+}
+
+#[test]
+fn the_operator_has_no_right_to_list_watch_or_change_secrets() {
+    let helpers = chart("templates/_helpers.tpl");
+    let rule = helpers
+        .split("- apiGroups")
+        .find(|rule| rule.contains("secrets"))
+        .unwrap();
+    assert!(
+        rule.contains("resources: [secrets]"),
+        "Secrets share a rule with something else: {rule}"
+    );
+    assert!(rule.contains("verbs: [get, create]"), "{rule}");
+    assert!(
+        !helpers.contains("\"*\"") && !helpers.contains("[*]"),
+        "a wildcard"
+    );
+}
