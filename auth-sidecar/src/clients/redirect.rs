@@ -1,0 +1,306 @@
+//! Redirect URIs: which may be registered, and which request matches a registered one. Pure.
+
+use url::{Host, Url};
+
+/// Longest redirect URI, in bytes.
+const LONGEST: usize = 512;
+
+/// Hosts of the known vendors' https callbacks, when the administrator names none.
+const VENDOR_HOSTS: [&str; 6] = [
+    "vscode.dev",
+    "insiders.vscode.dev",
+    "claude.ai",
+    "claude.com",
+    "chatgpt.com",
+    "www.cursor.com",
+];
+
+/// Private-use schemes are open to any program on the user's machine (RFC 8252, section 8.6). Cursor
+/// registers this one beside its others, and refusing one refuses all.
+const PRIVATE_URIS: [&str; 1] = ["cursor://anysphere.cursor-mcp/oauth/callback"];
+
+/// The hosts that RFC 8252, section 7.3, and the clients of the field listen on.
+const LOOPBACK_ORIGINS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
+
+/// Why a redirect URI cannot be registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectUriError {
+    /// Not a URI, or not written in its normal form.
+    #[error("is not an absolute URI in normal form")]
+    Form,
+
+    /// Longer than anything a client needs.
+    #[error("is longer than {LONGEST} bytes")]
+    TooLong,
+
+    /// RFC 6749, section 3.1.2.
+    #[error("has a fragment")]
+    Fragment,
+
+    /// `https://known.example@evil.example/` is not at the known one.
+    #[error("has a user name or password")]
+    UserInformation,
+
+    /// Plain http beyond this machine.
+    #[error("is http on a host that is not 127.0.0.1, [::1] or localhost")]
+    PlainHttp,
+
+    /// https at a host that nobody allowed.
+    #[error(
+        "is at a host that is not allowed; an administrator can add it to spec.clients.allowedRedirectHosts"
+    )]
+    Host,
+
+    /// `javascript:` and the like, and private-use schemes nobody allowed.
+    #[error("has a scheme that is not allowed")]
+    Scheme,
+}
+
+/// Which redirect URIs may be registered.
+#[derive(Clone, Debug)]
+pub(super) struct RedirectRules {
+    hosts: Vec<String>,
+}
+
+impl RedirectRules {
+    /// `allowed_hosts` replaces the known vendors; empty means them.
+    pub(super) fn new(allowed_hosts: &[String]) -> Self {
+        let hosts = if allowed_hosts.is_empty() {
+            VENDOR_HOSTS.map(str::to_owned).to_vec()
+        } else {
+            allowed_hosts
+                .iter()
+                .map(|host| host.to_ascii_lowercase())
+                .collect()
+        };
+        Self { hosts }
+    }
+
+    /// Checks a redirect URI that a client registers itself.
+    pub(super) fn check(&self, text: &str) -> Result<(), RedirectUriError> {
+        let url = parse(text)?;
+        match url.scheme() {
+            "https" if self.allows_host(&url) || is_loopback(&url) => Ok(()),
+            "https" => Err(RedirectUriError::Host),
+            _ => check_local(&url, text),
+        }
+    }
+
+    /// True for an https address at an allowed host. A port other than 443 has to be named.
+    pub(super) fn allows_host(&self, url: &Url) -> bool {
+        let Some(host) = url.host_str() else { return false };
+        match url.port() {
+            None => self.hosts.iter().any(|allowed| allowed == host),
+            Some(port) => self.hosts.contains(&format!("{host}:{port}")),
+        }
+    }
+}
+
+/// Checks a redirect URI that the administrator wrote: any https host is theirs to name.
+pub(super) fn check_static(text: &str) -> Result<(), RedirectUriError> {
+    let url = parse(text)?;
+    if url.scheme() == "https" {
+        Ok(())
+    } else {
+        check_local(&url, text)
+    }
+}
+
+fn check_local(url: &Url, text: &str) -> Result<(), RedirectUriError> {
+    match url.scheme() {
+        "http" if is_loopback(url) => Ok(()),
+        "http" => Err(RedirectUriError::PlainHttp),
+        _ if PRIVATE_URIS.contains(&text) => Ok(()),
+        _ => Err(RedirectUriError::Scheme),
+    }
+}
+
+/// A URI that means to every parser what it means to ours: what the URL standard would write differently
+/// (upper case, default ports, dot segments, backslashes, white space, numbers as addresses) is refused.
+fn parse(text: &str) -> Result<Url, RedirectUriError> {
+    if text.len() > LONGEST {
+        return Err(RedirectUriError::TooLong);
+    }
+    let url = Url::parse(text).map_err(|_| RedirectUriError::Form)?;
+    if url.fragment().is_some() {
+        return Err(RedirectUriError::Fragment);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(RedirectUriError::UserInformation);
+    }
+    // Only the slash of an empty path may be missing.
+    let is_normal = url.as_str() == text || url.as_str().strip_suffix('/') == Some(text) && url.path() == "/";
+    if is_normal {
+        Ok(url)
+    } else {
+        Err(RedirectUriError::Form)
+    }
+}
+
+/// True for an address that stays on the user's machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address == std::net::Ipv4Addr::LOCALHOST,
+        Some(Host::Ipv6(address)) => address == std::net::Ipv6Addr::LOCALHOST,
+        None => false,
+    }
+}
+
+/// Exact, but for the port of a loopback redirect (RFC 8252, section 7.3; OAuth 2.1, section 2.3.1): the
+/// same literal, and only the port differs. `localhost` is an extension that command-line clients need.
+pub(super) fn matches(registered: &str, requested: &str) -> bool {
+    registered == requested
+        || loopback_without_port(registered)
+            .is_some_and(|registered| loopback_without_port(requested) == Some(registered))
+}
+
+/// Origin without port, and what follows it. Works on the text: nothing is normalised, so nothing can be
+/// normalised into a match.
+fn loopback_without_port(text: &str) -> Option<(&str, &str)> {
+    let (origin, rest) = LOOPBACK_ORIGINS
+        .iter()
+        .find_map(|origin| text.strip_prefix(origin).map(|rest| (*origin, rest)))?;
+    let rest = match rest.strip_prefix(':') {
+        Some(rest) => {
+            let end = rest
+                .find(|character: char| !character.is_ascii_digit())
+                .unwrap_or(rest.len());
+            let (port, rest) = rest.split_at_checked(end)?;
+            port.parse::<u16>().ok()?;
+            rest
+        }
+        None => rest,
+    };
+    (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((origin, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn vendors() -> RedirectRules {
+        RedirectRules::new(&[])
+    }
+
+    #[rstest]
+    #[case::copilot_cli("http://127.0.0.1:33418/", "http://127.0.0.1:51234/", true)]
+    #[case::claude_code("http://localhost/callback", "http://localhost:3118/callback", true)]
+    #[case::ipv6("http://[::1]/cb", "http://[::1]:8080/cb", true)]
+    #[case::port_may_be_missing("http://127.0.0.1:33418/", "http://127.0.0.1/", true)]
+    #[case::equal_private(
+        "cursor://anysphere.cursor-mcp/oauth/callback",
+        "cursor://anysphere.cursor-mcp/oauth/callback",
+        true
+    )]
+    #[case::query_is_the_same("http://localhost/cb?a=1", "http://localhost:1/cb?a=1", true)]
+    #[case::no_cross_mapping("http://127.0.0.1/callback", "http://localhost:3118/callback", false)]
+    #[case::other_path(
+        "http://127.0.0.1/callback",
+        "http://127.0.0.1:19876/mcp/oauth/callback",
+        false
+    )]
+    #[case::https_port("https://a.example/cb", "https://a.example:8443/cb", false)]
+    #[case::longer_host("http://127.0.0.1/cb", "http://127.0.0.1.evil.example/cb", false)]
+    #[case::user_information("http://127.0.0.1/cb", "http://127.0.0.1@evil.example/cb", false)]
+    #[case::port_and_user_information("http://127.0.0.1/cb", "http://127.0.0.1:80@evil.example/cb", false)]
+    #[case::longer_localhost("http://localhost/cb", "http://localhost.evil.example/cb", false)]
+    #[case::other_query("http://localhost/cb", "http://localhost:1/cb?x=1", false)]
+    #[case::fragment("http://localhost/cb", "http://localhost:1/cb#x", false)]
+    #[case::no_port("http://localhost/cb", "http://localhost:/cb", false)]
+    #[case::port_beyond_16_bits("http://localhost/cb", "http://localhost:65536/cb", false)]
+    #[case::upper_case("http://localhost/cb", "http://LOCALHOST:1/cb", false)]
+    #[case::https_loopback("https://localhost/cb", "https://localhost:1/cb", false)]
+    #[case::slash_at_the_end("https://claude.ai/cb", "https://claude.ai/cb/", false)]
+    #[case::prefix("http://localhost/cb", "http://localhost:1/cb2", false)]
+    fn matching(#[case] registered: &str, #[case] requested: &str, #[case] expected: bool) {
+        assert_eq!(matches(registered, requested), expected);
+    }
+
+    #[rstest]
+    #[case::vs_code("https://vscode.dev/redirect")]
+    #[case::vs_code_insiders("https://insiders.vscode.dev/redirect")]
+    #[case::vs_code_loopback("http://127.0.0.1/")]
+    #[case::vs_code_port("http://127.0.0.1:33418/")]
+    #[case::claude("https://claude.ai/api/mcp/auth_callback")]
+    #[case::claude_com("https://claude.com/api/mcp/auth_callback")]
+    #[case::chatgpt("https://chatgpt.com/connector/oauth/abc")]
+    #[case::chatgpt_old("https://chatgpt.com/connector_platform_oauth_redirect")]
+    #[case::cursor("cursor://anysphere.cursor-mcp/oauth/callback")]
+    #[case::cursor_agents("https://www.cursor.com/agents/mcp/oauth/callback")]
+    #[case::cursor_loopback("http://localhost:8787/callback")]
+    #[case::inspector("http://localhost:6274/oauth/callback")]
+    #[case::inspector_cli("http://127.0.0.1:6276/oauth/callback")]
+    #[case::ipv6("http://[::1]:1234/callback")]
+    #[case::no_path("http://127.0.0.1:33418")]
+    fn known_clients_may_register(#[case] uri: &str) {
+        assert_eq!(vendors().check(uri), Ok(()));
+    }
+
+    #[rstest]
+    #[case::javascript("javascript:alert(1)", RedirectUriError::Scheme)]
+    #[case::javascript_hidden("java\nscript:alert(1)", RedirectUriError::Form)]
+    #[case::data("data:text/html,x", RedirectUriError::Scheme)]
+    #[case::file("file:///etc/passwd", RedirectUriError::Scheme)]
+    #[case::private_scheme("claude://callback", RedirectUriError::Scheme)]
+    #[case::other_path_of_cursor("cursor://anysphere.cursor-mcp/other", RedirectUriError::Scheme)]
+    #[case::plain_http("http://claude.ai/cb", RedirectUriError::PlainHttp)]
+    #[case::plain_http_lookalike("http://localhost.evil.example/cb", RedirectUriError::PlainHttp)]
+    #[case::other_loopback("http://127.0.0.2/cb", RedirectUriError::PlainHttp)]
+    #[case::any_address("http://0.0.0.0/cb", RedirectUriError::PlainHttp)]
+    #[case::foreign_host("https://evil.example/cb", RedirectUriError::Host)]
+    #[case::longer_host("https://claude.ai.evil.example/cb", RedirectUriError::Host)]
+    #[case::dot_at_the_end("https://claude.ai./cb", RedirectUriError::Host)]
+    #[case::subdomain("https://x.claude.ai/cb", RedirectUriError::Host)]
+    #[case::other_port("https://claude.ai:8443/cb", RedirectUriError::Host)]
+    #[case::user_information("https://claude.ai@evil.example/cb", RedirectUriError::UserInformation)]
+    #[case::fragment("https://claude.ai/cb#x", RedirectUriError::Fragment)]
+    #[case::empty_fragment("https://claude.ai/cb#", RedirectUriError::Fragment)]
+    #[case::default_port("https://claude.ai:443/cb", RedirectUriError::Form)]
+    #[case::upper_case("HTTPS://CLAUDE.AI/cb", RedirectUriError::Form)]
+    #[case::dot_segments("https://claude.ai/a/../cb", RedirectUriError::Form)]
+    #[case::backslash("https:\\\\claude.ai\\cb", RedirectUriError::Form)]
+    #[case::space(" https://claude.ai/cb", RedirectUriError::Form)]
+    #[case::short_address("http://127.1/cb", RedirectUriError::Form)]
+    #[case::relative("/callback", RedirectUriError::Form)]
+    #[case::empty("", RedirectUriError::Form)]
+    #[case::wildcard("https://*.claude.ai/cb", RedirectUriError::Host)]
+    fn others_may_not_register(#[case] uri: &str, #[case] expected: RedirectUriError) {
+        assert_eq!(vendors().check(uri), Err(expected));
+    }
+
+    #[test]
+    fn allowed_hosts_replace_the_vendors_and_may_name_a_port() {
+        let rules = RedirectRules::new(&[
+            "Agents.Contoso.example".to_owned(),
+            "ci.contoso.example:8443".to_owned(),
+        ]);
+        assert_eq!(rules.check("https://agents.contoso.example/cb"), Ok(()));
+        assert_eq!(rules.check("https://ci.contoso.example:8443/cb"), Ok(()));
+        assert_eq!(
+            rules.check("https://ci.contoso.example/cb"),
+            Err(RedirectUriError::Host)
+        );
+        assert_eq!(rules.check("https://claude.ai/cb"), Err(RedirectUriError::Host));
+        assert_eq!(rules.check("http://localhost:1/cb"), Ok(()));
+    }
+
+    #[test]
+    fn an_overlong_uri_is_refused_before_it_is_parsed() {
+        let uri = format!("https://claude.ai/{}", "a".repeat(LONGEST));
+        assert_eq!(vendors().check(&uri), Err(RedirectUriError::TooLong));
+    }
+
+    #[test]
+    fn the_administrator_may_name_any_https_host_and_no_other_scheme() {
+        assert_eq!(check_static("https://ci.contoso.example/cb"), Ok(()));
+        assert_eq!(check_static("http://localhost/cb"), Ok(()));
+        assert_eq!(
+            check_static("http://ci.contoso.example/cb"),
+            Err(RedirectUriError::PlainHttp)
+        );
+        assert_eq!(check_static("javascript:alert(1)"), Err(RedirectUriError::Scheme));
+    }
+}

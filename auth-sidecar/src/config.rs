@@ -1,0 +1,266 @@
+//! The configuration file: read once, checked as a whole, told apart by the digest of its exact bytes.
+
+use std::path::{Path, PathBuf};
+
+use behalf_contract::{Injection, SidecarConfig, digest};
+use sha2::{Digest as _, Sha256};
+use url::{Host, Url};
+
+/// A configuration that may be used.
+#[derive(Debug, Clone)]
+pub struct LoadedConfig {
+    /// What the file says.
+    pub config: SidecarConfig,
+
+    /// [`digest::format_sha256`] of the file's bytes; the operator compares it with what it wrote.
+    pub digest: String,
+}
+
+/// Why the configuration cannot be used. Each names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Missing, or not permitted.
+    #[error("failed to read the configuration {}: mount it there, or name another file with --config", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// Not YAML, a field missing, unknown or of another kind. The parser names field and line.
+    #[error(
+        "the configuration {} does not fit this version: correct the field, or let the operator of the same \
+         version write the file",
+        path.display()
+    )]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+
+        /// The cause.
+        #[source]
+        source: serde_yaml::Error,
+    },
+
+    /// A field holds what this version cannot serve with.
+    #[error("the configuration {} cannot be used: {fault}", path.display())]
+    Fault {
+        /// The file.
+        path: PathBuf,
+
+        /// What is wrong.
+        fault: Fault,
+    },
+}
+
+/// What is wrong with one field, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {problem}")]
+pub struct Fault {
+    /// The field as in the file.
+    pub field: &'static str,
+
+    /// What is wrong, and what to write.
+    pub problem: &'static str,
+}
+
+/// Reads and checks the file.
+pub fn load(path: &Path) -> Result<LoadedConfig, ConfigError> {
+    let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(path, &bytes)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<LoadedConfig, ConfigError> {
+    let config: SidecarConfig = serde_yaml::from_slice(bytes).map_err(|source| ConfigError::Syntax {
+        path: path.to_owned(),
+        source,
+    })?;
+    check(&config).map_err(|fault| ConfigError::Fault {
+        path: path.to_owned(),
+        fault,
+    })?;
+    Ok(LoadedConfig {
+        config,
+        digest: digest::format_sha256(&Sha256::digest(bytes).into()),
+    })
+}
+
+fn check(config: &SidecarConfig) -> Result<(), Fault> {
+    let fault = |field, problem| Err(Fault { field, problem });
+    if !is_public_origin(&config.public_url) {
+        return fault(
+            "publicUrl",
+            "must be an origin without path, user, query or fragment: https, or http on a loopback host",
+        );
+    }
+    if !is_loopback_endpoint(&config.upstream) {
+        return fault(
+            "upstream",
+            "must be http on a loopback address with a port, for example http://127.0.0.1:3000/mcp: tokens \
+             travel there in the clear",
+        );
+    }
+    let exchange = &config.token_exchange;
+    if exchange.scope.is_none() && exchange.injection != Injection::None {
+        return fault(
+            "tokenExchange.scope",
+            "is missing: name the downstream scope, or set injection to None",
+        );
+    }
+    if config.listen.public.port() != 0 && config.listen.public.port() == config.listen.internal.port() {
+        return fault("listen.internal", "must have another port than listen.public");
+    }
+    let sessions = &config.sessions;
+    if sessions.access_token_lifetime_seconds == 0 || sessions.idle_lifetime_seconds == 0 {
+        return fault("sessions", "must have lifetimes above zero");
+    }
+    if sessions.access_token_lifetime_seconds > sessions.maximum_lifetime_seconds {
+        return fault(
+            "sessions.accessTokenLifetimeSeconds",
+            "must not be longer than sessions.maximumLifetimeSeconds",
+        );
+    }
+    Ok(())
+}
+
+/// RFC 8414, section 2: an issuer has no query or fragment; ours has no path either, so that it equals the
+/// base of every well-known address byte for byte.
+fn is_public_origin(url: &Url) -> bool {
+    let secure = match url.scheme() {
+        "https" => true,
+        "http" => is_loopback(url, true),
+        _ => false,
+    };
+    secure && url.path() == "/" && is_plain(url)
+}
+
+fn is_loopback_endpoint(url: &Url) -> bool {
+    url.scheme() == "http" && is_loopback(url, false) && url.port().is_some() && is_plain(url)
+}
+
+fn is_plain(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
+}
+
+fn is_loopback(url: &Url, by_name: bool) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => by_name && (name == "localhost" || name.ends_with(".localhost")),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const FILE: &str = r#"
+object: {namespace: mcp, name: azure-devops, uid: 6b1f7f6e-0000-4000-8000-000000000001}
+publicUrl: https://mcp.contoso.example
+entra:
+  tenantId: 0b4f3a51-6a2c-4c0e-9d3b-2f4e5a6b7c8d
+  clientId: 7d0c2f1e-1111-4222-8333-944445555666
+  authority: https://login.microsoftonline.com
+  scope: 7d0c2f1e-1111-4222-8333-944445555666/.default
+  federationAudience: api://AzureADTokenExchange
+upstream: http://127.0.0.1:3000/mcp
+tokenExchange: {at: Sidecar, scope: 499b84ac-1321-427f-aa17-267ca6975798/.default, injection: Header}
+sessions:
+  accessTokenLifetimeSeconds: 3600
+  idleLifetimeSeconds: 1209600
+  maximumLifetimeSeconds: 7776000
+  refreshGraceSeconds: 120
+  store: {type: Memory}
+clients: {dynamicRegistration: Enabled, allowedRedirectHosts: [], static: []}
+listen: {public: "0.0.0.0:8080", internal: "0.0.0.0:9090"}
+keyringFile: /var/run/behalf/keyring/keyring.json
+hostKeyFile: /var/run/behalf/host-key/host-key
+terminationGracePeriodSeconds: 60
+"#;
+
+    fn parse_text(text: &str) -> Result<LoadedConfig, ConfigError> {
+        parse(Path::new("/etc/sidecar.yaml"), text.as_bytes())
+    }
+
+    #[test]
+    fn takes_what_the_operator_writes() {
+        let loaded = parse_text(FILE).unwrap();
+        assert_eq!(loaded.config.object.name, "azure-devops");
+        assert!(loaded.digest.starts_with("sha256:"));
+        let other = parse_text(&format!("{FILE}\n")).unwrap();
+        assert_ne!(other.digest, loaded.digest, "the digest is of the exact bytes");
+    }
+
+    #[rstest]
+    #[case("publicUrl", "https://mcp.contoso.example", "http://mcp.contoso.example")]
+    #[case("publicUrl", "https://mcp.contoso.example", "https://mcp.contoso.example/a")]
+    #[case("publicUrl", "https://mcp.contoso.example", "https://ana@mcp.contoso.example")]
+    #[case(
+        "publicUrl",
+        "https://mcp.contoso.example",
+        "http://localhost.contoso.example"
+    )]
+    #[case("upstream", "http://127.0.0.1:3000/mcp", "http://10.0.0.1:3000/mcp")]
+    #[case("upstream", "http://127.0.0.1:3000/mcp", "http://localhost:3000/mcp")]
+    #[case("upstream", "http://127.0.0.1:3000/mcp", "https://127.0.0.1:3000/mcp")]
+    #[case("upstream", "http://127.0.0.1:3000/mcp", "http://127.0.0.1/mcp")]
+    #[case(
+        "tokenExchange.scope",
+        "scope: 499b84ac-1321-427f-aa17-267ca6975798/.default, ",
+        ""
+    )]
+    #[case("listen.internal", "0.0.0.0:9090", "0.0.0.0:8080")]
+    #[case("sessions", "idleLifetimeSeconds: 1209600", "idleLifetimeSeconds: 0")]
+    #[case(
+        "sessions.accessTokenLifetimeSeconds",
+        "maximumLifetimeSeconds: 7776000",
+        "maximumLifetimeSeconds: 60"
+    )]
+    fn refuses_and_names_the_field(#[case] field: &str, #[case] from: &str, #[case] to: &str) {
+        let text = FILE.replacen(from, to, 1);
+        assert_ne!(text, FILE);
+        match parse_text(&text) {
+            Err(ConfigError::Fault { fault, .. }) => assert_eq!(fault.field, field),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[rstest]
+    #[case("http://localhost:8080")]
+    #[case("http://127.0.0.1:8080")]
+    #[case("http://[::1]:8080")]
+    fn takes_a_loopback_origin_without_tls(#[case] origin: &str) {
+        assert!(parse_text(&FILE.replacen("https://mcp.contoso.example", origin, 1)).is_ok());
+    }
+
+    #[test]
+    fn a_missing_or_unknown_field_is_named_with_the_file() {
+        for (text, named) in [
+            (
+                FILE.replacen("terminationGracePeriodSeconds: 60", "", 1),
+                "terminationGracePeriodSeconds",
+            ),
+            (format!("{FILE}openMode: true\n"), "openMode"),
+        ] {
+            let error = parse_text(&text).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(error.to_string().contains("/etc/sidecar.yaml"), "{error}");
+            assert!(source.contains(named), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = load(Path::new("/nonexistent/sidecar.yaml")).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/sidecar.yaml"));
+    }
+}

@@ -1,0 +1,107 @@
+use url::Url;
+
+/// Path of the MCP endpoint.
+const MCP: &str = "/mcp";
+
+/// The public addresses of this server, all derived from one origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    origin: Url,
+    issuer: String,
+    resource: String,
+}
+
+impl Addresses {
+    /// `public_url` is an origin; a path in it would not count.
+    pub fn new(public_url: &Url) -> Self {
+        let issuer = public_url.origin().ascii_serialization();
+        let resource = format!("{issuer}{MCP}");
+        Self {
+            origin: public_url.clone(),
+            issuer,
+            resource,
+        }
+    }
+
+    /// The OAuth issuer: the bare origin, without a slash. Clients compare it byte for byte (RFC 9207).
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The one resource (RFC 8707): the MCP endpoint.
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// Host, and port when it is not the scheme's, as a person reads it.
+    pub fn host(&self) -> &str {
+        self.issuer
+            .split_once("://")
+            .map_or(&*self.issuer, |(_, host)| host)
+    }
+
+    /// The address of an endpoint; `path` begins with a slash.
+    pub fn endpoint(&self, path: &str) -> String {
+        format!("{}{path}", self.issuer)
+    }
+
+    /// Where the resource's metadata is (RFC 9728, section 3.1: the well-known part before the path).
+    pub fn resource_metadata(&self) -> String {
+        self.endpoint("/.well-known/oauth-protected-resource/mcp")
+    }
+
+    /// True when a `resource` parameter means this server. Clients add slashes, write hosts in upper case
+    /// or send the bare origin; there is only one resource here that they can mean.
+    pub fn are_meant_by(&self, resource: &str) -> bool {
+        if resource.len() > 2048 {
+            return false;
+        }
+        let Ok(url) = Url::parse(resource) else {
+            return false;
+        };
+        url.origin() == self.origin.origin()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && matches!(url.path(), "" | "/" | MCP | "/mcp/")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::exact("https://mcp.contoso.example/mcp", true)]
+    #[case::slash("https://mcp.contoso.example/mcp/", true)]
+    #[case::origin("https://mcp.contoso.example", true)]
+    #[case::origin_with_slash("https://mcp.contoso.example/", true)]
+    #[case::upper_case("HTTPS://MCP.Contoso.Example/mcp", true)]
+    #[case::default_port("https://mcp.contoso.example:443/mcp", true)]
+    #[case::other_path("https://mcp.contoso.example/other", false)]
+    #[case::longer_path("https://mcp.contoso.example/mcp/x", false)]
+    #[case::path_case("https://mcp.contoso.example/MCP", false)]
+    #[case::scheme("http://mcp.contoso.example/mcp", false)]
+    #[case::port("https://mcp.contoso.example:8443/mcp", false)]
+    #[case::host("https://mcp.contoso.example.evil.example/mcp", false)]
+    #[case::user("https://x@mcp.contoso.example/mcp", false)]
+    #[case::query("https://mcp.contoso.example/mcp?x=1", false)]
+    #[case::fragment("https://mcp.contoso.example/mcp#x", false)]
+    #[case::other_scheme("api://mcp.contoso.example/mcp", false)]
+    #[case::no_uri("mcp", false)]
+    fn resource_canonicalisation(#[case] resource: &str, #[case] expected: bool) {
+        let addresses = Addresses::new(&Url::parse("https://mcp.contoso.example").unwrap());
+        assert_eq!(addresses.are_meant_by(resource), expected);
+    }
+
+    #[test]
+    fn the_issuer_has_no_slash_and_keeps_the_port() {
+        let addresses = Addresses::new(&Url::parse("http://localhost:8080/").unwrap());
+        assert_eq!(addresses.issuer(), "http://localhost:8080");
+        assert_eq!(addresses.resource(), "http://localhost:8080/mcp");
+        assert_eq!(addresses.host(), "localhost:8080");
+    }
+}

@@ -1,0 +1,146 @@
+//! What ties the answer of the consent form to the browser that got the form.
+//!
+//! The browser holds a random value in a `__Host-` cookie; the form holds a sealed token with the hashes of
+//! that value and of the request. Another site can neither read the cookie nor set it, and a token fetched
+//! elsewhere carries another browser's hash.
+
+use axum::http::HeaderMap;
+use axum::http::header::{ORIGIN, REFERER};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use url::Url;
+
+use crate::keys::{KeyringHandle, Purpose, Random, SealError, random_bytes};
+
+/// Name of the cookie.
+pub(crate) const COOKIE_NAME: &str = "__Host-behalf-csrf";
+
+/// Life of the cookie: longer than any form, so that forms in other tabs keep working.
+pub(crate) const COOKIE_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
+
+/// 256 bits in base64url.
+const VALUE_LENGTH: usize = 43;
+
+/// A new value for the cookie.
+pub(crate) fn new_value(random: &dyn Random) -> String {
+    BASE64URL.encode(random_bytes::<32>(random))
+}
+
+/// True for a text that [`new_value`] can have made.
+pub(crate) fn is_value(text: &str) -> bool {
+    text.len() == VALUE_LENGTH
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// The hidden field of the form.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    #[serde(rename = "b")]
+    binding: String,
+
+    #[serde(rename = "e")]
+    expires_at: Timestamp,
+}
+
+/// The token for a form that carries `request`, in the browser that holds `value`.
+pub(crate) fn issue(
+    keyring: &KeyringHandle,
+    value: &str,
+    request: &str,
+    expires_at: Timestamp,
+) -> Result<String, SealError> {
+    keyring.seal(
+        Purpose::Csrf,
+        &Token {
+            binding: binding(value, request),
+            expires_at,
+        },
+    )
+}
+
+/// True when `token` was issued for this browser and this request.
+pub(crate) fn verify(
+    keyring: &KeyringHandle,
+    token: &str,
+    value: &str,
+    request: &str,
+    now: Timestamp,
+) -> bool {
+    keyring.open::<Token>(Purpose::Csrf, token).is_ok_and(|token| {
+        let is_bound = bool::from(token.binding.as_bytes().ct_eq(binding(value, request).as_bytes()));
+        is_bound && is_value(value) && token.expires_at > now
+    })
+}
+
+fn binding(value: &str, request: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [value, request] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    BASE64URL.encode(hash.finalize())
+}
+
+/// True unless the browser says that another site made it send this. Pages cannot forge `Sec-Fetch-Site`,
+/// `Origin` or `Referer`; programs that are no browsers send none of them, and still need the token and its
+/// cookie.
+///
+/// The form's page has the referrer policy `no-referrer`, under which browsers send `Origin: null` (Fetch,
+/// section 3.2): taken only together with `Sec-Fetch-Site: same-origin`.
+pub(crate) fn is_same_origin(headers: &HeaderMap, issuer: &str) -> bool {
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or("unreadable"))
+    };
+    let site = text("sec-fetch-site");
+    if site.is_some_and(|site| site != "same-origin") {
+        return false;
+    }
+    match (text(ORIGIN.as_str()), text(REFERER.as_str())) {
+        (Some("null"), _) => site.is_some(),
+        (Some(origin), _) => origin == issuer,
+        (None, Some(referer)) => {
+            Url::parse(referer).is_ok_and(|referer| referer.origin().ascii_serialization() == issuer)
+        }
+        (None, None) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const ISSUER: &str = "https://mcp.contoso.example";
+
+    #[rstest]
+    #[case::chromium(&[("sec-fetch-site", "same-origin"), ("origin", "null")], true)]
+    #[case::with_origin(&[("sec-fetch-site", "same-origin"), ("origin", ISSUER)], true)]
+    #[case::no_browser(&[], true)]
+    #[case::old_browser(&[("origin", ISSUER)], true)]
+    #[case::referer_only(&[("referer", "https://mcp.contoso.example/authorize?x")], true)]
+    #[case::cross_site(&[("sec-fetch-site", "cross-site"), ("origin", ISSUER)], false)]
+    #[case::same_site(&[("sec-fetch-site", "same-site"), ("origin", ISSUER)], false)]
+    #[case::user_typed(&[("sec-fetch-site", "none")], false)]
+    #[case::foreign_origin(&[("origin", "https://evil.example")], false)]
+    #[case::foreign_origin_lies(&[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")], false)]
+    #[case::null_alone(&[("origin", "null")], false)]
+    #[case::longer_origin(&[("origin", "https://mcp.contoso.example.evil.example")], false)]
+    #[case::foreign_referer(&[("referer", "https://evil.example/https://mcp.contoso.example")], false)]
+    #[case::broken_referer(&[("referer", "mcp.contoso.example")], false)]
+    fn only_our_own_page_may_send_the_form(#[case] headers: &[(&'static str, &str)], #[case] expected: bool) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        assert_eq!(is_same_origin(&headers, ISSUER), expected);
+    }
+}

@@ -1,0 +1,15 @@
+//! A login on its way: the client's request, the user's approval, the detour through Entra.
+
+mod addresses;
+mod approved;
+pub(crate) mod cookies;
+pub(crate) mod csrf;
+pub(crate) mod parameters;
+pub(crate) mod pkce;
+mod request;
+mod sealed;
+
+pub use addresses::Addresses;
+pub(crate) use approved::{ApprovedRequest, FLOW_LIFETIME, flow_cookies};
+pub(crate) use request::{AuthorizationRequest, PageError, RedirectError, Refused};
+pub(crate) use sealed::{OfferedRequest, REQUEST_LIFETIME};

@@ -1,0 +1,116 @@
+/// What a sealed text is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Session keys of clients.
+    Access,
+
+    /// Refresh tokens of clients.
+    Refresh,
+
+    /// Authorization codes.
+    Code,
+
+    /// A checked authorization request, in the form of the consent page.
+    Request,
+
+    /// An approved request on its way through Entra, in a cookie.
+    Flow,
+
+    /// A remembered approval, in a cookie.
+    Consent,
+
+    /// What ties the consent form to the browser that got it.
+    Csrf,
+
+    /// Ids of registered clients.
+    Client,
+
+    /// Records in the session store.
+    Record,
+}
+
+impl Purpose {
+    /// Every purpose, in the order of [`Purpose::index`].
+    pub(super) const ALL: [Self; 9] = [
+        Self::Access,
+        Self::Refresh,
+        Self::Code,
+        Self::Request,
+        Self::Flow,
+        Self::Consent,
+        Self::Csrf,
+        Self::Client,
+        Self::Record,
+    ];
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// HKDF `info` and part of the associated data: renaming one makes everything sealed for it unreadable.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Refresh => "refresh",
+            Self::Code => "code",
+            Self::Request => "request",
+            Self::Flow => "flow",
+            Self::Consent => "consent",
+            Self::Csrf => "csrf",
+            Self::Client => "client",
+            Self::Record => "record",
+        }
+    }
+
+    /// Stands in front of the text, so that a person or a secret scanner knows what was found. The digit is
+    /// the version of the form.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Access => "bha1",
+            Self::Refresh => "bhr1",
+            Self::Code => "bhc1",
+            Self::Request => "bhq1",
+            Self::Flow => "bhf1",
+            Self::Consent => "bhn1",
+            Self::Csrf => "bhx1",
+            Self::Client => "bhi1",
+            Self::Record => "bhs1",
+        }
+    }
+
+    /// The longest text that is looked at, in bytes. Cookies end at 4096 with their name; client ids at
+    /// 1 KiB, because they stand in URLs.
+    pub(crate) fn longest(self) -> usize {
+        match self {
+            Self::Access | Self::Refresh | Self::Client => 1024,
+            Self::Code => 2048,
+            Self::Request | Self::Flow | Self::Consent => 3968,
+            Self::Csrf => 512,
+            Self::Record => 64 * 1024,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_purposes_share_a_name_or_a_prefix() {
+        let names: HashSet<_> = Purpose::ALL.iter().map(|purpose| purpose.name()).collect();
+        let prefixes: HashSet<_> = Purpose::ALL.iter().map(|purpose| purpose.prefix()).collect();
+        assert_eq!(
+            (names.len(), prefixes.len()),
+            (Purpose::ALL.len(), Purpose::ALL.len())
+        );
+    }
+
+    #[test]
+    fn the_index_is_the_place_in_the_list() {
+        for (place, purpose) in Purpose::ALL.iter().enumerate() {
+            assert_eq!(purpose.index(), place);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+use aes_gcm::Nonce;
+use aes_gcm::aead::{Aead as _, Payload};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use zeroize::Zeroizing;
+
+use super::purpose::Purpose;
+use super::random::{Random, random_bytes};
+use super::ring::Ring;
+
+/// Version of the sealed form, part of the associated data.
+const VERSION: u8 = 1;
+
+pub(super) const NONCE_LENGTH: usize = 12;
+pub(super) const TAG_LENGTH: usize = 16;
+
+/// `contract::Keys` allows no longer ids.
+pub(super) const LONGEST_KEY_ID: usize = 16;
+
+/// Why a sealed text does not open. It never says more than the caller needs for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Not a sealed text of this purpose.
+    #[error("not a sealed text of this kind")]
+    Malformed,
+
+    /// Well formed, and sealed under a key that the keyring does not hold.
+    #[error("sealed under a key that the keyring does not hold")]
+    UnknownKey {
+        /// The keyring holds a key newer than the one that seals: other replicas may know more.
+        rotation_pending: bool,
+    },
+
+    /// Altered, or sealed by someone else.
+    #[error("the seal does not fit")]
+    Seal,
+}
+
+/// Nothing could be sealed: a defect of this project, or a text beyond AES-GCM's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("failed to seal")]
+pub struct SealError;
+
+impl Ring {
+    /// Seals `plaintext`: prefix, key id, base64url of nonce and ciphertext, with dots between. Everything
+    /// in it may stand in a URL, a cookie and a header.
+    pub(super) fn seal(
+        &self,
+        purpose: Purpose,
+        object_uid: &str,
+        plaintext: &[u8],
+        random: &dyn Random,
+    ) -> Result<String, SealError> {
+        let key = self.sealing(purpose)?;
+        let cipher = key.cipher(purpose).ok_or(SealError)?;
+        let nonce: [u8; NONCE_LENGTH] = random_bytes(random);
+        let aad = associated_data(&key.id, purpose, object_uid);
+        let ciphertext = cipher
+            .encrypt(
+                &Nonce::from(nonce),
+                Payload {
+                    msg: plaintext,
+                    aad: &aad,
+                },
+            )
+            .map_err(|_| SealError)?;
+        let mut bytes = Vec::with_capacity(NONCE_LENGTH + ciphertext.len());
+        bytes.extend_from_slice(&nonce);
+        bytes.extend_from_slice(&ciphertext);
+        Ok(format!(
+            "{}.{}.{}",
+            purpose.prefix(),
+            key.id,
+            BASE64URL.encode(bytes)
+        ))
+    }
+
+    /// Opens what [`Ring::seal`] made for the same purpose and object.
+    pub(super) fn open(
+        &self,
+        purpose: Purpose,
+        object_uid: &str,
+        text: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (key_id, body) = split(purpose, text)?;
+        let key = self.opening(purpose, key_id)?;
+        let cipher = key.cipher(purpose).ok_or(OpenError::Malformed)?;
+        let bytes = BASE64URL.decode(body).map_err(|_| OpenError::Malformed)?;
+        let (nonce, ciphertext) = bytes
+            .split_first_chunk::<NONCE_LENGTH>()
+            .ok_or(OpenError::Malformed)?;
+        if ciphertext.len() < TAG_LENGTH {
+            return Err(OpenError::Malformed);
+        }
+        let aad = associated_data(key_id, purpose, object_uid);
+        cipher
+            .decrypt(
+                &Nonce::from(*nonce),
+                Payload {
+                    msg: ciphertext,
+                    aad: &aad,
+                },
+            )
+            .map(Zeroizing::new)
+            .map_err(|_| OpenError::Seal)
+    }
+}
+
+/// Key id and body, after every check that needs no decoding.
+fn split(purpose: Purpose, text: &str) -> Result<(&str, &str), OpenError> {
+    if text.len() > purpose.longest() {
+        return Err(OpenError::Malformed);
+    }
+    let mut parts = text.split('.');
+    let (Some(prefix), Some(key_id), Some(body), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(OpenError::Malformed);
+    };
+    let key_id_is_one = (1..=LONGEST_KEY_ID).contains(&key_id.len())
+        && key_id
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if prefix == purpose.prefix() && key_id_is_one && !body.is_empty() {
+        Ok((key_id, body))
+    } else {
+        Err(OpenError::Malformed)
+    }
+}
+
+/// version ‖ key id ‖ purpose ‖ object UID, each with its length in front so that no two lists of values
+/// give the same bytes.
+fn associated_data(key_id: &str, purpose: Purpose, object_uid: &str) -> Vec<u8> {
+    let mut data = vec![VERSION];
+    for part in [key_id, purpose.name(), object_uid] {
+        append(&mut data, part.as_bytes());
+    }
+    data
+}
+
+/// Appends `part` with its length in front.
+pub(super) fn append(data: &mut Vec<u8>, part: &[u8]) {
+    data.extend_from_slice(&(part.len() as u64).to_be_bytes());
+    data.extend_from_slice(part);
+}

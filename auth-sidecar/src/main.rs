@@ -1,0 +1,64 @@
+//! The auth sidecar's process: command line, logs, signals.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use behalf_auth_sidecar::cli::Cli;
+use behalf_auth_sidecar::config;
+use behalf_auth_sidecar::keys::SystemRandom;
+use behalf_auth_sidecar::run::{Environment, Sidecar};
+use behalf_auth_sidecar::shutdown::{Signal, Signals};
+use behalf_auth_sidecar::telemetry;
+use behalf_entra::SystemClock;
+use clap::Parser as _;
+
+/// Threads at most. Without a CPU limit a container sees every core of its node, and each thread has caches
+/// of its own; four of them carry far more calls than a server behind one sidecar.
+const MOST_THREADS: usize = 4;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // It fails only when logging was started before, and then there is a log.
+    let _ = telemetry::init(cli.log.into());
+    match serve(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("The sidecar cannot start: {}", telemetry::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(MOST_THREADS));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()?
+        .block_on(run(cli))
+}
+
+async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let mut signals = Signals::take()?;
+    // Once for the process: whatever speaks TLS here uses it. It fails only when it was done before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+
+    let loaded = config::load(&cli.config)?;
+    let environment = Environment {
+        federated_token_file: cli.federated_token_file,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    };
+    let sidecar = Sidecar::start(loaded, environment).await?;
+    match signals.next().await {
+        Signal::Terminate => {
+            tracing::info!("Asked to stop: serving until the MCP server is gone");
+            sidecar.stop_after_server().await;
+        }
+        Signal::Interrupt => sidecar.stop().await,
+    }
+    tracing::info!("Stopped");
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! What Prometheus reads. Labels come from closed sets: nothing of a user, a client or a request is in them.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// The media type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Seconds until the server's answer begins: from a warm local call to a slow pipeline query.
+const ANSWER_SECONDS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
+];
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CallLabels {
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ProbeLabels {
+    outcome: &'static str,
+    reason: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EventLabels {
+    event: &'static str,
+}
+
+/// Something that an attack would do, and an ordinary client would not. Each has its own count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecurityEvent {
+    /// An access token that no key of ours opens, or whose session has ended.
+    InvalidAccessToken,
+    /// A browser page of another origin called `/mcp`.
+    ForeignOrigin,
+    /// A client sent the reserved argument `bearerToken`.
+    ReservedArgument,
+    /// A client sent a header of the inner hop.
+    ReservedHeader,
+    /// Mirrored headers and body name different things.
+    HeaderBodyMismatch,
+    /// The server behind the sidecar answered 401 or 403 where it must not.
+    ServerRefusal,
+    /// A code or refresh token came a second time; its session was ended.
+    GrantReused,
+    /// A consent that did not come from its own page.
+    ConsentRefused,
+    /// A callback that the browser did not begin.
+    ForeignCallback,
+    /// Entra's tokens at the end of a login were not of this application, tenant or login.
+    TokenRejected,
+    /// More clients registered than the limit lets through.
+    RegistrationLimited,
+}
+
+impl SecurityEvent {
+    const ALL: [Self; 11] = [
+        Self::InvalidAccessToken,
+        Self::ForeignOrigin,
+        Self::ReservedArgument,
+        Self::ReservedHeader,
+        Self::HeaderBodyMismatch,
+        Self::ServerRefusal,
+        Self::GrantReused,
+        Self::ConsentRefused,
+        Self::ForeignCallback,
+        Self::TokenRejected,
+        Self::RegistrationLimited,
+    ];
+
+    /// The label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidAccessToken => "invalid_access_token",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::ReservedArgument => "reserved_argument",
+            Self::ReservedHeader => "reserved_header",
+            Self::HeaderBodyMismatch => "header_body_mismatch",
+            Self::ServerRefusal => "server_refusal",
+            Self::GrantReused => "grant_reused",
+            Self::ConsentRefused => "consent_refused",
+            Self::ForeignCallback => "foreign_callback",
+            Self::TokenRejected => "token_rejected",
+            Self::RegistrationLimited => "registration_limited",
+        }
+    }
+}
+
+/// Every count of this process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    federation: Family<ProbeLabels, Counter>,
+    handshake: Family<ProbeLabels, Counter>,
+    security: Family<EventLabels, Counter>,
+    answer_seconds: Histogram,
+    store_entries: Gauge,
+    store_bytes: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let calls = Family::<CallLabels, Counter>::default();
+        let refusals = Family::<RefusalLabels, Counter>::default();
+        let federation = Family::<ProbeLabels, Counter>::default();
+        let handshake = Family::<ProbeLabels, Counter>::default();
+        let security = Family::<EventLabels, Counter>::default();
+        let answer_seconds = Histogram::new(ANSWER_SECONDS);
+        let store_entries = Gauge::default();
+        let store_bytes = Gauge::default();
+        // A count that was never raised still exists: an alert on its rise works from the first event.
+        for event in SecurityEvent::ALL {
+            let _ = security.get_or_create(&EventLabels {
+                event: event.as_str(),
+            });
+        }
+
+        let mut registry = Registry::with_prefix("behalf");
+        registry.register(
+            "mcp_requests",
+            "Requests to /mcp that reached the server, by JSON-RPC method and HTTP status",
+            calls.clone(),
+        );
+        registry.register(
+            "mcp_refusals",
+            "Requests to /mcp that the sidecar answered itself, by reason",
+            refusals.clone(),
+        );
+        registry.register(
+            "federation_probes",
+            "Client-credentials probes of the federation, by outcome and reason",
+            federation.clone(),
+        );
+        registry.register(
+            "handshake_probes",
+            "MCP handshakes with the server, by outcome and reason",
+            handshake.clone(),
+        );
+        registry.register(
+            "security_events",
+            "What an attack would do and an ordinary client would not",
+            security.clone(),
+        );
+        registry.register(
+            "mcp_answer_seconds",
+            "Seconds from forwarding a request until the server's answer begins",
+            answer_seconds.clone(),
+        );
+        registry.register(
+            "session_store_entries",
+            "Entries in the session store",
+            store_entries.clone(),
+        );
+        registry.register(
+            "session_store_bytes",
+            "Bytes of values in the session store",
+            store_bytes.clone(),
+        );
+        Self {
+            registry,
+            calls,
+            refusals,
+            federation,
+            handshake,
+            security,
+            answer_seconds,
+            store_entries,
+            store_bytes,
+        }
+    }
+}
+
+impl Metrics {
+    /// A request reached the server, and its answer began with `status` after `seconds`. `method` comes
+    /// from a closed list.
+    pub fn call(&self, method: &'static str, status: u16, seconds: f64) {
+        self.calls.get_or_create(&CallLabels { method, status }).inc();
+        self.answer_seconds.observe(seconds);
+    }
+
+    /// The sidecar answered a request to `/mcp` itself.
+    pub fn refusal(&self, reason: &'static str) {
+        self.refusals.get_or_create(&RefusalLabels { reason }).inc();
+    }
+
+    /// A federation probe ended.
+    pub fn federation_probe(&self, outcome: &'static str, reason: &str) {
+        self.federation
+            .get_or_create(&ProbeLabels {
+                outcome,
+                reason: reason.to_owned(),
+            })
+            .inc();
+    }
+
+    /// A handshake ended.
+    pub fn handshake_probe(&self, outcome: &'static str, reason: &str) {
+        self.handshake
+            .get_or_create(&ProbeLabels {
+                outcome,
+                reason: reason.to_owned(),
+            })
+            .inc();
+    }
+
+    /// A security event happened.
+    pub fn security_event(&self, event: SecurityEvent) {
+        self.security
+            .get_or_create(&EventLabels {
+                event: event.as_str(),
+            })
+            .inc();
+    }
+
+    /// What the session store holds now.
+    pub fn session_store(&self, entries: usize, bytes: usize) {
+        self.store_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.store_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// All counts as [`CONTENT_TYPE`].
+    pub fn encode(&self) -> String {
+        let mut body = String::new();
+        // Writing into a String fails only if a metric's own encoder does; an empty page is then the truth.
+        match text::encode(&mut body, &self.registry) {
+            Ok(()) => body,
+            Err(_) => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_appear_with_their_labels() {
+        let metrics = Metrics::default();
+        metrics.call("tools/call", 200, 0.004);
+        metrics.refusal("no_token");
+        metrics.federation_probe("Failed", "FicSubjectMismatch");
+        metrics.security_event(SecurityEvent::ForeignOrigin);
+        let page = metrics.encode();
+        for line in [
+            r#"behalf_mcp_requests_total{method="tools/call",status="200"} 1"#,
+            r#"behalf_mcp_refusals_total{reason="no_token"} 1"#,
+            r#"behalf_federation_probes_total{outcome="Failed",reason="FicSubjectMismatch"} 1"#,
+            r#"behalf_security_events_total{event="foreign_origin"} 1"#,
+            "behalf_mcp_answer_seconds_count 1",
+        ] {
+            assert!(page.contains(line), "{line} in\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn every_security_event_exists_before_it_happens() {
+        let page = Metrics::default().encode();
+        for event in SecurityEvent::ALL {
+            assert!(
+                page.contains(&format!(r#"event="{}"}} 0"#, event.as_str())),
+                "{event:?}"
+            );
+        }
+    }
+}

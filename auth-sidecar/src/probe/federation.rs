@@ -1,0 +1,200 @@
+//! Does Entra take this Pod's `ServiceAccount` token as the application?
+//!
+//! A client-credentials request proves it without a user. The scope is the downstream API's: with "assignment
+//! required" a token for the application itself is refused (AADSTS501051) although the federation works.
+
+use behalf_contract::{FederationReport, Outcome, SidecarConfig};
+use behalf_entra::{AssertionClaims, EntraClient, EntraError, FederationReason, NextStep, Verdict};
+use jiff::Timestamp;
+
+use super::capitalised;
+use super::schedule::Pace;
+use crate::telemetry::chain;
+
+/// Reason of a federation that was seen to work.
+pub const ACCEPTED: &str = "TokenAccepted";
+
+/// Asks Entra, with everything that needs.
+#[derive(Debug, Clone)]
+pub struct FederationProbe {
+    entra: EntraClient,
+    scope: String,
+}
+
+impl FederationProbe {
+    /// A probe for the configured application.
+    pub fn new(entra: EntraClient, config: &SidecarConfig) -> Self {
+        let scope = config
+            .token_exchange
+            .scope
+            .as_ref()
+            .unwrap_or(&config.entra.scope)
+            .clone();
+        Self { entra, scope }
+    }
+
+    /// Asks once. The token that comes back is dropped inside.
+    pub async fn ask(&self) -> (Result<(), EntraError>, Option<AssertionClaims>) {
+        // Read first: if the kubelet replaces the file in between, its claims are the same but for the time.
+        let claims = self.entra.assertion().claims().await.ok();
+        (self.entra.client_credentials(&self.scope).await, claims)
+    }
+}
+
+/// What is published before the first probe ended.
+pub fn pending() -> FederationReport {
+    FederationReport {
+        outcome: Outcome::Unknown,
+        reason: "NotObserved".to_owned(),
+        message: "Entra was not asked yet.".to_owned(),
+        issuer: None,
+        subject: None,
+        audience: None,
+        observed_at: None,
+    }
+}
+
+/// What is published of an answer.
+pub fn report(
+    answer: &Result<(), EntraError>,
+    claims: Option<AssertionClaims>,
+    now: Timestamp,
+) -> FederationReport {
+    let (outcome, reason, message) = match answer {
+        Ok(()) => (
+            Outcome::Verified,
+            ACCEPTED,
+            "Entra accepts this ServiceAccount's token as the application.".to_owned(),
+        ),
+        Err(error) => {
+            let finding = error.federation_finding();
+            let outcome = match finding.verdict {
+                Verdict::False => Outcome::Failed,
+                Verdict::Unknown => Outcome::Unknown,
+            };
+            (
+                outcome,
+                finding.reason.as_str(),
+                format!("{}. {}", capitalised(&what_happened(error)), finding.reason.fix()),
+            )
+        }
+    };
+    let (issuer, subject, audience) = match claims {
+        Some(claims) => (
+            Some(claims.issuer),
+            Some(claims.subject),
+            Some(claims.audience.join(" ")),
+        ),
+        None => (None, None, None),
+    };
+    FederationReport {
+        outcome,
+        reason: reason.to_owned(),
+        message,
+        issuer,
+        subject,
+        audience: audience.filter(|audience| !audience.is_empty()),
+        observed_at: Some(now),
+    }
+}
+
+/// How soon to ask again.
+pub fn pace(answer: &Result<(), EntraError>, failures_before: u32) -> Pace {
+    let Err(error) = answer else { return Pace::Settled };
+    if matches!(
+        error.federation_finding().reason,
+        FederationReason::PolicyBlocked | FederationReason::AppNotAssigned
+    ) {
+        // Decided by an administrator and not mended within a minute; asking often only fills their logs.
+        return Pace::Settled;
+    }
+    let at_least = match error.next_step() {
+        NextStep::RetryLater { after } => after,
+        _ => None,
+    };
+    Pace::Broken {
+        failures: failures_before.saturating_add(1),
+        at_least,
+    }
+}
+
+fn what_happened(error: &EntraError) -> String {
+    if let Some(refusal) = error.refusal() {
+        let said = if refusal.description_first_line.is_empty() {
+            &refusal.error
+        } else {
+            &refusal.description_first_line
+        };
+        return match &refusal.correlation_id {
+            Some(id) => format!(
+                "Entra refused ({}), correlation id {id}",
+                said.trim_end_matches('.')
+            ),
+            None => format!("Entra refused ({})", said.trim_end_matches('.')),
+        };
+    }
+    // The causes name the file, or what the connection died of.
+    chain(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn claims() -> AssertionClaims {
+        AssertionClaims {
+            issuer: "https://issuer.contoso.example/".to_owned(),
+            subject: "system:serviceaccount:mcp:azure-devops".to_owned(),
+            audience: vec!["api://AzureADTokenExchange".to_owned()],
+            expires_at: None,
+        }
+    }
+
+    #[test]
+    fn an_accepted_token_is_verified_and_names_what_was_presented() {
+        let report = report(&Ok(()), Some(claims()), Timestamp::UNIX_EPOCH);
+        assert_eq!(report.outcome, Outcome::Verified);
+        assert_eq!(
+            report.subject.as_deref(),
+            Some("system:serviceaccount:mcp:azure-devops")
+        );
+        assert_eq!(report.observed_at, Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(pace(&Ok(()), 7), Pace::Settled);
+    }
+
+    #[test]
+    fn silence_is_unknown_and_asked_again_soon() {
+        let answer = Err(EntraError::TimedOut);
+        let report = report(&answer, Some(claims()), Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            (report.outcome, report.reason.as_str()),
+            (Outcome::Unknown, "Unreachable")
+        );
+        assert_eq!(
+            pace(&answer, 2),
+            Pace::Broken {
+                failures: 3,
+                at_least: None
+            }
+        );
+    }
+
+    #[test]
+    fn who_limits_the_rate_is_left_alone() {
+        let wait = Some(Duration::from_secs(90));
+        let answer = Err(EntraError::Throttled { retry_after: wait });
+        assert_eq!(
+            report(&answer, None, Timestamp::UNIX_EPOCH).outcome,
+            Outcome::Unknown
+        );
+        assert_eq!(
+            pace(&answer, 0),
+            Pace::Broken {
+                failures: 1,
+                at_least: wait
+            }
+        );
+    }
+}

@@ -1,0 +1,459 @@
+//! The body of a POST: one JSON-RPC message, read as far as the proxy must, changed in one place at most.
+
+use std::ops::Range;
+
+use axum::body::Bytes;
+use behalf_contract::headers::BEARER_ARGUMENT;
+use behalf_entra::Secret;
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use super::members::{self, Members};
+
+/// The method whose arguments carry the token.
+pub(super) const TOOLS_CALL: &str = "tools/call";
+
+/// Why a body is not forwarded; the client's fault in each case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BodyError {
+    /// JSON-RPC 2.0: parse error.
+    #[error("the body is not JSON")]
+    NotJson,
+
+    /// Removed from MCP with 2025-06-18, and refused by servers.
+    #[error("batches are not part of MCP; send one message per request")]
+    Batch,
+
+    /// JSON-RPC 2.0: invalid request.
+    #[error("the body is not one JSON-RPC object")]
+    NotAnObject,
+
+    /// A repeated member reads differently in different parsers.
+    #[error("the message names a member twice, or in another case")]
+    Ambiguous,
+
+    /// JSON-RPC 2.0: invalid params.
+    #[error("params and params.arguments of tools/call must be objects")]
+    Params,
+}
+
+impl BodyError {
+    /// The code of JSON-RPC 2.0, section 5.1.
+    pub(super) fn code(self) -> i32 {
+        match self {
+            Self::NotJson => -32700,
+            Self::Batch | Self::NotAnObject | Self::Ambiguous => -32600,
+            Self::Params => -32602,
+        }
+    }
+}
+
+/// A message, with what the proxy decides on.
+#[derive(Debug, Clone)]
+pub(super) struct Message {
+    body: Bytes,
+    /// The id's text; absent in notifications.
+    id: Option<String>,
+    method: Option<String>,
+    /// `params.name` or `params.uri`, what `Mcp-Name` mirrors.
+    name: Option<String>,
+    /// `io.modelcontextprotocol/protocolVersion` of `params._meta`.
+    protocol_version: Option<String>,
+    place: Place,
+}
+
+/// Where the arguments of `tools/call` stand in the body.
+#[derive(Debug, Clone)]
+enum Place {
+    /// Not a `tools/call`.
+    None,
+
+    /// No `params`: this is the offset behind the message's brace.
+    NoParams(usize),
+
+    /// `params` without usable `arguments`: the offset behind its brace, and whether it has members.
+    NoArguments { behind_brace: usize, has_members: bool },
+
+    /// The arguments, an object or `null`.
+    Arguments(Range<usize>),
+}
+
+/// A body ready for the server.
+#[derive(Debug)]
+pub(super) struct Edited {
+    /// The bytes to send.
+    pub(super) body: Bytes,
+
+    /// The client had sent the reserved argument itself.
+    pub(super) dropped: bool,
+}
+
+impl Message {
+    /// Reads `body`.
+    pub(super) fn parse(body: Bytes) -> Result<Self, BodyError> {
+        let text = std::str::from_utf8(&body).map_err(|_| BodyError::NotJson)?;
+        let raw: &RawValue = serde_json::from_str(text).map_err(|_| BodyError::NotJson)?;
+        if raw.get().starts_with('[') {
+            return Err(BodyError::Batch);
+        }
+        let message = members::of(raw).ok_or(BodyError::NotAnObject)?;
+        let [id, method, params, _] = pick(&message, ["id", "method", "params", "jsonrpc"], true)?;
+
+        let id = id
+            .map(RawValue::get)
+            .filter(|id| *id != "null")
+            .map(str::to_owned);
+        let method: Option<String> = match method {
+            Some(method) => Some(string(method).ok_or(BodyError::NotAnObject)?),
+            None => None,
+        };
+        let is_tool_call = method.as_deref() == Some(TOOLS_CALL);
+        let mut read = Self {
+            body: Bytes::new(),
+            id,
+            method,
+            name: None,
+            protocol_version: None,
+            place: Place::None,
+        };
+        let behind = |raw: &RawValue| offset(text, raw) + 1;
+        match params.map(|params| (params, members::of(params))) {
+            Some((params, Some(fields))) => {
+                let wanted = ["name", "uri", "_meta", "arguments"];
+                let [name, uri, meta, arguments] = pick(&fields, wanted, is_tool_call)?;
+                read.name = name.or(uri).and_then(string);
+                read.protocol_version = meta.and_then(protocol_version);
+                if is_tool_call {
+                    read.place = match arguments {
+                        Some(arguments) if is_object(arguments) || arguments.get() == "null" => {
+                            let start = offset(text, arguments);
+                            Place::Arguments(start..start + arguments.get().len())
+                        }
+                        Some(_) => return Err(BodyError::Params),
+                        None => Place::NoArguments {
+                            behind_brace: behind(params),
+                            has_members: !fields.0.is_empty(),
+                        },
+                    };
+                }
+            }
+            Some(_) if is_tool_call => return Err(BodyError::Params),
+            None if is_tool_call => read.place = Place::NoParams(behind(raw)),
+            _ => {}
+        }
+        read.body = body;
+        Ok(read)
+    }
+
+    /// The id as JSON text, for an answer of our own. Absent in notifications.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// `method`; absent in a client's answer to a server's request.
+    pub(super) fn method(&self) -> Option<&str> {
+        self.method.as_deref()
+    }
+
+    /// What `Mcp-Name` has to say.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The revision that the body names; only the modern era has one.
+    pub(super) fn protocol_version(&self) -> Option<&str> {
+        self.protocol_version.as_deref()
+    }
+
+    /// Whether it calls a tool.
+    pub(super) fn is_tool_call(&self) -> bool {
+        !matches!(self.place, Place::None)
+    }
+
+    /// Drops the client's own reserved argument, and puts `token` there if there is one. Method, name,
+    /// `_meta` and every other argument stay as they are: mirrored headers must still agree with them.
+    pub(super) fn edit(self, token: Option<&Secret>) -> Edited {
+        let member = token.map(|token| {
+            // A JSON string of a token never fails to encode; an empty one is refused by the server.
+            let value =
+                Zeroizing::new(serde_json::to_string(token.expose()).unwrap_or_else(|_| "\"\"".to_owned()));
+            Zeroizing::new(format!("\"{BEARER_ARGUMENT}\":{}", value.as_str()))
+        });
+        let member = member.as_ref().map(|member| member.as_str());
+        match &self.place {
+            Place::None => Edited {
+                body: self.body,
+                dropped: false,
+            },
+            Place::NoParams(at) => {
+                // A message with a method has members, so a comma follows.
+                let new = member.map(|member| format!("\"params\":{{\"arguments\":{{{member}}}}},"));
+                Edited {
+                    body: splice(&self.body, *at..*at, new),
+                    dropped: false,
+                }
+            }
+            Place::NoArguments {
+                behind_brace: at,
+                has_members,
+            } => {
+                let comma = if *has_members { "," } else { "" };
+                let new = member.map(|member| format!("\"arguments\":{{{member}}}{comma}"));
+                Edited {
+                    body: splice(&self.body, *at..*at, new),
+                    dropped: false,
+                }
+            }
+            Place::Arguments(range) => {
+                let (new, dropped) = arguments(self.body.get(range.clone()).unwrap_or_default(), member);
+                Edited {
+                    body: splice(&self.body, range.clone(), new),
+                    dropped,
+                }
+            }
+        }
+    }
+}
+
+/// The new text of the arguments if it differs, and whether the client had sent the reserved one.
+fn arguments(old: &[u8], member: Option<&str>) -> (Option<String>, bool) {
+    // `null` has no members, and an object was read once already.
+    let Members(fields) = serde_json::from_slice(old).unwrap_or(Members(Vec::new()));
+    let before = fields.len();
+    let reserved = members::folded(BEARER_ARGUMENT);
+    let kept: Vec<_> = fields
+        .into_iter()
+        .filter(|(key, _)| members::folded(key) != reserved)
+        .collect();
+    let dropped = kept.len() < before;
+    if !dropped && member.is_none() {
+        return (None, false);
+    }
+    let mut new = String::with_capacity(old.len() + member.map_or(0, str::len) + 2);
+    new.push('{');
+    new.push_str(member.unwrap_or_default());
+    for (key, value) in kept {
+        if new.len() > 1 {
+            new.push(',');
+        }
+        new.push_str(&serde_json::Value::from(key).to_string());
+        new.push(':');
+        new.push_str(value.get());
+    }
+    new.push('}');
+    (Some(new), dropped)
+}
+
+fn splice(body: &Bytes, range: Range<usize>, new: Option<String>) -> Bytes {
+    let Some(new) = new.map(Zeroizing::new) else {
+        return body.clone();
+    };
+    let (head, tail) = (body.get(..range.start), body.get(range.end..));
+    let (Some(head), Some(tail)) = (head, tail) else {
+        return body.clone();
+    };
+    [head, new.as_bytes(), tail].concat().into()
+}
+
+/// Picks the members with these names. A name twice is refused; with `strictly`, so is one in another case.
+fn pick<'a, const N: usize>(
+    members: &Members<'a>,
+    names: [&str; N],
+    strictly: bool,
+) -> Result<[Option<&'a RawValue>; N], BodyError> {
+    let mut picked = [None; N];
+    for (key, value) in &members.0 {
+        let folded = if strictly {
+            members::folded(key)
+        } else {
+            key.clone()
+        };
+        for (name, place) in names.iter().zip(&mut picked) {
+            let same = if strictly {
+                members::folded(name) == folded
+            } else {
+                *name == key
+            };
+            if same && (key != name || place.replace(*value).is_some()) {
+                return Err(BodyError::Ambiguous);
+            }
+        }
+    }
+    Ok(picked)
+}
+
+fn protocol_version(meta: &RawValue) -> Option<String> {
+    let fields = members::of(meta)?;
+    let (_, value) = fields
+        .0
+        .iter()
+        .find(|(key, _)| key == "io.modelcontextprotocol/protocolVersion")?;
+    string(value)
+}
+
+fn string(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn is_object(raw: &RawValue) -> bool {
+    raw.get().starts_with('{')
+}
+
+/// Where `raw` begins in `text`, of which it is a part.
+fn offset(text: &str, raw: &RawValue) -> usize {
+    raw.get().as_ptr() as usize - text.as_ptr() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn message(text: &str) -> Message {
+        Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
+    }
+
+    fn edited(text: &str, token: Option<&str>) -> (String, bool) {
+        let edited = message(text).edit(token.map(Secret::new).as_ref());
+        (String::from_utf8(edited.body.to_vec()).unwrap(), edited.dropped)
+    }
+
+    #[rstest]
+    // The arguments are there, empty, null, absent; params absent or empty.
+    #[case(r#"{"id":1,"method":"tools/call","params":{"name":"run","arguments":{"a":1}}}"#, json!({"a": 1}))]
+    #[case(r#"{"id":1,"method":"tools/call","params":{"name":"run","arguments":{}}}"#, json!({}))]
+    #[case(r#"{"id":1,"method":"tools/call","params":{"name":"run","arguments": null }}"#, json!({}))]
+    #[case(r#"{"id":1,"method":"tools/call","params":{"name":"run"}}"#, json!({}))]
+    #[case(r#"{"id":1,"method":"tools/call","params": { } }"#, json!({}))]
+    #[case(r#" { "id":1, "method":"tools/call" } "#, json!({}))]
+    fn puts_the_token_among_the_arguments(#[case] text: &str, #[case] others: Value) {
+        let (body, dropped) = edited(text, Some("to\"ken"));
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let mut expected = others;
+        expected["bearerToken"] = json!("to\"ken");
+        assert_eq!(body["params"]["arguments"], expected);
+        assert_eq!(body["id"], 1);
+        assert_eq!(body["method"], "tools/call");
+        assert!(!dropped);
+    }
+
+    #[test]
+    fn the_rest_of_the_body_stays_byte_for_byte() {
+        let text = r#"{ "x":1e400,"method":"tools/call","params":{"_meta":{"a":1.0},"name":"\u0072un","arguments":{"big":12345678901234567890123,"bearerToken":"mine","s":"\u00e4"},"z":[1 ,2]},"id":"7" }"#;
+        let (body, dropped) = edited(text, Some("t"));
+        assert!(dropped);
+        assert_eq!(
+            body,
+            r#"{ "x":1e400,"method":"tools/call","params":{"_meta":{"a":1.0},"name":"\u0072un","arguments":{"bearerToken":"t","big":12345678901234567890123,"s":"\u00e4"},"z":[1 ,2]},"id":"7" }"#
+        );
+    }
+
+    #[rstest]
+    #[case("bearerToken")]
+    #[case("BearerToken")]
+    #[case(r"bearer\u0054oken")]
+    #[case("bearerTo\u{212a}en")]
+    fn a_clients_own_token_is_dropped_in_every_spelling(#[case] key: &str) {
+        let text = format!(
+            r#"{{"method":"tools/call","params":{{"arguments":{{"{key}":"a","n":1,"{key}":{{"b":2}}}}}}}}"#
+        );
+        assert_eq!(
+            edited(&text, None),
+            (
+                r#"{"method":"tools/call","params":{"arguments":{"n":1}}}"#.to_owned(),
+                true
+            )
+        );
+        let (body, dropped) = edited(&text, Some("ours"));
+        assert_eq!(
+            body,
+            r#"{"method":"tools/call","params":{"arguments":{"bearerToken":"ours","n":1}}}"#
+        );
+        assert!(dropped);
+    }
+
+    #[test]
+    fn an_argument_inside_another_is_the_tools_own() {
+        let text = r#"{"method":"tools/call","params":{"arguments":{"headers":{"bearerToken":"x"}}}}"#;
+        assert_eq!(edited(text, None), (text.to_owned(), false));
+    }
+
+    #[rstest]
+    #[case(r#"{"id":1,"method":"tools/list","params":{"arguments":{"bearerToken":"x"}}}"#)]
+    #[case(r#"{"id":1,"result":{"bearerToken":"x"}}"#)]
+    #[case(r#"{"method":"notifications/cancelled","params":[1]}"#)]
+    fn other_messages_are_not_touched(#[case] text: &str) {
+        assert_eq!(edited(text, Some("t")), (text.to_owned(), false));
+        assert!(!message(text).is_tool_call());
+    }
+
+    #[rstest]
+    #[case("", BodyError::NotJson)]
+    #[case("{", BodyError::NotJson)]
+    #[case("{} {}", BodyError::NotJson)]
+    #[case("\u{feff}{}", BodyError::NotJson)]
+    #[case(
+        r#"{"method":"tools/call","params":{"arguments":{"a":}}}"#,
+        BodyError::NotJson
+    )]
+    #[case(r#"[{"method":"ping"}]"#, BodyError::Batch)]
+    #[case(" [ ]", BodyError::Batch)]
+    #[case("7", BodyError::NotAnObject)]
+    #[case(r#"{"method":7}"#, BodyError::NotAnObject)]
+    #[case(r#"{"method":"ping","method":"tools/call"}"#, BodyError::Ambiguous)]
+    #[case(r#"{"method":"ping","Method":"tools/call"}"#, BodyError::Ambiguous)]
+    #[case(r#"{"m\u0065thod":"ping","method":"tools/call"}"#, BodyError::Ambiguous)]
+    #[case(r#"{"method":"tools/call","params":{},"params":{}}"#, BodyError::Ambiguous)]
+    #[case(
+        r#"{"method":"tools/call","params":{"arguments":{},"arguments":{}}}"#,
+        BodyError::Ambiguous
+    )]
+    #[case(
+        r#"{"method":"tools/call","params":{"arguments":{},"Arguments":{}}}"#,
+        BodyError::Ambiguous
+    )]
+    #[case(r#"{"method":"tools/call","params":[]}"#, BodyError::Params)]
+    #[case(r#"{"method":"tools/call","params":null}"#, BodyError::Params)]
+    #[case(r#"{"method":"tools/call","params":{"arguments":"x"}}"#, BodyError::Params)]
+    #[case(
+        r#"{"method":"tools/call","params":{"arguments":[{"bearerToken":1}]}}"#,
+        BodyError::Params
+    )]
+    fn refuses_what_it_cannot_read_in_one_way(#[case] text: &str, #[case] expected: BodyError) {
+        assert_eq!(
+            Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap_err(),
+            expected
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_refused() {
+        let body = Bytes::from_static(b"{\"method\":\"ping\",\"x\":\"\xff\"}");
+        assert_eq!(Message::parse(body).unwrap_err(), BodyError::NotJson);
+    }
+
+    #[test]
+    fn deep_nesting_is_no_danger() {
+        let deep = format!(
+            r#"{{"method":"tools/call","params":{{"arguments":{{"a":{}{}}}}}}}"#,
+            "[".repeat(200_000),
+            "]".repeat(200_000)
+        );
+        assert!(edited(&deep, Some("t")).0.contains("bearerToken"));
+    }
+
+    #[test]
+    fn reads_what_headers_mirror() {
+        let call = message(
+            r#"{"id":"a","method":"tools/call","params":{"name":"run","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
+        );
+        assert_eq!((call.id(), call.name()), (Some("\"a\""), Some("run")));
+        assert_eq!(call.protocol_version(), Some("2026-07-28"));
+        let read = message(r#"{"id":2,"method":"resources/read","params":{"uri":"file:///a"}}"#);
+        assert_eq!(read.name(), Some("file:///a"));
+        let notification = message(r#"{"method":"notifications/initialized","id":null}"#);
+        assert_eq!(notification.id(), None);
+    }
+}

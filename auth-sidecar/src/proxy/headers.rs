@@ -1,0 +1,306 @@
+//! Which headers cross the proxy: lists of what is known and needed, not of what is known to be bad. A server
+//! behind a proxy may believe a header such as `X-Forwarded-User`, and a browser whatever stands in an answer
+//! of the origin that also serves the consent page.
+
+use axum::http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING,
+    CONTENT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use behalf_contract::headers::RESERVED_PREFIX;
+use behalf_entra::Secret;
+use zeroize::Zeroizing;
+
+use super::body::Message;
+
+pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*` and what later revisions add: an intermediary strips none of them.
+const MCP_PREFIX: &str = "mcp-";
+
+/// Beside the headers of MCP: content, and W3C Trace Context and Baggage.
+const TO_SERVER: [HeaderName; 8] = [
+    ACCEPT,
+    ACCEPT_LANGUAGE,
+    CONTENT_TYPE,
+    USER_AGENT,
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+];
+
+const TO_CLIENT: [HeaderName; 7] = [
+    ALLOW,
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_TYPE,
+    RETRY_AFTER,
+    X_ACCEL_BUFFERING,
+];
+
+/// What of the client's headers goes to the server.
+pub(super) fn to_server(client: &HeaderMap) -> HeaderMap {
+    selected(client, &TO_SERVER)
+}
+
+/// What of the server's headers goes to the client.
+pub(super) fn to_client(server: &HeaderMap) -> HeaderMap {
+    let mut headers = selected(server, &TO_CLIENT);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if is_event_stream(&headers) {
+        // A buffering gateway would hold back what the client waits for.
+        headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    }
+    // One user's answer, on an address that all users share.
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers
+}
+
+/// A stateful server's `Mcp-Session-Id` names a session of one user and Pod, and nothing here binds it to
+/// them: it is passed neither out nor in, so that nobody can enter another user's.
+fn selected(from: &HeaderMap, known: &[HeaderName]) -> HeaderMap {
+    let hop: Vec<&str> = from
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(str::trim))
+        .collect();
+    let mut to = HeaderMap::with_capacity(16);
+    for (name, value) in from {
+        let passes = known.contains(name) || (name.as_str().starts_with(MCP_PREFIX) && name != SESSION_ID);
+        // RFC 9110, section 7.6.1: what `Connection` names ends here.
+        if passes && !hop.iter().any(|hop| hop.eq_ignore_ascii_case(name.as_str())) {
+            to.append(name.clone(), value.clone());
+        }
+    }
+    to
+}
+
+/// Whether a client tried a header of the inner hop.
+pub(super) fn has_reserved(client: &HeaderMap) -> bool {
+    client
+        .keys()
+        .any(|name| name.as_str().starts_with(RESERVED_PREFIX))
+}
+
+/// Whether a media type is the event stream's.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
+}
+
+/// The media type without parameters.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(str::trim)
+}
+
+/// `Authorization: Bearer`, which no `Debug` shows. `None` when the token has characters that no header has.
+pub(super) fn bearer(token: &Secret) -> Option<HeaderValue> {
+    let text = Zeroizing::new(format!("Bearer {}", token.expose()));
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The bearer token of a request (RFC 6750, section 2.1). A query parameter is never looked at: OAuth 2.1
+/// forbids it, and addresses reach logs.
+pub(super) fn presented_token(client: &HeaderMap) -> Option<Secret> {
+    let mut values = client.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| Secret::new(token))
+}
+
+/// Whether the mirrored headers say what the body says. Whoever reads the body must look (MCP 2026-07-28);
+/// a header that is absent is the server's affair, for older revisions have none.
+pub(super) fn agree(client: &HeaderMap, message: &Message) -> bool {
+    mirrors(client, &METHOD, message.method(), false)
+        && mirrors(client, &NAME, message.name(), true)
+        && mirrors(client, &PROTOCOL_VERSION, message.protocol_version(), false)
+}
+
+fn mirrors(client: &HeaderMap, name: &HeaderName, body: Option<&str>, encoded: bool) -> bool {
+    let mut values = client.get_all(name).iter();
+    let Some(value) = values.next() else { return true };
+    if values.next().is_some() {
+        return false;
+    }
+    let Some(body) = body else {
+        // Nothing to compare with: `Mcp-Name` and the version also come with messages that name none.
+        return true;
+    };
+    let Ok(text) = value.to_str() else { return false };
+    match text
+        .strip_prefix("=?base64?")
+        .and_then(|rest| rest.strip_suffix("?="))
+    {
+        Some(inner) if encoded => BASE64
+            .decode(inner)
+            .is_ok_and(|decoded| decoded == body.as_bytes()),
+        _ => text == body,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        map
+    }
+
+    fn names(map: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn the_server_gets_what_mcp_and_tracing_need() {
+        let kept = [
+            "accept",
+            "content-type",
+            "last-event-id",
+            "mcp-method",
+            "mcp-name",
+            "mcp-param-region",
+            "mcp-protocol-version",
+            "traceparent",
+            "tracestate",
+        ];
+        let map = to_server(&headers(&kept.map(|name| (name, "x"))));
+        assert_eq!(names(&map), kept);
+    }
+
+    #[rstest]
+    #[case("authorization")]
+    #[case("proxy-authorization")]
+    #[case("cookie")]
+    #[case("x-behalf-host-key")]
+    #[case("x-behalf-anything")]
+    #[case("forwarded")]
+    #[case("x-forwarded-for")]
+    #[case("x-forwarded-user")]
+    #[case("x-forwarded-access-token")]
+    #[case("x-ms-client-principal")]
+    #[case("x-real-ip")]
+    #[case("host")]
+    #[case("origin")]
+    #[case("connection")]
+    #[case("keep-alive")]
+    #[case("te")]
+    #[case("transfer-encoding")]
+    #[case("upgrade")]
+    #[case("content-length")]
+    #[case("content-encoding")]
+    #[case("mcp-session-id")]
+    fn the_server_never_gets(#[case] name: &'static str) {
+        assert!(to_server(&headers(&[(name, "x")])).is_empty());
+    }
+
+    #[test]
+    fn what_connection_names_ends_here() {
+        let map = to_server(&headers(&[
+            ("connection", "close, Mcp-Method"),
+            ("mcp-method", "x"),
+            ("accept", "y"),
+        ]));
+        assert_eq!(names(&map), ["accept"]);
+    }
+
+    #[rstest]
+    #[case("set-cookie")]
+    #[case("server")]
+    #[case("x-behalf-reauthenticate")]
+    #[case("www-authenticate")]
+    #[case("access-control-allow-origin")]
+    #[case("clear-site-data")]
+    #[case("location")]
+    #[case("mcp-session-id")]
+    #[case("transfer-encoding")]
+    fn the_client_never_gets(#[case] name: &'static str) {
+        assert!(!to_client(&headers(&[(name, "x")])).contains_key(name));
+    }
+
+    #[test]
+    fn a_stream_is_not_to_be_buffered_and_nothing_is_to_be_cached() {
+        let map = to_client(&headers(&[("content-type", "text/event-stream; charset=utf-8")]));
+        assert_eq!(map["x-accel-buffering"], "no");
+        assert_eq!(map["cache-control"], "no-store");
+        let map = to_client(&headers(&[
+            ("content-type", "application/json"),
+            ("cache-control", "no-cache"),
+        ]));
+        assert!(!map.contains_key("x-accel-buffering"));
+        assert_eq!(map["cache-control"], "no-cache");
+    }
+
+    #[rstest]
+    #[case(&[("authorization", "Bearer abc")], Some("abc"))]
+    #[case(&[("authorization", "bearer  abc")], Some("abc"))]
+    #[case(&[("authorization", "Basic abc")], None)]
+    #[case(&[("authorization", "Bearer")], None)]
+    #[case(&[("authorization", "Bearer ")], None)]
+    #[case(&[("authorization", "Bearer a"), ("authorization", "Bearer b")], None)]
+    #[case(&[], None)]
+    fn reads_one_bearer_token(#[case] pairs: &[(&'static str, &str)], #[case] expected: Option<&str>) {
+        assert_eq!(presented_token(&headers(pairs)), expected.map(Secret::new));
+    }
+
+    #[test]
+    fn a_bearer_header_does_not_show_in_debug() {
+        assert_eq!(format!("{:?}", bearer(&Secret::new("abc")).unwrap()), "Sensitive");
+        assert!(bearer(&Secret::new("a\nb")).is_none());
+    }
+
+    #[rstest]
+    #[case(&[("mcp-method", "tools/call"), ("mcp-name", "run"), ("mcp-protocol-version", "2026-07-28")], true)]
+    #[case(&[("mcp-name", "=?base64?cnVu?=")], true)]
+    #[case(&[], true)]
+    #[case(&[("mcp-method", "tools/list")], false)]
+    #[case(&[("mcp-method", "Tools/Call")], false)]
+    #[case(&[("mcp-name", "walk")], false)]
+    #[case(&[("mcp-name", "=?base64?%%?=")], false)]
+    #[case(&[("mcp-protocol-version", "2025-11-25")], false)]
+    #[case(&[("mcp-method", "tools/call"), ("mcp-method", "tools/list")], false)]
+    fn mirrored_headers_must_say_what_the_body_says(
+        #[case] pairs: &[(&'static str, &str)],
+        #[case] expected: bool,
+    ) {
+        let body = r#"{"id":1,"method":"tools/call","params":{"name":"run","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+        let message = Message::parse(Bytes::from_static(body.as_bytes())).unwrap();
+        assert_eq!(agree(&headers(pairs), &message), expected);
+    }
+
+    #[test]
+    fn a_legacy_version_header_needs_no_counterpart_in_the_body() {
+        let message = Message::parse(Bytes::from_static(br#"{"id":1,"method":"tools/list"}"#)).unwrap();
+        assert!(agree(
+            &headers(&[("mcp-protocol-version", "2025-11-25")]),
+            &message
+        ));
+    }
+}

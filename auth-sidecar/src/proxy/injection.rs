@@ -1,0 +1,93 @@
+//! Which token goes where on the inner hop: the table of the design, section 5.
+
+use behalf_contract::{ExchangePlace, Injection};
+
+/// A token of the signed-in user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token {
+    /// For this application: the server exchanges it.
+    User,
+
+    /// For the downstream API: exchanged here.
+    Downstream,
+}
+
+/// What one request carries to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// In `Authorization: Bearer`.
+    pub(super) header: Option<Token>,
+
+    /// In `params.arguments.bearerToken`.
+    pub(super) argument: Option<Token>,
+}
+
+impl Plan {
+    /// Reads the table. The argument exists on `tools/call` alone: no other method has arguments that a
+    /// server would look into.
+    pub(super) fn of(at: ExchangePlace, injection: Injection, is_tool_call: bool) -> Self {
+        let token = match at {
+            ExchangePlace::Sidecar => Token::Downstream,
+            ExchangePlace::Server => Token::User,
+        };
+        match (at, injection) {
+            (_, Injection::None) => Self {
+                header: None,
+                argument: None,
+            },
+            (_, Injection::Header) => Self {
+                header: Some(token),
+                argument: None,
+            },
+            (ExchangePlace::Sidecar, Injection::Argument) => Self {
+                header: None,
+                argument: is_tool_call.then_some(token),
+            },
+            (ExchangePlace::Server, Injection::Argument) => Self {
+                header: Some(token),
+                argument: is_tool_call.then_some(token),
+            },
+        }
+    }
+
+    /// Whether any token is needed.
+    pub(super) fn needs_token(self) -> bool {
+        self.header.is_some() || self.argument.is_some()
+    }
+
+    /// Whether the token must be exchanged here.
+    pub(super) fn needs_exchange(self) -> bool {
+        self.header == Some(Token::Downstream) || self.argument == Some(Token::Downstream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use behalf_contract::ExchangePlace::{Server, Sidecar};
+    use behalf_contract::Injection::{Argument, Header, None as Nothing};
+    use rstest::rstest;
+
+    use super::Token::{Downstream, User};
+    use super::*;
+
+    #[rstest]
+    #[case(Sidecar, Header, true, Some(Downstream), None)]
+    #[case(Sidecar, Header, false, Some(Downstream), None)]
+    #[case(Sidecar, Argument, true, None, Some(Downstream))]
+    #[case(Sidecar, Argument, false, None, None)]
+    #[case(Server, Header, true, Some(User), None)]
+    #[case(Server, Header, false, Some(User), None)]
+    #[case(Server, Argument, true, Some(User), Some(User))]
+    #[case(Server, Argument, false, Some(User), None)]
+    #[case(Sidecar, Nothing, true, None, None)]
+    #[case(Server, Nothing, true, None, None)]
+    fn follows_the_table(
+        #[case] at: ExchangePlace,
+        #[case] injection: Injection,
+        #[case] is_tool_call: bool,
+        #[case] header: Option<Token>,
+        #[case] argument: Option<Token>,
+    ) {
+        assert_eq!(Plan::of(at, injection, is_tool_call), Plan { header, argument });
+    }
+}

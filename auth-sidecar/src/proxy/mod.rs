@@ -1,0 +1,318 @@
+//! `/mcp`: a client's access token comes in, the user's token goes on to the server.
+//!
+//! Every request is one of a living session, or is answered here. The body is parsed as far as needed and
+//! changed in one place at most ([`body`]); headers cross by list ([`headers`]); the table of the design says
+//! which token goes where ([`injection`]). Answers stream through: nothing is buffered, and when the client
+//! goes away the request to the server ends with it.
+
+mod body;
+mod headers;
+mod injection;
+mod members;
+mod origin;
+mod refusal;
+mod tokens;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::{HeaderMap, Method, Response, StatusCode};
+use axum::routing::any;
+use behalf_contract::{Reauthenticate, ReauthenticateReason, SidecarConfig, TokenExchange};
+use behalf_entra::EntraClient;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use self::body::Message;
+use self::injection::Plan;
+use self::origin::Caller;
+use self::refusal::{About, Refusal};
+use self::tokens::{Exchange, Tokens};
+use crate::metrics::SecurityEvent;
+use crate::routes;
+use crate::sessions::{OpenSession, SessionError};
+use crate::state::AppState;
+use crate::upstream::Upstream;
+
+/// What rmcp takes by default, too.
+const LARGEST_BODY: usize = 4 * 1024 * 1024;
+
+/// For the whole body of a request. A tool's arguments are small; whoever sends slower holds a connection.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
+
+/// The way to the server, and what to send along.
+#[derive(Clone)]
+pub struct Proxy {
+    upstream: Upstream,
+    rules: TokenExchange,
+    exchange: Option<Exchange>,
+}
+
+impl Proxy {
+    /// A proxy for the configured server.
+    pub fn new(config: &SidecarConfig, upstream: Upstream, entra: EntraClient) -> Self {
+        let rules = config.token_exchange.clone();
+        let exchange = Exchange::new(&rules, entra);
+        Self {
+            upstream,
+            rules,
+            exchange,
+        }
+    }
+}
+
+/// `/mcp`, with and without a slash: clients disagree about it.
+pub(crate) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/mcp", any(handle))
+        .route("/mcp/", any(handle))
+}
+
+async fn handle(State(state): State<AppState>, request: Request) -> Response<Body> {
+    let allowed = routes::allowed_origin(&state.server, request.headers());
+    let Ok(caller) = Caller::of(request.headers(), state.server.addresses().issuer(), allowed) else {
+        state.metrics.security_event(SecurityEvent::ForeignOrigin);
+        return refuse(&state, &Refusal::ForeignOrigin, &About::default());
+    };
+    let mut about = About::default();
+    let mut response = if request.method() == Method::OPTIONS {
+        options(request.headers())
+    } else {
+        match forward(&state, request, &mut about).await {
+            Ok(response) => response,
+            Err(refusal) => refuse(&state, &refusal, &about),
+        }
+    };
+    caller.admit(response.headers_mut());
+    response
+}
+
+fn options(request: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, origin::METHODS);
+    Caller::preflight(request, response.headers_mut());
+    response
+}
+
+fn refuse(state: &AppState, refusal: &Refusal, about: &About) -> Response<Body> {
+    tracing::debug!(
+        refusal.reason = refusal.label(),
+        "Refused a request to /mcp: {refusal}"
+    );
+    state.metrics.refusal(refusal.label());
+    if *refusal == Refusal::ClientAuthentication {
+        state.federation_trigger.wake();
+    }
+    refusal.answer(about, &state.config.public_url)
+}
+
+async fn forward(state: &AppState, request: Request, about: &mut About) -> Result<Response<Body>, Refusal> {
+    let (parts, body) = request.into_parts();
+    let has_body = match parts.method {
+        Method::POST => true,
+        Method::GET | Method::DELETE => false,
+        _ => return Err(Refusal::Method),
+    };
+    if headers::has_reserved(&parts.headers) {
+        state.metrics.security_event(SecurityEvent::ReservedHeader);
+    }
+    let session = authenticate(state, &parts.headers).await?;
+    let message = if has_body {
+        let message = Message::parse(read(&parts.headers, body).await?)?;
+        *about = About::message(&message, &parts.headers);
+        if !headers::agree(&parts.headers, &message) {
+            state.metrics.security_event(SecurityEvent::HeaderBodyMismatch);
+            return Err(Refusal::HeaderMismatch);
+        }
+        Some(message)
+    } else {
+        None
+    };
+    let label = label(&parts.method, message.as_ref());
+
+    let proxy = &state.proxy;
+    let is_tool_call = message.as_ref().is_some_and(Message::is_tool_call);
+    let plan = Plan::of(proxy.rules.at, proxy.rules.injection, is_tool_call);
+    let tokens = Tokens::of(state, &session, plan).await?;
+
+    let body = match message {
+        Some(message) => {
+            let edited = message.edit(plan.argument.and_then(|token| tokens.get(token)));
+            if edited.dropped {
+                state.metrics.security_event(SecurityEvent::ReservedArgument);
+            }
+            Body::from(edited.body)
+        }
+        None => Body::empty(),
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method;
+    *request.headers_mut() = headers::to_server(&parts.headers);
+    if let Some(token) = plan.header.and_then(|token| tokens.get(token)) {
+        let value = headers::bearer(token).ok_or(Refusal::Exchange)?;
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+
+    tracing::trace!(mcp.method = label, session.id = %session.id, "Forwarding {label}");
+    let began = Instant::now();
+    let response = proxy.upstream.send(request).await.map_err(|error| {
+        let cause: &dyn std::error::Error = &error;
+        tracing::warn!(
+            error = cause,
+            mcp.method = label,
+            "The MCP server did not answer {label}"
+        );
+        if error.is_connect() {
+            Refusal::ServerAbsent
+        } else {
+            Refusal::ServerFailed
+        }
+    })?;
+    state
+        .metrics
+        .call(label, response.status().as_u16(), began.elapsed().as_secs_f64());
+    answer(state, &session, &tokens, response).await
+}
+
+/// The session whose access token the client presents.
+async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<OpenSession, Refusal> {
+    let token = headers::presented_token(headers).ok_or(Refusal::NoToken)?;
+    state.sessions.open(&token).await.map_err(|error| {
+        match &error {
+            SessionError::Invalid => state.metrics.security_event(SecurityEvent::InvalidAccessToken),
+            other => {
+                let cause: &dyn std::error::Error = other;
+                tracing::warn!(error = cause, "Unable to open a session: {other}");
+            }
+        }
+        Refusal::from(error)
+    })
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    let is_plain = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .all(|coding| coding.as_bytes() == b"identity");
+    if !is_plain {
+        return Err(Refusal::Compressed);
+    }
+    if !headers::media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
+        return Err(Refusal::ContentType);
+    }
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > LARGEST_BODY as u64) {
+        return Err(Refusal::TooLarge);
+    }
+    match tokio::time::timeout(BODY_LIMIT, Limited::new(body, LARGEST_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(Refusal::Incomplete),
+    }
+}
+
+/// Passes the server's answer on, or turns it into what a client must see instead.
+async fn answer(
+    state: &AppState,
+    session: &OpenSession,
+    tokens: &Tokens,
+    response: Response<Incoming>,
+) -> Result<Response<Body>, Refusal> {
+    let status = response.status();
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            let wanted = response.headers().get(behalf_contract::headers::REAUTHENTICATE);
+            let wanted = wanted.map(|value| Reauthenticate::decode(value.as_bytes()));
+            match wanted {
+                Some(Ok(wanted)) if status == StatusCode::UNAUTHORIZED => {
+                    Err(reauthenticate(state, session, tokens, wanted).await?)
+                }
+                _ => {
+                    // Passed on, it would send the client to a login that changes nothing.
+                    state.metrics.security_event(SecurityEvent::ServerRefusal);
+                    tracing::error!(
+                        http.status = status.as_u16(),
+                        "The MCP server answered {status} to a request of the sidecar"
+                    );
+                    Err(Refusal::ServerRefused)
+                }
+            }
+        }
+        // No address behind the sidecar is for clients, and no protocol is switched to.
+        _ if status.is_redirection() || status.is_informational() => {
+            tracing::error!(
+                http.status = status.as_u16(),
+                "The MCP server answered {status}, which is not MCP"
+            );
+            Err(Refusal::ServerFailed)
+        }
+        _ => {
+            let (parts, body) = response.into_parts();
+            let mut passed = Response::new(Body::new(body));
+            *passed.status_mut() = status;
+            *passed.headers_mut() = headers::to_client(&parts.headers);
+            Ok(passed)
+        }
+    }
+}
+
+/// The server says that the user is needed.
+async fn reauthenticate(
+    state: &AppState,
+    session: &OpenSession,
+    tokens: &Tokens,
+    wanted: Reauthenticate,
+) -> Result<Refusal, Refusal> {
+    tracing::info!(
+        session.id = %session.id,
+        reauthenticate.reason = ?wanted.reason,
+        "The MCP server wants the user of session {} to sign in again",
+        session.id
+    );
+    if wanted.reason == ReauthenticateReason::TokenRefused
+        && let (Some(exchange), Some(user)) = (&state.proxy.exchange, tokens.user())
+    {
+        exchange.forget(user).await;
+    }
+    state.sessions.require_sign_in(session, wanted.claims).await?;
+    Ok(Refusal::SignInRequired)
+}
+
+/// The method as a metric's label: from a closed list, for clients choose the text.
+fn label(method: &Method, message: Option<&Message>) -> &'static str {
+    const KNOWN: [&str; 18] = [
+        "completion/complete",
+        "initialize",
+        "logging/setLevel",
+        "notifications/cancelled",
+        "notifications/initialized",
+        "notifications/progress",
+        "ping",
+        "prompts/get",
+        "prompts/list",
+        "resources/list",
+        "resources/read",
+        "resources/subscribe",
+        "resources/templates/list",
+        "resources/unsubscribe",
+        "server/discover",
+        "subscriptions/listen",
+        "tools/call",
+        "tools/list",
+    ];
+    match message {
+        None if method == Method::DELETE => "DELETE",
+        None => "GET",
+        Some(message) => {
+            let name = message.method().unwrap_or_default();
+            KNOWN.into_iter().find(|known| *known == name).unwrap_or("other")
+        }
+    }
+}

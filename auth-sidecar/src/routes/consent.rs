@@ -1,0 +1,128 @@
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use behalf_entra::{AuthorizeRequest, EntraError, Prompt};
+use url::Url;
+
+use super::body::Form;
+use super::error::OAuthError;
+use super::server::AuthorizationServer;
+use super::{page, redirect};
+use crate::flow::cookies::{self, Cookies};
+use crate::flow::{ApprovedRequest, FLOW_LIFETIME, OfferedRequest, csrf, flow_cookies, pkce};
+use crate::keys::Purpose;
+use crate::metrics::SecurityEvent;
+use crate::sessions::SignInAgain;
+
+/// `POST /consent`: the user's answer. Only a yes sets the cookie that can finish the login, and only then
+/// the browser goes to Entra.
+pub(super) async fn consent(
+    State(server): State<Arc<AuthorizationServer>>,
+    headers: HeaderMap,
+    form: Result<Form, OAuthError>,
+) -> Response {
+    let Ok(Form(form)) = form else {
+        return not_our_form(StatusCode::BAD_REQUEST);
+    };
+    let field = |name| form.one(name).ok().flatten();
+    let (Some(sealed), Some(token), Some(decision)) = (field("request"), field("csrf"), field("decision"))
+    else {
+        return not_our_form(StatusCode::BAD_REQUEST);
+    };
+    let now = server.clock.now();
+    let cookies = Cookies::read(&headers);
+    let browser = cookies.get(csrf::COOKIE_NAME).unwrap_or_default();
+    let is_ours = csrf::is_same_origin(&headers, server.addresses.issuer())
+        && csrf::verify(&server.keyring, token, browser, sealed, now);
+    if !is_ours {
+        tracing::warn!("Refused a consent that did not come from its own page");
+        server.metrics.security_event(SecurityEvent::ConsentRefused);
+        return not_our_form(StatusCode::FORBIDDEN);
+    }
+    let offered = match server.keyring.open::<OfferedRequest>(Purpose::Request, sealed) {
+        Ok(offered) if offered.expires_at > now => offered,
+        _ => return not_our_form(StatusCode::BAD_REQUEST),
+    };
+    let request = offered.request;
+    // The administrator may have removed the client or the redirect URI while the page was open.
+    match server.clients.find(&request.client_id) {
+        Ok(client) if client.may_redirect_to(&request.redirect_uri) => {}
+        Ok(_) => return page::refused(crate::flow::PageError::ForeignRedirectUri),
+        Err(error) => return page::refused(error.into()),
+    }
+    match decision {
+        "allow" => {
+            let approved = ApprovedRequest::new(request, false, now, server.random.as_ref());
+            send_to_entra(&server, &approved, &cookies, &SignInAgain::default()).await
+        }
+        "deny" => {
+            tracing::info!("A user denied a client");
+            redirect::error(
+                &server,
+                &request.refuse("access_denied", "the user denied the request"),
+            )
+        }
+        _ => not_our_form(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// Sets the flow's cookie and sends the browser to Entra.
+pub(super) async fn send_to_entra(
+    server: &AuthorizationServer,
+    approved: &ApprovedRequest,
+    browser: &Cookies<'_>,
+    again: &SignInAgain,
+) -> Response {
+    let url = match authorize_url(server, approved, again).await {
+        Ok(url) => url,
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(
+                error,
+                "A user cannot sign in: Entra's discovery document is not available"
+            );
+            let description = "Entra cannot be reached at the moment; try again in a minute";
+            return redirect::error(
+                server,
+                &approved.request.refuse("temporarily_unavailable", description),
+            );
+        }
+    };
+    let Ok(value) = approved.seal(&server.keyring) else {
+        return page::defect();
+    };
+    let surplus = flow_cookies(browser, &server.keyring, server.clock.now());
+    let removals = surplus.iter().map(|name| cookies::remove(name));
+    let cookie = cookies::set(&approved.cookie_name(), &value, FLOW_LIFETIME);
+    redirect::with_cookies(redirect::to(&url), removals.chain([cookie]))
+}
+
+/// `resource` is not in it: Entra refuses one beside scopes (AADSTS9010010).
+async fn authorize_url(
+    server: &AuthorizationServer,
+    approved: &ApprovedRequest,
+    again: &SignInAgain,
+) -> Result<Url, EntraError> {
+    let request = AuthorizeRequest {
+        redirect_uri: &server.callback(),
+        scope: &server.entra_scope,
+        state: &approved.handle,
+        code_challenge: &pkce::challenge(&approved.verifier),
+        nonce: &approved.nonce,
+        prompt: again.consent.then_some(Prompt::Consent),
+        claims: again.claims.as_deref(),
+        login_hint: None,
+    };
+    server.entra.authorize_url(&request).await
+}
+
+fn not_our_form(status: StatusCode) -> Response {
+    page::error(
+        status,
+        "This answer cannot be used",
+        "It did not come from the page that asked, that page is older than ten minutes, or the browser sends no \
+         cookies. Nothing was allowed. Go back to your application and start the sign-in again.",
+    )
+}

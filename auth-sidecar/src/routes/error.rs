@@ -1,0 +1,111 @@
+use axum::Json;
+use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::sessions::GrantError;
+
+/// A client waits so long when nothing better is known.
+const RETRY_SECONDS: u64 = 5;
+
+/// An error answer to a program (RFC 6749, section 5.2).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OAuthError {
+    status: StatusCode,
+    error: &'static str,
+    description: String,
+    retry_after: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
+impl OAuthError {
+    pub(super) fn new(status: StatusCode, error: &'static str, description: impl Into<String>) -> Self {
+        Self {
+            status,
+            error,
+            description: printable(&description.into()),
+            retry_after: None,
+        }
+    }
+
+    /// 400
+    pub(super) fn bad_request(error: &'static str, description: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error, description)
+    }
+
+    /// 401: the client registers again.
+    pub(super) fn unknown_client(description: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description)
+    }
+
+    /// 503: the client tries again later. Never 401, which would end sessions that are fine.
+    pub(super) fn unavailable(description: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(RETRY_SECONDS),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                description,
+            )
+        }
+    }
+
+    /// 429
+    pub(super) fn busy(description: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(RETRY_SECONDS),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "temporarily_unavailable",
+                description,
+            )
+        }
+    }
+}
+
+/// `error_description` has the alphabet of RFC 6749, section 5.2: ASCII without quotes and backslashes.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '"' | '\\' => '\'',
+            ' '..='~' => character,
+            _ => '?',
+        })
+        .collect()
+}
+
+impl From<GrantError> for OAuthError {
+    fn from(error: GrantError) -> Self {
+        match &error {
+            GrantError::Dead(dead) => Self::bad_request("invalid_grant", dead.to_string()),
+            GrantError::Scope => Self::bad_request("invalid_scope", error.to_string()),
+            GrantError::Unavailable(source) => {
+                let source: &dyn std::error::Error = source;
+                tracing::error!(error = source, "A grant could not be redeemed: {source}");
+                Self::unavailable(error.to_string())
+            }
+        }
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        let body = Body {
+            error: self.error,
+            error_description: &self.description,
+        };
+        let mut response = (self.status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

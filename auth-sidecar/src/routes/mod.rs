@@ -1,0 +1,118 @@
+//! The endpoints of the authorization server.
+//!
+//! | Path | RFC |
+//! |---|---|
+//! | `/.well-known/oauth-protected-resource`, `…/mcp` | 9728 |
+//! | `/.well-known/oauth-authorization-server`, `/.well-known/openid-configuration` | 8414 |
+//! | `/register` | 7591 |
+//! | `/authorize`, `/consent`, `/callback` | 6749, 7636, 8707, 9207 |
+//! | `/token`, `/revoke` | 6749, 7009 |
+
+mod authorize;
+mod body;
+mod callback;
+mod consent;
+mod cors;
+mod error;
+mod metadata;
+mod page;
+mod redirect;
+mod register;
+mod revoke;
+mod server;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+
+pub use cors::allowed_origin;
+pub use server::{AuthorizationServer, ServerParts};
+
+use self::error::OAuthError;
+
+/// Largest body of any endpoint here. A registration with ten redirect URIs is about 6 KiB.
+const LARGEST_BODY: usize = 32 * 1024;
+
+/// Every path of the public port, `/mcp` included: what a test of all routes goes through.
+pub const ROUTES: [&str; 11] = [
+    "/.well-known/oauth-protected-resource",
+    "/.well-known/oauth-protected-resource/mcp",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/register",
+    "/authorize",
+    "/consent",
+    "/callback",
+    "/token",
+    "/revoke",
+    "/mcp",
+];
+
+/// Every endpoint but `/mcp`. Paths that do not exist answer 404 and wrong methods 405, both with JSON, also
+/// after merging with a router that has no fallback of its own.
+pub fn router<S>(server: Arc<AuthorizationServer>) -> Router<S> {
+    // What programs call, from web pages too: no cookie has a meaning there.
+    let mut for_programs = Router::new()
+        .route(
+            "/.well-known/oauth-protected-resource",
+            get(metadata::protected_resource),
+        )
+        .route(
+            "/.well-known/oauth-protected-resource/mcp",
+            get(metadata::protected_resource),
+        )
+        .route(
+            "/.well-known/oauth-authorization-server",
+            get(metadata::authorization_server),
+        )
+        .route(
+            "/.well-known/openid-configuration",
+            get(metadata::authorization_server),
+        )
+        .route("/token", post(token::token))
+        .route("/revoke", post(revoke::revoke));
+    if server.clients.may_register() {
+        for_programs = for_programs.route("/register", post(register::register));
+    }
+    // Where browsers go.
+    let for_people = Router::new()
+        .route("/authorize", get(authorize::authorize).options(cors::navigation))
+        .route("/consent", post(consent::consent).options(cors::navigation))
+        .route(
+            "/callback",
+            get(callback::callback)
+                .head(wrong_method)
+                .options(cors::navigation),
+        );
+    for_programs
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&server), cors::cors))
+        .merge(for_people.method_not_allowed_fallback(wrong_method))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .fallback(not_found)
+        .with_state(server)
+}
+
+async fn wrong_method() -> Response {
+    OAuthError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "invalid_request",
+        "this endpoint does not take this method",
+    )
+    .into_response()
+}
+
+async fn not_found() -> Response {
+    OAuthError::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing here; the MCP endpoint is /mcp",
+    )
+    .into_response()
+}

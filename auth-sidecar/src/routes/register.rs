@@ -1,0 +1,55 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{IntoResponse, Response};
+
+use super::body::JsonBytes;
+use super::error::OAuthError;
+use super::server::AuthorizationServer;
+use crate::clients::{RegistrationError, RegistrationRequest};
+use crate::metrics::SecurityEvent;
+
+/// `POST /register` (RFC 7591).
+pub(super) async fn register(
+    State(server): State<Arc<AuthorizationServer>>,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, OAuthError> {
+    let request: RegistrationRequest = serde_json::from_slice(&body).map_err(|error| {
+        // The parser's message may quote the body.
+        let place = format!("line {}, column {}", error.line(), error.column());
+        OAuthError::bad_request(
+            "invalid_client_metadata",
+            format!("the body is no client metadata (RFC 7591, section 2): see {place}"),
+        )
+    })?;
+    let registered = server.clients.register(request).inspect_err(|error| {
+        if *error == RegistrationError::Busy {
+            server.metrics.security_event(SecurityEvent::RegistrationLimited);
+        }
+    })?;
+    tracing::info!("Registered a client");
+    Ok((
+        StatusCode::CREATED,
+        [(CACHE_CONTROL, "no-store")],
+        Json(registered),
+    )
+        .into_response())
+}
+
+impl From<RegistrationError> for OAuthError {
+    fn from(error: RegistrationError) -> Self {
+        let description = error.to_string();
+        match error {
+            RegistrationError::RedirectUri { .. } | RegistrationError::RedirectUris => {
+                Self::bad_request("invalid_redirect_uri", description)
+            }
+            RegistrationError::Name | RegistrationError::Grants | RegistrationError::TooLong => {
+                Self::bad_request("invalid_client_metadata", description)
+            }
+            RegistrationError::Busy => Self::busy(description),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{IntoResponse, Response};
+use behalf_entra::Secret;
+
+use super::body::Form;
+use super::error::OAuthError;
+use super::server::AuthorizationServer;
+use super::token::{client, required};
+use crate::sessions::Revocation;
+
+/// `POST /revoke` (RFC 7009). `token_type_hint` is not needed: a token says itself what it is.
+pub(super) async fn revoke(
+    State(server): State<Arc<AuthorizationServer>>,
+    Form(parameters): Form,
+) -> Result<Response, OAuthError> {
+    let client = client(&server, &parameters)?;
+    let token = Secret::new(required(&parameters, "token")?);
+    match server.sessions.revoke(&token, &client.id).await? {
+        Revocation::Done => Ok((StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response()),
+        Revocation::OtherClient => Err(OAuthError::bad_request(
+            "unauthorized_client",
+            "the token was issued to another client",
+        )),
+    }
+}

@@ -1,0 +1,108 @@
+use std::sync::Arc;
+
+use behalf_contract::SidecarConfig;
+use behalf_entra::{Clock, EntraClient, TokenRules, TokenValidator, sign_in_scope};
+
+use crate::clients::Clients;
+use crate::flow::Addresses;
+use crate::keys::{KeyringHandle, Random};
+use crate::metrics::Metrics;
+use crate::probe::ProbeTrigger;
+use crate::sessions::Sessions;
+
+/// Everything the endpoints need.
+pub struct AuthorizationServer {
+    pub(super) addresses: Addresses,
+    pub(super) keyring: Arc<KeyringHandle>,
+    pub(super) clients: Arc<Clients>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) entra: EntraClient,
+    pub(super) validator: TokenValidator,
+    pub(super) entra_scope: String,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) federation_trigger: ProbeTrigger,
+}
+
+/// What an [`AuthorizationServer`] is made of beside its configuration.
+#[derive(Clone)]
+pub struct ServerParts {
+    /// Seals and opens.
+    pub keyring: Arc<KeyringHandle>,
+
+    /// Who may ask.
+    pub clients: Arc<Clients>,
+
+    /// What a login ends in; shared with the proxy.
+    pub sessions: Arc<Sessions>,
+
+    /// Signs users in.
+    pub entra: EntraClient,
+
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+impl AuthorizationServer {
+    /// The server that `config` describes.
+    pub fn new(config: &SidecarConfig, parts: ServerParts) -> Self {
+        let ServerParts {
+            keyring,
+            clients,
+            sessions,
+            entra,
+            clock,
+            random,
+        } = parts;
+        let addresses = Addresses::new(&config.public_url);
+        let entra_scope = sign_in_scope(&config.entra.scope);
+        let validator = TokenValidator::new(entra.clone(), TokenRules::default());
+        Self {
+            addresses,
+            keyring,
+            clients,
+            sessions,
+            entra,
+            validator,
+            entra_scope,
+            clock,
+            random,
+            metrics: Arc::default(),
+            federation_trigger: ProbeTrigger::default(),
+        }
+    }
+
+    /// Counts in `metrics`, and wakes `federation_trigger` when Entra does not take this process as the
+    /// application.
+    #[must_use]
+    pub fn observed_by(self, metrics: Arc<Metrics>, federation_trigger: ProbeTrigger) -> Self {
+        Self {
+            metrics,
+            federation_trigger,
+            ..self
+        }
+    }
+
+    /// The public addresses.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Where Entra sends the browser back to; registered on platform Web.
+    pub(super) fn callback(&self) -> String {
+        self.addresses.endpoint("/callback")
+    }
+}
+
+impl std::fmt::Debug for AuthorizationServer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("AuthorizationServer")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}

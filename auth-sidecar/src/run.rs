@@ -1,0 +1,343 @@
+//! The wiring: what is read, bound and written, in which order, until the process is asked to end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use behalf_contract::{ObjectIdentity, SidecarConfig, StoreConfig, StoreKind, paths};
+use behalf_entra::{
+    Assertion, Clock, EntraClient, HttpLimits, Settings, SettingsError, TrustError, TrustRoots, sign_in_scope,
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::app;
+use crate::clients::{Clients, StaticClientError};
+use crate::config::LoadedConfig;
+use crate::flow::Addresses;
+use crate::health::InternalState;
+use crate::host_key::{HostKey, HostKeyError};
+use crate::keys::{KeyringFileError, KeyringHandle, Random};
+use crate::metrics::Metrics;
+use crate::probe::{FederationProbe, HandshakeProbe, ProbeTrigger, StatusBoard, Watch};
+use crate::proxy::Proxy;
+use crate::routes::{AuthorizationServer, ServerParts};
+use crate::serve::{Limits, serve};
+use crate::sessions::{SessionRules, Sessions};
+use crate::shutdown;
+use crate::state::{AppState, Parts};
+use crate::store::{MemoryLimits, MemoryStore, SessionStore};
+use crate::upstream::{NotLoopback, Upstream};
+
+/// Connections to the public port at a time. Each takes a few KiB; with the kernel's queue behind it, more
+/// wait instead of taking the memory of those being served.
+const PUBLIC_CONNECTIONS: usize = 4096;
+
+/// The kubelet, Prometheus and the operator.
+const INTERNAL_CONNECTIONS: usize = 64;
+
+/// How often the keyring file is looked at; the kubelet itself takes up to a minute to bring a new one.
+const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What the process is given beside its configuration.
+#[derive(Clone)]
+pub struct Environment {
+    /// The projected token.
+    pub federated_token_file: Option<PathBuf>,
+
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// Why the sidecar did not start. Each says what to do, and the kubelet starts it again meanwhile.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `AZURE_FEDERATED_TOKEN_FILE`
+    #[error(
+        "{} is not set: mount a projected ServiceAccount token and name its file there",
+        paths::FEDERATED_TOKEN_VARIABLE
+    )]
+    NoFederatedToken,
+
+    /// The application's settings.
+    #[error("the configuration's section entra cannot be used")]
+    Entra(#[source] SettingsError),
+
+    /// The CA bundle.
+    #[error("the configuration's entra.certificateAuthorityFile cannot be used")]
+    Trust(#[source] TrustError),
+
+    /// The keyring.
+    #[error("the configuration's keyringFile cannot be used")]
+    Keyring(#[from] KeyringFileError),
+
+    /// A static client.
+    #[error("the configuration's clients.static cannot be used")]
+    StaticClient(#[from] StaticClientError),
+
+    /// A port.
+    #[error("failed to listen on {address} ({field}): end what holds the port, or configure another one")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+
+        /// The field of the configuration.
+        field: &'static str,
+
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The host key.
+    #[error("the server cannot be given its host key")]
+    HostKey(#[from] HostKeyError),
+
+    /// The server's address.
+    #[error("the configuration's upstream cannot be used")]
+    Upstream(#[from] NotLoopback),
+}
+
+/// A sidecar that has started: ports bound, host key written.
+#[derive(Debug)]
+pub struct Sidecar {
+    public: SocketAddr,
+    internal: SocketAddr,
+    upstream: Upstream,
+    grace_period_seconds: u32,
+    /// Ends what serves the public port, then the rest.
+    end: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Sidecar {
+    /// Starts everything, in the order that the Pod relies on: what is read, the ports, the host key, and only
+    /// then `/startupz` says so.
+    pub async fn start(loaded: LoadedConfig, environment: Environment) -> Result<Self, StartError> {
+        let LoadedConfig { config, digest } = loaded;
+        let config = Arc::new(config);
+        let foundation = Foundation::lay(&config, &environment)?;
+
+        let public_listener = bind(config.listen.public, "listen.public").await?;
+        let internal_listener = bind(config.listen.internal, "listen.internal").await?;
+        let public = public_listener.local_addr().unwrap_or(config.listen.public);
+        let internal = internal_listener.local_addr().unwrap_or(config.listen.internal);
+
+        let mut bytes = Zeroizing::new([0; 32]);
+        environment.random.fill(bytes.as_mut());
+        let host_key = HostKey::establish(&config.host_key_file, &bytes)?;
+        let upstream = Upstream::new(&config.upstream, &host_key)?;
+
+        let Foundation {
+            entra,
+            keyring,
+            sessions,
+            store_kind,
+            server,
+            metrics,
+            trigger,
+        } = foundation;
+        let board = Arc::new(StatusBoard::default());
+        let end = CancellationToken::new();
+        let started = Arc::new(AtomicBool::new(false));
+        let for_inside = app::internal_router(InternalState {
+            configuration_digest: digest.into(),
+            started: Arc::clone(&started),
+            upstream: upstream.clone(),
+            keyring: Arc::clone(&keyring),
+            sessions: Arc::clone(&sessions),
+            store_kind,
+            board: Arc::clone(&board),
+            metrics: Arc::clone(&metrics),
+        });
+        let for_clients = app::public_router(AppState::new(Parts {
+            proxy: Proxy::new(&config, upstream.clone(), entra.clone()),
+            config: Arc::clone(&config),
+            sessions,
+            server,
+            metrics: Arc::clone(&metrics),
+            federation_trigger: trigger.clone(),
+        }));
+
+        let mut tasks = JoinSet::new();
+        let Environment { clock, random, .. } = environment;
+        let watch = Watch {
+            board,
+            metrics,
+            clock,
+            random,
+            stop: end.clone(),
+        };
+        tasks.spawn(
+            watch
+                .clone()
+                .federation(FederationProbe::new(entra, &config), trigger),
+        );
+        tasks.spawn(watch.handshake(HandshakeProbe::new(upstream.clone())));
+        let stop = end.clone();
+        tasks.spawn(async move {
+            stop.run_until_cancelled(keyring.follow(KEYRING_INTERVAL)).await;
+        });
+        let grace_period_seconds = config.termination_grace_period_seconds;
+        let limits = |connections| Limits {
+            connections,
+            drain: shutdown::drain_limit(grace_period_seconds),
+        };
+        tasks.spawn(serve(
+            public_listener,
+            for_clients,
+            limits(PUBLIC_CONNECTIONS),
+            end.clone(),
+        ));
+        tasks.spawn(serve(
+            internal_listener,
+            for_inside,
+            limits(INTERNAL_CONNECTIONS),
+            end.clone(),
+        ));
+        started.store(true, Ordering::Release);
+        let ObjectIdentity { namespace, name, .. } = &config.object;
+        tracing::info!(
+            mcp_server.namespace = namespace,
+            mcp_server.name = name,
+            public.port = public.port(),
+            internal.port = internal.port(),
+            "Started the sidecar of {namespace}/{name}"
+        );
+        Ok(Self {
+            public,
+            internal,
+            upstream,
+            grace_period_seconds,
+            end,
+            tasks,
+        })
+    }
+
+    /// Where the public port is.
+    pub fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// Where the internal port is.
+    pub fn internal(&self) -> SocketAddr {
+        self.internal
+    }
+
+    /// Goes on serving while the server does, then stops.
+    pub async fn stop_after_server(self) {
+        shutdown::server_gone(&self.upstream, shutdown::patience(self.grace_period_seconds)).await;
+        self.stop().await;
+    }
+
+    /// Takes nothing new, lets open requests finish, ends.
+    pub async fn stop(mut self) {
+        self.end.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn bind(address: SocketAddr, field: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Bind {
+            address,
+            field,
+            source,
+        })
+}
+
+/// What stands before any port is open.
+struct Foundation {
+    entra: EntraClient,
+    keyring: Arc<KeyringHandle>,
+    sessions: Arc<Sessions>,
+    store_kind: StoreKind,
+    server: Arc<AuthorizationServer>,
+    metrics: Arc<Metrics>,
+    trigger: ProbeTrigger,
+}
+
+impl Foundation {
+    fn lay(config: &SidecarConfig, environment: &Environment) -> Result<Self, StartError> {
+        let Environment {
+            federated_token_file,
+            clock,
+            random,
+        } = environment;
+        let settings = Settings::new(
+            &config.entra.authority,
+            &config.entra.tenant_id,
+            &config.entra.client_id,
+        )
+        .map_err(StartError::Entra)?;
+        let assertion = Assertion::File(federated_token_file.clone().ok_or(StartError::NoFederatedToken)?);
+        let roots = match &config.entra.certificate_authority_file {
+            Some(path) => TrustRoots::with_bundle(path),
+            None => TrustRoots::system(),
+        };
+        let http = roots
+            .http_client(HttpLimits::default())
+            .map_err(StartError::Trust)?;
+        let entra = EntraClient::new(settings, assertion, http, Arc::clone(clock));
+
+        let (path, uid) = (&config.keyring_file, &config.object.uid);
+        let keyring = Arc::new(KeyringHandle::load(
+            path,
+            uid,
+            Arc::clone(clock),
+            Arc::clone(random),
+        )?);
+        let clients = Arc::new(Clients::new(
+            &config.clients,
+            Arc::clone(&keyring),
+            Arc::clone(clock),
+        )?);
+        let (store, store_kind) = open_store(&config.sessions.store, clock);
+        let resource = Addresses::new(&config.public_url).resource().to_owned();
+        let rules = SessionRules::new(&config.sessions, resource, sign_in_scope(&config.entra.scope));
+        let sessions = Arc::new(Sessions::new(
+            rules,
+            Arc::clone(&keyring),
+            store,
+            entra.clone(),
+            Arc::clone(clock),
+            Arc::clone(random),
+        ));
+        let parts = ServerParts {
+            keyring: Arc::clone(&keyring),
+            clients,
+            sessions: Arc::clone(&sessions),
+            entra: entra.clone(),
+            clock: Arc::clone(clock),
+            random: Arc::clone(random),
+        };
+        let (metrics, trigger) = (Arc::new(Metrics::default()), ProbeTrigger::default());
+        let server = AuthorizationServer::new(config, parts).observed_by(Arc::clone(&metrics), trigger.clone());
+        Ok(Self {
+            entra,
+            keyring,
+            sessions,
+            store_kind,
+            server: Arc::new(server),
+            metrics,
+            trigger,
+        })
+    }
+}
+
+fn open_store(config: &StoreConfig, clock: &Arc<dyn Clock>) -> (Arc<dyn SessionStore>, StoreKind) {
+    match config {
+        StoreConfig::Memory => (
+            Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::clone(clock))),
+            StoreKind::Memory,
+        ),
+    }
+}

@@ -1,0 +1,152 @@
+//! The rule for refresh tokens that are presented more than once (OAuth 2.1, section 4.3.1). Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// How often one generation is handed out again. Clients of the field send bursts of parallel refreshes
+/// after the machine wakes up; beyond that it is somebody else.
+const MOST_REPLAYS: u32 = 32;
+
+/// The one generation of refresh tokens that a session knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Family {
+    /// The generation that was handed out last.
+    #[serde(rename = "g")]
+    pub(super) generation: u64,
+
+    #[serde(rename = "t")]
+    rotated_at: Timestamp,
+
+    #[serde(rename = "n")]
+    replays: u32,
+}
+
+/// What becomes of a presented refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presented {
+    /// Tokens of this family's generation are handed out.
+    Good(Family),
+
+    /// It was used long ago: whoever has it is not whom it was given to, or the other way round.
+    Reused,
+}
+
+impl Family {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            generation: 1,
+            rotated_at: now,
+            replays: 0,
+        }
+    }
+
+    /// Decides about an authentic refresh token of generation `presented`.
+    pub(super) fn present(self, presented: u64, now: Timestamp, grace: SignedDuration) -> Presented {
+        let next = self.generation.saturating_add(1);
+        if presented == self.generation {
+            return Presented::Good(Self {
+                generation: next,
+                rotated_at: now,
+                replays: 0,
+            });
+        }
+        // The store forgot a write that a client has seen the outcome of: its fail-over lost it.
+        if presented == next {
+            let generation = next.saturating_add(1);
+            return Presented::Good(Self {
+                generation,
+                rotated_at: now,
+                replays: 0,
+            });
+        }
+        let is_previous = presented.checked_add(1) == Some(self.generation);
+        let in_time = now.duration_since(self.rotated_at) < grace;
+        if is_previous && in_time && self.replays < MOST_REPLAYS {
+            return Presented::Good(Self {
+                replays: self.replays + 1,
+                ..self
+            });
+        }
+        Presented::Reused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: SignedDuration = SignedDuration::from_secs(120);
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn after(seconds: i64) -> Timestamp {
+        START + SignedDuration::from_secs(seconds)
+    }
+
+    fn good(presented: Presented) -> Family {
+        match presented {
+            Presented::Good(family) => family,
+            Presented::Reused => panic!("refused"),
+        }
+    }
+
+    #[test]
+    fn each_use_hands_out_the_next_generation() {
+        let first = Family::new(START);
+        let second = good(first.present(1, after(10), GRACE));
+        let third = good(second.present(2, after(20), GRACE));
+        assert_eq!((first.generation, second.generation, third.generation), (1, 2, 3));
+    }
+
+    #[test]
+    fn a_replay_within_the_grace_gets_the_same_generation() {
+        let family = good(Family::new(START).present(1, after(0), GRACE));
+        let again = good(family.present(1, after(119), GRACE));
+        assert_eq!(again.generation, 2);
+        assert_eq!(good(again.present(2, after(130), GRACE)).generation, 3);
+    }
+
+    #[test]
+    fn a_replay_does_not_prolong_the_grace() {
+        let family = good(Family::new(START).present(1, after(0), GRACE));
+        let again = good(family.present(1, after(119), GRACE));
+        assert_eq!(again.present(1, after(120), GRACE), Presented::Reused);
+    }
+
+    #[test]
+    fn a_replay_after_the_grace_ends_the_family() {
+        let family = good(Family::new(START).present(1, after(0), GRACE));
+        assert_eq!(family.present(1, after(120), GRACE), Presented::Reused);
+    }
+
+    #[test]
+    fn an_older_generation_ends_the_family_at_once() {
+        let family = good(Family::new(START).present(1, after(0), GRACE));
+        let family = good(family.present(2, after(1), GRACE));
+        assert_eq!(family.present(1, after(2), GRACE), Presented::Reused);
+    }
+
+    #[test]
+    fn replays_are_bounded() {
+        let mut family = good(Family::new(START).present(1, after(0), GRACE));
+        for _ in 0..MOST_REPLAYS {
+            family = good(family.present(1, after(1), GRACE));
+        }
+        assert_eq!(family.present(1, after(1), GRACE), Presented::Reused);
+    }
+
+    #[test]
+    fn without_a_grace_there_is_no_replay() {
+        let family = good(Family::new(START).present(1, after(0), SignedDuration::ZERO));
+        assert_eq!(
+            family.present(1, after(0), SignedDuration::ZERO),
+            Presented::Reused
+        );
+    }
+
+    #[test]
+    fn a_generation_that_the_store_lost_is_adopted() {
+        let family = good(Family::new(START).present(2, after(0), GRACE));
+        assert_eq!(family.generation, 3);
+        assert_eq!(Family::new(START).present(3, after(0), GRACE), Presented::Reused);
+    }
+}

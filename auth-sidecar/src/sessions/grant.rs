@@ -1,0 +1,139 @@
+use behalf_entra::Secret;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::identifiers::{SessionId, SessionSecret};
+use super::scopes::Scopes;
+
+/// What a client gets from the token endpoint.
+#[derive(Debug)]
+pub struct ClientTokens {
+    /// The session key.
+    pub access_token: Secret,
+
+    /// Renews it.
+    pub refresh_token: Secret,
+
+    /// Life of the session key in seconds.
+    pub expires_in_seconds: u64,
+
+    /// What the session key may do.
+    pub scopes: Scopes,
+}
+
+/// What is sealed in a session key and in a refresh token. Short names: it travels with every call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Grant {
+    #[serde(rename = "i")]
+    pub(super) id: SessionId,
+
+    #[serde(rename = "k")]
+    pub(super) secret: SessionSecret,
+
+    #[serde(rename = "g")]
+    pub(super) generation: u64,
+
+    #[serde(rename = "c")]
+    pub(super) client: ClientDigest,
+
+    #[serde(rename = "r")]
+    pub(super) resource: String,
+
+    #[serde(rename = "s")]
+    pub(super) scopes: Scopes,
+
+    #[serde(rename = "e")]
+    pub(super) expires_at: Timestamp,
+}
+
+/// What is sealed in an authorization code. None of Entra's tokens is in it; its secret opens the record
+/// until the code is redeemed, and never after.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Code {
+    #[serde(rename = "i")]
+    pub(super) id: SessionId,
+
+    #[serde(rename = "k")]
+    pub(super) secret: SessionSecret,
+
+    #[serde(rename = "c")]
+    pub(super) client: ClientDigest,
+
+    #[serde(rename = "u")]
+    pub(super) redirect_uri: String,
+
+    #[serde(rename = "h")]
+    pub(super) challenge: String,
+
+    #[serde(rename = "r")]
+    pub(super) resource: String,
+
+    #[serde(rename = "e")]
+    pub(super) expires_at: Timestamp,
+}
+
+/// SHA-256 of a client id: ids of registered clients are too long to travel with every call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ClientDigest([u8; 32]);
+
+impl ClientDigest {
+    pub(super) fn of(client_id: &str) -> Self {
+        Self(Sha256::digest(client_id).into())
+    }
+}
+
+/// The text forms inside sealed values.
+mod text {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use zeroize::Zeroizing;
+
+    use super::{ClientDigest, SessionId, SessionSecret};
+
+    impl Serialize for SessionId {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_str(self)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for SessionId {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            Self::parse(&text).ok_or_else(|| D::Error::custom("not a session id"))
+        }
+    }
+
+    impl Serialize for SessionSecret {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(&self.to_text())
+        }
+    }
+
+    impl<'de> Deserialize<'de> for SessionSecret {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = Zeroizing::new(String::deserialize(deserializer)?);
+            Self::parse(&text).ok_or_else(|| D::Error::custom("not a session secret"))
+        }
+    }
+
+    impl Serialize for ClientDigest {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(&BASE64URL.encode(self.0))
+        }
+    }
+
+    impl<'de> Deserialize<'de> for ClientDigest {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let bytes = BASE64URL
+                .decode(String::deserialize(deserializer)?)
+                .map_err(D::Error::custom)?;
+            bytes
+                .try_into()
+                .map(Self)
+                .map_err(|_| D::Error::custom("not a digest"))
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use zeroize::Zeroizing;
+
+use crate::keys::{Random, random_bytes};
+
+/// Names a session. Not a secret: it stands in logs and in the store's keys, and opens nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId([u8; 16]);
+
+impl SessionId {
+    pub(crate) fn generate(random: &dyn Random) -> Self {
+        Self(random_bytes(random))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        BASE64URL.decode(text).ok()?.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&BASE64URL.encode(self.0))
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SessionId({self})")
+    }
+}
+
+/// Opens a session's record, together with the keyring. It is in the client's tokens and nowhere else.
+#[derive(Clone)]
+pub(crate) struct SessionSecret(Arc<Zeroizing<[u8; 32]>>);
+
+impl SessionSecret {
+    pub(crate) fn generate(random: &dyn Random) -> Self {
+        let mut bytes = Zeroizing::new([0; 32]);
+        random.fill(bytes.as_mut_slice());
+        Self(Arc::new(bytes))
+    }
+
+    pub(crate) fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    pub(super) fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(BASE64URL.encode(self.expose()))
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        let length = BASE64URL.decode_slice(text, bytes.as_mut_slice()).ok()?;
+        (length == 32).then(|| Self(Arc::new(bytes)))
+    }
+}
+
+impl fmt::Debug for SessionSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SessionSecret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::SystemRandom;
+
+    #[test]
+    fn identifiers_survive_their_text_form() {
+        let id = SessionId::generate(&SystemRandom);
+        assert_eq!(SessionId::parse(&id.to_string()), Some(id));
+        let secret = SessionSecret::generate(&SystemRandom);
+        assert_eq!(
+            SessionSecret::parse(&secret.to_text()).unwrap().expose(),
+            secret.expose()
+        );
+    }
+
+    #[test]
+    fn other_lengths_are_none() {
+        for text in ["", "AAAA", "!", &"A".repeat(21), &"A".repeat(64)] {
+            assert!(SessionId::parse(text).is_none(), "{text}");
+            assert!(SessionSecret::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let secret = SessionSecret::generate(&SystemRandom);
+        assert_eq!(format!("{secret:?}"), "SessionSecret(..)");
+    }
+}

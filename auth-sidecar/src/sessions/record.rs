@@ -1,0 +1,159 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use behalf_entra::{Secret, TokenSet, UserIdentity};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::family::Family;
+use super::scopes::Scopes;
+use crate::keys::SealError;
+
+/// Room for the usual record at once: growing would leave copies of tokens behind.
+const USUAL_SIZE: usize = 16 * 1024;
+
+/// What is kept of a session, sealed under its secret.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) user: UserIdentity,
+    pub(super) client_id: String,
+    pub(super) scopes: Scopes,
+
+    /// End of the session, used or not.
+    pub(super) ends_at: Timestamp,
+
+    /// `None` until the code is redeemed.
+    pub(super) family: Option<Family>,
+
+    pub(super) tokens: Arc<TokenSet>,
+
+    /// Entra wants the user: the next refresh of this family answers `invalid_grant`.
+    pub(super) sign_in_required: bool,
+
+    /// Entra refused to renew the tokens.
+    pub(super) refused: Option<Refused>,
+}
+
+/// That Entra refused to renew a user's tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Refused {
+    pub(super) at: Timestamp,
+
+    /// What to tell the person, when no login cures it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hint: Option<String>,
+}
+
+/// The form of a record. Borrowed where it can be, so that tokens are copied once.
+#[derive(Serialize, Deserialize)]
+struct Form<'a> {
+    tid: Cow<'a, str>,
+    oid: Cow<'a, str>,
+    client_id: Cow<'a, str>,
+    scopes: Scopes,
+    ends_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    family: Option<Family>,
+    #[serde(borrow)]
+    access_token: Cow<'a, str>,
+    access_token_expires_at: Timestamp,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<Cow<'a, str>>,
+    #[serde(default)]
+    sign_in_required: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<Refused>,
+}
+
+impl Record {
+    pub(super) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let form = Form {
+            tid: Cow::Borrowed(&self.user.tid),
+            oid: Cow::Borrowed(&self.user.oid),
+            client_id: Cow::Borrowed(&self.client_id),
+            scopes: self.scopes,
+            ends_at: self.ends_at,
+            family: self.family,
+            access_token: Cow::Borrowed(self.tokens.access_token.expose()),
+            access_token_expires_at: self.tokens.expires_at,
+            refresh_token: self
+                .tokens
+                .refresh_token
+                .as_ref()
+                .map(|token| Cow::Borrowed(token.expose())),
+            sign_in_required: self.sign_in_required,
+            refused: self.refused.clone(),
+        };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_SIZE));
+        serde_json::to_writer(&mut *bytes, &form).map_err(|_| SealError)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let form: Form<'_> = serde_json::from_slice(bytes).ok()?;
+        Some(Self {
+            user: UserIdentity {
+                tid: form.tid.into_owned(),
+                oid: form.oid.into_owned(),
+            },
+            client_id: form.client_id.into_owned(),
+            scopes: form.scopes,
+            ends_at: form.ends_at,
+            family: form.family,
+            tokens: Arc::new(TokenSet {
+                access_token: Secret::new(form.access_token),
+                expires_at: form.access_token_expires_at,
+                refresh_token: form.refresh_token.map(Secret::new),
+                id_token: None,
+                scope: None,
+            }),
+            sign_in_required: form.sign_in_required,
+            refused: form.refused,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_its_form() {
+        let record = Record {
+            user: UserIdentity {
+                tid: "t".to_owned(),
+                oid: "o".to_owned(),
+            },
+            client_id: "c\"1".to_owned(),
+            scopes: Scopes::ALL,
+            ends_at: Timestamp::UNIX_EPOCH,
+            family: Some(Family::new(Timestamp::UNIX_EPOCH)),
+            tokens: Arc::new(TokenSet {
+                access_token: Secret::new("a\\b"),
+                expires_at: Timestamp::UNIX_EPOCH,
+                refresh_token: Some(Secret::new("r")),
+                id_token: Some(Secret::new("left out")),
+                scope: None,
+            }),
+            sign_in_required: true,
+            refused: None,
+        };
+        let bytes = record.to_bytes().unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("left out"));
+        let again = Record::from_bytes(&bytes).unwrap();
+        assert_eq!(again.user, record.user);
+        assert_eq!(again.client_id, record.client_id);
+        assert_eq!(again.family, record.family);
+        assert_eq!(again.tokens.access_token, record.tokens.access_token);
+        assert_eq!(again.tokens.refresh_token, record.tokens.refresh_token);
+        assert!(again.sign_in_required);
+    }
+
+    #[test]
+    fn other_bytes_are_none() {
+        for bytes in [&b""[..], b"{}", b"[1]", b"\xff"] {
+            assert!(Record::from_bytes(bytes).is_none());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Refresh tokens of clients.
+
+use behalf_entra::Secret;
+
+use super::engine::{Change, Issue, LoadError, Sessions};
+use super::error::{DeadGrant, GrantError, Unavailable};
+use super::family::Presented;
+use super::grant::{ClientDigest, ClientTokens, Grant};
+use super::record::Record;
+use super::scopes::Scopes;
+use crate::keys::Purpose;
+
+/// What becomes of an authentic refresh token.
+enum Outcome {
+    Issue {
+        record: Box<Record>,
+        generation: u64,
+        scopes: Scopes,
+    },
+    Dead(DeadGrant),
+    Scope,
+}
+
+impl Sessions {
+    /// Renews a session key. The refresh token is replaced; `scopes` narrows the new session key.
+    pub async fn refresh(
+        &self,
+        refresh_token: &Secret,
+        client_id: &str,
+        scopes: Option<Scopes>,
+    ) -> Result<ClientTokens, GrantError> {
+        let now = self.clock.now();
+        let grant: Grant = self.keyring.open(Purpose::Refresh, refresh_token.expose())?;
+        if grant.client != ClientDigest::of(client_id) || grant.resource != self.rules.resource {
+            return Err(DeadGrant::Binding.into());
+        }
+        if grant.expires_at <= now {
+            return Err(DeadGrant::Expired.into());
+        }
+        let decide = |record: &mut Record| {
+            let Some(family) = record.family else {
+                return Change::Nothing(Outcome::Dead(DeadGrant::Unknown));
+            };
+            if record.ends_at <= now {
+                return Change::Nothing(Outcome::Dead(DeadGrant::Ended));
+            }
+            let scopes = scopes.unwrap_or(record.scopes);
+            if !record.scopes.contain(scopes) {
+                return Change::Nothing(Outcome::Scope);
+            }
+            match family.present(grant.generation, now, self.rules.refresh_grace) {
+                Presented::Reused => Change::Nothing(Outcome::Dead(DeadGrant::Reused)),
+                Presented::Good(_) if record.sign_in_required => {
+                    Change::Nothing(Outcome::Dead(DeadGrant::SignInRequired))
+                }
+                Presented::Good(family) => {
+                    record.family = Some(family);
+                    let generation = family.generation;
+                    Change::Write(Outcome::Issue {
+                        record: Box::new(record.clone()),
+                        generation,
+                        scopes,
+                    })
+                }
+            }
+        };
+        let outcome = match self.change(&grant.id, &grant.secret, decide).await {
+            Ok(outcome) => outcome,
+            Err(LoadError::Gone | LoadError::OtherSecret) => return Err(DeadGrant::Ended.into()),
+            Err(LoadError::Unavailable(source)) => return Err(GrantError::Unavailable(source)),
+        };
+        match outcome {
+            Outcome::Issue {
+                record,
+                generation,
+                scopes,
+            } => {
+                let issue = Issue {
+                    id: &grant.id,
+                    secret: &grant.secret,
+                    record: &record,
+                    generation,
+                    scopes,
+                    now,
+                };
+                self.client_tokens(&issue)
+                    .map_err(|_| GrantError::Unavailable(Unavailable::Sealing))
+            }
+            Outcome::Dead(DeadGrant::Reused) => Err(self.end_reused(&grant.id, "refresh token").await?),
+            Outcome::Dead(dead) => Err(dead.into()),
+            Outcome::Scope => Err(GrantError::Scope),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! RFC 7009.
+
+use behalf_entra::Secret;
+
+use super::engine::{LoadError, Sessions};
+use super::error::{GrantError, Unavailable};
+use super::grant::{ClientDigest, Grant};
+use crate::keys::{OpenError, Purpose};
+
+/// What became of a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// The token opens nothing, now or before: RFC 7009, section 2.2, makes no difference between them.
+    Done,
+
+    /// The token is another client's.
+    OtherClient,
+}
+
+impl Sessions {
+    /// Ends the session of a session key or refresh token. Both end all of it: they are sealed, so that one
+    /// of them alone cannot be taken back, and RFC 7009, section 2.1, allows to end the whole grant.
+    pub async fn revoke(&self, token: &Secret, client_id: &str) -> Result<Revocation, GrantError> {
+        let opened = match self.keyring.open::<Grant>(Purpose::Refresh, token.expose()) {
+            Err(OpenError::Malformed) => self.keyring.open::<Grant>(Purpose::Access, token.expose()),
+            opened => opened,
+        };
+        let grant = match opened {
+            Ok(grant) => grant,
+            Err(OpenError::UnknownKey {
+                rotation_pending: true,
+            }) => {
+                return Err(GrantError::Unavailable(Unavailable::Keyring));
+            }
+            Err(_) => return Ok(Revocation::Done),
+        };
+        if grant.client != ClientDigest::of(client_id) {
+            return Ok(Revocation::OtherClient);
+        }
+        match self.load(&grant.id, &grant.secret).await {
+            Ok(_) => {
+                self.end(&grant.id).await?;
+                tracing::info!(session.id = %grant.id, "Session {} was revoked by its client", grant.id);
+                Ok(Revocation::Done)
+            }
+            Err(LoadError::Gone | LoadError::OtherSecret) => Ok(Revocation::Done),
+            Err(LoadError::Unavailable(source)) => Err(GrantError::Unavailable(source)),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use behalf_entra::Clock;
+use jiff::Timestamp;
+
+use super::{Entry, SessionStore, StoreError, StoreKey, StoreUsage, Written};
+
+/// Bounds of a [`MemoryStore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Most entries.
+    pub entries: usize,
+
+    /// Most bytes of values together.
+    pub bytes: usize,
+
+    /// Most bytes of one value. A record with two of Entra's largest tokens stays below.
+    pub value_bytes: usize,
+}
+
+impl Default for MemoryLimits {
+    fn default() -> Self {
+        Self {
+            entries: 20_000,
+            bytes: 256 * 1024 * 1024,
+            value_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// Sessions in the memory of this process: one replica, and a restart ends them all.
+///
+/// What expired goes at the next write, so that no task has to run. When a bound is reached new entries are
+/// refused; giving up an old one would log somebody out.
+pub struct MemoryStore {
+    limits: MemoryLimits,
+    clock: Arc<dyn Clock>,
+    shelves: Mutex<Shelves>,
+}
+
+#[derive(Default)]
+struct Shelves {
+    entries: HashMap<StoreKey, Entry>,
+    ends: BTreeSet<(Timestamp, StoreKey)>,
+    bytes: usize,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(limits: MemoryLimits, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            limits,
+            clock,
+            shelves: Mutex::default(),
+        }
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelves {
+    fn get(&self, key: &StoreKey, now: Timestamp) -> Option<&Entry> {
+        self.entries.get(key).filter(|entry| entry.expires_at > now)
+    }
+
+    fn remove(&mut self, key: &StoreKey) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        self.ends.remove(&(entry.expires_at, key.clone()));
+        self.bytes = self.bytes.saturating_sub(entry.value.len());
+        Some(entry)
+    }
+
+    fn insert(&mut self, key: &StoreKey, entry: Entry) {
+        self.remove(key);
+        self.bytes = self.bytes.saturating_add(entry.value.len());
+        self.ends.insert((entry.expires_at, key.clone()));
+        self.entries.insert(key.clone(), entry);
+    }
+
+    fn sweep(&mut self, now: Timestamp) {
+        while let Some((expires_at, key)) = self.ends.first().cloned() {
+            if expires_at > now {
+                break;
+            }
+            self.remove(&key);
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        let now = self.clock.now();
+        Ok(self.shelves().get(key, now).cloned())
+    }
+
+    async fn put(
+        &self,
+        key: &StoreKey,
+        expected: u64,
+        value: Vec<u8>,
+        expires_at: Timestamp,
+    ) -> Result<Written, StoreError> {
+        if value.len() > self.limits.value_bytes {
+            return Err(StoreError::TooLarge);
+        }
+        let now = self.clock.now();
+        let mut shelves = self.shelves();
+        shelves.sweep(now);
+        let kept = shelves.get(key, now);
+        let (revision, size) = kept.map_or((0, 0), |entry| (entry.revision, entry.value.len()));
+        if revision != expected {
+            return Ok(Written::Conflict);
+        }
+        // A session that is already kept can always be written: refusing would lose it.
+        let is_new = kept.is_none();
+        let bytes = shelves.bytes.saturating_sub(size).saturating_add(value.len());
+        if is_new && (shelves.entries.len() >= self.limits.entries || bytes > self.limits.bytes) {
+            return Err(StoreError::Full);
+        }
+        shelves.insert(
+            key,
+            Entry {
+                revision: revision.saturating_add(1),
+                value,
+                expires_at,
+            },
+        );
+        Ok(Written::Stored)
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut shelves = self.shelves();
+        if shelves.get(key, now).is_some()
+            && let Some(mut entry) = shelves.remove(key)
+        {
+            entry.expires_at = expires_at;
+            shelves.insert(key, entry);
+        }
+        Ok(())
+    }
+
+    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        let now = self.clock.now();
+        Ok(self.shelves().remove(key).filter(|entry| entry.expires_at > now))
+    }
+
+    async fn usage(&self) -> Result<StoreUsage, StoreError> {
+        let now = self.clock.now();
+        let mut shelves = self.shelves();
+        shelves.sweep(now);
+        Ok(StoreUsage {
+            entries: shelves.entries.len(),
+            bytes: shelves.bytes,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use behalf_entra::FixedClock;
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn store(limits: MemoryLimits) -> (Arc<FixedClock>, MemoryStore) {
+        let clock = Arc::new(FixedClock::new(START));
+        (Arc::clone(&clock), MemoryStore::new(limits, clock))
+    }
+
+    fn key(number: u8) -> StoreKey {
+        StoreKey::Pending([number; 32])
+    }
+
+    fn after(seconds: i64) -> Timestamp {
+        START + SignedDuration::from_secs(seconds)
+    }
+
+    #[tokio::test]
+    async fn a_write_on_an_old_revision_is_a_conflict() {
+        let (_, store) = store(MemoryLimits::default());
+        assert_eq!(
+            store.put(&key(1), 0, vec![1], after(60)).await.unwrap(),
+            Written::Stored
+        );
+        assert_eq!(
+            store.put(&key(1), 0, vec![2], after(60)).await.unwrap(),
+            Written::Conflict
+        );
+        assert_eq!(
+            store.put(&key(1), 1, vec![3], after(60)).await.unwrap(),
+            Written::Stored
+        );
+        assert_eq!(
+            store.put(&key(1), 1, vec![4], after(60)).await.unwrap(),
+            Written::Conflict
+        );
+        let entry = store.get(&key(1)).await.unwrap().unwrap();
+        assert_eq!((entry.revision, entry.value), (2, vec![3]));
+    }
+
+    #[tokio::test]
+    async fn what_expired_is_gone_and_frees_its_room() {
+        let (clock, store) = store(MemoryLimits {
+            entries: 1,
+            ..MemoryLimits::default()
+        });
+        store.put(&key(1), 0, vec![0; 10], after(60)).await.unwrap();
+        clock.set(after(60));
+        assert_eq!(store.get(&key(1)).await.unwrap(), None);
+        assert_eq!(
+            store.put(&key(2), 0, vec![0; 7], after(90)).await.unwrap(),
+            Written::Stored
+        );
+        assert_eq!(store.usage().await.unwrap(), StoreUsage { entries: 1, bytes: 7 });
+    }
+
+    #[tokio::test]
+    async fn a_touch_moves_the_end_and_brings_nothing_back() {
+        let (clock, store) = store(MemoryLimits::default());
+        store.put(&key(1), 0, vec![1], after(60)).await.unwrap();
+        store.touch(&key(1), after(120)).await.unwrap();
+        clock.set(after(90));
+        assert!(store.get(&key(1)).await.unwrap().is_some());
+        clock.set(after(120));
+        store.touch(&key(1), after(600)).await.unwrap();
+        assert_eq!(store.get(&key(1)).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_full_store_refuses_new_entries_and_keeps_the_old_ones_writable() {
+        let (_, store) = store(MemoryLimits {
+            entries: 1,
+            bytes: 4,
+            value_bytes: 8,
+        });
+        store.put(&key(1), 0, vec![1; 4], after(60)).await.unwrap();
+        assert!(matches!(
+            store.put(&key(2), 0, vec![1], after(60)).await,
+            Err(StoreError::Full)
+        ));
+        assert_eq!(
+            store.put(&key(1), 1, vec![1; 8], after(60)).await.unwrap(),
+            Written::Stored
+        );
+        assert!(matches!(
+            store.put(&key(1), 2, vec![1; 9], after(60)).await,
+            Err(StoreError::TooLarge)
+        ));
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_is_gone() {
+        let (_, store) = store(MemoryLimits::default());
+        store.put(&key(1), 0, vec![1], after(60)).await.unwrap();
+        assert!(store.take(&key(1)).await.unwrap().is_some());
+        assert_eq!(store.take(&key(1)).await.unwrap(), None);
+        assert_eq!(store.usage().await.unwrap(), StoreUsage::default());
+    }
+}

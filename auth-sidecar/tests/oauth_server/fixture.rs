@@ -1,0 +1,555 @@
+//! A running authorization server with Entra beside it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use behalf_auth_sidecar::clients::Clients;
+use behalf_auth_sidecar::flow::Addresses;
+use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
+use behalf_auth_sidecar::metrics::Metrics;
+use behalf_auth_sidecar::probe::ProbeTrigger;
+use behalf_auth_sidecar::routes::{self, AuthorizationServer, ServerParts};
+use behalf_auth_sidecar::sessions::{SessionRules, Sessions};
+use behalf_auth_sidecar::store::{
+    Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreUsage, Written,
+};
+use behalf_contract::SidecarConfig;
+use behalf_entra::{
+    Assertion, Clock as _, EntraClient, FixedClock, HttpLimits, RetryPolicy, Settings, SystemClock,
+    TrustRoots, sign_in_scope,
+};
+use behalf_tests::entra::{EntraSimulator, EntraSimulatorOptions, IssuerFixture};
+use behalf_tests::people::{CLIENT_ID, Person, TENANT_ID};
+use behalf_tests::sign_in::{Browser, SignedIn, Visit};
+use http_body_util::BodyExt as _;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tower::ServiceExt as _;
+use url::Url;
+
+/// A redirect URI that every test client registers unless it says otherwise.
+pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1/callback";
+
+/// 43 characters.
+pub(crate) const VERIFIER: &str = "a-verifier-of-the-client.0123456789_abcdefgh";
+
+pub(crate) struct World {
+    pub(crate) entra: EntraSimulator,
+    pub(crate) issuer: IssuerFixture,
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) store: Arc<Breakable>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) keyring: Arc<KeyringHandle>,
+    pub(crate) base: Url,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) trigger: ProbeTrigger,
+    router: Router,
+    directory: tempfile::TempDir,
+    number: AtomicU64,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+/// A login that has come back with a code.
+#[derive(Clone)]
+pub(crate) struct Login {
+    pub(crate) client_id: String,
+    pub(crate) redirect_uri: String,
+    pub(crate) code: String,
+}
+
+pub(crate) struct Tokens {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(adjust: impl FnOnce(&mut SidecarConfig)) -> Self {
+        let issuer = IssuerFixture::start().await.unwrap();
+        let entra = EntraSimulator::start(EntraSimulatorOptions::default())
+            .await
+            .unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = Url::parse(&format!(
+            "http://localhost:{}",
+            listener.local_addr().unwrap().port()
+        ))
+        .unwrap();
+
+        let control = entra.control();
+        control
+            .put_federated_credentials(CLIENT_ID, &[issuer.credential()])
+            .await
+            .unwrap();
+        control
+            .add_redirect_uri(CLIENT_ID, base.join("/callback").unwrap().as_str())
+            .await
+            .unwrap();
+
+        let directory = tempfile::tempdir().unwrap();
+        let token_file = directory.path().join("token");
+        issuer.write_token(&token_file, &issuer.token().unwrap()).unwrap();
+        let keyring_file = directory.path().join("keyring.json");
+        std::fs::write(&keyring_file, keyring("k1", &["k1"])).unwrap();
+
+        let mut config = config(&base, &entra.authority(), &keyring_file);
+        adjust(&mut config);
+
+        let clock = Arc::new(FixedClock::new(SystemClock.now()));
+        let random = Arc::new(SystemRandom);
+        let settings = Settings::new(&config.entra.authority, TENANT_ID, CLIENT_ID).unwrap();
+        let http = TrustRoots::system().http_client(HttpLimits::default()).unwrap();
+        let retry = RetryPolicy {
+            attempts: 1,
+            ..RetryPolicy::default()
+        };
+        let client =
+            EntraClient::with_retry_policy(settings, Assertion::File(token_file), http, clock.clone(), retry);
+        let keyring = KeyringHandle::load(keyring_file, "a-uid", clock.clone(), random.clone()).unwrap();
+        let keyring = Arc::new(keyring);
+        let memory = MemoryStore::new(MemoryLimits::default(), clock.clone());
+        let store = Arc::new(Breakable {
+            memory,
+            broken: AtomicBool::new(false),
+        });
+        let rules = SessionRules::new(
+            &config.sessions,
+            Addresses::new(&config.public_url).resource(),
+            sign_in_scope(&config.entra.scope),
+        );
+        let sessions = Arc::new(Sessions::new(
+            rules,
+            keyring.clone(),
+            store.clone(),
+            client.clone(),
+            clock.clone(),
+            random.clone(),
+        ));
+        let clients = Arc::new(Clients::new(&config.clients, keyring.clone(), clock.clone()).unwrap());
+        let parts = ServerParts {
+            keyring: keyring.clone(),
+            clients,
+            sessions: sessions.clone(),
+            entra: client,
+            clock: clock.clone(),
+            random,
+        };
+        let (metrics, trigger) = (Arc::new(Metrics::default()), ProbeTrigger::default());
+        let server = AuthorizationServer::new(&config, parts).observed_by(metrics.clone(), trigger.clone());
+        let router: Router = routes::router(Arc::new(server));
+        let app = router.clone();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let number = AtomicU64::new(0);
+        Self {
+            entra,
+            issuer,
+            clock,
+            store,
+            sessions,
+            keyring,
+            base,
+            metrics,
+            trigger,
+            router,
+            directory,
+            number,
+        }
+    }
+
+    /// The issuer, as clients compare it.
+    pub(crate) fn issuer_url(&self) -> String {
+        self.base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    pub(crate) fn resource(&self) -> String {
+        format!("{}/mcp", self.issuer_url())
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    pub(crate) fn write_keyring(&self, sealing: &str, ids: &[&str]) {
+        std::fs::write(self.directory.path().join("keyring.json"), keyring(sealing, ids)).unwrap();
+    }
+
+    pub(crate) fn write_token(&self, token: &str) {
+        self.issuer
+            .write_token(&self.directory.path().join("token"), token)
+            .unwrap();
+    }
+
+    /// Through the router, without a connection.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(request(Method::GET, path, &[]).body(Body::empty()).unwrap())
+            .await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(request(Method::GET, path, headers).body(Body::empty()).unwrap())
+            .await
+    }
+
+    /// A form post of a program.
+    pub(crate) async fn post_form(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let request = request(Method::POST, path, headers)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(encode(fields)));
+        self.send(request.unwrap()).await
+    }
+
+    pub(crate) async fn post_json(&self, path: &str, body: &Value) -> Answer {
+        let request = request(Method::POST, path, &[])
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()));
+        self.send(request.unwrap()).await
+    }
+
+    /// Registers a client and returns its id.
+    pub(crate) async fn register(&self, redirect_uris: &[&str]) -> String {
+        let body = json!({"client_name": "A test client", "redirect_uris": redirect_uris});
+        let answer = self.post_json("/register", &body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+        answer.json()["client_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Where a client sends the browser. `changes` replace parameters; an empty value removes one.
+    pub(crate) fn authorize_path(&self, client_id: &str, changes: &[(&str, &str)]) -> String {
+        let challenge = challenge(VERIFIER);
+        let resource = self.resource();
+        let mut fields = vec![
+            ("response_type", "code"),
+            ("client_id", client_id),
+            ("redirect_uri", REDIRECT_URI),
+            ("state", "a-state"),
+            ("code_challenge", challenge.as_str()),
+            ("code_challenge_method", "S256"),
+            ("resource", resource.as_str()),
+            ("scope", "mcp:read"),
+        ];
+        for (name, value) in changes {
+            fields.retain(|(other, _)| other != name);
+            if !value.is_empty() {
+                fields.push((name, value));
+            }
+        }
+        format!("/authorize?{}", encode(&fields))
+    }
+
+    /// The whole way through consent and Entra.
+    pub(crate) async fn sign_in(&self, client_id: &str, person: Person) -> SignedIn {
+        self.sign_in_with(&Browser::new().unwrap(), client_id, person)
+            .await
+    }
+
+    pub(crate) async fn sign_in_with(&self, browser: &Browser, client_id: &str, person: Person) -> SignedIn {
+        let url = self.base.join(&self.authorize_path(client_id, &[])).unwrap();
+        browser.sign_in(&Visit::new(url, person.user_name)).await.unwrap()
+    }
+
+    /// A fresh client and a person who signs in through it.
+    pub(crate) async fn login(&self, person: Person) -> Login {
+        let client_id = self.register(&[REDIRECT_URI]).await;
+        self.login_of(&client_id, person).await
+    }
+
+    pub(crate) async fn login_of(&self, client_id: &str, person: Person) -> Login {
+        let signed_in = self.sign_in(client_id, person).await;
+        let code = signed_in
+            .code
+            .unwrap_or_else(|| panic!("{:?}", signed_in.error_description));
+        Login {
+            client_id: client_id.to_owned(),
+            redirect_uri: REDIRECT_URI.to_owned(),
+            code,
+        }
+    }
+
+    pub(crate) async fn redeem(&self, login: &Login, changes: &[(&str, &str)]) -> Answer {
+        let mut fields = vec![
+            ("grant_type", "authorization_code"),
+            ("client_id", &login.client_id),
+            ("code", &login.code),
+            ("redirect_uri", &login.redirect_uri),
+            ("code_verifier", VERIFIER),
+        ];
+        for (name, value) in changes {
+            fields.retain(|(other, _)| other != name);
+            if !value.is_empty() {
+                fields.push((name, value));
+            }
+        }
+        self.post_form("/token", &fields, &[]).await
+    }
+
+    pub(crate) async fn refresh(&self, client_id: &str, token: &str, more: &[(&str, &str)]) -> Answer {
+        let mut fields = vec![
+            ("grant_type", "refresh_token"),
+            ("client_id", client_id),
+            ("refresh_token", token),
+        ];
+        fields.extend_from_slice(more);
+        self.post_form("/token", &fields, &[]).await
+    }
+
+    /// Signed in, with tokens.
+    pub(crate) async fn session(&self, person: Person) -> (Login, Tokens) {
+        let login = self.login(person).await;
+        let tokens = self.redeem(&login, &[]).await.tokens();
+        (login, tokens)
+    }
+
+    /// How often a security event was counted.
+    pub(crate) fn counted(&self, event: &str) -> u64 {
+        let text = self.metrics.encode();
+        let label = format!("event=\"{event}\"");
+        let line = text.lines().find(|line| line.contains(&label)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// A number that no other call got.
+    pub(crate) fn next(&self) -> u64 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The values of `Set-Cookie`, without attributes.
+    pub(crate) fn cookies(&self) -> Vec<(String, String)> {
+        let cookie = |value: &axum::http::HeaderValue| {
+            let text = value.to_str().unwrap().split(';').next().unwrap().to_owned();
+            let (name, value) = text.split_once('=').unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        self.headers.get_all("set-cookie").iter().map(cookie).collect()
+    }
+
+    pub(crate) fn location(&self) -> Url {
+        Url::parse(
+            self.header("location")
+                .unwrap_or_else(|| panic!("no redirect: {self:?}")),
+        )
+        .unwrap()
+    }
+
+    /// A parameter of the redirect.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        parameter(&self.location(), name)
+    }
+
+    pub(crate) fn tokens(&self) -> Tokens {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        let json = self.json();
+        let text = |name: &str| json[name].as_str().unwrap().to_owned();
+        Tokens {
+            access: text("access_token"),
+            refresh: text("refresh_token"),
+        }
+    }
+
+    /// An OAuth error that no cache keeps.
+    #[track_caller]
+    pub(crate) fn assert_error(&self, status: u16, error: &str) {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        assert_eq!(self.json()["error"], error, "{}", self.body);
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        let description = self.json()["error_description"].as_str().unwrap().to_owned();
+        assert!(!description.is_empty() && description.is_ascii(), "{description}");
+    }
+
+    /// A page of our own: no redirect, no cookie.
+    #[track_caller]
+    pub(crate) fn assert_page(&self, status: u16) {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        assert!(
+            self.header("content-type").unwrap().starts_with("text/html"),
+            "{:?}",
+            self.headers
+        );
+        assert_eq!(self.header("location"), None);
+        assert_eq!(self.header("set-cookie"), None);
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+    }
+
+    /// The hidden fields of the consent form.
+    pub(crate) fn form(&self) -> (String, String) {
+        let field = |name: &str| {
+            let start = self.body.find(&format!("name=\"{name}\" value=\"")).unwrap();
+            let rest = &self.body[start..];
+            rest.split('"').nth(3).unwrap().to_owned()
+        };
+        (field("request"), field("csrf"))
+    }
+}
+
+/// A store that can be made to fail.
+pub(crate) struct Breakable {
+    memory: MemoryStore,
+    pub(crate) broken: AtomicBool,
+}
+
+impl Breakable {
+    pub(crate) fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(StoreError::Unreachable("cut off".into()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SessionStore for Breakable {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        self.check()?;
+        self.memory.get(key).await
+    }
+
+    async fn put(
+        &self,
+        key: &StoreKey,
+        expected: u64,
+        value: Vec<u8>,
+        expires_at: Timestamp,
+    ) -> Result<Written, StoreError> {
+        self.check()?;
+        self.memory.put(key, expected, value, expires_at).await
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError> {
+        self.check()?;
+        self.memory.touch(key, expires_at).await
+    }
+
+    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        self.check()?;
+        self.memory.take(key).await
+    }
+
+    async fn usage(&self) -> Result<StoreUsage, StoreError> {
+        self.check()?;
+        self.memory.usage().await
+    }
+}
+
+pub(crate) fn challenge(verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
+}
+
+pub(crate) fn parameter(url: &Url, name: &str) -> Option<String> {
+    url.query_pairs()
+        .find(|(other, _)| other == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+/// The text with another letter at `index`.
+pub(crate) fn flip(text: &str, index: usize) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes[index] = if bytes[index] == b'a' { b'b' } else { b'a' };
+    String::from_utf8(bytes).unwrap()
+}
+
+pub(crate) fn encode(fields: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish()
+}
+
+pub(crate) fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> axum::http::request::Builder {
+    let request = Request::builder().method(method).uri(path);
+    headers
+        .iter()
+        .fold(request, |request, (name, value)| request.header(*name, *value))
+}
+
+/// Each id has a key of its own; a later id is made later.
+fn keyring(sealing: &str, ids: &[&str]) -> String {
+    let key = |id: &str| {
+        let number: u8 = id.trim_start_matches(char::is_alphabetic).parse().unwrap();
+        let created_at = format!("2026-01-{number:02}T00:00:00Z");
+        json!({"id": id, "material": STANDARD.encode([number; 32]), "createdAt": created_at})
+    };
+    let sessions: Vec<_> = ids.iter().map(|id| key(id)).collect();
+    json!({
+        "sessions": {"sealing": sealing, "keys": sessions},
+        "clients": {"sealing": "c9", "keys": [key("c9")]},
+    })
+    .to_string()
+}
+
+fn config(base: &Url, authority: &Url, keyring_file: &Path) -> SidecarConfig {
+    let config = json!({
+        "object": {"namespace": "mcp", "name": "azure-devops", "uid": "a-uid"},
+        "publicUrl": base,
+        "entra": {
+            "tenantId": TENANT_ID,
+            "clientId": CLIENT_ID,
+            "authority": authority,
+            "scope": format!("{CLIENT_ID}/.default"),
+            "federationAudience": "api://AzureADTokenExchange",
+        },
+        "upstream": "http://127.0.0.1:3000/mcp",
+        "tokenExchange": {"at": "Sidecar", "injection": "Header",
+            "scope": "499b84ac-1321-427f-aa17-267ca6975798/.default"},
+        "sessions": {
+            "accessTokenLifetimeSeconds": 3600,
+            "idleLifetimeSeconds": 14 * 24 * 3600,
+            "maximumLifetimeSeconds": 90 * 24 * 3600,
+            "refreshGraceSeconds": 120,
+            "store": {"type": "Memory"},
+        },
+        "clients": {"dynamicRegistration": "Enabled", "allowedRedirectHosts": [], "static": [
+            {"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.contoso.example/cb"]},
+        ]},
+        "listen": {"public": "127.0.0.1:0", "internal": "127.0.0.1:0"},
+        "keyringFile": keyring_file,
+        "hostKeyFile": "/nowhere",
+        "terminationGracePeriodSeconds": 60,
+    });
+    serde_json::from_value(config).unwrap()
+}

@@ -1,0 +1,375 @@
+use behalf_auth_sidecar::sessions::SessionError;
+use behalf_entra::Secret;
+use behalf_tests::people::{ANA, BEN};
+
+use crate::fixture::{REDIRECT_URI, World};
+
+async fn is_open(world: &World, access: &str) -> bool {
+    match world.sessions.open(&Secret::new(access)).await {
+        Ok(_) => true,
+        Err(SessionError::Invalid) => false,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_session_outlives_its_first_key() {
+    let world = World::start().await;
+    let (login, mut tokens) = world.session(ANA).await;
+    for _ in 0..5 {
+        world.advance(3600);
+        assert!(!is_open(&world, &tokens.access).await, "an hour is over");
+        tokens = world
+            .refresh(&login.client_id, &tokens.refresh, &[])
+            .await
+            .tokens();
+        assert!(is_open(&world, &tokens.access).await);
+    }
+}
+
+#[tokio::test]
+async fn rotation_does_not_take_a_session_key_away() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let renewed = world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .tokens();
+    assert_ne!(renewed.refresh, tokens.refresh);
+    assert!(is_open(&world, &tokens.access).await);
+    assert!(is_open(&world, &renewed.access).await);
+}
+
+#[tokio::test]
+async fn a_replay_within_the_grace_gets_the_same_generation() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let first = world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .tokens();
+    world.advance(119);
+    let second = world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .tokens();
+    // Both are of one generation: using one makes the other a replay, not a theft.
+    let third = world
+        .refresh(&login.client_id, &first.refresh, &[])
+        .await
+        .tokens();
+    assert_eq!(
+        world.refresh(&login.client_id, &second.refresh, &[]).await.status,
+        200
+    );
+    assert!(is_open(&world, &third.access).await);
+}
+
+#[tokio::test]
+async fn parallel_refreshes_all_succeed() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let refreshes = (0..8).map(|_| world.refresh(&login.client_id, &tokens.refresh, &[]));
+    for answer in futures::future::join_all(refreshes).await {
+        assert!(is_open(&world, &answer.tokens().access).await);
+    }
+}
+
+#[tokio::test]
+async fn a_replay_after_the_grace_ends_the_family() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let renewed = world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .tokens();
+    world.advance(120);
+    world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+    assert!(!is_open(&world, &renewed.access).await);
+    world
+        .refresh(&login.client_id, &renewed.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn the_end_of_one_family_leaves_others_alone() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let (other_login, other) = world.session(ANA).await;
+    let (_, ben) = world.session(BEN).await;
+    world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .tokens();
+    world.advance(120);
+    world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+    assert!(is_open(&world, &other.access).await && is_open(&world, &ben.access).await);
+    assert_eq!(
+        world
+            .refresh(&other_login.client_id, &other.refresh, &[])
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_bound_to_client_and_resource() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let other = world.register(&[REDIRECT_URI]).await;
+    world
+        .refresh(&other, &tokens.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+    let foreign = [("resource", "https://other.contoso.example/mcp")];
+    world
+        .refresh(&login.client_id, &tokens.refresh, &foreign)
+        .await
+        .assert_error(400, "invalid_target");
+    assert_eq!(
+        world.refresh(&login.client_id, &tokens.refresh, &[]).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_refresh_narrows_the_scope_and_never_widens_it_for_good() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let answer = world
+        .refresh(&login.client_id, &tokens.refresh, &[("scope", "mcp:read")])
+        .await;
+    assert_eq!(answer.json()["scope"], "mcp:read");
+    let narrow = answer.tokens();
+    let session = world.sessions.open(&Secret::new(narrow.access)).await.unwrap();
+    assert!(session.scopes.read && !session.scopes.run);
+    let answer = world.refresh(&login.client_id, &narrow.refresh, &[]).await;
+    assert_eq!(
+        answer.json()["scope"],
+        "mcp:read mcp:run",
+        "what the user granted stays granted"
+    );
+    let scope = [("scope", "openid")];
+    world
+        .refresh(&login.client_id, &answer.tokens().refresh, &scope)
+        .await
+        .assert_error(400, "invalid_scope");
+}
+
+#[tokio::test]
+async fn a_user_who_is_wanted_at_entra_keeps_the_session_and_gets_a_new_login() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
+    world.sessions.require_sign_in(&session, None).await.unwrap();
+    world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+    assert!(is_open(&world, &tokens.access).await);
+    world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+    assert!(is_open(&world, &tokens.access).await, "asking again is no reuse");
+    let again = world.login_of(&login.client_id, ANA).await;
+    let tokens = world.redeem(&again, &[]).await.tokens();
+    assert_eq!(
+        world.refresh(&login.client_id, &tokens.refresh, &[]).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn use_keeps_a_session_and_idleness_ends_it() {
+    let world = World::start_with(|config| {
+        config.sessions.idle_lifetime_seconds = 3600;
+        config.sessions.access_token_lifetime_seconds = 24 * 3600;
+    })
+    .await;
+    let (login, tokens) = world.session(ANA).await;
+    for _ in 0..5 {
+        world.advance(3000);
+        assert!(is_open(&world, &tokens.access).await);
+    }
+    world.advance(3600);
+    assert!(!is_open(&world, &tokens.access).await);
+    world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn the_maximum_lifetime_ends_a_session_that_is_in_use() {
+    let world = World::start_with(|config| config.sessions.maximum_lifetime_seconds = 7200).await;
+    let (login, tokens) = world.session(ANA).await;
+    world.advance(3000);
+    let tokens = world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .tokens();
+    world.advance(3000);
+    let answer = world.refresh(&login.client_id, &tokens.refresh, &[]).await;
+    assert_eq!(
+        answer.json()["expires_in"],
+        1200,
+        "the key does not outlive its session"
+    );
+    world.advance(1200);
+    let last = answer.tokens();
+    assert!(!is_open(&world, &last.access).await);
+    world
+        .refresh(&login.client_id, &last.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_store_outage_is_503_and_ends_nothing() {
+    let world = World::start().await;
+    let login = world.login(ANA).await;
+    world.store.set_broken(true);
+    let answer = world.redeem(&login, &[]).await;
+    answer.assert_error(503, "temporarily_unavailable");
+    assert!(answer.header("retry-after").is_some());
+    world.store.set_broken(false);
+    let tokens = world.redeem(&login, &[]).await.tokens();
+    world.store.set_broken(true);
+    world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .assert_error(503, "temporarily_unavailable");
+    let revoke = [("client_id", &*login.client_id), ("token", &tokens.refresh)];
+    world
+        .post_form("/revoke", &revoke, &[])
+        .await
+        .assert_error(503, "temporarily_unavailable");
+    let opened = world.sessions.open(&Secret::new(&*tokens.access)).await;
+    assert!(
+        matches!(
+            opened,
+            Err(SessionError::Unavailable {
+                retry_after: Some(_),
+                ..
+            })
+        ),
+        "{opened:?}"
+    );
+    world.store.set_broken(false);
+    assert!(is_open(&world, &tokens.access).await);
+    assert_eq!(
+        world.refresh(&login.client_id, &tokens.refresh, &[]).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn revocation_ends_the_session_with_either_token() {
+    let world = World::start().await;
+    for use_refresh in [true, false] {
+        let (login, tokens) = world.session(ANA).await;
+        let token = if use_refresh {
+            &tokens.refresh
+        } else {
+            &tokens.access
+        };
+        let fields = [
+            ("client_id", &*login.client_id),
+            ("token", token),
+            ("token_type_hint", "refresh_token"),
+        ];
+        for _ in 0..2 {
+            let answer = world.post_form("/revoke", &fields, &[]).await;
+            assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, ""));
+        }
+        assert!(!is_open(&world, &tokens.access).await);
+        world
+            .refresh(&login.client_id, &tokens.refresh, &[])
+            .await
+            .assert_error(400, "invalid_grant");
+    }
+}
+
+#[tokio::test]
+async fn a_client_cannot_revoke_what_is_not_its_own() {
+    let world = World::start().await;
+    let (_, tokens) = world.session(ANA).await;
+    let other = world.register(&[REDIRECT_URI]).await;
+    let revoke = |client_id: String, token: String| {
+        let world = &world;
+        async move {
+            world
+                .post_form("/revoke", &[("client_id", &client_id), ("token", &token)], &[])
+                .await
+        }
+    };
+    revoke(other.clone(), tokens.refresh.clone())
+        .await
+        .assert_error(400, "unauthorized_client");
+    assert!(is_open(&world, &tokens.access).await);
+    assert_eq!(
+        revoke(other.clone(), "unknown".to_owned()).await.status,
+        200,
+        "RFC 7009, section 2.2"
+    );
+    revoke("nobody".to_owned(), tokens.refresh)
+        .await
+        .assert_error(401, "invalid_client");
+    revoke(other, String::new())
+        .await
+        .assert_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn sessions_survive_a_rotation_of_keys() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    // Added open-only, then sealing: what the old key sealed stays good.
+    for sealing in ["k1", "k2"] {
+        world.write_keyring(sealing, &["k1", "k2"]);
+        world.keyring.reload().unwrap();
+        assert!(is_open(&world, &tokens.access).await);
+    }
+    let renewed = world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .tokens();
+    assert!(renewed.access.starts_with("bha1.k2."), "sealed with the new key");
+    world.write_keyring("k2", &["k2"]);
+    world.keyring.reload().unwrap();
+    assert!(!is_open(&world, &tokens.access).await, "its key is retired");
+    assert!(
+        is_open(&world, &renewed.access).await,
+        "the record was sealed again when it was written"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_503_while_a_rotation_is_pending() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    // A replica that has not heard of k3 yet, in the middle of a rotation.
+    let foreign = tokens.access.replacen(".k1.", ".k3.", 1);
+    assert!(!is_open(&world, &foreign).await);
+    world.write_keyring("k1", &["k1", "k2"]);
+    world.keyring.reload().unwrap();
+    let opened = world.sessions.open(&Secret::new(foreign)).await;
+    assert!(
+        matches!(opened, Err(SessionError::Unavailable { .. })),
+        "{opened:?}"
+    );
+    let foreign = tokens.refresh.replacen(".k1.", ".k3.", 1);
+    world
+        .refresh(&login.client_id, &foreign, &[])
+        .await
+        .assert_error(503, "temporarily_unavailable");
+}

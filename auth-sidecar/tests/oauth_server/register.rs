@@ -1,0 +1,221 @@
+use axum::body::Body;
+use axum::http::Method;
+use serde_json::json;
+
+use crate::fixture::{REDIRECT_URI, World, request};
+
+#[tokio::test]
+async fn a_registration_is_created_echoed_and_not_cached() {
+    let world = World::start().await;
+    let body = json!({
+        "client_name": "Inspector", "application_type": "native", "token_endpoint_auth_method": "client_secret_basic",
+        "redirect_uris": ["http://127.0.0.1:6276/oauth/callback"], "grant_types": ["authorization_code"],
+        "response_types": ["code"], "logo_uri": "https://evil.example/logo", "scope": "mcp:read",
+    });
+    let answer = world.post_json("/register", &body).await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let mut registered = answer.json();
+    let id = registered["client_id"].take();
+    let id = id.as_str().unwrap();
+    assert!(id.len() <= 1024 && !id.starts_with("https://"), "{id}");
+    assert_eq!(
+        registered["client_id_issued_at"].as_i64(),
+        Some(behalf_entra::Clock::now(&*world.clock).as_second())
+    );
+    registered
+        .as_object_mut()
+        .unwrap()
+        .retain(|name, _| !name.starts_with("client_id"));
+    let expected = json!({
+        "client_name": "Inspector", "application_type": "native", "token_endpoint_auth_method": "none",
+        "redirect_uris": ["http://127.0.0.1:6276/oauth/callback"], "response_types": ["code"],
+        "grant_types": ["authorization_code", "refresh_token"],
+    });
+    assert_eq!(registered, expected);
+}
+
+#[tokio::test]
+async fn clients_of_the_field_can_register() {
+    let world = World::start().await;
+    let clients: [&[&str]; 3] = [
+        &[
+            "https://insiders.vscode.dev/redirect",
+            "https://vscode.dev/redirect",
+            "http://127.0.0.1/",
+            "http://127.0.0.1:33418/",
+        ],
+        &[
+            "cursor://anysphere.cursor-mcp/oauth/callback",
+            "https://www.cursor.com/agents/mcp/oauth/callback",
+            "http://localhost:8787/callback",
+        ],
+        &["https://claude.ai/api/mcp/auth_callback"],
+    ];
+    for redirect_uris in clients {
+        let id = world.register(redirect_uris).await;
+        for uri in redirect_uris {
+            let answer = world
+                .get(&world.authorize_path(&id, &[("redirect_uri", uri)]))
+                .await;
+            assert_eq!(answer.status, 200, "{uri}: {}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bad_metadata_is_refused_in_terms_of_rfc_7591() {
+    let world = World::start().await;
+    let cases = [
+        (
+            "javascript",
+            json!({"redirect_uris": ["javascript:alert(1)"]}),
+            "invalid_redirect_uri",
+        ),
+        (
+            "one_bad_of_two",
+            json!({"redirect_uris": ["http://localhost/cb", "data:text/html,x"]}),
+            "invalid_redirect_uri",
+        ),
+        (
+            "foreign_host",
+            json!({"redirect_uris": ["https://evil.example/cb"]}),
+            "invalid_redirect_uri",
+        ),
+        (
+            "plain_http",
+            json!({"redirect_uris": ["http://claude.ai/cb"]}),
+            "invalid_redirect_uri",
+        ),
+        ("none", json!({"redirect_uris": []}), "invalid_redirect_uri"),
+        ("missing", json!({}), "invalid_redirect_uri"),
+        (
+            "too_many",
+            json!({"redirect_uris": vec!["http://localhost/cb"; 11]}),
+            "invalid_redirect_uri",
+        ),
+        (
+            "not_a_list",
+            json!({"redirect_uris": "http://localhost/cb"}),
+            "invalid_client_metadata",
+        ),
+        ("null", json!({"redirect_uris": null}), "invalid_client_metadata"),
+        (
+            "numbers",
+            json!({"redirect_uris": [1]}),
+            "invalid_client_metadata",
+        ),
+        (
+            "name_is_no_text",
+            json!({"redirect_uris": ["http://localhost/cb"], "client_name": {}}),
+            "invalid_client_metadata",
+        ),
+        (
+            "long_name",
+            json!({"redirect_uris": ["http://localhost/cb"], "client_name": "x".repeat(129)}),
+            "invalid_client_metadata",
+        ),
+        (
+            "other_grant",
+            json!({"redirect_uris": ["http://localhost/cb"], "grant_types": ["client_credentials"]}),
+            "invalid_client_metadata",
+        ),
+        (
+            "implicit",
+            json!({"redirect_uris": ["http://localhost/cb"], "response_types": ["token"]}),
+            "invalid_client_metadata",
+        ),
+        (
+            "beyond_an_id",
+            json!({"redirect_uris": (0..3).map(|n| format!("http://localhost/{n}{}", "a".repeat(300))).collect::<Vec<_>>()}),
+            "invalid_client_metadata",
+        ),
+        ("a_list", json!([]), "invalid_client_metadata"),
+        ("text", json!("x"), "invalid_client_metadata"),
+    ];
+    for (name, body, error) in cases {
+        let answer = world.post_json("/register", &body).await;
+        assert_eq!(answer.status, 400, "{name}");
+        answer.assert_error(400, error);
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_json_are_refused_and_not_quoted() {
+    let world = World::start().await;
+    let send = |content_type: &'static str, body: Vec<u8>| {
+        let request = request(Method::POST, "/register", &[("content-type", content_type)]);
+        world.send(request.body(Body::from(body)).unwrap())
+    };
+    let answer = send("application/json", b"{\"redirect_uris\": [\"planted".to_vec()).await;
+    answer.assert_error(400, "invalid_client_metadata");
+    assert!(!answer.body.contains("planted"));
+    send("application/json", vec![0xff; 10])
+        .await
+        .assert_error(400, "invalid_client_metadata");
+    send("application/json", Vec::new())
+        .await
+        .assert_error(400, "invalid_client_metadata");
+    send("application/json", vec![b'['; 30_000])
+        .await
+        .assert_error(400, "invalid_client_metadata");
+    send("application/json", vec![b' '; 64 * 1024])
+        .await
+        .assert_error(413, "invalid_client_metadata");
+    send("text/plain", b"{}".to_vec())
+        .await
+        .assert_error(415, "invalid_client_metadata");
+    let bare = request(Method::POST, "/register", &[])
+        .body(Body::from("{}"))
+        .unwrap();
+    world
+        .send(bare)
+        .await
+        .assert_error(415, "invalid_client_metadata");
+}
+
+#[tokio::test]
+async fn one_registration_does_not_overwrite_another() {
+    let world = World::start().await;
+    let one = world.register(&["http://localhost/one"]).await;
+    let other = world.register(&["http://localhost/other"]).await;
+    assert_ne!(one, other);
+    for (id, uri, status) in [
+        (&one, "http://localhost/one", 200),
+        (&other, "http://localhost/other", 200),
+        (&one, "http://localhost/other", 400),
+        (&other, "http://localhost/one", 400),
+    ] {
+        let answer = world
+            .get(&world.authorize_path(id, &[("redirect_uri", uri)]))
+            .await;
+        assert_eq!(answer.status, status, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn a_registered_id_survives_restart_and_rotation_of_session_keys() {
+    let world = World::start().await;
+    let id = world.register(&[REDIRECT_URI]).await;
+    world.write_keyring("k2", &["k2"]);
+    assert!(world.keyring.reload().unwrap());
+    world.advance(300 * 24 * 3600);
+    assert_eq!(world.get(&world.authorize_path(&id, &[])).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_flood_of_registrations_is_limited_and_passes() {
+    let world = World::start().await;
+    let body = json!({"redirect_uris": ["http://localhost/cb"]});
+    let limited = loop {
+        let answer = world.post_json("/register", &body).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        assert!(world.next() < 1000, "never limited");
+    };
+    limited.assert_error(429, "temporarily_unavailable");
+    assert!(limited.header("retry-after").is_some());
+    world.advance(10);
+    assert_eq!(world.post_json("/register", &body).await.status, 201);
+}

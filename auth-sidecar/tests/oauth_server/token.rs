@@ -1,0 +1,308 @@
+use axum::body::Body;
+use axum::http::Method;
+use behalf_auth_sidecar::sessions::SessionError;
+use behalf_entra::Secret;
+use behalf_tests::people::ANA;
+
+use crate::fixture::{REDIRECT_URI, VERIFIER, World, encode, flip, request};
+
+#[tokio::test]
+async fn a_code_used_twice_ends_the_session_that_came_of_it() {
+    let world = World::start().await;
+    let login = world.login(ANA).await;
+    let tokens = world.redeem(&login, &[]).await.tokens();
+    assert!(world.sessions.open(&Secret::new(&*tokens.access)).await.is_ok());
+    world.redeem(&login, &[]).await.assert_error(400, "invalid_grant");
+    let opened = world.sessions.open(&Secret::new(tokens.access)).await;
+    assert!(matches!(opened, Err(SessionError::Invalid)), "{opened:?}");
+    world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+    world.redeem(&login, &[]).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn of_two_redemptions_at_once_at_most_one_succeeds() {
+    let world = World::start().await;
+    let login = world.login(ANA).await;
+    let (one, other) = tokio::join!(world.redeem(&login, &[]), world.redeem(&login, &[]));
+    let statuses = [one.status.as_u16(), other.status.as_u16()];
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 200).count(),
+        1,
+        "{statuses:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_code_is_bound_and_a_wrong_try_does_not_take_it_from_its_owner() {
+    let world = World::start().await;
+    let login = world.login(ANA).await;
+    let other_client = world.register(&[REDIRECT_URI]).await;
+    let other_verifier = "b".repeat(43);
+    let wrong: [(&[(&str, &str)], &str); 7] = [
+        (&[("client_id", &other_client)], "invalid_grant"),
+        (&[("redirect_uri", "http://127.0.0.1/other")], "invalid_grant"),
+        (
+            &[("redirect_uri", "http://127.0.0.1:80/callback")],
+            "invalid_grant",
+        ),
+        (&[("code_verifier", &other_verifier)], "invalid_grant"),
+        (&[("code_verifier", "short")], "invalid_request"),
+        (&[("code_verifier", "")], "invalid_request"),
+        (
+            &[("resource", "https://other.contoso.example/mcp")],
+            "invalid_target",
+        ),
+    ];
+    for (changes, error) in wrong {
+        world.redeem(&login, changes).await.assert_error(400, error);
+    }
+    let resource = format!("{}/", world.resource());
+    assert_eq!(world.redeem(&login, &[("resource", &resource)]).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_oauth_2_1_client_may_leave_the_redirect_uri_out() {
+    let world = World::start().await;
+    let login = world.login(ANA).await;
+    assert_eq!(world.redeem(&login, &[("redirect_uri", "")]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_code_expires() {
+    let world = World::start().await;
+    let login = world.login(ANA).await;
+    world.advance(300);
+    world.redeem(&login, &[]).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn altered_codes_and_tokens_are_invalid_and_never_an_outage() {
+    let world = World::start().await;
+    let login = world.login(ANA).await;
+    for index in [0, 5, 9, login.code.len() / 2, login.code.len() - 2] {
+        let code = flip(&login.code, index);
+        world
+            .redeem(&login, &[("code", &code)])
+            .await
+            .assert_error(400, "invalid_grant");
+    }
+    let tokens = world.redeem(&login, &[]).await.tokens();
+    for index in [0, 5, 9, tokens.access.len() / 2, tokens.access.len() - 2] {
+        let opened = world
+            .sessions
+            .open(&Secret::new(flip(&tokens.access, index)))
+            .await;
+        assert!(
+            matches!(opened, Err(SessionError::Invalid)),
+            "{index}: {opened:?}"
+        );
+        let refresh = flip(&tokens.refresh, index);
+        world
+            .refresh(&login.client_id, &refresh, &[])
+            .await
+            .assert_error(400, "invalid_grant");
+    }
+    for text in [
+        "",
+        "x",
+        "bha1.k1.",
+        &tokens.refresh,
+        &login.code,
+        &"A".repeat(100_000),
+    ] {
+        let opened = world.sessions.open(&Secret::new(text)).await;
+        assert!(matches!(opened, Err(SessionError::Invalid)), "{opened:?}");
+    }
+    world
+        .refresh(&login.client_id, &tokens.access, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+    assert!(world.sessions.open(&Secret::new(tokens.access)).await.is_ok());
+}
+
+/// Fields, status, error.
+type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str);
+
+#[tokio::test]
+async fn malformed_requests_get_standard_errors() {
+    let world = World::start().await;
+    let id = world.register(&[REDIRECT_URI]).await;
+    let altered = flip(&id, id.len() / 2);
+    let long = "x".repeat(5000);
+    let cases: [Case<'_>; 14] = [
+        (&[], 400, "invalid_request"),
+        (&[("grant_type", "authorization_code")], 400, "invalid_request"),
+        (&[("client_id", &id)], 400, "invalid_request"),
+        (
+            &[("client_id", "nobody"), ("grant_type", "authorization_code")],
+            401,
+            "invalid_client",
+        ),
+        (
+            &[("client_id", &altered), ("grant_type", "refresh_token")],
+            401,
+            "invalid_client",
+        ),
+        (
+            &[("client_id", &long), ("grant_type", "refresh_token")],
+            401,
+            "invalid_client",
+        ),
+        (&[("client_id", &id), ("client_id", &id)], 400, "invalid_request"),
+        (
+            &[("client_id", &id), ("grant_type", "password")],
+            400,
+            "unsupported_grant_type",
+        ),
+        (
+            &[("client_id", &id), ("grant_type", "client_credentials")],
+            400,
+            "unsupported_grant_type",
+        ),
+        (
+            &[("client_id", &id), ("grant_type", "authorization_code")],
+            400,
+            "invalid_request",
+        ),
+        (
+            &[("client_id", &id), ("grant_type", "refresh_token")],
+            400,
+            "invalid_request",
+        ),
+        (
+            &[
+                ("client_id", &id),
+                ("grant_type", "refresh_token"),
+                ("refresh_token", "x"),
+            ],
+            400,
+            "invalid_grant",
+        ),
+        (
+            &[
+                ("client_id", &id),
+                ("grant_type", "authorization_code"),
+                ("code", &long),
+                ("code_verifier", VERIFIER),
+            ],
+            400,
+            "invalid_grant",
+        ),
+        (
+            &[
+                ("client_id", &id),
+                ("grant_type", "refresh_token"),
+                ("refresh_token", "x"),
+                ("scope", "*"),
+            ],
+            400,
+            "invalid_scope",
+        ),
+    ];
+    for (fields, status, error) in cases {
+        world
+            .post_form("/token", fields, &[])
+            .await
+            .assert_error(status, error);
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_forms_are_refused() {
+    let world = World::start().await;
+    let id = world.register(&[REDIRECT_URI]).await;
+    for path in ["/token", "/revoke"] {
+        let send = |headers: &[(&str, &str)], body: Vec<u8>| {
+            let request = request(Method::POST, path, headers)
+                .body(Body::from(body))
+                .unwrap();
+            world.send(request)
+        };
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        send(&[], Vec::new()).await.assert_error(415, "invalid_request");
+        send(&[("content-type", "application/json")], b"{}".to_vec())
+            .await
+            .assert_error(415, "invalid_request");
+        send(&[form, ("content-encoding", "gzip")], vec![0x1f])
+            .await
+            .assert_error(415, "invalid_request");
+        send(&[form], vec![b'a'; 64 * 1024])
+            .await
+            .assert_error(413, "invalid_request");
+        send(&[form], "a&".repeat(100).into_bytes())
+            .await
+            .assert_error(400, "invalid_request");
+        send(&[form], vec![0xff; 100])
+            .await
+            .assert_error(400, "invalid_request");
+        // Parameters of a query do not count (OAuth 2.1, section 4.1.3).
+        let query = encode(&[
+            ("client_id", &id),
+            ("grant_type", "refresh_token"),
+            ("refresh_token", "x"),
+        ]);
+        let request = request(Method::POST, &format!("{path}?{query}"), &[form])
+            .body(Body::empty())
+            .unwrap();
+        world.send(request).await.assert_error(400, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn a_content_type_with_a_charset_is_a_form_too() {
+    let world = World::start().await;
+    let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
+    let body = encode(&[("client_id", "nobody")]);
+    let request = request(Method::POST, "/token", &headers)
+        .body(Body::from(body))
+        .unwrap();
+    world.send(request).await.assert_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn codes_and_tokens_stay_small_and_differ() {
+    let world = World::start().await;
+    let (login, one) = world.session(ANA).await;
+    let again = world.login_of(&login.client_id, ANA).await;
+    let other = world.redeem(&again, &[]).await.tokens();
+    assert_ne!(one.access, other.access);
+    assert_ne!(login.code, again.code);
+    assert!(
+        one.access.len() < 600 && one.refresh.len() < 600,
+        "{} {}",
+        one.access.len(),
+        one.refresh.len()
+    );
+    // Entra's smallest token is larger than the whole code.
+    assert!(login.code.len() < 900, "{}", login.code.len());
+}
+
+#[tokio::test]
+async fn what_an_attack_would_do_is_counted() {
+    let world = World::start().await;
+    let login = world.login(ANA).await;
+    world.redeem(&login, &[]).await.tokens();
+    let events = [
+        "grant_reused",
+        "consent_refused",
+        "foreign_callback",
+        "token_rejected",
+        "registration_limited",
+    ];
+    for event in events {
+        assert_eq!(world.counted(event), 0, "an ordinary login is none: {event}");
+    }
+    world.redeem(&login, &[]).await.assert_error(400, "invalid_grant");
+    world
+        .get("/callback?code=x&state=AAAAAAAAAAAAAAAAAAAAAA")
+        .await
+        .assert_page(400);
+    let form = [("request", "x"), ("csrf", "x"), ("decision", "allow")];
+    world.post_form("/consent", &form, &[]).await.assert_page(403);
+    for event in ["grant_reused", "foreign_callback", "consent_refused"] {
+        assert_eq!(world.counted(event), 1, "{event}");
+    }
+}

@@ -1,0 +1,200 @@
+//! What Entra's answers to the exchange mean for the client.
+
+use axum::http::StatusCode;
+use behalf_auth_sidecar::sessions::GrantError;
+use behalf_contract::ExchangePlace::{Server, Sidecar};
+use behalf_contract::Injection::{Argument, Header};
+use behalf_tests::entra::{Effect, Fault, Policy, RequestKind};
+use behalf_tests::people::{ANA, CLIENT_ID};
+
+use crate::world::{CLIENT, World, body, call, list};
+
+#[tokio::test]
+async fn one_exchange_serves_many_calls() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    for _ in 0..3 {
+        assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
+    }
+    assert_eq!(
+        world
+            .control()
+            .requests_of(RequestKind::OnBehalfOf)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn with_an_argument_only_tools_call_is_exchanged() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Argument);
+    let login = sidecar.sign_in(&world).await;
+    sidecar.post(&login, &list()).await;
+    assert!(
+        world
+            .control()
+            .requests_of(RequestKind::OnBehalfOf)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    sidecar.post(&login, &call()).await;
+    assert_eq!(
+        world
+            .control()
+            .requests_of(RequestKind::OnBehalfOf)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn with_the_exchange_in_the_server_the_sidecar_asks_entra_for_nothing() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Server, Argument);
+    let login = sidecar.sign_in(&world).await;
+    assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
+    let requests = world.control().requests().await.unwrap();
+    assert!(
+        requests.iter().all(|request| !request.kind.is_token()),
+        "{requests:?}"
+    );
+}
+
+#[tokio::test]
+async fn when_entra_wants_the_user_the_client_is_challenged_and_its_session_survives() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    world
+        .control()
+        .put_policies(ANA.user_name, &[Policy::multi_factor()])
+        .await
+        .unwrap();
+    for message in [call(), list(), call()] {
+        let response = sidecar.post(&login, &message).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        let challenge = response.headers()["www-authenticate"].to_str().unwrap();
+        assert!(
+            challenge.starts_with("Bearer error=\"invalid_token\", "),
+            "{challenge}"
+        );
+    }
+    assert!(world.server.received().is_empty());
+    // A client that ignores the challenge makes no requests to Entra (AADSTS50196).
+    assert_eq!(
+        world
+            .control()
+            .requests_of(RequestKind::OnBehalfOf)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+
+    let refreshed = sidecar.sessions.refresh(&login.refresh_token, CLIENT, None).await;
+    assert!(
+        matches!(refreshed, Err(GrantError::Dead(_))),
+        "its refresh sends it to the login"
+    );
+    let open = sidecar
+        .sessions
+        .open(&behalf_entra::Secret::new(login.access_token.clone()))
+        .await;
+    assert!(open.is_ok(), "the session is still there");
+}
+
+#[tokio::test]
+async fn what_a_login_does_not_cure_is_said_to_the_person() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    world
+        .control()
+        .put_policies(ANA.user_name, &[Policy::blocked()])
+        .await
+        .unwrap();
+
+    let response = sidecar.post(&login, &call()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer = body(response).await;
+    assert_eq!(
+        (&answer["id"], &answer["result"]["isError"]),
+        (&7.into(), &true.into())
+    );
+    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("correlation id"), "{text}");
+
+    let response = sidecar.post(&login, &list()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(body(response).await["error"]["code"], 403);
+    assert!(world.server.received().is_empty());
+}
+
+#[tokio::test]
+async fn an_outage_of_entra_is_a_503_and_passes() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    let outage = Effect::Status {
+        status: 503,
+        retry_after_seconds: Some(17),
+    };
+    world
+        .control()
+        .add_fault(&Fault::always([RequestKind::OnBehalfOf], outage))
+        .await
+        .unwrap();
+    let response = sidecar.post(&login, &call()).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "17");
+    world.control().clear_faults().await.unwrap();
+    assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_broken_federation_is_a_503_and_is_probed_at_once() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    world
+        .control()
+        .put_federated_credentials(CLIENT_ID, &[])
+        .await
+        .unwrap();
+    let response = sidecar.post(&login, &call()).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key("retry-after"));
+    assert!(!response.headers().contains_key("www-authenticate"));
+    // Returns at once, because somebody woke it.
+    sidecar.trigger.woken().await;
+}
+
+#[tokio::test]
+async fn a_wrong_scope_is_nobodys_login() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    let refusal = Effect::Refusal {
+        status: 400,
+        error: "invalid_scope".to_owned(),
+        code: 70011,
+        suberror: None,
+        claims: None,
+    };
+    world
+        .control()
+        .add_fault(&Fault::always([RequestKind::OnBehalfOf], refusal))
+        .await
+        .unwrap();
+    assert_eq!(
+        sidecar.post(&login, &call()).await.status(),
+        StatusCode::BAD_GATEWAY
+    );
+}

@@ -1,0 +1,340 @@
+//! The probes against the Entra simulator and servers of several kinds.
+
+use axum::body::Body;
+use axum::http::{Method, Response, StatusCode};
+use behalf_auth_sidecar::host_key::HostKey;
+use behalf_auth_sidecar::probe::{HandshakeError, HandshakeProbe, federation, handshake};
+use behalf_auth_sidecar::upstream::Upstream;
+use behalf_contract::Injection::{Header, None as Nothing};
+use behalf_contract::{FederationReport, Outcome};
+use behalf_tests::entra::{
+    Effect, Fault, FederatedCredential, IssuerFixture, Policy, RequestKind, ServiceAccountToken,
+};
+use behalf_tests::people::CLIENT_ID;
+use jiff::Timestamp;
+use rstest::rstest;
+use serde_json::json;
+
+use crate::fake_server::{FakeServer, json_answer, result, status};
+use crate::world::World;
+
+async fn observe(world: &World) -> FederationReport {
+    let (answer, claims) = world.probe(Header).ask().await;
+    federation::report(&answer, claims, Timestamp::UNIX_EPOCH)
+}
+
+fn seen(report: &FederationReport) -> (Outcome, &str) {
+    (report.outcome, report.reason.as_str())
+}
+
+#[tokio::test]
+async fn a_federation_that_works_is_verified_and_says_what_was_presented() {
+    let world = World::start().await;
+    let report = observe(&world).await;
+    assert_eq!(seen(&report), (Outcome::Verified, "TokenAccepted"));
+    assert_eq!(report.issuer.as_deref(), Some(world.issuer.issuer()));
+    assert_eq!(report.subject.as_deref(), Some(IssuerFixture::SUBJECT));
+    assert_eq!(report.audience.as_deref(), Some("api://AzureADTokenExchange"));
+    let requests = world
+        .control()
+        .requests_of(RequestKind::ClientCredentials)
+        .await
+        .unwrap();
+    assert_eq!(
+        requests[0].scope.as_deref(),
+        Some(behalf_entra::AZURE_DEVOPS_SCOPE)
+    );
+}
+
+#[rstest]
+#[case::subject(|_: &str| ("", "system:serviceaccount:mcp:other", None), "FicSubjectMismatch")]
+#[case::case_only(|_: &str| ("", "system:serviceaccount:MCP:azure-devops", None), "FicCaseMismatch")]
+#[case::issuer(|_: &str| ("https://other.example", IssuerFixture::SUBJECT, None), "FicIssuerMismatch")]
+#[case::audience(|_: &str| ("", IssuerFixture::SUBJECT, Some("api://Other")), "FicAudienceMismatch")]
+#[tokio::test]
+async fn each_wrong_part_of_the_credential_has_its_reason_and_mending_it_is_seen(
+    #[case] wrong: fn(&str) -> (&'static str, &'static str, Option<&'static str>),
+    #[case] reason: &str,
+) {
+    let world = World::start().await;
+    let (issuer, subject, audience) = wrong(world.issuer.issuer());
+    let issuer = if issuer.is_empty() {
+        world.issuer.issuer()
+    } else {
+        issuer
+    };
+    let mut credential = FederatedCredential::new(issuer, subject);
+    if let Some(audience) = audience {
+        credential.audience = audience.to_owned();
+    }
+    world
+        .control()
+        .put_federated_credentials(CLIENT_ID, &[credential])
+        .await
+        .unwrap();
+    let probe = world.probe(Header);
+    let (answer, claims) = probe.ask().await;
+    let report = federation::report(&answer, claims, Timestamp::UNIX_EPOCH);
+    assert_eq!(seen(&report), (Outcome::Failed, reason), "{}", report.message);
+    assert_eq!(
+        report.subject.as_deref(),
+        Some(IssuerFixture::SUBJECT),
+        "what to put into the credential"
+    );
+
+    world
+        .control()
+        .put_federated_credentials(CLIENT_ID, &[world.issuer.credential()])
+        .await
+        .unwrap();
+    let (answer, claims) = probe.ask().await;
+    assert_eq!(
+        seen(&federation::report(&answer, claims, Timestamp::UNIX_EPOCH)).0,
+        Outcome::Verified
+    );
+}
+
+#[rstest]
+#[case::silence(Effect::Reset, "Unreachable")]
+#[case::outage(Effect::Status { status: 503, retry_after_seconds: None }, "Unreachable")]
+#[case::throttled(Effect::Throttled { retry_after_seconds: Some(30) }, "Throttled")]
+#[case::proxy_page(Effect::Html { status: 200 }, "Unreachable")]
+#[tokio::test]
+async fn no_answer_from_entra_is_unknown(#[case] effect: Effect, #[case] reason: &str) {
+    let world = World::start().await;
+    world
+        .control()
+        .add_fault(&Fault::always([], effect))
+        .await
+        .unwrap();
+    let report = observe(&world).await;
+    assert_eq!(seen(&report), (Outcome::Unknown, reason), "{}", report.message);
+    assert!(report.subject.is_some());
+    world.control().clear_faults().await.unwrap();
+    assert_eq!(observe(&world).await.outcome, Outcome::Verified);
+}
+
+#[tokio::test]
+async fn a_policy_against_the_application_is_unknown() {
+    let world = World::start().await;
+    let block = Policy::blocked().at([RequestKind::ClientCredentials]);
+    world.control().put_policies(CLIENT_ID, &[block]).await.unwrap();
+    assert_eq!(seen(&observe(&world).await), (Outcome::Unknown, "PolicyBlocked"));
+}
+
+#[tokio::test]
+async fn bad_tokens_are_told_apart() {
+    let world = World::start().await;
+    let write = |token: &str| world.issuer.write_token(&world.token_file(), token).unwrap();
+    let right = ServiceAccountToken::of(IssuerFixture::SUBJECT);
+
+    write(&world.issuer.mint(&right.clone().foreign_key()).unwrap());
+    assert_eq!(
+        seen(&observe(&world).await),
+        (Outcome::Failed, "FederatedTokenSignature")
+    );
+    write(&world.issuer.mint(&right.clone().expired(600)).unwrap());
+    assert_eq!(
+        seen(&observe(&world).await),
+        (Outcome::Failed, "FederatedTokenExpired")
+    );
+    write(
+        &world
+            .issuer
+            .mint(&right.issuer(&format!("{}/v2.0", world.entra.authority())))
+            .unwrap(),
+    );
+    assert_eq!(
+        seen(&observe(&world).await),
+        (Outcome::Failed, "ChainedFederation")
+    );
+    write("no token");
+    let report = observe(&world).await;
+    assert_eq!(seen(&report), (Outcome::Failed, "WrongAssertion"));
+    assert_eq!(
+        (report.issuer, report.subject, report.audience),
+        (None, None, None)
+    );
+    std::fs::remove_file(world.token_file()).unwrap();
+    let report = observe(&world).await;
+    assert!(
+        report.message.contains(world.token_file().to_str().unwrap()),
+        "{}",
+        report.message
+    );
+}
+
+#[tokio::test]
+async fn without_a_downstream_api_the_application_itself_is_asked_for() {
+    let world = World::start().await;
+    world
+        .control()
+        .update_application(CLIENT_ID, |one| one.assignment_required = false)
+        .await
+        .unwrap();
+    let (answer, _) = world.probe(Nothing).ask().await;
+    answer.unwrap();
+    let requests = world
+        .control()
+        .requests_of(RequestKind::ClientCredentials)
+        .await
+        .unwrap();
+    assert_eq!(
+        requests[0].scope.as_deref(),
+        Some(format!("{CLIENT_ID}/.default").as_str())
+    );
+}
+
+fn handshake_with(server: &FakeServer) -> HandshakeProbe {
+    HandshakeProbe::new(Upstream::new(&server.endpoint(), &HostKey::from_random(&[42; 32])).unwrap())
+}
+
+#[tokio::test]
+async fn a_server_that_answers_is_verified_with_the_host_key_and_nothing_of_a_user() {
+    let server = FakeServer::start().await;
+    let info = handshake_with(&server).ask().await.unwrap();
+    assert_eq!(
+        (info.name.as_str(), info.version.as_str(), info.tools),
+        ("fake", "1.2.3", 1)
+    );
+    assert_eq!(info.protocol_version, "2025-11-25");
+    let received = server.received();
+    let methods: Vec<_> = received
+        .iter()
+        .map(|one| one.json()["method"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(methods, ["initialize", "notifications/initialized", "tools/list"]);
+    for request in &received {
+        assert!(request.header("authorization").is_none());
+        assert!(request.header("x-behalf-host-key").is_some());
+    }
+    assert_eq!(received[0].header("mcp-protocol-version"), None);
+    assert_eq!(received[2].header("mcp-protocol-version"), Some("2025-11-25"));
+    let report = handshake::report(&Ok(info.clone()), false, Timestamp::UNIX_EPOCH);
+    assert_eq!(
+        (report.outcome, report.server_info),
+        (Outcome::Verified, Some(info))
+    );
+}
+
+#[tokio::test]
+async fn answers_in_streams_and_in_pages_are_read_and_a_session_is_ended() {
+    let server = FakeServer::start().await;
+    server.answers(|request| {
+        if request.method == Method::DELETE {
+            return status(StatusCode::NO_CONTENT);
+        }
+        let message = request.json();
+        if message["id"].is_null() {
+            return status(StatusCode::ACCEPTED);
+        }
+        let result = match (
+            message["method"].as_str().unwrap(),
+            message["params"]["cursor"].as_str(),
+        ) {
+            ("tools/list", None) => json!({"tools": [{"name": "a"}, {"name": "b"}], "nextCursor": "2"}),
+            ("tools/list", Some("2")) => json!({"tools": [{"name": "c"}]}),
+            _ => result(&message),
+        };
+        let answer = json!({"jsonrpc": "2.0", "id": message["id"], "result": result});
+        let events = format!(
+            "id: 0\nretry: 3000\ndata:\n\n\
+             event: message\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}}\n\n\
+             event: message\r\ndata: {answer}\r\n\r\n"
+        )
+        .replace("data:\n\n", "\n");
+        Response::builder()
+            .header("content-type", "text/event-stream")
+            .header("mcp-session-id", "s1")
+            .body(Body::from(events))
+            .unwrap()
+    });
+    let info = handshake_with(&server).ask().await.unwrap();
+    assert_eq!(info.tools, 3);
+    let received = server.received();
+    assert_eq!(received[0].header("mcp-session-id"), None);
+    assert!(
+        received[1..]
+            .iter()
+            .all(|request| request.header("mcp-session-id") == Some("s1"))
+    );
+    assert_eq!(received.last().unwrap().method, Method::DELETE);
+}
+
+#[tokio::test]
+async fn a_server_of_the_modern_era_alone_is_asked_to_discover() {
+    let server = FakeServer::start().await;
+    server.answers(|request| {
+        let message = request.json();
+        let result = match message["method"].as_str().unwrap() {
+            "initialize" => {
+                let mut refused = json_answer(&json!({"jsonrpc": "2.0", "id": message["id"],
+                    "error": {"code": -32022, "message": "unsupported"}}));
+                *refused.status_mut() = StatusCode::BAD_REQUEST;
+                return refused;
+            }
+            "server/discover" => json!({"supportedVersions": ["2026-07-28"], "capabilities": {},
+                "serverInfo": {"name": "modern", "version": "2"}}),
+            _ => json!({"tools": [], "resultType": "complete"}),
+        };
+        assert_eq!(request.header("mcp-protocol-version"), Some("2026-07-28"));
+        assert_eq!(request.header("mcp-method"), message["method"].as_str());
+        assert_eq!(
+            message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"],
+            "2026-07-28"
+        );
+        json_answer(&json!({"jsonrpc": "2.0", "id": message["id"], "result": result}))
+    });
+    let info = handshake_with(&server).ask().await.unwrap();
+    assert_eq!(
+        (info.name.as_str(), info.tools, info.protocol_version.as_str()),
+        ("modern", 0, "2026-07-28")
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_user_is_unknown() {
+    let server = FakeServer::start().await;
+    server.answers(|_| status(StatusCode::UNAUTHORIZED));
+    let answer = handshake_with(&server).ask().await;
+    let report = handshake::report(&answer, false, Timestamp::UNIX_EPOCH);
+    assert_eq!(
+        (report.outcome, report.reason.as_str()),
+        (Outcome::Unknown, "AuthRequired")
+    );
+}
+
+#[rstest]
+#[case::html(|_: &_| Response::builder().header("content-type", "text/html").body(Body::from("<p>")).unwrap(), "NotMcp")]
+#[case::not_json(|_: &_| Response::builder().header("content-type", "application/json").body(Body::from("{")).unwrap(), "NotMcp")]
+#[case::other_id(|_: &_| json_answer(&json!({"jsonrpc": "2.0", "id": 99, "result": {}})), "NotMcp")]
+#[case::empty_stream(|_: &_| Response::builder().header("content-type", "text/event-stream").body(Body::empty()).unwrap(), "NotMcp")]
+#[case::no_server_info(|_: &_| json_answer(&json!({"jsonrpc": "2.0", "id": 1, "result": {"protocolVersion": "2025-11-25"}})), "NotMcp")]
+#[case::too_large(|_: &_| Response::builder().header("content-type", "application/json").body(Body::from(vec![b' '; 5 << 20])).unwrap(), "NotMcp")]
+#[case::not_found(|_: &_| status(StatusCode::NOT_FOUND), "ServerError")]
+#[case::broken(|_: &_| status(StatusCode::INTERNAL_SERVER_ERROR), "ServerError")]
+#[tokio::test]
+async fn what_is_not_mcp_has_failed(
+    #[case] script: fn(&crate::fake_server::Received) -> Response<Body>,
+    #[case] reason: &str,
+) {
+    let server = FakeServer::start().await;
+    server.answers(script);
+    let answer = handshake_with(&server).ask().await;
+    let report = handshake::report(&answer, false, Timestamp::UNIX_EPOCH);
+    assert_eq!(
+        (report.outcome, report.reason.as_str()),
+        (Outcome::Failed, reason),
+        "{}",
+        report.message
+    );
+    assert_eq!(report.server_info, None);
+}
+
+#[tokio::test]
+async fn a_port_that_refuses_is_unreachable() {
+    let server = FakeServer::start().await;
+    let probe = handshake_with(&server);
+    server.stop().await;
+    assert!(matches!(probe.ask().await, Err(HandshakeError::Unreachable(_))));
+}

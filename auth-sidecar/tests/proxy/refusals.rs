@@ -1,0 +1,210 @@
+//! What the proxy answers itself, before anything reaches the server.
+
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use behalf_contract::ExchangePlace::Sidecar;
+use behalf_contract::Injection::{Header, None as Nothing};
+use rstest::rstest;
+use serde_json::json;
+
+use crate::world::{World, body, call, post};
+
+const METADATA: &str = "https://mcp.contoso.example/.well-known/oauth-protected-resource/mcp";
+
+fn challenge(response: &Response<Body>) -> &str {
+    response.headers()["www-authenticate"].to_str().unwrap()
+}
+
+#[rstest]
+#[case::no_header("/mcp", None)]
+#[case::other_scheme("/mcp", Some("Basic dXNlcjpwYXNz"))]
+#[case::query("/mcp?access_token=abc", None)]
+#[tokio::test]
+async fn without_a_token_the_challenge_names_no_error(
+    #[case] path: &str,
+    #[case] authorization: Option<&str>,
+) {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let mut request = Request::post(path).header("content-type", "application/json");
+    if let Some(value) = authorization {
+        request = request.header("authorization", value);
+    }
+    let response = sidecar
+        .send(request.body(Body::from(call().to_string())).unwrap())
+        .await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        challenge(&response),
+        format!("Bearer resource_metadata=\"{METADATA}\", scope=\"mcp:read\"")
+    );
+    assert!(world.server.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_of_ours_is_an_invalid_token() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    // One character changed, Entra's own token, the refresh token, rubbish.
+    let mut changed = login.access_token.clone();
+    let last = if changed.pop() == Some('A') { 'B' } else { 'A' };
+    changed.push(last);
+    let refresh = login.refresh_token.expose().to_owned();
+    for token in [
+        changed,
+        login.at_entra.clone(),
+        refresh,
+        "x".repeat(100_000),
+        "%%".to_owned(),
+    ] {
+        let request = Request::post("/mcp").header("authorization", format!("Bearer {token}"));
+        let response = sidecar.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert!(
+            challenge(&response).starts_with("Bearer error=\"invalid_token\", "),
+            "{}",
+            challenge(&response)
+        );
+    }
+    assert!(world.server.received().is_empty());
+    assert_eq!(
+        sidecar.count("behalf_security_events_total{event=\"invalid_access_token\"}"),
+        5
+    );
+}
+
+#[rstest]
+#[case::not_json("{", 400, -32700)]
+#[case::empty("", 400, -32700)]
+#[case::batch(r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, 400, -32600)]
+#[case::twice(r#"{"id":1,"method":"ping","method":"tools/call"}"#, 400, -32600)]
+#[case::arguments(r#"{"id":1,"method":"tools/call","params":{"arguments":[]}}"#, 400, -32602)]
+#[tokio::test]
+async fn a_body_that_reads_in_two_ways_or_none_is_the_clients_mistake(
+    #[case] text: &'static str,
+    #[case] status: u16,
+    #[case] code: i32,
+) {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    let response = sidecar.send(post(&login).body(Body::from(text)).unwrap()).await;
+    assert_eq!(response.status(), status);
+    let answer = body(response).await;
+    assert_eq!(
+        (&answer["jsonrpc"], &answer["error"]["code"]),
+        (&json!("2.0"), &json!(code))
+    );
+    assert!(world.server.received().is_empty());
+}
+
+#[rstest]
+#[case::compressed("content-encoding", "gzip", 415)]
+#[case::form("content-type", "application/x-www-form-urlencoded", 415)]
+#[case::text("content-type", "text/plain", 415)]
+#[case::method("mcp-method", "tools/list", 400)]
+#[case::name("mcp-name", "walk", 400)]
+#[case::origin("origin", "https://evil.example", 403)]
+#[case::opaque_origin("origin", "null", 403)]
+#[tokio::test]
+async fn a_header_that_does_not_fit_is_refused(#[case] name: &str, #[case] value: &str, #[case] status: u16) {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    let mut request = post(&login).body(Body::from(call().to_string())).unwrap();
+    let name: axum::http::HeaderName = name.parse().unwrap();
+    request.headers_mut().insert(name, value.parse().unwrap());
+    let response = sidecar.send(request).await;
+    assert_eq!(response.status(), status);
+    assert!(!response.headers().contains_key("access-control-allow-origin"));
+    if status == 400 {
+        assert_eq!(body(response).await["error"]["code"], -32020);
+    }
+    assert!(world.server.received().is_empty());
+}
+
+#[rstest]
+#[case::announced(true)]
+#[case::streamed(false)]
+#[tokio::test]
+async fn a_message_beyond_four_mebibytes_is_too_large(#[case] announced: bool) {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    let chunk = vec![b' '; 1024 * 1024];
+    let body = if announced {
+        Body::from(chunk.repeat(5))
+    } else {
+        let chunks = (0..5).map(move |_| Ok::<_, std::io::Error>(chunk.clone()));
+        Body::from_stream(futures::stream::iter(chunks))
+    };
+    let mut request = post(&login).body(body).unwrap();
+    if announced {
+        request
+            .headers_mut()
+            .insert("content-length", (5 * 1024 * 1024).into());
+    }
+    assert_eq!(
+        sidecar.send(request).await.status(),
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    assert!(world.server.received().is_empty());
+}
+
+#[tokio::test]
+async fn other_methods_are_named_in_allow() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    for method in ["PUT", "HEAD", "PATCH", "TRACE"] {
+        let request = Request::builder()
+            .method(method)
+            .uri("/mcp")
+            .body(Body::empty())
+            .unwrap();
+        let response = sidecar.send(request).await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(response.headers()["allow"], "POST, GET, DELETE, OPTIONS");
+    }
+}
+
+#[tokio::test]
+async fn a_known_page_is_told_what_it_may_send_and_may_read_refusals() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Nothing);
+    let preflight = Request::options("/mcp")
+        .header("origin", "http://localhost:6274")
+        .header("access-control-request-method", "POST")
+        .header(
+            "access-control-request-headers",
+            "authorization, content-type, mcp-protocol-version",
+        );
+    let response = sidecar.send(preflight.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    assert_eq!(
+        response.headers()["access-control-allow-origin"],
+        "http://localhost:6274"
+    );
+    assert_eq!(
+        response.headers()["access-control-allow-headers"],
+        "authorization, content-type, mcp-protocol-version"
+    );
+    assert!(
+        world.server.received().is_empty(),
+        "a preflight carries no token, so it stays here"
+    );
+
+    let request = Request::post("/mcp")
+        .header("origin", "http://localhost:6274")
+        .body(Body::empty())
+        .unwrap();
+    let response = sidecar.send(request).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let exposed = response.headers()["access-control-expose-headers"]
+        .to_str()
+        .unwrap();
+    assert!(
+        exposed.contains("WWW-Authenticate"),
+        "it finds the login there: {exposed}"
+    );
+}

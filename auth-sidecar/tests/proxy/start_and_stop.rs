@@ -1,0 +1,181 @@
+//! A whole sidecar on loopback: the order of start and stop, and what the internal port says.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use behalf_auth_sidecar::run::{Sidecar, StartError};
+use behalf_contract::{Outcome, StatusDocument};
+use behalf_tests::people::CLIENT_ID;
+
+use crate::fake_server::FakeServer;
+use crate::world::{World, read};
+
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let response = reqwest::Client::builder()
+        .build()
+        .unwrap()
+        .get(format!("http://{address}{path}"))
+        .send()
+        .await;
+    let response = response.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+async fn status(address: SocketAddr) -> StatusDocument {
+    serde_json::from_str(&get(address, "/status").await.1).unwrap()
+}
+
+/// Asks for the status until it is as wished; a test that waits for ever is ended by its runner.
+async fn until(address: SocketAddr, wished: impl Fn(&StatusDocument) -> bool) -> StatusDocument {
+    loop {
+        let status = status(address).await;
+        if wished(&status) {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn starts_writes_the_host_key_and_says_what_it_saw() {
+    let world = World::start().await;
+    let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
+    let internal = sidecar.internal();
+    assert_eq!(get(internal, "/startupz").await.0, 200);
+    assert_eq!(read(&world.file("host-key")).len(), 43);
+    assert_eq!(get(internal, "/livez").await.0, 200);
+    assert_eq!(get(internal, "/readyz").await.0, 200);
+    assert_eq!(get(sidecar.public(), "/mcp").await.0, 401);
+    assert_eq!(
+        get(sidecar.public(), "/.well-known/oauth-authorization-server")
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        get(sidecar.public(), "/status").await.0,
+        404,
+        "the status is for inside"
+    );
+
+    let seen = until(internal, |status| {
+        status.federation.outcome == Outcome::Verified && status.handshake.outcome == Outcome::Verified
+    })
+    .await;
+    assert_eq!(seen.configuration_digest, "sha256:0123");
+    assert_eq!(
+        (seen.keyring.sealing.as_str(), seen.keyring.opening.len()),
+        ("k1", 1)
+    );
+    assert_eq!(seen.handshake.server_info.unwrap().name, "fake");
+    assert!(seen.federation.observed_at.is_some());
+    let key = read(&world.file("host-key"));
+    assert_eq!(
+        world.server.received()[0].header("x-behalf-host-key"),
+        Some(key.as_str())
+    );
+
+    let metrics = get(internal, "/metrics").await.1;
+    assert!(
+        metrics.contains("behalf_federation_probes_total{outcome=\"Verified\",reason=\"TokenAccepted\"} 1")
+    );
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn starts_and_is_ready_with_entra_away_and_starts_but_is_not_ready_without_a_server() {
+    let mut world = World::start().await;
+    world
+        .control()
+        .put_federated_credentials(CLIENT_ID, &[])
+        .await
+        .unwrap();
+    let address = world.server.address();
+    let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
+    let internal = sidecar.internal();
+    until(internal, |status| status.federation.outcome == Outcome::Failed).await;
+    assert_eq!(get(internal, "/readyz").await.0, 200, "Entra is not asked");
+
+    let other = FakeServer::start().await;
+    std::mem::replace(&mut world.server, other).stop().await;
+    assert_eq!(get(internal, "/readyz").await.0, 503);
+    assert_eq!(
+        get(internal, "/startupz").await.0,
+        200,
+        "the kubelet starts the server only after this"
+    );
+    assert_eq!(get(internal, "/livez").await.0, 200);
+
+    let _back = FakeServer::start_at(address).await;
+    assert_eq!(get(internal, "/readyz").await.0, 200);
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_comes_later_is_seen_in_a_moment() {
+    let mut world = World::start().await;
+    let loaded = world.loaded();
+    let address = world.server.address();
+    let other = FakeServer::start().await;
+    std::mem::replace(&mut world.server, other).stop().await;
+    let sidecar = Sidecar::start(loaded, world.environment()).await.unwrap();
+    let internal = sidecar.internal();
+    until(internal, |status| status.handshake.reason == "ServerStarting").await;
+    let _server = FakeServer::start_at(address).await;
+    until(internal, |status| status.handshake.outcome == Outcome::Verified).await;
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn serves_for_as_long_as_the_server_does_and_then_ends() {
+    let mut world = World::start().await;
+    let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
+    let internal = sidecar.internal();
+    let stopping = tokio::spawn(sidecar.stop_after_server());
+    for _ in 0..20 {
+        assert_eq!(get(internal, "/readyz").await.0, 200);
+    }
+    assert!(!stopping.is_finished());
+    let other = FakeServer::start().await;
+    std::mem::replace(&mut world.server, other).stop().await;
+    stopping.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(internal).await.is_err());
+}
+
+#[tokio::test]
+async fn with_the_server_gone_already_it_ends_at_once() {
+    let mut world = World::start().await;
+    let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
+    let other = FakeServer::start().await;
+    std::mem::replace(&mut world.server, other).stop().await;
+    sidecar.stop_after_server().await;
+}
+
+#[tokio::test]
+async fn what_is_missing_at_the_start_is_named() {
+    let world = World::start().await;
+
+    let mut environment = world.environment();
+    environment.federated_token_file = None;
+    let error = Sidecar::start(world.loaded(), environment).await.unwrap_err();
+    assert!(
+        error.to_string().contains("AZURE_FEDERATED_TOKEN_FILE"),
+        "{error}"
+    );
+
+    let mut loaded = world.loaded();
+    loaded.config.host_key_file = "/nonexistent/host-key".into();
+    let error = Sidecar::start(loaded, world.environment()).await.unwrap_err();
+    assert!(matches!(error, StartError::HostKey(_)), "{error}");
+
+    let mut loaded = world.loaded();
+    loaded.config.listen.public = world.server.address();
+    let error = Sidecar::start(loaded, world.environment()).await.unwrap_err();
+    assert!(error.to_string().contains("listen.public"), "{error}");
+
+    std::fs::remove_file(world.file("keyring.json")).unwrap();
+    let error = Sidecar::start(world.loaded(), world.environment())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StartError::Keyring(_)), "{error}");
+}

@@ -1,0 +1,356 @@
+//! Everything around the sidecar: a cluster's issuer, Entra, a server, files, and a user who has signed in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use behalf_auth_sidecar::app;
+use behalf_auth_sidecar::clients::Clients;
+use behalf_auth_sidecar::config::LoadedConfig;
+use behalf_auth_sidecar::flow::Addresses;
+use behalf_auth_sidecar::host_key::HostKey;
+use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
+use behalf_auth_sidecar::metrics::Metrics;
+use behalf_auth_sidecar::probe::{FederationProbe, ProbeTrigger};
+use behalf_auth_sidecar::proxy::Proxy;
+use behalf_auth_sidecar::routes::{AuthorizationServer, ServerParts};
+use behalf_auth_sidecar::run::Environment;
+use behalf_auth_sidecar::sessions::{CodeRedemption, NewLogin, Scopes, SessionRules, Sessions};
+use behalf_auth_sidecar::state::{AppState, Parts};
+use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore};
+use behalf_auth_sidecar::upstream::Upstream;
+use behalf_contract::{
+    ClientsConfig, DynamicRegistration, EntraConfig, ExchangePlace, Injection, ObjectIdentity,
+    SessionsConfig, SidecarConfig, SidecarListen, StoreConfig, TokenExchange,
+};
+use behalf_entra::{
+    AZURE_DEVOPS_SCOPE, Assertion, Clock as _, EntraClient, HttpLimits, RetryPolicy, Secret, Settings,
+    SystemClock, TokenSet, TrustRoots, UserIdentity, sign_in_scope,
+};
+use behalf_tests::entra::{
+    Control, Directory, EntraSimulator, EntraSimulatorOptions, IssuerFixture, MintRequest,
+};
+use behalf_tests::people::{ANA, CLIENT_ID, TENANT_ID};
+use http_body_util::BodyExt as _;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+use url::Url;
+
+use crate::fake_server::FakeServer;
+
+pub(crate) const CLIENT: &str = "test-client";
+const VERIFIER: &str = "a-verifier-that-is-long-enough-for-rfc-7636-to-take";
+
+/// The world outside of the sidecar.
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) issuer: IssuerFixture,
+    pub(crate) entra: EntraSimulator,
+    pub(crate) server: FakeServer,
+}
+
+impl World {
+    /// With a federation that works.
+    pub(crate) async fn start() -> Self {
+        // Both are idempotent: the first test of the process installs the provider.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let issuer = IssuerFixture::start().await.unwrap();
+        let mut directory = Directory::contoso();
+        directory
+            .application_mut(CLIENT_ID)
+            .unwrap()
+            .federated_credentials = vec![issuer.credential()];
+        let options = EntraSimulatorOptions {
+            directory,
+            ..EntraSimulatorOptions::default()
+        };
+        let entra = EntraSimulator::start(options).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let world = Self {
+            folder,
+            issuer,
+            entra,
+            server: FakeServer::start().await,
+        };
+        world
+            .issuer
+            .write_token(&world.token_file(), &world.issuer.token().unwrap())
+            .unwrap();
+        let material = STANDARD.encode([7; 32]);
+        let keys = |id: &str| json!({"sealing": id, "keys": [{"id": id, "material": material, "createdAt": "2026-01-01T00:00:00Z"}]});
+        let keyring = json!({"sessions": keys("k1"), "clients": keys("c1")});
+        std::fs::write(world.file("keyring.json"), keyring.to_string()).unwrap();
+        world
+    }
+
+    pub(crate) fn control(&self) -> Control {
+        self.entra.control()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn token_file(&self) -> PathBuf {
+        self.file("token")
+    }
+
+    /// A configuration as the operator writes it.
+    pub(crate) fn config(&self, at: ExchangePlace, injection: Injection) -> SidecarConfig {
+        SidecarConfig {
+            object: ObjectIdentity {
+                namespace: "mcp".to_owned(),
+                name: "azure-devops".to_owned(),
+                uid: "6b1f7f6e-0000-4000-8000-000000000001".to_owned(),
+            },
+            public_url: Url::parse("https://mcp.contoso.example").unwrap(),
+            entra: EntraConfig {
+                tenant_id: TENANT_ID.to_owned(),
+                client_id: CLIENT_ID.to_owned(),
+                authority: self.entra.authority(),
+                scope: format!("{CLIENT_ID}/.default"),
+                federation_audience: "api://AzureADTokenExchange".to_owned(),
+                certificate_authority_file: None,
+            },
+            upstream: self.server.endpoint(),
+            token_exchange: TokenExchange {
+                at,
+                scope: (injection != Injection::None).then(|| AZURE_DEVOPS_SCOPE.to_owned()),
+                injection,
+            },
+            sessions: SessionsConfig {
+                access_token_lifetime_seconds: 3600,
+                idle_lifetime_seconds: 1_209_600,
+                maximum_lifetime_seconds: 7_776_000,
+                refresh_grace_seconds: 120,
+                store: StoreConfig::Memory,
+            },
+            clients: ClientsConfig {
+                dynamic_registration: DynamicRegistration::Enabled,
+                allowed_redirect_hosts: Vec::new(),
+                r#static: Vec::new(),
+            },
+            listen: SidecarListen {
+                public: "127.0.0.1:0".parse().unwrap(),
+                internal: "127.0.0.1:0".parse().unwrap(),
+            },
+            keyring_file: self.file("keyring.json"),
+            host_key_file: self.file("host-key"),
+            termination_grace_period_seconds: 60,
+        }
+    }
+
+    /// What `Sidecar::start` takes.
+    pub(crate) fn loaded(&self) -> LoadedConfig {
+        let config = self.config(ExchangePlace::Sidecar, Injection::Header);
+        LoadedConfig {
+            config,
+            digest: "sha256:0123".to_owned(),
+        }
+    }
+
+    pub(crate) fn environment(&self) -> Environment {
+        Environment {
+            federated_token_file: Some(self.token_file()),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+        }
+    }
+
+    fn client(&self) -> EntraClient {
+        let settings = Settings::new(&self.entra.authority(), TENANT_ID, CLIENT_ID).unwrap();
+        let http = TrustRoots::system().http_client(HttpLimits::default()).unwrap();
+        let retry = RetryPolicy {
+            attempts: 1,
+            ..RetryPolicy::default()
+        };
+        let assertion = Assertion::File(self.token_file());
+        EntraClient::with_retry_policy(settings, assertion, http, Arc::new(SystemClock), retry)
+    }
+
+    pub(crate) fn probe(&self, injection: Injection) -> FederationProbe {
+        let config = self.config(ExchangePlace::Sidecar, injection);
+        FederationProbe::new(self.client(), &config)
+    }
+
+    /// A sidecar as a router.
+    pub(crate) fn sidecar(&self, at: ExchangePlace, injection: Injection) -> Sidecar {
+        self.sidecar_with(self.config(at, injection))
+    }
+
+    /// A sidecar with a configuration of its own.
+    pub(crate) fn sidecar_with(&self, config: SidecarConfig) -> Sidecar {
+        let config = Arc::new(config);
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let entra = self.client();
+        let keyring = Arc::new(
+            KeyringHandle::load(
+                &config.keyring_file,
+                &config.object.uid,
+                clock.clone(),
+                random.clone(),
+            )
+            .unwrap(),
+        );
+        let sessions = Arc::new(Sessions::new(
+            SessionRules::new(
+                &config.sessions,
+                Addresses::new(&config.public_url).resource(),
+                sign_in_scope(&config.entra.scope),
+            ),
+            Arc::clone(&keyring),
+            Arc::new(MemoryStore::new(MemoryLimits::default(), clock.clone())),
+            entra.clone(),
+            clock.clone(),
+            random.clone(),
+        ));
+        let clients = Arc::new(Clients::new(&config.clients, Arc::clone(&keyring), clock.clone()).unwrap());
+        let parts = ServerParts {
+            keyring,
+            clients,
+            sessions: Arc::clone(&sessions),
+            entra: entra.clone(),
+            clock,
+            random,
+        };
+        let server = Arc::new(AuthorizationServer::new(&config, parts));
+        let host_key = HostKey::from_random(&[42; 32]);
+        let upstream = Upstream::new(&config.upstream, &host_key).unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let trigger = ProbeTrigger::default();
+        let state = AppState::new(Parts {
+            proxy: Proxy::new(&config, upstream, entra),
+            config,
+            sessions: Arc::clone(&sessions),
+            server,
+            metrics: Arc::clone(&metrics),
+            federation_trigger: trigger.clone(),
+        });
+        let host_key = host_key.header_value().to_str().unwrap().to_owned();
+        Sidecar {
+            router: app::public_router(state),
+            sessions,
+            metrics,
+            trigger,
+            host_key,
+        }
+    }
+
+    /// A token of Ana for this application, as a login brings it.
+    pub(crate) async fn user_token(&self) -> String {
+        self.control()
+            .mint(&MintRequest::for_user(ANA.user_name))
+            .await
+            .unwrap()
+    }
+}
+
+/// The sidecar's public face.
+pub(crate) struct Sidecar {
+    pub(crate) router: Router,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) trigger: ProbeTrigger,
+    pub(crate) host_key: String,
+}
+
+/// What a client holds after a login.
+pub(crate) struct Login {
+    pub(crate) access_token: String,
+    pub(crate) refresh_token: Secret,
+    /// Entra's token for this application, which no client ever sees.
+    pub(crate) at_entra: String,
+}
+
+impl Sidecar {
+    /// Ana signs in.
+    pub(crate) async fn sign_in(&self, world: &World) -> Login {
+        let user_token = world.user_token().await;
+        let login = NewLogin {
+            user: UserIdentity {
+                tid: TENANT_ID.to_owned(),
+                oid: ANA.object_id.to_owned(),
+            },
+            client_id: CLIENT.to_owned(),
+            redirect_uri: "http://127.0.0.1/callback".to_owned(),
+            code_challenge: URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER)),
+            scopes: Scopes::ALL,
+            tokens: TokenSet {
+                access_token: Secret::new(user_token.clone()),
+                expires_at: SystemClock.now() + SignedDuration::from_hours(1),
+                refresh_token: None,
+                id_token: None,
+                scope: None,
+            },
+        };
+        let code = self.sessions.issue_code(login).await.unwrap();
+        let redemption = CodeRedemption {
+            code: &code,
+            client_id: CLIENT,
+            redirect_uri: None,
+            code_verifier: &Secret::new(VERIFIER),
+        };
+        let tokens = self.sessions.redeem_code(redemption).await.unwrap();
+        Login {
+            access_token: tokens.access_token.expose().to_owned(),
+            refresh_token: tokens.refresh_token,
+            at_entra: user_token,
+        }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Posts a message as this user.
+    pub(crate) async fn post(&self, login: &Login, message: &Value) -> Response<Body> {
+        self.send(post(login).body(Body::from(message.to_string())).unwrap())
+            .await
+    }
+
+    /// How often something was counted: the value of the line that begins so.
+    pub(crate) fn count(&self, line: &str) -> u64 {
+        let page = self.metrics.encode();
+        let value = page.lines().find_map(|text| text.strip_prefix(line));
+        value.map_or(0, |value| value.trim().parse().unwrap())
+    }
+}
+
+/// A POST to `/mcp` as a client sends it.
+pub(crate) fn post(login: &Login) -> axum::http::request::Builder {
+    Request::post("https://mcp.contoso.example/mcp")
+        .header("authorization", format!("Bearer {}", login.access_token))
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+}
+
+pub(crate) fn call() -> Value {
+    json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "run", "arguments": {"a": 1}}})
+}
+
+pub(crate) fn list() -> Value {
+    json!({"jsonrpc": "2.0", "id": 8, "method": "tools/list"})
+}
+
+pub(crate) async fn body(response: Response<Body>) -> Value {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// `aud` of a token, unverified.
+pub(crate) fn audience(token: &str) -> String {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let payload: Value = serde_json::from_slice(&payload).unwrap();
+    payload["aud"].as_str().unwrap().to_owned()
+}
+
+pub(crate) fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
