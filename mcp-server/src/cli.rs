@@ -1,0 +1,148 @@
+//! Commands and flags.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use behalf_contract::{AzureDevOpsConfig, AzureDevOpsEndpoints, paths};
+use clap::{Args, Parser, Subcommand};
+use url::Url;
+
+use crate::telemetry::Level;
+
+/// An MCP server for Azure DevOps that acts with the rights of the signed-in user
+#[derive(Debug, Parser)]
+#[command(name = "behalf-mcp-server", version)]
+pub struct Cli {
+    /// Log level of this program: off, error, warn, info, debug or trace
+    #[arg(long, global = true, env = "BEHALF_LOG", default_value = "info")]
+    pub log: Level,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve inside a Pod, behind the auth sidecar
+    Serve {
+        /// The configuration that the operator wrote
+        #[arg(long, env = "BEHALF_CONFIG", default_value = paths::SERVER_CONFIG)]
+        config: PathBuf,
+
+        /// Ask Azure DevOps for 401 in place of its sign-in page
+        #[arg(long, env = "BEHALF_SUPPRESS_SIGN_IN_PAGE")]
+        suppress_sign_in_page: bool,
+    },
+
+    /// Serve over standard input and output, with the Azure CLI's login
+    Stdio {
+        /// What to serve.
+        #[command(flatten)]
+        local: Local,
+    },
+
+    /// Serve over HTTP on a loopback address, with the Azure CLI's login
+    Http {
+        /// What to serve.
+        #[command(flatten)]
+        local: Local,
+
+        /// The loopback address to listen on; the MCP endpoint is /mcp. Whoever can connect to it acts as
+        /// you: on a machine with other users take stdio
+        #[arg(long, env = "BEHALF_LISTEN", default_value = "127.0.0.1:3000")]
+        listen: SocketAddr,
+    },
+}
+
+/// The settings of a laptop.
+#[derive(Debug, Args)]
+pub struct Local {
+    /// The name of the organization: contoso for dev.azure.com/contoso
+    #[arg(long, env = "BEHALF_ORGANIZATION")]
+    pub organization: String,
+
+    /// A project that tools may touch; repeat it for several; without any, all you can see
+    #[arg(long = "project", env = "BEHALF_PROJECTS", value_delimiter = ',')]
+    pub projects: Vec<String>,
+
+    /// Leave out every tool that changes something
+    #[arg(long, env = "BEHALF_READ_ONLY")]
+    pub read_only: bool,
+
+    /// Sign in to this tenant, when it is not the Azure CLI's own
+    #[arg(long, env = "BEHALF_TENANT")]
+    pub tenant: Option<String>,
+
+    /// Address of Azure DevOps
+    #[arg(long, env = "BEHALF_CORE_ENDPOINT", default_value = "https://dev.azure.com")]
+    pub core_endpoint: Url,
+
+    /// Address of classic releases
+    #[arg(
+        long,
+        env = "BEHALF_RELEASE_ENDPOINT",
+        default_value = "https://vsrm.dev.azure.com"
+    )]
+    pub release_endpoint: Url,
+
+    /// Address of the identity service
+    #[arg(
+        long,
+        env = "BEHALF_IDENTITY_ENDPOINT",
+        default_value = "https://vssps.dev.azure.com"
+    )]
+    pub identity_endpoint: Url,
+
+    /// Certificate authorities to trust beside the system's, PEM
+    #[arg(long, env = "BEHALF_CERTIFICATE_AUTHORITY")]
+    pub certificate_authority: Option<PathBuf>,
+
+    /// Ask Azure DevOps for 401 in place of its sign-in page
+    #[arg(long, env = "BEHALF_SUPPRESS_SIGN_IN_PAGE")]
+    pub suppress_sign_in_page: bool,
+}
+
+impl Local {
+    /// The same things as a Pod is told.
+    pub fn azure_devops(&self) -> AzureDevOpsConfig {
+        AzureDevOpsConfig {
+            organization: self.organization.clone(),
+            projects: self.projects.clone(),
+            read_only: self.read_only,
+            endpoints: AzureDevOpsEndpoints {
+                core: self.core_endpoint.clone(),
+                release: self.release_endpoint.clone(),
+                identity: self.identity_endpoint.clone(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_the_flags_of_a_laptop() {
+        let cli = Cli::try_parse_from(
+            "behalf-mcp-server stdio --organization contoso --project shop --project pay --read-only --log debug"
+                .split(' '),
+        )
+        .unwrap();
+        let Command::Stdio { local } = cli.command else {
+            panic!("not stdio")
+        };
+        let config = local.azure_devops();
+        assert_eq!(config.projects, ["shop", "pay"]);
+        assert!(config.read_only);
+        assert_eq!(config.endpoints.core.as_str(), "https://dev.azure.com/");
+    }
+}

@@ -1,0 +1,246 @@
+//! Reading and checking what was configured. A setting that is missing or makes no sense stops the server;
+//! none is replaced by a guess.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use behalf_contract::{AzureDevOpsConfig, ExchangePlace, Injection, ServerConfig};
+use url::{Host, Url};
+
+use crate::tools::check_name;
+
+/// Longer than Azure DevOps allows.
+const LONGEST_ORGANIZATION: usize = 50;
+
+/// Why the configuration is refused. In a Pod the operator wrote it, on a laptop the person who started the
+/// server gave flags.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Missing, or not permitted.
+    #[error("failed to read the configuration {}: in a Pod the operator mounts it there", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// Of another shape, often of another version.
+    #[error("the configuration {} is not one of this version: run operator and server of one release", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+
+        /// The cause.
+        #[source]
+        source: serde_yaml::Error,
+    },
+
+    /// No organisation's name.
+    #[error(
+        "{0:?} is not the name of an Azure DevOps organization: give contoso for https://dev.azure.com/contoso"
+    )]
+    Organization(String),
+
+    /// No project's name.
+    #[error("{0:?} is not the name of an Azure DevOps project")]
+    Project(String),
+
+    /// Tokens would travel in the clear.
+    #[error("the {name} endpoint {address} must be an https origin: tokens are sent there")]
+    Endpoint {
+        /// `core`, `release` or `identity`.
+        name: &'static str,
+
+        /// What was given.
+        address: Url,
+    },
+
+    /// Other machines could call it.
+    #[error(
+        "the MCP endpoint must listen on a loopback address, not on {0}: there is no open mode; to serve others, \
+         create an McpServer in a cluster"
+    )]
+    NotLoopback(SocketAddr),
+
+    /// No token would arrive.
+    #[error("the Azure DevOps server needs a token: set tokenExchange.injection to Header or Argument")]
+    NoInjection,
+
+    /// The exchange needs an application.
+    #[error(
+        "with the exchange in the server the configuration must name the Entra application and the scope"
+    )]
+    NoApplication,
+
+    /// The exchange needs an assertion.
+    #[error(
+        "with the exchange in the server {} must name the projected ServiceAccount token: the operator sets it",
+        behalf_contract::paths::FEDERATED_TOKEN_VARIABLE
+    )]
+    NoFederatedToken,
+}
+
+/// Reads the file of a Pod.
+pub fn load(path: &Path) -> Result<ServerConfig, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    let config: ServerConfig = serde_yaml::from_str(&text).map_err(|source| ConfigError::Shape {
+        path: path.to_owned(),
+        source,
+    })?;
+    check(&config)?;
+    Ok(config)
+}
+
+/// Everything that can be told without a file or a network.
+pub fn check(config: &ServerConfig) -> Result<(), ConfigError> {
+    check_azure_devops(&config.azure_dev_ops)?;
+    check_listen(config.listen.mcp)?;
+    if config.token_exchange.injection == Injection::None {
+        return Err(ConfigError::NoInjection);
+    }
+    if config.token_exchange.at == ExchangePlace::Server
+        && (config.entra.is_none() || config.token_exchange.scope.is_none())
+    {
+        return Err(ConfigError::NoApplication);
+    }
+    Ok(())
+}
+
+/// What Azure DevOps is, and what of it may be used.
+pub fn check_azure_devops(config: &AzureDevOpsConfig) -> Result<(), ConfigError> {
+    let organization = &config.organization;
+    let well_formed = (1..=LONGEST_ORGANIZATION).contains(&organization.len())
+        && organization
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !organization.starts_with('-')
+        && !organization.ends_with('-');
+    if !well_formed {
+        return Err(ConfigError::Organization(organization.clone()));
+    }
+    if let Some(project) = config
+        .projects
+        .iter()
+        .find(|project| check_name(project).is_err())
+    {
+        return Err(ConfigError::Project(project.clone()));
+    }
+    let endpoints = &config.endpoints;
+    for (name, address) in [
+        ("core", &endpoints.core),
+        ("release", &endpoints.release),
+        ("identity", &endpoints.identity),
+    ] {
+        if !is_safe(address) {
+            return Err(ConfigError::Endpoint {
+                name,
+                address: address.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The MCP endpoint is for this machine alone.
+pub fn check_listen(address: SocketAddr) -> Result<(), ConfigError> {
+    if address.ip().is_loopback() {
+        Ok(())
+    } else {
+        Err(ConfigError::NotLoopback(address))
+    }
+}
+
+/// https, or http that does not leave the machine.
+fn is_safe(address: &Url) -> bool {
+    let loopback = match address.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let encrypted = address.scheme() == "https" || (address.scheme() == "http" && loopback);
+    encrypted
+        && address.username().is_empty()
+        && address.password().is_none()
+        && address.query().is_none()
+        && address.fragment().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const WHOLE: &str = "
+azureDevOps:
+  organization: contoso
+  projects: [shop]
+  readOnly: false
+  endpoints: {core: 'https://dev.azure.com', release: 'https://vsrm.dev.azure.com', identity: 'https://vssps.dev.azure.com'}
+entra:
+  tenantId: 0b4f3a51-6a2c-4c0e-9d3b-2f4e5a6b7c8d
+  clientId: 7d0c2f1e-1111-4222-8333-944445555666
+  authority: https://login.microsoftonline.com
+  scope: 7d0c2f1e-1111-4222-8333-944445555666/.default
+  federationAudience: api://AzureADTokenExchange
+tokenExchange: {at: Server, scope: 499b84ac-1321-427f-aa17-267ca6975798/.default, injection: Argument}
+hostKeyFile: /var/run/behalf/host-key/host-key
+listen: {mcp: '127.0.0.1:3000', probes: '0.0.0.0:3001'}
+";
+
+    fn read(text: &str) -> Result<ServerConfig, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        load(file.path())
+    }
+
+    #[test]
+    fn reads_what_the_operator_writes() {
+        assert_eq!(read(WHOLE).unwrap().azure_dev_ops.projects, ["shop"]);
+    }
+
+    #[rstest]
+    #[case("127.0.0.1:3000", "0.0.0.0:3000", "no open mode")]
+    #[case("127.0.0.1:3000", "[::]:3000", "no open mode")]
+    #[case(
+        "organization: contoso",
+        "organization: contoso/other",
+        "name of an Azure DevOps organization"
+    )]
+    #[case(
+        "projects: [shop]",
+        "projects: [shop, '..']",
+        "name of an Azure DevOps project"
+    )]
+    #[case("https://vsrm.dev", "http://vsrm.dev", "release endpoint")]
+    #[case("https://dev.azure.com", "https://ana@dev.azure.com", "core endpoint")]
+    #[case("injection: Argument", "injection: None", "needs a token")]
+    #[case("hostKeyFile: /var", "hostKey: /var", "not one of this version")]
+    fn refuses(#[case] from: &str, #[case] to: &str, #[case] expected: &str) {
+        let error = read(&WHOLE.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn the_exchange_in_the_server_needs_an_application_and_a_scope() {
+        let mut config = read(WHOLE).unwrap();
+        config.token_exchange.scope = None;
+        assert!(matches!(check(&config), Err(ConfigError::NoApplication)));
+        config.entra = None;
+        config.token_exchange.at = ExchangePlace::Sidecar;
+        assert!(check(&config).is_ok());
+    }
+
+    #[test]
+    fn a_missing_file_says_who_writes_it() {
+        let error = load(Path::new("/nonexistent/server.yaml")).unwrap_err();
+        assert!(error.to_string().contains("the operator mounts it"), "{error}");
+    }
+}

@@ -1,0 +1,175 @@
+//! The host key: proof that a request comes from this Pod's sidecar.
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+/// Shorter is no key; above all, an empty file must not match an empty header.
+const SHORTEST: usize = 32;
+
+/// Longer is another file.
+const LONGEST: u64 = 4 * 1024;
+
+/// Why there is no host key. Somebody who can see the Pod has to look.
+#[derive(Debug, thiserror::Error)]
+pub enum HostKeyError {
+    /// Missing, or not permitted.
+    #[error(
+        "failed to read the host key {}: the auth sidecar writes it before this container starts, so check \
+         that both containers mount the same in-memory volume", path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// Not a key.
+    #[error("the host key {} is shorter than {SHORTEST} or longer than {LONGEST} bytes: restart the Pod", path.display())]
+    Size {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The host key of this Pod.
+pub struct HostKey {
+    path: PathBuf,
+    current: RwLock<Zeroizing<Vec<u8>>>,
+}
+
+impl HostKey {
+    /// Reads the key that the sidecar wrote.
+    pub fn load(path: impl Into<PathBuf>) -> Result<Self, HostKeyError> {
+        let path = path.into();
+        let current = RwLock::new(read(&path)?);
+        Ok(Self { path, current })
+    }
+
+    /// Compares in constant time. A key that does not match may be newer than ours: a sidecar that was
+    /// restarted writes another, so the file is read once more.
+    pub(crate) fn admits(&self, presented: &[u8]) -> bool {
+        if self.matches(presented) {
+            return true;
+        }
+        match read(&self.path) {
+            Ok(key) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = key;
+                self.matches(presented)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Unable to read the host key again: {error}"
+                );
+                false
+            }
+        }
+    }
+
+    fn matches(&self, presented: &[u8]) -> bool {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.ct_eq(presented).into()
+    }
+}
+
+impl std::fmt::Debug for HostKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("HostKey")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, HostKeyError> {
+    use std::io::Read as _;
+    let unreadable = |source| HostKeyError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    // The volume is memory, so this blocks for no time worth a thread.
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut key = Zeroizing::new(Vec::with_capacity(256));
+    file.take(LONGEST + 1).read_to_end(&mut key).map_err(unreadable)?;
+    let trimmed = key.trim_ascii();
+    if trimmed.len() < SHORTEST || key.len() as u64 > LONGEST {
+        return Err(HostKeyError::Size {
+            path: path.to_owned(),
+        });
+    }
+    Ok(Zeroizing::new(trimmed.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+    const NEXT: &str = "fedcba9876543210fedcba9876543210";
+
+    fn file(content: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        file
+    }
+
+    #[test]
+    fn admits_the_key_and_nothing_else() {
+        let file = file(&format!("{KEY}\n"));
+        let key = HostKey::load(file.path()).unwrap();
+        assert!(key.admits(KEY.as_bytes()));
+        for wrong in [NEXT, "", &KEY[..31], "0123456789abcdef0123456789abcdef0"] {
+            assert!(!key.admits(wrong.as_bytes()), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn takes_the_key_of_a_restarted_sidecar_and_drops_the_old_one() {
+        let file = file(KEY);
+        let key = HostKey::load(file.path()).unwrap();
+        std::fs::write(file.path(), NEXT).unwrap();
+        assert!(key.admits(NEXT.as_bytes()));
+        assert!(!key.admits(KEY.as_bytes()));
+    }
+
+    #[test]
+    fn an_empty_or_short_file_is_no_key() {
+        for content in ["", "\n", "short"] {
+            assert!(
+                matches!(
+                    HostKey::load(file(content).path()),
+                    Err(HostKeyError::Size { .. })
+                ),
+                "{content:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_became_empty_admits_nobody() {
+        let file = file(KEY);
+        let key = HostKey::load(file.path()).unwrap();
+        std::fs::write(file.path(), "").unwrap();
+        assert!(!key.admits(b""));
+        // The key in force stays in force.
+        assert!(key.admits(KEY.as_bytes()));
+    }
+
+    #[test]
+    fn a_missing_file_says_who_writes_it() {
+        let error = HostKey::load("/nonexistent/host-key").unwrap_err();
+        assert!(error.to_string().contains("auth sidecar writes it"), "{error}");
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let file = file(KEY);
+        assert!(!format!("{:?}", HostKey::load(file.path()).unwrap()).contains(KEY));
+    }
+}

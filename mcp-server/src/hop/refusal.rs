@@ -1,0 +1,131 @@
+//! The layer's own answers. The sidecar reads the status and the header; the body is for people who debug.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use behalf_contract::Reauthenticate;
+use behalf_contract::headers::REAUTHENTICATE;
+use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+/// Asked of the sidecar when nobody said how long to wait.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Why a request goes no further.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Not from this Pod's sidecar.
+    #[error("the host key is missing or wrong")]
+    HostKey,
+
+    /// The request ended early.
+    #[error("the request body could not be read")]
+    Unreadable,
+
+    /// Larger than any request.
+    #[error("the request body is larger than {0} bytes")]
+    TooLarge(usize),
+
+    /// A compressed body cannot be looked into.
+    #[error("the request body must not be compressed")]
+    Compressed,
+
+    /// More than one message.
+    #[error("batches are not supported: send each message in a request of its own")]
+    Batch,
+
+    /// The host key alone does not permit this.
+    #[error("this request needs a user's token")]
+    NoToken,
+
+    /// The same, in a shape in which only tool calls carry a token: there is nothing else to do here.
+    #[error("method not found")]
+    NoSuchMethod {
+        /// The request's id; a notification has none.
+        id: Option<Value>,
+
+        /// The protocol revision is 2026-07-28 or later, where this is 404.
+        modern: bool,
+    },
+
+    /// `Authorization` or `bearerToken` is not what the configuration says.
+    #[error("the tokens of this request do not fit the configuration: {0}")]
+    TokenShape(&'static str),
+
+    /// The user's token is not valid here.
+    #[error("the user's token was rejected")]
+    TokenRejected,
+
+    /// The user is needed.
+    #[error("the user has to sign in again")]
+    Reauthenticate(Reauthenticate),
+
+    /// It passes by itself.
+    #[error("Entra cannot answer at the moment")]
+    RetryLater(Option<Duration>),
+
+    /// A defect of this project.
+    #[error("Entra could not make sense of the exchange")]
+    Bug,
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::HostKey | Self::NoToken | Self::TokenShape(_) => StatusCode::FORBIDDEN,
+            Self::Unreadable | Self::Batch => StatusCode::BAD_REQUEST,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NoSuchMethod { id: None, .. } => StatusCode::ACCEPTED,
+            Self::NoSuchMethod { modern: true, .. } => StatusCode::NOT_FOUND,
+            Self::NoSuchMethod { modern: false, .. } => StatusCode::OK,
+            Self::TokenRejected | Self::Reauthenticate(_) => StatusCode::UNAUTHORIZED,
+            Self::RetryLater(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Bug => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    fn body(&self) -> Option<Value> {
+        match self {
+            Self::NoSuchMethod { id: None, .. } => None,
+            Self::NoSuchMethod { id, .. } => Some(json_rpc(id.as_ref(), -32601, &self.to_string())),
+            Self::Batch => Some(json_rpc(None, -32600, &self.to_string())),
+            _ => Some(json!({"error": self.to_string()})),
+        }
+    }
+}
+
+fn json_rpc(id: Option<&Value>, code: i32, message: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = match self.body() {
+            Some(body) => (status, Json(body)).into_response(),
+            None => status.into_response(),
+        };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer error=\"invalid_token\""),
+            );
+        }
+        if let Self::RetryLater(after) = &self {
+            let seconds = after.unwrap_or(WAIT).as_secs().max(1);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Self::Reauthenticate(reauthenticate) = &self {
+            // Base64url is always a header value.
+            if let Ok(value) = HeaderValue::from_str(&reauthenticate.encode()) {
+                headers.insert(REAUTHENTICATE, value);
+            }
+        }
+        response
+    }
+}

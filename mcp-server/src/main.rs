@@ -1,0 +1,22 @@
+//! The binary: flags, TLS, the runtime. Everything else is in the library.
+
+use std::process::ExitCode;
+
+use behalf_mcp_server::chain::chain;
+use behalf_mcp_server::cli::Cli;
+use behalf_mcp_server::serve;
+use clap::Parser as _;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One TLS stack in the process; it fails only when one was installed before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match serve::run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What the kubelet asks, on a port of its own that serves nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use http::StatusCode;
+
+/// Whether the server takes new calls. The sidecar, not this, tells the world: readiness here only says
+/// that the port is bound and the process is not on its way out.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Takes calls, or no longer.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// `/startupz`, `/readyz` and `/livez`.
+pub fn router(readiness: Readiness) -> Router {
+    Router::new()
+        .route("/startupz", get(alive))
+        .route("/readyz", get(ready))
+        // Its own loop only: a restart mends nothing that others broke.
+        .route("/livez", get(alive))
+        .with_state(readiness)
+}
+
+async fn alive() -> &'static str {
+    "ok\n"
+}
+
+async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
+    if readiness.get() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn status(readiness: &Readiness, path: &str) -> StatusCode {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        router(readiness.clone()).oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn ready_only_while_calls_are_taken() {
+        let readiness = Readiness::default();
+        assert_eq!(
+            status(&readiness, "/readyz").await,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        readiness.set(true);
+        assert_eq!(status(&readiness, "/readyz").await, StatusCode::OK);
+        readiness.set(false);
+        assert_eq!(
+            status(&readiness, "/readyz").await,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        assert_eq!(status(&readiness, "/livez").await, StatusCode::OK);
+        assert_eq!(status(&readiness, "/startupz").await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn serves_nothing_else() {
+        let readiness = Readiness::default();
+        for path in ["/", "/mcp", "/metrics", "/livez/x"] {
+            assert_eq!(status(&readiness, path).await, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Start and stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use behalf_contract::{ExchangePlace, Injection, ServerConfig, paths};
+use behalf_entra::{
+    Assertion, Clock, EntraClient, HttpLimits, OnBehalfOf, Settings, SettingsError, SystemClock, TokenRules,
+    TokenValidator, TrustError, TrustRoots,
+};
+use rmcp::ServiceExt as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Credentials};
+use crate::azure_cli::{AzureCli, AzureCliError};
+use crate::cli::{Cli, Command, Local};
+use crate::config::{self, ConfigError};
+use crate::hop::{Arrival, Hop, HostKey, HostKeyError};
+use crate::probes::{self, Readiness};
+use crate::telemetry::{self, Format};
+
+/// Azure DevOps delays answers of busy users by up to 30 seconds.
+const AZURE_DEVOPS: HttpLimits = HttpLimits {
+    connect: Duration::from_secs(5),
+    request: Duration::from_secs(40),
+};
+
+/// Exchanged tokens kept: the users of one Pod within an hour.
+const TOKENS: u64 = 10_000;
+
+/// Why the server does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+
+    /// The Entra application.
+    #[error("the Entra application is not usable")]
+    Settings(#[from] SettingsError),
+
+    /// The certificate authorities.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+
+    /// The host key.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+
+    /// The Azure CLI.
+    #[error(transparent)]
+    AzureCli(#[from] AzureCliError),
+
+    /// The port.
+    #[error("failed to listen on {address}: choose a free address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+
+    /// Signals cannot be waited for.
+    #[error("failed to wait for signals")]
+    Signals(#[source] io::Error),
+
+    /// A listener broke.
+    #[error("failed to go on serving")]
+    Serve(#[source] io::Error),
+
+    /// The client on standard input did not begin as the protocol says.
+    #[error("the client did not begin a session")]
+    Handshake(#[source] Box<rmcp::service::ServerInitializeError>),
+
+    /// The session on standard input broke.
+    #[error("the session ended abnormally")]
+    Session(#[source] tokio::task::JoinError),
+}
+
+/// Does what the command line says, until it is told to stop.
+pub async fn run(cli: Cli) -> Result<(), ServeError> {
+    let format = if matches!(cli.command, Command::Serve { .. }) {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    telemetry::start(format, cli.log);
+    match cli.command {
+        Command::Serve {
+            config,
+            suppress_sign_in_page,
+        } => pod(&config, suppress_sign_in_page).await,
+        Command::Stdio { local } => stdio(&local).await,
+        Command::Http { local, listen } => http(&local, listen).await,
+    }
+}
+
+async fn pod(path: &Path, suppress_sign_in_page: bool) -> Result<(), ServeError> {
+    let stop = stop_on_signal()?;
+    let config = config::load(path)?;
+    let app = pod_app(
+        &config,
+        federated_token_file(),
+        suppress_sign_in_page,
+        Arc::new(SystemClock),
+    )?;
+    let mcp = listen(config.listen.mcp).await?;
+    let probes = listen(config.listen.probes).await?;
+    let readiness = Readiness::default();
+    readiness.set(true);
+    tracing::info!(
+        azure_devops.organization = config.azure_dev_ops.organization,
+        token_exchange.at = ?config.token_exchange.at,
+        token_exchange.injection = ?config.token_exchange.injection,
+        "Serving Azure DevOps at {}, probes at {}",
+        local_address(&mcp, config.listen.mcp),
+        local_address(&probes, config.listen.probes)
+    );
+    let stopping = readiness.clone();
+    let signalled = stop.clone();
+    tokio::spawn(async move {
+        signalled.cancelled().await;
+        stopping.set(false);
+        tracing::info!("Told to stop, finishing the calls that have begun");
+    });
+    // The probes answer until the last call is done.
+    let last = CancellationToken::new();
+    let probes = tokio::spawn(serve(probes, probes::router(readiness), last.clone()));
+    let served = serve(mcp, app.router(), stop).await;
+    last.cancel();
+    let _ = probes.await;
+    served?;
+    tracing::info!("Stopped");
+    Ok(())
+}
+
+/// Wires the server of a Pod.
+pub fn pod_app(
+    config: &ServerConfig,
+    federated_token: Option<PathBuf>,
+    suppress_sign_in_page: bool,
+    clock: Arc<dyn Clock>,
+) -> Result<App, ServeError> {
+    let roots = trust_roots(config.certificate_authority_file.as_deref());
+    let argument = config.token_exchange.injection == Injection::Argument;
+    let (arrival, tenant) = match (
+        config.token_exchange.at,
+        &config.entra,
+        &config.token_exchange.scope,
+    ) {
+        (ExchangePlace::Sidecar, entra, _) => (
+            Arrival::Downstream { argument },
+            entra.as_ref().map(|entra| entra.tenant_id.clone()),
+        ),
+        (ExchangePlace::Server, Some(entra), Some(scope)) => {
+            let assertion = Assertion::File(federated_token.ok_or(ConfigError::NoFederatedToken)?);
+            let settings = Settings::new(&entra.authority, &entra.tenant_id, &entra.client_id)?;
+            let tenant = settings.tenant_id().to_owned();
+            let bundle = entra
+                .certificate_authority_file
+                .as_deref()
+                .or(config.certificate_authority_file.as_deref());
+            let http = trust_roots(bundle).http_client(HttpLimits::default())?;
+            let client = EntraClient::new(settings, assertion, http, clock);
+            let validator = Box::new(TokenValidator::new(client.clone(), TokenRules::default()));
+            let exchange = OnBehalfOf::new(client, scope.as_str(), TOKENS);
+            (
+                Arrival::User {
+                    argument,
+                    validator,
+                    exchange,
+                },
+                Some(tenant),
+            )
+        }
+        (ExchangePlace::Server, _, _) => return Err(ConfigError::NoApplication.into()),
+    };
+    let hop = Hop::new(HostKey::load(&config.host_key_file)?, arrival);
+    let http = roots.http_client(AZURE_DEVOPS)?;
+    Ok(App::new(
+        &config.azure_dev_ops,
+        http,
+        tenant,
+        suppress_sign_in_page,
+        Credentials::InnerHop(hop),
+    ))
+}
+
+async fn stdio(local: &Local) -> Result<(), ServeError> {
+    let stop = stop_on_signal()?;
+    let app = local_app(local)?;
+    tracing::info!(
+        "Serving the Azure DevOps organization {} on standard input and output",
+        local.organization
+    );
+    let session = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        session = app.tools().serve(rmcp::transport::stdio()) => match session {
+            Ok(session) => session,
+            // A client that closes its end at once has changed its mind.
+            Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+            Err(error) => return Err(ServeError::Handshake(Box::new(error))),
+        },
+    };
+    let cancel = session.cancellation_token();
+    let mut ended = Box::pin(session.waiting());
+    let ended = tokio::select! {
+        ended = &mut ended => ended,
+        () = stop.cancelled() => {
+            cancel.cancel();
+            ended.await
+        }
+    };
+    ended.map(|_| ()).map_err(ServeError::Session)
+}
+
+async fn http(local: &Local, address: SocketAddr) -> Result<(), ServeError> {
+    config::check_listen(address)?;
+    let stop = stop_on_signal()?;
+    let app = local_app(local)?;
+    let listener = listen(address).await?;
+    tracing::info!(
+        "Serving the Azure DevOps organization {} at http://{}{} with the Azure CLI's login: whoever can \
+         connect to it acts as you",
+        local.organization,
+        local_address(&listener, address),
+        crate::app::PATH
+    );
+    serve(listener, app.router(), stop).await
+}
+
+fn local_app(local: &Local) -> Result<App, ServeError> {
+    let config = local.azure_devops();
+    config::check_azure_devops(&config)?;
+    let http = trust_roots(local.certificate_authority.as_deref()).http_client(AZURE_DEVOPS)?;
+    let login = AzureCli::new(local.tenant.clone(), Arc::new(SystemClock))?;
+    Ok(App::new(
+        &config,
+        http,
+        None,
+        local.suppress_sign_in_page,
+        Credentials::AzureCli(Arc::new(login)),
+    ))
+}
+
+fn trust_roots(bundle: Option<&Path>) -> TrustRoots {
+    bundle.map_or_else(TrustRoots::system, TrustRoots::with_bundle)
+}
+
+fn federated_token_file() -> Option<PathBuf> {
+    std::env::var_os(paths::FEDERATED_TOKEN_VARIABLE)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
+}
+
+/// The port that was meant by 0.
+fn local_address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+/// Serves until told to stop, then finishes what has begun. A call ends by itself within its deadline.
+async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> Result<(), ServeError> {
+    // Answers are small and whole: waiting for more to send would only delay them.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!("Unable to set TCP_NODELAY: {error}");
+        }
+    });
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+        .map_err(ServeError::Serve)
+}
+
+/// Cancelled by SIGTERM and SIGINT.
+fn stop_on_signal() -> Result<CancellationToken, ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancel.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,73 @@
+//! Schemas as clients like them: no `null` beside a type, no number formats, no bookkeeping.
+
+use std::sync::Arc;
+
+use rmcp::handler::server::tool::schema_for_output;
+use rmcp::model::JsonObject;
+use schemars::JsonSchema;
+use serde_json::{Map, Value};
+
+/// The schema of what a tool answers. Absent members are left out and never null, so saying `null` would be
+/// wrong as well as loud in clients that check.
+pub(crate) fn output<T: JsonSchema + 'static>() -> Arc<JsonObject> {
+    let mut schema = Value::Object((*schema_for_output::<T>()).clone());
+    tidy(&mut schema);
+    match schema {
+        Value::Object(schema) => Arc::new(schema),
+        _ => Arc::default(),
+    }
+}
+
+/// The schema of what a tool takes, from its properties and the names of the required ones.
+pub(crate) fn input(properties: Value, required: &[&str]) -> Arc<JsonObject> {
+    let mut schema = Map::new();
+    schema.insert("type".to_owned(), "object".into());
+    schema.insert("properties".to_owned(), properties);
+    if !required.is_empty() {
+        schema.insert("required".to_owned(), required.into());
+    }
+    schema.insert("additionalProperties".to_owned(), false.into());
+    Arc::new(schema)
+}
+
+fn tidy(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            object.remove("format");
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            object.values_mut().for_each(tidy);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::output::{DeploymentList, PipelineRuns, RunFailures, TriggeredRun};
+
+    #[test]
+    fn output_schemas_have_no_null_and_no_format() {
+        for schema in [
+            output::<PipelineRuns>(),
+            output::<RunFailures>(),
+            output::<DeploymentList>(),
+            output::<TriggeredRun>(),
+        ] {
+            let text = serde_json::to_string(&schema).unwrap();
+            assert_eq!(schema["type"], "object");
+            assert!(
+                !text.contains("\"null\"") && !text.contains("\"format\""),
+                "{text}"
+            );
+            assert!(text.contains("\"required\""));
+        }
+    }
+}

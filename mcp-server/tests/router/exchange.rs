@@ -1,0 +1,253 @@
+//! On-Behalf-Of in the server, and what the sidecar is told when it does not work.
+
+use behalf_contract::{ExchangePlace, Injection, ReauthenticateReason, headers};
+use behalf_tests::azure_devops::{Action, Fault as AzureFault};
+use behalf_tests::entra::{Effect, Fault, Policy, RequestKind};
+use behalf_tests::people::CLIENT_ID;
+use http::StatusCode;
+use serde_json::json;
+
+use crate::support::{Answer, Pod, World};
+
+async fn call(world: &World, pod: &Pod, token: &str) -> Answer {
+    let _ = world;
+    pod.call(token, "list_pipeline_runs", json!({"top": 1})).await
+}
+
+fn server(world: &World) -> Pod {
+    world.pod(ExchangePlace::Server, Injection::Argument)
+}
+
+async fn exchanges(world: &World) -> usize {
+    world
+        .entra()
+        .requests_of(RequestKind::OnBehalfOf)
+        .await
+        .unwrap()
+        .len()
+}
+
+#[tokio::test]
+async fn exchanges_once_for_many_calls() {
+    let world = World::start().await;
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    for _ in 0..3 {
+        call(&world, &pod, &token).await.structured();
+    }
+    assert_eq!(exchanges(&world).await, 1);
+    let other = world.user_token("ben").await;
+    call(&world, &pod, &other).await.structured();
+    assert_eq!(exchanges(&world).await, 2);
+    let users: Vec<_> = world
+        .azure()
+        .record()
+        .await
+        .unwrap()
+        .into_iter()
+        .filter_map(|call| call.object_id)
+        .collect();
+    assert!(
+        users[..3].iter().all(|user| *user == users[0]) && users[3] != users[0],
+        "{users:?}"
+    );
+}
+
+#[tokio::test]
+async fn listing_tools_exchanges_nothing() {
+    let world = World::start().await;
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    let answer = pod
+        .send(crate::support::Ask::request("tools/list").bearer(&token))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(exchanges(&world).await, 0);
+}
+
+#[tokio::test]
+async fn conditional_access_asks_the_user_back_with_its_claims() {
+    let world = World::start().await;
+    world
+        .entra()
+        .put_policies("ana", &[Policy::multi_factor()])
+        .await
+        .unwrap();
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    let asked = call(&world, &pod, &token).await.reauthenticate();
+    assert_eq!(asked.reason, ReauthenticateReason::InteractionRequired);
+    assert!(asked.claims.unwrap().contains("polids"));
+    assert!(world.azure().record().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_no_login_cures_is_a_tool_result() {
+    let world = World::start().await;
+    world
+        .entra()
+        .put_policies("ana", &[Policy::blocked()])
+        .await
+        .unwrap();
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    let answer = call(&world, &pod, &token).await;
+    assert!(answer.headers.get(headers::REAUTHENTICATE).is_none());
+    let text = answer.tool_error();
+    assert!(text.contains("correlation id"), "{text}");
+}
+
+#[tokio::test]
+async fn missing_consent_asks_the_user_back() {
+    let world = World::start().await;
+    world.entra().put_consents(&[]).await.unwrap();
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    let asked = call(&world, &pod, &token).await.reauthenticate();
+    assert_eq!(asked.reason, ReauthenticateReason::GrantExpired);
+}
+
+#[tokio::test]
+async fn an_outage_of_entra_is_503_with_its_own_wait() {
+    let world = World::start().await;
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    let throttled = Effect::Throttled {
+        retry_after_seconds: Some(17),
+    };
+    world
+        .entra()
+        .add_fault(&Fault::always(vec![RequestKind::OnBehalfOf], throttled))
+        .await
+        .unwrap();
+    let answer = call(&world, &pod, &token).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert_eq!(answer.headers["retry-after"], "17");
+    assert!(answer.headers.get(headers::REAUTHENTICATE).is_none());
+
+    world.entra().clear_faults().await.unwrap();
+    call(&world, &pod, &token).await.structured();
+}
+
+#[tokio::test]
+async fn a_broken_federation_is_503_and_mends_without_a_restart() {
+    let world = World::start().await;
+    let right = world
+        .entra()
+        .application(CLIENT_ID)
+        .await
+        .unwrap()
+        .federated_credentials;
+    world
+        .entra()
+        .put_federated_credentials(CLIENT_ID, &[])
+        .await
+        .unwrap();
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    let answer = call(&world, &pod, &token).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert!(answer.headers.get("retry-after").is_some());
+
+    world
+        .entra()
+        .put_federated_credentials(CLIENT_ID, &right)
+        .await
+        .unwrap();
+    call(&world, &pod, &token).await.structured();
+}
+
+#[tokio::test]
+async fn a_token_that_azure_devops_refuses_is_exchanged_once_more() {
+    let world = World::start().await;
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    for action in [Action::SignInPage, Action::SignInRedirect, Action::Unauthorized] {
+        let before = exchanges(&world).await;
+        call(&world, &pod, &token).await.structured();
+        let warm = exchanges(&world).await;
+        world
+            .azure()
+            .fault(&AzureFault::once(action.clone()))
+            .await
+            .unwrap();
+        call(&world, &pod, &token).await.structured();
+        assert_eq!(exchanges(&world).await, warm + 1, "{action:?} after {before}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_azure_devops_refuses_twice_needs_the_user() {
+    let world = World::start().await;
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    world
+        .azure()
+        .fault(&AzureFault::always(Action::SignInPage))
+        .await
+        .unwrap();
+    let asked = call(&world, &pod, &token).await.reauthenticate();
+    assert_eq!(
+        (asked.reason, asked.claims),
+        (ReauthenticateReason::TokenRefused, None)
+    );
+    assert_eq!(exchanges(&world).await, 2);
+    assert_eq!(world.azure().record().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_challenge_of_azure_devops_goes_into_the_next_exchange() {
+    let world = World::start().await;
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#.to_owned();
+    world
+        .azure()
+        .fault(&AzureFault::once(Action::ClaimsChallenge {
+            claims: claims.clone(),
+        }))
+        .await
+        .unwrap();
+    call(&world, &pod, &token).await.structured();
+    let sent = world.entra().requests_of(RequestKind::OnBehalfOf).await.unwrap();
+    assert_eq!(sent.last().unwrap().claims.as_deref(), Some(claims.as_str()));
+}
+
+#[tokio::test]
+async fn a_challenge_that_entra_cannot_meet_needs_the_user() {
+    let world = World::start().await;
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    call(&world, &pod, &token).await.structured();
+    world
+        .entra()
+        .put_policies("ana", &[Policy::multi_factor()])
+        .await
+        .unwrap();
+    world
+        .azure()
+        .fault(&AzureFault::once(Action::SignInPage))
+        .await
+        .unwrap();
+    let asked = call(&world, &pod, &token).await.reauthenticate();
+    assert_eq!(asked.reason, ReauthenticateReason::InteractionRequired);
+}
+
+#[tokio::test]
+async fn with_the_exchange_in_the_sidecar_a_refused_token_goes_back_to_it() {
+    let world = World::start().await;
+    for injection in [Injection::Header, Injection::Argument] {
+        let pod = world.pod(ExchangePlace::Sidecar, injection);
+        let stale = world.user_token("ana").await; // not for Azure DevOps
+        let asked = call(&world, &pod, &stale).await.reauthenticate();
+        assert_eq!(
+            (asked.reason, asked.claims),
+            (ReauthenticateReason::TokenRefused, None)
+        );
+
+        let good = world.azure_token("ana").await;
+        let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#.to_owned();
+        world
+            .azure()
+            .fault(&AzureFault::once(Action::ClaimsChallenge {
+                claims: claims.clone(),
+            }))
+            .await
+            .unwrap();
+        let asked = call(&world, &pod, &good).await.reauthenticate();
+        assert_eq!(
+            (asked.reason, asked.claims),
+            (ReauthenticateReason::InteractionRequired, Some(claims))
+        );
+    }
+    assert_eq!(exchanges(&world).await, 0);
+}
