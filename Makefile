@@ -3,7 +3,8 @@
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/behalf
 export CARGO_TARGET_DIR ?= $(CACHE)/target
-CARGO_RUN = cargo run --quiet --package behalf-tests --bin
+# Without --package every feature is the same as in the tests, and nothing is compiled twice.
+CARGO_RUN = cargo run --quiet --locked --bin
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test unit check format generate demo-kubeconfig prerequisites
@@ -33,8 +34,8 @@ format: ## Format the Rust code
 	@cargo fmt --all
 
 generate: ## Write the generated files anew (CRD, chart template)
-	@cargo run --quiet --package behalf-operator -- crd > crds/behalf.dev_mcpservers.yaml
-	@cargo run --quiet --package behalf-operator -- crd --helm > charts/behalf-crds/templates/behalf.dev_mcpservers.yaml
+	@$(CARGO_RUN) behalf-operator -- crd > crds/behalf.dev_mcpservers.yaml
+	@$(CARGO_RUN) behalf-operator -- crd --helm > charts/behalf-crds/templates/behalf.dev_mcpservers.yaml
 
 demo-kubeconfig: ## Print the path of the demo cluster's kubeconfig
 	@$(CARGO_RUN) behalf-cluster -- kubeconfig --name behalf-demo

@@ -72,6 +72,23 @@ pub struct PendingSignIn {
 impl PendingSignIn {
     /// Discovers the authorization server from the MCP endpoint, registers, and prepares the request.
     pub async fn begin(mcp: &Url) -> Result<Self, ClientError> {
+        Self::start(
+            mcp,
+            AuthorizationRequest::new(REDIRECT_URI).with_client_name(CLIENT_NAME),
+        )
+        .await
+    }
+
+    /// The same as a client that registered before and comes back.
+    pub async fn begin_again(mcp: &Url, client_id: &str) -> Result<Self, ClientError> {
+        Self::start(
+            mcp,
+            AuthorizationRequest::new(REDIRECT_URI).with_preregistered_client(client_id),
+        )
+        .await
+    }
+
+    async fn start(mcp: &Url, request: AuthorizationRequest) -> Result<Self, ClientError> {
         let failed = |step| {
             move |source| ClientError::Authorization {
                 step,
@@ -82,7 +99,7 @@ impl PendingSignIn {
             .await
             .map_err(failed("prepare the authorization"))?;
         state
-            .start_authorization(AuthorizationRequest::new(REDIRECT_URI).with_client_name(CLIENT_NAME))
+            .start_authorization(request)
             .await
             .map_err(failed("discover the authorization server and register"))?;
         let authorize = state

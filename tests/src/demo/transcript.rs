@@ -77,7 +77,7 @@ impl fmt::Display for SignIn {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "  {} signs in ({:.1} s)", self.user, self.seconds)?;
         for step in &self.steps {
-            writeln!(out, "    - {step}")?;
+            writeln!(out, "    - {}", without_parameters(step))?;
         }
         writeln!(out, "    tools: {}", self.tools.join(", "))?;
         for call in &self.calls {
@@ -98,7 +98,7 @@ impl fmt::Display for Call {
             "    > {} {} ({} ms{word})",
             self.tool, self.arguments, self.milliseconds
         )?;
-        let lines: Vec<_> = self.text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines = lines(&self.text);
         for line in lines.iter().take(LINES) {
             writeln!(out, "        {}", shorten(line))?;
         }
@@ -106,6 +106,59 @@ impl fmt::Display for Call {
             writeln!(out, "        ... {} more lines", lines.len() - LINES)?;
         }
         Ok(())
+    }
+}
+
+/// A step without the names of the parameters, which only somebody who debugs wants to read.
+fn without_parameters(step: &str) -> String {
+    let bare = |word: &str| {
+        word.split_once('?')
+            .map_or_else(|| word.to_owned(), |(path, _)| path.to_owned())
+    };
+    let word = |word: &str| {
+        if word.starts_with("http") {
+            bare(word)
+        } else {
+            word.to_owned()
+        }
+    };
+    step.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// The lines of an answer: JSON as one line for each member and each element of a list, text as it is.
+fn lines(text: &str) -> Vec<String> {
+    let Ok(Value::Object(members)) = serde_json::from_str(text) else {
+        return text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(str::to_owned)
+            .collect();
+    };
+    let mut lines = Vec::new();
+    for (name, value) in &members {
+        match value {
+            Value::Array(elements) => {
+                lines.push(format!("{name} ({})", elements.len()));
+                lines.extend(elements.iter().map(|element| format!("  {}", flat(element))));
+            }
+            other => lines.push(format!("{name}: {}", flat(other))),
+        }
+    }
+    lines
+}
+
+/// The scalars of a value on one line.
+fn flat(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(members) => members
+            .iter()
+            .filter(|(_, value)| !value.is_object() && !value.is_array() && !value.is_null())
+            .map(|(name, value)| format!("{name} {}", flat(value)))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Value::Array(elements) => format!("{} elements", elements.len()),
+        other => other.to_string(),
     }
 }
 
@@ -120,6 +173,25 @@ fn shorten(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_shown_as_lines_that_people_can_read() {
+        let text =
+            r#"{"project":"shop","runs":[{"id":638,"result":"failed","links":{"web":"x"}},{"id":637}]}"#;
+        assert_eq!(
+            lines(text),
+            ["project: shop", "runs (2)", "  id 638, result failed", "  id 637"]
+        );
+    }
+
+    #[test]
+    fn steps_are_shown_without_parameter_names() {
+        let step = "GET http://localhost:1/authorize?state&scope -> 200, page \"Allow?\"";
+        assert_eq!(
+            without_parameters(step),
+            "GET http://localhost:1/authorize -> 200, page \"Allow?\""
+        );
+    }
 
     #[test]
     fn a_call_shows_tool_arguments_time_and_the_first_lines() {

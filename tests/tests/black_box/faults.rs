@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use behalf_tests::azure_devops::{Action, Fault as AzureDevOpsFault};
-use behalf_tests::client::Era;
+use behalf_tests::client::{Era, SignedIn};
 use behalf_tests::demo;
 use behalf_tests::entra::Policy;
 use behalf_tests::environment::Server;
@@ -77,30 +77,34 @@ async fn a_user_whose_grant_is_gone_is_asked_to_sign_in_again(world: &World) -> 
 
 async fn conditional_access_is_a_challenge_that_the_session_survives(world: &World) -> TestResult {
     for server in Server::ALL {
-        let token = world.access_token(server, &ANA).await?;
+        let first = world.sign_in(server, &ANA).await?;
+        let token = first.manager().lock().await.get_access_token().await?;
         world
             .entra
             .put_policies(ANA.user_name, &[Policy::multi_factor()])
             .await?;
-        let answer = call(world, server, &token).await?;
-        let challenged = answer.status();
-        // The next login carries the claims that Entra asked for, and the call works again.
-        let renewed = world.access_token(server, &ANA).await;
-        let again = match &renewed {
-            Ok(token) => Some(call(world, server, token).await?.status()),
-            Err(_) => None,
-        };
+        let challenged = call(world, server, &token).await?.status();
+        // The next login of this client carries the claims that Entra asked for, and the call works again.
+        let again = step_up(world, server, &first).await;
         world.entra.put_policies(ANA.user_name, &[]).await?;
-        let survived = call(world, server, &token).await?.status();
-        renewed?;
+        let again = again?;
+        // The refusal is remembered for a minute: asking Entra at every call would look like a loop to it.
+        let mut survived = StatusCode::UNAUTHORIZED;
+        for _ in 0..40 {
+            survived = call(world, server, &token).await?.status();
+            if survived == StatusCode::OK {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
         ensure!(
             challenged == StatusCode::UNAUTHORIZED,
             "{}: answered {challenged}",
             server.name()
         );
         ensure!(
-            again == Some(StatusCode::OK),
-            "{}: after the step-up: {again:?}",
+            again == StatusCode::OK,
+            "{}: after the step-up: {again}",
             server.name()
         );
         ensure!(
@@ -110,6 +114,12 @@ async fn conditional_access_is_a_challenge_that_the_session_survives(world: &Wor
         );
     }
     Ok(())
+}
+
+async fn step_up(world: &World, server: Server, before: &SignedIn) -> TestResult<StatusCode> {
+    let renewed = world.sign_in_again(server, &ANA, before).await?;
+    let token = renewed.manager().lock().await.get_access_token().await?;
+    Ok(call(world, server, &token).await?.status())
 }
 
 async fn a_removed_permission_is_told_to_the_model(world: &World) -> TestResult {
@@ -193,7 +203,7 @@ async fn lasting_throttling_is_a_tool_error_that_says_when_to_try_again(world: &
         "lasting throttling was no error: {text}"
     );
     ensure!(
-        text.contains("240") || text.contains("4 min"),
+        text.contains("try again in"),
         "it does not say when to try again: {text}"
     );
     Ok(())

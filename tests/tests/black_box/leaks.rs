@@ -167,11 +167,12 @@ fn plant(world: &World) -> TestResult<String> {
             "restartPolicy": "Never", "automountServiceAccountToken": false,
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
-                "name": "planted", "image": image, "command": ["/bin/busybox", "echo", value],
+                "name": "planted", "image": image, "command": ["sh", "-c", format!("echo {value}")],
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
             }],
         },
     });
+    world.kubectl(&["delete", "pod", "planted", "--ignore-not-found"])?;
     world.apply(&manifest)?;
     world.kubectl(&[
         "wait",

@@ -71,7 +71,23 @@ impl World {
 
     /// Signs a person in at a server with rmcp's client.
     pub(crate) async fn sign_in(&self, server: Server, person: &Person) -> TestResult<SignedIn> {
-        let pending = PendingSignIn::begin(&self.layout.mcp_url(server)).await?;
+        self.finish(PendingSignIn::begin(&self.layout.mcp_url(server)).await?, person)
+            .await
+    }
+
+    /// Signs the same client's person in once more: a client keeps the id that it registered.
+    pub(crate) async fn sign_in_again(
+        &self,
+        server: Server,
+        person: &Person,
+        before: &SignedIn,
+    ) -> TestResult<SignedIn> {
+        let (client_id, _) = before.manager().lock().await.get_credentials().await?;
+        let pending = PendingSignIn::begin_again(&self.layout.mcp_url(server), &client_id).await?;
+        self.finish(pending, person).await
+    }
+
+    async fn finish(&self, pending: PendingSignIn, person: &Person) -> TestResult<SignedIn> {
         let visit = Visit::new(pending.authorize_url().clone(), person.user_name).client_name(CLIENT_NAME);
         let back = Browser::new()?.sign_in(&visit).await?;
         self.remember("code", back.code.clone());
