@@ -40,6 +40,12 @@ const PUBLIC_CONNECTIONS: usize = 4096;
 /// The kubelet, Prometheus and the operator.
 const INTERNAL_CONNECTIONS: usize = 64;
 
+/// For the first bytes of a connection. Gateways open some ahead of use, and open others when these are closed.
+const FIRST_BYTES: Duration = Duration::from_secs(30);
+
+/// Gateways answer pings at once; who does not for so long is gone, or only holds the place.
+const HTTP2_PING: Duration = Duration::from_secs(30);
+
 /// How often the keyring file is looked at; the kubelet itself takes up to a minute to bring a new one.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -186,20 +192,22 @@ impl Sidecar {
             stop.run_until_cancelled(keyring.follow(KEYRING_INTERVAL)).await;
         });
         let grace_period_seconds = config.termination_grace_period_seconds;
-        let limits = |connections| Limits {
+        let limits = |connections, http2_ping| Limits {
             connections,
             drain: shutdown::drain_limit(grace_period_seconds),
+            first_bytes: FIRST_BYTES,
+            http2_ping,
         };
         tasks.spawn(serve(
             public_listener,
             for_clients,
-            limits(PUBLIC_CONNECTIONS),
+            limits(PUBLIC_CONNECTIONS, Some(HTTP2_PING)),
             end.clone(),
         ));
         tasks.spawn(serve(
             internal_listener,
             for_inside,
-            limits(INTERNAL_CONNECTIONS),
+            limits(INTERNAL_CONNECTIONS, None),
             end.clone(),
         ));
         started.store(true, Ordering::Release);
@@ -320,7 +328,8 @@ impl Foundation {
             random: Arc::clone(random),
         };
         let (metrics, trigger) = (Arc::new(Metrics::default()), ProbeTrigger::default());
-        let server = AuthorizationServer::new(config, parts).observed_by(Arc::clone(&metrics), trigger.clone());
+        let server =
+            AuthorizationServer::new(config, parts).observed_by(Arc::clone(&metrics), trigger.clone());
         Ok(Self {
             entra,
             keyring,

@@ -16,7 +16,8 @@ const VERSION: u8 = 1;
 impl Ring {
     /// Seals a session's record so that the store and the keyring together do not open it: the key comes
     /// from the session's secret, which only the client holds. The revision is bound, so that a store
-    /// cannot hand out an older record for a newer one.
+    /// cannot pass an older record off under a newer revision. It can roll both back together: the client's
+    /// secret does not know the revision, so an older record with its own revision opens.
     pub(super) fn seal_record(
         &self,
         object_uid: &str,

@@ -25,15 +25,22 @@ pub(super) enum BodyError {
     Batch,
 
     /// JSON-RPC 2.0: invalid request.
-    #[error("the body is not one JSON-RPC object")]
+    #[error(
+        "the body is not one JSON-RPC object of Unicode text with at most {} members",
+        members::MOST
+    )]
     NotAnObject,
 
     /// A repeated member reads differently in different parsers.
     #[error("the message names a member twice, or in another case")]
     Ambiguous,
 
-    /// JSON-RPC 2.0: invalid params.
-    #[error("params and params.arguments of tools/call must be objects")]
+    /// JSON-RPC 2.0: invalid params. What cannot be decoded cannot be looked at, so it does not pass.
+    #[error(
+        "params and params.arguments of tools/call must be objects of Unicode text with at most {} members, \
+         params.name and params.uri strings",
+        members::MOST
+    )]
     Params,
 }
 
@@ -75,7 +82,13 @@ enum Place {
     NoArguments { behind_brace: usize, has_members: bool },
 
     /// The arguments, an object or `null`.
-    Arguments(Range<usize>),
+    Arguments {
+        range: Range<usize>,
+        /// Keys, and where their values stand, without the reserved one.
+        kept: Vec<(String, Range<usize>)>,
+        /// The reserved one was there.
+        dropped: bool,
+    },
 }
 
 /// A body ready for the server.
@@ -117,17 +130,17 @@ impl Message {
             place: Place::None,
         };
         let behind = |raw: &RawValue| offset(text, raw) + 1;
-        match params.map(|params| (params, members::of(params))) {
-            Some((params, Some(fields))) => {
+        match params {
+            Some(params) if is_object(params) => {
+                let fields = members::of(params).ok_or(BodyError::Params)?;
                 let wanted = ["name", "uri", "_meta", "arguments"];
                 let [name, uri, meta, arguments] = pick(&fields, wanted, is_tool_call)?;
-                read.name = name.or(uri).and_then(string);
-                read.protocol_version = meta.and_then(protocol_version);
+                read.name = name.or(uri).map(text_of).transpose()?;
+                read.protocol_version = meta.map(protocol_version).transpose()?.flatten();
                 if is_tool_call {
                     read.place = match arguments {
                         Some(arguments) if is_object(arguments) || arguments.get() == "null" => {
-                            let start = offset(text, arguments);
-                            Place::Arguments(start..start + arguments.get().len())
+                            place_of(text, arguments)?
                         }
                         Some(_) => return Err(BodyError::Params),
                         None => Place::NoArguments {
@@ -204,44 +217,56 @@ impl Message {
                     dropped: false,
                 }
             }
-            Place::Arguments(range) => {
-                let (new, dropped) = arguments(self.body.get(range.clone()).unwrap_or_default(), member);
+            Place::Arguments { range, kept, dropped } => {
+                let new =
+                    (*dropped || member.is_some()).then(|| arguments(&self.body, range.len(), kept, member));
                 Edited {
                     body: splice(&self.body, range.clone(), new),
-                    dropped,
+                    dropped: *dropped,
                 }
             }
         }
     }
 }
 
-/// The new text of the arguments if it differs, and whether the client had sent the reserved one.
-fn arguments(old: &[u8], member: Option<&str>) -> (Option<String>, bool) {
-    // `null` has no members, and an object was read once already.
-    let Members(fields) = serde_json::from_slice(old).unwrap_or(Members(Vec::new()));
+/// Where `arguments` and their members stand in `text`.
+fn place_of(text: &str, arguments: &RawValue) -> Result<Place, BodyError> {
+    let fields = if is_object(arguments) {
+        members::of(arguments).ok_or(BodyError::Params)?.0
+    } else {
+        Vec::new()
+    };
     let before = fields.len();
     let reserved = members::folded(BEARER_ARGUMENT);
     let kept: Vec<_> = fields
         .into_iter()
         .filter(|(key, _)| members::folded(key) != reserved)
+        .map(|(key, value)| (key, range(text, value)))
         .collect();
-    let dropped = kept.len() < before;
-    if !dropped && member.is_none() {
-        return (None, false);
-    }
-    let mut new = String::with_capacity(old.len() + member.map_or(0, str::len) + 2);
+    Ok(Place::Arguments {
+        range: range(text, arguments),
+        dropped: kept.len() < before,
+        kept,
+    })
+}
+
+/// The new text of the arguments, which are `old` bytes long.
+fn arguments(body: &[u8], old: usize, kept: &[(String, Range<usize>)], member: Option<&str>) -> String {
+    let mut new = String::with_capacity(old + member.map_or(0, str::len) + 2);
     new.push('{');
     new.push_str(member.unwrap_or_default());
     for (key, value) in kept {
         if new.len() > 1 {
             new.push(',');
         }
-        new.push_str(&serde_json::Value::from(key).to_string());
+        new.push_str(&serde_json::Value::from(key.as_str()).to_string());
         new.push(':');
-        new.push_str(value.get());
+        // A part of what was read as text already.
+        let value = body.get(value.clone()).unwrap_or_default();
+        new.push_str(std::str::from_utf8(value).unwrap_or_default());
     }
     new.push('}');
-    (Some(new), dropped)
+    new
 }
 
 fn splice(body: &Bytes, range: Range<usize>, new: Option<String>) -> Bytes {
@@ -261,20 +286,19 @@ fn pick<'a, const N: usize>(
     names: [&str; N],
     strictly: bool,
 ) -> Result<[Option<&'a RawValue>; N], BodyError> {
+    let comparable = |name: &str| {
+        if strictly {
+            members::folded(name)
+        } else {
+            name.to_owned()
+        }
+    };
+    let wanted = names.map(comparable);
     let mut picked = [None; N];
     for (key, value) in &members.0 {
-        let folded = if strictly {
-            members::folded(key)
-        } else {
-            key.clone()
-        };
-        for (name, place) in names.iter().zip(&mut picked) {
-            let same = if strictly {
-                members::folded(name) == folded
-            } else {
-                *name == key
-            };
-            if same && (key != name || place.replace(*value).is_some()) {
+        let compared = comparable(key);
+        for ((name, wanted), place) in names.iter().zip(&wanted).zip(&mut picked) {
+            if *wanted == compared && (key != name || place.replace(*value).is_some()) {
                 return Err(BodyError::Ambiguous);
             }
         }
@@ -282,13 +306,20 @@ fn pick<'a, const N: usize>(
     Ok(picked)
 }
 
-fn protocol_version(meta: &RawValue) -> Option<String> {
-    let fields = members::of(meta)?;
-    let (_, value) = fields
+fn protocol_version(meta: &RawValue) -> Result<Option<String>, BodyError> {
+    if !is_object(meta) {
+        return Ok(None);
+    }
+    let fields = members::of(meta).ok_or(BodyError::Params)?;
+    let version = fields
         .0
         .iter()
-        .find(|(key, _)| key == "io.modelcontextprotocol/protocolVersion")?;
-    string(value)
+        .find(|(key, _)| key == "io.modelcontextprotocol/protocolVersion");
+    version.map(|(_, value)| text_of(value)).transpose()
+}
+
+fn text_of(raw: &RawValue) -> Result<String, BodyError> {
+    string(raw).ok_or(BodyError::Params)
 }
 
 fn string(raw: &RawValue) -> Option<String> {
@@ -297,6 +328,12 @@ fn string(raw: &RawValue) -> Option<String> {
 
 fn is_object(raw: &RawValue) -> bool {
     raw.get().starts_with('{')
+}
+
+/// Where `raw` stands in `text`, of which it is a part.
+fn range(text: &str, raw: &RawValue) -> Range<usize> {
+    let start = offset(text, raw);
+    start..start + raw.get().len()
 }
 
 /// Where `raw` begins in `text`, of which it is a part.
@@ -421,11 +458,56 @@ mod tests {
         r#"{"method":"tools/call","params":{"arguments":[{"bearerToken":1}]}}"#,
         BodyError::Params
     )]
+    // Half of a surrogate pair is no Unicode: what cannot be decoded cannot be looked at.
+    #[case(
+        r#"{"method":"tools/call","params":{"arguments":{"\ud800":1,"bearerToken":"x"}}}"#,
+        BodyError::Params
+    )]
+    #[case(
+        r#"{"method":"tools/call","params":{"arguments":{"bearerToken":"x","\udc00":1}}}"#,
+        BodyError::Params
+    )]
+    #[case(
+        r#"{"method":"tools/call","params":{"\udc00":1,"arguments":{"bearerToken":"x"}}}"#,
+        BodyError::Params
+    )]
+    #[case(
+        r#"{"method":"resources/read","params":{"\ud800":1,"uri":"x"}}"#,
+        BodyError::Params
+    )]
+    #[case(r#"{"method":"tools/call","params":{"name":"\ud800"}}"#, BodyError::Params)]
+    #[case(r#"{"method":"resources/read","params":{"uri":"\udc00"}}"#, BodyError::Params)]
+    #[case(r#"{"method":"prompts/get","params":{"name":7}}"#, BodyError::Params)]
+    #[case(r#"{"method":"ping","params":{"_meta":{"\ud800":1}}}"#, BodyError::Params)]
+    #[case(
+        r#"{"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"\ud800"}}}"#,
+        BodyError::Params
+    )]
+    #[case(r#"{"\ud800":1,"method":"tools/call"}"#, BodyError::NotAnObject)]
     fn refuses_what_it_cannot_read_in_one_way(#[case] text: &str, #[case] expected: BodyError) {
         assert_eq!(
             Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap_err(),
             expected
         );
+    }
+
+    #[rstest]
+    #[case(1024, None)]
+    #[case(1025, Some(BodyError::Params))]
+    fn arguments_have_a_bounded_number_of_members(#[case] count: usize, #[case] expected: Option<BodyError>) {
+        let members: Vec<_> = (0..count).map(|n| format!("\"a{n}\":0")).collect();
+        let text = format!(
+            r#"{{"method":"tools/call","params":{{"arguments":{{{}}}}}}}"#,
+            members.join(",")
+        );
+        assert_eq!(Message::parse(text.into()).err(), expected);
+    }
+
+    #[test]
+    fn values_that_are_not_unicode_are_the_tools_own() {
+        let text = r#"{"method":"tools/call","params":{"arguments":{"a":"\ud800","bearerToken":"x"}}}"#;
+        let expected = r#"{"method":"tools/call","params":{"arguments":{"a":"\ud800"}}}"#;
+        assert_eq!(edited(text, None), (expected.to_owned(), true));
     }
 
     #[test]

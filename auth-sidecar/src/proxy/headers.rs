@@ -24,17 +24,20 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*` and what later revisions add: an intermediary strips none of them.
 const MCP_PREFIX: &str = "mcp-";
 
-/// Beside the headers of MCP: content, and W3C Trace Context and Baggage.
-const TO_SERVER: [HeaderName; 8] = [
+/// Beside the headers of MCP: what the client takes, and W3C Trace Context and Baggage. Not `Content-Type`, of
+/// which [`JSON`] is the only one; not `Last-Event-ID`, which belongs to a session of the server.
+const TO_SERVER: [HeaderName; 6] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
-    CONTENT_TYPE,
     USER_AGENT,
-    HeaderName::from_static("last-event-id"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),
 ];
+
+/// How every message goes to the server. A client's parameters (`charset=utf-7`) or second line could make
+/// the server read another message than was checked here.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 const TO_CLIENT: [HeaderName; 7] = [
     ALLOW,
@@ -77,13 +80,20 @@ fn selected(from: &HeaderMap, known: &[HeaderName]) -> HeaderMap {
         .collect();
     let mut to = HeaderMap::with_capacity(16);
     for (name, value) in from {
-        let passes = known.contains(name) || (name.as_str().starts_with(MCP_PREFIX) && name != SESSION_ID);
+        let passes = known.contains(name) || is_mcp(name);
         // RFC 9110, section 7.6.1: what `Connection` names ends here.
         if passes && !hop.iter().any(|hop| hop.eq_ignore_ascii_case(name.as_str())) {
             to.append(name.clone(), value.clone());
         }
     }
     to
+}
+
+/// A header of MCP that crosses. MCP has no underscore in names, and servers of CGI's kind read one as a
+/// hyphen: `Mcp-Session_Id` would be the session id after all.
+fn is_mcp(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    text.starts_with(MCP_PREFIX) && !text.contains('_') && name != SESSION_ID
 }
 
 /// Whether a client tried a header of the inner hop.
@@ -182,8 +192,6 @@ mod tests {
     fn the_server_gets_what_mcp_and_tracing_need() {
         let kept = [
             "accept",
-            "content-type",
-            "last-event-id",
             "mcp-method",
             "mcp-name",
             "mcp-param-region",
@@ -217,6 +225,10 @@ mod tests {
     #[case("content-length")]
     #[case("content-encoding")]
     #[case("mcp-session-id")]
+    #[case("mcp-session_id")]
+    #[case("mcp-param_region")]
+    #[case("last-event-id")]
+    #[case("content-type")]
     fn the_server_never_gets(#[case] name: &'static str) {
         assert!(to_server(&headers(&[(name, "x")])).is_empty());
     }
@@ -240,6 +252,7 @@ mod tests {
     #[case("clear-site-data")]
     #[case("location")]
     #[case("mcp-session-id")]
+    #[case("mcp-session_id")]
     #[case("transfer-encoding")]
     fn the_client_never_gets(#[case] name: &'static str) {
         assert!(!to_client(&headers(&[(name, "x")])).contains_key(name));

@@ -50,11 +50,6 @@ impl Plan {
         }
     }
 
-    /// Whether any token is needed.
-    pub(super) fn needs_token(self) -> bool {
-        self.header.is_some() || self.argument.is_some()
-    }
-
     /// Whether the token must be exchanged here.
     pub(super) fn needs_exchange(self) -> bool {
         self.header == Some(Token::Downstream) || self.argument == Some(Token::Downstream)

@@ -5,8 +5,11 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+/// Members that an object may have at most. Each takes memory many times its text; no tool has so many.
+pub(super) const MOST: usize = 1024;
 
 /// The members of an object. Repeated keys are all here.
 pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
@@ -25,6 +28,9 @@ impl<'de> Deserialize<'de> for Members<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(map.size_hint().unwrap_or(8));
                 while let Some(member) = map.next_entry::<String, &'de RawValue>()? {
+                    if members.len() == MOST {
+                        return Err(A::Error::custom("too many members"));
+                    }
                     members.push(member);
                 }
                 Ok(Members(members))
@@ -35,7 +41,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// The members of `raw`, if it is an object.
+/// The members of `raw`, if it is an object whose keys are Unicode and not more than [`MOST`].
 pub(super) fn of(raw: &RawValue) -> Option<Members<'_>> {
     serde_json::from_str(raw.get()).ok()
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
 use behalf_contract::{Reauthenticate, ReauthenticateReason, SidecarConfig, TokenExchange};
@@ -41,8 +41,9 @@ use crate::upstream::Upstream;
 /// What rmcp takes by default, too.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
 
-/// For the whole body of a request. A tool's arguments are small; whoever sends slower holds a connection.
-const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// For the whole body of a request, here and at the OAuth endpoints. A tool's arguments are small; whoever
+/// sends slower holds a connection.
+pub(crate) const BODY_LIMIT: Duration = Duration::from_secs(30);
 
 /// The way to the server, and what to send along.
 #[derive(Clone)]
@@ -140,19 +141,21 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
     let plan = Plan::of(proxy.rules.at, proxy.rules.injection, is_tool_call);
     let tokens = Tokens::of(state, &session, plan).await?;
 
+    let mut to_server = headers::to_server(&parts.headers);
     let body = match message {
         Some(message) => {
             let edited = message.edit(plan.argument.and_then(|token| tokens.get(token)));
             if edited.dropped {
                 state.metrics.security_event(SecurityEvent::ReservedArgument);
             }
+            to_server.insert(CONTENT_TYPE, headers::JSON);
             Body::from(edited.body)
         }
         None => Body::empty(),
     };
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
-    *request.headers_mut() = headers::to_server(&parts.headers);
+    *request.headers_mut() = to_server;
     if let Some(token) = plan.header.and_then(|token| tokens.get(token)) {
         let value = headers::bearer(token).ok_or(Refusal::Exchange)?;
         request.headers_mut().insert(AUTHORIZATION, value);

@@ -27,7 +27,7 @@ pub(super) struct Exchange {
     refused: Cache<[u8; 32], Refusal>,
 }
 
-/// The tokens that a plan needs.
+/// The user's own token, and what a plan needs beside it.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     user: Option<Arc<TokenSet>>,
@@ -35,7 +35,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// The token, if the plan needed it.
+    /// The token; the downstream one only if the plan needed it.
     pub(super) fn get(&self, token: Token) -> Option<&Secret> {
         let set = match token {
             Token::User => &self.user,
@@ -44,7 +44,7 @@ impl Tokens {
         set.as_ref().map(|set| &set.access_token)
     }
 
-    /// The user's own token, if any was needed.
+    /// The user's own token.
     pub(super) fn user(&self) -> Option<&Secret> {
         self.get(Token::User)
     }
@@ -52,9 +52,7 @@ impl Tokens {
     /// Gets what `plan` needs for the user of `session`.
     pub(super) async fn of(state: &AppState, session: &OpenSession, plan: Plan) -> Result<Self, Refusal> {
         let mut tokens = Self::default();
-        if !plan.needs_token() {
-            return Ok(tokens);
-        }
+        // Also when the server gets none: its renewal is where Entra says that the user may no longer come.
         let user = match state.sessions.user_token(session).await {
             Ok(user) => user,
             Err(error) => {

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 
 use super::error::OAuthError;
 use crate::flow::parameters::Parameters;
+use crate::proxy::BODY_LIMIT;
 
 /// A body of `application/x-www-form-urlencoded`.
 pub(super) struct Form(pub(super) Parameters);
@@ -63,7 +64,12 @@ async fn read<S: Send + Sync>(
             description,
         ));
     }
-    Bytes::from_request(request, state).await.map_err(|rejection| {
+    // Nobody has signed in yet: whoever sends slowly would hold a connection for nothing.
+    let Ok(body) = tokio::time::timeout(BODY_LIMIT, Bytes::from_request(request, state)).await else {
+        let description = "the body did not arrive in time";
+        return Err(OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, description));
+    };
+    body.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, error, "the body is too large")
         } else {

@@ -23,8 +23,10 @@ pub(super) async fn consent(
     headers: HeaderMap,
     form: Result<Form, OAuthError>,
 ) -> Response {
-    let Ok(Form(form)) = form else {
-        return not_our_form(StatusCode::BAD_REQUEST);
+    let form = match form {
+        Ok(Form(form)) => form,
+        Err(error) if error.status() == StatusCode::REQUEST_TIMEOUT => return not_our_form(error.status()),
+        Err(_) => return not_our_form(StatusCode::BAD_REQUEST),
     };
     let field = |name| form.one(name).ok().flatten();
     let (Some(sealed), Some(token), Some(decision)) = (field("request"), field("csrf"), field("decision"))

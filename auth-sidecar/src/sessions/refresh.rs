@@ -12,17 +12,15 @@ use crate::keys::Purpose;
 
 /// What becomes of an authentic refresh token.
 enum Outcome {
-    Issue {
-        record: Box<Record>,
-        generation: u64,
-        scopes: Scopes,
-    },
+    Issue { record: Box<Record>, generation: u64 },
     Dead(DeadGrant),
     Scope,
 }
 
 impl Sessions {
-    /// Renews a session key. The refresh token is replaced; `scopes` narrows the new session key.
+    /// Renews a session key. The refresh token is replaced. `scopes` may not go beyond what the user
+    /// granted; it does not narrow either: until scopes are enforced per tool, a key said to be narrower would
+    /// do as much as before.
     pub async fn refresh(
         &self,
         refresh_token: &Secret,
@@ -44,8 +42,7 @@ impl Sessions {
             if record.ends_at <= now {
                 return Change::Nothing(Outcome::Dead(DeadGrant::Ended));
             }
-            let scopes = scopes.unwrap_or(record.scopes);
-            if !record.scopes.contain(scopes) {
+            if scopes.is_some_and(|scopes| !record.scopes.contain(scopes)) {
                 return Change::Nothing(Outcome::Scope);
             }
             match family.present(grant.generation, now, self.rules.refresh_grace) {
@@ -59,7 +56,6 @@ impl Sessions {
                     Change::Write(Outcome::Issue {
                         record: Box::new(record.clone()),
                         generation,
-                        scopes,
                     })
                 }
             }
@@ -70,17 +66,13 @@ impl Sessions {
             Err(LoadError::Unavailable(source)) => return Err(GrantError::Unavailable(source)),
         };
         match outcome {
-            Outcome::Issue {
-                record,
-                generation,
-                scopes,
-            } => {
+            Outcome::Issue { record, generation } => {
                 let issue = Issue {
                     id: &grant.id,
                     secret: &grant.secret,
                     record: &record,
                     generation,
-                    scopes,
+                    scopes: record.scopes,
                     now,
                 };
                 self.client_tokens(&issue)

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Method;
 use behalf_contract::DynamicRegistration;
@@ -216,4 +218,25 @@ async fn what_does_not_exist_is_404_and_a_wrong_method_is_405_in_json() {
         .unwrap();
     let answer = world.send(head).await;
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_a_408_at_every_endpoint() {
+    let world = World::start().await;
+    // From here on nothing but the sidecar's own limit is waited for.
+    tokio::time::pause();
+    for (path, content_type) in [
+        ("/token", "application/x-www-form-urlencoded"),
+        ("/revoke", "application/x-www-form-urlencoded"),
+        ("/consent", "application/x-www-form-urlencoded"),
+        ("/register", "application/json"),
+    ] {
+        let stalled = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let request = request(Method::POST, path, &[("content-type", content_type)]);
+        let answer = world.send(request.body(stalled).unwrap());
+        let answer = tokio::time::timeout(Duration::from_hours(1), answer)
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status, 408, "{path}");
+    }
 }

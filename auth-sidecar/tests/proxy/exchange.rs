@@ -2,10 +2,13 @@
 
 use axum::http::StatusCode;
 use behalf_auth_sidecar::sessions::GrantError;
-use behalf_contract::ExchangePlace::{Server, Sidecar};
-use behalf_contract::Injection::{Argument, Header};
+use behalf_contract::ExchangePlace::{self, Server, Sidecar};
+use behalf_contract::Injection::{self, Argument, Header, None as Nothing};
+use behalf_entra::Secret;
 use behalf_tests::entra::{Effect, Fault, Policy, RequestKind};
 use behalf_tests::people::{ANA, CLIENT_ID};
+use jiff::SignedDuration;
+use rstest::rstest;
 
 use crate::world::{CLIENT, World, body, call, list};
 
@@ -105,7 +108,7 @@ async fn when_entra_wants_the_user_the_client_is_challenged_and_its_session_surv
     );
     let open = sidecar
         .sessions
-        .open(&behalf_entra::Secret::new(login.access_token.clone()))
+        .open(&Secret::new(login.access_token.clone()))
         .await;
     assert!(open.is_ok(), "the session is still there");
 }
@@ -197,4 +200,44 @@ async fn a_wrong_scope_is_nobodys_login() {
         sidecar.post(&login, &call()).await.status(),
         StatusCode::BAD_GATEWAY
     );
+}
+
+#[rstest]
+#[case::nothing_is_injected(Sidecar, Nothing)]
+#[case::nothing_is_injected_or_exchanged(Server, Nothing)]
+#[case::the_argument_is_for_tools_call(Sidecar, Argument)]
+#[tokio::test]
+async fn a_user_whom_entra_disabled_loses_access_where_no_token_is_needed(
+    #[case] at: ExchangePlace,
+    #[case] injection: Injection,
+) {
+    let world = World::start().await;
+    let sidecar = world.sidecar(at, injection);
+    let refresh_token = Some(Secret::new("of-a-disabled-user"));
+    let login = sidecar
+        .sign_in_for(&world, SignedDuration::from_mins(5), refresh_token)
+        .await;
+    let disabled = Effect::Refusal {
+        status: 400,
+        error: "invalid_grant".to_owned(),
+        code: 50057,
+        suberror: None,
+        claims: None,
+    };
+    world
+        .control()
+        .add_fault(&Fault::always([RequestKind::RefreshToken], disabled))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let response = sidecar.post(&login, &list()).await;
+        assert_ne!(body(response).await["error"], serde_json::Value::Null);
+    }
+    assert!(world.server.received().is_empty());
+    let asked = world
+        .control()
+        .requests_of(RequestKind::RefreshToken)
+        .await
+        .unwrap();
+    assert_eq!(asked.len(), 1, "Entra is not asked again and again");
 }

@@ -86,7 +86,8 @@ async fn other_requests_have_no_argument_and_the_header_of_the_table(
     assert_eq!(received[0].json(), list());
     assert_eq!(
         (&received[1].method, received[1].header("last-event-id")),
-        (&Method::GET, Some("9"))
+        (&Method::GET, None),
+        "it belongs to a session of the server, and none crosses"
     );
     for request in received {
         let bearer = request
@@ -168,6 +169,27 @@ async fn nothing_of_the_client_that_the_server_could_believe_arrives() {
         sidecar.count("behalf_security_events_total{event=\"reserved_header\"}"),
         1
     );
+}
+
+#[tokio::test]
+async fn the_server_gets_one_content_type_and_it_is_json() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Nothing);
+    let login = sidecar.sign_in(&world).await;
+    let mut request = post(&login).body(Body::from(call().to_string())).unwrap();
+    let headers = request.headers_mut();
+    headers.insert("content-type", "application/json; charset=utf-7".parse().unwrap());
+    headers.append("content-type", "text/plain".parse().unwrap());
+    assert_eq!(sidecar.send(request).await.status(), StatusCode::OK);
+    let get = Request::get("/mcp")
+        .header("authorization", format!("Bearer {}", login.access_token))
+        .header("content-type", "text/plain");
+    sidecar.send(get.body(Body::empty()).unwrap()).await;
+
+    let received = world.server.received();
+    let types: Vec<_> = received[0].headers.get_all("content-type").iter().collect();
+    assert_eq!(types, ["application/json"]);
+    assert_eq!(received[1].header("content-type"), None, "there is no content");
 }
 
 #[tokio::test]

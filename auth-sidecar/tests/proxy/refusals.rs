@@ -80,6 +80,11 @@ async fn a_token_that_is_none_of_ours_is_an_invalid_token() {
 #[case::batch(r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, 400, -32600)]
 #[case::twice(r#"{"id":1,"method":"ping","method":"tools/call"}"#, 400, -32600)]
 #[case::arguments(r#"{"id":1,"method":"tools/call","params":{"arguments":[]}}"#, 400, -32602)]
+#[case::not_unicode(
+    r#"{"id":1,"method":"tools/call","params":{"arguments":{"\ud800":1,"bearerToken":"x"}}}"#,
+    400,
+    -32602
+)]
 #[tokio::test]
 async fn a_body_that_reads_in_two_ways_or_none_is_the_clients_mistake(
     #[case] text: &'static str,

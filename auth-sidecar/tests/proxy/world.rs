@@ -272,6 +272,16 @@ pub(crate) struct Login {
 impl Sidecar {
     /// Ana signs in.
     pub(crate) async fn sign_in(&self, world: &World) -> Login {
+        self.sign_in_for(world, SignedDuration::from_hours(1), None).await
+    }
+
+    /// Ana signs in, and Entra's token lives for `life`.
+    pub(crate) async fn sign_in_for(
+        &self,
+        world: &World,
+        life: SignedDuration,
+        refresh_token: Option<Secret>,
+    ) -> Login {
         let user_token = world.user_token().await;
         let login = NewLogin {
             user: UserIdentity {
@@ -284,8 +294,8 @@ impl Sidecar {
             scopes: Scopes::ALL,
             tokens: TokenSet {
                 access_token: Secret::new(user_token.clone()),
-                expires_at: SystemClock.now() + SignedDuration::from_hours(1),
-                refresh_token: None,
+                expires_at: SystemClock.now() + life,
+                refresh_token,
                 id_token: None,
                 scope: None,
             },
