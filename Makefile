@@ -18,13 +18,13 @@ help: ## Explain each target
 demo: prerequisites ## Bring up a cluster, install Behalf, sign in as two users, call the tools, leave it running
 	@$(CARGO_RUN) behalf-demo -- up
 
-demo-down: ## Remove every trace of the demo
+demo-down: prerequisites ## Remove every trace of the demo
 	@$(CARGO_RUN) behalf-demo -- down
 
 test: prerequisites ## Run every test, the black-box suite on a real cluster included
 	@.ci/test
 
-unit: ## Run the tests that need no cluster
+unit: prerequisites ## Run the tests that need no cluster
 	@cargo test --workspace
 
 check: prerequisites ## Format, lints, dependencies, generated files
@@ -33,11 +33,11 @@ check: prerequisites ## Format, lints, dependencies, generated files
 format: ## Format the Rust code
 	@cargo fmt --all
 
-generate: ## Write the generated files anew (CRD, chart template)
+generate: prerequisites ## Write the generated files anew (CRD, chart template)
 	@$(CARGO_RUN) behalf-operator -- crd > crds/behalf.dev_mcpservers.yaml
 	@$(CARGO_RUN) behalf-operator -- crd --helm > charts/behalf-crds/templates/behalf.dev_mcpservers.yaml
 
-demo-kubeconfig: ## Print the path of the demo cluster's kubeconfig
+demo-kubeconfig: prerequisites ## Print the path of the demo cluster's kubeconfig
 	@$(CARGO_RUN) behalf-cluster -- kubeconfig --name behalf-demo
 
 prerequisites:
