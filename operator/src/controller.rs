@@ -146,7 +146,7 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
 
 /// The five steps.
 async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerStatus, ReconcileError> {
-    let found = dereference::dereference(&context.sources, server)
+    let found = dereference::dereference(&context.sources, server, context.now())
         .await
         .map_err(ReconcileError::Dereference)?;
     let outcome = match validate::validate(server, &found, &context.defaults) {
@@ -161,9 +161,11 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
                 Ok(children) => {
                     if children.keyring.is_some() {
                         let name = full_name(server);
-                        // Sessions that an earlier keyring sealed are gone.
-                        let replaced = server.status.as_ref().is_some_and(|status| status.keys.is_some());
-                        tracing::info!(mcp_server.name = %name, keyring.replaced = replaced, "Made a keyring for {name}");
+                        let replaced = events::keyring_replaced(server);
+                        tracing::info!(mcp_server.name = %name, keyring.replaced = replaced.is_some(), "Made a keyring for {name}");
+                        if let Some(event) = replaced {
+                            events::publish(&context.recorder, &server.object_ref(&()), &event).await;
+                        }
                     }
                     Outcome::Applied {
                         plan: Box::new(plan),

@@ -2,11 +2,13 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
 use kube::runtime::events::{Event, EventType, Recorder};
 
-use crate::controller::chain;
+use crate::api::v1alpha1::McpServer;
 use crate::controller::reason::{ConditionType, Reason};
 use crate::controller::status::{Status, find, is};
+use crate::controller::{chain, names};
 
 /// The API server refuses notes of more than 1024 bytes.
 const LONGEST_NOTE: usize = 1000;
@@ -86,6 +88,21 @@ pub fn undecodable(error: &str) -> Event {
             "this version of the operator cannot read the object ({error}); install the CRD of the same version and apply it again"
         ),
     )
+}
+
+/// A keyring was made for an object that had one before.
+pub fn keyring_replaced(server: &McpServer) -> Option<Event> {
+    server.status.as_ref()?.keys.as_ref()?;
+    Some(event(
+        EventType::Warning,
+        "KeyringReplaced".to_owned(),
+        "Accepted",
+        &format!(
+            "Secret {} was gone and a new keyring was made: every session has ended, users sign in again and \
+             clients register again; find out who deleted it",
+            names::keyring_secret(&server.name_any())
+        ),
+    ))
 }
 
 fn event(type_: EventType, reason: String, action: &str, note: &str) -> Event {
@@ -169,6 +186,22 @@ mod tests {
             1
         );
         assert_eq!(kinds(&[image], &[rollout]).len(), 0);
+    }
+
+    #[test]
+    fn only_a_keyring_that_was_there_before_was_replaced() {
+        use crate::api::v1alpha1::{KeysStatus, McpServerStatus};
+        let mut server = crate::testing::server(crate::testing::QUICKSTART);
+        assert!(keyring_replaced(&server).is_none());
+        server.status = Some(McpServerStatus::default());
+        assert!(keyring_replaced(&server).is_none());
+        server.status.as_mut().unwrap().keys = Some(KeysStatus {
+            current: "s00000001".to_owned(),
+        });
+        let event = keyring_replaced(&server).unwrap();
+        assert_eq!(event.reason, "KeyringReplaced");
+        assert!(matches!(event.type_, EventType::Warning));
+        assert!(event.note.unwrap().contains("azure-devops-keyring"));
     }
 
     #[test]

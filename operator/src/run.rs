@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::api::v1alpha1::McpServer;
 use crate::cli::Run;
-use crate::controller::dereference::{Sources, StatusReader};
+use crate::controller::dereference::{Issuer, Sources, StatusReader};
 use crate::controller::sight::Sight;
 use crate::controller::stores::{self, Stores};
 use crate::controller::{self, Context, chain, names};
@@ -92,6 +92,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
             stores: stores.clone(),
             status,
             sight: sight.clone(),
+            issuer: Arc::new(Issuer::default()),
         },
         options.defaults(),
         Recorder::new(client, reporter),

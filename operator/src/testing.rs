@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::api::v1alpha1::McpServer;
-use crate::controller::build::{FreshKeys, build};
+use crate::controller::build::{FreshKey, FreshKeys, build};
 use crate::controller::children::{Built, Children};
 use crate::controller::found::Found;
 use crate::controller::plan::{Defaults, Plan};
@@ -70,14 +70,32 @@ pub(crate) fn judge(server: &McpServer, found: &Found) -> Result<Plan, Refusals>
     validate(server, found, &defaults())
 }
 
+/// What an object finds that may use the `ServiceAccount` that it names.
+pub(crate) fn shared(server: &McpServer) -> Found {
+    let name = &server.spec.entra.federation.service_account_name;
+    let account = serde_json::json!({"metadata": {
+        "name": name, "annotations": {"behalf.dev/mcp-servers": server.name_any()},
+    }});
+    Found {
+        service_account: name.as_ref().map(|_| serde_json::from_value(account).unwrap()),
+        ..Found::default()
+    }
+}
+
 pub(crate) fn plan(server: &McpServer) -> Plan {
-    judge(server, &Found::default()).unwrap()
+    judge(server, &shared(server)).unwrap()
 }
 
 pub(crate) fn fresh() -> FreshKeys {
     FreshKeys {
-        sessions: KeyMaterial::new([1; 32]),
-        clients: KeyMaterial::new([2; 32]),
+        sessions: FreshKey {
+            id: [0, 0, 0, 1],
+            material: KeyMaterial::new([1; 32]),
+        },
+        clients: FreshKey {
+            id: [0, 0, 0, 1],
+            material: KeyMaterial::new([2; 32]),
+        },
         created_at: time(0),
     }
 }

@@ -212,23 +212,29 @@ async fn put<K: Child>(client: &Client, mut child: K, live: Option<&K>) -> Resul
     let api: Api<K> = Api::namespaced(client.clone(), &child.namespace().unwrap_or_default());
     unchanged::stamp(&mut child).map_err(|source| ApplyError::Json { kind, source })?;
     let owner = names::controller_uid(child.meta());
-    if let Some(live) = live {
+    // What was judged is what is written: with its UID, an object that took its name meanwhile is refused.
+    let uid = if let Some(live) = live {
         if names::controller_uid(live.meta()) != owner {
             return Err(ApplyError::Foreign { kind, name });
         }
         if unchanged::is_within(&child, live).map_err(|source| ApplyError::Json { kind, source })? {
             return Ok(live.clone());
         }
+        live.uid()
     } else {
         // The caches hold only what carries our labels; a namesake without them is seen here.
         let existing = api
             .get_metadata_opt(&name)
             .await
             .map_err(|error| failed("read", kind, &name, error))?;
-        if existing.is_some_and(|existing| names::controller_uid(&existing.metadata) != owner) {
-            return Err(ApplyError::Foreign { kind, name });
+        match existing {
+            Some(existing) if names::controller_uid(&existing.metadata) != owner => {
+                return Err(ApplyError::Foreign { kind, name });
+            }
+            existing => existing.and_then(|existing| existing.metadata.uid),
         }
-    }
+    };
+    child.meta_mut().uid = uid;
     match force(&api, &name, &child).await {
         Err(rejected @ ApplyError::Rejected { .. }) if live.is_some() => {
             repair(&api, &name, &child).await.map_err(|_| rejected)?;
@@ -238,9 +244,14 @@ async fn put<K: Child>(client: &Client, mut child: K, live: Option<&K>) -> Resul
     }
 }
 
-/// Server-side apply. What others changed in our fields is put right, their own fields are left alone.
+/// Server-side apply. What others changed in our fields is put right, their own fields are left alone. What
+/// was not there is not forced: if somebody made it a moment ago, that is a conflict, and the next pass judges
+/// whose it is.
 async fn force<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let parameters = PatchParams {
+        force: child.meta().uid.is_some(),
+        ..PatchParams::apply(FIELD_MANAGER)
+    };
     api.patch(name, &parameters, &Patch::Apply(child))
         .await
         .map_err(|error| failed("apply", K::KIND, name, error))
@@ -254,7 +265,7 @@ async fn repair<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<(), App
         source,
     };
     let spec = serde_json::to_value(child).map_err(json)?.get("spec").cloned();
-    let patch = Patch::Merge(serde_json::json!({"spec": spec}));
+    let patch = Patch::Merge(serde_json::json!({"metadata": {"uid": child.meta().uid}, "spec": spec}));
     let parameters = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
@@ -306,11 +317,13 @@ async fn delete<K: Child>(client: &Client, stale: &K, owner: Option<&str>) -> Re
 fn failed(verb: &'static str, kind: &'static str, name: &str, error: kube::Error) -> ApplyError {
     let name = name.to_owned();
     match error {
-        kube::Error::Api(status) if status.is_invalid() => ApplyError::Rejected {
-            kind,
-            name,
-            message: status.message,
-        },
+        kube::Error::Api(status) if status.is_invalid() && !is_another_object(&status) => {
+            ApplyError::Rejected {
+                kind,
+                name,
+                message: status.message,
+            }
+        }
         error => ApplyError::Request {
             verb,
             kind,
@@ -318,6 +331,16 @@ fn failed(verb: &'static str, kind: &'static str, name: &str, error: kube::Error
             source: Box::new(error),
         },
     }
+}
+
+/// An object that took the name of the one that was read has another UID, which the API server calls an invalid
+/// change. The next pass reads the other one.
+fn is_another_object(status: &kube::core::Status) -> bool {
+    status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .any(|cause| cause.field == "metadata.uid")
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod tests;
 mod volumes;
 
 pub use config_map::Configuration;
-pub use keyring::FreshKeys;
+pub use keyring::{FreshKey, FreshKeys};
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -38,6 +38,10 @@ pub enum BuildError {
         source: serde_yaml::Error,
     },
 
+    /// The Pod template.
+    #[error("failed to write the Pod template as JSON")]
+    Template(#[source] serde_json::Error),
+
     /// The keyring.
     #[error("failed to write the keyring")]
     Keyring(#[source] serde_json::Error),
@@ -58,7 +62,7 @@ pub fn build(plan: &Plan, fresh: Option<FreshKeys>) -> Result<Children<Built>, B
             NetworkPolicyMode::Open => None,
         },
         service: service::build(plan),
-        deployment: deployment::build(plan, &configuration),
+        deployment: deployment::build(plan, &configuration)?,
         state: PhantomData,
     })
 }

@@ -5,7 +5,7 @@ use behalf_contract::KeyMaterial;
 use jiff::Timestamp;
 use kube::runtime::events::Recorder;
 
-use super::build::FreshKeys;
+use super::build::{FreshKey, FreshKeys};
 use super::dereference::Sources;
 use super::plan::Defaults;
 use super::retries::Retries;
@@ -56,17 +56,26 @@ impl Context {
 
     /// Keys from the operating system.
     pub(super) fn fresh_keys(&self) -> Result<FreshKeys, getrandom::Error> {
-        let key = || {
-            let mut bytes = zeroize::Zeroizing::new([0; 32]);
-            getrandom::fill(bytes.as_mut_slice())?;
-            Ok::<_, getrandom::Error>(KeyMaterial::new(*bytes))
-        };
-        Ok(FreshKeys {
-            sessions: key()?,
-            clients: key()?,
-            created_at: self.now(),
-        })
+        fresh_keys(self.now())
     }
+}
+
+fn fresh_keys(created_at: Timestamp) -> Result<FreshKeys, getrandom::Error> {
+    let key = || {
+        let mut id = [0; 4];
+        getrandom::fill(&mut id)?;
+        let mut bytes = zeroize::Zeroizing::new([0; 32]);
+        getrandom::fill(bytes.as_mut_slice())?;
+        Ok::<_, getrandom::Error>(FreshKey {
+            id,
+            material: KeyMaterial::new(*bytes),
+        })
+    };
+    Ok(FreshKeys {
+        sessions: key()?,
+        clients: key()?,
+        created_at,
+    })
 }
 
 impl fmt::Debug for Context {
@@ -75,5 +84,20 @@ impl fmt::Debug for Context {
             .debug_struct("Context")
             .field("defaults", &self.defaults)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::time;
+
+    #[test]
+    fn two_keyrings_share_neither_key_nor_id() {
+        let (one, other) = (fresh_keys(time(0)).unwrap(), fresh_keys(time(0)).unwrap());
+        assert_ne!(one.sessions.id, other.sessions.id);
+        assert_ne!(one.clients.id, other.clients.id);
+        assert_ne!(one.sessions.material, other.sessions.material);
+        assert_ne!(one.sessions.material, one.clients.material);
     }
 }

@@ -1,12 +1,15 @@
 //! Reads everything that one pass depends on. No judgement.
 
+mod issuer;
 mod status_document;
 
+pub use issuer::Issuer;
 pub use status_document::{StatusError, StatusReader};
 
 use std::sync::Arc;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
@@ -54,10 +57,17 @@ pub struct Sources {
 
     /// What the operator can see of all Pods.
     pub sight: Arc<Sight>,
+
+    /// The cluster's issuer.
+    pub issuer: Arc<Issuer>,
 }
 
 /// Reads.
-pub async fn dereference(sources: &Sources, server: &McpServer) -> Result<Found, DereferenceError> {
+pub async fn dereference(
+    sources: &Sources,
+    server: &McpServer,
+    now: Timestamp,
+) -> Result<Found, DereferenceError> {
     sources
         .stores
         .ready()
@@ -75,12 +85,14 @@ pub async fn dereference(sources: &Sources, server: &McpServer) -> Result<Found,
     };
     let keyring_name = names::keyring_secret(&server.name_any());
     let keyring = get::<Secret>(&sources.client, &namespace, &keyring_name).await?;
+    let issuer = sources.issuer.get(&sources.client, now).await?;
     let live = live(&sources.stores, server);
     let reports = reports(sources, &live.pods).await;
     Ok(Found {
         certificate_authority,
         service_account,
         keyring,
+        issuer,
         claims: claims(&sources.stores, server),
         live,
         reports,
@@ -89,6 +101,10 @@ pub async fn dereference(sources: &Sources, server: &McpServer) -> Result<Found,
 }
 
 async fn get<K: Child>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, DereferenceError> {
+    // It becomes a part of the request's path as it is. What is no name names nothing; validation says so.
+    if !names::is_subdomain(name) {
+        return Ok(None);
+    }
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     api.get_opt(name)
         .await
@@ -162,7 +178,7 @@ async fn reports(sources: &Sources, pods: &[Arc<Pod>]) -> Vec<PodReport> {
         running.then_some(async move {
             let answer = sources.status.read(address).await;
             PodReport {
-                configuration: pod.annotations().get(names::CONFIGURATION_ANNOTATION).cloned(),
+                template: pod.annotations().get(names::TEMPLATE_ANNOTATION).cloned(),
                 ready,
                 // A Pod that is not ready may be silent for reasons of its own.
                 document: sources.sight.note(&uid, ready, answer),
@@ -170,4 +186,37 @@ async fn reports(sources: &Sources, pods: &[Arc<Pod>]) -> Vec<PodReport> {
         })
     }))
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use tower_test::mock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_no_name_is_not_asked_for() {
+        for name in [
+            "../secrets/azure-devops-keyring",
+            "a/b",
+            "a?b",
+            "..",
+            "",
+            "a..b",
+            "-a",
+        ] {
+            let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+            let client = Client::new(service, "default");
+            let answer = tokio::spawn(async move { get::<ConfigMap>(&client, "mcp", name).await });
+            assert!(
+                pin!(&mut handle).next_request().await.is_none(),
+                "{name:?} was asked for"
+            );
+            assert!(answer.await.unwrap().unwrap().is_none(), "{name:?}");
+        }
+    }
 }

@@ -20,6 +20,9 @@ pub struct Found {
     /// The keyring Secret, if it exists.
     pub keyring: Option<Secret>,
 
+    /// The issuer of `ServiceAccount` tokens, as the API server publishes it.
+    pub issuer: Option<String>,
+
     /// Other objects with the same `publicUrl`.
     pub claims: Vec<Claim>,
 
@@ -74,8 +77,8 @@ pub struct Live {
 /// What one Pod said of itself.
 #[derive(Debug, Clone)]
 pub struct PodReport {
-    /// The `ConfigMap` that the Pod was made with.
-    pub configuration: Option<String>,
+    /// The digest of the template that the Pod was made from.
+    pub template: Option<String>,
 
     /// Whether the kubelet calls it ready.
     pub ready: bool,

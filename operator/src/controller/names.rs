@@ -19,6 +19,13 @@ pub const CONFIGURATION_ANNOTATION: &str = "behalf.dev/configuration";
 /// On Deployment and Pod: the digest of the sidecar's file, which a Pod echoes in its status document.
 pub const SIDECAR_DIGEST_ANNOTATION: &str = "behalf.dev/sidecar-configuration-digest";
 
+/// On Deployment and Pod: the digest of the whole Pod template but for this annotation. Pods with another one
+/// say nothing about the current generation.
+pub const TEMPLATE_ANNOTATION: &str = "behalf.dev/template";
+
+/// On a `ServiceAccount` that somebody else made: the objects that may use it, separated by commas.
+pub const SHARED_WITH_ANNOTATION: &str = "behalf.dev/mcp-servers";
+
 /// On every child: the digest of what was applied last, so that an unchanged child is not applied again.
 pub const APPLIED_ANNOTATION: &str = "behalf.dev/applied";
 
@@ -56,6 +63,19 @@ pub fn labels(object: &str) -> BTreeMap<String, String> {
         labels.insert(key.to_owned(), value.to_owned());
     }
     labels
+}
+
+/// Whether `name` is a DNS subdomain (RFC 1123), as every name that becomes a part of an API path must be.
+pub fn is_subdomain(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
 }
 
 /// The UID of the object that controls another.

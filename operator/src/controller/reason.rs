@@ -68,6 +68,8 @@ names! {
         CertificateAuthorityInvalid,
         /// The given `ServiceAccount` does not exist.
         ServiceAccountNotFound,
+        /// Its owner does not share it with this object, or it must not be shared.
+        ServiceAccountNotShared,
         /// The keyring Secret cannot be read.
         KeyringDamaged,
         /// Somebody else's object has the name of a child.

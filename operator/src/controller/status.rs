@@ -50,7 +50,7 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
     let observed = Observed::of(&facts, found, &previous, generation);
     let federation = facts
         .plan
-        .map(|plan| federation(plan, &observed, &previous))
+        .map(|plan| federation(plan, found.issuer.clone()))
         .or_else(|| previous.federation.clone());
     let command = federation
         .as_ref()
@@ -183,8 +183,8 @@ impl<'a> Facts<'a> {
     fn available(&self, found: &Found, now: Timestamp) -> Finding {
         match self.deployment {
             Some(deployment) => {
-                let configuration = self.annotation(names::CONFIGURATION_ANNOTATION);
-                available::judge(deployment, &found.live.pods, configuration, now)
+                let template = self.annotation(names::TEMPLATE_ANNOTATION);
+                available::judge(deployment, &found.live.pods, template, now)
             }
             None => Finding::new(
                 Status::False,
@@ -206,14 +206,10 @@ fn accepted(outcome: &Outcome) -> Finding {
     }
 }
 
-fn federation(plan: &Plan, observed: &Observed<'_>, previous: &McpServerStatus) -> FederationStatus {
+/// What Entra must know. None of it comes from a Pod: an administrator runs the command as it is.
+fn federation(plan: &Plan, issuer: Option<String>) -> FederationStatus {
     let subject = plan.subject();
     let audience = plan.entra.federation_audience.clone();
-    let before = previous
-        .federation
-        .as_ref()
-        .filter(|before| before.subject == subject);
-    let issuer = observed.issuer().or_else(|| before?.issuer.clone());
     let command = issuer.as_deref().and_then(|issuer| {
         command::federated_credential(&plan.entra.client_id, &plan.object, issuer, &subject, &audience)
     });

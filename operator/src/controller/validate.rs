@@ -5,7 +5,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use refusal::{Refusal, Refusals};
+pub use refusal::{NotShared, Refusal, Refusals};
 
 use behalf_contract::{
     AzureDevOpsConfig, AzureDevOpsEndpoints, ClientsConfig, EntraConfig, ExchangePlace, Injection, Keyring,
@@ -46,13 +46,13 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     };
     rules::name(&object.name, refusals);
     rules::replicas(spec, refusals);
-    rules::environment(&spec.server.env, &object.name, refusals);
+    rules::environment(&spec.server.env, refusals);
     rules::pod(&spec.pod, refusals);
     rules::claims(server, &found.claims, refusals);
     let public_url = rules::public_url(&spec.public_url, refusals);
     let entra = entra(&spec.entra, refusals);
     rules::certificate_authority(&spec.entra, found, refusals);
-    let service_account = service_account(&spec.entra.federation, &object, found, refusals);
+    let service_account = service_account(&spec.entra.federation, &object, found, defaults, refusals);
     let keyring = keyring(&object, found, refusals);
     let azure_dev_ops = azure_dev_ops(&spec.server, refusals);
     let sessions = sessions(&spec.sessions, refusals);
@@ -111,6 +111,7 @@ fn entra(entra: &api::Entra, refusals: &mut Vec<Refusal>) -> Option<EntraConfig>
     let tenant_id = rules::guid("entra.tenantId", &entra.tenant_id, refusals);
     let client_id = rules::guid("entra.clientId", &entra.client_id, refusals);
     let authority = rules::https_origin("entra.authority", &entra.authority, refusals);
+    rules::audience(&entra.federation.audience.0, refusals);
     let client_id = client_id?;
     Some(EntraConfig {
         tenant_id: tenant_id?,
@@ -134,17 +135,27 @@ fn service_account(
     federation: &api::Federation,
     object: &ObjectIdentity,
     found: &Found,
+    defaults: &Defaults,
     refusals: &mut Vec<Refusal>,
 ) -> ServiceAccountPlan {
     let Some(name) = &federation.service_account_name else {
         return ServiceAccountPlan::Own;
     };
+    if !rules::object_name("entra.federation.serviceAccountName", name, refusals) {
+        return ServiceAccountPlan::Given(name.clone());
+    }
     match &found.service_account {
         // Naming the one that was made for this object is the same as naming none.
         Some(account) if names::controller_uid(&account.metadata) == Some(object.uid.as_str()) => {
             return ServiceAccountPlan::Own;
         }
-        Some(_) => {}
+        Some(account) => {
+            let own_namespace = defaults.operator_namespace.as_ref() == Some(&object.namespace);
+            if let Err(why) = rules::shared(account, name, object, own_namespace) {
+                let name = name.clone();
+                refusals.push(Refusal::ServiceAccountNotShared { name, why });
+            }
+        }
         None => refusals.push(Refusal::ServiceAccountNotFound { name: name.clone() }),
     }
     ServiceAccountPlan::Given(name.clone())

@@ -96,7 +96,7 @@ pub struct ServerInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FederationStatus {
-    /// The issuer of the Pod's token, as read from it.
+    /// The issuer of the cluster's ServiceAccount tokens, as the API server publishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub issuer: Option<String>,
@@ -109,7 +109,7 @@ pub struct FederationStatus {
     #[schemars(length(max = 512))]
     pub audience: String,
 
-    /// The command that creates the federated identity credential; present once the issuer is known.
+    /// The command that creates the federated identity credential; present where the issuer is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub command: Option<String>,

@@ -70,8 +70,8 @@ async fn creates_what_does_not_exist_by_server_side_apply() {
         "{line}"
     );
     assert!(
-        line.contains("fieldManager=behalf-operator") && line.contains("force=true"),
-        "{line}"
+        line.contains("fieldManager=behalf-operator") && !line.contains("force=true"),
+        "what somebody made meanwhile is not taken over: {line}"
     );
     assert_eq!(body["kind"], "Service");
     assert!(body["metadata"]["annotations"][names::APPLIED_ANNOTATION].is_string());
@@ -101,7 +101,28 @@ async fn puts_right_what_others_changed() {
     let live: Service = serde_json::from_value(live).unwrap();
     let asked = tokio::spawn(script(handle, vec![(200, stored(service()))]));
     put(&client, service(), Some(&live)).await.unwrap();
-    assert!(asked.await.unwrap()[0].0.starts_with("PATCH "));
+    let (request, body) = asked.await.unwrap().remove(0);
+    assert!(
+        request.starts_with("PATCH ") && request.contains("force=true"),
+        "{request}"
+    );
+    assert_eq!(body["metadata"]["uid"], "5d6f7f6e-0000-4000-8000-000000000009");
+}
+
+#[tokio::test]
+async fn what_took_the_name_of_a_child_meanwhile_is_not_written_and_is_judged_again() {
+    let (client, handle) = client();
+    let mut live = stored(service());
+    live["spec"]["ports"][0]["port"] = json!(80);
+    let live: Service = serde_json::from_value(live).unwrap();
+    let (code, mut answer) = failure(422, "Invalid", "metadata.uid: Invalid value: field is immutable");
+    answer["details"] = json!({"causes": [
+        {"reason": "FieldValueInvalid", "message": "field is immutable", "field": "metadata.uid"},
+    ]});
+    let asked = tokio::spawn(script(handle, vec![(code, answer)]));
+    let error = put(&client, service(), Some(&live)).await.unwrap_err();
+    assert!(error.refusal().is_none(), "the user has nothing to mend: {error}");
+    assert_eq!(asked.await.unwrap().len(), 1, "and nothing is repaired");
 }
 
 #[tokio::test]
@@ -116,6 +137,7 @@ async fn replaces_lists_when_what_others_left_in_them_makes_the_child_invalid() 
     put(&client, service(), Some(&live)).await.unwrap();
     let asked = asked.await.unwrap();
     assert_eq!(asked[1].1["spec"]["ports"], asked[0].1["spec"]["ports"]);
+    assert_eq!(asked[1].1["metadata"]["uid"], asked[0].1["metadata"]["uid"]);
     assert!(!asked[1].0.contains("force"), "a merge patch: {}", asked[1].0);
 }
 

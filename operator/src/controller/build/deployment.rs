@@ -1,19 +1,35 @@
-use behalf_contract::StoreConfig;
+use behalf_contract::{StoreConfig, digest};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use sha2::{Digest as _, Sha256};
 
-use super::{Configuration, configuration_annotations, containers, metadata, volumes};
+use super::{BuildError, Configuration, configuration_annotations, containers, metadata, volumes};
 use crate::controller::names;
 use crate::controller::plan::Plan;
 
 /// The group that both users share, for the host key and projected files. Neither user's own group.
 const SHARED_GROUP: i64 = 65531;
 
-pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Deployment {
+pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deployment, BuildError> {
+    let mut template = PodTemplateSpec {
+        metadata: Some(pod_metadata(plan, configuration)),
+        spec: Some(pod(plan, configuration)),
+    };
+    // Whatever is edited of a Pod, Pods from before the edit must not speak for those after it.
+    let bytes = serde_json::to_vec(&template).map_err(BuildError::Template)?;
+    let template_digest = digest::format_sha256(&Sha256::digest(&bytes).into());
+    let note = |metadata: &mut ObjectMeta| {
+        metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(names::TEMPLATE_ANNOTATION.to_owned(), template_digest.clone());
+    };
+    note(template.metadata.get_or_insert_default());
     let mut metadata = metadata(plan, plan.object.name.clone());
     metadata.annotations = Some(configuration_annotations(configuration));
-    Deployment {
+    note(&mut metadata);
+    Ok(Deployment {
         metadata,
         spec: Some(DeploymentSpec {
             replicas: Some(plan.replicas),
@@ -24,14 +40,11 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Deployment {
             strategy: Some(strategy(plan)),
             // Older configurations are deleted, so there is nothing to roll back to.
             revision_history_limit: Some(2),
-            template: PodTemplateSpec {
-                metadata: Some(pod_metadata(plan, configuration)),
-                spec: Some(pod(plan, configuration)),
-            },
+            template,
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
-    }
+    })
 }
 
 /// Two Pods with sessions in memory would know nothing of each other's.

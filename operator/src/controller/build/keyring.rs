@@ -13,13 +13,23 @@ use crate::controller::plan::Plan;
 #[derive(Debug)]
 pub struct FreshKeys {
     /// The first key for sessions, codes, cookies and records.
-    pub sessions: KeyMaterial,
+    pub sessions: FreshKey,
 
     /// The first key for the ids of registered clients.
-    pub clients: KeyMaterial,
+    pub clients: FreshKey,
 
     /// Now.
     pub created_at: Timestamp,
+}
+
+/// A random key with a random id: the keys of a keyring that was replaced never have the ids of the old ones.
+#[derive(Debug)]
+pub struct FreshKey {
+    /// Names the key for ever.
+    pub id: [u8; 4],
+
+    /// The key.
+    pub material: KeyMaterial,
 }
 
 /// The keyring Secret. Not `immutable`: rotation adds keys to it.
@@ -29,17 +39,20 @@ pub(super) fn build(plan: &Plan, fresh: FreshKeys) -> Result<Secret, BuildError>
         clients,
         created_at,
     } = fresh;
-    let keys = |id: &str, material: KeyMaterial| Keys {
-        sealing: id.to_owned(),
-        keys: vec![Key {
-            id: id.to_owned(),
-            material,
-            created_at,
-        }],
+    let keys = |kind: char, FreshKey { id, material }| {
+        let id = format!("{kind}{:08x}", u32::from_be_bytes(id));
+        Keys {
+            sealing: id.clone(),
+            keys: vec![Key {
+                id,
+                material,
+                created_at,
+            }],
+        }
     };
     let keyring = Keyring {
-        sessions: keys("s1", sessions),
-        clients: keys("c1", clients),
+        sessions: keys('s', sessions),
+        clients: keys('c', clients),
     };
     let file = serde_json::to_vec(&keyring).map_err(BuildError::Keyring)?;
     Ok(Secret {

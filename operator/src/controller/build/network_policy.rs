@@ -75,8 +75,9 @@ fn operator(namespace: &str) -> NetworkPolicyPeer {
     }
 }
 
-/// Addresses of Entra and Azure DevOps change, and a network policy knows no names. What is left out is the
-/// cloud's metadata service, where a Pod could get the node's identity.
+/// Addresses of Entra and Azure DevOps change, and a network policy knows no names. What is left out are the
+/// services of clouds for their machines, where a Pod could get the node's identity: link-local addresses, the
+/// hosts' agents of Azure and Alibaba Cloud, and the metadata services of AWS and Google over IPv6.
 fn everything_but_metadata_services() -> Vec<NetworkPolicyPeer> {
     let block = |cidr: &str, except: &[&str]| NetworkPolicyPeer {
         ip_block: Some(IPBlock {
@@ -86,8 +87,11 @@ fn everything_but_metadata_services() -> Vec<NetworkPolicyPeer> {
         ..NetworkPolicyPeer::default()
     };
     vec![
-        block("0.0.0.0/0", &["169.254.169.254/32"]),
-        block("::/0", &["fd00:ec2::254/128"]),
+        block(
+            "0.0.0.0/0",
+            &["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"],
+        ),
+        block("::/0", &["fd00:ec2::/32", "fd20:ce::254/128", "fe80::/10"]),
         // Some network plugins never match Pods of the cluster by address.
         NetworkPolicyPeer {
             namespace_selector: Some(LabelSelector::default()),

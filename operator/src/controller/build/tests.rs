@@ -292,21 +292,39 @@ fn a_keyring_is_built_only_from_fresh_keys_and_reads_back() {
         keyring.sessions.keys[0].material,
         keyring.clients.keys[0].material
     );
+    assert_eq!(
+        (keyring.sessions.sealing, keyring.clients.sealing),
+        ("s00000001".to_owned(), "c00000001".to_owned())
+    );
 }
 
 #[test]
 fn a_given_service_account_is_used_and_not_built() {
     let server = quickstart_with(json!({"entra": {"federation": {"serviceAccountName": "shared"}}}));
-    let found = crate::controller::found::Found {
-        service_account: Some(serde_json::from_value(json!({"metadata": {"name": "shared"}})).unwrap()),
-        ..crate::controller::found::Found::default()
-    };
-    let children = build(&crate::testing::judge(&server, &found).unwrap(), None).unwrap();
+    let children = children(&server);
     assert!(children.service_account.is_none());
     assert_eq!(
         pod(&children.deployment).service_account_name.as_deref(),
         Some("shared")
     );
+}
+
+#[rstest]
+#[case::service_account(json!({"entra": {"federation": {"serviceAccountName": "shared"}}}))]
+#[case::image(json!({"sidecar": {"image": "registry.contoso.example/own:2"}}))]
+#[case::environment(json!({"server": {"env": [{"name": "TZ", "value": "UTC"}]}}))]
+#[case::resources(json!({"server": {"resources": {"limits": {"memory": "1Gi"}}}}))]
+#[case::pod(json!({"pod": {"nodeSelector": {"pool": "mcp"}}}))]
+fn pods_of_before_and_after_any_edit_can_be_told_apart(#[case] patch: serde_json::Value) {
+    let template = |deployment: &Deployment| {
+        let on_pod = deployment.spec.clone().unwrap().template.metadata.unwrap();
+        let on_pod = on_pod.annotations.unwrap()[names::TEMPLATE_ANNOTATION].clone();
+        assert_eq!(deployment.annotations()[names::TEMPLATE_ANNOTATION], on_pod);
+        on_pod
+    };
+    let (before, after) = (children(&server(QUICKSTART)), children(&quickstart_with(patch)));
+    assert_eq!(before.config_map, after.config_map, "the files are the same");
+    assert_ne!(template(&before.deployment), template(&after.deployment));
 }
 
 #[test]
@@ -384,9 +402,14 @@ fn the_network_policy_opens_the_ports_of_every_endpoint_and_no_metadata_service(
         .map(|port| port["port"].clone())
         .collect();
     assert_eq!(ports, [json!(443), json!(8443)]);
+    let except = |peer: usize| policy["egress"][1]["to"][peer]["ipBlock"]["except"].clone();
     assert_eq!(
-        policy["egress"][1]["to"][0]["ipBlock"]["except"],
-        json!(["169.254.169.254/32"])
+        except(0),
+        json!(["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"])
+    );
+    assert_eq!(
+        except(1),
+        json!(["fd00:ec2::/32", "fd20:ce::254/128", "fe80::/10"])
     );
     assert_eq!(
         policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"]["app"],

@@ -16,7 +16,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 pub(super) fn judge(
     deployment: &Deployment,
     pods: &[Arc<Pod>],
-    configuration: Option<&str>,
+    template: Option<&str>,
     now: Timestamp,
 ) -> Finding {
     let wanted = deployment
@@ -49,16 +49,16 @@ pub(super) fn judge(
             format!("no Pod can be created: {message}; an administrator of the namespace can change that"),
         );
     }
-    let of_this_configuration = |pod: &&Arc<Pod>| {
+    let of_this_template = |pod: &&Arc<Pod>| {
         pod.metadata.deletion_timestamp.is_none()
             && pod
                 .annotations()
-                .get(names::CONFIGURATION_ANNOTATION)
+                .get(names::TEMPLATE_ANNOTATION)
                 .map(String::as_str)
-                == configuration
+                == template
     };
     pods.iter()
-        .filter(of_this_configuration)
+        .filter(of_this_template)
         .find_map(|pod| trouble(pod, now))
         .unwrap_or_else(|| {
             Finding::new(

@@ -18,6 +18,9 @@ pub(super) struct Observed<'a> {
 
     /// The error of a ready Pod that is silent for too long to wait.
     unreachable: Option<&'a str>,
+
+    /// Whether a Pod's token names another issuer than the API server does.
+    other_issuer: bool,
     suspended: bool,
     previous: &'a [Condition],
 
@@ -26,24 +29,30 @@ pub(super) struct Observed<'a> {
 }
 
 impl<'a> Observed<'a> {
-    /// Documents count only from Pods that were made with the current configuration and say that they run it.
+    /// Documents count only from Pods that were made from the current template and say that they run its
+    /// configuration with the planned identity.
     pub(super) fn of(
         facts: &Facts<'_>,
         found: &'a Found,
         previous: &'a McpServerStatus,
         generation: i64,
     ) -> Self {
-        let configuration = facts.annotation(names::CONFIGURATION_ANNOTATION);
+        let template = facts.annotation(names::TEMPLATE_ANNOTATION);
         let digest = facts.annotation(names::SIDECAR_DIGEST_ANNOTATION);
-        let current =
-            |report: &&PodReport| configuration.is_some() && report.configuration.as_deref() == configuration;
-        let documents = found
+        let current = |report: &&PodReport| template.is_some() && report.template.as_deref() == template;
+        let identity = Identity::of(facts, previous);
+        let documents: Vec<&StatusDocument> = found
             .reports
             .iter()
             .filter(current)
             .filter_map(|report| report.document.as_ref().ok())
             .filter(|document| Some(document.configuration_digest.as_str()) == digest)
+            .filter(|document| identity.as_ref().is_none_or(|identity| identity.fits(document)))
             .collect();
+        let other_issuer = found.issuer.is_some()
+            && documents.iter().any(|document| {
+                document.federation.issuer.is_some() && document.federation.issuer != found.issuer
+            });
         let unreachable = found
             .reports
             .iter()
@@ -55,6 +64,7 @@ impl<'a> Observed<'a> {
         Self {
             documents,
             unreachable,
+            other_issuer,
             suspended: facts.suspended(),
             previous: &previous.conditions,
             // A refused generation changes nothing that runs.
@@ -70,7 +80,7 @@ impl<'a> Observed<'a> {
             message: &document.federation.message,
             conclusive: document.federation.observed_at.is_some(),
         });
-        let seen = self.judge(
+        let mut seen = self.judge(
             ConditionType::FederationVerified,
             reports,
             |status, reason, said| match status {
@@ -83,6 +93,12 @@ impl<'a> Observed<'a> {
                 },
             },
         );
+        // Not the issuer itself: what a Pod says must not be taken for what Entra should trust. What an earlier
+        // pass found may stand here again, with the remark.
+        if self.other_issuer && !self.suspended && !seen.message.ends_with(OTHER_ISSUER) {
+            let message = format!("{}; {OTHER_ISSUER}", seen.message);
+            seen = Finding::new(seen.status, seen.reason, message);
+        }
         self.keep_same_text(ConditionType::FederationVerified, seen)
     }
 
@@ -114,15 +130,6 @@ impl<'a> Observed<'a> {
                 tools: info.tools,
             })
         })
-    }
-
-    /// The issuer of the Pods' tokens.
-    pub(super) fn issuer(&self) -> Option<String> {
-        let issuer = self
-            .documents
-            .iter()
-            .find_map(|document| document.federation.issuer.clone())?;
-        (issuer.len() <= 512).then_some(issuer)
     }
 
     /// One failure is a failure; else one success is a success; else nobody knows.
@@ -200,6 +207,38 @@ impl<'a> Observed<'a> {
             finding.message = before.message;
         }
         finding
+    }
+}
+
+const OTHER_ISSUER: &str = "a Pod reports a token of another issuer than the API server's; if the API server's \
+                            issuer has changed, restart the Pod, else find out what runs in it";
+
+/// The identity that the Pods were given.
+struct Identity {
+    subject: String,
+    audience: String,
+}
+
+impl Identity {
+    /// Of the plan, or of what still runs while the newest generation is refused.
+    fn of(facts: &Facts<'_>, previous: &McpServerStatus) -> Option<Self> {
+        if let Some(plan) = facts.plan {
+            return Some(Self {
+                subject: plan.subject(),
+                audience: plan.entra.federation_audience.clone(),
+            });
+        }
+        previous.federation.as_ref().map(|before| Self {
+            subject: before.subject.clone(),
+            audience: before.audience.clone(),
+        })
+    }
+
+    /// Whether a document claims no other identity.
+    fn fits(&self, document: &StatusDocument) -> bool {
+        let same = |said: &Option<String>, planned: &str| said.as_deref().is_none_or(|said| said == planned);
+        same(&document.federation.subject, &self.subject)
+            && same(&document.federation.audience, &self.audience)
     }
 }
 

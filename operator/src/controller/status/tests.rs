@@ -16,12 +16,15 @@ use crate::controller::sight::UNREACHABLE_AFTER;
 use crate::controller::validate::Refusal;
 use crate::testing::{QUICKSTART, children, plan, quickstart_with, server, time};
 
+const ISSUER: &str = "https://issuer.contoso.example/";
+
 /// One object in a cluster, in the state in which everything works. Tests break one thing of it.
 struct World {
     server: McpServer,
     deployment: Value,
     pods: Vec<Value>,
     reports: Vec<PodReport>,
+    issuer: Option<String>,
     refusals: Option<Refusals>,
     blind: bool,
     now: i64,
@@ -34,18 +37,19 @@ impl World {
 
     fn of(server: McpServer) -> Self {
         let built = children(&server);
-        let configuration = built.deployment.annotations()[names::CONFIGURATION_ANNOTATION].clone();
+        let template = built.deployment.annotations()[names::TEMPLATE_ANNOTATION].clone();
         let digest = built.deployment.annotations()[names::SIDECAR_DIGEST_ANNOTATION].clone();
         let report = PodReport {
-            configuration: Some(configuration.clone()),
+            template: Some(template.clone()),
             ready: true,
             document: Ok(document(&digest)),
         };
         Self {
             server,
             deployment: json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}),
-            pods: vec![pod(&configuration)],
+            pods: vec![pod(&template)],
             reports: vec![report],
+            issuer: Some(ISSUER.to_owned()),
             refusals: None,
             blind: false,
             now: 100,
@@ -68,6 +72,7 @@ impl World {
             .collect();
         let mut found = Found {
             reports: self.reports.clone(),
+            issuer: self.issuer.clone(),
             blind: self.blind,
             ..Found::default()
         };
@@ -113,7 +118,7 @@ fn applied(children: Children<Built>) -> Children<Applied> {
     }
 }
 
-fn pod(configuration: &str) -> Value {
+fn pod(template: &str) -> Value {
     let container = |name: &str| {
         json!({
             "name": name, "image": "i", "imageID": "", "ready": true, "started": true, "restartCount": 0,
@@ -121,7 +126,7 @@ fn pod(configuration: &str) -> Value {
         })
     };
     json!({
-        "metadata": {"name": "azure-devops-1", "annotations": {(names::CONFIGURATION_ANNOTATION): configuration}},
+        "metadata": {"name": "azure-devops-1", "annotations": {(names::TEMPLATE_ANNOTATION): template}},
         "status": {
             "phase": "Running",
             "conditions": [{"type": "Ready", "status": "True"}],
@@ -142,7 +147,7 @@ fn document(digest: &str) -> StatusDocument {
             outcome: contract::Outcome::Verified,
             reason: "TokenAccepted".to_owned(),
             message: String::new(),
-            issuer: Some("https://issuer.contoso.example/".to_owned()),
+            issuer: Some(ISSUER.to_owned()),
             subject: Some("system:serviceaccount:mcp:azure-devops".to_owned()),
             audience: Some("api://AzureADTokenExchange".to_owned()),
             observed_at: Some(time(50)),
@@ -212,7 +217,7 @@ fn everything_seen_is_ready_and_says_where() {
     assert_eq!(status.verified_generation, Some(1));
     assert_eq!(status.address.unwrap().url, "https://mcp.contoso.example/mcp");
     assert_eq!(status.server_info.unwrap().tools, 4);
-    assert_eq!(status.keys.unwrap().current, "s1");
+    assert_eq!(status.keys.unwrap().current, "s00000001");
     let federation = status.federation.unwrap();
     assert_eq!(federation.subject, "system:serviceaccount:mcp:azure-devops");
     assert_eq!(federation.redirect_uri, "https://mcp.contoso.example/callback");
@@ -262,11 +267,13 @@ fn a_fresh_object_claims_nothing() {
         (status.address, status.server_info, status.verified_generation),
         (None, None, None)
     );
+    let federation = status.federation.unwrap();
     assert_eq!(
-        status.federation.unwrap().command,
-        None,
-        "nobody knows the issuer yet"
+        federation.issuer.as_deref(),
+        Some(ISSUER),
+        "the API server knows it before any Pod runs"
     );
+    assert!(federation.command.is_some());
 }
 
 /// What breaks exactly one condition, and what that condition then says.
@@ -475,7 +482,14 @@ fn a_pod_that_starts_takes_nothing_back() {
 }
 
 #[rstest]
-#[case::another_config_map(|report: &mut PodReport| report.configuration = Some("azure-devops-0000000000".to_owned()))]
+#[case::another_template(|report: &mut PodReport| report.template = Some("sha256:0".to_owned()))]
+#[case::no_template(|report: &mut PodReport| report.template = None)]
+#[case::another_subject(|report: &mut PodReport| {
+    report.document.as_mut().unwrap().federation.subject = Some("system:serviceaccount:mcp:other".to_owned());
+})]
+#[case::another_audience(|report: &mut PodReport| {
+    report.document.as_mut().unwrap().federation.audience = Some("api://other".to_owned());
+})]
 #[case::another_digest(|report: &mut PodReport| {
     report.document.as_mut().unwrap().configuration_digest = "sha256:0".to_owned();
 })]
@@ -491,6 +505,75 @@ fn a_pod_of_another_configuration_proves_nothing(#[case] change: fn(&mut PodRepo
         told(&status, ConditionType::Verified),
         pair("Unknown", "NotObserved")
     );
+}
+
+#[rstest]
+#[case::service_account(json!({"entra": {"federation": {"serviceAccountName": "shared"}}}))]
+#[case::image(json!({"sidecar": {"image": "registry.contoso.example/own:2"}}))]
+#[case::environment(json!({"server": {"env": [{"name": "TZ", "value": "UTC"}]}}))]
+fn a_pod_from_before_an_edit_of_its_template_proves_nothing(#[case] patch: Value) {
+    let mut world = World::new();
+    let before = world.pass();
+    world.server = McpServer {
+        status: Some(before),
+        ..quickstart_with(patch)
+    };
+    world.server.metadata.generation = Some(2);
+    // An old Pod says no subject: only its template tells it apart.
+    world.document().federation.subject = None;
+    let status = world.pass();
+    for kind in [ConditionType::FederationVerified, ConditionType::Verified] {
+        assert_eq!(told(&status, kind), pair("Unknown", "NotObserved"));
+    }
+    assert_eq!(status.verified_generation, Some(1));
+}
+
+#[test]
+fn an_old_pod_is_no_trouble_of_the_new_template() {
+    let mut world = World::new();
+    world.server = quickstart_with(json!({"sidecar": {"image": "registry.contoso.example/own:2"}}));
+    world.deployment["availableReplicas"] = json!(0);
+    world.pods[0]["status"]["containerStatuses"][0]["state"] =
+        json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    assert_eq!(
+        told(&world.pass(), ConditionType::Available),
+        pair("False", "RolloutInProgress")
+    );
+}
+
+#[test]
+fn no_pod_can_put_its_issuer_into_the_command() {
+    let forged = "https://issuer.attacker.example/";
+    let mut world = World::new();
+    world.document().federation.issuer = Some(forged.to_owned());
+    let status = world.pass();
+    let federation = status.federation.clone().unwrap();
+    assert_eq!(federation.issuer.as_deref(), Some(ISSUER));
+    assert!(federation.command.unwrap().contains(ISSUER));
+    let condition = condition(&status, ConditionType::FederationVerified);
+    assert!(
+        condition.message.contains("another issuer"),
+        "{}",
+        condition.message
+    );
+    assert!(!serde_json::to_string(&status).unwrap().contains("attacker"));
+
+    world.document().federation.observed_at = None;
+    assert_eq!(changed(&status, &world.pass()), Vec::<&str>::new(), "said once");
+
+    // Not even where the API server shows none, and an earlier status proves nothing either.
+    world
+        .server
+        .status
+        .as_mut()
+        .unwrap()
+        .federation
+        .as_mut()
+        .unwrap()
+        .issuer = Some(forged.to_owned());
+    world.issuer = None;
+    let federation = world.pass().federation.unwrap();
+    assert_eq!((federation.issuer, federation.command), (None, None));
 }
 
 #[test]
@@ -679,7 +762,7 @@ fn a_failed_step_is_told_and_claims_no_generation() {
 fn messages_and_texts_fit_into_the_schema() {
     let mut world = World::new();
     fail_federation(&mut world, "FicNotFound", &"ü".repeat(5000));
-    world.document().federation.issuer = Some(format!("https://{}", "'".repeat(490)));
+    world.issuer = Some(format!("https://{}", "'".repeat(490)));
     world.document().handshake.server_info.as_mut().unwrap().name = "n".repeat(1000);
     let status = world.pass();
     assert!(

@@ -60,6 +60,16 @@ pub enum Refusal {
         name: String,
     },
 
+    /// The given `ServiceAccount` may not be used by this object.
+    #[error("entra.federation.serviceAccountName names ServiceAccount {name}, {why}")]
+    ServiceAccountNotShared {
+        /// Its name.
+        name: String,
+
+        /// Why not.
+        why: NotShared,
+    },
+
     /// The keyring cannot be read; it is never replaced behind the users' backs.
     #[error(
         "Secret {name} is damaged ({problem}); restore it, or delete it to have a new one made, which ends every session"
@@ -98,6 +108,37 @@ pub enum Refusal {
     },
 }
 
+/// Why a `ServiceAccount` may not be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotShared {
+    /// Its annotation does not list the object.
+    #[error(
+        "which is not shared with this object; whoever owns it can agree with: {command}; or leave the field out to have one made"
+    )]
+    NotListed {
+        /// The command, for a POSIX shell; made of names alone.
+        command: String,
+    },
+
+    /// It was made for something else.
+    #[error(
+        "which is controlled by {kind} {owner}; name another one, or leave the field out to have one made"
+    )]
+    Controlled {
+        /// The controlling object's kind.
+        kind: String,
+
+        /// The controlling object's name.
+        owner: String,
+    },
+
+    /// Beside the operator there are only its own.
+    #[error(
+        "but in the operator's own namespace no ServiceAccount can be shared; leave the field out, or create this object in another namespace"
+    )]
+    OperatorNamespace,
+}
+
 impl Refusal {
     /// The condition's reason.
     pub fn reason(&self) -> Reason {
@@ -107,6 +148,7 @@ impl Refusal {
             Self::CertificateAuthorityNotFound { .. } => Reason::CertificateAuthorityNotFound,
             Self::CertificateAuthorityInvalid { .. } => Reason::CertificateAuthorityInvalid,
             Self::ServiceAccountNotFound { .. } => Reason::ServiceAccountNotFound,
+            Self::ServiceAccountNotShared { .. } => Reason::ServiceAccountNotShared,
             Self::KeyringDamaged { .. } => Reason::KeyringDamaged,
             Self::NameTaken { .. } => Reason::NameTaken,
             Self::ChildRejected { .. } => Reason::ChildRejected,
@@ -118,7 +160,13 @@ impl Refusal {
     pub fn needs_edit(&self) -> bool {
         matches!(
             self,
-            Self::Field { .. } | Self::PublicUrlTaken { .. } | Self::ChildRejected { .. }
+            Self::Field { .. }
+                | Self::PublicUrlTaken { .. }
+                | Self::ChildRejected { .. }
+                | Self::ServiceAccountNotShared {
+                    why: NotShared::Controlled { .. } | NotShared::OperatorNamespace,
+                    ..
+                }
         )
     }
 }

@@ -1,12 +1,12 @@
 //! One function for each rule. The CRD's schema says most of them too, so that `kubectl apply` refuses at
 //! once; here they hold for objects that an older or laxer schema let in.
 
-use behalf_contract::SessionsConfig;
-use k8s_openapi::api::core::v1::EnvVar;
+use behalf_contract::{ObjectIdentity, SessionsConfig};
+use k8s_openapi::api::core::v1::{EnvVar, ServiceAccount};
 use kube::ResourceExt as _;
 use url::{Host, Url};
 
-use super::refusal::Refusal;
+use super::refusal::{NotShared, Refusal};
 use crate::api::crd::NAME_LENGTH;
 use crate::api::v1alpha1::{
     DurationText, Entra, McpServer, McpServerSpec, PodSettings, StaticClient, StoreType,
@@ -125,11 +125,80 @@ pub(super) fn claims(server: &McpServer, claims: &[Claim], refusals: &mut Vec<Re
     }
 }
 
+/// Only tokens that Entra alone takes: the Pods hand them to the authority that the same spec names.
+pub(super) fn audience(audience: &str, refusals: &mut Vec<Refusal>) {
+    let rest = audience.strip_prefix("api://").unwrap_or_default();
+    if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+        refuse(
+            refusals,
+            "entra.federation.audience",
+            "must start with api:// and hold no spaces, as api://AzureADTokenExchange does",
+        );
+    }
+}
+
+/// A name of another object, which becomes a part of an API path. False if it is none.
+pub(super) fn object_name(field: &'static str, name: &str, refusals: &mut Vec<Refusal>) -> bool {
+    let is_name = names::is_subdomain(name);
+    if !is_name {
+        refuse(
+            refusals,
+            field,
+            "must be the name of an object: a-z, 0-9, - and ., beginning and ending with a letter or digit",
+        );
+    }
+    is_name
+}
+
+/// Whoever may write objects must not get at the identity of any `ServiceAccount`: its owner has to agree.
+pub(super) fn shared(
+    account: &ServiceAccount,
+    name: &str,
+    object: &ObjectIdentity,
+    own_namespace: bool,
+) -> Result<(), NotShared> {
+    if own_namespace {
+        return Err(NotShared::OperatorNamespace);
+    }
+    if let Some(owner) = names::controller(&account.metadata) {
+        return Err(NotShared::Controlled {
+            kind: owner.kind.clone(),
+            owner: owner.name.clone(),
+        });
+    }
+    let annotation = account.annotations().get(names::SHARED_WITH_ANNOTATION);
+    let listed: Vec<&str> = annotation
+        .iter()
+        .flat_map(|list| list.split(',').map(str::trim))
+        .collect();
+    if listed.contains(&object.name.as_str()) {
+        return Ok(());
+    }
+    // The message is pasted into a shell, so nothing but names goes into it.
+    let list: Vec<&str> = listed
+        .into_iter()
+        .filter(|name| names::is_subdomain(name))
+        .chain([object.name.as_str()])
+        .collect();
+    let overwrite = if annotation.is_some() { " --overwrite" } else { "" };
+    Err(NotShared::NotListed {
+        command: format!(
+            "kubectl annotate serviceaccount {name} -n {} {}={}{overwrite}",
+            object.namespace,
+            names::SHARED_WITH_ANNOTATION,
+            list.join(",")
+        ),
+    })
+}
+
 /// The bundle must exist and look like one; the containers parse it.
 pub(super) fn certificate_authority(entra: &Entra, found: &Found, refusals: &mut Vec<Refusal>) {
     let Some(reference) = &entra.certificate_authority_ref else {
         return;
     };
+    if !object_name("entra.certificateAuthorityRef.name", &reference.name, refusals) {
+        return;
+    }
     let (name, key) = (reference.name.clone(), reference.key.clone());
     let content = found.certificate_authority.as_ref().and_then(|config_map| {
         let text = config_map
@@ -154,9 +223,9 @@ pub(super) fn certificate_authority(entra: &Entra, found: &Found, refusals: &mut
     }
 }
 
-/// No variable may stand in for what the operator sets, and none may read the keyring.
-pub(super) fn environment(env: &[EnvVar], object: &str, refusals: &mut Vec<Refusal>) {
-    let keyring = names::keyring_secret(object);
+/// No variable may stand in for what the operator sets, and none may read a Secret: who may write objects
+/// would read every Secret of the namespace.
+pub(super) fn environment(env: &[EnvVar], refusals: &mut Vec<Refusal>) {
     for variable in env {
         if variable.name.starts_with("AZURE_") || variable.name.starts_with("BEHALF_") {
             refuse(
@@ -172,11 +241,14 @@ pub(super) fn environment(env: &[EnvVar], object: &str, refusals: &mut Vec<Refus
             .value_from
             .as_ref()
             .and_then(|source| source.secret_key_ref.as_ref());
-        if secret.is_some_and(|secret| secret.name == keyring) {
+        if secret.is_some() {
             refuse(
                 refusals,
                 "server.env",
-                format!("must not read Secret {keyring}: it holds the session keys"),
+                format!(
+                    "must not read a Secret for {}: the built-in server needs none",
+                    variable.name
+                ),
             );
         }
     }
@@ -224,11 +296,18 @@ pub(super) fn organization(name: &str, refusals: &mut Vec<Refusal>) {
     }
 }
 
+/// The same rule as the server's own for names that a model gives: a name must not leave its place in an
+/// address.
 pub(super) fn projects(projects: &[String], refusals: &mut Vec<Refusal>) {
     // https://learn.microsoft.com/azure/devops/organizations/settings/naming-restrictions
-    let reserved = |character: char| character.is_control() || r#"\/:*?"<>|;#$*{},+=[]"#.contains(character);
+    let reserved = |character: char| character.is_control() || r#"\/:*?"<>|#"#.contains(character);
     for project in projects {
-        if project.is_empty() || project.chars().count() > 64 || project.contains(reserved) {
+        if project.is_empty()
+            || project.chars().count() > 64
+            || project.contains(reserved)
+            || project.starts_with(['.', '_'])
+            || project.ends_with('.')
+        {
             refuse(
                 refusals,
                 "server.azureDevOps.projects",

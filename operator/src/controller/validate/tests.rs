@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::controller::found::Claim;
 use crate::controller::reason::Reason;
-use crate::testing::{QUICKSTART, judge, quickstart_with, server, time};
+use crate::testing::{QUICKSTART, judge, quickstart_with, server, shared, time};
 
 fn refusals(server: &McpServer, found: &Found) -> Vec<Refusal> {
     match judge(server, found) {
@@ -60,6 +60,16 @@ fn writes_guids_as_tokens_carry_them() {
 #[case::azure_variable("server.env", json!({"server": {"env": [{"name": "AZURE_CLIENT_ID", "value": "x"}]}}))]
 #[case::behalf_variable("server.env", json!({"server": {"env": [{"name": "BEHALF_LOG", "value": "x"}]}}))]
 #[case::keyring("server.env", json!({"server": {"env": [{"name": "K", "valueFrom": {"secretKeyRef": {"name": "azure-devops-keyring", "key": "keyring.json"}}}]}}))]
+#[case::secret("server.env", json!({"server": {"env": [{"name": "K", "valueFrom": {"secretKeyRef": {"name": "payroll", "key": "password"}}}]}}))]
+#[case::audience_of_the_api_server("entra.federation.audience", json!({"entra": {"federation": {"audience": "https://kubernetes.default.svc"}}}))]
+#[case::audience_of_another_cloud("entra.federation.audience", json!({"entra": {"federation": {"audience": "sts.amazonaws.com"}}}))]
+#[case::audience_without_a_name("entra.federation.audience", json!({"entra": {"federation": {"audience": "api://"}}}))]
+#[case::audience_with_a_space("entra.federation.audience", json!({"entra": {"federation": {"audience": "api://a b"}}}))]
+#[case::certificate_authority_path("entra.certificateAuthorityRef.name", json!({"entra": {"certificateAuthorityRef": {"name": "../secrets/x"}}}))]
+#[case::service_account_path("entra.federation.serviceAccountName", json!({"entra": {"federation": {"serviceAccountName": "a..b"}}}))]
+#[case::project_that_climbs("server.azureDevOps.projects", json!({"server": {"azureDevOps": {"projects": [".."]}}}))]
+#[case::project_of_the_api("server.azureDevOps.projects", json!({"server": {"azureDevOps": {"projects": ["_apis"]}}}))]
+#[case::project_with_a_dot_behind("server.azureDevOps.projects", json!({"server": {"azureDevOps": {"projects": ["shop."]}}}))]
 #[case::label("pod.labels", json!({"pod": {"labels": {"azure.workload.identity/use": "true"}}}))]
 #[case::own_label("pod.labels", json!({"pod": {"labels": {"behalf.dev/mcp-server": "x"}}}))]
 #[case::annotation("pod.annotations", json!({"pod": {"annotations": {"azure.workload.identity/skip-containers": "x"}}}))]
@@ -209,6 +219,79 @@ fn refuses_a_given_service_account_that_is_not_there() {
     );
 }
 
+fn borrowing(namespace: &str, account: Value) -> Vec<Refusal> {
+    let mut server = quickstart_with(json!({"entra": {"federation": {"serviceAccountName": "shared"}}}));
+    server.metadata.namespace = Some(namespace.to_owned());
+    let found = Found {
+        service_account: Some(serde_json::from_value(account).unwrap()),
+        ..Found::default()
+    };
+    refusals(&server, &found)
+}
+
+#[rstest]
+#[case::without_the_annotation(json!({}), "behalf.dev/mcp-servers=azure-devops;")]
+#[case::shared_with_others(
+    json!({"behalf.dev/mcp-servers": "other, azure-devops-2"}),
+    "behalf.dev/mcp-servers=other,azure-devops-2,azure-devops --overwrite;"
+)]
+#[case::text_that_is_no_name(
+    json!({"behalf.dev/mcp-servers": "$(touch x);"}),
+    "behalf.dev/mcp-servers=azure-devops --overwrite;"
+)]
+fn borrows_no_service_account_whose_owner_did_not_agree(#[case] annotations: Value, #[case] command: &str) {
+    let refusals = borrowing(
+        "mcp",
+        json!({"metadata": {"name": "shared", "annotations": annotations}}),
+    );
+    assert_eq!(refusals.len(), 1);
+    assert_eq!(refusals[0].reason(), Reason::ServiceAccountNotShared);
+    assert!(!refusals[0].needs_edit(), "the annotation helps as well");
+    let message = refusals[0].to_string();
+    let command = format!("kubectl annotate serviceaccount shared -n mcp {command}");
+    assert!(message.contains(&command), "{message}");
+}
+
+#[test]
+fn borrows_a_service_account_whose_owner_agreed() {
+    let annotations = json!({"behalf.dev/mcp-servers": "other, azure-devops"});
+    assert_eq!(
+        borrowing(
+            "mcp",
+            json!({"metadata": {"name": "shared", "annotations": annotations}})
+        ),
+        []
+    );
+}
+
+#[test]
+fn borrows_nothing_that_belongs_to_another_object_or_stands_beside_the_operator() {
+    let annotations = json!({"behalf.dev/mcp-servers": "azure-devops"});
+    let owner = json!({"apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "name": "other", "uid": "o", "controller": true});
+    let controlled = borrowing(
+        "mcp",
+        json!({"metadata": {"name": "shared", "annotations": annotations, "ownerReferences": [owner]}}),
+    );
+    let beside = borrowing(
+        "behalf-system",
+        json!({"metadata": {"name": "shared", "annotations": annotations}}),
+    );
+    for refusals in [controlled, beside] {
+        assert_eq!(refusals.len(), 1);
+        assert_eq!(refusals[0].reason(), Reason::ServiceAccountNotShared);
+        assert!(refusals[0].needs_edit());
+    }
+}
+
+#[test]
+fn a_borrowed_service_account_is_planned_as_given() {
+    let server = quickstart_with(json!({"entra": {"federation": {"serviceAccountName": "shared"}}}));
+    assert_eq!(
+        judge(&server, &shared(&server)).unwrap().service_account,
+        ServiceAccountPlan::Given("shared".to_owned())
+    );
+}
+
 #[test]
 fn naming_the_service_account_that_was_made_for_it_is_naming_none() {
     let server = quickstart_with(json!({"entra": {"federation": {"serviceAccountName": "azure-devops"}}}));
@@ -257,7 +340,7 @@ fn keeps_a_readable_keyring_and_refuses_to_replace_a_damaged_one() {
     assert_eq!(
         plan.keyring,
         KeyringPlan::Keep {
-            sealing: "s1".to_owned()
+            sealing: "s00000001".to_owned()
         }
     );
     let damaged = refusals(&server, &keyring(&uid, "{}"));

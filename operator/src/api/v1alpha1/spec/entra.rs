@@ -41,6 +41,9 @@ pub struct Entra {
     pub federation: Federation,
 }
 
+/// A DNS subdomain (RFC 1123), as Kubernetes names objects.
+const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 const GUID: &str = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$";
 
 fn authority() -> String {
@@ -52,7 +55,7 @@ fn authority() -> String {
 #[serde(rename_all = "camelCase")]
 pub struct CertificateAuthorityRef {
     /// Name of the ConfigMap.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
 
     /// The key that holds the PEM bundle.
@@ -70,15 +73,18 @@ fn certificate_authority_key() -> String {
 #[serde(rename_all = "camelCase")]
 pub struct Federation {
     /// The audience of the projected ServiceAccount token; the federated identity credential names the same.
+    /// It starts with api://, so that no token for the API server or for another cloud can be asked for.
     #[serde(default)]
     pub audience: Audience,
 
     /// An existing ServiceAccount to use instead of one made for this object and named like it. It is used,
-    /// never changed and never deleted.
+    /// never changed and never deleted. Whoever owns it agrees with the annotation behalf.dev/mcp-servers on
+    /// it, which lists the names of the McpServers that may use it, separated by commas. It must not be
+    /// controlled by another object, nor stand in the operator's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 63),
-        regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        regex(pattern = SUBDOMAIN)
     )]
     pub service_account_name: Option<String>,
 }
@@ -87,7 +93,10 @@ pub struct Federation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
-pub struct Audience(#[schemars(length(min = 1, max = 253), regex(pattern = r"^[\x21-\x7e]+$"))] pub String);
+pub struct Audience(
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^api://[\x21-\x7e]+$"))]
+    pub String,
+);
 
 impl Default for Audience {
     fn default() -> Self {

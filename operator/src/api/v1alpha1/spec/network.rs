@@ -9,8 +9,10 @@ use crate::api::v1alpha1::schema::embedded_list;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
-    /// Restricted: a NetworkPolicy that opens the public port, DNS, and the ports of Entra and of the
-    /// downstream API. Open: no NetworkPolicy.
+    /// Restricted: a NetworkPolicy that lets clients in on the public port, and the Pods out to DNS and to the
+    /// ports of Entra and of the downstream API. These ports are open to every destination but link-local
+    /// addresses and the metadata services of clouds: a NetworkPolicy knows no host names. Open: no
+    /// NetworkPolicy.
     #[serde(default)]
     pub policy: NetworkPolicyMode,
 

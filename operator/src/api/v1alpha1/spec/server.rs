@@ -11,6 +11,10 @@ use crate::api::v1alpha1::schema::{embedded, embedded_list, rule};
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     rule("has(self.azureDevOps)", "server must name exactly one kind of server: set server.azureDevOps"),
+    rule(
+        "!has(self.azureDevOps) || !has(self.env) || self.env.all(variable, !has(variable.valueFrom) || !has(variable.valueFrom.secretKeyRef))",
+        "server.env must not read Secrets with server.azureDevOps: the built-in server needs none"
+    ),
 ]))]
 pub struct Server {
     /// The built-in server for Azure DevOps.
@@ -18,7 +22,7 @@ pub struct Server {
     pub azure_dev_ops: Option<AzureDevOps>,
 
     /// Environment variables of the server's container. Names that start with AZURE_ or BEHALF_ are
-    /// reserved.
+    /// reserved, and no variable may read a Secret: the built-in server needs none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         schema_with = "embedded_list::<EnvVar>",
