@@ -149,6 +149,12 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
     let found = dereference::dereference(&context.sources, server, context.now())
         .await
         .map_err(ReconcileError::Dereference)?;
+    let name = server.metadata.name.as_deref().unwrap_or_default();
+    tracing::trace!(
+        mcp_server.name = name,
+        pods = found.live.pods.len(),
+        "Read what {name} depends on"
+    );
     let outcome = match validate::validate(server, &found, &context.defaults) {
         Err(refusals) => Outcome::Refused(refusals),
         Ok(plan) => {

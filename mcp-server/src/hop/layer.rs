@@ -128,6 +128,12 @@ impl Hop {
         {
             parts.extensions.insert(caller);
         }
+        // Size and kind only: names and arguments are the client's own words.
+        tracing::trace!(
+            message.size_bytes = message.bytes.len(),
+            mcp.tool_call = message.is_tool_call(),
+            "Admitted a message on the inner hop"
+        );
         parts
             .headers
             .insert(CONTENT_LENGTH, HeaderValue::from(message.bytes.len()));
