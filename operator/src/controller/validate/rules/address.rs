@@ -1,0 +1,63 @@
+//! Addresses, and who has which.
+
+use kube::ResourceExt as _;
+use url::{Host, Url};
+
+use super::refuse;
+use crate::api::v1alpha1::McpServer;
+use crate::controller::found::Claim;
+use crate::controller::validate::Refusal;
+
+/// The OAuth issuer: compared as text by clients, so it has exactly one spelling.
+pub(crate) fn public_url(text: &str, refusals: &mut Vec<Refusal>) -> Option<Url> {
+    let url = origin(text).filter(|url| match (url.scheme(), url.host()) {
+        ("https", Some(_)) => true,
+        ("http", Some(Host::Domain(host))) => host == "localhost",
+        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
+        ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
+        _ => false,
+    });
+    if url.is_none() {
+        refuse(
+            refusals,
+            "publicUrl",
+            "must be an origin in lower case without path, trailing slash or default port: https://<host>[:port], \
+             or http:// on localhost, 127.0.0.1 or [::1]",
+        );
+    }
+    url
+}
+
+/// Where tokens are sent.
+pub(crate) fn https_origin(field: &'static str, text: &str, refusals: &mut Vec<Refusal>) -> Option<Url> {
+    let url = origin(text).filter(|url| url.scheme() == "https");
+    if url.is_none() {
+        refuse(
+            refusals,
+            field,
+            "must be https://<host>[:port] in lower case, without path, trailing slash or default port",
+        );
+    }
+    url
+}
+
+/// The URL when `text` is its canonical origin, to the letter.
+pub(super) fn origin(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    (url.has_host() && url.origin().ascii_serialization() == text).then_some(url)
+}
+
+/// The oldest object keeps the address.
+pub(crate) fn claims(server: &McpServer, claims: &[Claim], refusals: &mut Vec<Refusal>) {
+    let own = (server.creation_timestamp().map(|time| time.0), server.uid());
+    let older = claims
+        .iter()
+        .filter(|claim| (claim.created_at, Some(claim.uid.clone())) < own)
+        .min_by_key(|claim| (claim.created_at, claim.uid.clone()));
+    if let Some(claim) = older {
+        refusals.push(Refusal::PublicUrlTaken {
+            namespace: claim.namespace.clone(),
+            name: claim.name.clone(),
+        });
+    }
+}

@@ -1,0 +1,65 @@
+//! The application, and what is trusted when it is called.
+
+use super::{object_name, refuse};
+use crate::api::v1alpha1::Entra;
+use crate::controller::found::Found;
+use crate::controller::validate::Refusal;
+
+/// A GUID in any case; tokens carry it in lower case, so does everything made from it.
+pub(crate) fn guid(field: &'static str, text: &str, refusals: &mut Vec<Refusal>) -> Option<String> {
+    let groups: Vec<usize> = text.split('-').map(str::len).collect();
+    let hexadecimal = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if groups == [8, 4, 4, 4, 12] && hexadecimal {
+        return Some(text.to_ascii_lowercase());
+    }
+    refuse(
+        refusals,
+        field,
+        "must be a GUID, as az account show and az ad app show print them",
+    );
+    None
+}
+
+/// Only tokens that Entra alone takes: the Pods hand them to the authority that the same spec names.
+pub(crate) fn audience(audience: &str, refusals: &mut Vec<Refusal>) {
+    let rest = audience.strip_prefix("api://").unwrap_or_default();
+    if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+        refuse(
+            refusals,
+            "entra.federation.audience",
+            "must start with api:// and hold no spaces, as api://AzureADTokenExchange does",
+        );
+    }
+}
+
+/// The bundle must exist and look like one; the containers parse it.
+pub(crate) fn certificate_authority(entra: &Entra, found: &Found, refusals: &mut Vec<Refusal>) {
+    let Some(reference) = &entra.certificate_authority_ref else {
+        return;
+    };
+    if !object_name("entra.certificateAuthorityRef.name", &reference.name, refusals) {
+        return;
+    }
+    let (name, key) = (reference.name.clone(), reference.key.clone());
+    let content = found.certificate_authority.as_ref().and_then(|config_map| {
+        let text = config_map
+            .data
+            .as_ref()
+            .and_then(|data| data.get(&key))
+            .map(String::as_bytes);
+        let bytes = config_map
+            .binary_data
+            .as_ref()
+            .and_then(|data| data.get(&key))
+            .map(|data| data.0.as_slice());
+        text.or(bytes)
+    });
+    let begin = b"-----BEGIN CERTIFICATE-----";
+    match content {
+        None => refusals.push(Refusal::CertificateAuthorityNotFound { name, key }),
+        Some(bytes) if !bytes.windows(begin.len()).any(|window| window == begin) => {
+            refusals.push(Refusal::CertificateAuthorityInvalid { name, key });
+        }
+        Some(_) => {}
+    }
+}

@@ -1,0 +1,71 @@
+//! The built-in server and its container.
+
+use k8s_openapi::api::core::v1::EnvVar;
+
+use super::refuse;
+use crate::controller::validate::Refusal;
+
+pub(crate) fn organization(name: &str, refusals: &mut Vec<Refusal>) {
+    let characters = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if name.is_empty() || name.len() > 50 || !characters || name.starts_with('-') || name.ends_with('-') {
+        refuse(
+            refusals,
+            "server.azureDevOps.organization",
+            "must be the organization's name alone, as in https://dev.azure.com/<name>: letters, digits and hyphens",
+        );
+    }
+}
+
+/// The same rule as the server's own for names that a model gives: a name must not leave its place in an
+/// address.
+pub(crate) fn projects(projects: &[String], refusals: &mut Vec<Refusal>) {
+    // https://learn.microsoft.com/azure/devops/organizations/settings/naming-restrictions
+    let reserved = |character: char| character.is_control() || r#"\/:*?"<>|#"#.contains(character);
+    for project in projects {
+        if project.is_empty()
+            || project.chars().count() > 64
+            || project.contains(reserved)
+            || project.starts_with(['.', '_'])
+            || project.ends_with('.')
+        {
+            refuse(
+                refusals,
+                "server.azureDevOps.projects",
+                format!("must hold names or ids of projects; {project:?} is neither"),
+            );
+        }
+    }
+}
+
+/// No variable may stand in for what the operator sets, and none may read a Secret: who may write objects
+/// would read every Secret of the namespace.
+pub(crate) fn environment(env: &[EnvVar], refusals: &mut Vec<Refusal>) {
+    for variable in env {
+        if variable.name.starts_with("AZURE_") || variable.name.starts_with("BEHALF_") {
+            refuse(
+                refusals,
+                "server.env",
+                format!(
+                    "must not set {}: names that start with AZURE_ or BEHALF_ are set by the operator",
+                    variable.name
+                ),
+            );
+        }
+        let secret = variable
+            .value_from
+            .as_ref()
+            .and_then(|source| source.secret_key_ref.as_ref());
+        if secret.is_some() {
+            refuse(
+                refusals,
+                "server.env",
+                format!(
+                    "must not read a Secret for {}: the built-in server needs none",
+                    variable.name
+                ),
+            );
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Whose identity the Pods may have.
+
+use behalf_contract::ObjectIdentity;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::ResourceExt as _;
+
+use crate::controller::names;
+use crate::controller::validate::NotShared;
+
+/// Whoever may write objects must not get at the identity of any `ServiceAccount`: its owner has to agree.
+pub(crate) fn shared(
+    account: &ServiceAccount,
+    name: &str,
+    object: &ObjectIdentity,
+    own_namespace: bool,
+) -> Result<(), NotShared> {
+    if own_namespace {
+        return Err(NotShared::OperatorNamespace);
+    }
+    if let Some(owner) = names::controller(&account.metadata) {
+        return Err(NotShared::Controlled {
+            kind: owner.kind.clone(),
+            owner: owner.name.clone(),
+        });
+    }
+    let annotation = account.annotations().get(names::SHARED_WITH_ANNOTATION);
+    let listed: Vec<&str> = annotation
+        .iter()
+        .flat_map(|list| list.split(',').map(str::trim))
+        .collect();
+    if listed.contains(&object.name.as_str()) {
+        return Ok(());
+    }
+    // The message is pasted into a shell, so nothing but names goes into it.
+    let list: Vec<&str> = listed
+        .into_iter()
+        .filter(|name| names::is_subdomain(name))
+        .chain([object.name.as_str()])
+        .collect();
+    let overwrite = if annotation.is_some() { " --overwrite" } else { "" };
+    Err(NotShared::NotListed {
+        command: format!(
+            "kubectl annotate serviceaccount {name} -n {} {}={}{overwrite}",
+            object.namespace,
+            names::SHARED_WITH_ANNOTATION,
+            list.join(",")
+        ),
+    })
+}
