@@ -1,5 +1,6 @@
 //! The controller: five steps for each object, and what stands round them.
 
+mod addresses;
 pub mod apply;
 pub mod build;
 pub mod children;
@@ -128,7 +129,7 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         Ok(status) => {
             context.retries.forget(&uid);
             context.metrics.pass_succeeded();
-            Ok(Action::requeue(if is_settled(&status) {
+            Ok(Action::requeue(if status.as_ref().is_some_and(is_settled) {
                 SETTLED
             } else {
                 soon(context.sources.stores.servers.len())
@@ -144,8 +145,8 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
     }
 }
 
-/// The five steps.
-async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerStatus, ReconcileError> {
+/// The five steps. No status when the object's turn has not come yet.
+async fn run_steps(context: &Context, server: &McpServer) -> Result<Option<McpServerStatus>, ReconcileError> {
     let found = dereference::dereference(&context.sources, server, context.now())
         .await
         .map_err(ReconcileError::Dereference)?;
@@ -156,35 +157,16 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
         "Read what {name} depends on"
     );
     let outcome = match validate::validate(server, &found, &context.defaults) {
+        Err(refusals) if refusals.only_wait() => return Ok(None),
         Err(refusals) => Outcome::Refused(refusals),
-        Ok(plan) => {
-            let fresh = match plan.keyring {
-                plan::KeyringPlan::Make => Some(context.fresh_keys().map_err(ReconcileError::Random)?),
-                plan::KeyringPlan::Keep { .. } => None,
-            };
-            let children = build::build(&plan, fresh).map_err(ReconcileError::Build)?;
-            match Box::pin(apply::apply(&context.sources.client, children, &found.live)).await {
-                Ok(children) => {
-                    if children.keyring.is_some() {
-                        let name = full_name(server);
-                        let replaced = events::keyring_replaced(server);
-                        tracing::info!(mcp_server.name = %name, keyring.replaced = replaced.is_some(), "Made a keyring for {name}");
-                        if let Some(event) = replaced {
-                            events::publish(&context.recorder, &server.object_ref(&()), &event).await;
-                        }
-                    }
-                    Outcome::Applied {
-                        plan: Box::new(plan),
-                        children: Box::new(children),
-                    }
-                }
-                Err(error) => match error.refusal() {
-                    Some(refusal) => Outcome::Refused(validate::Refusals::one(refusal)),
-                    None => return Err(ReconcileError::Apply(error)),
-                },
-            }
-        }
+        Ok(plan) => match take_address(context, server, &plan) {
+            Err(refusal) => Outcome::Refused(validate::Refusals::one(refusal)),
+            Ok(()) => serve(context, server, plan, &found).await?,
+        },
     };
+    if matches!(outcome, Outcome::Refused(_)) {
+        context.addresses.give_back(&server.uid().unwrap_or_default());
+    }
     let status = status::compute(server, &outcome, &found, context.now());
     if status::write(&context.sources.client, server, &status)
         .await
@@ -192,7 +174,59 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
     {
         announce(context, server, &status).await;
     }
-    Ok(status)
+    Ok(Some(status))
+}
+
+/// Sees to it that of two passes at once only one goes on with an address.
+fn take_address(context: &Context, server: &McpServer, plan: &plan::Plan) -> Result<(), validate::Refusal> {
+    let servers = &context.sources.stores.servers;
+    let keeps = |uid: &str, url: &str| {
+        servers
+            .find(|guard| guard.0.as_ref().is_ok_and(|other| found::keeps(other, uid, url)))
+            .is_some()
+    };
+    context
+        .addresses
+        .take(&server.spec.public_url, &plan.object, servers.len(), keeps)
+        .map_err(|holder| validate::Refusal::PublicUrlTaken {
+            namespace: holder.namespace,
+            name: holder.name,
+        })
+}
+
+/// Builds and applies what was planned.
+async fn serve(
+    context: &Context,
+    server: &McpServer,
+    plan: plan::Plan,
+    found: &found::Found,
+) -> Result<Outcome, ReconcileError> {
+    let fresh = match plan.keyring {
+        plan::KeyringPlan::Make => Some(context.fresh_keys().map_err(ReconcileError::Random)?),
+        plan::KeyringPlan::Keep { .. } => None,
+    };
+    let children = build::build(&plan, fresh).map_err(ReconcileError::Build)?;
+    let children = match Box::pin(apply::apply(&context.sources.client, children, &found.live)).await {
+        Ok(children) => children,
+        Err(error) => {
+            return match error.refusal() {
+                Some(refusal) => Ok(Outcome::Refused(validate::Refusals::one(refusal))),
+                None => Err(ReconcileError::Apply(error)),
+            };
+        }
+    };
+    if children.keyring.is_some() {
+        let name = full_name(server);
+        let replaced = events::keyring_replaced(server);
+        tracing::info!(mcp_server.name = %name, keyring.replaced = replaced.is_some(), "Made a keyring for {name}");
+        if let Some(event) = replaced {
+            events::publish(&context.recorder, &server.object_ref(&()), &event).await;
+        }
+    }
+    Ok(Outcome::Applied {
+        plan: Box::new(plan),
+        children: Box::new(children),
+    })
 }
 
 /// Says in log and events what changed for the object.

@@ -15,7 +15,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
 use super::apply::Child;
-use super::found::{Claim, Found, Live, PodReport};
+use super::found::{self, Claim, Found, Live, PodReport};
 use super::names;
 use super::sight::Sight;
 use super::stores::Stores;
@@ -142,24 +142,15 @@ fn live(stores: &Stores, server: &McpServer) -> Live {
     }
 }
 
-/// Other objects with the same `publicUrl` that are there to stay.
+/// What other objects have to do with the same `publicUrl`.
 fn claims(stores: &Stores, server: &McpServer) -> Vec<Claim> {
     stores
         .servers
         .state()
         .iter()
         .filter_map(|guard| guard.0.as_ref().ok())
-        .filter(|other| {
-            other.spec.public_url == server.spec.public_url
-                && other.uid() != server.uid()
-                && other.metadata.deletion_timestamp.is_none()
-        })
-        .map(|other| Claim {
-            namespace: other.namespace().unwrap_or_default(),
-            name: other.name_any(),
-            uid: other.uid().unwrap_or_default(),
-            created_at: other.creation_timestamp().map(|time| time.0),
-        })
+        .filter(|other| other.uid() != server.uid())
+        .filter_map(|other| found::claim(other, &server.spec.public_url))
         .collect()
 }
 

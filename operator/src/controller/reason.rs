@@ -60,7 +60,7 @@ names! {
         Accepted,
         /// A field holds what cannot be used.
         InvalidSpec,
-        /// An older object has this `publicUrl`.
+        /// Another object was accepted with this `publicUrl`.
         PublicUrlTaken,
         /// The bundle of `certificateAuthorityRef` does not exist.
         CertificateAuthorityNotFound,

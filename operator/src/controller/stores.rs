@@ -66,6 +66,26 @@ impl Stores {
             .map_err(|_| Ended)
     }
 
+    /// Caches that hold these objects and nothing else, and never change.
+    #[cfg(test)]
+    pub(super) fn of(servers: &[McpServer]) -> Self {
+        use kube::runtime::watcher::Event;
+        let (store, mut writer) = reflector::store();
+        for server in servers {
+            writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(server.clone()))));
+        }
+        Self {
+            servers: store,
+            service_accounts: reflector::store().0,
+            config_maps: reflector::store().0,
+            deployments: reflector::store().0,
+            services: reflector::store().0,
+            network_policies: reflector::store().0,
+            pods: reflector::store().0,
+            filled: watch::channel(true).1,
+        }
+    }
+
     /// Waits for each cache, once for everybody. kube wakes only the last of several who wait for one store
     /// (it keeps one waker), so nobody else may; the store of the objects themselves is the controller's to
     /// wait for.

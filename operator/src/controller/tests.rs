@@ -1,3 +1,5 @@
+mod public_url;
+
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;

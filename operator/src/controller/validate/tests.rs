@@ -4,7 +4,6 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::found::Claim;
 use crate::controller::reason::Reason;
 use crate::testing::{QUICKSTART, judge, quickstart_with, server, shared, time};
 
@@ -140,40 +139,112 @@ fn refuses_a_name_that_children_cannot_have(#[case] name: &str) {
     ));
 }
 
-fn claim(uid: &str, created_at: i64) -> Found {
-    let claim = Claim {
-        namespace: "other".to_owned(),
-        name: "first".to_owned(),
-        uid: uid.to_owned(),
-        created_at: Some(time(created_at)),
-    };
-    Found {
-        claims: vec![claim],
+/// Another object with the same `publicUrl`, created so many seconds after [`server`]'s.
+fn other(seconds: i64) -> McpServer {
+    let mut other = server(QUICKSTART);
+    other.metadata.namespace = Some("other".to_owned());
+    other.metadata.uid = Some("ffffffff-0000-4000-8000-000000000002".to_owned());
+    other.metadata.creation_timestamp = Some(Time(time(seconds)));
+    other
+}
+
+/// What the status holds of an object after it was accepted and after it was refused.
+fn accepted(mut server: McpServer) -> McpServer {
+    let status = server.status.get_or_insert_default();
+    status.federation = Some(api::FederationStatus {
+        redirect_uri: format!("{}/callback", server.spec.public_url),
+        ..api::FederationStatus::default()
+    });
+    refused(server)
+}
+
+fn refused(mut server: McpServer) -> McpServer {
+    let condition = json!({"type": "Accepted", "status": "False", "reason": "InvalidSpec", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let status = server.status.get_or_insert_default();
+    status.conditions = vec![serde_json::from_value(condition).unwrap()];
+    server
+}
+
+/// What stands against `server` when `others` are there.
+fn beside(server: &McpServer, others: &[&McpServer]) -> Vec<Refusal> {
+    let claims = others
+        .iter()
+        .filter_map(|other| crate::controller::found::claim(other, &server.spec.public_url));
+    let found = Found {
+        claims: claims.collect(),
         ..Found::default()
+    };
+    refusals(server, &found)
+}
+
+#[test]
+fn an_accepted_object_keeps_its_public_url_from_older_and_younger_ones() {
+    for seconds in [-1, 1] {
+        let (mine, other) = (server(QUICKSTART), accepted(other(seconds)));
+        assert!(matches!(
+            beside(&mine, &[&other])[..],
+            [Refusal::PublicUrlTaken { .. }]
+        ));
+        assert_eq!(beside(&other, &[&mine]), [], "it lost its address to a newcomer");
     }
 }
 
 #[test]
-fn the_older_object_keeps_the_public_url() {
-    let server = server(QUICKSTART);
+fn an_older_object_that_was_refused_takes_no_public_url_away() {
+    let older = refused(other(-1));
+    assert_eq!(beside(&server(QUICKSTART), &[&older]), []);
+    // Once the younger one was accepted, mending the older one comes too late.
+    let mine = accepted(server(QUICKSTART));
     assert!(matches!(
-        refusals(&server, &claim("x", -1))[..],
+        beside(&older, &[&mine])[..],
         [Refusal::PublicUrlTaken { .. }]
     ));
-    assert!(refusals(&server, &claim("x", 1)).is_empty());
 }
 
 #[test]
-fn of_two_objects_of_one_second_exactly_one_keeps_the_public_url() {
-    let mut one = server(QUICKSTART);
-    one.metadata.creation_timestamp = Some(Time(time(0)));
-    let mut other = one.clone();
-    other.metadata.uid = Some("ffffffff-0000-4000-8000-000000000002".to_owned());
-    let refused = [
-        refusals(&one, &claim(&other.uid().unwrap(), 0)),
-        refusals(&other, &claim(&one.uid().unwrap(), 0)),
-    ];
-    assert_eq!(refused.iter().filter(|refusals| refusals.is_empty()).count(), 1);
+fn an_object_keeps_what_it_was_accepted_with_while_its_new_spec_is_refused() {
+    let mut older = accepted(other(-1));
+    older.spec.public_url = "https://new.contoso.example".to_owned();
+    assert!(matches!(
+        beside(&server(QUICKSTART), &[&older])[..],
+        [Refusal::PublicUrlTaken { .. }]
+    ));
+    let elsewhere = quickstart_with(json!({"publicUrl": "https://new.contoso.example"}));
+    assert_eq!(
+        beside(&elsewhere, &[&older]),
+        [],
+        "the new address was never its own"
+    );
+}
+
+#[test]
+fn of_two_objects_created_at_once_the_older_is_judged_first() {
+    let (mine, older) = (server(QUICKSTART), other(-1));
+    assert_eq!(beside(&older, &[&mine]), []);
+    let waiting = beside(&mine, &[&older]);
+    assert!(matches!(waiting[..], [Refusal::PublicUrlAwaited { .. }]));
+    let waiting = Refusals::new(waiting).unwrap();
+    assert!(waiting.only_wait() && !waiting.need_edit());
+    let mut faulty = mine;
+    faulty.spec.replicas = Some(0);
+    assert!(!Refusals::new(beside(&faulty, &[&older])).unwrap().only_wait());
+}
+
+#[test]
+fn of_two_objects_of_one_second_exactly_one_goes_first() {
+    for judged in [|server| server, accepted] {
+        let (one, other) = (judged(server(QUICKSTART)), judged(other(0)));
+        let free = [beside(&one, &[&other]), beside(&other, &[&one])];
+        assert_eq!(free.iter().filter(|refusals| refusals.is_empty()).count(), 1);
+    }
+}
+
+#[test]
+fn an_object_on_its_way_out_holds_no_public_url() {
+    let mut older = accepted(other(-1));
+    older.metadata.deletion_timestamp = Some(Time(time(0)));
+    assert_eq!(beside(&server(QUICKSTART), &[&older]), []);
 }
 
 fn with_authority(config_map: Option<Value>) -> Vec<Refusal> {

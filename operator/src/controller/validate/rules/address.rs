@@ -5,7 +5,7 @@ use url::{Host, Url};
 
 use super::refuse;
 use crate::api::v1alpha1::McpServer;
-use crate::controller::found::Claim;
+use crate::controller::found::{Claim, accepted_public_url};
 use crate::controller::validate::Refusal;
 
 /// The OAuth issuer: compared as text by clients, so it has exactly one spelling.
@@ -47,17 +47,30 @@ pub(super) fn origin(text: &str) -> Option<Url> {
     (url.has_host() && url.origin().ascii_serialization() == text).then_some(url)
 }
 
-/// The oldest object keeps the address.
+/// An address belongs to the object that was accepted with it, whatever becomes of that object's spec. Nobody
+/// loses it to an object that was refused, however old. Where none was accepted yet, the oldest is judged first.
 pub(crate) fn claims(server: &McpServer, claims: &[Claim], refusals: &mut Vec<Refusal>) {
     let own = (server.creation_timestamp().map(|time| time.0), server.uid());
-    let older = claims
+    let accepted = accepted_public_url(server) == Some(server.spec.public_url.as_str());
+    let before = claims
         .iter()
-        .filter(|claim| (claim.created_at, Some(claim.uid.clone())) < own)
-        .min_by_key(|claim| (claim.created_at, claim.uid.clone()));
-    if let Some(claim) = older {
-        refusals.push(Refusal::PublicUrlTaken {
-            namespace: claim.namespace.clone(),
-            name: claim.name.clone(),
+        .filter(|claim| {
+            let older = (claim.created_at, Some(claim.uid.clone())) < own;
+            match (claim.accepted, accepted) {
+                (true, false) => true,
+                // Whatever let both in, one has to go.
+                (true, true) => older,
+                (false, true) => false,
+                (false, false) => older && !claim.judged,
+            }
+        })
+        .min_by_key(|claim| (!claim.accepted, claim.created_at, claim.uid.clone()));
+    if let Some(claim) = before {
+        let (namespace, name) = (claim.namespace.clone(), claim.name.clone());
+        refusals.push(if claim.accepted {
+            Refusal::PublicUrlTaken { namespace, name }
+        } else {
+            Refusal::PublicUrlAwaited { namespace, name }
         });
     }
 }

@@ -1,0 +1,119 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use behalf_contract::ObjectIdentity;
+
+/// Which object goes on with which `publicUrl`, from the moment of the decision.
+///
+/// The caches tell only what was written and came back; until then two passes at once would both find the
+/// address free. There is one operator (`docs/adr/0005-one-operator.md`), so its memory is enough.
+#[derive(Debug, Default)]
+pub(super) struct Addresses(Mutex<HashMap<String, ObjectIdentity>>);
+
+impl Addresses {
+    /// Gives an address to an object, and takes its earlier one back; or names the object that has it.
+    ///
+    /// `keeps` tells whether the object of a UID is there and has to do with an address still; `objects` is how
+    /// many there are, which bounds what is remembered.
+    pub(super) fn take(
+        &self,
+        public_url: &str,
+        object: &ObjectIdentity,
+        objects: usize,
+        keeps: impl Fn(&str, &str) -> bool,
+    ) -> Result<(), ObjectIdentity> {
+        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match given.get(public_url) {
+            Some(holder) if holder.uid == object.uid => return Ok(()),
+            Some(holder) if keeps(&holder.uid, public_url) => return Err(holder.clone()),
+            _ => {}
+        }
+        given.retain(|_, holder| holder.uid != object.uid);
+        given.insert(public_url.to_owned(), object.clone());
+        if given.len() > objects {
+            given.retain(|url, holder| holder.uid == object.uid || keeps(&holder.uid, url));
+        }
+        Ok(())
+    }
+
+    /// After a refusal: only what is in an object's status is still its own.
+    pub(super) fn give_back(&self, uid: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, holder| holder.uid != uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "https://mcp.contoso.example";
+
+    fn object(name: &str) -> ObjectIdentity {
+        ObjectIdentity {
+            namespace: "mcp".to_owned(),
+            name: name.to_owned(),
+            uid: format!("uid-of-{name}"),
+        }
+    }
+
+    fn there(_: &str, _: &str) -> bool {
+        true
+    }
+
+    fn gone(_: &str, _: &str) -> bool {
+        false
+    }
+
+    #[test]
+    fn of_passes_at_once_exactly_one_gets_an_address() {
+        let addresses = Addresses::default();
+        let taken: Vec<bool> = std::thread::scope(|scope| {
+            let passes: Vec<_> = ["a", "b", "c", "d"]
+                .into_iter()
+                .map(|name| {
+                    let addresses = &addresses;
+                    scope.spawn(move || addresses.take(URL, &object(name), 4, there).is_ok())
+                })
+                .collect();
+            passes.into_iter().map(|pass| pass.join().unwrap()).collect()
+        });
+        assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
+    }
+
+    #[test]
+    fn an_address_is_kept_from_pass_to_pass_and_names_its_holder() {
+        let addresses = Addresses::default();
+        for _ in 0..2 {
+            assert_eq!(addresses.take(URL, &object("a"), 2, there), Ok(()));
+        }
+        assert_eq!(addresses.take(URL, &object("b"), 2, there), Err(object("a")));
+    }
+
+    #[test]
+    fn an_address_is_free_again_after_a_refusal_a_deletion_and_a_change() {
+        let addresses = Addresses::default();
+        addresses.take(URL, &object("a"), 9, there).unwrap();
+        addresses.give_back("uid-of-a");
+        addresses.take(URL, &object("b"), 9, there).unwrap();
+        addresses.take(URL, &object("c"), 9, gone).unwrap();
+        addresses
+            .take("https://new.contoso.example", &object("c"), 9, there)
+            .unwrap();
+        addresses.take(URL, &object("d"), 9, there).unwrap();
+    }
+
+    #[test]
+    fn what_is_gone_is_not_remembered() {
+        let addresses = Addresses::default();
+        for number in 0..100 {
+            let url = format!("https://mcp-{number}.contoso.example");
+            addresses
+                .take(&url, &object(&number.to_string()), 3, gone)
+                .unwrap();
+        }
+        assert!(addresses.0.lock().unwrap().len() <= 3);
+    }
+}
