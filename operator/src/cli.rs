@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::Level;
 
+use crate::controller::allowed::{self, Allowed};
 use crate::controller::plan::Defaults;
 
 /// The Behalf operator.
@@ -29,7 +30,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watches `McpServers` and makes them real.
-    Run(Run),
+    Run(Box<Run>),
 
     /// Prints the CRD as YAML.
     Crd {
@@ -59,6 +60,38 @@ pub struct Run {
         default_value = concat!("ghcr.io/behalf-dev/mcp-server:", env!("CARGO_PKG_VERSION"))
     )]
     pub mcp_server_image: String,
+
+    /// Repositories of sidecar.image that objects may name beside that of --sidecar-image, without tag or digest.
+    #[arg(
+        long,
+        value_name = "REPOSITORIES",
+        env = "BEHALF_ALLOWED_SIDECAR_REPOSITORIES",
+        value_delimiter = ',',
+        value_parser = allowed::parse_repository
+    )]
+    pub allowed_sidecar_repositories: Vec<String>,
+
+    /// Hosts of entra.authority that objects may name: <host>, or <host>:<port> with another port than 443.
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        env = "BEHALF_ALLOWED_ENTRA_HOSTS",
+        value_delimiter = ',',
+        value_parser = allowed::parse_host,
+        default_values = allowed::ENTRA_HOSTS
+    )]
+    pub allowed_entra_hosts: Vec<String>,
+
+    /// Hosts of server.azureDevOps.endpoints that objects may name.
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        env = "BEHALF_ALLOWED_AZURE_DEVOPS_HOSTS",
+        value_delimiter = ',',
+        value_parser = allowed::parse_host,
+        default_values = allowed::AZURE_DEV_OPS_HOSTS
+    )]
+    pub allowed_azure_devops_hosts: Vec<String>,
 
     /// Watches one namespace alone. An `McpServer` of another namespace with the same publicUrl is not seen.
     #[arg(long, value_name = "NAMESPACE", env = "BEHALF_WATCH_NAMESPACE")]
@@ -97,8 +130,23 @@ impl Run {
         Defaults {
             sidecar_image: self.sidecar_image.clone(),
             server_image: self.mcp_server_image.clone(),
+            allowed: self.allowed(),
             operator_namespace: self.namespace.clone(),
             listen: self.listen(),
+        }
+    }
+
+    /// What objects may name. The operator runs its own sidecar for everybody, so its repository is always
+    /// among them.
+    fn allowed(&self) -> Allowed {
+        let own = allowed::repository(&self.sidecar_image).to_owned();
+        Allowed {
+            sidecar_repositories: [own]
+                .into_iter()
+                .chain(self.allowed_sidecar_repositories.iter().cloned())
+                .collect(),
+            entra_hosts: self.allowed_entra_hosts.clone(),
+            azure_dev_ops_hosts: self.allowed_azure_devops_hosts.clone(),
         }
     }
 
@@ -159,6 +207,61 @@ mod tests {
             Cli::try_parse_from(["behalf-operator", "crd"]).unwrap().command,
             Some(Command::Crd { helm: false })
         ));
+    }
+
+    fn allowed(arguments: &[&str]) -> Allowed {
+        Cli::try_parse_from(["behalf-operator"].iter().chain(arguments))
+            .unwrap()
+            .run
+            .defaults()
+            .allowed
+    }
+
+    #[test]
+    fn objects_may_name_the_operators_own_sidecar_and_the_known_clouds_unless_told_otherwise() {
+        let default = allowed(&["--sidecar-image", "localhost:5000/behalf/auth-sidecar:1"]);
+        assert_eq!(
+            default.sidecar_repositories,
+            ["localhost:5000/behalf/auth-sidecar"]
+        );
+        assert_eq!(default.entra_hosts, allowed::ENTRA_HOSTS);
+        assert_eq!(default.azure_dev_ops_hosts, allowed::AZURE_DEV_OPS_HOSTS);
+    }
+
+    #[test]
+    fn a_list_of_hosts_stands_for_its_default_and_a_repository_beside_it() {
+        let told = allowed(&[
+            "--sidecar-image=ghcr.io/behalf-dev/auth-sidecar:1",
+            "--allowed-sidecar-repositories=registry.contoso.example/a,registry.contoso.example/b",
+            "--allowed-entra-hosts=entra.contoso.example:8443",
+            "--allowed-azure-devops-hosts=a.contoso.example,b.contoso.example",
+        ]);
+        assert_eq!(
+            told.sidecar_repositories,
+            [
+                "ghcr.io/behalf-dev/auth-sidecar",
+                "registry.contoso.example/a",
+                "registry.contoso.example/b"
+            ]
+        );
+        assert_eq!(told.entra_hosts, ["entra.contoso.example:8443"]);
+        assert_eq!(
+            told.azure_dev_ops_hosts,
+            ["a.contoso.example", "b.contoso.example"]
+        );
+    }
+
+    #[test]
+    fn a_list_that_would_match_nothing_is_refused_at_the_start() {
+        for argument in [
+            "--allowed-entra-hosts=https://entra.contoso.example",
+            "--allowed-entra-hosts=",
+            "--allowed-azure-devops-hosts=*.contoso.example",
+            "--allowed-sidecar-repositories=registry.contoso.example/a:1",
+        ] {
+            let error = Cli::try_parse_from(["behalf-operator", argument]).unwrap_err();
+            assert!(error.to_string().contains("write <"), "{error}");
+        }
     }
 
     #[test]

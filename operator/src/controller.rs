@@ -1,6 +1,7 @@
 //! The controller: five steps for each object, and what stands round them.
 
 mod addresses;
+pub mod allowed;
 pub mod apply;
 pub mod build;
 pub mod children;

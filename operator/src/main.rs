@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         } else {
             api::crd::yaml()
         }),
-        Some(Command::Run(options)) => operate(options),
+        Some(Command::Run(options)) => operate(*options),
         None => operate(cli.run),
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::api::v1alpha1::McpServer;
+use crate::controller::allowed::{AZURE_DEV_OPS_HOSTS, Allowed, ENTRA_HOSTS};
 use crate::controller::build::{FreshKey, FreshKeys, build};
 use crate::controller::children::{Built, Children};
 use crate::controller::found::Found;
@@ -61,6 +62,17 @@ pub(crate) fn defaults() -> Defaults {
     Defaults {
         sidecar_image: "registry.contoso.example/behalf/auth-sidecar:1".to_owned(),
         server_image: "registry.contoso.example/behalf/mcp-server:1".to_owned(),
+        allowed: Allowed {
+            sidecar_repositories: ["behalf/auth-sidecar", "own"]
+                .map(|path| format!("registry.contoso.example/{path}"))
+                .to_vec(),
+            entra_hosts: [&ENTRA_HOSTS[..], &["entra.test.example:8443"]]
+                .concat()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+            azure_dev_ops_hosts: AZURE_DEV_OPS_HOSTS.map(str::to_owned).to_vec(),
+        },
         operator_namespace: Some("behalf-system".to_owned()),
         listen: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     }

@@ -89,3 +89,44 @@ fn the_operator_has_no_right_to_list_watch_or_change_secrets() {
         "a wildcard"
     );
 }
+
+#[test]
+fn the_chart_allows_what_the_operator_allows_by_itself() {
+    let allowed = &values()["allowed"];
+    assert_eq!(
+        allowed["entraHosts"],
+        serde_json::json!(behalf_operator::controller::allowed::ENTRA_HOSTS)
+    );
+    assert_eq!(
+        allowed["azureDevOpsHosts"],
+        serde_json::json!(behalf_operator::controller::allowed::AZURE_DEV_OPS_HOSTS)
+    );
+    assert_eq!(allowed["sidecarRepositories"], serde_json::json!([]));
+}
+
+#[test]
+fn the_chart_hands_over_what_the_installation_allows() {
+    use clap::CommandFactory as _;
+    let deployment = chart("templates/deployment.yaml");
+    let command = behalf_operator::cli::Cli::command();
+    let variables: Vec<&str> = command
+        .get_arguments()
+        .filter(|argument| argument.get_id().as_str().starts_with("allowed_"))
+        .map(|argument| argument.get_env().unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(variables.len(), keys(&values()["allowed"]).len());
+    for variable in variables {
+        assert!(
+            deployment.contains(&format!(
+                "- name: {variable}\n              value: {{{{ join \",\" "
+            )),
+            "templates/deployment.yaml does not set {variable}"
+        );
+    }
+    for key in keys(&values()["allowed"]) {
+        assert!(
+            deployment.contains(&format!(".Values.allowed.{key}")),
+            "templates/deployment.yaml does not use allowed.{key}"
+        );
+    }
+}

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use url::Url;
 
+use super::allowed::Allowed;
 use crate::api::v1alpha1::{CertificateAuthorityRef, LogLevel, Network, PodSettings};
 
 /// What the operator itself was told at its start.
@@ -19,6 +20,9 @@ pub struct Defaults {
 
     /// The image of the built-in Azure DevOps server.
     pub server_image: String,
+
+    /// What objects may name.
+    pub allowed: Allowed,
 
     /// The namespace of the operator's Pod; nothing outside a cluster.
     pub operator_namespace: Option<String>,

@@ -50,11 +50,14 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     rules::pod(&spec.pod, refusals);
     rules::claims(server, &found.claims, refusals);
     let public_url = rules::public_url(&spec.public_url, refusals);
-    let entra = entra(&spec.entra, refusals);
+    let entra = entra(&spec.entra, defaults, refusals);
     rules::certificate_authority(&spec.entra, found, refusals);
     let service_account = service_account(&spec.entra.federation, &object, found, defaults, refusals);
     let keyring = keyring(&object, found, refusals);
-    let azure_dev_ops = azure_dev_ops(&spec.server, refusals);
+    let azure_dev_ops = azure_dev_ops(&spec.server, defaults, refusals);
+    if let Some(image) = &spec.sidecar.image {
+        rules::sidecar_image(image, &defaults.allowed, refusals);
+    }
     let sessions = sessions(&spec.sessions, refusals);
     let clients = clients(&spec.clients, refusals);
     let log_level = spec
@@ -107,10 +110,13 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     })
 }
 
-fn entra(entra: &api::Entra, refusals: &mut Vec<Refusal>) -> Option<EntraConfig> {
+fn entra(entra: &api::Entra, defaults: &Defaults, refusals: &mut Vec<Refusal>) -> Option<EntraConfig> {
     let tenant_id = rules::guid("entra.tenantId", &entra.tenant_id, refusals);
     let client_id = rules::guid("entra.clientId", &entra.client_id, refusals);
     let authority = rules::https_origin("entra.authority", &entra.authority, refusals);
+    if let Some(authority) = &authority {
+        rules::entra_host(authority, &defaults.allowed, refusals);
+    }
     rules::audience(&entra.federation.audience.0, refusals);
     let client_id = client_id?;
     Some(EntraConfig {
@@ -185,7 +191,11 @@ fn keyring(object: &ObjectIdentity, found: &Found, refusals: &mut Vec<Refusal>) 
     }
 }
 
-fn azure_dev_ops(server: &api::Server, refusals: &mut Vec<Refusal>) -> Option<AzureDevOpsConfig> {
+fn azure_dev_ops(
+    server: &api::Server,
+    defaults: &Defaults,
+    refusals: &mut Vec<Refusal>,
+) -> Option<AzureDevOpsConfig> {
     let Some(settings) = &server.azure_dev_ops else {
         refusals.push(Refusal::Field {
             field: "server",
@@ -195,18 +205,15 @@ fn azure_dev_ops(server: &api::Server, refusals: &mut Vec<Refusal>) -> Option<Az
     };
     rules::organization(&settings.organization, refusals);
     rules::projects(&settings.projects, refusals);
+    let mut endpoint = |field, text: &str| {
+        let url = rules::https_origin(field, text, refusals)?;
+        rules::azure_dev_ops_host(field, &url, &defaults.allowed, refusals);
+        Some(url)
+    };
     let endpoints = &settings.endpoints;
-    let core = rules::https_origin("server.azureDevOps.endpoints.core", &endpoints.core, refusals);
-    let release = rules::https_origin(
-        "server.azureDevOps.endpoints.release",
-        &endpoints.release,
-        refusals,
-    );
-    let identity = rules::https_origin(
-        "server.azureDevOps.endpoints.identity",
-        &endpoints.identity,
-        refusals,
-    );
+    let core = endpoint("server.azureDevOps.endpoints.core", &endpoints.core);
+    let release = endpoint("server.azureDevOps.endpoints.release", &endpoints.release);
+    let identity = endpoint("server.azureDevOps.endpoints.identity", &endpoints.identity);
     Some(AzureDevOpsConfig {
         organization: settings.organization.clone(),
         projects: settings.projects.clone(),

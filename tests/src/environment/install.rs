@@ -3,7 +3,7 @@ use std::time::Duration;
 use kube::Client;
 
 use super::simulators::wait_available;
-use super::{EnvironmentError, Layout, NAMESPACE_OPERATOR};
+use super::{EnvironmentError, Layout, NAMESPACE_OPERATOR, NAMESPACE_SIMULATORS};
 use crate::cluster::Cluster;
 use crate::cluster::files::checkout;
 
@@ -54,6 +54,12 @@ pub async fn install_operator(
     ]
     .map(|(value, reference)| image_values(value, reference))
     .concat();
+    // The simulators alone: nothing of a test may reach the real services.
+    let simulators = [
+        ("allowed.entraHosts", "entra"),
+        ("allowed.azureDevOpsHosts", "azure-devops"),
+    ]
+    .map(|(value, name)| format!("{value}={{{name}.{NAMESPACE_SIMULATORS}.svc}}"));
     let log_level = format!("logLevel={}", layout.log_level);
     let mut arguments = vec![
         "upgrade",
@@ -63,7 +69,7 @@ pub async fn install_operator(
         "--namespace",
         NAMESPACE_OPERATOR,
     ];
-    for value in set.iter().chain([&log_level]) {
+    for value in set.iter().chain(&simulators).chain([&log_level]) {
         arguments.extend(["--set-string", value]);
     }
     cluster

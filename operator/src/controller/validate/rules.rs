@@ -2,6 +2,7 @@
 //! refuses at once; here they hold for objects that an older or laxer schema let in.
 
 mod address;
+mod allowed;
 mod clients;
 mod entra;
 mod object;
@@ -11,6 +12,7 @@ mod service_account;
 mod sessions;
 
 pub(super) use address::{claims, https_origin, public_url};
+pub(super) use allowed::{azure_dev_ops_host, entra_host, sidecar_image};
 pub(super) use clients::{redirect_hosts, static_clients};
 pub(super) use entra::{audience, certificate_authority, guid};
 pub(super) use object::{name, object_name, replicas};

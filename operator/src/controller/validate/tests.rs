@@ -56,6 +56,21 @@ fn writes_guids_as_tokens_carry_them() {
 #[case::organization("server.azureDevOps.organization", json!({"server": {"azureDevOps": {"organization": "a/b"}}}))]
 #[case::project("server.azureDevOps.projects", json!({"server": {"azureDevOps": {"projects": ["a/b"]}}}))]
 #[case::endpoint("server.azureDevOps.endpoints.core", json!({"server": {"azureDevOps": {"endpoints": {"core": "http://x"}}}}))]
+#[case::endpoint_of_nobody("server.azureDevOps.endpoints.core", json!({"server": {"azureDevOps": {"endpoints": {"core": "https://evil.example"}}}}))]
+#[case::release_of_nobody("server.azureDevOps.endpoints.release", json!({"server": {"azureDevOps": {"endpoints": {"release": "https://evil.example"}}}}))]
+#[case::identity_of_nobody("server.azureDevOps.endpoints.identity", json!({"server": {"azureDevOps": {"endpoints": {"identity": "https://evil.example"}}}}))]
+#[case::endpoint_at_entra("server.azureDevOps.endpoints.core", json!({"server": {"azureDevOps": {"endpoints": {"core": "https://login.microsoftonline.com"}}}}))]
+#[case::authority_of_nobody("entra.authority", json!({"entra": {"authority": "https://evil.example"}}))]
+#[case::authority_at_another_port("entra.authority", json!({"entra": {"authority": "https://login.microsoftonline.com:8443"}}))]
+#[case::authority_below_a_known_name("entra.authority", json!({"entra": {"authority": "https://login.microsoftonline.com.evil.example"}}))]
+#[case::image_of_somebody("sidecar.image", json!({"sidecar": {"image": "evil.example/behalf/auth-sidecar:1"}}))]
+#[case::image_beside_ours("sidecar.image", json!({"sidecar": {"image": "registry.contoso.example/behalf/auth-sidecar-2:1"}}))]
+#[case::loader("server.env", json!({"server": {"env": [{"name": "LD_PRELOAD", "value": "/etc/behalf/certificate-authority/ca.crt"}]}}))]
+#[case::loader_by_tunables("server.env", json!({"server": {"env": [{"name": "GLIBC_TUNABLES", "value": "x"}]}}))]
+#[case::converters("server.env", json!({"server": {"env": [{"name": "GCONV_PATH", "value": "x"}]}}))]
+#[case::host_aliases("server.env", json!({"server": {"env": [{"name": "HOSTALIASES", "value": "x"}]}}))]
+#[case::proxy("server.env", json!({"server": {"env": [{"name": "https_proxy", "value": "http://evil.example"}]}}))]
+#[case::proxy_for_all("server.env", json!({"server": {"env": [{"name": "ALL_PROXY", "value": "http://evil.example"}]}}))]
 #[case::azure_variable("server.env", json!({"server": {"env": [{"name": "AZURE_CLIENT_ID", "value": "x"}]}}))]
 #[case::behalf_variable("server.env", json!({"server": {"env": [{"name": "BEHALF_LOG", "value": "x"}]}}))]
 #[case::keyring("server.env", json!({"server": {"env": [{"name": "K", "valueFrom": {"secretKeyRef": {"name": "azure-devops-keyring", "key": "keyring.json"}}}]}}))]
@@ -113,6 +128,52 @@ fn takes_as_public_url(#[case] public_url: &str) {
         )
         .is_ok()
     );
+}
+
+fn message(patch: Value) -> String {
+    judge(&quickstart_with(patch), &Found::default())
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn what_is_not_allowed_is_named_with_the_setting_that_allows_it() {
+    let authority = message(json!({"entra": {"authority": "https://evil.example:8443"}}));
+    assert!(
+        authority.starts_with("entra.authority must not name the host evil.example:8443:"),
+        "{authority}"
+    );
+    assert!(
+        authority.contains("allowed.entraHosts of the chart behalf"),
+        "{authority}"
+    );
+    let endpoint =
+        message(json!({"server": {"azureDevOps": {"endpoints": {"release": "https://evil.example"}}}}));
+    assert!(
+        endpoint.starts_with("server.azureDevOps.endpoints.release must not name the host evil.example:"),
+        "{endpoint}"
+    );
+    assert!(
+        endpoint.contains("allowed.azureDevOpsHosts of the chart behalf"),
+        "{endpoint}"
+    );
+    let image = message(json!({"sidecar": {"image": "evil.example/x:1"}}));
+    assert!(
+        image.starts_with("sidecar.image must not be \"evil.example/x:1\":"),
+        "{image}"
+    );
+    assert!(
+        image.contains("allowed.sidecarRepositories of the chart"),
+        "{image}"
+    );
+}
+
+#[rstest]
+#[case::government(json!({"entra": {"authority": "https://login.microsoftonline.us"}}))]
+#[case::china(json!({"entra": {"authority": "https://login.partner.microsoftonline.cn"}}))]
+#[case::a_tag_that_does_not_exist(json!({"sidecar": {"image": "registry.contoso.example/behalf/auth-sidecar:absent"}}))]
+fn takes_what_the_installation_allows(#[case] patch: Value) {
+    assert_eq!(refusals(&quickstart_with(patch), &Found::default()), []);
 }
 
 #[test]

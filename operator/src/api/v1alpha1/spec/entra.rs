@@ -15,7 +15,9 @@ pub struct Entra {
     #[schemars(length(max = 36), regex(pattern = GUID))]
     pub client_id: String,
 
-    /// Where Entra is. All other addresses come from its discovery document.
+    /// Where Entra is. All other addresses come from its discovery document. The installation says which hosts
+    /// may be named (allowed.entraHosts of the chart behalf); by default those of the public and the national
+    /// clouds.
     #[serde(default = "authority")]
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [rule(
         "self.matches('^https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?$')",

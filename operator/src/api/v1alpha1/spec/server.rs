@@ -22,7 +22,8 @@ pub struct Server {
     pub azure_dev_ops: Option<AzureDevOps>,
 
     /// Environment variables of the server's container. Names that start with AZURE_ or BEHALF_ are
-    /// reserved, and no variable may read a Secret: the built-in server needs none.
+    /// reserved, no variable may read a Secret, as the built-in server needs none, and none may load code or
+    /// send requests elsewhere: LD_*, GLIBC_*, MALLOC_*, *_PROXY and others that the C library obeys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         schema_with = "embedded_list::<EnvVar>",
@@ -71,7 +72,8 @@ pub struct AzureDevOps {
     #[serde(default)]
     pub read_only: bool,
 
-    /// The service's addresses, for another cloud or a test.
+    /// The service's addresses. The installation says which hosts may be named (allowed.azureDevOpsHosts of the
+    /// chart behalf); by default those of Azure DevOps Services.
     #[serde(default)]
     pub endpoints: AzureDevOpsEndpoints,
 

@@ -9,7 +9,9 @@ use crate::api::v1alpha1::schema::embedded;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sidecar {
-    /// Its image. Absent: the one that belongs to the operator's release.
+    /// Its image. Absent: the one that belongs to the operator's release. It is of the same repository, with
+    /// any tag or digest, or of another one that the installation allows (allowed.sidecarRepositories of the
+    /// chart behalf).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[\x21-\x7e]+$"))]
     pub image: Option<String>,

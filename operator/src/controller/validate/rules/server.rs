@@ -39,6 +39,27 @@ pub(crate) fn projects(projects: &[String], refusals: &mut Vec<Refusal>) {
     }
 }
 
+/// Variables with which a `ConfigMap`'s content becomes code, or another host gets what was meant for Entra or Azure
+/// DevOps: what glibc itself ignores in privileged programs (its `unsecvars.h`), and proxies.
+fn takes_over(name: &str) -> bool {
+    const GLIBC: [&str; 9] = [
+        "GCONV_PATH",
+        "GETCONF_DIR",
+        "HOSTALIASES",
+        "LOCALDOMAIN",
+        "LOCPATH",
+        "NIS_PATH",
+        "NLSPATH",
+        "RESOLV_HOST_CONF",
+        "RES_OPTIONS",
+    ];
+    GLIBC.contains(&name)
+        || name.starts_with("LD_")
+        || name.starts_with("GLIBC_")
+        || name.starts_with("MALLOC_")
+        || name.to_ascii_uppercase().ends_with("_PROXY")
+}
+
 /// No variable may stand in for what the operator sets, and none may read a Secret: who may write objects
 /// would read every Secret of the namespace.
 pub(crate) fn environment(env: &[EnvVar], refusals: &mut Vec<Refusal>) {
@@ -49,6 +70,16 @@ pub(crate) fn environment(env: &[EnvVar], refusals: &mut Vec<Refusal>) {
                 "server.env",
                 format!(
                     "must not set {}: names that start with AZURE_ or BEHALF_ are set by the operator",
+                    variable.name
+                ),
+            );
+        }
+        if takes_over(&variable.name) {
+            refuse(
+                refusals,
+                "server.env",
+                format!(
+                    "must not set {}: it decides which code the server runs or where it sends tokens",
                     variable.name
                 ),
             );
