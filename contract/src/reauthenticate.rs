@@ -16,6 +16,11 @@ pub struct Reauthenticate {
     /// The claims that Entra asked for, a JSON text, to be sent with the user's next sign-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims: Option<String>,
+
+    /// The user, or an administrator for everybody, has to consent first (AADSTS65001): the next sign-in asks
+    /// for it. Absent means no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub consent: bool,
 }
 
 /// Why the user is needed.
@@ -55,10 +60,13 @@ impl Reauthenticate {
             ReauthenticateReason::GrantExpired => "GrantExpired",
             ReauthenticateReason::TokenRefused => "TokenRefused",
         };
-        let json = match &self.claims {
-            Some(claims) => serde_json::json!({"reason": reason, "claims": claims}),
-            None => serde_json::json!({"reason": reason}),
-        };
+        let mut json = serde_json::json!({"reason": reason});
+        if let Some(claims) = &self.claims {
+            json["claims"] = claims.as_str().into();
+        }
+        if self.consent {
+            json["consent"] = true.into();
+        }
         BASE64URL.encode(json.to_string())
     }
 
@@ -84,12 +92,33 @@ mod tests {
             None,
             Some(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#.to_owned()),
         ] {
-            let sent = Reauthenticate {
-                reason: ReauthenticateReason::InteractionRequired,
-                claims,
-            };
-            assert_eq!(Reauthenticate::decode(sent.encode().as_bytes()), Ok(sent));
+            for consent in [false, true] {
+                let sent = Reauthenticate {
+                    reason: ReauthenticateReason::InteractionRequired,
+                    claims: claims.clone(),
+                    consent,
+                };
+                assert_eq!(Reauthenticate::decode(sent.encode().as_bytes()), Ok(sent));
+            }
         }
+    }
+
+    #[test]
+    fn what_an_older_server_leaves_out_or_a_newer_one_adds_is_no_fault() {
+        let older = BASE64URL.encode(r#"{"reason":"GrantExpired"}"#);
+        assert!(!Reauthenticate::decode(older.as_bytes()).unwrap().consent);
+        let newer = BASE64URL.encode(r#"{"reason":"GrantExpired","consent":true,"later":{}}"#);
+        assert!(Reauthenticate::decode(newer.as_bytes()).unwrap().consent);
+    }
+
+    #[test]
+    fn an_older_sidecar_is_told_of_consent_only_when_it_is_needed() {
+        let plain = Reauthenticate {
+            reason: ReauthenticateReason::GrantExpired,
+            claims: None,
+            consent: false,
+        };
+        assert_eq!(plain.encode(), BASE64URL.encode(r#"{"reason":"GrantExpired"}"#));
     }
 
     #[test]

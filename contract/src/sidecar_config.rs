@@ -86,6 +86,22 @@ pub struct EntraConfig {
     pub certificate_authority_file: Option<PathBuf>,
 }
 
+impl EntraConfig {
+    /// What `scp` of a user's token for this application has to hold: the first permission that [`scope`]
+    /// names, or with `.default`, which names none, `access_as_user`.
+    ///
+    /// [`scope`]: Self::scope
+    pub fn required_scope(&self) -> &str {
+        self.scope
+            .split_ascii_whitespace()
+            // Scopes without a resource are those of the sign-in itself.
+            .filter_map(|scope| scope.rsplit_once('/'))
+            .map(|(_, permission)| permission)
+            .find(|permission| !permission.is_empty() && *permission != ".default")
+            .unwrap_or("access_as_user")
+    }
+}
+
 /// Session lifetimes, in seconds, and the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -161,4 +177,38 @@ pub struct SidecarListen {
 
     /// Probes, metrics and status.
     pub internal: SocketAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn required(scope: &str) -> String {
+        let config = EntraConfig {
+            tenant_id: String::new(),
+            client_id: String::new(),
+            authority: Url::parse("https://login.microsoftonline.com").unwrap(),
+            scope: scope.to_owned(),
+            federation_audience: String::new(),
+            certificate_authority_file: None,
+        };
+        config.required_scope().to_owned()
+    }
+
+    #[test]
+    fn a_users_token_holds_the_first_permission_that_the_scope_names() {
+        for (scope, expected) in [
+            ("7d0c2f1e/.default", "access_as_user"),
+            ("api://7d0c2f1e/.default", "access_as_user"),
+            ("openid offline_access", "access_as_user"),
+            ("7d0c2f1e/", "access_as_user"),
+            ("", "access_as_user"),
+            ("7d0c2f1e/access_as_user", "access_as_user"),
+            ("api://7d0c2f1e/tools.use", "tools.use"),
+            ("api://contoso.example/mcp/tools.use", "tools.use"),
+            ("openid 7d0c2f1e/tools.use 7d0c2f1e/tools.run", "tools.use"),
+        ] {
+            assert_eq!(required(scope), expected, "{scope}");
+        }
+    }
 }

@@ -171,7 +171,11 @@ pub fn pod_app(
                 .or(config.certificate_authority_file.as_deref());
             let http = trust_roots(bundle).http_client(HttpLimits::default())?;
             let client = EntraClient::new(settings, assertion, http, clock);
-            let validator = Box::new(TokenValidator::new(client.clone(), TokenRules::default()));
+            let rules = TokenRules {
+                required_scope: entra.required_scope().to_owned(),
+                ..TokenRules::default()
+            };
+            let validator = Box::new(TokenValidator::new(client.clone(), rules));
             let exchange = OnBehalfOf::new(client, scope.as_str(), TOKENS);
             (
                 Arrival::User {

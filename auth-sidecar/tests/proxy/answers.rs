@@ -104,6 +104,7 @@ async fn a_server_that_wants_the_user_makes_the_client_sign_in() {
     let wanted = Reauthenticate {
         reason: ReauthenticateReason::InteractionRequired,
         claims: Some(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#.to_owned()),
+        consent: false,
     };
     let value = wanted.encode();
     world.server.answers(move |_| wants_sign_in(401, &value));
@@ -154,6 +155,7 @@ async fn a_token_that_the_downstream_api_refused_is_not_used_again() {
     let value = Reauthenticate {
         reason: ReauthenticateReason::TokenRefused,
         claims: None,
+        consent: false,
     }
     .encode();
     world.server.answers(move |_| wants_sign_in(401, &value));

@@ -51,7 +51,7 @@ pub(super) fn meaning(error: &EntraError) -> Meaning {
         .unwrap_or_default();
     let codes = refusal.map(|refusal| refusal.codes.clone()).unwrap_or_default();
     match error.next_step() {
-        NextStep::SignInAgain { claims, .. } => {
+        NextStep::SignInAgain { claims, consent } => {
             let interaction =
                 claims.is_some() || refusal.is_some_and(|refusal| refusal.error == "interaction_required");
             let reason = if interaction {
@@ -60,7 +60,11 @@ pub(super) fn meaning(error: &EntraError) -> Meaning {
                 ReauthenticateReason::GrantExpired
             };
             tracing::info!(entra.error_codes = ?codes, entra.correlation_id = correlation, "Entra wants the user to sign in again");
-            Meaning::Refusal(Refusal::Reauthenticate(Reauthenticate { reason, claims }))
+            Meaning::Refusal(Refusal::Reauthenticate(Reauthenticate {
+                reason,
+                claims,
+                consent,
+            }))
         }
         NextStep::Blocked => {
             tracing::info!(entra.error_codes = ?codes, entra.correlation_id = correlation, "Entra does not let the user use Azure DevOps here");
@@ -108,7 +112,11 @@ fn refused(claims: Option<String>) -> Refusal {
         Some(_) => ReauthenticateReason::InteractionRequired,
         None => ReauthenticateReason::TokenRefused,
     };
-    Refusal::Reauthenticate(Reauthenticate { reason, claims })
+    Refusal::Reauthenticate(Reauthenticate {
+        reason,
+        claims,
+        consent: false,
+    })
 }
 
 /// The sentence that nobody sees: the slot's answer takes its place.

@@ -2,9 +2,10 @@
 
 use behalf_contract::{ExchangePlace, Injection, ReauthenticateReason, headers};
 use behalf_tests::azure_devops::{Action, Fault as AzureFault};
-use behalf_tests::entra::{Effect, Fault, Policy, RequestKind};
+use behalf_tests::entra::{Effect, Fault, MintRequest, Policy, RequestKind};
 use behalf_tests::people::CLIENT_ID;
 use http::StatusCode;
+use rstest::rstest;
 use serde_json::json;
 
 use crate::support::{Answer, Pod, World};
@@ -100,6 +101,51 @@ async fn missing_consent_asks_the_user_back() {
     let (pod, token) = (server(&world), world.user_token("ana").await);
     let asked = call(&world, &pod, &token).await.reauthenticate();
     assert_eq!(asked.reason, ReauthenticateReason::GrantExpired);
+    assert!(asked.consent, "another sign-in alone would end here again");
+}
+
+#[tokio::test]
+async fn only_missing_consent_asks_for_consent() {
+    let world = World::start().await;
+    world
+        .entra()
+        .put_policies("ana", &[Policy::multi_factor()])
+        .await
+        .unwrap();
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    assert!(!call(&world, &pod, &token).await.reauthenticate().consent);
+}
+
+#[rstest]
+#[case::another_name(format!("{CLIENT_ID}/tools.use"), "tools.use", StatusCode::OK)]
+#[case::application_id_uri(format!("api://{CLIENT_ID}/tools.use"), "profile tools.use", StatusCode::OK)]
+#[case::everything_means_the_usual_one(format!("{CLIENT_ID}/.default"), "access_as_user", StatusCode::OK)]
+#[case::the_usual_one_is_not_the_configured_one(
+    format!("{CLIENT_ID}/tools.use"),
+    "access_as_user",
+    StatusCode::UNAUTHORIZED
+)]
+#[case::the_first_of_two(
+    format!("openid {CLIENT_ID}/tools.use {CLIENT_ID}/tools.run"),
+    "tools.run tools.use",
+    StatusCode::OK
+)]
+#[case::nothing_but_everything(format!("{CLIENT_ID}/.default"), "tools.use", StatusCode::UNAUTHORIZED)]
+#[tokio::test]
+async fn a_users_token_needs_the_scope_that_is_configured(
+    #[case] configured: String,
+    #[case] granted: &str,
+    #[case] expected: StatusCode,
+) {
+    let world = World::start().await;
+    let pod = world.pod_with(ExchangePlace::Server, Injection::Header, |config| {
+        config.entra.as_mut().unwrap().scope = configured;
+    });
+    let token = MintRequest::for_user("ana").claim("scp", granted);
+    let token = world.entra().mint(&token).await.unwrap();
+    let answer = call(&world, &pod, &token).await;
+    assert_eq!(answer.status, expected, "{answer:?}");
+    assert!(answer.headers.get(headers::REAUTHENTICATE).is_none());
 }
 
 #[tokio::test]
