@@ -10,6 +10,7 @@ use behalf_contract::headers::{HOST_KEY, RESERVED_PREFIX};
 use behalf_entra::{OnBehalfOf, Secret, TokenRejection, TokenValidator};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::caller::{Caller, Downstream, Exchanged, Meaning, Slot, meaning};
 use super::host_key::HostKey;
@@ -22,6 +23,10 @@ pub(crate) const LARGEST_BODY: usize = 4 * 1024 * 1024;
 
 /// Longer than any token of Entra.
 const LONGEST_TOKEN: usize = 64 * 1024;
+
+/// Tool calls under way at a time. Each holds its arguments, an answer of Azure DevOps and a connection; beyond
+/// it a client is told to come again, for a queue would only hide that the server has too much to do.
+const MOST_CALLS: usize = 64;
 
 /// The first revision in which an unknown method is 404.
 const MODERN: &str = "2026-07-28";
@@ -53,17 +58,24 @@ pub enum Arrival {
 pub struct Hop {
     host_key: HostKey,
     arrival: Arrival,
+    calls: Arc<Semaphore>,
 }
 
 /// A request that may go on, and where its finding will be.
 struct Admitted {
     request: Request,
     slot: Arc<Slot>,
+    /// A tool call's place among those under way, until it is answered.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// The layer, as a function: every request passes it.
 pub(crate) async fn guard(State(hop): State<Arc<Hop>>, request: Request, next: Next) -> Response {
-    let Admitted { request, slot } = match hop.admit(request).await {
+    let Admitted {
+        request,
+        slot,
+        place: _place,
+    } = match hop.admit(request).await {
         Ok(admitted) => admitted,
         Err(refusal) => {
             tracing::debug!("Refused a request on the inner hop: {refusal}");
@@ -81,7 +93,11 @@ pub(crate) async fn guard(State(hop): State<Arc<Hop>>, request: Request, next: N
 impl Hop {
     /// Admits who shows `host_key`.
     pub fn new(host_key: HostKey, arrival: Arrival) -> Self {
-        Self { host_key, arrival }
+        Self {
+            host_key,
+            arrival,
+            calls: Arc::new(Semaphore::new(MOST_CALLS)),
+        }
     }
 
     async fn admit(&self, request: Request) -> Result<Admitted, Refusal> {
@@ -100,6 +116,7 @@ impl Hop {
             return Ok(Admitted {
                 request: Request::from_parts(parts, HttpBody::empty()),
                 slot,
+                place: None,
             });
         }
         if parts
@@ -119,9 +136,11 @@ impl Hop {
                 return Ok(Admitted {
                     request: Request::from_parts(parts, HttpBody::empty()),
                     slot,
+                    place: None,
                 });
             }
         };
+        let place = self.place(&message)?;
         if let Some(caller) = self
             .caller(authorization, &message, &parts.headers, &slot)
             .await?
@@ -140,6 +159,21 @@ impl Hop {
         Ok(Admitted {
             request: Request::from_parts(parts, HttpBody::from(message.bytes)),
             slot,
+            place,
+        })
+    }
+
+    /// A place for a tool call. Before its token is looked at: that may ask Entra.
+    fn place(&self, message: &Message) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+        if !message.is_tool_call() {
+            return Ok(None);
+        }
+        if let Ok(place) = Arc::clone(&self.calls).try_acquire_owned() {
+            return Ok(Some(place));
+        }
+        tracing::warn!("Refused a tool call: {MOST_CALLS} are under way");
+        Err(Refusal::Busy {
+            id: message.id.clone(),
         })
     }
 

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 /// Asked of the sidecar when nobody said how long to wait.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// Usual calls take less.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Why a request goes no further.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(super) enum Refusal {
@@ -66,6 +69,13 @@ pub(super) enum Refusal {
     #[error("Entra cannot answer at the moment")]
     RetryLater(Option<Duration>),
 
+    /// As many tool calls as this server takes are under way.
+    #[error("this server has as many calls under way as it takes; try again")]
+    Busy {
+        /// The request's id; a notification has none.
+        id: Option<Value>,
+    },
+
     /// A defect of this project.
     #[error("Entra could not make sense of the exchange")]
     Bug,
@@ -82,7 +92,7 @@ impl Refusal {
             Self::NoSuchMethod { modern: true, .. } => StatusCode::NOT_FOUND,
             Self::NoSuchMethod { modern: false, .. } => StatusCode::OK,
             Self::TokenRejected | Self::Reauthenticate(_) => StatusCode::UNAUTHORIZED,
-            Self::RetryLater(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RetryLater(_) | Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Bug => StatusCode::BAD_GATEWAY,
         }
     }
@@ -91,6 +101,12 @@ impl Refusal {
         match self {
             Self::NoSuchMethod { id: None, .. } => None,
             Self::NoSuchMethod { id, .. } => Some(json_rpc(id.as_ref(), -32601, &self.to_string())),
+            // The sidecar passes it on to the client as it is.
+            Self::Busy { id } => Some(json_rpc(
+                id.as_ref(),
+                i32::from(self.status().as_u16()),
+                &self.to_string(),
+            )),
             Self::Batch => Some(json_rpc(None, -32600, &self.to_string())),
             _ => Some(json!({"error": self.to_string()})),
         }
@@ -116,9 +132,13 @@ impl IntoResponse for Refusal {
                 HeaderValue::from_static("Bearer error=\"invalid_token\""),
             );
         }
-        if let Self::RetryLater(after) = &self {
-            let seconds = after.unwrap_or(WAIT).as_secs().max(1);
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        let wait = match &self {
+            Self::RetryLater(after) => Some(after.unwrap_or(WAIT)),
+            Self::Busy { .. } => Some(MOMENT),
+            _ => None,
+        };
+        if let Some(wait) = wait {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
         if let Self::Reauthenticate(reauthenticate) = &self {
             // Base64url is always a header value.

@@ -6,9 +6,14 @@ use behalf_contract::{ExchangePlace, Injection};
 use behalf_tests::azure_devops::{Action, Calls, Fault, Permissions};
 use behalf_tests::entra::MintRequest;
 use behalf_tests::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, FOREIGN_TENANT_ID};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use crate::support::{Answer, Pod, World};
+use crate::support::{Answer, Ask, Pod, World};
 
 struct Session {
     world: World,
@@ -310,5 +315,43 @@ async fn the_sign_in_page_is_suppressed_only_on_request() {
         pod.call(&world.user_token("ana").await, "list_pipeline_runs", json!({}))
             .await
             .reauthenticate();
+    }
+}
+
+#[tokio::test]
+async fn more_calls_at_once_than_the_server_takes_are_told_to_come_again() {
+    const MOST: usize = 64;
+    let world = World::start().await;
+    // An Azure DevOps that takes calls and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let core = format!("http://{}", silent.local_addr().unwrap());
+    let pod = world.pod_with(ExchangePlace::Sidecar, Injection::Header, |config| {
+        config.azure_dev_ops.endpoints.core = core.parse().unwrap();
+    });
+    let call = || pod.call("token", "list_pipeline_runs", json!({"top": 1}));
+    let mut under_way: FuturesUnordered<_> = (0..MOST).map(|_| call()).collect();
+    let mut connections = Vec::new();
+    while connections.len() < MOST {
+        tokio::select! {
+            Some(answer) = under_way.next() => panic!("{answer:?}"),
+            connection = silent.accept() => connections.push(connection.unwrap()),
+        }
+    }
+    let answer = timeout(Duration::from_secs(10), call())
+        .await
+        .expect("one more is taken");
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers["retry-after"], "1");
+    let body = answer.json();
+    assert_eq!((&body["id"], &body["error"]["code"]), (&json!(1), &json!(503)));
+    // What is no tool call takes nothing from anybody.
+    let listed = pod.send(Ask::request("tools/list").bearer("token")).await;
+    assert_eq!(listed.status, StatusCode::OK);
+
+    // A client that leaves makes room.
+    drop(under_way);
+    tokio::select! {
+        answer = call() => panic!("{answer:?}"),
+        connection = silent.accept() => drop(connection.unwrap()),
     }
 }
