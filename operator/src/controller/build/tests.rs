@@ -3,7 +3,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 use kube::ResourceExt as _;
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{ARTICLE, EXAMPLES, QUICKSTART, children, plan, quickstart_with, server};
@@ -258,6 +258,23 @@ fn the_files_read_back_as_what_was_planned() {
             plan.token_exchange.at == behalf_contract::ExchangePlace::Server
         );
     }
+}
+
+#[rstest]
+#[case::computed(Value::Null, "access_as_user")]
+#[case::all_that_was_consented_to(json!("api://behalf/.default"), "access_as_user")]
+#[case::named(json!("api://behalf/mcp.use"), "mcp.use")]
+fn a_server_that_exchanges_asks_for_the_scope_that_users_sign_in_with(
+    #[case] scope: Value,
+    #[case] required: &str,
+) {
+    let server = quickstart_with(json!({"entra": {"scope": scope}, "tokenExchange": {"at": "Server"}}));
+    let configuration = Configuration::render(&plan(&server)).unwrap();
+    let sidecar: SidecarConfig = serde_yaml::from_str(&configuration.sidecar).unwrap();
+    let server: ServerConfig = serde_yaml::from_str(&configuration.server).unwrap();
+    let entra = server.entra.unwrap();
+    assert_eq!(entra.scope, sidecar.entra.scope);
+    assert_eq!(entra.required_scope(), required);
 }
 
 #[test]
