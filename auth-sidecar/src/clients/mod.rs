@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use redirect::RedirectUriError;
-pub(crate) use redirect::is_loopback;
+pub(crate) use redirect::{is_loopback, is_relay};
 pub use registration::{Registered, RegistrationError, RegistrationRequest};
 
 use self::limit::RateLimit;

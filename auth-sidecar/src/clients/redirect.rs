@@ -5,15 +5,51 @@ use url::{Host, Url};
 /// Longest redirect URI, in bytes.
 const LONGEST: usize = 512;
 
-/// Hosts of the known vendors' https callbacks, when the administrator names none.
-const VENDOR_HOSTS: [&str; 6] = [
-    "vscode.dev",
-    "insiders.vscode.dev",
-    "claude.ai",
-    "claude.com",
-    "chatgpt.com",
-    "www.cursor.com",
+/// The known vendors' https callbacks, when the administrator names no hosts: other pages of these hosts are
+/// not for codes, and some show what anybody wrote.
+const VENDORS: [(&str, Callback); 7] = [
+    ("vscode.dev", Callback::Path("/redirect")),
+    ("insiders.vscode.dev", Callback::Path("/redirect")),
+    ("claude.ai", Callback::Path("/api/mcp/auth_callback")),
+    ("claude.com", Callback::Path("/api/mcp/auth_callback")),
+    ("chatgpt.com", Callback::Below("/connector/oauth/")),
+    (
+        "chatgpt.com",
+        Callback::Path("/connector_platform_oauth_redirect"),
+    ),
+    ("www.cursor.com", Callback::Path("/agents/mcp/oauth/callback")),
 ];
+
+/// Vendors' pages that hand the code to a program on the user's machine.
+const RELAYS: [&str; 2] = ["vscode.dev", "insiders.vscode.dev"];
+
+/// What of a vendor's host is a callback.
+#[derive(Clone, Copy, Debug)]
+enum Callback {
+    /// Exactly this path.
+    Path(&'static str),
+
+    /// One segment below: the vendor has a callback for each connector.
+    Below(&'static str),
+}
+
+impl Callback {
+    fn is(self, url: &Url) -> bool {
+        let fits = match self {
+            Self::Path(path) => url.path() == path,
+            Self::Below(path) => url.path().strip_prefix(path).is_some_and(is_name),
+        };
+        fits && url.query().is_none()
+    }
+}
+
+/// A segment that means the same to every server.
+fn is_name(segment: &str) -> bool {
+    !segment.is_empty()
+        && segment
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
 
 /// Private-use schemes are open to any program on the user's machine (RFC 8252, section 8.6). Cursor
 /// registers this one beside its others, and refusing one refuses all.
@@ -51,6 +87,13 @@ pub enum RedirectUriError {
     )]
     Host,
 
+    /// https at a vendor's host, and not the vendor's callback.
+    #[error(
+        "is not the callback that this vendor uses; an administrator can add its host to \
+         spec.clients.allowedRedirectHosts"
+    )]
+    VendorPath,
+
     /// `javascript:` and the like, and private-use schemes nobody allowed.
     #[error("has a scheme that is not allowed")]
     Scheme,
@@ -58,30 +101,32 @@ pub enum RedirectUriError {
 
 /// Which redirect URIs may be registered.
 #[derive(Clone, Debug)]
-pub(super) struct RedirectRules {
-    hosts: Vec<String>,
+pub(super) enum RedirectRules {
+    /// The known vendors' callbacks.
+    Vendors,
+
+    /// Anything at the hosts that the administrator named.
+    Hosts(Vec<String>),
 }
 
 impl RedirectRules {
     /// `allowed_hosts` replaces the known vendors; empty means them.
     pub(super) fn new(allowed_hosts: &[String]) -> Self {
-        let hosts = if allowed_hosts.is_empty() {
-            VENDOR_HOSTS.map(str::to_owned).to_vec()
-        } else {
-            allowed_hosts
-                .iter()
-                .map(|host| host.to_ascii_lowercase())
-                .collect()
-        };
-        Self { hosts }
+        if allowed_hosts.is_empty() {
+            return Self::Vendors;
+        }
+        let hosts = allowed_hosts.iter().map(|host| host.to_ascii_lowercase());
+        Self::Hosts(hosts.collect())
     }
 
     /// Checks a redirect URI that a client registers itself.
     pub(super) fn check(&self, text: &str) -> Result<(), RedirectUriError> {
         let url = parse(text)?;
         match url.scheme() {
-            "https" if self.allows_host(&url) || is_loopback(&url) => Ok(()),
-            "https" => Err(RedirectUriError::Host),
+            "https" if is_loopback(&url) => Ok(()),
+            "https" if !self.allows_host(&url) => Err(RedirectUriError::Host),
+            "https" if !self.allows_path(&url) => Err(RedirectUriError::VendorPath),
+            "https" => Ok(()),
             _ => check_local(&url, text),
         }
     }
@@ -89,11 +134,28 @@ impl RedirectRules {
     /// True for an https address at an allowed host. A port other than 443 has to be named.
     pub(super) fn allows_host(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
-        match url.port() {
-            None => self.hosts.iter().any(|allowed| allowed == host),
-            Some(port) => self.hosts.contains(&format!("{host}:{port}")),
+        match (self, url.port()) {
+            (Self::Vendors, None) => VENDORS.iter().any(|(vendor, _)| *vendor == host),
+            (Self::Vendors, Some(_)) => false,
+            (Self::Hosts(hosts), None) => hosts.iter().any(|allowed| allowed == host),
+            (Self::Hosts(hosts), Some(port)) => hosts.contains(&format!("{host}:{port}")),
         }
     }
+
+    fn allows_path(&self, url: &Url) -> bool {
+        match self {
+            Self::Vendors => VENDORS
+                .iter()
+                .any(|(vendor, callback)| url.host_str() == Some(vendor) && callback.is(url)),
+            Self::Hosts(_) => true,
+        }
+    }
+}
+
+/// True for a vendor's page that passes codes on to whatever program of the user's machine its editor's links
+/// open. `vscode.dev` has no other callback.
+pub(crate) fn is_relay(url: &Url) -> bool {
+    url.scheme() == "https" && url.host_str().is_some_and(|host| RELAYS.contains(&host))
 }
 
 /// Checks a redirect URI that the administrator wrote: any https host is theirs to name.
@@ -255,6 +317,16 @@ mod tests {
     #[case::dot_at_the_end("https://claude.ai./cb", RedirectUriError::Host)]
     #[case::subdomain("https://x.claude.ai/cb", RedirectUriError::Host)]
     #[case::other_port("https://claude.ai:8443/cb", RedirectUriError::Host)]
+    #[case::other_page("https://claude.ai/share/1", RedirectUriError::VendorPath)]
+    #[case::path_of_another_vendor("https://claude.ai/redirect", RedirectUriError::VendorPath)]
+    #[case::host_alone("https://vscode.dev", RedirectUriError::VendorPath)]
+    #[case::longer_path("https://vscode.dev/redirect/", RedirectUriError::VendorPath)]
+    #[case::path_in_another_case("https://vscode.dev/Redirect", RedirectUriError::VendorPath)]
+    #[case::query("https://vscode.dev/redirect?to=evil", RedirectUriError::VendorPath)]
+    #[case::no_connector("https://chatgpt.com/connector/oauth/", RedirectUriError::VendorPath)]
+    #[case::below_a_connector("https://chatgpt.com/connector/oauth/a/b", RedirectUriError::VendorPath)]
+    #[case::hidden_dots("https://chatgpt.com/connector/oauth/..%2fg", RedirectUriError::VendorPath)]
+    #[case::beside_connectors("https://chatgpt.com/connector/oauthx", RedirectUriError::VendorPath)]
     #[case::user_information("https://claude.ai@evil.example/cb", RedirectUriError::UserInformation)]
     #[case::fragment("https://claude.ai/cb#x", RedirectUriError::Fragment)]
     #[case::empty_fragment("https://claude.ai/cb#", RedirectUriError::Fragment)]
@@ -278,6 +350,10 @@ mod tests {
             "ci.contoso.example:8443".to_owned(),
         ]);
         assert_eq!(rules.check("https://agents.contoso.example/cb"), Ok(()));
+        assert_eq!(
+            rules.check("https://agents.contoso.example/any/path?at=all"),
+            Ok(())
+        );
         assert_eq!(rules.check("https://ci.contoso.example:8443/cb"), Ok(()));
         assert_eq!(
             rules.check("https://ci.contoso.example/cb"),

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use crate::clients::{Client, ClientError, ClientKind, is_loopback};
+use crate::clients::{Client, ClientError, ClientKind, is_loopback, is_relay};
 use crate::flow::PageError;
 use crate::sessions::Scopes;
 
@@ -65,7 +65,7 @@ impl ConsentPage<'_> {
         if self.scopes.run {
             rights.push_str("<li>Change what you may change, through its other tools, in your name.</li>");
         }
-        let warning = if redirect.as_ref().is_some_and(|url| url.scheme() != "https") {
+        let warning = if redirect.as_ref().is_some_and(leads_to_local_program) {
             "<p class=\"note\" role=\"note\"><strong>Did you just start this sign-in yourself?</strong> The answer \
              goes to a program on this computer, and any program here can use that name. If you did not start it, \
              choose Deny.</p>"
@@ -133,11 +133,17 @@ fn source(url: &Url) -> String {
     }
 }
 
+/// True when any program of the user's machine may be the one that gets the code.
+fn leads_to_local_program(url: &Url) -> bool {
+    url.scheme() != "https" || is_loopback(url) || is_relay(url)
+}
+
 /// Where a redirect URI leads, in words.
 fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.scheme() {
-        "https" => host.to_owned(),
+        "https" if is_relay(url) => format!("a program on this computer (through {host})"),
+        "https" if !is_loopback(url) => host.to_owned(),
         _ if is_loopback(url) => format!("a program on this computer ({host})"),
         scheme => format!("the program that opens {scheme} links on this computer"),
     }
@@ -175,11 +181,15 @@ pub(super) fn refused(refused: PageError) -> Response {
 
 /// Something is missing for the moment.
 pub(super) fn unavailable() -> Response {
-    error(
+    let mut response = error(
         StatusCode::SERVICE_UNAVAILABLE,
         "This server is busy",
         "It cannot finish the sign-in at the moment. Reload this page in a minute.",
-    )
+    );
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("60"));
+    response
 }
 
 /// What cannot happen, said without a panic.

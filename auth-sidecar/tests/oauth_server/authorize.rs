@@ -250,11 +250,52 @@ async fn the_consent_page_cannot_be_framed_scripted_cached_or_leaked() {
     assert_eq!(page.header("cache-control"), Some("no-store"));
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    assert!(page.body.contains("<strong>vscode.dev</strong>"));
+}
+
+#[tokio::test]
+async fn the_consent_page_warns_where_the_answer_goes_to_a_program_on_this_computer() {
+    let world = World::start_with(|config| {
+        config.clients.r#static[0]
+            .redirect_uris
+            .push("https://vscode.dev/redirect?to=ci".to_owned());
+    })
+    .await;
+    let local = [
+        "http://127.0.0.1/callback",
+        "http://localhost:1/callback",
+        "http://[::1]/callback",
+        "https://localhost/callback",
+        "cursor://anysphere.cursor-mcp/oauth/callback",
+        "https://vscode.dev/redirect",
+        "https://insiders.vscode.dev/redirect",
+    ];
+    let elsewhere = [
+        "https://claude.ai/api/mcp/auth_callback",
+        "https://www.cursor.com/agents/mcp/oauth/callback",
+    ];
+    let registered = local
+        .iter()
+        .map(|uri| (*uri, true))
+        .chain(elsewhere.map(|uri| (uri, false)));
+    for (uri, warns) in registered {
+        let id = world.register(&[uri]).await;
+        let page = world
+            .get(&world.authorize_path(&id, &[("redirect_uri", uri)]))
+            .await;
+        assert_eq!(page.status, 200, "{uri}");
+        assert_eq!(page.body.contains("Did you just start"), warns, "{uri}");
+        assert_eq!(page.body.contains("program"), warns, "{uri}");
+    }
+    // An administrator's client goes the same way.
+    let uri = "https://vscode.dev/redirect?to=ci";
+    let page = world
+        .get(&world.authorize_path("ci", &[("redirect_uri", uri)]))
+        .await;
     assert!(
-        !page.body.contains("Did you just start"),
-        "a warning where there is no reason for one"
+        page.body
+            .contains("<strong>a program on this computer (through vscode.dev)</strong>")
     );
+    assert!(page.body.contains("Did you just start"));
 }
 
 #[tokio::test]

@@ -87,6 +87,11 @@ async fn bad_metadata_is_refused_in_terms_of_rfc_7591() {
             json!({"redirect_uris": ["http://claude.ai/cb"]}),
             "invalid_redirect_uri",
         ),
+        (
+            "other_page_of_a_vendor",
+            json!({"redirect_uris": ["https://claude.ai/share/1"]}),
+            "invalid_redirect_uri",
+        ),
         ("none", json!({"redirect_uris": []}), "invalid_redirect_uri"),
         ("missing", json!({}), "invalid_redirect_uri"),
         (
