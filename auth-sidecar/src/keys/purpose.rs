@@ -25,13 +25,19 @@ pub enum Purpose {
     /// Ids of registered clients.
     Client,
 
-    /// Records in the session store.
+    /// Records in the session store: salt of their keys.
     Record,
+
+    /// What Entra wants of a user at the next login, in the session store.
+    Pending,
+
+    /// The list of one user's sessions, in the session store.
+    User,
 }
 
 impl Purpose {
     /// Every purpose, in the order of [`Purpose::index`].
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Access,
         Self::Refresh,
         Self::Code,
@@ -41,6 +47,8 @@ impl Purpose {
         Self::Csrf,
         Self::Client,
         Self::Record,
+        Self::Pending,
+        Self::User,
     ];
 
     pub(super) fn index(self) -> usize {
@@ -59,6 +67,8 @@ impl Purpose {
             Self::Csrf => "csrf",
             Self::Client => "client",
             Self::Record => "record",
+            Self::Pending => "pending",
+            Self::User => "user",
         }
     }
 
@@ -75,6 +85,8 @@ impl Purpose {
             Self::Csrf => "bhx1",
             Self::Client => "bhi1",
             Self::Record => "bhs1",
+            Self::Pending => "bhp1",
+            Self::User => "bhu1",
         }
     }
 
@@ -86,7 +98,8 @@ impl Purpose {
             Self::Code => 2048,
             Self::Request | Self::Flow | Self::Consent => 3968,
             Self::Csrf => 512,
-            Self::Record => 64 * 1024,
+            Self::User => 4096,
+            Self::Record | Self::Pending => 64 * 1024,
         }
     }
 }

@@ -11,6 +11,7 @@ mod injection;
 mod members;
 mod origin;
 mod refusal;
+mod stream;
 mod tokens;
 
 use std::time::Duration;
@@ -163,7 +164,13 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
 
     tracing::trace!(mcp.method = label, session.id = %session.id, "Forwarding {label}");
     let began = Instant::now();
-    let response = proxy.upstream.send(request).await.map_err(|error| {
+    let sent = tokio::select! {
+        biased;
+        // Whatever the server does with the call, this client is told nothing more.
+        () = session.ended() => return Err(Refusal::InvalidToken),
+        sent = proxy.upstream.send(request) => sent,
+    };
+    let response = sent.map_err(|error| {
         let cause: &dyn std::error::Error = &error;
         tracing::warn!(
             error = cause,
@@ -258,7 +265,9 @@ async fn answer(
         }
         _ => {
             let (parts, body) = response.into_parts();
-            let mut passed = Response::new(Body::new(body));
+            let is_event_stream = headers::is_event_stream(&parts.headers);
+            let body = stream::while_session_lives(session, body, is_event_stream);
+            let mut passed = Response::new(body);
             *passed.status_mut() = status;
             *passed.headers_mut() = headers::to_client(&parts.headers);
             Ok(passed)
@@ -284,7 +293,7 @@ async fn reauthenticate(
     {
         exchange.forget(user).await;
     }
-    state.sessions.require_sign_in(session, wanted.claims).await?;
+    state.sessions.require_sign_in(session, wanted).await?;
     Ok(Refusal::SignInRequired)
 }
 

@@ -60,7 +60,11 @@ impl AuthorizationServer {
         } = parts;
         let addresses = Addresses::new(&config.public_url);
         let entra_scope = sign_in_scope(&config.entra.scope);
-        let validator = TokenValidator::new(entra.clone(), TokenRules::default());
+        let rules = TokenRules {
+            required_scope: config.entra.required_scope().to_owned(),
+            ..TokenRules::default()
+        };
+        let validator = TokenValidator::new(entra.clone(), rules);
         Self {
             addresses,
             keyring,

@@ -76,6 +76,7 @@ impl Sessions {
             resource: self.rules.resource.clone(),
             expires_at,
         };
+        let user = login.user.clone();
         let record = Record {
             user: login.user,
             client_id: login.client_id,
@@ -94,10 +95,16 @@ impl Sessions {
             .seal(Purpose::Code, &code)
             .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
         match self.save(&id, &secret, 0, &record, expires_at).await? {
-            Written::Stored => Ok(Secret::new(text)),
+            Written::Stored => {}
             // 128 random bits met again.
-            Written::Conflict => Err(SessionError::unavailable(Unavailable::Contention)),
+            Written::Conflict => return Err(SessionError::unavailable(Unavailable::Contention)),
         }
+        if let Err(error) = self.count(&user, &id).await {
+            // Nobody holds its code, so nobody would miss it; but it is not counted.
+            self.end(&id).await?;
+            return Err(error);
+        }
+        Ok(Secret::new(text))
     }
 
     /// Redeems a code: the record moves to a new secret, so that the code opens nothing any more. A second

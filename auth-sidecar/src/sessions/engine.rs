@@ -3,11 +3,13 @@ use std::sync::Arc;
 use behalf_contract::SessionsConfig;
 use behalf_entra::{Clock, EntraClient, Secret, TokenSet, UserIdentity};
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Mutex;
 
 use super::error::{SessionError, Unavailable};
 use super::flights::Flights;
 use super::grant::{ClientDigest, ClientTokens, Grant};
 use super::identifiers::{SessionId, SessionSecret};
+use super::lifelines::{Lifeline, Lifelines};
 use super::record::Record;
 use super::scopes::Scopes;
 use crate::keys::{KeyringHandle, OpenError, Purpose, Random, RecordPlace, SealError};
@@ -74,6 +76,9 @@ pub struct Sessions {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn Random>,
     pub(super) flights: Flights,
+    pub(super) lifelines: Lifelines,
+    /// One login after the other is counted.
+    pub(super) counting: Mutex<()>,
 }
 
 /// A session whose key a client presented, as it was at that moment.
@@ -96,6 +101,19 @@ pub struct OpenSession {
 
     pub(super) secret: SessionSecret,
     pub(super) tokens: Arc<TokenSet>,
+    pub(super) lifeline: Arc<Lifeline>,
+}
+
+impl OpenSession {
+    /// Returns when the session is ended in this process: revoked, used up, or given up by Entra. What goes on
+    /// in its name ends then.
+    pub async fn ended(&self) {
+        self.lifeline.ended().await;
+    }
+
+    pub(crate) fn lifeline(&self) -> Arc<Lifeline> {
+        Arc::clone(&self.lifeline)
+    }
 }
 
 /// A record as the store has it.
@@ -166,6 +184,8 @@ impl Sessions {
             clock,
             random,
             flights: Flights::default(),
+            lifelines: Lifelines::default(),
+            counting: Mutex::default(),
         }
     }
 
@@ -190,6 +210,7 @@ impl Sessions {
         if grant.expires_at <= now || grant.resource != self.rules.resource {
             return Err(SessionError::Invalid);
         }
+        let lifeline = self.lifelines.hold(grant.id);
         let loaded = self.load(&grant.id, &grant.secret).await?;
         let record = &loaded.record;
         // Without a family the code was never redeemed, so that nobody can hold a session key.
@@ -207,6 +228,7 @@ impl Sessions {
             expires_at: grant.expires_at,
             secret: grant.secret,
             tokens: record.tokens,
+            lifeline,
         })
     }
 
@@ -301,9 +323,11 @@ impl Sessions {
         Err(LoadError::Unavailable(Unavailable::Contention))
     }
 
-    /// Ends a session. True when there was one.
+    /// Ends a session, and what is open of it. True when there was one.
     pub(super) async fn end(&self, id: &SessionId) -> Result<bool, StoreError> {
-        Ok(self.store.take(&StoreKey::Session(*id)).await?.is_some())
+        let ended = self.store.take(&StoreKey::Session(*id)).await?.is_some();
+        self.lifelines.cut(id);
+        Ok(ended)
     }
 
     /// A session key and a refresh token of one generation.

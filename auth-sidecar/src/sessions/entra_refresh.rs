@@ -92,6 +92,19 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<Arc<TokenSet>, SessionError> {
         let step = error.next_step();
+        // Entra wants nothing more of the user, it has taken back what it gave: calls are refused from now on,
+        // so what they opened before ends as well. A policy that asks for more lets it go on.
+        let has_ended = matches!(
+            step,
+            NextStep::Blocked
+                | NextStep::SignInAgain {
+                    claims: None,
+                    consent: false
+                }
+        );
+        if has_ended {
+            self.lifelines.cut(&session.id);
+        }
         match step {
             NextStep::SignInAgain { claims, consent } => {
                 self.mark_refused(session, Refused { at: now, hint: None })

@@ -1,5 +1,6 @@
 //! What Entra wants of a user at the next login.
 
+use behalf_contract::Reauthenticate;
 use behalf_entra::UserIdentity;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::engine::{Change, OpenSession, Sessions, later};
 use super::error::{SessionError, Unavailable};
+use super::per_user::digest;
 use crate::keys::Purpose;
 use crate::store::{StoreKey, Written};
 
@@ -29,6 +31,15 @@ impl SignInAgain {
     /// True when the next login need not be different from any other.
     pub fn is_plain(&self) -> bool {
         self.claims.is_none() && !self.consent
+    }
+}
+
+impl From<Reauthenticate> for SignInAgain {
+    fn from(wanted: Reauthenticate) -> Self {
+        Self {
+            claims: wanted.claims,
+            consent: wanted.consent,
+        }
     }
 }
 
@@ -85,7 +96,7 @@ impl Sessions {
         let key = pending_key(user, client_id);
         let sealed = self
             .keyring
-            .seal(Purpose::Record, again)
+            .seal(Purpose::Pending, again)
             .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
         let end = later(self.clock.now(), KEPT);
         for _ in 0..MOST_TRIES {
@@ -113,7 +124,7 @@ impl Sessions {
             return Ok(None);
         };
         let text = std::str::from_utf8(&entry.value).unwrap_or_default();
-        Ok(self.keyring.open(Purpose::Record, text).ok())
+        Ok(self.keyring.open(Purpose::Pending, text).ok())
     }
 
     /// Notes that an approved request has come back. True the first time.
@@ -129,10 +140,5 @@ impl Sessions {
 }
 
 fn pending_key(user: &UserIdentity, client_id: &str) -> StoreKey {
-    let mut hash = Sha256::new();
-    for part in [&*user.tid, &*user.oid, client_id] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    StoreKey::Pending(hash.finalize().into())
+    StoreKey::Pending(digest(&[&user.tid, &user.oid, client_id]))
 }

@@ -15,6 +15,9 @@ pub enum StoreKey {
     /// A session's record.
     Session(SessionId),
 
+    /// The ids of one user's sessions; the hash of the user.
+    User([u8; 32]),
+
     /// What Entra wants of a user at the next login through one client; the hash of both.
     Pending([u8; 32]),
 

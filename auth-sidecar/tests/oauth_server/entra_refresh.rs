@@ -1,10 +1,17 @@
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Method;
 use behalf_auth_sidecar::sessions::{OpenSession, SessionError};
 use behalf_entra::{Clock as _, Secret};
 use behalf_tests::entra::{Effect, Fault, RequestKind};
 use behalf_tests::people::ANA;
+use futures::StreamExt as _;
 use jiff::SignedDuration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
-use crate::fixture::{Login, Tokens, World};
+use crate::fixture::{Login, Tokens, World, request};
 
 /// Entra's token lives an hour; ours much longer, so that only Entra's matters here.
 async fn world() -> (World, Login, Tokens) {
@@ -218,4 +225,45 @@ async fn a_blocked_user_is_told_so_and_sent_into_no_login() {
         );
     }
     assert_eq!(refreshes(&world).await, 1);
+}
+
+#[tokio::test]
+async fn a_user_whom_entra_no_longer_knows_sees_no_more_of_an_open_stream() {
+    let stream = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
+                  9\r\ndata: 1\n\n\r\n";
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("http://{}/mcp", server.local_addr().unwrap());
+    let world = World::start_with(|config| {
+        config.sessions.access_token_lifetime_seconds = 24 * 3600;
+        config.token_exchange.injection = behalf_contract::Injection::None;
+        config.upstream = upstream.parse().unwrap();
+    })
+    .await;
+    let control = world.entra.control();
+    control
+        .update_settings(|settings| settings.application_token_seconds = Some(3600))
+        .await
+        .unwrap();
+    let (_, tokens) = world.session(ANA).await;
+    let listen = || {
+        request(Method::GET, "/mcp", &[])
+            .header("authorization", format!("Bearer {}", tokens.access))
+            .body(Body::empty())
+            .unwrap()
+    };
+    let answers = async {
+        let (mut connection, _) = server.accept().await.unwrap();
+        assert!(connection.read(&mut [0; 4096]).await.unwrap() > 0);
+        connection.write_all(stream.as_bytes()).await.unwrap();
+        connection
+    };
+    let (response, _connection) = tokio::join!(world.respond(listen()), answers);
+    let mut events = response.into_body().into_data_stream();
+    assert_eq!(events.next().await.unwrap().unwrap(), "data: 1\n\n");
+
+    control.revoke(ANA.user_name).await.unwrap();
+    world.advance(3001);
+    assert_eq!(world.send(listen()).await.status, 401);
+    let end = tokio::time::timeout(Duration::from_secs(2), events.next()).await;
+    assert!(end.expect("the stream goes on").is_none());
 }

@@ -1,25 +1,30 @@
 //! A running authorization server with Entra beside it.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use behalf_auth_sidecar::app;
 use behalf_auth_sidecar::clients::Clients;
 use behalf_auth_sidecar::flow::Addresses;
+use behalf_auth_sidecar::host_key::HostKey;
 use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
 use behalf_auth_sidecar::metrics::Metrics;
 use behalf_auth_sidecar::probe::ProbeTrigger;
-use behalf_auth_sidecar::routes::{self, AuthorizationServer, ServerParts};
+use behalf_auth_sidecar::proxy::Proxy;
+use behalf_auth_sidecar::routes::{AuthorizationServer, ServerParts};
 use behalf_auth_sidecar::sessions::{SessionRules, Sessions};
+use behalf_auth_sidecar::state::{AppState, Parts};
 use behalf_auth_sidecar::store::{
     Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreUsage, Written,
 };
+use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::SidecarConfig;
 use behalf_entra::{
     Assertion, Clock as _, EntraClient, FixedClock, HttpLimits, RetryPolicy, Settings, SystemClock,
@@ -129,6 +134,7 @@ impl World {
         let store = Arc::new(Breakable {
             memory,
             broken: AtomicBool::new(false),
+            pending: Mutex::default(),
         });
         let rules = SessionRules::new(
             &config.sessions,
@@ -148,13 +154,22 @@ impl World {
             keyring: keyring.clone(),
             clients,
             sessions: sessions.clone(),
-            entra: client,
+            entra: client.clone(),
             clock: clock.clone(),
             random,
         };
         let (metrics, trigger) = (Arc::new(Metrics::default()), ProbeTrigger::default());
         let server = AuthorizationServer::new(&config, parts).observed_by(metrics.clone(), trigger.clone());
-        let router: Router = routes::router(Arc::new(server));
+        let host_key = HostKey::from_random(&[42; 32]);
+        let upstream = Upstream::new(&config.upstream, &host_key).unwrap();
+        let router = app::public_router(AppState::new(Parts {
+            proxy: Proxy::new(&config, upstream, client),
+            config: Arc::new(config),
+            sessions: sessions.clone(),
+            server: Arc::new(server),
+            metrics: metrics.clone(),
+            federation_trigger: trigger.clone(),
+        }));
         let app = router.clone();
         tokio::spawn(async move { axum::serve(listener, app).await });
         let number = AtomicU64::new(0);
@@ -198,8 +213,13 @@ impl World {
     }
 
     /// Through the router, without a connection.
+    pub(crate) async fn respond(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// The same, read to its end.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.respond(request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Answer {
@@ -428,6 +448,8 @@ impl Answer {
 pub(crate) struct Breakable {
     memory: MemoryStore,
     pub(crate) broken: AtomicBool,
+    /// What was kept for a next login, sealed.
+    pub(crate) pending: Mutex<Vec<String>>,
 }
 
 impl Breakable {
@@ -458,6 +480,10 @@ impl SessionStore for Breakable {
         expires_at: Timestamp,
     ) -> Result<Written, StoreError> {
         self.check()?;
+        if let StoreKey::Pending(_) = key {
+            let sealed = String::from_utf8(value.clone()).unwrap();
+            self.pending.lock().unwrap().push(sealed);
+        }
         self.memory.put(key, expected, value, expires_at).await
     }
 

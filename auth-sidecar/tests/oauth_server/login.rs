@@ -1,5 +1,7 @@
 use axum::body::Body;
 use axum::http::Method;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use behalf_auth_sidecar::sessions::SignInAgain;
 use behalf_entra::Secret;
 use behalf_tests::entra::{Effect, Fault, IssuerFixture, RequestKind, ServiceAccountToken};
@@ -530,4 +532,71 @@ async fn a_policy_that_applies_to_the_redemption_is_met_with_one_further_trip() 
     let signed_in = world.sign_in(&client_id, ANA).await;
     assert_eq!(signed_in.error.as_deref(), Some("access_denied"), "no loop");
     assert_eq!(claims_sent(&world).await.len(), 4);
+}
+
+/// A server that wants the user, in the words of the inner hop.
+async fn server_that_wants(json: &str) -> wiremock::MockServer {
+    let server = wiremock::MockServer::start().await;
+    let answer = wiremock::ResponseTemplate::new(401)
+        .insert_header("x-behalf-reauthenticate", URL_SAFE_NO_PAD.encode(json));
+    wiremock::Mock::given(wiremock::matchers::any())
+        .respond_with(answer)
+        .mount(&server)
+        .await;
+    server
+}
+
+#[tokio::test]
+async fn a_consent_that_the_server_misses_is_asked_for_once_at_the_next_login() {
+    let server = server_that_wants(r#"{"reason":"GrantExpired","consent":true}"#).await;
+    let world = World::start_with(|config| {
+        config.upstream = format!("{}/mcp", server.uri()).parse().unwrap();
+        config.token_exchange.at = behalf_contract::ExchangePlace::Server;
+    })
+    .await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let login = world.login_of(&client_id, ANA).await;
+    let tokens = world.redeem(&login, &[]).await.tokens();
+    let before = prompts_sent(&world).await.len();
+    for _ in 0..2 {
+        let call = request(Method::POST, "/mcp", &[("content-type", "application/json")])
+            .header("authorization", format!("Bearer {}", tokens.access))
+            .body(Body::from(
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"run"}}"#,
+            ));
+        assert_eq!(world.send(call.unwrap()).await.status, 401);
+    }
+    world
+        .refresh(&client_id, &tokens.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
+    world.login_of(&client_id, ANA).await;
+    assert_eq!(
+        prompts_sent(&world).await[before..],
+        [None, Some("consent".to_owned())]
+    );
+    world.login_of(&client_id, ANA).await;
+    assert_eq!(
+        prompts_sent(&world).await[before + 2..],
+        [None],
+        "and never again"
+    );
+}
+
+async fn prompts_sent(world: &World) -> Vec<Option<String>> {
+    let control = world.entra.control();
+    let records = control.requests_of(RequestKind::Authorize).await.unwrap();
+    records.into_iter().map(|record| record.prompt).collect()
+}
+
+#[tokio::test]
+async fn what_entra_wants_is_kept_under_a_key_of_its_own() {
+    let world = World::start().await;
+    let (_, tokens) = world.session(ANA).await;
+    let session = world.sessions.open(&Secret::new(tokens.access)).await.unwrap();
+    let claims = Some(r#"{"access_token":{}}"#.to_owned());
+    world.sessions.require_sign_in(&session, claims).await.unwrap();
+    let kept = world.store.pending.lock().unwrap().clone();
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].starts_with("bhp1."), "{}", &kept[0][..5]);
 }

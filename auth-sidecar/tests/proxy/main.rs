@@ -17,6 +17,8 @@ mod probes;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod start_and_stop;
 #[cfg(test)]
 mod world;

@@ -25,7 +25,7 @@ use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore};
 use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::{
     ClientsConfig, DynamicRegistration, EntraConfig, ExchangePlace, Injection, ObjectIdentity,
-    SessionsConfig, SidecarConfig, SidecarListen, StoreConfig, TokenExchange,
+    SessionsConfig, SidecarConfig, SidecarListen, StaticClient, StoreConfig, TokenExchange,
 };
 use behalf_entra::{
     AZURE_DEVOPS_SCOPE, Assertion, Clock as _, EntraClient, HttpLimits, RetryPolicy, Secret, Settings,
@@ -34,7 +34,7 @@ use behalf_entra::{
 use behalf_tests::entra::{
     Control, Directory, EntraSimulator, EntraSimulatorOptions, IssuerFixture, MintRequest,
 };
-use behalf_tests::people::{ANA, CLIENT_ID, TENANT_ID};
+use behalf_tests::people::{ANA, CLIENT_ID, Person, TENANT_ID};
 use http_body_util::BodyExt as _;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -185,6 +185,17 @@ impl World {
         self.sidecar_with(self.config(at, injection))
     }
 
+    /// A sidecar that passes no token on, and knows [`CLIENT`] at its OAuth endpoints.
+    pub(crate) fn sidecar_for_client(&self) -> Sidecar {
+        let mut config = self.config(ExchangePlace::Sidecar, Injection::None);
+        config.clients.r#static = vec![StaticClient {
+            client_id: CLIENT.to_owned(),
+            display_name: "Test".to_owned(),
+            redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
+        }];
+        self.sidecar_with(config)
+    }
+
     /// A sidecar with a configuration of its own.
     pub(crate) fn sidecar_with(&self, config: SidecarConfig) -> Sidecar {
         let config = Arc::new(config);
@@ -243,10 +254,10 @@ impl World {
         }
     }
 
-    /// A token of Ana for this application, as a login brings it.
-    pub(crate) async fn user_token(&self) -> String {
+    /// A token of this person for this application, as a login brings it.
+    async fn user_token(&self, person: Person) -> String {
         self.control()
-            .mint(&MintRequest::for_user(ANA.user_name))
+            .mint(&MintRequest::for_user(person.user_name))
             .await
             .unwrap()
     }
@@ -272,7 +283,13 @@ pub(crate) struct Login {
 impl Sidecar {
     /// Ana signs in.
     pub(crate) async fn sign_in(&self, world: &World) -> Login {
-        self.sign_in_for(world, SignedDuration::from_hours(1), None).await
+        self.sign_in_as(world, ANA).await
+    }
+
+    /// This person signs in.
+    pub(crate) async fn sign_in_as(&self, world: &World, person: Person) -> Login {
+        self.sign_in_with(world, person, SignedDuration::from_hours(1), None)
+            .await
     }
 
     /// Ana signs in, and Entra's token lives for `life`.
@@ -282,11 +299,21 @@ impl Sidecar {
         life: SignedDuration,
         refresh_token: Option<Secret>,
     ) -> Login {
-        let user_token = world.user_token().await;
+        self.sign_in_with(world, ANA, life, refresh_token).await
+    }
+
+    async fn sign_in_with(
+        &self,
+        world: &World,
+        person: Person,
+        life: SignedDuration,
+        refresh_token: Option<Secret>,
+    ) -> Login {
+        let user_token = world.user_token(person).await;
         let login = NewLogin {
             user: UserIdentity {
                 tid: TENANT_ID.to_owned(),
-                oid: ANA.object_id.to_owned(),
+                oid: person.object_id.to_owned(),
             },
             client_id: CLIENT.to_owned(),
             redirect_uri: "http://127.0.0.1/callback".to_owned(),
@@ -323,6 +350,17 @@ impl Sidecar {
     pub(crate) async fn post(&self, login: &Login, message: &Value) -> Response<Body> {
         self.send(post(login).body(Body::from(message.to_string())).unwrap())
             .await
+    }
+
+    /// Posts a form of an OAuth endpoint.
+    pub(crate) async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Response<Body> {
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        let request = Request::post(format!("https://mcp.contoso.example{path}"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(body));
+        self.send(request.unwrap()).await
     }
 
     /// How often something was counted: the value of the line that begins so.

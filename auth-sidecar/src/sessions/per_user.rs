@@ -1,0 +1,87 @@
+//! How many sessions one user may have: so many that nobody meets the bound in daily work, and so few that one
+//! user alone cannot fill the store for all.
+
+use behalf_entra::UserIdentity;
+use sha2::{Digest as _, Sha256};
+
+use super::engine::{Sessions, later};
+use super::error::{SessionError, Unavailable};
+use super::identifiers::SessionId;
+use crate::keys::{OpenError, Purpose};
+use crate::store::{Entry, StoreKey, Written};
+
+/// Sessions of one user, through all clients.
+const MOST: usize = 64;
+
+/// Logins of this process count one after the other; what remains are those of other replicas.
+const MOST_TRIES: usize = 8;
+
+impl Sessions {
+    /// Counts a session that has just been kept. One too many ends the user's oldest.
+    pub(super) async fn count(&self, user: &UserIdentity, id: &SessionId) -> Result<(), SessionError> {
+        let key = StoreKey::User(digest(&[&user.tid, &user.oid]));
+        let _turn = self.counting.lock().await;
+        for _ in 0..MOST_TRIES {
+            let entry = self.store.get(&key).await?;
+            let revision = entry.as_ref().map_or(0, |entry| entry.revision);
+            let mut ids = self.listed(entry.as_ref())?;
+            if ids.len() >= MOST {
+                ids = self.living(ids).await?;
+            }
+            let surplus = (ids.len() + 1).saturating_sub(MOST);
+            let oldest: Vec<_> = ids.drain(..surplus).collect();
+            ids.push(*id);
+            let sealed = self
+                .keyring
+                .seal(Purpose::User, &ids)
+                .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
+            // No session that is listed now lives longer.
+            let end = later(self.clock.now(), self.rules.maximum_lifetime);
+            if self.store.put(&key, revision, sealed.into_bytes(), end).await? == Written::Stored {
+                for id in oldest {
+                    self.end(&id).await?;
+                    tracing::info!(
+                        session.id = %id,
+                        "Ended session {id}: its user has {MOST} newer ones"
+                    );
+                }
+                return Ok(());
+            }
+        }
+        Err(SessionError::unavailable(Unavailable::Contention))
+    }
+
+    /// The user's sessions, oldest first, also those that have ended since.
+    fn listed(&self, entry: Option<&Entry>) -> Result<Vec<SessionId>, SessionError> {
+        let Some(entry) = entry else { return Ok(Vec::new()) };
+        let text = std::str::from_utf8(&entry.value).unwrap_or_default();
+        match self.keyring.open(Purpose::User, text) {
+            Ok(ids) => Ok(ids),
+            Err(OpenError::UnknownKey {
+                rotation_pending: true,
+            }) => Err(SessionError::unavailable(Unavailable::Keyring)),
+            // Its key has retired, and with it every session of that time.
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    async fn living(&self, ids: Vec<SessionId>) -> Result<Vec<SessionId>, SessionError> {
+        let mut living = Vec::with_capacity(ids.len());
+        for id in ids {
+            if self.store.get(&StoreKey::Session(id)).await?.is_some() {
+                living.push(id);
+            }
+        }
+        Ok(living)
+    }
+}
+
+/// One name for several texts, whose borders count.
+pub(super) fn digest(parts: &[&str]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}

@@ -1,0 +1,199 @@
+//! What ends with a session, also where it has begun already.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::http::{Method, Request, Response, StatusCode};
+use behalf_contract::ExchangePlace::Sidecar as AtSidecar;
+use behalf_contract::Injection::None as Nothing;
+use behalf_tests::people::{ANA, BEN};
+use futures::{StreamExt as _, future, poll, stream};
+use rstest::rstest;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use crate::world::{CLIENT, Login, Sidecar, World, call, post};
+
+/// The design's promise.
+const IN_FORCE: Duration = Duration::from_secs(2);
+
+/// Sessions that one user may have.
+const MOST_SESSIONS: usize = 64;
+
+/// The server answers each request with the begin of something that it never ends.
+fn server_streams(world: &World, content_type: &'static str) {
+    world.server.answers(move |_| {
+        let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from("data: 1\n\n"))));
+        Response::builder()
+            .header("content-type", content_type)
+            .body(Body::from_stream(begin.chain(stream::pending())))
+            .unwrap()
+    });
+}
+
+/// What streams to the user of `login`, after its begin.
+async fn open(sidecar: &Sidecar, login: &Login, method: &Method) -> BodyDataStream {
+    let request = if method == Method::POST {
+        post(login).body(Body::from(call().to_string()))
+    } else {
+        Request::get("https://mcp.contoso.example/mcp")
+            .header("authorization", format!("Bearer {}", login.access_token))
+            .header("accept", "text/event-stream")
+            .body(Body::empty())
+    };
+    let response = sidecar.send(request.unwrap()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut stream = response.into_body().into_data_stream();
+    assert_eq!(stream.next().await.unwrap().unwrap(), "data: 1\n\n");
+    stream
+}
+
+/// What comes last; nothing after a clean end.
+async fn end_of(mut stream: BodyDataStream) -> Option<Result<Bytes, axum::Error>> {
+    timeout(IN_FORCE, stream.next())
+        .await
+        .expect("the stream goes on")
+}
+
+async fn revoke(sidecar: &Sidecar, token: &str) {
+    let fields = [("client_id", CLIENT), ("token", token)];
+    let answer = sidecar.post_form("/revoke", &fields).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+}
+
+async fn refresh(sidecar: &Sidecar, token: &str) -> Option<String> {
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("client_id", CLIENT),
+        ("refresh_token", token),
+    ];
+    let answer = sidecar.post_form("/token", &fields).await;
+    let answer = crate::world::body(answer).await;
+    answer["refresh_token"].as_str().map(str::to_owned)
+}
+
+async fn status(sidecar: &Sidecar, login: &Login) -> StatusCode {
+    sidecar.post(login, &call()).await.status()
+}
+
+#[rstest]
+#[case::post(Method::POST)]
+#[case::get(Method::GET)]
+#[tokio::test]
+async fn a_revoked_session_key_ends_open_streams_of_its_session_and_of_no_other(#[case] method: Method) {
+    let world = World::start().await;
+    server_streams(&world, "text/event-stream");
+    let sidecar = world.sidecar_for_client();
+    let (login, other) = (sidecar.sign_in(&world).await, sidecar.sign_in(&world).await);
+    let streams = [
+        open(&sidecar, &login, &method).await,
+        open(&sidecar, &login, &method).await,
+    ];
+    let mut stays = open(&sidecar, &other, &method).await;
+    revoke(&sidecar, &login.access_token).await;
+    for stream in streams {
+        assert!(
+            end_of(stream).await.is_none(),
+            "an end that no client takes for a fault"
+        );
+    }
+    assert!(poll!(stays.next()).is_pending());
+}
+
+#[tokio::test]
+async fn a_revoked_refresh_token_ends_open_streams() {
+    let world = World::start().await;
+    server_streams(&world, "text/event-stream");
+    let sidecar = world.sidecar_for_client();
+    let login = sidecar.sign_in(&world).await;
+    let stream = open(&sidecar, &login, &Method::GET).await;
+    revoke(&sidecar, login.refresh_token.expose()).await;
+    assert!(end_of(stream).await.is_none());
+}
+
+#[tokio::test]
+async fn a_refresh_token_used_again_ends_open_streams() {
+    let world = World::start().await;
+    server_streams(&world, "text/event-stream");
+    let sidecar = world.sidecar_for_client();
+    let login = sidecar.sign_in(&world).await;
+    let stream = open(&sidecar, &login, &Method::POST).await;
+    let first = login.refresh_token.expose().to_owned();
+    let second = refresh(&sidecar, &first).await.unwrap();
+    assert!(refresh(&sidecar, &second).await.is_some());
+    assert!(refresh(&sidecar, &first).await.is_none());
+    assert!(end_of(stream).await.is_none());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_stream_of_events_breaks_off_and_does_not_look_whole() {
+    let world = World::start().await;
+    server_streams(&world, "application/json");
+    let sidecar = world.sidecar_for_client();
+    let login = sidecar.sign_in(&world).await;
+    let answer = open(&sidecar, &login, &Method::POST).await;
+    revoke(&sidecar, &login.access_token).await;
+    assert!(matches!(end_of(answer).await, Some(Err(_))));
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_its_answer_gets_none_of_a_revoked_session() {
+    let world = World::start().await;
+    // A server that reads and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = world.config(AtSidecar, Nothing);
+    config.upstream = format!("http://{}/mcp", silent.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let sidecar = world.sidecar_with(config);
+    let login = sidecar.sign_in(&world).await;
+    let message = call();
+    let waits = sidecar.post(&login, &message);
+    let server = async {
+        let (mut connection, _) = silent.accept().await.unwrap();
+        assert!(connection.read(&mut [0; 4096]).await.unwrap() > 0);
+        let token = behalf_entra::Secret::new(&*login.access_token);
+        sidecar.sessions.revoke(&token, CLIENT).await.unwrap();
+        connection
+    };
+    let (response, _connection) = timeout(IN_FORCE * 5, future::join(waits, server))
+        .await
+        .expect("the call still waits");
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn one_more_session_than_a_user_may_have_ends_the_oldest_of_that_user() {
+    let world = World::start().await;
+    let sidecar = world.sidecar_for_client();
+    let bens = sidecar.sign_in_as(&world, BEN).await;
+    let mut anas = Vec::new();
+    for _ in 0..MOST_SESSIONS {
+        anas.push(sidecar.sign_in_as(&world, ANA).await);
+    }
+    for login in &anas {
+        assert_eq!(status(&sidecar, login).await, StatusCode::OK);
+    }
+    server_streams(&world, "text/event-stream");
+    let stream = open(&sidecar, &anas[0], &Method::GET).await;
+    let newest = sidecar.sign_in_as(&world, ANA).await;
+    assert!(end_of(stream).await.is_none());
+    assert_eq!(status(&sidecar, &anas[0]).await, StatusCode::UNAUTHORIZED);
+    for login in [&anas[1], &anas[MOST_SESSIONS - 1], &newest, &bens] {
+        assert_eq!(status(&sidecar, login).await, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn sessions_that_have_ended_do_not_count() {
+    let world = World::start().await;
+    let sidecar = world.sidecar_for_client();
+    let kept = sidecar.sign_in(&world).await;
+    for _ in 0..2 * MOST_SESSIONS {
+        let short = sidecar.sign_in(&world).await;
+        revoke(&sidecar, &short.access_token).await;
+    }
+    assert_eq!(status(&sidecar, &kept).await, StatusCode::OK);
+}
