@@ -5,6 +5,7 @@
 //! [`app::internal_router`]; [`probe`] observes Entra and the MCP server and publishes what it saw.
 
 pub mod app;
+mod bodies;
 pub mod challenge;
 pub mod cli;
 pub mod clients;

@@ -14,8 +14,6 @@ mod refusal;
 mod stream;
 mod tokens;
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -24,7 +22,6 @@ use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
 use behalf_contract::{Reauthenticate, ReauthenticateReason, SidecarConfig, TokenExchange};
 use behalf_entra::EntraClient;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -33,6 +30,7 @@ use self::injection::Plan;
 use self::origin::Caller;
 use self::refusal::{About, Refusal};
 use self::tokens::{Exchange, Tokens};
+use crate::bodies::{self, Taken};
 use crate::metrics::SecurityEvent;
 use crate::routes;
 use crate::sessions::{OpenSession, SessionError};
@@ -41,10 +39,6 @@ use crate::upstream::Upstream;
 
 /// What rmcp takes by default, too.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
-
-/// For the whole body of a request, here and at the OAuth endpoints. A tool's arguments are small; whoever
-/// sends slower holds a connection.
-pub(crate) const BODY_LIMIT: Duration = Duration::from_secs(30);
 
 /// The way to the server, and what to send along.
 #[derive(Clone)]
@@ -125,32 +119,35 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
     }
     let session = authenticate(state, &parts.headers).await?;
     let message = if has_body {
-        let message = Message::parse(read(&parts.headers, body).await?)?;
+        let (bytes, taken) = read(state, &parts.headers, body).await?;
+        let message = Message::parse(bytes)?;
         *about = About::message(&message, &parts.headers);
         if !headers::agree(&parts.headers, &message) {
             state.metrics.security_event(SecurityEvent::HeaderBodyMismatch);
             return Err(Refusal::HeaderMismatch);
         }
-        Some(message)
+        Some((message, taken))
     } else {
         None
     };
-    let label = label(&parts.method, message.as_ref());
+    let label = label(&parts.method, message.as_ref().map(|(message, _)| message));
 
     let proxy = &state.proxy;
-    let is_tool_call = message.as_ref().is_some_and(Message::is_tool_call);
+    let is_tool_call = message
+        .as_ref()
+        .is_some_and(|(message, _)| message.is_tool_call());
     let plan = Plan::of(proxy.rules.at, proxy.rules.injection, is_tool_call);
     let tokens = Tokens::of(state, &session, plan).await?;
 
     let mut to_server = headers::to_server(&parts.headers);
     let body = match message {
-        Some(message) => {
+        Some((message, taken)) => {
             let edited = message.edit(plan.argument.and_then(|token| tokens.get(token)));
             if edited.dropped {
                 state.metrics.security_event(SecurityEvent::ReservedArgument);
             }
             to_server.insert(CONTENT_TYPE, headers::JSON);
-            Body::from(edited.body)
+            bodies::passed_on(edited.body, taken)
         }
         None => Body::empty(),
     };
@@ -204,7 +201,7 @@ async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<OpenSessi
     })
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+async fn read(state: &AppState, headers: &HeaderMap, body: Body) -> Result<(Bytes, Taken), Refusal> {
     let is_plain = headers
         .get_all(CONTENT_ENCODING)
         .iter()
@@ -221,11 +218,12 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     if announced.is_some_and(|length| length > LARGEST_BODY as u64) {
         return Err(Refusal::TooLarge);
     }
-    match tokio::time::timeout(BODY_LIMIT, Limited::new(body, LARGEST_BODY).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
-        Ok(Err(_)) | Err(_) => Err(Refusal::Incomplete),
-    }
+    Ok(state
+        .server
+        .body_memory()
+        .messages
+        .read(body, LARGEST_BODY)
+        .await?)
 }
 
 /// Passes the server's answer on, or turns it into what a client must see instead.

@@ -13,6 +13,7 @@ use url::Url;
 use super::body::{BodyError, Message};
 use super::headers;
 use super::origin;
+use crate::bodies::ReadError;
 use crate::challenge::{ChallengeError, LEAST, challenge};
 use crate::sessions::SessionError;
 
@@ -22,7 +23,7 @@ const HEADER_MISMATCH: i32 = -32020;
 /// How long to wait when nobody said.
 const SOON: Duration = Duration::from_secs(5);
 
-/// While the server starts.
+/// While the server starts, or others' messages arrive.
 const IN_A_MOMENT: Duration = Duration::from_secs(2);
 
 /// A federation that is broken is mended by a person.
@@ -70,6 +71,10 @@ pub(super) enum Refusal {
     /// The client stopped sending.
     #[error("the message did not arrive in time, or not whole")]
     Incomplete,
+
+    /// All messages on their way in together.
+    #[error("this server is reading as many messages as it has memory for; try again")]
+    Busy,
 
     /// What is in the body.
     #[error("{0}")]
@@ -142,6 +147,7 @@ impl Refusal {
             Self::Compressed => "compressed",
             Self::TooLarge => "too_large",
             Self::Incomplete => "incomplete",
+            Self::Busy => "busy",
             Self::Body(_) => "body",
             Self::HeaderMismatch => "header_mismatch",
             Self::Unavailable(_) => "unavailable",
@@ -165,7 +171,7 @@ impl Refusal {
             Self::ContentType | Self::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
-            Self::Unavailable(_) | Self::ClientAuthentication | Self::ServerAbsent => {
+            Self::Busy | Self::Unavailable(_) | Self::ClientAuthentication | Self::ServerAbsent => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Exchange | Self::ServerFailed | Self::ServerRefused => StatusCode::BAD_GATEWAY,
@@ -176,7 +182,7 @@ impl Refusal {
         match self {
             Self::Unavailable(after) => Some(after.unwrap_or(SOON)),
             Self::ClientAuthentication => Some(LATER),
-            Self::ServerAbsent => Some(IN_A_MOMENT),
+            Self::Busy | Self::ServerAbsent => Some(IN_A_MOMENT),
             _ => None,
         }
     }
@@ -241,6 +247,16 @@ fn id_value(text: &str) -> Option<Value> {
     serde_json::from_str::<Value>(raw.get())
         .ok()
         .filter(|id| id.is_string() || id.is_number())
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::TooLarge => Self::TooLarge,
+            ReadError::Late | ReadError::Broken => Self::Incomplete,
+            ReadError::NoMemory => Self::Busy,
+        }
+    }
 }
 
 impl From<SessionError> for Refusal {
@@ -320,6 +336,7 @@ mod tests {
             Refusal::Compressed,
             Refusal::TooLarge,
             Refusal::Incomplete,
+            Refusal::Busy,
             Refusal::Body(BodyError::NotJson),
             Refusal::HeaderMismatch,
             Refusal::Unavailable(None),

@@ -1,21 +1,28 @@
 //! Bodies of programs' requests. What is wrong with one is told in the protocol's own terms.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 
+use super::LARGEST_BODY;
 use super::error::OAuthError;
+use super::server::AuthorizationServer;
+use crate::bodies::ReadError;
 use crate::flow::parameters::Parameters;
-use crate::proxy::BODY_LIMIT;
 
 /// A body of `application/x-www-form-urlencoded`.
 pub(super) struct Form(pub(super) Parameters);
 
-impl<S: Send + Sync> FromRequest<S> for Form {
+impl FromRequest<Arc<AuthorizationServer>> for Form {
     type Rejection = OAuthError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+    async fn from_request(
+        request: Request,
+        state: &Arc<AuthorizationServer>,
+    ) -> Result<Self, Self::Rejection> {
         let body = read(
             request,
             state,
@@ -32,19 +39,22 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 /// A body of `application/json`, not parsed yet.
 pub(super) struct JsonBytes(pub(super) Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for JsonBytes {
+impl FromRequest<Arc<AuthorizationServer>> for JsonBytes {
     type Rejection = OAuthError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+    async fn from_request(
+        request: Request,
+        state: &Arc<AuthorizationServer>,
+    ) -> Result<Self, Self::Rejection> {
         read(request, state, "application/json", "invalid_client_metadata")
             .await
             .map(Self)
     }
 }
 
-async fn read<S: Send + Sync>(
+async fn read(
     request: Request,
-    state: &S,
+    server: &AuthorizationServer,
     content_type: &str,
     error: &'static str,
 ) -> Result<Bytes, OAuthError> {
@@ -64,18 +74,15 @@ async fn read<S: Send + Sync>(
             description,
         ));
     }
-    // Nobody has signed in yet: whoever sends slowly would hold a connection for nothing.
-    let Ok(body) = tokio::time::timeout(BODY_LIMIT, Bytes::from_request(request, state)).await else {
-        let description = "the body did not arrive in time";
-        return Err(OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, description));
+    // What is made of it is as small as it is, and made at once: its memory need not be held any longer.
+    let read = server.body_memory().forms.read(request.into_body(), LARGEST_BODY);
+    let refused = |refusal: ReadError| match refusal {
+        ReadError::TooLarge => OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, error, refusal.to_string()),
+        ReadError::Late => OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, refusal.to_string()),
+        ReadError::Broken => OAuthError::bad_request(error, refusal.to_string()),
+        ReadError::NoMemory => OAuthError::unavailable(refusal.to_string()),
     };
-    body.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, error, "the body is too large")
-        } else {
-            OAuthError::bad_request(error, "the body could not be read to its end")
-        }
-    })
+    read.await.map(|(body, _)| body).map_err(refused)
 }
 
 /// True when the media type is `expected`, whatever its parameters say.

@@ -26,6 +26,7 @@ pub(super) async fn consent(
     let form = match form {
         Ok(Form(form)) => form,
         Err(error) if error.status() == StatusCode::REQUEST_TIMEOUT => return not_our_form(error.status()),
+        Err(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => return page::unavailable(),
         Err(_) => return not_our_form(StatusCode::BAD_REQUEST),
     };
     let field = |name| form.one(name).ok().flatten();

@@ -25,7 +25,6 @@ mod token;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
@@ -94,7 +93,6 @@ pub fn router<S>(server: Arc<AuthorizationServer>) -> Router<S> {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&server), cors::cors))
         .merge(for_people.method_not_allowed_fallback(wrong_method))
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .fallback(not_found)
         .with_state(server)
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use behalf_contract::SidecarConfig;
 use behalf_entra::{Clock, EntraClient, TokenRules, TokenValidator, sign_in_scope};
 
+use crate::bodies::BodyMemory;
 use crate::clients::Clients;
 use crate::flow::Addresses;
 use crate::keys::{KeyringHandle, Random};
@@ -23,6 +24,7 @@ pub struct AuthorizationServer {
     pub(super) random: Arc<dyn Random>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) federation_trigger: ProbeTrigger,
+    body_memory: BodyMemory,
 }
 
 /// What an [`AuthorizationServer`] is made of beside its configuration.
@@ -77,6 +79,7 @@ impl AuthorizationServer {
             random,
             metrics: Arc::default(),
             federation_trigger: ProbeTrigger::default(),
+            body_memory: BodyMemory::default(),
         }
     }
 
@@ -94,6 +97,11 @@ impl AuthorizationServer {
     /// The public addresses.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The memory for bodies at the public port, `/mcp` included.
+    pub(crate) fn body_memory(&self) -> &BodyMemory {
+        &self.body_memory
     }
 
     /// Where Entra sends the browser back to; registered on platform Web.

@@ -1,8 +1,14 @@
-use axum::body::Body;
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
 use axum::http::Method;
 use behalf_auth_sidecar::sessions::SessionError;
 use behalf_entra::Secret;
 use behalf_tests::people::ANA;
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt as _, future, stream};
+use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::fixture::{REDIRECT_URI, VERIFIER, World, encode, flip, request};
 
@@ -305,4 +311,51 @@ async fn what_an_attack_would_do_is_counted() {
     for event in ["grant_reused", "foreign_callback", "consent_refused"] {
         assert_eq!(world.counted(event), 1, "{event}");
     }
+}
+
+#[tokio::test]
+async fn forms_that_would_take_more_memory_than_there_is_for_them_are_told_to_come_again() {
+    const LARGEST: usize = 32 * 1024;
+    const FIT: usize = 256;
+    let world = World::start().await;
+    let (taken, mut arrivals) = mpsc::unbounded_channel();
+    let mut under_way: FuturesUnordered<_> = (0..FIT)
+        .map(|_| {
+            let taken = taken.clone();
+            let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from(vec![
+                b'a';
+                LARGEST
+            ]))));
+            // Asked for more, so it has what came before; and more never comes.
+            let rest = stream::once(async move {
+                taken.send(()).unwrap();
+                future::pending().await
+            });
+            let request = request(Method::POST, "/revoke", &[])
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Body::from_stream(begin.chain(rest)));
+            world.send(request.unwrap())
+        })
+        .collect();
+    for _ in 0..FIT {
+        tokio::select! {
+            Some(answer) = under_way.next() => panic!("{answer:?}"),
+            Some(()) = arrivals.recv() => {}
+        }
+    }
+    for path in ["/token", "/revoke"] {
+        let answer = world.post_form(path, &[("client_id", "ci")], &[]).await;
+        answer.assert_error(503, "temporarily_unavailable");
+        assert!(answer.header("retry-after").is_some());
+    }
+    let answer = world
+        .post_json("/register", &json!({"redirect_uris": [REDIRECT_URI]}))
+        .await;
+    answer.assert_error(503, "temporarily_unavailable");
+    let page = world.post_form("/consent", &[("decision", "allow")], &[]).await;
+    page.assert_page(503);
+    assert!(page.header("retry-after").is_some());
+
+    drop(under_way);
+    world.register(&[REDIRECT_URI]).await;
 }

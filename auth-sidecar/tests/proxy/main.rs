@@ -13,6 +13,8 @@ mod injection;
 #[cfg(test)]
 mod leaks;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod probes;
 #[cfg(test)]
 mod refusals;
