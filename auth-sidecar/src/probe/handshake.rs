@@ -1,23 +1,14 @@
-//! Does the MCP server answer a real handshake?
-//!
-//! `initialize`, `notifications/initialized`, `tools/list`, as a client of the legacy era does it; a server
-//! that knows only the modern era is asked `server/discover` instead. The probe carries the host key and no
-//! user's token, so a server may serve it these methods and nothing else.
+//! Does the MCP server answer a real handshake? What is published of it, and when it is asked again.
 
 use std::time::Duration;
 
-use axum::body::Body;
 use behalf_contract::{HandshakeReport, Outcome, ServerInfo};
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use http::StatusCode;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use super::capitalised;
 use super::schedule::Pace;
-use super::sse::EventReader;
+use super::talk::Talk;
 use crate::upstream::Upstream;
 
 /// Reason of a handshake that was seen to work.
@@ -26,27 +17,8 @@ pub const ANSWERED: &str = "HandshakeSucceeded";
 /// Reason while a server that never answered may still be starting.
 const STARTING: &str = "ServerStarting";
 
-/// The newest revision that begins with `initialize`.
-const LEGACY: &str = "2025-11-25";
-
-/// The first revision without a handshake.
-const MODERN: &str = "2026-07-28";
-
 /// For one whole handshake. A server that needs longer to list its tools is no use to a client either.
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// A list of tools with large schemas fits many times; an endless answer does not.
-const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
-
-/// Pages of tools that are counted.
-const PAGES: usize = 32;
-
-/// Names and versions are shown in a status: no more than a line.
-const LONGEST_NAME: usize = 128;
-
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 
 /// Why the handshake did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -140,12 +112,7 @@ impl HandshakeProbe {
 
     /// One handshake, and the end of the session if the server opened one.
     pub async fn ask(&self) -> Result<ServerInfo, HandshakeError> {
-        let mut talk = Talk {
-            upstream: &self.upstream,
-            session: None,
-            version: None,
-            next_id: 1,
-        };
+        let mut talk = Talk::new(&self.upstream);
         let result = tokio::time::timeout(LIMIT, talk.handshake()).await;
         talk.end().await;
         result.unwrap_or(Err(HandshakeError::TimedOut))
@@ -215,286 +182,6 @@ pub fn pace(answer: &Result<ServerInfo, HandshakeError>, failures_before: u32) -
     }
 }
 
-/// One handshake in progress.
-struct Talk<'a> {
-    upstream: &'a Upstream,
-    session: Option<HeaderValue>,
-    version: Option<HeaderValue>,
-    next_id: u64,
-}
-
-impl Talk<'_> {
-    async fn handshake(&mut self) -> Result<ServerInfo, HandshakeError> {
-        let initialize = json!({
-            "protocolVersion": LEGACY,
-            "capabilities": {},
-            "clientInfo": client_info(),
-        });
-        match self.request("initialize", initialize, None).await {
-            Ok(result) => self.legacy(&result).await,
-            // Only a server that does not know `initialize` is asked in the modern way.
-            Err(error @ (HandshakeError::Refused { .. } | HandshakeError::Status { .. })) => {
-                self.modern().await.map_err(|_| error)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn legacy(&mut self, initialized: &Value) -> Result<ServerInfo, HandshakeError> {
-        let missing = |what| HandshakeError::Malformed {
-            method: "initialize",
-            what,
-        };
-        let agreed = text(&initialized["protocolVersion"]).ok_or_else(|| missing("no protocolVersion"))?;
-        let name = text(&initialized["serverInfo"]["name"]).ok_or_else(|| missing("no serverInfo.name"))?;
-        let version = text(&initialized["serverInfo"]["version"]).unwrap_or_default();
-        self.version = HeaderValue::from_str(&agreed).ok();
-        self.notify("notifications/initialized").await?;
-        let tools = self.count_tools(None).await?;
-        Ok(ServerInfo {
-            name,
-            version,
-            protocol_version: agreed,
-            tools,
-        })
-    }
-
-    async fn modern(&mut self) -> Result<ServerInfo, HandshakeError> {
-        self.version = Some(HeaderValue::from_static(MODERN));
-        let meta = json!({
-            "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientCapabilities": {},
-            "io.modelcontextprotocol/clientInfo": client_info(),
-        });
-        let found = self.request("server/discover", json!({}), Some(&meta)).await?;
-        let info = if found["serverInfo"].is_object() {
-            &found["serverInfo"]
-        } else {
-            &found["_meta"]["io.modelcontextprotocol/serverInfo"]
-        };
-        let name = text(&info["name"]).unwrap_or_else(|| "unnamed server".to_owned());
-        let version = text(&info["version"]).unwrap_or_default();
-        let tools = self.count_tools(Some(&meta)).await?;
-        Ok(ServerInfo {
-            name,
-            version,
-            protocol_version: MODERN.to_owned(),
-            tools,
-        })
-    }
-
-    async fn count_tools(&mut self, meta: Option<&Value>) -> Result<u32, HandshakeError> {
-        let mut tools = 0_usize;
-        let mut params = json!({});
-        for _ in 0..PAGES {
-            let page = self.request("tools/list", params, meta).await?;
-            let Some(list) = page["tools"].as_array() else {
-                return Err(HandshakeError::Malformed {
-                    method: "tools/list",
-                    what: "no list of tools",
-                });
-            };
-            tools += list.len();
-            match page["nextCursor"].as_str() {
-                Some(cursor) => params = json!({"cursor": cursor}),
-                None => break,
-            }
-        }
-        Ok(u32::try_from(tools).unwrap_or(u32::MAX))
-    }
-
-    /// Sends a request and reads its result, from JSON or from a stream.
-    async fn request(
-        &mut self,
-        method: &'static str,
-        mut params: Value,
-        meta: Option<&Value>,
-    ) -> Result<Value, HandshakeError> {
-        let id = self.next_id;
-        self.next_id += 1;
-        if let Some(meta) = meta {
-            params["_meta"] = meta.clone();
-        }
-        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        let response = self.post(method, &message).await?;
-        let status = response.status();
-        if status == StatusCode::UNAUTHORIZED {
-            return Err(HandshakeError::AuthRequired { method });
-        }
-        if !status.is_success() {
-            return Err(HandshakeError::Status { method, status });
-        }
-        if self.session.is_none() {
-            self.session = response.headers().get(SESSION_ID).cloned();
-        }
-        let answer = read_answer(method, response, id).await?;
-        if let Some(error) = answer.get("error") {
-            return Err(HandshakeError::Refused {
-                method,
-                code: error["code"].as_i64().unwrap_or_default(),
-            });
-        }
-        match answer {
-            Value::Object(mut fields) => fields.remove("result").ok_or(HandshakeError::Malformed {
-                method,
-                what: "neither result nor error",
-            }),
-            _ => Err(HandshakeError::Malformed {
-                method,
-                what: "not an object",
-            }),
-        }
-    }
-
-    async fn notify(&mut self, method: &'static str) -> Result<(), HandshakeError> {
-        let response = self
-            .post(method, &json!({"jsonrpc": "2.0", "method": method}))
-            .await?;
-        let status = response.status();
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(HandshakeError::Status { method, status })
-        }
-    }
-
-    async fn post(
-        &self,
-        method: &'static str,
-        message: &Value,
-    ) -> Result<http::Response<Incoming>, HandshakeError> {
-        let mut request = self.headed(Method::POST, Body::from(message.to_string()));
-        request
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.version.as_ref().is_some_and(|version| version == MODERN) {
-            request
-                .headers_mut()
-                .insert(MCP_METHOD, HeaderValue::from_static(method));
-        }
-        tracing::trace!(mcp.method = method, "Handshake sends {method}");
-        self.upstream
-            .send(request)
-            .await
-            .map_err(|error| HandshakeError::Unreachable(error.into()))
-    }
-
-    /// Ends the session of a server that keeps them: a probe every minute must not fill its memory.
-    async fn end(&self) {
-        if self.session.is_some() {
-            let request = self.headed(Method::DELETE, Body::empty());
-            // Some servers do not know DELETE; then their sessions end by themselves.
-            let _ = tokio::time::timeout(Duration::from_secs(1), self.upstream.send(request)).await;
-        }
-    }
-
-    fn headed(&self, method: Method, body: Body) -> Request<Body> {
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        let headers = request.headers_mut();
-        headers.insert(
-            ACCEPT,
-            HeaderValue::from_static("application/json, text/event-stream"),
-        );
-        if let Some(version) = &self.version {
-            headers.insert(PROTOCOL_VERSION, version.clone());
-        }
-        if let Some(session) = &self.session {
-            headers.insert(SESSION_ID, session.clone());
-        }
-        request
-    }
-}
-
-async fn read_answer(
-    method: &'static str,
-    response: http::Response<Incoming>,
-    id: u64,
-) -> Result<Value, HandshakeError> {
-    let content_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let streamed = match content_type.map(|value| value.split(';').next().unwrap_or_default().trim()) {
-        Some(kind) if kind.eq_ignore_ascii_case("application/json") => false,
-        Some(kind) if kind.eq_ignore_ascii_case("text/event-stream") => true,
-        _ => {
-            return Err(HandshakeError::Malformed {
-                method,
-                what: "neither JSON nor an event stream",
-            });
-        }
-    };
-    let mut body = response.into_body();
-    let mut events = EventReader::default();
-    let mut whole = Vec::new();
-    let mut size = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| HandshakeError::Unreachable(error.into()))?;
-        let Ok(bytes) = frame.into_data() else { continue };
-        size += bytes.len();
-        if size > LARGEST_ANSWER {
-            return Err(HandshakeError::Malformed {
-                method,
-                what: "larger than 4 MiB",
-            });
-        }
-        if !streamed {
-            whole.extend_from_slice(&bytes);
-            continue;
-        }
-        for event in events.push(&bytes) {
-            match serde_json::from_str::<Value>(&event) {
-                Ok(message) if is_answer(&message, id) => return Ok(message),
-                // Notifications may come first.
-                Ok(_) => {}
-                Err(_) => {
-                    return Err(HandshakeError::Malformed {
-                        method,
-                        what: "an event that is not JSON",
-                    });
-                }
-            }
-        }
-    }
-    if streamed {
-        return Err(HandshakeError::Malformed {
-            method,
-            what: "the stream ended without an answer",
-        });
-    }
-    match serde_json::from_slice::<Value>(&whole) {
-        Ok(message) if is_answer(&message, id) => Ok(message),
-        Ok(_) => Err(HandshakeError::Malformed {
-            method,
-            what: "an answer to another request",
-        }),
-        Err(_) => Err(HandshakeError::Malformed {
-            method,
-            what: "not JSON",
-        }),
-    }
-}
-
-fn is_answer(message: &Value, id: u64) -> bool {
-    message["id"].as_u64() == Some(id) && message.get("method").is_none()
-}
-
-fn client_info() -> Value {
-    json!({"name": "behalf-auth-sidecar", "version": env!("CARGO_PKG_VERSION")})
-}
-
-/// What a server says of itself goes into a status and a log: one line, bounded.
-fn text(value: &Value) -> Option<String> {
-    let text: String = value
-        .as_str()?
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(LONGEST_NAME)
-        .collect();
-    (!text.is_empty()).then_some(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -531,13 +218,5 @@ mod tests {
             (Outcome::Unknown, "AuthRequired")
         );
         assert_eq!(pace(&answer, 3), Pace::Settled);
-    }
-
-    #[test]
-    fn names_are_one_bounded_line() {
-        assert_eq!(text(&json!("a\nb")).as_deref(), Some("ab"));
-        assert_eq!(text(&json!("x".repeat(1000))).unwrap().len(), LONGEST_NAME);
-        assert_eq!(text(&json!("")), None);
-        assert_eq!(text(&json!(7)), None);
     }
 }

@@ -6,6 +6,7 @@ pub mod handshake;
 pub mod schedule;
 mod sse;
 mod status;
+mod talk;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,12 @@
 //! `/mcp`: a client's access token comes in, the user's token goes on to the server.
 //!
 //! Every request is one of a living session, or is answered here. The body is parsed as far as needed and
-//! changed in one place at most ([`body`]); headers cross by list ([`headers`]); the table of the design says
+//! changed in one place at most ([`edit`]); headers cross by list ([`headers`]); the table of the design says
 //! which token goes where ([`injection`]). Answers stream through: nothing is buffered, and when the client
-//! goes away the request to the server ends with it.
+//! goes away the request to the server ends with it; when the session ends, so does the answer ([`stream`]).
 
 mod body;
+mod edit;
 mod headers;
 mod injection;
 mod members;
