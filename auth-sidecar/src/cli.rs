@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use behalf_contract::paths;
+use behalf_contract::{digest, paths};
 use clap::{Parser, ValueEnum};
 use tracing::Level;
 
@@ -13,6 +13,10 @@ pub struct Cli {
     /// The configuration file that the operator wrote.
     #[arg(long, value_name = "PATH", default_value = paths::SIDECAR_CONFIG)]
     pub config: PathBuf,
+
+    /// The SHA-256 that the configuration file must have; the operator sets it. Without it any file is taken.
+    #[arg(long, value_name = "SHA256", env = digest::VARIABLE)]
+    pub configuration_digest: Option<String>,
 
     /// How much of its own work the sidecar logs.
     #[arg(
@@ -72,6 +76,16 @@ mod tests {
             assert_eq!(cli.log, level, "{text}");
         }
         assert!(Cli::try_parse_from(["behalf-auth-sidecar", "--log", "loud"]).is_err());
+    }
+
+    #[test]
+    fn is_told_by_the_pod_template_which_configuration_to_start_with() {
+        use clap::CommandFactory as _;
+        let command = Cli::command();
+        let digest = command
+            .get_arguments()
+            .find(|argument| argument.get_id() == "configuration_digest");
+        assert_eq!(digest.unwrap().get_env().unwrap(), "BEHALF_CONFIGURATION_DIGEST");
     }
 
     #[test]

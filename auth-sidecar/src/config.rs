@@ -30,6 +30,17 @@ pub enum ConfigError {
         source: std::io::Error,
     },
 
+    /// Another content than the Pod template names.
+    #[error(
+        "the configuration {} is not the one that the operator wrote for this Pod: somebody replaced its ConfigMap; \
+         find out who, delete that ConfigMap to have it written again, then delete this Pod",
+        path.display()
+    )]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// Not YAML, a field missing, unknown or of another kind. The parser names field and line.
     #[error(
         "the configuration {} does not fit this version: correct the field, or let the operator of the same \
@@ -67,16 +78,23 @@ pub struct Fault {
     pub problem: &'static str,
 }
 
-/// Reads and checks the file.
-pub fn load(path: &Path) -> Result<LoadedConfig, ConfigError> {
+/// Reads and checks the file. `expected` is what [`digest::VARIABLE`] says of it; without it any file is taken.
+pub fn load(path: &Path, expected: Option<&str>) -> Result<LoadedConfig, ConfigError> {
     let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable {
         path: path.to_owned(),
         source,
     })?;
-    parse(path, &bytes)
+    parse(path, &bytes, expected)
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<LoadedConfig, ConfigError> {
+fn parse(path: &Path, bytes: &[u8], expected: Option<&str>) -> Result<LoadedConfig, ConfigError> {
+    let digest = digest::format_sha256(&Sha256::digest(bytes).into());
+    // Before anything of a foreign file is looked at.
+    if expected.is_some_and(|expected| expected != digest) {
+        return Err(ConfigError::Replaced {
+            path: path.to_owned(),
+        });
+    }
     let config: SidecarConfig = serde_yaml::from_slice(bytes).map_err(|source| ConfigError::Syntax {
         path: path.to_owned(),
         source,
@@ -85,10 +103,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<LoadedConfig, ConfigError> {
         path: path.to_owned(),
         fault,
     })?;
-    Ok(LoadedConfig {
-        config,
-        digest: digest::format_sha256(&Sha256::digest(bytes).into()),
-    })
+    Ok(LoadedConfig { config, digest })
 }
 
 fn check(config: &SidecarConfig) -> Result<(), Fault> {
@@ -188,7 +203,7 @@ terminationGracePeriodSeconds: 60
 "#;
 
     fn parse_text(text: &str) -> Result<LoadedConfig, ConfigError> {
-        parse(Path::new("/etc/sidecar.yaml"), text.as_bytes())
+        parse(Path::new("/etc/sidecar.yaml"), text.as_bytes(), None)
     }
 
     #[test]
@@ -260,7 +275,30 @@ terminationGracePeriodSeconds: 60
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = load(Path::new("/nonexistent/sidecar.yaml")).unwrap_err();
+        let error = load(Path::new("/nonexistent/sidecar.yaml"), None).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/sidecar.yaml"));
+    }
+
+    #[test]
+    fn starts_with_the_file_of_the_pod_template_and_with_no_other() {
+        let digest = parse_text(FILE).unwrap().digest;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let replaced = FILE.replacen("login.microsoftonline.com", "evil.example", 1);
+        for (text, expected, starts) in [
+            (FILE, Some(digest.as_str()), true),
+            (&replaced, Some(digest.as_str()), false),
+            (&replaced, None, true),
+            (FILE, Some(""), false),
+            ("no configuration at all", Some(digest.as_str()), false),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            match load(file.path(), expected) {
+                Ok(loaded) => assert!(starts, "{:?}", loaded.config.entra.authority),
+                Err(error) => assert!(
+                    !starts && matches!(error, ConfigError::Replaced { .. }),
+                    "{error}"
+                ),
+            }
+        }
     }
 }

@@ -45,7 +45,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     // Once for the process: whatever speaks TLS here uses it. It fails only when it was done before.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 
-    let loaded = config::load(&cli.config)?;
+    let loaded = config::load(&cli.config, cli.configuration_digest.as_deref())?;
     let environment = Environment {
         federated_token_file: cli.federated_token_file,
         clock: Arc::new(SystemClock),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use behalf_contract::{AzureDevOpsConfig, AzureDevOpsEndpoints, paths};
+use behalf_contract::{AzureDevOpsConfig, AzureDevOpsEndpoints, digest, paths};
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
@@ -30,6 +30,10 @@ pub enum Command {
         /// The configuration that the operator wrote
         #[arg(long, env = "BEHALF_CONFIG", default_value = paths::SERVER_CONFIG)]
         config: PathBuf,
+
+        /// The SHA-256 that the configuration must have; the operator sets it
+        #[arg(long, value_name = "SHA256", env = digest::VARIABLE)]
+        configuration_digest: Option<String>,
 
         /// Ask Azure DevOps for 401 in place of its sign-in page
         #[arg(long, env = "BEHALF_SUPPRESS_SIGN_IN_PAGE")]
@@ -128,6 +132,18 @@ mod tests {
     fn flags_are_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn is_told_by_the_pod_template_which_configuration_to_start_with() {
+        use clap::CommandFactory as _;
+        let command = Cli::command();
+        let digest = command
+            .find_subcommand("serve")
+            .unwrap()
+            .get_arguments()
+            .find(|argument| argument.get_id() == "configuration_digest");
+        assert_eq!(digest.unwrap().get_env().unwrap(), "BEHALF_CONFIGURATION_DIGEST");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use behalf_contract::{AzureDevOpsConfig, ExchangePlace, Injection, ServerConfig};
+use behalf_contract::{AzureDevOpsConfig, ExchangePlace, Injection, ServerConfig, digest};
+use sha2::{Digest as _, Sha256};
 use url::{Host, Url};
 
 use crate::tools::check_name;
@@ -25,6 +26,17 @@ pub enum ConfigError {
         /// The cause.
         #[source]
         source: std::io::Error,
+    },
+
+    /// Another content than the Pod template names.
+    #[error(
+        "the configuration {} is not the one that the operator wrote for this Pod: somebody replaced its ConfigMap; \
+         find out who, delete that ConfigMap to have it written again, then delete this Pod",
+        path.display()
+    )]
+    Replaced {
+        /// The file.
+        path: PathBuf,
     },
 
     /// Of another shape, often of another version.
@@ -83,13 +95,20 @@ pub enum ConfigError {
     NoFederatedToken,
 }
 
-/// Reads the file of a Pod.
-pub fn load(path: &Path) -> Result<ServerConfig, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+/// Reads the file of a Pod. `expected` is what [`digest::VARIABLE`] says of it; without it any file is taken.
+pub fn load(path: &Path, expected: Option<&str>) -> Result<ServerConfig, ConfigError> {
+    let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable {
         path: path.to_owned(),
         source,
     })?;
-    let config: ServerConfig = serde_yaml::from_str(&text).map_err(|source| ConfigError::Shape {
+    // Before anything of a foreign file is looked at.
+    let digest = digest::format_sha256(&Sha256::digest(&bytes).into());
+    if expected.is_some_and(|expected| expected != digest) {
+        return Err(ConfigError::Replaced {
+            path: path.to_owned(),
+        });
+    }
+    let config: ServerConfig = serde_yaml::from_slice(&bytes).map_err(|source| ConfigError::Shape {
         path: path.to_owned(),
         source,
     })?;
@@ -198,7 +217,7 @@ listen: {mcp: '127.0.0.1:3000', probes: '0.0.0.0:3001'}
     fn read(text: &str) -> Result<ServerConfig, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        load(file.path())
+        load(file.path(), None)
     }
 
     #[test]
@@ -240,7 +259,30 @@ listen: {mcp: '127.0.0.1:3000', probes: '0.0.0.0:3001'}
 
     #[test]
     fn a_missing_file_says_who_writes_it() {
-        let error = load(Path::new("/nonexistent/server.yaml")).unwrap_err();
+        let error = load(Path::new("/nonexistent/server.yaml"), None).unwrap_err();
         assert!(error.to_string().contains("the operator mounts it"), "{error}");
+    }
+
+    #[test]
+    fn starts_with_the_file_of_the_pod_template_and_with_no_other() {
+        let digest = digest::format_sha256(&Sha256::digest(WHOLE).into());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let replaced = WHOLE.replacen("https://dev.azure.com", "https://evil.example", 1);
+        for (text, expected, starts) in [
+            (WHOLE, Some(digest.as_str()), true),
+            (&replaced, Some(digest.as_str()), false),
+            (&replaced, None, true),
+            (WHOLE, Some(""), false),
+            ("no configuration at all", Some(digest.as_str()), false),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            match load(file.path(), expected) {
+                Ok(config) => assert!(starts, "{:?}", config.azure_dev_ops.endpoints.core),
+                Err(error) => assert!(
+                    !starts && matches!(error, ConfigError::Replaced { .. }),
+                    "{error}"
+                ),
+            }
+        }
     }
 }

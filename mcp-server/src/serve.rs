@@ -97,16 +97,17 @@ pub async fn run(cli: Cli) -> Result<(), ServeError> {
     match cli.command {
         Command::Serve {
             config,
+            configuration_digest,
             suppress_sign_in_page,
-        } => pod(&config, suppress_sign_in_page).await,
+        } => pod(&config, configuration_digest.as_deref(), suppress_sign_in_page).await,
         Command::Stdio { local } => stdio(&local).await,
         Command::Http { local, listen } => http(&local, listen).await,
     }
 }
 
-async fn pod(path: &Path, suppress_sign_in_page: bool) -> Result<(), ServeError> {
+async fn pod(path: &Path, digest: Option<&str>, suppress_sign_in_page: bool) -> Result<(), ServeError> {
     let stop = stop_on_signal()?;
-    let config = config::load(path)?;
+    let config = config::load(path, digest)?;
     let app = pod_app(
         &config,
         federated_token_file(),

@@ -33,6 +33,9 @@ pub struct Configuration {
 
     /// The digest of the sidecar's file, which the sidecar reports.
     pub sidecar_digest: String,
+
+    /// The digest of the server's file.
+    pub server_digest: String,
 }
 
 impl Configuration {
@@ -53,6 +56,7 @@ impl Configuration {
         Ok(Self {
             config_map_name: format!("{}-{short}", plan.object.name),
             sidecar_digest: digest::format_sha256(&Sha256::digest(&sidecar).into()),
+            server_digest: digest::format_sha256(&Sha256::digest(&server).into()),
             sidecar,
             server,
         })

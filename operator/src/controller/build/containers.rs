@@ -1,13 +1,13 @@
 //! The two containers. Both meet the restricted Pod security profile.
 
-use behalf_contract::{ExchangePlace, paths, ports};
+use behalf_contract::{ExchangePlace, digest, paths, ports};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
     SeccompProfile, SecurityContext, SleepAction,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::volumes;
+use super::{Configuration, volumes};
 use crate::controller::names;
 use crate::controller::plan::{ContainerPlan, Plan};
 
@@ -21,11 +21,11 @@ const SERVER_USER: i64 = 65533;
 const PRE_STOP_SECONDS: i64 = 10;
 
 /// The auth sidecar, a native one: it starts before the server and stops after it.
-pub(super) fn sidecar(plan: &Plan) -> Container {
+pub(super) fn sidecar(plan: &Plan, configuration: &Configuration) -> Container {
     Container {
         name: names::SIDECAR_CONTAINER.to_owned(),
         restart_policy: Some("Always".to_owned()),
-        env: Some(environment(&plan.sidecar, true)),
+        env: Some(environment(&plan.sidecar, &configuration.sidecar_digest, true)),
         ports: Some(vec![
             port("http", ports::PUBLIC),
             port("internal", ports::INTERNAL),
@@ -62,12 +62,12 @@ pub(super) fn sidecar(plan: &Plan) -> Container {
 }
 
 /// The MCP server.
-pub(super) fn server(plan: &Plan) -> Container {
+pub(super) fn server(plan: &Plan, configuration: &Configuration) -> Container {
     let exchanges = plan.token_exchange.at == ExchangePlace::Server;
     Container {
         name: names::SERVER_CONTAINER.to_owned(),
         args: Some(vec!["serve".to_owned()]),
-        env: Some(environment(&plan.server, exchanges)),
+        env: Some(environment(&plan.server, &configuration.server_digest, exchanges)),
         // Its MCP port is bound to loopback and nobody else's business.
         ports: Some(vec![port("probes", ports::SERVER_PROBES)]),
         startup_probe: Some(probe(
@@ -119,13 +119,17 @@ fn container(plan: &ContainerPlan) -> Container {
 }
 
 /// Ours first: the kubelet takes the last of two equal names, and validation lets no user's name equal ours.
-fn environment(plan: &ContainerPlan, federated_token: bool) -> Vec<EnvVar> {
+fn environment(plan: &ContainerPlan, configuration_digest: &str, federated_token: bool) -> Vec<EnvVar> {
     let variable = |name: &str, value: &str| EnvVar {
         name: name.to_owned(),
         value: Some(value.to_owned()),
         value_from: None,
     };
-    let mut variables = vec![variable("BEHALF_LOG", plan.log_level.as_str())];
+    let mut variables = vec![
+        variable("BEHALF_LOG", plan.log_level.as_str()),
+        // Whoever may write ConfigMaps but not Pods could give the file another content.
+        variable(digest::VARIABLE, configuration_digest),
+    ];
     if federated_token {
         variables.push(variable(paths::FEDERATED_TOKEN_VARIABLE, paths::FEDERATED_TOKEN));
     }

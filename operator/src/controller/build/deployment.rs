@@ -78,8 +78,8 @@ fn pod(plan: &Plan, configuration: &Configuration) -> PodSpec {
         service_account_name: Some(plan.service_account_name().to_owned()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        init_containers: Some(vec![containers::sidecar(plan)]),
-        containers: vec![containers::server(plan)],
+        init_containers: Some(vec![containers::sidecar(plan, configuration)]),
+        containers: vec![containers::server(plan, configuration)],
         volumes: Some(volumes::build(plan, configuration)),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),

@@ -291,6 +291,27 @@ fn another_configuration_is_another_config_map_and_a_rollout() {
 }
 
 #[test]
+fn each_container_is_told_the_digest_of_exactly_its_own_file() {
+    use sha2::{Digest as _, Sha256};
+    for (_, manifest) in EXAMPLES {
+        let children = children(&server(manifest));
+        let data = children.config_map.data.unwrap();
+        let pod = pod(&children.deployment);
+        for (container, file) in containers(&pod).iter().zip(["sidecar.yaml", "server.yaml"]) {
+            let expected = behalf_contract::digest::format_sha256(&Sha256::digest(&data[file]).into());
+            let told: Vec<Option<&str>> = container
+                .env
+                .iter()
+                .flatten()
+                .filter(|variable| variable.name == "BEHALF_CONFIGURATION_DIGEST")
+                .map(|variable| variable.value.as_deref())
+                .collect();
+            assert_eq!(told, [Some(expected.as_str())], "{}", container.name);
+        }
+    }
+}
+
+#[test]
 fn what_does_not_concern_the_pods_causes_no_rollout() {
     let before = children(&server(QUICKSTART));
     let after = children(&quickstart_with(json!({"network": {"policy": "Open"}})));
