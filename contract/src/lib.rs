@@ -2,8 +2,8 @@
 //!
 //! The operator writes [`SidecarConfig`], [`ServerConfig`] and [`Keyring`]; the auth sidecar and the MCP
 //! server read them. The sidecar publishes a [`StatusDocument`]; the operator turns it into conditions.
-//! Between sidecar and server run the headers of [`headers`]. This crate holds types only: it opens no
-//! file, no socket and knows no clock.
+//! Between sidecar and server run the headers of [`headers`]. This crate holds types and the
+//! pure rules that both sides of a file must agree on: it opens no file, no socket and knows no clock.
 
 pub mod digest;
 pub mod endpoints;
@@ -12,6 +12,7 @@ mod keyring;
 pub mod paths;
 pub mod ports;
 mod reauthenticate;
+pub mod redirect_uri;
 mod server_config;
 mod sidecar_config;
 mod status;

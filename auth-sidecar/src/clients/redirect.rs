@@ -1,9 +1,10 @@
 //! Redirect URIs: which may be registered, and which request matches a registered one. Pure.
 
-use url::{Host, Url};
-
-/// Longest redirect URI, in bytes.
-const LONGEST: usize = 512;
+pub use behalf_contract::redirect_uri::RedirectUriError;
+pub(super) use behalf_contract::redirect_uri::check_static;
+pub(crate) use behalf_contract::redirect_uri::is_loopback;
+use behalf_contract::redirect_uri::{check_local, parse};
+use url::Url;
 
 /// The known vendors' https callbacks, when the administrator names no hosts: other pages of these hosts are
 /// not for codes, and some show what anybody wrote.
@@ -51,53 +52,8 @@ fn is_name(segment: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Private-use schemes are open to any program on the user's machine (RFC 8252, section 8.6). Cursor
-/// registers this one beside its others, and refusing one refuses all.
-const PRIVATE_URIS: [&str; 1] = ["cursor://anysphere.cursor-mcp/oauth/callback"];
-
 /// The hosts that RFC 8252, section 7.3, and the clients of the field listen on.
 const LOOPBACK_ORIGINS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
-
-/// Why a redirect URI cannot be registered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RedirectUriError {
-    /// Not a URI, or not written in its normal form.
-    #[error("is not an absolute URI in normal form")]
-    Form,
-
-    /// Longer than anything a client needs.
-    #[error("is longer than {LONGEST} bytes")]
-    TooLong,
-
-    /// RFC 6749, section 3.1.2.
-    #[error("has a fragment")]
-    Fragment,
-
-    /// `https://known.example@evil.example/` is not at the known one.
-    #[error("has a user name or password")]
-    UserInformation,
-
-    /// Plain http beyond this machine.
-    #[error("is http on a host that is not 127.0.0.1, [::1] or localhost")]
-    PlainHttp,
-
-    /// https at a host that nobody allowed.
-    #[error(
-        "is at a host that is not allowed; an administrator can add it to spec.clients.allowedRedirectHosts"
-    )]
-    Host,
-
-    /// https at a vendor's host, and not the vendor's callback.
-    #[error(
-        "is not the callback that this vendor uses; an administrator can add its host to \
-         spec.clients.allowedRedirectHosts"
-    )]
-    VendorPath,
-
-    /// `javascript:` and the like, and private-use schemes nobody allowed.
-    #[error("has a scheme that is not allowed")]
-    Scheme,
-}
 
 /// Which redirect URIs may be registered.
 #[derive(Clone, Debug)]
@@ -156,57 +112,6 @@ impl RedirectRules {
 /// open. `vscode.dev` has no other callback.
 pub(crate) fn is_relay(url: &Url) -> bool {
     url.scheme() == "https" && url.host_str().is_some_and(|host| RELAYS.contains(&host))
-}
-
-/// Checks a redirect URI that the administrator wrote: any https host is theirs to name.
-pub(super) fn check_static(text: &str) -> Result<(), RedirectUriError> {
-    let url = parse(text)?;
-    if url.scheme() == "https" {
-        Ok(())
-    } else {
-        check_local(&url, text)
-    }
-}
-
-fn check_local(url: &Url, text: &str) -> Result<(), RedirectUriError> {
-    match url.scheme() {
-        "http" if is_loopback(url) => Ok(()),
-        "http" => Err(RedirectUriError::PlainHttp),
-        _ if PRIVATE_URIS.contains(&text) => Ok(()),
-        _ => Err(RedirectUriError::Scheme),
-    }
-}
-
-/// A URI that means to every parser what it means to ours: what the URL standard would write differently
-/// (upper case, default ports, dot segments, backslashes, white space, numbers as addresses) is refused.
-fn parse(text: &str) -> Result<Url, RedirectUriError> {
-    if text.len() > LONGEST {
-        return Err(RedirectUriError::TooLong);
-    }
-    let url = Url::parse(text).map_err(|_| RedirectUriError::Form)?;
-    if url.fragment().is_some() {
-        return Err(RedirectUriError::Fragment);
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(RedirectUriError::UserInformation);
-    }
-    // Only the slash of an empty path may be missing.
-    let is_normal = url.as_str() == text || url.as_str().strip_suffix('/') == Some(text) && url.path() == "/";
-    if is_normal {
-        Ok(url)
-    } else {
-        Err(RedirectUriError::Form)
-    }
-}
-
-/// True for an address that stays on the user's machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address == std::net::Ipv4Addr::LOCALHOST,
-        Some(Host::Ipv6(address)) => address == std::net::Ipv6Addr::LOCALHOST,
-        None => false,
-    }
 }
 
 /// Exact, but for the port of a loopback redirect (RFC 8252, section 7.3; OAuth 2.1, section 2.3.1): the
@@ -365,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_overlong_uri_is_refused_before_it_is_parsed() {
-        let uri = format!("https://claude.ai/{}", "a".repeat(LONGEST));
+        let uri = format!("https://claude.ai/{}", "a".repeat(512));
         assert_eq!(vendors().check(&uri), Err(RedirectUriError::TooLong));
     }
 

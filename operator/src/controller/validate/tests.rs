@@ -97,6 +97,10 @@ fn writes_guids_as_tokens_carry_them() {
 #[case::grace_period("sessions.refreshGrace", json!({"sessions": {"refreshGrace": "11m"}}))]
 #[case::redirect_host("clients.allowedRedirectHosts", json!({"clients": {"allowedRedirectHosts": ["https://ci.example"]}}))]
 #[case::redirect_uri("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://ci.example/cb"]}]}}))]
+#[case::other_loopback("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.2/cb"]}]}}))]
+#[case::capitals_in_a_redirect_uri("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://CI.example/cb"]}]}}))]
+#[case::default_port_in_a_redirect_uri("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.example:443/cb"]}]}}))]
+#[case::long_redirect_uri("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": [format!("https://ci.example/{}", "a".repeat(512))]}]}}))]
 #[case::fragment("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.example/cb#x"]}]}}))]
 fn refuses(#[case] field: &str, #[case] patch: Value) {
     let refusals = refusals(&quickstart_with(patch), &Found::default());

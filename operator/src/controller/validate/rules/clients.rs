@@ -1,6 +1,6 @@
 //! MCP clients.
 
-use url::{Host, Url};
+use behalf_contract::redirect_uri;
 
 use super::address::origin;
 use super::refuse;
@@ -34,33 +34,19 @@ pub(crate) fn static_clients(clients: &[StaticClient], refusals: &mut Vec<Refusa
                 format!("must not name the client {:?} twice", client.client_id),
             );
         }
-        for uri in client.redirect_uris.iter().filter(|uri| !is_redirect_uri(uri)) {
-            refuse(
-                refusals,
-                "clients.static",
-                format!(
-                    "must have redirect URIs with https, or http on a loopback host, without fragment or user; {uri:?} \
-                     of {:?} is none",
-                    client.client_id
-                ),
-            );
+        for uri in &client.redirect_uris {
+            // The sidecar's own rule: it does not start with any other.
+            if let Err(problem) = redirect_uri::check_static(uri) {
+                refuse(
+                    refusals,
+                    "clients.static",
+                    format!(
+                        "must have redirect URIs with https, or http on 127.0.0.1, [::1] or localhost, as the URL standard \
+                         writes them; {uri:?} of {:?} {problem}",
+                        client.client_id
+                    ),
+                );
+            }
         }
     }
-}
-
-fn is_redirect_uri(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else { return false };
-    let loopback = match url.host() {
-        Some(Host::Domain(host)) => host == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    let scheme = url.scheme() == "https" || (url.scheme() == "http" && loopback);
-    // RFC 6749, section 3.1.2: absolute, without fragment.
-    scheme
-        && url.has_host()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none()
 }

@@ -1,0 +1,141 @@
+//! Redirect URIs: how they must be written, and which an administrator may name. The operator refuses an object with
+//! any other, since its sidecar would not start.
+
+use url::{Host, Url};
+
+/// Longest redirect URI, in bytes.
+const LONGEST: usize = 512;
+
+/// Private-use schemes are open to any program on the user's machine (RFC 8252, section 8.6). Cursor
+/// registers this one beside its others, and refusing one refuses all.
+const PRIVATE_URIS: [&str; 1] = ["cursor://anysphere.cursor-mcp/oauth/callback"];
+
+/// Why a redirect URI cannot be registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectUriError {
+    /// Not a URI, or not written in its normal form.
+    #[error("is not an absolute URI in normal form")]
+    Form,
+
+    /// Longer than anything a client needs.
+    #[error("is longer than {LONGEST} bytes")]
+    TooLong,
+
+    /// RFC 6749, section 3.1.2.
+    #[error("has a fragment")]
+    Fragment,
+
+    /// `https://known.example@evil.example/` is not at the known one.
+    #[error("has a user name or password")]
+    UserInformation,
+
+    /// Plain http beyond this machine.
+    #[error("is http on a host that is not 127.0.0.1, [::1] or localhost")]
+    PlainHttp,
+
+    /// https at a host that nobody allowed.
+    #[error(
+        "is at a host that is not allowed; an administrator can add it to spec.clients.allowedRedirectHosts"
+    )]
+    Host,
+
+    /// https at a vendor's host, and not the vendor's callback.
+    #[error(
+        "is not the callback that this vendor uses; an administrator can add its host to \
+         spec.clients.allowedRedirectHosts"
+    )]
+    VendorPath,
+
+    /// `javascript:` and the like, and private-use schemes nobody allowed.
+    #[error("has a scheme that is not allowed")]
+    Scheme,
+}
+
+/// Checks a redirect URI that the administrator wrote: any https host is theirs to name. The operator refuses what
+/// fails here, and the sidecar does not start with it.
+pub fn check_static(text: &str) -> Result<(), RedirectUriError> {
+    let url = parse(text)?;
+    if url.scheme() == "https" {
+        Ok(())
+    } else {
+        check_local(&url, text)
+    }
+}
+
+/// Checks a redirect URI that is not https: it must stay on the user's machine. `text` is what [`parse`] made `url`
+/// of.
+pub fn check_local(url: &Url, text: &str) -> Result<(), RedirectUriError> {
+    match url.scheme() {
+        "http" if is_loopback(url) => Ok(()),
+        "http" => Err(RedirectUriError::PlainHttp),
+        _ if PRIVATE_URIS.contains(&text) => Ok(()),
+        _ => Err(RedirectUriError::Scheme),
+    }
+}
+
+/// A URI that means to every parser what it means to ours: what the URL standard would write differently
+/// (upper case, default ports, dot segments, backslashes, white space, numbers as addresses) is refused.
+pub fn parse(text: &str) -> Result<Url, RedirectUriError> {
+    if text.len() > LONGEST {
+        return Err(RedirectUriError::TooLong);
+    }
+    let url = Url::parse(text).map_err(|_| RedirectUriError::Form)?;
+    if url.fragment().is_some() {
+        return Err(RedirectUriError::Fragment);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(RedirectUriError::UserInformation);
+    }
+    // Only the slash of an empty path may be missing.
+    let is_normal = url.as_str() == text || url.as_str().strip_suffix('/') == Some(text) && url.path() == "/";
+    if is_normal {
+        Ok(url)
+    } else {
+        Err(RedirectUriError::Form)
+    }
+}
+
+/// True for an address that stays on the user's machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address == std::net::Ipv4Addr::LOCALHOST,
+        Some(Host::Ipv6(address)) => address == std::net::Ipv6Addr::LOCALHOST,
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_administrator_may_name_any_https_host_in_normal_form_and_loopback() {
+        let longest = format!("https://ci.example/{}", "a".repeat(LONGEST - 19));
+        for (uri, expected) in [
+            ("https://ci.example/cb", Ok(())),
+            ("https://ci.example", Ok(())),
+            ("https://ci.example:8443/cb?a=1", Ok(())),
+            ("http://127.0.0.1/cb", Ok(())),
+            ("http://[::1]:9000/cb", Ok(())),
+            ("http://localhost/cb", Ok(())),
+            ("cursor://anysphere.cursor-mcp/oauth/callback", Ok(())),
+            (&longest, Ok(())),
+            (&format!("{longest}a"), Err(RedirectUriError::TooLong)),
+            ("http://127.0.0.2/cb", Err(RedirectUriError::PlainHttp)),
+            ("http://ci.example/cb", Err(RedirectUriError::PlainHttp)),
+            ("https://CI.example/cb", Err(RedirectUriError::Form)),
+            ("https://ci.example:443/cb", Err(RedirectUriError::Form)),
+            ("https://ci.example/a/../cb", Err(RedirectUriError::Form)),
+            ("/cb", Err(RedirectUriError::Form)),
+            ("https://ci.example/cb#x", Err(RedirectUriError::Fragment)),
+            (
+                "https://ana@ci.example/cb",
+                Err(RedirectUriError::UserInformation),
+            ),
+            ("javascript:alert(1)", Err(RedirectUriError::Scheme)),
+        ] {
+            assert_eq!(check_static(uri), expected, "{uri}");
+        }
+    }
+}
