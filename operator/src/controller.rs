@@ -1,5 +1,6 @@
 //! The controller: five steps for each object, and what stands round them.
 
+pub mod accepted;
 mod addresses;
 pub mod allowed;
 pub mod apply;
@@ -23,11 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Config, Controller, watcher};
-use kube::{Resource as _, ResourceExt as _};
+use kube::{Api, Resource as _, ResourceExt as _};
 
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::events;
@@ -130,7 +132,7 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         Ok(status) => {
             context.retries.forget(&uid);
             context.metrics.pass_succeeded();
-            Ok(Action::requeue(if status.as_ref().is_some_and(is_settled) {
+            Ok(Action::requeue(if is_settled(&status) {
                 SETTLED
             } else {
                 soon(context.sources.stores.servers.len())
@@ -139,6 +141,10 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         // Another change came first; its watch event brings the next pass.
         Err(ReconcileError::Status(StatusError::Stale)) => Ok(Action::requeue(SOON)),
         Err(error) => {
+            // A status that was not written takes nothing back: what it would have told of is so.
+            if !matches!(error, ReconcileError::Status(_)) {
+                give_address_back(&context, server).await;
+            }
             context.metrics.pass_failed(error.step());
             report(&context, server, &error).await;
             Err(error)
@@ -146,11 +152,13 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
     }
 }
 
-/// The five steps. No status when the object's turn has not come yet.
-async fn run_steps(context: &Context, server: &McpServer) -> Result<Option<McpServerStatus>, ReconcileError> {
-    let found = dereference::dereference(&context.sources, server, context.now())
+/// The five steps.
+async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerStatus, ReconcileError> {
+    let mut found = dereference::dereference(&context.sources, server, context.now())
         .await
         .map_err(ReconcileError::Dereference)?;
+    let uid = server.metadata.uid.as_deref().unwrap_or_default();
+    found.holds_address = context.addresses.of(uid).as_ref() == Some(&server.spec.public_url);
     let name = server.metadata.name.as_deref().unwrap_or_default();
     tracing::trace!(
         mcp_server.name = name,
@@ -158,7 +166,13 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Option<McpSe
         "Read what {name} depends on"
     );
     let outcome = match validate::validate(server, &found, &context.defaults) {
-        Err(refusals) if refusals.only_wait() => return Ok(None),
+        Err(refusals) if refusals.only_wait() => {
+            let status = status::with_wait(server, &refusals, context.now());
+            return match status::write(&context.sources.client, server, &status).await {
+                Ok(_) => Ok(status),
+                Err(error) => Err(ReconcileError::Status(error)),
+            };
+        }
         Err(refusals) => Outcome::Refused(refusals),
         Ok(plan) => match take_address(context, server, &plan) {
             Err(refusal) => Outcome::Refused(validate::Refusals::one(refusal)),
@@ -166,7 +180,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Option<McpSe
         },
     };
     if matches!(outcome, Outcome::Refused(_)) {
-        context.addresses.give_back(&server.uid().unwrap_or_default());
+        give_address_back(context, server).await;
     }
     let status = status::compute(server, &outcome, &found, context.now());
     if status::write(&context.sources.client, server, &status)
@@ -175,7 +189,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Option<McpSe
     {
         announce(context, server, &status).await;
     }
-    Ok(Some(status))
+    Ok(status)
 }
 
 /// Sees to it that of two passes at once only one goes on with an address.
@@ -183,7 +197,10 @@ fn take_address(context: &Context, server: &McpServer, plan: &plan::Plan) -> Res
     let servers = &context.sources.stores.servers;
     let keeps = |uid: &str, url: &str| {
         servers
-            .find(|guard| guard.0.as_ref().is_ok_and(|other| found::keeps(other, uid, url)))
+            .find(|guard| {
+                let deployment = || context.sources.stores.deployment_of(guard.meta());
+                found::keeps(guard, uid, url, deployment)
+            })
             .is_some()
     };
     context
@@ -193,6 +210,31 @@ fn take_address(context: &Context, server: &McpServer, plan: &plan::Plan) -> Res
             namespace: holder.namespace,
             name: holder.name,
         })
+}
+
+/// Lets others have an address with which nothing of the object is served.
+async fn give_address_back(context: &Context, server: &McpServer) {
+    let uid = server.uid().unwrap_or_default();
+    let Some(public_url) = context.addresses.of(&uid) else {
+        return;
+    };
+    let has_it = |deployment: &Deployment| {
+        accepted::Accepted::on(deployment, &uid).is_some_and(|accepted| accepted.public_url == public_url)
+    };
+    let cached = context.sources.stores.deployment_of(&server.metadata);
+    if cached.is_some_and(|deployment| has_it(&deployment)) {
+        return;
+    }
+    // What this very pass wrote is not in the cache yet. Without an answer nothing is given away.
+    let api: Api<Deployment> = Api::namespaced(
+        context.sources.client.clone(),
+        &server.namespace().unwrap_or_default(),
+    );
+    if let Ok(Ok(deployment)) = tokio::time::timeout(LIMIT, api.get_opt(&server.name_any())).await
+        && !deployment.is_some_and(|deployment| has_it(&deployment))
+    {
+        context.addresses.give_back(&uid);
+    }
 }
 
 /// Builds and applies what was planned.

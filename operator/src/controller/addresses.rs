@@ -36,12 +36,19 @@ impl Addresses {
         Ok(())
     }
 
-    /// After a refusal: only what is in an object's status is still its own.
+    /// Lets others have an object's address.
     pub(super) fn give_back(&self, uid: &str) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|_, holder| holder.uid != uid);
+    }
+
+    /// The address that was given to the object `uid`.
+    pub(super) fn of(&self, uid: &str) -> Option<String> {
+        let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = given.iter();
+        entries.find_map(|(url, holder)| (holder.uid == uid).then(|| url.clone()))
     }
 }
 
@@ -96,7 +103,9 @@ mod tests {
     fn an_address_is_free_again_after_a_refusal_a_deletion_and_a_change() {
         let addresses = Addresses::default();
         addresses.take(URL, &object("a"), 9, there).unwrap();
+        assert_eq!(addresses.of("uid-of-a").as_deref(), Some(URL));
         addresses.give_back("uid-of-a");
+        assert_eq!(addresses.of("uid-of-a"), None);
         addresses.take(URL, &object("b"), 9, there).unwrap();
         addresses.take(URL, &object("c"), 9, gone).unwrap();
         addresses

@@ -94,6 +94,9 @@ pub async fn dereference(
         keyring,
         issuer,
         claims: claims(&sources.stores, server),
+        // The memory of the controller; a read knows nothing of it.
+        holds_address: false,
+        has_waited: found::has_waited(server, now),
         live,
         reports,
         blind: sources.sight.is_lost(),
@@ -148,9 +151,12 @@ fn claims(stores: &Stores, server: &McpServer) -> Vec<Claim> {
         .servers
         .state()
         .iter()
-        .filter_map(|guard| guard.0.as_ref().ok())
         .filter(|other| other.uid() != server.uid())
-        .filter_map(|other| found::claim(other, &server.spec.public_url))
+        .filter_map(|other| {
+            found::claim(other, &server.spec.public_url, || {
+                stores.deployment_of(other.meta())
+            })
+        })
         .collect()
 }
 

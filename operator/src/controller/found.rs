@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
-use behalf_contract::{StatusDocument, endpoints};
-use jiff::Timestamp;
+use behalf_contract::StatusDocument;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
 
+use super::accepted::Accepted;
+use super::reason::{ConditionType, Reason};
+use super::status::find;
+use super::stores::Guarded;
 use crate::api::v1alpha1::McpServer;
+
+/// A pass takes seconds; an older object that was not judged by then is not waited for.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(30);
 
 /// Everything that was read for one pass.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +35,12 @@ pub struct Found {
 
     /// Other objects that name the same `publicUrl` or were accepted with it.
     pub claims: Vec<Claim>,
+
+    /// Whether this operator itself gave the object its `publicUrl`.
+    pub holds_address: bool,
+
+    /// Whether the object has waited for older ones long enough.
+    pub has_waited: bool,
 
     /// The children as the caches hold them.
     pub live: Live,
@@ -57,40 +70,89 @@ pub struct Claim {
     /// Whether it was accepted with it, and with no other one since.
     pub accepted: bool,
 
-    /// Whether anything was written of it yet.
+    /// Whether it was accepted or refused at all.
     pub judged: bool,
+
+    /// Whether this version of the operator can read it.
+    pub readable: bool,
 }
 
-/// The `publicUrl` with which an object was accepted last. Its status keeps it while later specs are refused
-/// and what was accepted goes on to be served.
-pub fn accepted_public_url(server: &McpServer) -> Option<&str> {
-    let federation = server.status.as_ref()?.federation.as_ref()?;
-    federation.redirect_uri.strip_suffix(endpoints::CALLBACK)
-}
-
-/// Whether this is the object `uid` and has to do with `public_url` still.
-pub fn keeps(server: &McpServer, uid: &str, public_url: &str) -> bool {
-    server.metadata.uid.as_deref() == Some(uid) && wants(server, public_url)
-}
-
-/// Another object's claim to `public_url`, if it has one and is there to stay.
-pub fn claim(other: &McpServer, public_url: &str) -> Option<Claim> {
-    wants(other, public_url).then(|| Claim {
+/// Another object's claim to `public_url`, if it has one and is there to stay. `deployment` finds that object's.
+pub fn claim(
+    other: &Guarded,
+    public_url: &str,
+    deployment: impl FnOnce() -> Option<Arc<Deployment>>,
+) -> Option<Claim> {
+    let metadata = other.meta();
+    if metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let (accepted, judged) = match &other.0 {
+        Ok(server) => (
+            Accepted::by_both(server, deployment().as_deref())
+                .is_some_and(|accepted| accepted.public_url == public_url),
+            server
+                .status
+                .as_ref()
+                .is_some_and(|status| find(&status.conditions, ConditionType::Accepted).is_some()),
+        ),
+        // Of what this version cannot read only the Deployment tells; its Pods go on.
+        Err(_) => (is_served(other, public_url, deployment), true),
+    };
+    let wanted = other
+        .0
+        .as_ref()
+        .is_ok_and(|server| server.spec.public_url == public_url);
+    (accepted || wanted).then(|| Claim {
         namespace: other.namespace().unwrap_or_default(),
         name: other.name_any(),
         uid: other.uid().unwrap_or_default(),
         created_at: other.creation_timestamp().map(|time| time.0),
-        accepted: accepted_public_url(other) == Some(public_url),
-        judged: other
-            .status
-            .as_ref()
-            .is_some_and(|status| !status.conditions.is_empty()),
+        accepted,
+        judged,
+        readable: other.0.is_ok(),
     })
 }
 
-fn wants(server: &McpServer, public_url: &str) -> bool {
-    server.metadata.deletion_timestamp.is_none()
-        && (server.spec.public_url == public_url || accepted_public_url(server) == Some(public_url))
+/// Whether this is the object `uid` and has to do with `public_url` still.
+pub fn keeps(
+    object: &Guarded,
+    uid: &str,
+    public_url: &str,
+    deployment: impl FnOnce() -> Option<Arc<Deployment>>,
+) -> bool {
+    let metadata = object.meta();
+    let wants = || {
+        object
+            .0
+            .as_ref()
+            .is_ok_and(|server| server.spec.public_url == public_url)
+    };
+    metadata.uid.as_deref() == Some(uid)
+        && metadata.deletion_timestamp.is_none()
+        && (wants() || is_served(object, public_url, deployment))
+}
+
+fn is_served(
+    object: &Guarded,
+    public_url: &str,
+    deployment: impl FnOnce() -> Option<Arc<Deployment>>,
+) -> bool {
+    let accepted = || Accepted::on(deployment()?.as_ref(), object.meta().uid.as_deref()?);
+    accepted().is_some_and(|accepted| accepted.public_url == public_url)
+}
+
+/// Whether an object has waited for an older one's turn for as long as it has to. Somebody who changes that one all
+/// the time keeps its status from being written.
+pub fn has_waited(server: &McpServer, now: Timestamp) -> bool {
+    let reconciling = server
+        .status
+        .as_ref()
+        .and_then(|status| find(&status.conditions, ConditionType::Reconciling));
+    reconciling.is_some_and(|condition| {
+        condition.reason == Reason::PublicUrlAwaited.as_str()
+            && now.duration_since(condition.last_transition_time.0) >= LONGEST_WAIT
+    })
 }
 
 /// The children of one object, and its Pods.

@@ -23,6 +23,9 @@ pub const SIDECAR_DIGEST_ANNOTATION: &str = "behalf.dev/sidecar-configuration-di
 /// say nothing about the current generation.
 pub const TEMPLATE_ANNOTATION: &str = "behalf.dev/template";
 
+/// On a Deployment: what its object was accepted with, as JSON ([`super::accepted::Accepted`]).
+pub const ACCEPTED_ANNOTATION: &str = "behalf.dev/accepted";
+
 /// On a `ServiceAccount` that somebody else made: the objects that may use it, separated by commas.
 pub const SHARED_WITH_ANNOTATION: &str = "behalf.dev/mcp-servers";
 

@@ -62,6 +62,8 @@ names! {
         InvalidSpec,
         /// Another object was accepted with this `publicUrl`.
         PublicUrlTaken,
+        /// An older object with this `publicUrl` is judged first.
+        PublicUrlAwaited,
         /// The bundle of `certificateAuthorityRef` does not exist.
         CertificateAuthorityNotFound,
         /// It holds no certificate.

@@ -10,10 +10,12 @@ mod tests;
 mod write;
 
 pub use condition::{Finding, Status, conditions_equal, find, is};
-pub use write::{StatusError, with_failed_step, write};
+pub use write::{StatusError, with_failed_step, with_wait, write};
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
+use super::accepted::Accepted;
 use super::children::{Applied, Children};
 use super::found::Found;
 use super::names;
@@ -21,7 +23,7 @@ use super::plan::{KeyringPlan, Plan};
 use super::reason::{ConditionType, Reason};
 use super::validate::Refusals;
 use crate::api::v1alpha1::{Address, FederationStatus, KeysStatus, McpServer, McpServerStatus};
-use behalf_contract::{StoreConfig, endpoints};
+use behalf_contract::{ObjectIdentity, StoreConfig, endpoints};
 use condition::set;
 use observed::Observed;
 
@@ -46,12 +48,13 @@ pub enum Outcome {
 pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timestamp) -> McpServerStatus {
     let previous = server.status.clone().unwrap_or_default();
     let generation = server.metadata.generation.unwrap_or_default();
-    let facts = Facts::of(outcome, found);
+    let facts = Facts::of(server, outcome, found);
     let observed = Observed::of(&facts, found, &previous, generation);
+    // Never what the status said before: an administrator runs the command as it is.
     let federation = facts
-        .plan
-        .map(|plan| federation(plan, found.issuer.clone()))
-        .or_else(|| previous.federation.clone());
+        .running
+        .as_ref()
+        .map(|running| federation(running, &facts.object, found.issuer.clone()));
     let command = federation
         .as_ref()
         .and_then(|federation| federation.command.as_deref());
@@ -130,7 +133,7 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
         status.verified_generation = Some(generation);
     }
     if verified.status == Status::True {
-        status.address = facts.plan.map(address).or_else(|| previous.address.clone());
+        status.address = facts.running.as_ref().map(address);
         status.server_info = observed.server_info().or_else(|| previous.server_info.clone());
     }
     status
@@ -141,8 +144,14 @@ const MEMORY_STORE: &str = "sessions are kept in the memory of one Pod: a restar
 
 /// What the conditions are computed from, whether the pass was refused or not.
 pub(super) struct Facts<'a> {
+    /// Whom the status speaks of.
+    object: ObjectIdentity,
+
     /// What is being served, if this generation is.
     plan: Option<&'a Plan>,
+
+    /// What is being served, of this generation or the one that was accepted last.
+    running: Option<Accepted>,
 
     /// The Deployment: as just applied, or what is left of an earlier generation.
     deployment: Option<&'a k8s_openapi::api::apps::v1::Deployment>,
@@ -151,14 +160,23 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn of(outcome: &'a Outcome, found: &'a Found) -> Self {
+    fn of(server: &McpServer, outcome: &'a Outcome, found: &'a Found) -> Self {
+        let object = ObjectIdentity {
+            namespace: server.namespace().unwrap_or_default(),
+            name: server.name_any(),
+            uid: server.uid().unwrap_or_default(),
+        };
         match outcome {
             Outcome::Applied { plan, children } => Self {
+                object,
+                running: Some(Accepted::of(plan)),
                 plan: Some(plan),
                 deployment: Some(&children.deployment),
                 children: Some(children),
             },
             Outcome::Refused(_) => Self {
+                object,
+                running: Accepted::by_both(server, found.live.deployment.as_deref()),
                 plan: None,
                 deployment: found.live.deployment.as_deref(),
                 children: None,
@@ -207,32 +225,24 @@ fn accepted(outcome: &Outcome) -> Finding {
 }
 
 /// What Entra must know. None of it comes from a Pod: an administrator runs the command as it is.
-fn federation(plan: &Plan, issuer: Option<String>) -> FederationStatus {
-    let subject = plan.subject();
-    let audience = plan.entra.federation_audience.clone();
+fn federation(running: &Accepted, object: &ObjectIdentity, issuer: Option<String>) -> FederationStatus {
+    let subject = running.subject(&object.namespace);
+    let audience = running.audience.clone();
     let command = issuer.as_deref().and_then(|issuer| {
-        command::federated_credential(&plan.entra.client_id, &plan.object, issuer, &subject, &audience)
+        command::federated_credential(&running.client_id, object, issuer, &subject, &audience)
     });
     FederationStatus {
         issuer,
         subject,
         audience,
         command,
-        redirect_uri: format!(
-            "{}{}",
-            plan.public_url.origin().ascii_serialization(),
-            endpoints::CALLBACK
-        ),
+        redirect_uri: format!("{}{}", running.public_url, endpoints::CALLBACK),
     }
 }
 
-fn address(plan: &Plan) -> Address {
+fn address(running: &Accepted) -> Address {
     Address {
-        url: format!(
-            "{}{}",
-            plan.public_url.origin().ascii_serialization(),
-            endpoints::MCP
-        ),
+        url: format!("{}{}", running.public_url, endpoints::MCP),
     }
 }
 

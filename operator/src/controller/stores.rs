@@ -5,11 +5,13 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use futures::Stream;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt as _, predicates, watcher};
@@ -66,19 +68,31 @@ impl Stores {
             .map_err(|_| Ended)
     }
 
+    /// The Deployment of the object with this metadata.
+    pub fn deployment_of(&self, object: &ObjectMeta) -> Option<Arc<Deployment>> {
+        let name = object.name.as_deref()?;
+        let namespace = object.namespace.as_deref()?;
+        self.deployments.get(&ObjectRef::new(name).within(namespace))
+    }
+
     /// Caches that hold these objects and nothing else, and never change.
     #[cfg(test)]
-    pub(super) fn of(servers: &[McpServer]) -> Self {
-        use kube::runtime::watcher::Event;
-        let (store, mut writer) = reflector::store();
-        for server in servers {
-            writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(server.clone()))));
+    pub(super) fn of(servers: &[Guarded], deployments: &[Deployment]) -> Self {
+        fn hold<K>(objects: &[K]) -> Store<K>
+        where
+            K: Resource<DynamicType = ()> + Clone + 'static,
+        {
+            let (store, mut writer) = reflector::store();
+            for object in objects {
+                writer.apply_watcher_event(&watcher::Event::Apply(object.clone()));
+            }
+            store
         }
         Self {
-            servers: store,
+            servers: hold(servers),
             service_accounts: reflector::store().0,
             config_maps: reflector::store().0,
-            deployments: reflector::store().0,
+            deployments: hold(deployments),
             services: reflector::store().0,
             network_policies: reflector::store().0,
             pods: reflector::store().0,

@@ -40,7 +40,7 @@ impl<'a> Observed<'a> {
         let template = facts.annotation(names::TEMPLATE_ANNOTATION);
         let digest = facts.annotation(names::SIDECAR_DIGEST_ANNOTATION);
         let current = |report: &&PodReport| template.is_some() && report.template.as_deref() == template;
-        let identity = Identity::of(facts, previous);
+        let identity = Identity::of(facts);
         let documents: Vec<&StatusDocument> = found
             .reports
             .iter()
@@ -221,16 +221,10 @@ struct Identity {
 
 impl Identity {
     /// Of the plan, or of what still runs while the newest generation is refused.
-    fn of(facts: &Facts<'_>, previous: &McpServerStatus) -> Option<Self> {
-        if let Some(plan) = facts.plan {
-            return Some(Self {
-                subject: plan.subject(),
-                audience: plan.entra.federation_audience.clone(),
-            });
-        }
-        previous.federation.as_ref().map(|before| Self {
-            subject: before.subject.clone(),
-            audience: before.audience.clone(),
+    fn of(facts: &Facts<'_>) -> Option<Self> {
+        facts.running.as_ref().map(|running| Self {
+            subject: running.subject(&facts.object.namespace),
+            audience: running.audience.clone(),
         })
     }
 

@@ -6,6 +6,7 @@ use super::condition::{Finding, Status, conditions_equal, set};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::controller::names::FIELD_MANAGER;
 use crate::controller::reason::{ConditionType, Reason};
+use crate::controller::validate::Refusals;
 use jiff::Timestamp;
 
 /// A status that could not be written.
@@ -66,19 +67,33 @@ fn same(left: &McpServerStatus, right: &McpServerStatus) -> bool {
 
 /// The status as it was, and that a step failed. The generation is not counted as observed.
 pub fn with_failed_step(server: &McpServer, message: &str, now: Timestamp) -> McpServerStatus {
+    let message = format!("{message}; it is tried again by itself");
+    with_work(
+        server,
+        &Finding::new(Status::True, Reason::StepFailed, message),
+        now,
+    )
+}
+
+/// The status as it was, and that another object is judged first. It is no judgement: nothing has to be edited.
+pub fn with_wait(server: &McpServer, refusals: &Refusals, now: Timestamp) -> McpServerStatus {
+    let finding = Finding::new(Status::True, refusals.reason(), refusals.to_string());
+    let mut status = with_work(server, &finding, now);
+    status
+        .conditions
+        .retain(|condition| condition.type_ != ConditionType::Stalled.as_str());
+    status
+}
+
+fn with_work(server: &McpServer, finding: &Finding, now: Timestamp) -> McpServerStatus {
     let mut status = server.status.clone().unwrap_or_default();
     let previous = status.conditions.clone();
-    let finding = Finding::new(
-        Status::True,
-        Reason::StepFailed,
-        format!("{message}; it is tried again by itself"),
-    );
     let generation = server.metadata.generation.unwrap_or_default();
     set(
         &mut status.conditions,
         &previous,
         ConditionType::Reconciling,
-        &finding,
+        finding,
         generation,
         now,
     );

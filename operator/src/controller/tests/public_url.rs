@@ -11,8 +11,13 @@ use crate::controller::stores::Stores;
 use crate::metrics::Metrics;
 use crate::testing::defaults;
 
-/// An API server that holds nothing and takes everything. Counts the changes of each address.
-async fn api_server(mut handle: mock::Handle<Request<Body>, Response<Body>>) -> Vec<(String, Value)> {
+/// An API server that holds nothing but `deployments` and takes everything but changes of `refused`. Counts the changes of each
+/// address.
+async fn api_server(
+    mut handle: mock::Handle<Request<Body>, Response<Body>>,
+    deployments: Vec<Deployment>,
+    refused: Option<(&'static str, u16)>,
+) -> Vec<(String, Value)> {
     let mut changes = Vec::new();
     while let Some((request, send)) = pin!(&mut handle).next_request().await {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -21,7 +26,13 @@ async fn api_server(mut handle: mock::Handle<Request<Body>, Response<Body>>) -> 
             (200, json!({"issuer": "https://issuer.contoso.example"}))
         } else if method == http::Method::GET {
             let absent = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound"});
-            (404, absent)
+            let held = deployments
+                .iter()
+                .find(|held| path.ends_with(&format!("/deployments/{}", held.name_any())));
+            held.map_or((404, absent), |held| (200, json!(held)))
+        } else if let Some((_, code)) = refused.filter(|(end, _)| path.ends_with(end)) {
+            let failure = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no"});
+            (code, failure)
         } else {
             let body: Value = serde_json::from_slice(&body).unwrap();
             let is_status = path.ends_with("/status");
@@ -46,32 +57,99 @@ async fn api_server(mut handle: mock::Handle<Request<Body>, Response<Body>>) -> 
 
 /// One pass over each object in turn, and what they changed.
 async fn passes(servers: &[McpServer]) -> (Vec<Action>, Vec<(String, Value)>) {
-    // Another test of this process may have been first.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let (service, handle) = mock::pair();
-    let api_server = tokio::spawn(api_server(handle));
-    let client = Client::new(service, "default");
-    let context = Context::new(
-        Sources {
-            client: client.clone(),
-            stores: Stores::of(servers),
-            status: StatusReader::new().unwrap(),
-            sight: Arc::new(Sight::default()),
-            issuer: Arc::new(Issuer::default()),
-        },
-        defaults(),
-        Recorder::new(client, Reporter::from("behalf")),
-        Arc::new(Metrics::default()),
-        || time(60),
-    );
-    let context = Arc::new(context);
-    let mut actions = Vec::new();
-    for server in servers {
-        let guard = Arc::new(DeserializeGuard(Ok(server.clone())));
-        actions.push(reconcile(guard, context.clone()).await.unwrap());
+    let (results, changes) = Cluster::of(servers).passes(servers).await;
+    (results.into_iter().map(Result::unwrap).collect(), changes)
+}
+
+/// What the caches hold, and what the API server does not take.
+#[derive(Default)]
+struct Cluster {
+    servers: Vec<Guarded>,
+    deployments: Vec<Deployment>,
+
+    /// What the caches do not hold yet.
+    uncached: Vec<Deployment>,
+    refused: Option<(&'static str, u16)>,
+}
+
+impl Cluster {
+    fn of(servers: &[McpServer]) -> Self {
+        Self {
+            servers: servers
+                .iter()
+                .map(|server| DeserializeGuard(Ok(server.clone())))
+                .collect(),
+            ..Self::default()
+        }
     }
-    drop(context);
-    (actions, api_server.await.unwrap())
+
+    async fn passes(
+        &self,
+        servers: &[McpServer],
+    ) -> (Vec<Result<Action, ReconcileError>>, Vec<(String, Value)>) {
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let (service, handle) = mock::pair();
+        let api_server = tokio::spawn(api_server(handle, self.uncached.clone(), self.refused));
+        let client = Client::new(service, "default");
+        let context = Context::new(
+            Sources {
+                client: client.clone(),
+                stores: Stores::of(&self.servers, &self.deployments),
+                status: StatusReader::new().unwrap(),
+                sight: Arc::new(Sight::default()),
+                issuer: Arc::new(Issuer::default()),
+            },
+            defaults(),
+            Recorder::new(client, Reporter::from("behalf")),
+            Arc::new(Metrics::default()),
+            || time(60),
+        );
+        let context = Arc::new(context);
+        let mut results = Vec::new();
+        for server in servers {
+            let guard = Arc::new(DeserializeGuard(Ok(server.clone())));
+            results.push(reconcile(guard, context.clone()).await);
+        }
+        drop(context);
+        (results, api_server.await.unwrap())
+    }
+}
+
+/// An object that was judged and is free to be judged again.
+fn refused(name: &str, seconds: i64) -> McpServer {
+    let mut server = object(name, seconds);
+    let condition = json!({"type": "Accepted", "status": "False", "reason": "InvalidSpec", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let status = server.status.get_or_insert_default();
+    status.conditions = vec![serde_json::from_value(condition).unwrap()];
+    server
+}
+
+/// With a spec that is refused.
+fn faulty(mut server: McpServer) -> McpServer {
+    server.spec.replicas = Some(0);
+    server
+}
+
+/// With what a pass that accepted the object wrote into its status.
+fn told(mut server: McpServer) -> McpServer {
+    let federation = json!({"subject": "s", "audience": "a", "command": "az forged",
+        "redirectUri": "https://mcp.contoso.example/callback"});
+    server.status.get_or_insert_default().federation = Some(serde_json::from_value(federation).unwrap());
+    server
+}
+
+/// What such a pass made.
+fn deployment(server: &McpServer) -> Deployment {
+    crate::testing::children(server).deployment
+}
+
+/// What was last written of an object's federation.
+fn federation<'a>(changes: &'a [(String, Value)], name: &str) -> &'a Value {
+    let end = format!("/{name}/status");
+    let (_, body) = changes.iter().rfind(|(path, _)| path.ends_with(&end)).unwrap();
+    &body["status"]["federation"]
 }
 
 fn object(name: &str, seconds: i64) -> McpServer {
@@ -89,13 +167,12 @@ fn accepted(changes: &[(String, Value)]) -> Vec<(&str, &str)> {
     changes
         .iter()
         .filter(|(path, _)| path.ends_with("/status"))
-        .map(|(_, body)| {
-            let conditions = body["status"]["conditions"].as_array().unwrap();
+        .filter_map(|(_, body)| {
+            let conditions = body["status"]["conditions"].as_array()?;
             let accepted = conditions
                 .iter()
-                .find(|condition| condition["type"] == "Accepted");
-            let reason = accepted.unwrap()["reason"].as_str().unwrap();
-            (body["metadata"]["name"].as_str().unwrap(), reason)
+                .find(|condition| condition["type"] == "Accepted")?;
+            Some((body["metadata"]["name"].as_str()?, accepted["reason"].as_str()?))
         })
         .collect()
 }
@@ -103,11 +180,7 @@ fn accepted(changes: &[(String, Value)]) -> Vec<(&str, &str)> {
 #[tokio::test]
 async fn of_two_objects_that_become_valid_at_once_one_is_accepted() {
     // Both were refused before, so neither waits for the other.
-    let servers = ["one", "two"].map(|name| {
-        let mut server = object(name, 0);
-        server.status = Some(status_of(&server));
-        server
-    });
+    let servers = ["one", "two"].map(|name| refused(name, 0));
     let (_, changes) = passes(&servers).await;
     assert_eq!(
         accepted(&changes),
@@ -120,23 +193,163 @@ async fn of_two_objects_created_at_once_the_older_is_accepted_though_the_younger
     let servers = [object("younger", 1), object("older", 0)];
     let (actions, changes) = passes(&servers).await;
     assert_eq!(accepted(&changes), [("older", "Accepted")]);
-    assert!(
-        !changes.iter().any(|(path, _)| path.contains("younger")),
-        "the object whose turn has not come was touched"
-    );
+    let of_the_younger: Vec<_> = changes
+        .iter()
+        .filter(|(path, _)| path.contains("younger"))
+        .collect();
+    let [(path, body)] = of_the_younger[..] else {
+        panic!("{of_the_younger:?}")
+    };
+    assert!(path.ends_with("/status"), "{path}");
+    let conditions = body["status"]["conditions"].as_array().unwrap();
+    assert_eq!(conditions.len(), 1, "it was neither accepted nor refused");
+    assert_eq!(conditions[0]["type"], "Reconciling");
+    assert_eq!(conditions[0]["reason"], "PublicUrlAwaited");
+    assert!(conditions[0]["message"].as_str().unwrap().contains("mcp/older"));
+    assert_eq!(body["status"]["observedGeneration"], -1);
     assert_eq!(actions[0], Action::requeue(SOON));
+}
+
+#[tokio::test]
+async fn nobody_waits_forever_for_an_older_object() {
+    // Somebody changes the older one all the time, so that no pass over it ends.
+    for (since, expected) in [(31, None), (30, Some(("younger", "Accepted")))] {
+        let mut younger = object("younger", 1);
+        let refusal = validate::Refusal::PublicUrlAwaited {
+            namespace: "mcp".to_owned(),
+            name: "older".to_owned(),
+        };
+        younger.status = Some(status::with_wait(
+            &younger,
+            &validate::Refusals::one(refusal),
+            time(since),
+        ));
+        let cluster = Cluster::of(&[younger.clone(), object("older", 0)]);
+        let (_, changes) = cluster.passes(&[younger]).await;
+        assert_eq!(accepted(&changes).first().copied(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_forged_status_takes_no_public_url_away_and_does_not_stay() {
+    let forger = told(faulty(refused("forger", 0)));
+    let victim = told(refused("victim", 1));
+    let cluster = Cluster {
+        deployments: vec![deployment(&victim)],
+        ..Cluster::of(&[forger.clone(), victim.clone()])
+    };
+    let (_, changes) = cluster.passes(&[forger, victim]).await;
+    assert_eq!(
+        accepted(&changes),
+        [("forger", "InvalidSpec"), ("victim", "Accepted")]
+    );
+    assert_eq!(federation(&changes, "forger"), &Value::Null);
+}
+
+#[tokio::test]
+async fn a_forged_deployment_takes_no_public_url_away() {
+    let forger = faulty(refused("forger", 0));
+    let victim = told(refused("victim", 1));
+    let cluster = Cluster {
+        deployments: vec![deployment(&object("forger", 0)), deployment(&victim)],
+        ..Cluster::of(&[forger.clone(), victim.clone()])
+    };
+    let (_, changes) = cluster.passes(&[forger, victim]).await;
+    assert_eq!(
+        accepted(&changes),
+        [("forger", "InvalidSpec"), ("victim", "Accepted")]
+    );
+    assert_eq!(
+        federation(&changes, "forger"),
+        &Value::Null,
+        "the forger is now told so"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_edit_keeps_address_and_command_of_what_still_runs() {
+    let older = told(faulty(refused("older", 0)));
+    let cluster = Cluster {
+        deployments: vec![deployment(&object("older", 0))],
+        ..Cluster::of(&[older.clone(), object("younger", 1)])
+    };
+    let (_, changes) = cluster.passes(&[object("younger", 1), older]).await;
+    assert_eq!(
+        accepted(&changes),
+        [("younger", "PublicUrlTaken"), ("older", "InvalidSpec")]
+    );
+    let federation = federation(&changes, "older");
+    assert_eq!(federation["redirectUri"], "https://mcp.contoso.example/callback");
+    assert_eq!(federation["subject"], "system:serviceaccount:mcp:older");
+    let command = federation["command"].as_str().unwrap();
+    assert!(
+        command.contains("22222222-2222-4222-8222-222222222222")
+            && command.contains("issuer.contoso.example"),
+        "{command}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_is_free_again_when_its_object_cannot_be_served() {
+    let (one, two) = (refused("one", 0), refused("two", 1));
+    let cluster = Cluster {
+        refused: Some(("/deployments/one", 500)),
+        ..Cluster::of(&[one.clone(), two.clone()])
+    };
+    let (results, changes) = cluster.passes(&[one, two]).await;
+    assert!(matches!(results[0], Err(ReconcileError::Apply(_))));
+    assert_eq!(accepted(&changes).last(), Some(&("two", "Accepted")));
+}
+
+#[tokio::test]
+async fn an_address_that_is_served_stays_though_a_step_failed_or_the_status_was_never_written() {
+    for refused_path in [("/deployments/one", 500), ("/one/status", 409)] {
+        for is_cached in [true, false] {
+            let (one, two) = (refused("one", 0), refused("two", 1));
+            let mut served = deployment(&one);
+            // Nothing but what was accepted, so that it is applied again.
+            served.spec = None;
+            let (deployments, uncached) = if is_cached {
+                (vec![served], Vec::new())
+            } else {
+                (Vec::new(), vec![served])
+            };
+            let cluster = Cluster {
+                deployments,
+                uncached,
+                refused: Some(refused_path),
+                ..Cluster::of(&[faulty(one.clone()), two.clone()])
+            };
+            let (_, changes) = cluster.passes(&[one.clone(), faulty(one), two]).await;
+            assert_eq!(accepted(&changes).last(), Some(&("two", "PublicUrlTaken")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_any_more_keeps_its_address() {
+    let older = object("older", 0);
+    let unreadable = DeserializeGuard(Err(kube::core::error_boundary::InvalidObject {
+        error: "unknown variant".to_owned(),
+        metadata: older.metadata.clone(),
+    }));
+    for (deployments, expected) in [
+        (vec![deployment(&older)], "PublicUrlTaken"),
+        (Vec::new(), "Accepted"),
+    ] {
+        let mut cluster = Cluster::of(&[object("younger", 1)]);
+        cluster.servers.push(unreadable.clone());
+        cluster.deployments = deployments;
+        let (_, changes) = cluster.passes(&[object("younger", 1)]).await;
+        assert_eq!(accepted(&changes), [("younger", expected)]);
+    }
 }
 
 #[tokio::test]
 async fn an_older_object_that_was_refused_stands_in_nobodys_way() {
     // The caches do not know yet that `one` was refused.
-    let mut one = object("one", 0);
-    one.spec.replicas = Some(0);
-    let (_, changes) = passes(&[one, object("two", 1)]).await;
+    let (_, changes) = passes(&[faulty(object("one", 0)), object("two", 1)]).await;
     assert_eq!(accepted(&changes), [("one", "InvalidSpec")], "two waits for one");
-    let mut one = object("one", 0);
-    one.spec.replicas = Some(0);
-    one.status = Some(status_of(&one));
-    let (_, changes) = passes(&[one, object("two", 1)]).await;
+    let (_, changes) = passes(&[faulty(refused("one", 0)), object("two", 1)]).await;
     assert_eq!(accepted(&changes), [("one", "InvalidSpec"), ("two", "Accepted")]);
 }

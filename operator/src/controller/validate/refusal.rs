@@ -156,7 +156,8 @@ impl Refusal {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Field { .. } => Reason::InvalidSpec,
-            Self::PublicUrlTaken { .. } | Self::PublicUrlAwaited { .. } => Reason::PublicUrlTaken,
+            Self::PublicUrlTaken { .. } => Reason::PublicUrlTaken,
+            Self::PublicUrlAwaited { .. } => Reason::PublicUrlAwaited,
             Self::CertificateAuthorityNotFound { .. } => Reason::CertificateAuthorityNotFound,
             Self::CertificateAuthorityInvalid { .. } => Reason::CertificateAuthorityInvalid,
             Self::ServiceAccountNotFound { .. } => Reason::ServiceAccountNotFound,

@@ -231,16 +231,51 @@ fn refused(mut server: McpServer) -> McpServer {
     server
 }
 
-/// What stands against `server` when `others` are there.
-fn beside(server: &McpServer, others: &[&McpServer]) -> Vec<Refusal> {
-    let claims = others
-        .iter()
-        .filter_map(|other| crate::controller::found::claim(other, &server.spec.public_url));
-    let found = Found {
+/// The Deployment of an object that was accepted.
+fn deployment(server: &McpServer) -> Option<std::sync::Arc<k8s_openapi::api::apps::v1::Deployment>> {
+    let federation = server.status.as_ref()?.federation.as_ref()?;
+    let accepted = json!({"publicUrl": federation.redirect_uri.strip_suffix("/callback"), "clientId": "",
+        "serviceAccountName": "", "audience": ""});
+    let deployment = json!({"metadata": {
+        "annotations": {"behalf.dev/accepted": accepted.to_string()},
+        "ownerReferences": [{"apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "name": server.name_any(),
+            "uid": server.uid(), "controller": true}],
+    }});
+    Some(std::sync::Arc::new(serde_json::from_value(deployment).unwrap()))
+}
+
+/// What `server` finds when `others` are there.
+fn found_beside(server: &McpServer, others: &[&McpServer]) -> Found {
+    let claims = others.iter().filter_map(|&other| {
+        let guard = kube::core::DeserializeGuard(Ok(other.clone()));
+        crate::controller::found::claim(&guard, &server.spec.public_url, || deployment(other))
+    });
+    let mut found = Found {
         claims: claims.collect(),
         ..Found::default()
     };
-    refusals(server, &found)
+    found.live.deployment = deployment(server);
+    found
+}
+
+/// What stands against `server` when `others` are there.
+fn beside(server: &McpServer, others: &[&McpServer]) -> Vec<Refusal> {
+    refusals(server, &found_beside(server, others))
+}
+
+#[test]
+fn what_the_operator_saw_itself_outweighs_what_others_can_write() {
+    let (mine, older) = (accepted(server(QUICKSTART)), accepted(other(-1)));
+    let found = found_beside(&mine, &[&older]);
+    assert!(matches!(
+        refusals(&mine, &found)[..],
+        [Refusal::PublicUrlTaken { .. }]
+    ));
+    let remembered = Found {
+        holds_address: true,
+        ..found
+    };
+    assert_eq!(refusals(&mine, &remembered), []);
 }
 
 #[test]

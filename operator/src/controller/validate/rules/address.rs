@@ -5,7 +5,8 @@ use url::{Host, Url};
 
 use super::refuse;
 use crate::api::v1alpha1::McpServer;
-use crate::controller::found::{Claim, accepted_public_url};
+use crate::controller::accepted::Accepted;
+use crate::controller::found::Found;
 use crate::controller::validate::Refusal;
 
 /// The OAuth issuer: compared as text by clients, so it has exactly one spelling.
@@ -48,20 +49,23 @@ pub(super) fn origin(text: &str) -> Option<Url> {
 }
 
 /// An address belongs to the object that was accepted with it, whatever becomes of that object's spec. Nobody
-/// loses it to an object that was refused, however old. Where none was accepted yet, the oldest is judged first.
-pub(crate) fn claims(server: &McpServer, claims: &[Claim], refusals: &mut Vec<Refusal>) {
+/// loses it to an object that was refused, however old. Where none was accepted yet, the oldest is judged first, if
+/// that takes no longer than others have to wait.
+pub(crate) fn claims(server: &McpServer, found: &Found, refusals: &mut Vec<Refusal>) {
     let own = (server.creation_timestamp().map(|time| time.0), server.uid());
-    let accepted = accepted_public_url(server) == Some(server.spec.public_url.as_str());
-    let before = claims
+    let accepted = Accepted::by_both(server, found.live.deployment.as_deref())
+        .is_some_and(|accepted| accepted.public_url == server.spec.public_url);
+    let before = found
+        .claims
         .iter()
         .filter(|claim| {
             let older = (claim.created_at, Some(claim.uid.clone())) < own;
             match (claim.accepted, accepted) {
                 (true, false) => true,
-                // Whatever let both in, one has to go.
-                (true, true) => older,
+                // Whatever let both in, one has to go. What this operator saw itself cannot be forged.
+                (true, true) => older && claim.readable && !found.holds_address,
                 (false, true) => false,
-                (false, false) => older && !claim.judged,
+                (false, false) => older && !claim.judged && !found.has_waited,
             }
         })
         .min_by_key(|claim| (!claim.accepted, claim.created_at, claim.uid.clone()));
