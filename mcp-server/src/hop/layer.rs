@@ -14,12 +14,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::caller::{Caller, Downstream, Exchanged, Meaning, Slot, meaning};
 use super::host_key::HostKey;
-use super::message::{Bearer, Body, Message};
+use super::message::{Bearer, Body, Message, count_values};
 use super::refusal::Refusal;
 use crate::token::{Refused, UserToken};
 
-/// As much as the MCP library reads.
-pub(crate) const LARGEST_BODY: usize = 4 * 1024 * 1024;
+/// Many times the largest call of these tools, and as much as the MCP library reads.
+pub(crate) const LARGEST_BODY: usize = 256 * 1024;
+
+/// Values in one message, ten times as many as the largest call of these tools has.
+const MOST_VALUES: usize = 2_000;
+
+/// What a value takes at most while its message is handled.
+const VALUE: usize = 1024;
+
+/// The memory for all messages from here to their answers, in bytes: less than a third of the container's. The
+/// sidecar lets one user have 16 calls under way; with the largest messages they take less than half.
+const MEMORY: usize = 80 * 1024 * 1024;
 
 /// Longer than any token of Entra.
 const LONGEST_TOKEN: usize = 64 * 1024;
@@ -59,14 +69,23 @@ pub struct Hop {
     host_key: HostKey,
     arrival: Arrival,
     calls: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
 }
 
 /// A request that may go on, and where its finding will be.
 struct Admitted {
     request: Request,
     slot: Arc<Slot>,
-    /// A tool call's place among those under way, until it is answered.
-    place: Option<OwnedSemaphorePermit>,
+    /// What it takes until it is answered.
+    place: Place,
+}
+
+/// What a request takes of what all have together.
+#[derive(Default)]
+struct Place {
+    _memory: Option<OwnedSemaphorePermit>,
+    /// A tool call's place among those under way.
+    _call: Option<OwnedSemaphorePermit>,
 }
 
 /// The layer, as a function: every request passes it.
@@ -97,6 +116,7 @@ impl Hop {
             host_key,
             arrival,
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
+            memory: Arc::new(Semaphore::new(MEMORY)),
         }
     }
 
@@ -116,7 +136,7 @@ impl Hop {
             return Ok(Admitted {
                 request: Request::from_parts(parts, HttpBody::empty()),
                 slot,
-                place: None,
+                place: Place::default(),
             });
         }
         if parts
@@ -127,6 +147,7 @@ impl Hop {
             return Err(Refusal::Compressed);
         }
         let bytes = read(body).await?;
+        let memory = self.memory(&bytes)?;
         let message = match Body::read(&bytes) {
             Body::Message(message) => message,
             Body::Batch => return Err(Refusal::Batch),
@@ -136,11 +157,12 @@ impl Hop {
                 return Ok(Admitted {
                     request: Request::from_parts(parts, HttpBody::empty()),
                     slot,
-                    place: None,
+                    place: Place::default(),
                 });
             }
         };
-        let place = self.place(&message)?;
+        drop(bytes);
+        let call = self.call(&message)?;
         if let Some(caller) = self
             .caller(authorization, &message, &parts.headers, &slot)
             .await?
@@ -159,12 +181,31 @@ impl Hop {
         Ok(Admitted {
             request: Request::from_parts(parts, HttpBody::from(message.bytes)),
             slot,
-            place,
+            place: Place {
+                _memory: Some(memory),
+                _call: call,
+            },
         })
     }
 
+    /// The memory for a message of any method, before anything is made of its bytes.
+    fn memory(&self, bytes: &[u8]) -> Result<OwnedSemaphorePermit, Refusal> {
+        let values = count_values(bytes);
+        if values > MOST_VALUES {
+            return Err(Refusal::TooManyValues(MOST_VALUES));
+        }
+        let needed = 2 * bytes.len() + VALUE * (1 + values);
+        let permits = u32::try_from(needed).map_err(|_| Refusal::TooLarge(LARGEST_BODY))?;
+        Arc::clone(&self.memory)
+            .try_acquire_many_owned(permits)
+            .map_err(|_| {
+                tracing::warn!("Refused a message: those under way take {MEMORY} bytes");
+                Refusal::Busy { id: None }
+            })
+    }
+
     /// A place for a tool call. Before its token is looked at: that may ask Entra.
-    fn place(&self, message: &Message) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+    fn call(&self, message: &Message) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
         if !message.is_tool_call() {
             return Ok(None);
         }

@@ -30,6 +30,22 @@ pub(super) enum Body {
     Other,
 }
 
+/// How many values a JSON text has at most, without building any: each begins behind a brace, a bracket or a
+/// comma. Built, the smallest of them takes hundreds of times its text, `{"":0}` a whole node of a tree.
+pub(super) fn count_values(bytes: &[u8]) -> usize {
+    let (mut count, mut is_text, mut is_escaped) = (0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_text,
+            b'"' => is_text = !is_text,
+            b'{' | b'[' | b',' if !is_text => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 /// One message.
 #[derive(Debug)]
 pub(super) struct Message {
@@ -153,6 +169,19 @@ mod tests {
         assert!(matches!(Body::read(br#"[{"method":"ping"}]"#), Body::Batch));
         for text in ["", "5", "null", "{", "\"method\"", "\u{fffd}"] {
             assert!(matches!(Body::read(text.as_bytes()), Body::Other), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn counts_values_and_nothing_in_texts() {
+        for (text, count) in [
+            (r#"{"":0}"#, 1),
+            (r#"[{"":0},{"":0}]"#, 4),
+            ("[[],[],[]]", 6),
+            (r#"{"a\"[,{":"[[[\\","b":[1,2]}"#, 4),
+            (r#""\\" , ["#, 2),
+        ] {
+            assert_eq!(count_values(text.as_bytes()), count, "{text}");
         }
     }
 

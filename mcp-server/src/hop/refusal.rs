@@ -31,6 +31,10 @@ pub(super) enum Refusal {
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
 
+    /// Built, they would take many times the memory of their text.
+    #[error("the message has more than {0} values")]
+    TooManyValues(usize),
+
     /// A compressed body cannot be looked into.
     #[error("the request body must not be compressed")]
     Compressed,
@@ -69,10 +73,10 @@ pub(super) enum Refusal {
     #[error("Entra cannot answer at the moment")]
     RetryLater(Option<Duration>),
 
-    /// As many tool calls as this server takes are under way.
+    /// As many tool calls, or as large messages, as this server takes are under way.
     #[error("this server has as many calls under way as it takes; try again")]
     Busy {
-        /// The request's id; a notification has none.
+        /// The request's id; a notification has none, nor a message that was not looked into.
         id: Option<Value>,
     },
 
@@ -85,7 +89,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::HostKey | Self::NoToken | Self::TokenShape(_) => StatusCode::FORBIDDEN,
-            Self::Unreadable | Self::Batch => StatusCode::BAD_REQUEST,
+            Self::Unreadable | Self::Batch | Self::TooManyValues(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NoSuchMethod { id: None, .. } => StatusCode::ACCEPTED,
@@ -107,7 +111,9 @@ impl Refusal {
                 i32::from(self.status().as_u16()),
                 &self.to_string(),
             )),
-            Self::Batch => Some(json_rpc(None, -32600, &self.to_string())),
+            Self::Batch | Self::TooLarge(_) | Self::TooManyValues(_) => {
+                Some(json_rpc(None, -32600, &self.to_string()))
+            }
             _ => Some(json!({"error": self.to_string()})),
         }
     }

@@ -4,6 +4,7 @@ use behalf_contract::{ExchangePlace, Injection, headers};
 use behalf_tests::entra::{Effect, Fault, MintRequest, RequestKind};
 use behalf_tests::people::AZURE_DEVOPS_APPLICATION_ID;
 use http::{Method, StatusCode};
+use rstest::rstest;
 use serde_json::json;
 
 use crate::support::{Ask, HOST_KEY, SHAPES, World};
@@ -314,12 +315,36 @@ async fn refuses_batches_compression_and_size() {
 
     let large = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"ping","x":"{}"}}"#,
-        "x".repeat(4 * 1024 * 1024)
+        "x".repeat(256 * 1024)
     );
+    let answer = pod.send(Ask::raw(large)).await;
     assert_eq!(
-        pod.send(Ask::raw(large)).await.status,
-        StatusCode::PAYLOAD_TOO_LARGE
+        (answer.status, answer.json()["error"]["code"].clone()),
+        (StatusCode::PAYLOAD_TOO_LARGE, json!(-32600))
     );
+}
+
+#[rstest]
+#[case::objects(r#"{"":0}"#)]
+#[case::arrays("[]")]
+#[case::numbers("0")]
+#[tokio::test]
+async fn refuses_more_values_than_any_call_has(#[case] value: &str) {
+    let world = World::start().await;
+    let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
+    let ping = |values: String| {
+        Ask::raw(format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":[{values}]}}}}"#
+        ))
+    };
+    let answer = pod.send(ping(vec![value; 20_000].join(","))).await;
+    assert_eq!(
+        (answer.status, answer.json()["error"]["code"].clone()),
+        (StatusCode::BAD_REQUEST, json!(-32600))
+    );
+    let text = format!("\"{}\\\"\"", value.replace('"', "\\\"").repeat(20_000));
+    let answer = pod.send(ping(text)).await;
+    assert_eq!(answer.status, StatusCode::OK, "a text is one value: {answer:?}");
 }
 
 #[tokio::test]
