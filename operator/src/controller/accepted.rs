@@ -58,8 +58,8 @@ impl Accepted {
     }
 }
 
-/// The `publicUrl` of which the status tells.
-fn told_public_url(server: &McpServer) -> Option<&str> {
+/// The `publicUrl` of which the status tells. It counts only with the Deployment's word ([`Accepted::by_both`]).
+pub fn told_public_url(server: &McpServer) -> Option<&str> {
     let federation = server.status.as_ref()?.federation.as_ref()?;
     federation.redirect_uri.strip_suffix(endpoints::CALLBACK)
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Resource as _, ResourceExt as _};
 
-use super::accepted::Accepted;
+use super::accepted::{Accepted, told_public_url};
 use super::reason::{ConditionType, Reason};
 use super::status::find;
 use super::stores::Guarded;
@@ -89,8 +89,9 @@ pub fn claim(
     }
     let (accepted, judged) = match &other.0 {
         Ok(server) => (
-            Accepted::by_both(server, deployment().as_deref())
-                .is_some_and(|accepted| accepted.public_url == public_url),
+            // Each pass asks this of every object; hardly any tells of the same address.
+            told_public_url(server) == Some(public_url)
+                && Accepted::by_both(server, deployment().as_deref()).is_some(),
             server
                 .status
                 .as_ref()
