@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::identifiers::{SessionId, SessionSecret};
+use super::per_user::UserDigest;
 use super::scopes::Scopes;
 
 /// What a client gets from the token endpoint.
@@ -91,7 +92,7 @@ mod text {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use zeroize::Zeroizing;
 
-    use super::{ClientDigest, SessionId, SessionSecret};
+    use super::{ClientDigest, SessionId, SessionSecret, UserDigest};
 
     impl Serialize for SessionId {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -119,21 +120,28 @@ mod text {
         }
     }
 
-    impl Serialize for ClientDigest {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.serialize_str(&BASE64URL.encode(self.0))
-        }
+    macro_rules! as_base64url {
+        ($digest:ident) => {
+            impl Serialize for $digest {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    serializer.serialize_str(&BASE64URL.encode(self.0))
+                }
+            }
+
+            impl<'de> Deserialize<'de> for $digest {
+                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    let bytes = BASE64URL
+                        .decode(String::deserialize(deserializer)?)
+                        .map_err(D::Error::custom)?;
+                    bytes
+                        .try_into()
+                        .map(Self)
+                        .map_err(|_| D::Error::custom("not a digest"))
+                }
+            }
+        };
     }
 
-    impl<'de> Deserialize<'de> for ClientDigest {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let bytes = BASE64URL
-                .decode(String::deserialize(deserializer)?)
-                .map_err(D::Error::custom)?;
-            bytes
-                .try_into()
-                .map(Self)
-                .map_err(|_| D::Error::custom("not a digest"))
-        }
-    }
+    as_base64url!(ClientDigest);
+    as_base64url!(UserDigest);
 }

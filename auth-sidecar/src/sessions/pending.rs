@@ -2,20 +2,28 @@
 
 use behalf_contract::Reauthenticate;
 use behalf_entra::UserIdentity;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::engine::{Change, OpenSession, Sessions, later};
 use super::error::{SessionError, Unavailable};
-use super::per_user::digest;
+use super::grant::ClientDigest;
+use super::per_user::UserDigest;
 use crate::keys::Purpose;
-use crate::store::{StoreKey, Written};
+use crate::store::{Entry, StoreKey, Written};
 
 /// Who has not signed in again by then starts over without it; Entra would ask anew.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
-const MOST_TRIES: usize = 4;
+/// Clients of one user for which something is kept, the newest: anybody may register clients without end, and one
+/// user could fill the store for all.
+const MOST_CLIENTS: usize = 16;
+
+/// For what is kept of one user, well below the longest sealed text. Usual claims have a few hundred bytes.
+const MOST_BYTES: usize = 32 * 1024;
+
+const MOST_TRIES: usize = 8;
 
 /// Entra wants the user back.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +58,27 @@ impl From<Option<String>> for SignInAgain {
             consent: false,
         }
     }
+}
+
+/// What is wanted at the next login through one client.
+#[derive(Clone, Serialize, Deserialize)]
+struct Wanted {
+    client: ClientDigest,
+    again: SignInAgain,
+    until: Timestamp,
+}
+
+impl Wanted {
+    fn size(&self) -> usize {
+        self.again.claims.as_ref().map_or(0, String::len)
+    }
+}
+
+/// All that is kept of one user, oldest first, and whose it is.
+#[derive(Serialize, Deserialize)]
+struct Pending {
+    user: UserDigest,
+    kept: Vec<Wanted>,
 }
 
 /// Claims may name what a policy is about.
@@ -93,24 +122,24 @@ impl Sessions {
         client_id: &str,
         again: &SignInAgain,
     ) -> Result<(), SessionError> {
-        let key = pending_key(user, client_id);
-        let sealed = self
-            .keyring
-            .seal(Purpose::Pending, again)
-            .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
-        let end = later(self.clock.now(), KEPT);
-        for _ in 0..MOST_TRIES {
-            let revision = self.store.get(&key).await?.map_or(0, |entry| entry.revision);
-            if self
-                .store
-                .put(&key, revision, sealed.clone().into_bytes(), end)
-                .await?
-                == Written::Stored
-            {
-                return Ok(());
+        let now = self.clock.now();
+        let wanted = Wanted {
+            client: ClientDigest::of(client_id),
+            again: again.clone(),
+            until: later(now, KEPT),
+        };
+        self.change_pending(user, |kept| {
+            kept.retain(|other| other.client != wanted.client);
+            kept.push(wanted.clone());
+            let surplus = kept.len().saturating_sub(MOST_CLIENTS);
+            kept.drain(..surplus);
+            while kept.len() > 1 && kept.iter().map(Wanted::size).sum::<usize>() > MOST_BYTES {
+                kept.remove(0);
             }
-        }
-        Err(SessionError::unavailable(Unavailable::Contention))
+            Some(())
+        })
+        .await?;
+        Ok(())
     }
 
     /// What Entra wants of this user, once: it is forgotten with this call, so that a challenge that a
@@ -120,11 +149,52 @@ impl Sessions {
         user: &UserIdentity,
         client_id: &str,
     ) -> Result<Option<SignInAgain>, SessionError> {
-        let Some(entry) = self.store.take(&pending_key(user, client_id)).await? else {
-            return Ok(None);
-        };
-        let text = std::str::from_utf8(&entry.value).unwrap_or_default();
-        Ok(self.keyring.open(Purpose::Pending, text).ok())
+        let client = ClientDigest::of(client_id);
+        self.change_pending(user, |kept| {
+            let place = kept.iter().position(|wanted| wanted.client == client)?;
+            Some(kept.remove(place).again)
+        })
+        .await
+    }
+
+    /// Reads, changes and writes what is kept of a user; again when somebody else wrote in between. `None` of
+    /// `change` is no change.
+    async fn change_pending<T>(
+        &self,
+        user: &UserIdentity,
+        mut change: impl FnMut(&mut Vec<Wanted>) -> Option<T> + Send,
+    ) -> Result<Option<T>, SessionError> {
+        let place = UserDigest::of(user);
+        let key = StoreKey::Pending(place.0);
+        let now = self.clock.now();
+        for _ in 0..MOST_TRIES {
+            let entry = self.store.get(&key).await?;
+            let revision = entry.as_ref().map_or(0, |entry| entry.revision);
+            let mut kept = self.pending(entry.as_ref(), place);
+            kept.retain(|wanted| wanted.until > now);
+            let Some(changed) = change(&mut kept) else {
+                return Ok(None);
+            };
+            // With the last of them the entry is over.
+            let end = kept.iter().map(|wanted| wanted.until).max().unwrap_or(now);
+            let sealed = self
+                .keyring
+                .seal(Purpose::Pending, &Pending { user: place, kept })
+                .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
+            if self.store.put(&key, revision, sealed.into_bytes(), end).await? == Written::Stored {
+                return Ok(Some(changed));
+            }
+        }
+        Err(SessionError::unavailable(Unavailable::Contention))
+    }
+
+    /// What is kept of the user with this place; nothing where a store shows what is another's.
+    fn pending(&self, entry: Option<&Entry>, place: UserDigest) -> Vec<Wanted> {
+        let text = entry.and_then(|entry| std::str::from_utf8(&entry.value).ok());
+        text.and_then(|text| self.keyring.open::<Pending>(Purpose::Pending, text).ok())
+            .filter(|pending| pending.user == place)
+            .map(|pending| pending.kept)
+            .unwrap_or_default()
     }
 
     /// Notes that an approved request has come back. True the first time.
@@ -137,8 +207,4 @@ impl Sessions {
         let end = later(self.clock.now(), lifetime);
         Ok(self.store.put(&key, 0, Vec::new(), end).await? == Written::Stored)
     }
-}
-
-fn pending_key(user: &UserIdentity, client_id: &str) -> StoreKey {
-    StoreKey::Pending(digest(&[&user.tid, &user.oid, client_id]))
 }

@@ -2,6 +2,7 @@
 //! user alone cannot fill the store for all.
 
 use behalf_entra::UserIdentity;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::engine::{Sessions, later};
@@ -19,12 +20,13 @@ const MOST_TRIES: usize = 8;
 impl Sessions {
     /// Counts a session that has just been kept. One too many ends the user's oldest.
     pub(super) async fn count(&self, user: &UserIdentity, id: &SessionId) -> Result<(), SessionError> {
-        let key = StoreKey::User(digest(&[&user.tid, &user.oid]));
+        let place = UserDigest::of(user);
+        let key = StoreKey::User(place.0);
         let _turn = self.counting.lock().await;
         for _ in 0..MOST_TRIES {
             let entry = self.store.get(&key).await?;
             let revision = entry.as_ref().map_or(0, |entry| entry.revision);
-            let mut ids = self.listed(entry.as_ref())?;
+            let mut ids = self.listed(entry.as_ref(), &place)?;
             if ids.len() >= MOST {
                 ids = self.living(ids).await?;
             }
@@ -33,7 +35,13 @@ impl Sessions {
             ids.push(*id);
             let sealed = self
                 .keyring
-                .seal(Purpose::User, &ids)
+                .seal(
+                    Purpose::User,
+                    &Listed {
+                        user: place,
+                        ids: &ids,
+                    },
+                )
                 .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
             // No session that is listed now lives longer.
             let end = later(self.clock.now(), self.rules.maximum_lifetime);
@@ -52,16 +60,16 @@ impl Sessions {
     }
 
     /// The user's sessions, oldest first, also those that have ended since.
-    fn listed(&self, entry: Option<&Entry>) -> Result<Vec<SessionId>, SessionError> {
+    fn listed(&self, entry: Option<&Entry>, place: &UserDigest) -> Result<Vec<SessionId>, SessionError> {
         let Some(entry) = entry else { return Ok(Vec::new()) };
         let text = std::str::from_utf8(&entry.value).unwrap_or_default();
-        match self.keyring.open(Purpose::User, text) {
-            Ok(ids) => Ok(ids),
+        match self.keyring.open::<Listed<Vec<SessionId>>>(Purpose::User, text) {
+            Ok(listed) if listed.user == *place => Ok(listed.ids),
             Err(OpenError::UnknownKey {
                 rotation_pending: true,
             }) => Err(SessionError::unavailable(Unavailable::Keyring)),
-            // Its key has retired, and with it every session of that time.
-            Err(_) => Ok(Vec::new()),
+            // The store shows another user's list; or its key has retired, and with it every session of that time.
+            Ok(_) | Err(_) => Ok(Vec::new()),
         }
     }
 
@@ -76,12 +84,24 @@ impl Sessions {
     }
 }
 
-/// One name for several texts, whose borders count.
-pub(super) fn digest(parts: &[&str]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
+/// A user's sessions, oldest first, and whose they are: a store that exchanges lists changes nothing.
+#[derive(Serialize, Deserialize)]
+struct Listed<T> {
+    user: UserDigest,
+    ids: T,
+}
+
+/// SHA-256 of a user's tenant and object id, whose border counts: the user's place in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UserDigest(pub(super) [u8; 32]);
+
+impl UserDigest {
+    pub(super) fn of(user: &UserIdentity) -> Self {
+        let mut hash = Sha256::new();
+        for part in [&user.tid, &user.oid] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
     }
-    hash.finalize().into()
 }

@@ -18,7 +18,7 @@ pub enum StoreKey {
     /// The ids of one user's sessions; the hash of the user.
     User([u8; 32]),
 
-    /// What Entra wants of a user at the next login through one client; the hash of both.
+    /// What Entra wants of a user at the next login; the hash of the user.
     Pending([u8; 32]),
 
     /// An approved request that has come back from Entra; the hash of its handle.

@@ -3,10 +3,12 @@ use axum::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use behalf_auth_sidecar::sessions::SignInAgain;
+use behalf_auth_sidecar::store::{SessionStore as _, StoreKey};
 use behalf_entra::Secret;
 use behalf_tests::entra::{Effect, Fault, IssuerFixture, RequestKind, ServiceAccountToken};
-use behalf_tests::people::{ANA, BEN, CLIENT_ID};
+use behalf_tests::people::{ANA, BEN, CLIENT_ID, Person, TENANT_ID};
 use behalf_tests::sign_in::{Answer as Press, Browser, SignInError, Visit};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::fixture::{Answer, REDIRECT_URI, World, flip, parameter, request};
@@ -599,4 +601,97 @@ async fn what_entra_wants_is_kept_under_a_key_of_its_own() {
     let kept = world.store.pending.lock().unwrap().clone();
     assert_eq!(kept.len(), 1);
     assert!(kept[0].starts_with("bhp1."), "{}", &kept[0][..5]);
+}
+
+#[tokio::test]
+async fn what_entra_wants_of_a_user_takes_one_entry_whatever_clients_ask() {
+    const MOST: usize = 16;
+    let world = World::start().await;
+    let claims = |number: usize| format!(r#"{{"access_token":{{"n":{number}}}}}"#);
+    let mut clients = Vec::new();
+    let mut sessions = Vec::new();
+    for _ in 0..=MOST {
+        let (login, tokens) = world.session(ANA).await;
+        sessions.push(world.sessions.open(&Secret::new(tokens.access)).await.unwrap());
+        clients.push(login.client_id);
+    }
+    let before = world.store.usage().await.unwrap().entries;
+    for (number, session) in sessions.iter().enumerate() {
+        world
+            .sessions
+            .require_sign_in(session, Some(claims(number)))
+            .await
+            .unwrap();
+    }
+    assert_eq!(world.store.usage().await.unwrap().entries, before + 1);
+
+    let before = claims_sent(&world).await.len();
+    for client_id in &clients {
+        world.login_of(client_id, ANA).await;
+    }
+    let mut expected = vec![None];
+    expected.extend((1..=MOST).flat_map(|number| [None, Some(claims(number))]));
+    assert_eq!(
+        claims_sent(&world).await[before..],
+        expected,
+        "of all but the oldest"
+    );
+}
+
+#[tokio::test]
+async fn what_is_kept_of_one_user_in_the_place_of_another_is_nothing() {
+    let world = World::start().await;
+    let (login, anas) = world.session(ANA).await;
+    let bens = world.login_of(&login.client_id, BEN).await;
+    let session = world.sessions.open(&Secret::new(anas.access)).await.unwrap();
+    let claims = Some(r#"{"access_token":{}}"#.to_owned());
+    world.sessions.require_sign_in(&session, claims).await.unwrap();
+    let kept = world
+        .store
+        .get(&StoreKey::Pending(place(ANA)))
+        .await
+        .unwrap()
+        .expect("one entry");
+    let end = kept.expires_at;
+    world
+        .store
+        .put(&StoreKey::Pending(place(BEN)), 0, kept.value, end)
+        .await
+        .unwrap();
+    let before = claims_sent(&world).await.len();
+    world.login_of(&bens.client_id, BEN).await;
+    assert_eq!(claims_sent(&world).await[before..], [None]);
+}
+
+/// The place of a user in the store.
+fn place(person: Person) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [TENANT_ID, person.object_id] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+#[tokio::test]
+async fn the_sessions_of_one_user_in_the_place_of_another_are_not_ended() {
+    const MOST_SESSIONS: usize = 64;
+    let world = World::start().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let mut anas = Vec::new();
+    for _ in 0..MOST_SESSIONS {
+        let login = world.login_of(&client_id, ANA).await;
+        anas.push(world.redeem(&login, &[]).await.tokens());
+    }
+    let kept = world.store.get(&StoreKey::User(place(ANA))).await.unwrap();
+    let kept = kept.expect("a list");
+    world
+        .store
+        .put(&StoreKey::User(place(BEN)), 0, kept.value, kept.expires_at)
+        .await
+        .unwrap();
+    world.login_of(&client_id, BEN).await;
+    for tokens in anas {
+        assert!(world.sessions.open(&Secret::new(tokens.access)).await.is_ok());
+    }
 }
