@@ -24,8 +24,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// For the head of a request in bytes, and for what is read ahead of a body. Our largest token has a few KiB.
 const HEAD_SIZE: u32 = 64 * 1024;
 
-/// Streams that one HTTP/2 connection may have open; a gateway puts many users on one connection.
-const STREAMS: u32 = 256;
+/// Streams that one HTTP/2 connection may have open. A gateway that needs more opens another connection; one
+/// stranger's connection must not weigh much more than another's.
+const STREAMS: u32 = 32;
 
 /// After the kernel refused a connection (out of file descriptors), before it is asked again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -231,6 +232,14 @@ mod tests {
         let mut frame = [0; 9];
         stream.read_exact(&mut frame).await.unwrap();
         assert_eq!(frame[3], 4, "the type of SETTINGS");
+        let mut settings = vec![0; usize::from(frame[2])];
+        stream.read_exact(&mut settings).await.unwrap();
+        let streams = settings.chunks(6).find(|setting| setting[..2] == [0, 3]);
+        assert_eq!(
+            streams,
+            Some(&[0, 3, 0, 0, 0, 32][..]),
+            "SETTINGS_MAX_CONCURRENT_STREAMS"
+        );
     }
 
     #[tokio::test]

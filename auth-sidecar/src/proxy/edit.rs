@@ -60,7 +60,7 @@ impl Place {
                 // A message with a method has members, so a comma follows.
                 let new = member.map(|member| format!("\"params\":{{\"arguments\":{{{member}}}}},"));
                 Edited {
-                    body: splice(&body, *at..*at, new),
+                    body: insert(&body, *at, new),
                     dropped: false,
                 }
             }
@@ -71,14 +71,18 @@ impl Place {
                 let comma = if *has_members { "," } else { "" };
                 let new = member.map(|member| format!("\"arguments\":{{{member}}}{comma}"));
                 Edited {
-                    body: splice(&body, *at..*at, new),
+                    body: insert(&body, *at, new),
                     dropped: false,
                 }
             }
             Self::Arguments { range, kept, dropped } => {
-                let new = (*dropped || member.is_some()).then(|| arguments(&body, range.len(), kept, member));
+                let body = if *dropped || member.is_some() {
+                    with_arguments(&body, range, kept, member)
+                } else {
+                    body
+                };
                 Edited {
-                    body: splice(&body, range.clone(), new),
+                    body,
                     dropped: *dropped,
                 }
             }
@@ -107,34 +111,42 @@ pub(super) fn place_of(text: &str, arguments: &RawValue) -> Result<Place, BodyEr
     })
 }
 
-/// The new text of the arguments, which are `old` bytes long.
-fn arguments(body: &[u8], old: usize, kept: &[(String, Range<usize>)], member: Option<&str>) -> String {
-    let mut new = String::with_capacity(old + member.map_or(0, str::len) + 2);
-    new.push('{');
-    new.push_str(member.unwrap_or_default());
+/// The body with new arguments in their place. Written once: bodies are large, and copies of a token too many.
+fn with_arguments(
+    body: &Bytes,
+    range: &Range<usize>,
+    kept: &[(String, Range<usize>)],
+    member: Option<&str>,
+) -> Bytes {
+    // Parts of what was read as text already.
+    let part = |range: Range<usize>| body.get(range).unwrap_or_default();
+    let mut new = Vec::with_capacity(body.len() + member.map_or(0, str::len) + 2);
+    new.extend_from_slice(part(0..range.start));
+    new.push(b'{');
+    new.extend_from_slice(member.unwrap_or_default().as_bytes());
+    let mut is_first = member.is_none();
     for (key, value) in kept {
-        if new.len() > 1 {
-            new.push(',');
+        if !std::mem::take(&mut is_first) {
+            new.push(b',');
         }
-        new.push_str(&serde_json::Value::from(key.as_str()).to_string());
-        new.push(':');
-        // A part of what was read as text already.
-        let value = body.get(value.clone()).unwrap_or_default();
-        new.push_str(std::str::from_utf8(value).unwrap_or_default());
+        new.extend_from_slice(serde_json::Value::from(key.as_str()).to_string().as_bytes());
+        new.push(b':');
+        new.extend_from_slice(part(value.clone()));
     }
-    new.push('}');
-    new
+    new.push(b'}');
+    new.extend_from_slice(part(range.end..body.len()));
+    new.into()
 }
 
-fn splice(body: &Bytes, range: Range<usize>, new: Option<String>) -> Bytes {
+/// The body with `new` at `at`.
+fn insert(body: &Bytes, at: usize, new: Option<String>) -> Bytes {
     let Some(new) = new.map(Zeroizing::new) else {
         return body.clone();
     };
-    let (head, tail) = (body.get(..range.start), body.get(range.end..));
-    let (Some(head), Some(tail)) = (head, tail) else {
-        return body.clone();
-    };
-    [head, new.as_bytes(), tail].concat().into()
+    match body.split_at_checked(at) {
+        Some((head, tail)) => [head, new.as_bytes(), tail].concat().into(),
+        None => body.clone(),
+    }
 }
 
 /// Where `raw` stands in `text`, of which it is a part.

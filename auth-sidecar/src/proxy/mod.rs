@@ -14,6 +14,9 @@ mod origin;
 mod refusal;
 mod stream;
 mod tokens;
+mod users;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -23,6 +26,7 @@ use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
 use behalf_contract::{Reauthenticate, ReauthenticateReason, SidecarConfig, TokenExchange};
 use behalf_entra::EntraClient;
+use futures::FutureExt as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -31,6 +35,7 @@ use self::injection::Plan;
 use self::origin::Caller;
 use self::refusal::{About, Refusal};
 use self::tokens::{Exchange, Tokens};
+use self::users::{Call, User, Users};
 use crate::bodies::{self, Taken};
 use crate::metrics::SecurityEvent;
 use crate::routes;
@@ -47,6 +52,7 @@ pub struct Proxy {
     upstream: Upstream,
     rules: TokenExchange,
     exchange: Option<Exchange>,
+    users: Users,
 }
 
 impl Proxy {
@@ -58,6 +64,7 @@ impl Proxy {
             upstream,
             rules,
             exchange,
+            users: Users::default(),
         }
     }
 }
@@ -119,24 +126,26 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
         state.metrics.security_event(SecurityEvent::ReservedHeader);
     }
     let session = authenticate(state, &parts.headers).await?;
+    let proxy = &state.proxy;
+    let user = proxy.users.hold(&session.user);
     let message = if has_body {
-        let (bytes, taken) = read(state, &parts.headers, body).await?;
+        let (bytes, taken) = read(state, &user, &parts.headers, body).await?;
         let message = Message::parse(bytes)?;
         *about = About::message(&message, &parts.headers);
         if !headers::agree(&parts.headers, &message) {
             state.metrics.security_event(SecurityEvent::HeaderBodyMismatch);
             return Err(Refusal::HeaderMismatch);
         }
-        Some((message, taken))
+        Some((message, (taken, Arc::clone(&user))))
     } else {
         None
     };
     let label = label(&parts.method, message.as_ref().map(|(message, _)| message));
 
-    let proxy = &state.proxy;
     let is_tool_call = message
         .as_ref()
         .is_some_and(|(message, _)| message.is_tool_call());
+    let call = is_tool_call.then(|| user.call()).transpose()?;
     let plan = Plan::of(proxy.rules.at, proxy.rules.injection, is_tool_call);
     let tokens = Tokens::of(state, &session, plan).await?;
 
@@ -162,9 +171,13 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
 
     tracing::trace!(mcp.method = label, session.id = %session.id, "Forwarding {label}");
     let began = Instant::now();
+    if session.ended().now_or_never().is_some() {
+        return Err(Refusal::InvalidToken);
+    }
     let sent = tokio::select! {
         biased;
-        // Whatever the server does with the call, this client is told nothing more.
+        // Whatever the server does with it, this client is told nothing more.
+        () = session.ended(), if is_tool_call => return Err(Refusal::MayHaveRun),
         () = session.ended() => return Err(Refusal::InvalidToken),
         sent = proxy.upstream.send(request) => sent,
     };
@@ -184,7 +197,7 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
     state
         .metrics
         .call(label, response.status().as_u16(), began.elapsed().as_secs_f64());
-    answer(state, &session, &tokens, response).await
+    answer(state, &session, &tokens, response, call).await
 }
 
 /// The session whose access token the client presents.
@@ -202,7 +215,12 @@ async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<OpenSessi
     })
 }
 
-async fn read(state: &AppState, headers: &HeaderMap, body: Body) -> Result<(Bytes, Taken), Refusal> {
+async fn read(
+    state: &AppState,
+    user: &User,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, [Taken; 2]), Refusal> {
     let is_plain = headers
         .get_all(CONTENT_ENCODING)
         .iter()
@@ -223,7 +241,7 @@ async fn read(state: &AppState, headers: &HeaderMap, body: Body) -> Result<(Byte
         .server
         .body_memory()
         .messages
-        .read(body, LARGEST_BODY)
+        .read_of(user.bodies(), body, LARGEST_BODY)
         .await?)
 }
 
@@ -233,6 +251,7 @@ async fn answer(
     session: &OpenSession,
     tokens: &Tokens,
     response: Response<Incoming>,
+    call: Option<Call>,
 ) -> Result<Response<Body>, Refusal> {
     let status = response.status();
     match status {
@@ -265,7 +284,14 @@ async fn answer(
         _ => {
             let (parts, body) = response.into_parts();
             let is_event_stream = headers::is_event_stream(&parts.headers);
-            let body = stream::while_session_lives(session, body, is_event_stream);
+            // What streams without an end is opened anew with a new key; an answer that has begun is not lost.
+            let end = if is_event_stream && call.is_none() {
+                session.expires_at
+            } else {
+                session.ends_at
+            };
+            let end = session.lifeline().ended_within(state.sessions.until(end));
+            let body = stream::until(body, end, is_event_stream, call);
             let mut passed = Response::new(body);
             *passed.status_mut() = status;
             *passed.headers_mut() = headers::to_client(&parts.headers);

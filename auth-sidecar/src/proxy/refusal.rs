@@ -76,6 +76,14 @@ pub(super) enum Refusal {
     #[error("this server is reading as many messages as it has memory for; try again")]
     Busy,
 
+    /// All that one user has under way.
+    #[error("you have as much under way as one user may; try again when some of it has ended")]
+    UserBusy,
+
+    /// The session ended after the call had been sent: a client that got 401 would sign in and call again.
+    #[error("the session ended while the call was running; it may have run")]
+    MayHaveRun,
+
     /// What is in the body.
     #[error("{0}")]
     Body(#[from] BodyError),
@@ -148,6 +156,8 @@ impl Refusal {
             Self::TooLarge => "too_large",
             Self::Incomplete => "incomplete",
             Self::Busy => "busy",
+            Self::UserBusy => "user_busy",
+            Self::MayHaveRun => "may_have_run",
             Self::Body(_) => "body",
             Self::HeaderMismatch => "header_mismatch",
             Self::Unavailable(_) => "unavailable",
@@ -165,15 +175,19 @@ impl Refusal {
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
             // An answer to the request, which the person shall see: clients show JSON-RPC answers, and treat
             // an HTTP error as a broken server.
-            Self::Blocked(_) if about.id.is_some() => StatusCode::OK,
-            Self::Blocked(_) | Self::Body(_) | Self::HeaderMismatch => StatusCode::BAD_REQUEST,
+            Self::Blocked(_) | Self::MayHaveRun if about.id.is_some() => StatusCode::OK,
+            Self::Blocked(_) | Self::MayHaveRun | Self::Body(_) | Self::HeaderMismatch => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType | Self::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy | Self::Unavailable(_) | Self::ClientAuthentication | Self::ServerAbsent => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Busy
+            | Self::UserBusy
+            | Self::Unavailable(_)
+            | Self::ClientAuthentication
+            | Self::ServerAbsent => StatusCode::SERVICE_UNAVAILABLE,
             Self::Exchange | Self::ServerFailed | Self::ServerRefused => StatusCode::BAD_GATEWAY,
         }
     }
@@ -182,7 +196,7 @@ impl Refusal {
         match self {
             Self::Unavailable(after) => Some(after.unwrap_or(SOON)),
             Self::ClientAuthentication => Some(LATER),
-            Self::Busy | Self::ServerAbsent => Some(IN_A_MOMENT),
+            Self::Busy | Self::UserBusy | Self::ServerAbsent => Some(IN_A_MOMENT),
             _ => None,
         }
     }
@@ -220,11 +234,9 @@ impl Refusal {
 
     fn body(&self, about: &About) -> Value {
         let id: Value = about.id.as_deref().and_then(id_value).unwrap_or(Value::Null);
-        if let Self::Blocked(message) = self
-            && about.is_tool_call
-            && about.id.is_some()
-        {
-            let mut result = json!({"content": [{"type": "text", "text": message}], "isError": true});
+        if matches!(self, Self::Blocked(_) | Self::MayHaveRun) && about.is_tool_call && about.id.is_some() {
+            let text = self.to_string();
+            let mut result = json!({"content": [{"type": "text", "text": text}], "isError": true});
             if about.is_modern {
                 result["resultType"] = json!("complete");
             }
@@ -255,6 +267,7 @@ impl From<ReadError> for Refusal {
             ReadError::TooLarge => Self::TooLarge,
             ReadError::Late | ReadError::Broken => Self::Incomplete,
             ReadError::NoMemory => Self::Busy,
+            ReadError::NoMemoryOfUser => Self::UserBusy,
         }
     }
 }
@@ -337,6 +350,8 @@ mod tests {
             Refusal::TooLarge,
             Refusal::Incomplete,
             Refusal::Busy,
+            Refusal::UserBusy,
+            Refusal::MayHaveRun,
             Refusal::Body(BodyError::NotJson),
             Refusal::HeaderMismatch,
             Refusal::Unavailable(None),

@@ -1,15 +1,15 @@
 //! The server's answer on its way to the client, for as long as the session lives.
 
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::sessions::{Lifeline, OpenSession};
+use super::users::Call;
 
 /// Why an answer does not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -23,27 +23,34 @@ enum StreamError {
     Ended,
 }
 
-struct Passed {
-    body: Incoming,
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+struct Passed<B> {
+    body: B,
+    end: BoxFuture<'static, ()>,
     is_event_stream: bool,
-    /// The session's end is heard of only while somebody holds on.
-    _lifeline: Arc<Lifeline>,
+    /// Under way until the answer has come to its end.
+    _call: Option<Call>,
 }
 
-/// Passes `body` on until the session ends. Then a stream of events just ends, as it may at any time and
-/// clients know how to go on; any other answer breaks off, so that a part of it is not taken for all.
-pub(super) fn while_session_lives(session: &OpenSession, body: Incoming, is_event_stream: bool) -> Body {
-    let lifeline = session.lifeline();
+/// Passes `body` on until `end` comes. Then a stream of events just ends, as it may at any time and clients know
+/// how to go on; any other answer breaks off, so that a part of it is not taken for all.
+pub(super) fn until<B>(
+    body: B,
+    end: impl Future<Output = ()> + Send + 'static,
+    is_event_stream: bool,
+    call: Option<Call>,
+) -> Body
+where
+    B: HttpBody<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+{
     Body::new(Passed {
         body,
-        ended: Box::pin(lifeline.ended_owned()),
+        end: end.boxed(),
         is_event_stream,
-        _lifeline: lifeline,
+        _call: call,
     })
 }
 
-impl HttpBody for Passed {
+impl<B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin> HttpBody for Passed<B> {
     type Data = Bytes;
     type Error = StreamError;
 
@@ -51,7 +58,7 @@ impl HttpBody for Passed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        if self.ended.as_mut().poll(context).is_ready() {
+        if self.end.as_mut().poll(context).is_ready() {
             let end = (!self.is_event_stream).then_some(Err(StreamError::Ended));
             return Poll::Ready(end);
         }
@@ -66,5 +73,28 @@ impl HttpBody for Passed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::stream;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_ends_when_its_time_is_over() {
+        const HOUR: Duration = Duration::from_hours(1);
+        for is_event_stream in [true, false] {
+            let began = tokio::time::Instant::now();
+            let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, hyper::Error>>());
+            let mut body = until(body, tokio::time::sleep(HOUR), is_event_stream, None);
+            let end = body.frame().await;
+            assert_eq!(began.elapsed(), HOUR);
+            assert_eq!(end.is_none(), is_event_stream, "{end:?}");
+        }
     }
 }

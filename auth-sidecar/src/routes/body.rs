@@ -74,13 +74,21 @@ async fn read(
             description,
         ));
     }
+    // Who has signed in needs these two, whatever becomes of those who have not.
+    let is_of_grants = matches!(request.uri().path(), "/token" | "/revoke");
+    let memory = server.body_memory();
+    let share = if is_of_grants {
+        &memory.grants
+    } else {
+        &memory.forms
+    };
     // What is made of it is as small as it is, and made at once: its memory need not be held any longer.
-    let read = server.body_memory().forms.read(request.into_body(), LARGEST_BODY);
+    let read = share.read(request.into_body(), LARGEST_BODY);
     let refused = |refusal: ReadError| match refusal {
         ReadError::TooLarge => OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, error, refusal.to_string()),
         ReadError::Late => OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, refusal.to_string()),
         ReadError::Broken => OAuthError::bad_request(error, refusal.to_string()),
-        ReadError::NoMemory => OAuthError::unavailable(refusal.to_string()),
+        ReadError::NoMemory | ReadError::NoMemoryOfUser => OAuthError::unavailable(refusal.to_string()),
     };
     read.await.map(|(body, _)| body).map_err(refused)
 }

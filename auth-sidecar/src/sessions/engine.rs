@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use behalf_contract::SessionsConfig;
 use behalf_entra::{Clock, EntraClient, Secret, TokenSet, UserIdentity};
@@ -99,6 +100,9 @@ pub struct OpenSession {
     /// End of the session key.
     pub expires_at: Timestamp,
 
+    /// End of the session, however much it is used.
+    pub ends_at: Timestamp,
+
     pub(super) secret: SessionSecret,
     pub(super) tokens: Arc<TokenSet>,
     pub(super) lifeline: Arc<Lifeline>,
@@ -194,6 +198,11 @@ impl Sessions {
         &self.rules.resource
     }
 
+    /// The time from now until `moment`; none when it has passed.
+    pub(crate) fn until(&self, moment: Timestamp) -> Duration {
+        Duration::try_from(moment.duration_since(self.clock.now())).unwrap_or_default()
+    }
+
     /// Where they are kept, for metrics and readiness.
     pub fn store(&self) -> &dyn SessionStore {
         self.store.as_ref()
@@ -225,7 +234,8 @@ impl Sessions {
             user: record.user,
             client_id: record.client_id,
             scopes: grant.scopes,
-            expires_at: grant.expires_at,
+            expires_at: grant.expires_at.min(record.ends_at),
+            ends_at: record.ends_at,
             secret: grant.secret,
             tokens: record.tokens,
             lifeline,

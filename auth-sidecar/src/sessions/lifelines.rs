@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture, WaitForCancellationFutureOwned};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::identifiers::SessionId;
 
@@ -58,9 +59,11 @@ impl Lifeline {
         self.cut.cancelled()
     }
 
-    /// The same, for what outlives the request.
-    pub(crate) fn ended_owned(&self) -> WaitForCancellationFutureOwned {
-        self.cut.clone().cancelled_owned()
+    /// Returns when the session has ended, at the latest after `left`. Holds on until then: the session's end is
+    /// heard of only while somebody does.
+    pub(crate) async fn ended_within(self: Arc<Self>, left: Duration) {
+        // Nobody has to hear which of the two it was.
+        let _ = tokio::time::timeout(left, self.ended()).await;
     }
 }
 
@@ -103,6 +106,20 @@ mod tests {
         lifelines.cut(&one);
         assert!(held.iter().all(|held| is_cut(held)) && !is_cut(&others));
         assert!(!is_cut(&lifelines.hold(one)), "a later request is judged anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_on_ends_with_the_session_or_in_time() {
+        const HOUR: Duration = Duration::from_hours(1);
+        let lifelines = Lifelines::default();
+        let id = SessionId::generate(&SystemRandom);
+        let began = tokio::time::Instant::now();
+        lifelines.hold(id).ended_within(HOUR).await;
+        assert_eq!(began.elapsed(), HOUR);
+        let cut = Box::pin(lifelines.hold(id).ended_within(HOUR));
+        lifelines.cut(&id);
+        cut.await;
+        assert_eq!(began.elapsed(), HOUR, "at once");
     }
 
     #[test]

@@ -26,7 +26,6 @@ pub use error::{DeadGrant, GrantError, SessionError, Unavailable};
 pub use grant::ClientTokens;
 pub use identifiers::SessionId;
 pub(crate) use identifiers::SessionSecret;
-pub(crate) use lifelines::Lifeline;
 pub use pending::SignInAgain;
 pub use revocation::Revocation;
 pub use scopes::{Scopes, UnknownScopes};

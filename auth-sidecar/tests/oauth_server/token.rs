@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::future::Future;
 
 use axum::body::{Body, Bytes};
 use axum::http::Method;
@@ -7,10 +8,9 @@ use behalf_entra::Secret;
 use behalf_tests::people::ANA;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, future, stream};
-use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::fixture::{REDIRECT_URI, VERIFIER, World, encode, flip, request};
+use crate::fixture::{Answer, REDIRECT_URI, VERIFIER, World, encode, flip, request};
 
 #[tokio::test]
 async fn a_code_used_twice_ends_the_session_that_came_of_it() {
@@ -313,49 +313,82 @@ async fn what_an_attack_would_do_is_counted() {
     }
 }
 
+/// A form whose end never comes; `taken` hears when its begin has been read.
+fn unfinished<'a>(
+    world: &'a World,
+    path: &str,
+    begin: usize,
+    taken: &mpsc::UnboundedSender<()>,
+) -> impl Future<Output = Answer> + use<'a> {
+    let taken = taken.clone();
+    let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from(vec![b'a'; begin]))));
+    // Asked for more, so it has what came before; and more never comes.
+    let rest = stream::once(async move {
+        taken.send(()).unwrap();
+        future::pending().await
+    });
+    let request = request(Method::POST, path, &[])
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from_stream(begin.chain(rest)));
+    world.send(request.unwrap())
+}
+
 #[tokio::test]
-async fn forms_that_would_take_more_memory_than_there_is_for_them_are_told_to_come_again() {
+async fn large_forms_that_would_take_more_memory_than_there_is_are_told_to_come_again_and_small_ones_are_not()
+{
     const LARGEST: usize = 32 * 1024;
-    const FIT: usize = 256;
+    // 4 MiB, and 4 KiB of each form are free.
+    const FIT: usize = 146;
     let world = World::start().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let large = "a".repeat(LARGEST - 1024);
+    for (taken_by, other) in [("/consent", "/token"), ("/revoke", "/consent")] {
+        let (taken, mut arrivals) = mpsc::unbounded_channel();
+        let mut under_way: FuturesUnordered<_> = (0..FIT)
+            .map(|_| unfinished(&world, taken_by, LARGEST, &taken))
+            .collect();
+        for _ in 0..FIT {
+            tokio::select! {
+                Some(answer) = under_way.next() => panic!("{answer:?}"),
+                Some(()) = arrivals.recv() => {}
+            }
+        }
+        let answer = world.post_form(taken_by, &[("x", &large)], &[]).await;
+        assert_eq!(answer.status, 503, "{taken_by}");
+        assert!(answer.header("retry-after").is_some());
+        let small = world.post_form(taken_by, &[("x", "y")], &[]).await;
+        assert_eq!(small.status, 400, "{taken_by}");
+        let elsewhere = world.post_form(other, &[("x", &large)], &[]).await;
+        assert_eq!(elsewhere.status, 400, "{other}");
+        let login = world.login_of(&client_id, ANA).await;
+        world.redeem(&login, &[]).await.tokens();
+
+        drop(under_way);
+        let answer = world.post_form(taken_by, &[("x", &large)], &[]).await;
+        assert_eq!(answer.status, 400, "{taken_by}: all of it comes back");
+    }
+}
+
+#[tokio::test]
+async fn forms_that_do_not_come_to_their_end_keep_nobody_out_of_the_token_endpoint() {
+    const MANY: usize = 1_000;
+    let world = World::start().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
     let (taken, mut arrivals) = mpsc::unbounded_channel();
-    let mut under_way: FuturesUnordered<_> = (0..FIT)
-        .map(|_| {
-            let taken = taken.clone();
-            let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from(vec![
-                b'a';
-                LARGEST
-            ]))));
-            // Asked for more, so it has what came before; and more never comes.
-            let rest = stream::once(async move {
-                taken.send(()).unwrap();
-                future::pending().await
-            });
-            let request = request(Method::POST, "/revoke", &[])
-                .header("content-type", "application/x-www-form-urlencoded")
-                .body(Body::from_stream(begin.chain(rest)));
-            world.send(request.unwrap())
-        })
+    let mut under_way: FuturesUnordered<_> = (0..MANY)
+        .map(|_| unfinished(&world, "/token", 32 * 1024, &taken))
         .collect();
-    for _ in 0..FIT {
+    // Each is read or refused.
+    for _ in 0..MANY {
         tokio::select! {
-            Some(answer) = under_way.next() => panic!("{answer:?}"),
+            Some(_) = under_way.next() => {}
             Some(()) = arrivals.recv() => {}
         }
     }
-    for path in ["/token", "/revoke"] {
-        let answer = world.post_form(path, &[("client_id", "ci")], &[]).await;
-        answer.assert_error(503, "temporarily_unavailable");
-        assert!(answer.header("retry-after").is_some());
-    }
-    let answer = world
-        .post_json("/register", &json!({"redirect_uris": [REDIRECT_URI]}))
-        .await;
-    answer.assert_error(503, "temporarily_unavailable");
-    let page = world.post_form("/consent", &[("decision", "allow")], &[]).await;
-    page.assert_page(503);
-    assert!(page.header("retry-after").is_some());
-
-    drop(under_way);
-    world.register(&[REDIRECT_URI]).await;
+    let login = world.login_of(&client_id, ANA).await;
+    let tokens = world.redeem(&login, &[]).await.tokens();
+    world.refresh(&client_id, &tokens.refresh, &[]).await.tokens();
+    let fields = [("client_id", &*client_id), ("token", &*tokens.access)];
+    let gone = world.post_form("/revoke", &fields, &[]).await;
+    assert_eq!(gone.status, 200);
 }

@@ -1,48 +1,56 @@
-//! What bodies on their way in may take together.
+//! What requests under way may take, of one user and together.
 
 use std::convert::Infallible;
+use std::future::Future;
 
 use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
+use axum::http::{Response, StatusCode};
+use behalf_tests::people::{ANA, BEN, Person};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, future, stream};
-use tokio::sync::mpsc;
+use serde_json::json;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::world::{World, body, call, post};
+use crate::world::{Login, Sidecar, World, body, call, post};
 
 /// The largest message, but for a byte.
 const LARGE: usize = 4 * 1024 * 1024 - 1;
 
-/// As many of them as fit.
-const FIT: usize = 14;
+/// As many of them as fit for one user.
+const FIT: usize = 2;
 
-#[tokio::test]
-async fn messages_that_would_take_more_memory_than_there_is_for_them_are_told_to_come_again() {
-    let world = World::start().await;
-    let sidecar = world.sidecar_for_client();
-    let login = sidecar.sign_in(&world).await;
-    let large = Bytes::from(vec![b' '; LARGE]);
-    let (taken, mut arrivals) = mpsc::unbounded_channel();
-    let mut under_way: FuturesUnordered<_> = (0..FIT)
-        .map(|_| {
-            let (begin, taken) = (Ok::<_, Infallible>(large.clone()), taken.clone());
-            // Asked for more, so it has what came before; and more never comes.
-            let rest = stream::once(async move {
-                taken.send(()).unwrap();
-                future::pending().await
-            });
-            let request =
-                post(&login).body(Body::from_stream(stream::once(future::ready(begin)).chain(rest)));
-            sidecar.send(request.unwrap())
-        })
-        .collect();
-    for _ in 0..FIT {
-        tokio::select! {
-            Some(answer) = under_way.next() => panic!("{answer:?}"),
-            Some(()) = arrivals.recv() => {}
-        }
-    }
-    let response = sidecar.post(&login, &call()).await;
+/// Users whose messages fill the memory of all.
+const USERS: [&str; 7] = [
+    "00000000-0000-4000-8000-000000000001",
+    "00000000-0000-4000-8000-000000000002",
+    "00000000-0000-4000-8000-000000000003",
+    "00000000-0000-4000-8000-000000000004",
+    "00000000-0000-4000-8000-000000000005",
+    "00000000-0000-4000-8000-000000000006",
+    "00000000-0000-4000-8000-000000000007",
+];
+
+/// Tool calls of one user at a time.
+const MOST_CALLS: usize = 16;
+
+/// A message that goes no further than its [`LARGE`] begin; `taken` hears when that has been read.
+fn unfinished<'a>(
+    sidecar: &'a Sidecar,
+    login: &Login,
+    taken: &UnboundedSender<()>,
+) -> impl Future<Output = Response<Body>> + use<'a> {
+    let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from(vec![b' '; LARGE]))));
+    let taken = taken.clone();
+    // Asked for more, so it has what came before; and more never comes.
+    let rest = stream::once(async move {
+        taken.send(()).unwrap();
+        future::pending().await
+    });
+    let request = post(login).body(Body::from_stream(begin.chain(rest)));
+    sidecar.send(request.unwrap())
+}
+
+async fn assert_busy(response: Response<Body>) {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
     let answer = body(response).await;
@@ -50,6 +58,26 @@ async fn messages_that_would_take_more_memory_than_there_is_for_them_are_told_to
         (&answer["jsonrpc"], &answer["error"]["code"]),
         (&"2.0".into(), &503.into())
     );
+}
+
+#[tokio::test]
+async fn messages_that_would_take_more_memory_than_there_is_for_them_are_told_to_come_again() {
+    let world = World::start().await;
+    let sidecar = world.sidecar_for_client();
+    let (taken, mut arrivals) = unbounded_channel();
+    let mut under_way = FuturesUnordered::new();
+    for object_id in USERS {
+        let login = sidecar.sign_in_as(&world, Person { object_id, ..ANA }).await;
+        under_way.extend((0..FIT).map(|_| unfinished(&sidecar, &login, &taken)));
+    }
+    for _ in 0..FIT * USERS.len() {
+        tokio::select! {
+            Some(answer) = under_way.next() => panic!("{answer:?}"),
+            Some(()) = arrivals.recv() => {}
+        }
+    }
+    let login = sidecar.sign_in_as(&world, BEN).await;
+    assert_busy(sidecar.post(&login, &call()).await).await;
     assert!(world.server.received().is_empty());
 
     // What anybody may send has a share of its own.
@@ -59,4 +87,63 @@ async fn messages_that_would_take_more_memory_than_there_is_for_them_are_told_to
     drop(under_way);
     let response = sidecar.post(&login, &call()).await;
     assert_eq!(response.status(), StatusCode::OK, "and all of it comes back");
+}
+
+#[tokio::test]
+async fn a_users_messages_take_no_more_than_a_part_of_the_memory_through_all_sessions() {
+    let world = World::start().await;
+    let sidecar = world.sidecar_for_client();
+    let (first, second) = (sidecar.sign_in(&world).await, sidecar.sign_in(&world).await);
+    let bens = sidecar.sign_in_as(&world, BEN).await;
+    let (taken, mut arrivals) = unbounded_channel();
+    let mut under_way: FuturesUnordered<_> = [&first, &second]
+        .into_iter()
+        .map(|login| unfinished(&sidecar, login, &taken))
+        .collect();
+    for _ in 0..FIT {
+        tokio::select! {
+            Some(answer) = under_way.next() => panic!("{answer:?}"),
+            Some(()) = arrivals.recv() => {}
+        }
+    }
+    for login in [&first, &second] {
+        assert_busy(sidecar.post(login, &call()).await).await;
+    }
+    assert_eq!(sidecar.post(&bens, &call()).await.status(), StatusCode::OK);
+    drop(under_way);
+    assert_eq!(sidecar.post(&first, &call()).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_user_has_a_bounded_number_of_tool_calls_under_way_and_others_have_theirs() {
+    let world = World::start().await;
+    let sidecar = world.sidecar_for_client();
+    let (first, second) = (sidecar.sign_in(&world).await, sidecar.sign_in(&world).await);
+    let bens = sidecar.sign_in_as(&world, BEN).await;
+    // A call is under way until its answer has come to its end.
+    world.server.answers(|_| {
+        let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from("data: 1\n\n"))));
+        Response::builder()
+            .header("content-type", "text/event-stream")
+            .body(Body::from_stream(begin.chain(stream::pending())))
+            .unwrap()
+    });
+    let mut open = Vec::new();
+    for number in 0..MOST_CALLS {
+        let login = if number % 2 == 0 { &first } else { &second };
+        let response = sidecar.post(login, &call()).await;
+        assert_eq!(response.status(), StatusCode::OK, "{number}");
+        open.push(response);
+    }
+    for login in [&first, &second] {
+        let response = sidecar.post(login, &call()).await;
+        assert_busy(response).await;
+        let other = sidecar
+            .post(login, &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}))
+            .await;
+        assert_eq!(other.status(), StatusCode::OK);
+    }
+    assert_eq!(sidecar.post(&bens, &call()).await.status(), StatusCode::OK);
+    open.pop();
+    assert_eq!(sidecar.post(&first, &call()).await.status(), StatusCode::OK);
 }

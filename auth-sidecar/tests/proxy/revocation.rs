@@ -10,6 +10,7 @@ use behalf_contract::Injection::None as Nothing;
 use behalf_tests::people::{ANA, BEN};
 use futures::{StreamExt as _, future, poll, stream};
 use rstest::rstest;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -128,6 +129,21 @@ async fn a_refresh_token_used_again_ends_open_streams() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_with_the_session_key_it_was_opened_with_and_a_call_does_not() {
+    let world = World::start().await;
+    server_streams(&world, "text/event-stream");
+    let mut config = world.config(AtSidecar, Nothing);
+    config.sessions.access_token_lifetime_seconds = 3;
+    let sidecar = world.sidecar_with(config);
+    let login = sidecar.sign_in(&world).await;
+    let mut call = open(&sidecar, &login, &Method::POST).await;
+    let mut stream = open(&sidecar, &login, &Method::GET).await;
+    let end = timeout(IN_FORCE * 5, stream.next()).await.expect("an end");
+    assert!(end.is_none());
+    assert!(poll!(call.next()).is_pending(), "a call that has begun goes on");
+}
+
+#[tokio::test]
 async fn an_answer_that_is_no_stream_of_events_breaks_off_and_does_not_look_whole() {
     let world = World::start().await;
     server_streams(&world, "application/json");
@@ -138,8 +154,8 @@ async fn an_answer_that_is_no_stream_of_events_breaks_off_and_does_not_look_whol
     assert!(matches!(end_of(answer).await, Some(Err(_))));
 }
 
-#[tokio::test]
-async fn a_call_that_waits_for_its_answer_gets_none_of_a_revoked_session() {
+/// The answer to `message` when the session is revoked after the server has got it.
+async fn revoked_while_it_waits(message: Value) -> Response<Body> {
     let world = World::start().await;
     // A server that reads and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -149,7 +165,6 @@ async fn a_call_that_waits_for_its_answer_gets_none_of_a_revoked_session() {
         .unwrap();
     let sidecar = world.sidecar_with(config);
     let login = sidecar.sign_in(&world).await;
-    let message = call();
     let waits = sidecar.post(&login, &message);
     let server = async {
         let (mut connection, _) = silent.accept().await.unwrap();
@@ -161,6 +176,25 @@ async fn a_call_that_waits_for_its_answer_gets_none_of_a_revoked_session() {
     let (response, _connection) = timeout(IN_FORCE * 5, future::join(waits, server))
         .await
         .expect("the call still waits");
+    response
+}
+
+#[tokio::test]
+async fn a_tool_call_that_waits_for_its_answer_is_told_that_it_may_have_run() {
+    let response = revoked_while_it_waits(call()).await;
+    // A client that gets 401 signs in and calls again.
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer = crate::world::body(response).await;
+    assert_eq!(answer["id"], call()["id"]);
+    assert_eq!(answer["result"]["isError"], true);
+    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("it may have run"), "{text}");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_answer_gets_none_of_a_revoked_session() {
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    let response = revoked_while_it_waits(message).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }
 
