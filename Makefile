@@ -7,13 +7,13 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_RUN = cargo run --quiet --locked --bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test unit check format generate demo-kubeconfig prerequisites
+.PHONY: help demo demo-down test unit check format generate images demo-kubeconfig prerequisites
 
 help: ## Explain each target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  CLUSTER=kind|local|current  where demo runs (default: kind when Docker answers, else local)"
-	@echo "  REGISTRY=host/path          where CLUSTER=current pulls images from"
+	@echo "  REGISTRY=host/path          where images are pushed to: for images, and for demo with CLUSTER=current"
 
 demo: prerequisites ## Bring up a cluster, install Behalf, sign in as two users, call the tools, leave it running
 	@$(CARGO_RUN) behalf-demo -- up
@@ -36,6 +36,9 @@ format: ## Format the Rust code
 generate: prerequisites ## Write the generated files anew (CRD, chart template)
 	@$(CARGO_RUN) behalf-operator -- crd > crds/behalf.dev_mcpservers.yaml
 	@$(CARGO_RUN) behalf-operator -- crd --helm > charts/behalf-crds/templates/behalf.dev_mcpservers.yaml
+
+images: prerequisites ## Build the images, push them to REGISTRY, print the helm command that installs them
+	@$(CARGO_RUN) behalf-demo -- images
 
 demo-kubeconfig: prerequisites ## Print the path of the demo cluster's kubeconfig
 	@$(CARGO_RUN) behalf-cluster -- kubeconfig --name behalf-demo

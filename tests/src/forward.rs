@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -12,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::io::InspectReader;
 
 /// How often, and how long apart, a connection looks for a ready Pod before it is closed.
 const ATTEMPTS: u32 = 120;
@@ -70,8 +72,39 @@ pub enum ForwardError {
     },
 }
 
+/// What came back through the loopback ports: for each connection its port and every byte.
+#[derive(Clone, Default)]
+pub struct Answers(Arc<Mutex<Vec<(u16, Copied)>>>);
+
+/// What one connection brought back so far.
+type Copied = Arc<Mutex<Vec<u8>>>;
+
+impl Answers {
+    /// What came back through this port so far, connection by connection.
+    pub fn of(&self, port: u16) -> Vec<Vec<u8>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .filter(|(through, _)| *through == port)
+            .map(|(_, bytes)| bytes.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .collect()
+    }
+
+    fn connection(&self, port: u16) -> Copied {
+        let bytes = Arc::default();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push((port, Arc::clone(&bytes)));
+        bytes
+    }
+}
+
 /// Listens on every port and forwards until the process ends or the returned future is dropped.
-pub async fn serve(client: Client, forwards: Vec<Forward>) -> Result<(), ForwardError> {
+///
+/// `answers`, if any, keeps a copy of everything that comes back.
+pub async fn serve(
+    client: Client,
+    forwards: Vec<Forward>,
+    answers: Option<Answers>,
+) -> Result<(), ForwardError> {
     let mut listeners = tokio::task::JoinSet::new();
     for forward in forwards {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, forward.local))
@@ -80,21 +113,21 @@ pub async fn serve(client: Client, forwards: Vec<Forward>) -> Result<(), Forward
                 port: forward.local,
                 source,
             })?;
-        listeners.spawn(accept(client.clone(), listener, forward));
+        listeners.spawn(accept(client.clone(), listener, forward, answers.clone()));
     }
     while listeners.join_next().await.is_some() {}
     Ok(())
 }
 
-async fn accept(client: Client, listener: TcpListener, forward: Forward) {
+async fn accept(client: Client, listener: TcpListener, forward: Forward, answers: Option<Answers>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await; // out of file descriptors: later there may be some
             continue;
         };
-        let (client, forward) = (client.clone(), forward.clone());
+        let (client, forward, answers) = (client.clone(), forward.clone(), answers.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection(&client, stream, &forward).await {
+            if let Err(error) = connection(&client, stream, &forward, answers).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "Closed a connection to {}/{}: {error}",
@@ -106,11 +139,23 @@ async fn accept(client: Client, listener: TcpListener, forward: Forward) {
     }
 }
 
-async fn connection(client: &Client, mut local: TcpStream, forward: &Forward) -> Result<(), ForwardError> {
+async fn connection(
+    client: &Client,
+    mut local: TcpStream,
+    forward: &Forward,
+    answers: Option<Answers>,
+) -> Result<(), ForwardError> {
     let mut last = ForwardError::NoPod(forward.service.clone());
     for _ in 0..ATTEMPTS {
         match open(client, forward).await {
-            Ok((forwarder, mut remote)) => {
+            Ok((forwarder, remote)) => {
+                let copy = answers.map(|answers| answers.connection(forward.local));
+                let mut remote = InspectReader::new(remote, |bytes| {
+                    if let Some(copy) = &copy {
+                        let mut copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
+                        copy.extend_from_slice(bytes);
+                    }
+                });
                 // Either end may close at any time; that ends the connection and is no fault.
                 let _ = tokio::io::copy_bidirectional(&mut local, &mut remote).await;
                 drop(remote);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use behalf_tests::cluster::{Kind, files};
+use behalf_tests::cluster::{self, Kind, files};
 use behalf_tests::demo::{self, DemoError, Progress};
 use behalf_tests::environment::Layout;
 use behalf_tests::forward;
@@ -33,6 +33,13 @@ enum Action {
     /// Remove every trace.
     Down,
 
+    /// Build the images of an installation, push them, and print the command that installs them.
+    Images {
+        /// Where to push them, such as registry.example/you.
+        #[arg(long, env = "REGISTRY")]
+        registry: String,
+    },
+
     /// Serve the loopback ports; the demo runs this in the background.
     #[command(hide = true)]
     Forward,
@@ -56,6 +63,7 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         Action::Up { transcript } => up(&layout, cli.cluster, &folder, transcript, &progress).await,
         Action::Down => demo::down(&layout, cli.cluster, &folder, &progress),
+        Action::Images { registry } => demo::publish(&registry).map(|command| say(&command)),
         Action::Forward => serve(&layout).await,
     };
     match done {
@@ -84,13 +92,13 @@ async fn up(
         })?;
     }
     progress.line("done; the demo goes on running");
-    progress.plain(&demo::next_steps(layout));
+    progress.plain(&demo::next_steps(layout, cluster::choose(kind)));
     Ok(())
 }
 
 async fn serve(layout: &Layout) -> Result<(), DemoError> {
     let client = kube::Client::try_default().await?;
-    Ok(forward::serve(client, layout.forwards()).await?)
+    Ok(forward::serve(client, layout.forwards(), None).await?)
 }
 
 /// Prints a line; that nobody reads any more is no reason to stop half-way.

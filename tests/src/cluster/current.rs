@@ -35,7 +35,7 @@ pub(crate) fn up(clients: &Clients) -> Result<(PathBuf, Images), ClusterError> {
         .args(["config", "view", "--minify", "-o", "json"])
         .text()?;
     let images = match std::env::var("REGISTRY") {
-        Ok(registry) if !registry.is_empty() => Images::Registry(registry.trim_end_matches('/').to_owned()),
+        Ok(registry) if !registry.is_empty() => Images::Registry(registry),
         _ => own_cluster(&view)?.map_or(Images::Nowhere, Images::Local),
     };
     Ok((kubeconfig, images))
@@ -47,7 +47,7 @@ impl Images {
             Self::Registry(registry) => {
                 images
                     .iter()
-                    .try_for_each(|image| images::push(image, &in_registry(registry, image)))?;
+                    .try_for_each(|image| images::push(image, &image.reference_in(registry)))?;
                 Ok(())
             }
             Self::Local(cluster) => cluster.load(images),
@@ -69,14 +69,10 @@ impl Images {
 
     pub(crate) fn reference(&self, image: &Image) -> String {
         match self {
-            Self::Registry(registry) => in_registry(registry, image),
+            Self::Registry(registry) => image.reference_in(registry),
             Self::Local(_) | Self::Nowhere => image.reference(),
         }
     }
-}
-
-fn in_registry(registry: &str, image: &Image) -> String {
-    format!("{registry}/{}:{}", image.name, image.tag)
 }
 
 fn kubeconfig() -> PathBuf {

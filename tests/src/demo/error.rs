@@ -64,6 +64,16 @@ pub enum DemoError {
         source: Box<kube::config::KubeconfigError>,
     },
 
+    /// A demo runs already, and would be lost.
+    #[error("a demo runs on another cluster: take it down with `make demo-down` first")]
+    RunsElsewhere,
+
+    /// The kubeconfig is not the demo's.
+    #[error(
+        "the demo runs on another cluster than this kubeconfig leads to: set KUBECONFIG to the one it was started with"
+    )]
+    OtherCluster,
+
     /// The forwarder did not come up.
     #[error("the port forwarder did not answer; its log is {0}")]
     Forwarder(PathBuf),

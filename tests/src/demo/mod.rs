@@ -6,6 +6,8 @@ mod error;
 mod forwarder;
 mod next_steps;
 mod people;
+mod place;
+mod publish;
 mod transcript;
 mod up;
 
@@ -14,5 +16,6 @@ pub use down::down;
 pub use error::DemoError;
 pub use next_steps::next_steps;
 pub use people::{play, text};
+pub use publish::publish;
 pub use transcript::{Call, Outcome, SignIn, Transcript};
 pub use up::{Forwarding, Progress, Running, client, load_images, start, up};

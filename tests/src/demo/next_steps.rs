@@ -1,7 +1,12 @@
+use crate::cluster::Kind;
 use crate::environment::{Layout, Server};
 
 /// How to look around in the running demo.
-pub fn next_steps(layout: &Layout) -> String {
+pub fn next_steps(layout: &Layout, kind: Kind) -> String {
+    let kubeconfig = match kind {
+        Kind::Local | Kind::Kind => "\n  export KUBECONFIG=$(make --silent demo-kubeconfig)",
+        Kind::Current => "",
+    };
     let url = layout.mcp_url(Server::Quickstart);
     let article = layout.mcp_url(Server::Article);
     format!(
@@ -16,8 +21,7 @@ MCP Inspector (Node.js 22 or newer; sign in as ana, ben or carol when the browse
 VS Code, .vscode/mcp.json:
   {{"servers": {{"azure-devops": {{"type": "http", "url": "{url}"}}}}}}
 
-Look around:
-  export KUBECONFIG=$(make --silent demo-kubeconfig)
+Look around:{kubeconfig}
   kubectl --namespace mcp describe mcpserver azure-devops
 
 Remove every trace: make demo-down

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+use super::place::Place;
 use super::{DemoError, Transcript, build_images, forwarder, people};
 use crate::cluster::{self, Cluster, Kind, Options};
 use crate::entra::Control;
@@ -11,7 +12,7 @@ use crate::environment::{
     self, Conditions, EnvironmentError, ImageReferences, Layout, Server, create_federated_credential,
     wait_for,
 };
-use crate::forward;
+use crate::forward::{self, Answers};
 use crate::images::Product;
 
 /// How long a server may take from the first look to Ready.
@@ -54,13 +55,13 @@ pub struct Running {
 }
 
 /// Who serves the loopback ports.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub enum Forwarding<'f> {
     /// A process that outlives this one; its files are in this folder.
     Process(&'f Path),
 
-    /// A task of this process's runtime.
-    Task,
+    /// A task of this process's runtime, which keeps what comes back.
+    Task(Answers),
 }
 
 /// Brings up the whole demo and plays it; leaves it running.
@@ -93,6 +94,13 @@ pub async fn start(
         ..Options::new(layout.cluster.clone())
     };
     let cluster = cluster::up(&options)?;
+    if let Forwarding::Process(folder) = &forwarding {
+        let here = Place::of(&cluster)?;
+        if Place::read(folder).is_some_and(|known| !known.admits(&here)) {
+            return Err(DemoError::RunsElsewhere);
+        }
+        here.write(folder)?;
+    }
 
     progress.line("images");
     let images = load_images(&cluster)?;
@@ -106,7 +114,14 @@ pub async fn start(
     environment::apply_servers(&cluster, &client, layout, &authority).await?;
     match forwarding {
         Forwarding::Process(folder) => forwarder::start(folder, layout, cluster.kubeconfig()).await?,
-        Forwarding::Task => drop(tokio::spawn(forward::serve(client.clone(), layout.forwards()))),
+        Forwarding::Task(answers) => {
+            let forwards = layout.forwards();
+            drop(tokio::spawn(forward::serve(
+                client.clone(),
+                forwards,
+                Some(answers),
+            )));
+        }
     }
 
     let entra = Control::new(layout.entra_control())
@@ -128,19 +143,12 @@ async fn ready(
     let show = |conditions: &Conditions| progress.line(&format!("{name}: {}", conditions.summary()));
     let asks = |conditions: &Conditions| conditions.status.pointer("/federation/issuer").is_some();
     let conditions = wait_for(client, name, "status.federation", READY, show, asks).await?;
-    if !conditions.is("Ready", "True") {
-        if let Some(command) = conditions
-            .status
-            .pointer("/federation/command")
-            .and_then(serde_json::Value::as_str)
-        {
-            progress.line(&format!(
-                "{name}: an administrator would now run\n          {command}"
-            ));
-        }
-        create_federated_credential(entra, name, &conditions).await?;
+    // Also when it is Ready: a simulator that was restarted knows nothing of earlier credentials.
+    if create_federated_credential(entra, name, &conditions).await? {
+        let command = conditions.status.pointer("/federation/command");
+        let command = command.and_then(serde_json::Value::as_str).unwrap_or_default();
         progress.line(&format!(
-            "{name}: created that federated credential in the simulator"
+            "{name}: created in the simulator what an administrator creates in Entra with\n          {command}"
         ));
     }
     let show = |conditions: &Conditions| progress.line(&format!("{name}: {}", conditions.summary()));

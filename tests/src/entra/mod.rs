@@ -13,6 +13,7 @@ mod endpoints;
 mod failure;
 mod faults;
 mod fixture;
+mod forge;
 mod form;
 mod grants;
 mod issuers;
@@ -39,6 +40,7 @@ use url::Url;
 pub use self::control::Control;
 use self::endpoints::Endpoints;
 pub use self::fixture::{IssuerFixture, ServiceAccountToken};
+pub use self::forge::forge;
 pub use self::keys::KeyError;
 pub use self::model::{
     Application, Consent, DORA, Demand, Directory, EMIL, Effect, FEDERATED_AUDIENCE, Fault,

@@ -4,12 +4,12 @@ use crate::people::CLIENT_ID;
 
 /// Does at the Entra simulator what the administrator does at Entra with the line in
 /// `status.federation.command`: creates the federated identity credential that the status asks for, and
-/// registers the redirect URI.
+/// registers the redirect URI. Tells whether the credential was missing.
 pub async fn create_federated_credential(
     entra: &Control,
     name: &str,
     conditions: &Conditions,
-) -> Result<(), EnvironmentError> {
+) -> Result<bool, EnvironmentError> {
     let text = |key: &str| {
         conditions
             .status
@@ -33,9 +33,11 @@ pub async fn create_federated_credential(
         subject: subject.to_owned(),
         audience: audience.to_owned(),
     };
+    let mut missing = false;
     entra
         .update_application(CLIENT_ID, |application| {
-            if !application.federated_credentials.contains(&credential) {
+            missing = !application.federated_credentials.contains(&credential);
+            if missing {
                 application.federated_credentials.push(credential);
             }
             if !application
@@ -49,5 +51,6 @@ pub async fn create_federated_credential(
         .await
         .map_err(EnvironmentError::control(format!(
             "create the federated credential for {name}"
-        )))
+        )))?;
+    Ok(missing)
 }

@@ -79,7 +79,7 @@ pub async fn install_operator(
 }
 
 /// `registry/path/name:tag` as the chart's values.
-fn image_values(value: &str, reference: &str) -> Vec<String> {
+pub(crate) fn image_values(value: &str, reference: &str) -> Vec<String> {
     let (name, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
     let (registry, repository) = name.split_once('/').unwrap_or(("", name));
     vec![

@@ -16,6 +16,7 @@ mod simulators;
 pub use apply::Objects;
 pub use error::EnvironmentError;
 pub use federation::create_federated_credential;
+pub(crate) use install::image_values;
 pub use install::{ImageReferences, install_operator};
 pub use layout::{Layout, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, NAMESPACE_SIMULATORS, Ports, Server};
 pub use ready::{ConditionLine, Conditions, wait_for};

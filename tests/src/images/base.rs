@@ -203,7 +203,7 @@ fn certificates(folder: &Path) -> Result<String, FileError> {
     Ok(bundle)
 }
 
-fn permit(path: &Path, mode: u32) -> Result<(), FileError> {
+pub(super) fn permit(path: &Path, mode: u32) -> Result<(), FileError> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(FileError::at("change", path))
 }
 

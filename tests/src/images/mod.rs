@@ -75,7 +75,12 @@ pub struct Image {
 impl Image {
     /// The name under which the archive is loaded.
     pub fn reference(&self) -> String {
-        format!("behalf.local/{}:{}", self.name, self.tag)
+        self.reference_in("behalf.local")
+    }
+
+    /// Its name in a registry, such as `registry.example/you`.
+    pub fn reference_in(&self, registry: &str) -> String {
+        format!("{}/{}:{}", registry.trim_end_matches('/'), self.name, self.tag)
     }
 }
 
@@ -168,25 +173,51 @@ pub(crate) fn pause(tools: &Toolchain, progress: &Progress) -> Result<Image, Ima
 }
 
 /// A shell with the usual small tools, for Pods of tests.
+pub fn debug(progress: &Progress) -> Result<Image, ImageError> {
+    busybox("debug", "CMD [\"sh\"]\n", &[], progress)
+}
+
+/// A web server that passes the kubelet's probes on one port, and knows no MCP on the other, of loopback.
+pub fn web_server(mcp: u16, probes: u16, progress: &Progress) -> Result<Image, ImageError> {
+    let serve = format!("httpd -p 127.0.0.1:{mcp} -h /www; exec httpd -f -p {probes} -h /www");
+    let start = format!("ENTRYPOINT [\"sh\", \"-c\", \"{serve}\"]\n");
+    let pages = ["www/startupz", "www/readyz", "www/livez"];
+    busybox("web-server", &start, &pages, progress)
+}
+
+/// An image with `busybox`, and with files that say `ok`.
 ///
 /// Its `busybox` shares the C library of the base: a static one cannot look up names.
-pub fn debug(progress: &Progress) -> Result<Image, ImageError> {
-    const RECIPE: &str =
-        "ARG BASE\nFROM ${BASE}\nCOPY root /\nENV PATH=/usr/local/bin\nUSER 65532:65532\nCMD [\"sh\"]\n";
-    const PUBLIC_RECIPE: &str = "FROM docker.io/library/busybox:stable-glibc\nUSER 65532:65532\n";
+fn busybox(name: &str, start: &str, pages: &[&str], progress: &Progress) -> Result<Image, ImageError> {
     let builder = Builder::choose();
-    if !base::has_packages() {
-        let tag = ContentName::default().text(FORMAT).text(PUBLIC_RECIPE).finish();
-        return assemble(builder, "debug", &tag, PUBLIC_RECIPE, None, progress, |_| Ok(()));
-    }
-    let base = Base::from_packages(builder, progress)?;
+    let base = if base::has_packages() {
+        Some(Base::from_packages(builder, progress)?)
+    } else {
+        None
+    };
+    let from = match base {
+        Some(_) => "ARG BASE\nFROM ${BASE}\nENV PATH=/usr/local/bin\n",
+        None => "FROM docker.io/library/busybox:stable-glibc\n",
+    };
+    let recipe = format!("{from}COPY root /\nUSER 65532:65532\n{start}");
     let tag = ContentName::default()
         .text(FORMAT)
-        .text(RECIPE)
-        .text(&base.identity)
+        .text(&recipe)
+        .text(&pages.join(" "))
+        .text(base.as_ref().map_or("", |base| &base.identity))
         .finish();
-    assemble(builder, "debug", &tag, RECIPE, Some(&base), progress, |context| {
-        base::busybox(context, &context.join("root/usr/local/bin"))
+    assemble(builder, name, &tag, &recipe, base.as_ref(), progress, |context| {
+        let root = context.join("root");
+        files::create_directory(&root)?;
+        for page in pages {
+            let path = root.join(page);
+            files::write(&path, "ok\n")?;
+            base::permit(&path, 0o644)?;
+        }
+        match base {
+            Some(_) => base::busybox(context, &root.join("usr/local/bin")),
+            None => Ok(()),
+        }
     })
 }
 

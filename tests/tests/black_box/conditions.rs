@@ -7,6 +7,7 @@ use behalf_tests::entra::{Effect, Fault, RequestKind};
 use behalf_tests::environment::{Conditions, Server, create_federated_credential};
 use behalf_tests::people::{ANA, CLIENT_ID};
 use behalf_tests::sign_in::{Browser, Visit};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use crate::credentials::pod_of;
@@ -16,28 +17,42 @@ use crate::world::{TestResult, World};
 crate::tests![
     federation_verified_follows_the_federated_credential_without_a_restart,
     entra_that_does_not_answer_is_unknown_and_keeps_ready,
+    a_server_that_is_no_mcp_server_is_not_verified,
+    a_pod_that_no_node_takes_is_not_available,
+    an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs,
     a_taken_public_url_is_not_accepted,
+    a_foreign_host_or_image_is_not_accepted,
     an_image_that_cannot_be_pulled_is_not_available,
     a_settled_system_writes_nothing,
 ];
 
-/// Every condition but `Ready` and the named one is as it was.
+/// Every condition but `Ready` and the named one is as it was. `Reconciling` and `Stalled` exist only while
+/// they are true, and belong to the cause.
 fn only_these_changed(before: &Conditions, after: &Conditions, changed: &str) -> TestResult {
-    for condition in &before.all {
-        if condition.kind == changed || condition.kind == "Ready" || condition.kind == "Reconciling" {
-            continue;
-        }
-        let now = after
-            .get(&condition.kind)
-            .map(|condition| condition.status.as_str());
+    let ours = |kind: &str| [changed, "Ready", "Reconciling", "Stalled"].contains(&kind);
+    let others = |conditions: &Conditions| -> Vec<(String, String)> {
+        let all = conditions.all.iter().filter(|condition| !ours(&condition.kind));
+        all.map(|condition| (condition.kind.clone(), condition.status.clone()))
+            .collect()
+    };
+    let (was, is) = (others(before), others(after));
+    ensure!(was == is, "more changed than {changed}: {was:?} became {is:?}");
+    Ok(())
+}
+
+/// The condition and `Ready` are false, and nothing else changed.
+fn is_false_alone(before: &Conditions, after: &Conditions, kind: &str, reason: &str) -> TestResult {
+    for kind in [kind, "Ready"] {
+        let seen = after
+            .get(kind)
+            .map(|condition| (condition.status.as_str(), condition.reason.as_str()));
         ensure!(
-            now == Some(condition.status.as_str()),
-            "{} was {} and is {now:?} after {changed} changed",
-            condition.kind,
-            condition.status
+            seen == Some(("False", reason)),
+            "{kind} is {seen:?}, not False with {reason}: {}",
+            after.summary()
         );
     }
-    Ok(())
+    only_these_changed(before, after, kind)
 }
 
 /// A sign-in that ends at Entra's token endpoint: whatever is wrong there, the sidecar notices at once.
@@ -111,20 +126,17 @@ async fn federation_verified_follows_the_federated_credential_without_a_restart(
     );
     let now = pod_of(world, server).await?;
     ensure!(now.metadata.uid == pod.metadata.uid, "the Pod was replaced");
-    let restarts: i32 = now
-        .status
-        .iter()
-        .flat_map(|status| {
-            status
-                .container_statuses
-                .iter()
-                .chain(&status.init_container_statuses)
-                .flatten()
-        })
-        .map(|container| container.restart_count)
-        .sum();
-    ensure!(restarts == 0, "{restarts} containers restarted");
+    ensure!(restarts(&now) == restarts(&pod), "a container restarted");
     Ok(())
+}
+
+fn restarts(pod: &Pod) -> i32 {
+    let status = pod.status.iter();
+    let containers = status.flat_map(|status| {
+        let (own, sidecars) = (&status.container_statuses, &status.init_container_statuses);
+        own.iter().chain(sidecars).flatten()
+    });
+    containers.map(|container| container.restart_count).sum()
 }
 
 async fn entra_that_does_not_answer_is_unknown_and_keeps_ready(world: &World) -> TestResult {
@@ -157,6 +169,101 @@ async fn entra_that_does_not_answer_is_unknown_and_keeps_ready(world: &World) ->
         })
         .await?;
     Ok(())
+}
+
+async fn a_server_that_is_no_mcp_server_is_not_verified(world: &World) -> TestResult {
+    let server = Server::Quickstart;
+    let before = world.wait_ready(server).await?;
+    let pod = pod_of(world, server).await?;
+    let name = format!("pod/{}", pod.metadata.name.clone().unwrap_or_default());
+    let image = |image: &str| world.kubectl(&["set", "image", &name, &format!("mcp-server={image}")]);
+    let right = pod
+        .spec
+        .iter()
+        .flat_map(|spec| &spec.containers)
+        .find(|container| container.name == "mcp-server")
+        .and_then(|container| container.image.clone())
+        .ok_or("the Pod has no server")?;
+
+    // In this one Pod the server gives way to a web server that passes every probe of the kubelet.
+    image(&world.web_server_image()?)?;
+    let broken = world
+        .wait(server, "Verified=False", |now| {
+            now.is("Verified", "False") && now.is("Available", "True")
+        })
+        .await;
+    image(&right)?;
+    is_false_alone(&before, &broken?, "Verified", "ServerError")?;
+
+    let after = world.wait_ready(server).await?;
+    only_these_changed(&before, &after, "nothing")?;
+    let now = pod_of(world, server).await?;
+    ensure!(now.metadata.uid == pod.metadata.uid, "the Pod was replaced");
+    Ok(())
+}
+
+async fn a_pod_that_no_node_takes_is_not_available(world: &World) -> TestResult {
+    let server = Server::Article;
+    let before = world.wait_ready(server).await?;
+    let pod = pod_of(world, server).await?.metadata.name.unwrap_or_default();
+    let nodes = world.kubectl(&["get", "nodes", "--output", "name"])?;
+    let nodes: Vec<_> = nodes.split_whitespace().collect();
+    let each = |verb: &str| {
+        nodes
+            .iter()
+            .try_for_each(|node| world.kubectl(&[verb, node]).map(drop))
+    };
+    each("cordon")?;
+    let deleted = world.kubectl(&["delete", "pod", &pod]);
+    let seen = world
+        .wait(server, "Available=False (Unschedulable)", |now| {
+            now.get("Available")
+                .is_some_and(|condition| condition.reason == "Unschedulable")
+        })
+        .await;
+    each("uncordon")?;
+    deleted?;
+    is_false_alone(&before, &seen?, "Available", "Unschedulable")?;
+    let after = world.wait_ready(server).await?;
+    only_these_changed(&before, &after, "nothing")
+}
+
+async fn an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs(world: &World) -> TestResult {
+    let (server, other) = (Server::Article, Server::Quickstart);
+    let before = world.wait_ready(server).await?;
+    let pod = pod_of(world, server).await?.metadata.uid;
+    let origin = |server| {
+        let url = world.layout.public_url(server).to_string();
+        json!({"spec": {"publicUrl": url.trim_end_matches('/')}}).to_string()
+    };
+    let edit = |patch: &str| {
+        world.kubectl(&[
+            "patch",
+            "mcpserver",
+            server.name(),
+            "--type",
+            "merge",
+            "--patch",
+            patch,
+        ])
+    };
+    edit(&origin(other))?;
+    let refused = world
+        .wait(server, "Accepted=False", |now| now.is("Accepted", "False"))
+        .await;
+    let (pod_now, signed_in) = (pod_of(world, server).await, world.sign_in(server, &ANA).await);
+    edit(&origin(server))?;
+    let refused = refused?;
+    is_false_alone(&before, &refused, "Accepted", "PublicUrlTaken")?;
+    ensure!(
+        refused.is("Stalled", "True"),
+        "the object must be edited, but is not Stalled: {}",
+        refused.summary()
+    );
+    ensure!(pod_now?.metadata.uid == pod, "a refused edit replaced the Pod");
+    signed_in?;
+    let after = world.wait_ready(server).await?;
+    only_these_changed(&before, &after, "nothing")
 }
 
 /// An object like quickstart under another name, changed by `change`.
@@ -209,10 +316,56 @@ async fn a_taken_public_url_is_not_accepted(world: &World) -> TestResult {
     Ok(())
 }
 
+async fn a_foreign_host_or_image_is_not_accepted(world: &World) -> TestResult {
+    for (pointer, value) in [
+        ("/spec/entra/authority", json!("https://login.example")),
+        (
+            "/spec/server/azureDevOps/endpoints/core",
+            json!("https://dev.example"),
+        ),
+        ("/spec/sidecar/image", json!("registry.example/sidecar:1")),
+    ] {
+        let field = pointer.trim_start_matches("/spec/").replace('/', ".");
+        let mut object = scratch(world, |object| {
+            object["spec"]["publicUrl"] = json!("http://localhost:8598");
+        })?;
+        let (parent, key) = pointer.rsplit_once('/').ok_or("no parent")?;
+        object
+            .pointer_mut(parent)
+            .and_then(Value::as_object_mut)
+            .ok_or_else(|| format!("the example has no {parent}"))?
+            .insert(key.to_owned(), value);
+        world.apply(&object)?;
+        let refused = wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await;
+        world.kubectl(&["delete", "mcpserver", "scratch"])?;
+        let refused = refused?;
+        let accepted = refused.get("Accepted").ok_or("Accepted is gone")?;
+        ensure!(
+            accepted.reason == "InvalidSpec"
+                && accepted.message.contains(&field)
+                && accepted.message.contains("allowed."),
+            "{field}: {}: {}",
+            accepted.reason,
+            accepted.message
+        );
+    }
+    Ok(())
+}
+
 async fn an_image_that_cannot_be_pulled_is_not_available(world: &World) -> TestResult {
+    let pod = pod_of(world, Server::Quickstart).await?;
+    let mut sidecars = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.init_containers.iter().flatten());
+    let installed = sidecars.find_map(|container| container.image.as_deref());
+    let (repository, _) = installed
+        .and_then(|image| image.rsplit_once(':'))
+        .ok_or("no sidecar")?;
+    let absent = format!("{repository}:absent");
     world.apply(&scratch(world, |object| {
         object["spec"]["publicUrl"] = json!("http://localhost:8599");
-        object["spec"]["sidecar"]["image"] = json!("behalf.local/behalf-auth-sidecar:absent");
+        object["spec"]["sidecar"]["image"] = json!(absent);
     })?)?;
     let seen = wait_scratch(world, "Accepted=True and Available=False", |now| {
         now.is("Accepted", "True") && now.is("Available", "False")

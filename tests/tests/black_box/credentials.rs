@@ -8,12 +8,14 @@ use kube::api::ListParams;
 use serde_json::Value;
 
 use crate::ensure;
+use crate::inside::Inside;
 use crate::world::{TestResult, World};
 
 crate::tests![
     the_simulators_saw_no_client_secret_and_never_resource,
     no_secret_of_the_namespace_holds_a_credential,
     only_the_containers_that_exchange_hold_a_federated_token,
+    a_read_from_inside_finds_a_federated_token_only_where_the_exchange_is,
     no_pod_has_a_kubernetes_credential,
 ];
 
@@ -134,6 +136,40 @@ async fn only_the_containers_that_exchange_hold_a_federated_token(world: &World)
     );
     let article = holders(&pod_of(world, Server::Article).await?);
     ensure!(article.len() == 2, "article: {article:?}");
+    Ok(())
+}
+
+/// Looks as code that took over the container could: at its process's variables, and at every file it can
+/// read that begins like a JWT. Prints where, never what.
+const LOOK_FOR_TOKENS: &str = r#"
+    tr '\0' '\n' < /proc/1/environ | grep -E '^AZURE_[A-Z_]*=' | cut -d= -f1
+    find /proc/1/root/ \( -path /proc/1/root/proc -o -path /proc/1/root/sys \) -prune -o -type f -size -64k -print 2>/dev/null |
+      while read -r file; do
+        if [ "$(head -c 3 "$file" 2>/dev/null)" = eyJ ]; then echo "token in ${file#/proc/1/root}"; fi
+      done
+    echo looked"#;
+
+async fn a_read_from_inside_finds_a_federated_token_only_where_the_exchange_is(world: &World) -> TestResult {
+    for (server, container, expected) in [
+        (Server::Quickstart, "auth-sidecar", true),
+        (Server::Quickstart, "mcp-server", false),
+        (Server::Article, "mcp-server", true),
+    ] {
+        let pod = pod_of(world, server).await?;
+        let seen = Inside::of(world, &pod, container)?.run(LOOK_FOR_TOKENS).await?;
+        let place = format!("{}/{container}", server.name());
+        ensure!(
+            seen.lines().last() == Some("looked"),
+            "{place}: the look was cut short: {seen}"
+        );
+        let tokens = seen.lines().any(|line| line.starts_with("token in "));
+        let variable = seen.contains("AZURE_FEDERATED_TOKEN_FILE");
+        ensure!(
+            (tokens, variable) == (expected, expected),
+            "{place}: a federated token should be {}: {seen}",
+            if expected { "there" } else { "nowhere" }
+        );
+    }
     Ok(())
 }
 

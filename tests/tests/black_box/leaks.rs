@@ -1,20 +1,26 @@
-//! Every value that the simulators issued or received, and everything clients got, is searched for in all
-//! logs, in objects and in events.
+//! Every value that the simulators issued or received, everything clients got and every key is searched for
+//! in all logs, in objects, in events, and in what clients got back.
+
+use std::collections::BTreeSet;
 
 use behalf_tests::client::Era;
 use behalf_tests::entra::SecretKind;
 use behalf_tests::environment::{NAMESPACE_OPERATOR, NAMESPACE_SERVERS, Server};
 use behalf_tests::people::{ANA, BEN};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use kube::api::{ListParams, LogParams};
 use serde_json::json;
 
+use crate::answers;
 use crate::ensure;
 use crate::sign_in::calls;
 use crate::world::{TestResult, World};
 
-crate::tests![no_secret_value_is_in_any_log_object_or_event];
+crate::tests![no_secret_value_is_in_any_log_object_event_or_answer];
+
+/// Shorter values would be found by chance.
+const SHORTEST: usize = 16;
 
 /// A place where a secret must not be.
 struct Place {
@@ -22,7 +28,20 @@ struct Place {
     text: String,
 }
 
-async fn no_secret_value_is_in_any_log_object_or_event(world: &World) -> TestResult {
+/// A secret value, and what it is.
+struct Value {
+    kind: String,
+    text: String,
+}
+
+impl Value {
+    fn new(kind: impl Into<String>, text: impl Into<String>) -> Self {
+        let (kind, text) = (kind.into(), text.into());
+        Self { kind, text }
+    }
+}
+
+async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> TestResult {
     use_everything(world).await?;
     let planted = plant(world)?;
 
@@ -38,26 +57,71 @@ async fn no_secret_value_is_in_any_log_object_or_event(world: &World) -> TestRes
         name: "kubectl describe mcpservers".to_owned(),
         text: world.kubectl(&["describe", "mcpservers"])?,
     });
+    let answers = answers(world)?;
 
-    let values = values(world).await?;
+    let (foreign, own) = (never_for_clients(world).await?, of_clients(world)?);
     let mut found = Vec::new();
-    for place in &places {
-        for (kind, value) in &values {
-            if place.text.contains(value.as_str()) {
-                found.push(format!("{kind} in {}", place.name));
+    for value in &foreign {
+        for place in places.iter().chain(&answers) {
+            if place.text.contains(&value.text) {
+                found.push(format!("{} in {}", value.kind, place.name));
+            }
+        }
+    }
+    for value in own.iter().chain(&cookies(&answers)?) {
+        for place in &places {
+            if place.text.contains(&value.text) {
+                found.push(format!("{} in {}", value.kind, place.name));
             }
         }
     }
     ensure!(found.is_empty(), "leaked: {}", found.join("; "));
 
-    // A search that finds nothing proves something only if it would have found something.
+    // A search that finds nothing proves something only if it would have found something: in the logs what
+    // was put there, in the answers what clients were given, once and never again.
     let hits = places
         .iter()
         .filter(|place| place.text.contains(&planted))
         .count();
     world.kubectl(&["delete", "pod", "planted", "--wait=false"])?;
     ensure!(hits > 0, "the planted value was not found in any log");
+    for value in &own {
+        let times: usize = answers
+            .iter()
+            .map(|place| place.text.matches(&value.text).count())
+            .sum();
+        ensure!(
+            times == 1,
+            "a {} is in the answers {times} times, not once",
+            value.kind
+        );
+    }
     Ok(())
+}
+
+/// What clients got back, all connections since the cluster came up.
+fn answers(world: &World) -> TestResult<Vec<Place>> {
+    let mut places = Vec::new();
+    for server in Server::ALL {
+        for (number, bytes) in world.answers(server)?.iter().enumerate() {
+            places.push(Place {
+                name: format!("connection {number} with {}", server.name()),
+                text: answers::text(bytes)?,
+            });
+        }
+    }
+    Ok(places)
+}
+
+/// The cookies that browsers were given.
+fn cookies(places: &[Place]) -> TestResult<Vec<Value>> {
+    let all = places.iter().flat_map(|place| answers::cookies(&place.text));
+    let values: Vec<_> = all
+        .filter(|value| value.len() >= SHORTEST)
+        .map(|value| Value::new("cookie", value))
+        .collect();
+    ensure!(!values.is_empty(), "no browser got a cookie");
+    Ok(values)
 }
 
 /// A login with exchange, refresh and calls at both servers, so that every kind of value exists.
@@ -92,8 +156,9 @@ async fn use_everything(world: &World) -> TestResult {
     Ok(())
 }
 
-/// Every value, with what it is. A kind that is missing fails the search.
-async fn values(world: &World) -> TestResult<Vec<(String, String)>> {
+/// What no client may ever get: values of Entra and Azure DevOps, and the keys of the keyrings. A kind that is
+/// missing fails the search.
+async fn never_for_clients(world: &World) -> TestResult<Vec<Value>> {
     let issued = world.entra.secrets().await?;
     for kind in SecretKind::EXPECTED {
         ensure!(
@@ -103,30 +168,49 @@ async fn values(world: &World) -> TestResult<Vec<(String, String)>> {
     }
     let mut values: Vec<_> = issued
         .into_iter()
-        .map(|secret| (format!("{:?} of Entra", secret.kind), secret.value))
+        .map(|secret| Value::new(format!("{:?} of Entra", secret.kind), secret.value))
         .collect();
     let downstream = world.azure_devops.tokens().await?;
     ensure!(!downstream.is_empty(), "Azure DevOps received no token");
-    values.extend(
-        downstream
-            .into_iter()
-            .map(|token| ("token at Azure DevOps".to_owned(), token)),
-    );
-    let clients = world.client_values();
+    let downstream = downstream.into_iter();
+    values.extend(downstream.map(|token| Value::new("token at Azure DevOps", token)));
+    let before = values.len();
+    values.extend(keys(world).await?);
+    ensure!(values.len() > before, "no keyring holds a key");
+    values.retain(|value| value.text.len() >= SHORTEST);
+    Ok(values)
+}
+
+/// The keys of every keyring, as the Secret spells them.
+async fn keys(world: &World) -> TestResult<Vec<Value>> {
+    let secrets: Api<Secret> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
+    let mut values = Vec::new();
+    for secret in secrets.list(&ListParams::default()).await? {
+        for (_, data) in secret.data.unwrap_or_default() {
+            let keyring: serde_json::Value = serde_json::from_slice(&data.0)?;
+            for set in ["sessions", "clients"] {
+                let keys = keyring[set]["keys"].as_array().into_iter().flatten();
+                let material = keys.filter_map(|key| key["material"].as_str());
+                values.extend(material.map(|key| Value::new("key of a keyring", key)));
+            }
+        }
+    }
+    Ok(values)
+}
+
+/// What clients were given, and nobody else may have.
+fn of_clients(world: &World) -> TestResult<Vec<Value>> {
+    let clients: BTreeSet<_> = world.client_values().into_iter().collect();
     for kind in ["code", "access token", "refresh token"] {
         ensure!(
             clients.iter().any(|(known, _)| *known == kind),
             "no client got a {kind}"
         );
     }
-    values.extend(
-        clients
-            .into_iter()
-            .map(|(kind, value)| (format!("{kind} of a client"), value)),
-    );
-    // Short values would be found by chance.
-    values.retain(|(_, value)| value.len() >= 16);
-    Ok(values)
+    let values = clients.into_iter();
+    Ok(values
+        .map(|(kind, value)| Value::new(format!("{kind} of a client"), value))
+        .collect())
 }
 
 /// The logs of all containers of all our Pods; each must hold a line at trace level.

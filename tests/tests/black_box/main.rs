@@ -6,11 +6,14 @@
 
 #![expect(clippy::print_stdout, reason = "a test's output")]
 
+mod answers;
+mod assertions;
 mod bad_input;
 mod conditions;
 mod consent_page;
 mod credentials;
 mod faults;
+mod inside;
 mod inspector;
 mod leaks;
 mod sign_in;
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         inspector::tests(),
         consent_page::tests(),
         credentials::tests(),
+        assertions::tests(),
         bad_input::tests(),
         conditions::tests(),
         faults::tests(),

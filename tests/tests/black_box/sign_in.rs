@@ -1,8 +1,9 @@
 //! Login and tools with rmcp's own client, which gets a URL and a person at a browser.
 
 use behalf_tests::client::{ClientError, Era, PendingSignIn};
-use behalf_tests::demo;
-use behalf_tests::environment::Server;
+use behalf_tests::demo::{self, Call, Outcome};
+use behalf_tests::entra::RequestKind;
+use behalf_tests::environment::{NAMESPACE_SERVERS, Server};
 use behalf_tests::people::{ANA, BEN, CAROL};
 use behalf_tests::sign_in::{Answer, Browser, SignInError, Visit};
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ crate::tests![
     a_denied_consent_reaches_the_client_as_access_denied,
     the_reserved_argument_is_in_no_tool_schema,
     a_refreshed_session_goes_on_working,
-    the_transcript_of_the_demo_agrees_with_the_record_of_azure_devops,
+    the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators,
 ];
 
 /// The four tools, in the order in which they are listed, with arguments that work for Ana.
@@ -160,7 +161,7 @@ async fn login_fails_when_the_consent_post_is_skipped(world: &World) -> TestResu
     // Without the approval nobody went to Entra, and no code comes out of a callback without its cookie.
     let authorized = world.entra.requests().await?.into_iter().skip(before);
     let authorized = authorized
-        .filter(|request| request.kind == behalf_tests::entra::RequestKind::Authorize)
+        .filter(|request| request.kind == RequestKind::Authorize)
         .count();
     ensure!(
         authorized == 0,
@@ -237,49 +238,103 @@ async fn a_refreshed_session_goes_on_working(world: &World) -> TestResult {
     Ok(())
 }
 
-async fn the_transcript_of_the_demo_agrees_with_the_record_of_azure_devops(world: &World) -> TestResult {
-    world.azure_devops.clear_record().await?;
-    let transcript = demo::play(&world.layout, |_| {}).await?;
-    let record = world.azure_devops.record().await?;
-    for person in [ANA, BEN, CAROL] {
-        let told = transcript
-            .sign_ins
-            .iter()
-            .filter(|entry| entry.object_id == person.object_id);
-        let runs: usize = told
-            .flat_map(|entry| &entry.calls)
-            .filter(|call| call.tool == "trigger_pipeline_run" && call.outcome == demo::Outcome::Done)
-            .count();
-        let seen = record
-            .iter()
-            .filter(|call| call.object_id.as_deref() == Some(person.object_id))
-            .filter(|call| call.method == "POST" && call.status == Some(200))
-            .count();
-        ensure!(
-            runs == seen,
-            "{}: the transcript tells of {runs} runs, Azure DevOps saw {seen}",
-            person.user_name
-        );
-        let asked = record
-            .iter()
-            .any(|call| call.object_id.as_deref() == Some(person.object_id));
-        ensure!(
-            asked,
-            "{} is in the transcript, but Azure DevOps never saw that user",
-            person.user_name
-        );
-    }
-    let refused = |name: &str| {
-        let mut calls = transcript
-            .sign_ins
-            .iter()
-            .filter(|entry| entry.user == name)
-            .flat_map(|entry| &entry.calls);
-        calls.any(|call| call.outcome == demo::Outcome::Refused)
+/// The request that begins a tool's work, as Azure DevOps must have recorded it: method, path and status.
+/// None where the server itself refuses: the object names the projects it serves.
+fn first_request(call: &Call) -> Option<(String, String, u16)> {
+    let argument = |name: &str| match &call.arguments[name] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     };
+    let project = format!("/contoso/{}/_apis", argument("project"));
+    let (method, path) = match call.tool.as_str() {
+        "list_pipeline_runs" => ("GET", format!("{project}/build/builds")),
+        "get_run_failure_logs" => ("GET", format!("{project}/build/builds/{}", argument("run_id"))),
+        "list_deployments" => ("GET", format!("{project}/release/deployments")),
+        _ => (
+            "POST",
+            format!("{project}/pipelines/{}/runs", argument("pipeline_id")),
+        ),
+    };
+    let status = match (&call.outcome, method) {
+        (Outcome::Done, _) => 200,
+        (Outcome::Refused, "POST") => 403,
+        (Outcome::Refused, _) => return None,
+    };
+    Some((method.to_owned(), path, status))
+}
+
+async fn the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators(world: &World) -> TestResult {
+    world.azure_devops.clear_record().await?;
+    let seen_before = world
+        .entra
+        .requests()
+        .await?
+        .last()
+        .map_or(0, |request| request.number);
+    let transcript = demo::play(&world.layout, |_| {}).await?;
+
+    // Azure DevOps: the same calls by the same users in the same order, and nothing else.
+    let told: Vec<_> = transcript
+        .sign_ins
+        .iter()
+        .flat_map(|entry| entry.calls.iter().map(move |call| (entry, call)))
+        .filter_map(|(entry, call)| Some((entry.object_id.clone(), first_request(call)?)))
+        .collect();
+    // What follows a tool's first request: the timeline and the logs of a run.
+    let follows = |path: &str| path.contains("/timeline") || path.contains("/logs");
+    let seen: Vec<_> = world
+        .azure_devops
+        .record()
+        .await?
+        .into_iter()
+        .filter(|call| !follows(&call.path))
+        .map(|call| {
+            let request = (call.method, call.path, call.status.unwrap_or_default());
+            (call.object_id.unwrap_or_default(), request)
+        })
+        .collect();
     ensure!(
-        refused(CAROL.user_name) && !refused(ANA.user_name),
-        "the transcript tells the wrong refusals"
+        told == seen,
+        "the transcript tells {told:#?}, Azure DevOps saw {seen:#?}"
+    );
+    let refusals = transcript.sign_ins.iter().flat_map(|entry| &entry.calls);
+    let refusals = refusals.filter(|call| call.outcome == Outcome::Refused).count();
+    ensure!(
+        refusals == 3,
+        "the transcript tells of {refusals} refusals: Carol's two runs and Ben's hidden project"
+    );
+
+    // Entra: one redeemed code for each sign-in, by the application of that server, and exchanges of nobody else.
+    let requests = world.entra.requests_after(seen_before).await?;
+    let of = |kind: RequestKind| -> Vec<(String, String)> {
+        let requests = requests.iter().filter(|request| request.kind == kind);
+        let who = requests.map(|request| {
+            let names = request.assertion.as_ref();
+            let subject = names.map(|names| names.subject.clone());
+            (
+                request.user.clone().unwrap_or_default(),
+                subject.unwrap_or_default(),
+            )
+        });
+        who.collect()
+    };
+    let told: Vec<_> = transcript
+        .sign_ins
+        .iter()
+        .map(|entry| {
+            let subject = format!("system:serviceaccount:{NAMESPACE_SERVERS}:{}", entry.server);
+            (entry.user.clone(), subject)
+        })
+        .collect();
+    let redeemed = of(RequestKind::AuthorizationCode);
+    ensure!(
+        told == redeemed,
+        "the transcript tells of the sign-ins {told:#?}, Entra saw {redeemed:#?}"
+    );
+    let exchanged = of(RequestKind::OnBehalfOf);
+    ensure!(
+        told.iter().all(|who| exchanged.contains(who)) && exchanged.iter().all(|who| told.contains(who)),
+        "the transcript tells of {told:#?}, Entra exchanged for {exchanged:#?}"
     );
     Ok(())
 }

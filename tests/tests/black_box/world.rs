@@ -7,13 +7,16 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use behalf_contract::ports;
 use behalf_tests::client::{CLIENT_NAME, Connection, Era, PendingSignIn, SignedIn};
 use behalf_tests::cluster::{checkout_name, files};
 use behalf_tests::demo::{self, Forwarding, Progress, Running};
 use behalf_tests::environment::{Conditions, Layout, NAMESPACE_SERVERS, Server, wait_for};
+use behalf_tests::forward::Answers;
+use behalf_tests::images::{self, Image};
 use behalf_tests::people::Person;
 use behalf_tests::sign_in::{Browser, Visit};
-use behalf_tests::{azure_devops, entra, images};
+use behalf_tests::{azure_devops, entra};
 use rmcp::transport::auth::OAuthTokenResponse;
 use serde_json::Value;
 
@@ -26,6 +29,7 @@ pub(crate) struct World {
     pub(crate) running: Running,
     pub(crate) entra: entra::Control,
     pub(crate) azure_devops: azure_devops::Control,
+    answers: Answers,
     folder: PathBuf,
     client_values: Mutex<Vec<(&'static str, String)>>,
 }
@@ -35,7 +39,9 @@ impl World {
         let layout = Layout::tests(checkout_name("test"));
         let folder = files::cache().join(&layout.cluster);
         let progress = Progress::new(|line| println!("{line}"));
-        let running = demo::start(&layout, None, Forwarding::Task, &progress).await?;
+        let answers = Answers::default();
+        let forwarding = Forwarding::Task(answers.clone());
+        let running = demo::start(&layout, None, forwarding, &progress).await?;
         let entra = entra::Control::new(layout.entra_control())?;
         let azure_devops = azure_devops::Control::new(layout.azure_devops_control())?;
         Ok(Self {
@@ -43,6 +49,7 @@ impl World {
             running,
             entra,
             azure_devops,
+            answers,
             folder,
             client_values: Mutex::default(),
         })
@@ -130,6 +137,12 @@ impl World {
             .clone()
     }
 
+    /// Everything that came back from this server so far, connection by connection.
+    pub(crate) fn answers(&self, server: Server) -> TestResult<Vec<Vec<u8>>> {
+        let port = self.layout.public_url(server).port();
+        Ok(self.answers.of(port.ok_or("the server's address has no port")?))
+    }
+
     /// Applies an object in the servers' namespace.
     pub(crate) fn apply(&self, object: &Value) -> TestResult {
         let arguments = [
@@ -148,9 +161,22 @@ impl World {
 
     /// A small image with busybox, loaded into the cluster.
     pub(crate) fn debug_image(&self) -> TestResult<String> {
-        let image = images::debug(&behalf_tests::cluster::Progress::default())?;
-        self.running.cluster.load(std::slice::from_ref(&image))?;
-        Ok(self.running.cluster.image_reference(&image))
+        self.load(&images::debug(&behalf_tests::cluster::Progress::default())?)
+    }
+
+    /// A web server that stands where the MCP server should, loaded into the cluster.
+    pub(crate) fn web_server_image(&self) -> TestResult<String> {
+        let progress = behalf_tests::cluster::Progress::default();
+        self.load(&images::web_server(
+            ports::SERVER,
+            ports::SERVER_PROBES,
+            &progress,
+        )?)
+    }
+
+    fn load(&self, image: &Image) -> TestResult<String> {
+        self.running.cluster.load(std::slice::from_ref(image))?;
+        Ok(self.running.cluster.image_reference(image))
     }
 
     /// Signs a person in and opens a connection.

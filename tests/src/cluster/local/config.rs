@@ -72,9 +72,11 @@ pub(crate) fn snapshotter(directory: &Path) -> &'static str {
     }
 }
 
-/// `restrict_oom_score_adj`: where this machine lacks `CAP_SYS_RESOURCE`, runc could not start anything.
+/// What it pulls over plain HTTP, or trusts a private authority for, is named in `certs.d`, as containerd's
+/// documentation of registry hosts says. `restrict_oom_score_adj`: where this machine lacks `CAP_SYS_RESOURCE`, runc could not start anything.
 fn containerd(directory: &Path, pause: &str) -> String {
     let (cni, snapshotter) = (directory.join("cni"), snapshotter(directory));
+    let registries = directory.join("certs.d");
     format!(
         r#"version = 2
 root = "/var/lib/containerd"
@@ -101,11 +103,15 @@ snapshotter = "{snapshotter}"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{registries}"
+
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "/usr/lib/cni"
 conf_dir = "{cni}"
 "#,
         cni = cni.display(),
+        registries = registries.display(),
         no_apparmor = !Path::new("/sys/kernel/security/apparmor/profiles").exists(),
     )
 }

@@ -1,0 +1,38 @@
+//! What clients got back, as text that can be searched.
+
+use crate::ensure;
+use crate::world::TestResult;
+
+/// The bytes of one connection without the framing of chunks, which may cut a value in two.
+///
+/// Fails for answers that are compressed: nothing would be found in them.
+pub(crate) fn text(bytes: &[u8]) -> TestResult<String> {
+    let raw = String::from_utf8_lossy(bytes);
+    ensure!(
+        !raw.to_ascii_lowercase().contains("\r\ncontent-encoding:"),
+        "an answer is compressed: the search would prove nothing"
+    );
+    let mut text = String::with_capacity(raw.len());
+    let mut joined = true;
+    for line in raw.split("\r\n") {
+        let is_length = (1..=8).contains(&line.len()) && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_length {
+            if !joined {
+                text.push('\n');
+            }
+            text.push_str(line);
+        }
+        joined = is_length;
+    }
+    Ok(text)
+}
+
+/// The values of all cookies that were set.
+pub(crate) fn cookies(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let pair = value.split(';').next()?.trim();
+        name.eq_ignore_ascii_case("set-cookie")
+            .then(|| pair.split_once('=').map(|(_, value)| value))?
+    })
+}
