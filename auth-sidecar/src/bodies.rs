@@ -26,7 +26,7 @@ const FOR_MESSAGES: usize = 56 * MIB;
 /// For the messages of one user, through all sessions: two of the largest.
 const FOR_USER: usize = 8 * MIB;
 
-/// For the part of forms beyond [`FREE`], which anybody may send. A share of its own, so that strangers cannot
+/// For the part of forms beyond [`BEGIN`], which anybody may send. A share of its own, so that strangers cannot
 /// take the room of the signed-in.
 const FOR_FORMS: usize = 4 * MIB;
 

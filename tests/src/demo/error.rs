@@ -75,8 +75,12 @@ pub enum DemoError {
     OtherCluster,
 
     /// The forwarder did not come up.
-    #[error("the port forwarder did not answer; its log is {0}")]
+    #[error("the port forwarder ended or did not answer on every port: its log {0} says why")]
     Forwarder(PathBuf),
+
+    /// The forwarder of an earlier demo does not go away.
+    #[error("the port forwarder of an earlier demo, process {0}, does not end: end it with `kill -9 {0}`")]
+    ForwarderRuns(u32),
 }
 
 /// A step's error becomes the demo's: boxed, as some of them are large.

@@ -1,11 +1,17 @@
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
 
 use super::DemoError;
 use crate::environment::Layout;
+
+/// How long the forwarder may take to answer on every port, and to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The forwarder's process id, start time and log, in the demo's folder.
 struct Files {
@@ -34,7 +40,7 @@ pub(super) async fn start(folder: &Path, layout: &Layout, kubeconfig: &Path) -> 
     let log = File::create(&files.log).map_err(at("create", &files.log))?;
     let errors = log.try_clone().map_err(at("open", &files.log))?;
     let program = std::env::current_exe().map_err(at("find", Path::new("this program")))?;
-    let child = Command::new(&program)
+    let mut child = Command::new(&program)
         .arg("forward")
         .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::null())
@@ -45,18 +51,25 @@ pub(super) async fn start(folder: &Path, layout: &Layout, kubeconfig: &Path) -> 
         .map_err(at("start", &program))?;
     fs::write(&files.pid, child.id().to_string()).map_err(at("write", &files.pid))?;
 
-    for _ in 0..100 {
-        let mut open = true;
-        for forward in layout.forwards() {
-            let address = (std::net::Ipv4Addr::LOCALHOST, forward.local);
-            open &= tokio::net::TcpStream::connect(address).await.is_ok();
-        }
-        if open {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let ports = layout.forwards().iter().map(|forward| forward.local).collect();
+    if answers(&mut child, ports).await {
+        return Ok(());
     }
     Err(DemoError::Forwarder(files.log))
+}
+
+/// Whether every port answers while the forwarder lives: a port alone may be somebody else's.
+async fn answers(forwarder: &mut Child, ports: Vec<u16>) -> bool {
+    let open = async {
+        for port in ports {
+            while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        // One that could not bind a port says so in its log and ends, and does both within this time.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    tokio::time::timeout(PATIENCE, open).await.is_ok() && matches!(forwarder.try_wait(), Ok(None))
 }
 
 /// Ends the forwarder that this folder knows of; that there is none is fine.
@@ -73,7 +86,11 @@ pub(super) fn stop(folder: &Path) -> Result<(), DemoError> {
             source,
         };
         Command::new("kill").arg(pid.to_string()).status().map_err(at)?;
-        while is_forwarder(pid) {
+        let end = Instant::now() + PATIENCE;
+        while !has_ended(pid) {
+            if Instant::now() > end {
+                return Err(DemoError::ForwarderRuns(pid));
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -94,4 +111,57 @@ fn is_forwarder(pid: u32) -> bool {
         .next()
         .is_some_and(|program| program.ends_with(b"behalf-demo"))
         && words.next() == Some(b"forward")
+}
+
+/// Whether this process is gone, or is a zombie. Its ports are free only then: the command line of a process
+/// that ends is empty a moment before its sockets are closed.
+fn has_ended(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    // The name before the state stands in parentheses, and may hold some itself.
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes().first());
+    matches!(state, Some(Some(b'Z' | b'X')))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn run(program: &str) -> Child {
+        let mut command = Command::new(program);
+        command.arg("60").stdin(Stdio::null()).stdout(Stdio::null());
+        command.spawn().expect("a process")
+    }
+
+    #[tokio::test]
+    async fn a_forwarder_that_ended_does_not_answer_through_another_ones_ports() {
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = other.local_addr().expect("an address").port();
+
+        let mut ended = run("false");
+        assert!(!answers(&mut ended, vec![port]).await);
+
+        let mut lives = run("sleep");
+        assert!(answers(&mut lives, vec![port]).await);
+        lives.kill().expect("it lives");
+        lives.wait().expect("it ends");
+    }
+
+    #[test]
+    fn a_process_has_ended_when_it_is_a_zombie_or_gone() {
+        let mut child = run("sleep");
+        assert!(!has_ended(child.id()));
+        child.kill().expect("it lives");
+        // Nobody has waited for it yet, as nobody waits for the forwarder of an earlier command.
+        let end = Instant::now() + PATIENCE;
+        while !has_ended(child.id()) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(has_ended(child.id()));
+        child.wait().expect("it ends");
+        assert!(has_ended(child.id()));
+    }
 }
