@@ -14,6 +14,7 @@ use crate::keys::KeyringHandle;
 use crate::metrics::{self, Metrics};
 use crate::probe::StatusBoard;
 use crate::sessions::Sessions;
+use crate::sign_ins::SignIns;
 use crate::upstream::Upstream;
 
 /// Behind every route of the internal port.
@@ -40,6 +41,9 @@ pub struct InternalState {
 
     /// What the probes saw.
     pub board: Arc<StatusBoard>,
+
+    /// What users' sign-ins showed.
+    pub sign_ins: Arc<SignIns>,
 
     /// Counts.
     pub metrics: Arc<Metrics>,
@@ -86,6 +90,7 @@ pub(crate) async fn status(State(state): State<InternalState>) -> Json<StatusDoc
         keyring: state.keyring.report(),
         federation: state.board.federation(),
         handshake: state.board.handshake(),
+        sign_in: Some(state.sign_ins.report()),
         sessions: SessionsReport {
             store: state.store_kind,
         },

@@ -22,6 +22,7 @@ pub mod run;
 mod serve;
 pub mod sessions;
 pub mod shutdown;
+pub mod sign_ins;
 pub mod state;
 pub mod store;
 pub mod telemetry;

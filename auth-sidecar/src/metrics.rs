@@ -23,7 +23,7 @@ struct CallLabels {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RefusalLabels {
+struct ReasonLabels {
     reason: &'static str,
 }
 
@@ -103,7 +103,8 @@ impl SecurityEvent {
 pub struct Metrics {
     registry: Registry,
     calls: Family<CallLabels, Counter>,
-    refusals: Family<RefusalLabels, Counter>,
+    refusals: Family<ReasonLabels, Counter>,
+    sign_ins: Family<ReasonLabels, Counter>,
     federation: Family<ProbeLabels, Counter>,
     handshake: Family<ProbeLabels, Counter>,
     security: Family<EventLabels, Counter>,
@@ -115,7 +116,8 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let calls = Family::<CallLabels, Counter>::default();
-        let refusals = Family::<RefusalLabels, Counter>::default();
+        let refusals = Family::<ReasonLabels, Counter>::default();
+        let sign_ins = Family::<ReasonLabels, Counter>::default();
         let federation = Family::<ProbeLabels, Counter>::default();
         let handshake = Family::<ProbeLabels, Counter>::default();
         let security = Family::<EventLabels, Counter>::default();
@@ -139,6 +141,11 @@ impl Default for Metrics {
             "mcp_refusals",
             "Requests to /mcp that the sidecar answered itself, by reason",
             refusals.clone(),
+        );
+        registry.register(
+            "sign_ins",
+            "Sign-ins that came to Entra's token endpoint, by how they ended",
+            sign_ins.clone(),
         );
         registry.register(
             "federation_probes",
@@ -174,6 +181,7 @@ impl Default for Metrics {
             registry,
             calls,
             refusals,
+            sign_ins,
             federation,
             handshake,
             security,
@@ -194,7 +202,12 @@ impl Metrics {
 
     /// The sidecar answered a request to `/mcp` itself.
     pub fn refusal(&self, reason: &'static str) {
-        self.refusals.get_or_create(&RefusalLabels { reason }).inc();
+        self.refusals.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// A user's sign-in ended at Entra's token endpoint, well or not. `reason` comes from a closed list.
+    pub fn sign_in(&self, reason: &'static str) {
+        self.sign_ins.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// A federation probe ended.
@@ -252,12 +265,14 @@ mod tests {
         let metrics = Metrics::default();
         metrics.call("tools/call", 200, 0.004);
         metrics.refusal("no_token");
+        metrics.sign_in("SignedIn");
         metrics.federation_probe("Failed", "FicSubjectMismatch");
         metrics.security_event(SecurityEvent::ForeignOrigin);
         let page = metrics.encode();
         for line in [
             r#"behalf_mcp_requests_total{method="tools/call",status="200"} 1"#,
             r#"behalf_mcp_refusals_total{reason="no_token"} 1"#,
+            r#"behalf_sign_ins_total{reason="SignedIn"} 1"#,
             r#"behalf_federation_probes_total{outcome="Failed",reason="FicSubjectMismatch"} 1"#,
             r#"behalf_security_events_total{event="foreign_origin"} 1"#,
             "behalf_mcp_answer_seconds_count 1",

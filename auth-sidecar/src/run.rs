@@ -161,6 +161,7 @@ impl Sidecar {
             sessions: Arc::clone(&sessions),
             store_kind,
             board: Arc::clone(&board),
+            sign_ins: Arc::clone(server.sign_ins()),
             metrics: Arc::clone(&metrics),
         });
         let for_clients = app::public_router(AppState::new(Parts {

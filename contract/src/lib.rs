@@ -26,7 +26,7 @@ pub use sidecar_config::{
     SidecarListen, StaticClient, StoreConfig,
 };
 pub use status::{
-    FederationReport, HandshakeReport, KeyringReport, Outcome, ServerInfo, SessionsReport, StatusDocument,
-    StoreKind,
+    FederationReport, HandshakeReport, KeyringReport, Outcome, ServerInfo, SessionsReport, SignInReport,
+    StatusDocument, StoreKind,
 };
 pub use token_exchange::{ExchangePlace, Injection, TokenExchange};

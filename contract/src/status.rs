@@ -18,6 +18,10 @@ pub struct StatusDocument {
     /// Whether the MCP server answers a real handshake.
     pub handshake: HandshakeReport,
 
+    /// What users' sign-ins tell of the application. Absent from a sidecar that does not look at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignInReport>,
+
     /// How sessions are kept.
     pub sessions: SessionsReport,
 }
@@ -83,6 +87,25 @@ pub struct HandshakeReport {
     pub server_info: Option<ServerInfo>,
 
     /// When it was seen; absent before the first handshake ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Timestamp>,
+}
+
+/// What users' sign-ins tell of the application. Nothing of a user is in it: what concerns one user alone is
+/// not counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignInReport {
+    /// What was seen.
+    pub outcome: Outcome,
+
+    /// `CamelCase`, as a condition's reason.
+    pub reason: String,
+
+    /// One sentence for the administrator, with the next step.
+    pub message: String,
+
+    /// When it was seen; absent before the first user came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Timestamp>,
 }

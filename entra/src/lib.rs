@@ -43,7 +43,7 @@ pub use discovery::{Discovery, DiscoveryError};
 pub use error::{EntraError, NextStep};
 pub use grant::CodeGrant;
 pub use http_client::{HttpClient, HttpLimits, TrustError, TrustRoots};
-pub use obo::OnBehalfOf;
+pub use obo::{Exchanged, OnBehalfOf};
 pub use reason::{FederationFinding, FederationReason, SignInReason, Verdict};
 pub use refusal::Refusal;
 pub use response::TokenSet;

@@ -28,6 +28,16 @@ pub struct OnBehalfOf {
     tokens: Cache<Key, Arc<TokenSet>>,
 }
 
+/// A downstream token, and where it comes from.
+#[derive(Clone, Debug)]
+pub struct Exchanged {
+    /// The token.
+    pub token: Arc<TokenSet>,
+
+    /// Entra answered just now; false for a token of the cache, which says nothing about what Entra would do.
+    pub fresh: bool,
+}
+
 /// Hash of the user's token, and of the claims of an exchange under a challenge.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -53,12 +63,18 @@ impl OnBehalfOf {
     /// The downstream token for `user_token`. With `claims` (a challenge of the resource) the cached token
     /// is passed over and the new one takes its place.
     pub async fn get(&self, user_token: &Secret, claims: Option<&str>) -> Result<Arc<TokenSet>, EntraError> {
+        let exchanged = self.exchange(user_token, claims).await?;
+        Ok(exchanged.token)
+    }
+
+    /// As [`Self::get`], and whether Entra was asked for it.
+    pub async fn exchange(&self, user_token: &Secret, claims: Option<&str>) -> Result<Exchanged, EntraError> {
         let key = Key {
             assertion: hash(user_token.expose()),
             claims: claims.map(hash),
         };
         if let Some(token) = self.tokens.get(&key).await {
-            return Ok(token);
+            return Ok(Exchanged { token, fresh: false });
         }
         let exchange = async {
             self.client
@@ -73,7 +89,7 @@ impl OnBehalfOf {
                 .insert(Key { claims: None, ..key }, Arc::clone(&token))
                 .await;
         }
-        Ok(token)
+        Ok(Exchanged { token, fresh: true })
     }
 
     /// Drops the cached token, after the resource refused it or the user's session ended.

@@ -346,6 +346,26 @@ impl SignInReason {
         }
     }
 
+    /// One sentence for an administrator, where the cause lies in the application and every user may meet it.
+    /// `None` where it is the matter of one user, one device or one login.
+    pub fn fix(self) -> Option<&'static str> {
+        match self {
+            Self::ConsentRequired | Self::AdminConsentRequired => Some(
+                "Grant the application's permissions for the whole tenant: \
+                 az ad app permission admin-consent --id <client id>.",
+            ),
+            Self::AppMisconfigured => Some(
+                "Set requestedAccessTokenVersion of the app registration to 2, expose the scope \
+                 access_as_user and allow User.Read.",
+            ),
+            Self::PermissionMissing => Some(
+                "Add user_impersonation of Azure DevOps to the app registration, then \
+                 az ad app permission admin-consent --id <client id>.",
+            ),
+            _ => None,
+        }
+    }
+
     /// True where a login cannot change the answer. `with_claims`: Entra named claims that a login could
     /// satisfy.
     pub(crate) fn blocks(self, with_claims: bool) -> bool {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::claims::{Claims, Expected, UserClaims, UserIdentity};
 use crate::client::EntraClient;
 use crate::error::EntraError;
+use crate::reason::SignInReason;
 use crate::secret::Secret;
 
 /// Longer than any token of Entra.
@@ -92,6 +93,14 @@ impl TokenRejection {
     /// True when the token may be good and only the keys are missing: the caller answers 503, not 401.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::KeysUnavailable(_))
+    }
+
+    /// The reason, where the application's registration makes Entra issue such tokens to every user.
+    pub fn sign_in_reason(&self) -> Option<SignInReason> {
+        match self {
+            Self::Version | Self::Audience | Self::Scope { .. } => Some(SignInReason::AppMisconfigured),
+            _ => None,
+        }
     }
 }
 

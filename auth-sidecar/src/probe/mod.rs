@@ -178,7 +178,7 @@ fn announce(what: &'static str, outcome: Outcome, reason: &str, message: &str) {
 }
 
 /// An error's text as the start of a sentence.
-fn capitalised(sentence: &str) -> String {
+pub(crate) fn capitalised(sentence: &str) -> String {
     let mut characters = sentence.chars();
     match characters.next() {
         Some(first) => first.to_uppercase().chain(characters).collect(),

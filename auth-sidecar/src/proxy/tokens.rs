@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_contract::{ExchangePlace, Injection, TokenExchange};
-use behalf_entra::{EntraClient, EntraError, NextStep, OnBehalfOf, Secret, TokenSet};
+use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Secret, TokenSet};
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 
@@ -102,10 +102,17 @@ impl Exchange {
         if let Some(refusal) = self.refused.get(&key).await {
             return Err(refusal);
         }
-        let error = match self.on_behalf_of.get(user_token, None).await {
-            Ok(token) => return Ok(token),
+        let sign_ins = state.server.sign_ins();
+        let error = match self.on_behalf_of.exchange(user_token, None).await {
+            Ok(Exchanged { token, fresh }) => {
+                if fresh {
+                    sign_ins.exchange_succeeded();
+                }
+                return Ok(token);
+            }
             Err(error) => error,
         };
+        sign_ins.exchange_refused(&error);
         let refusal = refused(state, session, &error).await?;
         if matches!(refusal, Refusal::SignInRequired | Refusal::Blocked(_)) {
             self.refused.insert(key, refusal.clone()).await;

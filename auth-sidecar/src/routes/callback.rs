@@ -4,7 +4,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use behalf_entra::{
-    CodeGrant, EntraError, NextStep, Refusal, Secret, TokenRejection, TokenSet, UserIdentity,
+    CodeGrant, EntraError, NextStep, Refusal, Secret, SignInReason, TokenRejection, TokenSet, UserIdentity,
 };
 
 use super::consent::send_to_entra;
@@ -15,6 +15,7 @@ use crate::flow::parameters::Parameters;
 use crate::flow::{ApprovedRequest, FLOW_LIFETIME, RedirectError};
 use crate::metrics::SecurityEvent;
 use crate::sessions::{NewLogin, SessionError, SignInAgain};
+use crate::sign_ins::SIGNED_IN;
 
 /// Longest query that is looked at. Entra's codes are about 1.5 KiB.
 const LONGEST_QUERY: usize = 16 * 1024;
@@ -123,6 +124,8 @@ async fn finish(
         .issue_code(login)
         .await
         .map_err(|error| not_kept(approved, &error))?;
+    server.sign_ins.login_succeeded();
+    server.metrics.sign_in(SIGNED_IN);
     Ok(Finished::Code(code))
 }
 
@@ -143,6 +146,7 @@ async fn identify(
         }
         tracing::error!(error, "Entra's token was not accepted: {rejection}");
         server.metrics.security_event(SecurityEvent::TokenRejected);
+        server.metrics.sign_in("TokenRejected");
         request.refuse("server_error", rejection.to_string())
     };
     let Some(id_token) = &tokens.id_token else {
@@ -157,6 +161,7 @@ async fn identify(
         .validator
         .validate(&tokens.access_token)
         .await
+        .inspect_err(|rejection| server.sign_ins.login_rejected(rejection))
         .map_err(refuse)?;
     if claims.tid == identity.tid && claims.oid == identity.oid {
         return Ok(identity);
@@ -187,7 +192,15 @@ fn again_or_refused(
         }
         NextStep::OurBug => tracing::error!(error = source, "A sign-in failed: {error}"),
     }
+    server.sign_ins.login_refused(error);
+    server.metrics.sign_in(label(error));
     Err(approved.request.refuse(oauth_error(error), error.hint()))
+}
+
+/// Why a sign-in was refused, for a metric.
+fn label(error: &EntraError) -> &'static str {
+    let of_sign_in = error.sign_in_reason().map(SignInReason::as_str);
+    of_sign_in.unwrap_or_else(|| error.federation_finding().reason.as_str())
 }
 
 /// What the client is told when Entra refuses (RFC 6749, section 4.1.2.1). Entra's own words may name people

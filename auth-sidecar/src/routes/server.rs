@@ -10,6 +10,7 @@ use crate::keys::{KeyringHandle, Random};
 use crate::metrics::Metrics;
 use crate::probe::ProbeTrigger;
 use crate::sessions::Sessions;
+use crate::sign_ins::SignIns;
 
 /// Everything the endpoints need.
 pub struct AuthorizationServer {
@@ -24,6 +25,7 @@ pub struct AuthorizationServer {
     pub(super) random: Arc<dyn Random>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) federation_trigger: ProbeTrigger,
+    pub(super) sign_ins: Arc<SignIns>,
     body_memory: BodyMemory,
 }
 
@@ -67,6 +69,7 @@ impl AuthorizationServer {
             ..TokenRules::default()
         };
         let validator = TokenValidator::new(entra.clone(), rules);
+        let sign_ins = Arc::new(SignIns::new(Arc::clone(&clock)));
         Self {
             addresses,
             keyring,
@@ -79,6 +82,7 @@ impl AuthorizationServer {
             random,
             metrics: Arc::default(),
             federation_trigger: ProbeTrigger::default(),
+            sign_ins,
             body_memory: BodyMemory::default(),
         }
     }
@@ -97,6 +101,11 @@ impl AuthorizationServer {
     /// The public addresses.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// What users' sign-ins tell of the application; exchanges of their tokens count, too.
+    pub fn sign_ins(&self) -> &Arc<SignIns> {
+        &self.sign_ins
     }
 
     /// The memory for bodies at the public port, `/mcp` included.

@@ -20,6 +20,7 @@ use behalf_auth_sidecar::probe::ProbeTrigger;
 use behalf_auth_sidecar::proxy::Proxy;
 use behalf_auth_sidecar::routes::{AuthorizationServer, ServerParts};
 use behalf_auth_sidecar::sessions::{SessionRules, Sessions};
+use behalf_auth_sidecar::sign_ins::SignIns;
 use behalf_auth_sidecar::state::{AppState, Parts};
 use behalf_auth_sidecar::store::{
     Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreUsage, Written,
@@ -56,6 +57,7 @@ pub(crate) struct World {
     pub(crate) base: Url,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trigger: ProbeTrigger,
+    pub(crate) sign_ins: Arc<SignIns>,
     router: Router,
     directory: tempfile::TempDir,
     number: AtomicU64,
@@ -160,6 +162,7 @@ impl World {
         };
         let (metrics, trigger) = (Arc::new(Metrics::default()), ProbeTrigger::default());
         let server = AuthorizationServer::new(&config, parts).observed_by(metrics.clone(), trigger.clone());
+        let sign_ins = Arc::clone(server.sign_ins());
         let host_key = HostKey::from_random(&[42; 32]);
         let upstream = Upstream::new(&config.upstream, &host_key).unwrap();
         let router = app::public_router(AppState::new(Parts {
@@ -183,6 +186,7 @@ impl World {
             base,
             metrics,
             trigger,
+            sign_ins,
             router,
             directory,
             number,

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use behalf_auth_sidecar::sessions::SignInAgain;
 use behalf_auth_sidecar::store::{SessionStore as _, StoreKey};
+use behalf_contract::Outcome;
 use behalf_entra::Secret;
 use behalf_tests::entra::{Effect, Fault, IssuerFixture, RequestKind, ServiceAccountToken};
 use behalf_tests::people::{ANA, BEN, CLIENT_ID, Person, TENANT_ID};
@@ -419,6 +420,60 @@ async fn a_token_that_is_not_of_this_application_signs_nobody_in() {
     assert_eq!(signed_in.error.as_deref(), Some("server_error"));
     assert_eq!(signed_in.code, None);
     assert_eq!(world.counted("token_rejected"), 1);
+    // Every user meets it, so that the status has to say it.
+    let report = world.sign_ins.report();
+    assert_eq!(
+        (report.outcome, report.reason.as_str()),
+        (Outcome::Failed, "AppMisconfigured")
+    );
+    assert!(
+        report.message.contains("requestedAccessTokenVersion"),
+        "{}",
+        report.message
+    );
+}
+
+#[tokio::test]
+async fn a_login_that_ends_well_shows_that_users_can_sign_in() {
+    let world = World::start().await;
+    assert_eq!(world.sign_ins.report().outcome, Outcome::Unknown);
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let code = [RequestKind::AuthorizationCode];
+    let refused = |code| Effect::Refusal {
+        status: 400,
+        error: "invalid_grant".to_owned(),
+        code,
+        suberror: None,
+        claims: None,
+    };
+    let control = world.entra.control();
+    let fault = |number| Fault::once(code, refused(number));
+    // Not assigned: the matter of one user.
+    control.add_fault(&fault(50_105)).await.unwrap();
+    assert_eq!(world.sign_in(&client_id, ANA).await.code, None);
+    assert_eq!(world.sign_ins.report().outcome, Outcome::Unknown);
+    // A permission that the application does not declare: nobody gets in.
+    control.add_fault(&fault(650_057)).await.unwrap();
+    assert_eq!(world.sign_in(&client_id, ANA).await.code, None);
+    assert_eq!(world.sign_ins.report().reason, "PermissionMissing");
+    world.login_of(&client_id, ANA).await;
+    assert_eq!(world.sign_ins.report().reason, "SignedIn");
+    let page = world.metrics.encode();
+    for reason in ["UserNotAssigned", "PermissionMissing", "SignedIn"] {
+        let line = format!("behalf_sign_ins_total{{reason=\"{reason}\"}} 1");
+        assert!(page.contains(&line), "{line} is not in\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_writes_into_a_callback_shows_nothing_of_the_application() {
+    let world = World::start().await;
+    let (url, cookie) = approved(&world).await;
+    let handle = parameter(&at_entra(&url).await, "state").unwrap();
+    let forged = format!("/callback?state={handle}&error=invalid_grant&error_description=AADSTS650057%3A+no");
+    let answer = world.get_with(&forged, &[("cookie", &cookie)]).await;
+    assert!(answer.status.is_redirection(), "{}", answer.status);
+    assert_eq!(world.sign_ins.report().outcome, Outcome::Unknown);
 }
 
 #[tokio::test]

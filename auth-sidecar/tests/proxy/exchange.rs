@@ -4,9 +4,10 @@ use axum::http::StatusCode;
 use behalf_auth_sidecar::sessions::GrantError;
 use behalf_contract::ExchangePlace::{self, Server, Sidecar};
 use behalf_contract::Injection::{self, Argument, Header, None as Nothing};
+use behalf_contract::Outcome;
 use behalf_entra::Secret;
-use behalf_tests::entra::{Effect, Fault, Policy, RequestKind};
-use behalf_tests::people::{ANA, CLIENT_ID};
+use behalf_tests::entra::{Consent, Effect, Fault, Policy, RequestKind};
+use behalf_tests::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use jiff::SignedDuration;
 use rstest::rstest;
 
@@ -138,6 +139,39 @@ async fn what_a_login_does_not_cure_is_said_to_the_person() {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(body(response).await["error"]["code"], 403);
     assert!(world.server.received().is_empty());
+}
+
+#[tokio::test]
+async fn an_exchange_that_nobody_consented_to_is_shown_until_one_succeeds() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let (login, other) = (sidecar.sign_in(&world).await, sidecar.sign_in(&world).await);
+    let told = || {
+        let report = sidecar.sign_ins.report();
+        (report.outcome, report.reason)
+    };
+    assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
+    assert_eq!(told(), (Outcome::Verified, "SignedIn".to_owned()));
+
+    let consents = |all: &[&str]| -> Vec<Consent> {
+        all.iter()
+            .map(|resource| Consent::by_administrator(CLIENT_ID, resource))
+            .collect()
+    };
+    let control = world.control();
+    control.put_consents(&consents(&[CLIENT_ID])).await.unwrap();
+    let refused = sidecar.post(&other, &call()).await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(told(), (Outcome::Failed, "ConsentRequired".to_owned()));
+    // A token of the cache is no news.
+    assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
+    assert_eq!(told().0, Outcome::Failed);
+
+    let all = consents(&[CLIENT_ID, AZURE_DEVOPS_APPLICATION_ID]);
+    control.put_consents(&all).await.unwrap();
+    let third = sidecar.sign_in(&world).await;
+    assert_eq!(sidecar.post(&third, &call()).await.status(), StatusCode::OK);
+    assert_eq!(told(), (Outcome::Verified, "SignedIn".to_owned()));
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use behalf_auth_sidecar::proxy::Proxy;
 use behalf_auth_sidecar::routes::{AuthorizationServer, ServerParts};
 use behalf_auth_sidecar::run::Environment;
 use behalf_auth_sidecar::sessions::{CodeRedemption, NewLogin, Scopes, SessionRules, Sessions};
+use behalf_auth_sidecar::sign_ins::SignIns;
 use behalf_auth_sidecar::state::{AppState, Parts};
 use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore};
 use behalf_auth_sidecar::upstream::Upstream;
@@ -232,6 +233,7 @@ impl World {
             random,
         };
         let server = Arc::new(AuthorizationServer::new(&config, parts));
+        let sign_ins = Arc::clone(server.sign_ins());
         let host_key = HostKey::from_random(&[42; 32]);
         let upstream = Upstream::new(&config.upstream, &host_key).unwrap();
         let metrics = Arc::new(Metrics::default());
@@ -250,6 +252,7 @@ impl World {
             sessions,
             metrics,
             trigger,
+            sign_ins,
             host_key,
         }
     }
@@ -269,6 +272,7 @@ pub(crate) struct Sidecar {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trigger: ProbeTrigger,
+    pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) host_key: String,
 }
 

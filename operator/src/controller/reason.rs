@@ -37,6 +37,8 @@ names! {
         FederationVerified,
         /// The MCP server listed its tools.
         Verified,
+        /// Users sign in, and their tokens are exchanged.
+        UserSignIn,
         /// Sessions survive a restart.
         SessionsDurable,
         /// Work is going on; present only while true.
@@ -165,6 +167,18 @@ names! {
         /// The server does not speak MCP.
         NotMcp,
 
+        // UserSignIn
+        /// A user signed in.
+        SignedIn,
+        /// AADSTS65001.
+        ConsentRequired,
+        /// AADSTS90094.
+        AdminConsentRequired,
+        /// AADSTS500131 and its kind.
+        AppMisconfigured,
+        /// AADSTS650057 and its kind.
+        PermissionMissing,
+
         // SessionsDurable
         /// Sessions are in one Pod's memory.
         MemoryStore,
@@ -188,7 +202,7 @@ impl Reason {
 
 #[cfg(test)]
 mod tests {
-    use behalf_entra::FederationReason;
+    use behalf_entra::{FederationReason, SignInReason};
 
     use super::*;
 
@@ -199,6 +213,14 @@ mod tests {
                 Reason::parse(reason.as_str()).map(Reason::as_str),
                 Some(reason.as_str())
             );
+        }
+    }
+
+    #[test]
+    fn knows_every_reason_that_the_sidecar_can_report_of_sign_ins() {
+        for reason in SignInReason::ALL {
+            let known = Reason::parse(reason.as_str()).is_some();
+            assert!(known || reason.fix().is_none(), "{reason:?}");
         }
     }
 

@@ -63,6 +63,7 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
     let available = facts.available(found, now);
     let federated = observed.federation(command);
     let verified = observed.handshake();
+    let signed_in = observed.sign_in();
     let durable = match facts.plan.map(|plan| &plan.sessions.store) {
         Some(StoreConfig::Memory) | None => Finding::new(Status::False, Reason::MemoryStore, MEMORY_STORE),
     };
@@ -106,6 +107,11 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
         ConditionType::Verified,
         &verified,
         observed_at(ConditionType::Verified),
+    );
+    put(
+        ConditionType::UserSignIn,
+        &signed_in,
+        observed_at(ConditionType::UserSignIn),
     );
     put(ConditionType::SessionsDurable, &durable, generation);
     let seen_before = previous.verified_generation == Some(generation);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use behalf_tests::client::PendingSignIn;
-use behalf_tests::entra::{Effect, Fault, RequestKind};
-use behalf_tests::environment::{Conditions, Server, create_federated_credential};
-use behalf_tests::people::{ANA, CLIENT_ID};
+use behalf_tests::client::{Era, PendingSignIn};
+use behalf_tests::demo;
+use behalf_tests::entra::{Consent, Effect, Fault, RequestKind};
+use behalf_tests::environment::{self, Conditions, NAMESPACE_OPERATOR, Server, create_federated_credential};
+use behalf_tests::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use behalf_tests::sign_in::{Browser, Visit};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -17,10 +18,12 @@ use crate::world::{TestResult, World};
 crate::tests![
     federation_verified_follows_the_federated_credential_without_a_restart,
     entra_that_does_not_answer_is_unknown_and_keeps_ready,
+    a_permission_that_is_withdrawn_is_told_by_user_sign_in_alone,
     a_server_that_is_no_mcp_server_is_not_verified,
     a_pod_that_no_node_takes_is_not_available,
     an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs,
     a_taken_public_url_is_not_accepted,
+    of_two_objects_with_one_address_one_is_served_and_the_other_follows_it,
     a_foreign_host_or_image_is_not_accepted,
     an_image_that_cannot_be_pulled_is_not_available,
     a_settled_system_writes_nothing,
@@ -171,6 +174,73 @@ async fn entra_that_does_not_answer_is_unknown_and_keeps_ready(world: &World) ->
     Ok(())
 }
 
+async fn a_permission_that_is_withdrawn_is_told_by_user_sign_in_alone(world: &World) -> TestResult {
+    let server = Server::Quickstart;
+    let consents = |resources: &[&str]| -> Vec<Consent> {
+        resources
+            .iter()
+            .map(|resource| Consent::by_administrator(CLIENT_ID, resource))
+            .collect()
+    };
+    let works = |now: &Conditions| now.is("UserSignIn", "True") && now.is("Ready", "True");
+    call_a_tool(world, server).await?;
+    let before = world.wait(server, "UserSignIn=True", works).await?;
+
+    // Signed in and not exchanged yet: the next call meets what an administrator does meanwhile.
+    let signed_in = world.sign_in(server, &ANA).await?;
+    world.entra.put_consents(&consents(&[CLIENT_ID])).await?;
+    let refused = async {
+        let connection = signed_in.connect(Era::Modern).await?;
+        let result = connection
+            .call("list_pipeline_runs", json!({"project": "shop"}))
+            .await;
+        connection.close().await;
+        TestResult::Ok(result.is_err())
+    };
+    let refused = refused.await;
+    let seen = world
+        .wait(server, "UserSignIn=False", |now| now.is("UserSignIn", "False"))
+        .await;
+    let all = consents(&[CLIENT_ID, AZURE_DEVOPS_APPLICATION_ID]);
+    world.entra.put_consents(&all).await?;
+    let seen = seen?;
+    ensure!(
+        refused.unwrap_or(true),
+        "the tool was called without the permission"
+    );
+    let condition = seen.get("UserSignIn").ok_or("the condition is gone")?;
+    ensure!(
+        condition.reason == "ConsentRequired"
+            && condition.message.contains("AADSTS65001")
+            && condition.message.contains("az ad app permission admin-consent"),
+        "{}: {}",
+        condition.reason,
+        condition.message
+    );
+    only_these_changed(&before, &seen, "UserSignIn")?;
+    ensure!(seen.is("Ready", "True"), "Ready did not stay: {}", seen.summary());
+
+    call_a_tool(world, server).await?;
+    let after = world.wait(server, "UserSignIn=True", works).await?;
+    only_these_changed(&before, &after, "nothing")
+}
+
+/// Signs Ana in and calls a tool as her.
+async fn call_a_tool(world: &World, server: Server) -> TestResult {
+    let connection = world.connect(server, &ANA, Era::Modern).await?;
+    let result = connection
+        .call("list_pipeline_runs", json!({"project": "shop"}))
+        .await;
+    connection.close().await;
+    let result = result?;
+    ensure!(
+        result.is_error != Some(true),
+        "the tool failed: {}",
+        demo::text(&result)
+    );
+    Ok(())
+}
+
 async fn a_server_that_is_no_mcp_server_is_not_verified(world: &World) -> TestResult {
     let server = Server::Quickstart;
     let before = world.wait_ready(server).await?;
@@ -230,7 +300,13 @@ async fn a_pod_that_no_node_takes_is_not_available(world: &World) -> TestResult 
 
 async fn an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs(world: &World) -> TestResult {
     let (server, other) = (Server::Article, Server::Quickstart);
-    let before = world.wait_ready(server).await?;
+    // What the sign-in further down would show is known before.
+    world.sign_in(server, &ANA).await?;
+    let before = world
+        .wait(server, "UserSignIn=True", |now| {
+            now.is("UserSignIn", "True") && now.is("Ready", "True")
+        })
+        .await?;
     let pod = pod_of(world, server).await?.metadata.uid;
     let origin = |server| {
         let url = world.layout.public_url(server).to_string();
@@ -283,11 +359,18 @@ async fn wait_scratch(
     what: &str,
     wanted: impl Fn(&Conditions) -> bool,
 ) -> TestResult<Conditions> {
+    wait_named(world, "scratch", what, wanted).await
+}
+
+async fn wait_named(
+    world: &World,
+    name: &str,
+    what: &str,
+    wanted: impl Fn(&Conditions) -> bool,
+) -> TestResult<Conditions> {
     let limit = Duration::from_mins(1);
-    Ok(
-        behalf_tests::environment::wait_for(&world.running.client, "scratch", what, limit, |_| {}, wanted)
-            .await?,
-    )
+    let seen = |conditions: &Conditions| println!("    {name}: {}", conditions.summary());
+    Ok(environment::wait_for(&world.running.client, name, what, limit, seen, wanted).await?)
 }
 
 async fn a_taken_public_url_is_not_accepted(world: &World) -> TestResult {
@@ -314,6 +397,68 @@ async fn a_taken_public_url_is_not_accepted(world: &World) -> TestResult {
         older.summary()
     );
     Ok(())
+}
+
+async fn of_two_objects_with_one_address_one_is_served_and_the_other_follows_it(world: &World) -> TestResult {
+    let names = ["scratch", "scratch-too"];
+    let named = |name: &str| {
+        scratch(world, |object| {
+            object["metadata"]["name"] = json!(name);
+            object["spec"]["publicUrl"] = json!("http://localhost:8597");
+        })
+    };
+    let both = json!({"apiVersion": "v1", "kind": "List", "items": [named(names[0])?, named(names[1])?]});
+    world.apply(&both)?;
+    let judged = |now: &Conditions| now.is("Accepted", "True") || now.is("Accepted", "False");
+    let outcome = async {
+        let mut accepted = Vec::new();
+        for name in names {
+            let conditions = wait_named(world, name, "a judgement", judged).await?;
+            accepted.push(conditions.is("Accepted", "True"));
+        }
+        ensure!(
+            accepted[0] != accepted[1],
+            "accepted with one address: {accepted:?}"
+        );
+        let (winner, loser) = if accepted[0] {
+            (names[0], names[1])
+        } else {
+            (names[1], names[0])
+        };
+        // A new operator remembers nothing, and finds the same.
+        world.running.cluster.kubectl(&[
+            "--namespace",
+            NAMESPACE_OPERATOR,
+            "delete",
+            "pod",
+            "--all",
+            "--wait=true",
+        ])?;
+        world.running.cluster.kubectl(&[
+            "--namespace",
+            NAMESPACE_OPERATOR,
+            "rollout",
+            "status",
+            "deployment",
+            "--timeout=60s",
+        ])?;
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        for (name, status, reason) in [(winner, "True", "Accepted"), (loser, "False", "PublicUrlTaken")] {
+            let told = wait_named(world, name, "the same judgement", |now| {
+                now.get("Accepted")
+                    .is_some_and(|accepted| accepted.status == status && accepted.reason == reason)
+            });
+            told.await?;
+        }
+        world.kubectl(&["delete", "mcpserver", winner])?;
+        wait_named(world, loser, "Accepted=True", |now| now.is("Accepted", "True")).await?;
+        Ok(())
+    };
+    let outcome = outcome.await;
+    for name in names {
+        world.kubectl(&["delete", "mcpserver", name, "--ignore-not-found"])?;
+    }
+    outcome
 }
 
 async fn a_foreign_host_or_image_is_not_accepted(world: &World) -> TestResult {

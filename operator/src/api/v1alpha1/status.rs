@@ -35,8 +35,8 @@ pub struct McpServerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysStatus>,
 
-    /// Accepted, Available, FederationVerified, Verified, SessionsDurable, Ready; Reconciling and Stalled
-    /// only while true.
+    /// Accepted, Available, FederationVerified, Verified, UserSignIn, SessionsDurable, Ready; Reconciling and
+    /// Stalled only while true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         schema_with = "embedded_list::<Condition>",

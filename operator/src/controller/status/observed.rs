@@ -119,6 +119,26 @@ impl<'a> Observed<'a> {
         self.keep_same_text(ConditionType::Verified, seen)
     }
 
+    /// `UserSignIn`: where Pods differ, the newest says it, since a Pod without users learns nothing new.
+    pub(super) fn sign_in(&self) -> Finding {
+        let reports = self
+            .documents
+            .iter()
+            .filter_map(|document| document.sign_in.as_ref());
+        let newest = reports.max_by_key(|report| report.observed_at);
+        let reports = newest.iter().map(|report| Seen {
+            outcome: report.outcome,
+            reason: &report.reason,
+            message: &report.message,
+            conclusive: report.observed_at.is_some(),
+        });
+        let mut seen = self.judge(ConditionType::UserSignIn, reports, |_, _, said| said.to_owned());
+        if newest.is_some() && seen.reason == Reason::NotObserved {
+            "no user has signed in yet".clone_into(&mut seen.message);
+        }
+        self.keep_same_text(ConditionType::UserSignIn, seen)
+    }
+
     /// What the server said of itself, by the Pod that a handshake with was seen.
     pub(super) fn server_info(&self) -> Option<ServerInfo> {
         self.documents.iter().find_map(|document| {
@@ -158,10 +178,7 @@ impl<'a> Observed<'a> {
         if let Some(report) = best {
             let reason = Reason::parse(report.reason).unwrap_or(Reason::Unknown);
             let (status, reason) = match report.outcome {
-                contract::Outcome::Verified if kind == ConditionType::Verified => {
-                    (Status::True, Reason::HandshakeSucceeded)
-                }
-                contract::Outcome::Verified => (Status::True, Reason::TokenAccepted),
+                contract::Outcome::Verified => (Status::True, success(kind)),
                 contract::Outcome::Failed => (Status::False, reason),
                 contract::Outcome::Unknown => (Status::Unknown, reason),
             };
@@ -244,6 +261,15 @@ struct Seen<'b> {
 
     /// Whether it was made from an observation at all.
     conclusive: bool,
+}
+
+/// The reason with which a condition of this type is True.
+fn success(kind: ConditionType) -> Reason {
+    match kind {
+        ConditionType::Verified => Reason::HandshakeSucceeded,
+        ConditionType::UserSignIn => Reason::SignedIn,
+        _ => Reason::TokenAccepted,
+    }
 }
 
 fn rank(outcome: contract::Outcome) -> u8 {

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use behalf_contract as contract;
-use contract::{FederationReport, HandshakeReport, KeyringReport, SessionsReport, StatusDocument, StoreKind};
+use contract::{
+    FederationReport, HandshakeReport, KeyringReport, SessionsReport, SignInReport, StatusDocument, StoreKind,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -164,9 +166,19 @@ fn document(digest: &str) -> StatusDocument {
             }),
             observed_at: Some(time(50)),
         },
+        sign_in: Some(sign_in(contract::Outcome::Verified, "SignedIn", Some(50))),
         sessions: SessionsReport {
             store: StoreKind::Memory,
         },
+    }
+}
+
+fn sign_in(outcome: contract::Outcome, reason: &str, seconds: Option<i64>) -> SignInReport {
+    SignInReport {
+        outcome,
+        reason: reason.to_owned(),
+        message: "Something was seen.".to_owned(),
+        observed_at: seconds.map(time),
     }
 }
 
@@ -344,6 +356,58 @@ fn one_cause_turns_one_condition_and_ready_and_mends_again(
     .pass();
     assert_eq!(told(&mended, ConditionType::Ready), pair("True", "Ready"));
     assert_eq!(told(&mended, ConditionType::parse(kind).unwrap()).0, "True");
+}
+
+#[test]
+fn what_users_meet_at_entra_is_told_and_never_holds_ready_back() {
+    let mut world = World::new();
+    let good = world.pass();
+    assert_eq!(told(&good, ConditionType::UserSignIn), pair("True", "SignedIn"));
+    world.document().sign_in = Some(sign_in(contract::Outcome::Failed, "ConsentRequired", Some(60)));
+    let bad = world.pass();
+    assert_eq!(changed(&good, &bad), ["UserSignIn"]);
+    assert_eq!(
+        told(&bad, ConditionType::UserSignIn),
+        pair("False", "ConsentRequired")
+    );
+    // A Pod that restarts has seen nobody, and takes nothing back.
+    world.document().sign_in = Some(sign_in(contract::Outcome::Unknown, "NotObserved", None));
+    assert_eq!(changed(&bad, &world.pass()), Vec::<&str>::new());
+}
+
+#[test]
+fn without_users_nothing_is_said_of_sign_ins() {
+    for report in [
+        None,
+        Some(sign_in(contract::Outcome::Unknown, "NotObserved", None)),
+    ] {
+        let mut world = World::new();
+        world.document().sign_in = report;
+        let status = world.pass();
+        assert_eq!(
+            told(&status, ConditionType::UserSignIn),
+            pair("Unknown", "NotObserved")
+        );
+        assert_eq!(told(&status, ConditionType::Ready), pair("True", "Ready"));
+        assert_eq!(world.pass(), status);
+    }
+}
+
+#[test]
+fn of_many_pods_the_newest_sign_in_counts() {
+    let mut world = World::new();
+    let mut second = world.reports[0].clone();
+    world.document().sign_in = Some(sign_in(contract::Outcome::Failed, "PermissionMissing", Some(60)));
+    second.document.as_mut().unwrap().sign_in =
+        Some(sign_in(contract::Outcome::Verified, "SignedIn", Some(70)));
+    world.reports.push(second.clone());
+    let mut idle = second;
+    idle.document.as_mut().unwrap().sign_in = Some(sign_in(contract::Outcome::Unknown, "NotObserved", None));
+    world.reports.push(idle);
+    assert_eq!(
+        told(&world.pass(), ConditionType::UserSignIn),
+        pair("True", "SignedIn")
+    );
 }
 
 #[test]
