@@ -18,7 +18,7 @@ use super::message::{Bearer, Body, Message, count_values};
 use super::refusal::Refusal;
 use crate::token::{Refused, UserToken};
 
-/// Many times the largest call of these tools, and as much as the MCP library reads.
+/// Twice what the parameters of a pipeline may hold, and as much as the MCP library reads.
 pub(crate) const LARGEST_BODY: usize = 256 * 1024;
 
 /// Values in one message, ten times as many as the largest call of these tools has.

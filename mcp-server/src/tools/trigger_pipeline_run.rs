@@ -10,12 +10,15 @@ use super::output::TriggeredRun;
 use super::projects::Projects;
 use super::{ToolError, reduce, schema};
 use crate::azure_devops::{Call, RunRequest};
+use crate::hop::LARGEST_BODY;
 
 pub(super) const NAME: &str = "trigger_pipeline_run";
 
-/// Parameters of a pipeline, and bytes in the value of one.
+/// Parameters of a pipeline, bytes in the value of one, and bytes in all names and values: half of what a message
+/// may have, so that the model reads what is wrong instead of losing the connection.
 const PARAMETERS: usize = 100;
 const LONGEST_VALUE: usize = 32 * 1024;
+const ALL_VALUES: usize = LARGEST_BODY / 2;
 
 /// Git allows longer names; nobody has them.
 const LONGEST_BRANCH: usize = 400;
@@ -111,6 +114,15 @@ fn parameters(values: Map<String, Value>) -> Result<Map<String, Value>, BadInput
     if values.len() > PARAMETERS {
         return Err(BadInput(format!("parameters has more than {PARAMETERS} members")));
     }
+    let texts = values
+        .iter()
+        .map(|(name, value)| name.len() + value.as_str().map_or(0, str::len));
+    if texts.sum::<usize>() > ALL_VALUES {
+        return Err(BadInput(format!(
+            "parameters has more than {} KiB of names and values; keep long ones in the repository",
+            ALL_VALUES / 1024
+        )));
+    }
     values
         .into_iter()
         .map(|(name, value)| {
@@ -197,6 +209,20 @@ mod tests {
             json!({"env": "test", "n": "3", "f": "1.5", "dry": "true"})
         );
         assert_eq!(question.reference, None);
+    }
+
+    #[test]
+    fn parameters_that_are_too_much_together_are_the_models_to_mend() {
+        let of = |count: usize| -> Map<String, Value> {
+            (0..count)
+                .map(|number| (format!("p{number}"), Value::String("x".repeat(30 * 1024))))
+                .collect()
+        };
+        assert!(question(json!({"pipeline_id": 178, "parameters": of(4)})).is_ok());
+        let values = json!({"pipeline_id": 178, "parameters": of(5)});
+        assert!(values.to_string().len() < LARGEST_BODY);
+        let error = question(values).unwrap_err().to_string();
+        assert!(error.contains("128 KiB"), "{error}");
     }
 
     #[rstest]
