@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::health::{self, InternalState};
@@ -18,13 +18,31 @@ pub fn public_router(state: AppState) -> Router {
     endpoints.layer(CatchPanicLayer::new()).with_state(state)
 }
 
+/// Every path of the public port. The router is built from the same tables.
+pub fn public_paths() -> impl Iterator<Item = &'static str> {
+    routes::paths().chain(proxy::PATHS)
+}
+
+/// The internal port's paths, and what answers there.
+const INTERNAL: [(&str, fn() -> MethodRouter<InternalState>); 5] = [
+    ("/startupz", || get(health::startup)),
+    ("/readyz", || get(health::ready)),
+    ("/livez", || get(health::live)),
+    ("/status", || get(health::status)),
+    ("/metrics", || get(health::metrics)),
+];
+
+/// Every path of the internal port.
+pub fn internal_paths() -> impl Iterator<Item = &'static str> {
+    INTERNAL.into_iter().map(|(path, _)| path)
+}
+
 /// The internal port.
 pub fn internal_router(state: InternalState) -> Router {
-    Router::new()
-        .route("/startupz", get(health::startup))
-        .route("/readyz", get(health::ready))
-        .route("/livez", get(health::live))
-        .route("/status", get(health::status))
-        .route("/metrics", get(health::metrics))
-        .with_state(state)
+    let router = INTERNAL
+        .into_iter()
+        .fold(Router::new(), |router, (path, endpoint)| {
+            router.route(path, endpoint())
+        });
+    router.with_state(state)
 }

@@ -69,11 +69,14 @@ impl Proxy {
     }
 }
 
-/// `/mcp`, with and without a slash: clients disagree about it.
+/// With and without a slash: clients disagree about it.
+pub(crate) const PATHS: [&str; 2] = ["/mcp", "/mcp/"];
+
+/// `/mcp`.
 pub(crate) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/mcp", any(handle))
-        .route("/mcp/", any(handle))
+    PATHS
+        .into_iter()
+        .fold(Router::new(), |router, path| router.route(path, any(handle)))
 }
 
 async fn handle(State(state): State<AppState>, request: Request) -> Response<Body> {
@@ -273,6 +276,9 @@ async fn answer(
                 }
             }
         }
+        StatusCode::SERVICE_UNAVAILABLE if is_invalid_client(response.headers()) => {
+            Err(Refusal::ClientAuthentication)
+        }
         // No address behind the sidecar is for clients, and no protocol is switched to.
         _ if status.is_redirection() || status.is_informational() => {
             tracing::error!(
@@ -298,6 +304,12 @@ async fn answer(
             Ok(passed)
         }
     }
+}
+
+/// The server exchanges tokens itself, and Entra did not take it as the application.
+fn is_invalid_client(headers: &HeaderMap) -> bool {
+    let said = headers.get(behalf_contract::headers::ERROR);
+    said.is_some_and(|said| said == behalf_contract::headers::INVALID_CLIENT)
 }
 
 /// The server says that the user is needed.

@@ -28,7 +28,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 pub use cors::allowed_origin;
 pub use server::{AuthorizationServer, ServerParts};
@@ -38,57 +38,60 @@ use self::error::OAuthError;
 /// Largest body of any endpoint here. A registration with ten redirect URIs is about 6 KiB.
 const LARGEST_BODY: usize = 32 * 1024;
 
-/// Every path of the public port, `/mcp` included: what a test of all routes goes through.
-pub const ROUTES: [&str; 11] = [
-    "/.well-known/oauth-protected-resource",
-    "/.well-known/oauth-protected-resource/mcp",
-    "/.well-known/oauth-authorization-server",
-    "/.well-known/openid-configuration",
-    "/register",
-    "/authorize",
-    "/consent",
-    "/callback",
-    "/token",
-    "/revoke",
-    "/mcp",
+/// A path, and what answers there.
+type Endpoint = (&'static str, fn() -> MethodRouter<Arc<AuthorizationServer>>);
+
+/// Where clients register; there only while the configuration lets them.
+const REGISTER: Endpoint = ("/register", || post(register::register));
+
+/// What programs call, from web pages too: no cookie has a meaning there.
+const FOR_PROGRAMS: [Endpoint; 6] = [
+    ("/.well-known/oauth-protected-resource", || {
+        get(metadata::protected_resource)
+    }),
+    ("/.well-known/oauth-protected-resource/mcp", || {
+        get(metadata::protected_resource)
+    }),
+    ("/.well-known/oauth-authorization-server", || {
+        get(metadata::authorization_server)
+    }),
+    ("/.well-known/openid-configuration", || {
+        get(metadata::authorization_server)
+    }),
+    ("/token", || post(token::token)),
+    ("/revoke", || post(revoke::revoke)),
 ];
+
+/// Where browsers go.
+const FOR_PEOPLE: [Endpoint; 3] = [
+    ("/authorize", || {
+        get(authorize::authorize).options(cors::navigation)
+    }),
+    ("/consent", || post(consent::consent).options(cors::navigation)),
+    ("/callback", || {
+        get(callback::callback)
+            .head(wrong_method)
+            .options(cors::navigation)
+    }),
+];
+
+/// Every path of [`router`].
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    let all = FOR_PROGRAMS.into_iter().chain([REGISTER]).chain(FOR_PEOPLE);
+    all.map(|(path, _)| path)
+}
 
 /// Every endpoint but `/mcp`. Paths that do not exist answer 404 and wrong methods 405, both with JSON, also
 /// after merging with a router that has no fallback of its own.
 pub fn router<S>(server: Arc<AuthorizationServer>) -> Router<S> {
-    // What programs call, from web pages too: no cookie has a meaning there.
-    let mut for_programs = Router::new()
-        .route(
-            "/.well-known/oauth-protected-resource",
-            get(metadata::protected_resource),
-        )
-        .route(
-            "/.well-known/oauth-protected-resource/mcp",
-            get(metadata::protected_resource),
-        )
-        .route(
-            "/.well-known/oauth-authorization-server",
-            get(metadata::authorization_server),
-        )
-        .route(
-            "/.well-known/openid-configuration",
-            get(metadata::authorization_server),
-        )
-        .route("/token", post(token::token))
-        .route("/revoke", post(revoke::revoke));
-    if server.clients.may_register() {
-        for_programs = for_programs.route("/register", post(register::register));
-    }
-    // Where browsers go.
-    let for_people = Router::new()
-        .route("/authorize", get(authorize::authorize).options(cors::navigation))
-        .route("/consent", post(consent::consent).options(cors::navigation))
-        .route(
-            "/callback",
-            get(callback::callback)
-                .head(wrong_method)
-                .options(cors::navigation),
-        );
+    let registration = server.clients.may_register().then_some(REGISTER);
+    let of = |endpoints: &mut dyn Iterator<Item = Endpoint>| {
+        endpoints.fold(Router::new(), |router, (path, endpoint)| {
+            router.route(path, endpoint())
+        })
+    };
+    let for_programs = of(&mut FOR_PROGRAMS.into_iter().chain(registration));
+    let for_people = of(&mut FOR_PEOPLE.into_iter());
     for_programs
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&server), cors::cors))

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderName, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use behalf_auth_sidecar::sessions::GrantError;
 use behalf_contract::ExchangePlace::{Server, Sidecar};
 use behalf_contract::Injection::{Header, None as Nothing};
-use behalf_contract::{Reauthenticate, ReauthenticateReason};
-use futures::StreamExt as _;
+use behalf_contract::{Reauthenticate, ReauthenticateReason, headers};
+use futures::{FutureExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use rstest::rstest;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
-use crate::fake_server::status;
+use crate::fake_server::{Received, status};
 use crate::world::{CLIENT, World, body, call, post};
 
 #[tokio::test]
@@ -52,6 +52,35 @@ async fn what_only_the_inner_hop_may_say_stays_inside() {
             "x-content-type-options"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_server_that_entra_does_not_take_as_the_application_has_the_federation_probed_at_once() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Server, Header);
+    let login = sidecar.sign_in(&world).await;
+    let answer = |error: Option<&'static str>| {
+        move |_: &Received| {
+            let mut response = status(StatusCode::SERVICE_UNAVAILABLE);
+            let error = error.map(HeaderValue::from_static);
+            response
+                .headers_mut()
+                .extend(error.map(|error| (HeaderName::from_static(headers::ERROR), error)));
+            response
+        }
+    };
+    // A 503 of the server's own is no news of the federation.
+    world.server.answers(answer(None));
+    let response = sidecar.post(&login, &call()).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(sidecar.trigger.woken().now_or_never().is_none());
+
+    world.server.answers(answer(Some(headers::INVALID_CLIENT)));
+    let response = sidecar.post(&login, &call()).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key("retry-after"));
+    assert!(!response.headers().contains_key(headers::ERROR));
+    assert!(sidecar.trigger.woken().now_or_never().is_some());
 }
 
 #[rstest]

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::http::{Method, StatusCode};
+use behalf_auth_sidecar::app;
 use behalf_auth_sidecar::run::{Sidecar, StartError};
 use behalf_contract::{Outcome, StatusDocument};
 use behalf_tests::people::CLIENT_ID;
@@ -79,6 +81,30 @@ async fn starts_writes_the_host_key_and_says_what_it_saw() {
     assert!(
         metrics.contains("behalf_federation_probes_total{outcome=\"Verified\",reason=\"TokenAccepted\"} 1")
     );
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn the_internal_port_answers_malformed_requests_with_client_errors() {
+    let world = World::start().await;
+    let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
+    let client = reqwest::Client::new();
+    for path in app::internal_paths() {
+        let url = format!("http://{}{path}", sidecar.internal());
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            let request = client
+                .request(method.clone(), &url)
+                .header("content-type", "application/json")
+                .body("{\"a\":");
+            let status = request.send().await.unwrap().status();
+            assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        }
+        let odd = client.get(format!("{url}?%00&a=%ff&{}", "b=1&".repeat(1000)));
+        let status = odd.body(vec![0xff; 4096]).send().await.unwrap().status();
+        assert_eq!(status, StatusCode::OK, "{path} takes no parameters");
+        let below = client.get(format!("{url}/..%2fkeyring")).send().await.unwrap();
+        assert_eq!(below.status(), StatusCode::NOT_FOUND, "{path}");
+    }
     sidecar.stop().await;
 }
 

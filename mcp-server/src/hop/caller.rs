@@ -1,16 +1,12 @@
 //! The token of one call, and what became of it.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use behalf_contract::{Reauthenticate, ReauthenticateReason};
 use behalf_entra::{EntraError, NextStep, OnBehalfOf, Secret};
 
 use super::refusal::Refusal;
 use crate::token::{Refused, UserToken};
-
-/// A federation that does not work is mended by people.
-const FEDERATION_BROKEN: Duration = Duration::from_secs(30);
 
 /// The request extension by which a tool gets its token. Its `Debug` shows nothing, it has none.
 #[derive(Clone)]
@@ -85,7 +81,7 @@ pub(super) fn meaning(error: &EntraError) -> Meaning {
                 entra.correlation_id = correlation,
                 "Entra does not accept this server as the application. {fix}"
             );
-            Meaning::Refusal(Refusal::RetryLater(Some(FEDERATION_BROKEN)))
+            Meaning::Refusal(Refusal::ClientAuthentication)
         }
         NextStep::RetryLater { after } => {
             tracing::warn!(

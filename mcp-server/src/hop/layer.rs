@@ -316,7 +316,7 @@ async fn validate(validator: &TokenValidator, token: &Secret) -> Result<(), Refu
     match validator.validate(token).await {
         Ok(_) => Ok(()),
         Err(TokenRejection::KeysUnavailable(error)) => Err(match meaning(&error) {
-            Meaning::Refusal(refusal @ Refusal::RetryLater(_)) => refusal,
+            Meaning::Refusal(refusal @ (Refusal::RetryLater(_) | Refusal::ClientAuthentication)) => refusal,
             _ => Refusal::RetryLater(None),
         }),
         Err(rejection) => {

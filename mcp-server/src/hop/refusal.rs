@@ -5,13 +5,16 @@ use std::time::Duration;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use behalf_contract::Reauthenticate;
-use behalf_contract::headers::REAUTHENTICATE;
+use behalf_contract::headers::{ERROR, INVALID_CLIENT, REAUTHENTICATE};
 use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 /// Asked of the sidecar when nobody said how long to wait.
 const WAIT: Duration = Duration::from_secs(5);
+
+/// A federation that does not work is mended by people.
+const FEDERATION_BROKEN: Duration = Duration::from_secs(30);
 
 /// Usual calls take less.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -73,6 +76,10 @@ pub(super) enum Refusal {
     #[error("Entra cannot answer at the moment")]
     RetryLater(Option<Duration>),
 
+    /// People mend it.
+    #[error("Entra does not accept this server as the application")]
+    ClientAuthentication,
+
     /// As many tool calls, or as large messages, as this server takes are under way.
     #[error("this server has as many calls under way as it takes; try again")]
     Busy {
@@ -96,7 +103,9 @@ impl Refusal {
             Self::NoSuchMethod { modern: true, .. } => StatusCode::NOT_FOUND,
             Self::NoSuchMethod { modern: false, .. } => StatusCode::OK,
             Self::TokenRejected | Self::Reauthenticate(_) => StatusCode::UNAUTHORIZED,
-            Self::RetryLater(_) | Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RetryLater(_) | Self::ClientAuthentication | Self::Busy { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Bug => StatusCode::BAD_GATEWAY,
         }
     }
@@ -140,11 +149,15 @@ impl IntoResponse for Refusal {
         }
         let wait = match &self {
             Self::RetryLater(after) => Some(after.unwrap_or(WAIT)),
+            Self::ClientAuthentication => Some(FEDERATION_BROKEN),
             Self::Busy { .. } => Some(MOMENT),
             _ => None,
         };
         if let Some(wait) = wait {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if self == Self::ClientAuthentication {
+            headers.insert(ERROR, HeaderValue::from_static(INVALID_CLIENT));
         }
         if let Self::Reauthenticate(reauthenticate) = &self {
             // Base64url is always a header value.

@@ -164,6 +164,7 @@ async fn an_outage_of_entra_is_503_with_its_own_wait() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert_eq!(answer.headers["retry-after"], "17");
     assert!(answer.headers.get(headers::REAUTHENTICATE).is_none());
+    assert!(answer.headers.get(headers::ERROR).is_none());
 
     world.entra().clear_faults().await.unwrap();
     call(&world, &pod, &token).await.structured();
@@ -187,6 +188,8 @@ async fn a_broken_federation_is_503_and_mends_without_a_restart() {
     let answer = call(&world, &pod, &token).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert!(answer.headers.get("retry-after").is_some());
+    // So that the sidecar probes the federation at once.
+    assert_eq!(answer.headers[headers::ERROR], headers::INVALID_CLIENT);
 
     world
         .entra()

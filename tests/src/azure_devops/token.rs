@@ -1,8 +1,8 @@
 //! Who is calling: nobody but the user of a token whose signature was checked against the tenant's keys.
 //!
 //! The simulator trusts no header, no client id and no network address. It reads the tenant's discovery
-//! document, fetches the keys, checks signature, issuer, audience, time and that the token is a delegated
-//! one. That is also why a test which leaves the exchange out cannot pass.
+//! document, fetches the keys, checks signature, issuer, audience, time, that the token is a delegated one and
+//! that Entra's simulator issued it On-Behalf-Of. That is also why a test which leaves the exchange out cannot pass.
 
 use std::{fmt, path::PathBuf, sync::Mutex, sync::PoisonError, time::Duration};
 
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::clock::Clock;
+use crate::entra::RequestKind;
 use crate::people::{AZURE_DEVOPS_APPLICATION_ID, AZURE_DEVOPS_APPLICATION_URI};
 
 /// Skew that is forgiven on `nbf`, in seconds. None is forgiven on `exp`: the service allows minutes, but a
@@ -77,6 +78,11 @@ pub enum Refusal {
     #[error("appOnly")]
     AppOnly,
 
+    /// Not obtained On-Behalf-Of: the service itself takes it, this simulator does not, so that a product which
+    /// leaves the exchange out cannot pass.
+    #[error("grant")]
+    Grant,
+
     /// Authentic, but of another tenant: answered with `VS30063`.
     #[error("foreignTenant")]
     ForeignTenant,
@@ -139,6 +145,9 @@ struct Claims {
     preferred_username: Option<String>,
     upn: Option<String>,
     name: Option<String>,
+
+    /// How the Entra simulator came to issue it.
+    sim_grant: Option<RequestKind>,
 }
 
 /// Checks bearer tokens against the keys of one tenant.
@@ -238,6 +247,9 @@ impl Verifier {
             .is_some_and(|scp| scp.split(' ').any(|scope| scope == "user_impersonation"));
         if !delegated || claims.idtyp.as_deref() == Some("app") {
             return Err(Refusal::AppOnly);
+        }
+        if claims.sim_grant != Some(RequestKind::OnBehalfOf) {
+            return Err(Refusal::Grant);
         }
         if !claims.tid.eq_ignore_ascii_case(home) {
             return Err(Refusal::ForeignTenant);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State as Shared};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use http::StatusCode;
 use serde::Deserialize;
@@ -53,7 +53,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/tokens", post(mint))
         .route("/requests", get(requests))
         .route("/secrets", get(secrets))
-        .route("/reset", delete(reset).post(reset))
+        .route("/reset", post(reset))
         .with_state(world)
 }
 

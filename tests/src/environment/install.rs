@@ -59,7 +59,7 @@ pub async fn install_operator(
         ("allowed.entraHosts", "entra"),
         ("allowed.azureDevOpsHosts", "azure-devops"),
     ]
-    .map(|(value, name)| format!("{value}={{{name}.{NAMESPACE_SIMULATORS}.svc}}"));
+    .map(|(value, name)| format!("{value}={{{name}.{NAMESPACE_SIMULATORS}.svc:8443}}"));
     let log_level = format!("logLevel={}", layout.log_level);
     let mut arguments = vec![
         "upgrade",

@@ -35,7 +35,7 @@ pub async fn apply_simulators(
         &[
             "entra",
             "--listen=0.0.0.0:8443",
-            "--public-base=https://entra.behalf-simulators.svc",
+            "--public-base=https://entra.behalf-simulators.svc:8443",
             "--browser-listen=0.0.0.0:8080",
             &format!("--browser-base={}", browser.trim_end_matches('/')),
             "--control-listen=0.0.0.0:9000",
@@ -49,11 +49,11 @@ pub async fn apply_simulators(
         &[
             "azure-devops",
             "--listen=0.0.0.0:8443",
-            "--public-base=https://azure-devops.behalf-simulators.svc",
+            "--public-base=https://azure-devops.behalf-simulators.svc:8443",
             "--control-listen=0.0.0.0:9000",
             "--tls-certificate=/etc/simulator/tls/tls.crt",
             "--tls-key=/etc/simulator/tls/tls.key",
-            "--entra=https://entra.behalf-simulators.svc",
+            "--entra=https://entra.behalf-simulators.svc:8443",
             "--certificate-authority=/etc/simulator/tls/ca.crt",
         ],
     ));
@@ -108,12 +108,13 @@ fn service_account(name: &str) -> Value {
         "metadata": {"name": name, "namespace": NAMESPACE_SIMULATORS}})
 }
 
+/// The port of the Service is the Pod's: network policies see the port after the Service's translation.
 fn service_object(name: &str) -> Value {
-    let port = |name: &str, port: u16, target: u16| json!({"name": name, "port": port, "targetPort": target});
+    let port = |name: &str, port: u16| json!({"name": name, "port": port, "targetPort": port});
     json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": name, "namespace": NAMESPACE_SIMULATORS},
         "spec": {"selector": labels(name), "ports": [
-            port("https", 443, 8443), port("browser", 8080, 8080), port("control", 9000, 9000),
+            port("https", 8443), port("browser", 8080), port("control", 9000),
         ]},
     })
 }

@@ -158,6 +158,7 @@ impl Bench {
             "name": person.display_name,
             "preferred_username": person.user_name,
             "scp": "user_impersonation",
+            "sim_grant": "onBehalfOf",
             "ver": "2.0",
         })
     }

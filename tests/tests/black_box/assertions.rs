@@ -42,7 +42,7 @@ impl TokenEndpoint {
             local: port,
             namespace: NAMESPACE_SIMULATORS.to_owned(),
             service: "entra".to_owned(),
-            port: 443,
+            port: 8443,
         };
         let (kube, mut forwarding) = (world.running.client.clone(), tokio::task::JoinSet::new());
         forwarding.spawn(async move {
