@@ -271,10 +271,16 @@ fn what_the_operator_saw_itself_outweighs_what_others_can_write() {
         refusals(&mine, &found)[..],
         [Refusal::PublicUrlTaken { .. }]
     ));
-    let remembered = Found {
+    let mut remembered = Found {
         holds_address: true,
         ..found
     };
+    assert_eq!(refusals(&mine, &remembered), []);
+    // Nor does it matter what became of its own record.
+    remembered.live.deployment = None;
+    assert_eq!(refusals(&mine, &remembered), []);
+    remembered.claims[0].accepted = false;
+    remembered.claims[0].judged = false;
     assert_eq!(refusals(&mine, &remembered), []);
 }
 

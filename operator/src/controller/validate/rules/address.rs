@@ -50,8 +50,12 @@ pub(super) fn origin(text: &str) -> Option<Url> {
 
 /// An address belongs to the object that was accepted with it, whatever becomes of that object's spec. Nobody
 /// loses it to an object that was refused, however old. Where none was accepted yet, the oldest is judged first, if
-/// that takes no longer than others have to wait.
+/// that takes no longer than others have to wait. What this operator gave it itself outweighs every record: those
+/// can be forged, and what stands in them can be lost.
 pub(crate) fn claims(server: &McpServer, found: &Found, refusals: &mut Vec<Refusal>) {
+    if found.holds_address {
+        return;
+    }
     let own = (server.creation_timestamp().map(|time| time.0), server.uid());
     let accepted = Accepted::by_both(server, found.live.deployment.as_deref())
         .is_some_and(|accepted| accepted.public_url == server.spec.public_url);
@@ -62,8 +66,8 @@ pub(crate) fn claims(server: &McpServer, found: &Found, refusals: &mut Vec<Refus
             let older = (claim.created_at, Some(claim.uid.clone())) < own;
             match (claim.accepted, accepted) {
                 (true, false) => true,
-                // Whatever let both in, one has to go. What this operator saw itself cannot be forged.
-                (true, true) => older && claim.readable && !found.holds_address,
+                // Whatever let both in, one has to go.
+                (true, true) => older && claim.readable,
                 (false, true) => false,
                 (false, false) => older && !claim.judged && !found.has_waited,
             }
