@@ -68,25 +68,29 @@ fn same(left: &McpServerStatus, right: &McpServerStatus) -> bool {
 /// The status as it was, and that a step failed. The generation is not counted as observed.
 pub fn with_failed_step(server: &McpServer, message: &str, now: Timestamp) -> McpServerStatus {
     let message = format!("{message}; it is tried again by itself");
-    with_work(
-        server,
-        &Finding::new(Status::True, Reason::StepFailed, message),
-        now,
-    )
+    let finding = Finding::new(Status::True, Reason::StepFailed, message);
+    with_work(server.status.clone().unwrap_or_default(), server, &finding, now)
 }
 
 /// The status as it was, and that another object is judged first. It is no judgement: nothing has to be edited.
 pub fn with_wait(server: &McpServer, refusals: &Refusals, now: Timestamp) -> McpServerStatus {
     let finding = Finding::new(Status::True, refusals.reason(), refusals.to_string());
-    let mut status = with_work(server, &finding, now);
-    status
-        .conditions
-        .retain(|condition| condition.type_ != ConditionType::Stalled.as_str());
-    status
+    let mut before = server.status.clone().unwrap_or_default();
+    before.conditions.retain(|condition| {
+        let is = |kind: ConditionType| condition.type_ == kind.as_str();
+        // The wait is measured by the time of this condition, and other work is no part of it.
+        let is_other_work = is(ConditionType::Reconciling) && condition.reason != finding.reason.as_str();
+        !is(ConditionType::Stalled) && !is_other_work
+    });
+    with_work(before, server, &finding, now)
 }
 
-fn with_work(server: &McpServer, finding: &Finding, now: Timestamp) -> McpServerStatus {
-    let mut status = server.status.clone().unwrap_or_default();
+fn with_work(
+    mut status: McpServerStatus,
+    server: &McpServer,
+    finding: &Finding,
+    now: Timestamp,
+) -> McpServerStatus {
     let previous = status.conditions.clone();
     let generation = server.metadata.generation.unwrap_or_default();
     set(

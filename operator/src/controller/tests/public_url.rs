@@ -215,6 +215,8 @@ async fn nobody_waits_forever_for_an_older_object() {
     // Somebody changes the older one all the time, so that no pass over it ends.
     for (since, expected) in [(31, None), (30, Some(("younger", "Accepted")))] {
         let mut younger = object("younger", 1);
+        // What it was at before is no part of the wait.
+        younger.status = Some(status::with_failed_step(&younger, "failed", time(0)));
         let refusal = validate::Refusal::PublicUrlAwaited {
             namespace: "mcp".to_owned(),
             name: "older".to_owned(),
