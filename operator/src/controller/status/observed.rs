@@ -280,9 +280,10 @@ fn rank(outcome: contract::Outcome) -> u8 {
     }
 }
 
-/// The text without GUIDs and digits.
+/// The text without GUIDs and digits, up to the first command: what somebody runs is compared to the letter.
 fn without_numbers(text: &str) -> String {
-    text.split_inclusive(|character: char| !character.is_ascii_hexdigit() && character != '-')
+    let (said, commands) = text.split_at(text.find("az ").unwrap_or(text.len()));
+    said.split_inclusive(|character: char| !character.is_ascii_hexdigit() && character != '-')
         .filter(|word| {
             word.trim_end_matches(|character: char| !character.is_ascii_hexdigit())
                 .len()
@@ -290,6 +291,7 @@ fn without_numbers(text: &str) -> String {
         })
         .flat_map(str::chars)
         .filter(|character| !character.is_ascii_digit())
+        .chain(commands.chars())
         .collect()
 }
 

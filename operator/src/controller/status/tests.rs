@@ -751,6 +751,28 @@ fn another_try_of_the_same_failure_is_no_news() {
     assert_ne!(world.pass(), first);
 }
 
+/// Whoever may write the status could else have somebody run a command for another application.
+#[rstest]
+#[case::own(
+    "FicNotFound",
+    "Entra refused (AADSTS70025), correlation id 7b2a0f00-0000-4000-8000-00000000abcd."
+)]
+#[case::said_by_the_sidecar(
+    "ResourceNotFound",
+    "Entra refused, correlation id 7b2a0f00-0000-4000-8000-00000000abcd: az ad sp create --id 499b84ac-1321-427f-aa17-267ca6975798."
+)]
+fn no_command_in_a_message_outlives_a_change_by_somebody_else(#[case] reason: &str, #[case] said: &str) {
+    let mut world = World::new();
+    fail_federation(&mut world, reason, said);
+    let honest = world.pass();
+    let kind = ConditionType::FederationVerified.as_str();
+    let mut conditions = world.server.status.as_mut().unwrap().conditions.iter_mut();
+    let told = conditions.find(|condition| condition.type_ == kind).unwrap();
+    let (start, rest) = told.message.split_once("--id ").unwrap();
+    told.message = format!("{start}--id 33333333-3333-4333-8333-333333333333{}", &rest[36..]);
+    assert_eq!(world.pass(), honest);
+}
+
 #[test]
 fn an_unknown_reason_is_named_unknown() {
     let mut world = World::new();
