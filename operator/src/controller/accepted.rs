@@ -46,10 +46,16 @@ impl Accepted {
     }
 
     /// What `server` was accepted with: its Deployment and its status both say so. Each alone could have been
-    /// written by somebody else, who may change Deployments of the namespace, or the status of `McpServers`.
+    /// written by somebody else, who may change Deployments of the namespace, or the status of `McpServers`. Of the
+    /// application the status says nothing but the command.
     pub fn by_both(server: &McpServer, deployment: Option<&Deployment>) -> Option<Self> {
-        let told = told_public_url(server)?;
-        Self::on(deployment?, server.metadata.uid.as_deref()?).filter(|accepted| accepted.public_url == told)
+        let told = server.status.as_ref()?.federation.as_ref()?;
+        let namespace = server.metadata.namespace.as_deref()?;
+        Self::on(deployment?, server.metadata.uid.as_deref()?).filter(|accepted| {
+            Some(accepted.public_url.as_str()) == told_public_url(server)
+                && accepted.subject(namespace) == told.subject
+                && accepted.audience == told.audience
+        })
     }
 
     /// The subject of the Pods' tokens.

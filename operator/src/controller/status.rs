@@ -50,11 +50,19 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
     let generation = server.metadata.generation.unwrap_or_default();
     let facts = Facts::of(server, outcome, found);
     let observed = Observed::of(&facts, found, &previous, generation);
-    // Never what the status said before: an administrator runs the command as it is.
-    let federation = facts
+    let mut federation = facts
         .running
         .as_ref()
         .map(|running| federation(running, &facts.object, found.issuer.clone()));
+    // An administrator runs the command as it is. Where the Deployment alone names the application, the status
+    // has to have told the same before.
+    if facts.plan.is_none()
+        && let Some(federation) = &mut federation
+    {
+        let told = previous.federation.as_ref();
+        let told = told.and_then(|told| told.command.as_deref());
+        federation.command = federation.command.take().filter(|command| told == Some(command));
+    }
     let command = federation
         .as_ref()
         .and_then(|federation| federation.command.as_deref());

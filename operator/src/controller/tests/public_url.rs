@@ -2,6 +2,7 @@
 //! in which two passes run at once.
 
 use kube::runtime::events::{Recorder, Reporter};
+use rstest::rstest;
 use serde_json::Value;
 
 use super::*;
@@ -134,7 +135,15 @@ fn faulty(mut server: McpServer) -> McpServer {
 
 /// With what a pass that accepted the object wrote into its status.
 fn told(mut server: McpServer) -> McpServer {
-    let federation = json!({"subject": "s", "audience": "a", "command": "az forged",
+    let name = server.name_any();
+    let subject = format!("system:serviceaccount:mcp:{name}");
+    let parameters = json!({"name": format!("behalf-mcp-{name}"), "issuer": "https://issuer.contoso.example",
+        "subject": subject, "audiences": ["api://AzureADTokenExchange"]});
+    let command = format!(
+        "az ad app federated-credential create --id 22222222-2222-4222-8222-222222222222 --parameters '{parameters}'"
+    );
+    let federation = json!({"issuer": "https://issuer.contoso.example", "subject": subject,
+        "audience": "api://AzureADTokenExchange", "command": command,
         "redirectUri": "https://mcp.contoso.example/callback"});
     server.status.get_or_insert_default().federation = Some(serde_json::from_value(federation).unwrap());
     server
@@ -280,15 +289,50 @@ async fn a_refused_edit_keeps_address_and_command_of_what_still_runs() {
         accepted(&changes),
         [("younger", "PublicUrlTaken"), ("older", "InvalidSpec")]
     );
-    let federation = federation(&changes, "older");
-    assert_eq!(federation["redirectUri"], "https://mcp.contoso.example/callback");
-    assert_eq!(federation["subject"], "system:serviceaccount:mcp:older");
-    let command = federation["command"].as_str().unwrap();
-    assert!(
-        command.contains("22222222-2222-4222-8222-222222222222")
-            && command.contains("issuer.contoso.example"),
-        "{command}"
-    );
+    let before = told(object("older", 0)).status.unwrap().federation;
+    assert_eq!(federation(&changes, "older"), &json!(before));
+}
+
+#[rstest]
+#[case::application("clientId", "33333333-3333-4333-8333-333333333333")]
+#[case::service_account("serviceAccountName", "thief")]
+#[case::audience("audience", "api://thief")]
+#[case::address("publicUrl", "https://thief.contoso.example")]
+#[tokio::test]
+async fn nothing_that_was_written_to_the_deployment_of_a_refused_object_is_told(
+    #[case] field: &str,
+    #[case] value: &str,
+) {
+    let mut forged = deployment(&object("one", 0));
+    let accepted = forged
+        .metadata
+        .annotations
+        .as_mut()
+        .unwrap()
+        .get_mut(names::ACCEPTED_ANNOTATION)
+        .unwrap();
+    let mut fields: Value = serde_json::from_str(accepted).unwrap();
+    fields[field] = json!(value);
+    *accepted = fields.to_string();
+    let one = told(faulty(refused("one", 0)));
+    let cluster = Cluster {
+        deployments: vec![forged],
+        ..Cluster::of(std::slice::from_ref(&one))
+    };
+    // Whether this operator accepted it itself or started later.
+    for servers in [vec![one.clone()], vec![refused("one", 0), one]] {
+        let (_, changes) = cluster.passes(&servers).await;
+        let (_, body) = changes
+            .iter()
+            .rfind(|(path, _)| path.ends_with("/one/status"))
+            .unwrap();
+        assert!(!body.to_string().contains(value), "{body}");
+        assert_eq!(body["status"]["federation"]["command"], Value::Null);
+        if field == "clientId" {
+            let address = &body["status"]["federation"]["redirectUri"];
+            assert_eq!(address, "https://mcp.contoso.example/callback");
+        }
+    }
 }
 
 #[tokio::test]

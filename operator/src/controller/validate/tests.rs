@@ -215,11 +215,12 @@ fn other(seconds: i64) -> McpServer {
 
 /// What the status holds of an object after it was accepted and after it was refused.
 fn accepted(mut server: McpServer) -> McpServer {
-    let status = server.status.get_or_insert_default();
-    status.federation = Some(api::FederationStatus {
+    let federation = Some(api::FederationStatus {
         redirect_uri: format!("{}/callback", server.spec.public_url),
+        subject: format!("system:serviceaccount:{}:a", server.namespace().unwrap()),
         ..api::FederationStatus::default()
     });
+    server.status.get_or_insert_default().federation = federation;
     refused(server)
 }
 
@@ -235,7 +236,7 @@ fn refused(mut server: McpServer) -> McpServer {
 fn deployment(server: &McpServer) -> Option<std::sync::Arc<k8s_openapi::api::apps::v1::Deployment>> {
     let federation = server.status.as_ref()?.federation.as_ref()?;
     let accepted = json!({"publicUrl": federation.redirect_uri.strip_suffix("/callback"), "clientId": "",
-        "serviceAccountName": "", "audience": ""});
+        "serviceAccountName": "a", "audience": ""});
     let deployment = json!({"metadata": {
         "annotations": {"behalf.dev/accepted": accepted.to_string()},
         "ownerReferences": [{"apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "name": server.name_any(),
