@@ -33,6 +33,7 @@ use kube::{Api, Resource as _, ResourceExt as _};
 
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::events;
+use accepted::Accepted;
 use reason::{ConditionType, Reason};
 use status::{Outcome, StatusError, find};
 use stores::Guarded;
@@ -158,7 +159,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
         .await
         .map_err(ReconcileError::Dereference)?;
     let uid = server.metadata.uid.as_deref().unwrap_or_default();
-    found.holds_address = context.addresses.of(uid).as_ref() == Some(&server.spec.public_url);
+    found.remembered = context.addresses.of(uid);
     let name = server.metadata.name.as_deref().unwrap_or_default();
     tracing::trace!(
         mcp_server.name = name,
@@ -174,7 +175,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
             };
         }
         Err(refusals) => Outcome::Refused(refusals),
-        Ok(plan) => match take_address(context, server, &plan) {
+        Ok(plan) => match take_address(context, &plan) {
             Err(refusal) => Outcome::Refused(validate::Refusals::one(refusal)),
             Ok(()) => serve(context, server, plan, &found).await?,
         },
@@ -193,7 +194,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
 }
 
 /// Sees to it that of two passes at once only one goes on with an address.
-fn take_address(context: &Context, server: &McpServer, plan: &plan::Plan) -> Result<(), validate::Refusal> {
+fn take_address(context: &Context, plan: &plan::Plan) -> Result<(), validate::Refusal> {
     let servers = &context.sources.stores.servers;
     let keeps = |uid: &str, url: &str| {
         servers
@@ -205,7 +206,7 @@ fn take_address(context: &Context, server: &McpServer, plan: &plan::Plan) -> Res
     };
     context
         .addresses
-        .take(&server.spec.public_url, &plan.object, servers.len(), keeps)
+        .take(Accepted::of(plan), &plan.object, servers.len(), keeps)
         .map_err(|holder| validate::Refusal::PublicUrlTaken {
             namespace: holder.namespace,
             name: holder.name,
@@ -215,11 +216,11 @@ fn take_address(context: &Context, server: &McpServer, plan: &plan::Plan) -> Res
 /// Lets others have an address with which nothing of the object is served.
 async fn give_address_back(context: &Context, server: &McpServer) {
     let uid = server.uid().unwrap_or_default();
-    let Some(public_url) = context.addresses.of(&uid) else {
+    let Some(Accepted { public_url, .. }) = context.addresses.of(&uid) else {
         return;
     };
     let has_it = |deployment: &Deployment| {
-        accepted::Accepted::on(deployment, &uid).is_some_and(|accepted| accepted.public_url == public_url)
+        Accepted::on(deployment, &uid).is_some_and(|accepted| accepted.public_url == public_url)
     };
     let cached = context.sources.stores.deployment_of(&server.metadata);
     if cached.is_some_and(|deployment| has_it(&deployment)) {

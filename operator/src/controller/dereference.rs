@@ -95,7 +95,7 @@ pub async fn dereference(
         issuer,
         claims: claims(&sources.stores, server),
         // The memory of the controller; a read knows nothing of it.
-        holds_address: false,
+        remembered: None,
         has_waited: found::has_waited(server, now),
         live,
         reports,

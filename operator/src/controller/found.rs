@@ -36,8 +36,8 @@ pub struct Found {
     /// Other objects that name the same `publicUrl` or were accepted with it.
     pub claims: Vec<Claim>,
 
-    /// Whether this operator itself gave the object its `publicUrl`.
-    pub holds_address: bool,
+    /// What this operator itself accepted the object with last. Nobody else can have written it.
+    pub remembered: Option<Accepted>,
 
     /// Whether the object has waited for older ones long enough.
     pub has_waited: bool,

@@ -56,7 +56,7 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
         .map(|running| federation(running, &facts.object, found.issuer.clone()));
     // An administrator runs the command as it is. Where the Deployment alone names the application, the status
     // has to have told the same before.
-    if facts.plan.is_none()
+    if !facts.is_known
         && let Some(federation) = &mut federation
     {
         let told = previous.federation.as_ref();
@@ -167,6 +167,9 @@ pub(super) struct Facts<'a> {
     /// What is being served, of this generation or the one that was accepted last.
     running: Option<Accepted>,
 
+    /// Whether this operator itself accepted it with that, and has not only read so.
+    is_known: bool,
+
     /// The Deployment: as just applied, or what is left of an earlier generation.
     deployment: Option<&'a k8s_openapi::api::apps::v1::Deployment>,
 
@@ -184,17 +187,24 @@ impl<'a> Facts<'a> {
             Outcome::Applied { plan, children } => Self {
                 object,
                 running: Some(Accepted::of(plan)),
+                is_known: true,
                 plan: Some(plan),
                 deployment: Some(&children.deployment),
                 children: Some(children),
             },
-            Outcome::Refused(_) => Self {
-                object,
-                running: Accepted::by_both(server, found.live.deployment.as_deref()),
-                plan: None,
-                deployment: found.live.deployment.as_deref(),
-                children: None,
-            },
+            Outcome::Refused(_) => {
+                let deployment = found.live.deployment.as_deref();
+                let noted = deployment.and_then(|deployment| Accepted::on(deployment, &object.uid));
+                let known = noted.filter(|noted| found.remembered.as_ref() == Some(noted));
+                Self {
+                    object,
+                    is_known: known.is_some(),
+                    running: known.or_else(|| Accepted::by_both(server, deployment)),
+                    plan: None,
+                    deployment,
+                    children: None,
+                }
+            }
         }
     }
 

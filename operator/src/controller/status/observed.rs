@@ -47,7 +47,7 @@ impl<'a> Observed<'a> {
             .filter(current)
             .filter_map(|report| report.document.as_ref().ok())
             .filter(|document| Some(document.configuration_digest.as_str()) == digest)
-            .filter(|document| identity.as_ref().is_none_or(|identity| identity.fits(document)))
+            .filter(|document| identity.as_ref().is_some_and(|identity| identity.fits(document)))
             .collect();
         let other_issuer = found.issuer.is_some()
             && documents.iter().any(|document| {
@@ -66,7 +66,8 @@ impl<'a> Observed<'a> {
             unreachable,
             other_issuer,
             suspended: facts.suspended(),
-            previous: &previous.conditions,
+            // Where nothing is known to run, what the status said of it may be anybody's.
+            previous: identity.map_or(&[], |_| &previous.conditions),
             // A refused generation changes nothing that runs.
             generation: facts.plan.map(|_| generation),
         }

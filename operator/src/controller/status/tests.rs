@@ -702,6 +702,25 @@ fn a_refused_edit_stalls_and_speaks_of_what_still_runs() {
 }
 
 #[test]
+fn where_nothing_is_known_to_run_nobody_speaks_for_it() {
+    let mut world = World::new();
+    world.pass();
+    world.refusals = Some(Refusals::one(Refusal::ServiceAccountNotFound {
+        name: "shared".to_owned(),
+    }));
+    world.server.status.as_mut().unwrap().federation = None;
+    let status = world.pass();
+    for kind in [
+        ConditionType::FederationVerified,
+        ConditionType::Verified,
+        ConditionType::UserSignIn,
+    ] {
+        assert_eq!(told(&status, kind), pair("Unknown", "NotObserved"));
+    }
+    assert_eq!((status.federation, status.address), (None, None));
+}
+
+#[test]
 fn a_refusal_that_others_can_mend_does_not_stall() {
     let mut world = World::new();
     world.refusals = Some(Refusals::one(Refusal::ServiceAccountNotFound {

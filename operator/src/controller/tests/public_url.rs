@@ -12,12 +12,12 @@ use crate::controller::stores::Stores;
 use crate::metrics::Metrics;
 use crate::testing::defaults;
 
-/// An API server that holds nothing but `deployments` and takes everything but changes of `refused`. Counts the changes of each
-/// address.
+/// An API server that holds nothing but `deployments` and takes everything but the first change of `refused`. Keeps
+/// the changes that it took.
 async fn api_server(
     mut handle: mock::Handle<Request<Body>, Response<Body>>,
     deployments: Vec<Deployment>,
-    refused: Option<(&'static str, u16)>,
+    mut refused: Option<(&'static str, u16)>,
 ) -> Vec<(String, Value)> {
     let mut changes = Vec::new();
     while let Some((request, send)) = pin!(&mut handle).next_request().await {
@@ -31,7 +31,7 @@ async fn api_server(
                 .iter()
                 .find(|held| path.ends_with(&format!("/deployments/{}", held.name_any())));
             held.map_or((404, absent), |held| (200, json!(held)))
-        } else if let Some((_, code)) = refused.filter(|(end, _)| path.ends_with(end)) {
+        } else if let Some((_, code)) = refused.take_if(|(end, _)| path.ends_with(*end)) {
             let failure = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no"});
             (code, failure)
         } else {
@@ -368,6 +368,12 @@ async fn an_address_that_is_served_stays_though_a_step_failed_or_the_status_was_
             };
             let (_, changes) = cluster.passes(&[one.clone(), faulty(one), two]).await;
             assert_eq!(accepted(&changes).last(), Some(&("two", "PublicUrlTaken")));
+            if is_cached {
+                let federation = federation(&changes, "one");
+                assert_eq!(federation["redirectUri"], "https://mcp.contoso.example/callback");
+                assert_eq!(federation["subject"], "system:serviceaccount:mcp:one");
+                assert!(federation["command"].is_string(), "{federation}");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::controller::accepted::Accepted;
 use crate::controller::reason::Reason;
 use crate::testing::{QUICKSTART, judge, quickstart_with, server, shared, time};
 
@@ -273,7 +274,7 @@ fn what_the_operator_saw_itself_outweighs_what_others_can_write() {
         [Refusal::PublicUrlTaken { .. }]
     ));
     let mut remembered = Found {
-        holds_address: true,
+        remembered: Some(Accepted::of(&crate::testing::plan(&mine))),
         ..found
     };
     assert_eq!(refusals(&mine, &remembered), []);

@@ -53,12 +53,13 @@ pub(super) fn origin(text: &str) -> Option<Url> {
 /// that takes no longer than others have to wait. What this operator gave it itself outweighs every record: those
 /// can be forged, and what stands in them can be lost.
 pub(crate) fn claims(server: &McpServer, found: &Found, refusals: &mut Vec<Refusal>) {
-    if found.holds_address {
+    let is_its_own = |accepted: &Accepted| accepted.public_url == server.spec.public_url;
+    if found.remembered.as_ref().is_some_and(is_its_own) {
         return;
     }
     let own = (server.creation_timestamp().map(|time| time.0), server.uid());
-    let accepted = Accepted::by_both(server, found.live.deployment.as_deref())
-        .is_some_and(|accepted| accepted.public_url == server.spec.public_url);
+    let accepted = Accepted::by_both(server, found.live.deployment.as_deref());
+    let accepted = accepted.as_ref().is_some_and(is_its_own);
     let before = found
         .claims
         .iter()
