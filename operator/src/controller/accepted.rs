@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names;
 use super::plan::Plan;
-use crate::api::v1alpha1::McpServer;
+use crate::api::v1alpha1::{FederationStatus, McpServer};
 
 /// What goes on being served while later specs are refused, as the operator noted it on the Deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,10 +51,29 @@ impl Accepted {
     pub fn by_both(server: &McpServer, deployment: Option<&Deployment>) -> Option<Self> {
         let told = server.status.as_ref()?.federation.as_ref()?;
         let namespace = server.metadata.namespace.as_deref()?;
-        Self::on(deployment?, server.metadata.uid.as_deref()?).filter(|accepted| {
+        let (deployment, uid) = (deployment?, server.metadata.uid.as_deref()?);
+        let noted = Self::on(deployment, uid).or_else(|| Self::on_unnoted(deployment, uid, told));
+        noted.filter(|accepted| {
             Some(accepted.public_url.as_str()) == told_public_url(server)
                 && accepted.subject(namespace) == told.subject
                 && accepted.audience == told.audience
+        })
+    }
+
+    /// As [`Self::on`], of a Deployment from before the annotation: it has only the `ServiceAccount` to say, and
+    /// contradicts nothing else that the status told. No application.
+    fn on_unnoted(deployment: &Deployment, uid: &str, told: &FederationStatus) -> Option<Self> {
+        let annotations = deployment.metadata.annotations.as_ref();
+        let is_noted = annotations.is_some_and(|all| all.contains_key(names::ACCEPTED_ANNOTATION));
+        if is_noted || names::controller_uid(&deployment.metadata) != Some(uid) {
+            return None;
+        }
+        let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
+        Some(Self {
+            public_url: told.redirect_uri.strip_suffix(endpoints::CALLBACK)?.to_owned(),
+            client_id: String::new(),
+            service_account_name: pod.service_account_name.clone()?,
+            audience: told.audience.clone(),
         })
     }
 

@@ -335,6 +335,72 @@ async fn nothing_that_was_written_to_the_deployment_of_a_refused_object_is_told(
     }
 }
 
+/// What an operator made that did not note yet what it accepted.
+fn unnoted(server: &McpServer) -> Deployment {
+    let mut deployment = deployment(server);
+    let annotations = deployment.metadata.annotations.as_mut().unwrap();
+    annotations.remove(names::ACCEPTED_ANNOTATION);
+    deployment
+}
+
+#[tokio::test]
+async fn an_object_keeps_its_address_when_the_operator_learns_to_note_it() {
+    let (one, two) = (told(refused("one", 1)), refused("two", 0));
+    let cluster = Cluster {
+        deployments: vec![unnoted(&one)],
+        ..Cluster::of(&[one.clone(), two.clone()])
+    };
+    let (_, changes) = cluster.passes(&[two, one]).await;
+    assert_eq!(
+        accepted(&changes),
+        [("two", "PublicUrlTaken"), ("one", "Accepted")]
+    );
+}
+
+#[tokio::test]
+async fn a_refused_object_keeps_its_address_when_the_operator_learns_to_note_it() {
+    let mut one = told(faulty(refused("one", 1)));
+    let deployments = vec![unnoted(&object("one", 1))];
+    for _ in 0..2 {
+        let cluster = Cluster {
+            deployments: deployments.clone(),
+            ..Cluster::of(&[one.clone(), refused("two", 0)])
+        };
+        let (_, changes) = cluster.passes(&[refused("two", 0), one.clone()]).await;
+        assert_eq!(
+            accepted(&changes),
+            [("two", "PublicUrlTaken"), ("one", "InvalidSpec")]
+        );
+        // The status alone is not enough for a command.
+        let federation = federation(&changes, "one");
+        assert_eq!(federation["command"], Value::Null);
+        assert_eq!(federation["redirectUri"], "https://mcp.contoso.example/callback");
+        one.status.as_mut().unwrap().federation = serde_json::from_value(federation.clone()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_without_a_note_confirms_no_other_subject_and_no_other_object() {
+    let one = told(faulty(refused("one", 0)));
+    let mut of_another_account = unnoted(&object("one", 0));
+    let template = &mut of_another_account.spec.as_mut().unwrap().template;
+    template.spec.as_mut().unwrap().service_account_name = Some("thief".to_owned());
+    let mut of_another_object = unnoted(&object("one", 0));
+    of_another_object.metadata.owner_references = None;
+    let mut unreadable = deployment(&object("one", 0));
+    let annotations = unreadable.metadata.annotations.as_mut().unwrap();
+    annotations.insert(names::ACCEPTED_ANNOTATION.to_owned(), "?".to_owned());
+    for deployment in [of_another_account, of_another_object, unreadable] {
+        let cluster = Cluster {
+            deployments: vec![deployment],
+            ..Cluster::of(&[one.clone(), refused("two", 1)])
+        };
+        let (_, changes) = cluster.passes(&[refused("two", 1), one.clone()]).await;
+        assert_eq!(accepted(&changes), [("two", "Accepted"), ("one", "InvalidSpec")]);
+        assert_eq!(federation(&changes, "one"), &Value::Null);
+    }
+}
+
 #[tokio::test]
 async fn an_address_is_free_again_when_its_object_cannot_be_served() {
     let (one, two) = (refused("one", 0), refused("two", 1));
