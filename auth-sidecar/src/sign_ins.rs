@@ -19,6 +19,7 @@ pub const SIGNED_IN: &str = "SignedIn";
 /// not mean that their tokens can be exchanged.
 pub struct SignIns {
     clock: Arc<dyn Clock>,
+    exchanges: bool,
     seen: Mutex<Seen>,
 }
 
@@ -36,10 +37,11 @@ struct Finding {
 }
 
 impl SignIns {
-    /// Nothing seen yet.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    /// Nothing seen yet. `exchanges`: this sidecar exchanges users' tokens, so that a login is half of the way.
+    pub fn new(clock: Arc<dyn Clock>, exchanges: bool) -> Self {
         Self {
             clock,
+            exchanges,
             seen: Mutex::default(),
         }
     }
@@ -82,23 +84,24 @@ impl SignIns {
                 observed_at: Some(at),
             };
         }
-        let Some(at) = findings().map(|finding| finding.at).max() else {
-            return SignInReport {
+        let last = if self.exchanges {
+            &seen.exchange
+        } else {
+            &seen.login
+        };
+        match last {
+            Some(Finding { at, .. }) => SignInReport {
+                outcome: Outcome::Verified,
+                reason: SIGNED_IN.to_owned(),
+                message: "Users get through.".to_owned(),
+                observed_at: Some(*at),
+            },
+            None => SignInReport {
                 outcome: Outcome::Unknown,
                 reason: "NotObserved".to_owned(),
-                message: "No user has signed in yet.".to_owned(),
+                message: "No user has signed in and called a tool yet.".to_owned(),
                 observed_at: None,
-            };
-        };
-        let message = match seen.exchange {
-            Some(_) => "Users sign in, and Entra exchanges their tokens for the tools.",
-            None => "Users sign in.",
-        };
-        SignInReport {
-            outcome: Outcome::Verified,
-            reason: SIGNED_IN.to_owned(),
-            message: message.to_owned(),
-            observed_at: Some(at),
+            },
         }
     }
 
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     fn sign_ins() -> SignIns {
-        SignIns::new(Arc::new(FixedClock::new(Timestamp::UNIX_EPOCH)))
+        SignIns::new(Arc::new(FixedClock::new(Timestamp::UNIX_EPOCH)), true)
     }
 
     fn error(code: u32) -> EntraError {
@@ -193,9 +196,20 @@ mod tests {
         let sign_ins = sign_ins();
         sign_ins.login_refused(&error(code));
         assert_eq!(told(&sign_ins).0, Outcome::Unknown);
-        sign_ins.login_succeeded();
+        sign_ins.exchange_succeeded();
         sign_ins.exchange_refused(&error(code));
         assert_eq!(told(&sign_ins), (Outcome::Verified, SIGNED_IN.to_owned()));
+    }
+
+    #[test]
+    fn a_login_is_the_whole_way_only_where_nothing_is_exchanged_here() {
+        let sign_ins = sign_ins();
+        sign_ins.login_succeeded();
+        assert_eq!(told(&sign_ins).0, Outcome::Unknown);
+        assert_eq!(sign_ins.report().observed_at, None);
+        let elsewhere = SignIns::new(Arc::new(FixedClock::new(Timestamp::UNIX_EPOCH)), false);
+        elsewhere.login_succeeded();
+        assert_eq!(told(&elsewhere), (Outcome::Verified, SIGNED_IN.to_owned()));
     }
 
     #[test]
@@ -220,8 +234,8 @@ mod tests {
         let sign_ins = sign_ins();
         sign_ins.login_rejected(&TokenRejection::Version);
         assert_eq!(told(&sign_ins), (Outcome::Failed, "AppMisconfigured".to_owned()));
-        sign_ins.login_rejected(&TokenRejection::Nonce);
         sign_ins.login_succeeded();
+        sign_ins.exchange_succeeded();
         sign_ins.login_rejected(&TokenRejection::Nonce);
         assert_eq!(told(&sign_ins).0, Outcome::Verified);
     }

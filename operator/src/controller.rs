@@ -34,6 +34,7 @@ use kube::{Api, Resource as _, ResourceExt as _};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::events;
 use accepted::Accepted;
+use behalf_contract::ObjectIdentity;
 use reason::{ConditionType, Reason};
 use status::{Outcome, StatusError, find};
 use stores::Guarded;
@@ -124,11 +125,13 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
     if server.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let result = match tokio::time::timeout(LIMIT, Box::pin(run_steps(&context, server))).await {
+    let uid = server.uid().unwrap_or_default();
+    let before = context.addresses.of(&uid);
+    let steps = Box::pin(run_steps(&context, server, before.clone()));
+    let result = match tokio::time::timeout(LIMIT, steps).await {
         Ok(result) => result,
         Err(_) => Err(ReconcileError::TimedOut),
     };
-    let uid = server.uid().unwrap_or_default();
     match result {
         Ok(status) => {
             context.retries.forget(&uid);
@@ -144,7 +147,7 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         Err(error) => {
             // A status that was not written takes nothing back: what it would have told of is so.
             if !matches!(error, ReconcileError::Status(_)) {
-                give_address_back(&context, server).await;
+                give_address_back(&context, server, before).await;
             }
             context.metrics.pass_failed(error.step());
             report(&context, server, &error).await;
@@ -153,13 +156,16 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
     }
 }
 
-/// The five steps.
-async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerStatus, ReconcileError> {
+/// The five steps. `remembered`: what the object was accepted with before.
+async fn run_steps(
+    context: &Context,
+    server: &McpServer,
+    remembered: Option<Accepted>,
+) -> Result<McpServerStatus, ReconcileError> {
     let mut found = dereference::dereference(&context.sources, server, context.now())
         .await
         .map_err(ReconcileError::Dereference)?;
-    let uid = server.metadata.uid.as_deref().unwrap_or_default();
-    found.remembered = context.addresses.of(uid);
+    found.remembered = remembered;
     let name = server.metadata.name.as_deref().unwrap_or_default();
     tracing::trace!(
         mcp_server.name = name,
@@ -180,8 +186,9 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
             Ok(()) => serve(context, server, plan, &found).await?,
         },
     };
-    if matches!(outcome, Outcome::Refused(_)) {
-        give_address_back(context, server).await;
+    match &outcome {
+        Outcome::Refused(_) => give_address_back(context, server, found.remembered.clone()).await,
+        Outcome::Applied { plan, .. } => context.addresses.settle(&plan.object.uid),
     }
     let status = status::compute(server, &outcome, &found, context.now());
     if status::write(&context.sources.client, server, &status)
@@ -213,28 +220,38 @@ fn take_address(context: &Context, plan: &plan::Plan) -> Result<(), validate::Re
         })
 }
 
-/// Lets others have an address with which nothing of the object is served.
-async fn give_address_back(context: &Context, server: &McpServer) {
+/// Lets others have an address that the object took and does not serve; it goes on with what it had `before`.
+async fn give_address_back(context: &Context, server: &McpServer, before: Option<Accepted>) {
     let uid = server.uid().unwrap_or_default();
-    let Some(Accepted { public_url, .. }) = context.addresses.of(&uid) else {
+    let addresses = &context.addresses;
+    let Some(taken) = addresses.unsettled(&uid) else {
         return;
     };
-    let has_it = |deployment: &Deployment| {
-        Accepted::on(deployment, &uid).is_some_and(|accepted| accepted.public_url == public_url)
-    };
+    let on = |deployment: &Deployment| Accepted::on(deployment, &uid);
     let cached = context.sources.stores.deployment_of(&server.metadata);
-    if cached.is_some_and(|deployment| has_it(&deployment)) {
-        return;
+    if cached.and_then(|deployment| on(&deployment)).as_ref() == Some(&taken) {
+        return addresses.settle(&uid);
     }
     // What this very pass wrote is not in the cache yet. Without an answer nothing is given away.
     let api: Api<Deployment> = Api::namespaced(
         context.sources.client.clone(),
         &server.namespace().unwrap_or_default(),
     );
-    if let Ok(Ok(deployment)) = tokio::time::timeout(LIMIT, api.get_opt(&server.name_any())).await
-        && !deployment.is_some_and(|deployment| has_it(&deployment))
-    {
-        context.addresses.give_back(&uid);
+    let Ok(Ok(deployment)) = tokio::time::timeout(LIMIT, api.get_opt(&server.name_any())).await else {
+        return;
+    };
+    match deployment.as_ref().and_then(on) {
+        Some(served) if served == taken => addresses.settle(&uid),
+        // Of an earlier operator's time, with another application: the address is served all the same.
+        Some(served) if before.is_none() && served.public_url == taken.public_url => {}
+        _ => {
+            let object = ObjectIdentity {
+                namespace: server.namespace().unwrap_or_default(),
+                name: server.name_any(),
+                uid,
+            };
+            addresses.restore(&object, before);
+        }
     }
 }
 

@@ -16,10 +16,20 @@ pub(super) struct Addresses(Mutex<HashMap<String, Holder>>);
 struct Holder {
     object: ObjectIdentity,
     accepted: Accepted,
+
+    /// Whether it was applied; until then the pass that took it may still fail.
+    settled: bool,
+}
+
+impl Holder {
+    fn is_of(&self, uid: &str) -> bool {
+        self.object.uid == uid
+    }
 }
 
 impl Addresses {
-    /// Gives an address to an object, and takes its earlier one back; or names the object that has it.
+    /// Gives an address to an object, or names the object that has it. What the object had before stays its own
+    /// until the pass ends with [`Self::settle`] or [`Self::restore`]: it is served until then.
     ///
     /// `keeps` tells whether the object of a UID is there and has to do with an address still; `objects` is how
     /// many there are, which bounds what is remembered.
@@ -38,10 +48,10 @@ impl Addresses {
         {
             return Err(holder.clone());
         }
-        given.retain(|_, holder| holder.object.uid != object.uid);
         let holder = Holder {
             object: object.clone(),
             accepted,
+            settled: false,
         };
         given.insert(public_url, holder);
         if given.len() > objects {
@@ -52,19 +62,45 @@ impl Addresses {
         Ok(())
     }
 
-    /// Lets others have an object's address.
-    pub(super) fn give_back(&self, uid: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|_, holder| holder.object.uid != uid);
+    /// What was taken is applied: others can have what the object had before.
+    pub(super) fn settle(&self, uid: &str) {
+        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.values().any(|holder| holder.is_of(uid) && !holder.settled) {
+            given.retain(|_, holder| !holder.is_of(uid) || !holder.settled);
+            for holder in given.values_mut().filter(|holder| holder.is_of(uid)) {
+                holder.settled = true;
+            }
+        }
     }
 
-    /// What the object `uid` was accepted with, which has its address.
+    /// What was taken could not be applied: the object has again what it had before the pass, which may be nothing.
+    pub(super) fn restore(&self, object: &ObjectIdentity, before: Option<Accepted>) {
+        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        given.retain(|_, holder| !holder.is_of(&object.uid));
+        if let Some(accepted) = before {
+            let holder = Holder {
+                object: object.clone(),
+                accepted,
+                settled: true,
+            };
+            given.entry(holder.accepted.public_url.clone()).or_insert(holder);
+        }
+    }
+
+    /// What the object `uid` was accepted with last, which has its address.
     pub(super) fn of(&self, uid: &str) -> Option<Accepted> {
         let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut holders = given.values();
-        holders.find_map(|holder| (holder.object.uid == uid).then(|| holder.accepted.clone()))
+        let own = given.values().filter(|holder| holder.is_of(uid));
+        let last = own.max_by_key(|holder| holder.settled);
+        last.map(|holder| holder.accepted.clone())
+    }
+
+    /// What the object `uid` took and is not applied yet.
+    pub(super) fn unsettled(&self, uid: &str) -> Option<Accepted> {
+        let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = given.values().filter(|holder| holder.is_of(uid));
+        own.find(|holder| !holder.settled)
+            .map(|holder| holder.accepted.clone())
     }
 }
 
@@ -133,14 +169,37 @@ mod tests {
         let addresses = Addresses::default();
         addresses.take(at(URL), &object("a"), 9, there).unwrap();
         assert_eq!(addresses.of("uid-of-a"), Some(at(URL)));
-        addresses.give_back("uid-of-a");
+        addresses.restore(&object("a"), None);
         assert_eq!(addresses.of("uid-of-a"), None);
         addresses.take(at(URL), &object("b"), 9, there).unwrap();
         addresses.take(at(URL), &object("c"), 9, gone).unwrap();
-        addresses
-            .take(at("https://new.contoso.example"), &object("c"), 9, there)
-            .unwrap();
+        addresses.settle("uid-of-c");
+        let new = at("https://new.contoso.example");
+        addresses.take(new.clone(), &object("c"), 9, there).unwrap();
+        assert_eq!(addresses.take(at(URL), &object("d"), 9, there), Err(object("c")));
+        addresses.settle("uid-of-c");
         addresses.take(at(URL), &object("d"), 9, there).unwrap();
+        assert_eq!(addresses.of("uid-of-c"), Some(new));
+    }
+
+    #[test]
+    fn what_could_not_be_applied_leaves_what_was_there_before() {
+        let addresses = Addresses::default();
+        addresses
+            .take(accepted(URL, "old"), &object("a"), 9, there)
+            .unwrap();
+        addresses.settle("uid-of-a");
+        for next in [accepted(URL, "new"), at("https://new.contoso.example")] {
+            let before = addresses.of("uid-of-a");
+            assert_eq!(before, Some(accepted(URL, "old")));
+            addresses.take(next.clone(), &object("a"), 9, there).unwrap();
+            assert_eq!(addresses.unsettled("uid-of-a"), Some(next));
+            assert_eq!(addresses.take(at(URL), &object("b"), 9, there), Err(object("a")));
+            addresses.restore(&object("a"), before);
+        }
+        assert_eq!(addresses.unsettled("uid-of-a"), None);
+        let new = at("https://new.contoso.example");
+        addresses.take(new, &object("b"), 9, there).unwrap();
     }
 
     #[test]

@@ -145,7 +145,7 @@ pub async fn apply(
         .config_maps
         .iter()
         .find(|config_map| config_map.name_any() == current);
-    let config_map = put(client, config_map, live_config_map.map(AsRef::as_ref)).await?;
+    let config_map = put_content(client, config_map, live_config_map.map(AsRef::as_ref)).await?;
     // Closed before anything runs.
     let network_policy = match network_policy {
         Some(network_policy) => Some(put(client, network_policy, live.network_policy.as_deref()).await?),
@@ -241,6 +241,25 @@ async fn put<K: Child>(client: &Client, mut child: K, live: Option<&K>) -> Resul
             force(&api, &name, &child).await
         }
         applied => applied,
+    }
+}
+
+/// The same for what is immutable: where somebody put another content into its place, it is made anew. Pods do
+/// not run with the other one, they know the digest.
+async fn put_content(
+    client: &Client,
+    config_map: ConfigMap,
+    live: Option<&ConfigMap>,
+) -> Result<ConfigMap, ApplyError> {
+    let is_other = |live: &&ConfigMap| {
+        live.immutable == Some(true) && (live.data != config_map.data || live.binary_data.is_some())
+    };
+    match live.filter(is_other) {
+        Some(other) => {
+            delete(client, other, names::controller_uid(&config_map.metadata)).await?;
+            put(client, config_map, None).await
+        }
+        None => put(client, config_map, live).await,
     }
 }
 

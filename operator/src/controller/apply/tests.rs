@@ -126,6 +126,40 @@ async fn what_took_the_name_of_a_child_meanwhile_is_not_written_and_is_judged_ag
 }
 
 #[tokio::test]
+async fn a_configuration_with_another_content_is_made_anew() {
+    let config_map = || children(&server(QUICKSTART)).config_map;
+    let mut other = stored(config_map());
+    other["data"] = json!({"sidecar.yaml": "publicUrl: https://mcp.attacker.example"});
+    let other: ConfigMap = serde_json::from_value(other).unwrap();
+
+    let (client, handle) = client();
+    let answers = vec![(200, json!({})), absent(), (201, stored(config_map()))];
+    let asked = tokio::spawn(script(handle, answers));
+    put_content(&client, config_map(), Some(&other)).await.unwrap();
+    let asked = asked.await.unwrap();
+    assert!(asked[0].0.starts_with("DELETE "), "{}", asked[0].0);
+    assert_eq!(asked[0].1["preconditions"]["uid"], other.metadata.uid.unwrap());
+    assert!(asked[2].0.starts_with("PATCH "), "{}", asked[2].0);
+
+    // Somebody else's is not deleted.
+    let mut foreign = stored(config_map());
+    foreign["data"] = json!({});
+    foreign["metadata"]["ownerReferences"][0]["uid"] = json!("another");
+    let answer = (
+        200,
+        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": foreign["metadata"]}),
+    );
+    let foreign: ConfigMap = serde_json::from_value(foreign).unwrap();
+    let (client, handle) = self::client();
+    let asked = tokio::spawn(script(handle, vec![answer]));
+    let error = put_content(&client, config_map(), Some(&foreign))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ApplyError::Foreign { .. }), "{error}");
+    assert!(asked.await.unwrap()[0].0.starts_with("GET "));
+}
+
+#[tokio::test]
 async fn replaces_lists_when_what_others_left_in_them_makes_the_child_invalid() {
     let (client, handle) = client();
     let mut live = stored(service());

@@ -24,6 +24,9 @@ pub(super) struct Observed<'a> {
     suspended: bool,
     previous: &'a [Condition],
 
+    /// The application of the accepted spec, never of what somebody wrote elsewhere.
+    client_id: Option<&'a str>,
+
     /// Only what was seen at this generation stands for what cannot be seen now.
     generation: Option<i64>,
 }
@@ -32,7 +35,7 @@ impl<'a> Observed<'a> {
     /// Documents count only from Pods that were made from the current template and say that they run its
     /// configuration with the planned identity.
     pub(super) fn of(
-        facts: &Facts<'_>,
+        facts: &Facts<'a>,
         found: &'a Found,
         previous: &'a McpServerStatus,
         generation: i64,
@@ -68,6 +71,7 @@ impl<'a> Observed<'a> {
             suspended: facts.suspended(),
             // Where nothing is known to run, what the status said of it may be anybody's.
             previous: identity.map_or(&[], |_| &previous.conditions),
+            client_id: facts.plan.map(|plan| plan.entra.client_id.as_str()),
             // A refused generation changes nothing that runs.
             generation: facts.plan.map(|_| generation),
         }
@@ -88,7 +92,7 @@ impl<'a> Observed<'a> {
                 Status::True => "Entra accepts this ServiceAccount's token as the application".to_owned(),
                 _ => match command.filter(|_| reason.wants_credential()) {
                     Some(command) => {
-                        format!("{said} The command that creates the missing credential: {command}")
+                        format!("{said}{THE_COMMAND}{command}")
                     }
                     None => said.to_owned(),
                 },
@@ -120,7 +124,8 @@ impl<'a> Observed<'a> {
         self.keep_same_text(ConditionType::Verified, seen)
     }
 
-    /// `UserSignIn`: where Pods differ, the newest says it, since a Pod without users learns nothing new.
+    /// `UserSignIn`: where Pods differ, the newest says it, since a Pod without users learns nothing new. The text
+    /// is this operator's own, with the application that the spec names: people act on it.
     pub(super) fn sign_in(&self) -> Finding {
         let reports = self
             .documents
@@ -130,14 +135,30 @@ impl<'a> Observed<'a> {
         let reports = newest.iter().map(|report| Seen {
             outcome: report.outcome,
             reason: &report.reason,
-            message: &report.message,
+            message: "",
             conclusive: report.observed_at.is_some(),
         });
-        let mut seen = self.judge(ConditionType::UserSignIn, reports, |_, _, said| said.to_owned());
-        if newest.is_some() && seen.reason == Reason::NotObserved {
-            "no user has signed in yet".clone_into(&mut seen.message);
-        }
-        self.keep_same_text(ConditionType::UserSignIn, seen)
+        let mut seen = self.judge(ConditionType::UserSignIn, reports, |_, _, _| String::new());
+        let client_id = self.client_id.unwrap_or("<client id>");
+        seen.message = match seen.reason {
+            Reason::Suspended | Reason::PodUnreachable => seen.message,
+            Reason::NotObserved => "no user has signed in and called a tool yet".to_owned(),
+            Reason::SignedIn => "users get through to the tools".to_owned(),
+            Reason::ConsentRequired | Reason::AdminConsentRequired => format!(
+                "Entra refuses users, as the application's permissions are not granted; grant them for the tenant: \
+                 az ad app permission admin-consent --id {client_id}"
+            ),
+            Reason::PermissionMissing => format!(
+                "Entra refuses users, as the app registration lacks a permission; add user_impersonation of Azure \
+                 DevOps to it, then run az ad app permission admin-consent --id {client_id}"
+            ),
+            Reason::AppMisconfigured => "users' tokens do not fit; set requestedAccessTokenVersion of the app \
+                                         registration to 2, expose the scope access_as_user and allow User.Read"
+                .to_owned(),
+            _ => "Entra refuses users for a reason without a name here; read the log of container auth-sidecar"
+                .to_owned(),
+        };
+        seen
     }
 
     /// What the server said of itself, by the Pod that a handshake with was seen.
@@ -205,7 +226,16 @@ impl<'a> Observed<'a> {
                     .is_none_or(|generation| before.observed_generation == Some(generation))
             })
             .and_then(Finding::of)
-            .filter(|before| !matches!(before.reason, Reason::Suspended | Reason::PodUnreachable));
+            .filter(|before| !matches!(before.reason, Reason::Suspended | Reason::PodUnreachable))
+            .map(
+                |Finding {
+                     status,
+                     reason,
+                     message: said,
+                 }| {
+                    Finding::new(status, reason, message(status, reason, &without_commands(&said)))
+                },
+            );
         before.unwrap_or_else(|| {
             Finding::new(
                 Status::Unknown,
@@ -230,6 +260,18 @@ impl<'a> Observed<'a> {
 
 const OTHER_ISSUER: &str = "a Pod reports a token of another issuer than the API server's; if the API server's \
                             issuer has changed, restart the Pod, else find out what runs in it";
+
+/// What an earlier pass said, up to the first command: it may have been altered since, and people run it.
+fn without_commands(said: &str) -> String {
+    let said = said.split_once(THE_COMMAND).map_or(said, |(said, _)| said);
+    match said.split_once("az ") {
+        Some((said, _)) => format!("{said}…"),
+        None => said.to_owned(),
+    }
+}
+
+/// Before the command that the operator itself computed.
+const THE_COMMAND: &str = " The command that creates the missing credential: ";
 
 /// The identity that the Pods were given.
 struct Identity {

@@ -376,6 +376,43 @@ fn what_users_meet_at_entra_is_told_and_never_holds_ready_back() {
 }
 
 #[test]
+fn no_command_that_somebody_wrote_stays_while_no_pod_reports() {
+    let alter = |world: &mut World, kind: ConditionType| {
+        let conditions = &mut world.server.status.as_mut().unwrap().conditions;
+        let condition = conditions.iter_mut().find(|one| one.type_ == kind.as_str());
+        let message = &mut condition.unwrap().message;
+        assert!(message.contains("az "), "{message}");
+        *message = message.replace(
+            "22222222-2222-4222-8222-222222222222",
+            "66666666-6666-4666-8666-666666666666",
+        );
+        message.push_str(" az ad sp delete --id 66666666-6666-4666-8666-666666666666");
+    };
+    for kind in [ConditionType::UserSignIn, ConditionType::FederationVerified] {
+        let mut world = World::new();
+        fail_federation(&mut world, "FicNotFound", "Entra refused.");
+        world.document().sign_in = Some(sign_in(contract::Outcome::Failed, "ConsentRequired", Some(60)));
+        let right = world.pass();
+        alter(&mut world, kind);
+        world.reports.clear();
+        let after = world.pass();
+        assert_eq!(condition(&after, kind).message, condition(&right, kind).message);
+        assert_eq!(told(&after, kind), told(&right, kind));
+    }
+    // A hint of the sidecar's goes until it reports again.
+    let mut world = World::new();
+    fail_federation(&mut world, "AppNotFound", "Create it: az ad sp create --id 1.");
+    world.pass();
+    world.reports.clear();
+    for _ in 0..2 {
+        let message = condition(&world.pass(), ConditionType::FederationVerified)
+            .message
+            .clone();
+        assert_eq!(message, "Create it: …");
+    }
+}
+
+#[test]
 fn without_users_nothing_is_said_of_sign_ins() {
     for report in [
         None,

@@ -12,14 +12,15 @@ use crate::controller::stores::Stores;
 use crate::metrics::Metrics;
 use crate::testing::defaults;
 
-/// An API server that holds nothing but `deployments` and takes everything but the first change of `refused`. Keeps
-/// the changes that it took.
+/// An API server that holds nothing but `deployments` and takes everything but one change of `refused`, the first
+/// after so many of that path that it takes. Keeps the changes that it took.
 async fn api_server(
     mut handle: mock::Handle<Request<Body>, Response<Body>>,
     deployments: Vec<Deployment>,
     mut refused: Option<(&'static str, u16)>,
+    after: usize,
 ) -> Vec<(String, Value)> {
-    let mut changes = Vec::new();
+    let mut changes: Vec<(String, Value)> = Vec::new();
     while let Some((request, send)) = pin!(&mut handle).next_request().await {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let body = request.into_body().collect_bytes().await.unwrap();
@@ -31,7 +32,10 @@ async fn api_server(
                 .iter()
                 .find(|held| path.ends_with(&format!("/deployments/{}", held.name_any())));
             held.map_or((404, absent), |held| (200, json!(held)))
-        } else if let Some((_, code)) = refused.take_if(|(end, _)| path.ends_with(*end)) {
+        } else if let Some((_, code)) = refused.take_if(|(end, _)| {
+            let taken = changes.iter().filter(|(path, _)| path.ends_with(*end));
+            path.ends_with(*end) && taken.count() == after
+        }) {
             let failure = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no"});
             (code, failure)
         } else {
@@ -71,6 +75,9 @@ struct Cluster {
     /// What the caches do not hold yet.
     uncached: Vec<Deployment>,
     refused: Option<(&'static str, u16)>,
+
+    /// Changes of that path that are taken before.
+    after: usize,
 }
 
 impl Cluster {
@@ -91,7 +98,12 @@ impl Cluster {
         // Another test of this process may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (service, handle) = mock::pair();
-        let api_server = tokio::spawn(api_server(handle, self.uncached.clone(), self.refused));
+        let api_server = tokio::spawn(api_server(
+            handle,
+            self.uncached.clone(),
+            self.refused,
+            self.after,
+        ));
         let client = Client::new(service, "default");
         let context = Context::new(
             Sources {
@@ -411,6 +423,49 @@ async fn an_address_is_free_again_when_its_object_cannot_be_served() {
     let (results, changes) = cluster.passes(&[one, two]).await;
     assert!(matches!(results[0], Err(ReconcileError::Apply(_))));
     assert_eq!(accepted(&changes).last(), Some(&("two", "Accepted")));
+}
+
+/// Elsewhere than all others.
+fn moved(mut server: McpServer) -> McpServer {
+    server.spec.public_url = "https://new.contoso.example".to_owned();
+    server
+}
+
+#[tokio::test]
+async fn an_object_whose_move_fails_keeps_the_address_that_it_serves() {
+    let (one, two) = (refused("one", 0), refused("two", 1));
+    let cluster = Cluster {
+        // Somebody cleared the status: the memory alone knows.
+        uncached: vec![deployment(&one)],
+        refused: Some(("/deployments/one", 500)),
+        after: 1,
+        ..Cluster::of(&[one.clone(), two.clone()])
+    };
+    let servers = [one.clone(), moved(one.clone()), two.clone(), one, moved(two)];
+    let (results, changes) = cluster.passes(&servers).await;
+    assert!(matches!(results[1], Err(ReconcileError::Apply(_))));
+    let expected = [
+        ("one", "Accepted"),
+        // What stood there before stands while a step fails.
+        ("one", "InvalidSpec"),
+        ("two", "PublicUrlTaken"),
+        ("one", "Accepted"),
+        ("two", "Accepted"),
+    ];
+    assert_eq!(accepted(&changes), expected, "where it did not move to is free");
+}
+
+#[tokio::test]
+async fn an_object_whose_deployment_cannot_be_made_again_keeps_its_address() {
+    let (one, two) = (refused("one", 0), refused("two", 1));
+    let cluster = Cluster {
+        refused: Some(("/deployments/one", 500)),
+        after: 1,
+        ..Cluster::of(&[one.clone(), two.clone()])
+    };
+    let (results, changes) = cluster.passes(&[one.clone(), one.clone(), two]).await;
+    assert!(matches!(results[1], Err(ReconcileError::Apply(_))));
+    assert_eq!(accepted(&changes).last(), Some(&("two", "PublicUrlTaken")));
 }
 
 #[tokio::test]
