@@ -6,11 +6,13 @@ use behalf_tests::azure_devops::{Action, Fault as AzureDevOpsFault};
 use behalf_tests::client::{Era, SignedIn};
 use behalf_tests::demo;
 use behalf_tests::entra::Policy;
-use behalf_tests::environment::Server;
+use behalf_tests::environment::{Conditions, Server};
 use behalf_tests::people::ANA;
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use crate::credentials::pod_of;
 use crate::ensure;
 use crate::world::{TestResult, World};
 
@@ -21,6 +23,7 @@ crate::tests![
     azure_devops_throttling_is_waited_for,
     lasting_throttling_is_a_tool_error_that_says_when_to_try_again,
     a_deleted_child_comes_back,
+    a_deleted_keyring_ends_every_session_and_is_told_as_an_event,
 ];
 
 /// One tool call by raw HTTP with this access token.
@@ -210,24 +213,42 @@ async fn lasting_throttling_is_a_tool_error_that_says_when_to_try_again(world: &
 }
 
 async fn a_deleted_child_comes_back(world: &World) -> TestResult {
-    let name = Server::Article.name();
+    let server = Server::Article;
+    let name = server.name();
+    world.wait_ready(server).await?;
+
+    // Its name tells its content, so it comes back under the same name with the same content, and the Pod,
+    // which holds the files already, does not change.
+    let deployment = get(world, "deployment", name)?;
+    let configuration = deployment
+        .pointer("/metadata/annotations/behalf.dev~1configuration")
+        .and_then(Value::as_str)
+        .ok_or("the Deployment names no configuration")?;
+    let (before, pod) = (
+        get(world, "configmap", configuration)?,
+        pod_of(world, server).await?,
+    );
+    delete_and_wait(world, "configmap", configuration).await?;
+    let after = get(world, "configmap", configuration)?;
+    ensure!(
+        after["metadata"]["uid"] != before["metadata"]["uid"],
+        "the ConfigMap was not deleted"
+    );
+    ensure!(
+        after["data"] == before["data"] && after["immutable"] == json!(true),
+        "the ConfigMap came back with another content"
+    );
+    world.wait_ready(server).await?;
+    let now = pod_of(world, server).await?;
+    ensure!(now.metadata.uid == pod.metadata.uid, "the Pod was replaced");
+
     for kind in ["service", "networkpolicy", "serviceaccount", "deployment"] {
-        world.kubectl(&["delete", kind, name, "--wait=true"])?;
-        let limit = tokio::time::Instant::now() + Duration::from_mins(1);
-        loop {
-            let found = world.kubectl(&["get", kind, name, "--ignore-not-found", "--output", "name"])?;
-            if !found.trim().is_empty() {
-                break;
-            }
-            ensure!(
-                tokio::time::Instant::now() < limit,
-                "{kind} {name} did not come back within 60 s"
-            );
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
+        delete_and_wait(world, kind, name).await?;
     }
-    world.wait_ready(Server::Article).await?;
-    let connection = world.connect(Server::Article, &ANA, Era::Legacy).await?;
+    let deployment = format!("deployment/{name}");
+    world.kubectl(&["rollout", "status", &deployment, "--timeout=120s"])?;
+    world.wait_ready(server).await?;
+    let connection = world.connect(server, &ANA, Era::Legacy).await?;
     let result = connection
         .call("list_pipeline_runs", json!({"project": "shop"}))
         .await?;
@@ -238,4 +259,98 @@ async fn a_deleted_child_comes_back(world: &World) -> TestResult {
         demo::text(&result)
     );
     Ok(())
+}
+
+async fn a_deleted_keyring_ends_every_session_and_is_told_as_an_event(world: &World) -> TestResult {
+    let server = Server::Article;
+    let name = server.name();
+    let secret = format!("{name}-keyring");
+    let before = world.wait_ready(server).await?;
+    let sealing = |now: &Conditions| {
+        let key = now.status.pointer("/keys/current").and_then(Value::as_str);
+        key.map(str::to_owned)
+    };
+    let old = sealing(&before).ok_or("the status names no key")?;
+    let pod = pod_of(world, server).await?;
+    let replacements = replaced_keyrings(world, name)?;
+    let token = world.access_token(server, &ANA).await?;
+    let works = call(world, server, &token).await?.status();
+    ensure!(
+        works == StatusCode::OK,
+        "the session does not work to begin with: {works}"
+    );
+
+    delete_and_wait(world, "secret", &secret).await?;
+    world
+        .wait(server, "another key", |now| {
+            sealing(now).is_some_and(|key| key != old) && now.is("Ready", "True")
+        })
+        .await?;
+    let told = replaced_keyrings(world, name)?;
+    ensure!(
+        told > replacements,
+        "no event KeyringReplaced: {replacements} before, {told} after"
+    );
+
+    // The kubelet brings the new file into the Pod at its next look, within some 90 s.
+    let limit = Instant::now() + Duration::from_secs(150);
+    let challenge = loop {
+        let answer = call(world, server, &token).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            break format!("{:?}", answer.headers().get("www-authenticate"));
+        }
+        ensure!(
+            Instant::now() < limit,
+            "the session goes on with a key that is gone: {}",
+            answer.status()
+        );
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    };
+    ensure!(
+        challenge.contains("invalid_token") && challenge.contains("resource_metadata="),
+        "the session ended without a challenge: {challenge}"
+    );
+    let renewed = world.access_token(server, &ANA).await?;
+    let works = call(world, server, &renewed).await?.status();
+    ensure!(works == StatusCode::OK, "a fresh sign-in answered {works}");
+    let now = pod_of(world, server).await?;
+    ensure!(now.metadata.uid == pod.metadata.uid, "the Pod was replaced");
+    Ok(())
+}
+
+/// How often it was told that the object's keyring was replaced.
+fn replaced_keyrings(world: &World, name: &str) -> TestResult<u64> {
+    let text = world.kubectl(&["get", "events", "--output", "json"])?;
+    let events: Value = serde_json::from_str(&text)?;
+    let all = events["items"].as_array().into_iter().flatten();
+    let ours =
+        all.filter(|event| event["reason"] == "KeyringReplaced" && event["involvedObject"]["name"] == name);
+    // Alike ones may be one event that counts.
+    let times = ours.map(|event| {
+        let count = event["series"]["count"].as_u64().or(event["count"].as_u64());
+        count.unwrap_or(1).max(1)
+    });
+    Ok(times.sum())
+}
+
+/// Deletes an object and waits until there is another one of its name.
+async fn delete_and_wait(world: &World, kind: &str, name: &str) -> TestResult {
+    world.kubectl(&["delete", kind, name, "--wait=true"])?;
+    let limit = Instant::now() + Duration::from_mins(1);
+    loop {
+        let found = world.kubectl(&["get", kind, name, "--ignore-not-found", "--output", "name"])?;
+        if !found.trim().is_empty() {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < limit,
+            "{kind} {name} did not come back within 60 s"
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn get(world: &World, kind: &str, name: &str) -> TestResult<Value> {
+    let text = world.kubectl(&["get", kind, name, "--output", "json"])?;
+    Ok(serde_json::from_str(&text)?)
 }
