@@ -9,6 +9,7 @@
 mod answers;
 mod assertions;
 mod bad_input;
+mod bad_objects;
 mod conditions;
 mod consent_page;
 mod credentials;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         credentials::tests(),
         assertions::tests(),
         bad_input::tests(),
+        bad_objects::tests(),
         conditions::tests(),
         faults::tests(),
         leaks::tests(), // last: it searches what all the others left behind
