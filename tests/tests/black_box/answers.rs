@@ -36,3 +36,28 @@ pub(crate) fn cookies(text: &str) -> impl Iterator<Item = &str> {
             .then(|| pair.split_once('=').map(|(_, value)| value))?
     })
 }
+
+/// How what the sidecar seals begins. Ids of clients (`bhi1`) are no secret: they stand in every authorize URL.
+const SEALED: [(&str, &str); 7] = [
+    ("bha1.", "access token"),
+    ("bhr1.", "refresh token"),
+    ("bhc1.", "code"),
+    ("bhq1.", "checked request"),
+    ("bhx1.", "form's secret"),
+    ("bhf1.", "approved request"),
+    ("bhn1.", "remembered approval"),
+];
+
+/// Everything sealed in a text: what it is, and the value.
+pub(crate) fn sealed(text: &str) -> impl Iterator<Item = (&'static str, &str)> {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    SEALED.into_iter().flat_map(move |(prefix, kind)| {
+        text.match_indices(prefix).filter_map(move |(at, _)| {
+            let (before, rest) = text.split_at(at);
+            let end = rest.find(|character| !is_part(character)).unwrap_or(rest.len());
+            let value = &rest[..end];
+            let is_whole = !before.ends_with(is_part) && value.split('.').count() == 3 && value.len() > 40;
+            is_whole.then_some((kind, value))
+        })
+    })
+}

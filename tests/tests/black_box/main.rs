@@ -17,6 +17,8 @@ mod faults;
 mod inside;
 mod inspector;
 mod leaks;
+mod logs;
+mod search;
 mod sign_in;
 mod world;
 

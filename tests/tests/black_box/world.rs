@@ -20,6 +20,8 @@ use behalf_tests::{azure_devops, entra};
 use rmcp::transport::auth::OAuthTokenResponse;
 use serde_json::Value;
 
+use crate::logs::Recording;
+
 pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 pub(crate) type TestFuture<'w> = Pin<Box<dyn Future<Output = TestResult> + 'w>>;
 
@@ -30,6 +32,7 @@ pub(crate) struct World {
     pub(crate) entra: entra::Control,
     pub(crate) azure_devops: azure_devops::Control,
     answers: Answers,
+    pub(crate) recording: Recording,
     folder: PathBuf,
     client_values: Mutex<Vec<(&'static str, String)>>,
 }
@@ -42,6 +45,7 @@ impl World {
         let answers = Answers::default();
         let forwarding = Forwarding::Task(answers.clone());
         let running = demo::start(&layout, None, forwarding, &progress).await?;
+        let recording = Recording::start(running.client.clone())?;
         let entra = entra::Control::new(layout.entra_control())?;
         let azure_devops = azure_devops::Control::new(layout.azure_devops_control())?;
         Ok(Self {
@@ -50,6 +54,7 @@ impl World {
             entra,
             azure_devops,
             answers,
+            recording,
             folder,
             client_values: Mutex::default(),
         })
