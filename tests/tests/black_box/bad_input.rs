@@ -43,6 +43,10 @@ impl Bad {
         self.body = body.into();
         self
     }
+
+    fn is_oversized(&self) -> bool {
+        self.body.len() >= OVERSIZED
+    }
 }
 
 /// A request to `/mcp` by a signed-in client.
@@ -184,17 +188,15 @@ async fn malformed_requests_get_standard_errors_on_every_route(world: &World) ->
                 row.path,
                 String::from_utf8_lossy(&row.body)
             );
-            let Some(answer) = send(request, row, &what).await? else {
+            let Some((status, headers, text)) = send(request, row, &what).await? else {
                 continue;
             };
-            let (status, headers) = (answer.status(), answer.headers().clone());
             ensure!(status.is_client_error(), "{what}: answered {status}");
             ensure!(
                 !row.signed_in || status != StatusCode::UNAUTHORIZED,
                 "{what}: the token was not taken, so nothing was tested"
             );
-            too_large += usize::from(status == StatusCode::PAYLOAD_TOO_LARGE);
-            let text = answer.text().await?;
+            too_large += usize::from(row.is_oversized() && status == StatusCode::PAYLOAD_TOO_LARGE);
             let standard = match row.route {
                 // What people see there is a page.
                 "/authorize" | "/consent" | "/callback" => Ok(()),
@@ -225,19 +227,24 @@ async fn malformed_requests_get_standard_errors_on_every_route(world: &World) ->
 /// How often a large body is sent before its refusal is given up.
 const ATTEMPTS: usize = 5;
 
-/// Sends a row. Who goes on sending after the refusal of a large body may find the connection closed before
-/// reading it: then there is no answer, after some attempts.
+/// Sends a row and reads the answer. Who goes on sending after the refusal of a large body may find the
+/// connection closed before reading it: then there is no answer, after some attempts.
 async fn send(
     request: reqwest::RequestBuilder,
     row: &Bad,
     what: &str,
-) -> TestResult<Option<reqwest::Response>> {
-    let is_oversized = row.body.len() >= OVERSIZED;
+) -> TestResult<Option<(StatusCode, HeaderMap, String)>> {
     for _ in 0..ATTEMPTS {
         let copy = request.try_clone().ok_or("a body that cannot be sent twice")?;
-        match copy.send().await {
+        let exchange = async {
+            let answer = copy.send().await?;
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            Ok((status, headers, answer.text().await?))
+        };
+        match exchange.await {
             Ok(answer) => return Ok(Some(answer)),
-            Err(error) if is_oversized && !error.is_connect() && !error.is_timeout() => {}
+            Err(error)
+                if row.is_oversized() && !reqwest::Error::is_connect(&error) && !error.is_timeout() => {}
             Err(error) => return Err(format!("{what}: {error}").into()),
         }
     }
