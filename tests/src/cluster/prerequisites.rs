@@ -15,6 +15,9 @@ const fn need(file: &'static str, package: &'static str) -> Need {
     Need { file, package }
 }
 
+/// The version of kind that is built where none is installed.
+pub(crate) const KIND_VERSION: &str = "v0.33.0";
+
 /// What builds images.
 const IMAGES: &[Need] = &[need("buildah", "buildah")];
 
@@ -60,8 +63,18 @@ pub enum PrerequisiteError {
     #[error("missing: go 1.25 or later; install it from https://go.dev/dl and add its bin folder to PATH")]
     Go,
 
+    /// Docker is missing, or its daemon does not run.
+    #[error("Docker does not answer `docker info`: start it, or use CLUSTER=local or CLUSTER=current")]
+    Docker,
+
+    /// kind is missing, and could not be built.
+    #[error(
+        "missing: kind; install it with `go install sigs.k8s.io/kind@{KIND_VERSION}` and add the bin folder of `go env GOPATH` to PATH"
+    )]
+    Kind(#[source] Option<CommandError>),
+
     /// The local cluster makes namespaces, links and cgroups.
-    #[error("a local cluster needs root; run as root, or use --kind kind or --kind current")]
+    #[error("a local cluster needs root; run as root, or use CLUSTER=kind or CLUSTER=current")]
     Root,
 
     /// The installation failed.
