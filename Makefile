@@ -15,19 +15,21 @@ help: ## Explain each target
 	@echo "  CLUSTER=kind|local|current  where demo runs (default: kind when Docker answers, else local)"
 	@echo "  REGISTRY=host/path          where images are pushed to: for images, and for demo with CLUSTER=current"
 
-demo: prerequisites ## Bring up a cluster, install Behalf, sign in as two users, call the tools, leave it running
-	@$(CARGO_RUN) behalf-demo -- up
+# The total that the demo prints includes the prerequisites and the compilation of the demo itself.
+demo: export DEMO_STARTED := $(shell date +%s)
+demo: prerequisites ## Bring up a cluster, install Behalf, sign in as three users, call the tools, leave it running
+	@cargo run --locked --bin behalf-demo -- up
 
 demo-down: prerequisites ## Remove every trace of the demo
 	@$(CARGO_RUN) behalf-demo -- down
 
-test: prerequisites ## Run every test, the black-box suite on a real cluster included
+test: prerequisites-test ## Run every test, the black-box suite on a real cluster included
 	@.ci/test
 
 unit: prerequisites ## Run the tests that need no cluster
 	@cargo test --workspace
 
-check: prerequisites ## Format, lints, dependencies, generated files
+check: prerequisites-check ## Format, lints, dependencies, generated files
 	@.ci/check
 
 format: ## Format the Rust code
@@ -40,8 +42,11 @@ generate: prerequisites ## Write the generated files anew (CRD, chart template)
 images: prerequisites ## Build the images, push them to REGISTRY, print the helm command that installs them
 	@$(CARGO_RUN) behalf-demo -- images
 
-demo-kubeconfig: prerequisites ## Print the path of the demo cluster's kubeconfig
-	@$(CARGO_RUN) behalf-cluster -- kubeconfig --name behalf-demo
+demo-kubeconfig: prerequisites ## Print the path of the running demo's kubeconfig
+	@$(CARGO_RUN) behalf-demo -- kubeconfig
 
 prerequisites:
 	@.ci/prerequisites
+
+prerequisites-%:
+	@.ci/prerequisites $*

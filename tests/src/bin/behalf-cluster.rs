@@ -101,12 +101,13 @@ fn run(action: Action) -> Result<(), ClusterError> {
     match action {
         Action::Up { which, nodes } => {
             let progress = Progress::to(|report| {
-                if let Report::Finished(step, took) = report {
-                    say(
-                        &mut io::stderr(),
-                        &format!("{:6.1} s  {step}", took.as_secs_f64()),
-                    );
-                }
+                let (time, step, more) = match report {
+                    Report::Started(_) => return,
+                    Report::Running(step, time) => (time, step, " goes on"),
+                    Report::Finished(step, time) => (time, step, ""),
+                };
+                let line = format!("{:6.1} s  {step}{more}", time.as_secs_f64());
+                say(&mut io::stderr(), &line);
             });
             let kind = cluster::choose(which.kind);
             let cluster = cluster::up(&Options {

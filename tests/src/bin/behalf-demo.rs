@@ -1,15 +1,17 @@
 //! `behalf-demo`: what `make demo` runs.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
 
-use behalf_tests::cluster::{self, Kind, files};
+use behalf_tests::cluster::{Kind, files};
 use behalf_tests::demo::{self, DemoError, Progress};
 use behalf_tests::environment::Layout;
 use behalf_tests::forward;
 use clap::{Parser, Subcommand};
 
-/// The whole of Behalf on a cluster, with two people signing in and calling tools.
+/// The whole of Behalf on a cluster, with three people signing in and calling tools.
 #[derive(Parser)]
 #[command(name = "behalf-demo", version)]
 struct Cli {
@@ -28,10 +30,17 @@ enum Action {
         /// Writes the transcript to this file too, as JSON.
         #[arg(long, env = "TRANSCRIPT")]
         transcript: Option<PathBuf>,
+
+        /// When `make` began, in seconds since 1970: what it did before counts too.
+        #[arg(long, env = "DEMO_STARTED")]
+        started: Option<u64>,
     },
 
     /// Remove every trace.
     Down,
+
+    /// Print the path of the running demo's kubeconfig.
+    Kubeconfig,
 
     /// Build the images of an installation, push them, and print the command that installs them.
     Images {
@@ -61,15 +70,22 @@ async fn main() -> ExitCode {
     let folder = files::cache().join("demo");
     let progress = Progress::new(say);
     let done = match cli.command {
-        Action::Up { transcript } => up(&layout, cli.cluster, &folder, transcript, &progress).await,
+        Action::Up { transcript, started } => {
+            let progress = progress.after(since(started));
+            up(&layout, cli.cluster, &folder, transcript, &progress).await
+        }
         Action::Down => demo::down(&layout, cli.cluster, &folder, &progress),
-        Action::Images { registry } => demo::publish(&registry).map(|command| say(&command)),
+        Action::Kubeconfig => demo::kubeconfig(&layout, &folder).map(|path| say(&path.display().to_string())),
+        // The command alone goes to standard output, for whoever passes it on.
+        Action::Images { registry } => {
+            demo::publish(&registry, &Progress::new(say_aside)).map(|command| say(&command))
+        }
         Action::Forward => serve(&layout).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("make demo: {}", chain(&error)));
+            say_aside(&format!("make demo: {}", chain(&error)));
             ExitCode::FAILURE
         }
     }
@@ -82,7 +98,7 @@ async fn up(
     transcript: Option<PathBuf>,
     progress: &Progress,
 ) -> Result<(), DemoError> {
-    let played = demo::up(layout, kind, folder, progress).await?;
+    let (cluster, played) = demo::up(layout, kind, folder, progress).await?;
     if let Some(path) = transcript {
         let text = serde_json::to_string_pretty(&played).unwrap_or_default();
         std::fs::write(&path, text).map_err(|source| DemoError::File {
@@ -91,9 +107,17 @@ async fn up(
             source,
         })?;
     }
-    progress.line("done; the demo goes on running");
-    progress.plain(&demo::next_steps(layout, cluster::choose(kind)));
+    progress.line(&format!("done in {}; the demo goes on running", progress.total()));
+    progress.plain(&demo::next_steps(layout, &cluster));
     Ok(())
+}
+
+/// How long ago this was; a clock that was set back makes it now.
+fn since(started: Option<u64>) -> Duration {
+    let now = UNIX_EPOCH.elapsed().unwrap_or_default();
+    started.map_or(Duration::ZERO, |started| {
+        now.saturating_sub(Duration::from_secs(started))
+    })
 }
 
 async fn serve(layout: &Layout) -> Result<(), DemoError> {
@@ -103,8 +127,12 @@ async fn serve(layout: &Layout) -> Result<(), DemoError> {
 
 /// Prints a line; that nobody reads any more is no reason to stop half-way.
 fn say(text: &str) {
-    use std::io::Write as _;
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+/// The same, where it does not mix with a result.
+fn say_aside(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
 }
 
 /// An error with its causes, one sentence after the other.

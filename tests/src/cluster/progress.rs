@@ -1,5 +1,7 @@
-//! Long steps tell that they started and how long they took.
+//! Long steps tell that they started, that they go on, and how long they took.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What is told about a step.
@@ -8,9 +10,15 @@ pub enum Report<'a> {
     /// The step with this name begins.
     Started(&'a str),
 
+    /// The step with this name has gone on for this time; told every half minute.
+    Running(&'a str, Duration),
+
     /// The step with this name succeeded after this time.
     Finished(&'a str, Duration),
 }
+
+/// How often a step tells that it goes on.
+const REMINDER: Duration = Duration::from_secs(30);
 
 type Listener = Box<dyn Fn(Report<'_>) + Send + Sync>;
 
@@ -28,7 +36,7 @@ impl Progress {
     pub fn step<T, E>(&self, name: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.tell(Report::Started(name));
         let start = Instant::now();
-        let done = work()?;
+        let done = self.reminding(name, work, REMINDER)?;
         let took = start.elapsed();
         tracing::info!(
             step = name,
@@ -37,6 +45,22 @@ impl Progress {
         );
         self.tell(Report::Finished(name, took));
         Ok(done)
+    }
+
+    /// Does `work` in this thread while another one tells that it goes on.
+    fn reminding<T>(&self, name: &str, work: impl FnOnce() -> T, every: Duration) -> T {
+        let start = Instant::now();
+        let (working, ended) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                    self.tell(Report::Running(name, start.elapsed()));
+                }
+            });
+            // Moved in, so that it goes with the work, and the other thread with it; also when the work panics.
+            let _working = working;
+            work()
+        })
     }
 
     fn tell(&self, report: Report<'_>) {
@@ -49,5 +73,25 @@ impl Progress {
 impl std::fmt::Debug for Progress {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Progress").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_tells_that_it_goes_on_until_it_ends() {
+        let (tell, told) = mpsc::channel();
+        let progress = Progress::to(move |report| {
+            if let Report::Running(name, _) = report {
+                tell.send(name.to_owned()).unwrap();
+            }
+        });
+        // The work ends once it was told of: no time decides.
+        let first = progress.reminding("build", || told.recv().unwrap(), Duration::from_millis(1));
+        assert_eq!(first, "build");
+        drop(progress);
+        while told.recv().is_ok() {}
     }
 }

@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::DemoError;
-use crate::cluster::Progress;
+use super::{DemoError, Progress};
 use crate::cluster::files::checkout;
 use crate::images::{self, Image, Product};
 
 /// Builds every binary with one cargo command, and an image of each. What did not change costs nothing.
-pub fn build_images() -> Result<Vec<Image>, DemoError> {
+pub fn build_images(progress: &Progress) -> Result<Vec<Image>, DemoError> {
+    progress.line("  cargo build, in the profile of images");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--profile", "image", "--workspace", "--locked"])
@@ -18,15 +18,9 @@ pub fn build_images() -> Result<Vec<Image>, DemoError> {
         return Err(DemoError::Build);
     }
     let folder = target().join("image");
-    let mut all = Vec::new();
-    for product in Product::ALL {
-        all.push(images::build(
-            product,
-            &folder.join(product.name()),
-            &Progress::default(),
-        )?);
-    }
-    Ok(all)
+    let steps = progress.steps();
+    let image = |product: Product| images::build(product, &folder.join(product.name()), &steps);
+    Ok(Product::ALL.into_iter().map(image).collect::<Result<_, _>>()?)
 }
 
 /// Where cargo puts what it builds.

@@ -6,7 +6,8 @@ use crate::cluster::{self, Kind};
 use crate::environment::{self, Layout};
 
 /// Removes every trace: the forwarder, the cluster (or, on somebody else's cluster, everything that the demo
-/// put there), and the demo's folder. Without a `kind`, where the demo was brought up.
+/// put there), and the demo's folder. Where a demo was brought up counts for more than the requested `kind`:
+/// only there is something to remove.
 pub fn down(
     layout: &Layout,
     kind: Option<Kind>,
@@ -14,7 +15,7 @@ pub fn down(
     progress: &Progress,
 ) -> Result<(), DemoError> {
     let known = Place::read(folder);
-    let kind = cluster::choose(kind.or_else(|| known.as_ref().and_then(Place::kind)));
+    let kind = cluster::choose(known.as_ref().and_then(Place::kind).or(kind));
     match kind {
         Kind::Local | Kind::Kind => {
             progress.line("port forwarder");
@@ -24,11 +25,13 @@ pub fn down(
         }
         Kind::Current => {
             let options = cluster::Options {
+                name: layout.cluster.clone(),
                 kind,
-                ..cluster::Options::new(layout.cluster.clone())
+                nodes: 1,
+                progress: progress.steps(),
             };
             let cluster = cluster::up(&options)?;
-            if known.is_some_and(|known| !Place::of(&cluster).is_ok_and(|here| known.admits(&here))) {
+            if known.is_some_and(|known| !known.is(&cluster)) {
                 return Err(DemoError::OtherCluster);
             }
             progress.line("port forwarder");

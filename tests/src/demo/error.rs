@@ -65,8 +65,12 @@ pub enum DemoError {
     },
 
     /// A demo runs already, and would be lost.
-    #[error("a demo runs on another cluster: take it down with `make demo-down` first")]
-    RunsElsewhere,
+    #[error("a demo runs on another cluster, of kind {0}: take it down with `make demo-down` first")]
+    RunsElsewhere(String),
+
+    /// Nothing to look at.
+    #[error("no demo runs here: start it with `make demo`")]
+    NotRunning,
 
     /// The kubeconfig is not the demo's.
     #[error(

@@ -13,11 +13,19 @@ pub(super) struct Place {
     /// As users write it.
     kind: String,
 
-    /// The uid of the namespace `kube-system`: no two clusters share it.
+    /// The uid of the namespace `kube-system`: no two clusters share it. Empty until the cluster is there.
     identity: String,
 }
 
 impl Place {
+    /// Where a cluster of ours is going to be.
+    pub(super) fn planned(kind: Kind) -> Self {
+        Self {
+            kind: kind.name().to_owned(),
+            identity: String::new(),
+        }
+    }
+
     /// Where this cluster is.
     pub(super) fn of(cluster: &Cluster) -> Result<Self, DemoError> {
         let uid = [
@@ -31,6 +39,11 @@ impl Place {
             kind: cluster.kind().name().to_owned(),
             identity: cluster.kubectl(&uid)?.trim().to_owned(),
         })
+    }
+
+    /// The kind of cluster, as users write it.
+    pub(super) fn name(&self) -> &str {
+        &self.kind
     }
 
     /// The kind of cluster.
@@ -64,6 +77,12 @@ impl Place {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Whether this is the cluster that the note speaks of.
+    pub(super) fn is(&self, cluster: &Cluster) -> bool {
+        self.kind() == Some(cluster.kind())
+            && (cluster.kind() != Kind::Current || Self::of(cluster).is_ok_and(|here| self.admits(&here)))
     }
 
     /// A demo has one place: a second one elsewhere would take the ports of the first, and nothing would
@@ -112,5 +131,6 @@ mod tests {
     #[test]
     fn a_replaced_cluster_of_ours_is_the_same_place() {
         assert!(place(Kind::Local, "a").admits(&place(Kind::Local, "b")));
+        assert!(Place::planned(Kind::Kind).admits(&place(Kind::Kind, "a")));
     }
 }

@@ -1,10 +1,11 @@
-use super::{DemoError, build_images};
+use super::{DemoError, Progress, build_images};
 use crate::environment::image_values;
 use crate::images::{self, Image, Product};
 
 /// Builds the images of an installation and pushes them to a registry; returns the command that installs them.
-pub fn publish(registry: &str) -> Result<String, DemoError> {
-    let built = build_images()?;
+pub fn publish(registry: &str, progress: &Progress) -> Result<String, DemoError> {
+    progress.line("images");
+    let built = build_images(progress)?;
     let mut values = Vec::new();
     for (product, value) in [
         (Product::Operator, "image"),
@@ -14,7 +15,9 @@ pub fn publish(registry: &str) -> Result<String, DemoError> {
         let of_product = |image: &&Image| image.name == product.name();
         for image in built.iter().filter(of_product) {
             let reference = image.reference_in(registry);
-            images::push(image, &reference)?;
+            progress
+                .steps()
+                .step(&format!("push {reference}"), || images::push(image, &reference))?;
             values.extend(image_values(value, &reference));
         }
     }

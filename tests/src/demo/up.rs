@@ -1,12 +1,12 @@
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::place::Place;
-use super::{DemoError, Transcript, build_images, forwarder, people};
-use crate::cluster::{self, Cluster, Kind, Options};
+use super::{DemoError, Progress, Transcript, build_images, forwarder, people};
+use crate::cluster::{self, Cluster, ClusterError, Kind, Options};
 use crate::entra::Control;
 use crate::environment::{
     self, Conditions, EnvironmentError, ImageReferences, Layout, Server, create_federated_credential,
@@ -17,33 +17,6 @@ use crate::images::Product;
 
 /// How long a server may take from the first look to Ready.
 const READY: Duration = Duration::from_mins(4);
-
-/// Says what happens, with the time since the start.
-pub struct Progress {
-    started: Instant,
-    say: Box<dyn Fn(&str) + Send + Sync>,
-}
-
-impl Progress {
-    /// Progress that goes to `say`, line by line.
-    pub fn new(say: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self {
-            started: Instant::now(),
-            say: Box::new(say),
-        }
-    }
-
-    /// One line with the time in front.
-    pub fn line(&self, text: &str) {
-        let seconds = self.started.elapsed().as_secs();
-        (self.say)(&format!("[{:3}:{:02}] {text}", seconds / 60, seconds % 60));
-    }
-
-    /// Text as it is.
-    pub fn plain(&self, text: &str) {
-        (self.say)(text);
-    }
-}
 
 /// Everything that an environment consists of, running.
 pub struct Running {
@@ -64,20 +37,21 @@ pub enum Forwarding<'f> {
     Task(Answers),
 }
 
-/// Brings up the whole demo and plays it; leaves it running.
+/// Brings up the whole demo and plays it; leaves it running on the returned cluster.
 pub async fn up(
     layout: &Layout,
     kind: Option<Kind>,
     folder: &Path,
     progress: &Progress,
-) -> Result<Transcript, DemoError> {
+) -> Result<(Cluster, Transcript), DemoError> {
     std::fs::create_dir_all(folder).map_err(|source| DemoError::File {
         action: "create",
         path: folder.to_owned(),
         source,
     })?;
-    start(layout, kind, Forwarding::Process(folder), progress).await?;
-    people::play(layout, |text| progress.plain(text)).await
+    let running = start(layout, kind, Forwarding::Process(folder), progress).await?;
+    let transcript = people::play(layout, |text| progress.plain(text)).await?;
+    Ok((running.cluster, transcript))
 }
 
 /// Brings up cluster, images, simulators, operator, servers and loopback ports, and waits for Ready.
@@ -90,20 +64,18 @@ pub async fn start(
     let kind = cluster::choose(kind);
     progress.line(&format!("cluster {} ({})", layout.cluster, kind.name()));
     let options = Options {
+        name: layout.cluster.clone(),
         kind,
-        ..Options::new(layout.cluster.clone())
+        nodes: 1,
+        progress: progress.steps(),
     };
-    let cluster = cluster::up(&options)?;
-    if let Forwarding::Process(folder) = &forwarding {
-        let here = Place::of(&cluster)?;
-        if Place::read(folder).is_some_and(|known| !known.admits(&here)) {
-            return Err(DemoError::RunsElsewhere);
-        }
-        here.write(folder)?;
-    }
+    let cluster = match &forwarding {
+        Forwarding::Process(folder) => only_here(&options, folder)?,
+        Forwarding::Task(_) => cluster::up(&options)?,
+    };
 
     progress.line("images");
-    let images = load_images(&cluster)?;
+    let images = load_images(&cluster, progress)?;
     let client = client(&cluster).await?;
 
     progress.line("simulators of Entra and Azure DevOps");
@@ -130,6 +102,39 @@ pub async fn start(
         ready(&client, &entra, server, progress).await?;
     }
     Ok(Running { cluster, client })
+}
+
+/// Brings up the cluster, unless a demo runs elsewhere, and leaves a note of where it is.
+fn only_here(options: &Options, folder: &Path) -> Result<Cluster, DemoError> {
+    let known = Place::read(folder);
+    if let Some(kind) = known.as_ref().and_then(Place::kind)
+        && kind != options.kind
+    {
+        return Err(DemoError::RunsElsewhere(kind.name().to_owned()));
+    }
+    // Before there is anything to remove: a start that is interrupted is found by `make demo-down`.
+    if known.is_none() && options.kind != Kind::Current {
+        Place::planned(options.kind).write(folder)?;
+    }
+    let cluster = match cluster::up(options) {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            let absent = || {
+                let found = cluster::open(&options.name, options.kind);
+                matches!(found, Err(ClusterError::Unknown(_)))
+            };
+            if known.is_none() && (matches!(error, ClusterError::Prerequisite(_)) || absent()) {
+                Place::forget(folder)?;
+            }
+            return Err(error.into());
+        }
+    };
+    let here = Place::of(&cluster)?;
+    if known.is_some_and(|known| !known.admits(&here)) {
+        return Err(DemoError::RunsElsewhere(here.name().to_owned()));
+    }
+    here.write(folder)?;
+    Ok(cluster)
 }
 
 /// Does what an administrator does: reads the status, creates the credential it asks for, waits for Ready.
@@ -160,9 +165,11 @@ async fn ready(
 }
 
 /// Builds what changed, loads what is missing.
-pub fn load_images(cluster: &Cluster) -> Result<ImageReferences, DemoError> {
-    let images = build_images()?;
-    cluster.load(&images)?;
+pub fn load_images(cluster: &Cluster, progress: &Progress) -> Result<ImageReferences, DemoError> {
+    let images = build_images(progress)?;
+    progress
+        .steps()
+        .step("load images into the cluster", || cluster.load(&images))?;
     let reference = |product: Product| {
         let found = images.iter().find(|image| image.name == product.name());
         found
