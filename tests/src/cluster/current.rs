@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::ClusterError;
-use super::command::Call;
 use super::local::{self, LocalCluster};
 use super::toolchain::Clients;
 use crate::images::{self, Image};
@@ -27,7 +26,7 @@ pub(crate) enum Images {
 /// Finds the current cluster and checks that it answers.
 pub(crate) fn up(clients: &Clients) -> Result<(PathBuf, Images), ClusterError> {
     let kubeconfig = kubeconfig();
-    let kubectl = || Call::new(clients.kubectl()).arg("--kubeconfig").arg(&kubeconfig);
+    let kubectl = || clients.call_kubectl(&kubeconfig);
     kubectl()
         .args(["get", "--raw=/readyz", "--request-timeout=15s"])
         .run()?;

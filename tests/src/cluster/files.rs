@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
@@ -74,6 +75,14 @@ pub(crate) fn remove_directory(path: &Path) -> Result<(), FileError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::at("remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Marks a file or folder as used just now, for those who remove what nobody used for long.
+pub(crate) fn touch(path: &Path) {
+    #[expect(clippy::disallowed_methods, reason = "a file's time is the system clock's")]
+    let now = SystemTime::now();
+    // Somebody else's, or read-only: then its age is theirs to judge.
+    drop(File::open(path).and_then(|file| file.set_modified(now)));
 }
 
 /// The entries of a folder, newest first; a folder that is not there has none.
@@ -147,6 +156,22 @@ mod tests {
         write(&path, "text").unwrap();
         assert_eq!(read(&path).unwrap(), "text");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_was_used_is_the_newest() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, file) = (home.path().join("folder"), home.path().join("file"));
+        create_directory(&folder).unwrap();
+        write(&file, "").unwrap();
+        for path in [&folder, &file] {
+            let used = File::open(path).unwrap();
+            used.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        touch(&folder);
+        assert_eq!(newest_first(home.path()), [folder, file.clone()]);
+        touch(&file);
+        assert_eq!(newest_first(home.path())[0], file);
     }
 
     #[test]

@@ -248,9 +248,7 @@ impl Cluster {
 
     /// Runs helm and returns what it prints.
     pub fn helm(&self, arguments: &[&str]) -> Result<String, ClusterError> {
-        let call = Call::new(self.clients.helm())
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig);
+        let call = self.clients.call_helm(&self.kubeconfig);
         Ok(call.args(arguments).text()?)
     }
 
@@ -340,10 +338,7 @@ impl Cluster {
     }
 
     fn kubectl_call(&self, arguments: &[&str]) -> Call {
-        Call::new(self.clients.kubectl())
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
-            .args(arguments)
+        self.clients.call_kubectl(&self.kubeconfig).args(arguments)
     }
 }
 

@@ -95,6 +95,24 @@ impl Clients {
     pub fn helm(&self) -> &Path {
         &self.helm
     }
+
+    /// A call of kubectl with this kubeconfig.
+    pub(crate) fn call_kubectl(&self, kubeconfig: &Path) -> Call {
+        call(&self.kubectl, kubeconfig)
+    }
+
+    /// A call of helm with this kubeconfig.
+    pub(crate) fn call_helm(&self, kubeconfig: &Path) -> Call {
+        call(&self.helm, kubeconfig)
+    }
+}
+
+/// What the clients learn about an API they keep in our cache, and leave no file in the user's home.
+fn call(client: &Path, kubeconfig: &Path) -> Call {
+    Call::new(client)
+        .env("KUBECACHEDIR", files::cache().join("kubectl"))
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
 }
 
 /// The clients for a cluster that needs none of the other binaries: the installed ones if there are
@@ -121,6 +139,7 @@ pub(crate) fn ensure(progress: &Progress) -> Result<Toolchain, ToolchainError> {
     let home = files::cache().join("cluster");
     let directory = home.join(name);
     if directory.is_dir() {
+        files::touch(&directory);
         return Ok(Toolchain { directory });
     }
     prerequisites::ensure_go()?;

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use super::{Builder, FORMAT, ImageError, assemble};
+use super::{Builder, FORMAT, Image, ImageError, assemble};
 use crate::cluster::files::{self, ContentName, FileError};
 use crate::cluster::{Call, CommandError, Progress, prerequisites};
 
@@ -37,11 +37,21 @@ const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
 /// A base to build on.
 #[derive(Debug)]
 pub(super) struct Base {
-    /// What the builder calls it.
-    pub(super) reference: String,
+    /// Where the builder finds it.
+    pub(super) source: Source,
 
     /// What tells it from another base.
     pub(super) identity: String,
+}
+
+/// Where a builder finds a base.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Under this name, in a registry.
+    Named(String),
+
+    /// In an archive that was built here.
+    Archive(Image),
 }
 
 impl Base {
@@ -51,7 +61,7 @@ impl Base {
         if let Some(base) = named {
             return Ok(Self {
                 identity: base.clone(),
-                reference: base,
+                source: Source::Named(base),
             });
         }
         if builder == Builder::Buildah {
@@ -63,7 +73,7 @@ impl Base {
         let public = "gcr.io/distroless/cc-debian12:nonroot".to_owned();
         Ok(Self {
             identity: public.clone(),
-            reference: public,
+            source: Source::Named(public),
         })
     }
 
@@ -85,10 +95,9 @@ impl Base {
             unpack(&PACKAGES, &context.with_file_name("packages"), &root)?;
             Ok(arrange(&root)?)
         })?;
-        let reference = builder.archive_reference(&image).map_err(ImageError::Base)?;
         Ok(Self {
-            reference,
             identity: image.reference(),
+            source: Source::Archive(image),
         })
     }
 }

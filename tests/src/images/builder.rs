@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use super::base::Source;
 use super::{Image, ImageError};
+use crate::cluster::files::{self, FileError, Lock};
 use crate::cluster::{Call, CommandError, prerequisites};
 
 /// A program that builds images.
@@ -33,64 +35,71 @@ impl Builder {
         }
     }
 
-    /// Builds `work/context` by `work/Containerfile` on the base, into an archive.
+    /// Builds `work/context` by `work/Containerfile` on the base, into an archive. Nothing else remains.
     pub(super) fn build(
         self,
         work: &Path,
-        base: Option<&str>,
+        base: Option<&Source>,
         reference: &str,
         archive: &Path,
     ) -> Result<(), CommandError> {
-        let base = base.map(|base| format!("BASE={base}"));
-        let base = base.iter().flat_map(|base| ["--build-arg", base]);
-        let (context, containerfile) = (work.join("context"), work.join("Containerfile"));
         match self {
             Self::Buildah => {
+                let base = base.map(|base| match base {
+                    Source::Named(name) => name.clone(),
+                    Source::Archive(image) => format!("oci-archive:{}", image.archive.display()),
+                });
                 // One layer, and no storage that outlives the build: vfs copies everything per layer.
-                buildah(work)
-                    .args(["build", "--isolation", "chroot", "--layers=false"])
-                    .args(base)
-                    .args(["-t", reference, "-f"])
-                    .arg(containerfile)
-                    .arg(context)
-                    .run()?;
+                let build = buildah(work).args(["build", "--isolation", "chroot", "--layers=false"]);
+                recipe(build, work, base.as_deref(), reference).run()?;
                 let target = format!("oci-archive:{}:{reference}", archive.display());
                 buildah(work).args(["push", reference, &target]).run()
             }
             Self::Docker => {
-                Call::new("docker")
-                    .arg("build")
-                    .args(base)
-                    .args(["-t", reference, "-f"])
-                    .arg(containerfile)
-                    .arg(context)
-                    .run()?;
-                Call::new("docker")
-                    .args(["save", "-o"])
-                    .arg(archive)
-                    .arg(reference)
-                    .run()
+                // Docker keeps what it is given until it is told otherwise.
+                let (base, _base) = match base {
+                    None => (None, None),
+                    Some(Source::Named(name)) => (Some(name.clone()), None),
+                    Some(Source::Archive(image)) => {
+                        let loaded = InDocker::load(image)?;
+                        (Some(image.reference()), Some(loaded))
+                    }
+                };
+                let _built = InDocker(reference.to_owned());
+                recipe(docker("build"), work, base.as_deref(), reference).run()?;
+                docker("save").arg("-o").arg(archive).arg(reference).run()
             }
         }
     }
+}
 
-    /// What the builder calls the base in an archive that it made itself.
-    pub(super) fn archive_reference(self, image: &Image) -> Result<String, CommandError> {
-        match self {
-            Self::Buildah => Ok(format!("oci-archive:{}", image.archive.display())),
-            Self::Docker => {
-                let reference = image.reference();
-                if !Call::new("docker")
-                    .args(["image", "inspect", &reference])
-                    .succeeds()
-                {
-                    Call::new("docker")
-                        .args(["load", "-i"])
-                        .arg(&image.archive)
-                        .run()?;
-                }
-                Ok(reference)
-            }
+/// What both builders are told about an image.
+fn recipe(build: Call, work: &Path, base: Option<&str>, reference: &str) -> Call {
+    let base = base.map(|base| format!("BASE={base}"));
+    build
+        .args(base.iter().flat_map(|base| ["--build-arg", base]))
+        .args(["-t", reference, "-f"])
+        .arg(work.join("Containerfile"))
+        .arg(work.join("context"))
+}
+
+/// An image that is in Docker's storage for as long as this value lives.
+struct InDocker(String);
+
+impl InDocker {
+    fn load(image: &Image) -> Result<Self, CommandError> {
+        docker("load").arg("-i").arg(&image.archive).run()?;
+        Ok(Self(image.reference()))
+    }
+}
+
+impl Drop for InDocker {
+    fn drop(&mut self) {
+        let Self(reference) = self;
+        // A build that failed has left none.
+        let there = docker("image").args(["inspect", reference.as_str()]).succeeds();
+        if there && !docker("rmi").arg(reference.as_str()).succeeds() {
+            tracing::warn!("Unable to remove image {reference} from Docker: use `docker rmi {reference}`");
         }
     }
 }
@@ -102,24 +111,18 @@ pub fn push(image: &Image, reference: &str) -> Result<(), ImageError> {
         source,
     };
     if image.archive.to_string_lossy().ends_with(".docker.tar") {
-        Call::new("docker")
-            .args(["load", "-i"])
-            .arg(&image.archive)
-            .run()
-            .map_err(failed)?;
-        Call::new("docker")
-            .args(["tag", &image.reference(), reference])
-            .run()
-            .map_err(failed)?;
-        return Call::new("docker")
-            .args(["push", reference])
-            .run()
-            .map_err(failed);
+        let _lock = lock()?;
+        let push = || {
+            let _loaded = InDocker::load(image)?;
+            docker("tag")
+                .args([image.reference().as_str(), reference])
+                .run()?;
+            let _tagged = InDocker(reference.to_owned());
+            docker("push").arg(reference).run()
+        };
+        return push().map_err(failed);
     }
-    let work = tempfile::tempdir().map_err(crate::cluster::files::FileError::at(
-        "create",
-        &std::env::temp_dir(),
-    ))?;
+    let work = tempfile::tempdir().map_err(FileError::at("create", &std::env::temp_dir()))?;
     let archive = format!("oci-archive:{}", image.archive.display());
     let id = buildah(work.path())
         .args(["pull", "--quiet", &archive])
@@ -129,6 +132,15 @@ pub fn push(image: &Image, reference: &str) -> Result<(), ImageError> {
         .args(["push", id.trim(), &format!("docker://{reference}")])
         .run()
         .map_err(failed)
+}
+
+/// Holds off others who put the same images into Docker's storage, and remove them again.
+pub(super) fn lock() -> Result<Lock, FileError> {
+    files::lock(&super::home().join("docker.lock"))
+}
+
+fn docker(command: &str) -> Call {
+    Call::new("docker").arg(command)
 }
 
 fn buildah(work: &Path) -> Call {

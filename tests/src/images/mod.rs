@@ -239,9 +239,14 @@ fn assemble(
         archive,
     };
     if image.archive.exists() {
+        files::touch(&image.archive);
         return Ok(image);
     }
     progress.step(&format!("build image {name}"), || {
+        let _lock = match builder {
+            Builder::Buildah => None,
+            Builder::Docker => Some(builder::lock()?),
+        };
         files::create_directory(&home)?;
         let work = tempfile::Builder::new().prefix(".build-").tempdir_in(&home);
         let work = work.map_err(FileError::at("create a folder in", &home))?;
@@ -251,9 +256,9 @@ fn assemble(
         let containerfile = work.path().join("Containerfile");
         files::write(&containerfile, recipe)?;
         let finished = work.path().join("image.tar");
-        let reference = base.map(|base| base.reference.as_str());
+        let source = base.map(|base| &base.source);
         builder
-            .build(work.path(), reference, &image.reference(), &finished)
+            .build(work.path(), source, &image.reference(), &finished)
             .map_err(|source| ImageError::Build {
                 name: name.to_owned(),
                 source,

@@ -298,10 +298,7 @@ impl LocalCluster {
     }
 
     fn kubectl_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Call {
-        Call::new(self.clients().kubectl())
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
-            .args(arguments)
+        self.clients().call_kubectl(kubeconfig).args(arguments)
     }
 
     fn api_ready(&self, kubeconfig: &Path) -> Result<(), String> {
