@@ -23,8 +23,11 @@ pub fn public_paths() -> impl Iterator<Item = &'static str> {
     routes::paths().chain(proxy::PATHS)
 }
 
-/// The internal port's paths, and what answers there.
-const INTERNAL: [(&str, fn() -> MethodRouter<InternalState>); 5] = [
+/// A path, and what answers there.
+type Endpoint = (&'static str, fn() -> MethodRouter<InternalState>);
+
+/// The internal port's.
+const INTERNAL: [Endpoint; 5] = [
     ("/startupz", || get(health::startup)),
     ("/readyz", || get(health::ready)),
     ("/livez", || get(health::live)),

@@ -241,9 +241,9 @@ async fn give_address_back(context: &Context, server: &McpServer, before: Option
         return;
     };
     match deployment.as_ref().and_then(on) {
-        Some(served) if served == taken => addresses.settle(&uid),
+        Some(on) if on == taken => addresses.settle(&uid),
         // Of an earlier operator's time, with another application: the address is served all the same.
-        Some(served) if before.is_none() && served.public_url == taken.public_url => {}
+        Some(on) if before.is_none() && on.public_url == taken.public_url => {}
         _ => {
             let object = ObjectIdentity {
                 namespace: server.namespace().unwrap_or_default(),

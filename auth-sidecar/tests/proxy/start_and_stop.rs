@@ -88,7 +88,7 @@ async fn starts_writes_the_host_key_and_says_what_it_saw() {
 async fn the_internal_port_answers_malformed_requests_with_client_errors() {
     let world = World::start().await;
     let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
-    let client = reqwest::Client::new();
+    let client = reqwest::Client::builder().build().unwrap();
     for path in app::internal_paths() {
         let url = format!("http://{}{path}", sidecar.internal());
         for method in [Method::POST, Method::PUT, Method::DELETE] {

@@ -138,6 +138,8 @@ fn table() -> Vec<Bad> {
         bad("/mcp", "GET", "/mcp"),
         bad("/mcp", "DELETE", "/mcp"),
         bad("/mcp", "PUT", "/mcp"),
+        bad("/mcp/", "POST", "/mcp/").body(JSON, "{"),
+        bad("/mcp/", "PUT", "/mcp/"),
         bad("", "GET", "/nothing-here"),
         bad("", "GET", "/..%2f..%2fetc/passwd"),
     ]);
@@ -200,7 +202,7 @@ async fn malformed_requests_get_standard_errors_on_every_route(world: &World) ->
             let standard = match row.route {
                 // What people see there is a page.
                 "/authorize" | "/consent" | "/callback" => Ok(()),
-                "/mcp" => is_mcp_error(status, &headers, &text),
+                "/mcp" | "/mcp/" => is_mcp_error(status, &headers, &text),
                 _ => is_oauth_error(&text),
             };
             standard.map_err(|problem| format!("{what}: {problem}"))?;

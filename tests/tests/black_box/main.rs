@@ -11,6 +11,7 @@ mod assertions;
 mod bad_input;
 mod bad_objects;
 mod conditions;
+mod configuration;
 mod consent_page;
 mod credentials;
 mod faults;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         bad_objects::tests(),
         conditions::tests(),
         faults::tests(),
+        configuration::tests(),
         leaks::tests(), // last: it searches what all the others left behind
     ]
     .concat_tests();

@@ -395,9 +395,9 @@ fn no_command_that_somebody_wrote_stays_while_no_pod_reports() {
         let right = world.pass();
         alter(&mut world, kind);
         world.reports.clear();
-        let after = world.pass();
-        assert_eq!(condition(&after, kind).message, condition(&right, kind).message);
-        assert_eq!(told(&after, kind), told(&right, kind));
+        let now = world.pass();
+        assert_eq!(condition(&now, kind).message, condition(&right, kind).message);
+        assert_eq!(told(&now, kind), told(&right, kind));
     }
     // A hint of the sidecar's goes until it reports again.
     let mut world = World::new();
