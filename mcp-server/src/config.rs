@@ -31,7 +31,7 @@ pub enum ConfigError {
     /// Another content than the Pod template names.
     #[error(
         "the configuration {} is not the one that the operator wrote for this Pod: somebody replaced its ConfigMap; \
-         find out who, delete that ConfigMap to have it written again, then delete this Pod",
+         find out who, then set spec.suspend of the McpServer to true until its Pods are gone, and back",
         path.display()
     )]
     Replaced {

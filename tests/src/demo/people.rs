@@ -9,13 +9,15 @@ use crate::environment::{Layout, Server};
 use crate::people::{ANA, BEN, CAROL, Person};
 use crate::sign_in::{Browser, Visit};
 
-/// What each person asks for: Ana everything; Ben the same list, with another answer; Carol what she may
-/// not do.
+/// What each person asks for: Ana all four tools, and a project that is hidden from her; Ben the same lists, with
+/// other answers; Carol what she may not do.
 fn script(person: &Person) -> Vec<(&'static str, Value)> {
     let runs = ("list_pipeline_runs", json!({"project": "shop", "top": 5}));
+    let payments = ("list_pipeline_runs", json!({"project": "payments", "top": 5}));
     if person == &ANA {
         vec![
             runs,
+            payments,
             ("get_run_failure_logs", json!({"project": "shop", "run_id": 638})),
             ("list_deployments", json!({"project": "shop"})),
             (
@@ -24,10 +26,7 @@ fn script(person: &Person) -> Vec<(&'static str, Value)> {
             ),
         ]
     } else if person == &BEN {
-        vec![
-            runs,
-            ("list_pipeline_runs", json!({"project": "payments", "top": 5})),
-        ]
+        vec![runs, payments]
     } else {
         vec![
             runs,

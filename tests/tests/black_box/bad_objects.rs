@@ -419,7 +419,8 @@ fn beyond(schema: &Value) -> Vec<(&'static str, Value)> {
     );
     let entries = |most| {
         (0..=most)
-            .map(|number| (format!("entry-{number}"), Value::Null))
+            // No null: the API server drops such entries.
+            .map(|number| (format!("entry-{number}"), json!("1")))
             .collect()
     };
     add(

@@ -240,7 +240,7 @@ async fn a_refreshed_session_goes_on_working(world: &World) -> TestResult {
 
 /// The request that begins a tool's work, as Azure DevOps must have recorded it: method, path and status.
 /// None where the server itself refuses: the object names the projects it serves.
-fn first_request(call: &Call) -> Option<(String, String, u16)> {
+fn first_request(server: &str, call: &Call) -> Option<(String, String, u16)> {
     let argument = |name: &str| match &call.arguments[name] {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -258,6 +258,7 @@ fn first_request(call: &Call) -> Option<(String, String, u16)> {
     let status = match (&call.outcome, method) {
         (Outcome::Done, _) => 200,
         (Outcome::Refused, "POST") => 403,
+        (Outcome::Refused, _) if server == Server::Quickstart.name() => 400,
         (Outcome::Refused, _) => return None,
     };
     Some((method.to_owned(), path, status))
@@ -278,7 +279,7 @@ async fn the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators(w
         .sign_ins
         .iter()
         .flat_map(|entry| entry.calls.iter().map(move |call| (entry, call)))
-        .filter_map(|(entry, call)| Some((entry.object_id.clone(), first_request(call)?)))
+        .filter_map(|(entry, call)| Some((entry.object_id.clone(), first_request(&entry.server, call)?)))
         .collect();
     // What follows a tool's first request: the timeline and the logs of a run.
     let follows = |path: &str| path.contains("/timeline") || path.contains("/logs");
@@ -300,8 +301,9 @@ async fn the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators(w
     let refusals = transcript.sign_ins.iter().flat_map(|entry| &entry.calls);
     let refusals = refusals.filter(|call| call.outcome == Outcome::Refused).count();
     ensure!(
-        refusals == 3,
-        "the transcript tells of {refusals} refusals: Carol's two runs and Ben's hidden project"
+        refusals == 5,
+        "the transcript tells of {refusals} refusals: Carol's runs and Ana's hidden project at both servers, and the \
+         project that the article's object does not name to Ben"
     );
 
     // Entra: one redeemed code for each sign-in, by the application of that server, and exchanges of nobody else.
