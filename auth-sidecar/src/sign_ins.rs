@@ -27,6 +27,9 @@ pub struct SignIns {
 struct Seen {
     login: Option<Finding>,
     exchange: Option<Finding>,
+
+    /// When a step last succeeded that had failed before: what was told of the failure no longer holds.
+    mended: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -100,7 +103,7 @@ impl SignIns {
                 outcome: Outcome::Unknown,
                 reason: "NotObserved".to_owned(),
                 message: "No user has signed in and called a tool yet.".to_owned(),
-                observed_at: None,
+                observed_at: seen.mended,
             },
         }
     }
@@ -126,7 +129,11 @@ impl SignIns {
     ) {
         let at = self.clock.now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *step(&mut seen) = Some(Finding { at, failure });
+        let is_success = failure.is_none();
+        let before = step(&mut seen).replace(Finding { at, failure });
+        if is_success && before.is_some_and(|before| before.failure.is_some()) {
+            seen.mended = Some(at);
+        }
     }
 }
 
@@ -210,6 +217,17 @@ mod tests {
         let elsewhere = SignIns::new(Arc::new(FixedClock::new(Timestamp::UNIX_EPOCH)), false);
         elsewhere.login_succeeded();
         assert_eq!(told(&elsewhere), (Outcome::Verified, SIGNED_IN.to_owned()));
+    }
+
+    #[test]
+    fn a_failed_login_that_was_mended_is_news_also_before_the_next_exchange() {
+        let sign_ins = sign_ins();
+        sign_ins.login_refused(&error(650_057));
+        assert_eq!(told(&sign_ins).0, Outcome::Failed);
+        sign_ins.login_succeeded();
+        let report = sign_ins.report();
+        assert_eq!(report.outcome, Outcome::Unknown);
+        assert!(report.observed_at.is_some(), "the failure no longer stands");
     }
 
     #[test]

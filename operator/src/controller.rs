@@ -34,7 +34,6 @@ use kube::{Api, Resource as _, ResourceExt as _};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::events;
 use accepted::Accepted;
-use behalf_contract::ObjectIdentity;
 use reason::{ConditionType, Reason};
 use status::{Outcome, StatusError, find};
 use stores::Guarded;
@@ -126,8 +125,9 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         return Ok(Action::await_change());
     }
     let uid = server.uid().unwrap_or_default();
-    let before = context.addresses.of(&uid);
-    let steps = Box::pin(run_steps(&context, server, before.clone()));
+    // Of an earlier pass that ended without an answer.
+    give_address_back(&context, server).await;
+    let steps = Box::pin(run_steps(&context, server));
     let result = match tokio::time::timeout(LIMIT, steps).await {
         Ok(result) => result,
         Err(_) => Err(ReconcileError::TimedOut),
@@ -147,7 +147,7 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         Err(error) => {
             // A status that was not written takes nothing back: what it would have told of is so.
             if !matches!(error, ReconcileError::Status(_)) {
-                give_address_back(&context, server, before).await;
+                give_address_back(&context, server).await;
             }
             context.metrics.pass_failed(error.step());
             report(&context, server, &error).await;
@@ -156,16 +156,13 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
     }
 }
 
-/// The five steps. `remembered`: what the object was accepted with before.
-async fn run_steps(
-    context: &Context,
-    server: &McpServer,
-    remembered: Option<Accepted>,
-) -> Result<McpServerStatus, ReconcileError> {
+/// The five steps.
+async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerStatus, ReconcileError> {
     let mut found = dereference::dereference(&context.sources, server, context.now())
         .await
         .map_err(ReconcileError::Dereference)?;
-    found.remembered = remembered;
+    let uid = server.metadata.uid.as_deref().unwrap_or_default();
+    found.remembered = context.addresses.of(uid);
     let name = server.metadata.name.as_deref().unwrap_or_default();
     tracing::trace!(
         mcp_server.name = name,
@@ -187,8 +184,8 @@ async fn run_steps(
         },
     };
     match &outcome {
-        Outcome::Refused(_) => give_address_back(context, server, found.remembered.clone()).await,
-        Outcome::Applied { plan, .. } => context.addresses.settle(&plan.object.uid),
+        Outcome::Refused(_) => give_address_back(context, server).await,
+        Outcome::Applied { plan, .. } => context.addresses.settle(uid, &Accepted::of(plan).public_url),
     }
     let status = status::compute(server, &outcome, &found, context.now());
     if status::write(&context.sources.client, server, &status)
@@ -203,36 +200,31 @@ async fn run_steps(
 /// Sees to it that of two passes at once only one goes on with an address.
 fn take_address(context: &Context, plan: &plan::Plan) -> Result<(), validate::Refusal> {
     let servers = &context.sources.stores.servers;
-    let keeps = |uid: &str, url: &str| {
-        servers
-            .find(|guard| {
-                let deployment = || context.sources.stores.deployment_of(guard.meta());
-                found::keeps(guard, uid, url, deployment)
-            })
-            .is_some()
+    let exists = |uid: &str| {
+        let is_it = |guard: &Guarded| {
+            let metadata = guard.meta();
+            metadata.uid.as_deref() == Some(uid) && metadata.deletion_timestamp.is_none()
+        };
+        servers.find(is_it).is_some()
     };
     context
         .addresses
-        .take(Accepted::of(plan), &plan.object, servers.len(), keeps)
+        .take(Accepted::of(plan), &plan.object, servers.len(), exists)
         .map_err(|holder| validate::Refusal::PublicUrlTaken {
             namespace: holder.namespace,
             name: holder.name,
         })
 }
 
-/// Lets others have an address that the object took and does not serve; it goes on with what it had `before`.
-async fn give_address_back(context: &Context, server: &McpServer, before: Option<Accepted>) {
+/// Lets others have what the object took and does not serve; it goes on with what it had before.
+async fn give_address_back(context: &Context, server: &McpServer) {
     let uid = server.uid().unwrap_or_default();
     let addresses = &context.addresses;
-    let Some(taken) = addresses.unsettled(&uid) else {
+    let unsettled = addresses.unsettled(&uid);
+    if unsettled.is_empty() {
         return;
-    };
-    let on = |deployment: &Deployment| Accepted::on(deployment, &uid);
-    let cached = context.sources.stores.deployment_of(&server.metadata);
-    if cached.and_then(|deployment| on(&deployment)).as_ref() == Some(&taken) {
-        return addresses.settle(&uid);
     }
-    // What this very pass wrote is not in the cache yet. Without an answer nothing is given away.
+    // Not the cache: what this very pass wrote is not in it yet. Without an answer nothing is given away.
     let api: Api<Deployment> = Api::namespaced(
         context.sources.client.clone(),
         &server.namespace().unwrap_or_default(),
@@ -240,18 +232,13 @@ async fn give_address_back(context: &Context, server: &McpServer, before: Option
     let Ok(Ok(deployment)) = tokio::time::timeout(LIMIT, api.get_opt(&server.name_any())).await else {
         return;
     };
-    match deployment.as_ref().and_then(on) {
-        Some(on) if on == taken => addresses.settle(&uid),
+    match deployment.and_then(|deployment| Accepted::on(&deployment, &uid)) {
+        Some(on) if unsettled.contains(&on) => addresses.settle(&uid, &on.public_url),
         // Of an earlier operator's time, with another application: the address is served all the same.
-        Some(on) if before.is_none() && on.public_url == taken.public_url => {}
-        _ => {
-            let object = ObjectIdentity {
-                namespace: server.namespace().unwrap_or_default(),
-                name: server.name_any(),
-                uid,
-            };
-            addresses.restore(&object, before);
-        }
+        Some(on)
+            if addresses.of(&uid).is_none()
+                && unsettled.iter().any(|taken| taken.public_url == on.public_url) => {}
+        _ => addresses.restore(&uid),
     }
 }
 

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use behalf_contract::ObjectIdentity;
 
@@ -15,10 +15,12 @@ pub(super) struct Addresses(Mutex<HashMap<String, Holder>>);
 #[derive(Debug)]
 struct Holder {
     object: ObjectIdentity,
-    accepted: Accepted,
 
-    /// Whether it was applied; until then the pass that took it may still fail.
-    settled: bool,
+    /// With what it serves the address.
+    settled: Option<Accepted>,
+
+    /// With what a pass is about to serve it, and may still fail.
+    taken: Option<Accepted>,
 }
 
 impl Holder {
@@ -31,76 +33,73 @@ impl Addresses {
     /// Gives an address to an object, or names the object that has it. What the object had before stays its own
     /// until the pass ends with [`Self::settle`] or [`Self::restore`]: it is served until then.
     ///
-    /// `keeps` tells whether the object of a UID is there and has to do with an address still; `objects` is how
-    /// many there are, which bounds what is remembered.
+    /// `exists` tells whether there is still an object of a UID; `objects` is how many there are, which bounds what
+    /// is remembered.
     pub(super) fn take(
         &self,
         accepted: Accepted,
         object: &ObjectIdentity,
         objects: usize,
-        keeps: impl Fn(&str, &str) -> bool,
+        exists: impl Fn(&str) -> bool,
     ) -> Result<(), ObjectIdentity> {
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given = self.lock();
         let public_url = accepted.public_url.clone();
         if let Some(Holder { object: holder, .. }) = given.get(&public_url)
             && holder.uid != object.uid
-            && keeps(&holder.uid, &public_url)
+            && exists(&holder.uid)
         {
             return Err(holder.clone());
         }
+        let holder = given
+            .remove(&public_url)
+            .filter(|holder| holder.is_of(&object.uid));
         let holder = Holder {
             object: object.clone(),
-            accepted,
-            settled: false,
+            settled: holder.and_then(|holder| holder.settled),
+            taken: Some(accepted),
         };
         given.insert(public_url, holder);
         if given.len() > objects {
-            given.retain(|url, Holder { object: holder, .. }| {
-                holder.uid == object.uid || keeps(&holder.uid, url)
-            });
+            given.retain(|_, holder| holder.is_of(&object.uid) || exists(&holder.object.uid));
         }
         Ok(())
     }
 
-    /// What was taken is applied: others can have what the object had before.
-    pub(super) fn settle(&self, uid: &str) {
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.values().any(|holder| holder.is_of(uid) && !holder.settled) {
-            given.retain(|_, holder| !holder.is_of(uid) || !holder.settled);
-            for holder in given.values_mut().filter(|holder| holder.is_of(uid)) {
-                holder.settled = true;
+    /// The object serves this address as it took it: others can have what it had beside it.
+    pub(super) fn settle(&self, uid: &str, public_url: &str) {
+        let mut given = self.lock();
+        given.retain(|url, holder| !holder.is_of(uid) || url == public_url);
+        if let Some(holder) = given.get_mut(public_url).filter(|holder| holder.is_of(uid)) {
+            holder.settled = holder.taken.take().or(holder.settled.take());
+        }
+    }
+
+    /// What was taken could not be applied: the object has what it had before, which may be nothing.
+    pub(super) fn restore(&self, uid: &str) {
+        self.lock().retain(|_, holder| {
+            if holder.is_of(uid) {
+                holder.taken = None;
             }
-        }
+            !holder.is_of(uid) || holder.settled.is_some()
+        });
     }
 
-    /// What was taken could not be applied: the object has again what it had before the pass, which may be nothing.
-    pub(super) fn restore(&self, object: &ObjectIdentity, before: Option<Accepted>) {
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        given.retain(|_, holder| !holder.is_of(&object.uid));
-        if let Some(accepted) = before {
-            let holder = Holder {
-                object: object.clone(),
-                accepted,
-                settled: true,
-            };
-            given.entry(holder.accepted.public_url.clone()).or_insert(holder);
-        }
-    }
-
-    /// What the object `uid` was accepted with last, which has its address.
+    /// What the object `uid` was accepted and served with last.
     pub(super) fn of(&self, uid: &str) -> Option<Accepted> {
-        let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = given.values().filter(|holder| holder.is_of(uid));
-        let last = own.max_by_key(|holder| holder.settled);
-        last.map(|holder| holder.accepted.clone())
+        let given = self.lock();
+        let mut own = given.values().filter(|holder| holder.is_of(uid));
+        own.find_map(|holder| holder.settled.clone())
     }
 
-    /// What the object `uid` took and is not applied yet.
-    pub(super) fn unsettled(&self, uid: &str) -> Option<Accepted> {
-        let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut own = given.values().filter(|holder| holder.is_of(uid));
-        own.find(|holder| !holder.settled)
-            .map(|holder| holder.accepted.clone())
+    /// What the object `uid` took and is not known to serve: by this pass, or by one that ended without an answer.
+    pub(super) fn unsettled(&self, uid: &str) -> Vec<Accepted> {
+        let given = self.lock();
+        let own = given.values().filter(|holder| holder.is_of(uid));
+        own.filter_map(|holder| holder.taken.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Holder>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -131,11 +130,11 @@ mod tests {
         accepted(public_url, "")
     }
 
-    fn there(_: &str, _: &str) -> bool {
+    fn there(_: &str) -> bool {
         true
     }
 
-    fn gone(_: &str, _: &str) -> bool {
+    fn gone(_: &str) -> bool {
         false
     }
 
@@ -168,16 +167,16 @@ mod tests {
     fn an_address_is_free_again_after_a_refusal_a_deletion_and_a_change() {
         let addresses = Addresses::default();
         addresses.take(at(URL), &object("a"), 9, there).unwrap();
-        assert_eq!(addresses.of("uid-of-a"), Some(at(URL)));
-        addresses.restore(&object("a"), None);
+        assert_eq!(addresses.of("uid-of-a"), None, "it serves nothing yet");
+        addresses.restore("uid-of-a");
         assert_eq!(addresses.of("uid-of-a"), None);
         addresses.take(at(URL), &object("b"), 9, there).unwrap();
         addresses.take(at(URL), &object("c"), 9, gone).unwrap();
-        addresses.settle("uid-of-c");
+        addresses.settle("uid-of-c", URL);
         let new = at("https://new.contoso.example");
         addresses.take(new.clone(), &object("c"), 9, there).unwrap();
         assert_eq!(addresses.take(at(URL), &object("d"), 9, there), Err(object("c")));
-        addresses.settle("uid-of-c");
+        addresses.settle("uid-of-c", &new.public_url);
         addresses.take(at(URL), &object("d"), 9, there).unwrap();
         assert_eq!(addresses.of("uid-of-c"), Some(new));
     }
@@ -188,16 +187,15 @@ mod tests {
         addresses
             .take(accepted(URL, "old"), &object("a"), 9, there)
             .unwrap();
-        addresses.settle("uid-of-a");
+        addresses.settle("uid-of-a", URL);
         for next in [accepted(URL, "new"), at("https://new.contoso.example")] {
-            let before = addresses.of("uid-of-a");
-            assert_eq!(before, Some(accepted(URL, "old")));
             addresses.take(next.clone(), &object("a"), 9, there).unwrap();
-            assert_eq!(addresses.unsettled("uid-of-a"), Some(next));
+            assert_eq!(addresses.unsettled("uid-of-a"), [next]);
             assert_eq!(addresses.take(at(URL), &object("b"), 9, there), Err(object("a")));
-            addresses.restore(&object("a"), before);
+            addresses.restore("uid-of-a");
+            assert_eq!(addresses.of("uid-of-a"), Some(accepted(URL, "old")));
         }
-        assert_eq!(addresses.unsettled("uid-of-a"), None);
+        assert!(addresses.unsettled("uid-of-a").is_empty());
         let new = at("https://new.contoso.example");
         addresses.take(new, &object("b"), 9, there).unwrap();
     }
@@ -209,6 +207,7 @@ mod tests {
             addresses
                 .take(accepted(URL, client_id), &object("a"), 9, there)
                 .unwrap();
+            addresses.settle("uid-of-a", URL);
             assert_eq!(addresses.of("uid-of-a"), Some(accepted(URL, client_id)));
         }
     }

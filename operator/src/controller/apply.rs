@@ -44,6 +44,16 @@ pub enum ApplyError {
         message: String,
     },
 
+    /// Somebody put another content into its place, and the object does not go away.
+    #[error("{kind} {name} was replaced by somebody and is not deleted: remove its finalizers")]
+    Remains {
+        /// The child's kind.
+        kind: &'static str,
+
+        /// Its name.
+        name: String,
+    },
+
     /// The request failed.
     #[error("failed to {verb} {kind} {name}")]
     Request {
@@ -86,7 +96,7 @@ impl ApplyError {
                 name: name.clone(),
                 message: message.clone(),
             }),
-            Self::Request { .. } | Self::Json { .. } => None,
+            Self::Remains { .. } | Self::Request { .. } | Self::Json { .. } => None,
         }
     }
 }
@@ -251,15 +261,32 @@ async fn put_content(
     config_map: ConfigMap,
     live: Option<&ConfigMap>,
 ) -> Result<ConfigMap, ApplyError> {
+    let (owner, name) = (names::controller_uid(&config_map.metadata), config_map.name_any());
     let is_other = |live: &&ConfigMap| {
-        live.immutable == Some(true) && (live.data != config_map.data || live.binary_data.is_some())
+        let ours = config_map.data.iter().flatten();
+        let theirs = |key| live.data.as_ref().and_then(|data| data.get(key));
+        live.immutable == Some(true)
+            && names::controller_uid(&live.metadata) == owner
+            && ours.into_iter().any(|(key, text)| theirs(key) != Some(text))
     };
-    match live.filter(is_other) {
-        Some(other) => {
-            delete(client, other, names::controller_uid(&config_map.metadata)).await?;
-            put(client, config_map, None).await
-        }
-        None => put(client, config_map, live).await,
+    let other = match live.filter(is_other) {
+        Some(other) => other.clone(),
+        None => match put(client, config_map.clone(), live).await {
+            // Without our labels it is not in the cache.
+            Err(rejected @ ApplyError::Rejected { .. }) => {
+                let api: Api<ConfigMap> =
+                    Api::namespaced(client.clone(), &config_map.namespace().unwrap_or_default());
+                let found = api.get_opt(&name).await;
+                let found = found.map_err(|error| failed("read", ConfigMap::KIND, &name, error))?;
+                found.filter(|found| is_other(&found)).ok_or(rejected)?
+            }
+            done => return done,
+        },
+    };
+    delete(client, &other, owner).await?;
+    match put(client, config_map.clone(), None).await {
+        Err(ApplyError::Rejected { kind, name, .. }) => Err(ApplyError::Remains { kind, name }),
+        done => done,
     }
 }
 

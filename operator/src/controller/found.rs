@@ -115,25 +115,6 @@ pub fn claim(
     })
 }
 
-/// Whether this is the object `uid` and has to do with `public_url` still.
-pub fn keeps(
-    object: &Guarded,
-    uid: &str,
-    public_url: &str,
-    deployment: impl FnOnce() -> Option<Arc<Deployment>>,
-) -> bool {
-    let metadata = object.meta();
-    let wants = || {
-        object
-            .0
-            .as_ref()
-            .is_ok_and(|server| server.spec.public_url == public_url)
-    };
-    metadata.uid.as_deref() == Some(uid)
-        && metadata.deletion_timestamp.is_none()
-        && (wants() || is_served(object, public_url, deployment))
-}
-
 fn is_served(
     object: &Guarded,
     public_url: &str,

@@ -138,25 +138,64 @@ async fn a_configuration_with_another_content_is_made_anew() {
     put_content(&client, config_map(), Some(&other)).await.unwrap();
     let asked = asked.await.unwrap();
     assert!(asked[0].0.starts_with("DELETE "), "{}", asked[0].0);
-    assert_eq!(asked[0].1["preconditions"]["uid"], other.metadata.uid.unwrap());
+    assert_eq!(asked[0].1["preconditions"]["uid"], json!(other.metadata.uid));
     assert!(asked[2].0.starts_with("PATCH "), "{}", asked[2].0);
+
+    // Without our labels it is not in the cache, and met only when it is written.
+    let (client, handle) = self::client();
+    let immutable = failure(
+        422,
+        "Invalid",
+        "data: Forbidden: field is immutable when `immutable` is set",
+    );
+    let answers = vec![
+        (
+            200,
+            json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": other.metadata}),
+        ),
+        immutable.clone(),
+        (200, json!(other)),
+        (200, json!({})),
+        absent(),
+        (201, stored(config_map())),
+    ];
+    let asked = tokio::spawn(script(handle, answers));
+    put_content(&client, config_map(), None).await.unwrap();
+    assert!(asked.await.unwrap()[3].0.starts_with("DELETE "));
+
+    // A finalizer keeps it: nothing that the user of the object could edit.
+    let (client, handle) = self::client();
+    let metadata =
+        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": other.metadata});
+    let answers = vec![(200, json!({})), (200, metadata), immutable];
+    let asked = tokio::spawn(script(handle, answers));
+    let error = put_content(&client, config_map(), Some(&other))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ApplyError::Remains { .. }), "{error}");
+    assert!(error.refusal().is_none());
+    asked.await.unwrap();
+
+    // What others add beside ours, as a webhook may, is left alone.
+    let mut more = stored(config_map());
+    more["data"]["of-a-webhook"] = json!("x");
+    let more: ConfigMap = serde_json::from_value(more).unwrap();
+    let (client, handle) = self::client();
+    put_content(&client, config_map(), Some(&more)).await.unwrap();
+    drop((client, handle));
 
     // Somebody else's is not deleted.
     let mut foreign = stored(config_map());
     foreign["data"] = json!({});
     foreign["metadata"]["ownerReferences"][0]["uid"] = json!("another");
-    let answer = (
-        200,
-        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": foreign["metadata"]}),
-    );
     let foreign: ConfigMap = serde_json::from_value(foreign).unwrap();
-    let (client, handle) = self::client();
-    let asked = tokio::spawn(script(handle, vec![answer]));
+    let (client, mut handle) = self::client();
     let error = put_content(&client, config_map(), Some(&foreign))
         .await
         .unwrap_err();
     assert!(matches!(error, ApplyError::Foreign { .. }), "{error}");
-    assert!(asked.await.unwrap()[0].0.starts_with("GET "));
+    drop(client);
+    assert!(pin!(&mut handle).next_request().await.is_none());
 }
 
 #[tokio::test]

@@ -142,8 +142,11 @@ impl<'a> Observed<'a> {
         let client_id = self.client_id.unwrap_or("<client id>");
         seen.message = match seen.reason {
             Reason::Suspended | Reason::PodUnreachable => seen.message,
+            Reason::NotObserved if newest.is_none() => NOT_REPORTED.to_owned(),
             Reason::NotObserved => "no user has signed in and called a tool yet".to_owned(),
-            Reason::SignedIn => "users get through to the tools".to_owned(),
+            Reason::SignedIn => {
+                "users sign in, and their tokens are exchanged where the sidecar does that".to_owned()
+            }
             Reason::ConsentRequired | Reason::AdminConsentRequired => format!(
                 "Entra refuses users, as the application's permissions are not granted; grant them for the tenant: \
                  az ad app permission admin-consent --id {client_id}"
@@ -155,7 +158,7 @@ impl<'a> Observed<'a> {
             Reason::AppMisconfigured => "users' tokens do not fit; set requestedAccessTokenVersion of the app \
                                          registration to 2, expose the scope access_as_user and allow User.Read"
                 .to_owned(),
-            _ => "Entra refuses users for a reason without a name here; read the log of container auth-sidecar"
+            _ => "the sidecar tells of users' sign-ins what has no name here; read the log of container auth-sidecar"
                 .to_owned(),
         };
         seen
@@ -236,13 +239,7 @@ impl<'a> Observed<'a> {
                     Finding::new(status, reason, message(status, reason, &without_commands(&said)))
                 },
             );
-        before.unwrap_or_else(|| {
-            Finding::new(
-                Status::Unknown,
-                Reason::NotObserved,
-                "no Pod of the current configuration has reported yet",
-            )
-        })
+        before.unwrap_or_else(|| Finding::new(Status::Unknown, Reason::NotObserved, NOT_REPORTED))
     }
 
     /// Each try of a broken thing has another correlation id and time; the first says as much as the last,
@@ -257,6 +254,8 @@ impl<'a> Observed<'a> {
         finding
     }
 }
+
+const NOT_REPORTED: &str = "no Pod of the current configuration has reported yet";
 
 const OTHER_ISSUER: &str = "a Pod reports a token of another issuer than the API server's; if the API server's \
                             issuer has changed, restart the Pod, else find out what runs in it";

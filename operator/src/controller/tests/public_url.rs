@@ -100,7 +100,7 @@ impl Cluster {
         let (service, handle) = mock::pair();
         let api_server = tokio::spawn(api_server(
             handle,
-            self.uncached.clone(),
+            [self.deployments.clone(), self.uncached.clone()].concat(),
             self.refused,
             self.after,
         ));
