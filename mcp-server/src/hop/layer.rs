@@ -10,33 +10,19 @@ use behalf_contract::headers::{HOST_KEY, RESERVED_PREFIX};
 use behalf_entra::{OnBehalfOf, Secret, TokenRejection, TokenValidator};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::caller::{Caller, Downstream, Exchanged, Meaning, Slot, meaning};
 use super::host_key::HostKey;
-use super::message::{Bearer, Body, Message, count_values};
+use super::message::{Bearer, Body, Message};
 use super::refusal::Refusal;
+use super::room::{Place, Room};
 use crate::token::{Refused, UserToken};
 
 /// Twice what the parameters of a pipeline may hold, and as much as the MCP library reads.
 pub(crate) const LARGEST_BODY: usize = 256 * 1024;
 
-/// Values in one message, ten times as many as the largest call of these tools has.
-const MOST_VALUES: usize = 2_000;
-
-/// What a value takes at most while its message is handled.
-const VALUE: usize = 1024;
-
-/// The memory for all messages from here to their answers, in bytes: less than a third of the container's. The
-/// sidecar lets one user have 16 calls under way; with the largest messages they take less than half.
-const MEMORY: usize = 80 * 1024 * 1024;
-
 /// Longer than any token of Entra.
 const LONGEST_TOKEN: usize = 64 * 1024;
-
-/// Tool calls under way at a time. Each holds its arguments, an answer of Azure DevOps and a connection; beyond
-/// it a client is told to come again, for a queue would only hide that the server has too much to do.
-const MOST_CALLS: usize = 64;
 
 /// The first revision in which an unknown method is 404.
 const MODERN: &str = "2026-07-28";
@@ -68,8 +54,7 @@ pub enum Arrival {
 pub struct Hop {
     host_key: HostKey,
     arrival: Arrival,
-    calls: Arc<Semaphore>,
-    memory: Arc<Semaphore>,
+    room: Room,
 }
 
 /// A request that may go on, and where its finding will be.
@@ -78,14 +63,6 @@ struct Admitted {
     slot: Arc<Slot>,
     /// What it takes until it is answered.
     place: Place,
-}
-
-/// What a request takes of what all have together.
-#[derive(Default)]
-struct Place {
-    _memory: Option<OwnedSemaphorePermit>,
-    /// A tool call's place among those under way.
-    _call: Option<OwnedSemaphorePermit>,
 }
 
 /// The layer, as a function: every request passes it.
@@ -115,8 +92,7 @@ impl Hop {
         Self {
             host_key,
             arrival,
-            calls: Arc::new(Semaphore::new(MOST_CALLS)),
-            memory: Arc::new(Semaphore::new(MEMORY)),
+            room: Room::default(),
         }
     }
 
@@ -147,7 +123,7 @@ impl Hop {
             return Err(Refusal::Compressed);
         }
         let bytes = read(body).await?;
-        let memory = self.memory(&bytes)?;
+        let memory = self.room.memory(&bytes)?;
         let message = match Body::read(&bytes) {
             Body::Message(message) => message,
             Body::Batch => return Err(Refusal::Batch),
@@ -162,7 +138,7 @@ impl Hop {
             }
         };
         drop(bytes);
-        let call = self.call(&message)?;
+        let call = self.room.call(&message)?;
         if let Some(caller) = self
             .caller(authorization, &message, &parts.headers, &slot)
             .await?
@@ -181,40 +157,7 @@ impl Hop {
         Ok(Admitted {
             request: Request::from_parts(parts, HttpBody::from(message.bytes)),
             slot,
-            place: Place {
-                _memory: Some(memory),
-                _call: call,
-            },
-        })
-    }
-
-    /// The memory for a message of any method, before anything is made of its bytes.
-    fn memory(&self, bytes: &[u8]) -> Result<OwnedSemaphorePermit, Refusal> {
-        let values = count_values(bytes);
-        if values > MOST_VALUES {
-            return Err(Refusal::TooManyValues(MOST_VALUES));
-        }
-        let needed = 2 * bytes.len() + VALUE * (1 + values);
-        let permits = u32::try_from(needed).map_err(|_| Refusal::TooLarge(LARGEST_BODY))?;
-        Arc::clone(&self.memory)
-            .try_acquire_many_owned(permits)
-            .map_err(|_| {
-                tracing::warn!("Refused a message: those under way take {MEMORY} bytes");
-                Refusal::Busy { id: None }
-            })
-    }
-
-    /// A place for a tool call. Before its token is looked at: that may ask Entra.
-    fn call(&self, message: &Message) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
-        if !message.is_tool_call() {
-            return Ok(None);
-        }
-        if let Ok(place) = Arc::clone(&self.calls).try_acquire_owned() {
-            return Ok(Some(place));
-        }
-        tracing::warn!("Refused a tool call: {MOST_CALLS} are under way");
-        Err(Refusal::Busy {
-            id: message.id.clone(),
+            place: Place::of(memory, call),
         })
     }
 

@@ -17,6 +17,7 @@ mod host_key;
 mod layer;
 mod message;
 mod refusal;
+mod room;
 
 pub(crate) use caller::Caller;
 pub use host_key::{HostKey, HostKeyError};

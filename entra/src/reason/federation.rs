@@ -1,0 +1,214 @@
+/// Whether a finding contradicts that the federation works, or only hides whether it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Entra answered, and the answer means that the federation does not work.
+    False,
+    /// Nothing was learned about the federation: an outage, a policy, an answer nobody knows.
+    Unknown,
+}
+
+impl Verdict {
+    /// The condition status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// What an error says about the federation of `ServiceAccount` and application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FederationFinding {
+    /// The condition's status.
+    pub verdict: Verdict,
+
+    /// The condition's reason.
+    pub reason: FederationReason,
+}
+
+/// Why Entra does not take the Pod's token as the application. Reasons of the condition
+/// `FederationVerified`; chosen by AADSTS number, never deciding control flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FederationReason {
+    /// AADSTS700211.
+    FicIssuerMismatch,
+    /// AADSTS700212.
+    FicAudienceMismatch,
+    /// AADSTS700213.
+    FicSubjectMismatch,
+    /// AADSTS7002137, AADSTS7002138.
+    FicCaseMismatch,
+    /// AADSTS70021.
+    FicNotFound,
+    /// AADSTS700231, or an assertion that Entra itself issued.
+    ChainedFederation,
+    /// AADSTS700222, AADSTS700229, or a file that holds no token.
+    WrongAssertion,
+    /// AADSTS700024.
+    FederatedTokenExpired,
+    /// AADSTS700027, AADSTS50012.
+    FederatedTokenSignature,
+    /// AADSTS90061, AADSTS50166, AADSTS501661.
+    IssuerUnreachable,
+    /// AADSTS700016, AADSTS700011.
+    AppNotFound,
+    /// AADSTS70001, AADSTS7000112.
+    AppDisabled,
+    /// AADSTS90002, AADSTS90038, or an authority that speaks for another issuer.
+    TenantNotFound,
+    /// AADSTS700025.
+    PublicClient,
+    /// AADSTS500011.
+    ResourceNotFound,
+    /// AADSTS501051.
+    AppNotAssigned,
+    /// AADSTS53003 and its kind.
+    PolicyBlocked,
+    /// No answer from Entra, or none that could be used.
+    Unreachable,
+    /// Entra asked to wait.
+    Throttled,
+    /// An answer that has no name here.
+    Unknown,
+}
+
+impl FederationReason {
+    /// Every reason.
+    pub const ALL: [Self; 20] = [
+        Self::FicIssuerMismatch,
+        Self::FicAudienceMismatch,
+        Self::FicSubjectMismatch,
+        Self::FicCaseMismatch,
+        Self::FicNotFound,
+        Self::ChainedFederation,
+        Self::WrongAssertion,
+        Self::FederatedTokenExpired,
+        Self::FederatedTokenSignature,
+        Self::IssuerUnreachable,
+        Self::AppNotFound,
+        Self::AppDisabled,
+        Self::TenantNotFound,
+        Self::PublicClient,
+        Self::ResourceNotFound,
+        Self::AppNotAssigned,
+        Self::PolicyBlocked,
+        Self::Unreachable,
+        Self::Throttled,
+        Self::Unknown,
+    ];
+
+    /// The condition's reason, in `CamelCase`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FicIssuerMismatch => "FicIssuerMismatch",
+            Self::FicAudienceMismatch => "FicAudienceMismatch",
+            Self::FicSubjectMismatch => "FicSubjectMismatch",
+            Self::FicCaseMismatch => "FicCaseMismatch",
+            Self::FicNotFound => "FicNotFound",
+            Self::ChainedFederation => "ChainedFederation",
+            Self::WrongAssertion => "WrongAssertion",
+            Self::FederatedTokenExpired => "FederatedTokenExpired",
+            Self::FederatedTokenSignature => "FederatedTokenSignature",
+            Self::IssuerUnreachable => "IssuerUnreachable",
+            Self::AppNotFound => "AppNotFound",
+            Self::AppDisabled => "AppDisabled",
+            Self::TenantNotFound => "TenantNotFound",
+            Self::PublicClient => "PublicClient",
+            Self::ResourceNotFound => "ResourceNotFound",
+            Self::AppNotAssigned => "AppNotAssigned",
+            Self::PolicyBlocked => "PolicyBlocked",
+            Self::Unreachable => "Unreachable",
+            Self::Throttled => "Throttled",
+            Self::Unknown => "Unknown",
+        }
+    }
+
+    /// One sentence: what to do next, and where.
+    pub fn fix(self) -> &'static str {
+        match self {
+            Self::FicIssuerMismatch => {
+                "Set the issuer of the federated identity credential to exactly the cluster's issuer; \
+                 the trailing slash counts (AKS issuers end in one)."
+            }
+            Self::FicAudienceMismatch => {
+                "Give the federated identity credential and the projected token the same audience, \
+                 normally api://AzureADTokenExchange."
+            }
+            Self::FicSubjectMismatch => {
+                "Set the subject of the federated identity credential to \
+                 system:serviceaccount:<namespace>:<service account>."
+            }
+            Self::FicCaseMismatch => {
+                "Write issuer, subject and audience of the federated identity credential in exactly the \
+                 case of the token: Entra compares case-sensitively."
+            }
+            Self::FicNotFound => {
+                "Create the federated identity credential on the application; one created just now needs \
+                 about ten minutes to be known everywhere."
+            }
+            Self::ChainedFederation => {
+                "Take the managed identity out of the path and put the federated identity credential on the \
+                 application itself: Entra refuses its own tokens as federated assertions."
+            }
+            Self::WrongAssertion => {
+                "Check that AZURE_FEDERATED_TOKEN_FILE names the projected ServiceAccount token and that its \
+                 volume is mounted."
+            }
+            Self::FederatedTokenExpired => {
+                "Check the node's clock and the kubelet: it has to renew the projected token before it expires."
+            }
+            Self::FederatedTokenSignature => {
+                "Check that the credential's issuer is this cluster and publishes its current keys; after a \
+                 key rotation wait until Entra has read the new ones."
+            }
+            Self::IssuerUnreachable => {
+                "Make the issuer's .well-known/openid-configuration and its keys answer on the Internet \
+                 (az aks update repairs it on AKS)."
+            }
+            Self::AppNotFound => {
+                "Check client id and tenant id, then create the service principal: \
+                 az ad sp create --id <client id>."
+            }
+            Self::AppDisabled => "Enable sign-in for the enterprise application.",
+            Self::TenantNotFound => {
+                "Check tenant id and authority: this authority does not serve this tenant."
+            }
+            Self::PublicClient => {
+                "Register the redirect URI on platform Web and disable public client flows: a public client \
+                 cannot authenticate with an assertion."
+            }
+            Self::ResourceNotFound => {
+                "Create the service principal of Azure DevOps in the tenant: \
+                 az ad sp create --id 499b84ac-1321-427f-aa17-267ca6975798."
+            }
+            Self::AppNotAssigned => {
+                "Probe with the scope of another resource, or assign the application to itself: it requires \
+                 assignment."
+            }
+            Self::PolicyBlocked => {
+                "Exclude the application from the Conditional Access policy for workload identities, or \
+                 include the address it calls from."
+            }
+            Self::Unreachable => {
+                "Check egress to the authority (DNS, NetworkPolicy, proxy, private CA); it is tried again by itself."
+            }
+            Self::Throttled => "Wait: Entra limits the rate of requests; it is tried again by itself.",
+            Self::Unknown => {
+                "Look up the error and the correlation id in the sign-in logs of the tenant (service principal sign-ins)."
+            }
+        }
+    }
+
+    /// Whether this contradicts the federation, when Entra said it in so many words.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::PolicyBlocked
+            | Self::AppNotAssigned
+            | Self::Unreachable
+            | Self::Throttled
+            | Self::Unknown => Verdict::Unknown,
+            _ => Verdict::False,
+        }
+    }
+}
