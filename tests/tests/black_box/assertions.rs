@@ -57,13 +57,7 @@ impl TokenEndpoint {
             "--output",
             "jsonpath={.spec.entra.certificateAuthorityRef.name}",
         ];
-        let map: Value = serde_json::from_str(&world.kubectl(&[
-            "get",
-            "configmap",
-            world.kubectl(&reference)?.trim(),
-            "--output",
-            "json",
-        ])?)?;
+        let map = world.get("configmap", world.kubectl(&reference)?.trim())?;
         let bundle = map
             .get("data")
             .and_then(Value::as_object)

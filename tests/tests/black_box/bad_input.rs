@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use serde_json::Value;
 
-use crate::credentials::pod_of;
+use crate::credentials::{pod_of, restarts};
 use crate::ensure;
 use crate::world::{TestResult, World};
 
@@ -285,16 +285,6 @@ fn is_mcp_error(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<(
     } else {
         Err(format!("answered {status} with the challenge {challenge:?}"))
     }
-}
-
-/// How often the containers of a Pod were started again, all together.
-fn restarts(pod: &Pod) -> i32 {
-    let status = pod.status.iter();
-    let all = status.flat_map(|status| [&status.init_container_statuses, &status.container_statuses]);
-    all.flatten()
-        .flatten()
-        .map(|container| container.restart_count)
-        .sum()
 }
 
 /// A panic that was caught restarts nothing, but is told in the log.

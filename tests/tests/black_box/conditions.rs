@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use behalf_tests::client::{Era, PendingSignIn};
-use behalf_tests::demo;
 use behalf_tests::entra::{Consent, Effect, Fault, RequestKind};
 use behalf_tests::environment::{self, Conditions, NAMESPACE_OPERATOR, Server, create_federated_credential};
 use behalf_tests::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use behalf_tests::sign_in::{Browser, Visit};
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use crate::credentials::pod_of;
+use crate::credentials::{pod_of, restarts};
 use crate::ensure;
 use crate::world::{TestResult, World};
 
@@ -133,15 +131,6 @@ async fn federation_verified_follows_the_federated_credential_without_a_restart(
     Ok(())
 }
 
-fn restarts(pod: &Pod) -> i32 {
-    let status = pod.status.iter();
-    let containers = status.flat_map(|status| {
-        let (own, sidecars) = (&status.container_statuses, &status.init_container_statuses);
-        own.iter().chain(sidecars).flatten()
-    });
-    containers.map(|container| container.restart_count).sum()
-}
-
 async fn entra_that_does_not_answer_is_unknown_and_keeps_ready(world: &World) -> TestResult {
     let server = Server::Article;
     let before = world.wait_ready(server).await?;
@@ -183,7 +172,7 @@ async fn a_permission_that_is_withdrawn_is_told_by_user_sign_in_alone(world: &Wo
             .collect()
     };
     let works = |now: &Conditions| now.is("UserSignIn", "True") && now.is("Ready", "True");
-    call_a_tool(world, server).await?;
+    world.call_a_tool(server, Era::Modern).await?;
     let before = world.wait(server, "UserSignIn=True", works).await?;
 
     // Signed in and not exchanged yet: the next call meets what an administrator does meanwhile.
@@ -221,25 +210,9 @@ async fn a_permission_that_is_withdrawn_is_told_by_user_sign_in_alone(world: &Wo
     only_these_changed(&before, &seen, "UserSignIn")?;
     ensure!(seen.is("Ready", "True"), "Ready did not stay: {}", seen.summary());
 
-    call_a_tool(world, server).await?;
+    world.call_a_tool(server, Era::Modern).await?;
     let after = world.wait(server, "UserSignIn=True", works).await?;
     only_these_changed(&before, &after, "nothing")
-}
-
-/// Signs Ana in and calls a tool as her.
-async fn call_a_tool(world: &World, server: Server) -> TestResult {
-    let connection = world.connect(server, &ANA, Era::Modern).await?;
-    let result = connection
-        .call("list_pipeline_runs", json!({"project": "shop"}))
-        .await;
-    connection.close().await;
-    let result = result?;
-    ensure!(
-        result.is_error != Some(true),
-        "the tool failed: {}",
-        demo::text(&result)
-    );
-    Ok(())
 }
 
 async fn a_server_that_is_no_mcp_server_is_not_verified(world: &World) -> TestResult {
@@ -345,8 +318,7 @@ async fn an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs(w
 
 /// An object like quickstart under another name, changed by `change`.
 fn scratch(world: &World, change: impl FnOnce(&mut Value)) -> TestResult<Value> {
-    let text = world.kubectl(&["get", "mcpserver", Server::Quickstart.name(), "--output", "json"])?;
-    let quickstart: Value = serde_json::from_str(&text)?;
+    let quickstart = world.get("mcpserver", Server::Quickstart.name())?;
     let mut object = json!({
         "apiVersion": quickstart["apiVersion"], "kind": quickstart["kind"],
         "metadata": {"name": "scratch"}, "spec": quickstart["spec"],

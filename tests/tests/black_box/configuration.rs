@@ -15,9 +15,8 @@ crate::tests![a_configuration_that_somebody_replaced_is_not_run_and_is_made_anew
 async fn a_configuration_that_somebody_replaced_is_not_run_and_is_made_anew(world: &World) -> TestResult {
     let server = Server::Article;
     world.wait_ready(server).await?;
-    let name = configuration_of(world, server)?;
-    let right: Value =
-        serde_json::from_str(&world.kubectl(&["get", "configmap", &name, "--output", "json"])?)?;
+    let name = world.configuration(server)?;
+    let right = world.get("configmap", &name)?;
 
     // The operator would put it right within a moment: the Pod must not depend on that.
     scale_operator(world, 0)?;
@@ -87,19 +86,6 @@ fn gone(world: &World, server: Server) -> TestResult {
         &selector,
     ])?;
     Ok(())
-}
-
-fn configuration_of(world: &World, server: Server) -> TestResult<String> {
-    let names = world.kubectl(&[
-        "get",
-        "deployment",
-        server.name(),
-        "--output",
-        "jsonpath={.spec.template.spec.volumes[*].configMap.name}",
-    ])?;
-    let prefix = format!("{}-", server.name());
-    let name = names.split_whitespace().find(|name| name.starts_with(&prefix));
-    Ok(name.ok_or("the Deployment mounts no configuration")?.to_owned())
 }
 
 /// The same, but for one host in every file, and by the same owner.

@@ -110,8 +110,7 @@ fn holders(pod: &Pod) -> Vec<String> {
 
 pub(crate) async fn pod_of(world: &World, server: Server) -> TestResult<Pod> {
     let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
-    let service = world.kubectl(&["get", "service", server.name(), "--output", "json"])?;
-    let service: Value = serde_json::from_str(&service)?;
+    let service = world.get("service", server.name())?;
     let selector: Vec<_> = service
         .pointer("/spec/selector")
         .and_then(Value::as_object)
@@ -126,6 +125,16 @@ pub(crate) async fn pod_of(world: &World, server: Server) -> TestResult<Pod> {
         .into_iter()
         .find(|pod| pod.metadata.deletion_timestamp.is_none());
     alive.ok_or_else(|| format!("{} has no Pod", server.name()).into())
+}
+
+/// How often the containers of a Pod were started again, all together.
+pub(crate) fn restarts(pod: &Pod) -> i32 {
+    let status = pod.status.iter();
+    let all = status.flat_map(|status| [&status.init_container_statuses, &status.container_statuses]);
+    all.flatten()
+        .flatten()
+        .map(|container| container.restart_count)
+        .sum()
 }
 
 async fn only_the_containers_that_exchange_hold_a_federated_token(world: &World) -> TestResult {

@@ -219,17 +219,13 @@ async fn a_deleted_child_comes_back(world: &World) -> TestResult {
 
     // Its name tells its content, so it comes back under the same name with the same content, and the Pod,
     // which holds the files already, does not change.
-    let deployment = get(world, "deployment", name)?;
-    let configuration = deployment
-        .pointer("/metadata/annotations/behalf.dev~1configuration")
-        .and_then(Value::as_str)
-        .ok_or("the Deployment names no configuration")?;
+    let configuration = &world.configuration(server)?;
     let (before, pod) = (
-        get(world, "configmap", configuration)?,
+        world.get("configmap", configuration)?,
         pod_of(world, server).await?,
     );
     delete_and_wait(world, "configmap", configuration).await?;
-    let after = get(world, "configmap", configuration)?;
+    let after = world.get("configmap", configuration)?;
     ensure!(
         after["metadata"]["uid"] != before["metadata"]["uid"],
         "the ConfigMap was not deleted"
@@ -248,17 +244,7 @@ async fn a_deleted_child_comes_back(world: &World) -> TestResult {
     let deployment = format!("deployment/{name}");
     world.kubectl(&["rollout", "status", &deployment, "--timeout=120s"])?;
     world.wait_ready(server).await?;
-    let connection = world.connect(server, &ANA, Era::Legacy).await?;
-    let result = connection
-        .call("list_pipeline_runs", json!({"project": "shop"}))
-        .await?;
-    connection.close().await;
-    ensure!(
-        result.is_error != Some(true),
-        "refused after the children came back: {}",
-        demo::text(&result)
-    );
-    Ok(())
+    world.call_a_tool(server, Era::Legacy).await
 }
 
 async fn a_deleted_keyring_ends_every_session_and_is_told_as_an_event(world: &World) -> TestResult {
@@ -348,9 +334,4 @@ async fn delete_and_wait(world: &World, kind: &str, name: &str) -> TestResult {
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-}
-
-fn get(world: &World, kind: &str, name: &str) -> TestResult<Value> {
-    let text = world.kubectl(&["get", kind, name, "--output", "json"])?;
-    Ok(serde_json::from_str(&text)?)
 }

@@ -266,7 +266,7 @@ async fn keys(world: &World) -> TestResult<Vec<Value>> {
 /// What clients were given, and nobody else may have.
 fn of_clients(world: &World) -> TestResult<Vec<Value>> {
     let clients: BTreeSet<_> = world.client_values().into_iter().collect();
-    for kind in ["code", "access token", "refresh token"] {
+    for kind in GIVEN_ONCE {
         ensure!(
             clients.iter().any(|(known, _)| *known == kind),
             "no client got a {kind}"
@@ -322,11 +322,7 @@ async fn logs(world: &World) -> TestResult<Vec<Place>> {
         recorded.len(),
         places.len()
     );
-    let recorded = recorded.into_iter();
-    places.extend(recorded.map(|log| Place {
-        name: log.name,
-        text: log.text,
-    }));
+    places.extend(recorded);
     Ok(places)
 }
 

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::ensure;
+use crate::search::Place;
 use crate::world::TestResult;
 
 /// Every namespace in which something of ours runs.
@@ -65,12 +66,6 @@ enum Progress {
     Closed { until: Option<Instant>, whole: bool },
 }
 
-/// One log, of a container that may be gone.
-pub(crate) struct Log {
-    pub(crate) name: String,
-    pub(crate) text: String,
-}
-
 #[derive(Default)]
 struct Seen {
     runs: BTreeMap<Run, Progress>,
@@ -108,7 +103,7 @@ impl Recording {
     }
 
     /// All logs so far. Fails when a log was never read, or one that must hold a line at trace level holds none.
-    pub(crate) fn logs(&self) -> TestResult<Vec<Log>> {
+    pub(crate) fn logs(&self) -> TestResult<Vec<Place>> {
         ensure!(
             !self.task.is_finished(),
             "nobody records logs: the search would prove nothing"
@@ -134,7 +129,7 @@ impl Recording {
             if text.contains("TRACE") {
                 silent.remove(&(run.uid, run.container));
             }
-            logs.push(Log { name, text });
+            logs.push(Place { name, text });
         }
         ensure!(
             silent.is_empty(),

@@ -14,12 +14,13 @@ use behalf_tests::demo::{self, Forwarding, Progress, Running};
 use behalf_tests::environment::{Conditions, Layout, NAMESPACE_SERVERS, Server, wait_for};
 use behalf_tests::forward::Answers;
 use behalf_tests::images::{self, Image};
-use behalf_tests::people::Person;
+use behalf_tests::people::{ANA, Person};
 use behalf_tests::sign_in::{Browser, Visit};
 use behalf_tests::{azure_devops, entra};
 use rmcp::transport::auth::OAuthTokenResponse;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::ensure;
 use crate::logs::Recording;
 
 pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -217,6 +218,37 @@ impl World {
         let mut all = vec!["--namespace", NAMESPACE_SERVERS];
         all.extend(arguments);
         Ok(self.running.cluster.kubectl(&all)?)
+    }
+
+    /// An object in the servers' namespace.
+    pub(crate) fn get(&self, kind: &str, name: &str) -> TestResult<Value> {
+        let text = self.kubectl(&["get", kind, name, "--output", "json"])?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The name of the `ConfigMap` that the Pods start with.
+    pub(crate) fn configuration(&self, server: Server) -> TestResult<String> {
+        let deployment = self.get("deployment", server.name())?;
+        let name = deployment
+            .pointer("/metadata/annotations/behalf.dev~1configuration")
+            .and_then(Value::as_str);
+        Ok(name.ok_or("the Deployment names no configuration")?.to_owned())
+    }
+
+    /// Signs Ana in and calls a tool as her.
+    pub(crate) async fn call_a_tool(&self, server: Server, era: Era) -> TestResult {
+        let connection = self.connect(server, &ANA, era).await?;
+        let result = connection
+            .call("list_pipeline_runs", json!({"project": "shop"}))
+            .await;
+        connection.close().await;
+        let result = result?;
+        ensure!(
+            result.is_error != Some(true),
+            "the tool failed: {}",
+            demo::text(&result)
+        );
+        Ok(())
     }
 
     /// A place for what people want to look at afterwards.
