@@ -12,6 +12,7 @@ pub mod clients;
 pub mod config;
 pub mod flow;
 pub mod health;
+mod held;
 pub mod host_key;
 pub mod keys;
 pub mod metrics;

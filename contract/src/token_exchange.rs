@@ -16,6 +16,13 @@ pub struct TokenExchange {
     pub injection: Injection,
 }
 
+impl TokenExchange {
+    /// Whether the sidecar exchanges tokens. Without injection nobody does.
+    pub fn in_sidecar(&self) -> bool {
+        self.at == ExchangePlace::Sidecar && self.injection != Injection::None
+    }
+}
+
 /// Who does the On-Behalf-Of exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExchangePlace {

@@ -16,8 +16,6 @@ mod stream;
 mod tokens;
 mod users;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -139,7 +137,7 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
             state.metrics.security_event(SecurityEvent::HeaderBodyMismatch);
             return Err(Refusal::HeaderMismatch);
         }
-        Some((message, (taken, Arc::clone(&user))))
+        Some((message, (taken, user.clone())))
     } else {
         None
     };

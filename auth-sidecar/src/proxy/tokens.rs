@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use behalf_contract::{ExchangePlace, Injection, TokenExchange};
+use behalf_contract::TokenExchange;
 use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Secret, TokenSet};
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
@@ -74,7 +74,7 @@ impl Tokens {
 impl Exchange {
     /// `None` when the configuration has nothing to exchange here.
     pub(super) fn new(exchange: &TokenExchange, entra: EntraClient) -> Option<Self> {
-        if exchange.at != ExchangePlace::Sidecar || exchange.injection == Injection::None {
+        if !exchange.in_sidecar() {
             return None;
         }
         let scope = exchange.scope.as_deref()?;

@@ -2,14 +2,14 @@
 //!
 //! In this process only: each replica counts its own.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
 use behalf_entra::UserIdentity;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusal::Refusal;
 use crate::bodies::Share;
+use crate::held::{Held, Registry};
 
 /// Tool calls of one user at a time. The server of this project takes 64 of all users.
 const MOST_CALLS: usize = 16;
@@ -19,73 +19,49 @@ type Key = (String, String);
 
 /// The users that something of this process goes on for.
 #[derive(Clone, Default)]
-pub(super) struct Users(Arc<Mutex<HashMap<Key, Weak<User>>>>);
+pub(super) struct Users(Registry<Key, Part>);
 
-/// One of them. Whatever takes of a user's part holds on to the user, so that there is one part.
-pub(super) struct User {
-    key: Key,
+/// What one user may take.
+struct Part {
     bodies: Share,
     calls: Arc<Semaphore>,
-    all: Users,
 }
+
+/// One of them. Whatever takes of a user's part holds on to the user, so that there is one part.
+#[derive(Clone)]
+pub(super) struct User(Arc<Held<Key, Part>>);
 
 /// A tool call's place, until it is dropped.
 pub(super) struct Call {
     _permit: OwnedSemaphorePermit,
-    _user: Arc<User>,
+    _user: User,
 }
 
 impl Users {
     /// The user, as long as somebody holds on.
-    pub(super) fn hold(&self, user: &UserIdentity) -> Arc<User> {
-        let key = (user.tid.clone(), user.oid.clone());
-        let mut held = self.held();
-        if let Some(user) = held.get(&key).and_then(Weak::upgrade) {
-            return user;
-        }
-        let user = Arc::new(User {
-            key: key.clone(),
+    pub(super) fn hold(&self, user: &UserIdentity) -> User {
+        User(self.0.hold((user.tid.clone(), user.oid.clone()), || Part {
             bodies: Share::of_user(),
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
-            all: self.clone(),
-        });
-        held.insert(key, Arc::downgrade(&user));
-        user
-    }
-
-    fn held(&self) -> MutexGuard<'_, HashMap<Key, Weak<User>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }))
     }
 }
 
 impl User {
     /// The memory for this user's messages on their way in.
     pub(super) fn bodies(&self) -> &Share {
-        &self.bodies
+        &self.0.bodies
     }
 
     /// A place for a tool call; nobody waits for one.
-    pub(super) fn call(self: &Arc<Self>) -> Result<Call, Refusal> {
-        let permit = Arc::clone(&self.calls)
+    pub(super) fn call(&self) -> Result<Call, Refusal> {
+        let permit = Arc::clone(&self.0.calls)
             .try_acquire_owned()
             .map_err(|_| Refusal::UserBusy)?;
         Ok(Call {
             _permit: permit,
-            _user: Arc::clone(self),
+            _user: self.clone(),
         })
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        let mut held = self.all.held();
-        // Another may have taken the place since the last holder let go.
-        if held
-            .get(&self.key)
-            .is_some_and(|kept| std::ptr::eq(kept.as_ptr(), self))
-        {
-            held.remove(&self.key);
-        }
     }
 }
 
@@ -113,7 +89,7 @@ mod tests {
         );
         assert!(users.hold(&user("ben")).call().is_ok());
         drop(calls);
-        assert!(users.held().is_empty());
+        assert_eq!(users.0.len(), 0);
         assert!(users.hold(&user("ana")).call().is_ok());
     }
 }

@@ -85,19 +85,19 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
 /// after merging with a router that has no fallback of its own.
 pub fn router<S>(server: Arc<AuthorizationServer>) -> Router<S> {
     let registration = server.clients.may_register().then_some(REGISTER);
-    let of = |endpoints: &mut dyn Iterator<Item = Endpoint>| {
-        endpoints.fold(Router::new(), |router, (path, endpoint)| {
-            router.route(path, endpoint())
-        })
-    };
-    let for_programs = of(&mut FOR_PROGRAMS.into_iter().chain(registration));
-    let for_people = of(&mut FOR_PEOPLE.into_iter());
+    let for_programs = routes(FOR_PROGRAMS.into_iter().chain(registration));
+    let for_people = routes(FOR_PEOPLE);
     for_programs
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&server), cors::cors))
         .merge(for_people.method_not_allowed_fallback(wrong_method))
         .fallback(not_found)
         .with_state(server)
+}
+
+fn routes(endpoints: impl IntoIterator<Item = Endpoint>) -> Router<Arc<AuthorizationServer>> {
+    let route = |router: Router<_>, (path, endpoint): Endpoint| router.route(path, endpoint());
+    endpoints.into_iter().fold(Router::new(), route)
 }
 
 async fn wrong_method() -> Response {

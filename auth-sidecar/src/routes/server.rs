@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use behalf_contract::{ExchangePlace, Injection, SidecarConfig};
+use behalf_contract::SidecarConfig;
 use behalf_entra::{Clock, EntraClient, TokenRules, TokenValidator, sign_in_scope};
 
 use crate::bodies::BodyMemory;
@@ -69,8 +69,7 @@ impl AuthorizationServer {
             ..TokenRules::default()
         };
         let validator = TokenValidator::new(entra.clone(), rules);
-        let exchange = &config.token_exchange;
-        let exchanges = exchange.at == ExchangePlace::Sidecar && exchange.injection != Injection::None;
+        let exchanges = config.token_exchange.in_sidecar();
         let sign_ins = Arc::new(SignIns::new(Arc::clone(&clock), exchanges));
         Self {
             addresses,

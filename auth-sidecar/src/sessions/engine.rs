@@ -16,8 +16,8 @@ use super::scopes::Scopes;
 use crate::keys::{KeyringHandle, OpenError, Purpose, Random, RecordPlace, SealError};
 use crate::store::{SessionStore, StoreError, StoreKey, Written};
 
-/// How often a change is tried again when other requests change the same session.
-const MOST_TRIES: usize = 8;
+/// How often a change is tried again when other requests change the same entry.
+pub(super) const MOST_TRIES: usize = 8;
 
 /// Use moves a session's end only when it gains at least this fraction of the idle lifetime, so that most
 /// calls do not write.
@@ -105,7 +105,7 @@ pub struct OpenSession {
 
     pub(super) secret: SessionSecret,
     pub(super) tokens: Arc<TokenSet>,
-    pub(super) lifeline: Arc<Lifeline>,
+    pub(super) lifeline: Lifeline,
 }
 
 impl OpenSession {
@@ -115,8 +115,8 @@ impl OpenSession {
         self.lifeline.ended().await;
     }
 
-    pub(crate) fn lifeline(&self) -> Arc<Lifeline> {
-        Arc::clone(&self.lifeline)
+    pub(crate) fn lifeline(&self) -> Lifeline {
+        self.lifeline.clone()
     }
 }
 

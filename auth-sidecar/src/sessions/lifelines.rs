@@ -3,86 +3,54 @@
 //! In this process only: with the memory store there is no other. A shared store has to carry the news between
 //! replicas, and each calls [`Lifelines::cut`] when it comes.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::identifiers::SessionId;
+use crate::held::{Held, Registry};
 
 /// The sessions that something of this process goes on for.
 #[derive(Clone, Default)]
-pub(super) struct Lifelines(Arc<Mutex<HashMap<SessionId, Weak<Lifeline>>>>);
+pub(super) struct Lifelines(Registry<SessionId, CancellationToken>);
 
 /// What one session's open requests and streams hang on.
-pub(crate) struct Lifeline {
-    id: SessionId,
-    cut: CancellationToken,
-    all: Lifelines,
-}
+#[derive(Clone)]
+pub(crate) struct Lifeline(Arc<Held<SessionId, CancellationToken>>);
 
 impl Lifelines {
     /// The session's lifeline. Taken before the session is looked up, so that no end of it is missed.
-    pub(super) fn hold(&self, id: SessionId) -> Arc<Lifeline> {
-        let mut held = self.held();
-        if let Some(lifeline) = held.get(&id).and_then(Weak::upgrade) {
-            return lifeline;
-        }
-        let lifeline = Arc::new(Lifeline {
-            id,
-            cut: CancellationToken::new(),
-            all: self.clone(),
-        });
-        held.insert(id, Arc::downgrade(&lifeline));
-        lifeline
+    pub(super) fn hold(&self, id: SessionId) -> Lifeline {
+        Lifeline(self.0.hold(id, CancellationToken::new))
     }
 
     /// Ends everything that hangs on the session's lifeline. What comes later has a new one.
     pub(super) fn cut(&self, id: &SessionId) {
-        let held = self.held().remove(id);
-        // The lock is free again: if this is the last holder, dropping it takes the lock.
-        if let Some(lifeline) = held.as_ref().and_then(Weak::upgrade) {
-            lifeline.cut.cancel();
+        if let Some(cut) = self.0.take(id) {
+            cut.cancel();
         }
-    }
-
-    fn held(&self) -> MutexGuard<'_, HashMap<SessionId, Weak<Lifeline>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lifeline {
     /// Returns when the session has ended.
     pub(super) fn ended(&self) -> WaitForCancellationFuture<'_> {
-        self.cut.cancelled()
+        self.0.cancelled()
     }
 
     /// Returns when the session has ended, at the latest after `left`. Holds on until then: the session's end is
     /// heard of only while somebody does.
-    pub(crate) async fn ended_within(self: Arc<Self>, left: Duration) {
+    pub(crate) async fn ended_within(self, left: Duration) {
         // Nobody has to hear which of the two it was.
         let _ = tokio::time::timeout(left, self.ended()).await;
     }
 }
 
-impl Drop for Lifeline {
-    fn drop(&mut self) {
-        let mut held = self.all.held();
-        // Another may have taken the place since the last holder let go.
-        if held
-            .get(&self.id)
-            .is_some_and(|kept| std::ptr::eq(kept.as_ptr(), self))
-        {
-            held.remove(&self.id);
-        }
-    }
-}
-
 impl fmt::Debug for Lifeline {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Lifeline({})", self.id)
+        write!(formatter, "Lifeline({})", self.0.key())
     }
 }
 
@@ -104,7 +72,7 @@ mod tests {
         let held = [lifelines.hold(one), lifelines.hold(one)];
         let others = lifelines.hold(other);
         lifelines.cut(&one);
-        assert!(held.iter().all(|held| is_cut(held)) && !is_cut(&others));
+        assert!(held.iter().all(is_cut) && !is_cut(&others));
         assert!(!is_cut(&lifelines.hold(one)), "a later request is judged anew");
     }
 
@@ -130,9 +98,9 @@ mod tests {
         lifelines.cut(&id);
         let later = lifelines.hold(id);
         drop(held);
-        assert_eq!(lifelines.held().len(), 1, "the later one is not taken along");
+        assert_eq!(lifelines.0.len(), 1, "the later one is not taken along");
         drop(later);
-        assert!(lifelines.held().is_empty());
+        assert_eq!(lifelines.0.len(), 0);
         lifelines.cut(&id);
     }
 }

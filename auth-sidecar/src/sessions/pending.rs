@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::engine::{Change, OpenSession, Sessions, later};
+use super::engine::{Change, MOST_TRIES, OpenSession, Sessions, later};
 use super::error::{SessionError, Unavailable};
 use super::grant::ClientDigest;
 use super::per_user::UserDigest;
@@ -22,8 +22,6 @@ const MOST_CLIENTS: usize = 16;
 
 /// For what is kept of one user, well below the longest sealed text. Usual claims have a few hundred bytes.
 const MOST_BYTES: usize = 32 * 1024;
-
-const MOST_TRIES: usize = 8;
 
 /// Entra wants the user back.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

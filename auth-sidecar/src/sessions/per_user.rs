@@ -5,7 +5,7 @@ use behalf_entra::UserIdentity;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::engine::{Sessions, later};
+use super::engine::{MOST_TRIES, Sessions, later};
 use super::error::{SessionError, Unavailable};
 use super::identifiers::SessionId;
 use crate::keys::{OpenError, Purpose};
@@ -14,14 +14,12 @@ use crate::store::{Entry, StoreKey, Written};
 /// Sessions of one user, through all clients.
 const MOST: usize = 64;
 
-/// Logins of this process count one after the other; what remains are those of other replicas.
-const MOST_TRIES: usize = 8;
-
 impl Sessions {
     /// Counts a session that has just been kept. One too many ends the user's oldest.
     pub(super) async fn count(&self, user: &UserIdentity, id: &SessionId) -> Result<(), SessionError> {
         let place = UserDigest::of(user);
         let key = StoreKey::User(place.0);
+        // Logins of this process count one after the other; what remains are those of other replicas.
         let _turn = self.counting.lock().await;
         for _ in 0..MOST_TRIES {
             let entry = self.store.get(&key).await?;

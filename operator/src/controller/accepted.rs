@@ -79,7 +79,7 @@ impl Accepted {
 
     /// The subject of the Pods' tokens.
     pub fn subject(&self, namespace: &str) -> String {
-        format!("system:serviceaccount:{namespace}:{}", self.service_account_name)
+        names::subject(namespace, &self.service_account_name)
     }
 }
 

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use url::Url;
 
 use super::allowed::Allowed;
+use super::names;
 use crate::api::v1alpha1::{CertificateAuthorityRef, LogLevel, Network, PodSettings};
 
 /// What the operator itself was told at its start.
@@ -139,11 +140,7 @@ impl Plan {
 
     /// The subject of the Pods' tokens.
     pub fn subject(&self) -> String {
-        format!(
-            "system:serviceaccount:{}:{}",
-            self.object.namespace,
-            self.service_account_name()
-        )
+        names::subject(&self.object.namespace, self.service_account_name())
     }
 
     /// Every address that the Pods call, for the network policy.
