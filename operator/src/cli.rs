@@ -7,6 +7,7 @@ use tracing::Level;
 
 use crate::controller::allowed::{self, Allowed};
 use crate::controller::plan::Defaults;
+use crate::controller::scope::{self, NothingToWatch, Scope};
 
 /// The Behalf operator.
 #[derive(Debug, Parser)]
@@ -93,9 +94,19 @@ pub struct Run {
     )]
     pub allowed_azure_devops_hosts: Vec<String>,
 
-    /// Watches one namespace alone. An `McpServer` of another namespace with the same publicUrl is not seen.
-    #[arg(long, value_name = "NAMESPACE", env = "BEHALF_WATCH_NAMESPACE")]
-    pub watch_namespace: Option<String>,
+    /// Namespaces to watch; by default the operator's own. An `McpServer` of another namespace is not seen.
+    #[arg(
+        long,
+        value_name = "NAMESPACES",
+        env = "BEHALF_WATCH_NAMESPACES",
+        value_delimiter = ',',
+        value_parser = scope::parse_namespace
+    )]
+    pub watch_namespaces: Vec<String>,
+
+    /// Watches every namespace. Needs the rights of --watch-namespaces in the whole cluster.
+    #[arg(long, env = "BEHALF_CLUSTER_WIDE", conflicts_with = "watch_namespaces")]
+    pub cluster_wide: bool,
 
     /// The operator's own namespace, whose operator Pods may read the status of every Pod.
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
@@ -134,6 +145,15 @@ impl Run {
             operator_namespace: self.namespace.clone(),
             listen: self.listen(),
         }
+    }
+
+    /// The namespaces to watch.
+    pub fn scope(&self) -> Result<Scope, NothingToWatch> {
+        Scope::new(
+            self.cluster_wide,
+            &self.watch_namespaces,
+            self.namespace.as_deref(),
+        )
     }
 
     /// What objects may name. The operator runs its own sidecar for everybody, so its repository is always
@@ -262,6 +282,23 @@ mod tests {
             let error = Cli::try_parse_from(["behalf-operator", argument]).unwrap_err();
             assert!(error.to_string().contains("write <"), "{error}");
         }
+    }
+
+    #[test]
+    fn watches_namespaces_or_the_whole_cluster_and_not_both() {
+        let parse = |arguments: &[&str]| {
+            Cli::try_parse_from(
+                ["behalf-operator", "--namespace=behalf-system"]
+                    .iter()
+                    .chain(arguments),
+            )
+        };
+        let scope = |arguments: &[&str]| parse(arguments).unwrap().run.scope().unwrap().to_string();
+        assert_eq!(scope(&[]), "behalf-system");
+        assert_eq!(scope(&["--watch-namespaces=one,two"]), "one, two");
+        assert_eq!(scope(&["--cluster-wide"]), "all");
+        assert!(parse(&["--cluster-wide", "--watch-namespaces=one"]).is_err());
+        assert!(parse(&["--watch-namespaces=one,"]).is_err());
     }
 
     #[test]

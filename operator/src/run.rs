@@ -9,13 +9,14 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Client, ResourceExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api::v1alpha1::McpServer;
 use crate::cli::Run;
 use crate::controller::dereference::{Issuer, Sources, StatusReader};
+use crate::controller::scope::{NothingToWatch, Scope};
 use crate::controller::sight::Sight;
 use crate::controller::stores::{self, Stores};
 use crate::controller::{self, Context, chain, names};
@@ -25,6 +26,10 @@ use crate::metrics::{Gauges, Metrics};
 /// Why the operator cannot run. It does not name what it waits for: a missing CRD or a silent API server.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// No namespace to watch.
+    #[error(transparent)]
+    Scope(#[from] NothingToWatch),
+
     /// No cluster.
     #[error("failed to find the cluster: run in a Pod, or set KUBECONFIG")]
     Cluster(#[source] Box<kube::Error>),
@@ -54,6 +59,7 @@ const CRD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT, then finishes the passes that have begun.
 pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError> {
+    let scope = options.scope()?;
     let client = Client::try_default()
         .await
         .map_err(|error| RunError::Cluster(Box::new(error)))?;
@@ -64,7 +70,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         .await
         .map_err(|source| RunError::Listen { address, source })?;
 
-    let (controller, stores) = stores::start(&client, options.watch_namespace.as_deref());
+    let (controller, stores) = stores::start(&client, &scope);
     let (metrics, sight) = (Arc::new(Metrics::default()), Arc::new(Sight::default()));
     let ready = Arc::new(AtomicBool::new(false));
     let health = health::router(HealthState {
@@ -79,7 +85,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
     );
 
     tokio::select! {
-        () = wait_for_crd(&client, options.watch_namespace.as_deref()) => {}
+        () = wait_for_crd(&client, &scope) => {}
         () = stopped(stop.clone()) => return Ok(()),
     }
     let reporter = Reporter {
@@ -101,7 +107,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
     );
     tracing::info!(
         operator.version = env!("CARGO_PKG_VERSION"),
-        watch.namespace = options.watch_namespace.as_deref().unwrap_or("all"),
+        watch.namespaces = %scope,
         "Operator is running"
     );
     let watching = tokio::spawn(watch_over(stores, sight, ready, stop.clone()));
@@ -135,24 +141,24 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// A chart may install the operator before the CRD; exiting would only hide the reason in a restart count.
-async fn wait_for_crd(client: &Client, namespace: Option<&str>) {
-    let servers: Api<McpServer> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    loop {
-        match servers.list_metadata(&ListParams::default().limit(1)).await {
-            Ok(_) => return,
-            // The body is plain text, of which no reason can be read.
-            Err(kube::Error::Api(status)) if status.code == 404 => {
-                tracing::error!("CRD mcpservers.behalf.dev is not installed; install the chart behalf-crds");
+/// Waits until the API server lists `McpServers` in every namespace of the scope. A chart may install the operator
+/// before the CRD; exiting would only hide the reason in a restart count.
+async fn wait_for_crd(client: &Client, scope: &Scope) {
+    for (_, servers) in scope.apis::<McpServer>(client) {
+        while let Err(error) = servers.list_metadata(&ListParams::default().limit(1)).await {
+            match error {
+                // The body is plain text, of which no reason can be read.
+                kube::Error::Api(status) if status.code == 404 => {
+                    tracing::error!(
+                        "CRD mcpservers.behalf.dev is not installed; install the chart behalf-crds"
+                    );
+                }
+                error => {
+                    tracing::warn!(error = %chain(&error), "API server does not list McpServers; asking again");
+                }
             }
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "API server does not list McpServers; asking again");
-            }
+            tokio::time::sleep(CRD_INTERVAL).await;
         }
-        tokio::time::sleep(CRD_INTERVAL).await;
     }
 }
 

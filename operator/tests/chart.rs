@@ -1,4 +1,5 @@
-//! The chart's values, their schema and their documentation name the same settings.
+//! The chart's values, their schema and their documentation name the same settings. The black-box suite renders the
+//! chart (`tests/tests/black_box/chart.rs`).
 
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
@@ -73,24 +74,6 @@ fn the_readme_explains_every_setting() {
 }
 
 #[test]
-fn the_operator_has_no_right_to_list_watch_or_change_secrets() {
-    let helpers = chart("templates/_helpers.tpl");
-    let rule = helpers
-        .split("- apiGroups")
-        .find(|rule| rule.contains("secrets"))
-        .unwrap();
-    assert!(
-        rule.contains("resources: [secrets]"),
-        "Secrets share a rule with something else: {rule}"
-    );
-    assert!(rule.contains("verbs: [get, create]"), "{rule}");
-    assert!(
-        !helpers.contains("\"*\"") && !helpers.contains("[*]"),
-        "a wildcard"
-    );
-}
-
-#[test]
 fn the_chart_allows_what_the_operator_allows_by_itself() {
     let allowed = &values()["allowed"];
     assert_eq!(
@@ -102,31 +85,4 @@ fn the_chart_allows_what_the_operator_allows_by_itself() {
         serde_json::json!(behalf_operator::controller::allowed::AZURE_DEV_OPS_HOSTS)
     );
     assert_eq!(allowed["sidecarRepositories"], serde_json::json!([]));
-}
-
-#[test]
-fn the_chart_hands_over_what_the_installation_allows() {
-    use clap::CommandFactory as _;
-    let deployment = chart("templates/deployment.yaml");
-    let command = behalf_operator::cli::Cli::command();
-    let variables: Vec<&str> = command
-        .get_arguments()
-        .filter(|argument| argument.get_id().as_str().starts_with("allowed_"))
-        .map(|argument| argument.get_env().unwrap().to_str().unwrap())
-        .collect();
-    assert_eq!(variables.len(), keys(&values()["allowed"]).len());
-    for variable in variables {
-        assert!(
-            deployment.contains(&format!(
-                "- name: {variable}\n              value: {{{{ join \",\" "
-            )),
-            "templates/deployment.yaml does not set {variable}"
-        );
-    }
-    for key in keys(&values()["allowed"]) {
-        assert!(
-            deployment.contains(&format!(".Values.allowed.{key}")),
-            "templates/deployment.yaml does not use allowed.{key}"
-        );
-    }
 }

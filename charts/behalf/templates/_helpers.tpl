@@ -32,6 +32,40 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* The name of objects that belong to no namespace: releases of the same name in other namespaces have theirs. */}}
+{{- define "behalf.clusterName" -}}
+{{- printf "%s-%s" .Release.Namespace (include "behalf.fullname" .) -}}
+{{- end -}}
+
+{{/* The namespaces that the operator watches, as a JSON list. Not for clusterWide. */}}
+{{- define "behalf.namespaces" -}}
+{{- .Values.watchNamespaces | default (list .Release.Namespace) | sortAlpha | uniq | toJson -}}
+{{- end -}}
+
+{{/* Refuses values that contradict each other. */}}
+{{- define "behalf.checkScope" -}}
+{{- if and .Values.clusterWide .Values.watchNamespaces -}}
+{{- fail "clusterWide and watchNamespaces exclude each other: set clusterWide to false, or leave watchNamespaces empty" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What binds the ClusterRole to the operator. */}}
+{{- define "behalf.binding" }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: {{ include "behalf.clusterName" . }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "behalf.fullname" . }}
+    namespace: {{ .Release.Namespace }}
+{{- end -}}
+
+{{/* CEL: the names of the McpServers that control an object. Argument: object or oldObject. */}}
+{{- define "behalf.owners" -}}
+{{ . }} == null ? [] : {{ . }}.metadata.?ownerReferences.orValue([]).filter(owner, owner.apiVersion.startsWith('behalf.dev/') && owner.kind == 'McpServer' && owner.?controller.orValue(false)).map(owner, owner.name)
+{{- end -}}
+
 {{/* The rights of the operator: each verb is one that it uses. */}}
 {{- define "behalf.rules" -}}
 - apiGroups: [behalf.dev]

@@ -4,10 +4,9 @@
 //! almost nothing. Secrets are not watched: that would need the right to list every Secret.
 
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -15,11 +14,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt as _, predicates, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use super::merge::{Watch, merge};
 use super::names;
+use super::scope::Scope;
 use crate::api::v1alpha1::McpServer;
 
 /// The object as it is watched: one that cannot be decoded does not stop the watch.
@@ -120,16 +121,16 @@ impl Stores {
 }
 
 /// A controller with every watch, and the caches that they fill. Call it inside a runtime.
-pub fn start(client: &Client, namespace: Option<&str>) -> (Controller<Guarded>, Stores) {
+pub fn start(client: &Client, scope: &Scope) -> (Controller<Guarded>, Stores) {
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
-    let (servers, server_stream) = cached(api::<Guarded>(client, namespace), everything);
-    let (service_accounts, service_account_stream) = cached(api(client, namespace), ours.clone());
-    let (config_maps, config_map_stream) = cached(api(client, namespace), ours.clone());
-    let (deployments, deployment_stream) = cached(api(client, namespace), ours.clone());
-    let (services, service_stream) = cached(api(client, namespace), ours.clone());
-    let (network_policies, network_policy_stream) = cached(api(client, namespace), ours.clone());
-    let (pods, pod_stream) = cached(api::<Pod>(client, namespace), ours);
+    let (servers, server_stream) = cached::<Guarded>(client, scope, &everything);
+    let (service_accounts, service_account_stream) = cached(client, scope, &ours);
+    let (config_maps, config_map_stream) = cached(client, scope, &ours);
+    let (deployments, deployment_stream) = cached(client, scope, &ours);
+    let (services, service_stream) = cached(client, scope, &ours);
+    let (network_policies, network_policy_stream) = cached(client, scope, &ours);
+    let (pods, pod_stream) = cached::<Pod>(client, scope, &ours);
     let (sender, receiver) = watch::channel(false);
     let stores = Stores {
         servers: servers.clone(),
@@ -165,32 +166,31 @@ fn server_of(pod: &Pod) -> Option<ObjectRef<Guarded>> {
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
 /// A cache, and the stream of changes that fills it. Who manages which field is dropped: it is often larger
 /// than the rest.
 fn cached<K>(
-    api: Api<K>,
-    config: watcher::Config,
+    client: &Client,
+    scope: &Scope,
+    config: &watcher::Config,
 ) -> (
     Store<K>,
-    impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
 )
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Hash + Eq,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
     let (store, writer) = reflector::store();
-    let stream = watcher(api, config)
-        .default_backoff()
+    let watches = scope.apis::<K>(client).into_iter().map(|(namespace, api)| Watch {
+        namespace,
+        events: watcher(api, config.clone()).default_backoff().boxed(),
+    });
+    let stream = merge(watches.collect(), store.clone())
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .touched_objects();
@@ -265,7 +265,6 @@ mod tests {
 
     #[tokio::test]
     async fn an_edit_brings_a_pass_and_a_written_status_does_not() {
-        use futures::StreamExt as _;
         let seen = |uid: &str, generation: i64, version: &str| {
             let mut server = crate::testing::server(crate::testing::QUICKSTART);
             server.metadata.uid = Some(uid.to_owned());

@@ -17,10 +17,14 @@ pub fn build_images(progress: &Progress) -> Result<Vec<Image>, DemoError> {
     if !built.is_ok_and(|status| status.success()) {
         return Err(DemoError::Build);
     }
-    let folder = target().join("image");
     let steps = progress.steps();
-    let image = |product: Product| images::build(product, &folder.join(product.name()), &steps);
+    let image = |product: Product| images::build(product, &binary(product), &steps);
     Ok(Product::ALL.into_iter().map(image).collect::<Result<_, _>>()?)
+}
+
+/// The binary that [`build_images`] built for a product.
+pub fn binary(product: Product) -> PathBuf {
+    target().join("image").join(product.name())
 }
 
 /// Where cargo puts what it builds.

@@ -13,7 +13,7 @@ mod publish;
 mod transcript;
 mod up;
 
-pub use binaries::build_images;
+pub use binaries::{binary, build_images};
 pub use down::down;
 pub use error::DemoError;
 pub use kubeconfig::kubeconfig;

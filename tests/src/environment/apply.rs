@@ -19,6 +19,16 @@ impl Objects {
         self
     }
 
+    /// Adds a namespace whose Pods must meet the restricted profile.
+    pub fn add_namespace(&mut self, name: &str) -> &mut Self {
+        self.add(
+            serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+                "name": name,
+                "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+            }}),
+        )
+    }
+
     /// Reads a stream of YAML documents.
     pub fn from_yaml(text: &str) -> Result<Self, serde_yaml::Error> {
         use serde::Deserialize as _;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use kube::Client;
 
 use super::simulators::wait_available;
-use super::{EnvironmentError, Layout, NAMESPACE_OPERATOR, NAMESPACE_SIMULATORS};
+use super::{EnvironmentError, Layout, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, NAMESPACE_SIMULATORS, Objects};
 use crate::cluster::Cluster;
 use crate::cluster::files::checkout;
 
@@ -33,6 +33,11 @@ pub async fn install_operator(
     layout: &Layout,
     images: &ImageReferences,
 ) -> Result<(), EnvironmentError> {
+    // The chart binds the operator's rights in each namespace that it watches, so they must exist.
+    Objects::default()
+        .add_namespace(NAMESPACE_SERVERS)
+        .apply(client)
+        .await?;
     let charts = checkout().join("charts");
     let crds = charts.join("behalf-crds").display().to_string();
     let operator = charts.join("behalf").display().to_string();
@@ -60,6 +65,7 @@ pub async fn install_operator(
         ("allowed.azureDevOpsHosts", "azure-devops"),
     ]
     .map(|(value, name)| format!("{value}={{{name}.{NAMESPACE_SIMULATORS}.svc:8443}}"));
+    let watched = format!("watchNamespaces={{{NAMESPACE_SERVERS}}}");
     let log_level = format!("logLevel={}", layout.log_level);
     let mut arguments = vec![
         "upgrade",
@@ -69,7 +75,7 @@ pub async fn install_operator(
         "--namespace",
         NAMESPACE_OPERATOR,
     ];
-    for value in set.iter().chain(&simulators).chain([&log_level]) {
+    for value in set.iter().chain(&simulators).chain([&watched, &log_level]) {
         arguments.extend(["--set-string", value]);
     }
     cluster

@@ -18,10 +18,7 @@ pub async fn apply_servers(
     certificate_authority: &str,
 ) -> Result<(), EnvironmentError> {
     let mut objects = Objects::default();
-    objects.add(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
-        "name": NAMESPACE_SERVERS,
-        "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-    }}));
+    objects.add_namespace(NAMESPACE_SERVERS);
     objects.add(json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": CERTIFICATE_AUTHORITY, "namespace": NAMESPACE_SERVERS},
         "data": {"ca.crt": certificate_authority},

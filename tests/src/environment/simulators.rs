@@ -17,10 +17,7 @@ pub async fn apply_simulators(
     image: &str,
 ) -> Result<String, EnvironmentError> {
     let mut namespace = Objects::default();
-    namespace.add(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
-        "name": NAMESPACE_SIMULATORS,
-        "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-    }}));
+    namespace.add_namespace(NAMESPACE_SIMULATORS);
     namespace.apply(client).await?;
     let authority = certificates::ensure(client).await?;
 

@@ -10,6 +10,7 @@ mod answers;
 mod assertions;
 mod bad_input;
 mod bad_objects;
+mod chart;
 mod conditions;
 mod configuration;
 mod consent_page;
@@ -19,6 +20,7 @@ mod inside;
 mod inspector;
 mod leaks;
 mod logs;
+mod rights;
 mod search;
 mod sign_in;
 mod world;
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
         assertions::tests(),
         bad_input::tests(),
         bad_objects::tests(),
+        chart::tests(),
+        rights::tests(),
         conditions::tests(),
         faults::tests(),
         configuration::tests(),
