@@ -26,8 +26,8 @@ demo-down: prerequisites ## Remove every trace of the demo
 test: prerequisites-test ## Run every test, the black-box suite on a real cluster included
 	@.ci/test
 
-unit: prerequisites ## Run the tests that need no cluster
-	@cargo test --workspace
+unit: prerequisites-unit ## Run the tests that need no cluster
+	@.ci/nextest run --workspace --locked
 
 check: prerequisites-check ## Format, lints, dependencies, generated files
 	@.ci/check

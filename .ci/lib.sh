@@ -4,6 +4,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 export CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/behalf}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
+# Nothing is built twice in CI, and incremental state is a third of the target folder.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 export ARTIFACTS=${ARTIFACTS:-$root/artifacts}
 mkdir -p "$CACHE" "$ARTIFACTS"
 tally=${TALLY:-}
@@ -25,7 +27,8 @@ stage() {
   return "$status"
 }
 
-# tests NAME COMMAND...: adds what the test runner's closing lines count; shows each suite's line, failures and skips.
+# tests NAME COMMAND...: adds the counts of the test runner's closing lines (cargo test's or nextest's); shows failures
+# and skips.
 tests() {
   local name=$1 start=$SECONDS log status=0
   shift
@@ -33,12 +36,29 @@ tests() {
   echo "=> $name"
   "$@" >"$log" 2>&1 || status=$?
   # A runner that stopped before its closing line still counts as a failure.
-  if [ "$status" -ne 0 ] && ! grep -qE '^test result: FAILED' "$log"; then echo "0 1 0" >>"$tally"; fi
+  if [ "$status" -ne 0 ] && ! grep -qE '^test result: FAILED|^ *Summary \[.* [0-9]+ (failed|timed out)' "$log"; then
+    echo "0 1 0" >>"$tally"
+  fi
   sed -nE 's/^test result: [A-Za-z]+\. ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*/\1 \2 \3/p' "$log" >>"$tally"
-  grep -E '^(SKIPPED: |test .* (ignored|FAILED))' "$log" || true
+  grep -E '^ *Summary \[' "$log" | nextest_counts >>"$tally"
+  grep -E '^(SKIPPED: |test .* (ignored|FAILED)|  (FAIL|TIMEOUT|SIGABRT|SIGSEGV) )' "$log" | sort --unique || true
   [ "$status" -eq 0 ] || { grep -nE '^(error|failures:|---- )' "$log" | head -40; tail -80 "$log"; }
   took "$name" "$start" "$status"
   return "$status"
+}
+
+# Reads nextest's summary, such as "3 tests run: 1 passed (1 slow), 1 failed, 1 timed out, 2 skipped". Tests that the
+# default filter leaves to another command are no skipped tests; --run-ignored is not used.
+nextest_counts() {
+  awk '{
+    passed = failed = 0
+    gsub(/\([^)]*\)/, "")
+    for (i = 2; i <= NF; i++) {
+      if ($i ~ /^passed/) passed += $(i - 1)
+      if ($i ~ /^(failed|timed|exec)/) failed += $(i - 1)
+    }
+    print passed, failed, 0
+  }'
 }
 
 # skip NAME WHY: one skipped in the tally.

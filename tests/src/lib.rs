@@ -12,6 +12,7 @@ pub mod environment;
 pub mod forward;
 pub mod images;
 pub mod inspector;
+pub mod keys;
 pub mod listener;
 pub mod people;
 pub mod sign_in;

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use behalf_entra::{Secret, TokenRejection, TokenRules, TokenValidator};
+use behalf_tests::keys::RSA;
 use jiff::SignedDuration;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -12,12 +13,11 @@ use wiremock::{Mock, ResponseTemplate};
 
 use crate::entra::{CLIENT, Entra, TENANT};
 
-static ONE: LazyLock<EncodingKey> = LazyLock::new(new_key);
-static TWO: LazyLock<EncodingKey> = LazyLock::new(new_key);
+static ONE: LazyLock<EncodingKey> = LazyLock::new(|| key(RSA[0]));
+static TWO: LazyLock<EncodingKey> = LazyLock::new(|| key(RSA[1]));
 
-fn new_key() -> EncodingKey {
-    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-    EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).unwrap()
+fn key(pem: &str) -> EncodingKey {
+    EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
 }
 
 /// As Entra publishes it: without `alg`.

@@ -129,7 +129,7 @@ impl IssuerFixture {
     pub async fn start() -> Result<Self, StartError> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = Listener::bind(any, None).await.map_err(StartError::Listen)?;
-        let keys = KeyRing::generate().map_err(StartError::Key)?;
+        let keys = KeyRing::of_issuer().map_err(StartError::Key)?;
         let cluster = Arc::new(Cluster {
             issuer: listener.base_url(),
             keys: Mutex::new(keys),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::random;
+use crate::keys::RSA;
 
 /// Why a signing key could not be made or used.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,12 @@ impl SigningKey {
     pub(super) fn generate() -> Result<Self, KeyError> {
         let pair =
             KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(KeyError::Generate)?;
-        let private = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).map_err(KeyError::Use)?;
+        Self::from_pem(&pair.serialize_pem())
+    }
+
+    /// This key under a random key id.
+    fn from_pem(pem: &str) -> Result<Self, KeyError> {
+        let private = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(KeyError::Use)?;
         let public = Jwk::from_encoding_key(&private, Algorithm::RS256).map_err(KeyError::Use)?;
         let AlgorithmParameters::RSA(rsa) = public.algorithm else {
             return Err(KeyError::Use(
@@ -74,13 +80,28 @@ impl SigningKey {
 pub(super) struct KeyRing {
     published: Vec<SigningKey>,
     foreign: Option<SigningKey>,
+    second: Option<&'static str>,
 }
 
 impl KeyRing {
-    pub(super) fn generate() -> Result<Self, KeyError> {
+    /// The keys that the simulator signs tokens with.
+    pub(super) fn of_entra() -> Result<Self, KeyError> {
+        let [first, second, _, _] = RSA;
+        Self::starting_with(first, second)
+    }
+
+    /// The keys that the issuer fixture, in the place of a cluster, signs ServiceAccount tokens with.
+    pub(super) fn of_issuer() -> Result<Self, KeyError> {
+        let [_, _, first, second] = RSA;
+        Self::starting_with(first, second)
+    }
+
+    /// `second` is the key of the first rotation; later rotations generate theirs.
+    fn starting_with(first: &str, second: &'static str) -> Result<Self, KeyError> {
         Ok(Self {
-            published: vec![SigningKey::generate()?],
+            published: vec![SigningKey::from_pem(first)?],
             foreign: None,
+            second: Some(second),
         })
     }
 
@@ -96,7 +117,10 @@ impl KeyRing {
 
     /// Makes a new signing key; the old ones stay published unless `withdraw_old`.
     pub(super) fn rotate(&mut self, withdraw_old: bool) -> Result<(), KeyError> {
-        let key = SigningKey::generate()?;
+        let key = match self.second.take() {
+            Some(pem) => SigningKey::from_pem(pem)?,
+            None => SigningKey::generate()?,
+        };
         if withdraw_old {
             self.published.clear();
         }

@@ -95,7 +95,7 @@ type SecretKey = (SecretKind, String);
 
 impl World {
     pub(super) fn new(endpoints: Endpoints, directory: Directory) -> Result<Self, KeyError> {
-        let state = State::new(directory.clone(), KeyRing::generate()?);
+        let state = State::new(directory.clone(), KeyRing::of_entra()?);
         Ok(Self {
             endpoints,
             issuers: IssuerClients::default(),
@@ -112,7 +112,7 @@ impl World {
 
     /// Back to the start: directory, keys, logins, faults and records.
     pub(super) fn reset(&self) -> Result<(), KeyError> {
-        let mut fresh = State::new(self.initial.clone(), KeyRing::generate()?);
+        let mut fresh = State::new(self.initial.clone(), KeyRing::of_entra()?);
         let mut state = self.lock();
         fresh.requests = state.requests;
         *state = fresh;

@@ -10,6 +10,7 @@ use behalf_tests::{
     azure_devops::{
         AzureDevOpsOptions, AzureDevOpsSimulator, Clock, Control, Fault, Permissions, RecordedCall, Settings,
     },
+    keys::RSA,
     listener::{Listener, Serving},
     people::{ANA, AZURE_DEVOPS_APPLICATION_ID, Person, TENANT_ID},
 };
@@ -19,12 +20,12 @@ use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use url::Url;
 
-/// Two keys of the tenant and one of nobody. Made once: they are slow to make.
+/// Two keys of the tenant and one that nobody publishes.
 static KEYS: LazyLock<[SigningKey; 3]> = LazyLock::new(|| {
     [
-        SigningKey::new("one"),
-        SigningKey::new("two"),
-        SigningKey::new("one"),
+        SigningKey::new("one", RSA[0]),
+        SigningKey::new("two", RSA[1]),
+        SigningKey::new("one", RSA[2]),
     ]
 });
 
@@ -34,9 +35,8 @@ pub(crate) struct SigningKey {
 }
 
 impl SigningKey {
-    fn new(kid: &'static str) -> Self {
-        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-        let key = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).unwrap();
+    fn new(kid: &'static str, pem: &str) -> Self {
+        let key = EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
         Self { kid, key }
     }
 

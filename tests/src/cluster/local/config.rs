@@ -162,6 +162,8 @@ fn kubelet(record: &Record, pki: &Pki, node: u8, directory: &Path) -> Value {
         "oomScoreAdj": 0,
         "resolvConf": directory.join("resolv.conf"),
         "serializeImagePulls": false,
+        // Mounted ConfigMaps and Secrets are new after at most this time, in place of a minute.
+        "syncFrequency": "10s",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
     })
 }
