@@ -20,7 +20,6 @@ pub mod probe;
 pub mod proxy;
 pub mod routes;
 pub mod run;
-mod serve;
 pub mod sessions;
 pub mod shutdown;
 pub mod sign_ins;

@@ -10,6 +10,7 @@ use behalf_contract::{ObjectIdentity, SidecarConfig, StoreConfig, StoreKind, pat
 use behalf_entra::{
     Assertion, Clock, EntraClient, HttpLimits, Settings, SettingsError, TrustError, TrustRoots, sign_in_scope,
 };
+use behalf_runtime::{Http2Limits, Limits, WhenFull, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,25 +27,36 @@ use crate::metrics::Metrics;
 use crate::probe::{FederationProbe, HandshakeProbe, ProbeTrigger, StatusBoard, Watch};
 use crate::proxy::Proxy;
 use crate::routes::{AuthorizationServer, ServerParts};
-use crate::serve::{Limits, serve};
 use crate::sessions::{SessionRules, Sessions};
 use crate::shutdown;
 use crate::state::{AppState, Parts};
 use crate::store::{MemoryLimits, MemoryStore, SessionStore};
 use crate::upstream::{NotLoopback, Upstream};
 
-/// Connections to the public port at a time. Each takes a few KiB; with the kernel's queue behind it, more
-/// wait instead of taking the memory of those being served.
+/// Maximum number of connections to the public port. `docs/proxy.md` sums up what they take.
 const PUBLIC_CONNECTIONS: usize = 4096;
 
-/// The kubelet, Prometheus and the operator.
-const INTERNAL_CONNECTIONS: usize = 64;
-
-/// For the first bytes of a connection. Gateways open some ahead of use, and open others when these are closed.
+/// Maximum time for the first bytes of a connection to the public port. Gateways open some connections ahead of
+/// use, and open others when these are closed.
 const FIRST_BYTES: Duration = Duration::from_secs(30);
 
-/// Gateways answer pings at once; who does not for so long is gone, or only holds the place.
-const HTTP2_PING: Duration = Duration::from_secs(30);
+/// Maximum time for the head of a request to the public port, the wait for the next request included. Usual
+/// gateways close an idle connection after 60 s, so that the gateway closes first.
+const HEAD: Duration = Duration::from_secs(90);
+
+/// Maximum size of the head of a request to the public port, and of what is read ahead of its body, in bytes.
+/// Gateways have the same bound; the largest token of the sidecar has a few KiB.
+const HEAD_BYTES: u32 = 32 * 1024;
+
+/// A client that reads nothing of an answer for this long loses it. Twice the longest pause of usual networks.
+const WRITE: Duration = Duration::from_secs(60);
+
+/// HTTP/2 at the public port. A gateway opens a new connection when one was closed for lack of use.
+const HTTP2: Http2Limits = Http2Limits {
+    connections: 128,
+    ping: Duration::from_secs(30),
+    idle: Duration::from_mins(3),
+};
 
 /// How often the keyring file is looked at; the kubelet itself takes up to a minute to bring a new one.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
@@ -193,22 +205,17 @@ impl Sidecar {
             stop.run_until_cancelled(keyring.follow(KEYRING_INTERVAL)).await;
         });
         let grace_period_seconds = config.termination_grace_period_seconds;
-        let limits = |connections, http2_ping| Limits {
-            connections,
-            drain: shutdown::drain_limit(grace_period_seconds),
-            first_bytes: FIRST_BYTES,
-            http2_ping,
-        };
+        let finish = shutdown::drain_limit(grace_period_seconds);
         tasks.spawn(serve(
             public_listener,
             for_clients,
-            limits(PUBLIC_CONNECTIONS, Some(HTTP2_PING)),
+            public_limits(finish),
             end.clone(),
         ));
         tasks.spawn(serve(
             internal_listener,
             for_inside,
-            limits(INTERNAL_CONNECTIONS, None),
+            Limits::probes(finish),
             end.clone(),
         ));
         started.store(true, Ordering::Release);
@@ -250,6 +257,20 @@ impl Sidecar {
     pub async fn stop(mut self) {
         self.end.cancel();
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn public_limits(finish: Duration) -> Limits {
+    Limits {
+        connections: PUBLIC_CONNECTIONS,
+        when_full: WhenFull::Wait,
+        first_bytes: FIRST_BYTES,
+        head: HEAD,
+        head_bytes: HEAD_BYTES,
+        keep_alive: true,
+        write: WRITE,
+        finish,
+        http2: Some(HTTP2),
     }
 }
 

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::ListenerExt as _;
 use behalf_contract::{ExchangePlace, Injection, ServerConfig, paths};
 use behalf_entra::{
     Assertion, Clock, EntraClient, HttpLimits, OnBehalfOf, Settings, SettingsError, SystemClock, TokenRules,
     TokenValidator, TrustError, TrustRoots,
 };
+use behalf_runtime::{Limits, WhenFull, serve};
 use rmcp::ServiceExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +30,24 @@ const AZURE_DEVOPS: HttpLimits = HttpLimits {
     connect: Duration::from_secs(5),
     request: Duration::from_secs(40),
 };
+
+/// Limits of the MCP port, which is bound to loopback: its clients are the sidecar, or one person's programs. The
+/// sidecar closes idle connections after seconds, so it is never the server that closes under a request.
+const MCP: Limits = Limits {
+    connections: 1024,
+    when_full: WhenFull::Wait,
+    first_bytes: Duration::from_secs(30),
+    head: Duration::from_secs(90),
+    // The sidecar's own bound for heads, and room for a token of Entra.
+    head_bytes: 128 * 1024,
+    keep_alive: true,
+    write: Duration::from_secs(60),
+    finish: FINISH,
+    http2: None,
+};
+
+/// A call that has begun ends by itself within 45 s, and its answer is sent at once.
+const FINISH: Duration = Duration::from_secs(50);
 
 /// Exchanged tokens kept: the users of one Pod within an hour.
 const TOKENS: u64 = 10_000;
@@ -72,10 +89,6 @@ pub enum ServeError {
     /// Signals cannot be waited for.
     #[error("failed to wait for signals")]
     Signals(#[source] io::Error),
-
-    /// A listener broke.
-    #[error("failed to go on serving")]
-    Serve(#[source] io::Error),
 
     /// The client on standard input did not begin as the protocol says.
     #[error("the client did not begin a session")]
@@ -135,11 +148,15 @@ async fn pod(path: &Path, digest: Option<&str>, suppress_sign_in_page: bool) -> 
     });
     // The probes answer until the last call is done.
     let last = CancellationToken::new();
-    let probes = tokio::spawn(serve(probes, probes::router(readiness), last.clone()));
-    let served = serve(mcp, app.router(), stop).await;
+    let probes = tokio::spawn(serve(
+        probes,
+        probes::router(readiness),
+        Limits::probes(FINISH),
+        last.clone(),
+    ));
+    serve(mcp, app.router(), MCP, stop).await;
     last.cancel();
     let _ = probes.await;
-    served?;
     tracing::info!("Stopped");
     Ok(())
 }
@@ -240,7 +257,8 @@ async fn http(local: &Local, address: SocketAddr) -> Result<(), ServeError> {
         local_address(&listener, address),
         crate::app::PATH
     );
-    serve(listener, app.router(), stop).await
+    serve(listener, app.router(), MCP, stop).await;
+    Ok(())
 }
 
 fn local_app(local: &Local) -> Result<App, ServeError> {
@@ -276,20 +294,6 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 /// The port that was meant by 0.
 fn local_address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
-}
-
-/// Serves until told to stop, then finishes what has begun. A call ends by itself within its deadline.
-async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> Result<(), ServeError> {
-    // Answers are small and whole: waiting for more to send would only delay them.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!("Unable to set TCP_NODELAY: {error}");
-        }
-    });
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .map_err(ServeError::Serve)
 }
 
 /// Cancelled by SIGTERM and SIGINT.

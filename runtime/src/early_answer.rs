@@ -1,0 +1,150 @@
+//! Answers that are decided before the request's body was read.
+//!
+//! hyper closes an HTTP/1.1 connection whose body was not read to its end, and does not say so in the answer. The
+//! client finds out at its next request, or loses the answer to a reset. So the rest of the body is read and
+//! dropped first; where that would take too long, the answer says `Connection: close`, and `stream` lets the
+//! client read it. All HTTP/1.1 servers face this; the bounds are those of nginx's `lingering_close` in spirit.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::header::{CONNECTION, EXPECT};
+use axum::http::{HeaderValue, Version};
+use axum::middleware::Next;
+use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
+use tokio::time::timeout;
+
+/// Maximum number of bytes that are read and dropped to keep a connection: the largest message of `/mcp`.
+const REST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Maximum time that an answer waits for the rest of the body. A body that comes with its head is there in
+/// milliseconds.
+const REST_TIME: Duration = Duration::from_secs(1);
+
+/// Runs the request, and answers once its body is over or given up.
+pub(crate) async fn after_body(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let is_http1 = request.version() < Version::HTTP_2;
+    let waits_for_continue = request
+        .headers()
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let left = Left::default();
+    let request = request.map(|body| {
+        Body::new(LentBody {
+            body: Some(body),
+            is_begun: false,
+            left: left.clone(),
+        })
+    });
+    let mut response = next.run(request).await;
+    let Some(Rest { body, is_begun }) = left.take() else {
+        return response;
+    };
+    // Reading would send `100 Continue` and ask for a body that nobody wants (RFC 9110, section 10.1.1).
+    let may_read = is_begun || !waits_for_continue;
+    if !(may_read && is_read_to_end(body).await) && is_http1 {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Reads and drops the rest of a body. False when it is longer, or takes longer, than an answer should wait.
+async fn is_read_to_end(mut body: Body) -> bool {
+    if body.size_hint().lower() > REST_BYTES {
+        return false;
+    }
+    let mut length = 0;
+    let read = std::future::poll_fn(|context| {
+        loop {
+            match std::task::ready!(Pin::new(&mut body).poll_frame(context)) {
+                Some(Ok(frame)) => length += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Err(_)) => return Poll::Ready(false),
+                None => return Poll::Ready(true),
+            }
+            if length > REST_BYTES {
+                return Poll::Ready(false);
+            }
+        }
+    });
+    timeout(REST_TIME, read).await.unwrap_or(false)
+}
+
+/// What a handler left of a body.
+struct Rest {
+    body: Body,
+    /// The handler has read some of it, or tried to.
+    is_begun: bool,
+}
+
+/// Where a [`LentBody`] puts what is left.
+#[derive(Clone, Default)]
+struct Left(Arc<Mutex<Option<Rest>>>);
+
+impl Left {
+    fn put(&self, rest: Rest) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+    }
+
+    fn take(&self) -> Option<Rest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A body that comes back when its reader stops before the end.
+struct LentBody {
+    /// `None` after the end.
+    body: Option<Body>,
+    is_begun: bool,
+    left: Left,
+}
+
+impl HttpBody for LentBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.is_begun = true;
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = std::task::ready!(Pin::new(body).poll_frame(context));
+        if !matches!(frame, Some(Ok(_))) {
+            self.body = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl Drop for LentBody {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take()
+            && !body.is_end_stream()
+        {
+            let is_begun = self.is_begun;
+            self.left.put(Rest { body, is_begun });
+        }
+    }
+}

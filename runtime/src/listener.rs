@@ -1,0 +1,188 @@
+//! Accepts connections, serves them within limits, and lets them finish.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::early_answer::after_body;
+use crate::http2::{Streams, watch_answer};
+use crate::limits::Limits;
+use crate::places::Places;
+use crate::stream::ClientStream;
+
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Maximum number of open streams of one HTTP/2 connection. A gateway that needs more opens another connection.
+const STREAMS: u32 = 32;
+
+/// What an HTTP/2 client may send ahead of the reader: of one stream, and of all streams of a connection.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// Pause after the kernel refused a connection (out of file descriptors).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Pause before a connection that has sent only a part of the HTTP/2 preface is looked at again.
+const PREFACE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Time that an idle HTTP/2 connection has to end after GOAWAY.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// Serves until `end` is cancelled, then accepts no more connections, lets requests finish and returns.
+///
+/// Whatever the router answers, an answer before the end of the request's body does not break the connection
+/// unannounced, and every answer carries `X-Content-Type-Options: nosniff`.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
+    let router = router
+        .layer(from_fn(exchange))
+        .layer(SetResponseHeaderLayer::overriding(
+            X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ));
+    let places = Places::new(limits.connections, limits.when_full);
+    let http2_places = Arc::new(Semaphore::new(limits.http2.map_or(0, |http2| http2.connections)));
+    let tasks = TaskTracker::new();
+    // Connections that are still open after `limits.finish` end with this.
+    let cut = CancellationToken::new();
+    let _cut_on_return = cut.clone().drop_guard();
+    while let Some(accepted) = end.run_until_cancelled(places.accept(&listener)).await {
+        let (stream, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // A connection that died in the queue is nothing; a lack of descriptors passes.
+                tracing::debug!(%error, "Unable to accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Small answers must not wait for an acknowledgement (Nagle).
+        let _ = stream.set_nodelay(true);
+        let (router, end, cut) = (router.clone(), end.clone(), cut.clone());
+        let http2_places = Arc::clone(&http2_places);
+        tasks.spawn(async move {
+            let served = serve_connection(stream, router, limits, &http2_places, end);
+            cut.run_until_cancelled(place.keep(served)).await;
+        });
+    }
+    drop(listener);
+    tasks.close();
+    if timeout(limits.finish, tasks.wait()).await.is_err() {
+        tracing::warn!("Requests were still open when the time to stop was over");
+    }
+}
+
+async fn exchange(request: Request, next: Next) -> Response {
+    watch_answer(after_body(request, next).await)
+}
+
+/// The router must not be able to fail: a failure would close the connection without an answer.
+const _: fn() = || {
+    fn infallible<S: tower::Service<Request, Error = Infallible>>() {}
+    infallible::<Router>();
+};
+
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    limits: Limits,
+    http2_places: &Semaphore,
+    end: CancellationToken,
+) {
+    let begins = async {
+        // hyper waits for these bytes without a limit, and its other limits begin after them.
+        let is_http2 = is_http2(&stream).await.ok()?;
+        if is_http2 && limits.http2.is_some() {
+            http2_places.acquire().await.ok().map(Some)
+        } else {
+            Some(None)
+        }
+    };
+    let begins = timeout(limits.first_bytes, begins);
+    let Some(Ok(Some(http2_place))) = end.run_until_cancelled(begins).await else {
+        return;
+    };
+    let streams = Streams::new(limits.write);
+    let builder = builder(limits, streams.clone());
+    let service = TowerToHyperService::new(router);
+    let stream = TokioIo::new(ClientStream::new(stream, limits.write));
+    let mut connection = pin!(builder.serve_connection(stream, service));
+    let idle = async {
+        match limits.http2 {
+            Some(http2) if http2_place.is_some() => streams.idle(http2.idle).await,
+            _ => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = end.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = idle => {
+            connection.as_mut().graceful_shutdown();
+            timeout(GOODBYE, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::trace!(%error, "A connection ended early");
+    }
+}
+
+fn builder(limits: Limits, streams: Streams) -> Builder<Streams> {
+    let mut builder = Builder::new(streams);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .keep_alive(limits.keep_alive)
+        .header_read_timeout(limits.head)
+        .max_buf_size(limits.head_bytes as usize);
+    let Some(http2) = limits.http2 else {
+        return builder.http1_only();
+    };
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(limits.head_bytes)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(http2.ping)
+        .keep_alive_timeout(http2.ping);
+    builder
+}
+
+/// Waits until the bytes that a connection has sent tell its version of HTTP, or until it ends. Takes no bytes away.
+async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut bytes = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut bytes).await?;
+        let seen = bytes.get(..length).unwrap_or_default();
+        if seen == PREFACE {
+            return Ok(true);
+        }
+        if seen.is_empty() || !PREFACE.starts_with(seen) {
+            return Ok(false);
+        }
+        // The socket stays readable, so that only time tells whether more has come.
+        tokio::time::sleep(PREFACE_PAUSE).await;
+    }
+}

@@ -1,0 +1,10 @@
+//! The listener on real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod early_answers;
+mod end;
+mod full;
+mod slow_readers;
+mod support;
+mod versions;

@@ -1,0 +1,90 @@
+//! Clients that ask and do not read.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use behalf_runtime::Limits;
+use http_body_util::BodyExt as _;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::support::{FOR_EVER, LARGE, SHORT, connect, is_served, limits, listen};
+
+#[tokio::test]
+async fn a_client_that_never_reads_loses_its_connection() {
+    let (address, _end) = listen(Limits {
+        write: SHORT,
+        ..limits()
+    })
+    .await;
+    let mut stream = connect(address).await;
+    stream
+        .write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    // The only place is free again.
+    let served = tokio::time::timeout(FOR_EVER, is_served(address));
+    assert!(served.await.expect("a place"));
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_everything() {
+    let (address, _end) = listen(Limits {
+        write: 20 * SHORT,
+        ..limits()
+    })
+    .await;
+    let mut stream = connect(address).await;
+    let request = b"GET /large HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    tokio::time::sleep(5 * SHORT).await;
+    assert!(crate::support::to_the_end(&mut stream).await.len() > LARGE);
+}
+
+#[tokio::test]
+async fn an_http2_stream_that_nobody_reads_is_reset_and_its_connection_goes_on() {
+    let (address, _end) = listen(Limits {
+        write: 4 * SHORT,
+        ..limits()
+    })
+    .await;
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut client, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .handshake(stream)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut get = |path: &str| {
+        let request = Request::get(format!("http://{address}{path}")).body(Body::empty());
+        client.send_request(request.unwrap())
+    };
+    let unread = get("/large").await.unwrap();
+    let read = get("/large").await.unwrap();
+    let mut bodies = (unread.into_body(), read.into_body());
+    // One is read throughout, in pauses that are shorter than the limit; the other waits.
+    let mut length = 0;
+    for _ in 0..20 {
+        let frame = bodies.1.frame().await.unwrap().unwrap();
+        length += frame.data_ref().unwrap().len();
+        tokio::time::sleep(SHORT).await;
+    }
+    assert!(length > 0);
+    let mut kept = 0;
+    let ended = tokio::time::timeout(Duration::from_secs(5), async {
+        loop {
+            match bodies.0.frame().await {
+                Some(Ok(frame)) => kept += frame.data_ref().map_or(0, bytes::Bytes::len),
+                Some(Err(error)) => return error.to_string(),
+                None => return "whole".to_owned(),
+            }
+        }
+    });
+    let ended = ended.await.expect("an end");
+    assert!(ended != "whole" && kept < LARGE, "{kept} bytes, {ended}");
+    let small = get("/").await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(small.to_bytes(), "there", "the connection goes on");
+}
