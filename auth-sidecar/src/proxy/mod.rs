@@ -146,7 +146,11 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
     let is_tool_call = message
         .as_ref()
         .is_some_and(|(message, _)| message.is_tool_call());
-    let call = is_tool_call.then(|| user.call()).transpose()?;
+    let call = if is_tool_call {
+        Some(user.call().await?)
+    } else {
+        None
+    };
     let plan = Plan::of(proxy.rules.at, proxy.rules.injection, is_tool_call);
     let tokens = Tokens::of(state, &session, plan).await?;
 

@@ -3,9 +3,11 @@
 //! In this process only: each replica counts its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use behalf_entra::UserIdentity;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::refusal::Refusal;
 use crate::bodies::Share;
@@ -13,6 +15,14 @@ use crate::held::{Held, Registry};
 
 /// Tool calls of one user at a time. The server of this project takes 64 of all users.
 const MOST_CALLS: usize = 16;
+
+/// Maximum number of tool calls of one user that wait for a place: an agent that starts 30 at once has them all
+/// answered, and a loop that starts more and more is told so.
+const MOST_WAITING: usize = 48;
+
+/// Maximum time that a tool call waits for a place. Many clients do not try again after 503; the calls of a fast
+/// server end within this time.
+const WAIT: Duration = Duration::from_secs(2);
 
 /// The tenant and the object id: together the only key of a user.
 type Key = (String, String);
@@ -25,6 +35,8 @@ pub(super) struct Users(Registry<Key, Part>);
 struct Part {
     bodies: Share,
     calls: Arc<Semaphore>,
+    /// Places for calls that wait.
+    waiting: Semaphore,
 }
 
 /// One of them. Whatever takes of a user's part holds on to the user, so that there is one part.
@@ -43,6 +55,7 @@ impl Users {
         User(self.0.hold((user.tid.clone(), user.oid.clone()), || Part {
             bodies: Share::of_user(),
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
+            waiting: Semaphore::new(MOST_WAITING),
         }))
     }
 }
@@ -53,11 +66,16 @@ impl User {
         &self.0.bodies
     }
 
-    /// A place for a tool call; nobody waits for one.
-    pub(super) fn call(&self) -> Result<Call, Refusal> {
-        let permit = Arc::clone(&self.0.calls)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::UserBusy)?;
+    /// A place for a tool call, the first to ask first. The wait ends with the future.
+    pub(super) async fn call(&self) -> Result<Call, Refusal> {
+        let calls = &self.0.calls;
+        let permit = if let Ok(permit) = Arc::clone(calls).try_acquire_owned() {
+            permit
+        } else {
+            let _waits = self.0.waiting.try_acquire().map_err(|_| Refusal::UserBusy)?;
+            let place = timeout(WAIT, Arc::clone(calls).acquire_owned());
+            place.await.ok().and_then(Result::ok).ok_or(Refusal::UserBusy)?
+        };
         Ok(Call {
             _permit: permit,
             _user: self.clone(),
@@ -76,20 +94,60 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_call_holds_the_user_and_the_last_one_leaves_nothing_behind() {
+    async fn fill(user: &User) -> Vec<Call> {
+        let mut calls = Vec::new();
+        for _ in 0..MOST_CALLS {
+            calls.push(user.call().await.unwrap());
+        }
+        calls
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_holds_the_user_and_the_last_one_leaves_nothing_behind() {
         let users = Users::default();
-        let calls: Vec<_> = (0..MOST_CALLS)
-            .map(|_| users.hold(&user("ana")).call().unwrap())
-            .collect();
+        let calls = fill(&users.hold(&user("ana"))).await;
         assert_eq!(
-            users.hold(&user("ana")).call().err(),
+            users.hold(&user("ana")).call().await.err(),
             Some(Refusal::UserBusy),
             "though nothing but the calls holds on"
         );
-        assert!(users.hold(&user("ben")).call().is_ok());
+        assert!(users.hold(&user("ben")).call().await.is_ok());
         drop(calls);
         assert_eq!(users.0.len(), 0);
-        assert!(users.hold(&user("ana")).call().is_ok());
+        assert!(users.hold(&user("ana")).call().await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_waits_for_a_place_for_a_bounded_time() {
+        let users = Users::default();
+        let ana = users.hold(&user("ana"));
+        let mut calls = fill(&ana).await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(ana.call().await.err(), Some(Refusal::UserBusy));
+        assert_eq!(began.elapsed(), WAIT);
+
+        let frees = async {
+            tokio::time::sleep(WAIT / 2).await;
+            calls.pop();
+        };
+        let (call, ()) = tokio::join!(ana.call(), frees);
+        assert!(call.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_calls_that_wait_is_bounded_and_one_whose_client_left_does_not_count() {
+        let users = Users::default();
+        let ana = users.hold(&user("ana"));
+        let _calls = fill(&ana).await;
+        let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(ana.call())).collect();
+        for call in &mut waiting {
+            assert!(futures::poll!(call.as_mut()).is_pending());
+        }
+        let began = tokio::time::Instant::now();
+        assert_eq!(ana.call().await.err(), Some(Refusal::UserBusy));
+        assert!(began.elapsed().is_zero(), "one more does not wait");
+        waiting.pop();
+        let mut next = Box::pin(ana.call());
+        assert!(futures::poll!(next.as_mut()).is_pending());
     }
 }

@@ -147,3 +147,28 @@ async fn a_user_has_a_bounded_number_of_tool_calls_under_way_and_others_have_the
     open.pop();
     assert_eq!(sidecar.post(&first, &call()).await.status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn thirty_calls_of_an_agent_at_once_succeed_when_the_server_is_fast() {
+    let world = World::start().await;
+    let sidecar = world.sidecar_for_client();
+    let login = sidecar.sign_in(&world).await;
+    world.server.answers(|_| {
+        let slowly = stream::once(async {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            Ok::<_, Infallible>(Bytes::from("{}"))
+        });
+        Response::builder()
+            .header("content-type", "application/json")
+            .body(Body::from_stream(slowly))
+            .unwrap()
+    });
+    let answers = (0..30).map(|_| async {
+        let response = sidecar.post(&login, &call()).await;
+        let status = response.status();
+        body(response).await;
+        status
+    });
+    let answers = future::join_all(answers).await;
+    assert_eq!(answers, [StatusCode::OK; 30]);
+}
