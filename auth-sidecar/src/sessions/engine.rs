@@ -11,8 +11,10 @@ use super::flights::Flights;
 use super::grant::{ClientDigest, ClientTokens, Grant};
 use super::identifiers::{SessionId, SessionSecret};
 use super::lifelines::{Lifeline, Lifelines};
+use super::per_user::UserDigest;
 use super::record::Record;
 use super::scopes::Scopes;
+use crate::held::Registry;
 use crate::keys::{KeyringHandle, OpenError, Purpose, Random, RecordPlace, SealError};
 use crate::store::{SessionStore, StoreError, StoreKey, Written};
 
@@ -78,8 +80,8 @@ pub struct Sessions {
     pub(super) random: Arc<dyn Random>,
     pub(super) flights: Flights,
     pub(super) lifelines: Lifelines,
-    /// One login after the other is counted.
-    pub(super) counting: Mutex<()>,
+    /// The logins of one user are counted one after the other; those of other users do not wait.
+    pub(super) counting: Registry<UserDigest, Mutex<()>>,
 }
 
 /// A session whose key a client presented, as it was at that moment.
@@ -189,7 +191,7 @@ impl Sessions {
             random,
             flights: Flights::default(),
             lifelines: Lifelines::default(),
-            counting: Mutex::default(),
+            counting: Registry::default(),
         }
     }
 

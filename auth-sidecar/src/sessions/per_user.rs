@@ -4,6 +4,7 @@
 use behalf_entra::UserIdentity;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Mutex;
 
 use super::engine::{MOST_TRIES, Sessions, later};
 use super::error::{SessionError, Unavailable};
@@ -19,8 +20,9 @@ impl Sessions {
     pub(super) async fn count(&self, user: &UserIdentity, id: &SessionId) -> Result<(), SessionError> {
         let place = UserDigest::of(user);
         let key = StoreKey::User(place.0);
-        // Logins of this process count one after the other; what remains are those of other replicas.
-        let _turn = self.counting.lock().await;
+        // This process counts a user's logins one after the other; other replicas may count at the same time.
+        let counting = self.counting.hold(place, Mutex::default);
+        let _turn = counting.lock().await;
         for _ in 0..MOST_TRIES {
             let entry = self.store.get(&key).await?;
             let revision = entry.as_ref().map_or(0, |entry| entry.revision);
@@ -90,7 +92,7 @@ struct Listed<T> {
 }
 
 /// SHA-256 of a user's tenant and object id, whose border counts: the user's place in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct UserDigest(pub(super) [u8; 32]);
 
 impl UserDigest {

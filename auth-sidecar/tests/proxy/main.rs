@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod connections;
+mod counting;
 mod exchange;
 #[cfg(test)]
 mod fake_server;

@@ -22,7 +22,7 @@ use behalf_auth_sidecar::run::Environment;
 use behalf_auth_sidecar::sessions::{CodeRedemption, NewLogin, Scopes, SessionRules, Sessions};
 use behalf_auth_sidecar::sign_ins::SignIns;
 use behalf_auth_sidecar::state::{AppState, Parts};
-use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore};
+use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore, SessionStore};
 use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::{
     ClientsConfig, DynamicRegistration, EntraConfig, ExchangePlace, Injection, ObjectIdentity,
@@ -199,6 +199,12 @@ impl World {
 
     /// A sidecar with a configuration of its own.
     pub(crate) fn sidecar_with(&self, config: SidecarConfig) -> Sidecar {
+        let store = MemoryStore::new(MemoryLimits::default(), Arc::new(SystemClock));
+        self.sidecar_with_store(config, Arc::new(store))
+    }
+
+    /// A sidecar that keeps its sessions in this store.
+    pub(crate) fn sidecar_with_store(&self, config: SidecarConfig, store: Arc<dyn SessionStore>) -> Sidecar {
         let config = Arc::new(config);
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let entra = self.client();
@@ -218,7 +224,7 @@ impl World {
                 sign_in_scope(&config.entra.scope),
             ),
             Arc::clone(&keyring),
-            Arc::new(MemoryStore::new(MemoryLimits::default(), clock.clone())),
+            store,
             entra.clone(),
             clock.clone(),
             random.clone(),
