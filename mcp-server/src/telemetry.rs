@@ -61,12 +61,13 @@ pub fn start(format: Format, level: Level) {
     }
 }
 
-/// The level counts for this project's crates. Libraries stay at warnings: at debug the MCP library writes
-/// whole requests and answers, which hold what users asked and what pipelines printed.
+/// The level counts for this project's crates. Libraries stay at warnings, and the MCP library is silent: its
+/// warnings and errors repeat method names, headers and messages, which clients choose, and at debug it writes whole
+/// requests and answers. Whatever it meets is an answer to the client or an error of this program.
 fn filter(level: Level) -> EnvFilter {
     let libraries = level.0.min(LevelFilter::WARN);
     EnvFilter::builder().parse_lossy(format!(
-        "{libraries},behalf_mcp_server={0},behalf_entra={0}",
+        "{libraries},rmcp=off,behalf_mcp_server={0},behalf_entra={0}",
         level.0
     ))
 }
@@ -86,7 +87,7 @@ mod tests {
     fn libraries_are_never_louder_than_warnings() {
         let text = filter(Level(LevelFilter::TRACE)).to_string();
         assert!(
-            text.contains("behalf_mcp_server=trace") && text.contains("warn"),
+            text.contains("behalf_mcp_server=trace") && text.contains("warn") && text.contains("rmcp=off"),
             "{text}"
         );
         assert!(!filter(Level(LevelFilter::ERROR)).to_string().contains("warn"));

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "process/client_text.rs"]
+mod client_text;
+#[path = "process/connections.rs"]
+mod connections;
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -251,26 +255,51 @@ async fn http_on_a_laptop_is_for_this_machine_alone() {
     assert!(child.wait().await.unwrap().success());
 }
 
+/// The server as in a Pod.
+struct PodProcess {
+    child: Child,
+    /// Where its ports are.
+    mcp: String,
+    probes: String,
+    _folder: tempfile::TempDir,
+}
+
+impl PodProcess {
+    async fn start(world: &World) -> Self {
+        let mut config = world.config(ExchangePlace::Sidecar, Injection::Header);
+        config.listen.mcp = "127.0.0.1:0".parse().unwrap();
+        config.listen.probes = "127.0.0.1:0".parse().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("server.yaml");
+        std::fs::write(&file, serde_yaml::to_string(&config).unwrap()).unwrap();
+        let arguments = ["serve", "--config", file.to_str().unwrap()];
+        let mut child = command(world, folder.path(), &arguments).spawn().unwrap();
+        let logged = first_line(BufReader::new(child.stdout.take().unwrap()).lines(), "probes at").await;
+        let logged: Value = serde_json::from_str(&logged).expect("logs are JSON in a Pod");
+        let message = logged["message"].as_str().unwrap();
+        let mut addresses = message
+            .split([' ', ','])
+            .filter(|word| word.starts_with("127.0.0.1:"))
+            .map(str::to_owned);
+        let (mcp, probes) = (addresses.next().unwrap(), addresses.next().unwrap());
+        Self {
+            child,
+            mcp,
+            probes,
+            _folder: folder,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_pod_finishes_its_calls_before_it_stops() {
     let world = World::start().await;
-    let mut config = world.config(ExchangePlace::Sidecar, Injection::Header);
-    config.listen.mcp = "127.0.0.1:0".parse().unwrap();
-    config.listen.probes = "127.0.0.1:0".parse().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("server.yaml");
-    std::fs::write(&file, serde_yaml::to_string(&config).unwrap()).unwrap();
-
-    let arguments = ["serve", "--config", file.to_str().unwrap()];
-    let mut child = command(&world, folder.path(), &arguments).spawn().unwrap();
-    let logged = first_line(BufReader::new(child.stdout.take().unwrap()).lines(), "probes at").await;
-    let logged: Value = serde_json::from_str(&logged).expect("logs are JSON in a Pod");
-    let message = logged["message"].as_str().unwrap();
-    let addresses: Vec<&str> = message
-        .split([' ', ','])
-        .filter(|word| word.starts_with("127.0.0.1:"))
-        .collect();
-    let (mcp, probes) = (addresses[0].to_owned(), addresses[1].to_owned());
+    let PodProcess {
+        mut child,
+        mcp,
+        probes,
+        ..
+    } = PodProcess::start(&world).await;
     let http = client();
     let ready = http.get(format!("http://{probes}/readyz")).send().await.unwrap();
     assert_eq!(ready.status(), 200);

@@ -1,0 +1,100 @@
+//! Both ports on real sockets.
+
+use std::time::Duration;
+
+use behalf_contract::headers;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::support::{HOST_KEY, World};
+use crate::{PodProcess, client, stop};
+
+async fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// The next answer, whose body has a `Content-Length`.
+async fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    stream.read_exact(&mut vec![0; length]).await?;
+    Ok(head)
+}
+
+#[tokio::test]
+async fn a_connection_outlives_refusals_on_the_inner_hop() {
+    let world = World::start().await;
+    let mut pod = PodProcess::start(&world).await;
+    let host_key = format!("{}: {HOST_KEY}\r\n", headers::HOST_KEY);
+    let compressed = format!("{host_key}content-encoding: gzip\r\n");
+    for (path, more, expected) in [
+        ("/mcp", "", "http/1.1 403"),
+        ("/mcp", compressed.as_str(), "http/1.1 415"),
+        ("/nothing", host_key.as_str(), "http/1.1 404"),
+    ] {
+        let mut stream = connect(&pod.mcp).await;
+        for number in 0..8 {
+            let body = vec![b'x'; 20_000];
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: {}\r\n{more}content-length: 20000\r\n\r\n",
+                pod.mcp
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            stream.write_all(&body).await.unwrap();
+            let head = timeout(Duration::from_secs(10), answer(&mut stream))
+                .await
+                .unwrap();
+            let head = head.unwrap_or_else(|error| panic!("{path} {more} {number}: {error}"));
+            assert!(head.starts_with(expected), "{head}");
+            assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+        }
+    }
+    let mut stream = connect(&pod.mcp).await;
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: {}\r\n{host_key}content-length: 4000000\r\n\r\n",
+        pod.mcp
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; 4_000_000]).await.unwrap();
+    let head = timeout(Duration::from_secs(10), answer(&mut stream))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(head.starts_with("http/1.1 413"), "{head}");
+    stop(&pod.child);
+    assert!(pod.child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_keep_a_probe_out() {
+    let world = World::start().await;
+    let pod = PodProcess::start(&world).await;
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(connect(&pod.probes).await);
+    }
+    let http = client();
+    for _ in 0..10 {
+        let probe = http.get(format!("http://{}/livez", pod.probes)).send();
+        let answer = timeout(Duration::from_secs(2), probe)
+            .await
+            .expect("in time")
+            .unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["connection"], "close");
+    }
+    let newest = held.last_mut().unwrap();
+    let closed = timeout(Duration::from_secs(10), newest.read(&mut [0])).await;
+    assert_eq!(closed.expect("silence is bounded").unwrap_or(0), 0);
+}
