@@ -13,6 +13,7 @@ use url::Url;
 use super::error::Failure;
 use super::failure::{self, Unwanted, Wanted};
 use super::patience::Patience;
+use super::room::Taken;
 use super::service::{self, AzureDevOps};
 use crate::token::UserToken;
 
@@ -39,6 +40,8 @@ struct State {
     token: Secret,
     renewed: bool,
     patience: Patience,
+    /// The memory of answers that the call goes on using.
+    kept: Vec<Taken>,
 }
 
 /// A request, in the terms of the API.
@@ -59,6 +62,17 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Something in front of `body` was left out.
     pub(super) cut: bool,
+    /// The memory that it takes.
+    pub(super) taken: Taken,
+}
+
+/// What an answer in JSON says.
+pub(super) struct Parsed<T> {
+    pub(super) headers: HeaderMap,
+    /// `None` when the answer has no body.
+    pub(super) value: Option<T>,
+    /// The memory that `value` takes.
+    pub(super) taken: Taken,
 }
 
 /// What one try came to.
@@ -78,6 +92,7 @@ impl Call {
             token: current,
             renewed: false,
             patience: Patience::new(budget),
+            kept: Vec::new(),
         };
         Self {
             service,
@@ -102,19 +117,45 @@ impl Call {
         }
     }
 
-    /// [`Call::send`] with an answer in JSON; nothing at all is `None`.
+    /// [`Call::send`] with an answer in JSON.
     pub(super) async fn json<T: DeserializeOwned>(
         &self,
         request: &Request<'_>,
-    ) -> Result<(HeaderMap, Option<T>), Failure> {
-        let answer = self.send(request).await?;
-        let body = failure::without_bom(&answer.body);
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return Ok((answer.headers, None));
-        }
-        let value =
-            serde_json::from_slice(body).map_err(|_| Failure::Malformed("its JSON has another shape"))?;
-        Ok((answer.headers, Some(value)))
+    ) -> Result<Parsed<T>, Failure> {
+        let Answer {
+            headers,
+            body,
+            mut taken,
+            ..
+        } = self.send(request).await?;
+        let text = failure::without_bom(&body);
+        let value = if text.iter().all(u8::is_ascii_whitespace) {
+            None
+        } else {
+            let parsed = serde_json::from_slice(text);
+            Some(parsed.map_err(|_| Failure::Malformed("its JSON has another shape"))?)
+        };
+        taken.shrink_to(body.len());
+        Ok(Parsed {
+            headers,
+            value,
+            taken,
+        })
+    }
+
+    /// [`Call::json`], whose value the call uses until its end.
+    pub(super) async fn keep_json<T: DeserializeOwned>(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<Option<T>, Failure> {
+        let Parsed { value, taken, .. } = self.json(request).await?;
+        self.keep(taken).await;
+        Ok(value)
+    }
+
+    /// Holds the memory of an answer until the call ends.
+    pub(super) async fn keep(&self, taken: Taken) {
+        self.state.lock().await.kept.push(taken);
     }
 
     /// The token, when the service wants to hear from this user again.
@@ -136,6 +177,7 @@ impl Call {
     }
 
     async fn try_once(&self, request: &Request<'_>, token: &Secret) -> Result<Try, Failure> {
+        let mut taken = self.service.shared.room.take()?;
         let response = match self.transmit(request, token).await {
             Ok(response) => response,
             Err(error) => return self.after_broken_connection(request, error).await,
@@ -143,8 +185,11 @@ impl Call {
         let status = response.status();
         let headers = response.headers().clone();
         let success = status.is_success() && status != StatusCode::NON_AUTHORITATIVE_INFORMATION;
-        let body = match read(response, request.wanted, success).await {
+        let body = match read(response, request.wanted, success, &mut taken).await {
             Ok(body) => body,
+            Err(Failure::NoRoom | Failure::TooLarge) if !is_safe(request) => {
+                return Err(Failure::OutcomeUnknown);
+            }
             Err(Failure::Unreachable(error)) => return self.after_broken_connection(request, error).await,
             Err(other) => return Err(other),
         };
@@ -166,6 +211,7 @@ impl Call {
                     headers,
                     body: body.bytes,
                     cut: body.cut,
+                    taken,
                 }));
             }
             Err(unwanted) => unwanted,
@@ -340,12 +386,18 @@ struct Body {
 }
 
 /// Reads a body within bounds: JSON whole or not at all, of a text the end, of an error the beginning.
-async fn read(mut response: reqwest::Response, wanted: Wanted, success: bool) -> Result<Body, Failure> {
+async fn read(
+    mut response: reqwest::Response,
+    wanted: Wanted,
+    success: bool,
+    taken: &mut Taken,
+) -> Result<Body, Failure> {
     let mut bytes: Vec<u8> = Vec::new();
     let mut total = 0_usize;
     let mut cut = false;
     while let Some(chunk) = response.chunk().await.map_err(Failure::Unreachable)? {
         total = total.saturating_add(chunk.len());
+        taken.grow_to(bytes.len() + chunk.len())?;
         bytes.extend_from_slice(&chunk);
         match (success, wanted) {
             (false, _) if bytes.len() > LARGEST_ERROR => {

@@ -5,11 +5,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::call::{Call, Request};
+use super::call::{Call, Parsed, Request};
 use super::error::Failure;
 use super::failure::Wanted;
+use super::room::Taken;
 use super::service;
-use super::wire::{Build, Deployment, List, Log, Run, Timeline};
+use super::wire::{Build, Definition, Deployment, List, Log, Run, Timeline};
 
 const VERSION: (&str, &str) = ("api-version", "7.1");
 
@@ -40,6 +41,8 @@ pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     /// Leads to the next part; opaque.
     pub(crate) continuation: Option<String>,
+    /// The memory that `items` take.
+    pub(crate) _taken: Option<Taken>,
 }
 
 /// A run to queue.
@@ -94,7 +97,7 @@ impl Call {
             &["_apis", "build", "builds", &id.to_string()],
             &[VERSION],
         )?;
-        let (_, build) = self.json(&get(project, &what, address)).await?;
+        let build = self.keep_json(&get(project, &what, address)).await?;
         build.ok_or(NOTHING)
     }
 
@@ -110,8 +113,8 @@ impl Call {
         let mut segments = vec!["_apis", "build", "builds", &id, "timeline"];
         segments.extend(timeline);
         let address = self.core(project, &segments, &[VERSION])?;
-        let (_, timeline) = self
-            .json::<Option<Timeline>>(&get(project, &what, address))
+        let timeline = self
+            .keep_json::<Option<Timeline>>(&get(project, &what, address))
             .await?;
         Ok(timeline.flatten().unwrap_or_default())
     }
@@ -124,7 +127,7 @@ impl Call {
             &["_apis", "build", "builds", &build.to_string(), "logs"],
             &[VERSION],
         )?;
-        let (_, list) = self.json::<List<Log>>(&get(project, &what, address)).await?;
+        let list = self.keep_json::<List<Log>>(&get(project, &what, address)).await?;
         Ok(list.map(|list| list.value).unwrap_or_default())
     }
 
@@ -153,12 +156,23 @@ impl Call {
             wanted: Wanted::Text,
             ..get(project, &what, address)
         };
-        let answer = self.send(&request).await?;
+        let mut answer = self.send(&request).await?;
+        answer.taken.shrink_to(answer.body.len());
+        self.keep(answer.taken).await;
         let text = String::from_utf8_lossy(super::failure::without_bom(&answer.body)).into_owned();
         Ok(LogText {
             text,
             cut: answer.cut,
         })
+    }
+
+    /// One pipeline, with the project that owns it.
+    pub(crate) async fn definition(&self, project: &str, id: i64) -> Result<Definition, Failure> {
+        let what = format!("pipeline {id}");
+        let segments = ["_apis", "build", "definitions", &id.to_string()];
+        let address = self.core(project, &segments, &[VERSION])?;
+        let definition = self.keep_json(&get(project, &what, address)).await?;
+        definition.ok_or(NOTHING)
     }
 
     /// Queues a run. It is sent once: no answer does not mean no run.
@@ -178,7 +192,7 @@ impl Call {
             body: Some(&body),
             ..get(project, &what, address)
         };
-        let (_, run) = self.json(&request).await.map_err(|failure| match failure {
+        let run = self.keep_json(&request).await.map_err(|failure| match failure {
             // The service said yes; what it said beside that is lost.
             Failure::Malformed(_) | Failure::TooLarge => Failure::OutcomeUnknown,
             other => other,
@@ -227,12 +241,17 @@ impl Call {
         what: &str,
         address: Url,
     ) -> Result<Page<T>, Failure> {
-        let (headers, list) = self.json::<List<T>>(&get(project, what, address)).await?;
+        let Parsed {
+            headers,
+            value: list,
+            taken,
+        } = self.json::<List<T>>(&get(project, what, address)).await?;
         // An empty list is a list; no body at all says nothing about what there is.
         let List { value: items } = list.ok_or(NOTHING)?;
         Ok(Page {
             items,
             continuation: continuation(&headers),
+            _taken: Some(taken),
         })
     }
 }

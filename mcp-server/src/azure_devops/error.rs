@@ -70,6 +70,12 @@ pub(crate) enum Failure {
     #[error("the answer of Azure DevOps is too large to read; ask for less")]
     TooLarge,
 
+    /// All answers of all calls together take the memory that there is.
+    #[error(
+        "this server is reading as much of Azure DevOps as it has memory for; try again in a few seconds, with fewer calls at once, and ask for less if that is possible"
+    )]
+    NoRoom,
+
     /// An answer that is not what the API says.
     #[error("the answer of Azure DevOps could not be understood ({0}); tell an administrator")]
     Malformed(&'static str),

@@ -9,6 +9,7 @@ mod endpoints;
 mod error;
 mod failure;
 mod patience;
+mod room;
 mod service;
 pub(crate) mod wire;
 

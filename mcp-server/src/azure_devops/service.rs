@@ -14,6 +14,7 @@ use url::Url;
 use super::call::Call;
 use super::error::Failure;
 use super::patience::BUDGET;
+use super::room::Room;
 use crate::token::UserToken;
 
 /// Users whose throttling is remembered. More would be the users of one Pod within five minutes.
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     /// user has a budget of their own, and a request before its time only prolongs the wait.
     pauses: Cache<[u8; 32], Instant>,
     organization_tenant: OnceCell<Option<String>>,
+    /// The memory for answers.
+    pub(super) room: Room,
 }
 
 impl AzureDevOps {
@@ -72,6 +75,7 @@ impl AzureDevOps {
                 options,
                 pauses,
                 organization_tenant: OnceCell::new(),
+                room: Room::default(),
             }),
         }
     }

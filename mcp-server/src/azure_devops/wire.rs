@@ -52,6 +52,13 @@ pub(crate) struct Named {
     pub(crate) name: Option<String>,
 }
 
+/// A pipeline. Only its owner is of interest.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub(crate) struct Definition {
+    pub(crate) project: Option<Project>,
+}
+
 /// A project; its id is a GUID.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]

@@ -122,8 +122,7 @@ pub(super) async fn answer(call: &Call, question: Question, nonce: &str) -> Resu
 /// The service finds a run by its id alone; the address's project must not be a mere decoration.
 fn belongs_to(build: &Build, project: &str) -> bool {
     let Some(owner) = &build.project else { return true };
-    let named = |name: &Option<String>| name.as_deref().is_some_and(|name| projects::equal(name, project));
-    named(&owner.name) || named(&owner.id) || (owner.name.is_none() && owner.id.is_none())
+    projects::is(owner, project) || (owner.name.is_none() && owner.id.is_none())
 }
 
 async fn with_tails(

@@ -276,6 +276,7 @@ mod tests {
         Page {
             items,
             continuation: continuation.map(str::to_owned),
+            _taken: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which projects the tools may touch. Pure.
 
 use super::arguments::BadInput;
+use crate::azure_devops::wire::Project;
 
 /// Azure DevOps allows no longer names.
 const LONGEST: usize = 64;
@@ -68,6 +69,12 @@ impl Projects {
 /// True when two names are one project to Azure DevOps.
 pub(crate) fn equal(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
+}
+
+/// True when a call for `project` may touch what `owner` owns. A project is configured by its name or its id.
+pub(super) fn is(owner: &Project, project: &str) -> bool {
+    let named = |name: &Option<String>| name.as_deref().is_some_and(|name| equal(name, project));
+    named(&owner.name) || named(&owner.id)
 }
 
 /// What Azure DevOps forbids in names, and what would leave the project's place in an address.

@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::arguments::{Arguments, BadInput};
 use super::output::TriggeredRun;
-use super::projects::Projects;
+use super::projects::{self, Projects};
 use super::{ToolError, reduce, schema};
-use crate::azure_devops::{Call, RunRequest};
+use crate::azure_devops::{Call, Failure, RunRequest};
 use crate::hop::LARGEST_BODY;
 
 pub(super) const NAME: &str = "trigger_pipeline_run";
@@ -156,6 +156,16 @@ pub(super) async fn answer(call: &Call, question: Question) -> Result<TriggeredR
         reference: question.reference.as_deref(),
         parameters: &question.parameters,
     };
+    // The service finds a pipeline by its id alone: without this check the project of the address would be a mere
+    // decoration, and a call could run the pipelines of every project that the user may see.
+    let pipeline = call.definition(&question.project, question.pipeline).await?;
+    if !pipeline
+        .project
+        .is_some_and(|owner| projects::is(&owner, &question.project))
+    {
+        let what = format!("pipeline {} in project {:?}", question.pipeline, question.project);
+        return Err(Failure::NotFound { what, message: None }.into());
+    }
     let run = call.run(&question.project, &request).await?;
     tracing::info!(
         azure_devops.pipeline.id = question.pipeline,

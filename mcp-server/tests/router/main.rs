@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod answer_memory;
 mod eras;
 mod exchange;
 mod inner_hop;

@@ -405,6 +405,19 @@ async fn a_run_without_a_branch_names_none() {
 }
 
 #[tokio::test]
+async fn a_pipeline_of_another_project_is_not_run_by_its_id_alone() {
+    let session = Session::of("ben").await;
+    // Ben sees the project payments; this server may use shop alone.
+    let text = session
+        .call("trigger_pipeline_run", json!({"pipeline_id": 210}))
+        .await
+        .tool_error();
+    assert!(text.contains("210 in project \"shop\" was not found"), "{text}");
+    let record = session.world.azure().record().await.unwrap();
+    assert!(record.iter().all(|call| call.method == "GET"), "{record:?}");
+}
+
+#[tokio::test]
 async fn a_missing_permission_is_named() {
     let session = Session::of("carol").await;
     let text = session

@@ -137,6 +137,15 @@ impl Ask {
             .filter(|definition| definition.project == project.name && self.sees(definition))
     }
 
+    /// The definition by its id alone, if it is visible: the service does not compare the project of the address with
+    /// the definition's [I].
+    pub(super) fn definition_by_id<'w>(&self, world: &'w World, id: u32) -> Option<&'w Definition> {
+        world
+            .definitions
+            .get(&id)
+            .filter(|definition| self.sees(definition))
+    }
+
     /// The build with its definition, if they are in the project and visible.
     pub(super) fn build<'w>(
         &self,

@@ -282,7 +282,11 @@ async fn the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators(w
         .filter_map(|(entry, call)| Some((entry.object_id.clone(), first_request(&entry.server, call)?)))
         .collect();
     // What follows a tool's first request: the timeline and the logs of a run.
-    let follows = |path: &str| path.contains("/timeline") || path.contains("/logs");
+    let follows = |path: &str| {
+        ["/timeline", "/logs", "/build/definitions/"]
+            .iter()
+            .any(|part| path.contains(part))
+    };
     let seen: Vec<_> = world
         .azure_devops
         .record()

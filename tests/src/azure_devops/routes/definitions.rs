@@ -111,9 +111,9 @@ pub(super) async fn get(ask: Ask, Path((_, project, definition)): Path<(String, 
     let id = number("definitionId", &definition)?;
     let with_latest = ask.query.flag("includelatestbuilds")?;
     ask.with(|state| {
-        let project = ask.project(&state.world, &project, Area::Build)?;
+        ask.project(&state.world, &project, Area::Build)?;
         let definition = ask
-            .definition(&state.world, project, id)
+            .definition_by_id(&state.world, id)
             .ok_or_else(|| ServiceError::definition_not_found(id))?;
         Ok(reply::json_response(&views::definition(
             &ask.simulator,

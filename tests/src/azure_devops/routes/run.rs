@@ -57,11 +57,12 @@ fn answer(ask: &Ask, project: &str, pipeline: &str, body: &[u8], preview: bool) 
     ask.with(|state| {
         let permissions = &ask.caller.permissions;
         let world = &mut state.world;
-        let project = ask.project(world, project, Area::Other)?.clone();
+        ask.project(world, project, Area::Other)?;
         let definition = ask
-            .definition(world, &project, id)
+            .definition_by_id(world, id)
             .ok_or_else(|| ServiceError::pipeline_not_found(id))?
             .clone();
+        let project = ask.project(world, &definition.project, Area::Other)?.clone();
         if !request.preview {
             ask.require(permissions.queue_builds, "Queue builds", &definition)?;
         }
