@@ -37,7 +37,8 @@ impl Default for Sidecar {
 }
 
 fn resources() -> ResourceRequirements {
-    requirements("50m", "32Mi", None)
+    // docs/proxy.md sums up the budgets of the sidecar, which stay below this limit.
+    requirements("50m", "32Mi", Some("1Gi"))
 }
 
 /// How much a container logs.
