@@ -13,6 +13,7 @@ mod bad_objects;
 mod chart;
 mod conditions;
 mod configuration;
+mod connections;
 mod consent_page;
 mod credentials;
 mod faults;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         credentials::tests(),
         assertions::tests(),
         bad_input::tests(),
+        connections::tests(),
         bad_objects::tests(),
         chart::tests(),
         rights::tests(),
