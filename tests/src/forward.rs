@@ -1,7 +1,7 @@
 //! Loopback ports that lead to Services of a cluster, whatever Pods stand behind them at the moment.
 //!
-//! Every connection picks a ready Pod anew through the API server, so a forwarded address survives
-//! restarts and rollouts; connections that are open when a Pod dies break, as behind any load balancer.
+//! Every connection asks the API server for a ready Pod, so a forwarded address survives restarts and rollouts;
+//! connections that are open when a Pod dies break, as behind any load balancer.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
 use kube::{Api, Client};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::io::InspectReader;
 
@@ -35,6 +36,17 @@ pub struct Forward {
     pub port: u16,
 }
 
+/// How a connection gets to its Pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the Pod's address: this machine must have a route to it, as it has to the Pods of a local cluster.
+    Direct,
+
+    /// Through the API server and the node, which every cluster can do. The node tells a close of the Pod up to a
+    /// second late, and a reset as a close.
+    PortForward,
+}
+
 /// Why forwarding did not start, or a connection was not forwarded.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
@@ -56,6 +68,16 @@ pub enum ForwardError {
         /// What the client saw.
         #[source]
         source: kube::Error,
+    },
+
+    /// The Pod does not take the connection.
+    #[error("failed to connect to Pod {pod}")]
+    Connect {
+        /// The Pod's name.
+        pod: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
 
     /// No Pod of the Service is ready.
@@ -102,6 +124,7 @@ impl Answers {
 /// `answers`, if any, keeps a copy of everything that comes back.
 pub async fn serve(
     client: Client,
+    way: Way,
     forwards: Vec<Forward>,
     answers: Option<Answers>,
 ) -> Result<(), ForwardError> {
@@ -113,13 +136,13 @@ pub async fn serve(
                 port: forward.local,
                 source,
             })?;
-        listeners.spawn(accept(client.clone(), listener, forward, answers.clone()));
+        listeners.spawn(accept(client.clone(), way, listener, forward, answers.clone()));
     }
     while listeners.join_next().await.is_some() {}
     Ok(())
 }
 
-async fn accept(client: Client, listener: TcpListener, forward: Forward, answers: Option<Answers>) {
+async fn accept(client: Client, way: Way, listener: TcpListener, forward: Forward, answers: Option<Answers>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await; // out of file descriptors: later there may be some
@@ -127,7 +150,7 @@ async fn accept(client: Client, listener: TcpListener, forward: Forward, answers
         };
         let (client, forward, answers) = (client.clone(), forward.clone(), answers.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection(&client, stream, &forward, answers).await {
+            if let Err(error) = connection(&client, way, stream, &forward, answers).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "Closed a connection to {}/{}: {error}",
@@ -141,25 +164,23 @@ async fn accept(client: Client, listener: TcpListener, forward: Forward, answers
 
 async fn connection(
     client: &Client,
-    mut local: TcpStream,
+    way: Way,
+    local: TcpStream,
     forward: &Forward,
     answers: Option<Answers>,
 ) -> Result<(), ForwardError> {
     let mut last = ForwardError::NoPod(forward.service.clone());
     for _ in 0..ATTEMPTS {
-        match open(client, forward).await {
-            Ok((forwarder, remote)) => {
+        match open(client, way, forward).await {
+            Ok(remote) => {
                 let copy = answers.map(|answers| answers.connection(forward.local));
-                let mut remote = InspectReader::new(remote, |bytes| {
-                    if let Some(copy) = &copy {
-                        let mut copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
-                        copy.extend_from_slice(bytes);
+                match remote {
+                    Remote::Direct(remote) => relay(local, remote, copy).await,
+                    Remote::Forwarded(forwarder, remote) => {
+                        relay(local, remote, copy).await;
+                        forwarder.abort();
                     }
-                });
-                // Either end may close at any time; that ends the connection and is no fault.
-                let _ = tokio::io::copy_bidirectional(&mut local, &mut remote).await;
-                drop(remote);
-                forwarder.abort();
+                }
                 return Ok(());
             }
             Err(error) => last = error,
@@ -169,16 +190,48 @@ async fn connection(
     Err(last)
 }
 
-async fn open(
-    client: &Client,
-    forward: &Forward,
-) -> Result<
-    (
-        kube::api::Portforwarder,
-        impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    ),
-    ForwardError,
-> {
+/// Copies both ways. The end of one direction is passed on at once and leaves the other one open, so that an answer
+/// arrives although its reader goes on writing, or has finished writing.
+async fn relay(local: TcpStream, remote: impl AsyncRead + AsyncWrite, copy: Option<Copied>) {
+    without_delay(&local);
+    let (mut from_client, mut to_client) = tokio::io::split(local);
+    let (from_pod, mut to_pod) = tokio::io::split(remote);
+    let mut from_pod = InspectReader::new(from_pod, |bytes| {
+        if let Some(copy) = &copy {
+            let mut copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
+            copy.extend_from_slice(bytes);
+        }
+    });
+    // Either end may close or reset at any time; that ends its direction and is no fault.
+    let up = async {
+        let _ = tokio::io::copy(&mut from_client, &mut to_pod).await;
+        let _ = to_pod.shutdown().await;
+    };
+    let down = async {
+        let _ = tokio::io::copy(&mut from_pod, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+    };
+    tokio::join!(up, down);
+}
+
+/// Sends small pieces at once: the second of two would wait for the peer's delayed acknowledgement, 40 ms.
+fn without_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        // The connection is gone already; the first read says so.
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "Unable to set TCP_NODELAY"
+        );
+    }
+}
+
+/// An open connection to a Pod.
+enum Remote {
+    Direct(TcpStream),
+    Forwarded(kube::api::Portforwarder, DuplexStream),
+}
+
+async fn open(client: &Client, way: Way, forward: &Forward) -> Result<Remote, ForwardError> {
     let no_port = || ForwardError::NoPort {
         service: forward.service.clone(),
         port: forward.port,
@@ -215,7 +268,16 @@ async fn open(
         .ok_or_else(|| ForwardError::NoPod(forward.service.clone()))?;
 
     let port = container_port(&pod, &target).ok_or_else(no_port)?;
+    let address = pod.status.and_then(|status| status.pod_ip);
     let name = pod.metadata.name.unwrap_or_default();
+    if way == Way::Direct {
+        let address = address.ok_or_else(|| ForwardError::NoPod(forward.service.clone()))?;
+        let stream = TcpStream::connect((address.as_str(), port))
+            .await
+            .map_err(|source| ForwardError::Connect { pod: name, source })?;
+        without_delay(&stream);
+        return Ok(Remote::Direct(stream));
+    }
     let mut forwarder = pods
         .portforward(&name, &[port])
         .await
@@ -224,7 +286,7 @@ async fn open(
             source,
         })?;
     let stream = forwarder.take_stream(port).ok_or_else(no_port)?;
-    Ok((forwarder, stream))
+    Ok(Remote::Forwarded(forwarder, stream))
 }
 
 fn labels(selector: &BTreeMap<String, String>) -> String {
@@ -266,6 +328,8 @@ fn container_port(pod: &Pod, target: &IntOrString) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
 
     fn pod(ready: &str) -> Pod {
@@ -297,5 +361,59 @@ mod tests {
     fn takes_only_ready_pods() {
         assert!(is_ready(&pod("True")));
         assert!(!is_ready(&pod("False")));
+    }
+
+    /// A client, and the server that it reaches through a relay.
+    async fn connected() -> (TcpStream, TcpStream) {
+        let [front, back] = [
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap(),
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap(),
+        ];
+        let client = TcpStream::connect(front.local_addr().unwrap()).await.unwrap();
+        let remote = TcpStream::connect(back.local_addr().unwrap()).await.unwrap();
+        let (local, _) = front.accept().await.unwrap();
+        let (server, _) = back.accept().await.unwrap();
+        tokio::spawn(relay(local, remote, None));
+        (client, server)
+    }
+
+    #[tokio::test]
+    async fn a_close_of_the_pod_reaches_a_client_that_goes_on_sending() {
+        let (mut client, mut server) = connected().await;
+        server.write_all(b"answer").await.unwrap();
+        server.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"answer");
+
+        client.write_all(b"rest").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        server.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"rest");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_finished_sending_gets_its_answer() {
+        let (mut client, mut server) = connected().await;
+        client.write_all(b"question").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut question = Vec::new();
+        server.read_to_end(&mut question).await.unwrap();
+        assert_eq!(question, b"question");
+        server.write_all(b"answer").await.unwrap();
+        drop(server);
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"answer");
+    }
+
+    #[tokio::test]
+    async fn small_pieces_do_not_wait_for_an_acknowledgement() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(!stream.nodelay().unwrap());
+        without_delay(&stream);
+        assert!(stream.nodelay().unwrap());
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use behalf_tests::cluster::{Kind, files};
 use behalf_tests::demo::{self, DemoError, Progress};
 use behalf_tests::environment::Layout;
-use behalf_tests::forward;
+use behalf_tests::forward::{self, Way};
 use clap::{Parser, Subcommand};
 
 /// The whole of Behalf on a cluster, with three people signing in and calling tools.
@@ -51,7 +51,11 @@ enum Action {
 
     /// Serve the loopback ports; the demo runs this in the background.
     #[command(hide = true)]
-    Forward,
+    Forward {
+        /// This machine has a route to the Pods.
+        #[arg(long)]
+        direct: bool,
+    },
 }
 
 fn kind(text: &str) -> Result<Kind, String> {
@@ -80,7 +84,10 @@ async fn main() -> ExitCode {
         Action::Images { registry } => {
             demo::publish(&registry, &Progress::new(say_aside)).map(|command| say(&command))
         }
-        Action::Forward => serve(&layout).await,
+        Action::Forward { direct } => {
+            let way = if direct { Way::Direct } else { Way::PortForward };
+            serve(&layout, way).await
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -120,9 +127,9 @@ fn since(started: Option<u64>) -> Duration {
     })
 }
 
-async fn serve(layout: &Layout) -> Result<(), DemoError> {
-    let client = kube::Client::try_default().await?;
-    Ok(forward::serve(client, layout.forwards(), None).await?)
+async fn serve(layout: &Layout, way: Way) -> Result<(), DemoError> {
+    let client = demo::client(None).await?;
+    Ok(forward::serve(client, way, layout.forwards(), None).await?)
 }
 
 /// Prints a line; that nobody reads any more is no reason to stop half-way.

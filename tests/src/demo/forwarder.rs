@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::DemoError;
 use crate::environment::Layout;
+use crate::forward::Way;
 
 /// How long the forwarder may take to answer on every port, and to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,7 +31,12 @@ impl Files {
 
 /// Starts the forwarder as a process of its own, so that the demo's addresses outlive the command that
 /// started it. One that runs already is replaced: it may belong to a cluster that is gone.
-pub(super) async fn start(folder: &Path, layout: &Layout, kubeconfig: &Path) -> Result<(), DemoError> {
+pub(super) async fn start(
+    folder: &Path,
+    layout: &Layout,
+    kubeconfig: &Path,
+    way: Way,
+) -> Result<(), DemoError> {
     stop(folder)?;
     let files = Files::of(folder);
     let at = |action, path: &Path| {
@@ -42,6 +48,7 @@ pub(super) async fn start(folder: &Path, layout: &Layout, kubeconfig: &Path) -> 
     let program = std::env::current_exe().map_err(at("find", Path::new("this program")))?;
     let mut child = Command::new(&program)
         .arg("forward")
+        .args((way == Way::Direct).then_some("--direct"))
         .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::null())
         .stdout(log)

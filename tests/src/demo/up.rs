@@ -1,8 +1,12 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use kube::Client;
+use kube::client::ConfigExt as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use tower::{BoxError, ServiceBuilder};
 
 use super::place::Place;
 use super::{DemoError, Progress, Transcript, build_images, forwarder, people};
@@ -12,7 +16,7 @@ use crate::environment::{
     self, Conditions, EnvironmentError, ImageReferences, Layout, Server, create_federated_credential,
     wait_for,
 };
-use crate::forward::{self, Answers};
+use crate::forward::{self, Answers, Way};
 use crate::images::Product;
 
 /// How long a server may take from the first look to Ready.
@@ -76,7 +80,7 @@ pub async fn start(
 
     progress.line("images");
     let images = load_images(&cluster, progress)?;
-    let client = client(&cluster).await?;
+    let client = client(Some(cluster.kubeconfig())).await?;
 
     progress.line("simulators of Entra and Azure DevOps");
     let authority = environment::apply_simulators(&client, layout, &images.simulator).await?;
@@ -84,12 +88,19 @@ pub async fn start(
     environment::install_operator(&cluster, &client, layout, &images).await?;
     progress.line("kubectl apply examples/demo");
     environment::apply_servers(&cluster, &client, layout, &authority).await?;
+    // This machine has a route to the Pods of a local cluster, and of no other.
+    let way = if kind == Kind::Local {
+        Way::Direct
+    } else {
+        Way::PortForward
+    };
     match forwarding {
-        Forwarding::Process(folder) => forwarder::start(folder, layout, cluster.kubeconfig()).await?,
+        Forwarding::Process(folder) => forwarder::start(folder, layout, cluster.kubeconfig(), way).await?,
         Forwarding::Task(answers) => {
             let forwards = layout.forwards();
             drop(tokio::spawn(forward::serve(
                 client.clone(),
+                way,
                 forwards,
                 Some(answers),
             )));
@@ -184,17 +195,31 @@ pub fn load_images(cluster: &Cluster, progress: &Progress) -> Result<ImageRefere
     })
 }
 
-/// A client for the cluster's kubeconfig.
-pub async fn client(cluster: &Cluster) -> Result<Client, DemoError> {
-    let path: PathBuf = cluster.kubeconfig().to_owned();
+/// A client for this kubeconfig, or for the one that KUBECONFIG names. Its connections send small pieces at once:
+/// forwarded calls would wait 40 ms for the API server's delayed acknowledgement.
+pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, DemoError> {
     let read = || async {
-        let kubeconfig = Kubeconfig::read_from(&path)?;
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Ok::<_, kube::config::KubeconfigError>(config)
+        let Some(path) = kubeconfig else {
+            return kube::Config::from_kubeconfig(&KubeConfigOptions::default()).await;
+        };
+        let kubeconfig = Kubeconfig::read_from(path)?;
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
     };
     let config = read().await.map_err(|source| DemoError::Kubeconfig {
-        path: path.clone(),
+        path: kubeconfig.map(Path::to_owned).unwrap_or_default(),
         source: Box::new(source),
     })?;
-    Ok(Client::try_from(config)?)
+    if config.proxy_url.is_some() {
+        return Ok(Client::try_from(config)?);
+    }
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    let connector = config.rustls_https_connector_with_connector(connector)?;
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .map_err(BoxError::from)
+        .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector));
+    Ok(Client::new(service, config.default_namespace))
 }

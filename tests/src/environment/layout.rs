@@ -115,9 +115,10 @@ impl Layout {
         url
     }
 
-    /// Where the browser finds the Entra simulator.
+    /// Where the browser finds the Entra simulator. By an address, while Behalf has a name: another site to a browser,
+    /// as Entra is.
     pub fn sign_in_url(&self) -> Url {
-        loopback(self.ports.sign_in)
+        origin("127.0.0.1", self.ports.sign_in)
     }
 
     /// The Entra simulator's control port, from outside the cluster.
@@ -167,6 +168,23 @@ impl Layout {
     clippy::expect_used,
     reason = "a loopback address with a port is always a URL"
 )]
+fn origin(host: &str, port: u16) -> Url {
+    Url::parse(&format!("http://{host}:{port}")).expect("a loopback address with a port is a URL")
+}
+
 fn loopback(port: u16) -> Url {
-    Url::parse(&format!("http://localhost:{port}")).expect("a loopback address with a port is a URL")
+    origin("localhost", port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entra_is_another_site_than_behalf() {
+        let layout = Layout::demo();
+        for server in Server::ALL {
+            assert_ne!(layout.public_url(server).host(), layout.sign_in_url().host());
+        }
+    }
 }

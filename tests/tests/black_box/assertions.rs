@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use behalf_tests::entra::{FEDERATED_AUDIENCE, IssuerFixture, ServiceAccountToken, forge};
 use behalf_tests::environment::{NAMESPACE_SERVERS, NAMESPACE_SIMULATORS, Server};
-use behalf_tests::forward::{self, Forward};
+use behalf_tests::forward::{self, Forward, Way};
 use behalf_tests::people::{AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID, TENANT_ID};
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ impl TokenEndpoint {
         };
         let (kube, mut forwarding) = (world.running.client.clone(), tokio::task::JoinSet::new());
         forwarding.spawn(async move {
-            if let Err(error) = forward::serve(kube, vec![to], None).await {
+            if let Err(error) = forward::serve(kube, Way::PortForward, vec![to], None).await {
                 tracing::error!("{error}");
             }
         });
