@@ -2,9 +2,18 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// How long a program may run unless its caller says otherwise. A cold build of the cluster's programs takes
+/// ten minutes on two cores.
+const LIMIT: Duration = Duration::from_mins(30);
+
+/// The pause between two looks at a program that closed its outputs and has not ended yet.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// How many arguments an error shows. Later ones may carry values that belong in no log.
 const SHOWN_ARGUMENTS: usize = 4;
@@ -23,6 +32,16 @@ pub enum CommandError {
 
         /// What the operating system said.
         source: io::Error,
+    },
+
+    /// The program did not end in time, and was killed.
+    #[error("`{command}` did not end within {seconds} s and was killed")]
+    TimedOut {
+        /// The program and its first arguments.
+        command: String,
+
+        /// How long it ran.
+        seconds: u64,
     },
 
     /// The program was started, and then lost.
@@ -55,6 +74,7 @@ pub(crate) struct Call {
     shown: String,
     arguments: usize,
     input: Option<Vec<u8>>,
+    limit: Duration,
 }
 
 impl Call {
@@ -75,6 +95,7 @@ impl Call {
             shown,
             arguments: 0,
             input: None,
+            limit: LIMIT,
         }
     }
 
@@ -116,9 +137,16 @@ impl Call {
         self
     }
 
+    /// Kills the program when it has not ended within this time.
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Runs the program to its end, whatever that is.
     pub(crate) fn output(mut self) -> Result<Output, CommandError> {
         let mut child = self.spawn_piped()?;
+        let deadline = Instant::now() + self.limit;
         let writer = self
             .input
             .take()
@@ -127,15 +155,25 @@ impl Call {
                 // A program may answer before it has read everything: write beside reading.
                 std::thread::spawn(move || pipe.write_all(&bytes))
             });
-        let output = child.wait_with_output();
+        let outputs = (read(child.stdout.take()), read(child.stderr.take()));
+        let ended = end(&mut child, &outputs, deadline).map_err(|source| CommandError::Pipe {
+            command: self.shown.clone(),
+            source,
+        })?;
+        let Some(output) = ended else {
+            // It may have ended in between; a child that is not waited for stays a zombie.
+            drop(child.kill());
+            drop(child.wait());
+            return Err(CommandError::TimedOut {
+                command: self.shown,
+                seconds: self.limit.as_secs(),
+            });
+        };
         if let Some(writer) = writer {
             // A program that ends early closes its input; its exit status tells the rest.
             drop(writer.join());
         }
-        output.map_err(|source| CommandError::Pipe {
-            command: self.shown,
-            source,
-        })
+        Ok(output)
     }
 
     /// Runs the program and returns its standard output; any failure is an error.
@@ -175,6 +213,46 @@ impl Call {
     }
 }
 
+/// Everything that a pipe brings, once it is closed.
+type Piped = Receiver<io::Result<Vec<u8>>>;
+
+/// Reads a pipe to its end in a thread of its own: a program that fills one pipe must not wait for the other.
+fn read(pipe: Option<impl Read + Send + 'static>) -> Piped {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes));
+        // Nobody listens any more to a program that was killed.
+        drop(sender.send(read.map(|_| bytes)));
+    });
+    receiver
+}
+
+/// What a program wrote and how it ended; none when it goes on past the deadline.
+fn end(child: &mut Child, outputs: &(Piped, Piped), deadline: Instant) -> io::Result<Option<Output>> {
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let Ok(stdout) = outputs.0.recv_timeout(left()) else {
+        return Ok(None);
+    };
+    let Ok(stderr) = outputs.1.recv_timeout(left()) else {
+        return Ok(None);
+    };
+    let (stdout, stderr) = (stdout?, stderr?);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(Output {
+                status,
+                stdout,
+                stderr,
+            }));
+        }
+        if left().is_zero() {
+            return Ok(None);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// The last `lines` lines of a text, without empty ones at its end.
 pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();
@@ -197,6 +275,29 @@ mod tests {
             .text()
             .unwrap_err();
         assert!(error.to_string().ends_with("exit status: 3: broken"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed() {
+        let started = Instant::now();
+        // The second one closes its outputs, so that only its end can be waited for.
+        for script in ["sleep 60", "exec >&- 2>&-; exec sleep 60"] {
+            let call = Call::new("sh").args(["-c", script]);
+            let error = call.limit(Duration::from_millis(200)).run().unwrap_err();
+            assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+
+    #[test]
+    fn a_program_may_write_more_than_a_pipe_holds() {
+        let script = "head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2";
+        let output = Call::new("sh").args(["-c", script]).output().unwrap();
+        assert_eq!((output.stdout.len(), output.stderr.len()), (1_000_000, 1_000_000));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::command::{Call, CommandError};
 use super::files::{self, ContentName, FileError};
@@ -107,9 +108,13 @@ impl Clients {
     }
 }
 
+/// How long kubectl and helm may take. The longest calls wait for a rollout, or for a namespace to go.
+const CLIENT_LIMIT: Duration = Duration::from_mins(4);
+
 /// What the clients learn about an API they keep in our cache, and leave no file in the user's home.
 fn call(client: &Path, kubeconfig: &Path) -> Call {
     Call::new(client)
+        .limit(CLIENT_LIMIT)
         .env("KUBECACHEDIR", files::cache().join("kubectl"))
         .arg("--kubeconfig")
         .arg(kubeconfig)

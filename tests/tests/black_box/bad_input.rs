@@ -5,17 +5,16 @@ use behalf_tests::people::ANA;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
-use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+use reqwest::header::{CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 use serde_json::Value;
 
 use crate::credentials::{pod_of, restarts};
 use crate::ensure;
-use crate::world::{TestResult, World};
+use crate::world::{TestResult, World, chain};
 
-crate::tests![malformed_requests_get_standard_errors_on_every_route];
+crate::tests![malformed_requests_get_their_exact_error_on_every_route];
 
-/// A request that no client should send.
+/// A request that no client should send, and the answer that it must get.
 struct Bad {
     route: &'static str,
     method: &'static str,
@@ -24,9 +23,33 @@ struct Bad {
     body: Vec<u8>,
     /// Sent by a signed-in client: only then does `/mcp` look at the rest.
     signed_in: bool,
+    answer: Answer,
 }
 
-fn bad(route: &'static str, method: &'static str, path: &'static str) -> Bad {
+/// The one answer that is right.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    /// A page for people, with this status.
+    Page(u16),
+
+    /// Status and `error` of an OAuth error (RFC 6749, section 5.2; RFC 7009, section 2.2.1; RFC 7591, section
+    /// 3.2.2).
+    OAuth(u16, &'static str),
+
+    /// Status and code of a JSON-RPC error (JSON-RPC 2.0, section 5.1) that has no id: none could be read.
+    JsonRpc(u16, i64),
+
+    /// The same, with the id 1 that the request had.
+    JsonRpcOf1(u16, i64),
+
+    /// 401 with a challenge that names no error, for there was no token (RFC 6750, section 3.1).
+    Challenge,
+}
+
+use Answer::{Challenge, JsonRpc, JsonRpcOf1, OAuth, Page};
+
+/// A request without a body.
+fn bad(route: &'static str, method: &'static str, path: &'static str, answer: Answer) -> Bad {
     Bad {
         route,
         method,
@@ -34,26 +57,24 @@ fn bad(route: &'static str, method: &'static str, path: &'static str) -> Bad {
         content_type: None,
         body: Vec::new(),
         signed_in: false,
+        answer,
     }
 }
 
-impl Bad {
-    fn body(mut self, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        self.content_type = Some(content_type);
-        self.body = body.into();
-        self
-    }
-
-    fn is_oversized(&self) -> bool {
-        self.body.len() >= OVERSIZED
+/// A request with a body.
+fn post(route: &'static str, content_type: &'static str, body: impl Into<Vec<u8>>, answer: Answer) -> Bad {
+    Bad {
+        content_type: Some(content_type),
+        body: body.into(),
+        ..bad(route, "POST", route, answer)
     }
 }
 
 /// A request to `/mcp` by a signed-in client.
-fn call(content_type: &'static str, body: impl Into<Vec<u8>>) -> Bad {
+fn call(content_type: &'static str, body: impl Into<Vec<u8>>, answer: Answer) -> Bad {
     Bad {
         signed_in: true,
-        ..bad("/mcp", "POST", "/mcp").body(content_type, body)
+        ..post("/mcp", content_type, body, answer)
     }
 }
 
@@ -63,87 +84,145 @@ const OVERSIZED: usize = 48 * 1024;
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
-/// Every route of the public port with requests that must fail, each with a client error.
+/// Every route of the public port with requests that must fail, each with its answer.
 fn table() -> Vec<Bad> {
-    let big = vec![b'a'; OVERSIZED];
-    let invalid = b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\"}".to_vec();
-    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     let mut all = Vec::new();
     for route in METADATA {
-        all.push(bad(route, "POST", route));
-        all.push(bad(route, "DELETE", route));
+        all.push(bad(route, "POST", route, OAuth(405, "invalid_request")));
+        all.push(bad(route, "DELETE", route, OAuth(405, "invalid_request")));
     }
+    all.extend(of_register());
+    all.extend(of_pages());
+    all.extend(of_token_and_revoke());
+    all.extend(of_mcp());
     all.extend([
-        bad("/register", "GET", "/register"),
-        bad("/register", "POST", "/register"),
-        bad("/register", "POST", "/register").body(JSON, "{"),
-        bad("/register", "POST", "/register").body(JSON, "[]"),
-        bad("/register", "POST", "/register").body(JSON, b"\xff\xfe".to_vec()),
-        bad("/register", "POST", "/register").body(JSON, deep.clone()),
-        bad("/register", "POST", "/register").body(JSON, big.clone()),
-        bad("/register", "POST", "/register").body(FORM, "redirect_uris=x"),
-        bad("/register", "POST", "/register").body(JSON, r#"{"redirect_uris":[]}"#),
-        bad("/register", "POST", "/register").body(JSON, r#"{"redirect_uris":"http://127.0.0.1/"}"#),
-        bad("/register", "POST", "/register").body(JSON, r#"{"redirect_uris":["javascript:alert(1)"]}"#),
-        bad("/register", "POST", "/register").body(JSON, r#"{"redirect_uris":["http://evil.example/cb"]}"#),
-        bad("/authorize", "GET", "/authorize"),
-        bad("/authorize", "GET", "/authorize?client_id=%00&redirect_uri=%ff"),
-        bad(
-            "/authorize",
-            "GET",
-            "/authorize?client_id=c&client_id=d&redirect_uri=http://127.0.0.1/",
-        ),
-        bad("/authorize", "DELETE", "/authorize"),
-        bad("/consent", "GET", "/consent"),
-        bad("/consent", "POST", "/consent"),
-        bad("/consent", "POST", "/consent").body(FORM, "%%%=&&&"),
-        bad("/consent", "POST", "/consent").body(FORM, big.clone()),
-        bad("/callback", "GET", "/callback"),
-        bad("/callback", "GET", "/callback?code=x&state=y"),
-        bad("/callback", "GET", "/callback?error=%00&state="),
-        bad("/callback", "POST", "/callback"),
-        bad("/token", "GET", "/token"),
-        bad("/token", "POST", "/token"),
-        bad("/token", "POST", "/token").body(JSON, "{}"),
-        bad("/token", "POST", "/token").body(FORM, "grant_type=password"),
-        bad("/token", "POST", "/token").body(FORM, "grant_type=authorization_code&code=%ff%00"),
-        bad("/token", "POST", "/token").body(FORM, "grant_type=refresh_token&refresh_token=x&client_id=y"),
-        bad("/token", "POST", "/token").body(FORM, "grant_type=refresh_token&grant_type=refresh_token"),
-        bad("/token", "POST", "/token").body(FORM, big.clone()),
-        bad("/mcp", "POST", "/mcp"),
-        bad("/mcp", "POST", "/mcp").body(JSON, "{"),
-        bad("/mcp", "POST", "/mcp").body(JSON, big),
-        call(JSON, ""),
-        call(JSON, "{"),
-        call(JSON, "[]"),
-        call(JSON, "null"),
-        call(JSON, r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#),
-        call(JSON, deep),
-        call(JSON, invalid),
-        call("text/plain", "{}"),
-        call(FORM, "a=b"),
-        call(
-            JSON,
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","method":"ping"}"#,
-        ),
-        call(JSON, r#"{"jsonrpc":"2.0","id":1,"method":7}"#),
-        call(
-            JSON,
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":7}"#,
-        ),
-        bad("/revoke", "GET", "/revoke"),
-        bad("/revoke", "POST", "/revoke"),
-        bad("/revoke", "POST", "/revoke").body(JSON, "{}"),
-        bad("/revoke", "POST", "/revoke").body(FORM, "token=x&token=y"),
-        bad("/mcp", "GET", "/mcp"),
-        bad("/mcp", "DELETE", "/mcp"),
-        bad("/mcp", "PUT", "/mcp"),
-        bad("/mcp/", "POST", "/mcp/").body(JSON, "{"),
-        bad("/mcp/", "PUT", "/mcp/"),
-        bad("", "GET", "/nothing-here"),
-        bad("", "GET", "/..%2f..%2fetc/passwd"),
+        bad("", "GET", "/nothing-here", OAuth(404, "not_found")),
+        bad("", "GET", "/..%2f..%2fetc/passwd", OAuth(404, "not_found")),
     ]);
     all
+}
+
+fn big() -> Vec<u8> {
+    vec![b'a'; OVERSIZED]
+}
+
+fn deep() -> String {
+    format!("{}{}", "[".repeat(20_000), "]".repeat(20_000))
+}
+
+fn of_register() -> Vec<Bad> {
+    const ROUTE: &str = "/register";
+    const METADATA: Answer = OAuth(400, "invalid_client_metadata");
+    const REDIRECT_URI: Answer = OAuth(400, "invalid_redirect_uri");
+    vec![
+        bad(ROUTE, "GET", ROUTE, OAuth(405, "invalid_request")),
+        bad(ROUTE, "POST", ROUTE, OAuth(415, "invalid_client_metadata")),
+        post(
+            ROUTE,
+            FORM,
+            "redirect_uris=x",
+            OAuth(415, "invalid_client_metadata"),
+        ),
+        post(ROUTE, JSON, deep(), OAuth(413, "invalid_client_metadata")),
+        post(ROUTE, JSON, big(), OAuth(413, "invalid_client_metadata")),
+        post(ROUTE, JSON, "{", METADATA),
+        post(ROUTE, JSON, "[]", METADATA),
+        post(ROUTE, JSON, b"\xff\xfe".to_vec(), METADATA),
+        post(ROUTE, JSON, r#"{"redirect_uris":"http://127.0.0.1/"}"#, METADATA),
+        post(ROUTE, JSON, r#"{"redirect_uris":[]}"#, REDIRECT_URI),
+        post(
+            ROUTE,
+            JSON,
+            r#"{"redirect_uris":["javascript:alert(1)"]}"#,
+            REDIRECT_URI,
+        ),
+        post(
+            ROUTE,
+            JSON,
+            r#"{"redirect_uris":["http://evil.example/cb"]}"#,
+            REDIRECT_URI,
+        ),
+    ]
+}
+
+fn of_pages() -> Vec<Bad> {
+    let authorize = |query: &'static str| bad("/authorize", "GET", query, Page(400));
+    let callback = |query: &'static str| bad("/callback", "GET", query, Page(400));
+    vec![
+        authorize("/authorize"),
+        authorize("/authorize?client_id=%00&redirect_uri=%ff"),
+        authorize("/authorize?client_id=c&client_id=d&redirect_uri=http://127.0.0.1/"),
+        bad(
+            "/authorize",
+            "DELETE",
+            "/authorize",
+            OAuth(405, "invalid_request"),
+        ),
+        bad("/consent", "GET", "/consent", OAuth(405, "invalid_request")),
+        bad("/consent", "POST", "/consent", Page(400)),
+        post("/consent", FORM, "%%%=&&&", Page(400)),
+        post("/consent", FORM, big(), Page(400)),
+        callback("/callback"),
+        callback("/callback?code=x&state=y"),
+        callback("/callback?error=%00&state="),
+        bad("/callback", "POST", "/callback", OAuth(405, "invalid_request")),
+    ]
+}
+
+fn of_token_and_revoke() -> Vec<Bad> {
+    const INVALID: Answer = OAuth(400, "invalid_request");
+    const METHOD: Answer = OAuth(405, "invalid_request");
+    const NO_FORM: Answer = OAuth(415, "invalid_request");
+    let token = |body: &'static str, answer| post("/token", FORM, body, answer);
+    vec![
+        bad("/token", "GET", "/token", METHOD),
+        bad("/token", "POST", "/token", NO_FORM),
+        post("/token", JSON, "{}", NO_FORM),
+        token("grant_type=password", INVALID),
+        token("grant_type=authorization_code&code=%ff%00", INVALID),
+        token(
+            "grant_type=refresh_token&refresh_token=x&client_id=y",
+            OAuth(401, "invalid_client"),
+        ),
+        token("grant_type=refresh_token&grant_type=refresh_token", INVALID),
+        post("/token", FORM, big(), OAuth(413, "invalid_request")),
+        bad("/revoke", "GET", "/revoke", METHOD),
+        bad("/revoke", "POST", "/revoke", NO_FORM),
+        post("/revoke", JSON, "{}", NO_FORM),
+        post("/revoke", FORM, "token=x&token=y", INVALID),
+    ]
+}
+
+fn of_mcp() -> Vec<Bad> {
+    const NO_JSON: Answer = JsonRpc(400, -32700);
+    const NO_REQUEST: Answer = JsonRpc(400, -32600);
+    let invalid_utf8 = b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\"}".to_vec();
+    let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#;
+    let twice = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","method":"ping"}"#;
+    let method = r#"{"jsonrpc":"2.0","id":1,"method":7}"#;
+    let params = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":7}"#;
+    vec![
+        bad("/mcp", "POST", "/mcp", Challenge),
+        post("/mcp", JSON, "{", Challenge),
+        post("/mcp", JSON, big(), Challenge),
+        bad("/mcp", "GET", "/mcp", Challenge),
+        bad("/mcp", "DELETE", "/mcp", Challenge),
+        bad("/mcp", "PUT", "/mcp", JsonRpc(405, 405)),
+        post("/mcp/", JSON, "{", Challenge),
+        bad("/mcp/", "PUT", "/mcp/", JsonRpc(405, 405)),
+        call(JSON, "", NO_JSON),
+        call(JSON, "{", NO_JSON),
+        call(JSON, invalid_utf8, NO_JSON),
+        call(JSON, "[]", NO_REQUEST),
+        call(JSON, "null", NO_REQUEST),
+        call(JSON, batch, NO_REQUEST),
+        call(JSON, deep(), NO_REQUEST),
+        call("text/plain", "{}", JsonRpc(415, 415)),
+        call(FORM, "a=b", JsonRpc(415, 415)),
+        call(JSON, twice, JsonRpcOf1(400, -32600)),
+        call(JSON, method, JsonRpcOf1(400, -32600)),
+        call(JSON, params, JsonRpcOf1(400, -32602)),
+    ]
 }
 
 /// The documents that discovery starts from.
@@ -154,7 +233,7 @@ const METADATA: [&str; 4] = [
     "/.well-known/openid-configuration",
 ];
 
-async fn malformed_requests_get_standard_errors_on_every_route(world: &World) -> TestResult {
+async fn malformed_requests_get_their_exact_error_on_every_route(world: &World) -> TestResult {
     let table = table();
     for route in behalf_auth_sidecar::app::public_paths() {
         ensure!(
@@ -171,7 +250,7 @@ async fn malformed_requests_get_standard_errors_on_every_route(world: &World) ->
         let base = world.layout.public_url(server);
         let token = world.access_token(server, &ANA).await?;
         let before = pod_of(world, server).await?;
-        let mut too_large = 0;
+        let mut problems = Vec::new();
         for row in &table {
             let mut request = http
                 .request(row.method.parse()?, base.join(row.path)?)
@@ -184,34 +263,18 @@ async fn malformed_requests_get_standard_errors_on_every_route(world: &World) ->
                     .header("accept", "application/json, text/event-stream")
                     .bearer_auth(&token);
             }
-            let what = format!(
-                "{} {} with {:.60?}",
-                row.method,
-                row.path,
-                String::from_utf8_lossy(&row.body)
-            );
-            let Some((status, headers, text)) = send(request, row, &what).await? else {
-                continue;
-            };
-            ensure!(status.is_client_error(), "{what}: answered {status}");
-            ensure!(
-                !row.signed_in || status != StatusCode::UNAUTHORIZED,
-                "{what}: the token was not taken, so nothing was tested"
-            );
-            too_large += usize::from(row.is_oversized() && status == StatusCode::PAYLOAD_TOO_LARGE);
-            let standard = match row.route {
-                // What people see there is a page.
-                "/authorize" | "/consent" | "/callback" => Ok(()),
-                "/mcp" | "/mcp/" => is_mcp_error(status, &headers, &text),
-                _ => is_oauth_error(&text),
-            };
-            standard.map_err(|problem| format!("{what}: {problem}"))?;
+            if let Err(problem) = check(request, row.answer).await {
+                problems.push(format!(
+                    "{} {} with {:.60?}: {}, expected {:?}",
+                    row.method,
+                    row.path,
+                    String::from_utf8_lossy(&row.body),
+                    chain(problem.as_ref()),
+                    row.answer
+                ));
+            }
         }
-        ensure!(
-            too_large > 0,
-            "{}: no answer said that a body is too large",
-            server.name()
-        );
+        ensure!(problems.is_empty(), "{}: {}", server.name(), problems.join("; "));
         world.wait_ready(server).await?;
         let after = pod_of(world, server).await?;
         ensure!(
@@ -226,65 +289,47 @@ async fn malformed_requests_get_standard_errors_on_every_route(world: &World) ->
     Ok(())
 }
 
-/// How often a large body is sent before its refusal is given up.
-const ATTEMPTS: usize = 5;
-
-/// Sends a row and reads the answer. Who goes on sending after the refusal of a large body may find the
-/// connection closed before reading it: then there is no answer, after some attempts.
-async fn send(
-    request: reqwest::RequestBuilder,
-    row: &Bad,
-    what: &str,
-) -> TestResult<Option<(StatusCode, HeaderMap, String)>> {
-    for _ in 0..ATTEMPTS {
-        let copy = request.try_clone().ok_or("a body that cannot be sent twice")?;
-        let exchange = async {
-            let answer = copy.send().await?;
-            let (status, headers) = (answer.status(), answer.headers().clone());
-            Ok((status, headers, answer.text().await?))
-        };
-        match exchange.await {
-            Ok(answer) => return Ok(Some(answer)),
-            Err(error)
-                if row.is_oversized() && !reqwest::Error::is_connect(&error) && !error.is_timeout() => {}
-            Err(error) => return Err(format!("{what}: {error}").into()),
+/// Sends a request and compares its answer.
+async fn check(request: reqwest::RequestBuilder, expected: Answer) -> TestResult {
+    let answer = request.send().await?;
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let header = |name: HeaderName| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let text = answer.text().await?;
+    let told = || format!("answered {status}: {text:.200}");
+    let challenge = header(WWW_AUTHENTICATE);
+    // A challenge belongs to 401 alone. Without a token it has no error code (RFC 6750, section 3.1).
+    ensure!(
+        matches!(expected, Challenge) != challenge.is_empty(),
+        "{} with the challenge {challenge:?}",
+        told()
+    );
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    let error = &body["error"];
+    let is_json_rpc = |code: i64| {
+        let message = error["message"].as_str().unwrap_or_default();
+        body["jsonrpc"] == "2.0" && error["code"] == code && !message.is_empty()
+    };
+    let matches = match expected {
+        Page(expected) => status == expected && header(CONTENT_TYPE).starts_with("text/html"),
+        OAuth(expected, code) => {
+            let description = body["error_description"].as_str().unwrap_or_default();
+            status == expected && error == code && !description.is_empty()
         }
-    }
-    Ok(None)
-}
-
-/// RFC 6749, section 5.2; RFC 7009, section 2.2.1; RFC 7591, section 3.2.2.
-fn is_oauth_error(text: &str) -> Result<(), String> {
-    let body: Value = serde_json::from_str(text).map_err(|_| format!("no JSON: {text}"))?;
-    let has = |name: &str| body[name].as_str().is_some_and(|text| !text.is_empty());
-    (has("error") && has("error_description"))
-        .then_some(())
-        .ok_or_else(|| format!("no OAuth error: {text}"))
-}
-
-/// An error of JSON-RPC 2.0, section 5.1; where a token is missing, a challenge too (RFC 6750, section 3).
-fn is_mcp_error(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<(), String> {
-    let body: Value = serde_json::from_str(text).map_err(|_| format!("no JSON: {text}"))?;
-    let is_error = body["jsonrpc"] == "2.0"
-        && body["error"]["code"].is_i64()
-        && body["error"]["message"].is_string()
-        && body.get("id").is_some();
-    if !is_error {
-        return Err(format!("no JSON-RPC error: {text}"));
-    }
-    let challenge = headers.get(WWW_AUTHENTICATE);
-    let challenge = challenge
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    // Without a token there is no error code (RFC 6750, section 3.1).
-    let is_challenge = challenge.starts_with("Bearer ")
-        && challenge.contains("resource_metadata=\"")
-        && !challenge.contains("error=");
-    if is_challenge == (status == StatusCode::UNAUTHORIZED) {
-        Ok(())
-    } else {
-        Err(format!("answered {status} with the challenge {challenge:?}"))
-    }
+        JsonRpc(expected, code) => status == expected && is_json_rpc(code) && body.get("id").is_none(),
+        JsonRpcOf1(expected, code) => status == expected && is_json_rpc(code) && body["id"] == 1,
+        Challenge => {
+            status == 401
+                && is_json_rpc(401)
+                && challenge.starts_with("Bearer ")
+                && challenge.contains("resource_metadata=\"")
+                && !challenge.contains("error=")
+        }
+    };
+    ensure!(matches, "{}", told());
+    Ok(())
 }
 
 /// A panic that was caught restarts nothing, but is told in the log.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::credentials::pod_of;
 use crate::ensure;
+use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![a_configuration_that_somebody_replaced_is_not_run_and_is_made_anew];
@@ -19,8 +20,8 @@ async fn a_configuration_that_somebody_replaced_is_not_run_and_is_made_anew(worl
     let right = world.get("configmap", &name)?;
 
     // The operator would put it right within a moment: the Pod must not depend on that.
-    scale_operator(world, 0)?;
-    let outcome = async {
+    let work = async {
+        scale_operator(world, 0)?;
         scale(world, server, 0)?;
         gone(world, server)?;
         world.kubectl(&["delete", "configmap", &name])?;
@@ -28,9 +29,7 @@ async fn a_configuration_that_somebody_replaced_is_not_run_and_is_made_anew(worl
         scale(world, server, 1)?;
         refusal(world, server).await
     };
-    let outcome = outcome.await;
-    scale_operator(world, 1)?;
-    outcome?;
+    restoring(work, async { scale_operator(world, 1) }).await?;
 
     let limit = tokio::time::Instant::now() + Duration::from_mins(1);
     loop {
@@ -54,9 +53,11 @@ async fn a_configuration_that_somebody_replaced_is_not_run_and_is_made_anew(worl
     }
     // As the message says. Deleting the Pod is not enough: the next one is made before the kubelet forgets the content
     // of an immutable ConfigMap, and the operator would undo a Deployment that is scaled to none.
-    suspend(world, server, true)?;
-    gone(world, server)?;
-    suspend(world, server, false)?;
+    let work = async {
+        suspend(world, server, true)?;
+        gone(world, server)
+    };
+    restoring(work, async { suspend(world, server, false) }).await?;
     world.wait_ready(server).await?;
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use behalf_tests::azure_devops::{Action, Fault as AzureDevOpsFault};
+use behalf_tests::azure_devops::{Action, Fault as AzureDevOpsFault, Permissions};
 use behalf_tests::client::{Era, SignedIn};
 use behalf_tests::demo;
-use behalf_tests::entra::Policy;
+use behalf_tests::entra::{Policy, Settings};
 use behalf_tests::environment::{Conditions, Server};
 use behalf_tests::people::ANA;
 use reqwest::StatusCode;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::credentials::pod_of;
 use crate::ensure;
+use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![
@@ -45,24 +46,40 @@ async fn call(world: &World, server: Server, token: &str) -> TestResult<reqwest:
     Ok(request.json(&body).send().await?)
 }
 
+/// Sets how long user tokens live; by default an hour.
+async fn lifetime(world: &World, seconds: Option<u64>) -> TestResult {
+    let change = |settings: &mut Settings| settings.application_token_seconds = seconds;
+    world.entra.update_settings(change).await?;
+    Ok(())
+}
+
+/// Sets Ana's Conditional Access.
+async fn policies(world: &World, policies: &[Policy]) -> TestResult {
+    world.entra.put_policies(ANA.user_name, policies).await?;
+    Ok(())
+}
+
+/// Sets what Ana may do at Azure DevOps.
+async fn permissions(world: &World, permissions: &Permissions) -> TestResult {
+    world
+        .azure_devops
+        .change_permissions(ANA.object_id, permissions)
+        .await?;
+    Ok(())
+}
+
 async fn a_user_whose_grant_is_gone_is_asked_to_sign_in_again(world: &World) -> TestResult {
     // Tokens with less than ten minutes left are refreshed at the next call.
-    world
-        .entra
-        .update_settings(|settings| settings.application_token_seconds = Some(300))
-        .await?;
-    let token = world.access_token(Server::Quickstart, &ANA).await?;
-    let before = call(world, Server::Quickstart, &token).await?.status();
-    world.entra.revoke(ANA.user_name).await?;
-    let answer = call(world, Server::Quickstart, &token).await?;
-    let (status, challenge) = (
-        answer.status(),
-        format!("{:?}", answer.headers().get("www-authenticate")),
-    );
-    world
-        .entra
-        .update_settings(|settings| settings.application_token_seconds = None)
-        .await?;
+    let work = async {
+        lifetime(world, Some(300)).await?;
+        let token = world.access_token(Server::Quickstart, &ANA).await?;
+        let before = call(world, Server::Quickstart, &token).await?.status();
+        world.entra.revoke(ANA.user_name).await?;
+        let answer = call(world, Server::Quickstart, &token).await?;
+        let challenge = format!("{:?}", answer.headers().get("www-authenticate"));
+        Ok((before, answer.status(), challenge))
+    };
+    let (before, status, challenge) = restoring(work, lifetime(world, None)).await?;
     ensure!(
         before == StatusCode::OK,
         "the call before the revocation answered {before}"
@@ -82,15 +99,13 @@ async fn conditional_access_is_a_challenge_that_the_session_survives(world: &Wor
     for server in Server::ALL {
         let first = world.sign_in(server, &ANA).await?;
         let token = first.manager().lock().await.get_access_token().await?;
-        world
-            .entra
-            .put_policies(ANA.user_name, &[Policy::multi_factor()])
-            .await?;
-        let challenged = call(world, server, &token).await?.status();
-        // The next login of this client carries the claims that Entra asked for, and the call works again.
-        let again = step_up(world, server, &first).await;
-        world.entra.put_policies(ANA.user_name, &[]).await?;
-        let again = again?;
+        let work = async {
+            policies(world, &[Policy::multi_factor()]).await?;
+            let challenged = call(world, server, &token).await?.status();
+            // The next login of this client carries the claims that Entra asked for, and the call works again.
+            Ok((challenged, step_up(world, server, &first).await?))
+        };
+        let (challenged, again) = restoring(work, policies(world, &[])).await?;
         // The refusal is remembered for a minute: asking Entra at every call would look like a loop to it.
         let mut survived = StatusCode::UNAUTHORIZED;
         for _ in 0..40 {
@@ -135,17 +150,12 @@ async fn a_removed_permission_is_told_to_the_model(world: &World) -> TestResult 
         .ok_or("Ana has no permissions to remove")?;
     let with = without.clone();
     without.queue_builds = false;
-    world
-        .azure_devops
-        .change_permissions(ANA.object_id, &without)
-        .await?;
-    let refused = connection.call("trigger_pipeline_run", run.clone()).await;
-    world
-        .azure_devops
-        .change_permissions(ANA.object_id, &with)
-        .await?;
+    let work = async {
+        permissions(world, &without).await?;
+        Ok(connection.call("trigger_pipeline_run", run.clone()).await?)
+    };
+    let refused = restoring(work, permissions(world, &with)).await?;
     let allowed = connection.call("trigger_pipeline_run", run).await?;
-    let refused = refused?;
     connection.close().await;
     ensure!(
         refused.is_error == Some(true),
@@ -193,12 +203,13 @@ async fn lasting_throttling_is_a_tool_error_that_says_when_to_try_again(world: &
     let fault = AzureDevOpsFault::always(Action::Throttle {
         retry_after_seconds: Some(240),
     });
-    world.azure_devops.fault(&fault).await?;
-    let result = connection
-        .call("list_pipeline_runs", json!({"project": "shop"}))
-        .await;
-    world.azure_devops.clear_faults().await?;
-    let result = result?;
+    let work = async {
+        world.azure_devops.fault(&fault).await?;
+        let list = json!({"project": "shop"});
+        Ok(connection.call("list_pipeline_runs", list).await?)
+    };
+    let clear = async { Ok(world.azure_devops.clear_faults().await?) };
+    let result = restoring(work, clear).await?;
     connection.close().await;
     let text = demo::text(&result);
     ensure!(

@@ -17,6 +17,7 @@ mod connections;
 mod consent_page;
 mod credentials;
 mod faults;
+mod guard;
 mod inside;
 mod inspector;
 mod leaks;
@@ -28,6 +29,8 @@ mod world;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -98,22 +101,33 @@ fn main() -> ExitCode {
     };
     let trials = tests.into_iter().map(|test| {
         let (world, runtime) = (Arc::clone(&world), Arc::clone(&runtime));
-        Trial::test(shorten(test.name), move || {
-            runtime
-                .block_on(async {
-                    let limit = std::time::Duration::from_mins(5);
-                    tokio::time::timeout(limit, (test.run)(&world))
-                        .await
-                        .unwrap_or_else(|_| Err("took over 300 s".into()))
-                })
-                .map_err(|error| Failed::from(world::chain(error.as_ref())))
-        })
+        Trial::test(shorten(test.name), move || within_limit(runtime, world, test))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    if let Some(world) = Arc::into_inner(world) {
-        world.dispose();
-    }
+    world.dispose();
     conclusion.exit_code()
+}
+
+/// The longest time that one test may take.
+const LIMIT: Duration = Duration::from_mins(5);
+
+/// Runs a test in a thread of its own: a limit inside the runtime would not fire while a test waits for a program.
+fn within_limit(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: Test) -> Result<(), Failed> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let result = runtime.block_on((test.run)(&world));
+        // Nobody listens any more to a test that took too long.
+        drop(sender.send(result.map_err(|error| world::chain(error.as_ref()))));
+    });
+    match receiver.recv_timeout(LIMIT) {
+        Ok(result) => result.map_err(Failed::from),
+        Err(RecvTimeoutError::Disconnected) => Err("the test panicked".into()),
+        Err(RecvTimeoutError::Timeout) => Err(format!(
+            "took over {} s; it goes on beside the tests that follow",
+            LIMIT.as_secs()
+        )
+        .into()),
+    }
 }
 
 fn shorten(name: &str) -> String {

@@ -62,7 +62,7 @@ impl World {
     }
 
     /// Takes the cluster down, unless somebody wants to look at it.
-    pub(crate) fn dispose(self) {
+    pub(crate) fn dispose(&self) {
         if std::env::var_os("BEHALF_KEEP_CLUSTER").is_some() {
             println!(
                 "the cluster {} goes on running: {}",

@@ -10,11 +10,12 @@ mod support;
 mod traces;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use behalf_tests::cluster::{self, Cluster, Kind, Options, Progress, Report};
 use behalf_tests::images::{self, Product};
+use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 
 use self::support::{NAMESPACE, create_namespace, eventually, say};
@@ -48,12 +49,21 @@ fn up(name: &str, nodes: u8) -> (Guard, Cluster) {
     (guard, cluster::up(&options).unwrap())
 }
 
-#[test]
-fn local_clusters_run_pods_and_leave_nothing_behind() {
-    if std::env::var_os("BEHALF_TEST_CLUSTER").is_none() {
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let enabled = std::env::var("BEHALF_TEST_CLUSTER").is_ok_and(|value| value == "1");
+    if !enabled && !arguments.list {
         say("SKIPPED: local_cluster: set BEHALF_TEST_CLUSTER=1 to start real clusters; needs root on Linux");
-        return;
     }
+    // Ignored, it is counted as what it is: not run.
+    let test = Trial::test("local_clusters_run_pods_and_leave_nothing_behind", || {
+        local_clusters_run_pods_and_leave_nothing_behind();
+        Ok(())
+    });
+    libtest_mimic::run(&arguments, vec![test.with_ignored_flag(!enabled)]).exit_code()
+}
+
+fn local_clusters_run_pods_and_leave_nothing_behind() {
     let (first_name, second_name) = (
         cluster::checkout_name("check"),
         cluster::checkout_name("check-two"),
