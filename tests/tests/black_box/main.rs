@@ -14,6 +14,7 @@ mod chart;
 mod conditions;
 mod configuration;
 mod connections;
+mod conformance;
 mod consent_page;
 mod credentials;
 mod faults;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
     let tests = [
         sign_in::tests(),
         inspector::tests(),
+        conformance::tests(),
         consent_page::tests(),
         credentials::tests(),
         assertions::tests(),

@@ -13,7 +13,7 @@ use behalf_tests::cluster::{checkout_name, files};
 use behalf_tests::demo::{self, Forwarding, Progress, Running};
 use behalf_tests::environment::{Conditions, Layout, NAMESPACE_SERVERS, Server, wait_for};
 use behalf_tests::forward::Answers;
-use behalf_tests::images::{self, Image};
+use behalf_tests::images::{self, Image, Product};
 use behalf_tests::people::{ANA, Person};
 use behalf_tests::sign_in::{Browser, Visit};
 use behalf_tests::{azure_devops, entra};
@@ -174,6 +174,18 @@ impl World {
     pub(crate) fn web_server_image(&self) -> TestResult<String> {
         let progress = behalf_tests::cluster::Progress::default();
         self.load(&images::web_server(
+            ports::SERVER,
+            ports::SERVER_PROBES,
+            &progress,
+        )?)
+    }
+
+    /// A server with the tools that the conformance suite calls, loaded into the cluster.
+    pub(crate) fn fixture_server_image(&self) -> TestResult<String> {
+        let progress = behalf_tests::cluster::Progress::default();
+        let simulator = demo::binary(Product::Simulator);
+        self.load(&images::fixture_server(
+            &simulator,
             ports::SERVER,
             ports::SERVER_PROBES,
             &progress,
