@@ -20,4 +20,5 @@ pub mod listener;
 pub mod npm;
 pub mod people;
 mod printed;
+pub mod sdk_client;
 pub mod sign_in;

@@ -13,8 +13,8 @@ mod bad_objects;
 mod chart;
 mod conditions;
 mod configuration;
-mod connections;
 mod conformance;
+mod connections;
 mod consent_page;
 mod credentials;
 mod faults;
@@ -24,6 +24,7 @@ mod inspector;
 mod leaks;
 mod logs;
 mod rights;
+mod sdk_clients;
 mod search;
 mod sign_in;
 mod world;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     let tests = [
         sign_in::tests(),
         inspector::tests(),
+        sdk_clients::tests(),
         conformance::tests(),
         consent_page::tests(),
         credentials::tests(),

@@ -1,0 +1,274 @@
+//! The official SDKs of MCP as clients: small programs on them get a URL, and a person at the browser they ask
+//! for. Versions are pinned in `tests/clients`.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin};
+use url::Url;
+
+use crate::cluster::files::{ContentName, FileError, cache, checkout, create_directory, write};
+use crate::cluster::{Call, CommandError};
+use crate::inspector::Protocol;
+use crate::npm::{NpmError, Packages};
+use crate::people::Person;
+use crate::printed::without_parameters;
+use crate::sign_in::{Browser, SignInError, Visit};
+
+/// The longest wait for the next line that a client writes.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// pip downloads a few dozen packages.
+const INSTALL_LIMIT: Duration = Duration::from_mins(5);
+
+/// How many bytes of a client's complaint an error quotes.
+const SHOWN: usize = 4096;
+
+/// Why a client did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SdkError {
+    /// The packages could not be installed.
+    #[error("failed to install the TypeScript SDK")]
+    Npm(#[from] NpmError),
+
+    /// A file could not be used.
+    #[error("failed to install the Python SDK")]
+    File(#[from] FileError),
+
+    /// Python's environment could not be made.
+    #[error("failed to install the Python SDK")]
+    Python(#[from] CommandError),
+
+    /// A process could not be started or talked to.
+    #[error("failed to talk to the client")]
+    Io(#[from] std::io::Error),
+
+    /// The person's part failed.
+    #[error("failed to sign in for the client")]
+    SignIn(#[from] SignInError),
+
+    /// It wrote something else than its protocol.
+    #[error("the client wrote a line that is not of its protocol: {0}")]
+    Line(String),
+
+    /// It was silent for too long.
+    #[error("the client wrote nothing for a minute; it complained: {0}")]
+    TimedOut(String),
+
+    /// It ended with an error.
+    #[error("the client ended with {status} after {sessions} sign-ins: {complaint}")]
+    Failed {
+        /// Its exit status.
+        status: std::process::ExitStatus,
+        /// How many sign-ins it had finished.
+        sessions: usize,
+        /// The end of what it wrote to standard error, without the authorize URL's parameters.
+        complaint: String,
+    },
+}
+
+/// The SDKs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sdk {
+    /// PyPI `mcp`.
+    Python,
+
+    /// npm `@modelcontextprotocol/client`, release line 2.
+    TypeScript,
+
+    /// npm `@modelcontextprotocol/sdk`, release line 1: it knows the legacy era only.
+    TypeScript1,
+}
+
+/// An installed client.
+#[derive(Debug, Clone)]
+pub struct SdkClient {
+    program: PathBuf,
+    arguments: Vec<String>,
+}
+
+/// What a client does.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'w> {
+    /// The MCP endpoint.
+    pub server: &'w Url,
+
+    /// The revisions of MCP to speak.
+    pub protocol: Protocol,
+
+    /// How many clients sign in, one after the other.
+    pub sign_ins: usize,
+
+    /// The tools that each of them calls.
+    pub calls: &'w [(&'w str, Value)],
+}
+
+/// What one client saw after its sign-in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// How often the client asked for the browser.
+    pub sign_ins: usize,
+
+    /// The scopes that it was granted.
+    pub scope: String,
+
+    /// The names of the tools.
+    pub tools: Vec<String>,
+
+    /// The result of each call.
+    pub results: Vec<ToolResult>,
+}
+
+/// A tool's result.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolResult {
+    /// Whether the tool refused.
+    pub is_error: bool,
+
+    /// What a model would read.
+    pub text: String,
+}
+
+/// A line that a client writes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Line {
+    Authorize(Url),
+    Session(Session),
+}
+
+impl SdkClient {
+    /// Installs a client into the cache; once there, it costs nothing.
+    pub fn install(sdk: Sdk) -> Result<Self, SdkError> {
+        let line = match sdk {
+            Sdk::Python => {
+                let (program, script) = python()?;
+                return Ok(Self {
+                    program,
+                    arguments: vec![script],
+                });
+            }
+            Sdk::TypeScript => "v2",
+            Sdk::TypeScript1 => "v1",
+        };
+        let packages = Packages::install("tests/clients/typescript")?;
+        Ok(Self {
+            program: packages.node(),
+            arguments: vec![packages.file("client.mjs").display().to_string(), line.to_owned()],
+        })
+    }
+
+    /// Runs the client; the person signs in each time it asks.
+    pub async fn run(&self, work: &Work<'_>, person: &Person) -> Result<Vec<Session>, SdkError> {
+        let protocol = match work.protocol {
+            Protocol::Legacy => "legacy",
+            Protocol::Modern => "modern",
+        };
+        let calls = serde_json::to_string(work.calls).map_err(|error| SdkError::Line(error.to_string()))?;
+        let mut child = tokio::process::Command::new(&self.program)
+            .args(&self.arguments)
+            .args([protocol, work.server.as_str(), &work.sign_ins.to_string(), &calls])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut complaints = child.stderr.take();
+        // Read beside the work: a client that fills this pipe must not stop.
+        let complaint = tokio::spawn(async move {
+            let mut bytes = Vec::new();
+            if let Some(pipe) = &mut complaints {
+                // What was read before an error is quoted.
+                let _ = pipe.read_to_end(&mut bytes).await;
+            }
+            let text = without_parameters(&String::from_utf8_lossy(&bytes));
+            text[text.ceil_char_boundary(text.len().saturating_sub(SHOWN))..].to_owned()
+        });
+        let mut sessions = Vec::new();
+        let worked = follow(&mut child, person, &mut sessions).await;
+        if matches!(worked, Err(SdkError::TimedOut(_))) {
+            child.kill().await?;
+            return Err(SdkError::TimedOut(complaint.await.unwrap_or_default()));
+        }
+        worked?;
+        let status = child.wait().await?;
+        if status.success() {
+            return Ok(sessions);
+        }
+        Err(SdkError::Failed {
+            status,
+            sessions: sessions.len(),
+            complaint: complaint.await.unwrap_or_default(),
+        })
+    }
+}
+
+/// Answers each line until the client closes its output.
+async fn follow(child: &mut Child, person: &Person, sessions: &mut Vec<Session>) -> Result<(), SdkError> {
+    let (Some(stdout), Some(mut stdin)) = (child.stdout.take(), child.stdin.take()) else {
+        return Ok(());
+    };
+    let mut lines = BufReader::new(stdout).lines();
+    loop {
+        let next = tokio::time::timeout(TIMEOUT, lines.next_line()).await;
+        let Some(line) = next.map_err(|_| SdkError::TimedOut(String::new()))?? else {
+            return Ok(());
+        };
+        match serde_json::from_str(&line) {
+            Ok(Line::Authorize(url)) => sign_in(url, person, &mut stdin).await?,
+            Ok(Line::Session(session)) => sessions.push(session),
+            Err(_) => return Err(SdkError::Line(without_parameters(&line))),
+        }
+    }
+}
+
+/// The person signs in, and the client gets the address that the browser is sent back to.
+async fn sign_in(authorize: Url, person: &Person, client: &mut ChildStdin) -> Result<(), SdkError> {
+    let back = Browser::new()?
+        .sign_in(&Visit::new(authorize, person.user_name))
+        .await?;
+    let line = format!("{}\n", back.redirect);
+    Ok(client.write_all(line.as_bytes()).await?)
+}
+
+/// Python in an environment with the pinned packages, and the client's program.
+fn python() -> Result<(PathBuf, String), SdkError> {
+    let source = checkout().join("tests/clients/python");
+    let requirements = source.join("requirements.txt");
+    let folder = cache()
+        .join("python")
+        .join(ContentName::default().file(&requirements)?.finish());
+    let program = folder.join("bin/python");
+    let installed = folder.join("installed");
+    if !installed.exists() {
+        create_directory(&folder)?;
+        Call::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder)
+            .limit(INSTALL_LIMIT)
+            .run()?;
+        Call::new(&program)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+            ])
+            .arg("--requirement")
+            .arg(&requirements)
+            .limit(INSTALL_LIMIT)
+            .run()?;
+        write(&installed, "")?;
+    }
+    Ok((program, source.join("client.py").display().to_string()))
+}
