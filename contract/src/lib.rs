@@ -2,17 +2,20 @@
 //!
 //! The operator writes [`SidecarConfig`], [`ServerConfig`] and [`Keyring`]; the auth sidecar and the MCP
 //! server read them. The sidecar publishes a [`StatusDocument`]; the operator turns it into conditions.
-//! Between sidecar and server run the headers of [`headers`]. This crate holds types and the
-//! pure rules that both sides of a file must agree on: it opens no file, no socket and knows no clock.
+//! Between sidecar and server run the headers of [`headers`], and both read a
+//! message's JSON by the rules of [`json`]. This crate holds types and the pure rules that both sides of a file
+//! or a message must agree on: it opens no file, no socket and knows no clock.
 
 pub mod digest;
 pub mod endpoints;
 pub mod headers;
+pub mod json;
 mod keyring;
 pub mod paths;
 pub mod ports;
 mod reauthenticate;
 pub mod redirect_uri;
+mod request_id;
 mod server_config;
 mod sidecar_config;
 mod status;
@@ -20,6 +23,7 @@ mod token_exchange;
 
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
+pub use request_id::RequestId;
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};
 pub use sidecar_config::{
     ClientsConfig, DynamicRegistration, EntraConfig, ObjectIdentity, SessionsConfig, SidecarConfig,

@@ -3,10 +3,12 @@
 mod description;
 mod meaning;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::codes;
 use description::first_line;
@@ -45,35 +47,63 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
+/// The members of an error body that are read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Body {
+    error: Lenient<String>,
+    error_description: Lenient<String>,
+    error_codes: Lenient<Vec<Lenient<u32>>>,
+    suberror: Lenient<String>,
+    claims: Lenient<String>,
+    trace_id: Lenient<String>,
+    correlation_id: Lenient<String>,
+}
+
+/// A member of another kind than expected costs that member, not the body.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Lenient<T> {
+    Expected(T),
+    Other(IgnoredAny),
+}
+
+impl<T> Default for Lenient<T> {
+    fn default() -> Self {
+        Self::Other(IgnoredAny)
+    }
+}
+
+impl<T> Lenient<T> {
+    fn get(self) -> Option<T> {
+        match self {
+            Self::Expected(value) => Some(value),
+            Self::Other(_) => None,
+        }
+    }
+}
+
 impl Refusal {
     /// Reads an error body; `None` when it is none.
     pub(crate) fn from_body(http_status: u16, retry_after: Option<Duration>, body: &[u8]) -> Option<Self> {
-        let body: Value = serde_json::from_slice(body).ok()?;
-        let text = |name: &str| body.get(name).and_then(Value::as_str);
-        let error = text("error").filter(|error| is_token(error))?;
-        let mut refusal = Self::new(error, text("error_description"));
+        // `serde` would read an array as the members in their order.
+        let body = body.trim_ascii_start();
+        let body: Body = serde_json::from_slice(body)
+            .ok()
+            .filter(|_| body.starts_with(b"{"))?;
+        let error = body.error.get().filter(|error| is_token(error))?;
+        let mut refusal = Self::new(&error, body.error_description.get().as_deref());
         refusal.http_status = Some(http_status);
         refusal.retry_after = retry_after;
-        if let Some(codes) = body.get("error_codes").and_then(Value::as_array) {
-            let codes = codes
-                .iter()
-                .filter_map(Value::as_u64)
-                .filter_map(|code| u32::try_from(code).ok());
-            let codes: Vec<u32> = codes.take(8).collect();
-            if !codes.is_empty() {
-                refusal.codes = codes;
-            }
+        let codes = body.error_codes.get().unwrap_or_default();
+        let codes: Vec<u32> = codes.into_iter().filter_map(Lenient::get).take(8).collect();
+        if !codes.is_empty() {
+            refusal.codes = codes;
         }
-        refusal.suberror = text("suberror")
-            .filter(|suberror| is_token(suberror))
-            .map(str::to_owned);
-        refusal.claims = text("claims")
-            .filter(|claims| is_json_object(claims))
-            .map(str::to_owned);
-        refusal.trace_id = text("trace_id").filter(|id| is_identifier(id)).map(str::to_owned);
-        refusal.correlation_id = text("correlation_id")
-            .filter(|id| is_identifier(id))
-            .map(str::to_owned);
+        refusal.suberror = body.suberror.get().filter(|suberror| is_token(suberror));
+        refusal.claims = body.claims.get().filter(|claims| is_json_object(claims));
+        refusal.trace_id = body.trace_id.get().filter(|id| is_identifier(id));
+        refusal.correlation_id = body.correlation_id.get().filter(|id| is_identifier(id));
         Some(refusal)
     }
 
@@ -136,13 +166,13 @@ fn is_identifier(text: &str) -> bool {
 }
 
 fn is_json_object(text: &str) -> bool {
-    text.len() <= LONGEST_CLAIMS && serde_json::from_str::<serde_json::Map<String, Value>>(text).is_ok()
+    text.len() <= LONGEST_CLAIMS && serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::error::NextStep;

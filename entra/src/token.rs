@@ -1,9 +1,12 @@
 //! Validation of tokens that Entra issued for this application.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::claims::{Claims, Expected, UserClaims, UserIdentity};
 use crate::client::EntraClient;
@@ -136,11 +139,15 @@ pub struct TokenValidator {
     expected: Expected,
 }
 
+/// A header as Entra writes it: every member is a string. Anybody can write one, and `jsonwebtoken` parses members
+/// that it does not know as `serde_json::Value`, in which nested text would overflow the stack.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
     kid: Option<String>,
-    crit: Option<serde::de::IgnoredAny>,
+    crit: Option<IgnoredAny>,
+    #[serde(flatten)]
+    _others: BTreeMap<String, String>,
 }
 
 impl TokenValidator {
@@ -249,6 +256,11 @@ mod tests {
     #[case(r#"{"alg":"RS256"}"#, "Malformed")]
     #[case(r#"{"alg":"RS256","kid":"k","crit":["exp"]}"#, "Malformed")]
     #[case(r#"{"alg":"RS256","alg":"none","kid":"k"}"#, "Malformed")]
+    #[case(
+        r#"{"alg":"RS256","kid":"k","x":{"$serde_json::private::RawValue":"1"}}"#,
+        "Malformed"
+    )]
+    #[case(r#"{"alg":"RS256","kid":"k","jwk":{"kty":"RSA","n":"","e":""}}"#, "Malformed")]
     fn refuses_any_other_way_to_sign(#[case] header: &str, #[case] rejection: &str) {
         let token = format!("{}.e30.x", URL_SAFE_NO_PAD.encode(header));
         assert_eq!(format!("{:?}", key_id(&token).unwrap_err()), rejection);

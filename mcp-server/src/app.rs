@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use behalf_contract::AzureDevOpsConfig;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -83,7 +83,7 @@ impl App {
         let router = Router::new().route_service(PATH, service);
         match &self.hop {
             Some(hop) => router.layer(from_fn_with_state(Arc::clone(hop), hop::guard)),
-            None => router,
+            None => router.route_layer(from_fn(hop::check_message)),
         }
     }
 

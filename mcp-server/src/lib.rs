@@ -18,6 +18,7 @@ pub mod hop;
 pub mod probes;
 mod redact;
 pub mod serve;
+mod stdio;
 pub mod telemetry;
 mod token;
 mod tools;

@@ -23,6 +23,7 @@ use crate::cli::{Cli, Command, Local};
 use crate::config::{self, ConfigError};
 use crate::hop::{Arrival, Hop, HostKey, HostKeyError};
 use crate::probes::{self, Readiness};
+use crate::stdio;
 use crate::telemetry::{self, Format};
 
 /// Azure DevOps delays answers of busy users by up to 30 seconds.
@@ -113,7 +114,7 @@ pub async fn run(cli: Cli) -> Result<(), ServeError> {
             configuration_digest,
             suppress_sign_in_page,
         } => pod(&config, configuration_digest.as_deref(), suppress_sign_in_page).await,
-        Command::Stdio { local } => stdio(&local).await,
+        Command::Stdio { local } => serve_stdio(&local).await,
         Command::Http { local, listen } => http(&local, listen).await,
     }
 }
@@ -217,7 +218,7 @@ pub fn pod_app(
     ))
 }
 
-async fn stdio(local: &Local) -> Result<(), ServeError> {
+async fn serve_stdio(local: &Local) -> Result<(), ServeError> {
     let stop = stop_on_signal()?;
     let app = local_app(local)?;
     tracing::info!(
@@ -226,7 +227,7 @@ async fn stdio(local: &Local) -> Result<(), ServeError> {
     );
     let session = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        session = app.tools().serve(rmcp::transport::stdio()) => match session {
+        session = app.tools().serve((stdio::checked(tokio::io::stdin()), tokio::io::stdout())) => match session {
             Ok(session) => session,
             // A client that closes its end at once has changed its mind.
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),

@@ -167,6 +167,31 @@ async fn stdio_uses_the_azure_clis_login_and_asks_for_it_once() {
     );
 }
 
+/// A message that overflows the stack of a parser that takes the text in it for JSON.
+fn hostile() -> String {
+    let hidden = behalf_tests::embedded_json::nested(247_000);
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":{hidden}}}}}"#)
+}
+
+#[tokio::test]
+async fn stdio_refuses_json_hidden_in_json_and_goes_on() {
+    let world = World::start().await;
+    let folder = az_with(&world.azure_token("ana").await);
+    let mut session = Session::start(&world, folder.path()).await;
+    session
+        .input
+        .write_all(format!("{}\n", hostile()).as_bytes())
+        .await
+        .unwrap();
+    let ping = json!({"jsonrpc": "2.0", "id": 2, "method": "ping"});
+    let refused = session.exchange(&ping).await;
+    assert_eq!(refused["error"]["code"], -32600, "{refused}");
+    let line = session.output.next_line().await.unwrap().unwrap();
+    let pong: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(pong["id"], 2, "{pong}");
+    session.end().await;
+}
+
 #[tokio::test]
 async fn a_refused_login_is_fetched_anew_once() {
     let world = World::start().await;
@@ -251,6 +276,25 @@ async fn http_on_a_laptop_is_for_this_machine_alone() {
     assert_eq!(post(Some("http://localhost:6274"), None).await, 200);
     assert_eq!(post(Some("https://evil.example"), None).await, 403);
     assert_eq!(post(None, Some("evil.example")).await, 403);
+    for body in [
+        hostile(),
+        "{".to_owned(),
+        r#"{"jsonrpc":"2.0","id":1,"method":5}"#.to_owned(),
+    ] {
+        let request = http
+            .post(&address)
+            .header("content-type", "application/json")
+            .body(body);
+        let answer = request
+            .header("accept", "application/json, text/event-stream")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 400);
+        let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        assert!(answer["error"]["code"].is_i64(), "{answer}");
+    }
+    assert_eq!(post(None, None).await, 200, "and it goes on");
     stop(&child);
     assert!(child.wait().await.unwrap().success());
 }

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod conformance;
 pub mod control;
 pub mod demo;
+pub mod embedded_json;
 pub mod entra;
 pub mod environment;
 pub mod fixture_server;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use behalf_contract::ServerInfo;
+use behalf_contract::json::{self as foreign_json, JsonError};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -24,6 +25,9 @@ const MODERN: &str = "2026-07-28";
 
 /// A list of tools with large schemas fits many times; an endless answer does not.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+/// Maximum number of JSON values of one answer: the schemas of thousands of tools.
+const MOST_VALUES: usize = 100_000;
 
 /// Pages of tools that are counted.
 const PAGES: usize = 32;
@@ -274,16 +278,10 @@ async fn read_answer(
             continue;
         }
         for event in events.push(&bytes) {
-            match serde_json::from_str::<Value>(&event) {
-                Ok(message) if is_answer(&message, id) => return Ok(message),
-                // Notifications may come first.
-                Ok(_) => {}
-                Err(_) => {
-                    return Err(HandshakeError::Malformed {
-                        method,
-                        what: "an event that is not JSON",
-                    });
-                }
+            let message = parse(method, event.as_bytes())?;
+            // Notifications may come first.
+            if is_answer(&message, id) {
+                return Ok(message);
             }
         }
     }
@@ -293,17 +291,29 @@ async fn read_answer(
             what: "the stream ended without an answer",
         });
     }
-    match serde_json::from_slice::<Value>(&whole) {
-        Ok(message) if is_answer(&message, id) => Ok(message),
-        Ok(_) => Err(HandshakeError::Malformed {
+    let message = parse(method, &whole)?;
+    if is_answer(&message, id) {
+        Ok(message)
+    } else {
+        Err(HandshakeError::Malformed {
             method,
             what: "an answer to another request",
-        }),
-        Err(_) => Err(HandshakeError::Malformed {
-            method,
-            what: "not JSON",
-        }),
+        })
     }
+}
+
+/// Reads a message of the server, which may be anybody's image.
+fn parse(method: &'static str, message: &[u8]) -> Result<Value, HandshakeError> {
+    let read = foreign_json::read(message, MOST_VALUES).map_err(|error| HandshakeError::Malformed {
+        method,
+        what: match error {
+            JsonError::NotJson => "not JSON",
+            JsonError::TooDeep => "JSON that is nested too deep",
+            JsonError::TooManyValues(_) => "JSON with too many values",
+            JsonError::ReservedKey => "JSON with a key that is reserved",
+        },
+    })?;
+    Ok(read.value)
 }
 
 fn is_answer(message: &Value, id: u64) -> bool {

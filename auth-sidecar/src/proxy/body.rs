@@ -1,6 +1,7 @@
 //! The body of a POST: one JSON-RPC message, read as far as the proxy must.
 
 use axum::body::Bytes;
+use behalf_contract::{RequestId, json};
 use behalf_entra::Secret;
 use serde_json::value::RawValue;
 
@@ -32,6 +33,14 @@ pub(super) enum BodyError {
     #[error("the message names a member twice, or in another case")]
     Ambiguous,
 
+    /// A parser that knows the key would read another message.
+    #[error("{}", json::JsonError::ReservedKey)]
+    ReservedKey,
+
+    /// MCP: a string or an integer, and no `null`.
+    #[error("the id must be a string or an integer; a notification has none")]
+    Id,
+
     /// JSON-RPC 2.0: invalid params. What cannot be decoded cannot be looked at, so it does not pass.
     #[error(
         "params and params.arguments of tools/call must be objects of Unicode text with at most {} members, \
@@ -46,7 +55,7 @@ impl BodyError {
     pub(super) fn code(self) -> i32 {
         match self {
             Self::NotJson => -32700,
-            Self::Batch | Self::NotAnObject | Self::Ambiguous => -32600,
+            Self::Batch | Self::NotAnObject | Self::Ambiguous | Self::ReservedKey | Self::Id => -32600,
             Self::Params => -32602,
         }
     }
@@ -56,8 +65,8 @@ impl BodyError {
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     body: Bytes,
-    /// The id's text; absent in notifications.
-    id: Option<String>,
+    /// Absent in notifications.
+    id: Option<RequestId>,
     method: Option<String>,
     /// `params.name` or `params.uri`, what `Mcp-Name` mirrors.
     name: Option<String>,
@@ -74,13 +83,15 @@ impl Message {
         if raw.get().starts_with('[') {
             return Err(BodyError::Batch);
         }
+        if json::has_reserved_key(text) {
+            return Err(BodyError::ReservedKey);
+        }
         let message = members::of(raw).ok_or(BodyError::NotAnObject)?;
         let [id, method, params, _] = pick(&message, ["id", "method", "params", "jsonrpc"], true)?;
 
         let id = id
-            .map(RawValue::get)
-            .filter(|id| *id != "null")
-            .map(str::to_owned);
+            .map(|id| serde_json::from_str(id.get()).map_err(|_| BodyError::Id))
+            .transpose()?;
         let method: Option<String> = match method {
             Some(method) => Some(string(method).ok_or(BodyError::NotAnObject)?),
             None => None,
@@ -123,9 +134,9 @@ impl Message {
         Ok(read)
     }
 
-    /// The id as JSON text, for an answer of our own. Absent in notifications.
-    pub(super) fn id(&self) -> Option<&str> {
-        self.id.as_deref()
+    /// The id, for an answer of our own. Absent in notifications.
+    pub(super) fn id(&self) -> Option<&RequestId> {
+        self.id.as_ref()
     }
 
     /// `method`; absent in a client's answer to a server's request.
@@ -272,6 +283,13 @@ mod tests {
         BodyError::Params
     )]
     #[case(r#"{"\ud800":1,"method":"tools/call"}"#, BodyError::NotAnObject)]
+    #[case(r#"{"method":"ping","id":null}"#, BodyError::Id)]
+    #[case(r#"{"method":"ping","id":1.5}"#, BodyError::Id)]
+    #[case(r#"{"method":"ping","id":{}}"#, BodyError::Id)]
+    #[case(
+        r#"{"method":"ping","id":1,"x":[{"$serde_json::private::RawValue":"1"}]}"#,
+        BodyError::ReservedKey
+    )]
     fn refuses_what_it_cannot_read_in_one_way(#[case] text: &str, #[case] expected: BodyError) {
         assert_eq!(
             Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap_err(),
@@ -302,11 +320,14 @@ mod tests {
         let call = message(
             r#"{"id":"a","method":"tools/call","params":{"name":"run","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
         );
-        assert_eq!((call.id(), call.name()), (Some("\"a\""), Some("run")));
+        assert_eq!(
+            (call.id(), call.name()),
+            (Some(&RequestId::Text("a".to_owned())), Some("run"))
+        );
         assert_eq!(call.protocol_version(), Some("2026-07-28"));
         let read = message(r#"{"id":2,"method":"resources/read","params":{"uri":"file:///a"}}"#);
         assert_eq!(read.name(), Some("file:///a"));
-        let notification = message(r#"{"method":"notifications/initialized","id":null}"#);
+        let notification = message(r#"{"method":"notifications/initialized"}"#);
         assert_eq!(notification.id(), None);
     }
 }

@@ -24,10 +24,10 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*` and what later revisions add: an intermediary strips none of them.
 const MCP_PREFIX: &str = "mcp-";
 
-/// Beside the headers of MCP: what the client takes, and W3C Trace Context and Baggage. Not `Content-Type`, of
-/// which [`JSON`] is the only one; not `Last-Event-ID`, which belongs to a session of the server.
-const TO_SERVER: [HeaderName; 6] = [
-    ACCEPT,
+/// Beside the headers of MCP: W3C Trace Context and Baggage, and what names the client. Not `Accept` and
+/// `Content-Type`, of which [`BOTH`] and [`JSON`] are the only ones; not `Last-Event-ID`, which belongs to a
+/// session of the server.
+const TO_SERVER: [HeaderName; 5] = [
     ACCEPT_LANGUAGE,
     USER_AGENT,
     HeaderName::from_static("traceparent"),
@@ -39,6 +39,9 @@ const TO_SERVER: [HeaderName; 6] = [
 /// the server read another message than was checked here.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// Every client of MCP takes both, and servers insist that both are named: `*/*` is 406 to rmcp.
+const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+
 const TO_CLIENT: [HeaderName; 7] = [
     ALLOW,
     CACHE_CONTROL,
@@ -49,9 +52,11 @@ const TO_CLIENT: [HeaderName; 7] = [
     X_ACCEL_BUFFERING,
 ];
 
-/// What of the client's headers goes to the server.
+/// What of the client's headers goes to the server, with an `Accept` of our own.
 pub(super) fn to_server(client: &HeaderMap) -> HeaderMap {
-    selected(client, &TO_SERVER)
+    let mut headers = selected(client, &TO_SERVER);
+    headers.insert(ACCEPT, BOTH);
+    headers
 }
 
 /// What of the server's headers goes to the client.
@@ -191,7 +196,7 @@ mod tests {
     #[test]
     fn the_server_gets_what_mcp_and_tracing_need() {
         let kept = [
-            "accept",
+            "accept-language",
             "mcp-method",
             "mcp-name",
             "mcp-param-region",
@@ -199,7 +204,8 @@ mod tests {
             "traceparent",
             "tracestate",
         ];
-        let map = to_server(&headers(&kept.map(|name| (name, "x"))));
+        let mut map = to_server(&headers(&kept.map(|name| (name, "x"))));
+        map.remove(ACCEPT);
         assert_eq!(names(&map), kept);
     }
 
@@ -230,7 +236,19 @@ mod tests {
     #[case("last-event-id")]
     #[case("content-type")]
     fn the_server_never_gets(#[case] name: &'static str) {
-        assert!(to_server(&headers(&[(name, "x")])).is_empty());
+        assert_eq!(names(&to_server(&headers(&[(name, "x")]))), ["accept"]);
+    }
+
+    #[rstest]
+    #[case(None)]
+    #[case(Some("*/*"))]
+    #[case(Some("application/json"))]
+    #[case(Some("text/plain"))]
+    fn the_server_may_always_answer_in_json_or_with_a_stream(#[case] accept: Option<&str>) {
+        let client: Vec<_> = accept.map(|value| ("accept", value)).into_iter().collect();
+        let map = to_server(&headers(&client));
+        let values: Vec<_> = map.get_all(ACCEPT).iter().collect();
+        assert_eq!(values, ["application/json, text/event-stream"]);
     }
 
     #[test]
@@ -238,9 +256,9 @@ mod tests {
         let map = to_server(&headers(&[
             ("connection", "close, Mcp-Method"),
             ("mcp-method", "x"),
-            ("accept", "y"),
+            ("mcp-name", "y"),
         ]));
-        assert_eq!(names(&map), ["accept"]);
+        assert_eq!(names(&map), ["accept", "mcp-name"]);
     }
 
     #[rstest]

@@ -131,7 +131,7 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
     let user = proxy.users.hold(&session.user);
     let message = if has_body {
         let (bytes, taken) = read(state, &user, &parts.headers, body).await?;
-        let message = Message::parse(bytes)?;
+        let message = Message::parse(bytes.clone()).inspect_err(|_| *about = About::refused(&bytes))?;
         *about = About::message(&message, &parts.headers);
         if !headers::agree(&parts.headers, &message) {
             state.metrics.security_event(SecurityEvent::HeaderBodyMismatch);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
-use serde_json::value::RawValue;
+use behalf_contract::RequestId;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -123,15 +123,23 @@ pub(super) enum Refusal {
 /// What is known of the request when it is refused.
 #[derive(Debug, Clone, Default)]
 pub(super) struct About {
-    id: Option<String>,
+    id: Option<RequestId>,
     is_tool_call: bool,
     is_modern: bool,
 }
 
 impl About {
+    /// A body that is no message to pass on: its id, if that much can be read.
+    pub(super) fn refused(body: &[u8]) -> Self {
+        Self {
+            id: RequestId::of_refused(body),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn message(message: &Message, headers: &axum::http::HeaderMap) -> Self {
         Self {
-            id: message.id().map(str::to_owned),
+            id: message.id().cloned(),
             is_tool_call: message.is_tool_call(),
             // Revisions are dates: their order is that of their text. The first without a handshake.
             is_modern: headers
@@ -233,14 +241,18 @@ impl Refusal {
     }
 
     fn body(&self, about: &About) -> Value {
-        let id: Value = about.id.as_deref().and_then(id_value).unwrap_or(Value::Null);
+        // Without an id that can be read, the member is left out (MCP 2026-07-28, Error Responses).
+        let mut answer = json!({"jsonrpc": "2.0"});
+        if let Some(id) = &about.id {
+            answer["id"] = json!(id);
+        }
         if matches!(self, Self::Blocked(_) | Self::MayHaveRun) && about.is_tool_call && about.id.is_some() {
             let text = self.to_string();
-            let mut result = json!({"content": [{"type": "text", "text": text}], "isError": true});
+            answer["result"] = json!({"content": [{"type": "text", "text": text}], "isError": true});
             if about.is_modern {
-                result["resultType"] = json!("complete");
+                answer["result"]["resultType"] = json!("complete");
             }
-            return json!({"jsonrpc": "2.0", "id": id, "result": result});
+            return answer;
         }
         let code = match self {
             Self::Body(error) => error.code(),
@@ -249,16 +261,9 @@ impl Refusal {
             // The codes from -32768 to -32000 belong to JSON-RPC and MCP.
             _ => i32::from(self.status(about).as_u16()),
         };
-        json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": self.to_string()}})
+        answer["error"] = json!({"code": code, "message": self.to_string()});
+        answer
     }
-}
-
-/// An id goes back as it came, if it is one: a string or a number.
-fn id_value(text: &str) -> Option<Value> {
-    let raw: &RawValue = serde_json::from_str(text).ok()?;
-    serde_json::from_str::<Value>(raw.get())
-        .ok()
-        .filter(|id| id.is_string() || id.is_number())
 }
 
 impl From<ReadError> for Refusal {

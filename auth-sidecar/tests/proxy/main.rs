@@ -7,6 +7,9 @@ mod answers;
 #[cfg(test)]
 mod connections;
 mod counting;
+#[cfg(test)]
+mod embedded_json;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod fake_server;

@@ -7,6 +7,7 @@ use behalf_auth_sidecar::probe::{HandshakeError, HandshakeProbe, federation, han
 use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::Injection::{Header, None as Nothing};
 use behalf_contract::{FederationReport, Outcome};
+use behalf_tests::embedded_json::nested;
 use behalf_tests::entra::{
     Effect, Fault, FederatedCredential, IssuerFixture, Policy, RequestKind, ServiceAccountToken,
 };
@@ -329,6 +330,35 @@ async fn what_is_not_mcp_has_failed(
         report.message
     );
     assert_eq!(report.server_info, None);
+}
+
+#[rstest]
+#[case::id(r#"{"jsonrpc":"2.0","id":HIDDEN,"result":{}}"#)]
+#[case::result(r#"{"jsonrpc":"2.0","id":1,"result":HIDDEN}"#)]
+#[case::whole("HIDDEN")]
+#[tokio::test]
+async fn a_server_that_hides_json_in_json_is_not_mcp_and_ends_nothing(
+    #[case] answer: &'static str,
+    #[values("application/json", "text/event-stream")] content_type: &'static str,
+) {
+    let server = FakeServer::start().await;
+    let answer = answer.replace("HIDDEN", &nested(88_000));
+    let body = if content_type == "application/json" {
+        answer
+    } else {
+        format!("data: {answer}\n\n")
+    };
+    server.answers(move |_| {
+        Response::builder()
+            .header("content-type", content_type)
+            .body(Body::from(body.clone()))
+            .unwrap()
+    });
+    let answer = handshake_with(&server).ask().await;
+    assert!(
+        matches!(&answer, Err(HandshakeError::Malformed { .. })),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]

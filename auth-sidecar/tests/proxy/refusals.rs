@@ -105,6 +105,76 @@ async fn a_body_that_reads_in_two_ways_or_none_is_the_clients_mistake(
 }
 
 #[rstest]
+#[case::method(r#"{"id":"a","method":7}"#, -32600)]
+#[case::twice(r#"{"method":"ping","Method":"tools/call","id":"a"}"#, -32600)]
+#[case::params(r#"{"id":"a","method":"tools/call","params":7}"#, -32602)]
+#[case::arguments(r#"{"id":"a","method":"tools/call","params":{"arguments":[]}}"#, -32602)]
+#[tokio::test]
+async fn a_readable_id_is_echoed_though_the_rest_is_refused(#[case] text: &'static str, #[case] code: i32) {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    let response = sidecar.send(post(&login).body(Body::from(text)).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let answer = body(response).await;
+    assert_eq!(
+        (&answer["id"], &answer["error"]["code"]),
+        (&json!("a"), &json!(code))
+    );
+}
+
+#[tokio::test]
+async fn an_error_whose_request_is_unknown_has_no_id() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    let with = |text: &'static str| post(&login).body(Body::from(text)).unwrap();
+    let text = Request::post("/mcp").header("authorization", format!("Bearer {}", login.access_token));
+    for (request, status) in [
+        (Request::post("/mcp").body(Body::empty()).unwrap(), 401),
+        (Request::put("/mcp").body(Body::empty()).unwrap(), 405),
+        (
+            text.header("content-type", "text/plain")
+                .body(Body::from("{}"))
+                .unwrap(),
+            415,
+        ),
+        (with("{"), 400),
+        (with("7"), 400),
+        (with(r#"[{"id":1,"method":"ping"}]"#), 400),
+        (with(r#"{"id":null,"method":"ping"}"#), 400),
+        (with(r#"{"id":1,"id":2,"method":"ping"}"#), 400),
+    ] {
+        let response = sidecar.send(request).await;
+        assert_eq!(response.status(), status);
+        let answer = body(response).await;
+        assert!(
+            answer["error"]["code"].is_i64() && answer.get("id").is_none(),
+            "{answer}"
+        );
+    }
+}
+
+#[rstest]
+#[case(None)]
+#[case(Some("*/*"))]
+#[case(Some("application/json"))]
+#[tokio::test]
+async fn whatever_a_client_accepts_the_server_is_offered_json_and_streams(#[case] accept: Option<&str>) {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    let mut request = post(&login).body(Body::from(call().to_string())).unwrap();
+    request.headers_mut().remove("accept");
+    if let Some(accept) = accept {
+        request.headers_mut().insert("accept", accept.parse().unwrap());
+    }
+    assert_eq!(sidecar.send(request).await.status(), StatusCode::OK);
+    let expected = Some("application/json, text/event-stream");
+    assert_eq!(world.server.only().header("accept"), expected);
+}
+
+#[rstest]
 #[case::compressed("content-encoding", "gzip", 415)]
 #[case::form("content-type", "application/x-www-form-urlencoded", 415)]
 #[case::text("content-type", "text/plain", 415)]

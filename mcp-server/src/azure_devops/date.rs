@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 /// Reads a date; `None` for the null date `0001-01-01T00:00:00` and for what is no date. A date that cannot
@@ -24,8 +25,16 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
 
 /// For `#[serde(default, deserialize_with)]`: absent, null and unreadable dates are `None`.
 pub(crate) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(value.as_str().and_then(parse))
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Date {
+        Text(String),
+        Other(IgnoredAny),
+    }
+    Ok(match Date::deserialize(deserializer)? {
+        Date::Text(text) => parse(&text),
+        Date::Other(_) => None,
+    })
 }
 
 /// The date in whole seconds, RFC 3339.

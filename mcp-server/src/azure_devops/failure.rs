@@ -2,6 +2,7 @@
 //! sign-in page, a hidden project is 400 or 404, so errors are told apart by `typeKey` and by the codes in
 //! their messages.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -9,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::redact;
 
@@ -179,7 +181,8 @@ fn claims_challenge(headers: &HeaderMap) -> Option<String> {
             .iter()
             .find_map(|engine| engine.decode(encoded).ok())?;
         let json = String::from_utf8(json).ok()?;
-        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&json).ok()?;
+        // An object, whatever is in it: Entra judges it.
+        serde_json::from_str::<BTreeMap<String, IgnoredAny>>(&json).ok()?;
         Some(json)
     })
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::date;
@@ -140,9 +141,18 @@ pub(crate) struct Issue {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
     pub(crate) message: Option<String>,
-    /// Values are text, numbers too.
+    /// What the task said beside the message. Whoever writes the pipeline chooses the keys.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) data: BTreeMap<String, serde_json::Value>,
+    pub(crate) data: BTreeMap<String, Datum>,
+}
+
+/// A value of [`Issue::data`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Datum {
+    Text(String),
+    Number(serde_json::Number),
+    Other(IgnoredAny),
 }
 
 /// Where an earlier attempt of a retried record is found.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::body::{Body as HttpBody, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
+use behalf_contract::RequestId;
 use behalf_contract::headers::{HOST_KEY, RESERVED_PREFIX};
 use behalf_entra::{OnBehalfOf, Secret, TokenRejection, TokenValidator};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, ORIGIN};
@@ -13,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::caller::{Caller, Downstream, Exchanged, Meaning, Slot, meaning};
 use super::host_key::HostKey;
-use super::message::{Bearer, Body, Message};
+use super::message::{Bearer, Message};
 use super::refusal::Refusal;
 use super::room::{Place, Room};
 use crate::token::{Refused, UserToken};
@@ -67,22 +68,39 @@ struct Admitted {
 
 /// The layer, as a function: every request passes it.
 pub(crate) async fn guard(State(hop): State<Arc<Hop>>, request: Request, next: Next) -> Response {
+    let mut id = None;
     let Admitted {
         request,
         slot,
         place: _place,
-    } = match hop.admit(request).await {
+    } = match hop.admit(request, &mut id).await {
         Ok(admitted) => admitted,
         Err(refusal) => {
             tracing::debug!("Refused a request on the inner hop: {refusal}");
-            return refusal.into_response();
+            return refusal.answer(id.as_ref());
         }
     };
     let response = next.run(request).await;
     // Answers are whole messages, so nothing of this one has left yet.
     match slot.get() {
-        Some(refusal) => refusal.into_response(),
+        Some(refusal) => refusal.answer(id.as_ref()),
         None => response,
+    }
+}
+
+/// The layer of a server without a sidecar: it looks at messages alone.
+pub(crate) async fn check_message(request: Request, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    let mut id = None;
+    let (parts, body) = request.into_parts();
+    match read(body, &mut id).await {
+        Ok((message, _)) => next.run(with_message(parts, message)).await,
+        Err(refusal) => {
+            tracing::debug!("Refused a request: {refusal}");
+            refusal.answer(id.as_ref())
+        }
     }
 }
 
@@ -96,7 +114,8 @@ impl Hop {
         }
     }
 
-    async fn admit(&self, request: Request) -> Result<Admitted, Refusal> {
+    /// `id` becomes that of the message, for a refusal too.
+    async fn admit(&self, request: Request, id: &mut Option<RequestId>) -> Result<Admitted, Refusal> {
         let (mut parts, body) = request.into_parts();
         let presented = single(&parts.headers, &HeaderName::from_static(HOST_KEY))
             .ok()
@@ -122,22 +141,8 @@ impl Hop {
         {
             return Err(Refusal::Compressed);
         }
-        let bytes = read(body).await?;
-        let memory = self.room.memory(&bytes)?;
-        let message = match Body::read(&bytes) {
-            Body::Message(message) => message,
-            Body::Batch => return Err(Refusal::Batch),
-            // Whatever it is, the MCP library refuses it, and must not log it.
-            Body::Other => {
-                parts.headers.remove(CONTENT_LENGTH);
-                return Ok(Admitted {
-                    request: Request::from_parts(parts, HttpBody::empty()),
-                    slot,
-                    place: Place::default(),
-                });
-            }
-        };
-        drop(bytes);
+        let (message, length) = read(body, id).await?;
+        let memory = self.room.memory(&message, length)?;
         let call = self.room.call(&message)?;
         if let Some(caller) = self
             .caller(authorization, &message, &parts.headers, &slot)
@@ -151,11 +156,8 @@ impl Hop {
             mcp.tool_call = message.is_tool_call(),
             "Admitted a message on the inner hop"
         );
-        parts
-            .headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(message.bytes.len()));
         Ok(Admitted {
-            request: Request::from_parts(parts, HttpBody::from(message.bytes)),
+            request: with_message(parts, message),
             slot,
             place: Place::of(memory, call),
         })
@@ -228,10 +230,7 @@ fn permit_without_token_in_argument(
         .and_then(|version| version.to_str().ok());
     // Revisions are dates, so they compare as text.
     let modern = version.is_some_and(|version| version >= MODERN);
-    Err(Refusal::NoSuchMethod {
-        id: message.id.clone(),
-        modern,
-    })
+    Err(Refusal::NoSuchMethod { modern })
 }
 
 /// The token of a tool call's argument.
@@ -340,8 +339,9 @@ fn remove_credentials(headers: &mut HeaderMap) {
     }
 }
 
-async fn read(body: HttpBody) -> Result<bytes::Bytes, Refusal> {
-    to_bytes(body, LARGEST_BODY).await.map_err(|error| {
+/// Reads a message and how many bytes it had. `id` becomes the message's, also if it is refused.
+async fn read(body: HttpBody, id: &mut Option<RequestId>) -> Result<(Message, usize), Refusal> {
+    let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|error| {
         // The limit is one cause among others, and is told by its text alone in `axum`.
         let mut causes = std::iter::successors(std::error::Error::source(&error), |cause| (**cause).source());
         if causes.any(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
@@ -349,5 +349,22 @@ async fn read(body: HttpBody) -> Result<bytes::Bytes, Refusal> {
         } else {
             Refusal::Unreadable
         }
-    })
+    })?;
+    match Message::read(&bytes) {
+        Ok(message) => {
+            id.clone_from(&message.id);
+            Ok((message, bytes.len()))
+        }
+        Err(error) => {
+            *id = RequestId::of_refused(&bytes);
+            Err(error.into())
+        }
+    }
+}
+
+/// The request with the message as it was checked.
+fn with_message(mut parts: http::request::Parts, message: Message) -> Request {
+    let length = HeaderValue::from(message.bytes.len());
+    parts.headers.insert(CONTENT_LENGTH, length);
+    Request::from_parts(parts, HttpBody::from(message.bytes))
 }

@@ -1,12 +1,17 @@
-//! A request body, as far as the inner hop is concerned. Pure.
+//! One JSON-RPC message, as far as the layer in front of the MCP server is concerned. Pure.
 
+use behalf_contract::RequestId;
 use behalf_contract::headers::BEARER_ARGUMENT;
+use behalf_contract::json::{self, JsonError};
 use behalf_entra::Secret;
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The method that needs a token.
 const TOOL_CALL: &str = "tools/call";
+
+/// The only method with a cursor.
+const TOOLS_LIST: &str = "tools/list";
 
 /// What a request without a token may do: shake hands and see which tools there are.
 const WITHOUT_TOKEN: [&str; 5] = [
@@ -14,46 +19,61 @@ const WITHOUT_TOKEN: [&str; 5] = [
     "notifications/initialized",
     "server/discover",
     "ping",
-    "tools/list",
+    TOOLS_LIST,
 ];
 
-/// What a body is.
-#[derive(Debug)]
-pub(super) enum Body {
-    /// One JSON-RPC message, or at least a JSON object.
-    Message(Message),
+/// Maximum number of values in one message: ten times as many as the largest call of these tools has.
+pub(crate) const MOST_VALUES: usize = 2_000;
 
-    /// Several messages: 2025-06-18 and later forbid that, and so do we for all.
+/// Why a body is no message; the client's mistake in each case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum MessageError {
+    /// The JSON.
+    #[error("{0}")]
+    Json(#[from] JsonError),
+
+    /// 2025-06-18 and later forbid several messages in one request, and so do we for all.
+    #[error("batches are not supported: send each message in a request of its own")]
     Batch,
 
-    /// Nothing that JSON-RPC knows.
-    Other,
+    /// JSON-RPC 2.0, sections 4 and 4.1. A server without sessions waits for no response of a client.
+    #[error(
+        "the body must be a JSON-RPC 2.0 request or notification: an object with \"jsonrpc\": \"2.0\", a \
+         method that is a string, and neither result nor error"
+    )]
+    Shape,
+
+    /// MCP: a string or an integer, and no `null`.
+    #[error("the id must be a string or an integer; a notification has none")]
+    Id,
+
+    /// MCP has parameters by name only. The MCP library takes a cursor of another kind for none.
+    #[error("params and params._meta must be objects, and params.cursor of tools/list a string")]
+    Params,
 }
 
-/// How many values a JSON text has at most, without building any: each begins behind a brace, a bracket or a
-/// comma. Built, the smallest of them takes hundreds of times its text, `{"":0}` a whole node of a tree.
-pub(super) fn count_values(bytes: &[u8]) -> usize {
-    let (mut count, mut is_text, mut is_escaped) = (0, false, false);
-    for byte in bytes {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = is_text,
-            b'"' => is_text = !is_text,
-            b'{' | b'[' | b',' if !is_text => count += 1,
-            _ => {}
+impl MessageError {
+    /// The code of JSON-RPC 2.0, section 5.1.
+    pub(super) fn code(self) -> i32 {
+        match self {
+            Self::Json(JsonError::NotJson) => -32700,
+            Self::Json(_) | Self::Batch | Self::Shape | Self::Id => -32600,
+            Self::Params => -32602,
         }
     }
-    count
 }
 
 /// One message.
 #[derive(Debug)]
 pub(super) struct Message {
-    pub(super) method: Option<String>,
-    pub(super) id: Option<Value>,
+    pub(super) method: String,
+    /// Absent in notifications.
+    pub(super) id: Option<RequestId>,
     /// What stood in `params.arguments.bearerToken`.
     pub(super) bearer: Bearer,
-    /// The message without it, written anew: what was checked here is what is read next, also when the
+    /// How many values the message is made of.
+    pub(super) values: usize,
+    /// The message without the token, written again: what was checked here is what is read next, also when the
     /// sender wrote a member twice.
     pub(super) bytes: Bytes,
 }
@@ -66,62 +86,83 @@ pub(super) enum Bearer {
     NotText,
 }
 
-impl Body {
-    pub(super) fn read(bytes: &[u8]) -> Self {
-        match serde_json::from_slice(bytes) {
-            Ok(Value::Object(message)) => Self::Message(Message::read(Value::Object(message))),
-            Ok(Value::Array(_)) => Self::Batch,
-            _ => Self::Other,
-        }
-    }
-}
-
 impl Message {
-    fn read(mut message: Value) -> Self {
-        let reserved = message
-            .get_mut("params")
-            .and_then(|params| params.get_mut("arguments"))
-            .and_then(Value::as_object_mut)
-            .and_then(|arguments| arguments.remove(BEARER_ARGUMENT));
-        let bearer = match reserved {
-            None => Bearer::Absent,
-            Some(Value::String(token)) => Bearer::Token(Secret::new(token)),
-            Some(_) => Bearer::NotText,
+    /// Reads `body`. What passes, the MCP library can read, too.
+    pub(super) fn read(body: &[u8]) -> Result<Self, MessageError> {
+        let json::Read { value, values } = json::read(body, MOST_VALUES)?;
+        let mut message = match value {
+            Value::Object(message) => message,
+            Value::Array(_) => return Err(MessageError::Batch),
+            _ => return Err(MessageError::Shape),
         };
-        Self {
-            method: message.get("method").and_then(Value::as_str).map(str::to_owned),
-            id: message
-                .get("id")
-                .filter(|id| id.is_string() || id.is_number())
-                .cloned(),
+        let id = match message.get("id") {
+            Some(id) => Some(serde::Deserialize::deserialize(id).map_err(|_| MessageError::Id)?),
+            None => None,
+        };
+        let is_response = message.contains_key("result") || message.contains_key("error");
+        let is_version_2 = message.get("jsonrpc").is_some_and(|version| version == "2.0");
+        let method = match message.get("method") {
+            Some(Value::String(method)) if is_version_2 && !is_response => method.clone(),
+            _ => return Err(MessageError::Shape),
+        };
+        let params = object(message.get_mut("params"))?;
+        let bearer = match params {
+            Some(params) => {
+                object(params.get_mut("_meta"))?;
+                let cursor = params.get("cursor").unwrap_or(&Value::Null);
+                if method == TOOLS_LIST && !(cursor.is_string() || cursor.is_null()) {
+                    return Err(MessageError::Params);
+                }
+                take_bearer(params)
+            }
+            None => Bearer::Absent,
+        };
+        Ok(Self {
+            method,
+            id,
             bearer,
-            bytes: Bytes::from(message.to_string()),
-        }
+            values,
+            bytes: Bytes::from(Value::Object(message).to_string()),
+        })
     }
 
     /// True for the only thing that acts for a user.
     pub(super) fn is_tool_call(&self) -> bool {
-        self.method.as_deref() == Some(TOOL_CALL)
+        self.method == TOOL_CALL
     }
 
-    /// True for what the host key alone permits. An object without a method does nothing: it is left to the
-    /// MCP library to say what is wrong with it.
+    /// True for what the host key alone permits.
     pub(super) fn needs_no_token(&self) -> bool {
-        self.method
-            .as_deref()
-            .is_none_or(|method| WITHOUT_TOKEN.contains(&method))
+        WITHOUT_TOKEN.contains(&self.method.as_str())
+    }
+}
+
+/// A member that is an object, if it is there. `null` counts as absent, to the MCP library too.
+fn object(member: Option<&mut Value>) -> Result<Option<&mut Map<String, Value>>, MessageError> {
+    match member {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(MessageError::Params),
+    }
+}
+
+fn take_bearer(params: &mut Map<String, Value>) -> Bearer {
+    let arguments = params.get_mut("arguments").and_then(Value::as_object_mut);
+    match arguments.and_then(|arguments| arguments.remove(BEARER_ARGUMENT)) {
+        None => Bearer::Absent,
+        Some(Value::String(token)) => Bearer::Token(Secret::new(token)),
+        Some(_) => Bearer::NotText,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     fn message(text: &str) -> Message {
-        match Body::read(text.as_bytes()) {
-            Body::Message(message) => message,
-            other => panic!("{other:?}"),
-        }
+        Message::read(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
@@ -131,6 +172,10 @@ mod tests {
         );
         assert_eq!(message.bearer, Bearer::Token(Secret::new("secret")));
         assert!(message.is_tool_call());
+        assert_eq!(
+            (message.id.clone(), message.values),
+            (Some(RequestId::Integer(7)), 9)
+        );
         let text = std::str::from_utf8(&message.bytes).unwrap();
         assert!(
             !text.contains("secret") && !text.contains("bearerToken"),
@@ -143,7 +188,7 @@ mod tests {
     #[test]
     fn a_member_written_twice_has_one_meaning() {
         let message = message(
-            r#"{"method":"tools/list","method":"tools/call","params":{"arguments":{"bearerToken":"one","bearerToken":"two"}}}"#,
+            r#"{"jsonrpc":"2.0","method":"tools/list","method":"tools/call","params":{"arguments":{"bearerToken":"one","bearerToken":"two"}}}"#,
         );
         assert!(message.is_tool_call() && !message.needs_no_token());
         assert_eq!(message.bearer, Bearer::Token(Secret::new("two")));
@@ -158,40 +203,45 @@ mod tests {
 
     #[test]
     fn an_argument_that_is_no_text_is_taken_out_too() {
-        let message =
-            message(r#"{"method":"tools/call","params":{"arguments":{"bearerToken":{"a":"secret"}}}}"#);
+        let message = message(
+            r#"{"jsonrpc":"2.0","method":"tools/call","params":{"arguments":{"bearerToken":{"a":"secret"}}}}"#,
+        );
         assert_eq!(message.bearer, Bearer::NotText);
         assert!(!std::str::from_utf8(&message.bytes).unwrap().contains("secret"));
     }
 
-    #[test]
-    fn knows_batches_and_what_is_no_message() {
-        assert!(matches!(Body::read(br#"[{"method":"ping"}]"#), Body::Batch));
-        for text in ["", "5", "null", "{", "\"method\"", "\u{fffd}"] {
-            assert!(matches!(Body::read(text.as_bytes()), Body::Other), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn counts_values_and_nothing_in_texts() {
-        for (text, count) in [
-            (r#"{"":0}"#, 1),
-            (r#"[{"":0},{"":0}]"#, 4),
-            ("[[],[],[]]", 6),
-            (r#"{"a\"[,{":"[[[\\","b":[1,2]}"#, 4),
-            (r#""\\" , ["#, 2),
-        ] {
-            assert_eq!(count_values(text.as_bytes()), count, "{text}");
-        }
+    #[rstest]
+    #[case("", -32700)]
+    #[case("{", -32700)]
+    #[case("\u{fffd}", -32700)]
+    #[case("5", -32600)]
+    #[case("null", -32600)]
+    #[case("\"method\"", -32600)]
+    #[case(r#"[{"jsonrpc":"2.0","method":"ping"}]"#, -32600)]
+    #[case("{}", -32600)]
+    #[case(r#"{"jsonrpc":"2.0"}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":1}"#, -32600)]
+    #[case(r#"{"id":1,"method":"ping"}"#, -32600)]
+    #[case(r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32600)]
+    #[case(r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":1,"method":5}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":1,"method":"ping","error":{}}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, -32600)]
+    #[case(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":7}"#, -32602)]
+    #[case(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, -32602)]
+    #[case(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":"x"}}"#, -32602)]
+    fn refuses_what_is_no_message_by_the_code_of_json_rpc(#[case] text: &str, #[case] code: i32) {
+        assert_eq!(Message::read(text.as_bytes()).unwrap_err().code(), code);
     }
 
     #[test]
     fn only_the_handshake_needs_no_token() {
+        let of = |method: &str| message(&format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#));
         for method in WITHOUT_TOKEN {
-            assert!(
-                message(&format!(r#"{{"method":"{method}"}}"#)).needs_no_token(),
-                "{method}"
-            );
+            assert!(of(method).needs_no_token(), "{method}");
         }
         for method in [
             "tools/call",
@@ -200,10 +250,7 @@ mod tests {
             "Tools/List",
             "",
         ] {
-            assert!(
-                !message(&format!(r#"{{"method":"{method}"}}"#)).needs_no_token(),
-                "{method}"
-            );
+            assert!(!of(method).needs_no_token(), "{method}");
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
-use behalf_contract::Reauthenticate;
+use axum::response::{IntoResponse as _, Response};
 use behalf_contract::headers::{ERROR, INVALID_CLIENT, REAUTHENTICATE};
+use behalf_contract::{Reauthenticate, RequestId};
 use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
+
+use super::message::MessageError;
 
 /// Asked of the sidecar when nobody said how long to wait.
 const WAIT: Duration = Duration::from_secs(5);
@@ -34,17 +36,13 @@ pub(super) enum Refusal {
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
 
-    /// Built, they would take many times the memory of their text.
-    #[error("the message has more than {0} values")]
-    TooManyValues(usize),
-
     /// A compressed body cannot be looked into.
     #[error("the request body must not be compressed")]
     Compressed,
 
-    /// More than one message.
-    #[error("batches are not supported: send each message in a request of its own")]
-    Batch,
+    /// The body is no message.
+    #[error("{0}")]
+    Message(#[from] MessageError),
 
     /// The host key alone does not permit this.
     #[error("this request needs a user's token")]
@@ -53,9 +51,6 @@ pub(super) enum Refusal {
     /// The same, in a shape in which only tool calls carry a token: there is nothing else to do here.
     #[error("method not found")]
     NoSuchMethod {
-        /// The request's id; a notification has none.
-        id: Option<Value>,
-
         /// The protocol revision is 2026-07-28 or later, where this is 404.
         modern: bool,
     },
@@ -82,10 +77,7 @@ pub(super) enum Refusal {
 
     /// As many tool calls, or as large messages, as this server takes are under way.
     #[error("this server has as many calls under way as it takes; try again")]
-    Busy {
-        /// The request's id; a notification has none, nor a message that was not looked into.
-        id: Option<Value>,
-    },
+    Busy,
 
     /// A defect of this project.
     #[error("Entra could not make sense of the exchange")]
@@ -93,51 +85,40 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    fn status(&self) -> StatusCode {
+    fn status(&self, id: Option<&RequestId>) -> StatusCode {
         match self {
             Self::HostKey | Self::NoToken | Self::TokenShape(_) => StatusCode::FORBIDDEN,
-            Self::Unreadable | Self::Batch | Self::TooManyValues(_) => StatusCode::BAD_REQUEST,
+            Self::Unreadable | Self::Message(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::NoSuchMethod { id: None, .. } => StatusCode::ACCEPTED,
-            Self::NoSuchMethod { modern: true, .. } => StatusCode::NOT_FOUND,
-            Self::NoSuchMethod { modern: false, .. } => StatusCode::OK,
+            Self::NoSuchMethod { .. } if id.is_none() => StatusCode::ACCEPTED,
+            Self::NoSuchMethod { modern: true } => StatusCode::NOT_FOUND,
+            Self::NoSuchMethod { modern: false } => StatusCode::OK,
             Self::TokenRejected | Self::Reauthenticate(_) => StatusCode::UNAUTHORIZED,
-            Self::RetryLater(_) | Self::ClientAuthentication | Self::Busy { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::RetryLater(_) | Self::ClientAuthentication | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Bug => StatusCode::BAD_GATEWAY,
         }
     }
 
-    fn body(&self) -> Option<Value> {
-        match self {
-            Self::NoSuchMethod { id: None, .. } => None,
-            Self::NoSuchMethod { id, .. } => Some(json_rpc(id.as_ref(), -32601, &self.to_string())),
-            // The sidecar passes it on to the client as it is.
-            Self::Busy { id } => Some(json_rpc(
-                id.as_ref(),
-                i32::from(self.status().as_u16()),
-                &self.to_string(),
-            )),
-            Self::Batch | Self::TooLarge(_) | Self::TooManyValues(_) => {
-                Some(json_rpc(None, -32600, &self.to_string()))
+    /// The answer to the request with this id; without an id that could be read, the error has none (MCP
+    /// 2026-07-28, Error Responses). The sidecar passes 4xx but 401 and 403, and 503, on to the client.
+    pub(super) fn answer(&self, id: Option<&RequestId>) -> Response {
+        let status = self.status(id);
+        let mut response = if status == StatusCode::ACCEPTED {
+            status.into_response()
+        } else {
+            let code = match self {
+                Self::Message(error) => error.code(),
+                Self::NoSuchMethod { .. } => -32601,
+                Self::TooLarge(_) => -32600,
+                // The codes from -32768 to -32000 belong to JSON-RPC and MCP.
+                _ => i32::from(status.as_u16()),
+            };
+            let mut body = json!({"jsonrpc": "2.0", "error": {"code": code, "message": self.to_string()}});
+            if let Some(id) = id {
+                body["id"] = json!(id);
             }
-            _ => Some(json!({"error": self.to_string()})),
-        }
-    }
-}
-
-fn json_rpc(id: Option<&Value>, code: i32, message: &str) -> Value {
-    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = self.status();
-        let mut response = match self.body() {
-            Some(body) => (status, Json(body)).into_response(),
-            None => status.into_response(),
+            (status, Json(body)).into_response()
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -147,19 +128,19 @@ impl IntoResponse for Refusal {
                 HeaderValue::from_static("Bearer error=\"invalid_token\""),
             );
         }
-        let wait = match &self {
+        let wait = match self {
             Self::RetryLater(after) => Some(after.unwrap_or(WAIT)),
             Self::ClientAuthentication => Some(FEDERATION_BROKEN),
-            Self::Busy { .. } => Some(MOMENT),
+            Self::Busy => Some(MOMENT),
             _ => None,
         };
         if let Some(wait) = wait {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
-        if self == Self::ClientAuthentication {
+        if *self == Self::ClientAuthentication {
             headers.insert(ERROR, HeaderValue::from_static(INVALID_CLIENT));
         }
-        if let Self::Reauthenticate(reauthenticate) = &self {
+        if let Self::Reauthenticate(reauthenticate) = self {
             // Base64url is always a header value.
             if let Ok(value) = HeaderValue::from_str(&reauthenticate.encode()) {
                 headers.insert(REAUTHENTICATE, value);

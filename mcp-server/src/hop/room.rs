@@ -5,11 +5,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::layer::LARGEST_BODY;
-use super::message::{Message, count_values};
+use super::message::Message;
 use super::refusal::Refusal;
-
-/// Values in one message, ten times as many as the largest call of these tools has.
-const MOST_VALUES: usize = 2_000;
 
 /// What a value takes at most while its message is handled.
 const VALUE: usize = 1024;
@@ -57,19 +54,15 @@ impl Default for Room {
 }
 
 impl Room {
-    /// The memory for a message of any method, before anything is made of its bytes.
-    pub(super) fn memory(&self, bytes: &[u8]) -> Result<OwnedSemaphorePermit, Refusal> {
-        let values = count_values(bytes);
-        if values > MOST_VALUES {
-            return Err(Refusal::TooManyValues(MOST_VALUES));
-        }
-        let needed = 2 * bytes.len() + VALUE * (1 + values);
+    /// The memory for a message of any method that had `length` bytes.
+    pub(super) fn memory(&self, message: &Message, length: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let needed = 2 * length + VALUE * message.values;
         let permits = u32::try_from(needed).map_err(|_| Refusal::TooLarge(LARGEST_BODY))?;
         Arc::clone(&self.memory)
             .try_acquire_many_owned(permits)
             .map_err(|_| {
                 tracing::warn!("Refused a message: those under way take {MEMORY} bytes");
-                Refusal::Busy { id: None }
+                Refusal::Busy
             })
     }
 
@@ -82,8 +75,6 @@ impl Room {
             return Ok(Some(place));
         }
         tracing::warn!("Refused a tool call: {MOST_CALLS} are under way");
-        Err(Refusal::Busy {
-            id: message.id.clone(),
-        })
+        Err(Refusal::Busy)
     }
 }

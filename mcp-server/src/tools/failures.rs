@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::azure_devops::wire::{Issue, Record, Timeline, camel, is};
+use crate::azure_devops::wire::{Datum, Issue, Record, Timeline, camel, is};
 use crate::redact;
 
 use super::output::StepIssue;
@@ -190,9 +190,9 @@ fn step_issue(issue: &Issue) -> StepIssue {
             .find(|(name, _)| name.eq_ignore_ascii_case(key))?
             .1;
         let text = match value {
-            serde_json::Value::String(text) => text.clone(),
-            serde_json::Value::Number(number) => number.to_string(),
-            _ => return None,
+            Datum::Text(text) => text.clone(),
+            Datum::Number(number) => number.to_string(),
+            Datum::Other(_) => return None,
         };
         name(Some(&text))
     };

@@ -7,8 +7,9 @@ use rmcp::ErrorData;
 use rmcp::RoleServer;
 use rmcp::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ListToolsResult,
-    PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
+    ErrorCode, Implementation, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
+    Tool,
 };
 use rmcp::service::RequestContext;
 use serde::Serialize;
@@ -23,6 +24,15 @@ use crate::token::UserToken;
 
 /// A tool call ends by then. It is below the Pod's time to stop, so that a call that has begun is finished.
 const DEADLINE: Duration = Duration::from_secs(45);
+
+/// The requests that this server answers.
+const METHODS: [&str; 5] = [
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/call",
+    "tools/list",
+];
 
 /// Where a call's token comes from.
 #[derive(Clone)]
@@ -148,9 +158,15 @@ impl ServerHandler for Tools {
 
     async fn list_tools(
         &self,
-        _request: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        if request.is_some_and(|request| request.cursor.is_some()) {
+            return Err(ErrorData::invalid_params(
+                "there is no such cursor: the list has one page; ask again without a cursor",
+                None,
+            ));
+        }
         // rmcp adds the caching hints of 2026-07-28: private, and not kept.
         Ok(ListToolsResult::with_all_items(
             self.shared.tools.iter().map(|(_, tool)| tool.clone()).collect(),
@@ -159,6 +175,21 @@ impl ServerHandler for Tools {
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
         self.find(name).map(|(_, tool)| tool.clone())
+    }
+
+    /// What rmcp could not read as a request that it knows: another method, or parameters of another shape.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let is_known = METHODS.contains(&request.method.as_str());
+        Err(if is_known {
+            ErrorData::invalid_params("params do not have the shape that this method takes", None)
+        } else {
+            // Without its name, which may be 100 KB that the client chose, and which rmcp logs.
+            ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "method not found", None)
+        })
     }
 
     async fn call_tool(

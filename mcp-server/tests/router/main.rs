@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod answer_memory;
+mod embedded_json;
 mod eras;
+mod errors;
 mod exchange;
 mod inner_hop;
 #[path = "../support/mod.rs"]

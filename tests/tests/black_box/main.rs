@@ -27,6 +27,7 @@ mod rights;
 mod sdk_clients;
 mod search;
 mod sign_in;
+mod survival;
 mod world;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         assertions::tests(),
         bad_input::tests(),
         connections::tests(),
+        survival::tests(),
         bad_objects::tests(),
         chart::tests(),
         rights::tests(),

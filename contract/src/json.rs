@@ -1,0 +1,313 @@
+//! How JSON that a client or a server sent is read, and what both parsers refuse in it.
+//!
+//! `serde_json::Value` takes an object whose first key is `$serde_json::private::RawValue` for embedded JSON
+//! and parses the text in it with a recursion limit that begins again (its feature `raw_value`, which `axum`'s
+//! `json` turns on). A nested text of 88 KB overflows the stack, and one parser finds a message where another
+//! finds none. The bytes of others are therefore never parsed into `Value` itself: [`read`] builds the values,
+//! and a parser that builds none asks [`has_reserved_key`].
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// How keys begin that `serde_json` keeps for itself.
+const RESERVED: &str = "$serde_json::private::";
+
+/// Maximum depth of arrays and objects. The limit of `serde_json` is 128: this one is met first, so that the
+/// refusal can say so.
+const DEEPEST: usize = 100;
+
+/// Why a text is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// The text does not follow the grammar.
+    #[error("the body is not JSON")]
+    NotJson,
+
+    /// Deeper than [`DEEPEST`].
+    #[error("the JSON is nested deeper than {DEEPEST} levels")]
+    TooDeep,
+
+    /// More values than the caller reads.
+    #[error("the JSON has more than {0} values")]
+    TooManyValues(usize),
+
+    /// A key that `serde_json` keeps for itself.
+    #[error("a key begins with {RESERVED}, which is reserved; rename it")]
+    ReservedKey,
+}
+
+/// What was read.
+#[derive(Debug, PartialEq)]
+pub struct Read {
+    /// The text's value.
+    pub value: Value,
+
+    /// How many values it is made of: scalars, arrays and objects, itself included.
+    pub values: usize,
+}
+
+/// Reads JSON of at most `most_values` values. Nothing is built of more, and a text inside a string stays text.
+pub fn read(json: &[u8], most_values: usize) -> Result<Read, JsonError> {
+    let mut reading = Reading {
+        values: 0,
+        most_values,
+        refused: None,
+    };
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let next = Next {
+        reading: &mut reading,
+        depth: 0,
+    };
+    let value = next
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
+    match value {
+        Ok(value) => Ok(Read {
+            value,
+            values: reading.values,
+        }),
+        Err(_) => Err(reading.refused.unwrap_or(JsonError::NotJson)),
+    }
+}
+
+/// Whether a key in `json`, at any depth and in any spelling, is one that `serde_json` keeps for itself. `json`
+/// has been checked against the grammar. Takes no stack for depth, and no value is decoded.
+pub fn has_reserved_key(json: &str) -> bool {
+    let mut rest = json;
+    while let Some((_, string)) = rest.split_once('"') {
+        let (string, behind) = string.split_at(end_of_string(string));
+        rest = behind.strip_prefix('"').unwrap_or_default();
+        // Outside of strings, a colon follows a key and nothing else.
+        if rest.trim_start().starts_with(':') && decode(string).starts_with(RESERVED) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Where the string ends whose opening quotation mark has been read.
+fn end_of_string(text: &str) -> usize {
+    let mut is_escaped = false;
+    let end = text.bytes().position(|byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_end
+    });
+    end.unwrap_or(text.len())
+}
+
+/// The text of a string without its quotation marks. A string that is not Unicode (half of a surrogate pair)
+/// is not the key of any parser that decodes keys, and stays as it is.
+fn decode(string: &str) -> Cow<'_, str> {
+    if !string.contains('\\') {
+        return Cow::Borrowed(string);
+    }
+    serde_json::from_str(&format!("\"{string}\"")).map_or(Cow::Borrowed(string), Cow::Owned)
+}
+
+/// What one reading has found so far.
+struct Reading {
+    values: usize,
+    most_values: usize,
+    refused: Option<JsonError>,
+}
+
+/// Reads the next value, which stands in `depth` arrays and objects.
+struct Next<'r> {
+    reading: &'r mut Reading,
+    depth: usize,
+}
+
+impl Next<'_> {
+    fn refuse<E: serde::de::Error>(self, error: JsonError) -> E {
+        self.reading.refused = Some(error);
+        E::custom(error)
+    }
+
+    /// Goes into an array or object.
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth == DEEPEST {
+            return Err(self.refuse(JsonError::TooDeep));
+        }
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
+    }
+
+    fn again(&mut self) -> Next<'_> {
+        Next {
+            reading: self.reading,
+            depth: self.depth,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Next<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.reading.values += 1;
+        if self.reading.values > self.reading.most_values {
+            let most = self.reading.most_values;
+            return Err(self.refuse(JsonError::TooManyValues(most)));
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Next<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut inside = self.deeper()?;
+        let mut array = Vec::new();
+        while let Some(value) = items.next_element_seed(inside.again())? {
+            array.push(value);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut inside = self.deeper()?;
+        let mut object = Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            if key.starts_with(RESERVED) {
+                return Err(inside.refuse(JsonError::ReservedKey));
+            }
+            object.insert(key, members.next_value_seed(inside.again())?);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "$serde_json::private::RawValue";
+
+    fn error(json: &str) -> Option<JsonError> {
+        read(json.as_bytes(), 1000).err()
+    }
+
+    #[test]
+    fn reads_what_serde_json_reads() {
+        for text in [
+            "null",
+            " true ",
+            "-7",
+            "18446744073709551615",
+            "1.5e3",
+            r#""\u00e4\n""#,
+            "[]",
+            "{}",
+            r#"{"b":[1,{"a":null}],"a":"x","b":[2]}"#,
+        ] {
+            let expected: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(read(text.as_bytes(), 1000).unwrap().value, expected, "{text}");
+        }
+        for text in ["", "{", "1 2", "[1,]", "1e400", r#""\ud800""#, "\u{feff}{}"] {
+            assert_eq!(error(text), Some(JsonError::NotJson), "{text}");
+        }
+        assert_eq!(read(b"\"\xff\"", 1000), Err(JsonError::NotJson));
+    }
+
+    #[test]
+    fn counts_values_and_builds_no_more_than_allowed() {
+        for (text, values) in [("7", 1), ("[]", 1), (r#"[{"":0},{"":0}]"#, 5), (r#""[[[[""#, 1)] {
+            assert_eq!(read(text.as_bytes(), values).unwrap().values, values, "{text}");
+            let too_few = values - 1;
+            assert_eq!(
+                read(text.as_bytes(), too_few),
+                Err(JsonError::TooManyValues(too_few)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_whatever_is_nested() {
+        let nested =
+            |open: &str, close: &str, depth| format!("{}0{}", open.repeat(depth), close.repeat(depth));
+        for (open, close) in [("[", "]"), (r#"{"a":"#, "}"), (r#"[{"a":"#, "}]")] {
+            let levels = if open.len() > 5 { 2 } else { 1 };
+            assert_eq!(error(&nested(open, close, DEEPEST / levels)), None, "{open}");
+            for depth in [DEEPEST / levels + 1, 100_000] {
+                assert_eq!(
+                    error(&nested(open, close, depth)),
+                    Some(JsonError::TooDeep),
+                    "{open}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_reserved_key_is_found_at_any_depth_and_in_any_spelling_by_both() {
+        for text in [
+            format!(r#"{{"{KEY}":"1"}}"#),
+            format!(r#"{{ "a" : 1 , "{KEY}" : "1" }}"#),
+            format!(r#"[[{{"a":[{{"{KEY}":7}}]}}]]"#),
+            format!(r#"{{"a\"":"\\","{KEY}"{}:1}}"#, " \n".repeat(100)),
+            r#"{"\u0024serde_json::private::RawValue":"1"}"#.to_owned(),
+            r#"{"\u0024\u0073erde_json\u003A:private::Number":"1"}"#.to_owned(),
+        ] {
+            assert_eq!(error(&text), Some(JsonError::ReservedKey), "{text}");
+            assert!(has_reserved_key(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_may_say_what_a_key_may_not() {
+        for text in [
+            format!(r#""{KEY}""#),
+            format!(r#"{{"a":"{KEY}","b":["{KEY}","x"]}}"#),
+            format!(r#"{{"a":"{{\"{KEY}\":\"1\"}}"}}"#),
+            format!(r#"{{"a{KEY}":"\\"}}"#),
+            r#"["\\\"",":"]"#.to_owned(),
+        ] {
+            assert_eq!(error(&text), None, "{text}");
+            assert!(!has_reserved_key(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn looking_for_keys_takes_no_stack_and_decodes_no_value() {
+        let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+        assert!(!has_reserved_key(&deep("7")));
+        assert!(has_reserved_key(&deep(&format!(r#"{{"{KEY}":7}}"#))));
+        assert!(!has_reserved_key(r#"{"a":"\ud800","\udc00":1}"#));
+    }
+}

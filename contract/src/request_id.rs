@@ -1,0 +1,140 @@
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+/// Above it, not every integer is an `f64`: 2^53.
+const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The id of a JSON-RPC request. MCP has strings and integers, and no `null`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestId {
+    /// An integer of 64 bits; `1.0` is one, too.
+    Integer(i64),
+
+    /// Any text.
+    Text(String),
+}
+
+impl RequestId {
+    /// The id of a message that is refused, for the error's `id`. `None` if there is none that can be read: such
+    /// an error has no `id` (MCP 2026-07-28, Error Responses).
+    pub fn of_refused(message: &[u8]) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Envelope {
+            id: RequestId,
+        }
+        // `serde` would read an array as the members in their order.
+        if !message.trim_ascii_start().starts_with(b"{") {
+            return None;
+        }
+        // Everything else is skipped without recursion.
+        serde_json::from_slice(message)
+            .ok()
+            .map(|envelope: Envelope| envelope.id)
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Integer(id) => serializer.serialize_i64(*id),
+            Self::Text(id) => serializer.serialize_str(id),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StringOrInteger;
+
+        impl Visitor<'_> for StringOrInteger {
+            type Value = RequestId;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string or an integer")
+            }
+
+            fn visit_str<E>(self, id: &str) -> Result<RequestId, E> {
+                Ok(RequestId::Text(id.to_owned()))
+            }
+
+            fn visit_i64<E>(self, id: i64) -> Result<RequestId, E> {
+                Ok(RequestId::Integer(id))
+            }
+
+            fn visit_u64<E: Error>(self, id: u64) -> Result<RequestId, E> {
+                i64::try_from(id)
+                    .map(RequestId::Integer)
+                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(id), &self))
+            }
+
+            fn visit_f64<E: Error>(self, id: f64) -> Result<RequestId, E> {
+                let is_integer = id.fract() == 0.0 && id.abs() < MOST_EXACT;
+                // Written without a fraction, it is read as an integer of 64 bits.
+                let integer = is_integer.then(|| format!("{id:.0}").parse().ok()).flatten();
+                integer
+                    .map(RequestId::Integer)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Float(id), &self))
+            }
+        }
+
+        deserializer.deserialize_any(StringOrInteger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(json: &str) -> Option<RequestId> {
+        serde_json::from_str(json).ok()
+    }
+
+    #[test]
+    fn is_a_string_or_an_integer() {
+        for (json, integer) in [
+            ("7", 7),
+            ("-1", -1),
+            ("1.0", 1),
+            ("1e2", 100),
+            ("9223372036854775807", i64::MAX),
+        ] {
+            assert_eq!(id(json), Some(RequestId::Integer(integer)), "{json}");
+        }
+        assert_eq!(id(r#""\u0041""#), Some(RequestId::Text("A".to_owned())));
+        for json in [
+            "null",
+            "true",
+            "1.5",
+            "1e300",
+            "9223372036854775808",
+            "9007199254740993.0",
+            "{}",
+            "[1]",
+            r#""\ud800""#,
+        ] {
+            assert_eq!(id(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn is_read_from_a_message_that_is_refused_for_something_else() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let message = format!(r#"{{"method":7,"params":{deep},"id":"a"}}"#);
+        let found = RequestId::of_refused(message.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string(&found).unwrap(), r#""a""#);
+        for unreadable in [
+            "",
+            "{",
+            "[]",
+            "[7]",
+            r#"{"id":1,"id":2}"#,
+            r#"{"id":null}"#,
+            r#"{"id":{}}"#,
+            "{}",
+        ] {
+            assert_eq!(RequestId::of_refused(unreadable.as_bytes()), None, "{unreadable}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Standard input, checked before the MCP library parses it.
+
+use behalf_contract::json::{self, JsonError};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream,
+};
+
+use crate::hop::{LARGEST_BODY, MOST_VALUES};
+
+/// What stands in place of a refused line: the library answers it as an invalid request.
+const REFUSED: &[u8] = b"{}\n";
+
+/// The lines of `input`, but for those that the MCP library must not parse: lines longer than [`LARGEST_BODY`],
+/// and JSON that [`json::read`] refuses, in which nested text would overflow the stack. A prompt can make an
+/// honest client send such JSON.
+pub(crate) fn checked(input: impl AsyncRead + Send + Unpin + 'static) -> DuplexStream {
+    let (mut checked, reader) = tokio::io::duplex(LARGEST_BODY);
+    tokio::spawn(async move {
+        let mut input = BufReader::new(input).take(0);
+        let mut line = Vec::new();
+        let mut is_rest = false;
+        loop {
+            line.clear();
+            input.set_limit(LARGEST_BODY as u64);
+            if let Err(error) = input.read_until(b'\n', &mut line).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Unable to read on: {error}"
+                );
+                return;
+            }
+            let is_end = line.ends_with(b"\n");
+            if !is_end && input.limit() > 0 {
+                return; // The client closed its side; half a line is no message.
+            }
+            // The first part of a line that is too long is refused, the rest is skipped.
+            let skip = std::mem::replace(&mut is_rest, !is_end);
+            if skip {
+                continue;
+            }
+            let line = if is_end && may_pass(&line) { &line } else { REFUSED };
+            if checked.write_all(line).await.is_err() {
+                return; // The session has ended.
+            }
+        }
+    });
+    reader
+}
+
+/// What is not JSON at all, the library ignores.
+fn may_pass(line: &[u8]) -> bool {
+    matches!(json::read(line, MOST_VALUES), Ok(_) | Err(JsonError::NotJson))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn refused_lines_are_replaced_and_the_others_stay_as_they_are() {
+        let hidden = r#"{"a":{"$serde_json::private::RawValue":"1"}}"#;
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        let long = format!("\"{}\"", "x".repeat(2 * LARGEST_BODY));
+        let input = format!("{{\"b\" : 1}}\r\n\nno JSON\n{hidden}\n{deep}\n{long}\n7\n{{\"half\":");
+        let mut text = String::new();
+        checked(std::io::Cursor::new(input.into_bytes()))
+            .read_to_string(&mut text)
+            .await
+            .unwrap();
+        assert_eq!(text, "{\"b\" : 1}\r\n\nno JSON\n{}\n{}\n{}\n7\n");
+    }
+}

@@ -1,0 +1,66 @@
+//! Messages that hide JSON inside JSON, in the form that `serde_json` takes for embedded text: an object whose
+//! first key is [`KEY`]. `serde_json::Value` parses that text with a recursion limit that begins again.
+
+/// The key of `serde_json`'s feature `raw_value`.
+pub const KEY: &str = "$serde_json::private::RawValue";
+
+/// Brackets around each level: a level uses up most of the recursion limit of 128.
+const BRACKETS: usize = 60;
+
+/// JSON that hides `json`.
+pub fn hide(json: &str) -> String {
+    hide_behind(KEY, json)
+}
+
+/// [`hide`] with another spelling of the key.
+pub fn hide_behind(key: &str, json: &str) -> String {
+    format!(r#"{{"{key}":"{}"}}"#, escape(json))
+}
+
+/// As many levels of hidden JSON as fit into `longest` bytes. Escapes grow by five bytes a level and do not
+/// double, so that 88 KB have some 90 levels.
+pub fn nested(longest: usize) -> String {
+    let mut json = "0".to_owned();
+    loop {
+        let next = format!("{}{}{}", "[".repeat(BRACKETS), hide(&json), "]".repeat(BRACKETS));
+        if next.len() > longest {
+            return json;
+        }
+        json = next;
+    }
+}
+
+/// A text that hides as many small objects as fit into `longest` bytes.
+pub fn many_values(longest: usize) -> String {
+    let objects = vec![r#"{"":0}"#; longest / escape(r#"{"":0},"#).len()];
+    hide(&format!("[{}]", objects.join(",")))
+}
+
+/// The characters of a JSON string that is `json`.
+fn escape(json: &str) -> String {
+    json.replace('\\', r"\u005c").replace('"', r"\u0022")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hidden_comes_out_again() {
+        for text in [
+            hide(r#"{"a":"\n"}"#),
+            hide_behind(r"\u0024serde_json::private::RawValue", "[1]"),
+        ] {
+            let object: std::collections::BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
+            let hidden = &object[KEY];
+            assert!([r#"{"a":"\n"}"#, "[1]"].contains(&hidden.as_str()), "{hidden}");
+        }
+    }
+
+    #[test]
+    fn texts_are_about_as_long_as_asked_for() {
+        for text in [nested(88_000), many_values(88_000)] {
+            assert!((80_000..=88_100).contains(&text.len()), "{}", text.len());
+        }
+    }
+}
