@@ -62,16 +62,6 @@ pub struct Run {
     )]
     pub mcp_server_image: String,
 
-    /// Repositories of sidecar.image that objects may name beside that of --sidecar-image, without tag or digest.
-    #[arg(
-        long,
-        value_name = "REPOSITORIES",
-        env = "BEHALF_ALLOWED_SIDECAR_REPOSITORIES",
-        value_delimiter = ',',
-        value_parser = allowed::parse_repository
-    )]
-    pub allowed_sidecar_repositories: Vec<String>,
-
     /// Hosts of entra.authority that objects may name: <host>, or <host>:<port> with another port than 443.
     #[arg(
         long,
@@ -156,15 +146,9 @@ impl Run {
         )
     }
 
-    /// What objects may name. The operator runs its own sidecar for everybody, so its repository is always
-    /// among them.
+    /// What objects may name.
     fn allowed(&self) -> Allowed {
-        let own = allowed::repository(&self.sidecar_image).to_owned();
         Allowed {
-            sidecar_repositories: [own]
-                .into_iter()
-                .chain(self.allowed_sidecar_repositories.iter().cloned())
-                .collect(),
             entra_hosts: self.allowed_entra_hosts.clone(),
             azure_dev_ops_hosts: self.allowed_azure_devops_hosts.clone(),
         }
@@ -238,32 +222,18 @@ mod tests {
     }
 
     #[test]
-    fn objects_may_name_the_operators_own_sidecar_and_the_known_clouds_unless_told_otherwise() {
-        let default = allowed(&["--sidecar-image", "localhost:5000/behalf/auth-sidecar:1"]);
-        assert_eq!(
-            default.sidecar_repositories,
-            ["localhost:5000/behalf/auth-sidecar"]
-        );
+    fn objects_may_name_the_known_clouds_unless_told_otherwise() {
+        let default = allowed(&[]);
         assert_eq!(default.entra_hosts, allowed::ENTRA_HOSTS);
         assert_eq!(default.azure_dev_ops_hosts, allowed::AZURE_DEV_OPS_HOSTS);
     }
 
     #[test]
-    fn a_list_of_hosts_stands_for_its_default_and_a_repository_beside_it() {
+    fn a_list_of_hosts_replaces_its_default() {
         let told = allowed(&[
-            "--sidecar-image=ghcr.io/behalf-dev/auth-sidecar:1",
-            "--allowed-sidecar-repositories=registry.contoso.example/a,registry.contoso.example/b",
             "--allowed-entra-hosts=entra.contoso.example:8443",
             "--allowed-azure-devops-hosts=a.contoso.example,b.contoso.example",
         ]);
-        assert_eq!(
-            told.sidecar_repositories,
-            [
-                "ghcr.io/behalf-dev/auth-sidecar",
-                "registry.contoso.example/a",
-                "registry.contoso.example/b"
-            ]
-        );
         assert_eq!(told.entra_hosts, ["entra.contoso.example:8443"]);
         assert_eq!(
             told.azure_dev_ops_hosts,
@@ -277,7 +247,6 @@ mod tests {
             "--allowed-entra-hosts=https://entra.contoso.example",
             "--allowed-entra-hosts=",
             "--allowed-azure-devops-hosts=*.contoso.example",
-            "--allowed-sidecar-repositories=registry.contoso.example/a:1",
         ] {
             let error = Cli::try_parse_from(["behalf-operator", argument]).unwrap_err();
             assert!(error.to_string().contains("write <"), "{error}");

@@ -63,9 +63,6 @@ pub(crate) fn defaults() -> Defaults {
         sidecar_image: "registry.contoso.example/behalf/auth-sidecar:1".to_owned(),
         server_image: "registry.contoso.example/behalf/mcp-server:1".to_owned(),
         allowed: Allowed {
-            sidecar_repositories: ["behalf/auth-sidecar", "own"]
-                .map(|path| format!("registry.contoso.example/{path}"))
-                .to_vec(),
             entra_hosts: [&ENTRA_HOSTS[..], &["entra.test.example:8443"]]
                 .concat()
                 .into_iter()

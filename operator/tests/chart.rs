@@ -84,5 +84,4 @@ fn the_chart_allows_what_the_operator_allows_by_itself() {
         allowed["azureDevOpsHosts"],
         serde_json::json!(behalf_operator::controller::allowed::AZURE_DEV_OPS_HOSTS)
     );
-    assert_eq!(allowed["sidecarRepositories"], serde_json::json!([]));
 }

@@ -134,6 +134,117 @@ mod tests {
         );
     }
 
+    /// Calls `found` with the path and the schema of every field.
+    fn walk(schema: &serde_json::Value, path: &str, found: &mut impl FnMut(&str, &serde_json::Value)) {
+        found(path, schema);
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            walk(property, &format!("{path}.{name}"), found);
+        }
+        for entries in ["items", "additionalProperties"] {
+            if schema[entries].is_object() {
+                walk(&schema[entries], &format!("{path}[]"), found);
+            }
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        let crd = serde_json::to_value(mcp_server()).unwrap();
+        crd.pointer("/spec/versions/0/schema/openAPIV3Schema")
+            .unwrap()
+            .clone()
+    }
+
+    #[test]
+    fn every_description_is_made_of_whole_sentences() {
+        let mut cut = Vec::new();
+        walk(&schema(), "", &mut |path, schema| {
+            let Some(text) = schema["description"].as_str() else {
+                return;
+            };
+            let closed = text.matches('(').count() == text.matches(')').count();
+            let ends = text.ends_with('.') && !text.ends_with("e.g.") && !text.ends_with("i.e.");
+            if !closed || !ends {
+                cut.push(format!("{path}: {text}"));
+            }
+        });
+        assert_eq!(cut, Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_field_of_ours_is_described() {
+        let mut missing = Vec::new();
+        walk(&schema(), "", &mut |path, schema| {
+            // Entries of lists and maps are described by the field that holds them.
+            let is_field = path.starts_with(".spec") && !path.ends_with("[]");
+            if is_field && schema["description"].as_str().is_none_or(str::is_empty) {
+                missing.push(path.to_owned());
+            }
+        });
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_value_of_an_enum_is_described() {
+        let (mut missing, mut seen) = (Vec::new(), 0);
+        walk(&schema(), "", &mut |path, schema| {
+            let text = schema["description"].as_str().unwrap_or_default();
+            for value in schema["enum"].as_array().into_iter().flatten() {
+                let value = value.as_str().unwrap();
+                seen += 1;
+                if !text.contains(&format!("{value}:")) && !text.contains(&format!("{value} (default):")) {
+                    missing.push(format!("{path}: {value}"));
+                }
+            }
+        });
+        assert!(seen > 10, "only {seen} values");
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn integers_of_ours_are_int32() {
+        let mut wrong = Vec::new();
+        walk(&schema(), "", &mut |path, schema| {
+            // Both are int64 in Kubernetes' own types.
+            let is_upstream =
+                path.to_lowercase().ends_with("generation") || path.ends_with(".tolerationSeconds");
+            if schema["type"] == "integer" && !is_upstream && schema["format"] != "int32" {
+                wrong.push(format!("{path}: {}", schema["format"]));
+            }
+        });
+        assert_eq!(wrong, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_cannot_work_is_no_field() {
+        let mut found = Vec::new();
+        walk(&schema(), "", &mut |path, _| {
+            let leaves = ["claims", "secretKeyRef", "fileKeyRef"];
+            if leaves.iter().any(|leaf| path.ends_with(&format!(".{leaf}"))) || path == ".spec.sidecar.image"
+            {
+                found.push(path.to_owned());
+            }
+        });
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_depends_on_other_fields_or_on_the_release_has_no_default_in_the_schema() {
+        for path in [
+            "spec/properties/entra/properties/scope",
+            "spec/properties/entra/properties/federation/properties/audience",
+            "spec/properties/server/properties/resources",
+            "spec/properties/sidecar/properties/resources",
+            "spec/properties/tokenExchange",
+            "spec/properties/replicas",
+        ] {
+            let schema = schema();
+            let field = schema.pointer(&format!("/properties/{path}")).unwrap();
+            walk(field, path, &mut |path, schema| {
+                assert!(schema.get("default").is_none(), "{path} has a default");
+            });
+        }
+    }
+
     #[test]
     fn a_fresh_object_has_a_status_that_no_tool_takes_for_ready() {
         let crd = serde_json::to_value(mcp_server()).unwrap();

@@ -16,7 +16,7 @@ use crate::api::v1alpha1::{CertificateAuthorityRef, LogLevel, Network, PodSettin
 /// What the operator itself was told at its start.
 #[derive(Debug, Clone)]
 pub struct Defaults {
-    /// The sidecar's image, unless the object names one.
+    /// The sidecar's image.
     pub sidecar_image: String,
 
     /// The image of the built-in Azure DevOps server.

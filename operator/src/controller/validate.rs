@@ -22,6 +22,21 @@ use crate::api::v1alpha1::{self as api, McpServer};
 /// The scope of Azure DevOps: all that was consented to.
 pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 
+/// What the server's container requests and may use, unless the object names something else.
+const SERVER: rules::DefaultResources = rules::DefaultResources {
+    cpu: "50m",
+    memory: "64Mi",
+    memory_limit: "256Mi",
+};
+
+/// What the sidecar's container requests and may use, unless the object names something else.
+const SIDECAR: rules::DefaultResources = rules::DefaultResources {
+    cpu: "50m",
+    memory: "32Mi",
+    // docs/proxy.md sums up the budgets of the sidecar, which stay below this limit.
+    memory_limit: "1Gi",
+};
+
 /// A plan, or everything that stands against it.
 pub fn validate(server: &McpServer, found: &Found, defaults: &Defaults) -> Result<Plan, Refusals> {
     let mut refusals = Vec::new();
@@ -55,9 +70,8 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let service_account = service_account(&spec.entra.federation, &object, found, defaults, refusals);
     let keyring = keyring(&object, found, refusals);
     let azure_dev_ops = azure_dev_ops(&spec.server, defaults, refusals);
-    if let Some(image) = &spec.sidecar.image {
-        rules::sidecar_image(image, &defaults.allowed, refusals);
-    }
+    let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
+    let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
     let sessions = sessions(&spec.sessions, refusals);
     let clients = clients(&spec.clients, refusals);
     let log_level = spec
@@ -81,17 +95,13 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         azure_dev_ops: azure_dev_ops?,
         server: ContainerPlan {
             image: defaults.server_image.clone(),
-            resources: spec.server.resources.clone(),
+            resources: server_resources,
             log_level,
             env: spec.server.env.clone(),
         },
         sidecar: ContainerPlan {
-            image: spec
-                .sidecar
-                .image
-                .clone()
-                .unwrap_or_else(|| defaults.sidecar_image.clone()),
-            resources: spec.sidecar.resources.clone(),
+            image: defaults.sidecar_image.clone(),
+            resources: sidecar_resources,
             log_level: spec.sidecar.log_level,
             env: Vec::new(),
         },
@@ -117,8 +127,10 @@ fn entra(entra: &api::Entra, defaults: &Defaults, refusals: &mut Vec<Refusal>) -
     if let Some(authority) = &authority {
         rules::entra_host(authority, &defaults.allowed, refusals);
     }
-    rules::audience(&entra.federation.audience.0, refusals);
-    let client_id = client_id?;
+    if let Some(audience) = &entra.federation.audience {
+        rules::audience(audience, refusals);
+    }
+    let (client_id, authority) = (client_id?, authority?);
     Some(EntraConfig {
         tenant_id: tenant_id?,
         // One application signs users in and is the API they sign in to; Entra wants it named by its GUID
@@ -128,8 +140,12 @@ fn entra(entra: &api::Entra, defaults: &Defaults, refusals: &mut Vec<Refusal>) -
             .clone()
             .unwrap_or_else(|| format!("{client_id}/.default")),
         client_id,
-        authority: authority?,
-        federation_audience: entra.federation.audience.0.clone(),
+        federation_audience: entra
+            .federation
+            .audience
+            .clone()
+            .unwrap_or_else(|| rules::default_audience(&authority).to_owned()),
+        authority,
         certificate_authority_file: entra
             .certificate_authority_ref
             .is_some()

@@ -47,6 +47,11 @@ fn malformed() -> Vec<Malformed> {
         "pod.labels must not use keys of azure.workload.identity, behalf.dev or app.kubernetes.io";
     const ENV: &str =
         "server.env must not set names that start with AZURE_ or BEHALF_: they are set by the operator";
+    const SOURCE: &str = "valueFrom in server.env must name exactly one of configMapKeyRef, fieldRef and resourceFieldRef, and excludes value";
+    const TAKES_OVER: &str = "server.env must not set LD_*, GLIBC_*, MALLOC_*, *_PROXY or another name that the C \
+        library obeys: it decides which code the server runs or where it sends tokens";
+    const QUANTITY: &str =
+        "resources must be quantities that are not negative, for example 250m of cpu or 128Mi of memory";
     const ACCESS: &str = "sessions.accessTokenLifetime must be between 1m and 24h";
     const MAXIMUM: &str =
         "sessions.maximumLifetime must be between sessions.idleLifetime and 8784h (366 days)";
@@ -150,8 +155,66 @@ fn malformed() -> Vec<Malformed> {
             "a variable out of a Secret",
             "/spec/server/env",
             json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "key"}}}]),
-            "spec.server",
-            "server.env must not read Secrets with server.azureDevOps: the built-in server needs none",
+            "spec.server.env",
+            SOURCE,
+        ),
+        row(
+            "a variable with two sources",
+            "/spec/server/env",
+            json!([{"name": "KEY", "valueFrom": {
+                "configMapKeyRef": {"name": "a", "key": "a"}, "fieldRef": {"fieldPath": "metadata.name"},
+            }}]),
+            "spec.server.env",
+            SOURCE,
+        ),
+        row(
+            "a variable of the loader's",
+            "/spec/server/env",
+            json!([{"name": "LD_PRELOAD", "value": "x"}]),
+            "spec.server.env",
+            TAKES_OVER,
+        ),
+        row(
+            "a proxy in lower case",
+            "/spec/server/env",
+            json!([{"name": "https_proxy", "value": "x"}]),
+            "spec.server.env",
+            TAKES_OVER,
+        ),
+        row(
+            "a variable of the C library's",
+            "/spec/server/env",
+            json!([{"name": "GCONV_PATH", "value": "x"}]),
+            "spec.server.env",
+            TAKES_OVER,
+        ),
+        row(
+            "a request of the server that is no quantity",
+            "/spec/server/resources/requests",
+            json!({"memory": "much"}),
+            "spec.server.resources.requests",
+            QUANTITY,
+        ),
+        row(
+            "a negative limit of the server",
+            "/spec/server/resources/limits",
+            json!({"cpu": "-1"}),
+            "spec.server.resources.limits",
+            QUANTITY,
+        ),
+        row(
+            "a negative number as a request of the sidecar",
+            "/spec/sidecar/resources/requests",
+            json!({"cpu": -1}),
+            "spec.sidecar.resources.requests",
+            QUANTITY,
+        ),
+        row(
+            "a limit of the sidecar in a unit that does not exist",
+            "/spec/sidecar/resources/limits",
+            json!({"memory": "64MB"}),
+            "spec.sidecar.resources.limits",
+            QUANTITY,
         ),
         row(
             "a reserved variable of Azure's",

@@ -22,7 +22,7 @@ crate::tests![
     an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs,
     a_taken_public_url_is_not_accepted,
     of_two_objects_with_one_address_one_is_served_and_the_other_follows_it,
-    a_foreign_host_or_image_is_not_accepted,
+    a_foreign_host_is_not_accepted,
     an_image_that_cannot_be_pulled_is_not_available,
     a_settled_system_writes_nothing,
 ];
@@ -434,14 +434,13 @@ async fn of_two_objects_with_one_address_one_is_served_and_the_other_follows_it(
     outcome
 }
 
-async fn a_foreign_host_or_image_is_not_accepted(world: &World) -> TestResult {
+async fn a_foreign_host_is_not_accepted(world: &World) -> TestResult {
     for (pointer, value) in [
         ("/spec/entra/authority", json!("https://login.example")),
         (
             "/spec/server/azureDevOps/endpoints/core",
             json!("https://dev.example"),
         ),
-        ("/spec/sidecar/image", json!("registry.example/sidecar:1")),
     ] {
         let field = pointer.trim_start_matches("/spec/").replace('/', ".");
         let mut object = scratch(world, |object| {

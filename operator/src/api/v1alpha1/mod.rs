@@ -14,9 +14,9 @@ mod spec;
 mod status;
 
 pub use spec::{
-    Audience, AzureDevOps, AzureDevOpsEndpoints, CertificateAuthorityRef, Clients, DurationText,
-    DynamicRegistration, Entra, ExchangePlace, Federation, Injection, LogLevel, McpServer, McpServerSpec,
-    Network, NetworkPolicyMode, PodSettings, Server, Sessions, Sidecar, StaticClient, Store, StoreType,
+    AzureDevOps, AzureDevOpsEndpoints, CertificateAuthorityRef, Clients, DurationText, DynamicRegistration,
+    Entra, ExchangePlace, Federation, Injection, LogLevel, McpServer, McpServerSpec, Network,
+    NetworkPolicyMode, PodSettings, Resources, Server, Sessions, Sidecar, StaticClient, Store, StoreType,
     TokenExchange,
 };
 pub use status::{Address, FederationStatus, KeysStatus, McpServerStatus, ServerInfo};

@@ -67,10 +67,28 @@ fn bound(schema: &mut Map<String, Value>) {
     }
 }
 
+/// The first sentence of an upstream description, with its full stop. Upstream breaks lines anywhere, and some
+/// descriptions are no sentence.
 fn first_sentence(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    let end = line.find(". ").map_or(line.len(), |dot| dot + 1);
-    line.get(..end).unwrap_or(line).to_owned()
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let mut sentence = String::new();
+    for word in paragraph.split_whitespace() {
+        if !sentence.is_empty() {
+            sentence.push(' ');
+        }
+        sentence.push_str(word);
+        let abbreviation = ["e.g.", "i.e.", "etc."].iter().any(|end| word.ends_with(end));
+        let open = sentence.matches('(').count() > sentence.matches(')').count();
+        if word.ends_with('.') && !abbreviation && !open {
+            return sentence;
+        }
+    }
+    // A list follows, or a line break stands for the full stop.
+    let mut sentence = sentence.trim_end_matches([':', ',']).to_owned();
+    if !sentence.ends_with('.') {
+        sentence.push('.');
+    }
+    sentence
 }
 
 #[cfg(test)]
@@ -121,8 +139,20 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_first_sentence() {
-        assert_eq!(first_sentence("One. Two."), "One.");
-        assert_eq!(first_sentence("One\n\nTwo"), "One");
+    fn keeps_the_first_sentence_whole() {
+        for (text, sentence) in [
+            ("One. Two.", "One."),
+            ("One\n\nTwo", "One."),
+            ("One over\ntwo lines. Two.", "One over two lines."),
+            (
+                "One (e.g. due to an update) is whole. Two.",
+                "One (e.g. due to an update) is whole.",
+            ),
+            ("One, e.g. this. Two.", "One, e.g. this."),
+            ("One (a. b) is whole. Two.", "One (a. b) is whole."),
+            ("Valid are:\n\n- one", "Valid are."),
+        ] {
+            assert_eq!(first_sentence(text), sentence);
+        }
     }
 }

@@ -10,16 +10,16 @@ use super::schema::embedded_list;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct McpServerStatus {
-    /// The generation of the spec that this status speaks of; -1 before the operator saw the object, so that
-    /// nothing takes a fresh object for a ready one.
+    /// The generation of the spec that this status describes. It is -1 before the operator has seen the object, so that
+    /// no tool takes a new object for a ready one.
     #[serde(default = "never")]
     pub observed_generation: i64,
 
-    /// The newest generation at which everything was seen to work.
+    /// The newest generation at which federation, MCP handshake and Pods were verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_generation: Option<i64>,
 
-    /// Where MCP clients connect; present while a handshake with the server is known to work.
+    /// Where MCP clients connect. Present while a handshake with the server is known to work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
 
@@ -35,8 +35,8 @@ pub struct McpServerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysStatus>,
 
-    /// Accepted, Available, FederationVerified, Verified, UserSignIn, SessionsDurable, Ready; Reconciling and
-    /// Stalled only while true.
+    /// The conditions Accepted, Available, FederationVerified, Verified, UserSignIn, SessionsDurable and Ready.
+    /// Reconciling and Stalled are present only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         schema_with = "embedded_list::<Condition>",
@@ -67,7 +67,7 @@ impl Default for McpServerStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Address {
-    /// The MCP endpoint.
+    /// The address of the MCP endpoint.
     #[schemars(length(max = 512))]
     pub url: String,
 }
@@ -76,20 +76,20 @@ pub struct Address {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerInfo {
-    /// Its name.
+    /// The name of the server.
     #[schemars(length(max = 256))]
     pub name: String,
 
-    /// Its version.
+    /// The version of the server.
     #[schemars(length(max = 256))]
     pub version: String,
 
-    /// The MCP revision that was agreed on.
+    /// The revision of MCP that sidecar and server agreed on.
     #[schemars(length(max = 64))]
     pub protocol_version: String,
 
-    /// How many tools it lists.
-    pub tools: u32,
+    /// The number of tools that the server lists.
+    pub tools: i32,
 }
 
 /// What Entra must know of this object.
@@ -101,20 +101,20 @@ pub struct FederationStatus {
     #[schemars(length(max = 512))]
     pub issuer: Option<String>,
 
-    /// The subject: this object's ServiceAccount.
+    /// The subject of the Pods' token, which names the ServiceAccount.
     #[schemars(length(max = 512))]
     pub subject: String,
 
-    /// The audience.
+    /// The audience of the Pods' token.
     #[schemars(length(max = 512))]
     pub audience: String,
 
-    /// The command that creates the federated identity credential; present where the issuer is known.
+    /// The az command that creates the federated identity credential. Present if the issuer is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub command: Option<String>,
 
-    /// The redirect URI to register at the application, platform Web.
+    /// The redirect URI to register at the application, for the platform Web.
     #[schemars(length(max = 512))]
     pub redirect_uri: String,
 }
@@ -123,7 +123,7 @@ pub struct FederationStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeysStatus {
-    /// The key that seals.
+    /// The id of the key that seals new sessions.
     #[schemars(length(max = 16))]
     pub current: String,
 }

@@ -94,7 +94,7 @@ fn sidecar(plan: &Plan) -> SidecarConfig {
         },
         keyring_file: paths::KEYRING.into(),
         host_key_file: paths::HOST_KEY.into(),
-        termination_grace_period_seconds: plan.pod.termination_grace_period_seconds,
+        termination_grace_period_seconds: plan.pod.termination_grace_period_seconds.unsigned_abs(),
     }
 }
 

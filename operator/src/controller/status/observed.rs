@@ -172,7 +172,7 @@ impl<'a> Observed<'a> {
                 name: cut(&info.name, 256),
                 version: cut(&info.version, 256),
                 protocol_version: cut(&info.protocol_version, 64),
-                tools: info.tools,
+                tools: i32::try_from(info.tools).unwrap_or(i32::MAX),
             })
         })
     }

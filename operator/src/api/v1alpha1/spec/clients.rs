@@ -1,3 +1,5 @@
+//! Which MCP clients may sign users in.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -5,8 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Clients {
-    /// Whether clients may register themselves (RFC 7591). Every sign-in still shows the user a consent page
-    /// that names the client and where it leads.
+    /// Whether clients may register themselves (RFC 7591). Enabled: the registration endpoint is advertised and
+    /// answers. Disabled: there is no registration endpoint. Every sign-in shows the user a consent page with the
+    /// client's name and the host of its redirect URI.
     #[serde(default)]
     pub dynamic_registration: DynamicRegistration,
 
@@ -44,7 +47,7 @@ pub enum DynamicRegistration {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StaticClient {
-    /// The client's id.
+    /// The id that the client sends, for example ci.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._-]+$"))]
     pub client_id: String,
 

@@ -1,3 +1,5 @@
+//! Lengths of time as users write them.
+
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};

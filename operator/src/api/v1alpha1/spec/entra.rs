@@ -1,3 +1,5 @@
+//! The Entra application, and how Entra trusts the Pods.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,17 +9,16 @@ use crate::api::v1alpha1::schema::rule;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Entra {
-    /// The tenant's id, a GUID. Never a name, "common" or "organizations".
+    /// The id of the Entra tenant, a GUID. A domain name, "common" and "organizations" are refused.
     #[schemars(length(max = 36), regex(pattern = GUID))]
     pub tenant_id: String,
 
-    /// The application's (client) id, a GUID: of the app registration, never of a managed identity.
+    /// The application (client) id of the app registration, a GUID. The id of a managed identity does not work.
     #[schemars(length(max = 36), regex(pattern = GUID))]
     pub client_id: String,
 
-    /// Where Entra is. All other addresses come from its discovery document. The installation says which hosts
-    /// may be named (allowed.entraHosts of the chart behalf); by default those of the public and the national
-    /// clouds.
+    /// The origin of Entra. All other addresses come from its discovery document. The installation decides which hosts
+    /// an object may name (allowed.entraHosts of the chart behalf).
     #[serde(default = "authority")]
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [rule(
         "self.matches('^https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?$')",
@@ -25,7 +26,7 @@ pub struct Entra {
     )]))]
     pub authority: String,
 
-    /// The scope of the user's token for this application. Absent: <clientId>/.default.
+    /// The scope of the user's token for this application. By default the client id followed by /.default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 512),
@@ -33,8 +34,8 @@ pub struct Entra {
     )]
     pub scope: Option<String>,
 
-    /// A ConfigMap with certificate authorities (PEM) to trust beside the system's, for every outgoing call
-    /// to Entra and to the downstream API.
+    /// A ConfigMap with certificate authorities (PEM) that are trusted beside those of the system, for every call to
+    /// Entra and to Azure DevOps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_authority_ref: Option<CertificateAuthorityRef>,
 
@@ -56,7 +57,7 @@ fn authority() -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateAuthorityRef {
-    /// Name of the ConfigMap.
+    /// Name of the ConfigMap, in the namespace of this object.
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
 
@@ -74,34 +75,22 @@ fn certificate_authority_key() -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Federation {
-    /// The audience of the projected ServiceAccount token; the federated identity credential names the same.
-    /// It starts with api://, so that no token for the API server or for another cloud can be asked for.
-    #[serde(default)]
-    pub audience: Audience,
+    /// The audience of the Pods' ServiceAccount token. The federated identity credential must name the same audience.
+    /// By default that of the cloud of entra.authority: api://AzureADTokenExchange, api://AzureADTokenExchangeUSGov for
+    /// US Government, api://AzureADTokenExchangeChina for China. It starts with api://, so that the token cannot be
+    /// meant for the API server or for another cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^api://[\x21-\x7e]+$"))]
+    pub audience: Option<String>,
 
-    /// An existing ServiceAccount to use instead of one made for this object and named like it. It is used,
-    /// never changed and never deleted. Whoever owns it agrees with the annotation behalf.dev/mcp-servers on
-    /// it, which lists the names of the McpServers that may use it, separated by commas. It must not be
-    /// controlled by another object, nor stand in the operator's own namespace.
+    /// An existing ServiceAccount of the namespace to use. By default the operator makes one with the name of this
+    /// object. The operator never changes or deletes an existing one. Its owner must agree with the annotation
+    /// behalf.dev/mcp-servers on it, which lists the names of the McpServers that may use it, separated by commas. It
+    /// must not be controlled by another object, and must not be in the operator's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = SUBDOMAIN)
     )]
     pub service_account_name: Option<String>,
-}
-
-/// The audience of a projected token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-#[schemars(inline)]
-pub struct Audience(
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^api://[\x21-\x7e]+$"))]
-    pub String,
-);
-
-impl Default for Audience {
-    fn default() -> Self {
-        Self("api://AzureADTokenExchange".to_owned())
-    }
 }

@@ -5,6 +5,7 @@ mod duration;
 mod entra;
 mod network;
 mod pod;
+mod resources;
 mod server;
 mod sessions;
 mod sidecar;
@@ -12,9 +13,10 @@ mod token_exchange;
 
 pub use clients::{Clients, DynamicRegistration, StaticClient};
 pub use duration::DurationText;
-pub use entra::{Audience, CertificateAuthorityRef, Entra, Federation};
+pub use entra::{CertificateAuthorityRef, Entra, Federation};
 pub use network::{Network, NetworkPolicyMode};
 pub use pod::PodSettings;
+pub use resources::Resources;
 pub use server::{AzureDevOps, AzureDevOpsEndpoints, Server};
 pub use sessions::{Sessions, Store, StoreType};
 pub use sidecar::{LogLevel, Sidecar};
@@ -34,6 +36,7 @@ use super::status::McpServerStatus;
     version = "v1alpha1",
     kind = "McpServer",
     shortname = "mcps",
+    category = "behalf",
     namespaced,
     status = "McpServerStatus",
     derive = "PartialEq",
@@ -81,7 +84,7 @@ pub struct McpServerSpec {
     ]))]
     pub public_url: String,
 
-    /// Stops the Pods and keeps everything else, keys included.
+    /// True: no Pod runs. Everything else stays, keys and the ServiceAccount included.
     #[serde(default)]
     pub suspend: bool,
 
@@ -95,7 +98,7 @@ pub struct McpServerSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub token_exchange: TokenExchange,
 
-    /// How long sessions live and where they are kept.
+    /// How long sessions of users live, and where they are stored.
     #[serde(default)]
     pub sessions: Sessions,
 
@@ -103,12 +106,12 @@ pub struct McpServerSpec {
     #[serde(default)]
     pub clients: Clients,
 
-    /// How many Pods to run. With sessions.store.type Memory only 1 is possible, which is also the default.
+    /// How many Pods run. With sessions.store.type Memory only 1 is possible, which is also the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,
 
-    /// Who may talk to the Pods, and whom they may talk to.
+    /// Which connections to and from the Pods a NetworkPolicy allows.
     #[serde(default)]
     pub network: Network,
 

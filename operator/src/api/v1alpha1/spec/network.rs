@@ -1,3 +1,5 @@
+//! Which connections the NetworkPolicy of the Pods allows.
+
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

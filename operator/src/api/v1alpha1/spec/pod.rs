@@ -1,8 +1,9 @@
+//! Settings of the Pods.
+
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, ResourceRequirements, Toleration};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use schemars::JsonSchema;
+use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, Toleration};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::api::v1alpha1::schema::{embedded, embedded_list, rule, text_map};
@@ -11,45 +12,46 @@ use crate::api::v1alpha1::schema::{embedded, embedded_list, rule, text_map};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSettings {
-    /// More labels. Keys of azure.workload.identity, behalf.dev and app.kubernetes.io are reserved.
+    /// Labels of the Pods, beside those that the operator sets. Keys of azure.workload.identity, behalf.dev and app.kubernetes.io are reserved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "text_map", extend("x-kubernetes-validations" = reserved_keys("pod.labels")))]
     pub labels: BTreeMap<String, String>,
 
-    /// More annotations. Keys of azure.workload.identity, behalf.dev and app.kubernetes.io are reserved.
+    /// Annotations of the Pods, beside those that the operator sets. Keys of azure.workload.identity, behalf.dev and app.kubernetes.io are reserved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "text_map", extend("x-kubernetes-validations" = reserved_keys("pod.annotations")))]
     pub annotations: BTreeMap<String, String>,
 
-    /// Labels that a node must have.
+    /// Labels that a node must have to run the Pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "text_map")]
     pub node_selector: BTreeMap<String, String>,
 
-    /// Taints of nodes to put up with.
+    /// Tolerations of the Pods, as in a PodSpec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "embedded_list::<Toleration>")]
     pub tolerations: Vec<Toleration>,
 
-    /// Rules for choosing a node.
+    /// Affinity of the Pods, as in a PodSpec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "embedded::<Affinity>")]
     pub affinity: Option<Affinity>,
 
-    /// Name of a PriorityClass.
+    /// Name of the PriorityClass of the Pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
 
-    /// Secrets of the namespace with credentials for the images' registry.
+    /// Secrets of the namespace that hold credentials for the registry of the images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "embedded_list::<LocalObjectReference>")]
+    #[schemars(schema_with = "image_pull_secrets")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
 
-    /// How long a Pod may take to stop, in seconds. The first ten let load balancers notice.
+    /// How long a Pod may take to stop, in seconds. In the first ten seconds it still serves, so that load balancers
+    /// notice.
     #[serde(default = "termination_grace_period_seconds")]
     #[schemars(range(min = 15, max = 3600))]
-    pub termination_grace_period_seconds: u32,
+    pub termination_grace_period_seconds: i32,
 }
 
 impl Default for PodSettings {
@@ -67,8 +69,26 @@ impl Default for PodSettings {
     }
 }
 
-fn termination_grace_period_seconds() -> u32 {
+fn termination_grace_period_seconds() -> i32 {
     60
+}
+
+/// The upstream schema of a list of references, keyed by their names.
+fn image_pull_secrets(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = embedded_list::<LocalObjectReference>(generator);
+    let name = serde_json::json!({
+        "type": "string", "minLength": 1, "maxLength": 253, "description": "Name of the Secret.",
+    });
+    if let Some(items) = schema.get_mut("items").and_then(serde_json::Value::as_object_mut) {
+        items.insert("properties".to_owned(), serde_json::json!({"name": name}));
+        items.insert("required".to_owned(), serde_json::json!(["name"]));
+    }
+    schema.insert("x-kubernetes-list-type".to_owned(), "map".into());
+    schema.insert(
+        "x-kubernetes-list-map-keys".to_owned(),
+        serde_json::json!(["name"]),
+    );
+    schema
 }
 
 fn reserved_keys(field: &str) -> serde_json::Value {
@@ -76,17 +96,4 @@ fn reserved_keys(field: &str) -> serde_json::Value {
         "self.all(key, !key.matches('^([a-z0-9.-]+[.])?(azure[.]workload[.]identity|behalf[.]dev|app[.]kubernetes[.]io)/'))",
         &format!("{field} must not use keys of azure.workload.identity, behalf.dev or app.kubernetes.io"),
     )])
-}
-
-/// Requests for processor time and memory, and perhaps a limit of memory.
-pub(super) fn requirements(cpu: &str, memory: &str, memory_limit: Option<&str>) -> ResourceRequirements {
-    let quantity = |text: &str| Quantity(text.to_owned());
-    ResourceRequirements {
-        requests: Some(BTreeMap::from([
-            ("cpu".to_owned(), quantity(cpu)),
-            ("memory".to_owned(), quantity(memory)),
-        ])),
-        limits: memory_limit.map(|limit| BTreeMap::from([("memory".to_owned(), quantity(limit))])),
-        ..ResourceRequirements::default()
-    }
 }

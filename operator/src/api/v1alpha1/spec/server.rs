@@ -1,65 +1,96 @@
-use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
-use schemars::JsonSchema;
+//! The MCP server's container, and what the built-in server serves.
+
+use k8s_openapi::api::core::v1::EnvVar;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::LogLevel;
-use super::pod::requirements;
-use crate::api::v1alpha1::schema::{embedded, embedded_list, rule};
+use super::{LogLevel, Resources, is_default};
+use crate::api::v1alpha1::schema::{embedded_list, rule};
 
 /// The MCP server. Exactly one kind of server must be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     rule("has(self.azureDevOps)", "server must name exactly one kind of server: set server.azureDevOps"),
-    rule(
-        "!has(self.azureDevOps) || !has(self.env) || self.env.all(variable, !has(variable.valueFrom) || !has(variable.valueFrom.secretKeyRef))",
-        "server.env must not read Secrets with server.azureDevOps: the built-in server needs none"
-    ),
 ]))]
 pub struct Server {
     /// The built-in server for Azure DevOps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azure_dev_ops: Option<AzureDevOps>,
 
-    /// Environment variables of the server's container. Names that start with AZURE_ or BEHALF_ are
-    /// reserved, no variable may read a Secret, as the built-in server needs none, and none may load code or
-    /// send requests elsewhere: LD_*, GLIBC_*, MALLOC_*, *_PROXY and others that the C library obeys.
+    /// Environment variables of the server's container. Names that start with AZURE_ or BEHALF_ are reserved for the
+    /// operator. LD_*, GLIBC_*, MALLOC_*, *_PROXY and other names that the C library obeys are refused, because they
+    /// decide which code the server runs or where it sends tokens. A variable cannot read a Secret: the built-in
+    /// server needs none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        schema_with = "embedded_list::<EnvVar>",
-        extend(
-            "x-kubernetes-list-type" = "map",
-            "x-kubernetes-list-map-keys" = ["name"],
-            "x-kubernetes-validations" = [rule(
-                "self.all(variable, !variable.name.startsWith('AZURE_') && !variable.name.startsWith('BEHALF_'))",
-                "server.env must not set names that start with AZURE_ or BEHALF_: they are set by the operator"
-            )]
-        )
-    )]
+    #[schemars(schema_with = "environment")]
     pub env: Vec<EnvVar>,
 
-    /// Resources of the server's container.
-    #[serde(default = "resources")]
-    #[schemars(schema_with = "embedded::<ResourceRequirements>")]
-    pub resources: ResourceRequirements,
+    /// Requests and limits of the server's container. The operator sets defaults for cpu and memory.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: Resources,
 }
 
-fn resources() -> ResourceRequirements {
-    requirements("50m", "64Mi", Some("256Mi"))
+/// Names of variables with which the content of a `ConfigMap` becomes code, or with which another host gets what is
+/// meant for Azure DevOps: what glibc ignores in privileged programs (its `unsecvars.h`), and proxies.
+/// `validate/rules/server.rs` has the same rule.
+const TAKES_OVER: &str = "^(LD_|GLIBC_|MALLOC_)|(?i:_PROXY)$|\
+     ^(GCONV_PATH|GETCONF_DIR|HOSTALIASES|LOCALDOMAIN|LOCPATH|NIS_PATH|NLSPATH|RESOLV_HOST_CONF|RES_OPTIONS)$";
+
+/// The upstream schema of a list of variables, without Secrets and with the rules for names.
+fn environment(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = embedded_list::<EnvVar>(generator);
+    let sources = schema.pointer_mut("/items/properties/valueFrom/properties");
+    if let Some(sources) = sources.and_then(serde_json::Value::as_object_mut) {
+        sources.retain(|source, _| {
+            ["configMapKeyRef", "fieldRef", "resourceFieldRef"].contains(&source.as_str())
+        });
+    }
+    let name = schema.pointer_mut("/items/properties/name");
+    if let Some(name) = name.and_then(serde_json::Value::as_object_mut) {
+        name.insert("minLength".to_owned(), 1.into());
+        name.insert("maxLength".to_owned(), 253.into());
+        name.insert("pattern".to_owned(), "^[-._a-zA-Z][-._a-zA-Z0-9]*$".into());
+    }
+    let rules = [
+        rule(
+            "self.all(variable, !variable.name.startsWith('AZURE_') && !variable.name.startsWith('BEHALF_'))",
+            "server.env must not set names that start with AZURE_ or BEHALF_: they are set by the operator",
+        ),
+        rule(
+            &format!("self.all(variable, !variable.name.matches('{TAKES_OVER}'))"),
+            "server.env must not set LD_*, GLIBC_*, MALLOC_*, *_PROXY or another name that the C library obeys: it decides \
+             which code the server runs or where it sends tokens",
+        ),
+        rule(
+            "self.all(variable, !has(variable.valueFrom) || (!has(variable.value) && \
+             [has(variable.valueFrom.configMapKeyRef), has(variable.valueFrom.fieldRef), \
+             has(variable.valueFrom.resourceFieldRef)].exists_one(source, source)))",
+            "valueFrom in server.env must name exactly one of configMapKeyRef, fieldRef and resourceFieldRef, and excludes value",
+        ),
+    ];
+    schema.insert("x-kubernetes-list-type".to_owned(), "map".into());
+    schema.insert(
+        "x-kubernetes-list-map-keys".to_owned(),
+        serde_json::json!(["name"]),
+    );
+    schema.insert("x-kubernetes-validations".to_owned(), rules.to_vec().into());
+    schema
 }
 
-/// What to serve of Azure DevOps.
+/// Which organization and projects the built-in server serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AzureDevOps {
-    /// The organization's name, as in <https://dev.azure.com/contoso>: contoso.
+    /// The name of the Azure DevOps organization, for example contoso in <https://dev.azure.com/contoso>.
     #[schemars(
         length(min = 1, max = 50),
         regex(pattern = "^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$")
     )]
     pub organization: String,
 
-    /// The projects that tools may touch. Empty: all that the signed-in user may see.
+    /// The projects that tools may read and change, by name or id. If empty, all projects that the signed-in user may
+    /// see.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 100),
@@ -68,16 +99,18 @@ pub struct AzureDevOps {
     )]
     pub projects: Vec<String>,
 
-    /// Leaves out every tool that changes something.
+    /// True: tools that change something are left out.
     #[serde(default)]
     pub read_only: bool,
 
-    /// The service's addresses. The installation says which hosts may be named (allowed.azureDevOpsHosts of the
-    /// chart behalf); by default those of Azure DevOps Services.
+    /// The addresses of Azure DevOps. The installation decides which hosts an object may name (allowed.azureDevOpsHosts
+    /// of the chart behalf).
     #[serde(default)]
     pub endpoints: AzureDevOpsEndpoints,
 
-    /// How much the server logs.
+    /// How much the built-in server logs. Error: failures that somebody must act on. Warn: also failures that it
+    /// recovered from. Info: also important events. Debug: also each decision. Trace: also each step. No level logs a
+    /// token.
     #[serde(default)]
     pub log_level: LogLevel,
 }
@@ -86,15 +119,15 @@ pub struct AzureDevOps {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AzureDevOpsEndpoints {
-    /// Builds, pipelines, projects.
+    /// The origin of the API for projects, pipelines, builds and their logs.
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = endpoint_rules()))]
     pub core: String,
 
-    /// Classic releases and deployments.
+    /// The origin of the API for classic releases and their deployments.
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = endpoint_rules()))]
     pub release: String,
 
-    /// Users and profiles.
+    /// The origin of the API for users and profiles.
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = endpoint_rules()))]
     pub identity: String,
 }

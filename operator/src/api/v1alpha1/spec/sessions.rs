@@ -1,10 +1,12 @@
+//! Lifetimes of sessions, and where sessions are stored.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::DurationText;
 use crate::api::v1alpha1::schema::rule;
 
-/// How long sessions live and where they are kept.
+/// How long sessions of users live, and where they are stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -26,20 +28,20 @@ use crate::api::v1alpha1::schema::rule;
     ),
 ]))]
 pub struct Sessions {
-    /// Life of an access token. Clients renew it on their own, users notice nothing.
+    /// Lifetime of an access token. Clients renew it without the user.
     pub access_token_lifetime: DurationText,
 
-    /// A session that nobody used for so long ends.
+    /// A session ends when it was not used for this time.
     pub idle_lifetime: DurationText,
 
-    /// A session ends so long after the login, used or not.
+    /// A session ends this time after the login, whether it is used or not.
     pub maximum_lifetime: DurationText,
 
-    /// A refresh token that was already used gets the same successor again for so long; later its use ends
-    /// the session, because it may have been stolen.
+    /// For this time a refresh token that was already used gets the same successor again. Later its use ends the
+    /// session, because the token may have been stolen.
     pub refresh_grace: DurationText,
 
-    /// Where sessions are kept.
+    /// Where sessions are stored.
     pub store: Store,
 }
 
@@ -55,11 +57,12 @@ impl Default for Sessions {
     }
 }
 
-/// Where sessions are kept.
+/// Where sessions are stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Store {
-    /// Memory: in the Pod's memory; one replica, and a restart ends every session.
+    /// The kind of store. Memory: the memory of the Pod, so only one replica is possible and a restart ends every
+    /// session.
     #[serde(rename = "type", default)]
     pub kind: StoreType,
 }

@@ -1,56 +1,35 @@
-use k8s_openapi::api::core::v1::ResourceRequirements;
+//! The auth sidecar's container, and log levels.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::pod::requirements;
-use crate::api::v1alpha1::schema::embedded;
+use super::{Resources, is_default};
 
-/// The auth sidecar.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The auth sidecar. Its image belongs to the operator's release.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sidecar {
-    /// Its image. Absent: the one that belongs to the operator's release. It is of the same repository, with
-    /// any tag or digest, or of another one that the installation allows (allowed.sidecarRepositories of the
-    /// chart behalf).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[\x21-\x7e]+$"))]
-    pub image: Option<String>,
+    /// Requests and limits of the sidecar's container. The operator sets defaults for cpu and memory.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: Resources,
 
-    /// Resources of the sidecar's container.
-    #[serde(default = "resources")]
-    #[schemars(schema_with = "embedded::<ResourceRequirements>")]
-    pub resources: ResourceRequirements,
-
-    /// How much the sidecar logs. No level logs a token, code or key.
+    /// How much the sidecar logs. Error: failures that somebody must act on. Warn: also failures that it recovered
+    /// from. Info: also important events. Debug: also each decision. Trace: also each step. No level logs a token, a
+    /// code or a key.
     #[serde(default)]
     pub log_level: LogLevel,
-}
-
-impl Default for Sidecar {
-    fn default() -> Self {
-        Self {
-            image: None,
-            resources: resources(),
-            log_level: LogLevel::default(),
-        }
-    }
-}
-
-fn resources() -> ResourceRequirements {
-    // docs/proxy.md sums up the budgets of the sidecar, which stay below this limit.
-    requirements("50m", "32Mi", Some("1Gi"))
 }
 
 /// How much a container logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum LogLevel {
-    /// Someone must act.
+    /// Failures that somebody must act on.
     Error,
 
-    /// Also what recovered by itself.
+    /// Also failures that the container recovered from.
     Warn,
 
-    /// Also high-level events.
+    /// Also important events.
     #[default]
     Info,
 

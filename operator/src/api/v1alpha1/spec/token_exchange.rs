@@ -1,19 +1,22 @@
+//! Where the user's token is exchanged, and how the server gets the result.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where the user's token is exchanged for a downstream token, and how it reaches the server. What is absent
-/// follows from the kind of server.
+/// Where the user's token is exchanged for a downstream token, and how it reaches the server. The defaults depend on
+/// the kind of server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenExchange {
-    /// Who exchanges: the sidecar (default; the server's container then holds no credential) or the server
-    /// (it gets the user's token for this application and a federated token of its own).
+    /// Which container exchanges the token. Sidecar (default): the auth sidecar, so the server's container holds no
+    /// credential. Server: the MCP server, which gets the user's token for this application and a federated token of
+    /// its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ExchangePlace")]
     pub at: Option<ExchangePlace>,
 
-    /// The scope of the downstream token. Absent with server.azureDevOps: all that was consented to at Azure
-    /// DevOps, 499b84ac-1321-427f-aa17-267ca6975798/.default.
+    /// The scope of the downstream token. By default all scopes of Azure DevOps that were consented to,
+    /// 499b84ac-1321-427f-aa17-267ca6975798/.default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 512),
@@ -21,7 +24,7 @@ pub struct TokenExchange {
     )]
     pub scope: Option<String>,
 
-    /// How the token travels from sidecar to server: in the Authorization header (default), or as the
+    /// How the sidecar sends the token to the server. Header (default): in the Authorization header. Argument: as the
     /// argument bearerToken of each tool call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Injection")]

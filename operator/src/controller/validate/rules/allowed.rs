@@ -1,26 +1,11 @@
-//! What the installation allows. Who may write objects need not be allowed to create Pods, so an object
-//! decides neither which code holds the application's token nor to whom tokens are sent.
+//! What the installation allows. Whoever may write objects need not be allowed to create Pods, so an object does not
+//! decide to which hosts tokens are sent.
 
 use url::Url;
 
 use super::refuse;
 use crate::controller::allowed::{Allowed, host};
 use crate::controller::validate::Refusal;
-
-/// The sidecar's container holds the keyring and the application's token.
-pub(crate) fn sidecar_image(image: &str, allowed: &Allowed, refusals: &mut Vec<Refusal>) {
-    if !allowed.sidecar_image(image) {
-        refuse(
-            refusals,
-            "sidecar.image",
-            format!(
-                "must not be {image:?}: this installation does not allow that repository; leave the field out, or \
-                 have whoever installed the operator add the repository to allowed.sidecarRepositories of the chart \
-                 behalf"
-            ),
-        );
-    }
-}
 
 /// Entra gets the application's token and users' tokens.
 pub(crate) fn entra_host(url: &Url, allowed: &Allowed, refusals: &mut Vec<Refusal>) {

@@ -1,5 +1,7 @@
 //! The application, and what is trusted when it is called.
 
+use url::Url;
+
 use super::{object_name, refuse};
 use crate::api::v1alpha1::Entra;
 use crate::controller::found::Found;
@@ -18,6 +20,16 @@ pub(crate) fn guid(field: &'static str, text: &str, refusals: &mut Vec<Refusal>)
         "must be a GUID, as az account show and az ad app show print them",
     );
     None
+}
+
+/// The audience that Entra expects in the cloud of an authority.
+/// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-create-trust>
+pub(crate) fn default_audience(authority: &Url) -> &'static str {
+    match authority.host_str() {
+        Some("login.microsoftonline.us") => "api://AzureADTokenExchangeUSGov",
+        Some("login.partner.microsoftonline.cn") => "api://AzureADTokenExchangeChina",
+        _ => "api://AzureADTokenExchange",
+    }
 }
 
 /// Only tokens that Entra alone takes: the Pods hand them to the authority that the same spec names.
