@@ -36,7 +36,7 @@ pub(crate) fn meaning(code: u32) -> Option<Meaning> {
         700_212 => Meaning::Federation(Federation::FicAudienceMismatch),
         700_213 => Meaning::Federation(Federation::FicSubjectMismatch),
         7_002_137 | 7_002_138 => Meaning::Federation(Federation::FicCaseMismatch),
-        70_021 => Meaning::Federation(Federation::FicNotFound),
+        70_021 | 70_025 => Meaning::Federation(Federation::FicNotFound),
         700_231 => Meaning::Federation(Federation::ChainedFederation),
         700_222 | 700_229 => Meaning::Federation(Federation::WrongAssertion),
         700_024 => Meaning::Federation(Federation::FederatedTokenExpired),
@@ -63,6 +63,7 @@ pub(crate) fn meaning(code: u32) -> Option<Meaning> {
         50_076 | 50_079 | 50_072 | 50_074 | 50_078 | 50_158 => Meaning::SignIn(SignIn::StepUpRequired),
         50_097 | 53_000 | 53_001 | 53_002 | 50_131 => Meaning::SignIn(SignIn::DeviceCondition),
         53_003 | 530_032 | 530_035 | 53_011 => Meaning::SignIn(SignIn::PolicyBlocked),
+        530_084 => Meaning::SignIn(SignIn::TokenProtection),
         70_043 => Meaning::SignIn(SignIn::SignInFrequency),
 
         // Codes, assertions, refresh tokens

@@ -114,14 +114,17 @@ async fn when_entra_wants_the_user_the_client_is_challenged_and_its_session_surv
     assert!(open.is_ok(), "the session is still there");
 }
 
+#[rstest]
+#[case::blocked(Policy::blocked(), "A Conditional Access policy blocks this")]
+#[case::token_protection(Policy::token_protection(), "token protection")]
 #[tokio::test]
-async fn what_a_login_does_not_cure_is_said_to_the_person() {
+async fn what_a_login_does_not_cure_is_said_to_the_person(#[case] policy: Policy, #[case] words: &str) {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
     world
         .control()
-        .put_policies(ANA.user_name, &[Policy::blocked()])
+        .put_policies(ANA.user_name, &[policy])
         .await
         .unwrap();
 
@@ -133,7 +136,7 @@ async fn what_a_login_does_not_cure_is_said_to_the_person() {
         (&7.into(), &true.into())
     );
     let text = answer["result"]["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("correlation id"), "{text}");
+    assert!(text.contains("correlation id") && text.contains(words), "{text}");
 
     let response = sidecar.post(&login, &list()).await;
     assert_eq!(response.status(), StatusCode::OK);

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use behalf_auth_sidecar::host_key::HostKey;
+use behalf_auth_sidecar::probe::schedule::Pace;
 use behalf_auth_sidecar::probe::{HandshakeError, HandshakeProbe, federation, handshake};
 use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::Injection::{Header, None as Nothing};
@@ -93,6 +94,31 @@ async fn each_wrong_part_of_the_credential_has_its_reason_and_mending_it_is_seen
         seen(&federation::report(&answer, claims, Timestamp::UNIX_EPOCH)).0,
         Outcome::Verified
     );
+}
+
+#[tokio::test]
+async fn a_new_credential_is_asked_for_again_until_entra_knows_it_everywhere() {
+    let world = World::start().await;
+    let control = world.control();
+    control
+        .update_settings(|settings| settings.federation_propagation_seconds = 600)
+        .await
+        .unwrap();
+    control.put_federated_credentials(CLIENT_ID, &[]).await.unwrap();
+    assert_eq!(seen(&observe(&world).await), (Outcome::Failed, "FicNotFound"));
+
+    let created = [world.issuer.credential()];
+    control
+        .put_federated_credentials(CLIENT_ID, &created)
+        .await
+        .unwrap();
+    let (answer, claims) = world.probe(Header).ask().await;
+    let report = federation::report(&answer, claims, Timestamp::UNIX_EPOCH);
+    assert_eq!(seen(&report), (Outcome::Failed, "FicNotFound"));
+    assert!(report.message.contains("about ten minutes"), "{}", report.message);
+    let again = federation::pace(&answer, 0);
+    assert!(matches!(again, Pace::Broken { failures: 1, .. }), "{again:?}");
+    assert_eq!(seen(&observe(&world).await), (Outcome::Verified, "TokenAccepted"));
 }
 
 #[rstest]

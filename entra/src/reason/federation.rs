@@ -39,7 +39,8 @@ pub enum FederationReason {
     FicSubjectMismatch,
     /// AADSTS7002137, AADSTS7002138.
     FicCaseMismatch,
-    /// AADSTS70021.
+    /// AADSTS70025: the application has no federated identity credential. AADSTS70021: the older code for
+    /// none that matches.
     FicNotFound,
     /// AADSTS700231, or an assertion that Entra itself issued.
     ChainedFederation,

@@ -24,6 +24,8 @@ pub enum SignInReason {
     DeviceCondition,
     /// AADSTS53003, AADSTS530032, AADSTS530035, AADSTS53011.
     PolicyBlocked,
+    /// AADSTS530084: Conditional Access binds tokens to a device, which this application cannot do.
+    TokenProtection,
     /// AADSTS70043: the policy asks for a login every so often.
     SignInFrequency,
     /// AADSTS500133, AADSTS50013: the user's token given to On-Behalf-Of is no longer good.
@@ -40,7 +42,7 @@ pub enum SignInReason {
 
 impl SignInReason {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ConsentRequired,
         Self::AdminConsentRequired,
         Self::ConsentDeclined,
@@ -52,6 +54,7 @@ impl SignInReason {
         Self::StepUpRequired,
         Self::DeviceCondition,
         Self::PolicyBlocked,
+        Self::TokenProtection,
         Self::SignInFrequency,
         Self::UserTokenStale,
         Self::CodeUnusable,
@@ -74,6 +77,7 @@ impl SignInReason {
             Self::StepUpRequired => "StepUpRequired",
             Self::DeviceCondition => "DeviceCondition",
             Self::PolicyBlocked => "PolicyBlocked",
+            Self::TokenProtection => "TokenProtection",
             Self::SignInFrequency => "SignInFrequency",
             Self::UserTokenStale => "UserTokenStale",
             Self::CodeUnusable => "CodeUnusable",
@@ -120,6 +124,11 @@ impl SignInReason {
                 "A Conditional Access policy blocks this: give an administrator the correlation id, signing \
                  in again does not help."
             }
+            Self::TokenProtection => {
+                "Your organization's policy accepts only sign-ins that are bound to a device (token protection), \
+                 which this server cannot offer: ask an administrator to exclude this application from that \
+                 policy, signing in again does not help."
+            }
             Self::SignInFrequency => "Your organization asks for a fresh login: sign in again.",
             Self::UserTokenStale => "The login is too old or was withdrawn: sign in again.",
             Self::CodeUnusable => "This login cannot be completed any more: start it again.",
@@ -159,7 +168,8 @@ impl SignInReason {
             | Self::UserNotAssigned
             | Self::UsersOnly
             | Self::UserNotAllowed
-            | Self::PolicyBlocked => true,
+            | Self::PolicyBlocked
+            | Self::TokenProtection => true,
             Self::DeviceCondition => !with_claims,
             Self::ConsentRequired
             | Self::ConsentDeclined

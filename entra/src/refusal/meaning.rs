@@ -70,7 +70,9 @@ impl Refusal {
     pub(crate) fn federation_reason(&self) -> Option<FederationReason> {
         match self.meaning()? {
             Meaning::Federation(reason) => Some(reason),
-            Meaning::SignIn(SignInReason::PolicyBlocked) => Some(FederationReason::PolicyBlocked),
+            Meaning::SignIn(SignInReason::PolicyBlocked | SignInReason::TokenProtection) => {
+                Some(FederationReason::PolicyBlocked)
+            }
             Meaning::Transient => Some(FederationReason::Unreachable),
             Meaning::SignIn(_) | Meaning::OurBug => None,
         }
@@ -202,6 +204,7 @@ mod tests {
     #[case(7_002_137, "invalid_client", FederationReason::FicCaseMismatch)]
     #[case(7_002_138, "invalid_client", FederationReason::FicCaseMismatch)]
     #[case(70_021, "invalid_request", FederationReason::FicNotFound)]
+    #[case(70_025, "invalid_client", FederationReason::FicNotFound)]
     #[case(700_231, "invalid_client", FederationReason::ChainedFederation)]
     #[case(700_222, "invalid_client", FederationReason::WrongAssertion)]
     #[case(700_229, "invalid_client", FederationReason::WrongAssertion)]
@@ -242,6 +245,7 @@ mod tests {
     #[case(530_032, "invalid_grant", FederationReason::PolicyBlocked)]
     #[case(530_035, "interaction_required", FederationReason::PolicyBlocked)]
     #[case(53_011, "interaction_required", FederationReason::PolicyBlocked)]
+    #[case(530_084, "invalid_grant", FederationReason::PolicyBlocked)]
     #[case(90_033, "temporarily_unavailable", FederationReason::Unreachable)]
     #[case(1, "temporarily_unavailable", FederationReason::Unreachable)]
     #[case(1, "invalid_grant", FederationReason::Unknown)]
@@ -309,6 +313,7 @@ mod tests {
     #[case(530_032, SignInReason::PolicyBlocked, true)]
     #[case(530_035, SignInReason::PolicyBlocked, true)]
     #[case(53_011, SignInReason::PolicyBlocked, true)]
+    #[case(530_084, SignInReason::TokenProtection, true)]
     #[case(70_043, SignInReason::SignInFrequency, false)]
     #[case(500_133, SignInReason::UserTokenStale, false)]
     #[case(50_013, SignInReason::UserTokenStale, false)]

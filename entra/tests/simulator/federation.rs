@@ -145,6 +145,17 @@ async fn a_public_client() {
 }
 
 #[tokio::test]
+async fn an_application_without_any_credential() {
+    let tenant = Tenant::start().await;
+    tenant
+        .control
+        .put_federated_credentials(CLIENT_ID, &[])
+        .await
+        .unwrap();
+    assert_refused(&tenant, 70_025, FederationReason::FicNotFound).await;
+}
+
+#[tokio::test]
 async fn a_credential_that_is_not_known_everywhere_yet() {
     let tenant = Tenant::start().await;
     tenant
@@ -162,7 +173,8 @@ async fn a_credential_that_is_not_known_everywhere_yet() {
         .put_federated_credentials(CLIENT_ID, &[tenant.cluster.credential()])
         .await
         .unwrap();
-    assert_refused(&tenant, 70_021, FederationReason::FicNotFound).await;
+    assert_refused(&tenant, 70_025, FederationReason::FicNotFound).await;
+    tenant.probe().await.unwrap();
 }
 
 #[tokio::test]

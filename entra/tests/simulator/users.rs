@@ -240,6 +240,19 @@ async fn a_blocked_user_is_not_sent_to_a_login() {
 }
 
 #[tokio::test]
+async fn token_protection_is_not_answered_with_a_login() {
+    let tenant = Tenant::start().await;
+    tenant
+        .control
+        .put_policies(ANA, &[Policy::token_protection()])
+        .await
+        .unwrap();
+    let error = exchange(&tenant, &tenant.token_of(ANA).await).await.unwrap_err();
+    assert_refused(&error, 530_084, SignInReason::TokenProtection, &NextStep::Blocked);
+    assert!(error.hint().contains("token protection"), "{}", error.hint());
+}
+
+#[tokio::test]
 async fn an_unassigned_or_disabled_user_is_not_sent_to_a_login() {
     let tenant = Tenant::start().await;
     let error = exchange(&tenant, &tenant.token_of(DORA.user_name).await)

@@ -91,6 +91,11 @@ struct EntraArgs {
     #[arg(long)]
     directory: Option<PathBuf>,
 
+    /// How long a new federated credential propagates: every second request that presents it is refused. Absent:
+    /// as the directory says.
+    #[arg(long)]
+    federation_propagation_seconds: Option<u64>,
+
     /// Issuer of the cluster's `ServiceAccount` tokens, exactly as they name it. Absent, in a Pod: the issuer
     /// of the Pod's own token, read from the API server with that token.
     #[arg(long)]
@@ -115,6 +120,9 @@ impl EntraArgs {
             Some(path) => serde_yaml::from_str(&std::fs::read_to_string(path)?)?,
             None => Directory::contoso(),
         };
+        if let Some(seconds) = self.federation_propagation_seconds {
+            directory.settings.federation_propagation_seconds = seconds;
+        }
         let cluster = match self.cluster_issuer {
             Some(issuer) => Some(IssuerAccess {
                 issuer,

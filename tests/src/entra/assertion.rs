@@ -23,8 +23,8 @@ pub(super) async fn check(world: &World, client_id: &str, assertion: &str) -> Re
         ));
     };
     let (access, now) = {
-        let state = world.lock();
-        match_credential(&state, &world.endpoints, client_id, &jwt)?;
+        let mut state = world.lock();
+        match_credential(&mut state, &world.endpoints, client_id, &jwt)?;
         let issuer = jwt.text("iss");
         let access = state
             .directory
@@ -57,7 +57,7 @@ pub(super) async fn check(world: &World, client_id: &str, assertion: &str) -> Re
 
 /// Issuer, subject and audience against the application's credentials.
 fn match_credential(
-    state: &State,
+    state: &mut State,
     endpoints: &Endpoints,
     client_id: &str,
     jwt: &Unverified,
@@ -69,22 +69,19 @@ fn match_credential(
             "Token obtained using a federated identity credential may not be used as a federated identity credential.",
         ));
     }
-    let (known, pending) = state.federated_credentials(client_id);
     let fits = |credential: &FederatedCredential| {
         credential.issuer == issuer
             && credential.subject == subject
             && audience.contains(&credential.audience)
     };
+    let known = state.visible_credentials(client_id, fits);
     if known.iter().any(fits) {
         return Ok(());
     }
-    if pending.iter().any(fits) {
-        return Err(Failure::invalid_request(
-            70_021,
-            format!(
-                "No matching federated identity record found for presented assertion. Assertion Issuer: '{issuer}'. Assertion Subject: '{subject}'. Assertion Audience: '{}'.",
-                audience.join(", ")
-            ),
+    if known.is_empty() {
+        return Err(Failure::invalid_client(
+            70_025,
+            format!("The client '{client_id}' has no configured federated identity credentials."),
         ));
     }
     let of_issuer: Vec<_> = known.iter().filter(|one| one.issuer == issuer).collect();

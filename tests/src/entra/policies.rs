@@ -70,6 +70,10 @@ fn judge(policy: &Policy, login: Option<&Login>) -> Result<(), Failure> {
             .suberror("message_only")
             .claims(&claims.to_string()))
         }
+        Demand::TokenProtection => Err(Failure::invalid_grant(
+            530_084,
+            "Access has been blocked by conditional access token protection policy configured by this organization.",
+        )),
         Demand::FreshLogin { since } => {
             if login.is_some_and(|login| login.at >= *since) {
                 return Ok(());

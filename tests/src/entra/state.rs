@@ -87,8 +87,16 @@ pub(super) struct State {
     pub(super) faults: Vec<Fault>,
     pub(super) record: Vec<RequestRecord>,
     pub(super) secrets: HashSet<SecretKey>,
-    known_since: HashMap<(String, FederatedCredential), Timestamp>,
+    known: HashMap<(String, FederatedCredential), Known>,
     requests: u64,
+}
+
+/// What the tenant knows of one credential of one application.
+struct Known {
+    /// When it was created.
+    since: Timestamp,
+    /// Requests that presented it while it was propagating.
+    presented: u64,
 }
 
 type SecretKey = (SecretKind, String);
@@ -179,16 +187,19 @@ impl State {
             faults: Vec::new(),
             record: Vec::new(),
             secrets: HashSet::new(),
-            known_since: HashMap::new(),
+            known: HashMap::new(),
             requests: 0,
         };
         state.directory.applications = directory.applications;
         for application in &state.directory.applications {
             for credential in &application.federated_credentials {
-                state.known_since.insert(
-                    (application.client_id.clone(), credential.clone()),
-                    Timestamp::MIN,
-                );
+                let known = Known {
+                    since: Timestamp::MIN,
+                    presented: 0,
+                };
+                state
+                    .known
+                    .insert((application.client_id.clone(), credential.clone()), known);
             }
         }
         state
@@ -306,27 +317,39 @@ impl State {
         }
     }
 
-    /// The application's credentials: those in force, and those still on their way.
-    pub(super) fn federated_credentials(
-        &self,
+    /// The application's credentials as one token request sees them. Of a credential that is propagating, only
+    /// every second request that presents it knows; `presented` tells which one a request presents.
+    pub(super) fn visible_credentials(
+        &mut self,
         client_id: &str,
-    ) -> (Vec<FederatedCredential>, Vec<FederatedCredential>) {
-        let Some(application) = self.directory.application(client_id) else {
-            return (Vec::new(), Vec::new());
+        presented: impl Fn(&FederatedCredential) -> bool,
+    ) -> Vec<FederatedCredential> {
+        let Some(application) = self.directory.application(client_id).cloned() else {
+            return Vec::new();
         };
-        let delay = i64::try_from(self.directory.settings.federation_propagation_seconds);
-        let delay = SignedDuration::from_secs(delay.unwrap_or(i64::MAX));
+        let propagation = i64::try_from(self.directory.settings.federation_propagation_seconds);
+        let propagation = SignedDuration::from_secs(propagation.unwrap_or(i64::MAX));
         let now = self.now();
-        application
-            .federated_credentials
-            .iter()
-            .cloned()
-            .partition(|credential| {
-                let since = self
-                    .known_since
-                    .get(&(application.client_id.clone(), credential.clone()));
-                since.is_none_or(|since| since.checked_add(delay).is_ok_and(|in_force| in_force <= now))
-            })
+        let mut visible = application.federated_credentials;
+        visible.retain(|credential| {
+            let place = (application.client_id.clone(), credential.clone());
+            let Some(known) = self.known.get_mut(&place) else {
+                return true;
+            };
+            if known
+                .since
+                .checked_add(propagation)
+                .is_ok_and(|settled| settled <= now)
+            {
+                return true;
+            }
+            if !presented(credential) {
+                return false;
+            }
+            known.presented += 1;
+            known.presented.is_multiple_of(2)
+        });
+        visible
     }
 
     /// Replaces an application, refusing what Entra refuses of its credentials.
@@ -334,11 +357,14 @@ impl State {
         check_credentials(&application.federated_credentials)?;
         let now = self.now();
         for credential in &application.federated_credentials {
-            self.known_since
+            self.known
                 .entry((application.client_id.clone(), credential.clone()))
-                .or_insert(now);
+                .or_insert(Known {
+                    since: now,
+                    presented: 0,
+                });
         }
-        self.known_since.retain(|(client_id, credential), _| {
+        self.known.retain(|(client_id, credential), _| {
             *client_id != application.client_id || application.federated_credentials.contains(credential)
         });
         match self.directory.application_mut(&application.client_id) {

@@ -1,10 +1,15 @@
+//! The federated identity credential that an administrator creates.
+
+use std::time::Duration;
+
 use super::{Conditions, EnvironmentError};
 use crate::entra::{Control, FederatedCredential};
 use crate::people::CLIENT_ID;
 
 /// Does at the Entra simulator what the administrator does at Entra with the line in
 /// `status.federation.command`: creates the federated identity credential that the status asks for, and
-/// registers the redirect URI. Tells whether the credential was missing.
+/// registers the redirect URI. Returns true if the credential was missing, and then only when the new one has
+/// propagated, as an administrator waits before people sign in.
 pub async fn create_federated_credential(
     entra: &Control,
     name: &str,
@@ -52,5 +57,12 @@ pub async fn create_federated_credential(
         .map_err(EnvironmentError::control(format!(
             "create the federated credential for {name}"
         )))?;
+    if missing {
+        let settings = entra
+            .settings()
+            .await
+            .map_err(EnvironmentError::control("read the simulator's settings"))?;
+        tokio::time::sleep(Duration::from_secs(settings.federation_propagation_seconds)).await;
+    }
     Ok(missing)
 }

@@ -10,6 +10,9 @@ use super::{EnvironmentError, Layout, NAMESPACE_SIMULATORS, Objects};
 /// How long a simulator may take to become available.
 const START: Duration = Duration::from_mins(2);
 
+/// A new federated credential flaps for this long, as at Entra: the federation probe has to ask again.
+const FEDERATION_PROPAGATION: &str = "--federation-propagation-seconds=6";
+
 /// Starts both simulators and returns the certificate authority (PEM) that their certificates stand under.
 pub async fn apply_simulators(
     client: &Client,
@@ -38,6 +41,7 @@ pub async fn apply_simulators(
             "--control-listen=0.0.0.0:9000",
             "--tls-certificate=/etc/simulator/tls/tls.crt",
             "--tls-key=/etc/simulator/tls/tls.key",
+            FEDERATION_PROPAGATION,
         ],
     ));
     objects.add(deployment(

@@ -197,7 +197,8 @@ pub struct Settings {
     /// A refresh token unused for so long is dead (700082).
     pub refresh_token_idle_seconds: u64,
 
-    /// How long a new federated credential is not yet known (70021).
+    /// How long a new federated credential propagates: every second request that presents it is refused as if
+    /// it did not exist, the first one included.
     pub federation_propagation_seconds: u64,
 
     /// Added to the machine's clock.

@@ -37,6 +37,9 @@ pub enum Demand {
     /// No login helps: 53003 with `message_only`.
     Block,
 
+    /// Only tokens that are bound to a device are issued: 530084. No login of this application meets it.
+    TokenProtection,
+
     /// The login is too old: 70043. Met by any later login.
     #[serde(rename_all = "camelCase")]
     FreshLogin {
@@ -66,6 +69,14 @@ impl Policy {
         Self {
             at: vec![RequestKind::OnBehalfOf],
             demand: Demand::Block,
+        }
+    }
+
+    /// Token protection at On-Behalf-Of time (530084).
+    pub fn token_protection() -> Self {
+        Self {
+            at: vec![RequestKind::OnBehalfOf],
+            demand: Demand::TokenProtection,
         }
     }
 
