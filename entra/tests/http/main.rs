@@ -5,6 +5,7 @@ mod discovery;
 mod entra;
 mod faults;
 mod on_behalf_of;
+mod recorded;
 mod requests;
 mod tls;
 mod validation;

@@ -8,6 +8,8 @@ mod list_pipeline_runs;
 mod notes;
 mod output;
 mod projects;
+#[cfg(test)]
+mod recorded;
 mod reduce;
 mod schema;
 mod server;

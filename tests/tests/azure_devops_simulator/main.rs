@@ -9,6 +9,7 @@ mod entra;
 mod faults;
 mod fixture;
 mod logs;
+mod recorded;
 mod releases;
 mod runs;
 mod timeline;

@@ -14,6 +14,7 @@ mod login;
 mod metadata;
 mod on_behalf_of;
 mod pod;
+mod recorded;
 mod refresh;
 mod scopes;
 mod sign_in;
