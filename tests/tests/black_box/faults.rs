@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use behalf_tests::azure_devops::{Action, Fault as AzureDevOpsFault, Permissions};
+use behalf_tests::azure_devops::Permissions;
 use behalf_tests::client::{Era, SignedIn};
 use behalf_tests::demo;
 use behalf_tests::entra::{Policy, Settings};
@@ -21,14 +21,12 @@ crate::tests![
     a_user_whose_grant_is_gone_is_asked_to_sign_in_again,
     conditional_access_is_a_challenge_that_the_session_survives,
     a_removed_permission_is_told_to_the_model,
-    azure_devops_throttling_is_waited_for,
-    lasting_throttling_is_a_tool_error_that_says_when_to_try_again,
     a_deleted_child_comes_back,
     a_deleted_keyring_ends_every_session_and_is_told_as_an_event,
 ];
 
 /// One tool call by raw HTTP with this access token.
-async fn call(world: &World, server: Server, token: &str) -> TestResult<reqwest::Response> {
+pub(crate) async fn call(world: &World, server: Server, token: &str) -> TestResult<reqwest::Response> {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
         "name": "list_pipeline_runs", "arguments": {"project": "shop"},
         "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}},
@@ -47,7 +45,7 @@ async fn call(world: &World, server: Server, token: &str) -> TestResult<reqwest:
 }
 
 /// Sets how long user tokens live; by default an hour.
-async fn lifetime(world: &World, seconds: Option<u64>) -> TestResult {
+pub(crate) async fn lifetime(world: &World, seconds: Option<u64>) -> TestResult {
     let change = |settings: &mut Settings| settings.application_token_seconds = seconds;
     world.entra.update_settings(change).await?;
     Ok(())
@@ -165,60 +163,6 @@ async fn a_removed_permission_is_told_to_the_model(world: &World) -> TestResult 
         allowed.is_error != Some(true),
         "refused with permission: {}",
         demo::text(&allowed)
-    );
-    Ok(())
-}
-
-async fn azure_devops_throttling_is_waited_for(world: &World) -> TestResult {
-    let connection = world.connect(Server::Quickstart, &ANA, Era::Modern).await?;
-    let fault = AzureDevOpsFault::once(Action::Throttle {
-        retry_after_seconds: Some(1),
-    });
-    world.azure_devops.fault(&fault).await?;
-    let result = connection
-        .call("list_pipeline_runs", json!({"project": "shop"}))
-        .await?;
-    connection.close().await;
-    ensure!(
-        result.is_error != Some(true),
-        "one 429 became an error: {}",
-        demo::text(&result)
-    );
-    let throttled = world
-        .azure_devops
-        .record()
-        .await?
-        .iter()
-        .filter(|call| call.status == Some(429))
-        .count();
-    ensure!(
-        throttled >= 1,
-        "Azure DevOps throttled nobody: the test proved nothing"
-    );
-    Ok(())
-}
-
-async fn lasting_throttling_is_a_tool_error_that_says_when_to_try_again(world: &World) -> TestResult {
-    let connection = world.connect(Server::Quickstart, &ANA, Era::Modern).await?;
-    let fault = AzureDevOpsFault::always(Action::Throttle {
-        retry_after_seconds: Some(240),
-    });
-    let work = async {
-        world.azure_devops.fault(&fault).await?;
-        let list = json!({"project": "shop"});
-        Ok(connection.call("list_pipeline_runs", list).await?)
-    };
-    let clear = async { Ok(world.azure_devops.clear_faults().await?) };
-    let result = restoring(work, clear).await?;
-    connection.close().await;
-    let text = demo::text(&result);
-    ensure!(
-        result.is_error == Some(true),
-        "lasting throttling was no error: {text}"
-    );
-    ensure!(
-        text.contains("try again in"),
-        "it does not say when to try again: {text}"
     );
     Ok(())
 }

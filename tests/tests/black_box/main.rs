@@ -28,6 +28,7 @@ mod sdk_clients;
 mod search;
 mod sign_in;
 mod survival;
+mod throttling;
 mod world;
 
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         rights::tests(),
         conditions::tests(),
         faults::tests(),
+        throttling::tests(),
         configuration::tests(),
         leaks::tests(), // last: it searches what all the others left behind
     ]
