@@ -1,3 +1,5 @@
+//! What the server tells the sidecar when a call needs the user or another token.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::{Deserialize, Serialize};
@@ -32,8 +34,13 @@ pub enum ReauthenticateReason {
     /// The user's grant is gone: expired, revoked, or consent was taken back (`invalid_grant`).
     GrantExpired,
 
-    /// The downstream API no longer takes the token.
+    /// The downstream API no longer takes the token. Nothing that changes anything has run, so that the sidecar may
+    /// send the call again with another token.
     TokenRefused,
+
+    /// Entra no longer takes the user's token as On-Behalf-Of assertion (AADSTS500133, AADSTS50013). Nothing has run,
+    /// so that the sidecar may send the call again with a renewed one.
+    UserTokenRefused,
 }
 
 /// Why a header value is not a [`Reauthenticate`].
@@ -59,6 +66,7 @@ impl Reauthenticate {
             ReauthenticateReason::InteractionRequired => "InteractionRequired",
             ReauthenticateReason::GrantExpired => "GrantExpired",
             ReauthenticateReason::TokenRefused => "TokenRefused",
+            ReauthenticateReason::UserTokenRefused => "UserTokenRefused",
         };
         let mut json = serde_json::json!({"reason": reason});
         if let Some(claims) = &self.claims {
@@ -93,12 +101,19 @@ mod tests {
             Some(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#.to_owned()),
         ] {
             for consent in [false, true] {
-                let sent = Reauthenticate {
-                    reason: ReauthenticateReason::InteractionRequired,
-                    claims: claims.clone(),
-                    consent,
-                };
-                assert_eq!(Reauthenticate::decode(sent.encode().as_bytes()), Ok(sent));
+                for reason in [
+                    ReauthenticateReason::InteractionRequired,
+                    ReauthenticateReason::GrantExpired,
+                    ReauthenticateReason::TokenRefused,
+                    ReauthenticateReason::UserTokenRefused,
+                ] {
+                    let sent = Reauthenticate {
+                        reason,
+                        claims: claims.clone(),
+                        consent,
+                    };
+                    assert_eq!(Reauthenticate::decode(sent.encode().as_bytes()), Ok(sent));
+                }
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::response::{Answer, TokenSet};
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::throttle::Throttle;
 
 /// Addresses do not change from day to day, and an old document is better than none.
 const DISCOVERY: Lifetime = Lifetime {
@@ -101,6 +102,7 @@ struct Inner {
     retry: RetryPolicy,
     discovery: Cached<Discovery>,
     keys: Cached<SigningKeys>,
+    throttle: Throttle,
 }
 
 impl EntraClient {
@@ -130,6 +132,7 @@ impl EntraClient {
             retry,
             discovery: Cached::new("discovery document", DISCOVERY),
             keys: Cached::new("signing keys", KEYS),
+            throttle: Throttle::default(),
         }))
     }
 
@@ -274,6 +277,9 @@ impl EntraClient {
     }
 
     async fn request(&self, grant: Grant<'_>) -> Result<TokenSet, EntraError> {
+        if grant.can_wait() {
+            self.0.throttle.check(self.now())?;
+        }
         let url = &self.discovery().await?.token_endpoint;
         let attempt = || self.attempt(url, grant);
         let result = self
@@ -282,6 +288,7 @@ impl EntraClient {
             .run(attempt, |error| grant.may_be_repeated(error))
             .await;
         if let Err(error) = &result {
+            self.0.throttle.observe(error, self.now());
             tracing::debug!(
                 entra.grant = grant.name(),
                 "Token request ended without a token: {error}"

@@ -7,6 +7,7 @@ use crate::assertion::AssertionError;
 use crate::discovery::DiscoveryError;
 use crate::reason::{FederationFinding, FederationReason, SignInReason};
 use crate::refusal::Refusal;
+use crate::throttle;
 
 /// Why there is no answer that can be used. `Clone`, because callers that waited for one request share its
 /// failure.
@@ -43,6 +44,17 @@ pub enum EntraError {
 
         /// `Retry-After`.
         retry_after: Option<Duration>,
+    },
+
+    /// Nothing was sent: Entra failed a moment ago and is not asked again yet.
+    #[error("Entra failed a moment ago and is not asked again yet")]
+    Paused {
+        /// What is left of the pause.
+        after: Duration,
+
+        /// The failure that began the pause.
+        #[source]
+        cause: Arc<EntraError>,
     },
 
     /// Entra understood and refused.
@@ -100,6 +112,7 @@ impl EntraError {
             Self::Throttled { retry_after } | Self::Unavailable { retry_after, .. } => {
                 NextStep::RetryLater { after: *retry_after }
             }
+            Self::Paused { after, .. } => NextStep::RetryLater { after: Some(*after) },
             Self::Refused(refusal) => refusal.next_step(),
         }
     }
@@ -117,6 +130,7 @@ impl EntraError {
                 Some(FederationReason::Unreachable)
             }
             Self::Throttled { .. } => Some(FederationReason::Throttled),
+            Self::Paused { cause, .. } => cause.reason(),
             Self::Refused(refusal) => refusal.federation_reason(),
         }
     }
@@ -173,12 +187,22 @@ impl EntraError {
         match self {
             Self::Unreachable(_) | Self::TimedOut | Self::Throttled { .. } | Self::Unavailable { .. } => true,
             Self::Refused(refusal) => refusal.is_transient(),
-            Self::Assertion(_) | Self::Discovery(_) | Self::Malformed { .. } => false,
+            Self::Assertion(_) | Self::Discovery(_) | Self::Paused { .. } | Self::Malformed { .. } => false,
+        }
+    }
+
+    /// How long Entra is not asked again after this failure: `Retry-After`, at least 15 seconds and at most ten
+    /// minutes.
+    pub fn pause(&self) -> Duration {
+        match self {
+            Self::Paused { after, .. } => *after,
+            _ => throttle::pause(self.retry_after()),
         }
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Paused { after, .. } => Some(*after),
             Self::Throttled { retry_after } | Self::Unavailable { retry_after, .. } => *retry_after,
             Self::Refused(refusal) => refusal.retry_after,
             _ => None,

@@ -112,6 +112,12 @@ impl<'a> Grant<'a> {
         }
     }
 
+    /// False for a code: it is good once and for minutes, and a user waits for it. Everything else is asked for again
+    /// when Entra wants to hear from this process.
+    pub(crate) fn can_wait(self) -> bool {
+        !matches!(self, Self::Code(_))
+    }
+
     /// The request's name in logs.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -33,6 +33,7 @@ mod response;
 mod retry;
 mod secret;
 mod settings;
+mod throttle;
 mod token;
 
 pub use assertion::{Assertion, AssertionClaims, AssertionError};

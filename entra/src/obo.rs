@@ -3,29 +3,43 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use moka::Expiry;
+use jiff::Timestamp;
 use moka::future::Cache;
+use moka::ops::compute::Op;
+use moka::{Entry, Expiry};
 use sha2::{Digest as _, Sha256};
 
 use crate::client::EntraClient;
 use crate::clock::Clock;
-use crate::error::EntraError;
+use crate::error::{EntraError, NextStep};
 use crate::response::TokenSet;
 use crate::secret::Secret;
+use crate::throttle;
 
 /// A cached token has at least this long to live: a call that starts with it can end with it.
 const MARGIN: Duration = Duration::from_mins(5);
+
+/// Bytes that the cache itself needs for one token, about.
+const OVERHEAD: usize = 512;
+
+/// Assertions whose failed exchange is remembered. Each takes about as much as a cached token without its text.
+const FAILURES: u64 = 10_000;
+
+/// A failure is forgotten after this time at the latest; no pause is longer.
+const FAILURE_LIFE: Duration = Duration::from_mins(10);
 
 /// Exchanges users' tokens for tokens of one downstream scope.
 ///
 /// The key is the SHA-256 of the user's token, never the user: Conditional Access is judged for each
 /// assertion, so a token obtained with one must not serve another. Callers with the same token wait for one
-/// request and share its result; a failure is shared by those who waited and kept for nobody else.
+/// request and share its result. A refusal is shared by the callers that waited and is not kept; after an outage
+/// Entra is not asked again for this token before [`EntraError::pause`] has passed.
 #[derive(Clone)]
 pub struct OnBehalfOf {
     client: EntraClient,
     scope: Arc<str>,
     tokens: Cache<Key, Arc<TokenSet>>,
+    failures: Cache<Key, Failure>,
 }
 
 /// A downstream token, and where it comes from.
@@ -45,18 +59,32 @@ struct Key {
     claims: Option<[u8; 32]>,
 }
 
+/// An outage that one exchange met.
+#[derive(Clone)]
+struct Failure {
+    cause: Arc<EntraError>,
+    until: Timestamp,
+}
+
 impl OnBehalfOf {
-    /// At most `capacity` tokens of `scope` are kept.
+    /// Tokens of `scope` are kept until they take `capacity` bytes together. A token is given up before its time
+    /// only beyond that.
     pub fn new(client: EntraClient, scope: impl Into<Arc<str>>, capacity: u64) -> Self {
         let expiry = BeforeTheTokenDoes(client.clock());
         let tokens = Cache::builder()
             .max_capacity(capacity)
+            .weigher(|_: &Key, token: &Arc<TokenSet>| size(token))
             .expire_after(expiry)
+            .build();
+        let failures = Cache::builder()
+            .max_capacity(FAILURES)
+            .time_to_live(FAILURE_LIFE)
             .build();
         Self {
             client,
             scope: scope.into(),
             tokens,
+            failures,
         }
     }
 
@@ -77,10 +105,13 @@ impl OnBehalfOf {
             return Ok(Exchanged { token, fresh: false });
         }
         let exchange = async {
-            self.client
-                .on_behalf_of(user_token, &self.scope, claims)
-                .await
-                .map(Arc::new)
+            // Checked within the shared request, so that a call that comes a moment later does not make another one.
+            self.check_pause(&key).await?;
+            let result = self.client.on_behalf_of(user_token, &self.scope, claims).await;
+            if let Err(error) = &result {
+                self.begin_pause(&key, error).await;
+            }
+            result.map(Arc::new)
         };
         let result = self.tokens.try_get_with_by_ref(&key, exchange).await;
         let token = result.map_err(|error| EntraError::clone(&error))?;
@@ -92,15 +123,66 @@ impl OnBehalfOf {
         Ok(Exchanged { token, fresh: true })
     }
 
-    /// Drops the cached token, after the resource refused it or the user's session ended.
+    /// Drops the cached token of a user's token that is not used any more.
     pub async fn forget(&self, user_token: &Secret) {
-        self.tokens
-            .invalidate(&Key {
-                assertion: hash(user_token.expose()),
-                claims: None,
-            })
-            .await;
+        self.tokens.invalidate(&Key::of(user_token)).await;
     }
+
+    /// Drops the cached token after the resource refused it. A newer one stays: of several calls that were refused
+    /// with the same token, the first exchanges again and the others use what it got.
+    pub async fn forget_refused(&self, user_token: &Secret, refused: &Secret) {
+        let key = Key::of(user_token);
+        let decide = |entry: Option<Entry<Key, Arc<TokenSet>>>| {
+            let is_refused = entry.is_some_and(|entry| entry.value().access_token == *refused);
+            std::future::ready(if is_refused { Op::Remove } else { Op::Nop })
+        };
+        self.tokens.entry_by_ref(&key).and_compute_with(decide).await;
+    }
+
+    async fn check_pause(&self, key: &Key) -> Result<(), EntraError> {
+        let Some(Failure { cause, until }) = self.failures.get(key).await else {
+            return Ok(());
+        };
+        match throttle::left(self.client.now(), until) {
+            Some(after) => Err(EntraError::Paused { after, cause }),
+            None => Ok(()),
+        }
+    }
+
+    async fn begin_pause(&self, key: &Key, error: &EntraError) {
+        // A pause that goes on is not prolonged, and one of the whole client ends on its own.
+        let is_outage = matches!(error.next_step(), NextStep::RetryLater { .. });
+        if !is_outage || matches!(error, EntraError::Paused { .. }) {
+            return;
+        }
+        let failure = Failure {
+            cause: Arc::new(error.clone()),
+            until: throttle::end_of(error.pause(), self.client.now()),
+        };
+        self.failures.insert(key.clone(), failure).await;
+    }
+}
+
+impl Key {
+    /// The place of a user's token without a challenge.
+    fn of(user_token: &Secret) -> Self {
+        Self {
+            assertion: hash(user_token.expose()),
+            claims: None,
+        }
+    }
+}
+
+/// Bytes that a cached token takes.
+fn size(token: &TokenSet) -> u32 {
+    let texts = [
+        Some(&token.access_token),
+        token.refresh_token.as_ref(),
+        token.id_token.as_ref(),
+    ];
+    let text: usize = texts.into_iter().flatten().map(|text| text.expose().len()).sum();
+    let scope = token.scope.as_ref().map_or(0, String::len);
+    u32::try_from(OVERHEAD + text + scope).unwrap_or(u32::MAX)
 }
 
 impl std::fmt::Debug for OnBehalfOf {

@@ -50,8 +50,8 @@ const MCP: Limits = Limits {
 /// A call that has begun ends by itself within 45 s, and its answer is sent at once.
 const FINISH: Duration = Duration::from_secs(50);
 
-/// Exchanged tokens kept: the users of one Pod within an hour.
-const TOKENS: u64 = 10_000;
+/// Bytes of exchanged tokens that are kept: 10,000 of 3 KiB, the sessions of one Pod within an hour.
+const TOKENS: u64 = 32 * 1024 * 1024;
 
 /// Why the server does not start, or ended.
 #[derive(Debug, thiserror::Error)]

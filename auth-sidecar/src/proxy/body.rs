@@ -134,6 +134,11 @@ impl Message {
         Ok(read)
     }
 
+    /// Bytes of the body.
+    pub(super) fn size(&self) -> usize {
+        self.body.len()
+    }
+
     /// The id, for an answer of our own. Absent in notifications.
     pub(super) fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()

@@ -11,6 +11,7 @@ mod headers;
 mod injection;
 mod members;
 mod origin;
+mod outgoing;
 mod refusal;
 mod stream;
 mod tokens;
@@ -19,22 +20,22 @@ mod users;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
 use behalf_contract::{Reauthenticate, ReauthenticateReason, SidecarConfig, TokenExchange};
 use behalf_entra::EntraClient;
-use futures::FutureExt as _;
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use jiff::SignedDuration;
 
 use self::body::Message;
 use self::injection::Plan;
 use self::origin::Caller;
+use self::outgoing::Outgoing;
 use self::refusal::{About, Refusal};
 use self::tokens::{Exchange, Tokens};
 use self::users::{Call, User, Users};
-use crate::bodies::{self, Taken};
+use crate::bodies::Taken;
 use crate::metrics::SecurityEvent;
 use crate::routes;
 use crate::sessions::{OpenSession, SessionError};
@@ -43,6 +44,17 @@ use crate::upstream::Upstream;
 
 /// What rmcp takes by default, too.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
+
+/// A user who signed in this recently is not asked to sign in again for a refused token: another login brings the same
+/// token, and the client would never stop asking.
+const JUST_NOW: SignedDuration = SignedDuration::from_mins(10);
+
+/// What a user is told then.
+const REFUSED_AFTER_SIGN_IN: &str = "The service behind this server refuses this account's token although the sign-in \
+    is only minutes old, so signing in again does not help. For Azure DevOps: check that the account belongs to the \
+    tenant of the organization (a guest account has to be a member there), and open the organization once in a \
+    browser with this account. If that does not help, ask an administrator to compare the organization's tenant with \
+    the one of this server.";
 
 /// The way to the server, and what to send along.
 #[derive(Clone)]
@@ -152,57 +164,35 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
         None
     };
     let plan = Plan::of(proxy.rules.at, proxy.rules.injection, is_tool_call);
-    let tokens = Tokens::of(state, &session, plan).await?;
-
-    let mut to_server = headers::to_server(&parts.headers);
-    let body = match message {
-        Some((message, taken)) => {
-            let edited = message.edit(plan.argument.and_then(|token| tokens.get(token)));
-            if edited.dropped {
-                state.metrics.security_event(SecurityEvent::ReservedArgument);
-            }
-            to_server.insert(CONTENT_TYPE, headers::JSON);
-            bodies::passed_on(edited.body, taken)
-        }
-        None => Body::empty(),
-    };
-    let mut request = Request::new(body);
-    *request.method_mut() = parts.method;
-    *request.headers_mut() = to_server;
-    if let Some(token) = plan.header.and_then(|token| tokens.get(token)) {
-        let value = headers::bearer(token).ok_or(Refusal::Exchange)?;
-        request.headers_mut().insert(AUTHORIZATION, value);
-    }
-
-    tracing::trace!(mcp.method = label, session.id = %session.id, "Forwarding {label}");
-    let began = Instant::now();
-    if session.ended().now_or_never().is_some() {
-        return Err(Refusal::InvalidToken);
-    }
-    let sent = tokio::select! {
-        biased;
-        // Whatever the server does with it, this client is told nothing more.
-        () = session.ended(), if is_tool_call => return Err(Refusal::MayHaveRun),
-        () = session.ended() => return Err(Refusal::InvalidToken),
-        sent = proxy.upstream.send(request) => sent,
-    };
-    let response = sent.map_err(|error| {
-        let cause: &dyn std::error::Error = &error;
-        tracing::warn!(
-            error = cause,
-            mcp.method = label,
-            "The MCP server did not answer {label}"
+    let mut tokens = Tokens::of(state, &session, plan).await?;
+    let to_server = headers::to_server(&parts.headers);
+    let mut outgoing = Outgoing::new(parts.method, to_server, message, plan, label);
+    let mut response = outgoing.send(state, &session, &tokens).await?;
+    // Once: a second refusal is answered.
+    if outgoing.can_be_sent_again()
+        && let Some(wanted) = wanted(&response)
+        && let Some(others) = tokens.others(state, &session, &wanted).await?
+    {
+        tracing::info!(
+            session.id = %session.id,
+            reauthenticate.reason = ?wanted.reason,
+            "Sending {label} of session {} again with another token",
+            session.id
         );
-        if error.is_connect() {
-            Refusal::ServerAbsent
-        } else {
-            Refusal::ServerFailed
-        }
-    })?;
-    state
-        .metrics
-        .call(label, response.status().as_u16(), began.elapsed().as_secs_f64());
+        tokens = others;
+        response = outgoing.send(state, &session, &tokens).await?;
+    }
+    drop(outgoing);
     answer(state, &session, &tokens, response, call).await
+}
+
+/// What the server wants of the user; `None` where it wants nothing that can be read.
+fn wanted(response: &Response<Incoming>) -> Option<Reauthenticate> {
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return None;
+    }
+    let value = response.headers().get(behalf_contract::headers::REAUTHENTICATE)?;
+    Reauthenticate::decode(value.as_bytes()).ok()
 }
 
 /// The session whose access token the client presents.
@@ -261,22 +251,16 @@ async fn answer(
     let status = response.status();
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let wanted = response.headers().get(behalf_contract::headers::REAUTHENTICATE);
-            let wanted = wanted.map(|value| Reauthenticate::decode(value.as_bytes()));
-            match wanted {
-                Some(Ok(wanted)) if status == StatusCode::UNAUTHORIZED => {
-                    Err(reauthenticate(state, session, tokens, wanted).await?)
-                }
-                _ => {
-                    // Passed on, it would send the client to a login that changes nothing.
-                    state.metrics.security_event(SecurityEvent::ServerRefusal);
-                    tracing::error!(
-                        http.status = status.as_u16(),
-                        "The MCP server answered {status} to a request of the sidecar"
-                    );
-                    Err(Refusal::ServerRefused)
-                }
+            if let Some(wanted) = wanted(&response) {
+                return Err(reauthenticate(state, session, tokens, wanted).await?);
             }
+            // Passed on, it would send the client to a login that changes nothing.
+            state.metrics.security_event(SecurityEvent::ServerRefusal);
+            tracing::error!(
+                http.status = status.as_u16(),
+                "The MCP server answered {status} to a request of the sidecar"
+            );
+            Err(Refusal::ServerRefused)
         }
         StatusCode::SERVICE_UNAVAILABLE if is_invalid_client(response.headers()) => {
             Err(Refusal::ClientAuthentication)
@@ -314,7 +298,7 @@ fn is_invalid_client(headers: &HeaderMap) -> bool {
     said.is_some_and(|said| said == behalf_contract::headers::INVALID_CLIENT)
 }
 
-/// The server says that the user is needed.
+/// The server says that the user is needed, and another token did not help.
 async fn reauthenticate(
     state: &AppState,
     session: &OpenSession,
@@ -327,13 +311,17 @@ async fn reauthenticate(
         "The MCP server wants the user of session {} to sign in again",
         session.id
     );
-    if wanted.reason == ReauthenticateReason::TokenRefused
-        && let (Some(exchange), Some(user)) = (&state.proxy.exchange, tokens.user())
-    {
-        exchange.forget(user).await;
+    let token_refused = wanted.reason == ReauthenticateReason::TokenRefused;
+    let refusal = if token_refused && state.sessions.signed_in_within(session, JUST_NOW) {
+        Refusal::Blocked(REFUSED_AFTER_SIGN_IN.to_owned())
+    } else {
+        state.sessions.require_sign_in(session, wanted).await?;
+        Refusal::SignInRequired
+    };
+    if token_refused {
+        tokens.give_up(state, &refusal).await;
     }
-    state.sessions.require_sign_in(session, wanted).await?;
-    Ok(Refusal::SignInRequired)
+    Ok(refusal)
 }
 
 /// The method as a metric's label: from a closed list, for clients choose the text.

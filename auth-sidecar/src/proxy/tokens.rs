@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use behalf_contract::TokenExchange;
+use behalf_contract::{Reauthenticate, ReauthenticateReason, TokenExchange};
 use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Secret, TokenSet};
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
@@ -13,11 +13,15 @@ use super::refusal::Refusal;
 use crate::sessions::{OpenSession, SignInAgain};
 use crate::state::AppState;
 
-/// Downstream tokens that are kept at most: a few KiB each.
-const CAPACITY: u64 = 4096;
+/// Bytes of downstream tokens that are kept: a quarter of what the sessions' records may take, since a record holds
+/// three tokens of that size beside everything else. 20,000 tokens of 3 KiB, one for each session.
+const CAPACITY: u64 = 64 * 1024 * 1024;
 
-/// A refusal of Entra stands for so long: a client that ignores it must not make requests (AADSTS50196). A
-/// new login brings another token, which is asked for anew.
+/// Refusals that are remembered.
+const REFUSALS: u64 = 10_000;
+
+/// A refusal of Entra or of the downstream API holds for this long: a client that ignores it must not make requests
+/// (AADSTS50196). A new login brings another token, which is exchanged at once.
 const REFUSED_FOR: Duration = Duration::from_mins(1);
 
 /// The exchange in the sidecar, with what Entra answered lately.
@@ -32,6 +36,8 @@ pub(super) struct Exchange {
 pub(super) struct Tokens {
     user: Option<Arc<TokenSet>>,
     downstream: Option<Arc<TokenSet>>,
+    /// They took the place of refused ones.
+    replaced: bool,
 }
 
 impl Tokens {
@@ -44,14 +50,8 @@ impl Tokens {
         set.as_ref().map(|set| &set.access_token)
     }
 
-    /// The user's own token.
-    pub(super) fn user(&self) -> Option<&Secret> {
-        self.get(Token::User)
-    }
-
     /// Gets what `plan` needs for the user of `session`.
     pub(super) async fn of(state: &AppState, session: &OpenSession, plan: Plan) -> Result<Self, Refusal> {
-        let mut tokens = Self::default();
         // Also when the server gets none: its renewal is where Entra says that the user may no longer come.
         let user = match state.sessions.user_token(session).await {
             Ok(user) => user,
@@ -61,13 +61,77 @@ impl Tokens {
                 return Err(Refusal::from(error));
             }
         };
-        if plan.needs_exchange()
-            && let Some(exchange) = &state.proxy.exchange
-        {
-            tokens.downstream = Some(exchange.downstream(state, session, &user.access_token).await?);
+        match &state.proxy.exchange {
+            Some(exchange) if plan.needs_exchange() => {
+                // The downstream token of a user's token that was replaced is not asked for again.
+                if user.access_token != session.tokens.access_token {
+                    exchange.on_behalf_of.forget(&session.tokens.access_token).await;
+                }
+                exchange.tokens(state, session, user, None).await
+            }
+            _ => Ok(Self {
+                user: Some(user),
+                ..Self::default()
+            }),
         }
-        tokens.user = Some(user);
-        Ok(tokens)
+    }
+
+    /// Other tokens for a second try, after the server said that one of these is refused. `None` where another token
+    /// does not help.
+    pub(super) async fn others(
+        &self,
+        state: &AppState,
+        session: &OpenSession,
+        wanted: &Reauthenticate,
+    ) -> Result<Option<Self>, Refusal> {
+        let Some(user) = &self.user else { return Ok(None) };
+        let exchange = state.proxy.exchange.as_ref().zip(self.downstream.as_ref());
+        let tokens = match (wanted.reason, exchange) {
+            (ReauthenticateReason::TokenRefused, Some((exchange, downstream))) => {
+                exchange
+                    .on_behalf_of
+                    .forget_refused(&user.access_token, &downstream.access_token)
+                    .await;
+                exchange.tokens(state, session, Arc::clone(user), None).await?
+            }
+            // A challenge of the downstream API: Entra may issue a token that satisfies it, or want the user.
+            (ReauthenticateReason::InteractionRequired, Some((exchange, _))) if wanted.claims.is_some() => {
+                let claims = wanted.claims.as_deref();
+                exchange.tokens(state, session, Arc::clone(user), claims).await?
+            }
+            // The server exchanges tokens itself.
+            (ReauthenticateReason::UserTokenRefused, None) => Self {
+                user: Some(
+                    state
+                        .sessions
+                        .renewed_user_token(session, &user.access_token)
+                        .await?,
+                ),
+                ..Self::default()
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(Self {
+            replaced: true,
+            ..tokens
+        }))
+    }
+
+    /// The downstream API refuses these tokens: drops the one that was exchanged here, and remembers the refusal if it
+    /// had taken the place of another one.
+    pub(super) async fn give_up(&self, state: &AppState, refusal: &Refusal) {
+        let (Some(exchange), Some(user), Some(downstream)) =
+            (&state.proxy.exchange, &self.user, &self.downstream)
+        else {
+            return;
+        };
+        exchange
+            .on_behalf_of
+            .forget_refused(&user.access_token, &downstream.access_token)
+            .await;
+        if self.replaced {
+            exchange.remember(&user.access_token, refusal).await;
+        }
     }
 }
 
@@ -81,44 +145,99 @@ impl Exchange {
         Some(Self {
             on_behalf_of: OnBehalfOf::new(entra, scope, CAPACITY),
             refused: Cache::builder()
-                .max_capacity(CAPACITY)
+                .max_capacity(REFUSALS)
                 .time_to_live(REFUSED_FOR)
                 .build(),
         })
     }
 
-    /// Forgets the downstream token: the downstream API no longer takes it.
-    pub(super) async fn forget(&self, user_token: &Secret) {
-        self.on_behalf_of.forget(user_token).await;
-    }
-
-    async fn downstream(
+    /// Exchanges the user's token. When Entra does not take it as assertion any more, it is renewed and exchanged once
+    /// more.
+    async fn tokens(
         &self,
         state: &AppState,
         session: &OpenSession,
-        user_token: &Secret,
-    ) -> Result<Arc<TokenSet>, Refusal> {
-        let key: [u8; 32] = Sha256::digest(user_token.expose()).into();
-        if let Some(refusal) = self.refused.get(&key).await {
+        user: Arc<TokenSet>,
+        claims: Option<&str>,
+    ) -> Result<Tokens, Refusal> {
+        if let Some(refusal) = self.refused.get(&hash(&user.access_token)).await {
             return Err(refusal);
         }
+        let error = match self.exchange(state, &user, claims).await {
+            Ok(tokens) => return Ok(tokens),
+            Err(error) => error,
+        };
+        let result = if error
+            .refusal()
+            .is_some_and(|refusal| refusal.user_token_refused())
+        {
+            tracing::info!(session.id = %session.id, "Entra refused a user's token as assertion, renewing it");
+            self.exchange_renewed(state, session, &user, claims).await
+        } else {
+            Err(refused(state, session, &error).await?)
+        };
+        if let Err(refusal) = &result {
+            self.remember(&user.access_token, refusal).await;
+        }
+        result
+    }
+
+    async fn exchange_renewed(
+        &self,
+        state: &AppState,
+        session: &OpenSession,
+        user: &TokenSet,
+        claims: Option<&str>,
+    ) -> Result<Tokens, Refusal> {
+        let renewed = state
+            .sessions
+            .renewed_user_token(session, &user.access_token)
+            .await?;
+        match self.exchange(state, &renewed, claims).await {
+            Ok(tokens) => Ok(tokens),
+            Err(error) => {
+                let refusal = refused(state, session, &error).await?;
+                self.remember(&renewed.access_token, &refusal).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        state: &AppState,
+        user: &Arc<TokenSet>,
+        claims: Option<&str>,
+    ) -> Result<Tokens, EntraError> {
         let sign_ins = state.server.sign_ins();
-        let error = match self.on_behalf_of.exchange(user_token, None).await {
+        match self.on_behalf_of.exchange(&user.access_token, claims).await {
             Ok(Exchanged { token, fresh }) => {
                 if fresh {
                     sign_ins.exchange_succeeded();
                 }
-                return Ok(token);
+                Ok(Tokens {
+                    user: Some(Arc::clone(user)),
+                    downstream: Some(token),
+                    replaced: false,
+                })
             }
-            Err(error) => error,
-        };
-        sign_ins.exchange_refused(&error);
-        let refusal = refused(state, session, &error).await?;
-        if matches!(refusal, Refusal::SignInRequired | Refusal::Blocked(_)) {
-            self.refused.insert(key, refusal.clone()).await;
+            Err(error) => {
+                sign_ins.exchange_refused(&error);
+                Err(error)
+            }
         }
-        Err(refusal)
     }
+
+    /// Remembers what concerns the user. Outages are remembered by [`OnBehalfOf`].
+    async fn remember(&self, user_token: &Secret, refusal: &Refusal) {
+        if matches!(refusal, Refusal::SignInRequired | Refusal::Blocked(_)) {
+            self.refused.insert(hash(user_token), refusal.clone()).await;
+        }
+    }
+}
+
+fn hash(token: &Secret) -> [u8; 32] {
+    Sha256::digest(token.expose()).into()
 }
 
 /// What an error of the exchange means for the client. The session keeps what the next login needs to know.
@@ -135,7 +254,7 @@ async fn refused(state: &AppState, session: &OpenSession, error: &EntraError) ->
         }
         NextStep::Blocked => Ok(Refusal::Blocked(blocked_message(error))),
         NextStep::ClientAuthentication => Ok(Refusal::ClientAuthentication),
-        NextStep::RetryLater { after } => Ok(Refusal::Unavailable(after)),
+        NextStep::RetryLater { .. } => Ok(Refusal::Unavailable(Some(error.pause()))),
         NextStep::OurBug => Ok(Refusal::Exchange),
     }
 }
@@ -174,5 +293,92 @@ fn blocked_message(error: &EntraError) -> String {
     {
         Some(id) => format!("{} (correlation id {id})", error.hint()),
         None => error.hint().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use behalf_contract::{ExchangePlace, Injection};
+    use behalf_entra::{AZURE_DEVOPS_SCOPE, Assertion, HttpLimits, Settings, SystemClock, TrustRoots};
+    use futures::StreamExt as _;
+    use serde_json::json;
+    use wiremock::matchers::method;
+    use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+    use super::*;
+
+    const TENANT: &str = "0b4f3a51-6a2c-4c0e-9d3b-2f4e5a6b7c8d";
+    const CLIENT: &str = "7d0c2f1e-1111-4222-8333-944445555666";
+
+    /// `{"alg":"none"}` and the claims of a `ServiceAccount` token: nobody here checks it.
+    const ASSERTION: &str = "eyJhbGciOiJub25lIn0.\
+        eyJpc3MiOiJodHRwczovL29uZS5leGFtcGxlLyIsInN1YiI6InMiLCJhdWQiOlsiYSJdfQ.c2ln";
+
+    /// Answers every exchange with a token as long as the real ones, and counts.
+    #[derive(Clone, Default)]
+    struct Exchanges(Arc<AtomicUsize>);
+
+    impl Respond for Exchanges {
+        fn respond(&self, _: &Request) -> ResponseTemplate {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            ResponseTemplate::new(200).set_body_json(json!({
+                "token_type": "Bearer", "expires_in": 3600, "access_token": "t".repeat(3 * 1024),
+            }))
+        }
+    }
+
+    async fn exchange(exchanges: Exchanges) -> (Exchange, MockServer, tempfile::NamedTempFile) {
+        // Idempotent: the first test of the process installs the provider.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let server = MockServer::builder().disable_request_recording().start().await;
+        let base = format!("{}/{TENANT}", server.uri());
+        Mock::given(method("GET"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+                "issuer": format!("{base}/v2.0"),
+                "authorization_endpoint": format!("{base}/authorize"),
+                "token_endpoint": format!("{base}/token"),
+                "jwks_uri": format!("{base}/keys"),
+            })))
+            .mount(&server)
+            .await;
+        Mock::given(method("POST"))
+            .respond_with(exchanges)
+            .mount(&server)
+            .await;
+        let assertion = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(assertion.path(), ASSERTION).unwrap();
+        let entra = EntraClient::new(
+            Settings::new(&server.uri().parse().unwrap(), TENANT, CLIENT).unwrap(),
+            Assertion::File(assertion.path().to_owned()),
+            TrustRoots::system().http_client(HttpLimits::default()).unwrap(),
+            Arc::new(SystemClock),
+        );
+        let rules = TokenExchange {
+            at: ExchangePlace::Sidecar,
+            scope: Some(AZURE_DEVOPS_SCOPE.to_owned()),
+            injection: Injection::Header,
+        };
+        (Exchange::new(&rules, entra).unwrap(), server, assertion)
+    }
+
+    #[tokio::test]
+    async fn ten_thousand_active_sessions_exchange_once_each() {
+        const SESSIONS: usize = 10_000;
+        let exchanges = Exchanges::default();
+        let (exchange, _server, _assertion) = exchange(exchanges.clone()).await;
+        for _ in 0..3 {
+            futures::stream::iter(0..SESSIONS)
+                .for_each_concurrent(32, |session| {
+                    let exchange = &exchange;
+                    async move {
+                        let user_token = Secret::new(format!("user token of session {session}"));
+                        exchange.on_behalf_of.get(&user_token, None).await.unwrap();
+                    }
+                })
+                .await;
+            assert_eq!(exchanges.0.load(Ordering::Relaxed), SESSIONS);
+        }
     }
 }

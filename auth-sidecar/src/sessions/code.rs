@@ -81,6 +81,7 @@ impl Sessions {
             user: login.user,
             client_id: login.client_id,
             scopes: login.scopes,
+            signed_in_at: now,
             ends_at: later(now, self.rules.maximum_lifetime),
             family: None,
             tokens: Arc::new(TokenSet {

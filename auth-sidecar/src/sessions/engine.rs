@@ -1,3 +1,5 @@
+//! Every session of this server: opened, loaded, changed, ended.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
 use super::error::{SessionError, Unavailable};
-use super::flights::Flights;
 use super::grant::{ClientDigest, ClientTokens, Grant};
 use super::identifiers::{SessionId, SessionSecret};
 use super::lifelines::{Lifeline, Lifelines};
 use super::per_user::UserDigest;
 use super::record::Record;
+use super::renewals::Renewals;
 use super::scopes::Scopes;
 use crate::held::Registry;
 use crate::keys::{KeyringHandle, OpenError, Purpose, Random, RecordPlace, SealError};
@@ -78,7 +80,7 @@ pub struct Sessions {
     pub(super) entra: EntraClient,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn Random>,
-    pub(super) flights: Flights,
+    pub(super) renewals: Renewals,
     pub(super) lifelines: Lifelines,
     /// The logins of one user are counted one after the other; those of other users do not wait.
     pub(super) counting: Registry<UserDigest, Mutex<()>>,
@@ -99,6 +101,9 @@ pub struct OpenSession {
     /// What the session key may do.
     pub scopes: Scopes,
 
+    /// When the user signed in at Entra.
+    pub signed_in_at: Timestamp,
+
     /// End of the session key.
     pub expires_at: Timestamp,
 
@@ -106,7 +111,7 @@ pub struct OpenSession {
     pub ends_at: Timestamp,
 
     pub(super) secret: SessionSecret,
-    pub(super) tokens: Arc<TokenSet>,
+    pub(crate) tokens: Arc<TokenSet>,
     pub(super) lifeline: Lifeline,
 }
 
@@ -189,7 +194,7 @@ impl Sessions {
             entra,
             clock,
             random,
-            flights: Flights::default(),
+            renewals: Renewals::default(),
             lifelines: Lifelines::default(),
             counting: Registry::default(),
         }
@@ -203,6 +208,11 @@ impl Sessions {
     /// The time from now until `moment`; none when it has passed.
     pub(crate) fn until(&self, moment: Timestamp) -> Duration {
         Duration::try_from(moment.duration_since(self.clock.now())).unwrap_or_default()
+    }
+
+    /// True when the user of `session` signed in at most this long ago.
+    pub(crate) fn signed_in_within(&self, session: &OpenSession, time: SignedDuration) -> bool {
+        self.clock.now().duration_since(session.signed_in_at) <= time
     }
 
     /// Where they are kept, for metrics and readiness.
@@ -236,6 +246,7 @@ impl Sessions {
             user: record.user,
             client_id: record.client_id,
             scopes: grant.scopes,
+            signed_in_at: record.signed_in_at,
             expires_at: grant.expires_at.min(record.ends_at),
             ends_at: record.ends_at,
             secret: grant.secret,

@@ -1,14 +1,17 @@
 //! The user's own tokens, kept fresh.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use behalf_entra::{EntraError, NextStep, TokenSet};
+use behalf_entra::{EntraError, NextStep, Secret, TokenSet};
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::engine::{Change, OpenSession, Sessions};
 use super::error::{SessionError, Unavailable};
 use super::pending::SignInAgain;
 use super::record::{Record, Refused};
+use super::renewals::{Flight, Joined, Pause, Renewed};
 
 /// A token handed out lives at least this long, so that a call and its On-Behalf-Of exchange end before it.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
@@ -16,59 +19,115 @@ const FRESH: SignedDuration = SignedDuration::from_mins(10);
 /// While Entra cannot be reached, a token is used up to this close to its end.
 const LAST_RESORT: SignedDuration = SignedDuration::from_secs(60);
 
+/// A call with a living token waits this long for a renewal. Usual ones take a part of a second; a slower one goes on
+/// for the calls that follow.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// After Entra refused to renew, it is asked again no sooner: a client that ignores the challenge must not
 /// make requests (AADSTS50196).
 const PAUSE: SignedDuration = SignedDuration::from_mins(5);
 
 impl Sessions {
-    /// The user's token for this application, with at least ten minutes left. Renews it when less is left;
-    /// one request at a time for each session.
+    /// The user's token for this application, with at least ten minutes left where Entra lets us. One renewal is in
+    /// flight for each session, and all its calls share what it comes to.
     ///
-    /// While Entra cannot be reached, what is left of the token is used up before calls fail.
-    pub async fn user_token(&self, session: &OpenSession) -> Result<Arc<TokenSet>, SessionError> {
+    /// While Entra is slow, throttles or cannot be reached, what is left of the token is used up before calls fail.
+    pub async fn user_token(self: &Arc<Self>, session: &OpenSession) -> Result<Arc<TokenSet>, SessionError> {
         let now = self.clock.now();
         if lives_for(&session.tokens, now, FRESH) {
             return Ok(Arc::clone(&session.tokens));
         }
-        let _turn = self.flights.take_off(session.id).await;
-        // Whoever had the turn before may have renewed it; so may another replica.
-        let record = self.load(&session.id, &session.secret).await?.record;
+        let living = lives_for(&session.tokens, now, LAST_RESORT).then(|| Arc::clone(&session.tokens));
+        let flight = match self.join_renewal(session, None) {
+            Joined::Flight(flight) => flight,
+            Joined::Paused(error) => return living.ok_or(error),
+        };
+        let Some(living) = living else {
+            return flight.await;
+        };
+        match tokio::time::timeout(PATIENCE, flight).await {
+            Ok(Err(error)) if !is_passing(&error) => Err(error),
+            Ok(Ok(renewed)) => Ok(renewed),
+            Ok(Err(_)) | Err(_) => Ok(living),
+        }
+    }
+
+    /// The user's token after Entra refused `refused` as On-Behalf-Of assertion, however long that would live.
+    pub async fn renewed_user_token(
+        self: &Arc<Self>,
+        session: &OpenSession,
+        refused: &Secret,
+    ) -> Result<Arc<TokenSet>, SessionError> {
+        match self.join_renewal(session, Some(refused.clone())) {
+            Joined::Flight(flight) => flight.await,
+            Joined::Paused(error) => Err(error),
+        }
+    }
+
+    /// The session's renewal. It runs in a task of its own, so that it ends even if its client goes away.
+    fn join_renewal(self: &Arc<Self>, session: &OpenSession, refused: Option<Secret>) -> Joined {
+        let begin = || -> Flight {
+            let (sessions, session) = (Arc::clone(self), session.clone());
+            let renewal = async move {
+                let (renewed, pause) = sessions.renew(&session, refused.as_ref()).await;
+                sessions.renewals.finish(session.id, sessions.clock.now(), pause);
+                renewed
+            };
+            let flight = renewal.boxed().shared();
+            tokio::spawn(flight.clone());
+            flight
+        };
+        self.renewals.join(session.id, self.clock.now(), begin)
+    }
+
+    /// One renewal, and the pause before the next one if Entra could not be asked with success.
+    async fn renew(&self, session: &OpenSession, refused: Option<&Secret>) -> (Renewed, Option<Pause>) {
+        let record = match self.load(&session.id, &session.secret).await {
+            Ok(loaded) => loaded.record,
+            Err(error) => return (Err(error.into()), None),
+        };
         let now = self.clock.now();
-        if lives_for(&record.tokens, now, FRESH) {
-            return Ok(record.tokens);
+        let is_refused = refused.is_some_and(|refused| record.tokens.access_token == *refused);
+        // Another replica may have renewed it.
+        if lives_for(&record.tokens, now, FRESH) && !is_refused {
+            return (Ok(record.tokens), None);
         }
         if let Some(refused) = record
             .refused
             .filter(|refused| now.duration_since(refused.at) < PAUSE)
         {
-            return Err(refused.hint.map_or(
+            let error = refused.hint.map_or(
                 SessionError::SignInRequired { claims: None },
                 SessionError::Blocked,
-            ));
+            );
+            return (Err(error), None);
         }
         let Some(refresh_token) = &record.tokens.refresh_token else {
-            return if lives_for(&record.tokens, now, LAST_RESORT) {
+            let living = lives_for(&record.tokens, now, LAST_RESORT) && !is_refused;
+            let renewed = if living {
                 Ok(record.tokens)
             } else {
                 Err(SessionError::SignInRequired { claims: None })
             };
+            return (renewed, None);
         };
         match self
             .entra
             .refresh(refresh_token, &self.rules.entra_scope, None)
             .await
         {
-            Ok(tokens) => self.keep(session, tokens).await,
-            Err(error) => self.without_renewal(session, &record.tokens, error, now).await,
+            Ok(tokens) => (self.keep(session, tokens, refused).await, None),
+            Err(error) => self.without_renewal(session, error, now).await,
         }
     }
 
     /// Keeps what Entra gave. When another replica was faster, its tokens are as good: Entra lets the old
-    /// refresh token live.
-    async fn keep(&self, session: &OpenSession, tokens: TokenSet) -> Result<Arc<TokenSet>, SessionError> {
+    /// refresh token live. A `refused` one is replaced however long it would live: Entra gives each token a random life.
+    async fn keep(&self, session: &OpenSession, tokens: TokenSet, refused: Option<&Secret>) -> Renewed {
         let kept = self
             .change(&session.id, &session.secret, |record| {
-                if record.tokens.expires_at >= tokens.expires_at {
+                let is_refused = refused.is_some_and(|refused| record.tokens.access_token == *refused);
+                if !is_refused && record.tokens.expires_at >= tokens.expires_at {
                     return Change::Nothing(Arc::clone(&record.tokens));
                 }
                 let old = record.tokens.refresh_token.as_ref();
@@ -87,10 +146,9 @@ impl Sessions {
     async fn without_renewal(
         &self,
         session: &OpenSession,
-        tokens: &Arc<TokenSet>,
         error: EntraError,
         now: Timestamp,
-    ) -> Result<Arc<TokenSet>, SessionError> {
+    ) -> (Renewed, Option<Pause>) {
         let step = error.next_step();
         // Entra wants nothing more of the user, it has taken back what it gave: calls are refused from now on,
         // so what they opened before ends as well. A policy that asks for more lets it go on.
@@ -105,45 +163,54 @@ impl Sessions {
         if has_ended {
             self.lifelines.cut(&session.id);
         }
-        match step {
+        let pause = error.pause();
+        let error = match step {
             NextStep::SignInAgain { claims, consent } => {
-                self.mark_refused(session, Refused { at: now, hint: None })
-                    .await?;
-                self.require_sign_in(
-                    session,
-                    SignInAgain {
-                        claims: claims.clone(),
-                        consent,
-                    },
-                )
-                .await?;
-                Err(SessionError::SignInRequired { claims })
+                let again = SignInAgain { claims, consent };
+                return (Err(self.ask_for_sign_in(session, again, now).await), None);
             }
             NextStep::Blocked => {
                 let hint = error.hint().to_owned();
-                self.mark_refused(
-                    session,
-                    Refused {
-                        at: now,
-                        hint: Some(hint.clone()),
-                    },
-                )
-                .await?;
-                Err(SessionError::Blocked(hint))
+                let refused = Refused {
+                    at: now,
+                    hint: Some(hint.clone()),
+                };
+                let marked = self.mark_refused(session, refused).await;
+                return (Err(marked.err().unwrap_or(SessionError::Blocked(hint))), None);
             }
-            NextStep::ClientAuthentication | NextStep::RetryLater { .. } | NextStep::OurBug
-                if lives_for(tokens, now, LAST_RESORT) =>
-            {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, session.id = %session.id, "Unable to renew a user's tokens; the old ones still live");
-                Ok(Arc::clone(tokens))
-            }
-            NextStep::ClientAuthentication => Err(SessionError::ClientAuthentication(error)),
-            NextStep::RetryLater { after } => Err(SessionError::Unavailable {
-                retry_after: after,
+            NextStep::ClientAuthentication => SessionError::ClientAuthentication(error),
+            NextStep::RetryLater { .. } | NextStep::OurBug => SessionError::Unavailable {
+                retry_after: Some(pause),
                 source: Unavailable::Entra(error),
-            }),
-            NextStep::OurBug => Err(SessionError::unavailable(Unavailable::Entra(error))),
+            },
+        };
+        let cause: &dyn std::error::Error = &error;
+        tracing::warn!(
+            error = cause,
+            session.id = %session.id,
+            entra.pause_seconds = pause.as_secs(),
+            "Unable to renew a user's tokens; calls go on with the old ones while they live"
+        );
+        let pause = Pause::new(self.clock.now(), pause, error.clone());
+        (Err(error), Some(pause))
+    }
+
+    /// Keeps for the next login what Entra wants of it.
+    async fn ask_for_sign_in(
+        &self,
+        session: &OpenSession,
+        again: SignInAgain,
+        now: Timestamp,
+    ) -> SessionError {
+        let claims = again.claims.clone();
+        let kept = async {
+            self.mark_refused(session, Refused { at: now, hint: None })
+                .await?;
+            self.require_sign_in(session, again).await
+        };
+        match kept.await {
+            Ok(()) => SessionError::SignInRequired { claims },
+            Err(error) => error,
         }
     }
 
@@ -154,6 +221,18 @@ impl Sessions {
         };
         Ok(self.change(&session.id, &session.secret, mark).await?)
     }
+}
+
+/// True when the renewal failed and the user's old token is as good as before.
+fn is_passing(error: &SessionError) -> bool {
+    matches!(
+        error,
+        SessionError::ClientAuthentication(_)
+            | SessionError::Unavailable {
+                source: Unavailable::Entra(_),
+                ..
+            }
+    )
 }
 
 fn lives_for(tokens: &TokenSet, now: Timestamp, duration: SignedDuration) -> bool {

@@ -1,3 +1,5 @@
+//! Why a session or a grant cannot be used.
+
 use std::time::Duration;
 
 use behalf_entra::EntraError;
@@ -5,8 +7,9 @@ use behalf_entra::EntraError;
 use crate::keys::OpenError;
 use crate::store::StoreError;
 
-/// Why a call cannot go on under the session key that it carries.
-#[derive(Debug, thiserror::Error)]
+/// Why a call cannot go on under the session key that it carries. `Clone`, because calls that wait for one renewal
+/// share its failure.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SessionError {
     /// Not one of our session keys, or its session is over: 401 `invalid_token`.
     #[error("the session key is not valid; the client refreshes it or signs in again")]
@@ -40,7 +43,7 @@ pub enum SessionError {
 }
 
 /// What a session needs and does not have at the moment.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Unavailable {
     /// The session store.
     #[error("the session store does not answer")]

@@ -9,7 +9,6 @@ mod engine;
 mod entra_refresh;
 mod error;
 mod family;
-mod flights;
 mod grant;
 mod identifiers;
 mod lifelines;
@@ -17,6 +16,7 @@ mod pending;
 mod per_user;
 mod record;
 mod refresh;
+mod renewals;
 mod revocation;
 mod scopes;
 

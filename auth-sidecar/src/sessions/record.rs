@@ -1,3 +1,5 @@
+//! What is kept of a session, and its form in the store.
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -19,6 +21,9 @@ pub(super) struct Record {
     pub(super) user: UserIdentity,
     pub(super) client_id: String,
     pub(super) scopes: Scopes,
+
+    /// When the user signed in at Entra.
+    pub(super) signed_in_at: Timestamp,
 
     /// End of the session, used or not.
     pub(super) ends_at: Timestamp,
@@ -52,6 +57,9 @@ struct Form<'a> {
     oid: Cow<'a, str>,
     client_id: Cow<'a, str>,
     scopes: Scopes,
+    /// Absent in records of earlier releases, whose logins are old.
+    #[serde(default)]
+    signed_in_at: Timestamp,
     ends_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     family: Option<Family>,
@@ -73,6 +81,7 @@ impl Record {
             oid: Cow::Borrowed(&self.user.oid),
             client_id: Cow::Borrowed(&self.client_id),
             scopes: self.scopes,
+            signed_in_at: self.signed_in_at,
             ends_at: self.ends_at,
             family: self.family,
             access_token: Cow::Borrowed(self.tokens.access_token.expose()),
@@ -99,6 +108,7 @@ impl Record {
             },
             client_id: form.client_id.into_owned(),
             scopes: form.scopes,
+            signed_in_at: form.signed_in_at,
             ends_at: form.ends_at,
             family: form.family,
             tokens: Arc::new(TokenSet {
@@ -127,6 +137,7 @@ mod tests {
             },
             client_id: "c\"1".to_owned(),
             scopes: Scopes::ALL,
+            signed_in_at: Timestamp::UNIX_EPOCH,
             ends_at: Timestamp::UNIX_EPOCH,
             family: Some(Family::new(Timestamp::UNIX_EPOCH)),
             tokens: Arc::new(TokenSet {

@@ -2,6 +2,8 @@
 
 mod memory;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -59,7 +61,7 @@ pub struct StoreUsage {
 }
 
 /// Why a store did not do what it was asked: in every case 503, never 401.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// A bound is reached; nothing that is kept was given up for it.
     #[error("the session store is full; raise its memory or shorten spec.sessions.idleLifetime")]
@@ -71,7 +73,7 @@ pub enum StoreError {
 
     /// No answer.
     #[error("failed to reach the session store")]
-    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unreachable(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
 /// A store of sealed values with a revision and an end each.

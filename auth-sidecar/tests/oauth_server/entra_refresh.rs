@@ -1,3 +1,5 @@
+//! The user's own tokens, renewed before calls need them.
+
 use std::time::Duration;
 
 use axum::body::Body;
@@ -5,7 +7,7 @@ use axum::http::Method;
 use behalf_auth_sidecar::sessions::{OpenSession, SessionError};
 use behalf_entra::{Clock as _, Secret};
 use behalf_tests::entra::{Effect, Fault, RequestKind};
-use behalf_tests::people::ANA;
+use behalf_tests::people::{ANA, BEN};
 use futures::StreamExt as _;
 use jiff::SignedDuration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -133,70 +135,171 @@ async fn a_claims_challenge_at_renewal_reaches_the_next_login() {
     assert_eq!(sent.last().unwrap().claims.as_deref(), Some(claims));
 }
 
-#[tokio::test]
-async fn an_outage_of_entra_uses_the_token_up_and_is_then_503() {
-    let (world, login, tokens) = world().await;
-    let control = world.entra.control();
-    for effect in [
-        Effect::Status {
-            status: 503,
-            retry_after_seconds: Some(7),
-        },
-        Effect::Reset,
-        Effect::Refusal {
-            status: 401,
-            error: "invalid_client".to_owned(),
-            code: 700_211,
-            suberror: None,
-            claims: None,
-        },
-    ] {
-        control
-            .add_fault(&Fault::once([RequestKind::RefreshToken], effect))
-            .await
-            .unwrap();
-        world.advance(3300 - 3300 * i64::from(refreshes(&world).await > 0));
-        let session = open(&world, &tokens).await;
-        assert!(world.sessions.user_token(&session).await.is_ok());
-    }
-    world.advance(300);
-    let session = open(&world, &tokens).await;
-    let effect = Effect::Status {
+fn outage(seconds: u32) -> Effect {
+    Effect::Status {
         status: 503,
-        retry_after_seconds: Some(7),
-    };
-    control
-        .add_fault(&Fault::once([RequestKind::RefreshToken], effect))
-        .await
-        .unwrap();
-    let outcome = world.sessions.user_token(&session).await;
-    let after = std::time::Duration::from_secs(7);
-    assert!(
-        matches!(&outcome, Err(SessionError::Unavailable { retry_after: Some(wait), .. }) if *wait == after),
-        "{outcome:?}"
-    );
-    world.issuer.set_available(true);
-    let invalid_client = Effect::Refusal {
+        retry_after_seconds: Some(seconds),
+    }
+}
+
+fn invalid_client() -> Effect {
+    Effect::Refusal {
         status: 401,
         error: "invalid_client".to_owned(),
         code: 700_211,
         suberror: None,
         claims: None,
-    };
-    control
-        .add_fault(&Fault::once([RequestKind::RefreshToken], invalid_client))
-        .await
-        .unwrap();
-    let outcome = world.sessions.user_token(&session).await;
-    assert!(
-        matches!(outcome, Err(SessionError::ClientAuthentication(_))),
-        "{outcome:?}"
+    }
+}
+
+async fn refreshes_meet(world: &World, fault: Fault) {
+    world.entra.control().add_fault(&fault).await.unwrap();
+}
+
+fn once(effect: Effect) -> Fault {
+    Fault::once([RequestKind::RefreshToken], effect)
+}
+
+#[tokio::test]
+async fn an_outage_of_entra_uses_the_token_up_and_is_then_503() {
+    let (world, login, tokens) = world().await;
+    world.advance(3300);
+    for (number, effect) in [outage(7), Effect::Reset, invalid_client()]
+        .into_iter()
+        .enumerate()
+    {
+        refreshes_meet(&world, once(effect)).await;
+        for _ in 0..3 {
+            let session = open(&world, &tokens).await;
+            assert!(world.sessions.user_token(&session).await.is_ok());
+        }
+        assert_eq!(refreshes(&world).await, number + 1, "once in 15 seconds");
+        world.advance(15);
+    }
+    world.advance(300);
+    let session = open(&world, &tokens).await;
+    refreshes_meet(&world, once(outage(40))).await;
+    for left in [40, 10] {
+        let outcome = world.sessions.user_token(&session).await;
+        let wait = Duration::from_secs(left);
+        assert!(
+            matches!(&outcome, Err(SessionError::Unavailable { retry_after: Some(after), .. }) if *after == wait),
+            "{outcome:?}"
+        );
+        world.advance(30);
+    }
+    assert_eq!(
+        refreshes(&world).await,
+        4,
+        "asked before Entra wanted to hear of it"
     );
+    refreshes_meet(&world, once(invalid_client())).await;
+    for _ in 0..2 {
+        let outcome = world.sessions.user_token(&session).await;
+        assert!(
+            matches!(outcome, Err(SessionError::ClientAuthentication(_))),
+            "{outcome:?}"
+        );
+    }
+    world.advance(15);
     assert!(world.sessions.user_token(&session).await.is_ok(), "it passed");
+    assert_eq!(refreshes(&world).await, 6);
     assert_eq!(
         world.refresh(&login.client_id, &tokens.refresh, &[]).await.status,
         200
     );
+}
+
+#[tokio::test]
+async fn parallel_calls_share_one_slow_renewal_and_go_on_with_the_living_token() {
+    let (world, _, tokens) = world().await;
+    world.advance(3300);
+    let old = open(&world, &tokens).await;
+    refreshes_meet(&world, Fault::always([RequestKind::RefreshToken], Effect::Hold)).await;
+    let calls = (0..10).map(|_| async {
+        let session = open(&world, &tokens).await;
+        world.sessions.user_token(&session).await.unwrap()
+    });
+    let held = futures::future::join_all(calls).await;
+    assert!(held.iter().all(|token| token.expires_at == held[0].expires_at));
+    assert_eq!(refreshes(&world).await, 1, "each call asked for itself");
+
+    // The renewal that was slow still counts.
+    world.entra.control().clear_faults().await.unwrap();
+    let renewed = world.sessions.user_token(&old).await.unwrap();
+    assert!(renewed.expires_at > held[0].expires_at);
+    assert_eq!(refreshes(&world).await, 1);
+}
+
+#[tokio::test]
+async fn parallel_calls_without_a_living_token_wait_for_one_renewal_and_share_its_failure() {
+    let (world, _, tokens) = world().await;
+    world.advance(3600);
+    refreshes_meet(&world, Fault::always([RequestKind::RefreshToken], outage(40))).await;
+    let calls = (0..10).map(|_| async {
+        let session = open(&world, &tokens).await;
+        world.sessions.user_token(&session).await
+    });
+    for outcome in futures::future::join_all(calls).await {
+        assert!(
+            matches!(outcome, Err(SessionError::Unavailable { .. })),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(refreshes(&world).await, 1);
+}
+
+#[tokio::test]
+async fn throttling_of_one_session_keeps_the_others_from_asking() {
+    let (world, _, first) = world().await;
+    let (_, second) = world.session(BEN).await;
+    world.advance(3300);
+    let throttled = Effect::Throttled {
+        retry_after_seconds: Some(40),
+    };
+    refreshes_meet(&world, once(throttled)).await;
+    for tokens in [&first, &second, &first] {
+        let session = open(&world, tokens).await;
+        assert!(
+            world.sessions.user_token(&session).await.is_ok(),
+            "the living token serves"
+        );
+    }
+    world.advance(39);
+    world
+        .sessions
+        .user_token(&open(&world, &second).await)
+        .await
+        .unwrap();
+    assert_eq!(
+        refreshes(&world).await,
+        1,
+        "Entra throttles the application, not the user"
+    );
+    world.advance(1);
+    world
+        .sessions
+        .user_token(&open(&world, &second).await)
+        .await
+        .unwrap();
+    assert_eq!(refreshes(&world).await, 2);
+}
+
+#[tokio::test]
+async fn a_renewal_ends_even_if_the_client_goes_away() {
+    let (world, _, tokens) = world().await;
+    world.advance(3600);
+    refreshes_meet(&world, Fault::always([RequestKind::RefreshToken], Effect::Hold)).await;
+    let session = open(&world, &tokens).await;
+    {
+        let mut call = Box::pin(world.sessions.user_token(&session));
+        while refreshes(&world).await == 0 {
+            assert!(futures::poll!(&mut call).is_pending());
+        }
+    }
+    world.entra.control().clear_faults().await.unwrap();
+    world.sessions.user_token(&session).await.unwrap();
+    assert_eq!(refreshes(&world).await, 1);
 }
 
 #[tokio::test]

@@ -463,7 +463,9 @@ impl Breakable {
 
     fn check(&self) -> Result<(), StoreError> {
         if self.broken.load(Ordering::Relaxed) {
-            return Err(StoreError::Unreachable("cut off".into()));
+            return Err(StoreError::Unreachable(Arc::from(Box::<
+                dyn std::error::Error + Send + Sync,
+            >::from("cut off"))));
         }
         Ok(())
     }

@@ -177,32 +177,6 @@ async fn a_wish_that_cannot_be_read_or_comes_with_another_status_is_a_502(
 }
 
 #[tokio::test]
-async fn a_token_that_the_downstream_api_refused_is_not_used_again() {
-    let world = World::start().await;
-    let sidecar = world.sidecar(Sidecar, Header);
-    let login = sidecar.sign_in(&world).await;
-    let value = Reauthenticate {
-        reason: ReauthenticateReason::TokenRefused,
-        claims: None,
-        consent: false,
-    }
-    .encode();
-    world.server.answers(move |_| wants_sign_in(401, &value));
-    for _ in 0..2 {
-        assert_eq!(
-            sidecar.post(&login, &call()).await.status(),
-            StatusCode::UNAUTHORIZED
-        );
-    }
-    let exchanges = world
-        .control()
-        .requests_of(behalf_tests::entra::RequestKind::OnBehalfOf)
-        .await
-        .unwrap();
-    assert_eq!(exchanges.len(), 2, "each call had a new one");
-}
-
-#[tokio::test]
 async fn without_a_server_the_client_is_told_to_wait() {
     let mut world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);

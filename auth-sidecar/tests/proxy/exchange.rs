@@ -195,7 +195,62 @@ async fn an_outage_of_entra_is_a_503_and_passes() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "17");
     world.control().clear_faults().await.unwrap();
+    world.clock.advance(SignedDuration::from_secs(10));
+    let response = sidecar.post(&login, &call()).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let left: u64 = response.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((5..=7).contains(&left), "{left}");
+    let asked = world
+        .control()
+        .requests_of(RequestKind::OnBehalfOf)
+        .await
+        .unwrap();
+    assert_eq!(asked.len(), 1, "asked before Entra wanted to hear of it");
+    world.clock.advance(SignedDuration::from_secs(7));
     assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn throttling_of_one_session_keeps_the_others_from_asking_and_takes_no_token_away() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let [first, second, third] = [
+        sidecar.sign_in(&world).await,
+        sidecar.sign_in(&world).await,
+        sidecar.sign_in(&world).await,
+    ];
+    assert_eq!(sidecar.post(&first, &call()).await.status(), StatusCode::OK);
+    let throttled = Effect::Throttled {
+        retry_after_seconds: Some(40),
+    };
+    let control = world.control();
+    control
+        .add_fault(&Fault::once([RequestKind::OnBehalfOf], throttled))
+        .await
+        .unwrap();
+    for login in [&second, &third] {
+        let response = sidecar.post(login, &call()).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let wait: u64 = response.headers()["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((38..=40).contains(&wait), "{wait}");
+    }
+    let asked = control.requests_of(RequestKind::OnBehalfOf).await.unwrap();
+    assert_eq!(
+        asked.len(),
+        2,
+        "the third session asked although Entra throttles the application"
+    );
+    assert_eq!(sidecar.post(&first, &call()).await.status(), StatusCode::OK);
+    world.clock.advance(SignedDuration::from_secs(40));
+    assert_eq!(sidecar.post(&third, &call()).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

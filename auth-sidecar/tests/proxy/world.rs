@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -29,7 +30,7 @@ use behalf_contract::{
     SessionsConfig, SidecarConfig, SidecarListen, StaticClient, StoreConfig, TokenExchange,
 };
 use behalf_entra::{
-    AZURE_DEVOPS_SCOPE, Assertion, Clock as _, EntraClient, HttpLimits, RetryPolicy, Secret, Settings,
+    AZURE_DEVOPS_SCOPE, Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Secret, Settings,
     SystemClock, TokenSet, TrustRoots, UserIdentity, sign_in_scope,
 };
 use behalf_tests::entra::{
@@ -37,7 +38,7 @@ use behalf_tests::entra::{
 };
 use behalf_tests::people::{ANA, CLIENT_ID, Person, TENANT_ID};
 use http_body_util::BodyExt as _;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -55,6 +56,24 @@ pub(crate) struct World {
     pub(crate) issuer: IssuerFixture,
     pub(crate) entra: EntraSimulator,
     pub(crate) server: FakeServer,
+    /// The sidecar's clock: the machine's, moved on by tests.
+    pub(crate) clock: Arc<MovedClock>,
+}
+
+/// The machine's clock, and what was added to it.
+#[derive(Debug, Default)]
+pub(crate) struct MovedClock(AtomicI64);
+
+impl MovedClock {
+    pub(crate) fn advance(&self, by: SignedDuration) {
+        self.0.fetch_add(by.as_secs(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for MovedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + SignedDuration::from_secs(self.0.load(Ordering::Relaxed))
+    }
 }
 
 impl World {
@@ -79,6 +98,7 @@ impl World {
             issuer,
             entra,
             server: FakeServer::start().await,
+            clock: Arc::default(),
         };
         world
             .issuer
@@ -173,7 +193,7 @@ impl World {
             ..RetryPolicy::default()
         };
         let assertion = Assertion::File(self.token_file());
-        EntraClient::with_retry_policy(settings, assertion, http, Arc::new(SystemClock), retry)
+        EntraClient::with_retry_policy(settings, assertion, http, self.clock.clone(), retry)
     }
 
     pub(crate) fn probe(&self, injection: Injection) -> FederationProbe {
@@ -206,7 +226,7 @@ impl World {
     /// A sidecar that keeps its sessions in this store.
     pub(crate) fn sidecar_with_store(&self, config: SidecarConfig, store: Arc<dyn SessionStore>) -> Sidecar {
         let config = Arc::new(config);
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let (clock, random) = (self.clock.clone(), Arc::new(SystemRandom));
         let entra = self.client();
         let keyring = Arc::new(
             KeyringHandle::load(
@@ -331,7 +351,7 @@ impl Sidecar {
             scopes: Scopes::ALL,
             tokens: TokenSet {
                 access_token: Secret::new(user_token.clone()),
-                expires_at: SystemClock.now() + life,
+                expires_at: world.clock.now() + life,
                 refresh_token,
                 id_token: None,
                 scope: None,

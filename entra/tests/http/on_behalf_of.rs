@@ -1,9 +1,11 @@
 //! The cache in front of the exchange.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use behalf_entra::{EntraError, OnBehalfOf};
+use behalf_entra::{CodeGrant, EntraError, FederationReason, NextStep, OnBehalfOf};
 use futures::future::join_all;
+use jiff::SignedDuration;
 use serde_json::json;
 use wiremock::ResponseTemplate;
 
@@ -12,7 +14,7 @@ use crate::entra::{Entra, refused, secret, tokens};
 const SCOPE: &str = behalf_entra::AZURE_DEVOPS_SCOPE;
 
 fn cache(entra: &Entra) -> OnBehalfOf {
-    OnBehalfOf::new(entra.client.clone(), SCOPE, 100)
+    OnBehalfOf::new(entra.client.clone(), SCOPE, 1024 * 1024)
 }
 
 fn living(seconds: u64) -> ResponseTemplate {
@@ -101,6 +103,83 @@ async fn a_forgotten_token_is_exchanged_anew() {
     cache.forget(&secret("user")).await;
     cache.get(&secret("user"), None).await.unwrap();
     assert_eq!(entra.forms().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_forgotten_and_a_newer_one_stays() {
+    let entra = Entra::start().await;
+    entra.answer_once(tokens("old")).await;
+    entra.answer(tokens("new")).await;
+    let (cache, user) = (cache(&entra), secret("user"));
+    let old = cache.get(&user, None).await.unwrap();
+    for _ in 0..3 {
+        cache.forget_refused(&user, &old.access_token).await;
+        let token = cache.get(&user, None).await.unwrap();
+        assert_eq!(token.access_token.expose(), "new");
+    }
+    assert_eq!(
+        entra.forms().await.len(),
+        2,
+        "a call that came late threw the new token away"
+    );
+}
+
+#[tokio::test]
+async fn after_an_outage_entra_is_not_asked_again_for_this_token_before_the_pause_has_ended() {
+    let entra = Entra::start().await;
+    let outage = ResponseTemplate::new(503).insert_header("retry-after", "40");
+    entra.answer_once(outage).await;
+    entra.answer(tokens("at")).await;
+    let (cache, user) = (cache(&entra), secret("user"));
+    let all = join_all((0..10).map(|_| cache.get(&user, None))).await;
+    assert!(all.iter().all(Result::is_err));
+    entra.clock.advance(SignedDuration::from_secs(30));
+    let error = cache.get(&user, None).await.unwrap_err();
+    assert!(matches!(error, EntraError::Paused { .. }), "{error:?}");
+    assert_eq!(error.pause(), Duration::from_secs(10));
+    assert_eq!(
+        error.next_step(),
+        NextStep::RetryLater {
+            after: Some(error.pause())
+        }
+    );
+    assert_eq!(entra.forms().await.len(), 1);
+    // Another user's token is exchanged: the outage may concern this one alone.
+    cache.get(&secret("another user"), None).await.unwrap();
+    entra.clock.advance(SignedDuration::from_secs(10));
+    cache.get(&user, None).await.unwrap();
+    assert_eq!(entra.forms().await.len(), 3);
+}
+
+#[tokio::test]
+async fn throttling_holds_for_every_token_request_but_that_of_a_code() {
+    let entra = Entra::start().await;
+    let throttled = ResponseTemplate::new(429).insert_header("retry-after", "40");
+    entra.answer_once(throttled).await;
+    entra.answer(tokens("at")).await;
+    let cache = cache(&entra);
+    let first = cache.get(&secret("user"), None).await.unwrap_err();
+    assert_eq!(first.pause(), Duration::from_secs(40));
+    entra.clock.advance(SignedDuration::from_secs(39));
+    for user in ["user", "another user"] {
+        let error = cache.get(&secret(user), None).await.unwrap_err();
+        assert_eq!(error.pause(), Duration::from_secs(1), "{error:?}");
+        assert_eq!(error.reason(), Some(FederationReason::Throttled));
+    }
+    let refresh = entra.client.refresh(&secret("rt"), SCOPE, None).await;
+    assert!(matches!(refresh, Err(EntraError::Paused { .. })), "{refresh:?}");
+    assert!(matches!(entra.probe().await, Err(EntraError::Paused { .. })));
+    assert_eq!(entra.forms().await.len(), 1);
+    let code = CodeGrant {
+        code: &secret("code"),
+        redirect_uri: "https://mcp.contoso.example/callback",
+        code_verifier: &secret("verifier"),
+        scope: SCOPE,
+    };
+    entra.client.redeem_code(code).await.unwrap();
+    entra.clock.advance(SignedDuration::from_secs(1));
+    cache.get(&secret("another user"), None).await.unwrap();
+    assert_eq!(entra.forms().await.len(), 3);
 }
 
 #[tokio::test]

@@ -154,7 +154,7 @@ async fn the_exchange_yields_a_token_for_azure_devops() {
 #[tokio::test]
 async fn users_are_exchanged_for_themselves() {
     let tenant = Tenant::start().await;
-    let cache = OnBehalfOf::new(tenant.client.clone(), AZURE_DEVOPS_SCOPE, 100);
+    let cache = OnBehalfOf::new(tenant.client.clone(), AZURE_DEVOPS_SCOPE, 1024 * 1024);
     let (ana, ben) = (tenant.token_of(ANA).await, tenant.token_of(BEN.user_name).await);
     let (first, second) = (
         cache.get(&ana, None).await.unwrap(),
@@ -169,7 +169,7 @@ async fn users_are_exchanged_for_themselves() {
 #[tokio::test]
 async fn a_hundred_calls_at_once_make_one_exchange() {
     let tenant = Tenant::start().await;
-    let cache = OnBehalfOf::new(tenant.client.clone(), AZURE_DEVOPS_SCOPE, 100);
+    let cache = OnBehalfOf::new(tenant.client.clone(), AZURE_DEVOPS_SCOPE, 1024 * 1024);
     let ana = tenant.token_of(ANA).await;
     let all = join_all((0..100).map(|_| cache.get(&ana, None))).await;
     assert!(all.into_iter().all(|token| token.is_ok()));
@@ -363,9 +363,6 @@ async fn an_outage_that_lasts_ends_nobodys_session() {
             status: 503,
             retry_after_seconds: None,
         },
-        Effect::Throttled {
-            retry_after_seconds: None,
-        },
         Effect::Html { status: 200 },
         Effect::Truncated,
         Effect::Reset,
@@ -384,4 +381,31 @@ async fn an_outage_that_lasts_ends_nobodys_session() {
         tenant.control.clear_faults().await.unwrap();
     }
     tenant.refresh(&tokens).await.unwrap();
+}
+
+#[tokio::test]
+async fn throttling_that_lasts_ends_nobodys_session_and_is_left_alone() {
+    let tenant = Tenant::start().await;
+    let tokens = tenant.sign_in(ANA).await;
+    let throttled = Effect::Throttled {
+        retry_after_seconds: Some(60),
+    };
+    tenant
+        .control
+        .add_fault(&Fault::always([RequestKind::RefreshToken], throttled))
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        let error = tenant.refresh(&tokens).await.unwrap_err();
+        assert!(
+            matches!(error.next_step(), NextStep::RetryLater { after: Some(_) }),
+            "{error:?}"
+        );
+    }
+    let asked = tenant
+        .control
+        .requests_of(RequestKind::RefreshToken)
+        .await
+        .unwrap();
+    assert_eq!(asked.len(), 1);
 }

@@ -52,6 +52,8 @@ pub(super) fn meaning(error: &EntraError) -> Meaning {
                 claims.is_some() || refusal.is_some_and(|refusal| refusal.error == "interaction_required");
             let reason = if interaction {
                 ReauthenticateReason::InteractionRequired
+            } else if refusal.is_some_and(behalf_entra::Refusal::user_token_refused) {
+                ReauthenticateReason::UserTokenRefused
             } else {
                 ReauthenticateReason::GrantExpired
             };
@@ -83,12 +85,12 @@ pub(super) fn meaning(error: &EntraError) -> Meaning {
             );
             Meaning::Refusal(Refusal::ClientAuthentication)
         }
-        NextStep::RetryLater { after } => {
+        NextStep::RetryLater { .. } => {
             tracing::warn!(
                 error = crate::chain::chain(error),
                 "Unable to exchange a token at the moment"
             );
-            Meaning::Refusal(Refusal::RetryLater(after))
+            Meaning::Refusal(Refusal::RetryLater(Some(error.pause())))
         }
         NextStep::OurBug => {
             tracing::error!(
@@ -160,7 +162,9 @@ impl UserToken for Exchanged {
 
     async fn renew(&self, claims: Option<&str>) -> Result<Secret, Refused> {
         tracing::info!("Azure DevOps refused a token, exchanging once more");
-        self.exchange.forget(&self.user_token).await;
+        if let Ok(first) = &self.first {
+            self.exchange.forget_refused(&self.user_token, first).await;
+        }
         match self.exchange.get(&self.user_token, claims).await {
             Ok(token) => Ok(token.access_token.clone()),
             Err(error) => Err(match meaning(&error) {

@@ -104,6 +104,27 @@ async fn missing_consent_asks_the_user_back() {
     assert!(asked.consent, "another sign-in alone would end here again");
 }
 
+#[rstest]
+#[case::expired(500_133)]
+#[case::invalid(50_013)]
+#[tokio::test]
+async fn a_users_token_that_entra_refuses_is_told_apart_so_that_the_sidecar_renews_it(#[case] code: u32) {
+    let world = World::start().await;
+    let refusal = Effect::Refusal {
+        status: 400,
+        error: "invalid_grant".to_owned(),
+        code,
+        suberror: None,
+        claims: None,
+    };
+    let fault = Fault::once([RequestKind::OnBehalfOf], refusal);
+    world.entra().add_fault(&fault).await.unwrap();
+    let (pod, token) = (server(&world), world.user_token("ana").await);
+    let asked = call(&world, &pod, &token).await.reauthenticate();
+    assert_eq!(asked.reason, ReauthenticateReason::UserTokenRefused);
+    assert!(world.azure().record().await.unwrap().is_empty(), "nothing ran");
+}
+
 #[tokio::test]
 async fn only_missing_consent_asks_for_consent() {
     let world = World::start().await;
@@ -167,7 +188,15 @@ async fn an_outage_of_entra_is_503_with_its_own_wait() {
     assert!(answer.headers.get(headers::ERROR).is_none());
 
     world.entra().clear_faults().await.unwrap();
-    call(&world, &pod, &token).await.structured();
+    let early = call(&world, &pod, &token).await;
+    assert_eq!(early.status, StatusCode::SERVICE_UNAVAILABLE, "{early:?}");
+    assert_eq!(
+        exchanges(&world).await,
+        1,
+        "asked before Entra wanted to hear of it"
+    );
+    // A server that has just started knows nothing of the pause.
+    call(&world, &server(&world), &token).await.structured();
 }
 
 #[tokio::test]

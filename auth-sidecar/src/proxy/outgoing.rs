@@ -1,0 +1,132 @@
+//! A request on its way to the server: sent with the user's tokens, and at most once more with other ones.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, Response};
+use futures::FutureExt as _;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::body::Message;
+use super::headers;
+use super::injection::Plan;
+use super::refusal::Refusal;
+use super::tokens::Tokens;
+use crate::bodies;
+use crate::metrics::SecurityEvent;
+use crate::sessions::OpenSession;
+use crate::state::AppState;
+
+/// Largest message that is kept until the server answers, so that it can be sent again: 16 calls of one user hold at
+/// most 1 MiB of the memory for messages. Calls of models are a few KiB long.
+const KEPT: usize = 64 * 1024;
+
+/// The memory that a message has taken, given back with the last holder.
+type Memory = Arc<dyn Any + Send + Sync>;
+
+/// A request without tokens.
+pub(super) struct Outgoing {
+    method: Method,
+    headers: HeaderMap,
+    message: Option<(Message, Memory)>,
+    plan: Plan,
+    label: &'static str,
+}
+
+impl Outgoing {
+    /// A request with these headers, and with a message and the memory that it has taken.
+    pub(super) fn new<M: Send + Sync + 'static>(
+        method: Method,
+        headers: HeaderMap,
+        message: Option<(Message, M)>,
+        plan: Plan,
+        label: &'static str,
+    ) -> Self {
+        let message = message.map(|(message, memory)| -> (Message, Memory) { (message, Arc::new(memory)) });
+        Self {
+            method,
+            headers,
+            message,
+            plan,
+            label,
+        }
+    }
+
+    /// True when the message is still here.
+    pub(super) fn can_be_sent_again(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// Sends the request with what the plan says of `tokens`.
+    pub(super) async fn send(
+        &mut self,
+        state: &AppState,
+        session: &OpenSession,
+        tokens: &Tokens,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let is_tool_call = self
+            .message
+            .as_ref()
+            .is_some_and(|(message, _)| message.is_tool_call());
+        let request = self.request(state, tokens)?;
+        let label = self.label;
+        tracing::trace!(mcp.method = label, session.id = %session.id, "Forwarding {label}");
+        let began = Instant::now();
+        if session.ended().now_or_never().is_some() {
+            return Err(Refusal::InvalidToken);
+        }
+        let sent = tokio::select! {
+            biased;
+            // Whatever the server does with it, this client is told nothing more.
+            () = session.ended(), if is_tool_call => return Err(Refusal::MayHaveRun),
+            () = session.ended() => return Err(Refusal::InvalidToken),
+            sent = state.proxy.upstream.send(request) => sent,
+        };
+        let response = sent.map_err(|error| {
+            let cause: &dyn std::error::Error = &error;
+            tracing::warn!(
+                error = cause,
+                mcp.method = label,
+                "The MCP server did not answer {label}"
+            );
+            if error.is_connect() {
+                Refusal::ServerAbsent
+            } else {
+                Refusal::ServerFailed
+            }
+        })?;
+        state
+            .metrics
+            .call(label, response.status().as_u16(), began.elapsed().as_secs_f64());
+        Ok(response)
+    }
+
+    fn request(&mut self, state: &AppState, tokens: &Tokens) -> Result<Request, Refusal> {
+        let is_small = |(message, _): &(Message, Memory)| message.size() <= KEPT;
+        let message = if self.message.as_ref().is_some_and(is_small) {
+            self.message.clone()
+        } else {
+            self.message.take()
+        };
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = self.method.clone();
+        *request.headers_mut() = self.headers.clone();
+        if let Some((message, memory)) = message {
+            let edited = message.edit(self.plan.argument.and_then(|token| tokens.get(token)));
+            if edited.dropped {
+                state.metrics.security_event(SecurityEvent::ReservedArgument);
+            }
+            request.headers_mut().insert(CONTENT_TYPE, headers::JSON);
+            *request.body_mut() = bodies::passed_on(edited.body, memory);
+        }
+        if let Some(token) = self.plan.header.and_then(|token| tokens.get(token)) {
+            let value = headers::bearer(token).ok_or(Refusal::Exchange)?;
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+}

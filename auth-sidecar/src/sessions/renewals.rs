@@ -1,0 +1,172 @@
+//! Renewals of users' tokens: one in flight for each session, and a pause after a failure.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use behalf_entra::TokenSet;
+use futures::future::{BoxFuture, Shared};
+use jiff::{SignedDuration, Timestamp};
+
+use super::engine::later;
+use super::error::SessionError;
+use super::identifiers::SessionId;
+
+/// What a renewal came to, for all who wait for it.
+pub(super) type Renewed = Result<Arc<TokenSet>, SessionError>;
+
+/// A renewal under way.
+pub(super) type Flight = Shared<BoxFuture<'static, Renewed>>;
+
+/// The renewals of this process, by session.
+#[derive(Default)]
+pub(super) struct Renewals(Mutex<HashMap<SessionId, Renewal>>);
+
+enum Renewal {
+    InFlight(Flight),
+    Paused(Pause),
+}
+
+/// Entra is not asked again for a session before this time.
+#[derive(Clone, Debug)]
+pub(super) struct Pause {
+    until: Timestamp,
+    error: SessionError,
+}
+
+/// What a call that needs a renewal finds.
+pub(super) enum Joined {
+    /// A renewal, begun by this call or by an earlier one.
+    Flight(Flight),
+
+    /// The last renewal failed, and it is too early for another one.
+    Paused(SessionError),
+}
+
+impl Renewals {
+    /// Joins the session's renewal. `begin` starts one if there is none and no pause forbids it.
+    pub(super) fn join(&self, id: SessionId, now: Timestamp, begin: impl FnOnce() -> Flight) -> Joined {
+        let mut renewals = self.renewals();
+        match renewals.get(&id) {
+            Some(Renewal::InFlight(flight)) => return Joined::Flight(flight.clone()),
+            Some(Renewal::Paused(pause)) if pause.until > now => return Joined::Paused(pause.error_at(now)),
+            _ => {}
+        }
+        let flight = begin();
+        renewals.insert(id, Renewal::InFlight(flight.clone()));
+        Joined::Flight(flight)
+    }
+
+    /// The session's renewal has ended. With a `pause` the next one waits.
+    pub(super) fn finish(&self, id: SessionId, now: Timestamp, pause: Option<Pause>) {
+        let mut renewals = self.renewals();
+        renewals.remove(&id);
+        if let Some(pause) = pause {
+            // The map is as large as the number of renewals that are under way or failed lately.
+            renewals.retain(|_, other| !matches!(other, Renewal::Paused(other) if other.until <= now));
+            renewals.insert(id, Renewal::Paused(pause));
+        }
+    }
+
+    fn renewals(&self) -> MutexGuard<'_, HashMap<SessionId, Renewal>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pause {
+    /// A pause of `length` after `error`.
+    pub(super) fn new(now: Timestamp, length: Duration, error: SessionError) -> Self {
+        let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
+        Self {
+            until: later(now, length),
+            error,
+        }
+    }
+
+    /// The error that began the pause, with what is left of it as time to wait.
+    fn error_at(&self, now: Timestamp) -> SessionError {
+        let left = Duration::try_from(self.until.duration_since(now)).unwrap_or_default();
+        match &self.error {
+            SessionError::Unavailable { source, .. } => SessionError::Unavailable {
+                retry_after: Some(left),
+                source: source.clone(),
+            },
+            other => other.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use behalf_entra::EntraError;
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::keys::SystemRandom;
+    use crate::sessions::Unavailable;
+
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn outage() -> SessionError {
+        SessionError::Unavailable {
+            retry_after: None,
+            source: Unavailable::Entra(EntraError::TimedOut),
+        }
+    }
+
+    fn never() -> Flight {
+        futures::future::pending().boxed().shared()
+    }
+
+    fn is_flight(joined: &Joined) -> bool {
+        matches!(joined, Joined::Flight(_))
+    }
+
+    #[test]
+    fn one_session_shares_its_renewal_and_another_has_its_own() {
+        let renewals = Renewals::default();
+        let [one, other] = [(); 2].map(|()| SessionId::generate(&SystemRandom));
+        assert!(is_flight(&renewals.join(one, START, never)));
+        let second = renewals.join(one, START, || unreachable!("a second renewal began"));
+        assert!(is_flight(&second));
+        let mut begun = false;
+        renewals.join(other, START, || {
+            begun = true;
+            never()
+        });
+        assert!(begun);
+    }
+
+    #[test]
+    fn after_a_failure_nothing_begins_before_the_pause_has_ended() {
+        let renewals = Renewals::default();
+        let id = SessionId::generate(&SystemRandom);
+        renewals.join(id, START, never);
+        let pause = Pause::new(START, Duration::from_secs(15), outage());
+        renewals.finish(id, START, Some(pause));
+
+        let early = later(START, SignedDuration::from_secs(14));
+        let Joined::Paused(error) = renewals.join(id, early, || unreachable!("asked too early")) else {
+            panic!("no pause")
+        };
+        let SessionError::Unavailable { retry_after, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(retry_after, Some(Duration::from_secs(1)));
+        let end = later(START, SignedDuration::from_secs(15));
+        assert!(is_flight(&renewals.join(id, end, never)));
+    }
+
+    #[test]
+    fn ended_renewals_and_pauses_leave_nothing_behind() {
+        let renewals = Renewals::default();
+        for second in 0..100 {
+            let now = later(START, SignedDuration::from_secs(second));
+            let id = SessionId::generate(&SystemRandom);
+            renewals.join(id, now, never);
+            let pause = (second % 2 == 0).then(|| Pause::new(now, Duration::from_secs(1), outage()));
+            renewals.finish(id, now, pause);
+        }
+        assert!(renewals.renewals().len() <= 1);
+    }
+}
