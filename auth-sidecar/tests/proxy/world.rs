@@ -219,7 +219,7 @@ impl World {
 
     /// A sidecar with a configuration of its own.
     pub(crate) fn sidecar_with(&self, config: SidecarConfig) -> Sidecar {
-        let store = MemoryStore::new(MemoryLimits::default(), Arc::new(SystemClock));
+        let store = MemoryStore::new(MemoryLimits::default(), self.clock.clone());
         self.sidecar_with_store(config, Arc::new(store))
     }
 
