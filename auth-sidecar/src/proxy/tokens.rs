@@ -169,7 +169,7 @@ impl Exchange {
         };
         let result = if error
             .refusal()
-            .is_some_and(|refusal| refusal.user_token_refused())
+            .is_some_and(behalf_entra::Refusal::user_token_refused)
         {
             tracing::info!(session.id = %session.id, "Entra refused a user's token as assertion, renewing it");
             self.exchange_renewed(state, session, &user, claims).await

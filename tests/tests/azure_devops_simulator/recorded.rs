@@ -37,9 +37,11 @@ impl Shape {
         };
         self.0.entry(place.to_owned()).or_default().insert(kind);
         match value {
-            Value::Array(items) => items
-                .iter()
-                .for_each(|item| self.read(&format!("{place}[]"), item)),
+            Value::Array(items) => {
+                for item in items {
+                    self.read(&format!("{place}[]"), item);
+                }
+            }
             Value::Object(members) => {
                 for (name, member) in members {
                     self.read(&format!("{place}.{name}"), member);
