@@ -3,7 +3,7 @@
 //! `serde_json::Value` takes an object whose first key is `$serde_json::private::RawValue` for embedded JSON
 //! and parses the text in it with a recursion limit that begins again (its feature `raw_value`, which `axum`'s
 //! `json` turns on). A nested text of 88 KB overflows the stack, and one parser finds a message where another
-//! finds none. The bytes of others are therefore never parsed into `Value` itself: [`read`] builds the values,
+//! finds none. The bytes of others are therefore never parsed into `Value` itself: [`parse`] builds the values,
 //! and a parser that builds none asks [`has_reserved_key`].
 
 use std::borrow::Cow;
@@ -22,8 +22,8 @@ const DEEPEST: usize = 100;
 /// Why a text is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// The text does not follow the grammar.
-    #[error("the body is not JSON")]
+    /// The text does not follow the grammar, or a value of it cannot be held.
+    #[error("the body is not JSON, or holds half a surrogate pair or a number beyond 64-bit floats")]
     NotJson,
 
     /// Deeper than [`DEEPEST`].
@@ -39,9 +39,9 @@ pub enum JsonError {
     ReservedKey,
 }
 
-/// What was read.
+/// A value and its size.
 #[derive(Debug, PartialEq)]
-pub struct Read {
+pub struct Parsed {
     /// The text's value.
     pub value: Value,
 
@@ -49,32 +49,33 @@ pub struct Read {
     pub values: usize,
 }
 
-/// Reads JSON of at most `most_values` values. Nothing is built of more, and a text inside a string stays text.
-pub fn read(json: &[u8], most_values: usize) -> Result<Read, JsonError> {
-    let mut reading = Reading {
+/// Parses JSON of at most `most_values` values. Parsing ends at the first value too many, and a text inside a string
+/// stays text.
+pub fn parse(json: &[u8], most_values: usize) -> Result<Parsed, JsonError> {
+    let mut budget = Budget {
         values: 0,
         most_values,
         refused: None,
     };
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let next = Next {
-        reading: &mut reading,
+    let seed = ValueSeed {
+        budget: &mut budget,
         depth: 0,
     };
-    let value = next
+    let value = seed
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     match value {
-        Ok(value) => Ok(Read {
+        Ok(value) => Ok(Parsed {
             value,
-            values: reading.values,
+            values: budget.values,
         }),
-        Err(_) => Err(reading.refused.unwrap_or(JsonError::NotJson)),
+        Err(_) => Err(budget.refused.unwrap_or(JsonError::NotJson)),
     }
 }
 
 /// Whether a key in `json`, at any depth and in any spelling, is one that `serde_json` keeps for itself. `json`
-/// has been checked against the grammar. Takes no stack for depth, and no value is decoded.
+/// has been checked against the grammar. No recursion, whatever the depth; values are not decoded.
 pub fn has_reserved_key(json: &str) -> bool {
     let mut rest = json;
     while let Some((_, string)) = rest.split_once('"') {
@@ -108,27 +109,27 @@ fn decode(string: &str) -> Cow<'_, str> {
     serde_json::from_str(&format!("\"{string}\"")).map_or(Cow::Borrowed(string), Cow::Owned)
 }
 
-/// What one reading has found so far.
-struct Reading {
+/// The values read so far, and why no more are read.
+struct Budget {
     values: usize,
     most_values: usize,
     refused: Option<JsonError>,
 }
 
 /// Reads the next value, which stands in `depth` arrays and objects.
-struct Next<'r> {
-    reading: &'r mut Reading,
+struct ValueSeed<'r> {
+    budget: &'r mut Budget,
     depth: usize,
 }
 
-impl Next<'_> {
+impl ValueSeed<'_> {
     fn refuse<E: serde::de::Error>(self, error: JsonError) -> E {
-        self.reading.refused = Some(error);
+        self.budget.refused = Some(error);
         E::custom(error)
     }
 
-    /// Goes into an array or object.
-    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+    /// The seed for what is inside of an array or object.
+    fn enter<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth == DEEPEST {
             return Err(self.refuse(JsonError::TooDeep));
         }
@@ -138,28 +139,28 @@ impl Next<'_> {
         })
     }
 
-    fn again(&mut self) -> Next<'_> {
-        Next {
-            reading: self.reading,
+    fn reborrow(&mut self) -> ValueSeed<'_> {
+        ValueSeed {
+            budget: self.budget,
             depth: self.depth,
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Next<'_> {
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        self.reading.values += 1;
-        if self.reading.values > self.reading.most_values {
-            let most = self.reading.most_values;
+        self.budget.values += 1;
+        if self.budget.values > self.budget.most_values {
+            let most = self.budget.most_values;
             return Err(self.refuse(JsonError::TooManyValues(most)));
         }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Next<'_> {
+impl<'de> Visitor<'de> for ValueSeed<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -191,22 +192,22 @@ impl<'de> Visitor<'de> for Next<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut inside = self.deeper()?;
+        let mut inside = self.enter()?;
         let mut array = Vec::new();
-        while let Some(value) = items.next_element_seed(inside.again())? {
+        while let Some(value) = items.next_element_seed(inside.reborrow())? {
             array.push(value);
         }
         Ok(Value::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut inside = self.deeper()?;
+        let mut inside = self.enter()?;
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             if key.starts_with(RESERVED) {
                 return Err(inside.refuse(JsonError::ReservedKey));
             }
-            object.insert(key, members.next_value_seed(inside.again())?);
+            object.insert(key, members.next_value_seed(inside.reborrow())?);
         }
         Ok(Value::Object(object))
     }
@@ -219,7 +220,7 @@ mod tests {
     const KEY: &str = "$serde_json::private::RawValue";
 
     fn error(json: &str) -> Option<JsonError> {
-        read(json.as_bytes(), 1000).err()
+        parse(json.as_bytes(), 1000).err()
     }
 
     #[test]
@@ -236,21 +237,21 @@ mod tests {
             r#"{"b":[1,{"a":null}],"a":"x","b":[2]}"#,
         ] {
             let expected: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(read(text.as_bytes(), 1000).unwrap().value, expected, "{text}");
+            assert_eq!(parse(text.as_bytes(), 1000).unwrap().value, expected, "{text}");
         }
         for text in ["", "{", "1 2", "[1,]", "1e400", r#""\ud800""#, "\u{feff}{}"] {
             assert_eq!(error(text), Some(JsonError::NotJson), "{text}");
         }
-        assert_eq!(read(b"\"\xff\"", 1000), Err(JsonError::NotJson));
+        assert_eq!(parse(b"\"\xff\"", 1000), Err(JsonError::NotJson));
     }
 
     #[test]
-    fn counts_values_and_builds_no_more_than_allowed() {
+    fn counts_values_and_reads_no_more_than_allowed() {
         for (text, values) in [("7", 1), ("[]", 1), (r#"[{"":0},{"":0}]"#, 5), (r#""[[[[""#, 1)] {
-            assert_eq!(read(text.as_bytes(), values).unwrap().values, values, "{text}");
+            assert_eq!(parse(text.as_bytes(), values).unwrap().values, values, "{text}");
             let too_few = values - 1;
             assert_eq!(
-                read(text.as_bytes(), too_few),
+                parse(text.as_bytes(), too_few),
                 Err(JsonError::TooManyValues(too_few)),
                 "{text}"
             );
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn looking_for_keys_takes_no_stack_and_decodes_no_value() {
+    fn keys_are_found_at_any_depth_and_beside_text_that_is_not_unicode() {
         let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
         assert!(!has_reserved_key(&deep("7")));
         assert!(has_reserved_key(&deep(&format!(r#"{{"{KEY}":7}}"#))));

@@ -1,7 +1,12 @@
+//! The id of a JSON-RPC request.
+
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+/// Maximum length of an id in bytes. Every refusal echoes the id, and no memory is charged for the answer.
+const LONGEST: usize = 256;
 
 /// Above it, not every integer is an `f64`: 2^53.
 const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
@@ -12,17 +17,19 @@ pub enum RequestId {
     /// An integer of 64 bits; `1.0` is one, too.
     Integer(i64),
 
-    /// Any text.
+    /// A text of at most [`LONGEST`] bytes.
     Text(String),
 }
 
 impl RequestId {
-    /// The id of a message that is refused, for the error's `id`. `None` if there is none that can be read: such
-    /// an error has no `id` (MCP 2026-07-28, Error Responses).
+    /// The id of a request that is refused, for the error's `id`. `None` if there is none that can be read, or no
+    /// `method`, as in a client's response: such an error has no `id` (MCP 2026-07-28, Error Responses).
     pub fn of_refused(message: &[u8]) -> Option<Self> {
         #[derive(serde::Deserialize)]
         struct Envelope {
             id: RequestId,
+            #[serde(rename = "method")]
+            _method: IgnoredAny,
         }
         // `serde` would read an array as the members in their order.
         if !message.trim_ascii_start().starts_with(b"{") {
@@ -52,10 +59,13 @@ impl<'de> Deserialize<'de> for RequestId {
             type Value = RequestId;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string or an integer")
+                write!(formatter, "an integer or a string of at most {LONGEST} bytes")
             }
 
-            fn visit_str<E>(self, id: &str) -> Result<RequestId, E> {
+            fn visit_str<E: Error>(self, id: &str) -> Result<RequestId, E> {
+                if id.len() > LONGEST {
+                    return Err(E::invalid_length(id.len(), &self));
+                }
                 Ok(RequestId::Text(id.to_owned()))
             }
 
@@ -119,6 +129,13 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_short() {
+        let text = |length: usize| id(&format!("\"{}\"", "x".repeat(length)));
+        assert_eq!(text(LONGEST), Some(RequestId::Text("x".repeat(LONGEST))));
+        assert_eq!(text(LONGEST + 1), None);
+    }
+
+    #[test]
     fn is_read_from_a_message_that_is_refused_for_something_else() {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         let message = format!(r#"{{"method":7,"params":{deep},"id":"a"}}"#);
@@ -128,10 +145,11 @@ mod tests {
             "",
             "{",
             "[]",
-            "[7]",
-            r#"{"id":1,"id":2}"#,
-            r#"{"id":null}"#,
-            r#"{"id":{}}"#,
+            r#"[7,"ping"]"#,
+            r#"{"id":3,"result":{}}"#,
+            r#"{"method":"ping","id":1,"id":2}"#,
+            r#"{"method":"ping","id":null}"#,
+            r#"{"method":"ping","id":{}}"#,
             "{}",
         ] {
             assert_eq!(RequestId::of_refused(unreadable.as_bytes()), None, "{unreadable}");

@@ -10,9 +10,9 @@ use crate::hop::{LARGEST_BODY, MOST_VALUES};
 /// What stands in place of a refused line: the library answers it as an invalid request.
 const REFUSED: &[u8] = b"{}\n";
 
-/// The lines of `input`, but for those that the MCP library must not parse: lines longer than [`LARGEST_BODY`],
-/// and JSON that [`json::read`] refuses, in which nested text would overflow the stack. A prompt can make an
-/// honest client send such JSON.
+/// The lines of `input` that are JSON as [`json::parse`] reads it. In other JSON, nested text would overflow the
+/// stack of the MCP library, and a prompt can make an honest client send it. Such lines, and lines longer than
+/// [`LARGEST_BODY`], are replaced by [`REFUSED`]. Lines that are not JSON are dropped, as the library does.
 pub(crate) fn checked(input: impl AsyncRead + Send + Unpin + 'static) -> DuplexStream {
     let (mut checked, reader) = tokio::io::duplex(LARGEST_BODY);
     tokio::spawn(async move {
@@ -38,7 +38,13 @@ pub(crate) fn checked(input: impl AsyncRead + Send + Unpin + 'static) -> DuplexS
             if skip {
                 continue;
             }
-            let line = if is_end && may_pass(&line) { &line } else { REFUSED };
+            // The library strips a byte order mark, too.
+            let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
+            let line = match json::parse(text, MOST_VALUES) {
+                Ok(_) if is_end => text,
+                Err(JsonError::NotJson) if is_end => continue,
+                _ => REFUSED,
+            };
             if checked.write_all(line).await.is_err() {
                 return; // The session has ended.
             }
@@ -47,26 +53,23 @@ pub(crate) fn checked(input: impl AsyncRead + Send + Unpin + 'static) -> DuplexS
     reader
 }
 
-/// What is not JSON at all, the library ignores.
-fn may_pass(line: &[u8]) -> bool {
-    matches!(json::read(line, MOST_VALUES), Ok(_) | Err(JsonError::NotJson))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn refused_lines_are_replaced_and_the_others_stay_as_they_are() {
+    async fn refused_lines_are_replaced_what_is_not_json_is_dropped_and_the_rest_stays_as_it_is() {
         let hidden = r#"{"a":{"$serde_json::private::RawValue":"1"}}"#;
         let deep = "[".repeat(200) + &"]".repeat(200);
         let long = format!("\"{}\"", "x".repeat(2 * LARGEST_BODY));
-        let input = format!("{{\"b\" : 1}}\r\n\nno JSON\n{hidden}\n{deep}\n{long}\n7\n{{\"half\":");
+        let input = format!(
+            "{{\"b\" : 1}}\r\n\nno JSON\n{hidden}\n\u{feff}{hidden}\n\u{feff}\u{feff}{hidden}\n{deep}\n{long}\n\u{feff}7\n{{\"half\":"
+        );
         let mut text = String::new();
         checked(std::io::Cursor::new(input.into_bytes()))
             .read_to_string(&mut text)
             .await
             .unwrap();
-        assert_eq!(text, "{\"b\" : 1}\r\n\nno JSON\n{}\n{}\n{}\n7\n");
+        assert_eq!(text, "{\"b\" : 1}\r\n{}\n{}\n{}\n{}\n7\n");
     }
 }

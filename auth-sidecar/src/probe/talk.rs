@@ -278,6 +278,10 @@ async fn read_answer(
             continue;
         }
         for event in events.push(&bytes) {
+            // A server that keeps sessions opens its stream with an id and empty data.
+            if event.is_empty() {
+                continue;
+            }
             let message = parse(method, event.as_bytes())?;
             // Notifications may come first.
             if is_answer(&message, id) {
@@ -304,7 +308,7 @@ async fn read_answer(
 
 /// Reads a message of the server, which may be anybody's image.
 fn parse(method: &'static str, message: &[u8]) -> Result<Value, HandshakeError> {
-    let read = foreign_json::read(message, MOST_VALUES).map_err(|error| HandshakeError::Malformed {
+    let parsed = foreign_json::parse(message, MOST_VALUES).map_err(|error| HandshakeError::Malformed {
         method,
         what: match error {
             JsonError::NotJson => "not JSON",
@@ -313,7 +317,7 @@ fn parse(method: &'static str, message: &[u8]) -> Result<Value, HandshakeError> 
             JsonError::ReservedKey => "JSON with a key that is reserved",
         },
     })?;
-    Ok(read.value)
+    Ok(parsed.value)
 }
 
 fn is_answer(message: &Value, id: u64) -> bool {

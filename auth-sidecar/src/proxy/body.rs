@@ -38,7 +38,7 @@ pub(super) enum BodyError {
     ReservedKey,
 
     /// MCP: a string or an integer, and no `null`.
-    #[error("the id must be a string or an integer; a notification has none")]
+    #[error("the id must be an integer or a string of at most 256 bytes; a notification has none")]
     Id,
 
     /// JSON-RPC 2.0: invalid params. What cannot be decoded cannot be looked at, so it does not pass.
@@ -201,11 +201,8 @@ fn protocol_version(meta: &RawValue) -> Result<Option<String>, BodyError> {
         return Ok(None);
     }
     let fields = members::of(meta).ok_or(BodyError::Params)?;
-    let version = fields
-        .0
-        .iter()
-        .find(|(key, _)| key == "io.modelcontextprotocol/protocolVersion");
-    version.map(|(_, value)| text_of(value)).transpose()
+    let [version] = pick(&fields, ["io.modelcontextprotocol/protocolVersion"], false)?;
+    version.map(text_of).transpose()
 }
 
 fn text_of(raw: &RawValue) -> Result<String, BodyError> {
@@ -288,6 +285,10 @@ mod tests {
         BodyError::Params
     )]
     #[case(r#"{"\ud800":1,"method":"tools/call"}"#, BodyError::NotAnObject)]
+    #[case(
+        r#"{"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2025-11-25","io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
+        BodyError::Ambiguous
+    )]
     #[case(r#"{"method":"ping","id":null}"#, BodyError::Id)]
     #[case(r#"{"method":"ping","id":1.5}"#, BodyError::Id)]
     #[case(r#"{"method":"ping","id":{}}"#, BodyError::Id)]

@@ -25,7 +25,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 const MCP_PREFIX: &str = "mcp-";
 
 /// Beside the headers of MCP: W3C Trace Context and Baggage, and what names the client. Not `Accept` and
-/// `Content-Type`, of which [`BOTH`] and [`JSON`] are the only ones; not `Last-Event-ID`, which belongs to a
+/// `Content-Type`, of which [`JSON_AND_EVENT_STREAM`] and [`JSON`] are the only ones; not `Last-Event-ID`, which belongs to a
 /// session of the server.
 const TO_SERVER: [HeaderName; 5] = [
     ACCEPT_LANGUAGE,
@@ -40,7 +40,7 @@ const TO_SERVER: [HeaderName; 5] = [
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Every client of MCP takes both, and servers insist that both are named: `*/*` is 406 to rmcp.
-const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const JSON_AND_EVENT_STREAM: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
 const TO_CLIENT: [HeaderName; 7] = [
     ALLOW,
@@ -55,7 +55,7 @@ const TO_CLIENT: [HeaderName; 7] = [
 /// What of the client's headers goes to the server, with an `Accept` of our own.
 pub(super) fn to_server(client: &HeaderMap) -> HeaderMap {
     let mut headers = selected(client, &TO_SERVER);
-    headers.insert(ACCEPT, BOTH);
+    headers.insert(ACCEPT, JSON_AND_EVENT_STREAM);
     headers
 }
 

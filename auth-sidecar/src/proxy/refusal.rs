@@ -139,7 +139,8 @@ impl About {
 
     pub(super) fn message(message: &Message, headers: &axum::http::HeaderMap) -> Self {
         Self {
-            id: message.id().cloned(),
+            // A client's response has an id of the server's.
+            id: message.method().and(message.id()).cloned(),
             is_tool_call: message.is_tool_call(),
             // Revisions are dates: their order is that of their text. The first without a handshake.
             is_modern: headers

@@ -42,7 +42,6 @@ async fn an_id_that_hides_nested_json_is_refused_though_a_header_does_not_agree(
     r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"run","arguments":{"a":HIDDEN}}}"#
 )]
 #[case::another_member(r#"{"jsonrpc":"2.0","id":7,"method":"ping","other":[[HIDDEN]]}"#)]
-#[case::result(r#"{"jsonrpc":"2.0","id":7,"result":HIDDEN}"#)]
 #[tokio::test]
 async fn hidden_json_is_refused_in_any_member_and_the_id_is_echoed(#[case] text: &str) {
     for hidden in [
@@ -109,6 +108,23 @@ async fn a_text_about_the_key_is_a_text_as_any_other() {
     let response = sidecar.post(&login, &message).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(world.server.only().json()["params"]["arguments"]["b"], hide("1"));
+}
+
+#[tokio::test]
+async fn an_id_that_is_not_the_requests_own_or_is_long_is_not_echoed() {
+    let response = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{}}}"#, nested(88_000));
+    let long = format!(
+        r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#,
+        "x".repeat(300)
+    );
+    for text in [response, long] {
+        let answer = refusal(Header, text, None).await;
+        assert_eq!(answer["error"]["code"], -32600);
+        assert!(
+            answer.get("id").is_none() && answer.to_string().len() < 300,
+            "{answer}"
+        );
+    }
 }
 
 #[rstest]

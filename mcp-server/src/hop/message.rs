@@ -28,7 +28,7 @@ pub(crate) const MOST_VALUES: usize = 2_000;
 /// Why a body is no message; the client's mistake in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum MessageError {
-    /// The JSON.
+    /// Not JSON, or JSON that is not read.
     #[error("{0}")]
     Json(#[from] JsonError),
 
@@ -44,7 +44,7 @@ pub(super) enum MessageError {
     Shape,
 
     /// MCP: a string or an integer, and no `null`.
-    #[error("the id must be a string or an integer; a notification has none")]
+    #[error("the id must be an integer or a string of at most 256 bytes; a notification has none")]
     Id,
 
     /// MCP has parameters by name only. The MCP library takes a cursor of another kind for none.
@@ -89,7 +89,7 @@ pub(super) enum Bearer {
 impl Message {
     /// Reads `body`. What passes, the MCP library can read, too.
     pub(super) fn read(body: &[u8]) -> Result<Self, MessageError> {
-        let json::Read { value, values } = json::read(body, MOST_VALUES)?;
+        let json::Parsed { value, values } = json::parse(body, MOST_VALUES)?;
         let mut message = match value {
             Value::Object(message) => message,
             Value::Array(_) => return Err(MessageError::Batch),

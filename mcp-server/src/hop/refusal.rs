@@ -15,7 +15,7 @@ use super::message::MessageError;
 /// Asked of the sidecar when nobody said how long to wait.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// A federation that does not work is mended by people.
+/// `Retry-After` while the federation does not work: an administrator must act.
 const FEDERATION_BROKEN: Duration = Duration::from_secs(30);
 
 /// Usual calls take less.
@@ -71,7 +71,7 @@ pub(super) enum Refusal {
     #[error("Entra cannot answer at the moment")]
     RetryLater(Option<Duration>),
 
-    /// People mend it.
+    /// An administrator must act; retrying does not help.
     #[error("Entra does not accept this server as the application")]
     ClientAuthentication,
 

@@ -177,7 +177,7 @@ impl ServerHandler for Tools {
         self.find(name).map(|(_, tool)| tool.clone())
     }
 
-    /// What rmcp could not read as a request that it knows: another method, or parameters of another shape.
+    /// Answers a request of another method, or one whose parameters rmcp could not read.
     async fn on_custom_request(
         &self,
         request: CustomRequest,
@@ -187,7 +187,7 @@ impl ServerHandler for Tools {
         Err(if is_known {
             ErrorData::invalid_params("params do not have the shape that this method takes", None)
         } else {
-            // Without its name, which may be 100 KB that the client chose, and which rmcp logs.
+            // The client chose the name, and it may be 100 KB long.
             ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "method not found", None)
         })
     }

@@ -21,11 +21,11 @@ fn error_of(answer: &Answer) -> (i64, Option<Value>) {
 #[case::null("null", -32600, None)]
 #[case::batch(r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600, None)]
 #[case::no_member("{}", -32600, None)]
-#[case::no_method(r#"{"jsonrpc":"2.0","id":1}"#, -32600, Some(json!(1)))]
+#[case::no_method(r#"{"jsonrpc":"2.0","id":1}"#, -32600, None)]
 #[case::no_version(r#"{"id":"a","method":"ping"}"#, -32600, Some(json!("a")))]
 #[case::other_version(r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32600, Some(json!(1)))]
 #[case::method(r#"{"jsonrpc":"2.0","id":1,"method":5}"#, -32600, Some(json!(1)))]
-#[case::response(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, -32600, Some(json!(1)))]
+#[case::response(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, -32600, None)]
 #[case::two_kinds(r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, -32600, Some(json!(1)))]
 #[case::id_null(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600, None)]
 #[case::id_object(r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600, None)]
@@ -108,6 +108,20 @@ async fn a_tool_whose_name_is_no_string_is_invalid_params() {
 }
 
 #[tokio::test]
+async fn a_long_id_is_refused_and_not_echoed() {
+    let world = World::start().await;
+    let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#,
+        "x".repeat(300)
+    );
+    let answer = pod.send(Ask::raw(body)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(error_of(&answer), (-32600, None));
+    assert!(answer.text.len() < 300, "{answer:?}");
+}
+
+#[tokio::test]
 async fn an_unknown_method_is_not_found_and_its_name_is_not_repeated() {
     let world = World::start().await;
     let token = world.azure_token("ana").await;
@@ -132,7 +146,7 @@ async fn a_list_without_a_cursor_is_listed() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_lack_of_room_or_entra_is_a_json_rpc_error() {
+async fn the_layers_own_refusals_are_json_rpc_errors() {
     let world = World::start().await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
     let long = format!(

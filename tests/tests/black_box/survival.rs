@@ -1,4 +1,5 @@
-//! Requests of a signed-in user that try to end the sidecar or the server.
+//! Requests of a signed-in user that try to end the sidecar or the server. The sidecar refuses them all: what would
+//! reach the server's own layer is tested through its router (`mcp-server/tests/router/embedded_json.rs`).
 
 use behalf_tests::embedded_json::{hide, many_values, nested};
 use behalf_tests::environment::Server;
