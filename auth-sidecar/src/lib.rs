@@ -8,6 +8,7 @@ pub mod app;
 mod bodies;
 pub mod challenge;
 pub mod cli;
+pub mod client_address;
 pub mod clients;
 pub mod config;
 pub mod flow;

@@ -1,6 +1,9 @@
+//! The configuration file of the auth sidecar.
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -34,6 +37,11 @@ pub struct SidecarConfig {
 
     /// Which MCP clients may register.
     pub clients: ClientsConfig,
+
+    /// Networks of the proxies in front of the Pod whose `X-Forwarded-For` names the client. Empty: the peer of a
+    /// connection is the client.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<IpNet>,
 
     /// The addresses to listen on.
     pub listen: SidecarListen,

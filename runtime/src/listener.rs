@@ -2,16 +2,17 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderValue;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Layer as _;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::early_answer::after_body;
@@ -50,7 +52,8 @@ const GOODBYE: Duration = Duration::from_secs(10);
 /// Serves until `end` is cancelled, then accepts no more connections, lets requests finish and returns.
 ///
 /// Whatever the router answers, an answer before the end of the request's body does not break the connection
-/// unannounced, and every answer carries `X-Content-Type-Options: nosniff`.
+/// unannounced, and every answer carries `X-Content-Type-Options: nosniff`. Every request has the address of its
+/// peer in its extensions (`ConnectInfo<SocketAddr>`).
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
     let router = router
         .layer(from_fn(exchange))
@@ -107,6 +110,8 @@ async fn serve_connection(
     http2_places: &Semaphore,
     end: CancellationToken,
 ) {
+    // A connection that has ended already has no peer.
+    let Ok(peer) = stream.peer_addr() else { return };
     let begins = async {
         // hyper waits for these bytes without a limit, and its other limits begin after them.
         let is_http2 = is_http2(&stream).await.ok()?;
@@ -122,7 +127,8 @@ async fn serve_connection(
     };
     let streams = Streams::new(limits.write);
     let builder = builder(limits, streams.clone());
-    let service = TowerToHyperService::new(router);
+    let peer: Extension<ConnectInfo<SocketAddr>> = Extension(ConnectInfo(peer));
+    let service = TowerToHyperService::new(peer.layer(router));
     let stream = TokioIo::new(ClientStream::new(stream, limits.write));
     let mut connection = pin!(builder.serve_connection(stream, service));
     let idle = async {

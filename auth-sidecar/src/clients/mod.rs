@@ -1,6 +1,6 @@
 //! Who may ask for a user: registered and static clients, and their redirect URIs.
 
-mod limit;
+mod rate_limit;
 mod redirect;
 mod registration;
 
@@ -16,14 +16,9 @@ pub use redirect::RedirectUriError;
 pub(crate) use redirect::{is_loopback, is_relay};
 pub use registration::{Registered, RegistrationError, RegistrationRequest};
 
-use self::limit::RateLimit;
+use self::rate_limit::RegistrationLimit;
 use self::redirect::RedirectRules;
 use crate::keys::{KeyringHandle, OpenError, Purpose};
-
-/// Registrations that pass at once, and how many a second after that. They cost one sealing each and leave
-/// nothing behind; the bound keeps a flood from taking the processor from the signed-in.
-const REGISTRATION_BURST: f64 = 300.0;
-const REGISTRATIONS_PER_SECOND: f64 = 5.0;
 
 /// A client that the authorization server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +104,7 @@ pub struct Clients {
     fixed: Vec<Client>,
     dynamic_registration: DynamicRegistration,
     redirects: RedirectRules,
-    registrations: RateLimit,
+    registrations: RegistrationLimit,
 }
 
 impl Clients {
@@ -135,7 +130,7 @@ impl Clients {
                 kind: ClientKind::Static,
             });
         }
-        let registrations = RateLimit::new(REGISTRATION_BURST, REGISTRATIONS_PER_SECOND, clock.now());
+        let registrations = RegistrationLimit::new(clock.now());
         Ok(Self {
             keyring,
             clock,

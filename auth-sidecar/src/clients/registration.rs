@@ -1,5 +1,7 @@
 //! Dynamic client registration (RFC 7591).
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::redirect::RedirectUriError;
@@ -95,12 +97,14 @@ pub enum RegistrationError {
 }
 
 impl Clients {
-    /// Registers a client: checks what it says of itself, and seals it into an id.
-    pub fn register(&self, request: RegistrationRequest) -> Result<Registered, RegistrationError> {
+    /// Registers a client at `address`: checks what it says of itself, and seals it into an id. Only a registration
+    /// that succeeds counts against the limit.
+    pub fn register(
+        &self,
+        request: RegistrationRequest,
+        address: IpAddr,
+    ) -> Result<Registered, RegistrationError> {
         let now = self.clock.now();
-        if !self.registrations.admit(now) {
-            return Err(RegistrationError::Busy);
-        }
         if !(1..=MOST_REDIRECT_URIS).contains(&request.redirect_uris.len()) {
             return Err(RegistrationError::RedirectUris);
         }
@@ -118,6 +122,9 @@ impl Clients {
         if !names_all {
             return Err(RegistrationError::Grants);
         }
+        if !self.registrations.admits(address, now) {
+            return Err(RegistrationError::Busy);
+        }
         let sealed = Sealed {
             name,
             redirect_uris: request.redirect_uris,
@@ -129,6 +136,7 @@ impl Clients {
             .ok()
             .filter(|id| id.len() <= Purpose::Client.longest())
             .ok_or(RegistrationError::TooLong)?;
+        self.registrations.charge(address, now);
         Ok(Registered {
             client_id,
             client_id_issued_at: now.as_second(),

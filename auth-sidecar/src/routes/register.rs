@@ -1,8 +1,11 @@
+//! `POST /register`.
+
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 
@@ -15,6 +18,8 @@ use crate::metrics::SecurityEvent;
 /// `POST /register` (RFC 7591).
 pub(super) async fn register(
     State(server): State<Arc<AuthorizationServer>>,
+    extensions: Extensions,
+    headers: HeaderMap,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, OAuthError> {
     let request: RegistrationRequest = serde_json::from_slice(&body).map_err(|error| {
@@ -25,7 +30,12 @@ pub(super) async fn register(
             format!("the body is no client metadata (RFC 7591, section 2): see {place}"),
         )
     })?;
-    let registered = server.clients.register(request).inspect_err(|error| {
+    // Without a peer every client shares one budget.
+    let address = server
+        .trusted_proxies
+        .client(&extensions, &headers)
+        .unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let registered = server.clients.register(request, address).inspect_err(|error| {
         if *error == RegistrationError::Busy {
             server.metrics.security_event(SecurityEvent::RegistrationLimited);
         }

@@ -1,9 +1,12 @@
+//! What the endpoints share.
+
 use std::sync::Arc;
 
 use behalf_contract::SidecarConfig;
 use behalf_entra::{Clock, EntraClient, TokenRules, TokenValidator, sign_in_scope};
 
 use crate::bodies::BodyMemory;
+use crate::client_address::TrustedProxies;
 use crate::clients::Clients;
 use crate::flow::Addresses;
 use crate::keys::{KeyringHandle, Random};
@@ -26,6 +29,7 @@ pub struct AuthorizationServer {
     pub(super) metrics: Arc<Metrics>,
     pub(super) federation_trigger: ProbeTrigger,
     pub(super) sign_ins: Arc<SignIns>,
+    pub(super) trusted_proxies: TrustedProxies,
     body_memory: BodyMemory,
 }
 
@@ -84,6 +88,7 @@ impl AuthorizationServer {
             metrics: Arc::default(),
             federation_trigger: ProbeTrigger::default(),
             sign_ins,
+            trusted_proxies: TrustedProxies::new(&config.trusted_proxies),
             body_memory: BodyMemory::default(),
         }
     }

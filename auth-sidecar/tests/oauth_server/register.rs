@@ -1,8 +1,11 @@
+use std::net::SocketAddr;
+
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::Method;
 use serde_json::json;
 
-use crate::fixture::{REDIRECT_URI, World, request};
+use crate::fixture::{Answer, REDIRECT_URI, World, request};
 
 #[tokio::test]
 async fn a_registration_is_created_echoed_and_not_cached() {
@@ -208,19 +211,72 @@ async fn a_registered_id_survives_restart_and_rotation_of_session_keys() {
     assert_eq!(world.get(&world.authorize_path(&id, &[])).await.status, 200);
 }
 
-#[tokio::test]
-async fn a_flood_of_registrations_is_limited_and_passes() {
-    let world = World::start().await;
-    let body = json!({"redirect_uris": ["http://localhost/cb"]});
-    let limited = loop {
-        let answer = world.post_json("/register", &body).await;
+/// A registration over a connection from `peer`.
+async fn register_from(world: &World, peer: &str, forwarded_for: &str, redirect_uri: &str) -> Answer {
+    let headers = [("content-type", "application/json"), ("x-forwarded-for", forwarded_for)];
+    let body = json!({"redirect_uris": [redirect_uri]});
+    let mut request = request(Method::POST, "/register", &headers)
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    let peer: SocketAddr = peer.parse().unwrap();
+    request.extensions_mut().insert(ConnectInfo(peer));
+    world.send(request).await
+}
+
+const GOOD: &str = "http://localhost/cb";
+
+/// Registers until the limit says no.
+async fn exhaust(world: &World, peer: &str, forwarded_for: &str) -> Answer {
+    loop {
+        let answer = register_from(world, peer, forwarded_for, GOOD).await;
         if answer.status != 201 {
             break answer;
         }
         assert!(world.next() < 1000, "never limited");
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_registrations_is_limited_and_passes() {
+    let world = World::start().await;
+    let limited = exhaust(&world, "192.0.2.1:1000", "").await;
     limited.assert_error(429, "temporarily_unavailable");
     assert!(limited.header("retry-after").is_some());
     world.advance(10);
-    assert_eq!(world.post_json("/register", &body).await.status, 201);
+    let answer = register_from(&world, "192.0.2.1:1001", "", GOOD).await;
+    assert_eq!(answer.status, 201);
+}
+
+#[tokio::test]
+async fn refused_registrations_cost_nobody_the_next_one() {
+    let world = World::start().await;
+    for _ in 0..1000 {
+        let answer = register_from(&world, "192.0.2.1:1000", "", "javascript:alert(1)").await;
+        answer.assert_error(400, "invalid_redirect_uri");
+    }
+    let answer = register_from(&world, "192.0.2.1:1000", "", GOOD).await;
+    assert_eq!(answer.status, 201);
+}
+
+#[tokio::test]
+async fn a_flood_from_one_address_leaves_the_others_alone() {
+    let world = World::start().await;
+    exhaust(&world, "192.0.2.1:1000", "").await;
+    // The header is worth nothing without a trusted proxy, neither to flood on nor against others.
+    register_from(&world, "192.0.2.1:1000", "203.0.113.9", GOOD)
+        .await
+        .assert_error(429, "temporarily_unavailable");
+    assert_eq!(register_from(&world, "192.0.2.2:1000", "192.0.2.1", GOOD).await.status, 201);
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_the_limit_is_the_clients() {
+    let world = World::start_with(|config| config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await;
+    let gateway = "10.1.2.3:1000";
+    exhaust(&world, gateway, "192.0.2.1").await;
+    // Whatever the client itself wrote stands left of what the gateway saw.
+    register_from(&world, gateway, "203.0.113.9, 192.0.2.1", GOOD)
+        .await
+        .assert_error(429, "temporarily_unavailable");
+    assert_eq!(register_from(&world, gateway, "192.0.2.1, 192.0.2.2", GOOD).await.status, 201);
 }

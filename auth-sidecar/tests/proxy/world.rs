@@ -158,6 +158,7 @@ impl World {
                 allowed_redirect_hosts: Vec::new(),
                 r#static: Vec::new(),
             },
+            trusted_proxies: Vec::new(),
             listen: SidecarListen {
                 public: "127.0.0.1:0".parse().unwrap(),
                 internal: "127.0.0.1:0".parse().unwrap(),

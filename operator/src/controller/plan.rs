@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use behalf_contract::{
     AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, SessionsConfig, TokenExchange,
 };
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use url::Url;
@@ -73,6 +74,9 @@ pub struct Plan {
 
     /// Clients.
     pub clients: ClientsConfig,
+
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
 
     /// Zero while suspended.
     pub replicas: i32,

@@ -74,6 +74,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
     let sessions = sessions(&spec.sessions, refusals);
     let clients = clients(&spec.clients, refusals);
+    let trusted_proxies = rules::trusted_proxies(&spec.trusted_proxies, refusals);
     let log_level = spec
         .server
         .azure_dev_ops
@@ -108,6 +109,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         token_exchange: token_exchange(&spec.token_exchange),
         sessions: sessions?,
         clients: clients?,
+        trusted_proxies,
         replicas: if spec.suspend {
             0
         } else {

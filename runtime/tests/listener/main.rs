@@ -5,6 +5,7 @@
 mod early_answers;
 mod end;
 mod full;
+mod peer;
 mod slow_readers;
 mod support;
 mod versions;

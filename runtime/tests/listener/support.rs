@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use behalf_runtime::{Http2Limits, Limits, WhenFull, serve};
@@ -47,6 +48,10 @@ pub(crate) async fn listen(limits: Limits) -> (SocketAddr, DropGuard) {
     let address = listener.local_addr().unwrap();
     let router = Router::new()
         .route("/", get(|| async { "there" }))
+        .route(
+            "/peer",
+            get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }),
+        )
         .route("/refuse", post(|| async { StatusCode::UNAUTHORIZED }))
         .route(
             "/echo-length",

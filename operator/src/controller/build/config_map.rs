@@ -88,6 +88,7 @@ fn sidecar(plan: &Plan) -> SidecarConfig {
         token_exchange: plan.token_exchange.clone(),
         sessions: plan.sessions.clone(),
         clients: plan.clients.clone(),
+        trusted_proxies: plan.trusted_proxies.clone(),
         listen: SidecarListen {
             public: SocketAddr::new(plan.listen, ports::PUBLIC),
             internal: SocketAddr::new(plan.listen, ports::INTERNAL),

@@ -111,6 +111,17 @@ pub struct McpServerSpec {
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,
 
+    /// Networks (CIDR) of the gateways and ingress controllers in front of the Pods. Behind them the client of a
+    /// request is the rightmost address of X-Forwarded-For that is in none of these networks. Empty: the header is
+    /// not believed, and all clients behind one gateway share the limit of client registrations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 4, max = 43), regex(pattern = "^[0-9a-f:.]+/[0-9]{1,3}$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub trusted_proxies: Vec<String>,
+
     /// Which connections to and from the Pods a NetworkPolicy allows.
     #[serde(default)]
     pub network: Network,

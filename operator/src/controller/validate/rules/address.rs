@@ -1,5 +1,6 @@
 //! Addresses, and who has which.
 
+use ipnet::IpNet;
 use kube::ResourceExt as _;
 use url::{Host, Url};
 
@@ -40,6 +41,27 @@ pub(crate) fn https_origin(field: &'static str, text: &str, refusals: &mut Vec<R
         );
     }
     url
+}
+
+/// The networks of proxies whose `X-Forwarded-For` names the client.
+pub(crate) fn trusted_proxies(texts: &[String], refusals: &mut Vec<Refusal>) -> Vec<IpNet> {
+    let mut networks = Vec::with_capacity(texts.len());
+    for text in texts {
+        match text.parse::<IpNet>() {
+            Ok(network) if network.prefix_len() > 0 && network.trunc() == network => networks.push(network),
+            Ok(network) if network.prefix_len() == 0 => refuse(
+                refusals,
+                "trustedProxies",
+                format!("must not hold {text:?}: every client could name any address; name your gateways' networks"),
+            ),
+            _ => refuse(
+                refusals,
+                "trustedProxies",
+                format!("must hold networks such as 10.0.0.0/8, without bits behind the prefix; {text:?} is none"),
+            ),
+        }
+    }
+    networks
 }
 
 /// The URL when `text` is its canonical origin, to the letter.
