@@ -4,10 +4,14 @@ use axum::http::header::COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
 use jiff::SignedDuration;
 
-/// Cookies that are looked at; a browser sends no more of ours.
+/// What the names of our cookies begin with. A sibling site can set cookies for this host under any other name
+/// (RFC 6265, section 8.6), but none with `__Host-` (RFC 6265bis, section 4.1.3.2).
+const NAME_PREFIX: &str = "__Host-behalf-";
+
+/// Cookies of ours that are looked at: a browser holds one for forms and at most four for sign-ins.
 const MOST: usize = 64;
 
-/// The cookies of one request.
+/// Our cookies of one request. Others are not looked at and do not count.
 pub(crate) struct Cookies<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Cookies<'a> {
@@ -19,6 +23,7 @@ impl<'a> Cookies<'a> {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
+            .filter(|(name, _)| name.starts_with(NAME_PREFIX))
             .take(MOST);
         Self(pairs.collect())
     }
@@ -54,15 +59,27 @@ mod tests {
     #[test]
     fn reads_cookies_from_one_header_and_from_several() {
         let mut headers = HeaderMap::new();
-        headers.append(COOKIE, HeaderValue::from_static("a=1; b=x=y;broken; c="));
-        headers.append(COOKIE, HeaderValue::from_static("d=4"));
-        headers.append(COOKIE, HeaderValue::from_bytes(b"e=\xff").unwrap());
+        let first = "__Host-behalf-a=1; __Host-behalf-b=x=y;broken; __Host-behalf-c=";
+        headers.append(COOKIE, HeaderValue::from_static(first));
+        headers.append(COOKIE, HeaderValue::from_static("__Host-behalf-d=4"));
+        headers.append(COOKIE, HeaderValue::from_bytes(b"__Host-behalf-e=\xff").unwrap());
         let cookies = Cookies::read(&headers);
-        assert_eq!(cookies.get("a"), Some("1"));
-        assert_eq!(cookies.get("b"), Some("x=y"));
-        assert_eq!(cookies.get("c"), Some(""));
-        assert_eq!(cookies.get("d"), Some("4"));
-        assert_eq!((cookies.get("broken"), cookies.get("e")), (None, None));
+        assert_eq!(cookies.get("__Host-behalf-a"), Some("1"));
+        assert_eq!(cookies.get("__Host-behalf-b"), Some("x=y"));
+        assert_eq!(cookies.get("__Host-behalf-c"), Some(""));
+        assert_eq!(cookies.get("__Host-behalf-d"), Some("4"));
+        assert_eq!((cookies.get("broken"), cookies.get("__Host-behalf-e")), (None, None));
+    }
+
+    #[test]
+    fn cookies_of_other_sites_leave_room_for_ours_and_ours_are_bounded() {
+        let foreign: String = (0..500).map(|n| format!("sibling{n}=x; ")).collect();
+        let ours: String = (0..100).map(|n| format!("__Host-behalf-{n}=y; ")).collect();
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, format!("{foreign}{ours}").parse().unwrap());
+        let cookies = Cookies::read(&headers);
+        assert_eq!(cookies.get("__Host-behalf-0"), Some("y"));
+        assert_eq!(cookies.iter().count(), MOST);
     }
 
     #[test]

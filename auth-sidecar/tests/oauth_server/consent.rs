@@ -164,6 +164,22 @@ async fn a_form_older_than_ten_minutes_is_refused() {
 }
 
 #[tokio::test]
+async fn cookies_of_a_sibling_site_do_not_keep_a_user_from_signing_in() {
+    let world = World::start().await;
+    let mut offer = offer(&world).await;
+    let foreign: String = (0..200).map(|n| format!("sibling{n}=x; ")).collect();
+    offer.cookie.insert_str(0, &foreign);
+    let answer = offer.send(&world, "allow", &[]).await;
+    assert_eq!(answer.status, 303);
+    let (name, value) = answer.cookies().remove(0);
+    let state = answer.parameter("state").unwrap();
+    let path = format!("/callback?state={state}&error=access_denied");
+    let cookie = format!("{foreign}{name}={value}");
+    let answer = world.get_with(&path, &[("cookie", &cookie)]).await;
+    assert_eq!(answer.parameter("error").as_deref(), Some("access_denied"));
+}
+
+#[tokio::test]
 async fn other_decisions_and_bodies_are_a_page() {
     let world = World::start().await;
     let offer = offer(&world).await;
