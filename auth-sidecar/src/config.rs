@@ -188,6 +188,7 @@ entra:
   scope: 7d0c2f1e-1111-4222-8333-944445555666/.default
   federationAudience: api://AzureADTokenExchange
 upstream: http://127.0.0.1:3000/mcp
+access: {server: {type: AzureDevOps, organization: contoso}, readOnlyTools: [list], writes: true}
 tokenExchange: {at: Sidecar, scope: 499b84ac-1321-427f-aa17-267ca6975798/.default, injection: Header}
 sessions:
   accessTokenLifetimeSeconds: 3600

@@ -4,6 +4,7 @@
 //! [`run`] wires the parts. The public port serves [`app::public_router`], the internal one
 //! [`app::internal_router`]; [`probe`] observes Entra and the MCP server and publishes what it saw.
 
+pub mod access;
 pub mod app;
 mod bodies;
 pub mod challenge;

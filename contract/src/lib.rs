@@ -6,6 +6,7 @@
 //! message's JSON by the rules of [`json`]. This crate holds types and the pure rules that both sides of a file
 //! or a message must agree on: it opens no file, no socket and knows no clock.
 
+mod access;
 pub mod digest;
 pub mod endpoints;
 pub mod headers;
@@ -21,6 +22,7 @@ mod sidecar_config;
 mod status;
 mod token_exchange;
 
+pub use access::{AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, ServerKind};
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
 pub use request_id::RequestId;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::TokenExchange;
+use crate::{AccessConfig, TokenExchange};
 
 /// Everything the auth sidecar is told, written by the operator from one `McpServer`.
 ///
@@ -28,6 +28,9 @@ pub struct SidecarConfig {
 
     /// The server's MCP endpoint, on loopback.
     pub upstream: Url,
+
+    /// What users are asked for, and which scope a tool needs.
+    pub access: AccessConfig,
 
     /// Where the token is exchanged and how it is injected.
     pub token_exchange: TokenExchange,

@@ -6,8 +6,8 @@ use url::Url;
 use super::addresses::Addresses;
 use super::parameters::{Parameters, Repeated};
 use super::pkce;
+use crate::access::{AccessPolicy, Scopes};
 use crate::clients::{Client, ClientError, Clients};
-use crate::sessions::Scopes;
 
 /// Longest `state` that is sent back. It travels in a cookie with the rest of the request.
 const LONGEST_STATE: usize = 1024;
@@ -76,6 +76,7 @@ impl AuthorizationRequest {
         query: &[u8],
         clients: &Clients,
         addresses: &Addresses,
+        access: &AccessPolicy,
     ) -> Result<(Self, Client), Refused> {
         let parameters = Parameters::parse(query).map_err(|_| Refused::Page(PageError::Parameters))?;
         let (client, redirect_uri) = receiver(&parameters, clients).map_err(Refused::Page)?;
@@ -96,7 +97,7 @@ impl AuthorizationRequest {
             }
             Err(repeated) => return Err(to_client("invalid_request", repeated.to_string(), None)),
         };
-        let checked = check_rest(&parameters, addresses);
+        let checked = check_rest(&parameters, addresses, access);
         let (code_challenge, scopes) =
             checked.map_err(|(error, description)| to_client(error, description, state))?;
         let state = state.map(str::to_owned);
@@ -173,7 +174,11 @@ fn receiver(parameters: &Parameters, clients: &Clients) -> Result<(Client, Strin
 
 type Fault = (&'static str, String);
 
-fn check_rest(parameters: &Parameters, addresses: &Addresses) -> Result<(String, Scopes), Fault> {
+fn check_rest(
+    parameters: &Parameters,
+    addresses: &Addresses,
+    access: &AccessPolicy,
+) -> Result<(String, Scopes), Fault> {
     let one = |name| {
         parameters
             .one(name)
@@ -230,7 +235,6 @@ fn check_rest(parameters: &Parameters, addresses: &Addresses) -> Result<(String,
         ));
     }
     let asked = Scopes::parse(one("scope")?.unwrap_or_default());
-    asked.map_err(|error| ("invalid_scope", error.to_string()))?;
-    // For now every login grants everything, and the consent page says so.
-    Ok((code_challenge.to_owned(), Scopes::ALL))
+    let asked = asked.map_err(|error| ("invalid_scope", error.to_string()))?;
+    Ok((code_challenge.to_owned(), access.grantable(asked)))
 }

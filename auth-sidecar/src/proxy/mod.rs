@@ -125,7 +125,7 @@ fn refuse(state: &AppState, refusal: &Refusal, about: &About) -> Response<Body> 
     if *refusal == Refusal::ClientAuthentication {
         state.federation_trigger.wake();
     }
-    refusal.answer(about, &state.config.public_url)
+    refusal.answer(about, state.server.challenger())
 }
 
 async fn forward(state: &AppState, request: Request, about: &mut About) -> Result<Response<Body>, Refusal> {
@@ -148,6 +148,12 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
         if !headers::agree(&parts.headers, &message) {
             state.metrics.security_event(SecurityEvent::HeaderBodyMismatch);
             return Err(Refusal::HeaderMismatch);
+        }
+        if message.is_tool_call() {
+            let needed = state.server.access().needed(message.name().unwrap_or_default());
+            if !session.scopes.contain(needed) {
+                return Err(Refusal::InsufficientScope(needed));
+            }
         }
         Some((message, (taken, user.clone())))
     } else {

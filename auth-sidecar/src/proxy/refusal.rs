@@ -8,13 +8,13 @@ use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_
 use axum::http::{Response, StatusCode};
 use behalf_contract::RequestId;
 use serde_json::{Value, json};
-use url::Url;
 
 use super::body::{BodyError, Message};
 use super::headers;
 use super::origin;
+use crate::access::Scopes;
 use crate::bodies::ReadError;
-use crate::challenge::{ChallengeError, LEAST, challenge};
+use crate::challenge::Challenger;
 use crate::sessions::SessionError;
 
 /// `HeaderMismatch` of MCP 2026-07-28.
@@ -43,6 +43,10 @@ pub(super) enum Refusal {
     /// The session stays; the next refresh sends the client to the login.
     #[error("the identity provider wants the user to sign in again")]
     SignInRequired,
+
+    /// The session may only read. A login that asks for these scopes helps.
+    #[error("this call needs the scope {0}; sign in again and allow it on the consent page")]
+    InsufficientScope(Scopes),
 
     /// A login does not cure it.
     #[error("{0}")]
@@ -157,6 +161,7 @@ impl Refusal {
             Self::NoToken => "no_token",
             Self::InvalidToken => "invalid_token",
             Self::SignInRequired => "sign_in_required",
+            Self::InsufficientScope(_) => "insufficient_scope",
             Self::Blocked(_) => "blocked",
             Self::ForeignOrigin => "foreign_origin",
             Self::Method => "method",
@@ -181,7 +186,7 @@ impl Refusal {
     fn status(&self, about: &About) -> StatusCode {
         match self {
             Self::NoToken | Self::InvalidToken | Self::SignInRequired => StatusCode::UNAUTHORIZED,
-            Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::ForeignOrigin | Self::InsufficientScope(_) => StatusCode::FORBIDDEN,
             // An answer to the request, which the person shall see: clients show JSON-RPC answers, and treat
             // an HTTP error as a broken server.
             Self::Blocked(_) | Self::MayHaveRun if about.id.is_some() => StatusCode::OK,
@@ -210,19 +215,18 @@ impl Refusal {
         }
     }
 
-    /// `WWW-Authenticate`. Every scope of ours is granted at each login; clients ask for what it names.
-    fn challenge(&self, public_url: &Url) -> Option<HeaderValue> {
+    /// `WWW-Authenticate`.
+    fn challenge(&self, challenger: &Challenger) -> Option<HeaderValue> {
         match self {
-            Self::NoToken => Some(challenge(public_url, None, LEAST)),
-            Self::InvalidToken | Self::SignInRequired => {
-                Some(challenge(public_url, Some(ChallengeError::InvalidToken), LEAST))
-            }
+            Self::NoToken => Some(challenger.sign_in()),
+            Self::InvalidToken | Self::SignInRequired => Some(challenger.invalid_token()),
+            Self::InsufficientScope(needed) => Some(challenger.insufficient_scope(*needed)),
             _ => None,
         }
     }
 
-    /// The answer of the server at `public_url`.
-    pub(super) fn answer(&self, about: &About, public_url: &Url) -> Response<Body> {
+    /// The answer, with a challenge where a login helps.
+    pub(super) fn answer(&self, about: &About, challenger: &Challenger) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body(about).to_string()));
         *response.status_mut() = self.status(about);
         let headers = response.headers_mut();
@@ -232,7 +236,7 @@ impl Refusal {
             // A part of a second still is a wait.
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
-        if let Some(challenge) = self.challenge(public_url) {
+        if let Some(challenge) = self.challenge(challenger) {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if matches!(self, Self::Method) {
@@ -295,11 +299,14 @@ mod tests {
     use axum::body::Bytes;
     use axum::http::HeaderMap;
     use http_body_util::BodyExt as _;
+    use url::Url;
 
     use super::*;
+    use crate::flow::Addresses;
 
-    fn public_url() -> Url {
-        Url::parse("https://mcp.contoso.example").unwrap()
+    fn challenger() -> Challenger {
+        let url = Url::parse("https://mcp.contoso.example").unwrap();
+        Challenger::new(&Addresses::new(&url), Scopes::ALL)
     }
 
     async fn json_of(response: Response<Body>) -> Value {
@@ -318,14 +325,14 @@ mod tests {
     #[tokio::test]
     async fn what_a_login_does_not_cure_is_a_tool_result() {
         let refusal = Refusal::Blocked("Ask an administrator.".to_owned());
-        let response = refusal.answer(&about(CALL, "2025-11-25"), &public_url());
+        let response = refusal.answer(&about(CALL, "2025-11-25"), &challenger());
         assert_eq!(response.status(), StatusCode::OK);
         let body = json_of(response).await;
         assert_eq!(body["id"], "seven");
         assert_eq!(body["result"]["isError"], true);
         assert_eq!(body["result"]["content"][0]["text"], "Ask an administrator.");
         assert!(body["result"].get("resultType").is_none());
-        let body = json_of(refusal.answer(&about(CALL, "2026-07-28"), &public_url())).await;
+        let body = json_of(refusal.answer(&about(CALL, "2026-07-28"), &challenger())).await;
         assert_eq!(body["result"]["resultType"], "complete");
     }
 
@@ -333,21 +340,22 @@ mod tests {
     async fn elsewhere_it_is_an_error_that_is_no_challenge() {
         let refusal = Refusal::Blocked("Ask an administrator.".to_owned());
         let listed = about(r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#, "2025-11-25");
-        let response = refusal.answer(&listed, &public_url());
+        let response = refusal.answer(&listed, &challenger());
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(json_of(response).await["error"]["code"], 403);
         assert_eq!(
-            refusal.answer(&About::default(), &public_url()).status(),
+            refusal.answer(&About::default(), &challenger()).status(),
             StatusCode::BAD_REQUEST
         );
     }
 
     #[test]
-    fn only_sign_in_and_origin_answer_401_and_403_and_nothing_answers_500() {
+    fn only_sign_in_scope_and_origin_answer_401_and_403_and_nothing_answers_500() {
         let all = [
             Refusal::NoToken,
             Refusal::InvalidToken,
             Refusal::SignInRequired,
+            Refusal::InsufficientScope(Scopes::ALL),
             Refusal::Blocked(String::new()),
             Refusal::ForeignOrigin,
             Refusal::Method,
@@ -368,17 +376,18 @@ mod tests {
             Refusal::ServerRefused,
         ];
         for refusal in all {
-            let response = refusal.answer(&About::default(), &public_url());
+            let response = refusal.answer(&About::default(), &challenger());
             let status = response.status();
             assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{refusal:?}");
+            let wants_scope = refusal == Refusal::InsufficientScope(Scopes::ALL);
             assert_eq!(
-                status == StatusCode::UNAUTHORIZED,
+                status == StatusCode::UNAUTHORIZED || wants_scope,
                 response.headers().contains_key(WWW_AUTHENTICATE),
                 "{refusal:?}"
             );
             assert_eq!(
                 status == StatusCode::FORBIDDEN,
-                refusal == Refusal::ForeignOrigin,
+                refusal == Refusal::ForeignOrigin || wants_scope,
                 "{refusal:?}"
             );
             let waits = response.headers().contains_key(RETRY_AFTER);
@@ -389,7 +398,7 @@ mod tests {
     #[test]
     fn a_wait_is_never_zero() {
         let response =
-            Refusal::Unavailable(Some(Duration::from_millis(10))).answer(&About::default(), &public_url());
+            Refusal::Unavailable(Some(Duration::from_millis(10))).answer(&About::default(), &challenger());
         assert_eq!(response.headers()[RETRY_AFTER], "1");
     }
 }

@@ -31,12 +31,17 @@ pub(super) async fn authorize(
             more than a sign-in needs. Nothing was changed; its author has to mend it.",
         );
     }
-    let (request, client) =
-        match AuthorizationRequest::check(query.as_bytes(), &server.clients, &server.addresses) {
-            Ok(checked) => checked,
-            Err(Refused::Page(error)) => return page::refused(error),
-            Err(Refused::Redirect(error)) => return redirect::error(&server, &error),
-        };
+    let checked = AuthorizationRequest::check(
+        query.as_bytes(),
+        &server.clients,
+        &server.addresses,
+        &server.access,
+    );
+    let (request, client) = match checked {
+        Ok(checked) => checked,
+        Err(Refused::Page(error)) => return page::refused(error),
+        Err(Refused::Redirect(error)) => return redirect::error(&server, &error),
+    };
     // A page that leads nowhere would waste the user's consent; and its address is part of the page.
     let entra = match server.entra.discovery().await {
         Ok(discovery) => discovery.authorization_endpoint.clone(),

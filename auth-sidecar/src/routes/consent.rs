@@ -48,7 +48,9 @@ pub(super) async fn consent(
         Ok(offered) if offered.expires_at > now => offered,
         _ => return not_our_form(StatusCode::BAD_REQUEST),
     };
-    let request = offered.request;
+    let mut request = offered.request;
+    // The page has a box for what changes something; only what was asked for can be in it.
+    request.scopes.run &= field("run") == Some("allow");
     // The administrator may have removed the client or the redirect URI while the page was open.
     match server.clients.find(&request.client_id) {
         Ok(client) if client.may_redirect_to(&request.redirect_uri) => {}

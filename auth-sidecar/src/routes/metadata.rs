@@ -9,8 +9,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 
 use super::server::AuthorizationServer;
-use crate::challenge::LEAST;
-use crate::sessions::Scopes;
+use crate::access::Scopes;
 
 /// Short, so that a changed server is seen soon.
 const CACHING: (axum::http::HeaderName, &str) = (CACHE_CONTROL, "public, max-age=60");
@@ -19,7 +18,7 @@ const CACHING: (axum::http::HeaderName, &str) = (CACHE_CONTROL, "public, max-age
 struct ProtectedResource<'a> {
     resource: &'a str,
     authorization_servers: [&'a str; 1],
-    scopes_supported: [String; 1],
+    scopes_supported: Vec<&'static str>,
     bearer_methods_supported: [&'static str; 1],
 }
 
@@ -28,8 +27,8 @@ pub(super) async fn protected_resource(State(server): State<Arc<AuthorizationSer
     let body = ProtectedResource {
         resource: server.addresses.resource(),
         authorization_servers: [server.addresses.issuer()],
-        // Clients ask for all of it, so it is the least.
-        scopes_supported: [LEAST.to_string()],
+        // Clients ask for all of it when no challenge named a scope, so it is what challenges name.
+        scopes_supported: server.access.offered().names().collect(),
         bearer_methods_supported: ["header"],
     };
     ([CACHING], Json(body)).into_response()
@@ -49,7 +48,7 @@ struct Metadata<'a> {
     token_endpoint_auth_methods_supported: [&'static str; 1],
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
     code_challenge_methods_supported: [&'static str; 1],
-    scopes_supported: [&'static str; 3],
+    scopes_supported: Vec<&'static str>,
     authorization_response_iss_parameter_supported: bool,
 }
 
@@ -70,7 +69,12 @@ pub(super) async fn authorization_server(
         token_endpoint_auth_methods_supported: ["none"],
         revocation_endpoint_auth_methods_supported: ["none"],
         code_challenge_methods_supported: ["S256"],
-        scopes_supported: [Scopes::READ, Scopes::RUN, Scopes::OFFLINE_ACCESS],
+        scopes_supported: server
+            .access
+            .offered()
+            .names()
+            .chain([Scopes::OFFLINE_ACCESS])
+            .collect(),
         authorization_response_iss_parameter_supported: true,
     };
     ([CACHING], Json(body)).into_response()

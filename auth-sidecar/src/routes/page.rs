@@ -14,9 +14,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use crate::access::Scopes;
 use crate::clients::{Client, ClientError, ClientKind, is_loopback, is_relay};
 use crate::flow::PageError;
-use crate::sessions::Scopes;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -63,7 +63,10 @@ impl ConsentPage<'_> {
             rights.push_str("<li>See what you may see, through this server's read-only tools.</li>");
         }
         if self.scopes.run {
-            rights.push_str("<li>Change what you may change, through its other tools, in your name.</li>");
+            rights.push_str(
+                "<li><label><input type=\"checkbox\" name=\"run\" value=\"allow\" checked> Change what \
+                 you may change, through its other tools, in your name.</label></li>",
+            );
         }
         let warning = if redirect.as_ref().is_some_and(leads_to_local_program) {
             "<p class=\"note\" role=\"note\"><strong>Did you just start this sign-in yourself?</strong> The answer \
@@ -79,9 +82,9 @@ impl ConsentPage<'_> {
              </dd></div>\
              <div><dt>Sends you back to</dt><dd><strong>{place}</strong><br><code>{redirect_uri}</code></dd></div>\
              </dl>\
+             <form method=\"post\" action=\"/consent\">\
              <h2>It will be able to</h2><ul>{rights}</ul>\
              {warning}\
-             <form method=\"post\" action=\"/consent\">\
              <input type=\"hidden\" name=\"request\" value=\"{request}\">\
              <input type=\"hidden\" name=\"csrf\" value=\"{csrf}\">\
              <div class=\"answers\">\

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use behalf_contract::SidecarConfig;
 use behalf_entra::{Clock, EntraClient, TokenRules, TokenValidator, sign_in_scope};
 
+use crate::access::AccessPolicy;
 use crate::bodies::BodyMemory;
+use crate::challenge::Challenger;
 use crate::client_address::TrustedProxies;
 use crate::clients::Clients;
 use crate::flow::Addresses;
@@ -18,6 +20,8 @@ use crate::sign_ins::SignIns;
 /// Everything the endpoints need.
 pub struct AuthorizationServer {
     pub(super) addresses: Addresses,
+    pub(super) access: AccessPolicy,
+    challenger: Challenger,
     pub(super) keyring: Arc<KeyringHandle>,
     pub(super) clients: Arc<Clients>,
     pub(super) sessions: Arc<Sessions>,
@@ -67,6 +71,8 @@ impl AuthorizationServer {
             random,
         } = parts;
         let addresses = Addresses::new(&config.public_url);
+        let access = AccessPolicy::new(&config.access);
+        let challenger = Challenger::new(&addresses, access.offered());
         let entra_scope = sign_in_scope(&config.entra.scope);
         let rules = TokenRules {
             required_scope: config.entra.required_scope().to_owned(),
@@ -77,6 +83,8 @@ impl AuthorizationServer {
         let sign_ins = Arc::new(SignIns::new(Arc::clone(&clock), exchanges));
         Self {
             addresses,
+            access,
+            challenger,
             keyring,
             clients,
             sessions,
@@ -107,6 +115,16 @@ impl AuthorizationServer {
     /// The public addresses.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Which scopes there are, and which a tool needs.
+    pub fn access(&self) -> &AccessPolicy {
+        &self.access
+    }
+
+    /// Writes `WWW-Authenticate`.
+    pub(crate) fn challenger(&self) -> &Challenger {
+        &self.challenger
     }
 
     /// What users' sign-ins tell of the application; exchanges of their tokens count, too.

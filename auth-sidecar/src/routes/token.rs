@@ -10,11 +10,12 @@ use serde::Serialize;
 use super::body::Form;
 use super::error::OAuthError;
 use super::server::AuthorizationServer;
+use crate::access::Scopes;
 use crate::clients::{Client, ClientError};
 use crate::flow::parameters::{Parameters, Repeated};
 use crate::flow::pkce;
 use crate::metrics::SecurityEvent;
-use crate::sessions::{ClientTokens, CodeRedemption, DeadGrant, GrantError, Scopes};
+use crate::sessions::{ClientTokens, CodeRedemption, DeadGrant, GrantError};
 
 #[derive(Serialize)]
 struct TokenResponse<'a> {
@@ -90,7 +91,8 @@ async fn refresh(
         .one("scope")?
         .map(Scopes::parse)
         .transpose()
-        .map_err(|error| OAuthError::bad_request("invalid_scope", error.to_string()))?;
+        .map_err(|error| OAuthError::bad_request("invalid_scope", error.to_string()))?
+        .flatten();
     let outcome = server.sessions.refresh(&refresh_token, &client.id, scopes).await;
     outcome.map_err(|error| counted(server, error))
 }

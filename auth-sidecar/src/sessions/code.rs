@@ -11,7 +11,7 @@ use super::family::Family;
 use super::grant::{ClientDigest, ClientTokens, Code};
 use super::identifiers::{SessionId, SessionSecret};
 use super::record::Record;
-use super::scopes::Scopes;
+use crate::access::Scopes;
 use crate::flow::pkce;
 use crate::keys::Purpose;
 use crate::store::Written;

@@ -15,7 +15,7 @@ use super::lifelines::{Lifeline, Lifelines};
 use super::per_user::UserDigest;
 use super::record::Record;
 use super::renewals::Renewals;
-use super::scopes::Scopes;
+use crate::access::Scopes;
 use crate::held::Registry;
 use crate::keys::{KeyringHandle, OpenError, Purpose, Random, RecordPlace, SealError};
 use crate::store::{SessionStore, StoreError, StoreKey, Written};

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::identifiers::{SessionId, SessionSecret};
 use super::per_user::UserDigest;
-use super::scopes::Scopes;
+use crate::access::Scopes;
 
 /// What a client gets from the token endpoint.
 #[derive(Debug)]

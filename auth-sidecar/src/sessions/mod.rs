@@ -18,7 +18,6 @@ mod record;
 mod refresh;
 mod renewals;
 mod revocation;
-mod scopes;
 
 pub use code::{CodeRedemption, NewLogin};
 pub use engine::{OpenSession, SessionRules, Sessions};
@@ -28,4 +27,3 @@ pub use identifiers::SessionId;
 pub(crate) use identifiers::SessionSecret;
 pub use pending::SignInAgain;
 pub use revocation::Revocation;
-pub use scopes::{Scopes, UnknownScopes};

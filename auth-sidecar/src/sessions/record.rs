@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::family::Family;
-use super::scopes::Scopes;
+use crate::access::Scopes;
 use crate::keys::SealError;
 
 /// Room for the usual record at once: growing would leave copies of tokens behind.

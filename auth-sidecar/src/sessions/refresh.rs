@@ -7,7 +7,7 @@ use super::error::{DeadGrant, GrantError, Unavailable};
 use super::family::Presented;
 use super::grant::{ClientDigest, ClientTokens, Grant};
 use super::record::Record;
-use super::scopes::Scopes;
+use crate::access::Scopes;
 use crate::keys::Purpose;
 
 /// What becomes of an authentic refresh token.
@@ -18,9 +18,8 @@ enum Outcome {
 }
 
 impl Sessions {
-    /// Renews a session key. The refresh token is replaced. `scopes` may not go beyond what the user
-    /// granted; it does not narrow either: until scopes are enforced per tool, a key said to be narrower would
-    /// do as much as before.
+    /// Renews a session key. The refresh token is replaced. `scopes` narrows the new session key; it may not go
+    /// beyond what the user granted. The refresh token keeps all of that (RFC 6749, section 6).
     pub async fn refresh(
         &self,
         refresh_token: &Secret,
@@ -72,7 +71,7 @@ impl Sessions {
                     secret: &grant.secret,
                     record: &record,
                     generation,
-                    scopes: record.scopes,
+                    scopes: scopes.unwrap_or(record.scopes),
                     now,
                 };
                 self.client_tokens(&issue)

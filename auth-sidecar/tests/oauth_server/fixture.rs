@@ -283,7 +283,7 @@ impl World {
             ("code_challenge", challenge.as_str()),
             ("code_challenge_method", "S256"),
             ("resource", resource.as_str()),
-            ("scope", "mcp:read"),
+            ("scope", "mcp:read mcp:run"),
         ];
         for (name, value) in changes {
             fields.retain(|(other, _)| other != name);
@@ -566,6 +566,8 @@ fn config(base: &Url, authority: &Url, keyring_file: &Path) -> SidecarConfig {
             "federationAudience": "api://AzureADTokenExchange",
         },
         "upstream": "http://127.0.0.1:3000/mcp",
+        "access": {"server": {"type": "AzureDevOps", "organization": "contoso"},
+            "readOnlyTools": ["list"], "writes": true},
         "tokenExchange": {"at": "Sidecar", "injection": "Header",
             "scope": "499b84ac-1321-427f-aa17-267ca6975798/.default"},
         "sessions": {

@@ -21,4 +21,6 @@ mod refresh;
 #[cfg(test)]
 mod register;
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod token;

@@ -21,7 +21,7 @@ async fn the_protected_resource_is_described_at_both_paths() {
         let expected = json!({
             "resource": world.resource(),
             "authorization_servers": [world.issuer_url()],
-            "scopes_supported": ["mcp:read"],
+            "scopes_supported": ["mcp:read", "mcp:run"],
             "bearer_methods_supported": ["header"],
         });
         assert_eq!(answer.json(), expected);

@@ -141,27 +141,6 @@ async fn a_refresh_token_is_bound_to_client_and_resource() {
 }
 
 #[tokio::test]
-async fn a_refresh_answers_the_scopes_that_the_key_has_whatever_was_asked_for() {
-    let world = World::start().await;
-    let (login, tokens) = world.session(ANA).await;
-    let answer = world
-        .refresh(&login.client_id, &tokens.refresh, &[("scope", "mcp:read")])
-        .await;
-    assert_eq!(
-        answer.json()["scope"],
-        "mcp:read mcp:run",
-        "no scope is enforced yet, so none is said to be gone"
-    );
-    let renewed = answer.tokens();
-    let session = world.sessions.open(&Secret::new(renewed.access)).await.unwrap();
-    assert!(session.scopes.read && session.scopes.run);
-    world
-        .refresh(&login.client_id, &renewed.refresh, &[("scope", "openid")])
-        .await
-        .assert_error(400, "invalid_scope");
-}
-
-#[tokio::test]
 async fn a_user_who_is_wanted_at_entra_keeps_the_session_and_gets_a_new_login() {
     let world = World::start().await;
     let (login, tokens) = world.session(ANA).await;

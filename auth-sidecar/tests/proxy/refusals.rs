@@ -36,7 +36,7 @@ async fn without_a_token_the_challenge_names_no_error(
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(
         challenge(&response),
-        format!("Bearer resource_metadata=\"{METADATA}\", scope=\"mcp:read\"")
+        format!("Bearer resource_metadata=\"{METADATA}\", scope=\"mcp:read mcp:run\"")
     );
     assert!(world.server.received().is_empty());
 }

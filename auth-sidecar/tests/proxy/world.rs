@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use behalf_auth_sidecar::access::Scopes;
 use behalf_auth_sidecar::app;
 use behalf_auth_sidecar::clients::Clients;
 use behalf_auth_sidecar::config::LoadedConfig;
@@ -20,14 +21,14 @@ use behalf_auth_sidecar::probe::{FederationProbe, ProbeTrigger};
 use behalf_auth_sidecar::proxy::Proxy;
 use behalf_auth_sidecar::routes::{AuthorizationServer, ServerParts};
 use behalf_auth_sidecar::run::Environment;
-use behalf_auth_sidecar::sessions::{CodeRedemption, NewLogin, Scopes, SessionRules, Sessions};
+use behalf_auth_sidecar::sessions::{CodeRedemption, NewLogin, SessionRules, Sessions};
 use behalf_auth_sidecar::sign_ins::SignIns;
 use behalf_auth_sidecar::state::{AppState, Parts};
 use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore, SessionStore};
 use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::{
-    ClientsConfig, DynamicRegistration, EntraConfig, ExchangePlace, Injection, ObjectIdentity,
-    SessionsConfig, SidecarConfig, SidecarListen, StaticClient, StoreConfig, TokenExchange,
+    AccessConfig, ClientsConfig, DynamicRegistration, EntraConfig, ExchangePlace, Injection, ObjectIdentity,
+    ServerKind, SessionsConfig, SidecarConfig, SidecarListen, StaticClient, StoreConfig, TokenExchange,
 };
 use behalf_entra::{
     AZURE_DEVOPS_SCOPE, Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Secret, Settings,
@@ -141,6 +142,13 @@ impl World {
                 certificate_authority_file: None,
             },
             upstream: self.server.endpoint(),
+            access: AccessConfig {
+                server: ServerKind::AzureDevOps {
+                    organization: "contoso".to_owned(),
+                },
+                read_only_tools: vec!["list".to_owned()],
+                writes: true,
+            },
             token_exchange: TokenExchange {
                 at,
                 scope: (injection != Injection::None).then(|| AZURE_DEVOPS_SCOPE.to_owned()),

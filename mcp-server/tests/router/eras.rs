@@ -130,8 +130,13 @@ async fn tools_say_what_they_do() {
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Argument);
     let list = pod.send(Ask::request("tools/list")).await;
     assert!(!list.text.contains("bearerToken"));
-    for tool in list.json()["result"]["tools"].as_array().unwrap() {
-        let writes = tool["name"] == "trigger_pipeline_run";
+    let list = list.json();
+    let tools = list["result"]["tools"].as_array().unwrap();
+    // The sidecar asks for mcp:run by this table.
+    let reading = behalf_contract::AZURE_DEV_OPS_READ_ONLY_TOOLS;
+    assert_eq!(tools.len(), reading.len() + 1, "every name of the table is a tool");
+    for tool in tools {
+        let writes = !reading.contains(&tool["name"].as_str().unwrap());
         assert_eq!(tool["annotations"]["readOnlyHint"], !writes, "{tool}");
         assert_eq!(tool["annotations"]["destructiveHint"], writes, "{tool}");
         assert_eq!(tool["annotations"]["openWorldHint"], true, "{tool}");

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use behalf_contract::{
-    AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, SessionsConfig, TokenExchange,
+    AccessConfig, AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, SessionsConfig, TokenExchange,
 };
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
@@ -56,6 +56,9 @@ pub struct Plan {
 
     /// The keyring.
     pub keyring: KeyringPlan,
+
+    /// What users are asked for.
+    pub access: AccessConfig,
 
     /// What to serve.
     pub azure_dev_ops: AzureDevOpsConfig,

@@ -8,8 +8,8 @@ mod tests;
 pub use refusal::{NotShared, Refusal, Refusals};
 
 use behalf_contract::{
-    AzureDevOpsConfig, AzureDevOpsEndpoints, ClientsConfig, EntraConfig, ExchangePlace, Injection, Keyring,
-    ObjectIdentity, SessionsConfig, StaticClient, StoreConfig, TokenExchange, paths,
+    AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ClientsConfig, EntraConfig, ExchangePlace, Injection, Keyring,
+    ObjectIdentity, ServerKind, SessionsConfig, StaticClient, StoreConfig, TokenExchange, paths,
 };
 use kube::Resource as _;
 use kube::ResourceExt as _;
@@ -93,6 +93,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         certificate_authority: spec.entra.certificate_authority_ref.clone(),
         service_account,
         keyring: keyring?,
+        access: access(azure_dev_ops.as_ref()?),
         azure_dev_ops: azure_dev_ops?,
         server: ContainerPlan {
             image: defaults.server_image.clone(),
@@ -242,6 +243,16 @@ fn azure_dev_ops(
             identity: identity?,
         },
     })
+}
+
+fn access(server: &AzureDevOpsConfig) -> AccessConfig {
+    AccessConfig {
+        server: ServerKind::AzureDevOps {
+            organization: server.organization.clone(),
+        },
+        read_only_tools: AZURE_DEV_OPS_READ_ONLY_TOOLS.map(str::to_owned).to_vec(),
+        writes: !server.read_only,
+    }
 }
 
 fn token_exchange(exchange: &api::TokenExchange) -> TokenExchange {

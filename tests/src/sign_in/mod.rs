@@ -53,6 +53,9 @@ pub struct Visit {
 
     /// What Behalf's consent page must call the client.
     pub client_name: Option<String>,
+
+    /// Names of checkboxes that the person clears before pressing a button.
+    pub unticked: Vec<String>,
 }
 
 impl Visit {
@@ -64,6 +67,7 @@ impl Visit {
             consent: Answer::Allow,
             entra_consent: Answer::Allow,
             client_name: None,
+            unticked: Vec::new(),
         }
     }
 
@@ -78,6 +82,13 @@ impl Visit {
     #[must_use]
     pub fn entra_consent(mut self, answer: Answer) -> Self {
         self.entra_consent = answer;
+        self
+    }
+
+    /// Clears the checkbox with this name.
+    #[must_use]
+    pub fn untick(mut self, name: &str) -> Self {
+        self.unticked.push(name.to_owned());
         self
     }
 
@@ -179,7 +190,8 @@ impl Browser {
                 Arrival::Left(url) => return Ok(SignedIn::new(url, steps)),
                 Arrival::Page(shown) => shown,
             };
-            let (form, typed, button) = act(visit, &shown)?;
+            let (mut form, typed, button) = act(visit, &shown)?;
+            form.fields.retain(|field| !visit.unticked.contains(&field.name));
             let target = shown
                 .url
                 .join(&form.action)

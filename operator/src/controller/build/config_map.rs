@@ -85,6 +85,7 @@ fn sidecar(plan: &Plan) -> SidecarConfig {
         public_url: plan.public_url.clone(),
         entra: plan.entra.clone(),
         upstream: upstream(),
+        access: plan.access.clone(),
         token_exchange: plan.token_exchange.clone(),
         sessions: plan.sessions.clone(),
         clients: plan.clients.clone(),
