@@ -10,6 +10,63 @@ const LONGEST: usize = 512;
 /// registers this one beside its others, and refusing one refuses all.
 const PRIVATE_URIS: [&str; 1] = ["cursor://anysphere.cursor-mcp/oauth/callback"];
 
+/// The known vendors' https callbacks, which every installation knows: other pages of these hosts are
+/// not for codes, and some show what anybody wrote.
+const VENDORS: [(&str, Callback); 7] = [
+    ("vscode.dev", Callback::Path("/redirect")),
+    ("insiders.vscode.dev", Callback::Path("/redirect")),
+    ("claude.ai", Callback::Path("/api/mcp/auth_callback")),
+    ("claude.com", Callback::Path("/api/mcp/auth_callback")),
+    ("chatgpt.com", Callback::Below("/connector/oauth/")),
+    (
+        "chatgpt.com",
+        Callback::Path("/connector_platform_oauth_redirect"),
+    ),
+    ("www.cursor.com", Callback::Path("/agents/mcp/oauth/callback")),
+];
+
+/// What of a vendor's host is a callback.
+#[derive(Clone, Copy, Debug)]
+enum Callback {
+    /// Exactly this path.
+    Path(&'static str),
+
+    /// One segment below: the vendor has a callback for each connector.
+    Below(&'static str),
+}
+
+impl Callback {
+    fn is(self, url: &Url) -> bool {
+        let fits = match self {
+            Self::Path(path) => url.path() == path,
+            Self::Below(path) => url.path().strip_prefix(path).is_some_and(is_name),
+        };
+        fits && url.query().is_none()
+    }
+}
+
+/// A segment that means the same to every server.
+fn is_name(segment: &str) -> bool {
+    !segment.is_empty()
+        && segment
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// True for an https address at a known vendor's host.
+pub fn is_vendor(url: &Url) -> bool {
+    let at_vendor = |host| VENDORS.iter().any(|(vendor, _)| *vendor == host);
+    url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(at_vendor)
+}
+
+/// True for a known vendor's https callback.
+pub fn is_vendor_callback(url: &Url) -> bool {
+    is_vendor(url)
+        && VENDORS
+            .iter()
+            .any(|(vendor, callback)| url.host_str() == Some(vendor) && callback.is(url))
+}
+
 /// Why a redirect URI cannot be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriError {

@@ -84,6 +84,17 @@ pub struct Run {
     )]
     pub allowed_azure_devops_hosts: Vec<String>,
 
+    /// Hosts of https redirect URIs that objects may name in clients.allowedRedirectHosts and clients.static, beside
+    /// the callbacks of well-known MCP clients.
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        env = "BEHALF_ALLOWED_REDIRECT_HOSTS",
+        value_delimiter = ',',
+        value_parser = allowed::parse_host
+    )]
+    pub allowed_redirect_hosts: Vec<String>,
+
     /// Namespaces to watch; by default the operator's own. An `McpServer` of another namespace is not seen.
     #[arg(
         long,
@@ -151,6 +162,7 @@ impl Run {
         Allowed {
             entra_hosts: self.allowed_entra_hosts.clone(),
             azure_dev_ops_hosts: self.allowed_azure_devops_hosts.clone(),
+            redirect_hosts: self.allowed_redirect_hosts.clone(),
         }
     }
 
@@ -226,6 +238,7 @@ mod tests {
         let default = allowed(&[]);
         assert_eq!(default.entra_hosts, allowed::ENTRA_HOSTS);
         assert_eq!(default.azure_dev_ops_hosts, allowed::AZURE_DEV_OPS_HOSTS);
+        assert!(default.redirect_hosts.is_empty());
     }
 
     #[test]
@@ -233,12 +246,14 @@ mod tests {
         let told = allowed(&[
             "--allowed-entra-hosts=entra.contoso.example:8443",
             "--allowed-azure-devops-hosts=a.contoso.example,b.contoso.example",
+            "--allowed-redirect-hosts=ci.contoso.example",
         ]);
         assert_eq!(told.entra_hosts, ["entra.contoso.example:8443"]);
         assert_eq!(
             told.azure_dev_ops_hosts,
             ["a.contoso.example", "b.contoso.example"]
         );
+        assert_eq!(told.redirect_hosts, ["ci.contoso.example"]);
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub(crate) fn defaults() -> Defaults {
                 .map(str::to_owned)
                 .collect(),
             azure_dev_ops_hosts: AZURE_DEV_OPS_HOSTS.map(str::to_owned).to_vec(),
+            redirect_hosts: vec!["agents.contoso.example".to_owned(), "ci.example:8443".to_owned()],
         },
         operator_namespace: Some("behalf-system".to_owned()),
         listen: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -84,4 +84,5 @@ fn the_chart_allows_what_the_operator_allows_by_itself() {
         allowed["azureDevOpsHosts"],
         serde_json::json!(behalf_operator::controller::allowed::AZURE_DEV_OPS_HOSTS)
     );
+    assert_eq!(allowed["redirectHosts"], serde_json::json!([]));
 }

@@ -3,54 +3,11 @@
 pub use behalf_contract::redirect_uri::RedirectUriError;
 pub(super) use behalf_contract::redirect_uri::check_static;
 pub(crate) use behalf_contract::redirect_uri::is_loopback;
-use behalf_contract::redirect_uri::{check_local, parse};
+use behalf_contract::redirect_uri::{check_local, is_vendor, is_vendor_callback, parse};
 use url::Url;
-
-/// The known vendors' https callbacks, when the administrator names no hosts: other pages of these hosts are
-/// not for codes, and some show what anybody wrote.
-const VENDORS: [(&str, Callback); 7] = [
-    ("vscode.dev", Callback::Path("/redirect")),
-    ("insiders.vscode.dev", Callback::Path("/redirect")),
-    ("claude.ai", Callback::Path("/api/mcp/auth_callback")),
-    ("claude.com", Callback::Path("/api/mcp/auth_callback")),
-    ("chatgpt.com", Callback::Below("/connector/oauth/")),
-    (
-        "chatgpt.com",
-        Callback::Path("/connector_platform_oauth_redirect"),
-    ),
-    ("www.cursor.com", Callback::Path("/agents/mcp/oauth/callback")),
-];
 
 /// Vendors' pages that hand the code to a program on the user's machine.
 const RELAYS: [&str; 2] = ["vscode.dev", "insiders.vscode.dev"];
-
-/// What of a vendor's host is a callback.
-#[derive(Clone, Copy, Debug)]
-enum Callback {
-    /// Exactly this path.
-    Path(&'static str),
-
-    /// One segment below: the vendor has a callback for each connector.
-    Below(&'static str),
-}
-
-impl Callback {
-    fn is(self, url: &Url) -> bool {
-        let fits = match self {
-            Self::Path(path) => url.path() == path,
-            Self::Below(path) => url.path().strip_prefix(path).is_some_and(is_name),
-        };
-        fits && url.query().is_none()
-    }
-}
-
-/// A segment that means the same to every server.
-fn is_name(segment: &str) -> bool {
-    !segment.is_empty()
-        && segment
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-}
 
 /// The hosts that RFC 8252, section 7.3, and the clients of the field listen on.
 const LOOPBACK_ORIGINS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
@@ -91,8 +48,7 @@ impl RedirectRules {
     pub(super) fn allows_host(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
         match (self, url.port()) {
-            (Self::Vendors, None) => VENDORS.iter().any(|(vendor, _)| *vendor == host),
-            (Self::Vendors, Some(_)) => false,
+            (Self::Vendors, _) => is_vendor(url),
             (Self::Hosts(hosts), None) => hosts.iter().any(|allowed| allowed == host),
             (Self::Hosts(hosts), Some(port)) => hosts.contains(&format!("{host}:{port}")),
         }
@@ -100,9 +56,7 @@ impl RedirectRules {
 
     fn allows_path(&self, url: &Url) -> bool {
         match self {
-            Self::Vendors => VENDORS
-                .iter()
-                .any(|(vendor, callback)| url.host_str() == Some(vendor) && callback.is(url)),
+            Self::Vendors => is_vendor_callback(url),
             Self::Hosts(_) => true,
         }
     }

@@ -16,6 +16,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 /// How long a sign-in at Entra may take.
 pub(crate) const FLOW_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 
+/// How long the browser keeps the cookie: longer than the sign-in may take, so that a slow sign-in is told apart from
+/// one of another browser.
+pub(crate) const FLOW_COOKIE_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
+
 /// Sign-ins that one browser may have under way. Cookies travel with every request, and proxies limit
 /// their size.
 const MOST_FLOWS: usize = 4;
@@ -52,6 +56,19 @@ pub(crate) struct ApprovedRequest {
     pub(crate) again: bool,
 }
 
+/// What a callback's `state` leads to.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The request that this browser's user approved.
+    Approved(Box<ApprovedRequest>),
+
+    /// The user approved it in this browser, longer than ten minutes ago.
+    Expired,
+
+    /// This browser did not begin it, or it came back already.
+    Nothing,
+}
+
 fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
 }
@@ -84,23 +101,22 @@ impl ApprovedRequest {
         keyring.seal(Purpose::Flow, self)
     }
 
-    /// The approved request that `state` is the handle of, from the browser's cookies. `None` for a
-    /// callback that this browser did not begin, began too long ago, or has had already.
+    /// Looks up the approved request that `state` is the handle of in the browser's cookies.
     pub(crate) fn find(
         state: &str,
         cookies: &Cookies<'_>,
         keyring: &KeyringHandle,
         now: Timestamp,
-    ) -> Result<Option<Self>, OpenError> {
+    ) -> Result<Found, OpenError> {
         let is_handle = state.len() == HANDLE_LENGTH
             && state
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         if !is_handle {
-            return Ok(None);
+            return Ok(Found::Nothing);
         }
         let Some(value) = cookies.get(&format!("{PREFIX}{state}")) else {
-            return Ok(None);
+            return Ok(Found::Nothing);
         };
         let approved = match keyring.open::<Self>(Purpose::Flow, value) {
             Ok(approved) => approved,
@@ -109,10 +125,16 @@ impl ApprovedRequest {
                     rotation_pending: true,
                 },
             ) => return Err(error),
-            Err(_) => return Ok(None),
+            Err(_) => return Ok(Found::Nothing),
         };
         let is_it = bool::from(approved.handle.as_bytes().ct_eq(state.as_bytes()));
-        Ok((is_it && approved.expires_at > now).then_some(approved))
+        Ok(if !is_it {
+            Found::Nothing
+        } else if approved.expires_at > now {
+            Found::Approved(Box::new(approved))
+        } else {
+            Found::Expired
+        })
     }
 }
 

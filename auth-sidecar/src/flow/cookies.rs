@@ -68,7 +68,10 @@ mod tests {
         assert_eq!(cookies.get("__Host-behalf-b"), Some("x=y"));
         assert_eq!(cookies.get("__Host-behalf-c"), Some(""));
         assert_eq!(cookies.get("__Host-behalf-d"), Some("4"));
-        assert_eq!((cookies.get("broken"), cookies.get("__Host-behalf-e")), (None, None));
+        assert_eq!(
+            (cookies.get("broken"), cookies.get("__Host-behalf-e")),
+            (None, None)
+        );
     }
 
     #[test]

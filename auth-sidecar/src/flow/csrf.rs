@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{ORIGIN, REFERER};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -43,38 +43,19 @@ pub(crate) fn is_value(text: &str) -> bool {
 struct Token {
     #[serde(rename = "b")]
     binding: String,
-
-    #[serde(rename = "e")]
-    expires_at: Timestamp,
 }
 
 /// The token for a form that carries `request`, in the browser that holds `value`.
-pub(crate) fn issue(
-    keyring: &KeyringHandle,
-    value: &str,
-    request: &str,
-    expires_at: Timestamp,
-) -> Result<String, SealError> {
-    keyring.seal(
-        Purpose::Csrf,
-        &Token {
-            binding: binding(value, request),
-            expires_at,
-        },
-    )
+pub(crate) fn issue(keyring: &KeyringHandle, value: &str, request: &str) -> Result<String, SealError> {
+    let binding = binding(value, request);
+    keyring.seal(Purpose::Csrf, &Token { binding })
 }
 
-/// True when `token` was issued for this browser and this request.
-pub(crate) fn verify(
-    keyring: &KeyringHandle,
-    token: &str,
-    value: &str,
-    request: &str,
-    now: Timestamp,
-) -> bool {
+/// True when `token` was issued for this browser and this request. The request itself says when it expires.
+pub(crate) fn verify(keyring: &KeyringHandle, token: &str, value: &str, request: &str) -> bool {
     keyring.open::<Token>(Purpose::Csrf, token).is_ok_and(|token| {
         let is_bound = bool::from(token.binding.as_bytes().ct_eq(binding(value, request).as_bytes()));
-        is_bound && is_value(value) && token.expires_at > now
+        is_bound && is_value(value)
     })
 }
 

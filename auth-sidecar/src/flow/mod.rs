@@ -10,6 +10,6 @@ mod request;
 mod sealed;
 
 pub use addresses::Addresses;
-pub(crate) use approved::{ApprovedRequest, FLOW_LIFETIME, flow_cookies};
+pub(crate) use approved::{ApprovedRequest, FLOW_COOKIE_LIFETIME, FLOW_LIFETIME, Found, flow_cookies};
 pub(crate) use request::{AuthorizationRequest, PageError, RedirectError, Refused};
 pub(crate) use sealed::{OfferedRequest, REQUEST_LIFETIME};

@@ -1,10 +1,12 @@
+//! `GET /authorize`.
+
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::page::{self, ConsentPage};
+use super::page::{self, ConsentPage, Problem};
 use super::redirect;
 use super::server::AuthorizationServer;
 use crate::clients::Client;
@@ -24,12 +26,7 @@ pub(super) async fn authorize(
 ) -> Response {
     let query = query.unwrap_or_default();
     if query.len() > LONGEST_QUERY {
-        return page::error(
-            StatusCode::URI_TOO_LONG,
-            "This sign-in request is too long",
-            "The application sent \
-            more than a sign-in needs. Nothing was changed; its author has to mend it.",
-        );
+        return page::problem(&server, Problem::RequestTooLong);
     }
     let checked = AuthorizationRequest::check(
         query.as_bytes(),
@@ -39,7 +36,10 @@ pub(super) async fn authorize(
     );
     let (request, client) = match checked {
         Ok(checked) => checked,
-        Err(Refused::Page(error)) => return page::refused(error),
+        Err(Refused::Page(error)) => {
+            tracing::info!(reason = %error, "Refused an authorization request: {error}");
+            return page::problem(&server, error);
+        }
         Err(Refused::Redirect(error)) => return redirect::error(&server, &error),
     };
     // A page that leads nowhere would waste the user's consent; and its address is part of the page.
@@ -86,19 +86,17 @@ fn offer(
     if sealed.len() + 400 > Purpose::Flow.longest() {
         return Err(SealError);
     }
-    let csrf_token = csrf::issue(&server.keyring, &browser, &sealed, expires_at)?;
+    let csrf_token = csrf::issue(&server.keyring, &browser, &sealed)?;
     let page = ConsentPage {
-        server_host: server.addresses.host(),
         client,
         redirect_uri: &request.redirect_uri,
         scopes: request.scopes,
-        entra_scope: &server.entra_scope,
         request: &sealed,
         csrf: &csrf_token,
         entra,
     };
     Ok(redirect::with_cookies(
-        page.into_response(),
+        page.respond(server),
         [cookies::set(csrf::COOKIE_NAME, &browser, csrf::COOKIE_LIFETIME)],
     ))
 }

@@ -1,18 +1,21 @@
+//! `GET /callback`.
+
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use behalf_entra::{
     CodeGrant, EntraError, NextStep, Refusal, Secret, SignInReason, TokenRejection, TokenSet, UserIdentity,
 };
 
 use super::consent::send_to_entra;
+use super::page::{self, Problem};
+use super::redirect;
 use super::server::AuthorizationServer;
-use super::{page, redirect};
 use crate::flow::cookies::{self, Cookies};
 use crate::flow::parameters::Parameters;
-use crate::flow::{ApprovedRequest, FLOW_LIFETIME, RedirectError};
+use crate::flow::{ApprovedRequest, FLOW_LIFETIME, Found, RedirectError};
 use crate::metrics::SecurityEvent;
 use crate::sessions::{NewLogin, SessionError, SignInAgain};
 use crate::sign_ins::SIGNED_IN;
@@ -31,23 +34,24 @@ pub(super) async fn callback(
 ) -> Response {
     let query = query.unwrap_or_default();
     if query.len() > LONGEST_QUERY {
-        return foreign(&server, StatusCode::URI_TOO_LONG);
+        return foreign(&server);
     }
     let Ok(parameters) = Parameters::parse(query.as_bytes()) else {
-        return foreign(&server, StatusCode::BAD_REQUEST);
+        return foreign(&server);
     };
     let browser = Cookies::read(&headers);
     let state = parameters.one("state").ok().flatten().unwrap_or_default();
     let approved = match ApprovedRequest::find(state, &browser, &server.keyring, server.clock.now()) {
-        Ok(Some(approved)) => approved,
-        Ok(None) => return foreign(&server, StatusCode::BAD_REQUEST),
-        Err(_) => return page::unavailable(),
+        Ok(Found::Approved(approved)) => *approved,
+        Ok(Found::Expired) => return page::problem(&server, Problem::FlowExpired),
+        Ok(Found::Nothing) => return foreign(&server),
+        Err(_) => return page::problem(&server, Problem::Busy),
     };
     let answer = match finish(&server, &approved, &parameters).await {
         Ok(Finished::Code(code)) => {
             match approved.request.success(code.expose(), server.addresses.issuer()) {
-                Some(url) => redirect::to(&url),
-                None => page::defect(),
+                Some(url) => redirect::to(&server, &url),
+                None => page::problem(&server, Problem::Defect),
             }
         }
         Ok(Finished::Again(again)) => {
@@ -222,12 +226,7 @@ fn not_kept(approved: &ApprovedRequest, error: &SessionError) -> RedirectError {
 }
 
 /// A callback that this browser did not begin. Its cookies stay: another sign-in may still need them.
-fn foreign(server: &AuthorizationServer, status: StatusCode) -> Response {
+fn foreign(server: &AuthorizationServer) -> Response {
     server.metrics.security_event(SecurityEvent::ForeignCallback);
-    page::error(
-        status,
-        "This sign-in was not started here",
-        "It was started in another browser, took longer than ten minutes, or is finished already. Nothing was \
-         changed. Go back to your application and start the sign-in again.",
-    )
+    page::problem(server, Problem::ForeignCallback)
 }

@@ -1,3 +1,5 @@
+//! `POST /consent`.
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -8,13 +10,19 @@ use url::Url;
 
 use super::body::Form;
 use super::error::OAuthError;
+use super::page::{self, Problem};
+use super::redirect;
 use super::server::AuthorizationServer;
-use super::{page, redirect};
 use crate::flow::cookies::{self, Cookies};
-use crate::flow::{ApprovedRequest, FLOW_LIFETIME, OfferedRequest, csrf, flow_cookies, pkce};
+use crate::flow::{
+    ApprovedRequest, FLOW_COOKIE_LIFETIME, OfferedRequest, PageError, csrf, flow_cookies, pkce,
+};
 use crate::keys::Purpose;
 use crate::metrics::SecurityEvent;
 use crate::sessions::SignInAgain;
+
+/// A form that is none of ours.
+const UNREADABLE: Problem = Problem::ConsentUnreadable(StatusCode::BAD_REQUEST);
 
 /// `POST /consent`: the user's answer. Only a yes sets the cookie that can finish the login, and only then
 /// the browser goes to Entra.
@@ -25,28 +33,33 @@ pub(super) async fn consent(
 ) -> Response {
     let form = match form {
         Ok(Form(form)) => form,
-        Err(error) if error.status() == StatusCode::REQUEST_TIMEOUT => return not_our_form(error.status()),
-        Err(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => return page::unavailable(),
-        Err(_) => return not_our_form(StatusCode::BAD_REQUEST),
+        Err(error) if error.status() == StatusCode::REQUEST_TIMEOUT => {
+            return page::problem(&server, Problem::ConsentUnreadable(error.status()));
+        }
+        Err(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            return page::problem(&server, Problem::Busy);
+        }
+        Err(_) => return page::problem(&server, UNREADABLE),
     };
     let field = |name| form.one(name).ok().flatten();
     let (Some(sealed), Some(token), Some(decision)) = (field("request"), field("csrf"), field("decision"))
     else {
-        return not_our_form(StatusCode::BAD_REQUEST);
+        return page::problem(&server, UNREADABLE);
     };
     let now = server.clock.now();
     let cookies = Cookies::read(&headers);
     let browser = cookies.get(csrf::COOKIE_NAME).unwrap_or_default();
     let is_ours = csrf::is_same_origin(&headers, server.addresses.issuer())
-        && csrf::verify(&server.keyring, token, browser, sealed, now);
+        && csrf::verify(&server.keyring, token, browser, sealed);
     if !is_ours {
         tracing::warn!("Refused a consent that did not come from its own page");
         server.metrics.security_event(SecurityEvent::ConsentRefused);
-        return not_our_form(StatusCode::FORBIDDEN);
+        return page::problem(&server, Problem::ForeignConsent);
     }
     let offered = match server.keyring.open::<OfferedRequest>(Purpose::Request, sealed) {
         Ok(offered) if offered.expires_at > now => offered,
-        _ => return not_our_form(StatusCode::BAD_REQUEST),
+        Ok(_) => return page::problem(&server, Problem::ConsentExpired),
+        Err(_) => return page::problem(&server, UNREADABLE),
     };
     let mut request = offered.request;
     // The page has a box for what changes something; only what was asked for can be in it.
@@ -54,8 +67,8 @@ pub(super) async fn consent(
     // The administrator may have removed the client or the redirect URI while the page was open.
     match server.clients.find(&request.client_id) {
         Ok(client) if client.may_redirect_to(&request.redirect_uri) => {}
-        Ok(_) => return page::refused(crate::flow::PageError::ForeignRedirectUri),
-        Err(error) => return page::refused(error.into()),
+        Ok(_) => return page::problem(&server, Problem::ForeignRedirectUri),
+        Err(error) => return page::problem(&server, PageError::from(error)),
     }
     match decision {
         "allow" => {
@@ -69,7 +82,7 @@ pub(super) async fn consent(
                 &request.refuse("access_denied", "the user denied the request"),
             )
         }
-        _ => not_our_form(StatusCode::BAD_REQUEST),
+        _ => page::problem(&server, UNREADABLE),
     }
 }
 
@@ -96,12 +109,12 @@ pub(super) async fn send_to_entra(
         }
     };
     let Ok(value) = approved.seal(&server.keyring) else {
-        return page::defect();
+        return page::problem(server, Problem::Defect);
     };
     let surplus = flow_cookies(browser, &server.keyring, server.clock.now());
     let removals = surplus.iter().map(|name| cookies::remove(name));
-    let cookie = cookies::set(&approved.cookie_name(), &value, FLOW_LIFETIME);
-    redirect::with_cookies(redirect::to(&url), removals.chain([cookie]))
+    let cookie = cookies::set(&approved.cookie_name(), &value, FLOW_COOKIE_LIFETIME);
+    redirect::with_cookies(redirect::to(server, &url), removals.chain([cookie]))
 }
 
 /// `resource` is not in it: Entra refuses one beside scopes (AADSTS9010010).
@@ -121,13 +134,4 @@ async fn authorize_url(
         login_hint: None,
     };
     server.entra.authorize_url(&request).await
-}
-
-fn not_our_form(status: StatusCode) -> Response {
-    page::error(
-        status,
-        "This answer cannot be used",
-        "It did not come from the page that asked, that page is older than ten minutes, or the browser sends no \
-         cookies. Nothing was allowed. Go back to your application and start the sign-in again.",
-    )
 }

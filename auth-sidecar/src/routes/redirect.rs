@@ -5,14 +5,14 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use url::Url;
 
-use super::page;
+use super::page::{self, Problem};
 use super::server::AuthorizationServer;
 use crate::flow::RedirectError;
 
 /// Sends the browser to `url` with a GET, whatever brought it here. Nothing of this is kept or told on.
-pub(super) fn to(url: &Url) -> Response {
+pub(super) fn to(server: &AuthorizationServer, url: &Url) -> Response {
     let Ok(location) = HeaderValue::from_str(url.as_str()) else {
-        return page::defect();
+        return page::problem(server, Problem::Defect);
     };
     let headers = [
         (LOCATION, location),
@@ -30,8 +30,8 @@ pub(super) fn error(server: &AuthorizationServer, error: &RedirectError) -> Resp
         ..error.clone()
     };
     match error.location(server.addresses.issuer()) {
-        Some(url) => to(&url),
-        None => page::defect(),
+        Some(url) => to(server, &url),
+        None => page::problem(server, Problem::Defect),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use behalf_contract::SidecarConfig;
+use behalf_contract::{ServerKind, SidecarConfig};
 use behalf_entra::{Clock, EntraClient, TokenRules, TokenValidator, sign_in_scope};
 
 use crate::access::AccessPolicy;
@@ -21,6 +21,7 @@ use crate::sign_ins::SignIns;
 pub struct AuthorizationServer {
     pub(super) addresses: Addresses,
     pub(super) access: AccessPolicy,
+    pub(super) kind: ServerKind,
     challenger: Challenger,
     pub(super) keyring: Arc<KeyringHandle>,
     pub(super) clients: Arc<Clients>,
@@ -84,6 +85,7 @@ impl AuthorizationServer {
         Self {
             addresses,
             access,
+            kind: config.access.server.clone(),
             challenger,
             keyring,
             clients,

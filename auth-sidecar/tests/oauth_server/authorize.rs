@@ -198,7 +198,7 @@ async fn a_command_line_client_may_come_back_on_another_port() {
 async fn the_consent_page_names_the_client_and_where_it_leads() {
     let world = World::start().await;
     let body = json!({
-        "client_name": "<script>alert('x')</script> \u{202e}\"IDE\"",
+        "client_name": "<script>x('y')</script> \u{202e}\"IDE\"",
         "redirect_uris": ["http://127.0.0.1/callback?a=%22&b=1"],
     });
     let id = world.post_json("/register", &body).await.json()["client_id"]
@@ -212,12 +212,12 @@ async fn the_consent_page_names_the_client_and_where_it_leads() {
     assert_eq!(page.status, 200);
     assert!(
         page.body
-            .contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &quot;IDE&quot;"),
+            .contains("<bdi>&#60;script&#62;x(&#39;y&#39;)&#60;/script&#62; &#34;IDE&#34;</bdi>"),
         "{}",
         page.body
     );
     assert!(!page.body.contains("<script") && !page.body.contains('\u{202e}'));
-    assert!(page.body.contains("http://127.0.0.1:7777/callback?a=%22&amp;b=1"));
+    assert!(page.body.contains("http://127.0.0.1:7777/callback?a=%22&#38;b=1"));
     assert!(page.body.contains("a program on this computer (127.0.0.1)"));
     assert!(page.body.contains("Did you just start this sign-in yourself?"));
     assert!(page.body.contains("mcp:read mcp:run"));
@@ -293,7 +293,7 @@ async fn the_consent_page_warns_where_the_answer_goes_to_a_program_on_this_compu
         .await;
     assert!(
         page.body
-            .contains("<strong>a program on this computer (through vscode.dev)</strong>")
+            .contains("<dd class=\"place\">a program on this computer (through vscode.dev)</dd>")
     );
     assert!(page.body.contains("Did you just start"));
 }

@@ -65,7 +65,7 @@ async fn approval_sends_the_browser_to_entra_with_parameters_of_its_own() {
     assert_eq!(cookies[0].0, format!("__Host-behalf-flow-{}", get("state")));
     let attributes = answer.header("set-cookie").unwrap();
     assert!(
-        attributes.ends_with("; Path=/; Max-Age=600; Secure; HttpOnly; SameSite=Lax"),
+        attributes.ends_with("; Path=/; Max-Age=3600; Secure; HttpOnly; SameSite=Lax"),
         "{attributes}"
     );
 }
@@ -160,7 +160,27 @@ async fn a_form_older_than_ten_minutes_is_refused() {
     let world = World::start().await;
     let offer = offer(&world).await;
     world.advance(601);
-    offer.send(&world, "allow", &[]).await.assert_page(403);
+    let answer = offer.send(&world, "allow", &[]).await;
+    answer.assert_page(400);
+    assert!(
+        answer.body.contains("This sign-in took longer than ten minutes"),
+        "{}",
+        answer.body
+    );
+    // Another browser learns nothing of its age.
+    let foreign = Offer {
+        cookie: String::new(),
+        ..offer
+    };
+    let answer = foreign.send(&world, "allow", &[]).await;
+    answer.assert_page(403);
+    assert!(
+        answer
+            .body
+            .contains("This answer does not belong to this browser"),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]

@@ -182,7 +182,15 @@ async fn a_callback_without_its_cookie_is_a_page_and_loses_nothing() {
         "__Host-behalf-flow-=x",
         "nonsense",
     ] {
-        call_back(&world, &redirect, cookie).await.assert_page(400);
+        let answer = call_back(&world, &redirect, cookie).await;
+        answer.assert_page(400);
+        assert!(
+            answer
+                .body
+                .contains("This sign-in was not started in this browser"),
+            "{}",
+            answer.body
+        );
     }
     let answer = call_back(&world, &redirect, &cookie).await;
     assert!(
@@ -248,7 +256,13 @@ async fn a_callback_after_ten_minutes_is_a_page() {
     let (authorize, cookie) = approved(&world).await;
     let redirect = at_entra(&authorize).await;
     world.advance(601);
-    call_back(&world, &redirect, &cookie).await.assert_page(400);
+    let answer = call_back(&world, &redirect, &cookie).await;
+    answer.assert_page(400);
+    assert!(
+        answer.body.contains("This sign-in took longer than ten minutes"),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]
@@ -273,7 +287,7 @@ async fn malformed_callbacks_are_pages() {
     world
         .get_with(&format!("/callback?state={long}"), &[])
         .await
-        .assert_page(414);
+        .assert_page(400);
 }
 
 #[tokio::test]

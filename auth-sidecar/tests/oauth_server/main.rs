@@ -17,6 +17,8 @@ mod login;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod refresh;
 #[cfg(test)]
 mod register;

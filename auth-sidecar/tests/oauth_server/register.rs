@@ -213,7 +213,10 @@ async fn a_registered_id_survives_restart_and_rotation_of_session_keys() {
 
 /// A registration over a connection from `peer`.
 async fn register_from(world: &World, peer: &str, forwarded_for: &str, redirect_uri: &str) -> Answer {
-    let headers = [("content-type", "application/json"), ("x-forwarded-for", forwarded_for)];
+    let headers = [
+        ("content-type", "application/json"),
+        ("x-forwarded-for", forwarded_for),
+    ];
     let body = json!({"redirect_uris": [redirect_uri]});
     let mut request = request(Method::POST, "/register", &headers)
         .body(Body::from(body.to_string()))
@@ -266,17 +269,28 @@ async fn a_flood_from_one_address_leaves_the_others_alone() {
     register_from(&world, "192.0.2.1:1000", "203.0.113.9", GOOD)
         .await
         .assert_error(429, "temporarily_unavailable");
-    assert_eq!(register_from(&world, "192.0.2.2:1000", "192.0.2.1", GOOD).await.status, 201);
+    assert_eq!(
+        register_from(&world, "192.0.2.2:1000", "192.0.2.1", GOOD)
+            .await
+            .status,
+        201
+    );
 }
 
 #[tokio::test]
 async fn behind_a_trusted_proxy_the_limit_is_the_clients() {
-    let world = World::start_with(|config| config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await;
+    let world =
+        World::start_with(|config| config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await;
     let gateway = "10.1.2.3:1000";
     exhaust(&world, gateway, "192.0.2.1").await;
     // Whatever the client itself wrote stands left of what the gateway saw.
     register_from(&world, gateway, "203.0.113.9, 192.0.2.1", GOOD)
         .await
         .assert_error(429, "temporarily_unavailable");
-    assert_eq!(register_from(&world, gateway, "192.0.2.1, 192.0.2.2", GOOD).await.status, 201);
+    assert_eq!(
+        register_from(&world, gateway, "192.0.2.1, 192.0.2.2", GOOD)
+            .await
+            .status,
+        201
+    );
 }

@@ -132,7 +132,8 @@ async fn a_read_only_server_neither_names_nor_grants_run() {
 
 /// A tool call over the public router.
 async fn call(world: &World, access_token: &str, tool: &str) -> Answer {
-    let message = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": tool, "arguments": {}}});
+    let message =
+        json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": tool, "arguments": {}}});
     let authorization = format!("Bearer {access_token}");
     let headers = [
         ("content-type", "application/json"),
@@ -215,10 +216,7 @@ async fn a_refresh_narrows_the_access_token_and_widens_nothing() {
     // RFC 6749, section 6: the new refresh token has the scope of the old one.
     let again = world.refresh(&client_id, &narrowed.refresh, &[]).await;
     assert_eq!(again.json()["scope"], "mcp:read mcp:run");
-    assert_eq!(
-        call(&world, &again.tokens().access, "trigger").await.status,
-        200
-    );
+    assert_eq!(call(&world, &again.tokens().access, "trigger").await.status, 200);
 
     let reading = login(&world, &client_id, "mcp:read", &[]).await.tokens();
     for scope in ["mcp:run", "mcp:read mcp:run", "openid"] {

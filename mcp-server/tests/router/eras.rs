@@ -134,7 +134,11 @@ async fn tools_say_what_they_do() {
     let tools = list["result"]["tools"].as_array().unwrap();
     // The sidecar asks for mcp:run by this table.
     let reading = behalf_contract::AZURE_DEV_OPS_READ_ONLY_TOOLS;
-    assert_eq!(tools.len(), reading.len() + 1, "every name of the table is a tool");
+    assert_eq!(
+        tools.len(),
+        reading.len() + 1,
+        "every name of the table is a tool"
+    );
     for tool in tools {
         let writes = !reading.contains(&tool["name"].as_str().unwrap());
         assert_eq!(tool["annotations"]["readOnlyHint"], !writes, "{tool}");

@@ -22,6 +22,9 @@ pub struct Allowed {
 
     /// Hosts of `server.azureDevOps.endpoints`, written in the same way.
     pub azure_dev_ops_hosts: Vec<String>,
+
+    /// Hosts of https redirect URIs that objects may name beside the known vendors' callbacks, written in the same way.
+    pub redirect_hosts: Vec<String>,
 }
 
 impl Allowed {
@@ -33,6 +36,11 @@ impl Allowed {
     /// Whether Azure DevOps may be there.
     pub fn azure_dev_ops(&self, url: &Url) -> bool {
         lists(&self.azure_dev_ops_hosts, url)
+    }
+
+    /// Whether codes may go to this https address.
+    pub fn redirect(&self, url: &Url) -> bool {
+        lists(&self.redirect_hosts, url)
     }
 }
 
@@ -76,6 +84,7 @@ mod tests {
         Allowed {
             entra_hosts: vec!["login.contoso.example".to_owned(), "[fd00::7]:8443".to_owned()],
             azure_dev_ops_hosts: Vec::new(),
+            redirect_hosts: Vec::new(),
         }
     }
 

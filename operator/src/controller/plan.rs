@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use behalf_contract::{
-    AccessConfig, AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, SessionsConfig, TokenExchange,
+    AccessConfig, AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, SessionsConfig,
+    TokenExchange,
 };
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};

@@ -8,8 +8,9 @@ mod tests;
 pub use refusal::{NotShared, Refusal, Refusals};
 
 use behalf_contract::{
-    AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ClientsConfig, EntraConfig, ExchangePlace, Injection, Keyring,
-    ObjectIdentity, ServerKind, SessionsConfig, StaticClient, StoreConfig, TokenExchange, paths,
+    AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ClientsConfig,
+    EntraConfig, ExchangePlace, Injection, Keyring, ObjectIdentity, ServerKind, SessionsConfig, StaticClient,
+    StoreConfig, TokenExchange, paths,
 };
 use kube::Resource as _;
 use kube::ResourceExt as _;
@@ -73,7 +74,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
     let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
     let sessions = sessions(&spec.sessions, refusals);
-    let clients = clients(&spec.clients, refusals);
+    let clients = clients(&spec.clients, defaults, refusals);
     let trusted_proxies = rules::trusted_proxies(&spec.trusted_proxies, refusals);
     let log_level = spec
         .server
@@ -296,10 +297,14 @@ fn sessions(sessions: &api::Sessions, refusals: &mut Vec<Refusal>) -> Option<Ses
     Some(config)
 }
 
-fn clients(clients: &api::Clients, refusals: &mut Vec<Refusal>) -> Option<ClientsConfig> {
+fn clients(
+    clients: &api::Clients,
+    defaults: &Defaults,
+    refusals: &mut Vec<Refusal>,
+) -> Option<ClientsConfig> {
     let before = refusals.len();
-    rules::redirect_hosts(&clients.allowed_redirect_hosts, refusals);
-    rules::static_clients(&clients.r#static, refusals);
+    rules::redirect_hosts(&clients.allowed_redirect_hosts, &defaults.allowed, refusals);
+    rules::static_clients(&clients.r#static, &defaults.allowed, refusals);
     (refusals.len() == before).then(|| ClientsConfig {
         dynamic_registration: match clients.dynamic_registration {
             api::DynamicRegistration::Enabled => behalf_contract::DynamicRegistration::Enabled,

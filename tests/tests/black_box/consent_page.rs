@@ -84,17 +84,69 @@ async fn a_person_reads_the_consent_page_in_chromium_and_signs_in(world: &World)
     Ok(())
 }
 
+/// A person with a window of this size sees the button without scrolling.
+async fn allow_is_visible(browser: &Client, width: u32, height: u32) -> TestResult {
+    browser.set_window_size(width, height).await?;
+    // The window has bars of its own around what is shown.
+    let inner = browser
+        .execute("return [window.innerWidth, window.innerHeight]", Vec::new())
+        .await?;
+    let missing = |wanted: u32, index: usize| {
+        let shown = inner[index].as_u64().and_then(|shown| u32::try_from(shown).ok());
+        wanted + wanted.saturating_sub(shown.unwrap_or(wanted))
+    };
+    browser
+        .set_window_size(missing(width, 0), missing(height, 1))
+        .await?;
+    let seen = browser
+        .execute(
+            "const box = document.querySelector('button.allow').getBoundingClientRect();
+             return [window.innerWidth, window.innerHeight, window.scrollY, box.top, box.bottom, box.right]",
+            Vec::new(),
+        )
+        .await?;
+    let number = |index: usize| seen[index].as_f64().unwrap_or(f64::NAN);
+    ensure!(
+        number(1) <= f64::from(height),
+        "the window did not become {width}x{height}: {seen}"
+    );
+    let visible = number(2) < 1.0 && number(3) >= 0.0 && number(4) <= number(1) && number(5) <= number(0);
+    ensure!(visible, "Allow is not visible at {width}x{height}: {seen}");
+    let picture = format!("consent-page-{width}x{height}.png");
+    std::fs::write(World::artifact(&picture)?, browser.screenshot().await?)?;
+    Ok(())
+}
+
 async fn visit(pending: &PendingSignIn, browser: &Client) -> TestResult<url::Url> {
     browser.goto(pending.authorize_url().as_str()).await?;
     let page = browser.find(Locator::Css("body")).await?.text().await?;
     std::fs::write(World::artifact("consent-page.png")?, browser.screenshot().await?)?;
-    for expected in [CLIENT_NAME, "127.0.0.1"] {
+    let title = browser.title().await?;
+    ensure!(
+        !title.contains(CLIENT_NAME),
+        "the application's name is in the title: {title}"
+    );
+    for expected in [
+        CLIENT_NAME,
+        "127.0.0.1",
+        "Azure DevOps organization",
+        "Start pipeline runs",
+        "Reference ",
+    ] {
         ensure!(
             page.contains(expected),
             "the consent page does not show {expected:?}: {page}"
         );
     }
+    for (width, height) in [(1366, 650), (390, 664)] {
+        allow_is_visible(browser, width, height).await?;
+    }
     let cookies = browser.get_all_cookies().await?;
+    let names: Vec<_> = cookies.iter().map(|cookie| cookie.name()).collect();
+    ensure!(
+        names == ["__Host-behalf-csrf"],
+        "the consent page sets the cookies {names:?}"
+    );
     for cookie in &cookies {
         ensure!(
             cookie.name().starts_with("__Host-"),
@@ -104,6 +156,11 @@ async fn visit(pending: &PendingSignIn, browser: &Client) -> TestResult<url::Url
         ensure!(
             cookie.http_only() == Some(true),
             "scripts can read cookie {}",
+            cookie.name()
+        );
+        ensure!(
+            cookie.secure() == Some(true),
+            "cookie {} may cross a network in the clear",
             cookie.name()
         );
     }

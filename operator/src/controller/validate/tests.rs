@@ -135,6 +135,11 @@ fn writes_guids_as_tokens_carry_them() {
 #[case::maximum("sessions.maximumLifetime", json!({"sessions": {"maximumLifetime": "9000h"}}))]
 #[case::grace_period("sessions.refreshGrace", json!({"sessions": {"refreshGrace": "11m"}}))]
 #[case::redirect_host("clients.allowedRedirectHosts", json!({"clients": {"allowedRedirectHosts": ["https://ci.example"]}}))]
+#[case::redirect_host_of_nobody("clients.allowedRedirectHosts", json!({"clients": {"allowedRedirectHosts": ["agents.contoso.example", "evil.example"]}}))]
+#[case::vendor_as_redirect_host("clients.allowedRedirectHosts", json!({"clients": {"allowedRedirectHosts": ["claude.ai"]}}))]
+#[case::client_of_nobody("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://evil.example/cb"]}]}}))]
+#[case::client_at_another_port("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://agents.contoso.example:8443/cb"]}]}}))]
+#[case::client_at_a_vendors_other_page("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://claude.ai/share/1"]}]}}))]
 #[case::redirect_uri("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://ci.example/cb"]}]}}))]
 #[case::other_loopback("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.2/cb"]}]}}))]
 #[case::capitals_in_a_redirect_uri("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://CI.example/cb"]}]}}))]
@@ -200,11 +205,28 @@ fn what_is_not_allowed_is_named_with_the_setting_that_allows_it() {
         endpoint.contains("allowed.azureDevOpsHosts of the chart behalf"),
         "{endpoint}"
     );
+    let client = message(
+        json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://evil.example/cb"]}]}}),
+    );
+    assert!(
+        client.starts_with("clients.static must not name the host evil.example:"),
+        "{client}"
+    );
+    assert!(
+        client.contains("allowed.redirectHosts of the chart behalf"),
+        "{client}"
+    );
 }
 
 #[rstest]
 #[case::government(json!({"entra": {"authority": "https://login.microsoftonline.us"}}))]
 #[case::china(json!({"entra": {"authority": "https://login.partner.microsoftonline.cn"}}))]
+#[case::redirect_host(json!({"clients": {"allowedRedirectHosts": ["agents.contoso.example"]}}))]
+#[case::client(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://agents.contoso.example/cb"]}]}}))]
+#[case::client_at_a_port(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.example:8443/cb"]}]}}))]
+#[case::client_of_a_vendor(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://claude.ai/api/mcp/auth_callback"]}]}}))]
+#[case::client_on_this_machine(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.1:9000/cb"]}]}}))]
+#[case::client_on_this_machine_with_tls(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://localhost/cb"]}]}}))]
 fn takes_what_the_installation_allows(#[case] patch: Value) {
     assert_eq!(refusals(&quickstart_with(patch), &Found::default()), []);
 }

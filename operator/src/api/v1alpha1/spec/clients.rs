@@ -14,7 +14,8 @@ pub struct Clients {
     pub dynamic_registration: DynamicRegistration,
 
     /// Hosts that https redirect URIs of registering clients may name. Empty: the well-known MCP clients'
-    /// own hosts. Loopback addresses are always allowed.
+    /// own hosts. Loopback addresses are always allowed. The installation must allow each host
+    /// (allowed.redirectHosts of the chart behalf).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -55,7 +56,8 @@ pub struct StaticClient {
     #[schemars(length(min = 1, max = 64))]
     pub display_name: String,
 
-    /// The exact redirect URIs: https, or http on a loopback host.
+    /// The exact redirect URIs: http on a loopback host, the https callback of a well-known MCP client, or https at a
+    /// host that the installation allows (allowed.redirectHosts of the chart behalf).
     #[schemars(
         length(min = 1, max = 16),
         inner(length(min = 1, max = 512)),

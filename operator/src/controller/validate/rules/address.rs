@@ -52,12 +52,16 @@ pub(crate) fn trusted_proxies(texts: &[String], refusals: &mut Vec<Refusal>) -> 
             Ok(network) if network.prefix_len() == 0 => refuse(
                 refusals,
                 "trustedProxies",
-                format!("must not hold {text:?}: every client could name any address; name your gateways' networks"),
+                format!(
+                    "must not hold {text:?}: every client could name any address; name your gateways' networks"
+                ),
             ),
             _ => refuse(
                 refusals,
                 "trustedProxies",
-                format!("must hold networks such as 10.0.0.0/8, without bits behind the prefix; {text:?} is none"),
+                format!(
+                    "must hold networks such as 10.0.0.0/8, without bits behind the prefix; {text:?} is none"
+                ),
             ),
         }
     }

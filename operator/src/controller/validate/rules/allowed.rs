@@ -26,6 +26,13 @@ pub(crate) fn azure_dev_ops_host(
     }
 }
 
+/// Codes go to redirect URIs. `url` is https.
+pub(crate) fn redirect_host(field: &'static str, url: &Url, allowed: &Allowed, refusals: &mut Vec<Refusal>) {
+    if !allowed.redirect(url) {
+        refuse_host(refusals, field, url, "allowed.redirectHosts");
+    }
+}
+
 fn refuse_host(refusals: &mut Vec<Refusal>, field: &'static str, url: &Url, value: &str) {
     let host = host(url).unwrap_or_default();
     refuse(

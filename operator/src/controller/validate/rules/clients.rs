@@ -1,27 +1,32 @@
 //! MCP clients.
 
-use behalf_contract::redirect_uri;
+use behalf_contract::redirect_uri::{self, is_loopback, is_vendor_callback};
+use url::Url;
 
 use super::address::origin;
+use super::allowed::redirect_host;
 use super::refuse;
 use crate::api::v1alpha1::StaticClient;
+use crate::controller::allowed::Allowed;
 use crate::controller::validate::Refusal;
 
-pub(crate) fn redirect_hosts(hosts: &[String], refusals: &mut Vec<Refusal>) {
+pub(crate) fn redirect_hosts(hosts: &[String], allowed: &Allowed, refusals: &mut Vec<Refusal>) {
+    let field = "clients.allowedRedirectHosts";
     for host in hosts {
-        if origin(&format!("https://{host}")).and_then(|url| url.host_str().map(|parsed| parsed == host))
-            != Some(true)
-        {
-            refuse(
+        match origin(&format!("https://{host}")).filter(|url| url.host_str() == Some(host.as_str())) {
+            Some(url) => redirect_host(field, &url, allowed, refusals),
+            None => refuse(
                 refusals,
-                "clients.allowedRedirectHosts",
+                field,
                 format!("must hold hosts alone, in lower case; {host:?} is none"),
-            );
+            ),
         }
     }
 }
 
-pub(crate) fn static_clients(clients: &[StaticClient], refusals: &mut Vec<Refusal>) {
+/// A client that an object registers gets codes like any other, so its https redirect URIs lead to known vendors'
+/// callbacks, or to hosts that the installation allows.
+pub(crate) fn static_clients(clients: &[StaticClient], allowed: &Allowed, refusals: &mut Vec<Refusal>) {
     for (index, client) in clients.iter().enumerate() {
         if clients
             .iter()
@@ -46,6 +51,14 @@ pub(crate) fn static_clients(clients: &[StaticClient], refusals: &mut Vec<Refusa
                         client.client_id
                     ),
                 );
+                continue;
+            }
+            if let Ok(url) = Url::parse(uri)
+                && url.scheme() == "https"
+                && !is_loopback(&url)
+                && !is_vendor_callback(&url)
+            {
+                redirect_host("clients.static", &url, allowed, refusals);
             }
         }
     }

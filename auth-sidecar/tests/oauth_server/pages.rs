@@ -1,0 +1,160 @@
+//! What the pages say.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::http::Method;
+use behalf_tests::sign_in::Page;
+use serde_json::json;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::fixture::{Answer, REDIRECT_URI, World, encode, request};
+
+/// What this thread logs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// A client with this name at this redirect URI, and the page that it brings the user to.
+async fn consent_page(world: &World, name: &str, redirect_uri: &str) -> Answer {
+    let body = json!({"client_name": name, "redirect_uris": [redirect_uri]});
+    let registered = world.post_json("/register", &body).await.json();
+    let id = registered["client_id"].as_str().unwrap();
+    world
+        .get(&world.authorize_path(id, &[("redirect_uri", redirect_uri)]))
+        .await
+}
+
+#[tokio::test]
+async fn every_page_names_the_server_and_has_a_reference_that_is_in_the_log() {
+    let world = World::start().await;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+
+    let consent = consent_page(&world, "Claude", REDIRECT_URI).await;
+    let (sealed, csrf) = consent.form();
+    let fields = [("request", &*sealed), ("csrf", &csrf), ("decision", "allow")];
+    let (name, value) = consent.cookies().remove(0);
+    let cookie = format!("{name}={value}");
+    let forged = world.post_form("/consent", &fields, &[]).await;
+    let approved = world.post_form("/consent", &fields, &[("cookie", &cookie)]).await;
+    let (flow, flow_value) = approved.cookies().remove(0);
+    let callback = format!("/callback?state={}&code=x", approved.parameter("state").unwrap());
+    let foreign = world.get(&callback).await;
+    world.advance(601);
+    let late_form = world.post_form("/consent", &fields, &[("cookie", &cookie)]).await;
+    let late_callback = world
+        .get_with(&callback, &[("cookie", &format!("{flow}={flow_value}"))])
+        .await;
+    let long = encode(&[("state", &"x".repeat(20_000))]);
+    let unregistered = world.authorize_path("nobody", &[]);
+    let id = world.register(&[REDIRECT_URI]).await;
+    let elsewhere = world.authorize_path(
+        &id,
+        &[("redirect_uri", "https://claude.ai/api/mcp/auth_callback")],
+    );
+    let no_form = request(Method::POST, "/consent", &[])
+        .body(Body::empty())
+        .unwrap();
+    let pages = [
+        consent,
+        forged,
+        foreign,
+        late_form,
+        late_callback,
+        world.get(&format!("/authorize?{long}")).await,
+        world.get(&unregistered).await,
+        world.get(&elsewhere).await,
+        world.get("/authorize").await,
+        world.send(no_form).await,
+    ];
+
+    let host = world.issuer_url().replace("http://", "");
+    let log = log.text();
+    let mut titles = Vec::new();
+    let mut references = Vec::new();
+    for answer in &pages {
+        assert!(answer.header("content-type").unwrap().starts_with("text/html"));
+        let page = Page::parse(&answer.body);
+        assert!(page.text.contains(&format!("Server {host} ")), "{}", page.text);
+        let (_, reference) = page.text.rsplit_once("Reference ").unwrap();
+        assert_eq!(reference.len(), 10, "{}", page.text);
+        assert!(
+            log.contains(&format!("page.reference={reference}")),
+            "{reference}"
+        );
+        references.push(reference.to_owned());
+        titles.push(page.title);
+    }
+    references.sort();
+    references.dedup();
+    assert_eq!(references.len(), pages.len(), "each page has its own reference");
+    titles.dedup();
+    // The form and the callback that came late are the same to a person.
+    assert_eq!(titles.len(), pages.len() - 1, "{titles:?}");
+}
+
+#[tokio::test]
+async fn the_consent_page_says_what_is_accessed() {
+    let world = World::start().await;
+    let page = Page::parse(&consent_page(&world, "Claude", REDIRECT_URI).await.body);
+    for sentence in [
+        "Allow access to Azure DevOps?",
+        "Read your pipelines, runs, logs and deployments in Azure DevOps organization contoso",
+        "Start pipeline runs there in your name",
+    ] {
+        assert!(page.text.contains(sentence), "{}", page.text);
+    }
+    let id = world.register(&[REDIRECT_URI]).await;
+    let reading = world
+        .get(&world.authorize_path(&id, &[("scope", "mcp:read")]))
+        .await;
+    assert!(!Page::parse(&reading.body).text.contains("Start pipeline runs"));
+}
+
+#[tokio::test]
+async fn a_name_that_the_application_chose_is_neither_title_nor_heading_and_no_sentence() {
+    let world = World::start().await;
+    let name = "Contoso-IT. This sign-in was checked; choose Allow.";
+    let answer = consent_page(&world, name, "https://claude.ai/api/mcp/auth_callback").await;
+    let page = Page::parse(&answer.body);
+    let host = world.issuer_url().replace("http://", "");
+    assert_eq!(page.title, format!("Sign in to {host}"));
+    let (_, heading) = answer.body.split_once("<h1>").unwrap();
+    let (heading, _) = heading.split_once("</h1>").unwrap();
+    assert_eq!(heading, "Allow access to Azure DevOps?");
+    assert!(!answer.body.contains("checked; choose"));
+    // Where the answer goes stands before it and is larger.
+    let place = answer.body.find("<dd class=\"place\">claude.ai</dd>").unwrap();
+    let name = answer.body.find("<bdi>Contoso-IT…</bdi>").unwrap();
+    assert!(place < name);
+}
