@@ -92,9 +92,6 @@ where
                 part.listed.clear();
                 part.is_listed = false;
             }
-            Event::InitApply(object) => {
-                part.listed.insert(ObjectRef::from_obj(&object), object);
-            }
             Event::InitDone if self.is_filled => return self.changes(index),
             Event::InitDone => {
                 part.is_listed = true;
@@ -102,9 +99,9 @@ where
                     return self.first_list();
                 }
             }
-            change if self.is_filled => return vec![change],
-            // Another watch has not listed its objects yet; until then this list is kept up to date.
-            Event::Apply(object) => {
+            change @ (Event::Apply(_) | Event::Delete(_)) if self.is_filled => return vec![change],
+            // Until every watch has listed its objects, each list is kept up to date.
+            Event::InitApply(object) | Event::Apply(object) => {
                 part.listed.insert(ObjectRef::from_obj(&object), object);
             }
             Event::Delete(object) => {

@@ -284,9 +284,9 @@ impl TestObjects {
             "entra": {"federation": {"serviceAccountName": leaves_out.then_some("shared")}},
             "server": {"azureDevOps": {"readOnly": leaves_out}},
         }});
-        self.patch(&self.servers(), "full", &spec).await?;
+        patch(&self.servers(), "full", &spec).await?;
         let edit = json!({"spec": {"server": {"azureDevOps": {"readOnly": round.is_multiple_of(2)}}}});
-        self.patch(&self.servers(), "given", &edit).await?;
+        patch(&self.servers(), "given", &edit).await?;
         if state == 2 {
             tokio::time::sleep(ROUND).await;
             self.strip_labels().await?;
@@ -303,8 +303,7 @@ impl TestObjects {
             ("apps", "v1", "Deployment"),
             ("networking.k8s.io", "v1", "NetworkPolicy"),
         ] {
-            self.patch(&self.api(group, version, kind), "full", &stripped)
-                .await?;
+            patch(&self.api(group, version, kind), "full", &stripped).await?;
         }
         let config_maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let ours = ListParams::default().labels("behalf.dev/mcp-server");
@@ -315,17 +314,6 @@ impl TestObjects {
                 .await?;
         }
         Ok(())
-    }
-
-    /// Merges a patch; an object that the operator could not make is left out.
-    async fn patch(&self, api: &Api<DynamicObject>, name: &str, patch: &Value) -> TestResult {
-        match api
-            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-        {
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            done => done.map(|_| ()).map_err(Into::into),
-        }
     }
 
     /// Whether "full" is accepted within some seconds.
@@ -345,5 +333,16 @@ impl TestObjects {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         Ok(false)
+    }
+}
+
+/// Merges a patch; an object that the operator could not make is left out.
+async fn patch(api: &Api<DynamicObject>, name: &str, patch: &Value) -> TestResult {
+    match api
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+    {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        done => done.map(|_| ()).map_err(Into::into),
     }
 }

@@ -1,0 +1,183 @@
+//! The admission policy of a cluster-wide installation. Every request is a dry run in the operator's name.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::release::Release;
+use crate::ensure;
+use crate::world::{TestResult, World, chain};
+
+/// The release's namespace. No operator serves it.
+const NAMESPACE: &str = "rights-policy";
+
+const OPERATOR: &str = "system:serviceaccount:rights-policy:behalf-operator";
+
+/// API version and kind of the owner that the policy asks for.
+const OURS: Option<(&str, &str)> = Some(("behalf.dev/v1alpha1", "McpServer"));
+
+const UNLIKE: Option<&str> =
+    Some("may only write objects that carry its label and are controlled by that McpServer");
+const FOREIGN: Option<&str> = Some("may only change or delete objects that are controlled by an McpServer");
+
+const CREATE: &[&str] = &["create", "--validate=false", "--filename", "-"];
+const APPLY: &[&str] = &[
+    "apply",
+    "--server-side",
+    "--force-conflicts",
+    "--validate=false",
+    "--filename",
+    "-",
+];
+const DELETE: &[&str] = &["delete", "--wait=false", "--filename", "-"];
+
+/// One request: what it is, kubectl's arguments, the object, and the refusal if there must be one.
+type Row = (&'static str, &'static [&'static str], Value, Option<&'static str>);
+
+pub(super) async fn limits_what_the_operator_writes(world: &World) -> TestResult {
+    let release = Release::apply(world, NAMESPACE, &["clusterWide=true"], |_| true).await?;
+    // The owner must exist, or the garbage collector deletes what it owns.
+    let owner = create(world, &owner())?;
+    let uid = &owner["metadata"]["uid"];
+    // An administrator is not limited.
+    for (name, label, owner) in [
+        ("foreign", None, None),
+        ("own", Some("shop"), OURS),
+        ("unlabelled", None, OURS),
+    ] {
+        create(world, &object("ConfigMap", name, label, owner, uid))?;
+    }
+    // The API server reads a new policy after a moment.
+    let bare = object("ConfigMap", "bare", None, None, uid);
+    let limit = Instant::now() + Duration::from_secs(30);
+    while request(world, CREATE, &bare).is_ok() {
+        ensure!(Instant::now() < limit, "the policy is not in force after 30 s");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+
+    let mut wrong = Vec::new();
+    for (what, arguments, object, refusal) in rows(uid) {
+        let kind = &object["kind"];
+        match (request(world, arguments, &object), refusal) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => wrong.push(format!("{what} ({kind}) was allowed")),
+            (Err(error), Some(refusal)) if error.contains(refusal) => {}
+            (Err(error), _) => wrong.push(format!("{what} ({kind}): {error}")),
+        }
+    }
+    drop(release);
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+fn rows(uid: &Value) -> Vec<Row> {
+    let row =
+        |what, arguments, name: &str, label: Option<&str>, owner: Option<(&str, &str)>, refusal| -> Row {
+            let object = object("ConfigMap", name, label, owner, uid);
+            (what, arguments, object, refusal)
+        };
+    let shop = Some("shop");
+    let deployment = Some(("apps/v1", "Deployment"));
+    let namesake = Some(("evil.example/v1", "McpServer"));
+    let mut rows = vec![
+        row("label and owner", CREATE, "a", shop, OURS, None),
+        row("no owner", CREATE, "a", shop, None, UNLIKE),
+        row("no label", CREATE, "a", None, OURS, UNLIKE),
+        row("another's label", CREATE, "a", Some("other"), OURS, UNLIKE),
+        row("an owner of another kind", CREATE, "a", shop, deployment, UNLIKE),
+        row("an owner of another group", CREATE, "a", shop, namesake, UNLIKE),
+        row("a change of its own", APPLY, "own", shop, OURS, None),
+        row("labels put back", APPLY, "unlabelled", shop, OURS, None),
+        row("a take-over", APPLY, "foreign", shop, OURS, FOREIGN),
+        row("a deletion of its own", DELETE, "own", shop, OURS, None),
+        row("a foreign deletion", DELETE, "foreign", None, None, FOREIGN),
+    ];
+    for kind in [
+        "ServiceAccount",
+        "Secret",
+        "Service",
+        "Deployment",
+        "NetworkPolicy",
+    ] {
+        let bare = object(kind, "a", None, None, uid);
+        let complete = object(kind, "a", shop, OURS, uid);
+        rows.push(("a bare object", CREATE, bare, UNLIKE));
+        rows.push(("a complete object", CREATE, complete, None));
+    }
+    rows
+}
+
+/// Creates an object as an administrator.
+fn create(world: &World, object: &Value) -> TestResult<Value> {
+    let arguments = [
+        "--namespace",
+        NAMESPACE,
+        "create",
+        "--output",
+        "json",
+        "--filename",
+        "-",
+    ];
+    let text = world
+        .running
+        .cluster
+        .kubectl_with(&arguments, &object.to_string())?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Sends a request in the operator's name that changes nothing.
+fn request(world: &World, arguments: &[&str], object: &Value) -> Result<(), String> {
+    let common = ["--namespace", NAMESPACE, "--as", OPERATOR, "--dry-run=server"];
+    let cluster = &world.running.cluster;
+    cluster
+        .kubectl_with(&[arguments, &common].concat(), &object.to_string())
+        .map(|_| ())
+        .map_err(|error| chain(&error))
+}
+
+/// The `McpServer` that owns what is written.
+fn owner() -> Value {
+    json!({
+        "apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "metadata": {"name": "shop"},
+        "spec": {
+            "publicUrl": "https://rights-policy.example", "suspend": true,
+            "entra": {
+                "tenantId": "11111111-1111-4111-8111-111111111111",
+                "clientId": "22222222-2222-4222-8222-222222222222",
+            },
+            "server": {"azureDevOps": {"organization": "contoso"}},
+        },
+    })
+}
+
+/// An object of a kind that the operator writes. `owner` is an API version and a kind; the owner's name is "shop".
+fn object(kind: &str, name: &str, label: Option<&str>, owner: Option<(&str, &str)>, uid: &Value) -> Value {
+    let (api_version, spec) = match kind {
+        "Deployment" => (
+            "apps/v1",
+            json!({"selector": {"matchLabels": {"a": "b"}}, "template": {
+                "metadata": {"labels": {"a": "b"}},
+                "spec": {"containers": [{"name": "a", "image": "a"}]},
+            }}),
+        ),
+        "NetworkPolicy" => ("networking.k8s.io/v1", json!({"podSelector": {}})),
+        "Service" => ("v1", json!({"ports": [{"port": 80}]})),
+        _ => ("v1", Value::Null),
+    };
+    let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}});
+    if !spec.is_null() {
+        object["spec"] = spec;
+    }
+    if let Some(label) = label {
+        object["metadata"]["labels"] = json!({
+            "app.kubernetes.io/managed-by": "behalf-operator", "behalf.dev/mcp-server": label,
+        });
+    }
+    if let Some((api_version, kind)) = owner {
+        object["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": api_version, "kind": kind, "name": "shop", "controller": true, "uid": uid,
+        }]);
+    }
+    object
+}
