@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::credentials::{pod_of, restarts};
 use crate::ensure;
+use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![
@@ -230,14 +231,14 @@ async fn a_server_that_is_no_mcp_server_is_not_verified(world: &World) -> TestRe
         .ok_or("the Pod has no server")?;
 
     // In this one Pod the server gives way to a web server that passes every probe of the kubelet.
-    image(&world.web_server_image()?)?;
-    let broken = world
-        .wait(server, "Verified=False", |now| {
-            now.is("Verified", "False") && now.is("Available", "True")
-        })
-        .await;
-    image(&right)?;
-    is_false_alone(&before, &broken?, "Verified", "ServerError")?;
+    let web_server = world.web_server_image()?;
+    let work = async {
+        image(&web_server)?;
+        let broken = |now: &Conditions| now.is("Verified", "False") && now.is("Available", "True");
+        world.wait(server, "Verified=False", broken).await
+    };
+    let broken = restoring(work, async { image(&right).map(drop) }).await?;
+    is_false_alone(&before, &broken, "Verified", "ServerError")?;
 
     let after = world.wait_ready(server).await?;
     only_these_changed(&before, &after, "nothing")?;
@@ -257,17 +258,19 @@ async fn a_pod_that_no_node_takes_is_not_available(world: &World) -> TestResult 
             .iter()
             .try_for_each(|node| world.kubectl(&[verb, node]).map(drop))
     };
-    each("cordon")?;
-    let deleted = world.kubectl(&["delete", "pod", &pod]);
-    let seen = world
-        .wait(server, "Available=False (Unschedulable)", |now| {
-            now.get("Available")
-                .is_some_and(|condition| condition.reason == "Unschedulable")
-        })
-        .await;
-    each("uncordon")?;
-    deleted?;
-    is_false_alone(&before, &seen?, "Available", "Unschedulable")?;
+    let work = async {
+        each("cordon")?;
+        world.kubectl(&["delete", "pod", &pod])?;
+        let unschedulable = |now: &Conditions| {
+            let available = now.get("Available");
+            available.is_some_and(|condition| condition.reason == "Unschedulable")
+        };
+        world
+            .wait(server, "Available=False (Unschedulable)", unschedulable)
+            .await
+    };
+    let seen = restoring(work, async { each("uncordon") }).await?;
+    is_false_alone(&before, &seen, "Available", "Unschedulable")?;
     let after = world.wait_ready(server).await?;
     only_these_changed(&before, &after, "nothing")
 }
