@@ -8,8 +8,8 @@ use rmcp::RoleServer;
 use rmcp::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-    ErrorCode, Implementation, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
-    Tool,
+    ErrorCode, Implementation, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
+    ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use serde::Serialize;
@@ -33,6 +33,20 @@ const METHODS: [&str; 5] = [
     "tools/call",
     "tools/list",
 ];
+
+/// Those of them that revision 2026-07-28 removed: there they are unknown methods, whatever their parameters.
+const REMOVED_METHODS: [&str; 2] = ["initialize", "ping"];
+
+/// Whether a request is of revision 2026-07-28, by its header or by its `_meta`: of a request whose parameters rmcp
+/// could not read, it does not know the `_meta` either.
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    let modern = ProtocolVersion::V_2026_07_28;
+    let header = context
+        .extensions
+        .get::<http::request::Parts>()
+        .and_then(|parts| parts.headers.get("mcp-protocol-version"));
+    header.is_some_and(|header| header == modern.as_str()) || context.meta.protocol_version() == Some(modern)
+}
 
 /// Where a call's token comes from.
 #[derive(Clone)]
@@ -181,9 +195,11 @@ impl ServerHandler for Tools {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        let is_known = METHODS.contains(&request.method.as_str());
+        let method = request.method.as_str();
+        let is_removed = is_modern(&context) && REMOVED_METHODS.contains(&method);
+        let is_known = METHODS.contains(&method) && !is_removed;
         Err(if is_known {
             ErrorData::invalid_params("params do not have the shape that this method takes", None)
         } else {

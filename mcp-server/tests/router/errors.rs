@@ -98,6 +98,21 @@ async fn malformed_parameters_and_cursors_of_a_known_method_are_invalid_params(
     }
 }
 
+/// MCP 2026-07-28: a server answers 404 and -32601 to a method that the revision removed, whatever its parameters.
+#[rstest]
+#[case("initialize", json!({}))]
+#[case("initialize", json!({"protocolVersion": 7}))]
+#[case("ping", json!({}))]
+#[tokio::test]
+async fn a_method_that_the_modern_era_removed_is_not_found(#[case] method: &str, #[case] params: Value) {
+    let world = World::start().await;
+    let token = world.azure_token("ana").await;
+    let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
+    let answer = ask(&pod, true, method, params, &token).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
+    assert_eq!(error_of(&answer), (-32601, Some(json!("seven"))), "{answer:?}");
+}
+
 #[tokio::test]
 async fn a_tool_whose_name_is_no_string_is_invalid_params() {
     let world = World::start().await;
