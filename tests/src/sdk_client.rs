@@ -105,6 +105,9 @@ pub struct Work<'w> {
 
     /// The tools that each of them calls.
     pub calls: &'w [(&'w str, Value)],
+
+    /// A checkbox of the consent page that the person clears at the first sign-in, and leaves alone later.
+    pub cleared: Option<&'w str>,
 }
 
 /// What one client saw after its sign-in.
@@ -193,7 +196,7 @@ impl SdkClient {
             text[text.ceil_char_boundary(text.len().saturating_sub(SHOWN))..].to_owned()
         });
         let mut sessions = Vec::new();
-        let worked = follow(&mut child, person, &mut sessions).await;
+        let worked = follow(&mut child, person, work.cleared, &mut sessions).await;
         if matches!(worked, Err(SdkError::TimedOut(_))) {
             child.kill().await?;
             return Err(SdkError::TimedOut(complaint.await.unwrap_or_default()));
@@ -212,7 +215,12 @@ impl SdkClient {
 }
 
 /// Answers each line until the client closes its output.
-async fn follow(child: &mut Child, person: &Person, sessions: &mut Vec<Session>) -> Result<(), SdkError> {
+async fn follow(
+    child: &mut Child,
+    person: &Person,
+    mut cleared: Option<&str>,
+    sessions: &mut Vec<Session>,
+) -> Result<(), SdkError> {
     let (Some(stdout), Some(mut stdin)) = (child.stdout.take(), child.stdin.take()) else {
         return Ok(());
     };
@@ -223,7 +231,14 @@ async fn follow(child: &mut Child, person: &Person, sessions: &mut Vec<Session>)
             return Ok(());
         };
         match serde_json::from_str(&line) {
-            Ok(Line::Authorize(url)) => sign_in(url, person, &mut stdin).await?,
+            Ok(Line::Authorize(url)) => {
+                let visit = Visit::new(url, person.user_name);
+                let visit = match cleared.take() {
+                    Some(checkbox) => visit.untick(checkbox),
+                    None => visit,
+                };
+                sign_in(&visit, &mut stdin).await?;
+            }
             Ok(Line::Session(session)) => sessions.push(session),
             Err(_) => return Err(SdkError::Line(without_parameters(&line))),
         }
@@ -231,10 +246,8 @@ async fn follow(child: &mut Child, person: &Person, sessions: &mut Vec<Session>)
 }
 
 /// The person signs in, and the client gets the address that the browser is sent back to.
-async fn sign_in(authorize: Url, person: &Person, client: &mut ChildStdin) -> Result<(), SdkError> {
-    let back = Browser::new()?
-        .sign_in(&Visit::new(authorize, person.user_name))
-        .await?;
+async fn sign_in(visit: &Visit, client: &mut ChildStdin) -> Result<(), SdkError> {
+    let back = Browser::new()?.sign_in(visit).await?;
     let line = format!("{}\n", back.redirect);
     Ok(client.write_all(line.as_bytes()).await?)
 }

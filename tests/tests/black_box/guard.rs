@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -12,18 +13,26 @@ use crate::world::{TestResult, chain};
 /// to restore.
 const LIMIT: Duration = Duration::from_mins(4);
 
-/// Runs `work`, then `restore`, also when `work` fails, panics or does not end in time.
-pub(crate) async fn restoring<T>(
-    work: impl Future<Output = TestResult<T>>,
-    restore: impl Future<Output = TestResult>,
-) -> TestResult<T> {
-    let worked = tokio::time::timeout(LIMIT, AssertUnwindSafe(work).catch_unwind()).await;
-    let worked = match worked {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err("the test panicked".into()),
-        Err(_) => Err(format!("took over {} s", LIMIT.as_secs()).into()),
-    };
-    match (worked, restore.await) {
+/// Runs `work`, then `restore`, also when `work` fails, panics or does not end in time. Boxed, for the future of a
+/// whole test is large.
+pub(crate) fn restoring<'f, T: 'f>(
+    work: impl Future<Output = TestResult<T>> + 'f,
+    restore: impl Future<Output = TestResult> + 'f,
+) -> Pin<Box<dyn Future<Output = TestResult<T>> + 'f>> {
+    Box::pin(async move {
+        let worked = tokio::time::timeout(LIMIT, AssertUnwindSafe(work).catch_unwind()).await;
+        let worked = match worked {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err("the test panicked".into()),
+            Err(_) => Err(format!("took over {} s", LIMIT.as_secs()).into()),
+        };
+        outcome(worked, restore.await)
+    })
+}
+
+/// What became of a test: of its work, and of what it put back.
+fn outcome<T>(worked: TestResult<T>, restored: TestResult) -> TestResult<T> {
+    match (worked, restored) {
         (worked, Ok(())) => worked,
         (Ok(_), Err(error)) => Err(format!("failed to restore: {}", chain(error.as_ref())).into()),
         (Err(first), Err(error)) => Err(format!(

@@ -41,6 +41,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use crate::world::{TestFuture, World};
 
 /// One test: its name is the property that it proves.
+#[derive(Clone, Copy)]
 pub(crate) struct Test {
     name: &'static str,
     run: for<'w> fn(&'w World) -> TestFuture<'w>,

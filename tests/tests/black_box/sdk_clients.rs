@@ -17,6 +17,7 @@ crate::tests![
     fifty_logins_of_the_python_sdk_by_two_users_at_once_all_work,
     fifty_logins_of_the_typescript_sdk_by_two_users_at_once_all_work,
     fifty_logins_of_the_first_typescript_sdk_by_two_users_at_once_all_work,
+    clients_step_up_when_a_tool_needs_the_scope_that_the_user_left_out,
 ];
 
 /// Sign-ins of each of the two users.
@@ -30,6 +31,7 @@ async fn all_four_tools(world: &World, sdk: Sdk, pairs: &[(Server, Protocol)]) -
             protocol: *protocol,
             sign_ins: 1,
             calls: &calls(),
+            cleared: None,
         };
         let sessions = client.run(&work, &ANA).await?;
         let [session] = sessions.as_slice() else {
@@ -96,6 +98,7 @@ async fn fifty_logins(world: &World, sdk: Sdk, protocol: Protocol) -> TestResult
         protocol,
         sign_ins: LOGINS,
         calls: &calls,
+        cleared: None,
     };
     let (ana, ben) = tokio::join!(client.run(&work, &ANA), client.run(&work, &BEN));
     // Of the first project both see the runs; the second one is hidden from Ana.
@@ -160,4 +163,45 @@ async fn fifty_logins_of_the_typescript_sdk_by_two_users_at_once_all_work(world:
 
 async fn fifty_logins_of_the_first_typescript_sdk_by_two_users_at_once_all_work(world: &World) -> TestResult {
     fifty_logins(world, Sdk::TypeScript1, Protocol::Legacy).await
+}
+
+/// Release line 1 of the TypeScript SDK cannot: it refreshes its token, gets the same scopes, and gives up.
+async fn clients_step_up_when_a_tool_needs_the_scope_that_the_user_left_out(world: &World) -> TestResult {
+    let server = Server::Quickstart;
+    for (sdk, protocol) in [
+        (Sdk::Python, Protocol::Legacy),
+        (Sdk::Python, Protocol::Modern),
+        (Sdk::TypeScript, Protocol::Modern),
+    ] {
+        let client = SdkClient::install(sdk)?;
+        let work = Work {
+            server: &world.layout.mcp_url(server),
+            protocol,
+            sign_ins: 1,
+            calls: &calls(),
+            cleared: Some("run"),
+        };
+        let sessions = client.run(&work, &ANA).await?;
+        let [session] = sessions.as_slice() else {
+            return Err(format!("{sdk:?}: {} sessions", sessions.len()).into());
+        };
+        ensure!(
+            session.sign_ins == 2,
+            "{sdk:?} asked for the browser {} times: once to sign in and once to step up is right",
+            session.sign_ins
+        );
+        ensure!(
+            session.scope.split_whitespace().any(|scope| scope == "mcp:run"),
+            "{sdk:?} holds {:?} after the step-up",
+            session.scope
+        );
+        let refused = session.results.iter().filter(|result| result.is_error).count();
+        ensure!(
+            refused == 0 && session.results.len() == calls().len(),
+            "{sdk:?} was refused {refused} of {} calls: {:?}",
+            calls().len(),
+            session.results
+        );
+    }
+    Ok(())
 }

@@ -208,7 +208,12 @@ async fn a_made_up_code_is_not_redeemed(world: &World) -> TestResult {
             ("resource", resource.as_str()),
         ];
         let address = world.layout.public_url(server).join("token")?;
-        let answer = reqwest::Client::new().post(address).form(&form).send().await?;
+        let answer = reqwest::Client::builder()
+            .build()?
+            .post(address)
+            .form(&form)
+            .send()
+            .await?;
         let (status, answer) = (answer.status(), answer.json::<Value>().await?);
         ensure!(
             status == StatusCode::BAD_REQUEST && answer["error"] == "invalid_grant",
@@ -226,7 +231,8 @@ pub(crate) async fn register(world: &World, server: Server, redirect_uri: &str) 
         "grant_types": ["authorization_code", "refresh_token"], "token_endpoint_auth_method": "none",
     });
     let address = world.layout.public_url(server).join("register")?;
-    let answer = reqwest::Client::new()
+    let answer = reqwest::Client::builder()
+        .build()?
         .post(address)
         .json(&metadata)
         .send()
