@@ -215,10 +215,9 @@ async fn the_operator_understands_every_variable_that_the_chart_sets(world: &Wor
 async fn no_rule_has_a_wildcard_or_lists_secrets(world: &World) -> TestResult {
     for set in [&[][..], &["clusterWide=true"]] {
         let objects = render(&world.running.cluster, NAMESPACE, set)?;
-        let roles = of_kind(&objects, "ClusterRole");
-        let rules = roles.first().and_then(|role| role["rules"].as_array());
-        let rules = rules.ok_or("no rules")?;
-        for rule in rules {
+        let cluster_roles = of_kind(&objects, "ClusterRole");
+        let rules = cluster_roles.first().and_then(|role| role["rules"].as_array());
+        for rule in rules.ok_or("no rules")? {
             ensure!(!rule.to_string().contains('*'), "a wildcard: {rule}");
             let of_secrets = rule["resources"]
                 .as_array()
