@@ -49,7 +49,7 @@ const HEAD: Duration = Duration::from_secs(90);
 const HEAD_BYTES: u32 = 32 * 1024;
 
 /// A client that reads nothing of an answer for this long loses it. Twice the longest pause of usual networks.
-const WRITE: Duration = Duration::from_secs(60);
+const WRITE: Duration = Duration::from_mins(1);
 
 /// HTTP/2 at the public port. A gateway opens a new connection when one was closed for lack of use.
 const HTTP2: Http2Limits = Http2Limits {

@@ -42,7 +42,7 @@ const MCP: Limits = Limits {
     // The sidecar's own bound for heads, and room for a token of Entra.
     head_bytes: 128 * 1024,
     keep_alive: true,
-    write: Duration::from_secs(60),
+    write: Duration::from_mins(1),
     finish: FINISH,
     http2: None,
 };
@@ -200,7 +200,7 @@ pub fn pod_app(
                 Arrival::User {
                     argument,
                     validator,
-                    exchange,
+                    exchange: Box::new(exchange),
                 },
                 Some(tenant),
             )

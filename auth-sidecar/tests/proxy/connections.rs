@@ -127,9 +127,9 @@ async fn a_client_that_sends_everything_first_reads_the_refusal_every_time(
 async fn idle_connections_to_the_internal_port_do_not_keep_a_probe_out() {
     let world = World::start().await;
     let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
-    let mut held = Vec::new();
+    let mut idle = Vec::new();
     for _ in 0..200 {
-        held.push(connect(sidecar.internal()).await);
+        idle.push(connect(sidecar.internal()).await);
     }
     for _ in 0..10 {
         let mut probe = connect(sidecar.internal()).await;
@@ -143,7 +143,7 @@ async fn idle_connections_to_the_internal_port_do_not_keep_a_probe_out() {
         assert!(head.contains("connection: close"), "{head}");
         assert!(head.contains("x-content-type-options: nosniff"), "{head}");
     }
-    let newest = held.last_mut().unwrap();
+    let newest = idle.last_mut().unwrap();
     let closed = timeout(Duration::from_secs(10), newest.read(&mut [0])).await;
     assert_eq!(closed.expect("silence is bounded").unwrap_or(0), 0);
     sidecar.stop().await;

@@ -177,7 +177,7 @@ impl Call {
     }
 
     async fn try_once(&self, request: &Request<'_>, token: &Secret) -> Result<Try, Failure> {
-        let mut taken = self.service.shared.room.take()?;
+        let mut space = self.service.shared.room.take()?;
         let response = match self.transmit(request, token).await {
             Ok(response) => response,
             Err(error) => return self.after_broken_connection(request, error).await,
@@ -185,7 +185,7 @@ impl Call {
         let status = response.status();
         let headers = response.headers().clone();
         let success = status.is_success() && status != StatusCode::NON_AUTHORITATIVE_INFORMATION;
-        let body = match read(response, request.wanted, success, &mut taken).await {
+        let body = match read(response, request.wanted, success, &mut space).await {
             Ok(body) => body,
             Err(Failure::NoRoom | Failure::TooLarge) if !is_safe(request) => {
                 return Err(Failure::OutcomeUnknown);
@@ -211,7 +211,7 @@ impl Call {
                     headers,
                     body: body.bytes,
                     cut: body.cut,
-                    taken,
+                    taken: space,
                 }));
             }
             Err(unwanted) => unwanted,

@@ -46,7 +46,7 @@ pub enum Arrival {
         validator: Box<TokenValidator>,
 
         /// Exchanges it.
-        exchange: OnBehalfOf,
+        exchange: Box<OnBehalfOf>,
     },
 }
 

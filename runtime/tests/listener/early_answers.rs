@@ -116,7 +116,7 @@ async fn an_endless_body_gives_its_place_back() {
     let head = "POST /refuse HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let sending = tokio::spawn(async move {
-        let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+        let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
         let mut sent = 0_usize;
         while stream.write_all(&chunk).await.is_ok() {
             sent += chunk.len();
