@@ -75,7 +75,7 @@ async fn every_page_names_the_server_and_has_a_reference_that_is_in_the_log() {
     let late_callback = world
         .get_with(&callback, &[("cookie", &format!("{flow}={flow_value}"))])
         .await;
-    let long = encode(&[("state", &"x".repeat(20_000))]);
+    let too_much = encode(&[("state", &"x".repeat(20_000))]);
     let unregistered = world.authorize_path("nobody", &[]);
     let id = world.register(&[REDIRECT_URI]).await;
     let elsewhere = world.authorize_path(
@@ -91,7 +91,7 @@ async fn every_page_names_the_server_and_has_a_reference_that_is_in_the_log() {
         foreign,
         late_form,
         late_callback,
-        world.get(&format!("/authorize?{long}")).await,
+        world.get(&format!("/authorize?{too_much}")).await,
         world.get(&unregistered).await,
         world.get(&elsewhere).await,
         world.get("/authorize").await,
