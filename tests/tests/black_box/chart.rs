@@ -1,7 +1,5 @@
 //! The operator's chart, rendered by Helm over a table of values.
 
-#![expect(clippy::unused_async, reason = "every test has the same signature")]
-
 use std::process::Command;
 
 use behalf_tests::cluster::{Cluster, files};
