@@ -187,8 +187,8 @@ async fn stdio_refuses_json_hidden_in_json_and_goes_on() {
     let refused = session.exchange(&ping).await;
     assert_eq!(refused["error"]["code"], -32600, "{refused}");
     let line = session.output.next_line().await.unwrap().unwrap();
-    let pong: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(pong["id"], 2, "{pong}");
+    let answered: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(answered["id"], 2, "{answered}");
     let behind_a_mark = format!("\u{feff}{}\n", hostile());
     session.input.write_all(behind_a_mark.as_bytes()).await.unwrap();
     let line = session.output.next_line().await.unwrap().unwrap();

@@ -2,7 +2,6 @@
 //! sign-in page, a hidden project is 400 or 404, so errors are told apart by `typeKey` and by the codes in
 //! their messages.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -182,8 +181,9 @@ fn claims_challenge(headers: &HeaderMap) -> Option<String> {
             .find_map(|engine| engine.decode(encoded).ok())?;
         let json = String::from_utf8(json).ok()?;
         // An object, whatever is in it: Entra judges it.
-        serde_json::from_str::<BTreeMap<String, IgnoredAny>>(&json).ok()?;
-        Some(json)
+        let is_object =
+            json.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(&json).is_ok();
+        is_object.then_some(json)
     })
 }
 

@@ -105,10 +105,10 @@ impl Message {
             Some(Value::String(method)) if is_version_2 && !is_response => method.clone(),
             _ => return Err(MessageError::Shape),
         };
-        let params = object(message.get_mut("params"))?;
+        let params = object(&mut message, "params")?;
         let bearer = match params {
             Some(params) => {
-                object(params.get_mut("_meta"))?;
+                object(params, "_meta")?;
                 let cursor = params.get("cursor").unwrap_or(&Value::Null);
                 if method == TOOLS_LIST && !(cursor.is_string() || cursor.is_null()) {
                     return Err(MessageError::Params);
@@ -138,8 +138,11 @@ impl Message {
 }
 
 /// A member that is an object, if it is there. `null` counts as absent, to the MCP library too.
-fn object(member: Option<&mut Value>) -> Result<Option<&mut Map<String, Value>>, MessageError> {
-    match member {
+fn object<'parent>(
+    parent: &'parent mut Map<String, Value>,
+    member: &str,
+) -> Result<Option<&'parent mut Map<String, Value>>, MessageError> {
+    match parent.get_mut(member) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(object)) => Ok(Some(object)),
         Some(_) => Err(MessageError::Params),
