@@ -1,7 +1,5 @@
 //! The controller: five steps for each object, and what stands round them.
 
-pub mod accepted;
-mod addresses;
 pub mod allowed;
 pub mod apply;
 pub mod build;
@@ -12,8 +10,10 @@ pub mod found;
 mod merge;
 pub mod names;
 pub mod plan;
+pub mod public_url;
 pub mod reason;
 mod retries;
+pub mod running;
 pub mod scope;
 pub mod sight;
 pub mod status;
@@ -26,16 +26,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Config, Controller, watcher};
-use kube::{Api, Resource as _, ResourceExt as _};
+use kube::{Resource as _, ResourceExt as _};
 
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::events;
-use accepted::Accepted;
 use reason::{ConditionType, Reason};
 use status::{Outcome, StatusError, find};
 use stores::Guarded;
@@ -127,8 +125,6 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         return Ok(Action::await_change());
     }
     let uid = server.uid().unwrap_or_default();
-    // Of an earlier pass that ended without an answer.
-    give_address_back(&context, server).await;
     let steps = Box::pin(run_steps(&context, server));
     let result = match tokio::time::timeout(LIMIT, steps).await {
         Ok(result) => result,
@@ -147,10 +143,6 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         // Another change came first; its watch event brings the next pass.
         Err(ReconcileError::Status(StatusError::Stale)) => Ok(Action::requeue(SOON)),
         Err(error) => {
-            // A status that was not written takes nothing back: what it would have told of is so.
-            if !matches!(error, ReconcileError::Status(_)) {
-                give_address_back(&context, server).await;
-            }
             context.metrics.pass_failed(error.step());
             report(&context, server, &error).await;
             Err(error)
@@ -160,11 +152,9 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
 
 /// The five steps.
 async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerStatus, ReconcileError> {
-    let mut found = dereference::dereference(&context.sources, server, context.now())
+    let found = dereference::dereference(&context.sources, server, context.now())
         .await
         .map_err(ReconcileError::Dereference)?;
-    let uid = server.metadata.uid.as_deref().unwrap_or_default();
-    found.remembered = context.addresses.of(uid);
     let name = server.metadata.name.as_deref().unwrap_or_default();
     tracing::trace!(
         mcp_server.name = name,
@@ -172,23 +162,9 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
         "Read what {name} depends on"
     );
     let outcome = match validate::validate(server, &found, &context.defaults) {
-        Err(refusals) if refusals.only_wait() => {
-            let status = status::with_wait(server, &refusals, context.now());
-            return match status::write(&context.sources.client, server, &status).await {
-                Ok(_) => Ok(status),
-                Err(error) => Err(ReconcileError::Status(error)),
-            };
-        }
         Err(refusals) => Outcome::Refused(refusals),
-        Ok(plan) => match take_address(context, &plan) {
-            Err(refusal) => Outcome::Refused(validate::Refusals::one(refusal)),
-            Ok(()) => serve(context, server, plan, &found).await?,
-        },
+        Ok(plan) => serve(context, server, plan, &found).await?,
     };
-    match &outcome {
-        Outcome::Refused(_) => give_address_back(context, server).await,
-        Outcome::Applied { plan, .. } => context.addresses.settle(uid, &Accepted::of(plan).public_url),
-    }
     let status = status::compute(server, &outcome, &found, context.now());
     if status::write(&context.sources.client, server, &status)
         .await
@@ -197,51 +173,6 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
         announce(context, server, &status).await;
     }
     Ok(status)
-}
-
-/// Sees to it that of two passes at once only one goes on with an address.
-fn take_address(context: &Context, plan: &plan::Plan) -> Result<(), validate::Refusal> {
-    let servers = &context.sources.stores.servers;
-    let exists = |uid: &str| {
-        let is_it = |guard: &Guarded| {
-            let metadata = guard.meta();
-            metadata.uid.as_deref() == Some(uid) && metadata.deletion_timestamp.is_none()
-        };
-        servers.find(is_it).is_some()
-    };
-    context
-        .addresses
-        .take(Accepted::of(plan), &plan.object, servers.len(), exists)
-        .map_err(|holder| validate::Refusal::PublicUrlTaken {
-            namespace: holder.namespace,
-            name: holder.name,
-        })
-}
-
-/// Lets others have what the object took and does not serve; it goes on with what it had before.
-async fn give_address_back(context: &Context, server: &McpServer) {
-    let uid = server.uid().unwrap_or_default();
-    let addresses = &context.addresses;
-    let unsettled = addresses.unsettled(&uid);
-    if unsettled.is_empty() {
-        return;
-    }
-    // Not the cache: what this very pass wrote is not in it yet. Without an answer nothing is given away.
-    let api: Api<Deployment> = Api::namespaced(
-        context.sources.client.clone(),
-        &server.namespace().unwrap_or_default(),
-    );
-    let Ok(Ok(deployment)) = tokio::time::timeout(LIMIT, api.get_opt(&server.name_any())).await else {
-        return;
-    };
-    match deployment.and_then(|deployment| Accepted::on(&deployment, &uid)) {
-        Some(on) if unsettled.contains(&on) => addresses.settle(&uid, &on.public_url),
-        // Of an earlier operator's time, with another application: the address is served all the same.
-        Some(on)
-            if addresses.of(&uid).is_none()
-                && unsettled.iter().any(|taken| taken.public_url == on.public_url) => {}
-        _ => addresses.restore(&uid),
-    }
 }
 
 /// Builds and applies what was planned.

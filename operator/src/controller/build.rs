@@ -42,10 +42,6 @@ pub enum BuildError {
     #[error("failed to write the Pod template as JSON")]
     Template(#[source] serde_json::Error),
 
-    /// What the object is accepted with.
-    #[error("failed to write what the object is accepted with as JSON")]
-    Accepted(#[source] serde_json::Error),
-
     /// The keyring.
     #[error("failed to write the keyring")]
     Keyring(#[source] serde_json::Error),

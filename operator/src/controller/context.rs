@@ -5,7 +5,6 @@ use behalf_contract::KeyMaterial;
 use jiff::Timestamp;
 use kube::runtime::events::Recorder;
 
-use super::addresses::Addresses;
 use super::build::{FreshKey, FreshKeys};
 use super::dereference::Sources;
 use super::plan::Defaults;
@@ -30,8 +29,6 @@ pub struct Context {
     pub clock: fn() -> Timestamp,
 
     pub(super) retries: Retries,
-
-    pub(super) addresses: Addresses,
 }
 
 impl Context {
@@ -50,7 +47,6 @@ impl Context {
             metrics,
             clock,
             retries: Retries::default(),
-            addresses: Addresses::default(),
         }
     }
 

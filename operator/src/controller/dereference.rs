@@ -15,8 +15,9 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
 use super::apply::Child;
-use super::found::{self, Claim, Found, Live, PodReport};
+use super::found::{Found, Live, PodReport};
 use super::names;
+use super::public_url;
 use super::sight::Sight;
 use super::stores::Stores;
 use crate::api::v1alpha1::McpServer;
@@ -93,10 +94,7 @@ pub async fn dereference(
         service_account,
         keyring,
         issuer,
-        claims: claims(&sources.stores, server),
-        // The memory of the controller; a read knows nothing of it.
-        remembered: None,
-        has_waited: found::has_waited(server, now),
+        other_claims: public_url::other_claims(server, &sources.stores.servers.state()),
         live,
         reports,
         blind: sources.sight.is_lost(),
@@ -143,21 +141,6 @@ fn live(stores: &Stores, server: &McpServer) -> Live {
             .get(&ObjectRef::new(&name).within(&namespace)),
         pods: stores.pods.state_filter(|pod| of_this(pod.meta())),
     }
-}
-
-/// What other objects have to do with the same `publicUrl`.
-fn claims(stores: &Stores, server: &McpServer) -> Vec<Claim> {
-    stores
-        .servers
-        .state()
-        .iter()
-        .filter(|other| other.uid() != server.uid())
-        .filter_map(|other| {
-            found::claim(other, &server.spec.public_url, || {
-                stores.deployment_of(other.meta())
-            })
-        })
-        .collect()
 }
 
 /// Asks every running Pod at once.

@@ -23,9 +23,6 @@ pub const SIDECAR_DIGEST_ANNOTATION: &str = "behalf.dev/sidecar-configuration-di
 /// say nothing about the current generation.
 pub const TEMPLATE_ANNOTATION: &str = "behalf.dev/template";
 
-/// On a Deployment: what its object was accepted with, as JSON ([`super::accepted::Accepted`]).
-pub const ACCEPTED_ANNOTATION: &str = "behalf.dev/accepted";
-
 /// On a `ServiceAccount` that somebody else made: the objects that may use it, separated by commas.
 pub const SHARED_WITH_ANNOTATION: &str = "behalf.dev/mcp-servers";
 
@@ -45,6 +42,9 @@ pub const OPERATOR_NAME: &str = "behalf-operator";
 pub fn keyring_secret(object: &str) -> String {
     format!("{object}-keyring")
 }
+
+/// The sidecar's file inside a configuration.
+pub const SIDECAR_FILE: &str = "sidecar.yaml";
 
 /// The file inside the keyring Secret.
 pub const KEYRING_KEY: &str = "keyring.json";

@@ -62,10 +62,8 @@ names! {
         Accepted,
         /// A field holds what cannot be used.
         InvalidSpec,
-        /// Another object was accepted with this `publicUrl`.
+        /// An older object names this `publicUrl`.
         PublicUrlTaken,
-        /// An older object with this `publicUrl` is judged first.
-        PublicUrlAwaited,
         /// The bundle of `certificateAuthorityRef` does not exist.
         CertificateAuthorityNotFound,
         /// It holds no certificate.

@@ -10,17 +10,17 @@ mod tests;
 mod write;
 
 pub use condition::{Finding, Status, conditions_equal, find, is};
-pub use write::{StatusError, with_failed_step, with_wait, write};
+pub use write::{StatusError, with_failed_step, write};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::accepted::Accepted;
 use super::children::{Applied, Children};
 use super::found::Found;
 use super::names;
 use super::plan::{KeyringPlan, Plan};
 use super::reason::{ConditionType, Reason};
+use super::running::Running;
 use super::validate::Refusals;
 use crate::api::v1alpha1::{Address, FederationStatus, KeysStatus, McpServer, McpServerStatus};
 use behalf_contract::{ObjectIdentity, StoreConfig, endpoints};
@@ -50,19 +50,7 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
     let generation = server.metadata.generation.unwrap_or_default();
     let facts = Facts::of(server, outcome, found);
     let observed = Observed::of(&facts, found, &previous, generation);
-    let mut federation = facts
-        .running
-        .as_ref()
-        .map(|running| federation(running, &facts.object, found.issuer.clone()));
-    // An administrator runs the command as it is. Where the Deployment alone names the application, the status
-    // has to have told the same before.
-    if !facts.is_known
-        && let Some(federation) = &mut federation
-    {
-        let told = previous.federation.as_ref();
-        let told = told.and_then(|told| told.command.as_deref());
-        federation.command = federation.command.take().filter(|command| told == Some(command));
-    }
+    let federation = facts.federation(found.issuer.clone());
     let command = federation
         .as_ref()
         .and_then(|federation| federation.command.as_deref());
@@ -164,11 +152,8 @@ pub(super) struct Facts<'a> {
     /// What is being served, if this generation is.
     plan: Option<&'a Plan>,
 
-    /// What is being served, of this generation or the one that was accepted last.
-    running: Option<Accepted>,
-
-    /// Whether this operator itself accepted it with that, and has not only read so.
-    is_known: bool,
+    /// What the Pods run with, of this generation or the one that was accepted last.
+    running: Option<Running>,
 
     /// The Deployment: as just applied, or what is left of an earlier generation.
     deployment: Option<&'a k8s_openapi::api::apps::v1::Deployment>,
@@ -186,26 +171,45 @@ impl<'a> Facts<'a> {
         match outcome {
             Outcome::Applied { plan, children } => Self {
                 object,
-                running: Some(Accepted::of(plan)),
-                is_known: true,
+                running: Some(Running::of(plan)),
                 plan: Some(plan),
                 deployment: Some(&children.deployment),
                 children: Some(children),
             },
             Outcome::Refused(_) => {
-                let deployment = found.live.deployment.as_deref();
-                let noted = deployment.and_then(|deployment| Accepted::on(deployment, &object.uid));
-                let known = noted.filter(|noted| found.remembered.as_ref() == Some(noted));
+                let live = &found.live;
+                let deployment = live.deployment.as_deref();
                 Self {
+                    running: deployment
+                        .and_then(|deployment| Running::read(deployment, &live.config_maps, &object.uid)),
                     object,
-                    is_known: known.is_some(),
-                    running: known.or_else(|| Accepted::by_both(server, deployment)),
                     plan: None,
                     deployment,
                     children: None,
                 }
             }
         }
+    }
+
+    /// What Entra must know. None of it comes from a Pod. The command names the application of an accepted spec
+    /// alone: an administrator runs it as it is, and whoever may write the namespace's Deployments could have
+    /// them name another one.
+    fn federation(&self, issuer: Option<String>) -> Option<FederationStatus> {
+        let Running {
+            public_url,
+            subject,
+            audience,
+        } = self.running.clone()?;
+        let command = self.plan.zip(issuer.as_deref()).and_then(|(plan, issuer)| {
+            command::federated_credential(&plan.entra.client_id, &self.object, issuer, &subject, &audience)
+        });
+        Some(FederationStatus {
+            issuer,
+            subject,
+            audience,
+            command,
+            redirect_uri: format!("{public_url}{}", endpoints::CALLBACK),
+        })
     }
 
     /// Whether no Pod is wanted.
@@ -248,23 +252,7 @@ fn accepted(outcome: &Outcome) -> Finding {
     }
 }
 
-/// What Entra must know. None of it comes from a Pod: an administrator runs the command as it is.
-fn federation(running: &Accepted, object: &ObjectIdentity, issuer: Option<String>) -> FederationStatus {
-    let subject = running.subject(&object.namespace);
-    let audience = running.audience.clone();
-    let command = issuer.as_deref().and_then(|issuer| {
-        command::federated_credential(&running.client_id, object, issuer, &subject, &audience)
-    });
-    FederationStatus {
-        issuer,
-        subject,
-        audience,
-        command,
-        redirect_uri: format!("{}{}", running.public_url, endpoints::CALLBACK),
-    }
-}
-
-fn address(running: &Accepted) -> Address {
+fn address(running: &Running) -> Address {
     Address {
         url: format!("{}{}", running.public_url, endpoints::MCP),
     }

@@ -4,13 +4,12 @@
 //! almost nothing. Secrets are not watched: that would need the right to list every Secret.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
-use futures::{Stream, StreamExt as _};
+use futures::channel::mpsc;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt as _, predicates, watcher};
@@ -19,8 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::merge::{Watch, merge};
-use super::names;
 use super::scope::Scope;
+use super::{names, public_url};
 use crate::api::v1alpha1::McpServer;
 
 /// The object as it is watched: one that cannot be decoded does not stop the watch.
@@ -69,33 +68,33 @@ impl Stores {
             .map_err(|_| Ended)
     }
 
-    /// The Deployment of the object with this metadata.
-    pub fn deployment_of(&self, object: &ObjectMeta) -> Option<Arc<Deployment>> {
-        let name = object.name.as_deref()?;
-        let namespace = object.namespace.as_deref()?;
-        self.deployments.get(&ObjectRef::new(name).within(namespace))
-    }
-
     /// Caches that hold these objects and nothing else, and never change.
     #[cfg(test)]
-    pub(super) fn of(servers: &[Guarded], deployments: &[Deployment]) -> Self {
-        fn hold<K>(objects: &[K]) -> Store<K>
+    pub(super) fn of(
+        servers: &[Guarded],
+        children: Vec<super::children::Children<super::children::Built>>,
+    ) -> Self {
+        fn hold<K>(objects: impl IntoIterator<Item = K>) -> Store<K>
         where
             K: Resource<DynamicType = ()> + Clone + 'static,
         {
             let (store, mut writer) = reflector::store();
             for object in objects {
-                writer.apply_watcher_event(&watcher::Event::Apply(object.clone()));
+                writer.apply_watcher_event(&watcher::Event::Apply(object));
             }
             store
         }
         Self {
-            servers: hold(servers),
-            service_accounts: reflector::store().0,
-            config_maps: reflector::store().0,
-            deployments: hold(deployments),
-            services: reflector::store().0,
-            network_policies: reflector::store().0,
+            servers: hold(servers.to_vec()),
+            service_accounts: hold(
+                children
+                    .iter()
+                    .filter_map(|of_one| of_one.service_account.clone()),
+            ),
+            config_maps: hold(children.iter().map(|of_one| of_one.config_map.clone())),
+            deployments: hold(children.iter().map(|of_one| of_one.deployment.clone())),
+            services: hold(children.iter().map(|of_one| of_one.service.clone())),
+            network_policies: hold(children.iter().filter_map(|of_one| of_one.network_policy.clone())),
             pods: reflector::store().0,
             filled: watch::channel(true).1,
         }
@@ -124,7 +123,7 @@ impl Stores {
 pub fn start(client: &Client, scope: &Scope) -> (Controller<Guarded>, Stores) {
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
-    let (servers, server_stream) = cached::<Guarded>(client, scope, &everything);
+    let (servers, server_stream, affected) = servers(client, scope, &everything);
     let (service_accounts, service_account_stream) = cached(client, scope, &ours);
     let (config_maps, config_map_stream) = cached(client, scope, &ours);
     let (deployments, deployment_stream) = cached(client, scope, &ours);
@@ -144,6 +143,7 @@ pub fn start(client: &Client, scope: &Scope) -> (Controller<Guarded>, Stores) {
     };
     tokio::spawn(Stores::wait(stores.clone(), sender));
     let controller = Controller::for_stream(edits(server_stream), servers)
+        .reconcile_on(affected)
         .owns_stream::<ServiceAccount>(service_account_stream)
         .owns_stream::<ConfigMap>(config_map_stream)
         .owns_stream::<Deployment>(deployment_stream)
@@ -151,6 +151,35 @@ pub fn start(client: &Client, scope: &Scope) -> (Controller<Guarded>, Stores) {
         .owns_stream::<NetworkPolicy>(network_policy_stream)
         .watches_stream::<Pod, _>(pod_stream, |pod| server_of(&pod));
     (controller, stores)
+}
+
+/// The cache of the objects themselves, the stream of changes that fills it, and the other objects whose
+/// judgement may change with one of them.
+fn servers(
+    client: &Client,
+    scope: &Scope,
+    config: &watcher::Config,
+) -> (
+    Store<Guarded>,
+    impl Stream<Item = Result<Guarded, watcher::Error>> + Send + use<>,
+    impl Stream<Item = ObjectRef<Guarded>> + Send + use<>,
+) {
+    let (store, writer) = reflector::store();
+    let (sender, affected) = mpsc::unbounded();
+    let before = store.clone();
+    let stream = watched::<Guarded>(client, scope, config, store.clone())
+        .modify(|object| object.managed_fields_mut().clear())
+        // Seen before the cache takes it over: the address that an object had is not in the event. The
+        // others are reconciled after it, as one task polls this stream and theirs.
+        .inspect_ok(move |event| {
+            for other in public_url::affected(event, &before) {
+                // The receiver goes with the controller, and nobody reconciles any more.
+                let _ = sender.unbounded_send(other);
+            }
+        })
+        .reflect(writer)
+        .touched_objects();
+    (store, stream, affected)
 }
 
 /// What the operator itself writes into a status is no reason for another pass; the cache has it all the same.
@@ -186,15 +215,34 @@ where
         + 'static,
 {
     let (store, writer) = reflector::store();
-    let watches = scope.apis::<K>(client).into_iter().map(|(namespace, api)| Watch {
-        namespace,
-        events: watcher(api, config.clone()).default_backoff().boxed(),
-    });
-    let stream = merge(watches.collect(), store.clone())
+    let stream = watched(client, scope, config, store.clone())
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .touched_objects();
     (store, stream)
+}
+
+/// The events of all watches that the scope needs, as one stream that fills `store`.
+fn watched<K>(
+    client: &Client,
+    scope: &Scope,
+    config: &watcher::Config,
+    store: Store<K>,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + use<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let watches = scope.apis::<K>(client).into_iter().map(|(namespace, api)| Watch {
+        namespace,
+        events: watcher(api, config.clone()).default_backoff().boxed(),
+    });
+    merge(watches.collect(), store)
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     rules::replicas(spec, refusals);
     rules::environment(&spec.server.env, refusals);
     rules::pod(&spec.pod, refusals);
-    rules::claims(server, found, refusals);
+    rules::public_url_owner(server, found, refusals);
     let public_url = rules::public_url(&spec.public_url, refusals);
     let entra = entra(&spec.entra, defaults, refusals);
     rules::certificate_authority(&spec.entra, found, refusals);

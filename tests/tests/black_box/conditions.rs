@@ -22,7 +22,7 @@ crate::tests![
     a_pod_that_no_node_takes_is_not_available,
     an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs,
     a_taken_public_url_is_not_accepted,
-    of_two_objects_with_one_address_one_is_served_and_the_other_follows_it,
+    of_two_objects_with_one_address_the_oldest_is_served_and_the_other_follows_it,
     a_foreign_host_is_not_accepted,
     an_image_that_cannot_be_pulled_is_not_available,
     a_settled_system_writes_nothing,
@@ -276,7 +276,8 @@ async fn a_pod_that_no_node_takes_is_not_available(world: &World) -> TestResult 
 }
 
 async fn an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs(world: &World) -> TestResult {
-    let (server, other) = (Server::Article, Server::Quickstart);
+    // The older object owns the address, so the younger one is edited.
+    let [other, server] = by_age(world)?;
     // What the sign-in further down would show is known before.
     world.sign_in(server, &ANA).await?;
     let before = world
@@ -317,6 +318,22 @@ async fn an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs(w
     signed_in?;
     let after = world.wait_ready(server).await?;
     only_these_changed(&before, &after, "nothing")
+}
+
+/// Both servers, the older one first: as `publicUrl` is given to the one with the oldest creation time, then to the
+/// one with the smaller UID.
+fn by_age(world: &World) -> TestResult<[Server; 2]> {
+    let age = |server: Server| -> TestResult<(String, String)> {
+        let metadata = world.get("mcpserver", server.name())?["metadata"].clone();
+        let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
+        Ok((text("creationTimestamp"), text("uid")))
+    };
+    let (quickstart, article) = (Server::Quickstart, Server::Article);
+    Ok(if age(quickstart)? < age(article)? {
+        [quickstart, article]
+    } else {
+        [article, quickstart]
+    })
 }
 
 /// An object like quickstart under another name, changed by `change`.
@@ -375,63 +392,55 @@ async fn a_taken_public_url_is_not_accepted(world: &World) -> TestResult {
     Ok(())
 }
 
-async fn of_two_objects_with_one_address_one_is_served_and_the_other_follows_it(world: &World) -> TestResult {
-    let names = ["scratch", "scratch-too"];
-    let called = |name: &str| {
-        scratch(world, |object| {
+async fn of_two_objects_with_one_address_the_oldest_is_served_and_the_other_follows_it(
+    world: &World,
+) -> TestResult {
+    const ADDRESS: &str = "http://localhost:8597";
+    let (older, younger) = ("scratch", "scratch-too");
+    let create = |name: &str| -> TestResult {
+        world.apply(&scratch(world, |object| {
             object["metadata"]["name"] = json!(name);
-            object["spec"]["publicUrl"] = json!("http://localhost:8597");
-        })
+            object["spec"]["publicUrl"] = json!(ADDRESS);
+        })?)
     };
-    let both = json!({"apiVersion": "v1", "kind": "List", "items": [called(names[0])?, called(names[1])?]});
-    world.apply(&both)?;
-    let judged = |now: &Conditions| now.is("Accepted", "True") || now.is("Accepted", "False");
+    let is = |now: &Conditions, status: &str, reason: &str| {
+        now.get("Accepted")
+            .is_some_and(|accepted| accepted.status == status && accepted.reason == reason)
+    };
+    let taken = |now: &Conditions| is(now, "False", "PublicUrlTaken");
+    let accepted = |now: &Conditions| is(now, "True", "Accepted");
     let outcome = async {
-        let mut accepted = Vec::new();
-        for name in names {
-            let conditions = wait_named(world, name, "a judgement", judged).await?;
-            accepted.push(conditions.is("Accepted", "True"));
-        }
-        ensure!(
-            accepted[0] != accepted[1],
-            "accepted with one address: {accepted:?}"
-        );
-        let (winner, loser) = if accepted[0] {
-            (names[0], names[1])
-        } else {
-            (names[1], names[0])
+        create(older)?;
+        // Creation times have whole seconds: the younger object is younger in any order of UIDs.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        create(younger)?;
+        wait_named(world, older, "Accepted=True", accepted).await?;
+        wait_named(world, younger, "PublicUrlTaken", taken).await?;
+        // The rule needs no memory: a new operator finds the same.
+        let operator = |arguments: &[&str]| {
+            let namespace = ["--namespace", NAMESPACE_OPERATOR];
+            world.running.cluster.kubectl(&[&namespace, arguments].concat())
         };
-        // A new operator remembers nothing, and finds the same.
-        world.running.cluster.kubectl(&[
-            "--namespace",
-            NAMESPACE_OPERATOR,
-            "delete",
-            "pod",
-            "--all",
-            "--wait=true",
-        ])?;
-        world.running.cluster.kubectl(&[
-            "--namespace",
-            NAMESPACE_OPERATOR,
-            "rollout",
-            "status",
-            "deployment",
-            "--timeout=60s",
-        ])?;
+        operator(&["delete", "pod", "--all", "--wait=true"])?;
+        operator(&["rollout", "status", "deployment", "--timeout=60s"])?;
         tokio::time::sleep(Duration::from_secs(12)).await;
-        for (name, status, reason) in [(winner, "True", "Accepted"), (loser, "False", "PublicUrlTaken")] {
-            let told = wait_named(world, name, "the same judgement", |now| {
-                now.get("Accepted")
-                    .is_some_and(|accepted| accepted.status == status && accepted.reason == reason)
-            });
-            told.await?;
-        }
-        world.kubectl(&["delete", "mcpserver", winner])?;
-        wait_named(world, loser, "Accepted=True", |now| now.is("Accepted", "True")).await?;
+        wait_named(world, older, "Accepted=True after the restart", accepted).await?;
+        wait_named(world, younger, "PublicUrlTaken after the restart", taken).await?;
+        // The owner moves away, comes back and is deleted; the younger object follows each time.
+        let edit = |url: &str| {
+            let patch = json!({"spec": {"publicUrl": url}}).to_string();
+            world.kubectl(&["patch", "mcpserver", older, "--type", "merge", "--patch", &patch])
+        };
+        edit("http://localhost:8596")?;
+        wait_named(world, younger, "Accepted=True after the owner moved", accepted).await?;
+        edit(ADDRESS)?;
+        wait_named(world, younger, "PublicUrlTaken after the owner came back", taken).await?;
+        world.kubectl(&["delete", "mcpserver", older])?;
+        wait_named(world, younger, "Accepted=True after the owner went", accepted).await?;
         Ok(())
     };
     let outcome = outcome.await;
-    for name in names {
+    for name in [older, younger] {
         world.kubectl(&["delete", "mcpserver", name, "--ignore-not-found"])?;
     }
     outcome

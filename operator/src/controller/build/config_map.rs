@@ -10,10 +10,8 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::{BuildError, metadata};
+use crate::controller::names::SIDECAR_FILE;
 use crate::controller::plan::Plan;
-
-/// The key of the sidecar's file.
-pub(super) const SIDECAR_KEY: &str = "sidecar.yaml";
 
 /// The key of the server's file.
 pub(super) const SERVER_KEY: &str = "server.yaml";
@@ -41,7 +39,7 @@ pub struct Configuration {
 impl Configuration {
     /// Writes both files.
     pub fn render(plan: &Plan) -> Result<Self, BuildError> {
-        let sidecar = yaml(SIDECAR_KEY, &sidecar(plan))?;
+        let sidecar = yaml(SIDECAR_FILE, &sidecar(plan))?;
         let server = yaml(SERVER_KEY, &server(plan))?;
         let both = Sha256::new()
             .chain_update(sidecar.len().to_be_bytes())
@@ -72,7 +70,7 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> ConfigMap {
         metadata: metadata(plan, configuration.config_map_name.clone()),
         immutable: Some(true),
         data: Some(BTreeMap::from([
-            (SIDECAR_KEY.to_owned(), configuration.sidecar.clone()),
+            (SIDECAR_FILE.to_owned(), configuration.sidecar.clone()),
             (SERVER_KEY.to_owned(), configuration.server.clone()),
         ])),
         ..ConfigMap::default()

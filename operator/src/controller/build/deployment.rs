@@ -5,7 +5,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use sha2::{Digest as _, Sha256};
 
 use super::{BuildError, Configuration, configuration_annotations, containers, metadata, volumes};
-use crate::controller::accepted::Accepted;
 use crate::controller::names;
 use crate::controller::plan::Plan;
 
@@ -28,10 +27,7 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deploy
     };
     note(template.metadata.get_or_insert_default());
     let mut metadata = metadata(plan, plan.object.name.clone());
-    let mut annotations = configuration_annotations(configuration);
-    let accepted = serde_json::to_string(&Accepted::of(plan)).map_err(BuildError::Accepted)?;
-    annotations.insert(names::ACCEPTED_ANNOTATION.to_owned(), accepted);
-    metadata.annotations = Some(annotations);
+    metadata.annotations = Some(configuration_annotations(configuration));
     note(&mut metadata);
     Ok(Deployment {
         metadata,

@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::Configuration;
-use super::config_map::{SERVER_KEY, SIDECAR_KEY};
-use crate::controller::names;
+use super::config_map::SERVER_KEY;
+use crate::controller::names::{self, SIDECAR_FILE};
 use crate::controller::plan::Plan;
 
 const SIDECAR_CONFIGURATION: &str = "sidecar-configuration";
@@ -31,7 +31,7 @@ const READ_GROUP: i32 = 0o440;
 
 pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Vec<Volume> {
     let mut volumes = vec![
-        file(SIDECAR_CONFIGURATION, configuration, SIDECAR_KEY),
+        file(SIDECAR_CONFIGURATION, configuration, SIDECAR_FILE),
         file(SERVER_CONFIGURATION, configuration, SERVER_KEY),
         keyring(plan),
         host_key(),

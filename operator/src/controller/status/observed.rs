@@ -10,6 +10,7 @@ use crate::api::v1alpha1::{McpServerStatus, ServerInfo};
 use crate::controller::found::{Found, PodReport};
 use crate::controller::names;
 use crate::controller::reason::{ConditionType, Reason};
+use crate::controller::running::Running;
 use crate::controller::sight::UNREACHABLE_AFTER;
 
 /// The documents that count, and what was known before.
@@ -43,14 +44,14 @@ impl<'a> Observed<'a> {
         let template = facts.annotation(names::TEMPLATE_ANNOTATION);
         let digest = facts.annotation(names::SIDECAR_DIGEST_ANNOTATION);
         let current = |report: &&PodReport| template.is_some() && report.template.as_deref() == template;
-        let identity = Identity::of(facts);
+        let running = facts.running.as_ref();
         let documents: Vec<&StatusDocument> = found
             .reports
             .iter()
             .filter(current)
             .filter_map(|report| report.document.as_ref().ok())
             .filter(|document| Some(document.configuration_digest.as_str()) == digest)
-            .filter(|document| identity.as_ref().is_some_and(|identity| identity.fits(document)))
+            .filter(|document| running.is_some_and(|running| fits(running, document)))
             .collect();
         let other_issuer = found.issuer.is_some()
             && documents.iter().any(|document| {
@@ -70,7 +71,7 @@ impl<'a> Observed<'a> {
             other_issuer,
             suspended: facts.suspended(),
             // Where nothing is known to run, what the status said of it may be anybody's.
-            previous: identity.map_or(&[], |_| &previous.conditions),
+            previous: running.map_or(&[], |_| &previous.conditions),
             client_id: facts.plan.map(|plan| plan.entra.client_id.as_str()),
             // A refused generation changes nothing that runs.
             generation: facts.plan.map(|_| generation),
@@ -272,27 +273,11 @@ fn without_commands(said: &str) -> String {
 /// Before the command that the operator itself computed.
 const THE_COMMAND: &str = " The command that creates the missing credential: ";
 
-/// The identity that the Pods were given.
-struct Identity {
-    subject: String,
-    audience: String,
-}
-
-impl Identity {
-    /// Of the plan, or of what still runs while the newest generation is refused.
-    fn of(facts: &Facts<'_>) -> Option<Self> {
-        facts.running.as_ref().map(|running| Self {
-            subject: running.subject(&facts.object.namespace),
-            audience: running.audience.clone(),
-        })
-    }
-
-    /// Whether a document claims no other identity.
-    fn fits(&self, document: &StatusDocument) -> bool {
-        let same = |said: &Option<String>, planned: &str| said.as_deref().is_none_or(|said| said == planned);
-        same(&document.federation.subject, &self.subject)
-            && same(&document.federation.audience, &self.audience)
-    }
+/// Whether a document claims no other identity than the Pods were given.
+fn fits(running: &Running, document: &StatusDocument) -> bool {
+    let same = |said: &Option<String>, given: &str| said.as_deref().is_none_or(|said| said == given);
+    same(&document.federation.subject, &running.subject)
+        && same(&document.federation.audience, &running.audience)
 }
 
 /// One kind of report of one Pod.

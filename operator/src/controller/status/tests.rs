@@ -5,7 +5,7 @@ use contract::{
     FederationReport, HandshakeReport, KeyringReport, SessionsReport, SignInReport, StatusDocument, StoreKind,
 };
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use rstest::rstest;
@@ -28,6 +28,7 @@ struct World {
     reports: Vec<PodReport>,
     issuer: Option<String>,
     refusals: Option<Refusals>,
+    configurations: Vec<Arc<ConfigMap>>,
     blind: bool,
     now: i64,
 }
@@ -53,6 +54,7 @@ impl World {
             reports: vec![report],
             issuer: Some(ISSUER.to_owned()),
             refusals: None,
+            configurations: vec![Arc::new(built.config_map)],
             blind: false,
             now: 100,
         }
@@ -82,6 +84,7 @@ impl World {
         let outcome = match &self.refusals {
             Some(refusals) => {
                 found.live.deployment = Some(Arc::new(deployment));
+                found.live.config_maps = self.configurations.clone();
                 Outcome::Refused(refusals.clone())
             }
             None => Outcome::Applied {
@@ -735,7 +738,31 @@ fn a_refused_edit_stalls_and_speaks_of_what_still_runs() {
         );
     }
     assert_eq!(status.address, good.address);
-    assert_eq!(status.federation, good.federation);
+    let without_command = good.federation.map(|federation| FederationStatus {
+        command: None,
+        ..federation
+    });
+    assert_eq!(
+        status.federation, without_command,
+        "a command names the application of an accepted spec alone"
+    );
+}
+
+#[test]
+fn nothing_in_the_status_of_a_refused_object_outlives_a_change_by_somebody_else() {
+    let mut world = World::new();
+    world.pass();
+    world.refusals = Some(Refusals::one(Refusal::ServiceAccountNotFound {
+        name: "shared".to_owned(),
+    }));
+    let honest = world.pass();
+    let status = world.server.status.as_mut().unwrap();
+    let federation = status.federation.as_mut().unwrap();
+    federation.command = Some("az ad app delete --id 1".to_owned());
+    federation.subject = "system:serviceaccount:mcp:attacker".to_owned();
+    federation.redirect_uri = "https://mcp.attacker.example/callback".to_owned();
+    status.address.as_mut().unwrap().url = "https://mcp.attacker.example/mcp".to_owned();
+    assert_eq!(world.pass(), honest);
 }
 
 #[test]
@@ -745,7 +772,7 @@ fn where_nothing_is_known_to_run_nobody_speaks_for_it() {
     world.refusals = Some(Refusals::one(Refusal::ServiceAccountNotFound {
         name: "shared".to_owned(),
     }));
-    world.server.status.as_mut().unwrap().federation = None;
+    world.configurations.clear();
     let status = world.pass();
     for kind in [
         ConditionType::FederationVerified,

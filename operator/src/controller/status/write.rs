@@ -6,7 +6,6 @@ use super::condition::{Finding, Status, conditions_equal, set};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::controller::names::FIELD_MANAGER;
 use crate::controller::reason::{ConditionType, Reason};
-use crate::controller::validate::Refusals;
 use jiff::Timestamp;
 
 /// A status that could not be written.
@@ -69,35 +68,14 @@ fn same(left: &McpServerStatus, right: &McpServerStatus) -> bool {
 pub fn with_failed_step(server: &McpServer, message: &str, now: Timestamp) -> McpServerStatus {
     let message = format!("{message}; it is tried again by itself");
     let finding = Finding::new(Status::True, Reason::StepFailed, message);
-    with_work(server.status.clone().unwrap_or_default(), server, &finding, now)
-}
-
-/// The status as it was, and that another object is judged first. It is no judgement: nothing has to be edited.
-pub fn with_wait(server: &McpServer, refusals: &Refusals, now: Timestamp) -> McpServerStatus {
-    let finding = Finding::new(Status::True, refusals.reason(), refusals.to_string());
-    let mut before = server.status.clone().unwrap_or_default();
-    before.conditions.retain(|condition| {
-        let is = |kind: ConditionType| condition.type_ == kind.as_str();
-        // The wait is measured by the time of this condition, and other work is no part of it.
-        let is_other_work = is(ConditionType::Reconciling) && condition.reason != finding.reason.as_str();
-        !is(ConditionType::Stalled) && !is_other_work
-    });
-    with_work(before, server, &finding, now)
-}
-
-fn with_work(
-    mut status: McpServerStatus,
-    server: &McpServer,
-    finding: &Finding,
-    now: Timestamp,
-) -> McpServerStatus {
+    let mut status = server.status.clone().unwrap_or_default();
     let previous = status.conditions.clone();
     let generation = server.metadata.generation.unwrap_or_default();
     set(
         &mut status.conditions,
         &previous,
         ConditionType::Reconciling,
-        finding,
+        &finding,
         generation,
         now,
     );

@@ -15,27 +15,15 @@ pub enum Refusal {
         problem: String,
     },
 
-    /// Another object was accepted with the same `publicUrl`.
+    /// An older object names the same `publicUrl`.
     #[error(
-        "publicUrl belongs to McpServer {namespace}/{name}, which was accepted with it first; give this object another one, or delete that object"
+        "publicUrl belongs to McpServer {namespace}/{name}, which is older; give this object another one, or delete that object"
     )]
     PublicUrlTaken {
         /// The other object's namespace.
         namespace: String,
 
         /// The other object's name.
-        name: String,
-    },
-
-    /// An older object with the same `publicUrl` was not judged yet.
-    #[error(
-        "publicUrl is that of the older McpServer {namespace}/{name} too, which is judged first; it is tried again by itself"
-    )]
-    PublicUrlAwaited {
-        /// The older object's namespace.
-        namespace: String,
-
-        /// The older object's name.
         name: String,
     },
 
@@ -157,7 +145,6 @@ impl Refusal {
         match self {
             Self::Field { .. } => Reason::InvalidSpec,
             Self::PublicUrlTaken { .. } => Reason::PublicUrlTaken,
-            Self::PublicUrlAwaited { .. } => Reason::PublicUrlAwaited,
             Self::CertificateAuthorityNotFound { .. } => Reason::CertificateAuthorityNotFound,
             Self::CertificateAuthorityInvalid { .. } => Reason::CertificateAuthorityInvalid,
             Self::ServiceAccountNotFound { .. } => Reason::ServiceAccountNotFound,
@@ -212,13 +199,6 @@ impl Refusals {
             .find(|refusal| refusal.needs_edit())
             .or_else(|| self.0.first());
         first.map_or(Reason::InvalidSpec, Refusal::reason)
-    }
-
-    /// Whether nothing stands against the object but that another one is judged first.
-    pub fn only_wait(&self) -> bool {
-        self.0
-            .iter()
-            .all(|refusal| matches!(refusal, Refusal::PublicUrlAwaited { .. }))
     }
 
     /// Whether this object must be edited.

@@ -12,7 +12,7 @@ mod server;
 mod service_account;
 mod sessions;
 
-pub(super) use address::{claims, https_origin, public_url, trusted_proxies};
+pub(super) use address::{https_origin, public_url, public_url_owner, trusted_proxies};
 pub(super) use allowed::{azure_dev_ops_host, entra_host};
 pub(super) use clients::{redirect_hosts, static_clients};
 pub(super) use entra::{audience, certificate_authority, default_audience, guid};

@@ -1,10 +1,8 @@
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::accepted::Accepted;
 use crate::controller::reason::Reason;
 use crate::testing::{QUICKSTART, judge, quickstart_with, server, shared, time};
 
@@ -255,154 +253,32 @@ fn refuses_a_name_that_children_cannot_have(#[case] name: &str) {
     ));
 }
 
-/// Another object with the same `publicUrl`, created so many seconds after [`server`]'s.
-fn other(seconds: i64) -> McpServer {
-    let mut other = server(QUICKSTART);
-    other.metadata.namespace = Some("other".to_owned());
-    other.metadata.uid = Some("ffffffff-0000-4000-8000-000000000002".to_owned());
-    other.metadata.creation_timestamp = Some(Time(time(seconds)));
-    other
-}
-
-/// What the status holds of an object after it was accepted and after it was refused.
-fn accepted(mut server: McpServer) -> McpServer {
-    let federation = Some(api::FederationStatus {
-        redirect_uri: format!("{}/callback", server.spec.public_url),
-        subject: format!("system:serviceaccount:{}:a", server.namespace().unwrap()),
-        ..api::FederationStatus::default()
-    });
-    server.status.get_or_insert_default().federation = federation;
-    refused(server)
-}
-
-fn refused(mut server: McpServer) -> McpServer {
-    let condition = json!({"type": "Accepted", "status": "False", "reason": "InvalidSpec", "message": "",
-        "lastTransitionTime": "2026-01-01T00:00:00Z"});
-    let status = server.status.get_or_insert_default();
-    status.conditions = vec![serde_json::from_value(condition).unwrap()];
-    server
-}
-
-/// The Deployment of an object that was accepted.
-fn deployment(server: &McpServer) -> Option<std::sync::Arc<k8s_openapi::api::apps::v1::Deployment>> {
-    let federation = server.status.as_ref()?.federation.as_ref()?;
-    let accepted = json!({"publicUrl": federation.redirect_uri.strip_suffix("/callback"), "clientId": "",
-        "serviceAccountName": "a", "audience": ""});
-    let deployment = json!({"metadata": {
-        "annotations": {"behalf.dev/accepted": accepted.to_string()},
-        "ownerReferences": [{"apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "name": server.name_any(),
-            "uid": server.uid(), "controller": true}],
-    }});
-    Some(std::sync::Arc::new(serde_json::from_value(deployment).unwrap()))
-}
-
-/// What `server` finds when `others` are there.
-fn found_beside(server: &McpServer, others: &[&McpServer]) -> Found {
-    let claims = others.iter().filter_map(|&other| {
-        let guard = kube::core::DeserializeGuard(Ok(other.clone()));
-        crate::controller::found::claim(&guard, &server.spec.public_url, || deployment(other))
-    });
-    let mut found = Found {
-        claims: claims.collect(),
-        ..Found::default()
+#[test]
+fn an_older_object_takes_the_public_url_and_is_named() {
+    let mine = server(QUICKSTART);
+    let claim = |seconds| crate::controller::public_url::Claim {
+        namespace: "other".to_owned(),
+        name: "older".to_owned(),
+        uid: "ffffffff-0000-4000-8000-000000000002".to_owned(),
+        created_at: Some(time(seconds)),
     };
-    found.live.deployment = deployment(server);
-    found
-}
-
-/// What stands against `server` when `others` are there.
-fn beside(server: &McpServer, others: &[&McpServer]) -> Vec<Refusal> {
-    refusals(server, &found_beside(server, others))
-}
-
-#[test]
-fn what_the_operator_saw_itself_outweighs_what_others_can_write() {
-    let (mine, older) = (accepted(server(QUICKSTART)), accepted(other(-1)));
-    let found = found_beside(&mine, &[&older]);
-    assert!(matches!(
-        refusals(&mine, &found)[..],
-        [Refusal::PublicUrlTaken { .. }]
-    ));
-    let mut remembered = Found {
-        remembered: Some(Accepted::of(&crate::testing::plan(&mine))),
-        ..found
+    let beside = |seconds| {
+        let other_claims = vec![claim(seconds)];
+        refusals(
+            &mine,
+            &Found {
+                other_claims,
+                ..Found::default()
+            },
+        )
     };
-    assert_eq!(refusals(&mine, &remembered), []);
-    // Nor does it matter what became of its own record.
-    remembered.live.deployment = None;
-    assert_eq!(refusals(&mine, &remembered), []);
-    remembered.claims[0].accepted = false;
-    remembered.claims[0].judged = false;
-    assert_eq!(refusals(&mine, &remembered), []);
-}
-
-#[test]
-fn an_accepted_object_keeps_its_public_url_from_older_and_younger_ones() {
-    for seconds in [-1, 1] {
-        let (mine, other) = (server(QUICKSTART), accepted(other(seconds)));
-        assert!(matches!(
-            beside(&mine, &[&other])[..],
-            [Refusal::PublicUrlTaken { .. }]
-        ));
-        assert_eq!(beside(&other, &[&mine]), [], "it lost its address to a newcomer");
-    }
-}
-
-#[test]
-fn an_older_object_that_was_refused_takes_no_public_url_away() {
-    let older = refused(other(-1));
-    assert_eq!(beside(&server(QUICKSTART), &[&older]), []);
-    // Once the younger one was accepted, mending the older one comes too late.
-    let mine = accepted(server(QUICKSTART));
-    assert!(matches!(
-        beside(&older, &[&mine])[..],
-        [Refusal::PublicUrlTaken { .. }]
-    ));
-}
-
-#[test]
-fn an_object_keeps_what_it_was_accepted_with_while_its_new_spec_is_refused() {
-    let mut older = accepted(other(-1));
-    older.spec.public_url = "https://new.contoso.example".to_owned();
-    assert!(matches!(
-        beside(&server(QUICKSTART), &[&older])[..],
-        [Refusal::PublicUrlTaken { .. }]
-    ));
-    let elsewhere = quickstart_with(json!({"publicUrl": "https://new.contoso.example"}));
-    assert_eq!(
-        beside(&elsewhere, &[&older]),
-        [],
-        "the new address was never its own"
-    );
-}
-
-#[test]
-fn of_two_objects_created_at_once_the_older_is_judged_first() {
-    let (mine, older) = (server(QUICKSTART), other(-1));
-    assert_eq!(beside(&older, &[&mine]), []);
-    let waiting = beside(&mine, &[&older]);
-    assert!(matches!(waiting[..], [Refusal::PublicUrlAwaited { .. }]));
-    let waiting = Refusals::new(waiting).unwrap();
-    assert!(waiting.only_wait() && !waiting.need_edit());
-    let mut faulty = mine;
-    faulty.spec.replicas = Some(0);
-    assert!(!Refusals::new(beside(&faulty, &[&older])).unwrap().only_wait());
-}
-
-#[test]
-fn of_two_objects_of_one_second_exactly_one_goes_first() {
-    for judged in [|server| server, accepted] {
-        let (one, other) = (judged(server(QUICKSTART)), judged(other(0)));
-        let free = [beside(&one, &[&other]), beside(&other, &[&one])];
-        assert_eq!(free.iter().filter(|refusals| refusals.is_empty()).count(), 1);
-    }
-}
-
-#[test]
-fn an_object_on_its_way_out_holds_no_public_url() {
-    let mut older = accepted(other(-1));
-    older.metadata.deletion_timestamp = Some(Time(time(0)));
-    assert_eq!(beside(&server(QUICKSTART), &[&older]), []);
+    let taken = Refusal::PublicUrlTaken {
+        namespace: "other".to_owned(),
+        name: "older".to_owned(),
+    };
+    assert!(taken.needs_edit());
+    assert_eq!(beside(-1), [taken]);
+    assert_eq!(beside(1), [], "a younger object takes nothing");
 }
 
 fn with_authority(config_map: Option<Value>) -> Vec<Refusal> {

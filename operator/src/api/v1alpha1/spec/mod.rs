@@ -70,8 +70,8 @@ use super::status::McpServerStatus;
 pub struct McpServerSpec {
     /// The origin under which clients reach this server, for example <https://mcp.contoso.example>. Lower
     /// case, no path, no trailing slash, no default port; https, or http on localhost. It is the OAuth
-    /// issuer; MCP is served at /mcp below it. It belongs to the McpServer that was accepted
-    /// with it first, as long as that one exists and keeps it.
+    /// issuer; MCP is served at /mcp below it. If several McpServers name it, the oldest one owns
+    /// it and the others are not accepted.
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [
         rule(
             r"self.matches('^(https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?|http://(localhost|127\\.0\\.0\\.1|\\[::1\\]))(:[1-9][0-9]{0,4})?$')",

@@ -1,13 +1,12 @@
-//! Addresses, and who has which.
+//! Addresses: their form, and which object owns `publicUrl`.
 
 use ipnet::IpNet;
-use kube::ResourceExt as _;
 use url::{Host, Url};
 
 use super::refuse;
 use crate::api::v1alpha1::McpServer;
-use crate::controller::accepted::Accepted;
 use crate::controller::found::Found;
+use crate::controller::public_url::other_owner;
 use crate::controller::validate::Refusal;
 
 /// The OAuth issuer: compared as text by clients, so it has exactly one spelling.
@@ -74,38 +73,12 @@ pub(super) fn origin(text: &str) -> Option<Url> {
     (url.has_host() && url.origin().ascii_serialization() == text).then_some(url)
 }
 
-/// An address belongs to the object that was accepted with it, whatever becomes of that object's spec. Nobody
-/// loses it to an object that was refused, however old. Where none was accepted yet, the oldest is judged first, if
-/// that takes no longer than others have to wait. What this operator gave it itself outweighs every record: those
-/// can be forged, and what stands in them can be lost.
-pub(crate) fn claims(server: &McpServer, found: &Found, refusals: &mut Vec<Refusal>) {
-    let is_its_own = |accepted: &Accepted| accepted.public_url == server.spec.public_url;
-    if found.remembered.as_ref().is_some_and(is_its_own) {
-        return;
-    }
-    let own = (server.creation_timestamp().map(|time| time.0), server.uid());
-    let accepted = Accepted::by_both(server, found.live.deployment.as_deref());
-    let accepted = accepted.as_ref().is_some_and(is_its_own);
-    let before = found
-        .claims
-        .iter()
-        .filter(|claim| {
-            let older = (claim.created_at, Some(claim.uid.clone())) < own;
-            match (claim.accepted, accepted) {
-                (true, false) => true,
-                // Whatever let both in, one has to go.
-                (true, true) => older && claim.readable,
-                (false, true) => false,
-                (false, false) => older && !claim.judged && !found.has_waited,
-            }
-        })
-        .min_by_key(|claim| (!claim.accepted, claim.created_at, claim.uid.clone()));
-    if let Some(claim) = before {
-        let (namespace, name) = (claim.namespace.clone(), claim.name.clone());
-        refusals.push(if claim.accepted {
-            Refusal::PublicUrlTaken { namespace, name }
-        } else {
-            Refusal::PublicUrlAwaited { namespace, name }
+/// An address belongs to the oldest live object that names it.
+pub(crate) fn public_url_owner(server: &McpServer, found: &Found, refusals: &mut Vec<Refusal>) {
+    if let Some(owner) = other_owner(server, &found.other_claims) {
+        refusals.push(Refusal::PublicUrlTaken {
+            namespace: owner.namespace.clone(),
+            name: owner.name.clone(),
         });
     }
 }
