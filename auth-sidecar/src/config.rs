@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     const FILE: &str = r#"
-object: {namespace: mcp, name: azure-devops, uid: 6b1f7f6e-0000-4000-8000-000000000001}
+object: {namespace: mcp, name: azure-devops}
 publicUrl: https://mcp.contoso.example
 entra:
   tenantId: 0b4f3a51-6a2c-4c0e-9d3b-2f4e5a6b7c8d

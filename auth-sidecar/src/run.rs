@@ -318,10 +318,10 @@ impl Foundation {
             .map_err(StartError::Trust)?;
         let entra = EntraClient::new(settings, assertion, http, Arc::clone(clock));
 
-        let (path, uid) = (&config.keyring_file, &config.object.uid);
+        let (path, object) = (&config.keyring_file, config.object.qualified_name());
         let keyring = Arc::new(KeyringHandle::load(
             path,
-            uid,
+            object,
             Arc::clone(clock),
             Arc::clone(random),
         )?);

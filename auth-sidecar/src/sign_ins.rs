@@ -35,8 +35,18 @@ struct Seen {
 #[derive(Debug)]
 struct Finding {
     at: Timestamp,
-    /// Reason and message of a failure.
-    failure: Option<(SignInReason, String)>,
+    failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    reason: SignInReason,
+
+    /// One sentence for the administrator.
+    message: String,
+
+    /// As in the tenant's sign-in logs.
+    correlation_id: Option<String>,
 }
 
 impl SignIns {
@@ -56,12 +66,17 @@ impl SignIns {
 
     /// Entra refused the code of a login.
     pub fn login_refused(&self, error: &EntraError) {
-        self.refused(|seen| &mut seen.login, error.sign_in_reason(), error);
+        self.entra_refused(|seen| &mut seen.login, error);
     }
 
     /// The access token of a login was not what the application is configured for.
     pub fn login_rejected(&self, rejection: &TokenRejection) {
-        self.refused(|seen| &mut seen.login, rejection.sign_in_reason(), rejection);
+        self.refused(
+            |seen| &mut seen.login,
+            rejection.sign_in_reason(),
+            &rejection.to_string(),
+            None,
+        );
     }
 
     /// Entra exchanged a user's token just now.
@@ -71,7 +86,7 @@ impl SignIns {
 
     /// Entra refused to exchange a user's token.
     pub fn exchange_refused(&self, error: &EntraError) {
-        self.refused(|seen| &mut seen.exchange, error.sign_in_reason(), error);
+        self.entra_refused(|seen| &mut seen.exchange, error);
     }
 
     /// What is published.
@@ -79,11 +94,12 @@ impl SignIns {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let findings = || [&seen.login, &seen.exchange].into_iter().flatten();
         let failures = findings().filter_map(|finding| Some((finding.at, finding.failure.as_ref()?)));
-        if let Some((at, (reason, message))) = failures.max_by_key(|(at, _)| *at) {
+        if let Some((at, failure)) = failures.max_by_key(|(at, _)| *at) {
             return SignInReport {
                 outcome: Outcome::Failed,
-                reason: reason.as_str().to_owned(),
-                message: message.clone(),
+                reason: failure.reason.as_str().to_owned(),
+                message: failure.message.clone(),
+                correlation_id: failure.correlation_id.clone(),
                 observed_at: Some(at),
             };
         }
@@ -97,36 +113,52 @@ impl SignIns {
                 outcome: Outcome::Verified,
                 reason: SIGNED_IN.to_owned(),
                 message: "Users get through.".to_owned(),
+                correlation_id: None,
                 observed_at: Some(*at),
             },
             None => SignInReport {
                 outcome: Outcome::Unknown,
                 reason: "NotObserved".to_owned(),
                 message: "No user has signed in and called a tool yet.".to_owned(),
+                correlation_id: None,
                 observed_at: seen.mended,
             },
         }
+    }
+
+    fn entra_refused(&self, step: impl FnOnce(&mut Seen) -> &mut Option<Finding>, error: &EntraError) {
+        let refusal = error.refusal();
+        let correlation_id = refusal.and_then(|refusal| refusal.correlation_id.clone());
+        let said = refusal.map_or_else(
+            || error.to_string(),
+            |refusal| {
+                let codes = refusal.codes.iter().map(|code| format!(" AADSTS{code}"));
+                format!("Entra refused ({}{})", refusal.error, codes.collect::<String>())
+            },
+        );
+        self.refused(step, error.sign_in_reason(), &said, correlation_id);
     }
 
     fn refused(
         &self,
         step: impl FnOnce(&mut Seen) -> &mut Option<Finding>,
         reason: Option<SignInReason>,
-        error: &dyn std::error::Error,
+        said: &str,
+        correlation_id: Option<String>,
     ) {
         if let Some(reason) = reason
             && let Some(fix) = reason.fix()
         {
-            let said = capitalised(&error.to_string());
-            self.note(step, Some((reason, format!("{said}. {fix}"))));
+            let failure = Failure {
+                reason,
+                message: format!("{}. {fix}", capitalised(said)),
+                correlation_id,
+            };
+            self.note(step, Some(failure));
         }
     }
 
-    fn note(
-        &self,
-        step: impl FnOnce(&mut Seen) -> &mut Option<Finding>,
-        failure: Option<(SignInReason, String)>,
-    ) {
+    fn note(&self, step: impl FnOnce(&mut Seen) -> &mut Option<Finding>, failure: Option<Failure>) {
         let at = self.clock.now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_success = failure.is_none();

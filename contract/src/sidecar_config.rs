@@ -59,7 +59,7 @@ pub struct SidecarConfig {
     pub termination_grace_period_seconds: u32,
 }
 
-/// Who the configuration belongs to.
+/// The `McpServer` that the configuration belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ObjectIdentity {
@@ -68,9 +68,14 @@ pub struct ObjectIdentity {
 
     /// Name of the `McpServer`.
     pub name: String,
+}
 
-    /// UID of the `McpServer`; it binds everything sealed to this object.
-    pub uid: String,
+impl ObjectIdentity {
+    /// `namespace/name`. Everything sealed is bound to it.
+    pub fn qualified_name(&self) -> String {
+        let Self { namespace, name } = self;
+        format!("{namespace}/{name}")
+    }
 }
 
 /// The Entra application and how to reach Entra.

@@ -49,8 +49,12 @@ pub struct FederationReport {
     /// `CamelCase`, as a condition's reason.
     pub reason: String,
 
-    /// One sentence for the administrator, with the next step.
+    /// One sentence for the administrator, with the next step. It names no correlation id.
     pub message: String,
+
+    /// Entra's correlation id of the refusal, as in the tenant's sign-in logs. Each try has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
 
     /// The issuer in the projected token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,8 +106,12 @@ pub struct SignInReport {
     /// `CamelCase`, as a condition's reason.
     pub reason: String,
 
-    /// One sentence for the administrator, with the next step.
+    /// One sentence for the administrator, with the next step. It names no correlation id.
     pub message: String,
+
+    /// Entra's correlation id of the refusal, as in the tenant's sign-in logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
 
     /// When it was seen; absent before the first user came.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,15 +7,16 @@ pub mod children;
 mod context;
 pub mod dereference;
 pub mod found;
+pub mod jitter;
 mod merge;
 pub mod names;
 pub mod plan;
+pub mod pod_reports;
 pub mod public_url;
 pub mod reason;
-mod retries;
+pub mod retries;
 pub mod running;
 pub mod scope;
-pub mod sight;
 pub mod status;
 pub mod stores;
 pub mod validate;
@@ -34,24 +35,30 @@ use kube::{Resource as _, ResourceExt as _};
 
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::events;
+use jitter::spread;
 use reason::{ConditionType, Reason};
 use status::{Outcome, StatusError, find};
 use stores::Guarded;
 
-/// No pass takes longer. A pass is some requests to the API server and two seconds for its Pods.
+/// No pass takes longer. A pass is some requests to the API server.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// So many objects are worked on at once.
 const CONCURRENCY: u16 = 16;
 
-/// Status documents cannot be watched, so they are read again: soon while something is missing,
-const SOON: Duration = Duration::from_secs(2);
+/// Between two passes over a settled object without any event: for what is read and not watched, a referenced
+/// `ConfigMap` or `ServiceAccount`.
+const SETTLED: Duration = Duration::from_secs(30);
 
-/// and now and then when all is well.
-const SETTLED: Duration = Duration::from_secs(10);
+/// The same while something is missing, as some judgements depend on the time.
+const UNSETTLED: Duration = Duration::from_secs(15);
 
-/// With many objects "soon" is later: so much for each of them, which keeps it to fifty passes a second.
-const SOON_FOR_EACH: Duration = Duration::from_millis(20);
+/// After an object changed during its pass. The event of that change usually comes first.
+const STALE: Duration = Duration::from_secs(2);
+
+/// Failures in a row before a failed step is told in the status: a hiccup of the API server must not turn every
+/// object to InProgress.
+const TOLD_AFTER: u32 = 3;
 
 /// A step that failed. The next pass tries again.
 #[derive(Debug, thiserror::Error)]
@@ -134,17 +141,15 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         Ok(status) => {
             context.retries.forget(&uid);
             context.metrics.pass_succeeded();
-            Ok(Action::requeue(if is_settled(&status) {
-                SETTLED
-            } else {
-                soon(context.sources.stores.servers.len())
-            }))
+            let next = if is_settled(&status) { SETTLED } else { UNSETTLED };
+            Ok(Action::requeue(spread(next, (context.random)())))
         }
         // Another change came first; its watch event brings the next pass.
-        Err(ReconcileError::Status(StatusError::Stale)) => Ok(Action::requeue(SOON)),
+        Err(ReconcileError::Status(StatusError::Stale)) => Ok(Action::requeue(STALE)),
         Err(error) => {
             context.metrics.pass_failed(error.step());
-            report(&context, server, &error).await;
+            let failures = context.retries.failed(&uid);
+            report(&context, server, &error, failures).await;
             Err(error)
         }
     }
@@ -187,7 +192,14 @@ async fn serve(
         plan::KeyringPlan::Keep { .. } => None,
     };
     let children = build::build(&plan, fresh).map_err(ReconcileError::Build)?;
-    let children = match Box::pin(apply::apply(&context.sources.client, children, &found.live)).await {
+    let children = match Box::pin(apply::apply(
+        &context.sources.client,
+        &context.stored_forms,
+        children,
+        &found.live,
+    ))
+    .await
+    {
         Ok(children) => children,
         Err(error) => {
             return match error.refusal() {
@@ -226,11 +238,15 @@ async fn announce(context: &Context, server: &McpServer, status: &McpServerStatu
     }
 }
 
-/// A failed step, where it is seen: in the log, and in a condition for users who cannot read the log.
-async fn report(context: &Context, server: &McpServer, error: &ReconcileError) {
+/// A failed step, where it is seen: in the log, and when it fails again and again in a condition, for users who
+/// cannot read the log.
+async fn report(context: &Context, server: &McpServer, error: &ReconcileError, failures: u32) {
     let name = full_name(server);
     let message = chain(error);
-    tracing::warn!(mcp_server.name = %name, step = error.step(), error = %message, "Pass over {name} failed and is tried again");
+    tracing::warn!(mcp_server.name = %name, step = error.step(), error = %message, failures, "Pass over {name} failed and is tried again");
+    if failures < TOLD_AFTER {
+        return;
+    }
     let status = status::with_failed_step(server, &message, context.now());
     let writing = status::write(&context.sources.client, server, &status);
     match tokio::time::timeout(LIMIT, writing).await {
@@ -261,12 +277,8 @@ async fn undecodable(guard: &DeserializeGuard<McpServer>, error: &str, context: 
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
 fn error_policy(guard: Arc<Guarded>, _: &ReconcileError, context: Arc<Context>) -> Action {
-    Action::requeue(context.retries.next(&guard.uid().unwrap_or_default()))
-}
-
-fn soon(objects: usize) -> Duration {
-    let objects = u32::try_from(objects).unwrap_or(u32::MAX);
-    SOON_FOR_EACH.saturating_mul(objects).clamp(SOON, SETTLED)
+    let uid = guard.uid().unwrap_or_default();
+    Action::requeue(context.retries.wait(&uid, (context.random)()))
 }
 
 /// Whether nothing is expected to change by itself.

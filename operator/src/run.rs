@@ -1,11 +1,13 @@
 //! Wires the operator together and runs it until it is told to stop.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::channel::mpsc;
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::runtime::events::{Recorder, Reporter};
@@ -16,8 +18,9 @@ use tokio::sync::watch;
 use crate::api::v1alpha1::McpServer;
 use crate::cli::Run;
 use crate::controller::dereference::{Issuer, Sources, StatusReader};
+use crate::controller::jitter;
+use crate::controller::pod_reports::{PodReports, poll};
 use crate::controller::scope::{NothingToWatch, Scope};
-use crate::controller::sight::Sight;
 use crate::controller::stores::{self, Stores};
 use crate::controller::{self, Context, chain, names};
 use crate::health::{self, HealthState};
@@ -70,13 +73,14 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         .await
         .map_err(|source| RunError::Listen { address, source })?;
 
-    let (controller, stores) = stores::start(&client, &scope);
-    let (metrics, sight) = (Arc::new(Metrics::default()), Arc::new(Sight::default()));
+    let (changed, reported) = mpsc::unbounded();
+    let (controller, stores) = stores::start(&client, &scope, reported);
+    let (metrics, reports) = (Arc::new(Metrics::default()), Arc::new(PodReports::default()));
     let ready = Arc::new(AtomicBool::new(false));
     let health = health::router(HealthState {
         ready: ready.clone(),
         metrics: metrics.clone(),
-        gauges: gauges(stores.clone(), sight.clone()),
+        gauges: gauges(stores.clone(), reports.clone()),
     });
     let serving = tokio::spawn(
         axum::serve(listener, health)
@@ -96,8 +100,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         Sources {
             client: client.clone(),
             stores: stores.clone(),
-            status,
-            sight: sight.clone(),
+            reports: reports.clone(),
             issuer: Arc::new(Issuer::default()),
         },
         options.defaults(),
@@ -110,9 +113,18 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         watch.namespaces = %scope,
         "Operator is running"
     );
-    let watching = tokio::spawn(watch_over(stores, sight, ready, stop.clone()));
-    let passes = controller::run(controller.graceful_shutdown_on(stopped(stop)), Arc::new(context));
+    let context = Arc::new(context);
+    let watching = tokio::spawn(watch_over(context.clone(), ready, stop.clone()));
+    let polling = tokio::spawn(async move {
+        let read = |address| {
+            let status = status.clone();
+            async move { status.read(address).await }
+        };
+        poll::run(reports, || stores.pods.state(), read, changed, jitter::random).await;
+    });
+    let passes = controller::run(controller.graceful_shutdown_on(stopped(stop)), context);
     passes.for_each(|_| std::future::ready(())).await;
+    polling.abort();
     watching.abort();
     serving.abort();
     tracing::info!("Operator has stopped");
@@ -162,9 +174,10 @@ async fn wait_for_crd(client: &Client, scope: &Scope) {
     }
 }
 
-/// Reports readiness once the caches are full, forgets Pods that are gone, and says when the operator itself
+/// Reports readiness once the caches are full, forgets objects that are gone, and says when the operator itself
 /// has lost sight.
-async fn watch_over(stores: Stores, sight: Arc<Sight>, ready: Arc<AtomicBool>, stop: watch::Receiver<bool>) {
+async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: watch::Receiver<bool>) {
+    let Sources { stores, reports, .. } = &context.sources;
     if stores.ready().await.is_err() {
         return;
     }
@@ -172,11 +185,16 @@ async fn watch_over(stores: Stores, sight: Arc<Sight>, ready: Arc<AtomicBool>, s
     let mut lost = false;
     while !*stop.borrow() {
         tokio::time::sleep(CRD_INTERVAL).await;
-        let pods: std::collections::HashSet<String> =
-            stores.pods.state().iter().filter_map(|pod| pod.uid()).collect();
-        sight.keep_only(|pod| pods.contains(pod));
-        let (unreachable, all) = sight.counts();
-        match (lost, sight.is_lost()) {
+        let servers: HashSet<String> = stores
+            .servers
+            .state()
+            .iter()
+            .filter_map(|server| server.uid())
+            .collect();
+        context.retries.keep_only(|uid| servers.contains(uid));
+        context.stored_forms.keep_only(|uid| servers.contains(uid));
+        let (unreachable, all) = reports.counts();
+        match (lost, reports.are_lost()) {
             (false, true) => tracing::error!(
                 pods.unreachable = unreachable,
                 pods.all = all,
@@ -185,14 +203,14 @@ async fn watch_over(stores: Stores, sight: Arc<Sight>, ready: Arc<AtomicBool>, s
             (true, false) => tracing::info!("Operator reaches its Pods again"),
             _ => {}
         }
-        lost = sight.is_lost();
+        lost = reports.are_lost();
     }
 }
 
-fn gauges(stores: Stores, sight: Arc<Sight>) -> Arc<dyn Fn() -> Gauges + Send + Sync> {
+fn gauges(stores: Stores, reports: Arc<PodReports>) -> Arc<dyn Fn() -> Gauges + Send + Sync> {
     Arc::new(move || Gauges {
         mcp_servers: stores.servers.len(),
-        pods_unreachable: sight.counts().0,
-        sight_lost: sight.is_lost(),
+        pods_unreachable: reports.counts().0,
+        sight_lost: reports.are_lost(),
     })
 }

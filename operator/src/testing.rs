@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use behalf_contract::KeyMaterial;
+use behalf_contract::{
+    FederationReport, HandshakeReport, KeyMaterial, KeyringReport, Outcome, ServerInfo, SessionsReport,
+    SignInReport, StatusDocument, StoreKind,
+};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -16,6 +19,9 @@ use crate::controller::validate::{Refusals, validate};
 
 pub(crate) const QUICKSTART: &str = include_str!("../../examples/quickstart.yaml");
 pub(crate) const ARTICLE: &str = include_str!("../../examples/article.yaml");
+
+/// The issuer of the cluster.
+pub(crate) const ISSUER: &str = "https://issuer.contoso.example/";
 
 /// Every example, by name.
 pub(crate) const EXAMPLES: [(&str, &str); 2] = [("quickstart", QUICKSTART), ("article", ARTICLE)];
@@ -112,4 +118,47 @@ pub(crate) fn fresh() -> FreshKeys {
 
 pub(crate) fn children(server: &McpServer) -> Children<Built> {
     build(&plan(server), Some(fresh())).unwrap()
+}
+
+/// The status document of a Pod in which everything works.
+pub(crate) fn document(digest: &str) -> StatusDocument {
+    StatusDocument {
+        configuration_digest: digest.to_owned(),
+        keyring: KeyringReport {
+            sealing: "s00000001".to_owned(),
+            opening: vec!["s00000001".to_owned()],
+        },
+        federation: FederationReport {
+            outcome: Outcome::Verified,
+            reason: "TokenAccepted".to_owned(),
+            message: String::new(),
+            correlation_id: None,
+            issuer: Some(ISSUER.to_owned()),
+            subject: Some("system:serviceaccount:mcp:azure-devops".to_owned()),
+            audience: Some("api://AzureADTokenExchange".to_owned()),
+            observed_at: Some(time(50)),
+        },
+        handshake: HandshakeReport {
+            outcome: Outcome::Verified,
+            reason: "HandshakeSucceeded".to_owned(),
+            message: String::new(),
+            server_info: Some(ServerInfo {
+                name: "behalf-mcp-server".to_owned(),
+                version: "0.1.0".to_owned(),
+                protocol_version: "2025-11-25".to_owned(),
+                tools: 4,
+            }),
+            observed_at: Some(time(50)),
+        },
+        sign_in: Some(SignInReport {
+            outcome: Outcome::Verified,
+            reason: "SignedIn".to_owned(),
+            message: "Something was seen.".to_owned(),
+            correlation_id: None,
+            observed_at: Some(time(50)),
+        }),
+        sessions: SessionsReport {
+            store: StoreKind::Memory,
+        },
+    }
 }

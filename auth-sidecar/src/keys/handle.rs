@@ -51,7 +51,7 @@ pub enum KeyringFileError {
 /// The keyring of this process: seals and opens, and follows its file.
 pub struct KeyringHandle {
     path: PathBuf,
-    object_uid: String,
+    object: String,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     loaded: RwLock<Arc<Loaded>>,
@@ -64,10 +64,10 @@ struct Loaded {
 }
 
 impl KeyringHandle {
-    /// Reads the keyring at `path`. Everything sealed is bound to the object with `object_uid`.
+    /// Reads the keyring at `path`. Everything sealed is bound to `object`, the `McpServer` as `namespace/name`.
     pub fn load(
         path: impl Into<PathBuf>,
-        object_uid: impl Into<String>,
+        object: impl Into<String>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, KeyringFileError> {
@@ -76,7 +76,7 @@ impl KeyringHandle {
         let asked_at = Mutex::new(clock.now());
         Ok(Self {
             path,
-            object_uid: object_uid.into(),
+            object: object.into(),
             clock,
             random,
             loaded: RwLock::new(Arc::new(loaded)),
@@ -137,19 +137,19 @@ impl KeyringHandle {
         serde_json::to_writer(&mut *plaintext, value).map_err(|_| SealError)?;
         self.loaded()
             .ring
-            .seal(purpose, &self.object_uid, &plaintext, self.random.as_ref())
+            .seal(purpose, &self.object, &plaintext, self.random.as_ref())
     }
 
     /// Opens what [`KeyringHandle::seal`] made for the same purpose.
     pub(crate) fn open<T: DeserializeOwned>(&self, purpose: Purpose, text: &str) -> Result<T, OpenError> {
-        let plaintext = self.with_fresh_keys(|ring| ring.open(purpose, &self.object_uid, text))?;
+        let plaintext = self.with_fresh_keys(|ring| ring.open(purpose, &self.object, text))?;
         serde_json::from_slice(&plaintext).map_err(|_| OpenError::Malformed)
     }
 
     pub(crate) fn seal_record(&self, place: RecordPlace<'_>, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
         self.loaded()
             .ring
-            .seal_record(&self.object_uid, place, plaintext, self.random.as_ref())
+            .seal_record(&self.object, place, plaintext, self.random.as_ref())
     }
 
     pub(crate) fn open_record(
@@ -157,7 +157,7 @@ impl KeyringHandle {
         place: RecordPlace<'_>,
         envelope: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        self.with_fresh_keys(|ring| ring.open_record(&self.object_uid, place, envelope))
+        self.with_fresh_keys(|ring| ring.open_record(&self.object, place, envelope))
     }
 
     /// Tries once more with the file's keys when the key is unknown.
@@ -289,9 +289,9 @@ mod tests {
             std::fs::write(self.path(), serde_json::to_vec(keyring).unwrap()).unwrap();
         }
 
-        fn handle(&self, object_uid: &str) -> KeyringHandle {
+        fn handle(&self, object: &str) -> KeyringHandle {
             let clock = Arc::clone(&self.clock);
-            KeyringHandle::load(self.path(), object_uid, clock, Arc::new(SystemRandom)).unwrap()
+            KeyringHandle::load(self.path(), object, clock, Arc::new(SystemRandom)).unwrap()
         }
     }
 
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn opens_what_it_sealed_and_never_seals_alike() {
         let fixture = one_key();
-        let keys = fixture.handle("uid");
+        let keys = fixture.handle("mcp/azure-devops");
         let [one, other] = [(); 2].map(|()| keys.seal(Purpose::Access, &"value").unwrap());
         assert_ne!(one, other);
         assert!(one.starts_with("bha1.k1."), "{one}");
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn any_flipped_bit_is_noticed() {
         let fixture = one_key();
-        let keys = fixture.handle("uid");
+        let keys = fixture.handle("mcp/azure-devops");
         let sealed = keys.seal(Purpose::Access, &"value").unwrap();
         for index in 0..sealed.len() {
             let mut bytes = sealed.clone().into_bytes();
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn what_was_sealed_for_one_purpose_opens_for_no_other() {
         let fixture = one_key();
-        let keys = fixture.handle("uid");
+        let keys = fixture.handle("mcp/azure-devops");
         let sealed = keys.seal(Purpose::Access, &"value").unwrap();
         assert_eq!(
             keys.open::<String>(Purpose::Refresh, &sealed),
@@ -354,9 +354,12 @@ mod tests {
     #[test]
     fn what_was_sealed_for_one_object_opens_for_no_other() {
         let fixture = one_key();
-        let sealed = fixture.handle("uid").seal(Purpose::Access, &"value").unwrap();
+        let sealed = fixture
+            .handle("mcp/azure-devops")
+            .seal(Purpose::Access, &"value")
+            .unwrap();
         let opened = fixture
-            .handle("another uid")
+            .handle("mcp/another")
             .open::<String>(Purpose::Access, &sealed);
         assert_eq!(opened, Err(OpenError::Seal));
     }
@@ -378,7 +381,9 @@ mod tests {
     fn other_texts_are_malformed(#[case] text: &str) {
         let fixture = one_key();
         assert_eq!(
-            fixture.handle("uid").open::<String>(Purpose::Access, text),
+            fixture
+                .handle("mcp/azure-devops")
+                .open::<String>(Purpose::Access, text),
             Err(OpenError::Malformed)
         );
     }
@@ -388,7 +393,9 @@ mod tests {
         let fixture = one_key();
         let text = format!("bha1.k1.{}", "A".repeat(Purpose::Access.longest()));
         assert_eq!(
-            fixture.handle("uid").open::<String>(Purpose::Access, &text),
+            fixture
+                .handle("mcp/azure-devops")
+                .open::<String>(Purpose::Access, &text),
             Err(OpenError::Malformed)
         );
     }
@@ -396,7 +403,7 @@ mod tests {
     #[test]
     fn client_ids_are_sealed_under_keys_of_their_own() {
         let fixture = one_key();
-        let keys = fixture.handle("uid");
+        let keys = fixture.handle("mcp/azure-devops");
         let id = keys.seal(Purpose::Client, &"client").unwrap();
         assert!(id.starts_with("bhi1.c1."), "{id}");
         fixture.write(&keyring("k2", vec![key("k2", 2, START)]));
@@ -407,7 +414,7 @@ mod tests {
     #[test]
     fn a_rotation_opens_the_old_and_seals_with_the_new() {
         let fixture = one_key();
-        let keys = fixture.handle("uid");
+        let keys = fixture.handle("mcp/azure-devops");
         let old = keys.seal(Purpose::Access, &"value").unwrap();
         let later = START + SignedDuration::from_hours(1);
         fixture.write(&keyring("k2", vec![key("k1", 1, START), key("k2", 2, later)]));
@@ -434,10 +441,13 @@ mod tests {
     #[test]
     fn an_unknown_key_id_reads_the_file_and_not_at_will() {
         let fixture = one_key();
-        let keys = fixture.handle("uid");
+        let keys = fixture.handle("mcp/azure-devops");
         let both = vec![key("k1", 1, START), key("k2", 2, START)];
         fixture.write(&keyring("k2", both));
-        let sealed = fixture.handle("uid").seal(Purpose::Access, &"value").unwrap();
+        let sealed = fixture
+            .handle("mcp/azure-devops")
+            .seal(Purpose::Access, &"value")
+            .unwrap();
         assert!(matches!(
             keys.open::<String>(Purpose::Access, &sealed),
             Err(OpenError::UnknownKey { .. })
@@ -451,11 +461,13 @@ mod tests {
         let later = START + SignedDuration::from_hours(1);
         let fixture = Fixture::new(&keyring("k1", vec![key("k1", 1, START), key("k2", 2, later)]));
         let text = one_key()
-            .handle("uid")
+            .handle("mcp/azure-devops")
             .seal(Purpose::Access, &"value")
             .unwrap()
             .replace(".k1.", ".k9.");
-        let opened = fixture.handle("uid").open::<String>(Purpose::Access, &text);
+        let opened = fixture
+            .handle("mcp/azure-devops")
+            .open::<String>(Purpose::Access, &text);
         assert_eq!(
             opened,
             Err(OpenError::UnknownKey {
@@ -467,7 +479,7 @@ mod tests {
     #[test]
     fn an_unusable_file_leaves_the_keys_in_use() {
         let fixture = one_key();
-        let keys = fixture.handle("uid");
+        let keys = fixture.handle("mcp/azure-devops");
         let sealed = keys.seal(Purpose::Access, &"value").unwrap();
         std::fs::write(fixture.path(), b"{").unwrap();
         assert!(matches!(keys.reload(), Err(KeyringFileError::Unusable { .. })));
@@ -479,7 +491,7 @@ mod tests {
     #[test]
     fn a_record_needs_its_session_its_secret_and_its_revision() {
         let fixture = one_key();
-        let keys = fixture.handle("uid");
+        let keys = fixture.handle("mcp/azure-devops");
         let [id, other_id] = [(); 2].map(|()| SessionId::generate(&SystemRandom));
         let [secret, other_secret] = [(); 2].map(|()| SessionSecret::generate(&SystemRandom));
         let place = RecordPlace {
@@ -503,14 +515,14 @@ mod tests {
         for other in others {
             assert_eq!(keys.open_record(other, &envelope).unwrap_err(), OpenError::Seal);
         }
-        let foreign = fixture.handle("another uid").open_record(place, &envelope);
+        let foreign = fixture.handle("mcp/another").open_record(place, &envelope);
         assert_eq!(foreign.unwrap_err(), OpenError::Seal);
     }
 
     #[test]
     fn altered_and_cut_records_do_not_open() {
         let fixture = one_key();
-        let keys = fixture.handle("uid");
+        let keys = fixture.handle("mcp/azure-devops");
         let (id, secret) = (
             SessionId::generate(&SystemRandom),
             SessionSecret::generate(&SystemRandom),
@@ -532,7 +544,7 @@ mod tests {
     #[test]
     fn debug_shows_ids_and_nothing_else() {
         let fixture = one_key();
-        let keys = fixture.handle("uid");
+        let keys = fixture.handle("mcp/azure-devops");
         let text = format!("{keys:?}");
         assert!(text.contains("k1"), "{text}");
         assert!(!text.contains("ring:") && !text.contains("1, 1"), "{text}");

@@ -20,14 +20,14 @@ impl Ring {
     /// secret does not know the revision, so an older record with its own revision opens.
     pub(super) fn seal_record(
         &self,
-        object_uid: &str,
+        object: &str,
         place: RecordPlace<'_>,
         plaintext: &[u8],
         random: &dyn Random,
     ) -> Result<Vec<u8>, SealError> {
         let key = self.sealing(Purpose::Record)?;
         let nonce: [u8; NONCE_LENGTH] = random_bytes(random);
-        let aad = place.associated_data(&key.id, object_uid);
+        let aad = place.associated_data(&key.id, object);
         let ciphertext = place
             .cipher(key)
             .encrypt(
@@ -50,7 +50,7 @@ impl Ring {
     /// Opens what [`Ring::seal_record`] made for the same place.
     pub(super) fn open_record(
         &self,
-        object_uid: &str,
+        object: &str,
         place: RecordPlace<'_>,
         envelope: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
@@ -59,7 +59,7 @@ impl Ring {
         let (nonce, ciphertext) = rest
             .split_first_chunk::<NONCE_LENGTH>()
             .ok_or(OpenError::Malformed)?;
-        let aad = place.associated_data(key_id, object_uid);
+        let aad = place.associated_data(key_id, object);
         place
             .cipher(key)
             .decrypt(
@@ -98,12 +98,12 @@ impl RecordPlace<'_> {
     }
 
     /// session id ‖ key id ‖ revision, and the object the session belongs to.
-    fn associated_data(&self, key_id: &str, object_uid: &str) -> Vec<u8> {
+    fn associated_data(&self, key_id: &str, object: &str) -> Vec<u8> {
         let mut data = vec![VERSION];
         append(&mut data, self.id.as_bytes());
         append(&mut data, key_id.as_bytes());
         append(&mut data, &self.revision.to_be_bytes());
-        append(&mut data, object_uid.as_bytes());
+        append(&mut data, object.as_bytes());
         data
     }
 }

@@ -47,14 +47,14 @@ impl Ring {
     pub(super) fn seal(
         &self,
         purpose: Purpose,
-        object_uid: &str,
+        object: &str,
         plaintext: &[u8],
         random: &dyn Random,
     ) -> Result<String, SealError> {
         let key = self.sealing(purpose)?;
         let cipher = key.cipher(purpose).ok_or(SealError)?;
         let nonce: [u8; NONCE_LENGTH] = random_bytes(random);
-        let aad = associated_data(&key.id, purpose, object_uid);
+        let aad = associated_data(&key.id, purpose, object);
         let ciphertext = cipher
             .encrypt(
                 &Nonce::from(nonce),
@@ -79,7 +79,7 @@ impl Ring {
     pub(super) fn open(
         &self,
         purpose: Purpose,
-        object_uid: &str,
+        object: &str,
         text: &str,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let (key_id, body) = split(purpose, text)?;
@@ -92,7 +92,7 @@ impl Ring {
         if ciphertext.len() < TAG_LENGTH {
             return Err(OpenError::Malformed);
         }
-        let aad = associated_data(key_id, purpose, object_uid);
+        let aad = associated_data(key_id, purpose, object);
         cipher
             .decrypt(
                 &Nonce::from(*nonce),
@@ -128,11 +128,11 @@ fn split(purpose: Purpose, text: &str) -> Result<(&str, &str), OpenError> {
     }
 }
 
-/// version ‖ key id ‖ purpose ‖ object UID, each with its length in front so that no two lists of values
-/// give the same bytes.
-fn associated_data(key_id: &str, purpose: Purpose, object_uid: &str) -> Vec<u8> {
+/// version ‖ key id ‖ purpose ‖ namespace/name of the object, each with its length in front so that no two lists
+/// of values give the same bytes. Not the UID: an object that was restored from a backup has another one.
+fn associated_data(key_id: &str, purpose: Purpose, object: &str) -> Vec<u8> {
     let mut data = vec![VERSION];
-    for part in [key_id, purpose.name(), object_uid] {
+    for part in [key_id, purpose.name(), object] {
         append(&mut data, part.as_bytes());
     }
     data

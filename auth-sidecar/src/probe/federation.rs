@@ -47,6 +47,7 @@ pub fn pending() -> FederationReport {
         outcome: Outcome::Unknown,
         reason: "NotObserved".to_owned(),
         message: "Entra was not asked yet.".to_owned(),
+        correlation_id: None,
         issuer: None,
         subject: None,
         audience: None,
@@ -91,6 +92,7 @@ pub fn report(
         outcome,
         reason: reason.to_owned(),
         message,
+        correlation_id: correlation_id(answer.as_ref().err()),
         issuer,
         subject,
         audience: audience.filter(|audience| !audience.is_empty()),
@@ -118,6 +120,10 @@ pub fn pace(answer: &Result<(), EntraError>, failures_before: u32) -> Pace {
     }
 }
 
+fn correlation_id(error: Option<&EntraError>) -> Option<String> {
+    error?.refusal()?.correlation_id.clone()
+}
+
 fn what_happened(error: &EntraError) -> String {
     if let Some(refusal) = error.refusal() {
         let said = if refusal.description_first_line.is_empty() {
@@ -125,13 +131,7 @@ fn what_happened(error: &EntraError) -> String {
         } else {
             &refusal.description_first_line
         };
-        return match &refusal.correlation_id {
-            Some(id) => format!(
-                "Entra refused ({}), correlation id {id}",
-                said.trim_end_matches('.')
-            ),
-            None => format!("Entra refused ({})", said.trim_end_matches('.')),
-        };
+        return format!("Entra refused ({})", said.trim_end_matches('.'));
     }
     // The causes name the file, or what the connection died of.
     chain(error)
@@ -179,6 +179,20 @@ mod tests {
                 at_least: None
             }
         );
+    }
+
+    #[test]
+    fn a_refusal_carries_its_correlation_id_as_a_field_and_not_in_its_message() {
+        let mut refusal =
+            behalf_entra::Refusal::from_redirect("invalid_client", Some("AADSTS700213: No match."));
+        refusal.correlation_id = Some("7b2a0f00-0000-4000-8000-00000000abcd".to_owned());
+        let answer = Err(EntraError::Refused(Box::new(refusal)));
+        let report = report(&answer, None, Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            report.correlation_id.as_deref(),
+            Some("7b2a0f00-0000-4000-8000-00000000abcd")
+        );
+        assert!(!report.message.contains("7b2a"), "{}", report.message);
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl World {
         };
         let client =
             EntraClient::with_retry_policy(settings, Assertion::File(token_file), http, clock.clone(), retry);
-        let keyring = KeyringHandle::load(keyring_file, "a-uid", clock.clone(), random.clone()).unwrap();
+        let keyring =
+            KeyringHandle::load(keyring_file, "mcp/azure-devops", clock.clone(), random.clone()).unwrap();
         let keyring = Arc::new(keyring);
         let memory = MemoryStore::new(MemoryLimits::default(), clock.clone());
         let store = Arc::new(Breakable {
@@ -556,7 +557,7 @@ fn keyring(sealing: &str, ids: &[&str]) -> String {
 
 fn config(base: &Url, authority: &Url, keyring_file: &Path) -> SidecarConfig {
     let config = json!({
-        "object": {"namespace": "mcp", "name": "azure-devops", "uid": "a-uid"},
+        "object": {"namespace": "mcp", "name": "azure-devops"},
         "publicUrl": base,
         "entra": {
             "tenantId": TENANT_ID,

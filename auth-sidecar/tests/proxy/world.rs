@@ -130,7 +130,6 @@ impl World {
             object: ObjectIdentity {
                 namespace: "mcp".to_owned(),
                 name: "azure-devops".to_owned(),
-                uid: "6b1f7f6e-0000-4000-8000-000000000001".to_owned(),
             },
             public_url: Url::parse("https://mcp.contoso.example").unwrap(),
             entra: EntraConfig {
@@ -240,7 +239,7 @@ impl World {
         let keyring = Arc::new(
             KeyringHandle::load(
                 &config.keyring_file,
-                &config.object.uid,
+                config.object.qualified_name(),
                 clock.clone(),
                 random.clone(),
             )

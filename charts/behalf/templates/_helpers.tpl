@@ -77,7 +77,11 @@ subjects:
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-# Server-side apply needs patch, and create for what does not exist yet.
+# ReplicaSets that may still create Pods keep an older configuration alive.
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list, watch]
+# Created first, with get to see whose an object of the same name is; applied with patch from then on.
 - apiGroups: [""]
   resources: [serviceaccounts, configmaps]
   verbs: [get, list, watch, create, patch, delete]

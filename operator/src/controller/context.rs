@@ -5,8 +5,10 @@ use behalf_contract::KeyMaterial;
 use jiff::Timestamp;
 use kube::runtime::events::Recorder;
 
+use super::apply::stored_forms::StoredForms;
 use super::build::{FreshKey, FreshKeys};
 use super::dereference::Sources;
+use super::jitter;
 use super::plan::Defaults;
 use super::retries::Retries;
 use crate::metrics::Metrics;
@@ -28,7 +30,14 @@ pub struct Context {
     /// Time.
     pub clock: fn() -> Timestamp,
 
-    pub(super) retries: Retries,
+    /// Failures in a row.
+    pub retries: Retries,
+
+    /// What the API server made of children.
+    pub stored_forms: StoredForms,
+
+    /// Randomness, for jitter alone.
+    pub(super) random: fn() -> u32,
 }
 
 impl Context {
@@ -47,6 +56,8 @@ impl Context {
             metrics,
             clock,
             retries: Retries::default(),
+            stored_forms: StoredForms::default(),
+            random: jitter::random,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Reads everything that one pass depends on. No judgement.
+//! Reads everything that one pass depends on. No judgement, and no Pod is waited for.
 
 mod issuer;
 mod status_document;
@@ -8,17 +8,16 @@ pub use status_document::{StatusError, StatusReader};
 
 use std::sync::Arc;
 
-use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
 use super::apply::Child;
 use super::found::{Found, Live, PodReport};
 use super::names;
+use super::pod_reports::PodReports;
 use super::public_url;
-use super::sight::Sight;
 use super::stores::Stores;
 use crate::api::v1alpha1::McpServer;
 
@@ -53,11 +52,8 @@ pub struct Sources {
     /// What is watched.
     pub stores: Stores,
 
-    /// The Pods' status.
-    pub status: StatusReader,
-
-    /// What the operator can see of all Pods.
-    pub sight: Arc<Sight>,
+    /// What the Pods reported last.
+    pub reports: Arc<PodReports>,
 
     /// The cluster's issuer.
     pub issuer: Arc<Issuer>,
@@ -84,20 +80,27 @@ pub async fn dereference(
         Some(name) => get::<ServiceAccount>(&sources.client, &namespace, name).await?,
         None => None,
     };
-    let keyring_name = names::keyring_secret(&server.name_any());
-    let keyring = get::<Secret>(&sources.client, &namespace, &keyring_name).await?;
     let issuer = sources.issuer.get(&sources.client, now).await?;
     let live = live(&sources.stores, server);
-    let reports = reports(sources, &live.pods).await;
+    let reports = sources.reports.of(&live.pods);
+    let key_in_use = key_in_use(server, &reports);
+    let keyring = match key_in_use {
+        Some(_) => None,
+        None => {
+            let name = names::keyring_secret(&server.name_any());
+            get::<Secret>(&sources.client, &namespace, &name).await?
+        }
+    };
     Ok(Found {
         certificate_authority,
         service_account,
+        key_in_use,
         keyring,
         issuer,
         other_claims: public_url::other_claims(server, &sources.stores.servers.state()),
         live,
         reports,
-        blind: sources.sight.is_lost(),
+        blind: sources.reports.are_lost(),
     })
 }
 
@@ -139,33 +142,22 @@ fn live(stores: &Stores, server: &McpServer) -> Live {
         network_policy: stores
             .network_policies
             .get(&ObjectRef::new(&name).within(&namespace)),
+        replica_sets: stores
+            .replica_sets
+            .state_filter(|replica_set| of_this(replica_set.meta())),
         pods: stores.pods.state_filter(|pod| of_this(pod.meta())),
     }
 }
 
-/// Asks every running Pod at once.
-async fn reports(sources: &Sources, pods: &[Arc<Pod>]) -> Vec<PodReport> {
-    join_all(pods.iter().filter_map(|pod| {
-        let uid = pod.uid()?;
-        let status = pod.status.as_ref()?;
-        let address = status.pod_ip.as_deref()?.parse().ok()?;
-        let running = status.phase.as_deref() == Some("Running") && pod.metadata.deletion_timestamp.is_none();
-        let ready = status
-            .conditions
-            .iter()
-            .flatten()
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        running.then_some(async move {
-            let answer = sources.status.read(address).await;
-            PodReport {
-                template: pod.annotations().get(names::TEMPLATE_ANNOTATION).cloned(),
-                ready,
-                // A Pod that is not ready may be silent for reasons of its own.
-                document: sources.sight.note(&uid, ready, answer),
-            }
-        })
-    }))
-    .await
+/// The key with which everything is sealed, if the status names it and a Pod reports it: then the keyring is there
+/// and in use, and its Secret is not read.
+fn key_in_use(server: &McpServer, reports: &[PodReport]) -> Option<String> {
+    let expected = &server.status.as_ref()?.keys.as_ref()?.current;
+    let reported = |report: &PodReport| {
+        let document = report.document.as_ref();
+        document.is_ok_and(|document| document.keyring.sealing == *expected)
+    };
+    reports.iter().any(reported).then(|| expected.clone())
 }
 
 #[cfg(test)]

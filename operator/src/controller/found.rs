@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use behalf_contract::StatusDocument;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
@@ -18,7 +18,10 @@ pub struct Found {
     /// The `ServiceAccount` of `entra.federation.serviceAccountName`, if it exists.
     pub service_account: Option<ServiceAccount>,
 
-    /// The keyring Secret, if it exists.
+    /// The id of the sealing key, if the status names it and a Pod reports it. The Secret was not read then.
+    pub key_in_use: Option<String>,
+
+    /// The keyring Secret, if it was read and exists.
     pub keyring: Option<Secret>,
 
     /// The issuer of `ServiceAccount` tokens, as the API server publishes it.
@@ -54,6 +57,9 @@ pub struct Live {
 
     /// The network policy.
     pub network_policy: Option<Arc<NetworkPolicy>>,
+
+    /// The Deployment's `ReplicaSets`, without their Pod specs.
+    pub replica_sets: Vec<Arc<ReplicaSet>>,
 
     /// The Pods.
     pub pods: Vec<Arc<Pod>>,

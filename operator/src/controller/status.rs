@@ -7,6 +7,7 @@ mod observed;
 mod ready;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod write;
 
 pub use condition::{Finding, Status, conditions_equal, find, is};
@@ -166,7 +167,6 @@ impl<'a> Facts<'a> {
         let object = ObjectIdentity {
             namespace: server.namespace().unwrap_or_default(),
             name: server.name_any(),
-            uid: server.uid().unwrap_or_default(),
         };
         match outcome {
             Outcome::Applied { plan, children } => Self {
@@ -179,9 +179,10 @@ impl<'a> Facts<'a> {
             Outcome::Refused(_) => {
                 let live = &found.live;
                 let deployment = live.deployment.as_deref();
+                let uid = server.uid().unwrap_or_default();
                 Self {
                     running: deployment
-                        .and_then(|deployment| Running::read(deployment, &live.config_maps, &object.uid)),
+                        .and_then(|deployment| Running::read(deployment, &live.config_maps, &uid)),
                     object,
                     plan: None,
                     deployment,

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
@@ -46,6 +46,9 @@ pub struct Stores {
     /// Network policies.
     pub network_policies: Store<NetworkPolicy>,
 
+    /// `ReplicaSets`, without their Pod specs.
+    pub replica_sets: Store<ReplicaSet>,
+
     /// Pods.
     pub pods: Store<Pod>,
 
@@ -72,7 +75,8 @@ impl Stores {
     #[cfg(test)]
     pub(super) fn of(
         servers: &[Guarded],
-        children: Vec<super::children::Children<super::children::Built>>,
+        children: &[super::children::Children<super::children::Built>],
+        pods: Vec<Pod>,
     ) -> Self {
         fn hold<K>(objects: impl IntoIterator<Item = K>) -> Store<K>
         where
@@ -95,7 +99,8 @@ impl Stores {
             deployments: hold(children.iter().map(|of_one| of_one.deployment.clone())),
             services: hold(children.iter().map(|of_one| of_one.service.clone())),
             network_policies: hold(children.iter().filter_map(|of_one| of_one.network_policy.clone())),
-            pods: reflector::store().0,
+            replica_sets: reflector::store().0,
+            pods: hold(pods),
             filled: watch::channel(true).1,
         }
     }
@@ -110,6 +115,7 @@ impl Stores {
             stores.deployments.wait_until_ready().await?;
             stores.services.wait_until_ready().await?;
             stores.network_policies.wait_until_ready().await?;
+            stores.replica_sets.wait_until_ready().await?;
             stores.pods.wait_until_ready().await
         };
         if all.await.is_ok() {
@@ -120,16 +126,22 @@ impl Stores {
 }
 
 /// A controller with every watch, and the caches that they fill. Call it inside a runtime.
-pub fn start(client: &Client, scope: &Scope) -> (Controller<Guarded>, Stores) {
+/// `reports` names objects of which a Pod reports something new.
+pub fn start(
+    client: &Client,
+    scope: &Scope,
+    reports: impl Stream<Item = ObjectRef<Guarded>> + Send + 'static,
+) -> (Controller<Guarded>, Stores) {
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
     let (servers, server_stream, affected) = servers(client, scope, &everything);
-    let (service_accounts, service_account_stream) = cached(client, scope, &ours);
-    let (config_maps, config_map_stream) = cached(client, scope, &ours);
-    let (deployments, deployment_stream) = cached(client, scope, &ours);
-    let (services, service_stream) = cached(client, scope, &ours);
-    let (network_policies, network_policy_stream) = cached(client, scope, &ours);
-    let (pods, pod_stream) = cached::<Pod>(client, scope, &ours);
+    let (service_accounts, service_account_stream) = cached(client, scope, &ours, drop_managers);
+    let (config_maps, config_map_stream) = cached(client, scope, &ours, drop_managers);
+    let (deployments, deployment_stream) = cached(client, scope, &ours, drop_managers);
+    let (services, service_stream) = cached(client, scope, &ours, drop_managers);
+    let (network_policies, network_policy_stream) = cached(client, scope, &ours, drop_managers);
+    let (replica_sets, replica_set_stream) = cached(client, scope, &ours, drop_pod_spec);
+    let (pods, pod_stream) = cached::<Pod>(client, scope, &ours, drop_managers);
     let (sender, receiver) = watch::channel(false);
     let stores = Stores {
         servers: servers.clone(),
@@ -138,17 +150,20 @@ pub fn start(client: &Client, scope: &Scope) -> (Controller<Guarded>, Stores) {
         deployments,
         services,
         network_policies,
+        replica_sets,
         pods,
         filled: receiver,
     };
     tokio::spawn(Stores::wait(stores.clone(), sender));
     let controller = Controller::for_stream(edits(server_stream), servers)
         .reconcile_on(affected)
+        .reconcile_on(reports)
         .owns_stream::<ServiceAccount>(service_account_stream)
         .owns_stream::<ConfigMap>(config_map_stream)
         .owns_stream::<Deployment>(deployment_stream)
         .owns_stream::<Service>(service_stream)
         .owns_stream::<NetworkPolicy>(network_policy_stream)
+        .watches_stream::<ReplicaSet, _>(replica_set_stream, |replica_set| server_of(&replica_set))
         .watches_stream::<Pod, _>(pod_stream, |pod| server_of(&pod));
     (controller, stores)
 }
@@ -189,18 +204,32 @@ fn edits(
     servers.predicate_filter(predicates::generation, PredicateConfig::default())
 }
 
-/// A Pod belongs to a `ReplicaSet`; its label says which object it serves.
-fn server_of(pod: &Pod) -> Option<ObjectRef<Guarded>> {
-    let name = pod.labels().get(names::SERVER_LABEL)?;
-    Some(ObjectRef::new(name).within(&pod.namespace()?))
+/// Pods and `ReplicaSets` are controlled by others than the object; their label says which object they serve.
+pub(super) fn server_of(object: &impl Resource) -> Option<ObjectRef<Guarded>> {
+    let name = object.labels().get(names::SERVER_LABEL)?;
+    Some(ObjectRef::new(name).within(&object.namespace()?))
 }
 
-/// A cache, and the stream of changes that fills it. Who manages which field is dropped: it is often larger
-/// than the rest.
+/// Drops which field has which manager, often larger than the rest.
+fn drop_managers<K: Resource>(object: &mut K) {
+    object.managed_fields_mut().clear();
+}
+
+/// Of a `ReplicaSet` only the annotations of its Pods count.
+fn drop_pod_spec(replica_set: &mut ReplicaSet) {
+    replica_set.managed_fields_mut().clear();
+    replica_set.status = None;
+    if let Some(template) = replica_set.spec.as_mut().and_then(|spec| spec.template.as_mut()) {
+        template.spec = None;
+    }
+}
+
+/// A cache, and the stream of changes that fills it, each object without what `trim` takes away.
 fn cached<K>(
     client: &Client,
     scope: &Scope,
     config: &watcher::Config,
+    trim: fn(&mut K),
 ) -> (
     Store<K>,
     impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
@@ -216,7 +245,7 @@ where
 {
     let (store, writer) = reflector::store();
     let stream = watched(client, scope, config, store.clone())
-        .modify(|object| object.managed_fields_mut().clear())
+        .modify(trim)
         .reflect(writer)
         .touched_objects();
     (store, stream)
@@ -271,6 +300,7 @@ mod tests {
         let (deployments, mut deployment_writer) = reflector::store();
         let (services, mut service_writer) = reflector::store();
         let (network_policies, mut network_policy_writer) = reflector::store();
+        let (replica_sets, mut replica_set_writer) = reflector::store();
         let (pods, mut pod_writer) = reflector::store();
         let stores = Stores {
             servers,
@@ -279,6 +309,7 @@ mod tests {
             deployments,
             services,
             network_policies,
+            replica_sets,
             pods,
             filled,
         };
@@ -296,6 +327,7 @@ mod tests {
         fill(&mut deployment_writer);
         fill(&mut service_writer);
         fill(&mut network_policy_writer);
+        fill(&mut replica_set_writer);
         tokio::task::yield_now().await;
         assert!(
             passes.iter().all(|pass| !pass.is_finished()),

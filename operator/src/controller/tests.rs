@@ -1,3 +1,5 @@
+mod cluster;
+mod passes;
 mod public_url;
 
 use http::{Request, Response};
@@ -76,15 +78,7 @@ fn a_chain_shows_the_api_servers_own_words_once() {
 }
 
 #[test]
-fn polls_less_often_the_more_objects_there_are() {
-    assert_eq!(
-        [1, 100, 200, 500, 100_000].map(|objects| soon(objects).as_secs()),
-        [2, 2, 4, 10, 10]
-    );
-}
-
-#[test]
-fn polls_soon_until_everything_is_true() {
+fn an_object_is_settled_when_everything_is_true() {
     let mut status = McpServerStatus::default();
     assert!(!is_settled(&status));
     for kind in ["Accepted", "Available", "FederationVerified", "Verified"] {

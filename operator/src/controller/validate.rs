@@ -58,8 +58,8 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let object = ObjectIdentity {
         namespace: server.namespace()?,
         name: server.name_any(),
-        uid: server.uid()?,
     };
+    let uid = server.uid()?;
     rules::name(&object.name, refusals);
     rules::replicas(spec, refusals);
     rules::environment(&spec.server.env, refusals);
@@ -68,8 +68,8 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let public_url = rules::public_url(&spec.public_url, refusals);
     let entra = entra(&spec.entra, defaults, refusals);
     rules::certificate_authority(&spec.entra, found, refusals);
-    let service_account = service_account(&spec.entra.federation, &object, found, defaults, refusals);
-    let keyring = keyring(&object, found, refusals);
+    let service_account = service_account(&spec.entra.federation, &object, &uid, found, defaults, refusals);
+    let keyring = keyring(&object, &uid, found, refusals);
     let azure_dev_ops = azure_dev_ops(&spec.server, defaults, refusals);
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
     let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
@@ -160,6 +160,7 @@ fn entra(entra: &api::Entra, defaults: &Defaults, refusals: &mut Vec<Refusal>) -
 fn service_account(
     federation: &api::Federation,
     object: &ObjectIdentity,
+    uid: &str,
     found: &Found,
     defaults: &Defaults,
     refusals: &mut Vec<Refusal>,
@@ -172,7 +173,7 @@ fn service_account(
     }
     match &found.service_account {
         // Naming the one that was made for this object is the same as naming none.
-        Some(account) if names::controller_uid(&account.metadata) == Some(object.uid.as_str()) => {
+        Some(account) if names::controller_uid(&account.metadata) == Some(uid) => {
             return ServiceAccountPlan::Own;
         }
         Some(account) => {
@@ -187,12 +188,22 @@ fn service_account(
     ServiceAccountPlan::Given(name.clone())
 }
 
-fn keyring(object: &ObjectIdentity, found: &Found, refusals: &mut Vec<Refusal>) -> Option<KeyringPlan> {
+fn keyring(
+    object: &ObjectIdentity,
+    uid: &str,
+    found: &Found,
+    refusals: &mut Vec<Refusal>,
+) -> Option<KeyringPlan> {
+    if let Some(sealing) = &found.key_in_use {
+        return Some(KeyringPlan::Keep {
+            sealing: sealing.clone(),
+        });
+    }
     let Some(secret) = &found.keyring else {
         return Some(KeyringPlan::Make);
     };
     let name = names::keyring_secret(&object.name);
-    if names::controller_uid(&secret.metadata) != Some(object.uid.as_str()) {
+    if names::controller_uid(&secret.metadata) != Some(uid) {
         refusals.push(Refusal::NameTaken { kind: "Secret", name });
         return None;
     }

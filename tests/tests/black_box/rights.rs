@@ -19,10 +19,11 @@ crate::tests![
 ];
 
 /// Everything that the operator may do beyond what every `ServiceAccount` may.
-const RIGHTS: [(&str, &[&str]); 10] = [
+const RIGHTS: [(&str, &[&str]); 11] = [
     ("mcpservers.behalf.dev", &["list", "watch"]),
     ("mcpservers.behalf.dev/status", &["patch"]),
     ("pods", &["list", "watch"]),
+    ("replicasets.apps", &["list", "watch"]),
     (
         "serviceaccounts",
         &["create", "delete", "get", "list", "patch", "watch"],

@@ -15,8 +15,8 @@ mod status;
 
 pub use spec::{
     AzureDevOps, AzureDevOpsEndpoints, CertificateAuthorityRef, Clients, DurationText, DynamicRegistration,
-    Entra, ExchangePlace, Federation, Injection, LogLevel, McpServer, McpServerSpec, Network,
-    NetworkPolicyMode, PodSettings, Resources, Server, Sessions, Sidecar, StaticClient, Store, StoreType,
-    TokenExchange,
+    Egress, Entra, ExchangePlace, Federation, Injection, Internet, LogLevel, McpServer, McpServerSpec,
+    Network, NetworkPolicyMode, PodSettings, Resources, Server, Sessions, Sidecar, StaticClient, Store,
+    StoreType, TokenExchange,
 };
 pub use status::{Address, FederationStatus, KeysStatus, McpServerStatus, ServerInfo};

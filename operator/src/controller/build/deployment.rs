@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use behalf_contract::{StoreConfig, digest};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile};
@@ -38,13 +40,20 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deploy
                 ..LabelSelector::default()
             },
             strategy: Some(strategy(plan)),
-            // Older configurations are deleted, so there is nothing to roll back to.
+            // Each keeps its configuration alive; more would be kept for nothing.
             revision_history_limit: Some(2),
             template,
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
     })
+}
+
+/// The spec's own labels, on Linux: there are no images for anything else.
+fn node_selector(plan: &Plan) -> BTreeMap<String, String> {
+    let mut labels = plan.pod.node_selector.clone();
+    labels.insert("kubernetes.io/os".to_owned(), "linux".to_owned());
+    labels
 }
 
 /// Two Pods with sessions in memory would know nothing of each other's.
@@ -92,7 +101,7 @@ fn pod(plan: &Plan, configuration: &Configuration) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         termination_grace_period_seconds: Some(i64::from(settings.termination_grace_period_seconds)),
-        node_selector: (!settings.node_selector.is_empty()).then(|| settings.node_selector.clone()),
+        node_selector: Some(node_selector(plan)),
         tolerations: (!settings.tolerations.is_empty()).then(|| settings.tolerations.clone()),
         affinity: settings.affinity.clone(),
         priority_class_name: settings.priority_class_name.clone(),

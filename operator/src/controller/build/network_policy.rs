@@ -7,8 +7,10 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use url::Url;
 
 use super::metadata;
+use crate::api::v1alpha1::Internet;
 use crate::controller::names;
 use crate::controller::plan::Plan;
 
@@ -18,29 +20,46 @@ pub(super) fn build(plan: &Plan) -> NetworkPolicy {
         from: (!plan.network.ingress_from.is_empty()).then(|| plan.network.ingress_from.clone()),
         ports: Some(vec![port("TCP", ports::PUBLIC)]),
     }];
-    if let Some(namespace) = &plan.operator_namespace {
+    let operator = plan.operator_namespace.as_deref().map(operator);
+    let readers: Vec<NetworkPolicyPeer> = operator
+        .into_iter()
+        .chain(plan.network.metrics_from.iter().cloned())
+        .collect();
+    // A rule without peers would let in everyone.
+    if !readers.is_empty() {
         ingress.push(NetworkPolicyIngressRule {
-            from: Some(vec![operator(namespace)]),
+            from: Some(readers),
             ports: Some(vec![port("TCP", ports::INTERNAL)]),
         });
     }
-    let mut egress = vec![
-        NetworkPolicyEgressRule {
-            // Wherever DNS is: in the cluster, or on the node.
-            to: None,
-            ports: Some(vec![port("UDP", 53), port("TCP", 53)]),
-        },
-        NetworkPolicyEgressRule {
+    let mut egress = vec![NetworkPolicyEgressRule {
+        // Wherever DNS is: in the cluster, or on the node.
+        to: None,
+        ports: Some(vec![port("UDP", 53), port("TCP", 53)]),
+    }];
+    if plan.network.egress.internet == Internet::Enabled {
+        egress.push(NetworkPolicyEgressRule {
             to: Some(everything_but_metadata_services()),
             ports: Some(
-                outgoing_ports(plan)
+                internet_ports(plan)
                     .into_iter()
                     .map(|number| port("TCP", number))
                     .collect(),
             ),
-        },
-    ];
-    egress.extend(plan.network.egress.iter().cloned());
+        });
+    }
+    egress.extend(
+        services(plan)
+            .into_iter()
+            .map(|(namespace, number)| NetworkPolicyEgressRule {
+                to: Some(vec![NetworkPolicyPeer {
+                    namespace_selector: Some(labels("kubernetes.io/metadata.name", namespace)),
+                    ..NetworkPolicyPeer::default()
+                }]),
+                ports: Some(vec![port("TCP", number)]),
+            }),
+    );
+    egress.extend(plan.network.egress.allow.iter().cloned());
     NetworkPolicy {
         metadata: metadata(plan, plan.object.name.clone()),
         spec: Some(NetworkPolicySpec {
@@ -63,11 +82,14 @@ fn port(protocol: &str, number: u16) -> NetworkPolicyPort {
     }
 }
 
-fn operator(namespace: &str) -> NetworkPolicyPeer {
-    let labels = |key: &str, value: &str| LabelSelector {
+fn labels(key: &str, value: &str) -> LabelSelector {
+    LabelSelector {
         match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
         ..LabelSelector::default()
-    };
+    }
+}
+
+fn operator(namespace: &str) -> NetworkPolicyPeer {
     NetworkPolicyPeer {
         namespace_selector: Some(labels("kubernetes.io/metadata.name", namespace)),
         pod_selector: Some(labels("app.kubernetes.io/name", names::OPERATOR_NAME)),
@@ -77,7 +99,8 @@ fn operator(namespace: &str) -> NetworkPolicyPeer {
 
 /// Addresses of Entra and Azure DevOps change, and a network policy knows no names. What is left out are the
 /// services of clouds for their machines, where a Pod could get the node's identity: link-local addresses, the
-/// hosts' agents of Azure and Alibaba Cloud, and the metadata services of AWS and Google over IPv6.
+/// hosts' agents of Azure and Alibaba Cloud, and the metadata services of AWS and Google over IPv6. Pods of the
+/// cluster are not meant; some network plugins match their addresses all the same.
 fn everything_but_metadata_services() -> Vec<NetworkPolicyPeer> {
     let block = |cidr: &str, except: &[&str]| NetworkPolicyPeer {
         ip_block: Some(IPBlock {
@@ -92,18 +115,31 @@ fn everything_but_metadata_services() -> Vec<NetworkPolicyPeer> {
             &["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"],
         ),
         block("::/0", &["fd00:ec2::/32", "fd20:ce::254/128", "fe80::/10"]),
-        // Some network plugins never match Pods of the cluster by address.
-        NetworkPolicyPeer {
-            namespace_selector: Some(LabelSelector::default()),
-            ..NetworkPolicyPeer::default()
-        },
     ]
 }
 
-fn outgoing_ports(plan: &Plan) -> BTreeSet<u16> {
+/// The ports of hosts outside the cluster. Discovery may name further hosts, on 443.
+fn internet_ports(plan: &Plan) -> BTreeSet<u16> {
     plan.outgoing()
         .into_iter()
-        .filter_map(url::Url::port_or_known_default)
+        .filter(|url| namespace(url).is_none())
+        .filter_map(Url::port_or_known_default)
         .chain([443])
         .collect()
+}
+
+/// Namespace and port of each host that is a Service of the cluster. A policy sees the port of the Pod behind a
+/// Service: it has to be the same.
+fn services(plan: &Plan) -> BTreeSet<(&str, u16)> {
+    plan.outgoing()
+        .into_iter()
+        .filter_map(|url| Some((namespace(url)?, url.port_or_known_default()?)))
+        .collect()
+}
+
+/// The namespace in `<service>.<namespace>.svc`, with or without the cluster's domain behind it.
+fn namespace(url: &Url) -> Option<&str> {
+    let mut labels = url.domain()?.split('.').skip(1);
+    let namespace = labels.next()?;
+    (labels.next() == Some("svc")).then_some(namespace)
 }

@@ -463,6 +463,83 @@ fn the_network_policy_opens_the_ports_of_every_endpoint_and_no_metadata_service(
     );
 }
 
+/// The spec of the network policy of the quickstart with these fields.
+fn policy(patch: Value) -> Value {
+    let children = children(&quickstart_with(patch));
+    serde_json::to_value(children.network_policy.unwrap().spec.unwrap()).unwrap()
+}
+
+/// The rules that let the Pods out, without the one for DNS.
+fn egress(patch: Value) -> Vec<Value> {
+    let rules = policy(patch)["egress"].as_array().unwrap().clone();
+    rules[1..].to_vec()
+}
+
+#[test]
+fn a_pod_of_the_cluster_is_reachable_only_where_a_host_of_the_spec_is_a_service() {
+    let selectors = |rules: &[Value]| {
+        rules
+            .iter()
+            .filter(|rule| rule.to_string().contains("namespaceSelector"))
+            .count()
+    };
+    assert_eq!(selectors(&egress(json!({}))), 0);
+    let mut plan = crate::testing::plan(&server(QUICKSTART));
+    for host in [
+        "https://entra.identity.svc:8443",
+        "https://entra.identity.svc.cluster.local:8443",
+    ] {
+        plan.entra.authority = host.parse().unwrap();
+        let policy = build(&plan, None).unwrap().network_policy.unwrap().spec.unwrap();
+        let rules = serde_json::to_value(policy.egress.unwrap()).unwrap();
+        let service = json!({
+            "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "identity"}}}],
+            "ports": [{"protocol": "TCP", "port": 8443}],
+        });
+        assert_eq!(rules[2], service);
+        assert_eq!(rules[1]["ports"], json!([{"protocol": "TCP", "port": 443}]));
+    }
+}
+
+#[test]
+fn without_internet_only_dns_and_what_the_spec_allows_is_reachable() {
+    let proxy =
+        json!({"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"protocol": "TCP", "port": 3128}]});
+    let network = |allow: Value| json!({"network": {"egress": {"internet": "Disabled", "allow": allow}}});
+    assert_eq!(egress(network(json!([]))), Vec::<Value>::new());
+    assert_eq!(egress(network(json!([proxy]))), [proxy]);
+}
+
+#[test]
+fn port_9090_is_open_to_the_operator_and_to_those_who_may_scrape_it() {
+    let prometheus =
+        json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}});
+    let peers = |patch: Value| policy(patch)["ingress"][1]["from"].as_array().unwrap().clone();
+    assert_eq!(peers(json!({})).len(), 1);
+    let peers = peers(json!({"network": {"metricsFrom": [prometheus]}}));
+    assert_eq!(peers.len(), 2);
+    assert_eq!(peers[1], prometheus);
+
+    // Outside a cluster there is no operator to let in, and a rule without peers would let in everyone.
+    let mut plan = crate::testing::plan(&server(QUICKSTART));
+    plan.operator_namespace = None;
+    let policy = build(&plan, None).unwrap().network_policy.unwrap().spec.unwrap();
+    assert_eq!(policy.ingress.unwrap().len(), 1);
+}
+
+#[test]
+fn pods_run_on_linux_whatever_the_spec_selects() {
+    for selector in [
+        json!({}),
+        json!({"pool": "mcp"}),
+        json!({"kubernetes.io/os": "windows"}),
+    ] {
+        let children = children(&quickstart_with(json!({"pod": {"nodeSelector": selector}})));
+        let selector = pod(&children.deployment).node_selector.unwrap();
+        assert_eq!(selector["kubernetes.io/os"], "linux");
+    }
+}
+
 #[test]
 fn every_child_is_owned_labelled_and_named_within_limits() {
     let mut server = server(QUICKSTART);

@@ -56,7 +56,6 @@ mod tests {
         ObjectIdentity {
             namespace: "mcp".to_owned(),
             name: "azure-devops".to_owned(),
-            uid: String::new(),
         }
     }
 

@@ -66,15 +66,15 @@ impl Finding {
             message,
         }
     }
+}
 
-    /// What an earlier condition said; nothing if its reason is of another version of this operator.
-    pub(super) fn of(condition: &Condition) -> Option<Self> {
-        Some(Self {
-            status: Status::parse(&condition.status),
-            reason: Reason::parse(&condition.reason)?,
-            message: condition.message.clone(),
-        })
-    }
+/// Status and reason of an earlier condition; nothing if its reason is of another version of this operator. Its
+/// text is never used again: another writer may have changed it, and people run commands from it.
+pub(super) fn judgement(condition: &Condition) -> Option<(Status, Reason)> {
+    Some((
+        Status::parse(&condition.status),
+        Reason::parse(&condition.reason)?,
+    ))
 }
 
 /// The condition of a type.

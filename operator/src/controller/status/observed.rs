@@ -5,13 +5,14 @@ use contract::StatusDocument;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::Facts;
-use super::condition::{Finding, Status, find};
+use super::condition::{self, Finding, Status, find};
+use super::texts;
 use crate::api::v1alpha1::{McpServerStatus, ServerInfo};
 use crate::controller::found::{Found, PodReport};
 use crate::controller::names;
+use crate::controller::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::reason::{ConditionType, Reason};
 use crate::controller::running::Running;
-use crate::controller::sight::UNREACHABLE_AFTER;
 
 /// The documents that count, and what was known before.
 pub(super) struct Observed<'a> {
@@ -25,6 +26,9 @@ pub(super) struct Observed<'a> {
     suspended: bool,
     previous: &'a [Condition],
 
+    /// What the Pods were given; nothing where nothing is known to run.
+    running: Option<&'a Running>,
+
     /// The application of the accepted spec, never of what somebody wrote elsewhere.
     client_id: Option<&'a str>,
 
@@ -36,7 +40,7 @@ impl<'a> Observed<'a> {
     /// Documents count only from Pods that were made from the current template and say that they run its
     /// configuration with the planned identity.
     pub(super) fn of(
-        facts: &Facts<'a>,
+        facts: &'a Facts<'a>,
         found: &'a Found,
         previous: &'a McpServerStatus,
         generation: i64,
@@ -71,6 +75,7 @@ impl<'a> Observed<'a> {
             other_issuer,
             suspended: facts.suspended(),
             // Where nothing is known to run, what the status said of it may be anybody's.
+            running,
             previous: running.map_or(&[], |_| &previous.conditions),
             client_id: facts.plan.map(|plan| plan.entra.client_id.as_str()),
             // A refused generation changes nothing that runs.
@@ -83,29 +88,16 @@ impl<'a> Observed<'a> {
         let reports = self.documents.iter().map(|document| Seen {
             outcome: document.federation.outcome,
             reason: &document.federation.reason,
-            message: &document.federation.message,
             conclusive: document.federation.observed_at.is_some(),
         });
-        let mut seen = self.judge(
-            ConditionType::FederationVerified,
-            reports,
-            |status, reason, said| match status {
-                Status::True => "Entra accepts this ServiceAccount's token as the application".to_owned(),
-                _ => match command.filter(|_| reason.wants_credential()) {
-                    Some(command) => {
-                        format!("{said}{THE_COMMAND}{command}")
-                    }
-                    None => said.to_owned(),
-                },
-            },
-        );
-        // Not the issuer itself: what a Pod says must not be taken for what Entra should trust. What an earlier
-        // pass found may stand here again, with the remark.
-        if self.other_issuer && !self.suspended && !seen.message.ends_with(OTHER_ISSUER) {
-            let message = format!("{}; {OTHER_ISSUER}", seen.message);
-            seen = Finding::new(seen.status, seen.reason, message);
+        let judged = self.judge(ConditionType::FederationVerified, reports);
+        let mut text = texts::federation(&judged, self.running, self.client_id, command);
+        // Not the issuer itself: what a Pod says must not be taken for what Entra should trust.
+        if self.other_issuer && !self.suspended {
+            text.push_str("; ");
+            text.push_str(texts::OTHER_ISSUER);
         }
-        self.keep_same_text(ConditionType::FederationVerified, seen)
+        judged.told(text)
     }
 
     /// `Verified`.
@@ -113,20 +105,16 @@ impl<'a> Observed<'a> {
         let reports = self.documents.iter().map(|document| Seen {
             outcome: document.handshake.outcome,
             reason: &document.handshake.reason,
-            message: &document.handshake.message,
             // A server on its way up says nothing about whether it works.
             conclusive: document.handshake.observed_at.is_some()
                 && document.handshake.reason != Reason::ServerStarting.as_str(),
         });
-        let seen = self.judge(ConditionType::Verified, reports, |status, _, said| match status {
-            Status::True => "the MCP server answered a handshake and listed its tools".to_owned(),
-            _ => said.to_owned(),
-        });
-        self.keep_same_text(ConditionType::Verified, seen)
+        let judged = self.judge(ConditionType::Verified, reports);
+        let text = texts::handshake(&judged);
+        judged.told(text)
     }
 
-    /// `UserSignIn`: where Pods differ, the newest says it, since a Pod without users learns nothing new. The text
-    /// is this operator's own, with the application that the spec names: people act on it.
+    /// `UserSignIn`: where Pods differ, the newest says it, since a Pod without users learns nothing new.
     pub(super) fn sign_in(&self) -> Finding {
         let reports = self
             .documents
@@ -136,33 +124,11 @@ impl<'a> Observed<'a> {
         let reports = newest.iter().map(|report| Seen {
             outcome: report.outcome,
             reason: &report.reason,
-            message: "",
             conclusive: report.observed_at.is_some(),
         });
-        let mut seen = self.judge(ConditionType::UserSignIn, reports, |_, _, _| String::new());
-        let client_id = self.client_id.unwrap_or("<client id>");
-        seen.message = match seen.reason {
-            Reason::Suspended | Reason::PodUnreachable => seen.message,
-            Reason::NotObserved if newest.is_none() => NOT_REPORTED.to_owned(),
-            Reason::NotObserved => "no user has signed in and called a tool yet".to_owned(),
-            Reason::SignedIn => {
-                "users sign in, and their tokens are exchanged where the sidecar does that".to_owned()
-            }
-            Reason::ConsentRequired | Reason::AdminConsentRequired => format!(
-                "Entra refuses users, as the application's permissions are not granted; grant them for the tenant: \
-                 az ad app permission admin-consent --id {client_id}"
-            ),
-            Reason::PermissionMissing => format!(
-                "Entra refuses users, as the app registration lacks a permission; add user_impersonation of Azure \
-                 DevOps to it, then run az ad app permission admin-consent --id {client_id}"
-            ),
-            Reason::AppMisconfigured => "users' tokens do not fit; set requestedAccessTokenVersion of the app \
-                                         registration to 2, expose the scope access_as_user and allow User.Read"
-                .to_owned(),
-            _ => "the sidecar tells of users' sign-ins what has no name here; read the log of container auth-sidecar"
-                .to_owned(),
-        };
-        seen
+        let judged = self.judge(ConditionType::UserSignIn, reports);
+        let text = texts::sign_in(&judged, newest.is_some(), self.client_id);
+        judged.told(text)
     }
 
     /// What the server said of itself, by the Pod that a handshake with was seen.
@@ -179,18 +145,9 @@ impl<'a> Observed<'a> {
     }
 
     /// One failure is a failure; else one success is a success; else nobody knows.
-    fn judge<'b>(
-        &self,
-        kind: ConditionType,
-        reports: impl Iterator<Item = Seen<'b>>,
-        message: impl Fn(Status, Reason, &str) -> String,
-    ) -> Finding {
+    fn judge<'b>(&self, kind: ConditionType, reports: impl Iterator<Item = Seen<'b>>) -> Judged<'a> {
         if self.suspended {
-            return Finding::new(
-                Status::Unknown,
-                Reason::Suspended,
-                "spec.suspend is true; nothing can be observed",
-            );
+            return Judged::new(Status::Unknown, Reason::Suspended);
         }
         let mut best: Option<Seen<'b>> = None;
         for report in reports.filter(|report| report.conclusive) {
@@ -203,75 +160,55 @@ impl<'a> Observed<'a> {
         }
         if let Some(report) = best {
             let reason = Reason::parse(report.reason).unwrap_or(Reason::Unknown);
-            let (status, reason) = match report.outcome {
-                contract::Outcome::Verified => (Status::True, success(kind)),
-                contract::Outcome::Failed => (Status::False, reason),
-                contract::Outcome::Unknown => (Status::Unknown, reason),
+            return match report.outcome {
+                contract::Outcome::Verified => Judged::new(Status::True, success(kind)),
+                contract::Outcome::Failed => Judged::new(Status::False, reason),
+                contract::Outcome::Unknown => Judged::new(Status::Unknown, reason),
             };
-            return Finding::new(
-                status,
-                reason,
-                message(status, reason, &cut(report.message, 1024)),
-            );
         }
         if let Some(error) = self.unreachable {
-            return Finding::new(
-                Status::Unknown,
-                Reason::PodUnreachable,
-                format!(
-                    "the operator cannot read the Pod's status: {error}; check network policies between the two"
-                ),
-            );
+            return Judged {
+                unreachable: Some(error),
+                ..Judged::new(Status::Unknown, Reason::PodUnreachable)
+            };
         }
-        // A Pod that starts, or that is gone, takes nothing back of what was seen.
-        let before = find(self.previous, kind)
+        // A Pod that starts, or that is gone, takes nothing back of what was seen. Its text is computed again.
+        find(self.previous, kind)
             .filter(|before| {
                 self.generation
                     .is_none_or(|generation| before.observed_generation == Some(generation))
             })
-            .and_then(Finding::of)
-            .filter(|before| !matches!(before.reason, Reason::Suspended | Reason::PodUnreachable))
-            .map(
-                |Finding {
-                     status,
-                     reason,
-                     message: said,
-                 }| {
-                    Finding::new(status, reason, message(status, reason, &without_commands(&said)))
-                },
-            );
-        before.unwrap_or_else(|| Finding::new(Status::Unknown, Reason::NotObserved, NOT_REPORTED))
+            .and_then(condition::judgement)
+            .filter(|(_, reason)| !matches!(reason, Reason::Suspended | Reason::PodUnreachable))
+            .map_or_else(
+                || Judged::new(Status::Unknown, Reason::NotObserved),
+                |(status, reason)| Judged::new(status, reason),
+            )
     }
+}
 
-    /// Each try of a broken thing has another correlation id and time; the first says as much as the last,
-    /// and writing each would never settle.
-    fn keep_same_text(&self, kind: ConditionType, mut finding: Finding) -> Finding {
-        if let Some(before) = find(self.previous, kind).and_then(Finding::of)
-            && (before.status, before.reason) == (finding.status, finding.reason)
-            && without_numbers(&before.message) == without_numbers(&finding.message)
-        {
-            finding.message = before.message;
+/// What a condition says before it has words.
+pub(super) struct Judged<'a> {
+    pub(super) status: Status,
+    pub(super) reason: Reason,
+
+    /// With `PodUnreachable`: why the Pod's status could not be read.
+    pub(super) unreachable: Option<&'a str>,
+}
+
+impl Judged<'_> {
+    fn new(status: Status, reason: Reason) -> Self {
+        Self {
+            status,
+            reason,
+            unreachable: None,
         }
-        finding
+    }
+
+    fn told(&self, text: String) -> Finding {
+        Finding::new(self.status, self.reason, text)
     }
 }
-
-const NOT_REPORTED: &str = "no Pod of the current configuration has reported yet";
-
-const OTHER_ISSUER: &str = "a Pod reports a token of another issuer than the API server's; if the API server's \
-                            issuer has changed, restart the Pod, else find out what runs in it";
-
-/// What an earlier pass said, up to the first command: it may have been altered since, and people run it.
-fn without_commands(said: &str) -> String {
-    let said = said.split_once(THE_COMMAND).map_or(said, |(said, _)| said);
-    match said.split_once("az ") {
-        Some((said, _)) => format!("{said}…"),
-        None => said.to_owned(),
-    }
-}
-
-/// Before the command that the operator itself computed.
-const THE_COMMAND: &str = " The command that creates the missing credential: ";
 
 /// Whether a document claims no other identity than the Pods were given.
 fn fits(running: &Running, document: &StatusDocument) -> bool {
@@ -284,7 +221,6 @@ fn fits(running: &Running, document: &StatusDocument) -> bool {
 struct Seen<'b> {
     outcome: contract::Outcome,
     reason: &'b str,
-    message: &'b str,
 
     /// Whether it was made from an observation at all.
     conclusive: bool,
@@ -305,21 +241,6 @@ fn rank(outcome: contract::Outcome) -> u8 {
         contract::Outcome::Verified => 1,
         contract::Outcome::Failed => 2,
     }
-}
-
-/// The text without GUIDs and digits, up to the first command: what somebody runs is compared to the letter.
-fn without_numbers(text: &str) -> String {
-    let (said, commands) = text.split_at(text.find("az ").unwrap_or(text.len()));
-    said.split_inclusive(|character: char| !character.is_ascii_hexdigit() && character != '-')
-        .filter(|word| {
-            word.trim_end_matches(|character: char| !character.is_ascii_hexdigit())
-                .len()
-                != 36
-        })
-        .flat_map(str::chars)
-        .filter(|character| !character.is_ascii_digit())
-        .chain(commands.chars())
-        .collect()
 }
 
 fn cut(text: &str, characters: usize) -> String {

@@ -106,6 +106,21 @@ pub enum Refusal {
         /// What the API server said.
         message: String,
     },
+
+    /// Admission or a quota of the cluster refused a child.
+    #[error(
+        "the cluster does not admit {kind} {name}: {message}; change this object, or have the quota or policy changed: it is tried again by itself"
+    )]
+    ChildDenied {
+        /// The child's kind.
+        kind: &'static str,
+
+        /// The child's name.
+        name: String,
+
+        /// What the API server said.
+        message: String,
+    },
 }
 
 /// Why a `ServiceAccount` may not be used.
@@ -151,7 +166,7 @@ impl Refusal {
             Self::ServiceAccountNotShared { .. } => Reason::ServiceAccountNotShared,
             Self::KeyringDamaged { .. } => Reason::KeyringDamaged,
             Self::NameTaken { .. } => Reason::NameTaken,
-            Self::ChildRejected { .. } => Reason::ChildRejected,
+            Self::ChildRejected { .. } | Self::ChildDenied { .. } => Reason::ChildRejected,
         }
     }
 

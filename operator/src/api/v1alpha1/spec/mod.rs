@@ -14,7 +14,7 @@ mod token_exchange;
 pub use clients::{Clients, DynamicRegistration, StaticClient};
 pub use duration::DurationText;
 pub use entra::{CertificateAuthorityRef, Entra, Federation};
-pub use network::{Network, NetworkPolicyMode};
+pub use network::{Egress, Internet, Network, NetworkPolicyMode};
 pub use pod::PodSettings;
 pub use resources::Resources;
 pub use server::{AzureDevOps, AzureDevOpsEndpoints, Server};

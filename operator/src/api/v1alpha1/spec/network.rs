@@ -6,27 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::v1alpha1::schema::embedded_list;
 
-/// Who may talk to the Pods, and whom they may talk to. A NetworkPolicy does this; whether it is enforced
-/// is up to the cluster's network plugin.
+/// Which peers may reach the Pods, and which peers the Pods may reach. A NetworkPolicy does this; whether it is
+/// enforced is up to the cluster's network plugin. Probes of the kubelet pass every policy.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
-    /// Restricted: a NetworkPolicy that lets clients in on the public port, and the Pods out to DNS and to the
-    /// ports of Entra and of the downstream API. These ports are open to every destination but link-local
-    /// addresses and the metadata services of clouds: a NetworkPolicy knows no host names. Open: no
+    /// Restricted (default): a NetworkPolicy lets clients in on the public port, the operator and the peers of
+    /// metricsFrom on port 9090, and the Pods out to DNS and to the destinations of egress. Open: there is no
     /// NetworkPolicy.
     #[serde(default)]
     pub policy: NetworkPolicyMode,
 
-    /// Who may reach the public port. Empty: everyone, as an ingress controller or gateway may run anywhere.
+    /// Peers that may reach the public port. Empty means every peer, as an ingress controller or gateway may run
+    /// anywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "embedded_list::<NetworkPolicyPeer>")]
     pub ingress_from: Vec<NetworkPolicyPeer>,
 
-    /// What the Pods may reach besides, for example an endpoint on another port.
+    /// Peers that may scrape metrics from port 9090, beside the operator. Empty means none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "embedded_list::<NetworkPolicyEgressRule>")]
-    pub egress: Vec<NetworkPolicyEgressRule>,
+    #[schemars(schema_with = "embedded_list::<NetworkPolicyPeer>")]
+    pub metrics_from: Vec<NetworkPolicyPeer>,
+
+    /// Destinations that the Pods may reach beside DNS. Namespaces of the cluster that a host of the spec names
+    /// (host.namespace.svc) are reachable on that host's port.
+    #[serde(default)]
+    pub egress: Egress,
 }
 
 /// Whether there is a NetworkPolicy.
@@ -38,4 +43,31 @@ pub enum NetworkPolicyMode {
 
     /// There is none.
     Open,
+}
+
+/// Destinations that the Pods may reach.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Egress {
+    /// Further rules, as in a NetworkPolicy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "embedded_list::<NetworkPolicyEgressRule>")]
+    pub allow: Vec<NetworkPolicyEgressRule>,
+
+    /// Enabled (default): port 443 and the ports of Entra and of the downstream API are open to every address but
+    /// link-local ones and the metadata services of clouds, because a NetworkPolicy knows no host names. Disabled:
+    /// none of them is open; name a proxy or the addresses in allow.
+    #[serde(default)]
+    pub internet: Internet,
+}
+
+/// Whether addresses outside the cluster are reachable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Internet {
+    /// Reachable on the ports that are needed.
+    #[default]
+    Enabled,
+
+    /// Only what allow names is reachable.
+    Disabled,
 }

@@ -1,0 +1,83 @@
+//! Which fields of a child this operator owns, as the API server keeps it in `metadata.managedFields`.
+//!
+//! A field that is no longer applied is removed only where no other entry owns it. A create or a merge patch
+//! leaves an entry `Update` beside the entry `Apply` of the same manager, which would keep such a field for ever.
+//! When a child is applied, both become one entry `Apply`, and it is applied again
+//! (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#upgrading-from-client-side-apply-to-server-side-apply>).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use serde_json::Value;
+
+use crate::controller::names::FIELD_MANAGER;
+
+/// The entries with all of this operator's as one entry `Apply`; nothing where that changes nothing.
+pub(super) fn as_applied(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntry>> {
+    if !entries.iter().any(|entry| is_own(entry, "Update")) {
+        return None;
+    }
+    let is_ours = |entry: &&ManagedFieldsEntry| is_own(entry, "Update") || is_own(entry, "Apply");
+    let mut applied = entries.iter().find(is_ours)?.clone();
+    applied.operation = Some("Apply".to_owned());
+    for entry in entries.iter().filter(is_ours) {
+        if let Some(fields) = &entry.fields_v1 {
+            let all = applied.fields_v1.get_or_insert_with(|| FieldsV1(Value::Null));
+            unite(&mut all.0, &fields.0);
+        }
+    }
+    let others = entries.iter().filter(|entry| !is_ours(entry)).cloned();
+    Some(std::iter::once(applied).chain(others).collect())
+}
+
+fn is_own(entry: &ManagedFieldsEntry, operation: &str) -> bool {
+    entry.manager.as_deref() == Some(FIELD_MANAGER)
+        && entry.operation.as_deref() == Some(operation)
+        && entry.subresource.as_deref().unwrap_or_default().is_empty()
+}
+
+/// A set of fields is a tree of objects, so that the union of two sets is the union of their members.
+fn unite(all: &mut Value, more: &Value) {
+    match (all, more) {
+        (Value::Object(all), Value::Object(more)) => {
+            for (key, more) in more {
+                unite(all.entry(key.clone()).or_insert(Value::Null), more);
+            }
+        }
+        (all, more) if all.is_null() => *all = more.clone(),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(manager: &str, operation: &str, subresource: Option<&str>, fields: Value) -> ManagedFieldsEntry {
+        let entry = json!({
+            "manager": manager, "operation": operation, "subresource": subresource, "apiVersion": "v1",
+            "fieldsType": "FieldsV1", "fieldsV1": fields,
+        });
+        serde_json::from_value(entry).unwrap()
+    }
+
+    #[test]
+    fn what_was_created_or_repaired_becomes_one_applied_set_and_others_keep_theirs() {
+        let spec = |port: &str| json!({"f:spec": {"f:ports": {port: {}}}});
+        let others = [
+            entry("kubectl", "Update", None, spec("k:1")),
+            entry(FIELD_MANAGER, "Update", Some("status"), json!({"f:status": {}})),
+        ];
+        let mut entries = vec![
+            entry(FIELD_MANAGER, "Apply", None, spec("k:2")),
+            entry(FIELD_MANAGER, "Update", None, spec("k:3")),
+        ];
+        entries.extend(others.clone());
+        let applied = as_applied(&entries).unwrap();
+        assert_eq!(applied[0].operation.as_deref(), Some("Apply"));
+        let both = json!({"f:spec": {"f:ports": {"k:2": {}, "k:3": {}}}});
+        assert_eq!(applied[0].fields_v1.as_ref().unwrap().0, both);
+        assert_eq!(applied[1..], others);
+        assert_eq!(as_applied(&applied), None, "nothing is left to do");
+    }
+}

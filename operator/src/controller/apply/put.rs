@@ -1,0 +1,271 @@
+//! Writes one child: creates what is not there, applies what is, and adopts nothing.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+
+use super::stored_forms::StoredForms;
+use super::{ApplyError, Child, ownership, unchanged};
+use crate::controller::names::{self, FIELD_MANAGER};
+
+/// Where children are written, and what is known of their stored forms.
+#[derive(Clone, Copy)]
+pub(super) struct Writer<'a> {
+    pub(super) client: &'a Client,
+    pub(super) stored_forms: &'a StoredForms,
+}
+
+impl Writer<'_> {
+    fn api<K: Child>(&self, child: &K) -> Api<K> {
+        Api::namespaced(self.client.clone(), &child.namespace().unwrap_or_default())
+    }
+
+    /// Creates or applies a child, unless it is so already.
+    pub(super) async fn put<K: Child>(&self, mut child: K, live: Option<&K>) -> Result<K, ApplyError> {
+        let (kind, name) = (K::KIND, child.name_any());
+        unchanged::stamp(&mut child).map_err(|source| ApplyError::Json { kind, source })?;
+        if let Some(live) = live {
+            return self.put_over(child, live).await;
+        }
+        // The caches hold only what carries our labels. If the child exists all the same, it has lost them, was
+        // made a moment ago, or belongs to somebody else.
+        let api = self.api(&child);
+        let refused = match api.create(&created_by_us(), &child).await {
+            Ok(created) => return Ok(created),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => kube::Error::Api(status),
+            Err(error) => return Err(failed("create", kind, &name, error)),
+        };
+        let existing = api.get_opt(&name).await;
+        match existing.map_err(|error| failed("read", kind, &name, error))? {
+            Some(existing) => self.put_over(child, &existing).await,
+            // It went away in between; the next pass creates it.
+            None => Err(failed("create", kind, &name, refused)),
+        }
+    }
+
+    /// Applies a stamped child over an object of its name, if that one is ours.
+    async fn put_over<K: Child>(&self, mut child: K, live: &K) -> Result<K, ApplyError> {
+        let (kind, name) = (K::KIND, child.name_any());
+        let json = |source| ApplyError::Json { kind, source };
+        let owner = names::controller_uid(child.meta()).unwrap_or_default().to_owned();
+        if names::controller_uid(live.meta()) != Some(owner.as_str()) {
+            return Err(ApplyError::Foreign { kind, name });
+        }
+        if unchanged::is_within(&child, live).map_err(json)? {
+            return Ok(live.clone());
+        }
+        // What was applied last is noted on the child: another spec is applied in any case.
+        if unchanged::same_stamp(&child, live)
+            && self.stored_forms.is_known(&owner, kind, live).map_err(json)?
+        {
+            return Ok(live.clone());
+        }
+        let api = self.api(&child);
+        // With the UID of the object that was judged, another one that took its name meanwhile is refused.
+        child.meta_mut().uid = live.uid();
+        let mut applied = apply_over(&api, &name, &child).await?;
+        if ownership::as_applied(applied.managed_fields()).is_some() {
+            own_as_applied(&api, &applied).await?;
+            applied = force(&api, &name, &child).await?;
+        }
+        if !unchanged::is_within(&child, &applied).map_err(json)? {
+            self.stored_forms.remember(&owner, kind, &applied).map_err(json)?;
+        }
+        Ok(applied)
+    }
+
+    /// Puts an immutable configuration. Where another content is in its place, it is deleted and created again.
+    /// No Pod runs with the other one: Pods know the digest.
+    pub(super) async fn put_content(
+        &self,
+        config_map: ConfigMap,
+        live: Option<&ConfigMap>,
+    ) -> Result<ConfigMap, ApplyError> {
+        let (owner, name) = (names::controller_uid(&config_map.metadata), config_map.name_any());
+        let is_other = |live: &&ConfigMap| {
+            let ours = config_map.data.iter().flatten();
+            let theirs = |key| live.data.as_ref().and_then(|data| data.get(key));
+            live.immutable == Some(true)
+                && names::controller_uid(&live.metadata) == owner
+                && ours.into_iter().any(|(key, text)| theirs(key) != Some(text))
+        };
+        let other = match live.filter(is_other) {
+            Some(other) => other.clone(),
+            None => match self.put(config_map.clone(), live).await {
+                // Without our labels it is not in the cache.
+                Err(rejected @ ApplyError::Rejected { .. }) => {
+                    let found = self.api(&config_map).get_opt(&name).await;
+                    let found = found.map_err(|error| failed("read", ConfigMap::KIND, &name, error))?;
+                    found.filter(|found| is_other(&found)).ok_or(rejected)?
+                }
+                done => return done,
+            },
+        };
+        self.delete(&other, owner).await?;
+        match self.put(config_map.clone(), None).await {
+            Err(ApplyError::Rejected { kind, name, .. }) => Err(ApplyError::Remains { kind, name }),
+            done => done,
+        }
+    }
+
+    /// Creates a child that must not exist yet and is never changed. If another writer was faster, the next pass
+    /// reads what that one wrote.
+    pub(super) async fn create<K: Child>(&self, child: K) -> Result<K, ApplyError> {
+        self.api(&child)
+            .create(&created_by_us(), &child)
+            .await
+            .map_err(|error| failed("create", K::KIND, &child.name_any(), error))
+    }
+
+    /// Deletes exactly the object that was seen, and only if it is ours.
+    pub(super) async fn delete<K: Child>(&self, stale: &K, owner: Option<&str>) -> Result<(), ApplyError> {
+        if owner.is_none()
+            || names::controller_uid(stale.meta()) != owner
+            || stale.meta().deletion_timestamp.is_some()
+        {
+            return Ok(());
+        }
+        let name = stale.name_any();
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: stale.uid(),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match self.api(stale).delete(&name, &parameters).await {
+            Ok(_) => Ok(()),
+            // Gone, or replaced by another of the same name: either way not the one that was meant.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+            Err(error) => Err(failed("delete", K::KIND, &name, error)),
+        }
+    }
+}
+
+/// How often the entries of an object that changes at the same time are written.
+const OWN_TRIES: u32 = 3;
+
+fn created_by_us() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+/// Applies over an object that is known to be ours, and repairs it where it became invalid.
+async fn apply_over<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
+    match force(api, name, child).await {
+        Err(rejected @ ApplyError::Rejected { .. }) => {
+            repair(api, name, child).await.map_err(|_| rejected)?;
+            force(api, name, child).await
+        }
+        applied => applied,
+    }
+}
+
+/// Server-side apply. What others changed in our fields is put right, their own fields are left alone.
+async fn force<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch(name, &parameters, &Patch::Apply(child))
+        .await
+        .map_err(|error| failed("apply", K::KIND, name, error))
+}
+
+/// Replaces whole lists, where what others left in them stands beside ours and makes the object invalid: a
+/// Service's port that somebody gave another number is another entry, of the same name.
+async fn repair<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<(), ApplyError> {
+    let json = |source| ApplyError::Json {
+        kind: K::KIND,
+        source,
+    };
+    let spec = serde_json::to_value(child).map_err(json)?.get("spec").cloned();
+    let patch = json!({"metadata": {"uid": child.meta().uid}, "spec": spec});
+    merge(api, name, &patch)
+        .await
+        .map(|_| ())
+        .map_err(|error| failed("repair", K::KIND, name, error))
+}
+
+/// Counts what this operator created or repaired as applied by it. The object was just applied, so that controllers
+/// may be writing to it, too.
+async fn own_as_applied<K: Child>(api: &Api<K>, applied: &K) -> Result<(), ApplyError> {
+    let name = applied.name_any();
+    let mut current = applied.clone();
+    for tries_left in (0..OWN_TRIES).rev() {
+        let Some(entries) = ownership::as_applied(current.managed_fields()) else {
+            return Ok(());
+        };
+        // With the version, as the other entries are those of that version.
+        let patch = json!({"metadata": {
+            "uid": current.uid(), "resourceVersion": current.resource_version(), "managedFields": entries,
+        }});
+        match merge(api, &name, &patch).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() && tries_left > 0 => {
+                let read = api.get(&name).await;
+                current = read.map_err(|error| failed("read", K::KIND, &name, error))?;
+            }
+            Err(error) => return Err(failed("take over", K::KIND, &name, error)),
+        }
+    }
+    Ok(())
+}
+
+async fn merge<K: Child>(api: &Api<K>, name: &str, patch: &serde_json::Value) -> Result<K, kube::Error> {
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(name, &parameters, &Patch::Merge(patch)).await
+}
+
+fn failed(verb: &'static str, kind: &'static str, name: &str, error: kube::Error) -> ApplyError {
+    let name = name.to_owned();
+    match error {
+        kube::Error::Api(status) if status.is_invalid() && !is_another_object(&status) => {
+            ApplyError::Rejected {
+                kind,
+                name,
+                message: status.message,
+            }
+        }
+        kube::Error::Api(status) if is_denied(&status) => ApplyError::Denied {
+            kind,
+            name,
+            message: status.message,
+        },
+        error => ApplyError::Request {
+            verb,
+            kind,
+            name,
+            source: Box::new(error),
+        },
+    }
+}
+
+/// Whether admission or a quota refused the request. A right that this operator lacks is 403, too, and so is a
+/// namespace that is being deleted: neither is a judgement of the child.
+fn is_denied(status: &kube::core::Status) -> bool {
+    let message = &status.message;
+    // Webhooks, and ValidatingAdmissionPolicies.
+    let by_admission = message.contains(" denied the request") || message.contains(" denied request");
+    let lacks_right = message.contains("User \"") && message.contains(" cannot ");
+    let is_terminating = status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .any(|cause| cause.reason == "NamespaceTerminating");
+    (400..500).contains(&status.code) && by_admission
+        || status.is_forbidden() && !lacks_right && !is_terminating
+}
+
+/// An object that took the name of the one that was read has another UID, which the API server calls an invalid
+/// change. The next pass reads the other one.
+fn is_another_object(status: &kube::core::Status) -> bool {
+    status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .any(|cause| cause.field == "metadata.uid")
+}

@@ -1,0 +1,26 @@
+//! Spreads repeated work, so that many objects that began together do not go on together.
+
+use std::time::Duration;
+
+/// `base` shortened or lengthened by at most a fifth, as `random` says.
+pub fn spread(base: Duration, random: u32) -> Duration {
+    let fifths = f64::from(random) / f64::from(u32::MAX);
+    base.mul_f64(0.8 + 0.4 * fifths)
+}
+
+/// Randomness of the operating system. Without it nothing is spread, which is no reason to stop.
+pub fn random() -> u32 {
+    getrandom::u32().unwrap_or(u32::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_time_is_within_a_fifth() {
+        let seconds = |random| spread(Duration::from_secs(10), random).as_secs_f64();
+        assert_eq!([0, u32::MAX].map(seconds), [8.0, 12.0]);
+        assert!((seconds(u32::MAX / 2) - 10.0).abs() < 0.01);
+    }
+}

@@ -1,0 +1,125 @@
+//! Whole passes against an API server that holds nothing but what the caches hold.
+
+use kube::runtime::events::{Recorder, Reporter};
+use serde_json::Value;
+
+use super::*;
+use crate::controller::children::{Built, Children};
+use crate::controller::dereference::{Issuer, Sources};
+use crate::controller::pod_reports::PodReports;
+use crate::controller::stores::Stores;
+use crate::metrics::Metrics;
+use crate::testing::defaults;
+
+/// A request as the API server got it: method and path, for a create with the object's name, and the body.
+pub(super) type Asked = (String, Value);
+
+/// What the caches hold, and what the API server refuses.
+#[derive(Default)]
+pub(super) struct Cluster {
+    pub(super) servers: Vec<McpServer>,
+    pub(super) children: Vec<Children<Built>>,
+    pub(super) pods: Vec<k8s_openapi::api::core::v1::Pod>,
+    pub(super) reports: Arc<PodReports>,
+
+    /// A part of the request that is refused, and the answer to it.
+    pub(super) refused: Option<(&'static str, Value)>,
+}
+
+impl Cluster {
+    pub(super) fn of(servers: &[McpServer]) -> Self {
+        Self {
+            servers: servers.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// One pass over each object in turn, and all requests.
+    pub(super) async fn passes(
+        &self,
+        order: &[McpServer],
+    ) -> (Vec<Result<Action, ReconcileError>>, Vec<Asked>) {
+        let (service, handle) = mock::pair();
+        let api_server = tokio::spawn(api_server(handle, self.refused.clone()));
+        let client = Client::new(service, "default");
+        let servers: Vec<Guarded> = self
+            .servers
+            .iter()
+            .map(|server| DeserializeGuard(Ok(server.clone())))
+            .collect();
+        let context = Context::new(
+            Sources {
+                client: client.clone(),
+                stores: Stores::of(&servers, &self.children, self.pods.clone()),
+                reports: self.reports.clone(),
+                issuer: Arc::new(Issuer::default()),
+            },
+            defaults(),
+            Recorder::new(client, Reporter::from("behalf")),
+            Arc::new(Metrics::default()),
+            || time(60),
+        );
+        let context = Arc::new(context);
+        let mut results = Vec::new();
+        for server in order {
+            let guard = Arc::new(DeserializeGuard(Ok(server.clone())));
+            results.push(reconcile(guard, context.clone()).await);
+        }
+        drop(context);
+        (results, api_server.await.unwrap())
+    }
+}
+
+async fn api_server(
+    mut handle: mock::Handle<Request<Body>, Response<Body>>,
+    refused: Option<(&'static str, Value)>,
+) -> Vec<Asked> {
+    let mut asked = Vec::new();
+    while let Some((request, send)) = pin!(&mut handle).next_request().await {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let body = request.into_body().collect_bytes().await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let mut line = format!("{method} {path}");
+        if method == http::Method::POST {
+            line = format!("{line}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
+        }
+        let (code, answer) = match &refused {
+            Some((part, answer)) if line.contains(part) => (answer["code"].as_u64().unwrap(), answer.clone()),
+            _ if path == "/.well-known/openid-configuration" => {
+                (200, json!({"issuer": "https://issuer.contoso.example"}))
+            }
+            _ if method == http::Method::GET => (404, failure(404, "NotFound", "not found")),
+            // A whole object comes back, whatever part of it was written.
+            _ if path.ends_with("/status") => (200, json!(server(QUICKSTART))),
+            _ => (200, body.clone()),
+        };
+        asked.push((line, body));
+        let response = Response::builder()
+            .status(u16::try_from(code).unwrap())
+            .body(Body::from(serde_json::to_vec(&answer).unwrap()));
+        send.send_response(response.unwrap());
+    }
+    asked
+}
+
+pub(super) fn failure(code: u16, reason: &str, message: &str) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message})
+}
+
+/// The statuses that were written for an object.
+pub(super) fn statuses<'a>(asked: &'a [Asked], name: &str) -> Vec<&'a Value> {
+    let end = format!("/{name}/status");
+    asked
+        .iter()
+        .filter(|(line, _)| line.ends_with(&end))
+        .map(|(_, body)| &body["status"])
+        .collect()
+}
+
+/// Status, reason and message of a condition in a status.
+pub(super) fn condition<'a>(status: &'a Value, kind: &str) -> Option<[&'a str; 3]> {
+    let conditions = status["conditions"].as_array()?;
+    let condition = conditions.iter().find(|condition| condition["type"] == kind)?;
+    let text = |key: &str| condition[key].as_str().unwrap_or_default();
+    Some([text("status"), text("reason"), text("message")])
+}

@@ -1,0 +1,156 @@
+//! What whole passes ask of the API server, and what they tell of its refusals.
+
+use rstest::rstest;
+
+use super::cluster::{Cluster, condition, failure, statuses};
+use super::*;
+use crate::api::v1alpha1::KeysStatus;
+use crate::controller::pod_reports::PodReports;
+use crate::testing::{children, document};
+
+const NAME: &str = "azure-devops";
+
+fn pod() -> k8s_openapi::api::core::v1::Pod {
+    let pod = json!({
+        "metadata": {"name": "a-pod", "namespace": "mcp", "uid": "a-pod", "labels": names::labels(NAME)},
+        "status": {"phase": "Running", "podIP": "192.0.2.1"},
+    });
+    serde_json::from_value(pod).unwrap()
+}
+
+#[rstest]
+#[case::a_pod_reports_the_expected_key("s00000001", true, false)]
+#[case::the_pod_reports_another_key("s00000002", true, true)]
+#[case::no_pod_reports("s00000001", false, true)]
+#[tokio::test]
+async fn the_keyring_secret_is_read_only_when_no_pod_reports_the_expected_key(
+    #[case] expected: &str,
+    #[case] reports: bool,
+    #[case] is_read: bool,
+) {
+    let mut server = server(QUICKSTART);
+    server.status.get_or_insert_default().keys = Some(KeysStatus {
+        current: expected.to_owned(),
+    });
+    let mut cluster = Cluster {
+        pods: vec![pod()],
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    if reports {
+        cluster.reports = Arc::new(PodReports::holding("a-pod", document("sha256:0")));
+    }
+    let (results, asked) = cluster.passes(&[server]).await;
+    results.into_iter().for_each(|result| drop(result.unwrap()));
+    let reads = asked
+        .iter()
+        .filter(|(line, _)| line.contains("GET ") && line.contains("/secrets/"));
+    assert_eq!(reads.count(), usize::from(is_read));
+}
+
+#[tokio::test]
+async fn a_settled_pass_asks_the_api_server_for_nothing() {
+    let mut server = server(QUICKSTART);
+    let cluster = |server: &McpServer, stamped: Vec<_>| Cluster {
+        pods: vec![pod()],
+        reports: Arc::new(PodReports::holding("a-pod", document("sha256:0"))),
+        children: stamped,
+        ..Cluster::of(std::slice::from_ref(server))
+    };
+    // The first pass writes; what it wrote is what the caches hold before the second.
+    let (_, asked) = cluster(&server, Vec::new())
+        .passes(std::slice::from_ref(&server))
+        .await;
+    let written = |kind: &str| {
+        let (_, body) = asked
+            .iter()
+            .find(|(line, body)| line.starts_with("POST ") && body["kind"] == kind)
+            .unwrap();
+        body.clone()
+    };
+    let mut held = children(&server);
+    held.service_account = Some(serde_json::from_value(written("ServiceAccount")).unwrap());
+    held.config_map = serde_json::from_value(written("ConfigMap")).unwrap();
+    held.network_policy = Some(serde_json::from_value(written("NetworkPolicy")).unwrap());
+    held.service = serde_json::from_value(written("Service")).unwrap();
+    held.deployment = serde_json::from_value(written("Deployment")).unwrap();
+    server.status = serde_json::from_value(statuses(&asked, NAME)[0].clone()).unwrap();
+    // The test's Pod reports the key of the keyring that the test's children have.
+    server.status.as_mut().unwrap().keys = Some(KeysStatus {
+        current: "s00000001".to_owned(),
+    });
+    let (_, asked) = cluster(&server, vec![held])
+        .passes(std::slice::from_ref(&server))
+        .await;
+    let lines: Vec<&str> = asked
+        .iter()
+        .map(|(line, _)| line.as_str())
+        // Once for the process.
+        .filter(|line| !line.contains(".well-known"))
+        .collect();
+    assert_eq!(lines, Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn a_step_is_told_in_the_status_after_its_third_failure_in_a_row() {
+    let server = server(QUICKSTART);
+    let cluster = Cluster {
+        refused: Some(("/deployments/", failure(500, "InternalError", "etcd is slow"))),
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    for (passes, told) in [(2, 0), (3, 1)] {
+        let (results, asked) = cluster.passes(&vec![server.clone(); passes]).await;
+        assert!(
+            results
+                .iter()
+                .all(|result| matches!(result, Err(ReconcileError::Apply(_))))
+        );
+        let statuses = statuses(&asked, NAME);
+        assert_eq!(statuses.len(), told, "after {passes} failures");
+        for status in statuses {
+            let reconciling = condition(status, "Reconciling").unwrap();
+            assert_eq!(reconciling[..2], ["True", "StepFailed"]);
+            assert!(reconciling[2].contains("etcd is slow"), "{}", reconciling[2]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_a_quota_refuses_is_told_in_accepted_and_is_no_failed_step() {
+    let server = server(QUICKSTART);
+    let quota = "deployments.apps \"azure-devops\" is forbidden: exceeded quota: few";
+    let cluster = Cluster {
+        refused: Some(("/deployments/", failure(403, "Forbidden", quota))),
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(&[(); 4].map(|()| server.clone())).await;
+    for result in results {
+        result.unwrap();
+    }
+    for status in statuses(&asked, NAME) {
+        let accepted = condition(status, "Accepted").unwrap();
+        assert_eq!(accepted[..2], ["False", "ChildRejected"]);
+        assert!(accepted[2].contains(quota), "{}", accepted[2]);
+        assert_eq!(condition(status, "Reconciling"), None);
+        assert_eq!(
+            condition(status, "Stalled"),
+            None,
+            "the quota can be changed as well"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_waits_for_no_pod() {
+    // Nothing answers at the Pod's address, and no report was read yet.
+    let server = server(QUICKSTART);
+    let cluster = Cluster {
+        pods: vec![pod()],
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let before = tokio::time::Instant::now();
+    let (results, asked) = cluster.passes(&[server]).await;
+    results.into_iter().for_each(|result| drop(result.unwrap()));
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    let verified = condition(statuses(&asked, NAME)[0], "Verified").unwrap();
+    assert_eq!(verified[..2], ["Unknown", "NotObserved"]);
+}
