@@ -7,6 +7,7 @@ mod authorize;
 mod consent;
 #[cfg(test)]
 mod entra_refresh;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod fixture;

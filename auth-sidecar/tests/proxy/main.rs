@@ -25,6 +25,7 @@ mod probes;
 mod refusals;
 #[cfg(test)]
 mod revocation;
+#[cfg(test)]
 mod second_try;
 #[cfg(test)]
 mod start_and_stop;

@@ -77,7 +77,7 @@ async fn a_user_whose_grant_is_gone_is_asked_to_sign_in_again(world: &World) -> 
         let challenge = format!("{:?}", answer.headers().get("www-authenticate"));
         Ok((before, answer.status(), challenge))
     };
-    let (before, status, challenge) = restoring(work, lifetime(world, None)).await?;
+    let (before, status, challenge) = Box::pin(restoring(work, lifetime(world, None))).await?;
     ensure!(
         before == StatusCode::OK,
         "the call before the revocation answered {before}"
@@ -103,7 +103,7 @@ async fn conditional_access_is_a_challenge_that_the_session_survives(world: &Wor
             // The next login of this client carries the claims that Entra asked for, and the call works again.
             Ok((challenged, step_up(world, server, &first).await?))
         };
-        let (challenged, again) = restoring(work, policies(world, &[])).await?;
+        let (challenged, again) = Box::pin(restoring(work, policies(world, &[]))).await?;
         // The refusal is remembered for a minute: asking Entra at every call would look like a loop to it.
         let mut survived = StatusCode::UNAUTHORIZED;
         for _ in 0..40 {

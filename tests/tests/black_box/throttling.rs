@@ -116,7 +116,7 @@ async fn parallel_calls_go_on_with_the_living_token_while_entra_throttles(world:
         world.entra.clear_faults().await?;
         lifetime(world, None).await
     };
-    restoring(while_entra_throttles(world), restore).await
+    Box::pin(restoring(while_entra_throttles(world), restore)).await
 }
 
 async fn while_entra_throttles(world: &World) -> TestResult {
