@@ -27,6 +27,7 @@ crate::tests![
     of_two_objects_with_one_address_the_oldest_is_served_and_the_other_follows_it,
     a_foreign_host_is_not_accepted,
     an_image_that_cannot_be_pulled_is_not_available,
+    without_a_pod_nothing_is_claimed,
     a_settled_system_writes_nothing,
 ];
 
@@ -484,26 +485,48 @@ async fn a_foreign_host_is_not_accepted(world: &World) -> TestResult {
 }
 
 async fn an_image_that_cannot_be_pulled_is_not_available(world: &World) -> TestResult {
-    let pod = pod_of(world, Server::Quickstart).await?;
-    let mut sidecars = pod
-        .spec
-        .iter()
-        .flat_map(|spec| spec.init_containers.iter().flatten());
-    let installed = sidecars.find_map(|container| container.image.as_deref());
-    let (repository, _) = installed
-        .and_then(|image| image.rsplit_once(':'))
-        .ok_or("no sidecar")?;
+    let server = Server::Quickstart;
+    world.wait_ready(server).await?;
+    let pod = pod_of(world, server).await?;
+    let name = format!("pod/{}", pod.metadata.name.clone().unwrap_or_default());
+    let image = |image: &str| world.kubectl(&["set", "image", &name, &format!("mcp-server={image}")]);
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut built_in = containers.filter(|container| container.name == "mcp-server");
+    let right = built_in.next().and_then(|container| container.image.clone());
+    let right = right.ok_or("the Pod has no server")?;
+    let (repository, _) = right.rsplit_once(':').ok_or("the image has no tag")?;
     let absent = format!("{repository}:absent");
-    world.apply(&scratch(world, |object| {
-        object["spec"]["publicUrl"] = json!("http://localhost:8599");
-        object["spec"]["sidecar"]["image"] = json!(absent);
-    })?)?;
-    let seen = wait_scratch(world, "Accepted=True and Available=False", |now| {
-        now.is("Accepted", "True") && now.is("Available", "False")
-    })
-    .await;
-    world.kubectl(&["delete", "mcpserver", "scratch"])?;
-    let seen = seen?;
+    let work = async {
+        image(&absent)?;
+        let failed = |now: &Conditions| {
+            let available = now.get("Available");
+            available.is_some_and(|condition| condition.reason == "ImagePullFailed")
+        };
+        world
+            .wait(server, "Available=False (ImagePullFailed)", failed)
+            .await
+    };
+    let seen = restoring(work, async { image(&right).map(drop) }).await?;
+    ensure!(
+        seen.is("Available", "False") && seen.is("Ready", "False"),
+        "an image that is not there leaves {}",
+        seen.summary()
+    );
+    world.wait_ready(server).await?;
+    Ok(())
+}
+
+async fn without_a_pod_nothing_is_claimed(world: &World) -> TestResult {
+    let work = async {
+        world.apply(&scratch(world, |object| {
+            object["spec"]["publicUrl"] = json!("http://localhost:8599");
+            object["spec"]["pod"]["nodeSelector"] = json!({"example.com/no-such-node": "true"});
+        })?)?;
+        let unavailable = |now: &Conditions| now.is("Accepted", "True") && now.is("Available", "False");
+        wait_scratch(world, "Accepted=True and Available=False", unavailable).await
+    };
+    let delete = async { world.kubectl(&["delete", "mcpserver", "scratch"]).map(drop) };
+    let seen = restoring(work, delete).await?;
     for claimed in ["FederationVerified", "Verified", "Ready"] {
         ensure!(
             !seen.is(claimed, "True"),
