@@ -324,7 +324,7 @@ impl PodProcess {
         let arguments = ["serve", "--config", file.to_str().unwrap()];
         let mut child = command(world, folder.path(), &arguments).spawn().unwrap();
         let logged = first_line(BufReader::new(child.stdout.take().unwrap()).lines(), "probes at").await;
-        let logged: Value = serde_json::from_str(&logged).expect("logs are JSON in a Pod");
+        let logged: Value = serde_json::from_str(&logged).unwrap();
         let message = logged["message"].as_str().unwrap();
         let mut addresses = message
             .split([' ', ','])

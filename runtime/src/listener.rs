@@ -82,7 +82,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
         let (router, end, cut) = (router.clone(), end.clone(), cut.clone());
         let http2_places = Arc::clone(&http2_places);
         tasks.spawn(async move {
-            let served = serve_connection(stream, router, limits, &http2_places, end);
+            let served = Box::pin(serve_connection(stream, router, limits, &http2_places, end));
             cut.run_until_cancelled(place.keep(served)).await;
         });
     }
