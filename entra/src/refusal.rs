@@ -166,7 +166,9 @@ fn is_identifier(text: &str) -> bool {
 }
 
 fn is_json_object(text: &str) -> bool {
-    text.len() <= LONGEST_CLAIMS && serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text).is_ok()
+    text.len() <= LONGEST_CLAIMS
+        && text.trim_start().starts_with('{')
+        && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 #[cfg(test)]

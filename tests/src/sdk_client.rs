@@ -74,7 +74,7 @@ pub enum SdkError {
 /// The SDKs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sdk {
-    /// PyPI `mcp`.
+    /// The package `mcp` of the Python Package Index.
     Python,
 
     /// npm `@modelcontextprotocol/client`, release line 2.

@@ -90,7 +90,7 @@ impl KeyRing {
         Self::starting_with(first, second)
     }
 
-    /// The keys that the issuer fixture, in the place of a cluster, signs ServiceAccount tokens with.
+    /// The keys that the issuer fixture, in the place of a cluster, signs `ServiceAccount` tokens with.
     pub(super) fn of_issuer() -> Result<Self, KeyError> {
         let [_, _, first, second] = RSA;
         Self::starting_with(first, second)
