@@ -3,7 +3,6 @@
 mod description;
 mod meaning;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
