@@ -40,7 +40,7 @@ async fn a_connection_outlives_refusals_on_the_inner_hop() {
     for (path, more, expected) in [
         ("/mcp", "", "http/1.1 403"),
         ("/mcp", compressed.as_str(), "http/1.1 415"),
-        ("/nothing", host_key.as_str(), "http/1.1 404"),
+        ("/mcp", host_key.as_str(), "http/1.1 400"), // no JSON
     ] {
         let mut stream = connect(&pod.mcp).await;
         for number in 0..8 {
