@@ -57,7 +57,7 @@ const UNSETTLED: Duration = Duration::from_secs(15);
 const STALE: Duration = Duration::from_secs(2);
 
 /// Failures in a row before a failed step is told in the status: a hiccup of the API server must not turn every
-/// object to InProgress.
+/// object to `InProgress`.
 const TOLD_AFTER: u32 = 3;
 
 /// A step that failed. The next pass tries again.

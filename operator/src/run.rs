@@ -73,8 +73,8 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         .await
         .map_err(|source| RunError::Listen { address, source })?;
 
-    let (changed, reported) = mpsc::unbounded();
-    let (controller, stores) = stores::start(&client, &scope, reported);
+    let (changed, to_reconcile) = mpsc::unbounded();
+    let (controller, stores) = stores::start(&client, &scope, to_reconcile);
     let (metrics, reports) = (Arc::new(Metrics::default()), Arc::new(PodReports::default()));
     let ready = Arc::new(AtomicBool::new(false));
     let health = health::router(HealthState {

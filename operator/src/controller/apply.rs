@@ -194,7 +194,7 @@ pub async fn apply(
     };
     let service = writer.put(service, live.service.as_deref()).await?;
     // Last: one rollout, not two.
-    let deployment = writer.put(deployment, live.deployment.as_deref()).await?;
+    let deployment = Box::pin(writer.put(deployment, live.deployment.as_deref())).await?;
     let children = Children {
         service_account,
         keyring,

@@ -84,12 +84,11 @@ pub async fn dereference(
     let live = live(&sources.stores, server);
     let reports = sources.reports.of(&live.pods);
     let key_in_use = key_in_use(server, &reports);
-    let keyring = match key_in_use {
-        Some(_) => None,
-        None => {
-            let name = names::keyring_secret(&server.name_any());
-            get::<Secret>(&sources.client, &namespace, &name).await?
-        }
+    let keyring = if key_in_use.is_some() {
+        None
+    } else {
+        let name = names::keyring_secret(&server.name_any());
+        get::<Secret>(&sources.client, &namespace, &name).await?
     };
     Ok(Found {
         certificate_authority,

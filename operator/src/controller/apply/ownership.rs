@@ -20,7 +20,7 @@ pub(super) fn as_applied(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFi
     applied.operation = Some("Apply".to_owned());
     for entry in entries.iter().filter(is_ours) {
         if let Some(fields) = &entry.fields_v1 {
-            let all = applied.fields_v1.get_or_insert_with(|| FieldsV1(Value::Null));
+            let all = applied.fields_v1.get_or_insert(FieldsV1(Value::Null));
             unite(&mut all.0, &fields.0);
         }
     }
@@ -53,7 +53,12 @@ mod tests {
 
     use super::*;
 
-    fn entry(manager: &str, operation: &str, subresource: Option<&str>, fields: Value) -> ManagedFieldsEntry {
+    fn entry(
+        manager: &str,
+        operation: &str,
+        subresource: Option<&str>,
+        fields: &Value,
+    ) -> ManagedFieldsEntry {
         let entry = json!({
             "manager": manager, "operation": operation, "subresource": subresource, "apiVersion": "v1",
             "fieldsType": "FieldsV1", "fieldsV1": fields,
@@ -65,12 +70,12 @@ mod tests {
     fn what_was_created_or_repaired_becomes_one_applied_set_and_others_keep_theirs() {
         let spec = |port: &str| json!({"f:spec": {"f:ports": {port: {}}}});
         let others = [
-            entry("kubectl", "Update", None, spec("k:1")),
-            entry(FIELD_MANAGER, "Update", Some("status"), json!({"f:status": {}})),
+            entry("kubectl", "Update", None, &spec("k:1")),
+            entry(FIELD_MANAGER, "Update", Some("status"), &json!({"f:status": {}})),
         ];
         let mut entries = vec![
-            entry(FIELD_MANAGER, "Apply", None, spec("k:2")),
-            entry(FIELD_MANAGER, "Update", None, spec("k:3")),
+            entry(FIELD_MANAGER, "Apply", None, &spec("k:2")),
+            entry(FIELD_MANAGER, "Update", None, &spec("k:3")),
         ];
         entries.extend(others.clone());
         let applied = as_applied(&entries).unwrap();

@@ -46,10 +46,6 @@ fn failure(code: u16, reason: &str, message: &str) -> (u16, Value) {
     )
 }
 
-fn absent() -> (u16, Value) {
-    failure(404, "NotFound", "not found")
-}
-
 fn exists() -> (u16, Value) {
     failure(409, "AlreadyExists", "already exists")
 }

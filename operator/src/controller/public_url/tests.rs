@@ -102,8 +102,8 @@ fn woken(before: &[McpServer], event: watcher::Event<Guarded>) -> Vec<String> {
     for object in before {
         writer.apply_watcher_event(&watcher::Event::Apply(guard(object)));
     }
-    let mut names: Vec<String> = affected(&event, &store)
-        .into_iter()
+    let mut names: Vec<String> = std::iter::once(event)
+        .flat_map(|event| affected(&event, &store))
         .map(|object| object.name)
         .collect();
     names.sort();
