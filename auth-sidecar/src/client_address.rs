@@ -18,22 +18,29 @@ impl TrustedProxies {
         Self(networks.to_vec())
     }
 
-    /// The address of a request's client: the rightmost one that is not a trusted proxy's. Every proxy appends the
-    /// address that it saw, so what stands further left may be written by the client itself. `None` when the
-    /// listener says of no peer.
+    /// Returns the address of a request's client: the rightmost one that is not a trusted proxy's. Every proxy
+    /// appends the address that it saw, so the client itself may have written the entries further left. Returns
+    /// `None` when no proxy is trusted, because the peer may then be a gateway that all clients share, and when the
+    /// listener tells no peer.
     pub fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        if self.0.is_empty() {
+            return None;
+        }
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         let mut client = peer.ip().to_canonical();
         let entries = headers
             .get_all(X_FORWARDED_FOR)
             .iter()
             .rev()
-            .flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+            .flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
         for entry in entries {
             if !self.trusts(client) {
                 break;
             }
-            let Some(address) = parse(entry.trim()) else { break };
+            // Each entry alone: a client's entry that is no text must not hide the gateway's.
+            let Some(address) = std::str::from_utf8(entry.trim_ascii()).ok().and_then(parse) else {
+                break;
+            };
             client = address;
         }
         Some(client)
@@ -54,6 +61,7 @@ fn parse(entry: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
     use rstest::rstest;
 
     use super::*;
@@ -67,6 +75,7 @@ mod tests {
     #[case::two_headers("10.0.0.1", &["203.0.113.9, 192.0.2.1", "10.0.0.2"], "192.0.2.1")]
     #[case::only_proxies("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3")]
     #[case::rubbish_ends_it("10.0.0.1", &["192.0.2.1, unknown, 10.0.0.2"], "10.0.0.2")]
+    #[case::not_ascii_stays_left("10.0.0.1", &["é, 192.0.2.1"], "192.0.2.1")]
     #[case::empty("10.0.0.1", &[""], "10.0.0.1")]
     #[case::port("10.0.0.1", &["192.0.2.1:55555"], "192.0.2.1")]
     #[case::ipv6("fd00::1", &["2001:db8::1"], "2001:db8::1")]
@@ -84,9 +93,14 @@ mod tests {
         extensions.insert(ConnectInfo(SocketAddr::new(peer, 40_000)));
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append(X_FORWARDED_FOR, value.parse().unwrap());
+            headers.append(
+                X_FORWARDED_FOR,
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
         }
         let expected: IpAddr = expected.parse().unwrap();
         assert_eq!(trusted.client(&extensions, &headers), Some(expected));
+        // Without trusted proxies the peer may be a gateway that all clients share.
+        assert_eq!(TrustedProxies::default().client(&extensions, &headers), None);
     }
 }

@@ -102,7 +102,7 @@ impl Clients {
     pub fn register(
         &self,
         request: RegistrationRequest,
-        address: IpAddr,
+        address: Option<IpAddr>,
     ) -> Result<Registered, RegistrationError> {
         let now = self.clock.now();
         if !(1..=MOST_REDIRECT_URIS).contains(&request.redirect_uris.len()) {

@@ -20,10 +20,13 @@ impl<'a> Cookies<'a> {
         let pairs = headers
             .get_all(COOKIE)
             .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter(|(name, _)| name.starts_with(NAME_PREFIX))
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+            // Only SP and TAB: `str::trim` also removes U+2003, and a browser lets a sibling site set a cookie with
+            // that character before `__Host-`.
+            .map(<[u8]>::trim_ascii)
+            .filter(|pair| pair.starts_with(NAME_PREFIX.as_bytes()))
+            // Each pair alone: a sibling site's cookie that is no text must not take ours away.
+            .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
             .take(MOST);
         Self(pairs.collect())
     }
@@ -72,6 +75,26 @@ mod tests {
             (cookies.get("broken"), cookies.get("__Host-behalf-e")),
             (None, None)
         );
+    }
+
+    #[test]
+    fn a_cookie_of_another_site_that_is_not_ascii_leaves_ours_readable() {
+        for foreign in ["x=é".as_bytes(), b"x=\xff"] {
+            let header = [foreign, b"; __Host-behalf-a=1;\t__Host-behalf-b=2"].concat();
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_bytes(&header).unwrap());
+            let cookies = Cookies::read(&headers);
+            assert_eq!(cookies.get("__Host-behalf-a"), Some("1"));
+            assert_eq!(cookies.get("__Host-behalf-b"), Some("2"));
+        }
+    }
+
+    #[test]
+    fn a_name_with_a_unicode_space_before_the_prefix_is_not_ours() {
+        let header = "\u{2003}__Host-behalf-csrf=x; \u{a0}__Host-behalf-csrf=y";
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_bytes(header.as_bytes()).unwrap());
+        assert_eq!(Cookies::read(&headers).iter().count(), 0);
     }
 
     #[test]

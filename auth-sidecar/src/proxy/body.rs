@@ -111,7 +111,9 @@ impl Message {
                 let fields = members::of(params).ok_or(BodyError::Params)?;
                 let wanted = ["name", "uri", "_meta", "arguments"];
                 let [name, uri, meta, arguments] = pick(&fields, wanted, is_tool_call)?;
-                read.name = name.or(uri).map(text_of).transpose()?;
+                // The server takes the tool's name from `name` alone, so the scope check does too.
+                let named = if is_tool_call { name } else { name.or(uri) };
+                read.name = named.map(text_of).transpose()?;
                 read.protocol_version = meta.map(protocol_version).transpose()?.flatten();
                 if is_tool_call {
                     read.place = match arguments {
@@ -333,6 +335,8 @@ mod tests {
         assert_eq!(call.protocol_version(), Some("2026-07-28"));
         let read = message(r#"{"id":2,"method":"resources/read","params":{"uri":"file:///a"}}"#);
         assert_eq!(read.name(), Some("file:///a"));
+        let no_name = message(r#"{"method":"tools/call","params":{"uri":"run"}}"#);
+        assert_eq!(no_name.name(), None, "a tool is named by name alone");
         let notification = message(r#"{"method":"notifications/initialized"}"#);
         assert_eq!(notification.id(), None);
     }

@@ -1,6 +1,5 @@
 //! `POST /register`.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::Json;
@@ -30,11 +29,7 @@ pub(super) async fn register(
             format!("the body is no client metadata (RFC 7591, section 2): see {place}"),
         )
     })?;
-    // Without a peer every client shares one budget.
-    let address = server
-        .trusted_proxies
-        .client(&extensions, &headers)
-        .unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let address = server.trusted_proxies.client(&extensions, &headers);
     let registered = server.clients.register(request, address).inspect_err(|error| {
         if *error == RegistrationError::Busy {
             server.metrics.security_event(SecurityEvent::RegistrationLimited);

@@ -41,13 +41,14 @@ impl Sessions {
             if record.ends_at <= now {
                 return Change::Nothing(Outcome::Dead(DeadGrant::Ended));
             }
-            if scopes.is_some_and(|scopes| !record.scopes.contain(scopes)) {
-                return Change::Nothing(Outcome::Scope);
-            }
             match family.present(grant.generation, now, self.rules.refresh_grace) {
                 Presented::Reused => Change::Nothing(Outcome::Dead(DeadGrant::Reused)),
                 Presented::Good(_) if record.sign_in_required => {
                     Change::Nothing(Outcome::Dead(DeadGrant::SignInRequired))
+                }
+                // After the check for reuse: a stolen old token ends the family whatever scope it asks for.
+                Presented::Good(_) if scopes.is_some_and(|scopes| !record.scopes.contain(scopes)) => {
+                    Change::Nothing(Outcome::Scope)
                 }
                 Presented::Good(family) => {
                     record.family = Some(family);

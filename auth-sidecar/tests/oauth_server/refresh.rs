@@ -96,6 +96,28 @@ async fn a_replay_after_the_grace_ends_the_family() {
 }
 
 #[tokio::test]
+async fn a_replay_with_too_wide_a_scope_ends_the_family_too() {
+    let world = World::start_with(|config| config.access.writes = false).await;
+    let (login, tokens) = world.session(ANA).await;
+    let renewed = world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .tokens();
+    let wide = [("scope", "mcp:read mcp:run")];
+    world
+        .refresh(&login.client_id, &renewed.refresh, &wide)
+        .await
+        .assert_error(400, "invalid_scope");
+    assert!(is_open(&world, &renewed.access).await);
+    world.advance(120);
+    world
+        .refresh(&login.client_id, &tokens.refresh, &wide)
+        .await
+        .assert_error(400, "invalid_grant");
+    assert!(!is_open(&world, &renewed.access).await);
+}
+
+#[tokio::test]
 async fn the_end_of_one_family_leaves_others_alone() {
     let world = World::start().await;
     let (login, tokens) = world.session(ANA).await;

@@ -228,6 +228,11 @@ async fn register_from(world: &World, peer: &str, forwarded_for: &str, redirect_
 
 const GOOD: &str = "http://localhost/cb";
 
+/// A server behind a gateway whose network it knows.
+async fn behind_a_known_gateway() -> World {
+    World::start_with(|config| config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await
+}
+
 /// Registers until the limit says no.
 async fn exhaust(world: &World, peer: &str, forwarded_for: &str) -> Answer {
     loop {
@@ -241,7 +246,7 @@ async fn exhaust(world: &World, peer: &str, forwarded_for: &str) -> Answer {
 
 #[tokio::test]
 async fn a_flood_of_registrations_is_limited_and_passes() {
-    let world = World::start().await;
+    let world = behind_a_known_gateway().await;
     let limited = exhaust(&world, "192.0.2.1:1000", "").await;
     limited.assert_error(429, "temporarily_unavailable");
     assert!(limited.header("retry-after").is_some());
@@ -263,9 +268,9 @@ async fn refused_registrations_cost_nobody_the_next_one() {
 
 #[tokio::test]
 async fn a_flood_from_one_address_leaves_the_others_alone() {
-    let world = World::start().await;
+    let world = behind_a_known_gateway().await;
     exhaust(&world, "192.0.2.1:1000", "").await;
-    // The header is worth nothing without a trusted proxy, neither to flood on nor against others.
+    // The header of a peer that is not trusted has no effect, neither to flood on nor against others.
     register_from(&world, "192.0.2.1:1000", "203.0.113.9", GOOD)
         .await
         .assert_error(429, "temporarily_unavailable");
@@ -278,9 +283,20 @@ async fn a_flood_from_one_address_leaves_the_others_alone() {
 }
 
 #[tokio::test]
+async fn a_flood_through_an_unknown_gateway_leaves_the_others_alone() {
+    let world = World::start().await;
+    let gateway = "10.1.2.3:1000";
+    for _ in 0..1000 {
+        let answer = register_from(&world, gateway, "192.0.2.1", GOOD).await;
+        assert_eq!(answer.status, 201);
+    }
+    let other = register_from(&world, gateway, "192.0.2.2", GOOD).await;
+    assert_eq!(other.status, 201);
+}
+
+#[tokio::test]
 async fn behind_a_trusted_proxy_the_limit_is_the_clients() {
-    let world =
-        World::start_with(|config| config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await;
+    let world = behind_a_known_gateway().await;
     let gateway = "10.1.2.3:1000";
     exhaust(&world, gateway, "192.0.2.1").await;
     // Whatever the client itself wrote stands left of what the gateway saw.
