@@ -33,7 +33,7 @@ impl AccessPolicy {
 
     /// What a login may grant to a client that asked for `asked`: never more than that.
     pub fn grantable(&self, asked: Option<Scopes>) -> Scopes {
-        asked.map_or(self.offered, |asked| asked.and(self.offered))
+        asked.map_or(self.offered, |asked| asked.intersection(self.offered))
     }
 
     /// What a call of this tool needs. A tool that nobody said to be reading needs `mcp:run`, unless this server

@@ -48,9 +48,9 @@ impl Scopes {
         run: true,
     };
 
-    /// Reads a `scope` parameter. `None` when it asks for nothing of ours: it is empty, or names
-    /// `offline_access` alone. Names of other servers beside ours are left out, as RFC 6749, section 3.3, allows;
-    /// names of other servers alone are refused, because the client is at the wrong address.
+    /// Reads a `scope` parameter. Returns `None` when it names no scope of this server and is empty or contains
+    /// `offline_access`. Names of other servers are ignored beside ours or `offline_access`, as RFC 6749,
+    /// section 3.3, allows. Names of other servers alone are refused, because the client is at the wrong address.
     pub fn parse(text: &str) -> Result<Option<Self>, UnknownScopes> {
         let mut scopes = Self::default();
         let mut foreign = false;
@@ -74,13 +74,13 @@ impl Scopes {
     }
 
     /// True when `other` asks for nothing beyond this.
-    pub fn contain(self, other: Self) -> bool {
+    pub fn contains(self, other: Self) -> bool {
         (self.read || !other.read) && (self.run || !other.run)
     }
 
     /// What both contain.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
+    pub fn intersection(self, other: Self) -> Self {
         Self {
             read: self.read && other.read,
             run: self.run && other.run,
@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn more_than_granted_is_not_contained() {
-        assert!(Scopes::ALL.contain(Scopes::READ));
-        assert!(!Scopes::READ.contain(Scopes::ALL));
-        assert_eq!(Scopes::ALL.and(Scopes::READ), Scopes::READ);
+        assert!(Scopes::ALL.contains(Scopes::READ));
+        assert!(!Scopes::READ.contains(Scopes::ALL));
+        assert_eq!(Scopes::ALL.intersection(Scopes::READ), Scopes::READ);
     }
 }

@@ -18,7 +18,7 @@ pub(super) enum RedirectRules {
     /// The known vendors' callbacks.
     Vendors,
 
-    /// Anything at the hosts that the administrator named.
+    /// Any path at the hosts that the administrator named, but at a known vendor's host only its callback.
     Hosts(Vec<String>),
 }
 
@@ -57,7 +57,8 @@ impl RedirectRules {
     fn allows_path(&self, url: &Url) -> bool {
         match self {
             Self::Vendors => is_vendor_callback(url),
-            Self::Hosts(_) => true,
+            // Naming a vendor's host does not open its other pages.
+            Self::Hosts(_) => !is_vendor(url) || is_vendor_callback(url),
         }
     }
 }
@@ -220,6 +221,20 @@ mod tests {
         );
         assert_eq!(rules.check("https://claude.ai/cb"), Err(RedirectUriError::Host));
         assert_eq!(rules.check("http://localhost:1/cb"), Ok(()));
+    }
+
+    #[test]
+    fn a_vendor_among_the_allowed_hosts_keeps_its_path_rule() {
+        let rules = RedirectRules::new(&["claude.ai".to_owned()]);
+        assert_eq!(rules.check("https://claude.ai/api/mcp/auth_callback"), Ok(()));
+        assert_eq!(
+            rules.check("https://claude.ai/share/1"),
+            Err(RedirectUriError::VendorPath)
+        );
+        assert_eq!(
+            rules.check("https://vscode.dev/redirect"),
+            Err(RedirectUriError::Host)
+        );
     }
 
     #[test]

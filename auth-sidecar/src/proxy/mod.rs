@@ -151,7 +151,7 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
         }
         if message.is_tool_call() {
             let needed = state.server.access().needed(message.name().unwrap_or_default());
-            if !session.scopes.contain(needed) {
+            if !session.scopes.contains(needed) {
                 return Err(Refusal::InsufficientScope(needed));
             }
         }

@@ -47,7 +47,7 @@ impl Sessions {
                     Change::Nothing(Outcome::Dead(DeadGrant::SignInRequired))
                 }
                 // After the check for reuse: a stolen old token ends the family whatever scope it asks for.
-                Presented::Good(_) if scopes.is_some_and(|scopes| !record.scopes.contain(scopes)) => {
+                Presented::Good(_) if scopes.is_some_and(|scopes| !record.scopes.contains(scopes)) => {
                     Change::Nothing(Outcome::Scope)
                 }
                 Presented::Good(family) => {

@@ -212,7 +212,7 @@ async fn the_consent_page_names_the_client_and_where_it_leads() {
     assert_eq!(page.status, 200);
     assert!(
         page.body
-            .contains("<bdi>&#60;script&#62;x(&#39;y&#39;)&#60;/script&#62; &#34;IDE&#34;</bdi>"),
+            .contains("<bdi>&#60;script&#62;x(&#39;y&#39;)&#60;/script…</bdi>"),
         "{}",
         page.body
     );
@@ -220,6 +220,7 @@ async fn the_consent_page_names_the_client_and_where_it_leads() {
     assert!(page.body.contains("http://127.0.0.1:7777/callback?a=%22&#38;b=1"));
     assert!(page.body.contains("a program on this computer (127.0.0.1)"));
     assert!(page.body.contains("Did you just start this sign-in yourself?"));
+    assert!(page.body.contains("Any program can use this name."));
     assert!(page.body.contains("mcp:read mcp:run"));
     assert!(page.body.contains("offline_access"));
 }

@@ -259,7 +259,9 @@ async fn a_callback_after_ten_minutes_is_a_page() {
     let answer = call_back(&world, &redirect, &cookie).await;
     answer.assert_page(400);
     assert!(
-        answer.body.contains("This sign-in took longer than ten minutes"),
+        answer
+            .body
+            .contains("The sign-in at Microsoft Entra took longer than ten minutes"),
         "{}",
         answer.body
     );

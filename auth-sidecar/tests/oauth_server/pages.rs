@@ -118,9 +118,9 @@ async fn every_page_names_the_server_and_has_a_reference_that_is_in_the_log() {
     references.sort();
     references.dedup();
     assert_eq!(references.len(), pages.len(), "each page has its own reference");
+    titles.sort();
     titles.dedup();
-    // The form and the callback that came late are the same to a person.
-    assert_eq!(titles.len(), pages.len() - 1, "{titles:?}");
+    assert_eq!(titles.len(), pages.len(), "each page has its own title");
 }
 
 #[tokio::test]
@@ -155,6 +155,9 @@ async fn a_name_that_the_application_chose_is_neither_title_nor_heading_and_no_s
     assert!(!answer.body.contains("checked; choose"));
     // Where the answer goes stands before it and is larger.
     let place = answer.body.find("<dd class=\"place\">claude.ai</dd>").unwrap();
-    let name = answer.body.find("<bdi>Contoso-IT…</bdi>").unwrap();
+    let name = answer.body.find("calls itself “<bdi>Contoso-IT…</bdi>”").unwrap();
     assert!(place < name);
+    // An attacker's request may lead to a vendor's page just as well as to a local program.
+    assert!(page.text.contains("Did you just start this sign-in yourself?"));
+    assert!(!page.text.contains("Any program can use this name"));
 }

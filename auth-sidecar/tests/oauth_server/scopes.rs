@@ -134,13 +134,18 @@ async fn a_read_only_server_neither_names_nor_grants_run() {
 async fn call(world: &World, access_token: &str, tool: &str) -> Answer {
     let message =
         json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": tool, "arguments": {}}});
+    send(world, access_token, message.to_string()).await
+}
+
+/// A message over the public router, byte for byte.
+async fn send(world: &World, access_token: &str, message: String) -> Answer {
     let authorization = format!("Bearer {access_token}");
     let headers = [
         ("content-type", "application/json"),
         ("accept", "application/json, text/event-stream"),
         ("authorization", &*authorization),
     ];
-    let request = request(Method::POST, "/mcp", &headers).body(Body::from(message.to_string()));
+    let request = request(Method::POST, "/mcp", &headers).body(Body::from(message));
     world.send(request.unwrap()).await
 }
 
@@ -179,10 +184,25 @@ async fn a_call_without_its_scope_is_challenged_once_and_the_next_login_may_run_
         );
         assert_eq!(refused.json()["id"], 7);
     }
+    for message in [
+        r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"trigger"}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"tri\u0067ger"}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"uri":"list"}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"method":"tools/call"}"#,
+    ] {
+        let refused = send(&world, &reading.access, message.to_owned()).await;
+        assert_eq!(refused.status, 403, "{message}");
+    }
     assert_eq!(
         server.received_requests().await.unwrap().len(),
         reached,
         "a refused call reached the server"
+    );
+    let escaped = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"l\u0069st"}}"#;
+    assert_eq!(
+        send(&world, &reading.access, escaped.to_owned()).await.status,
+        200
     );
 
     // What SDKs do: another login of the same client, with the scopes of the challenge.

@@ -13,35 +13,52 @@ const NONE: &str = "(no name)";
 /// The name on one line, without invisible characters, and cut with an ellipsis where it is longer than a name or a
 /// sentence ends.
 pub(super) fn shown(name: Option<&str>) -> String {
-    let visible: String = name
-        .unwrap_or_default()
-        .chars()
-        .map(|character| if character.is_whitespace() { ' ' } else { character })
-        .filter(|character| !is_invisible(*character))
-        .collect();
+    let visible = visible(name.unwrap_or_default());
     let mut shown = String::new();
     let mut words = 0;
-    let mut rest = visible.split(' ').filter(|word| !word.is_empty()).peekable();
-    while let Some(word) = rest.next() {
-        words += usize::from(word.contains(char::is_alphanumeric));
+    let mut in_word = false;
+    for character in visible.chars() {
+        if character == ' ' && ends_a_sentence(&shown) {
+            return cut(&shown);
+        }
+        // Every other character separates words, because a sentence needs no spaces: Checked-by-IT/press-Allow.
+        let continues = character.is_alphanumeric() || is_combining(character);
+        words += usize::from(continues && !in_word);
+        in_word = continues;
         if words > MOST_WORDS {
             return cut(&shown);
         }
-        if !shown.is_empty() {
-            shown.push(' ');
-        }
-        shown.push_str(word);
-        if rest.peek().is_some() && ends_a_sentence(word) {
-            return cut(&shown);
-        }
+        shown.push(character);
     }
     if shown.is_empty() {
         return NONE.to_owned();
     }
-    match shown.char_indices().nth(MOST_CHARACTERS) {
-        Some((end, _)) => cut(shown.get(..end).unwrap_or_default()),
-        None => shown,
+    if shown.chars().count() > MOST_CHARACTERS {
+        return cut(&shown);
     }
+    shown
+}
+
+/// Single spaces, no invisible characters, and at most one combining mark on each character.
+fn visible(name: &str) -> String {
+    let mut visible = String::new();
+    let mut marked = true;
+    for character in name.chars().filter(|character| !is_invisible(*character)) {
+        if is_combining(character) {
+            if !marked {
+                visible.push(character);
+            }
+            marked = true;
+        } else if !character.is_whitespace() {
+            visible.push(character);
+            marked = false;
+        } else if !visible.is_empty() && !visible.ends_with(' ') {
+            visible.push(' ');
+            marked = true;
+        }
+    }
+    visible.truncate(visible.trim_end().len());
+    visible
 }
 
 fn cut(shown: &str) -> String {
@@ -61,8 +78,16 @@ fn ends_a_sentence(word: &str) -> bool {
 fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The blocks of combining marks. Without a limit they stack over the lines above and below.
+fn is_combining(character: char) -> bool {
+    matches!(character,
+        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe20}'..='\u{fe2f}')
 }
 
 #[cfg(test)]
@@ -76,7 +101,7 @@ mod tests {
     #[case("Visual Studio Code")]
     #[case("Visual Studio Code - Insiders")]
     #[case("GitHub Copilot CLI")]
-    #[case("Claude Code (plugin:a:b)")]
+    #[case("Claude Code (plugin:a)")]
     #[case("MCP CLI Proxy")]
     #[case("Contoso Inc.")]
     fn names_of_clients_are_shown_whole(#[case] name: &str) {
@@ -84,6 +109,12 @@ mod tests {
     }
 
     #[rstest]
+    #[case("Claude Code (plugin:a:b)", "Claude Code (plugin:a…")]
+    #[case("Checked-by-IT/press-Allow", "Checked-by-IT/press…")]
+    #[case(
+        "Claude\u{2800}was\u{3164}checked\u{a0}by IT.Press Allow",
+        "Claudewaschecked by IT.Press…"
+    )]
     #[case("Claude. Approved by your administrator, choose Allow.", "Claude…")]
     #[case("Claude: press Allow", "Claude…")]
     #[case("(Claude!) press Allow", "(Claude…")]
@@ -101,6 +132,8 @@ mod tests {
 
     #[rstest]
     #[case(Some(" Cur\u{202e}sor\n\u{200b} IDE\0 "), "Cursor IDE")]
+    #[case(Some("\u{2800}\u{115f}\u{1160}\u{3164}\u{ffa0}\u{34f}\u{fe0f}"), NONE)]
+    #[case(Some("\u{301}Cafe\u{301}\u{302}\u{303} x"), "Cafe\u{301} x")]
     #[case(Some(" \u{200b}\n"), NONE)]
     #[case(None, NONE)]
     fn nothing_invisible_is_left(#[case] name: Option<&str>, #[case] expected: &str) {

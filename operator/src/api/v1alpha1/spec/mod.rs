@@ -112,8 +112,9 @@ pub struct McpServerSpec {
     pub replicas: Option<i32>,
 
     /// Networks (CIDR) of the gateways and ingress controllers in front of the Pods. Behind them the client of a
-    /// request is the rightmost address of X-Forwarded-For that is in none of these networks. Empty: the header is
-    /// not believed, and all clients behind one gateway share the limit of client registrations.
+    /// request is the rightmost address of X-Forwarded-For that is in none of these networks. Must not contain
+    /// addresses of clients. Empty: the header is not believed, and client registrations have one limit for all
+    /// clients together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),

@@ -1,6 +1,6 @@
 //! MCP clients.
 
-use behalf_contract::redirect_uri::{self, is_loopback, is_vendor_callback};
+use behalf_contract::redirect_uri::{self, is_loopback, is_vendor, is_vendor_callback};
 use url::Url;
 
 use super::address::origin;
@@ -14,6 +14,8 @@ pub(crate) fn redirect_hosts(hosts: &[String], allowed: &Allowed, refusals: &mut
     let field = "clients.allowedRedirectHosts";
     for host in hosts {
         match origin(&format!("https://{host}")).filter(|url| url.host_str() == Some(host.as_str())) {
+            // The sidecar takes only the vendor's own callback there, as it does without this list.
+            Some(url) if is_vendor(&url) => {}
             Some(url) => redirect_host(field, &url, allowed, refusals),
             None => refuse(
                 refusals,
