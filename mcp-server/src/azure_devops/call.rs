@@ -214,6 +214,14 @@ impl Call {
                     taken: space,
                 }));
             }
+            // Whatever answered with 200 may have done what was asked: another try would do it twice.
+            Err(Unwanted::SignIn { .. })
+                if !is_safe(request)
+                    && status.is_success()
+                    && !failure::is_sign_in_page(status, &headers) =>
+            {
+                return Err(Failure::OutcomeUnknown);
+            }
             Err(unwanted) => unwanted,
         };
         self.after_unwanted(request, token, unwanted).await

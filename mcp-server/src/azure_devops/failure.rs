@@ -103,6 +103,11 @@ fn judge_success(
     if fits { Ok(()) } else { sign_in }
 }
 
+/// True for the one successful answer that certainly did nothing: Azure DevOps sends it in place of 401.
+pub(crate) fn is_sign_in_page(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::NON_AUTHORITATIVE_INFORMATION && content_type(headers) == "text/html"
+}
+
 fn judge_error(status: StatusCode, headers: &HeaderMap, error: ServiceError) -> Unwanted {
     let key = error.type_key.as_deref().unwrap_or_default();
     let has = |code: &str| {

@@ -9,6 +9,7 @@ use behalf_tests::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, FOREIGN_TENANT_ID};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use http::StatusCode;
+use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -155,6 +156,43 @@ async fn an_outage_is_tried_again_for_reads_and_never_for_writes() {
         "{text}"
     );
     let record = session.world.azure().record().await.unwrap();
+    let sent = record.iter().filter(|call| call.method == "POST").count();
+    assert_eq!(sent, 1, "a write was sent again");
+}
+
+#[rstest]
+#[case::exchange_in_the_sidecar(ExchangePlace::Sidecar, 200, "text/html")]
+#[case::exchange_in_the_server(ExchangePlace::Server, 200, "text/html")]
+#[case::text(ExchangePlace::Server, 200, "text/plain")]
+#[case::no_sign_in_page(ExchangePlace::Server, 203, "application/json")]
+#[tokio::test]
+async fn a_write_that_is_answered_with_a_page_is_not_sent_again(
+    #[case] at: ExchangePlace,
+    #[case] status: u16,
+    #[case] content_type: &str,
+) {
+    let world = World::start().await;
+    let pod = world.pod(at, Injection::Header);
+    let token = match at {
+        ExchangePlace::Sidecar => world.azure_token("ana").await,
+        ExchangePlace::Server => world.user_token("ana").await,
+    };
+    let page = Action::Text {
+        status,
+        content_type: content_type.to_owned(),
+        body: "<html>".to_owned(),
+    };
+    let fault = Fault::always(page).on(writes());
+    world.azure().fault(&fault).await.unwrap();
+    let text = pod
+        .call(&token, "trigger_pipeline_run", json!({"pipeline_id": 178}))
+        .await
+        .tool_error();
+    assert!(
+        text.contains("not known whether Azure DevOps queued the run"),
+        "{text}"
+    );
+    let record = world.azure().record().await.unwrap();
     let sent = record.iter().filter(|call| call.method == "POST").count();
     assert_eq!(sent, 1, "a write was sent again");
 }
