@@ -47,7 +47,7 @@ const LARGEST_BODY: usize = 4 * 1024 * 1024;
 
 /// A user who signed in this recently is not asked to sign in again for a refused token: another login brings the same
 /// token, and the client would never stop asking.
-const JUST_NOW: SignedDuration = SignedDuration::from_mins(10);
+const RECENT_SIGN_IN: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a user is told then.
 const REFUSED_AFTER_SIGN_IN: &str = "The service behind this server refuses this account's token although the sign-in \
@@ -55,6 +55,11 @@ const REFUSED_AFTER_SIGN_IN: &str = "The service behind this server refuses this
     tenant of the organization (a guest account has to be a member there), and open the organization once in a \
     browser with this account. If that does not help, ask an administrator to compare the organization's tenant with \
     the one of this server.";
+
+/// What a user is told when Entra itself keeps refusing the user's token.
+const ASSERTION_REFUSED_AFTER_SIGN_IN: &str = "Entra refuses this account's token for the service behind this server \
+    although the sign-in is only minutes old, so signing in again does not help. Ask an administrator to compare the \
+    application and the tenant of this server with the ones in Entra, and to look at the tenant's sign-in logs.";
 
 /// The way to the server, and what to send along.
 #[derive(Clone)]
@@ -317,14 +322,21 @@ async fn reauthenticate(
         "The MCP server wants the user of session {} to sign in again",
         session.id
     );
-    let token_refused = wanted.reason == ReauthenticateReason::TokenRefused;
-    let refusal = if token_refused && state.sessions.signed_in_within(session, JUST_NOW) {
-        Refusal::Blocked(REFUSED_AFTER_SIGN_IN.to_owned())
-    } else {
-        state.sessions.require_sign_in(session, wanted).await?;
-        Refusal::SignInRequired
+    let advice = match wanted.reason {
+        ReauthenticateReason::TokenRefused => Some(REFUSED_AFTER_SIGN_IN),
+        ReauthenticateReason::UserTokenRefused => Some(ASSERTION_REFUSED_AFTER_SIGN_IN),
+        ReauthenticateReason::InteractionRequired | ReauthenticateReason::GrantExpired => None,
     };
-    if token_refused {
+    let refusal = match advice {
+        Some(advice) if state.sessions.signed_in_within(session, RECENT_SIGN_IN) => {
+            Refusal::Blocked(advice.to_owned())
+        }
+        _ => {
+            state.sessions.require_sign_in(session, wanted).await?;
+            Refusal::SignInRequired
+        }
+    };
+    if advice.is_some() {
         tokens.give_up(state, &refusal).await;
     }
     Ok(refusal)

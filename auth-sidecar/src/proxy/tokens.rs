@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use behalf_contract::{Reauthenticate, ReauthenticateReason, TokenExchange};
+use behalf_contract::{ExchangePlace, Reauthenticate, ReauthenticateReason, TokenExchange};
 use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Secret, TokenSet};
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
@@ -99,16 +99,17 @@ impl Tokens {
                 let claims = wanted.claims.as_deref();
                 exchange.tokens(state, session, Arc::clone(user), claims).await?
             }
-            // The server exchanges tokens itself.
-            (ReauthenticateReason::UserTokenRefused, None) => Self {
-                user: Some(
-                    state
-                        .sessions
-                        .renewed_user_token(session, &user.access_token)
-                        .await?,
-                ),
-                ..Self::default()
-            },
+            (ReauthenticateReason::UserTokenRefused, _) if state.proxy.rules.at == ExchangePlace::Server => {
+                Self {
+                    user: Some(
+                        state
+                            .sessions
+                            .renewed_user_token(session, &user.access_token)
+                            .await?,
+                    ),
+                    ..Self::default()
+                }
+            }
             _ => return Ok(None),
         };
         Ok(Some(Self {
@@ -244,7 +245,17 @@ fn hash(token: &Secret) -> [u8; 32] {
 async fn refused(state: &AppState, session: &OpenSession, error: &EntraError) -> Result<Refusal, Refusal> {
     let step = error.next_step();
     log(session, error, &step);
+    let is_user_token_refused = error
+        .refusal()
+        .is_some_and(behalf_entra::Refusal::user_token_refused);
     match step {
+        NextStep::SignInAgain { .. }
+            if is_user_token_refused && state.sessions.signed_in_within(session, super::RECENT_SIGN_IN) =>
+        {
+            Ok(Refusal::Blocked(
+                super::ASSERTION_REFUSED_AFTER_SIGN_IN.to_owned(),
+            ))
+        }
         NextStep::SignInAgain { claims, consent } => {
             state
                 .sessions

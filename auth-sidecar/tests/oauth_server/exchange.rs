@@ -55,6 +55,15 @@ async fn asked(world: &World, kind: RequestKind) -> usize {
     world.entra.control().requests_of(kind).await.unwrap().len()
 }
 
+/// The client is told in a tool result, which sends it to no login.
+fn assert_blocked(answer: &Answer) {
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let body = answer.json();
+    assert_eq!(body["result"]["isError"], true, "{body}");
+    let text = body["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.starts_with("Entra refuses this account's token"), "{text}");
+}
+
 fn stale(code: u32) -> Effect {
     Effect::Refusal {
         status: 400,
@@ -86,17 +95,28 @@ async fn a_users_token_that_entra_refuses_is_renewed_and_exchanged_once_more(#[c
 }
 
 #[tokio::test]
-async fn a_renewed_token_that_is_refused_too_asks_the_user_to_sign_in_again_and_makes_no_loop() {
+async fn a_renewed_token_that_is_refused_too_asks_for_a_sign_in_unless_the_last_one_is_minutes_old() {
     let (world, server) = world(ExchangePlace::Sidecar).await;
     let (_, tokens) = world.session(ANA).await;
     let control = world.entra.control();
     let fault = Fault::always([RequestKind::OnBehalfOf], stale(500_133));
     control.add_fault(&fault).await.unwrap();
     for _ in 0..3 {
-        assert_eq!(call(&world, &tokens).await.status, 401);
+        assert_blocked(&call(&world, &tokens).await);
     }
     assert_eq!(asked(&world, RequestKind::OnBehalfOf).await, 2);
     assert_eq!(asked(&world, RequestKind::RefreshToken).await, 1);
+
+    let (_, older) = world.session(ANA).await;
+    world.advance(11 * 60);
+    for _ in 0..3 {
+        assert_eq!(call(&world, &older).await.status, 401);
+    }
+    assert_eq!(asked(&world, RequestKind::OnBehalfOf).await, 4);
+    assert_eq!(asked(&world, RequestKind::RefreshToken).await, 2);
+    // The login that follows does not lead to another one.
+    let (_, newer) = world.session(ANA).await;
+    assert_blocked(&call(&world, &newer).await);
     assert!(server.received_requests().await.unwrap().is_empty());
 }
 
@@ -131,7 +151,7 @@ async fn a_server_whose_exchange_is_refused_gets_the_renewed_token_once() {
         .with_priority(1)
         .mount(&server)
         .await;
-    assert_eq!(call(&world, &tokens).await.status, 401);
+    assert_blocked(&call(&world, &tokens).await);
     assert_eq!(
         server.received_requests().await.unwrap().len(),
         4,

@@ -6,6 +6,7 @@ use behalf_auth_sidecar::sessions::GrantError;
 use behalf_contract::ExchangePlace::{self, Server, Sidecar};
 use behalf_contract::Injection::{self, Argument, Header};
 use behalf_contract::{Reauthenticate, ReauthenticateReason};
+use behalf_entra::Secret;
 use behalf_tests::entra::{Effect, Fault, RequestKind};
 use jiff::SignedDuration;
 use rstest::rstest;
@@ -175,6 +176,23 @@ async fn after_an_older_sign_in_a_refused_token_asks_the_user_to_sign_in_again(#
         answer["result"]["isError"], true,
         "no second login follows: {answer}"
     );
+}
+
+#[tokio::test]
+async fn a_server_that_gets_no_token_cannot_have_the_users_token_renewed() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Injection::None);
+    let refresh_token = Some(Secret::new("rt"));
+    let login = sidecar
+        .sign_in_for(&world, SignedDuration::from_hours(1), refresh_token)
+        .await;
+    world
+        .server
+        .answers(|_| refused(ReauthenticateReason::UserTokenRefused, None));
+    sidecar.post(&login, &call()).await;
+    assert_eq!(world.server.received().len(), 1);
+    let renewals = world.control().requests_of(RequestKind::RefreshToken).await;
+    assert!(renewals.unwrap().is_empty());
 }
 
 #[tokio::test]
