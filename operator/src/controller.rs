@@ -43,7 +43,7 @@ use stores::Guarded;
 /// No pass takes longer. A pass is some requests to the API server.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// So many objects are worked on at once.
+/// Maximum number of objects reconciled concurrently.
 const CONCURRENCY: u16 = 16;
 
 /// Between two passes over a settled object without any event: for what is read and not watched, a referenced
@@ -170,6 +170,15 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
         Err(refusals) => Outcome::Refused(refusals),
         Ok(plan) => serve(context, server, plan, &found).await?,
     };
+    if server.spec.suspend && matches!(outcome, Outcome::Refused(_)) {
+        apply::suspend(
+            &context.sources.client,
+            server.metadata.uid.as_deref(),
+            &found.live,
+        )
+        .await
+        .map_err(ReconcileError::Apply)?;
+    }
     let status = status::compute(server, &outcome, &found, context.now());
     if status::write(&context.sources.client, server, &status)
         .await

@@ -74,6 +74,14 @@ fn the_readme_explains_every_setting() {
 }
 
 #[test]
+fn no_binding_has_the_name_of_one_that_bound_a_role_in_an_older_release() {
+    // What a binding refers to cannot be changed, so `helm upgrade` would fail.
+    let rights = chart("templates/rbac.yaml");
+    assert!(!rights.contains(r#"name: {{ include "behalf.fullname" $ }}"#));
+    assert!(!rights.contains(r#"name: {{ include "behalf.fullname" . }}"#));
+}
+
+#[test]
 fn the_chart_allows_what_the_operator_allows_by_itself() {
     let allowed = &values()["allowed"];
     assert_eq!(

@@ -208,6 +208,18 @@ pub async fn apply(
     Ok(children)
 }
 
+/// Stops the Pods of a refused object that is suspended. Nothing else of it is written.
+pub async fn suspend(client: &Client, owner: Option<&str>, live: &Live) -> Result<(), ApplyError> {
+    let running = live.deployment.as_deref().filter(|deployment| {
+        let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+        owner.is_some() && names::controller_uid(&deployment.metadata) == owner && replicas != Some(0)
+    });
+    match running {
+        Some(deployment) => put::scale_to_zero(client, deployment).await,
+        None => Ok(()),
+    }
+}
+
 /// Deletes what the spec no longer asks for, after the Deployment let go of it.
 async fn prune(writer: Writer<'_>, children: &Children<Applied>, live: &Live) -> Result<(), ApplyError> {
     let owner = names::controller_uid(&children.deployment.metadata);

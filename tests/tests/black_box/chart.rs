@@ -120,6 +120,12 @@ async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &Wo
                 "{:?}: {binding} names another role",
                 row.set
             );
+            // A RoleBinding named behalf-operator exists where an older release bound a Role: it cannot be changed.
+            ensure!(
+                Some(&binding["metadata"]["name"]) == role,
+                "{:?}: {binding} has another name than its role",
+                row.set
+            );
             ensure!(
                 binding["subjects"]
                     == json!([{"kind": "ServiceAccount", "name": "behalf-operator", "namespace": NAMESPACE}]),

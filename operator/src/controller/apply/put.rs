@@ -1,5 +1,6 @@
 //! Writes one child: creates what is not there, applies what is, and adopts nothing.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
@@ -157,8 +158,12 @@ fn created_by_us() -> PostParams {
 async fn apply_over<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
     match force(api, name, child).await {
         Err(rejected @ ApplyError::Rejected { .. }) => {
-            repair(api, name, child).await.map_err(|_| rejected)?;
-            force(api, name, child).await
+            match repair(api, name, child).await {
+                Ok(()) => force(api, name, child).await,
+                // What the first request was told is about the child as it was built.
+                Err(ApplyError::Rejected { .. }) => Err(rejected),
+                Err(error) => Err(error),
+            }
         }
         applied => applied,
     }
@@ -185,6 +190,17 @@ async fn repair<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<(), App
         .await
         .map(|_| ())
         .map_err(|error| failed("repair", K::KIND, name, error))
+}
+
+/// Stops the Pods of exactly the Deployment that was seen.
+pub(super) async fn scale_to_zero(client: &Client, deployment: &Deployment) -> Result<(), ApplyError> {
+    let name = deployment.name_any();
+    let api = Api::namespaced(client.clone(), &deployment.namespace().unwrap_or_default());
+    let patch = json!({"metadata": {"uid": deployment.uid()}, "spec": {"replicas": 0}});
+    merge::<Deployment>(&api, &name, &patch)
+        .await
+        .map(|_| ())
+        .map_err(|error| failed("suspend", Deployment::KIND, &name, error))
 }
 
 /// Counts what this operator created or repaired as applied by it. The object was just applied, so that controllers
@@ -223,6 +239,12 @@ async fn merge<K: Child>(api: &Api<K>, name: &str, patch: &serde_json::Value) ->
 fn failed(verb: &'static str, kind: &'static str, name: &str, error: kube::Error) -> ApplyError {
     let name = name.to_owned();
     match error {
+        // First, as a ValidatingAdmissionPolicy that states no reason denies with Invalid.
+        kube::Error::Api(status) if is_denied(&status) => ApplyError::Denied {
+            kind,
+            name,
+            message: status.message,
+        },
         kube::Error::Api(status) if status.is_invalid() && !is_another_object(&status) => {
             ApplyError::Rejected {
                 kind,
@@ -230,11 +252,6 @@ fn failed(verb: &'static str, kind: &'static str, name: &str, error: kube::Error
                 message: status.message,
             }
         }
-        kube::Error::Api(status) if is_denied(&status) => ApplyError::Denied {
-            kind,
-            name,
-            message: status.message,
-        },
         error => ApplyError::Request {
             verb,
             kind,

@@ -354,6 +354,25 @@ async fn a_child_that_stays_invalid_tells_the_first_reason() {
     );
 }
 
+#[rstest::rstest]
+#[case(500, "InternalError", "etcd is slow")]
+#[case(409, "Conflict", "the object has been modified")]
+#[case(504, "Timeout", "timed out")]
+#[tokio::test]
+async fn a_repair_that_fails_is_a_failed_request_and_no_refusal(
+    #[case] code: u16,
+    #[case] reason: &str,
+    #[case] message: &str,
+) {
+    let answers = vec![failure(422, "Invalid", "first"), failure(code, reason, message)];
+    let error = put(service(), Some(&edited()), answers).await.0.unwrap_err();
+    assert!(error.refusal().is_none(), "{error}");
+    assert!(
+        matches!(error, ApplyError::Request { verb: "repair", .. }),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn adopts_no_namesake() {
     let mut foreign = stored(service());
@@ -421,6 +440,12 @@ async fn touches_no_child_of_another_object_even_with_our_labels() {
 #[case::policy(
     403,
     "Forbidden",
+    "services \"azure-devops\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+    Some(false)
+)]
+#[case::policy_without_a_reason(
+    422,
+    "Invalid",
     "services \"azure-devops\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
     Some(false)
 )]

@@ -6,7 +6,7 @@ use super::cluster::{Cluster, condition, failure, statuses};
 use super::*;
 use crate::api::v1alpha1::KeysStatus;
 use crate::controller::pod_reports::PodReports;
-use crate::testing::{children, document};
+use crate::testing::{children, document, quickstart_with};
 
 const NAME: &str = "azure-devops";
 
@@ -136,6 +136,52 @@ async fn a_child_that_a_quota_refuses_is_told_in_accepted_and_is_no_failed_step(
             None,
             "the quota can be changed as well"
         );
+    }
+}
+
+#[rstest]
+#[case::suspended(true, "own", 1, true)]
+#[case::not_suspended(false, "own", 1, false)]
+#[case::stopped_already(true, "own", 0, false)]
+#[case::of_another_object(true, "another", 1, false)]
+#[tokio::test]
+async fn suspend_stops_the_pods_of_a_refused_object(
+    #[case] suspend: bool,
+    #[case] owner: &str,
+    #[case] replicas: i32,
+    #[case] stops: bool,
+) {
+    let mut held = children(&server(QUICKSTART));
+    held.deployment.metadata.uid = Some("a-deployment".to_owned());
+    held.deployment.spec.as_mut().unwrap().replicas = Some(replicas);
+    if owner != "own" {
+        held.deployment.metadata.owner_references.as_mut().unwrap()[0].uid = owner.to_owned();
+    }
+    // Its authority is no longer allowed.
+    let server = quickstart_with(json!({
+        "suspend": suspend, "entra": {"authority": "https://login.removed.example"},
+    }));
+    let cluster = Cluster {
+        children: vec![held],
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let accepted = condition(statuses(&asked, NAME)[0], "Accepted").unwrap();
+    assert_eq!(accepted[..2], ["False", "InvalidSpec"]);
+    let written: Vec<_> = asked
+        .iter()
+        .filter(|(line, _)| line.contains("/deployments"))
+        .collect();
+    if stops {
+        let [(line, body)] = written[..] else {
+            panic!("{written:?}")
+        };
+        assert!(line.starts_with("PATCH "), "{line}");
+        let expected = json!({"metadata": {"uid": "a-deployment"}, "spec": {"replicas": 0}});
+        assert_eq!(body, &expected);
+    } else {
+        assert!(written.is_empty(), "{written:?}");
     }
 }
 
