@@ -153,20 +153,25 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Waits until the API server lists `McpServers` in every namespace of the scope. A chart may install the operator
-/// before the CRD; exiting would only hide the reason in a restart count.
+/// Waits while the API server knows no `McpServers`. A chart may install the operator before the CRD; exiting would
+/// only hide the reason in a restart count. The CRD is the same in every namespace, so the first one that answers
+/// is enough; every other error is for the watches to tell.
 async fn wait_for_crd(client: &Client, scope: &Scope) {
-    for (_, servers) in scope.apis::<McpServer>(client) {
-        while let Err(error) = servers.list_metadata(&ListParams::default().limit(1)).await {
-            match error {
+    for (namespace, servers) in scope.apis::<McpServer>(client) {
+        loop {
+            match servers.list_metadata(&ListParams::default().limit(1)).await {
+                Ok(_) => return,
                 // The body is plain text, of which no reason can be read.
-                kube::Error::Api(status) if status.code == 404 => {
-                    tracing::error!(
-                        "CRD mcpservers.behalf.dev is not installed; install the chart behalf-crds"
+                Err(kube::Error::Api(status)) if status.code == 404 => tracing::error!(
+                    "CRD mcpservers.behalf.dev is not installed; install the chart behalf-crds"
+                ),
+                Err(error) => {
+                    let namespace = namespace.as_deref().unwrap_or("all");
+                    tracing::warn!(
+                        watch.namespace = namespace, error = %chain(&error),
+                        "API server does not list McpServers in namespace {namespace}"
                     );
-                }
-                error => {
-                    tracing::warn!(error = %chain(&error), "API server does not list McpServers; asking again");
+                    break;
                 }
             }
             tokio::time::sleep(CRD_INTERVAL).await;

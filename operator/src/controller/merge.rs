@@ -2,7 +2,8 @@
 //!
 //! A reflector's store accepts the events of one watch alone: each watch begins with a list, and begins again with one
 //! after an interruption, and a list replaces the whole store. [`merge`] therefore reports the first lists of all
-//! watches as one list, and each later list as changes.
+//! watches as one list, and each later list as changes. A namespace in which the operator may not list does not hold up
+//! the others: it counts as empty until it lists.
 
 use std::collections::HashMap;
 
@@ -36,6 +37,7 @@ where
             namespace,
             listed: HashMap::new(),
             is_listed: false,
+            is_refused: false,
         });
         streams.push(events.map(move |event| (index, event)).boxed());
     }
@@ -45,9 +47,18 @@ where
         is_filled: false,
     };
     select_all(streams).flat_map(move |(index, event)| {
-        let events = match event {
+        let events: Vec<watcher::Result<Event<K>>> = match event {
             Ok(event) => merged.take(index, event).into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
+            Err(error) => {
+                let filling = if is_forbidden(&error) {
+                    merged.refuse(index)
+                } else {
+                    Vec::new()
+                };
+                std::iter::once(Err(error))
+                    .chain(filling.into_iter().map(Ok))
+                    .collect()
+            }
         };
         stream::iter(events)
     })
@@ -70,6 +81,9 @@ struct Part<K: Resource<DynamicType = ()>> {
 
     /// Whether that list is complete.
     is_listed: bool,
+
+    /// Whether the operator may not list here.
+    is_refused: bool,
 }
 
 impl<K: Resource<DynamicType = ()>> Part<K> {
@@ -91,13 +105,12 @@ where
             Event::Init => {
                 part.listed.clear();
                 part.is_listed = false;
+                part.is_refused = false;
             }
             Event::InitDone if self.is_filled => return self.changes(index),
             Event::InitDone => {
                 part.is_listed = true;
-                if self.parts.iter().all(|part| part.is_listed) {
-                    return self.first_list();
-                }
+                return self.first_list_if_complete();
             }
             change @ (Event::Apply(_) | Event::Delete(_)) if self.is_filled => return vec![change],
             // Until every watch has listed its objects, each list is kept up to date.
@@ -109,6 +122,35 @@ where
             }
         }
         Vec::new()
+    }
+
+    /// The operator may not list the part `index`.
+    fn refuse(&mut self, index: usize) -> Vec<Event<K>> {
+        if self.is_filled {
+            return Vec::new();
+        }
+        let Some(part) = self.parts.get_mut(index) else {
+            return Vec::new();
+        };
+        tracing::warn!(
+            watch.namespace = part.namespace.as_deref().unwrap_or("all"),
+            watch.kind = %K::kind(&()),
+            "Operator may not list objects in a namespace; other namespaces do not wait for it"
+        );
+        part.listed.clear();
+        part.is_refused = true;
+        self.first_list_if_complete()
+    }
+
+    /// If no part can be listed there is nothing to serve, and the store stays unfilled.
+    fn first_list_if_complete(&mut self) -> Vec<Event<K>> {
+        let is_complete = self.parts.iter().all(|part| part.is_listed || part.is_refused)
+            && self.parts.iter().any(|part| part.is_listed);
+        if is_complete {
+            self.first_list()
+        } else {
+            Vec::new()
+        }
     }
 
     fn first_list(&mut self) -> Vec<Event<K>> {
@@ -135,6 +177,11 @@ where
         events.extend(part.listed.drain().map(|(_, object)| Event::Apply(object)));
         events
     }
+}
+
+/// Whether the API server refuses a list for want of a right.
+fn is_forbidden(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 403)
 }
 
 #[cfg(test)]
@@ -251,6 +298,44 @@ mod tests {
             })
             .collect();
         assert_eq!(deleted, ["gone"], "what owned it hears of it");
+    }
+
+    fn refuse(sender: &Sender, code: u16) {
+        send(sender, [Event::Init]);
+        let status = kube::core::Status::failure("no", "Refused")
+            .with_code(code)
+            .boxed();
+        let error = watcher::Error::InitialListFailed(kube::Error::Api(status));
+        sender.unbounded_send(Err(error)).unwrap();
+    }
+
+    #[test]
+    fn a_namespace_that_refuses_its_list_does_not_hold_up_the_others() {
+        two_namespaces!(one, two, store, drain);
+        refuse(&two, 403);
+        drain();
+        assert!(
+            store.wait_until_ready().now_or_never().is_none(),
+            "nothing was listed"
+        );
+        list(&one, "one", &[("a", "1")]);
+        drain();
+        assert!(store.wait_until_ready().now_or_never().is_some());
+        assert_eq!(contents(&store), ["one/a@1"]);
+
+        // Once the right is granted, its list arrives as changes.
+        list(&two, "two", &[("b", "2")]);
+        drain();
+        assert_eq!(contents(&store), ["one/a@1", "two/b@2"]);
+    }
+
+    #[test]
+    fn a_list_that_fails_for_another_reason_is_waited_for() {
+        two_namespaces!(one, two, store, drain);
+        list(&one, "one", &[("a", "1")]);
+        refuse(&two, 500);
+        drain();
+        assert!(store.wait_until_ready().now_or_never().is_none());
     }
 
     #[test]

@@ -23,14 +23,18 @@ pub(super) fn summarize(parts: &[(ConditionType, &Finding)], seen_before: bool) 
     let finding = if let Some(failing) = with(Status::False).next() {
         Finding::new(Status::False, failing.1.reason, explain(failing))
     } else if all_true {
-        Finding::new(Status::True, Reason::Ready, "everything was seen to work")
+        Finding::new(
+            Status::True,
+            Reason::Ready,
+            "federation, MCP handshake and Pods are verified",
+        )
     } else {
         let unseen = with(Status::Unknown).map(explain).collect::<Vec<_>>().join("; ");
         if seen_before {
             Finding::new(
                 Status::True,
                 Reason::Ready,
-                format!("everything was seen to work at this generation; now {unseen}"),
+                format!("federation, MCP handshake and Pods were verified at this generation; now {unseen}"),
             )
         } else {
             Finding::new(Status::Unknown, Reason::Verifying, unseen)

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::v1alpha1::schema::embedded_list;
 
@@ -30,7 +30,7 @@ pub struct Network {
 
     /// Destinations that the Pods may reach beside DNS. Namespaces of the cluster that a host of the spec names
     /// (host.namespace.svc) are reachable on that host's port.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "egress_or_rules")]
     pub egress: Egress,
 }
 
@@ -61,6 +61,23 @@ pub struct Egress {
     pub internet: Internet,
 }
 
+/// Objects that were stored while `egress` was the list that is now `egress.allow` stay readable.
+fn egress_or_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Egress, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Rules(Vec<NetworkPolicyEgressRule>),
+        Egress(Egress),
+    }
+    Ok(match Form::deserialize(deserializer)? {
+        Form::Rules(allow) => Egress {
+            allow,
+            ..Egress::default()
+        },
+        Form::Egress(egress) => egress,
+    })
+}
+
 /// Whether addresses outside the cluster are reachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Internet {
@@ -70,4 +87,22 @@ pub enum Internet {
 
     /// Only what allow names is reachable.
     Disabled,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn egress_that_was_stored_as_a_list_is_read_as_allow() {
+        let rules = json!([{"ports": [{"port": 8080}]}]);
+        let stored: Network = serde_json::from_value(json!({"egress": rules})).unwrap();
+        let now: Network = serde_json::from_value(json!({"egress": {"allow": rules}})).unwrap();
+        assert_eq!(stored, now);
+        assert_eq!(now.egress.allow.len(), 1);
+        let disabled: Network = serde_json::from_value(json!({"egress": {"internet": "Disabled"}})).unwrap();
+        assert_eq!(disabled.egress.internet, Internet::Disabled);
+    }
 }
