@@ -263,7 +263,7 @@ impl Sidecar {
 fn public_limits(finish: Duration) -> Limits {
     Limits {
         connections: PUBLIC_CONNECTIONS,
-        when_full: WhenFull::Wait,
+        when_full: WhenFull::CloseIdle,
         first_bytes: FIRST_BYTES,
         head: HEAD,
         head_bytes: HEAD_BYTES,

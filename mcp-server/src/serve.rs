@@ -36,7 +36,7 @@ const AZURE_DEVOPS: HttpLimits = HttpLimits {
 /// sidecar closes idle connections after seconds, so it is never the server that closes under a request.
 const MCP: Limits = Limits {
     connections: 1024,
-    when_full: WhenFull::Wait,
+    when_full: WhenFull::CloseIdle,
     first_bytes: Duration::from_secs(30),
     head: Duration::from_secs(90),
     // The sidecar's own bound for heads, and room for a token of Entra.

@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+mod activity;
 mod early_answer;
 mod http2;
 mod limits;

@@ -36,8 +36,9 @@ pub struct Limits {
 /// What a listener does when all its connections are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// New connections wait in the kernel's queue.
-    Wait,
+    /// The connection that has been without a request for longest is closed. While every one has a request under
+    /// way, new connections wait.
+    CloseIdle,
 
     /// The oldest connection is closed, so that a new one always gets in.
     CloseOldest,
@@ -46,8 +47,9 @@ pub enum WhenFull {
 /// The limits of HTTP/2 connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Http2Limits {
-    /// Maximum number of open HTTP/2 connections: each may take more than a MiB. More wait, for `first_bytes` at
-    /// most.
+    /// Maximum number of open HTTP/2 connections: each may take more than a MiB. For one more the connection that
+    /// has been without a stream for longest is closed; while every one has a stream, it waits, for `first_bytes`
+    /// at most.
     pub connections: usize,
 
     /// How often the peer is pinged, and how long it may take to answer. A peer that does not answer in time is

@@ -17,16 +17,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use crate::activity::{Activity, until_answered};
 use crate::early_answer::after_body;
 use crate::http2::{Streams, watch_answer};
-use crate::limits::Limits;
+use crate::limits::{Limits, WhenFull};
 use crate::places::Places;
 use crate::stream::ClientStream;
 
@@ -43,11 +43,16 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// Pause after the kernel refused a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Pause before a connection that has sent only a part of the HTTP/2 preface is looked at again.
+/// Pauses before a connection that has sent only a part of the HTTP/2 preface is looked at again: the first, and
+/// the longest after doubling.
 const PREFACE_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PREFACE_PAUSE: Duration = Duration::from_millis(500);
 
-/// Time that an idle HTTP/2 connection has to end after GOAWAY.
+/// Time without a stream that an idle HTTP/2 connection has to end after GOAWAY.
 const GOODBYE: Duration = Duration::from_secs(10);
+
+/// The same when another connection waits for the place: long enough for a request that crosses the GOAWAY.
+const SHORT_GOODBYE: Duration = Duration::from_millis(200);
 
 /// Serves until `end` is cancelled, then accepts no more connections, lets requests finish and returns.
 ///
@@ -62,7 +67,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
             HeaderValue::from_static("nosniff"),
         ));
     let places = Places::new(limits.connections, limits.when_full);
-    let http2_places = Arc::new(Semaphore::new(limits.http2.map_or(0, |http2| http2.connections)));
+    let http2_places = limits.http2.map_or(0, |http2| http2.connections);
+    let http2_places = Arc::new(Places::new(http2_places, WhenFull::CloseIdle));
     let tasks = TaskTracker::new();
     // Connections that are still open after `limits.finish` end with this.
     let cut = CancellationToken::new();
@@ -82,7 +88,14 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
         let (router, end, cut) = (router.clone(), end.clone(), cut.clone());
         let http2_places = Arc::clone(&http2_places);
         tasks.spawn(async move {
-            let served = Box::pin(serve_connection(stream, router, limits, &http2_places, end));
+            let served = Box::pin(serve_connection(
+                stream,
+                router,
+                limits,
+                place.activity(),
+                &http2_places,
+                end,
+            ));
             cut.run_until_cancelled(place.keep(served)).await;
         });
     }
@@ -94,7 +107,12 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
 }
 
 async fn exchange(request: Request, next: Next) -> Response {
-    watch_answer(after_body(request, next).await)
+    let busy = request.extensions().get().map(Activity::busy);
+    let response = watch_answer(after_body(request, next).await);
+    match busy {
+        Some(busy) => until_answered(response, busy),
+        None => response,
+    }
 }
 
 /// The router must not be able to fail: a failure would close the connection without an answer.
@@ -107,7 +125,8 @@ async fn serve_connection(
     stream: TcpStream,
     router: Router,
     limits: Limits,
-    http2_places: &Semaphore,
+    activity: Activity,
+    http2_places: &Places,
     end: CancellationToken,
 ) {
     // A connection that has ended already has no peer.
@@ -116,20 +135,24 @@ async fn serve_connection(
         // hyper waits for these bytes without a limit, and its other limits begin after them.
         let is_http2 = is_http2(&stream).await.ok()?;
         if is_http2 && limits.http2.is_some() {
-            http2_places.acquire().await.ok().map(Some)
+            http2_places.take(activity.clone()).await.ok().map(Some)
         } else {
             Some(None)
         }
     };
     let begins = timeout(limits.first_bytes, begins);
-    let Some(Ok(Some(http2_place))) = end.run_until_cancelled(begins).await else {
-        return;
+    let begins = tokio::select! {
+        biased;
+        begins = begins => begins,
+        () = activity.asked() => return,
+        () = end.cancelled() => return,
     };
+    let Ok(Some(http2_place)) = begins else { return };
     let streams = Streams::new(limits.write);
     let builder = builder(limits, streams.clone());
     let peer: Extension<ConnectInfo<SocketAddr>> = Extension(ConnectInfo(peer));
-    let service = TowerToHyperService::new(peer.layer(router));
-    let stream = TokioIo::new(ClientStream::new(stream, limits.write));
+    let service = TowerToHyperService::new((peer, Extension(activity.clone())).layer(router));
+    let stream = TokioIo::new(ClientStream::new(stream, limits.write, activity.clone()));
     let mut connection = pin!(builder.serve_connection(stream, service));
     let idle = async {
         match limits.http2 {
@@ -138,6 +161,7 @@ async fn serve_connection(
         }
     };
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = end.cancelled() => {
             connection.as_mut().graceful_shutdown();
@@ -145,7 +169,18 @@ async fn serve_connection(
         }
         () = idle => {
             connection.as_mut().graceful_shutdown();
-            timeout(GOODBYE, connection).await.unwrap_or(Ok(()))
+            tokio::select! {
+                ended = connection => ended,
+                () = streams.idle(GOODBYE) => Ok(()),
+            }
+        }
+        () = activity.asked(), if http2_place.is_none() => Ok(()),
+        () = activity.asked(), if http2_place.is_some() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection => ended,
+                () = streams.idle(SHORT_GOODBYE) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {
@@ -179,6 +214,7 @@ fn builder(limits: Limits, streams: Streams) -> Builder<Streams> {
 /// Waits until the bytes that a connection has sent tell its version of HTTP, or until it ends. Takes no bytes away.
 async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut bytes = [0; PREFACE.len()];
+    let mut pause = PREFACE_PAUSE;
     loop {
         let length = stream.peek(&mut bytes).await?;
         let seen = bytes.get(..length).unwrap_or_default();
@@ -189,6 +225,7 @@ async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
             return Ok(false);
         }
         // The socket stays readable, so that only time tells whether more has come.
-        tokio::time::sleep(PREFACE_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_PREFACE_PAUSE);
     }
 }

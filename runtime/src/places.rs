@@ -2,13 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::activity::Activity;
 use crate::limits::WhenFull;
+
+/// Pause before another connection is asked for its place, because every connection was busy, or the one that was
+/// asked had a new request.
+const NEXT: Duration = Duration::from_millis(500);
+
+/// A connection that has had no request for less than this is not asked: the head of a new one is on its way.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// A bounded number of places.
 pub(crate) struct Places {
@@ -20,8 +31,9 @@ pub(crate) struct Places {
 /// The place of one connection.
 pub(crate) struct Place {
     number: u64,
-    /// Cancelled when a newer connection needs the place.
+    /// Cancelled when the place is taken away, whatever the connection is doing.
     cut: CancellationToken,
+    activity: Activity,
     taken: Taken,
     _permit: OwnedSemaphorePermit,
 }
@@ -34,7 +46,7 @@ struct Taken(Arc<Mutex<ByNumber>>);
 #[derive(Default)]
 struct ByNumber {
     next: u64,
-    open: BTreeMap<u64, CancellationToken>,
+    open: BTreeMap<u64, (CancellationToken, Activity)>,
 }
 
 impl Places {
@@ -48,46 +60,60 @@ impl Places {
 
     /// The next connection, in a place.
     pub(crate) async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, Place)> {
-        let (stream, permit) = match self.when_full {
-            WhenFull::Wait => {
-                let permit = self.wait().await.map_err(io::Error::other)?;
-                (listener.accept().await?.0, permit)
-            }
-            WhenFull::CloseOldest => {
-                let stream = listener.accept().await?.0;
-                if self.free.available_permits() == 0 {
-                    self.taken.cut_oldest();
-                }
-                (stream, self.wait().await.map_err(io::Error::other)?)
-            }
-        };
-        Ok((stream, self.taken.place(permit)))
+        let stream = listener.accept().await?.0;
+        Ok((stream, self.take(Activity::new()).await?))
     }
 
-    async fn wait(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
-        Arc::clone(&self.free).acquire_owned().await
+    /// A place for a connection, as soon as there is one.
+    pub(crate) async fn take(&self, activity: Activity) -> io::Result<Place> {
+        let mut free = pin!(Arc::clone(&self.free).acquire_owned());
+        if self.free.available_permits() == 0 {
+            self.taken.make_room(self.when_full);
+        }
+        loop {
+            if let Ok(permit) = timeout(NEXT, free.as_mut()).await {
+                let permit = permit.map_err(io::Error::other)?;
+                return Ok(self.taken.place(permit, activity));
+            }
+            self.taken.make_room(self.when_full);
+        }
     }
 }
 
 impl Taken {
-    fn place(&self, permit: OwnedSemaphorePermit) -> Place {
+    fn place(&self, permit: OwnedSemaphorePermit, activity: Activity) -> Place {
         let cut = CancellationToken::new();
         let mut taken = self.lock();
         let number = taken.next;
         taken.next += 1;
-        taken.open.insert(number, cut.clone());
+        taken.open.insert(number, (cut.clone(), activity.clone()));
         drop(taken);
         Place {
             number,
             cut,
+            activity,
             taken: self.clone(),
             _permit: permit,
         }
     }
 
-    fn cut_oldest(&self) {
-        if let Some((_, oldest)) = self.lock().open.pop_first() {
-            oldest.cancel();
+    fn make_room(&self, when_full: WhenFull) {
+        let mut taken = self.lock();
+        match when_full {
+            WhenFull::CloseOldest => {
+                if let Some((_, (oldest, _))) = taken.open.pop_first() {
+                    oldest.cancel();
+                }
+            }
+            WhenFull::CloseIdle => {
+                let idle = taken.open.values().filter_map(|(_, activity)| {
+                    let since = activity.idle_since()?;
+                    (since.elapsed() >= ON_ITS_WAY).then_some((since, activity))
+                });
+                if let Some((_, longest)) = idle.min_by_key(|(since, _)| *since) {
+                    longest.ask();
+                }
+            }
         }
     }
 
@@ -97,6 +123,10 @@ impl Taken {
 }
 
 impl Place {
+    pub(crate) fn activity(&self) -> Activity {
+        self.activity.clone()
+    }
+
     /// Serves a connection for as long as it may keep its place.
     pub(crate) async fn keep(self, connection: impl Future<Output = ()>) {
         self.cut.run_until_cancelled(connection).await;

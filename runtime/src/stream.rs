@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep, timeout};
 
+use crate::activity::{Activity, Busy};
+
 /// Maximum time between the end of the last answer and the end of the connection.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -26,8 +28,9 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct ClientStream {
     state: State,
     write_limit: Duration,
-    /// Runs while the client reads nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    activity: Activity,
+    /// Runs while the client reads nothing. What waits for the client keeps the connection busy.
+    stalled: Option<(Pin<Box<Sleep>>, Busy)>,
 }
 
 enum State {
@@ -37,10 +40,11 @@ enum State {
 }
 
 impl ClientStream {
-    pub(crate) fn new(stream: TcpStream, write_limit: Duration) -> Self {
+    pub(crate) fn new(stream: TcpStream, write_limit: Duration, activity: Activity) -> Self {
         Self {
             state: State::Open(stream),
             write_limit,
+            activity,
             stalled: None,
         }
     }
@@ -59,7 +63,10 @@ impl ClientStream {
             return written;
         }
         let limit = self.write_limit;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let activity = &self.activity;
+        let (stalled, _) = self
+            .stalled
+            .get_or_insert_with(|| (Box::pin(sleep(limit)), activity.busy()));
         stalled.as_mut().poll(context).map(|()| {
             Err(io::Error::new(
                 io::ErrorKind::TimedOut,

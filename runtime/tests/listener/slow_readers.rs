@@ -7,7 +7,7 @@ use axum::http::Request;
 use behalf_runtime::Limits;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::{FOR_EVER, LARGE, SHORT, connect, is_served, limits, listen};
@@ -39,8 +39,14 @@ async fn a_client_that_reads_slowly_gets_everything() {
     let mut stream = connect(address).await;
     let request = b"GET /large HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
-    tokio::time::sleep(5 * SHORT).await;
-    assert!(crate::support::to_the_end(&mut stream).await.len() > LARGE);
+    // Each pause is shorter than the limit, all together are longer; the server waits in all of them.
+    let mut part = vec![0; LARGE / 8];
+    for _ in 0..5 {
+        tokio::time::sleep(6 * SHORT).await;
+        stream.read_exact(&mut part).await.unwrap();
+    }
+    let rest = crate::support::to_the_end(&mut stream).await.len();
+    assert!(5 * part.len() + rest > LARGE);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub(crate) const LARGE: usize = 64 * 1024 * 1024;
 pub(crate) fn limits() -> Limits {
     Limits {
         connections: 1,
-        when_full: WhenFull::Wait,
+        when_full: WhenFull::CloseIdle,
         first_bytes: FOR_EVER,
         head: FOR_EVER,
         head_bytes: 32 * 1024,
