@@ -1,6 +1,7 @@
-//! The memory for answers of Azure DevOps, of all calls together.
+//! The memory for answers of Azure DevOps, of all calls together and of the calls with one token.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,64 +15,117 @@ const ALL: usize = 96 * 1024 * 1024;
 /// the values that are made of JSON are no larger than its text.
 const WHILE_READ: usize = 3;
 
-/// What a request takes before it is sent, in bytes, so that a request whose answer has no room is not sent: nobody
-/// would know what a write did.
+/// What a request takes before it is sent, in bytes. A request whose answer has no room is not sent, because the
+/// outcome of a write would be unknown.
 const LEAST: usize = 64 * 1024;
 
 /// The memory that is left.
 #[derive(Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct AnswerBudget {
+    all: Memory,
+    /// By the SHA-256 of the token, for as long as a call with it is under way.
+    tokens: Arc<Mutex<HashMap<[u8; 32], Weak<Semaphore>>>>,
+}
+
+/// What the calls with one token may take: half of the memory. One user's calls do not stop those of all others.
+#[derive(Debug, Clone)]
+pub(super) struct AnswerShare {
+    all: Memory,
+    token: Memory,
+}
 
 /// The memory of one answer, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    permit: OwnedSemaphorePermit,
-    room: Arc<Semaphore>,
+    /// Of the token, and of all.
+    permits: [OwnedSemaphorePermit; 2],
+    share: AnswerShare,
 }
 
-impl Default for Room {
+#[derive(Debug, Clone)]
+struct Memory {
+    left: Arc<Semaphore>,
+    size: usize,
+}
+
+impl Default for AnswerBudget {
     fn default() -> Self {
         Self::of(ALL)
     }
 }
 
-impl Room {
-    fn of(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes)))
+impl AnswerBudget {
+    fn of(size: usize) -> Self {
+        let left = Arc::new(Semaphore::new(size));
+        Self {
+            all: Memory { left, size },
+            tokens: Arc::default(),
+        }
     }
 
+    /// The share of the token with this hash.
+    pub(super) fn share(&self, token: [u8; 32]) -> AnswerShare {
+        let size = self.all.size / 2;
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.retain(|_, share| share.strong_count() > 0);
+        let left = tokens.get(&token).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let left = Arc::new(Semaphore::new(size));
+            tokens.insert(token, Arc::downgrade(&left));
+            left
+        });
+        AnswerShare {
+            all: self.all.clone(),
+            token: Memory { left, size },
+        }
+    }
+}
+
+impl AnswerShare {
     /// The memory for the smallest answer.
     pub(super) fn take(&self) -> Result<Taken, Failure> {
         Ok(Taken {
-            permit: permits(&self.0, LEAST)?,
-            room: Arc::clone(&self.0),
+            permits: self.permits(LEAST)?,
+            share: self.clone(),
         })
+    }
+
+    fn permits(&self, bytes: usize) -> Result<[OwnedSemaphorePermit; 2], Failure> {
+        Ok([
+            self.token.permits(bytes, "with one token")?,
+            self.all.permits(bytes, "of all calls")?,
+        ])
     }
 }
 
 impl Taken {
     /// Takes what `bytes` of an answer need while they are read.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Failure> {
-        let missing = bytes
-            .saturating_mul(WHILE_READ)
-            .saturating_sub(self.permit.num_permits());
-        self.permit.merge(permits(&self.room, missing)?);
+        let [token, all] = &mut self.permits;
+        let missing = bytes.saturating_mul(WHILE_READ).saturating_sub(all.num_permits());
+        let [more_of_token, more_of_all] = self.share.permits(missing)?;
+        token.merge(more_of_token);
+        all.merge(more_of_all);
         Ok(())
     }
 
     /// Keeps what the values of an answer of `bytes` need once its text is gone.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
-        let surplus = self.permit.num_permits().saturating_sub(bytes);
-        drop(self.permit.split(surplus));
+        for permit in &mut self.permits {
+            let surplus = permit.num_permits().saturating_sub(bytes);
+            drop(permit.split(surplus));
+        }
     }
 }
 
-fn permits(room: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Failure> {
-    let bytes = u32::try_from(bytes).map_err(|_| Failure::TooLarge)?;
-    Arc::clone(room).try_acquire_many_owned(bytes).map_err(|_| {
-        tracing::warn!("Refused an answer of Azure DevOps: those being read take {ALL} bytes");
-        Failure::NoRoom
-    })
+impl Memory {
+    fn permits(&self, bytes: usize, whose: &str) -> Result<OwnedSemaphorePermit, Failure> {
+        let bytes = u32::try_from(bytes).map_err(|_| Failure::TooLarge)?;
+        let size = self.size;
+        Arc::clone(&self.left).try_acquire_many_owned(bytes).map_err(|_| {
+            tracing::warn!("Refused an answer of Azure DevOps: the answers {whose} may take {size} bytes");
+            Failure::NoRoom
+        })
+    }
 }
 
 #[cfg(test)]
@@ -80,20 +134,49 @@ mod tests {
 
     #[test]
     fn memory_is_taken_as_an_answer_grows_and_comes_back() {
-        let room = Room::of(10 * LEAST);
-        let left = || room.0.available_permits();
-        let mut taken = room.take().unwrap();
-        assert_eq!(left(), 9 * LEAST);
+        let budget = AnswerBudget::of(20 * LEAST);
+        let share = budget.share([1; 32]);
+        let left = || {
+            (
+                share.token.left.available_permits(),
+                budget.all.left.available_permits(),
+            )
+        };
+        let mut taken = share.take().unwrap();
+        assert_eq!(left(), (9 * LEAST, 19 * LEAST));
         taken.grow_to(10).unwrap();
-        assert_eq!(left(), 9 * LEAST, "the least is enough for ten bytes");
+        assert_eq!(
+            left(),
+            (9 * LEAST, 19 * LEAST),
+            "the least is enough for ten bytes"
+        );
         taken.grow_to(2 * LEAST).unwrap();
-        assert_eq!(left(), 4 * LEAST);
-        let mut other = room.take().unwrap();
+        assert_eq!(left(), (4 * LEAST, 14 * LEAST));
+        let mut other = share.take().unwrap();
         assert!(matches!(other.grow_to(2 * LEAST), Err(Failure::NoRoom)));
         taken.shrink_to(2 * LEAST);
-        assert_eq!(left(), 7 * LEAST);
+        assert_eq!(left(), (7 * LEAST, 17 * LEAST));
         other.grow_to(2 * LEAST).unwrap();
         drop((taken, other));
-        assert_eq!(left(), 10 * LEAST);
+        assert_eq!(left(), (10 * LEAST, 20 * LEAST));
+    }
+
+    #[test]
+    fn the_calls_with_one_token_leave_half_to_the_others() {
+        let budget = AnswerBudget::of(20 * LEAST);
+        let calls = [(); 2].map(|()| budget.share([1; 32]));
+        let mut taken = calls.each_ref().map(|call| call.take().unwrap());
+        taken[0].grow_to(3 * LEAST).unwrap();
+        assert!(matches!(taken[1].grow_to(LEAST), Err(Failure::NoRoom)));
+        let other = budget.share([2; 32]);
+        let mut others = other.take().unwrap();
+        others.grow_to(3 * LEAST).unwrap();
+        drop((calls, taken, other, others));
+        budget.share([3; 32]).take().unwrap();
+        assert_eq!(
+            budget.tokens.lock().unwrap().len(),
+            1,
+            "ended calls leave nothing"
+        );
     }
 }

@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::answer_budget::{AnswerShare, Taken};
 use super::error::Failure;
 use super::failure::{self, Unwanted, Wanted};
 use super::patience::Patience;
-use super::room::Taken;
 use super::service::{self, AzureDevOps};
 use crate::token::UserToken;
 
@@ -33,6 +33,8 @@ const LARGEST_ERROR: usize = 64 * 1024;
 pub(crate) struct Call {
     pub(super) service: AzureDevOps,
     token: Arc<dyn UserToken>,
+    /// The memory that its answers may take.
+    answers: AnswerShare,
     state: Mutex<State>,
 }
 
@@ -88,6 +90,7 @@ impl Call {
         current: Secret,
         budget: Duration,
     ) -> Self {
+        let answers = service.answers(&current);
         let state = State {
             token: current,
             renewed: false,
@@ -97,6 +100,7 @@ impl Call {
         Self {
             service,
             token,
+            answers,
             state: Mutex::new(state),
         }
     }
@@ -177,7 +181,7 @@ impl Call {
     }
 
     async fn try_once(&self, request: &Request<'_>, token: &Secret) -> Result<Try, Failure> {
-        let mut space = self.service.shared.room.take()?;
+        let mut space = self.answers.take()?;
         let response = match self.transmit(request, token).await {
             Ok(response) => response,
             Err(error) => return self.after_broken_connection(request, error).await,

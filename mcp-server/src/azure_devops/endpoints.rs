@@ -5,10 +5,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::answer_budget::Taken;
 use super::call::{Call, Parsed, Request};
 use super::error::Failure;
 use super::failure::Wanted;
-use super::room::Taken;
 use super::service;
 use super::wire::{Build, Definition, Deployment, List, Log, Run, Timeline};
 

@@ -11,10 +11,10 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use url::Url;
 
+use super::answer_budget::{AnswerBudget, AnswerShare};
 use super::call::Call;
 use super::error::Failure;
 use super::patience::BUDGET;
-use super::room::Room;
 use crate::token::UserToken;
 
 /// Users whose throttling is remembered. More would be the users of one Pod within five minutes.
@@ -59,7 +59,7 @@ pub(super) struct Shared {
     pauses: Cache<[u8; 32], Instant>,
     organization_tenant: OnceCell<Option<String>>,
     /// The memory for answers.
-    pub(super) room: Room,
+    answers: AnswerBudget,
 }
 
 impl AzureDevOps {
@@ -75,7 +75,7 @@ impl AzureDevOps {
                 options,
                 pauses,
                 organization_tenant: OnceCell::new(),
-                room: Room::default(),
+                answers: AnswerBudget::default(),
             }),
         }
     }
@@ -89,6 +89,11 @@ impl AzureDevOps {
     /// The organisation's name.
     pub fn organization(&self) -> &str {
         &self.shared.options.organization
+    }
+
+    /// The memory that answers to calls with this token may take.
+    pub(super) fn answers(&self, token: &Secret) -> AnswerShare {
+        self.shared.answers.share(hash(token))
     }
 
     /// Remembers that the service asked to wait.

@@ -105,7 +105,7 @@ pub(crate) async fn check_message(request: Request, next: Next) -> Response {
 }
 
 impl Hop {
-    /// Admits who shows `host_key`.
+    /// Admits requests that carry `host_key`.
     pub fn new(host_key: HostKey, arrival: Arrival) -> Self {
         Self {
             host_key,

@@ -18,8 +18,8 @@ use crate::support::World;
 /// Bytes of one answer: a little below the most that is read of one.
 const LARGE: usize = 7 * 1024 * 1024;
 
-/// As many of them as have room at once.
-const FIT: usize = 4;
+/// The number of them that have room at once with one token. All tokens together have room for twice as many.
+const FIT: usize = 2;
 
 /// An Azure DevOps whose lists of runs are large, and end when `ends` has a permit for each.
 async fn large_answers(ends: Arc<Semaphore>) -> String {
@@ -50,16 +50,22 @@ async fn an_answer_that_has_no_room_is_a_tool_result_that_says_what_to_do() {
     let pod = world.pod_with(ExchangePlace::Sidecar, Injection::Header, |config| {
         config.azure_dev_ops.endpoints.core = core.parse().unwrap();
     });
-    let call = || pod.call("token", "list_pipeline_runs", json!({"top": 1}));
-    let mut under_way: FuturesUnordered<_> = (0..=FIT).map(|_| call()).collect();
+    let call = |token: &'static str| pod.call(token, "list_pipeline_runs", json!({"top": 1}));
+    let mut under_way: FuturesUnordered<_> = (0..=FIT).map(|_| call("token")).collect();
     let refused = timeout(Duration::from_secs(20), under_way.next());
     let refused = refused.await.expect("one has no room").unwrap().tool_error();
     assert!(refused.contains("try again in a few seconds"), "{refused}");
     assert_eq!(under_way.len(), FIT, "and the others go on");
 
-    ends.add_permits(FIT + 1);
+    under_way.extend((0..FIT).map(|_| call("another")));
+    under_way.push(call("third"));
+    let refused = timeout(Duration::from_secs(20), under_way.next());
+    refused.await.expect("one has no room").unwrap().tool_error();
+    assert_eq!(under_way.len(), 2 * FIT, "one token leaves half to the others");
+
+    ends.add_permits(2 * FIT + 1);
     while let Some(answer) = under_way.next().await {
         answer.structured();
     }
-    call().await.structured();
+    call("token").await.structured();
 }
