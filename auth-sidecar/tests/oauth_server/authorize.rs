@@ -212,7 +212,7 @@ async fn the_consent_page_names_the_client_and_where_it_leads() {
     assert_eq!(page.status, 200);
     assert!(
         page.body
-            .contains("<bdi>&#60;script&#62;x(&#39;y&#39;)&#60;/script…</bdi>"),
+            .contains("<bdi>“&#60;script&#62;x(&#39;y&#39;)&#60;/script…”</bdi>"),
         "{}",
         page.body
     );

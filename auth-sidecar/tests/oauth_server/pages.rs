@@ -155,7 +155,7 @@ async fn a_name_that_the_application_chose_is_neither_title_nor_heading_and_no_s
     assert!(!answer.body.contains("checked; choose"));
     // Where the answer goes stands before it and is larger.
     let place = answer.body.find("<dd class=\"place\">claude.ai</dd>").unwrap();
-    let name = answer.body.find("calls itself “<bdi>Contoso-IT…</bdi>”").unwrap();
+    let name = answer.body.find("calls itself <bdi>“Contoso-IT…”</bdi>").unwrap();
     assert!(place < name);
     // An attacker's request may lead to a vendor's page just as well as to a local program.
     assert!(page.text.contains("Did you just start this sign-in yourself?"));
