@@ -140,7 +140,9 @@ mod tests {
     const START: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+        let address = text.parse();
+        assert!(address.is_ok(), "{text}");
+        address.ok()
     }
 
     /// Registers until the limit says no.

@@ -106,10 +106,8 @@ async fn allow_is_visible(browser: &Client, width: u32, height: u32) -> TestResu
         )
         .await?;
     let number = |index: usize| seen[index].as_f64().unwrap_or(f64::NAN);
-    ensure!(
-        number(1) <= f64::from(height),
-        "the window did not become {width}x{height}: {seen}"
-    );
+    let fits = number(1) <= f64::from(height);
+    ensure!(fits, "the window did not become {width}x{height}: {seen}");
     let visible = number(2) < 1.0 && number(3) >= 0.0 && number(4) <= number(1) && number(5) <= number(0);
     ensure!(visible, "Allow is not visible at {width}x{height}: {seen}");
     let picture = format!("consent-page-{width}x{height}.png");
