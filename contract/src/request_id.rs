@@ -1,8 +1,9 @@
 //! The id of a JSON-RPC request.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 /// Maximum length of an id in bytes. Every refusal echoes the id, and no memory is charged for the answer.
@@ -25,20 +26,46 @@ impl RequestId {
     /// The id of a request that is refused, for the error's `id`. `None` if there is none that can be read, or no
     /// `method`, as in a client's response: such an error has no `id` (MCP 2026-07-28, Error Responses).
     pub fn of_refused(message: &[u8]) -> Option<Self> {
-        #[derive(serde::Deserialize)]
-        struct Envelope {
-            id: RequestId,
-            #[serde(rename = "method")]
-            _method: IgnoredAny,
-        }
-        // `serde` would read an array as the members in their order.
-        if !message.trim_ascii_start().starts_with(b"{") {
-            return None;
-        }
-        // Everything else is skipped without recursion.
         serde_json::from_slice(message)
             .ok()
-            .map(|envelope: Envelope| envelope.id)
+            .and_then(|Envelope { id, has_method }| id.filter(|_| has_method))
+    }
+}
+
+/// What of a refused message decides its id. Everything else is skipped without recursion.
+struct Envelope {
+    id: Option<RequestId>,
+    has_method: bool,
+}
+
+impl<'de> Deserialize<'de> for Envelope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Envelope;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON-RPC message")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Envelope, A::Error> {
+                let (mut id, mut has_method) = (None, false);
+                while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+                    if name == "id" {
+                        if id.replace(members.next_value()?).is_some() {
+                            return Err(A::Error::duplicate_field("id"));
+                        }
+                    } else {
+                        has_method |= name == "method";
+                        members.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Envelope { id, has_method })
+            }
+        }
+
+        deserializer.deserialize_map(Members)
     }
 }
 
@@ -141,6 +168,8 @@ mod tests {
         let message = format!(r#"{{"method":7,"params":{deep},"id":"a"}}"#);
         let found = RequestId::of_refused(message.as_bytes()).unwrap();
         assert_eq!(serde_json::to_string(&found).unwrap(), r#""a""#);
+        let twice = br#"{"method":"ping","id":1,"method":"tools/call"}"#;
+        assert_eq!(RequestId::of_refused(twice), Some(RequestId::Integer(1)));
         for unreadable in [
             "",
             "{",

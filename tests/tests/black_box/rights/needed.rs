@@ -277,15 +277,21 @@ impl TestObjects {
             let mut objects = Objects::default();
             objects.add(shared("full,given")).apply(&self.client).await?;
         }
-        // Deletes the ServiceAccount, the NetworkPolicy and the ConfigMap of before, and makes them again.
+        // A configuration that no ReplicaSet of the Deployment's history names is deleted: each round has its own.
+        let grace = json!({"refreshGrace": format!("{}s", 60 + round)});
+        // Deletes the ServiceAccount and the NetworkPolicy, and makes them again.
         let leaves_out = state == 1;
         let spec = json!({"spec": {
             "network": {"policy": if leaves_out { "Open" } else { "Restricted" }},
             "entra": {"federation": {"serviceAccountName": leaves_out.then_some("shared")}},
             "server": {"azureDevOps": {"readOnly": leaves_out}},
+            "sessions": grace,
         }});
         patch(&self.servers(), "full", &spec).await?;
-        let edit = json!({"spec": {"server": {"azureDevOps": {"readOnly": round.is_multiple_of(2)}}}});
+        let edit = json!({"spec": {
+            "server": {"azureDevOps": {"readOnly": round.is_multiple_of(2)}},
+            "sessions": grace,
+        }});
         patch(&self.servers(), "given", &edit).await?;
         if state == 2 {
             tokio::time::sleep(ROUND).await;
