@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// For the whole of a message, which may have 4 MiB. A slower sender would only hold a connection.
+/// Maximum time for a whole message, which may have 4 MiB. A slower sender would only occupy a connection.
 const MESSAGE_TIME: Duration = Duration::from_secs(30);
 
 /// For the whole of a form. It fits into a few packets.

@@ -13,7 +13,7 @@ pub struct Challenger {
 }
 
 impl Challenger {
-    /// Challenges that name the metadata at `addresses`; a login asks for `offered`.
+    /// Creates challenges that name the metadata at `addresses` and request the scopes in `offered`.
     pub fn new(addresses: &Addresses, offered: Scopes) -> Self {
         Self {
             metadata: addresses.resource_metadata(),
@@ -21,18 +21,18 @@ impl Challenger {
         }
     }
 
-    /// 401 without an error: no token came.
+    /// 401 without an error code: the request carries no token.
     pub fn sign_in(&self) -> HeaderValue {
         self.value(None, self.offered)
     }
 
-    /// 401: the access token is not valid, or Entra wants the user.
+    /// 401: the access token is not valid, or Entra requires a new sign-in.
     pub fn invalid_token(&self) -> HeaderValue {
         self.value(Some("invalid_token"), self.offered)
     }
 
-    /// 403: the session may not do this. `needed` is everything that the call needs: clients ask for exactly that,
-    /// or for the union with what they have.
+    /// 403: the session lacks a scope. `needed` contains every scope that the call needs: clients request
+    /// exactly these, or the union with the scopes that they have.
     pub fn insufficient_scope(&self, needed: Scopes) -> HeaderValue {
         self.value(Some("insufficient_scope"), needed)
     }

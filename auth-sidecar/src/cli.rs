@@ -1,4 +1,4 @@
-//! What the process is told on its command line.
+//! The command line of the process.
 
 use std::path::PathBuf;
 

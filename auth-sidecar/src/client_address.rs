@@ -1,4 +1,4 @@
-//! The address of a client: the peer's, or behind a trusted proxy what that proxy says.
+//! The address of a client: the peer's, or the one that a trusted proxy reports.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The networks of proxies whose `X-Forwarded-For` is believed.
+/// The networks of proxies whose `X-Forwarded-For` is trusted.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -37,7 +37,7 @@ impl TrustedProxies {
             if !self.trusts(client) {
                 break;
             }
-            // Each entry alone: a client's entry that is no text must not hide the gateway's.
+            // Parses each entry alone: an invalid entry of the client must not hide the gateway's entry.
             let Some(address) = std::str::from_utf8(entry.trim_ascii()).ok().and_then(parse) else {
                 break;
             };

@@ -9,7 +9,7 @@ use url::{Host, Url};
 /// A configuration that may be used.
 #[derive(Debug, Clone)]
 pub struct LoadedConfig {
-    /// What the file says.
+    /// The content of the file.
     pub config: SidecarConfig,
 
     /// [`digest::format_sha256`] of the file's bytes; the operator compares it with what it wrote.
@@ -67,7 +67,7 @@ pub enum ConfigError {
     },
 }
 
-/// What is wrong with one field, and what to write instead.
+/// An error in one field, with the value to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
 pub struct Fault {

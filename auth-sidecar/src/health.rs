@@ -39,10 +39,10 @@ pub struct InternalState {
     /// The kind of store.
     pub store_kind: StoreKind,
 
-    /// What the probes saw.
+    /// The results of the probes.
     pub board: Arc<StatusBoard>,
 
-    /// What users' sign-ins showed.
+    /// The results of users' sign-ins.
     pub sign_ins: Arc<SignIns>,
 
     /// Counts.

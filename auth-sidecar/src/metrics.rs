@@ -1,4 +1,4 @@
-//! What Prometheus reads. Labels come from closed sets: nothing of a user, a client or a request is in them.
+//! The metrics for Prometheus. Labels come from closed sets without data of users, clients or requests.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
@@ -239,7 +239,7 @@ impl Metrics {
             .inc();
     }
 
-    /// What the session store holds now.
+    /// The current content of the session store.
     pub fn session_store(&self, entries: usize, bytes: usize) {
         self.store_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
         self.store_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));

@@ -33,7 +33,7 @@ use crate::state::{AppState, Parts};
 use crate::store::{MemoryLimits, MemoryStore, SessionStore};
 use crate::upstream::{NotLoopback, Upstream};
 
-/// Maximum number of connections to the public port. `docs/proxy.md` sums up what they take.
+/// Maximum number of connections to the public port. `docs/proxy.md` adds up their memory.
 const PUBLIC_CONNECTIONS: usize = 4096;
 
 /// Maximum time for the first bytes of a connection to the public port. Gateways open some connections ahead of
@@ -44,11 +44,12 @@ const FIRST_BYTES: Duration = Duration::from_secs(30);
 /// gateways close an idle connection after 60 s, so that the gateway closes first.
 const HEAD: Duration = Duration::from_secs(90);
 
-/// Maximum size of the head of a request to the public port, and of what is read ahead of its body, in bytes.
-/// Gateways have the same bound; the largest token of the sidecar has a few KiB.
+/// Maximum size of a request's head at the public port, and of the bytes read ahead of its body. Gateways
+/// have the same limit; the largest token of the sidecar has a few KiB.
 const HEAD_BYTES: u32 = 32 * 1024;
 
-/// A client that reads nothing of an answer for this long loses it. Twice the longest pause of usual networks.
+/// A connection closes when its client reads nothing of an answer for this long. This is twice the longest
+/// pause of usual networks.
 const WRITE: Duration = Duration::from_mins(1);
 
 /// HTTP/2 at the public port. A gateway opens a new connection when one was closed for lack of use.
@@ -61,7 +62,7 @@ const HTTP2: Http2Limits = Http2Limits {
 /// How often the keyring file is looked at; the kubelet itself takes up to a minute to bring a new one.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the process is given beside its configuration.
+/// The inputs of the process beside its configuration.
 #[derive(Clone)]
 pub struct Environment {
     /// The projected token.
@@ -284,7 +285,7 @@ async fn bind(address: SocketAddr, field: &'static str) -> Result<TcpListener, S
         })
 }
 
-/// What stands before any port is open.
+/// The state that exists before any port is open.
 struct Foundation {
     entra: EntraClient,
     keyring: Arc<KeyringHandle>,

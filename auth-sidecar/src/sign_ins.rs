@@ -1,4 +1,4 @@
-//! What users' sign-ins tell of the application: the condition `UserSignIn` says it.
+//! The state of the application as users' sign-ins show it, for the condition `UserSignIn`.
 //!
 //! The probe of the federation has no user. Whether the application's permissions are granted and its
 //! registration fits shows only when Entra answers for one. What concerns one user alone (an assignment, a
@@ -42,10 +42,10 @@ struct Finding {
 struct Failure {
     reason: SignInReason,
 
-    /// One sentence for the administrator.
+    /// One sentence that tells the administrator the cause and the next step.
     message: String,
 
-    /// As in the tenant's sign-in logs.
+    /// Entra's correlation id, as in the tenant's sign-in logs.
     correlation_id: Option<String>,
 }
 
@@ -89,7 +89,7 @@ impl SignIns {
         self.entra_refused(|seen| &mut seen.exchange, error);
     }
 
-    /// What is published.
+    /// Returns the status to publish.
     pub fn report(&self) -> SignInReport {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let findings = || [&seen.login, &seen.exchange].into_iter().flatten();

@@ -1,4 +1,4 @@
-//! What every public route shares.
+//! The state that every public route shares.
 
 use std::ops::Deref;
 use std::sync::Arc;

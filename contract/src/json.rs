@@ -1,10 +1,10 @@
-//! How JSON that a client or a server sent is read, and what both parsers refuse in it.
+//! Parses JSON that a client or a server sent, within limits that sidecar and server share.
 //!
-//! `serde_json::Value` takes an object whose first key is `$serde_json::private::RawValue` for embedded JSON
-//! and parses the text in it with a recursion limit that begins again (its feature `raw_value`, which `axum`'s
+//! `serde_json::Value` treats an object whose first key is `$serde_json::private::RawValue` as embedded JSON.
+//! It parses the text in that object with a new recursion limit (its feature `raw_value`, which `axum`'s
 //! `json` turns on). A nested text of 88 KB overflows the stack, and one parser finds a message where another
-//! finds none. The bytes of others are therefore never parsed into `Value` itself: [`parse`] builds the values,
-//! and a parser that builds none asks [`has_reserved_key`].
+//! finds none. Untrusted bytes are therefore never parsed into `Value` directly: [`parse`] builds the values,
+//! and a parser that builds none calls [`has_reserved_key`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,45 +12,45 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How keys begin that `serde_json` keeps for itself.
+/// Prefix of the keys that `serde_json` reserves.
 const RESERVED: &str = "$serde_json::private::";
 
-/// Maximum depth of arrays and objects. The limit of `serde_json` is 128: this one is met first, so that the
-/// refusal can say so.
+/// Maximum depth of arrays and objects. It is below the limit of `serde_json`, which is 128, so that the
+/// refusal can name the cause.
 const DEEPEST: usize = 100;
 
-/// Why a text is not read.
+/// Why a text is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// The text does not follow the grammar, or a value of it cannot be held.
+    /// The text violates the grammar, or a value of it cannot be represented.
     #[error("the body is not JSON, or holds half a surrogate pair or a number beyond 64-bit floats")]
     NotJson,
 
-    /// Deeper than [`DEEPEST`].
+    /// The text is nested deeper than [`DEEPEST`].
     #[error("the JSON is nested deeper than {DEEPEST} levels")]
     TooDeep,
 
-    /// More values than the caller reads.
+    /// The text has more values than the caller allows.
     #[error("the JSON has more than {0} values")]
     TooManyValues(usize),
 
-    /// A key that `serde_json` keeps for itself.
+    /// The text contains a key that `serde_json` reserves.
     #[error("a key begins with {RESERVED}, which is reserved; rename it")]
     ReservedKey,
 }
 
-/// A value and its size.
+/// A parsed value and its size.
 #[derive(Debug, PartialEq)]
 pub struct Parsed {
     /// The text's value.
     pub value: Value,
 
-    /// How many values it is made of: scalars, arrays and objects, itself included.
+    /// The number of values in it: scalars, arrays and objects, itself included.
     pub values: usize,
 }
 
-/// Parses JSON of at most `most_values` values. Parsing ends at the first value too many, and a text inside a string
-/// stays text.
+/// Parses JSON of at most `most_values` values. Parsing ends at the first value beyond that. JSON inside a
+/// string stays a string.
 pub fn parse(json: &[u8], most_values: usize) -> Result<Parsed, JsonError> {
     let mut budget = Budget {
         values: 0,
@@ -74,14 +74,14 @@ pub fn parse(json: &[u8], most_values: usize) -> Result<Parsed, JsonError> {
     }
 }
 
-/// Whether a key in `json`, at any depth and in any spelling, is one that `serde_json` keeps for itself. `json`
-/// has been checked against the grammar. No recursion, whatever the depth; values are not decoded.
+/// Returns true when a key in `json`, at any depth and in any spelling, is one that `serde_json` reserves.
+/// `json` must be valid JSON. The search does not recurse and decodes no values.
 pub fn has_reserved_key(json: &str) -> bool {
     let mut rest = json;
     while let Some((_, string)) = rest.split_once('"') {
         let (string, behind) = string.split_at(end_of_string(string));
         rest = behind.strip_prefix('"').unwrap_or_default();
-        // Outside of strings, a colon follows a key and nothing else.
+        // Outside of strings, a colon only follows a key.
         if rest.trim_start().starts_with(':') && decode(string).starts_with(RESERVED) {
             return true;
         }
@@ -89,7 +89,7 @@ pub fn has_reserved_key(json: &str) -> bool {
     false
 }
 
-/// Where the string ends whose opening quotation mark has been read.
+/// Returns the end of the string whose opening quotation mark has been read.
 fn end_of_string(text: &str) -> usize {
     let mut is_escaped = false;
     let end = text.bytes().position(|byte| {
@@ -100,8 +100,8 @@ fn end_of_string(text: &str) -> usize {
     end.unwrap_or(text.len())
 }
 
-/// The text of a string without its quotation marks. A string that is not Unicode (half of a surrogate pair)
-/// is not the key of any parser that decodes keys, and stays as it is.
+/// Returns the text of a string without its quotation marks. A string that is not Unicode (half of a
+/// surrogate pair) stays as it is, because no parser that decodes keys can match it.
 fn decode(string: &str) -> Cow<'_, str> {
     if !string.contains('\\') {
         return Cow::Borrowed(string);
@@ -109,14 +109,14 @@ fn decode(string: &str) -> Cow<'_, str> {
     serde_json::from_str(&format!("\"{string}\"")).map_or(Cow::Borrowed(string), Cow::Owned)
 }
 
-/// The values read so far, and why no more are read.
+/// The number of values read so far, and the error that ended the parsing.
 struct Budget {
     values: usize,
     most_values: usize,
     refused: Option<JsonError>,
 }
 
-/// Reads the next value, which stands in `depth` arrays and objects.
+/// Reads the next value, which is nested in `depth` arrays and objects.
 struct ValueSeed<'r> {
     budget: &'r mut Budget,
     depth: usize,
@@ -128,7 +128,7 @@ impl ValueSeed<'_> {
         E::custom(error)
     }
 
-    /// The seed for what is inside of an array or object.
+    /// Returns the seed for the content of an array or object.
     fn enter<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth == DEEPEST {
             return Err(self.refuse(JsonError::TooDeep));

@@ -1,3 +1,5 @@
+//! The keyring: the keys in the Secret that the operator creates and the sidecar reads.
+
 use std::fmt;
 
 use base64::Engine as _;
@@ -84,7 +86,7 @@ impl<'de> Deserialize<'de> for KeyMaterial {
     }
 }
 
-/// Why a keyring cannot be used. An administrator, or the operator, can mend it.
+/// Why a keyring cannot be used. An administrator, or the operator, can fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// Not the JSON this version reads. The parser's message is left out: it may quote key material.

@@ -1,4 +1,4 @@
-//! What the parts of Behalf agree on, and nothing else.
+//! The formats and rules that the parts of Behalf share, and nothing else.
 //!
 //! The operator writes [`SidecarConfig`], [`ServerConfig`] and [`Keyring`]; the auth sidecar and the MCP
 //! server read them. The sidecar publishes a [`StatusDocument`]; the operator turns it into conditions.

@@ -1,4 +1,4 @@
-//! What the server tells the sidecar when a call needs the user or another token.
+//! The header with which the server asks the sidecar for the user or for another token.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -34,12 +34,12 @@ pub enum ReauthenticateReason {
     /// The user's grant is gone: expired, revoked, or consent was taken back (`invalid_grant`).
     GrantExpired,
 
-    /// The downstream API no longer takes the token. Nothing that changes anything has run, so that the sidecar may
-    /// send the call again with another token.
+    /// The downstream API no longer accepts the token. Nothing that changes anything has run, so the sidecar
+    /// may send the call again with another token.
     TokenRefused,
 
-    /// Entra no longer takes the user's token as On-Behalf-Of assertion (AADSTS500133, AADSTS50013). Nothing has run,
-    /// so that the sidecar may send the call again with a renewed one.
+    /// Entra no longer accepts the user's token as On-Behalf-Of assertion (AADSTS500133, AADSTS50013).
+    /// Nothing has run, so the sidecar may send the call again with a renewed one.
     UserTokenRefused,
 }
 

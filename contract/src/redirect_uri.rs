@@ -10,8 +10,8 @@ const LONGEST: usize = 512;
 /// registers this one beside its others, and refusing one refuses all.
 const PRIVATE_URIS: [&str; 1] = ["cursor://anysphere.cursor-mcp/oauth/callback"];
 
-/// The known vendors' https callbacks, which every installation knows: other pages of these hosts are
-/// not for codes, and some show what anybody wrote.
+/// The known vendors' https callbacks, which every installation allows. Other pages of these hosts must not
+/// receive codes, and some show text that anybody wrote.
 const VENDORS: [(&str, Callback); 7] = [
     ("vscode.dev", Callback::Path("/redirect")),
     ("insiders.vscode.dev", Callback::Path("/redirect")),
@@ -25,13 +25,13 @@ const VENDORS: [(&str, Callback); 7] = [
     ("www.cursor.com", Callback::Path("/agents/mcp/oauth/callback")),
 ];
 
-/// What of a vendor's host is a callback.
+/// The paths of a vendor's host that are callbacks.
 #[derive(Clone, Copy, Debug)]
 enum Callback {
     /// Exactly this path.
     Path(&'static str),
 
-    /// One segment below: the vendor has a callback for each connector.
+    /// One segment below this path: the vendor has a callback for each connector.
     Below(&'static str),
 }
 
@@ -45,7 +45,7 @@ impl Callback {
     }
 }
 
-/// A segment that means the same to every server.
+/// True for a segment that every server interprets in the same way.
 fn is_name(segment: &str) -> bool {
     !segment.is_empty()
         && segment

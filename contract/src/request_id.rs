@@ -9,13 +9,13 @@ use serde::ser::{Serialize, Serializer};
 /// Maximum length of an id in bytes. Every refusal echoes the id, and no memory is charged for the answer.
 const LONGEST: usize = 256;
 
-/// Above it, not every integer is an `f64`: 2^53.
+/// 2^53. Above it, not every integer is an `f64`.
 const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The id of a JSON-RPC request. MCP has strings and integers, and no `null`.
+/// The id of a JSON-RPC request. MCP allows strings and integers, but no `null`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestId {
-    /// An integer of 64 bits; `1.0` is one, too.
+    /// An integer of 64 bits. `1.0` counts as one.
     Integer(i64),
 
     /// A text of at most [`LONGEST`] bytes.
@@ -23,8 +23,9 @@ pub enum RequestId {
 }
 
 impl RequestId {
-    /// The id of a request that is refused, for the error's `id`. `None` if there is none that can be read, or no
-    /// `method`, as in a client's response: such an error has no `id` (MCP 2026-07-28, Error Responses).
+    /// Returns the id of a refused request, for the error's `id`. Returns `None` if no id can be read or
+    /// there is no `method`, as in a client's response: such an error has no `id` (MCP 2026-07-28, Error
+    /// Responses).
     pub fn of_refused(message: &[u8]) -> Option<Self> {
         serde_json::from_slice(message)
             .ok()
@@ -32,7 +33,7 @@ impl RequestId {
     }
 }
 
-/// What of a refused message decides its id. Everything else is skipped without recursion.
+/// The members of a refused message that decide its id. All others are skipped without recursion.
 struct Envelope {
     id: Option<RequestId>,
     has_method: bool,
@@ -108,7 +109,7 @@ impl<'de> Deserialize<'de> for RequestId {
 
             fn visit_f64<E: Error>(self, id: f64) -> Result<RequestId, E> {
                 let is_integer = id.fract() == 0.0 && id.abs() < MOST_EXACT;
-                // Written without a fraction, it is read as an integer of 64 bits.
+                // A number without a fraction is read as an integer of 64 bits.
                 let integer = is_integer.then(|| format!("{id:.0}").parse().ok()).flatten();
                 integer
                     .map(RequestId::Integer)

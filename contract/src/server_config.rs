@@ -1,3 +1,5 @@
+//! The configuration file of the built-in Azure DevOps server.
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -11,7 +13,7 @@ use crate::{EntraConfig, TokenExchange};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServerConfig {
-    /// What to serve of Azure DevOps.
+    /// The part of Azure DevOps to serve.
     pub azure_dev_ops: AzureDevOpsConfig,
 
     /// The Entra application: with the exchange in the server it validates users' tokens and exchanges
@@ -33,7 +35,7 @@ pub struct ServerConfig {
     pub listen: ServerListen,
 }
 
-/// What to serve of Azure DevOps.
+/// The part of Azure DevOps to serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AzureDevOpsConfig {

@@ -29,7 +29,7 @@ pub struct SidecarConfig {
     /// The server's MCP endpoint, on loopback.
     pub upstream: Url,
 
-    /// What users are asked for, and which scope a tool needs.
+    /// The access that the sidecar asks users for, and the scopes that tools need.
     pub access: AccessConfig,
 
     /// Where the token is exchanged and how it is injected.
@@ -41,8 +41,8 @@ pub struct SidecarConfig {
     /// Which MCP clients may register.
     pub clients: ClientsConfig,
 
-    /// Networks of the proxies in front of the Pod whose `X-Forwarded-For` names the client. Empty: the peer of a
-    /// connection is the client.
+    /// Networks of the proxies in front of the Pod whose `X-Forwarded-For` names the client. If it is empty,
+    /// the peer of a connection is the client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<IpNet>,
 

@@ -1,3 +1,5 @@
+//! The status document that a sidecar publishes at `:9090/status`.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +34,7 @@ pub enum Outcome {
     /// Seen to work.
     Verified,
 
-    /// Seen to fail for a reason that somebody must mend.
+    /// It fails for a reason that somebody must fix.
     Failed,
 
     /// Not seen yet, or not to be told: an outage, a policy.
@@ -52,7 +54,7 @@ pub struct FederationReport {
     /// One sentence for the administrator, with the next step. It names no correlation id.
     pub message: String,
 
-    /// Entra's correlation id of the refusal, as in the tenant's sign-in logs. Each try has another one.
+    /// Entra's correlation id of the refusal, as in the tenant's sign-in logs. It differs for each try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
 
@@ -86,7 +88,7 @@ pub struct HandshakeReport {
     /// One sentence for the administrator, with the next step.
     pub message: String,
 
-    /// Who answered; absent unless verified.
+    /// The server that answered. Absent unless verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_info: Option<ServerInfo>,
 
@@ -118,7 +120,7 @@ pub struct SignInReport {
     pub observed_at: Option<Timestamp>,
 }
 
-/// What the MCP server said of itself.
+/// The name and version that the MCP server reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerInfo {

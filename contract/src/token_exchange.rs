@@ -1,10 +1,12 @@
+//! Configuration of the On-Behalf-Of exchange: which container does it, and how the server gets the token.
+
 use serde::{Deserialize, Serialize};
 
 /// How the user's token becomes a token for the downstream API, and how it reaches the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TokenExchange {
-    /// Who does the On-Behalf-Of exchange.
+    /// The container that does the On-Behalf-Of exchange.
     pub at: ExchangePlace,
 
     /// The downstream scope, for example `499b84ac-1321-427f-aa17-267ca6975798/.default`. Absent only with
@@ -23,7 +25,7 @@ impl TokenExchange {
     }
 }
 
-/// Who does the On-Behalf-Of exchange.
+/// The container that does the On-Behalf-Of exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExchangePlace {
     /// The sidecar: the server's container holds no credential and sees only the downstream token.

@@ -9,7 +9,7 @@ use crate::token::{TokenRejection, TokenRules};
 /// Clocks may differ by this much: **a security invariant**, the most that Entra's documentation allows.
 const LEEWAY: SignedDuration = SignedDuration::from_mins(5);
 
-/// Who calls, as a validated access token says.
+/// The calling user, from a validated access token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserClaims {
     /// The tenant. With `oid` the key of the user; never `sub`, which differs from client to client.
@@ -57,7 +57,7 @@ impl std::fmt::Debug for UserClaims {
     }
 }
 
-/// Who signed in, as a validated id token says.
+/// The user who signed in, from a validated id token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserIdentity {
     /// The tenant.
@@ -87,7 +87,7 @@ pub(crate) struct Claims {
     nonce: Option<String>,
 }
 
-/// What has to be the same in every token.
+/// The values that every token must have.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
     pub(crate) issuer: String,
@@ -96,7 +96,7 @@ pub(crate) struct Expected {
 }
 
 impl Claims {
-    /// What holds for every token: issuer, audience, tenant, version, time.
+    /// Checks the rules of every token: issuer, audience, tenant, version, time.
     fn common(&self, expected: &Expected, now: Timestamp) -> Result<Timestamp, TokenRejection> {
         // First, because a token of version 1 has another issuer and audience too, and this says the cure.
         if self.ver.as_deref() != Some("2.0") {
@@ -122,7 +122,7 @@ impl Claims {
         Ok(expires_at)
     }
 
-    /// Who calls: the rules of an access token.
+    /// Returns the calling user, by the rules of an access token.
     pub(crate) fn user(
         self,
         expected: &Expected,
@@ -159,7 +159,7 @@ impl Claims {
         })
     }
 
-    /// Who signed in: the rules of an id token (OpenID Connect Core 1.0, section 3.1.3.7).
+    /// The user who signed in, by the rules of an id token (OpenID Connect Core 1.0, section 3.1.3.7).
     pub(crate) fn identity(
         self,
         expected: &Expected,

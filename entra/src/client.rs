@@ -35,7 +35,7 @@ const KEYS: Lifetime = Lifetime {
     pause: SignedDuration::from_secs(30),
 };
 
-/// What the authorize request carries beside the constants.
+/// The variable parameters of the authorize request.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthorizeRequest<'a> {
     /// Our callback, as registered on platform Web.
@@ -59,7 +59,7 @@ pub struct AuthorizeRequest<'a> {
     /// A pending claims challenge: a JSON object as text.
     pub claims: Option<&'a str>,
 
-    /// Whom to sign in.
+    /// The user to sign in.
     pub login_hint: Option<&'a str>,
 }
 

@@ -1,4 +1,4 @@
-//! What is known about AADSTS numbers.
+//! Meanings of AADSTS numbers.
 //!
 //! Microsoft says that numbers and texts change and are not to be branched on. So control flow follows
 //! `error`, `suberror` and the presence of `claims`; a number chooses the reason and the hint. The only
@@ -9,7 +9,7 @@
 
 use crate::reason::{FederationReason, SignInReason};
 
-/// What a number is known to mean.
+/// The meaning of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// Concerns the application and its federation; no user can cure it.

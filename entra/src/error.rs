@@ -1,4 +1,4 @@
-//! What can go wrong between here and Entra, and what to do then.
+//! Errors of requests to Entra, and the next step after each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,10 +46,10 @@ pub enum EntraError {
         retry_after: Option<Duration>,
     },
 
-    /// Nothing was sent: Entra failed a moment ago and is not asked again yet.
+    /// No request was sent: Entra failed a moment ago, and the pause has not ended.
     #[error("Entra failed a moment ago and is not asked again yet")]
     Paused {
-        /// What is left of the pause.
+        /// The rest of the pause.
         after: Duration,
 
         /// The failure that began the pause.
@@ -72,7 +72,7 @@ pub enum EntraError {
     },
 }
 
-/// What a caller does about an error.
+/// The next step of a caller after an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextStep {
     /// The user has to sign in again: 401 to the client, or `invalid_grant` to its refresh.
@@ -135,7 +135,7 @@ impl EntraError {
         }
     }
 
-    /// What a failed probe says about the federation.
+    /// Returns the finding of a failed probe about the federation.
     pub fn federation_finding(&self) -> FederationFinding {
         if let Self::Refused(refusal) = self {
             return refusal.federation_finding();
@@ -174,7 +174,7 @@ impl EntraError {
         }
     }
 
-    /// What Entra said, if it said something.
+    /// Returns the refusal of Entra, if it sent one.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
@@ -191,8 +191,8 @@ impl EntraError {
         }
     }
 
-    /// How long Entra is not asked again after this failure: `Retry-After`, at least 15 seconds and at most ten
-    /// minutes.
+    /// Returns the pause before the next request after this failure: `Retry-After`, at least 15 seconds and
+    /// at most ten minutes.
     pub fn pause(&self) -> Duration {
         match self {
             Self::Paused { after, .. } => *after,

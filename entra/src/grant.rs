@@ -112,8 +112,8 @@ impl<'a> Grant<'a> {
         }
     }
 
-    /// False for a code: it is good once and for minutes, and a user waits for it. Everything else is asked for again
-    /// when Entra wants to hear from this process.
+    /// False for a code: it is valid once and for minutes, and a user waits for it. All other grants wait for
+    /// the end of a pause.
     pub(crate) fn can_wait(self) -> bool {
         !matches!(self, Self::Code(_))
     }

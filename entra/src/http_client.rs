@@ -111,7 +111,7 @@ struct Current {
 type Version = (u64, u64, u64, i64, i64);
 
 impl HttpClient {
-    /// The client for the next request. Ask anew for each request: when the bundle has changed, connections
+    /// The client for the next request. Call this for each request: when the bundle has changed, connections
     /// that were made under the old one are left behind with the old client.
     pub fn client(&self) -> reqwest::Client {
         let shared = &*self.0;

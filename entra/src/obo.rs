@@ -19,13 +19,14 @@ use crate::throttle;
 /// A cached token has at least this long to live: a call that starts with it can end with it.
 const MARGIN: Duration = Duration::from_mins(5);
 
-/// Bytes that the cache itself needs for one token, about.
+/// Approximate size of the cache's own data for one token, in bytes.
 const OVERHEAD: usize = 512;
 
-/// Assertions whose failed exchange is remembered. Each takes about as much as a cached token without its text.
+/// Maximum number of assertions whose failed exchange is remembered. Each takes about as much as a cached
+/// token without its text.
 const FAILURES: u64 = 10_000;
 
-/// A failure is forgotten after this time at the latest; no pause is longer.
+/// Maximum life of a remembered failure. No pause is longer.
 const FAILURE_LIFE: Duration = Duration::from_mins(10);
 
 /// Exchanges users' tokens for tokens of one downstream scope.
@@ -59,7 +60,7 @@ struct Key {
     claims: Option<[u8; 32]>,
 }
 
-/// An outage that one exchange met.
+/// An outage that one exchange encountered.
 #[derive(Clone)]
 struct Failure {
     cause: Arc<EntraError>,
@@ -67,8 +68,8 @@ struct Failure {
 }
 
 impl OnBehalfOf {
-    /// Tokens of `scope` are kept until they take `capacity` bytes together. A token is given up before its time
-    /// only beyond that.
+    /// Caches tokens of `scope` up to `capacity` bytes together. A token is evicted before it expires only
+    /// beyond that.
     pub fn new(client: EntraClient, scope: impl Into<Arc<str>>, capacity: u64) -> Self {
         let expiry = BeforeTheTokenDoes(client.clock());
         let tokens = Cache::builder()
@@ -105,7 +106,8 @@ impl OnBehalfOf {
             return Ok(Exchanged { token, fresh: false });
         }
         let exchange = async {
-            // Checked within the shared request, so that a call that comes a moment later does not make another one.
+            // This check is part of the shared request, so that a call that comes a moment later does not
+            // send another one.
             self.check_pause(&key).await?;
             let result = self.client.on_behalf_of(user_token, &self.scope, claims).await;
             if let Err(error) = &result {
@@ -123,13 +125,13 @@ impl OnBehalfOf {
         Ok(Exchanged { token, fresh: true })
     }
 
-    /// Drops the cached token of a user's token that is not used any more.
+    /// Drops the downstream token of a user's token that is no longer used.
     pub async fn forget(&self, user_token: &Secret) {
         self.tokens.invalidate(&Key::of(user_token)).await;
     }
 
-    /// Drops the cached token after the resource refused it. A newer one stays: of several calls that were refused
-    /// with the same token, the first exchanges again and the others use what it got.
+    /// Drops the cached token after the resource refused it. A newer token stays: when several calls are
+    /// refused with the same token, the first one exchanges again and the others use the result.
     pub async fn forget_refused(&self, user_token: &Secret, refused: &Secret) {
         let key = Key::of(user_token);
         let decide = |entry: Option<Entry<Key, Arc<TokenSet>>>| {
@@ -150,7 +152,7 @@ impl OnBehalfOf {
     }
 
     async fn begin_pause(&self, key: &Key, error: &EntraError) {
-        // A pause that goes on is not prolonged, and one of the whole client ends on its own.
+        // A pause that has not ended is not prolonged, and one of the whole client ends on its own.
         let is_outage = matches!(error.next_step(), NextStep::RetryLater { .. });
         if !is_outage || matches!(error, EntraError::Paused { .. }) {
             return;
@@ -164,7 +166,7 @@ impl OnBehalfOf {
 }
 
 impl Key {
-    /// The place of a user's token without a challenge.
+    /// The cache key of a user's token without a challenge.
     fn of(user_token: &Secret) -> Self {
         Self {
             assertion: hash(user_token.expose()),
@@ -173,7 +175,7 @@ impl Key {
     }
 }
 
-/// Bytes that a cached token takes.
+/// Size of a cached token in bytes.
 fn size(token: &TokenSet) -> u32 {
     let texts = [
         Some(&token.access_token),

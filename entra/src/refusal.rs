@@ -59,7 +59,7 @@ struct Body {
     correlation_id: Lenient<String>,
 }
 
-/// A member of another kind than expected costs that member, not the body.
+/// A member of an unexpected type is ignored; the other members are still read.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Lenient<T> {
@@ -85,7 +85,7 @@ impl<T> Lenient<T> {
 impl Refusal {
     /// Reads an error body; `None` when it is none.
     pub(crate) fn from_body(http_status: u16, retry_after: Option<Duration>, body: &[u8]) -> Option<Self> {
-        // `serde` would read an array as the members in their order.
+        // `serde` would accept an array and assign its values to the members in order.
         let body = body.trim_ascii_start();
         let body: Body = serde_json::from_slice(body)
             .ok()

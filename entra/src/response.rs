@@ -33,7 +33,7 @@ pub struct TokenSet {
     /// Present when `openid` was asked for.
     pub id_token: Option<Secret>,
 
-    /// What was granted.
+    /// The granted scopes.
     pub scope: Option<String>,
 }
 

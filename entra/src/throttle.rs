@@ -1,4 +1,4 @@
-//! How long Entra is not asked again after it failed or limited the rate of requests.
+//! Pauses requests to Entra after it failed or limited their rate.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,26 +7,26 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::error::EntraError;
 
-/// Shortest pause after a failure. Every user of a Pod may be waiting: a shorter one turns an outage into a storm
-/// of requests.
+/// Shortest pause after a failure. Every user of a Pod may be waiting, so a shorter pause would turn an
+/// outage into a storm of requests.
 const SHORTEST: Duration = Duration::from_secs(15);
 
-/// Longest pause that Entra's `Retry-After` may ask for. Calls without a living token fail until it ends.
+/// Longest pause that Entra's `Retry-After` may demand. Calls without a valid token fail until it ends.
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// The pause after a failure: what `Retry-After` asked for, within bounds.
+/// Returns the pause after a failure: `Retry-After`, within bounds.
 pub(crate) fn pause(asked: Option<Duration>) -> Duration {
     asked.unwrap_or_default().clamp(SHORTEST, LONGEST)
 }
 
-/// What is left from `now` until `moment`; `None` when it has passed.
+/// Returns the time from `now` until `moment`, or `None` when `moment` has passed.
 pub(crate) fn left(now: Timestamp, moment: Timestamp) -> Option<Duration> {
     Duration::try_from(moment.duration_since(now))
         .ok()
         .filter(|left| !left.is_zero())
 }
 
-/// The end of a pause that begins now.
+/// Returns the end of a pause that begins now.
 pub(crate) fn end_of(pause: Duration, now: Timestamp) -> Timestamp {
     SignedDuration::try_from(pause)
         .ok()
@@ -34,8 +34,8 @@ pub(crate) fn end_of(pause: Duration, now: Timestamp) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// The pause of all token requests of one client. Entra counts requests of the application, so that one answer
-/// 429 holds for every user of the process.
+/// The pause of all token requests of one client. Entra limits the rate of requests for each application, so
+/// one answer 429 applies to every user of the process.
 #[derive(Default)]
 pub(crate) struct Throttle(Mutex<Option<Pause>>);
 
@@ -45,7 +45,7 @@ struct Pause {
 }
 
 impl Throttle {
-    /// Notes a failed request. Only one that Entra throttled begins a pause.
+    /// Records a failed request. Only a request that Entra throttled begins a pause.
     pub(crate) fn observe(&self, error: &EntraError, now: Timestamp) {
         if !matches!(error, EntraError::Throttled { .. }) {
             return;
@@ -60,7 +60,7 @@ impl Throttle {
         }
     }
 
-    /// The error of a request that is not sent because Entra asked to wait.
+    /// Returns the error of a request that is not sent because Entra demanded a pause.
     pub(crate) fn check(&self, now: Timestamp) -> Result<(), EntraError> {
         let mut pause = self.pause();
         let Some(Pause { until, cause }) = &*pause else {

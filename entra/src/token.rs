@@ -67,7 +67,7 @@ pub enum TokenRejection {
     /// `scp`.
     #[error("the token lacks the scope {required}")]
     Scope {
-        /// What has to be in `scp`.
+        /// The scope that `scp` must contain.
         required: String,
     },
 
@@ -139,8 +139,8 @@ pub struct TokenValidator {
     expected: Expected,
 }
 
-/// A header as Entra writes it: every member is a string. Anybody can write one, and `jsonwebtoken` parses members
-/// that it does not know as `serde_json::Value`, in which nested text would overflow the stack.
+/// A header as Entra writes it: every member is a string. Anybody can write a header, and `jsonwebtoken`
+/// parses unknown members as `serde_json::Value`, in which nested text would overflow the stack.
 #[derive(Deserialize)]
 struct Header {
     alg: String,

@@ -1,4 +1,4 @@
-//! Whether a connection has a request under way, and since when it has none.
+//! Tracks whether a connection has a request in flight, and since when it has none.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// What one connection is doing.
+/// The state of one connection.
 #[derive(Clone)]
 pub(crate) struct Activity(Arc<Shared>);
 
@@ -20,18 +20,18 @@ struct Shared {
 }
 
 struct State {
-    /// Requests under way, and writes that wait for the client.
+    /// Number of requests in flight, and of writes that wait for the client.
     busy: usize,
     idle_since: Instant,
-    /// The connection was asked to give its place up and has not answered.
+    /// True after the connection was asked to give up its place. It stays true until the connection answers.
     is_asked: bool,
 }
 
-/// Keeps a connection from being idle until it is dropped.
+/// Marks a connection as busy until it is dropped.
 pub(crate) struct Busy(Activity);
 
 impl Activity {
-    /// Of a connection that has just begun.
+    /// Creates the state of a connection that has just begun.
     pub(crate) fn new() -> Self {
         let state = State {
             busy: 0,
@@ -49,20 +49,21 @@ impl Activity {
         Busy(self.clone())
     }
 
-    /// Since when the connection is idle. `None` while it is busy, and after it was asked for its place.
+    /// Returns the time since when the connection is idle. `None` while it is busy, and after it was asked
+    /// for its place.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let state = self.lock();
         (state.busy == 0 && !state.is_asked).then_some(state.idle_since)
     }
 
-    /// Asks the connection to give its place up, if it is still idle.
+    /// Asks the connection to give up its place, if it is still idle.
     pub(crate) fn ask(&self) {
         self.lock().is_asked = true;
         self.0.asked.notify_one();
     }
 
-    /// Returns when the idle connection was asked for its place. The task of the connection waits for this, so that
-    /// no request begins between the question and the answer.
+    /// Returns when the idle connection is asked for its place. The task of the connection waits for this, so
+    /// that no request begins between question and answer.
     pub(crate) async fn asked(&self) {
         loop {
             self.0.asked.notified().await;
@@ -87,7 +88,7 @@ impl Drop for Busy {
     }
 }
 
-/// Lets a request be under way until its answer was handed on.
+/// Marks the connection as busy until the answer was handed on.
 pub(crate) fn until_answered(response: Response, busy: Busy) -> Response {
     response.map(|body| Body::new(BusyBody { body, _busy: busy }))
 }

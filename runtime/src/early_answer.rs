@@ -1,9 +1,10 @@
-//! Answers that are decided before the request's body was read.
+//! Reads the rest of a request's body when the answer is ready before its end.
 //!
-//! hyper closes an HTTP/1.1 connection whose body was not read to its end, and does not say so in the answer. The
-//! client finds out at its next request, or loses the answer to a reset. So the rest of the body is read and
-//! dropped first; where that would take too long, the answer says `Connection: close`, and `stream` lets the
-//! client read it. All HTTP/1.1 servers face this; the bounds are those of nginx's `lingering_close` in spirit.
+//! hyper closes an HTTP/1.1 connection whose body was not read to its end, without an announcement in the
+//! answer. The client notices at its next request, or loses the answer to a reset. Therefore the rest of the
+//! body is read and dropped first. Where that would take too long, the answer says `Connection: close`, and
+//! `stream` lets the client read it. All HTTP/1.1 servers have this problem; the bounds follow nginx's
+//! `lingering_close`.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,11 +23,11 @@ use tokio::time::timeout;
 /// Maximum number of bytes that are read and dropped to keep a connection: the largest message of `/mcp`.
 const REST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Maximum time that an answer waits for the rest of the body. A body that comes with its head is there in
-/// milliseconds.
+/// Maximum time that an answer waits for the rest of the body. A body that is sent with its head arrives
+/// within milliseconds.
 const REST_TIME: Duration = Duration::from_secs(1);
 
-/// Runs the request, and answers once its body is over or given up.
+/// Runs the request, and answers after its body was read or given up.
 pub(crate) async fn after_body(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -48,7 +49,8 @@ pub(crate) async fn after_body(request: Request, next: Next) -> Response {
     let Some(Rest { body, is_begun }) = left.take() else {
         return response;
     };
-    // Reading would send `100 Continue` and ask for a body that nobody wants (RFC 9110, section 10.1.1).
+    // Reading would send `100 Continue` and request a body that the handler does not need (RFC 9110, section
+    // 10.1.1).
     let may_read = is_begun || !waits_for_continue;
     if !(may_read && is_read_to_end(body).await) && is_http1 {
         response
@@ -58,7 +60,7 @@ pub(crate) async fn after_body(request: Request, next: Next) -> Response {
     response
 }
 
-/// Reads and drops the rest of a body. False when it is longer, or takes longer, than an answer should wait.
+/// Reads and drops the rest of a body. Returns false when it exceeds the limit of bytes or of time.
 async fn is_read_to_end(mut body: Body) -> bool {
     if body.size_hint().lower() > REST_BYTES {
         return false;
@@ -79,14 +81,14 @@ async fn is_read_to_end(mut body: Body) -> bool {
     timeout(REST_TIME, read).await.unwrap_or(false)
 }
 
-/// What a handler left of a body.
+/// The part of a body that a handler did not read.
 struct Rest {
     body: Body,
-    /// The handler has read some of it, or tried to.
+    /// The handler has read a part of the body, or tried to.
     is_begun: bool,
 }
 
-/// Where a [`LentBody`] puts what is left.
+/// The slot in which a [`LentBody`] puts its rest.
 #[derive(Clone, Default)]
 struct Left(Arc<Mutex<Option<Rest>>>);
 
@@ -100,7 +102,7 @@ impl Left {
     }
 }
 
-/// A body that comes back when its reader stops before the end.
+/// A body that returns its rest when its reader stops before the end.
 struct LentBody {
     /// `None` after the end.
     body: Option<Body>,

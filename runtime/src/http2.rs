@@ -1,7 +1,8 @@
-//! The streams of one HTTP/2 connection: how many are open, and whether the client reads them.
+//! Tracks the streams of one HTTP/2 connection: how many are open, and whether the client reads them.
 //!
-//! One connection of a gateway carries many users. So a stream that nobody reads is reset alone, and a connection
-//! is idle only when no stream is open. HTTP/1.1 needs none of this: there the socket shows both.
+//! One connection of a gateway carries many users. Therefore a stream that the client does not read is reset
+//! alone, and a connection is idle only when no stream is open. HTTP/1.1 does not need this, because the
+//! socket shows both.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +16,8 @@ use hyper::rt::Executor;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// Largest part of an answer that is given to HTTP/2 at once, in bytes. HTTP/2 keeps it until the client lets it
-/// be sent, also when the answer ends with it.
+/// Maximum size of a part of an answer that HTTP/2 gets at once, in bytes. HTTP/2 keeps the part until the
+/// client allows it to be sent, even when the answer ends with it.
 const PART: usize = 16 * 1024;
 
 tokio::task_local! {
@@ -39,7 +40,7 @@ impl Streams {
         }
     }
 
-    /// Returns when no stream was open for `limit`.
+    /// Returns after no stream was open for `limit`.
     pub(crate) async fn idle(&self, limit: Duration) {
         let mut open = self.open.subscribe();
         loop {
@@ -82,7 +83,7 @@ impl Drop for Closed {
     }
 }
 
-/// Since when a part of the answer waits for the client.
+/// The time since when a part of the answer waits for the client.
 #[derive(Clone, Default)]
 struct Progress(Arc<Mutex<Option<Instant>>>);
 
@@ -91,7 +92,7 @@ impl Progress {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = waiting_since;
     }
 
-    /// Returns when one part has waited for `limit`.
+    /// Returns after one part has waited for `limit`.
     async fn stalled(&self, limit: Duration) {
         loop {
             let waiting_since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,7 +105,7 @@ impl Progress {
     }
 }
 
-/// Lets the stream of the current request see how the answer is read. Changes nothing in HTTP/1.1.
+/// Lets the stream of the current request observe how the answer is read. Has no effect in HTTP/1.1.
 pub(crate) fn watch_answer(response: Response) -> Response {
     match STREAM.try_with(Progress::clone) {
         Ok(progress) => response.map(|body| {
@@ -121,7 +122,7 @@ pub(crate) fn watch_answer(response: Response) -> Response {
 /// An answer in parts of at most [`PART`] bytes.
 struct WatchedBody {
     body: Body,
-    /// What is left of the last frame.
+    /// The rest of the last frame.
     rest: Bytes,
     progress: Progress,
 }

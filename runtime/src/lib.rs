@@ -1,4 +1,4 @@
-//! What the auth sidecar and the MCP server share at run time: the listener behind each of their ports.
+//! The run-time code that the auth sidecar and the MCP server share: the listener behind each of their ports.
 
 #![warn(missing_docs)]
 

@@ -2,67 +2,69 @@
 
 use std::time::Duration;
 
-/// The limits of one listener. Every wait for a client is bounded by one of them.
+/// The limits of one listener. One of them bounds every wait for a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Maximum number of open connections.
     pub connections: usize,
 
-    /// What happens to a new connection when `connections` are open.
+    /// Behavior for a new connection when `connections` are open.
     pub when_full: WhenFull,
 
-    /// Maximum time until the first bytes of a connection tell its version of HTTP.
+    /// Maximum time until the first bytes of a connection show its version of HTTP.
     pub first_bytes: Duration,
 
-    /// Maximum time for the head of an HTTP/1.1 request. With `keep_alive` the wait for the next request counts.
+    /// Maximum time for the head of an HTTP/1.1 request. With `keep_alive` it includes the wait for the next
+    /// request.
     pub head: Duration,
 
-    /// Maximum size of the head of a request, and of what is read ahead of an HTTP/1.1 body, in bytes.
+    /// Maximum size of the head of a request, and of the bytes read ahead of an HTTP/1.1 body, in bytes.
     pub head_bytes: u32,
 
     /// True when an HTTP/1.1 connection may carry several requests.
     pub keep_alive: bool,
 
-    /// A client that reads nothing of an answer for this long loses the connection, or its HTTP/2 stream.
+    /// Maximum time in which a client reads nothing of an answer. After that the connection, or its HTTP/2
+    /// stream, closes.
     pub write: Duration,
 
-    /// How long open requests may continue after the process is told to stop.
+    /// Maximum time that open requests may continue after the process is told to stop.
     pub finish: Duration,
 
-    /// The limits of HTTP/2 connections. Without them the listener speaks HTTP/1.1 alone.
+    /// The limits of HTTP/2 connections. Without them the listener only speaks HTTP/1.1.
     pub http2: Option<Http2Limits>,
 }
 
-/// What a listener does when all its connections are in use.
+/// Behavior of a listener when all its connections are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The connection that has been without a request for longest is closed. While every one has a request under
-    /// way, new connections wait.
+    /// Closes the connection that has been without a request for longest. While every connection has a
+    /// request in flight, new connections wait.
     CloseIdle,
 
-    /// The oldest connection is closed, so that a new one always gets in.
+    /// Closes the oldest connection, so that a new one always gets in.
     CloseOldest,
 }
 
 /// The limits of HTTP/2 connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Http2Limits {
-    /// Maximum number of open HTTP/2 connections: each may take more than a MiB. For one more the connection that
-    /// has been without a stream for longest is closed; while every one has a stream, it waits, for `first_bytes`
-    /// at most.
+    /// Maximum number of open HTTP/2 connections, because each may take more than a MiB. A further connection
+    /// closes the one that has been without a stream for longest. While every connection has a stream, the
+    /// further one waits, for at most `first_bytes`.
     pub connections: usize,
 
-    /// How often the peer is pinged, and how long it may take to answer. A peer that does not answer in time is
-    /// dead or hostile; its connection is closed.
+    /// Interval of HTTP/2 pings, and the time that the peer has to answer. A peer that does not answer in
+    /// time is dead or hostile; its connection is closed.
     pub ping: Duration,
 
-    /// A connection without a stream for this long is closed, also when its peer answers pings.
+    /// Maximum time without a stream. After that the connection closes, even when its peer answers pings.
     pub idle: Duration,
 }
 
 impl Limits {
-    /// For a port that the kubelet, Prometheus and the operator ask. They send one short request on a connection
-    /// of its own. Nobody else may keep a probe out.
+    /// Limits for a port that the kubelet, Prometheus and the operator request. Each sends one short request
+    /// on its own connection. No other client may block a probe.
     pub fn probes(finish: Duration) -> Self {
         Self {
             connections: 64,

@@ -30,34 +30,37 @@ use crate::limits::{Limits, WhenFull};
 use crate::places::Places;
 use crate::stream::ClientStream;
 
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+/// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Maximum number of open streams of one HTTP/2 connection. A gateway that needs more opens another connection.
 const STREAMS: u32 = 32;
 
-/// What an HTTP/2 client may send ahead of the reader: of one stream, and of all streams of a connection.
+/// Flow-control windows in bytes: how much an HTTP/2 client may send ahead of the reader, on one stream and
+/// on all streams of a connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
 /// Pause after the kernel refused a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Pauses before a connection that has sent only a part of the HTTP/2 preface is looked at again: the first, and
-/// the longest after doubling.
+/// Pauses before checking again a connection that has sent only a part of the HTTP/2 preface: the first
+/// pause, and the longest after doubling.
 const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PREFACE_PAUSE: Duration = Duration::from_millis(500);
 
-/// Time without a stream that an idle HTTP/2 connection has to end after GOAWAY.
+/// Time that an idle HTTP/2 connection without a stream has to end after GOAWAY.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// The same when another connection waits for the place: long enough for a request that crosses the GOAWAY.
+/// The same time when another connection waits for the place. It is long enough for a request that crosses
+/// the GOAWAY.
 const SHORT_GOODBYE: Duration = Duration::from_millis(200);
 
-/// Serves until `end` is cancelled, then accepts no more connections, lets requests finish and returns.
+/// Serves connections until `end` is cancelled. Then it accepts no more connections, lets requests finish and
+/// returns.
 ///
-/// Whatever the router answers, an answer before the end of the request's body does not break the connection
-/// unannounced, and every answer carries `X-Content-Type-Options: nosniff`. Every request has the address of its
+/// An answer of the router before the end of the request's body never breaks the connection without an
+/// announcement. Every answer carries `X-Content-Type-Options: nosniff`. Every request has the address of its
 /// peer in its extensions (`ConnectInfo<SocketAddr>`).
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
     let router = router
@@ -70,14 +73,14 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
     let http2_places = limits.http2.map_or(0, |http2| http2.connections);
     let http2_places = Arc::new(Places::new(http2_places, WhenFull::CloseIdle));
     let tasks = TaskTracker::new();
-    // Connections that are still open after `limits.finish` end with this.
+    // Cancelling this closes the connections that are still open after `limits.finish`.
     let cut = CancellationToken::new();
     let _cut_on_return = cut.clone().drop_guard();
     while let Some(accepted) = end.run_until_cancelled(places.accept(&listener)).await {
         let (stream, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // A connection that died in the queue is nothing; a lack of descriptors passes.
+                // A connection that died in the queue needs no action, and a lack of descriptors passes.
                 tracing::debug!(%error, "Unable to accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -115,7 +118,7 @@ async fn exchange(request: Request, next: Next) -> Response {
     }
 }
 
-/// The router must not be able to fail: a failure would close the connection without an answer.
+/// The router cannot fail, because a failure would close the connection without an answer.
 const _: fn() = || {
     fn infallible<S: tower::Service<Request, Error = Infallible>>() {}
     infallible::<Router>();
@@ -129,10 +132,10 @@ async fn serve_connection(
     http2_places: &Places,
     end: CancellationToken,
 ) {
-    // A connection that has ended already has no peer.
+    // A connection that has ended has no peer address.
     let Ok(peer) = stream.peer_addr() else { return };
     let begins = async {
-        // hyper waits for these bytes without a limit, and its other limits begin after them.
+        // hyper waits for these bytes without a limit. Its other limits begin after them.
         let is_http2 = is_http2(&stream).await.ok()?;
         if is_http2 && limits.http2.is_some() {
             http2_places.take(activity.clone()).await.ok().map(Some)
@@ -211,7 +214,8 @@ fn builder(limits: Limits, streams: Streams) -> Builder<Streams> {
     builder
 }
 
-/// Waits until the bytes that a connection has sent tell its version of HTTP, or until it ends. Takes no bytes away.
+/// Waits until the bytes that a connection has sent show its version of HTTP, or until it ends. It leaves the
+/// bytes in the socket.
 async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut bytes = [0; PREFACE.len()];
     let mut pause = PREFACE_PAUSE;
@@ -224,7 +228,7 @@ async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
         if seen.is_empty() || !PREFACE.starts_with(seen) {
             return Ok(false);
         }
-        // The socket stays readable, so that only time tells whether more has come.
+        // The socket stays readable, so only polling shows whether more bytes have come.
         tokio::time::sleep(pause).await;
         pause = (2 * pause).min(LONGEST_PREFACE_PAUSE);
     }

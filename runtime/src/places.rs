@@ -1,4 +1,4 @@
-//! The places of a listener for open connections, and who loses one when all are taken.
+//! The places of a listener for open connections, and which connection loses its place when all are taken.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::activity::Activity;
 use crate::limits::WhenFull;
 
-/// Pause before another connection is asked for its place, because every connection was busy, or the one that was
-/// asked had a new request.
+/// Pause before another connection is asked for its place, because every connection was busy or the one that
+/// was asked had a new request.
 const NEXT: Duration = Duration::from_millis(500);
 
-/// A connection that has had no request for less than this is not asked: the head of a new one is on its way.
+/// A connection that has been idle for less than this is not asked, because the head of a new request may be
+/// on its way.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// A bounded number of places.
@@ -31,7 +32,7 @@ pub(crate) struct Places {
 /// The place of one connection.
 pub(crate) struct Place {
     number: u64,
-    /// Cancelled when the place is taken away, whatever the connection is doing.
+    /// Cancelled when the place is taken away, even while the connection is busy.
     cut: CancellationToken,
     activity: Activity,
     taken: Taken,
@@ -42,7 +43,7 @@ pub(crate) struct Place {
 #[derive(Clone, Default)]
 struct Taken(Arc<Mutex<ByNumber>>);
 
-/// The connections by their number: the oldest is the first.
+/// The connections by their number. The first one is the oldest.
 #[derive(Default)]
 struct ByNumber {
     next: u64,
@@ -58,13 +59,13 @@ impl Places {
         }
     }
 
-    /// The next connection, in a place.
+    /// Accepts the next connection and gives it a place.
     pub(crate) async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, Place)> {
         let stream = listener.accept().await?.0;
         Ok((stream, self.take(Activity::new()).await?))
     }
 
-    /// A place for a connection, as soon as there is one.
+    /// Waits for a place for a connection.
     pub(crate) async fn take(&self, activity: Activity) -> io::Result<Place> {
         let mut free = pin!(Arc::clone(&self.free).acquire_owned());
         if self.free.available_permits() == 0 {
@@ -127,7 +128,7 @@ impl Place {
         self.activity.clone()
     }
 
-    /// Serves a connection for as long as it may keep its place.
+    /// Serves a connection while it keeps its place.
     pub(crate) async fn keep(self, connection: impl Future<Output = ()>) {
         self.cut.run_until_cancelled(connection).await;
     }

@@ -1,4 +1,4 @@
-//! A client's TCP connection that ends when the client does not read, and that closes without a reset.
+//! A client's TCP connection that ends when the client does not read, and closes without a reset.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,25 +11,25 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use crate::activity::{Activity, Busy};
 
-/// Maximum time between the end of the last answer and the end of the connection.
+/// Maximum time between the end of the last answer and the close of the connection.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// In that time a client that sends nothing for this long has read the answer, or never will.
+/// During that time, a client that sends nothing for this long has read the answer or never will.
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 
-/// In that time the server reads and drops at most this many bytes: four of the largest messages.
+/// Maximum number of bytes that the server reads and drops during that time: four of the largest messages.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// A client's connection.
 ///
-/// A socket that is closed while bytes of the client wait in it resets the connection, and the reset may destroy
-/// an answer that the client has not read yet (RFC 9112, section 9.6). Therefore the end of a connection is:
-/// close the sending half, read and drop what still comes within bounds, then close.
+/// Closing a socket with unread bytes of the client resets the connection. The reset may destroy an answer
+/// that the client has not read yet (RFC 9112, section 9.6). Therefore a connection ends in three steps:
+/// close the sending half, read and drop further bytes within bounds, then close.
 pub(crate) struct ClientStream {
     state: State,
     write_limit: Duration,
     activity: Activity,
-    /// Runs while the client reads nothing. What waits for the client keeps the connection busy.
+    /// The timer that runs while the client reads nothing. A pending write keeps the connection busy.
     stalled: Option<(Pin<Box<Sleep>>, Busy)>,
 }
 
@@ -110,7 +110,7 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The kernel sends by itself.
+        // The kernel sends written bytes without a flush.
         Poll::Ready(Ok(()))
     }
 

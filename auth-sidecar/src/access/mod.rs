@@ -1,4 +1,4 @@
-//! What a client may do with a session: the scopes, and which call needs which.
+//! The scopes of a session, and the scopes that each call needs.
 
 mod policy;
 mod scopes;

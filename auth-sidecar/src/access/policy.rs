@@ -1,4 +1,4 @@
-//! Which scopes the server's tools need. Pure.
+//! Maps the server's tools to the scopes that they need. Pure.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use behalf_contract::AccessConfig;
 
 use super::scopes::Scopes;
 
-/// Which scopes there are here, and which of them a tool needs.
+/// The scopes of this server, and the scopes that each tool needs.
 #[derive(Clone, Debug)]
 pub struct AccessPolicy {
     read_only_tools: HashSet<String>,
@@ -25,19 +25,21 @@ impl AccessPolicy {
         }
     }
 
-    /// Everything that the server's tools need: what challenges and metadata name, and what a client gets that
-    /// asks for nothing. `mcp:run` is in it from the start, because several clients cannot ask for more later.
+    /// All scopes that the server's tools need. Challenges and metadata name them, and a client that requests
+    /// no scope gets them. `mcp:run` is included from the start, because several clients cannot request more
+    /// scopes later.
     pub fn offered(&self) -> Scopes {
         self.offered
     }
 
-    /// What a login may grant to a client that asked for `asked`: never more than that.
+    /// Returns the scopes that a login may grant to a client that asked for `asked`. It never returns more
+    /// than that.
     pub fn grantable(&self, asked: Option<Scopes>) -> Scopes {
         asked.map_or(self.offered, |asked| asked.intersection(self.offered))
     }
 
-    /// What a call of this tool needs. A tool that nobody said to be reading needs `mcp:run`, unless this server
-    /// has no tool that writes.
+    /// Returns the scopes that a call of this tool needs. A tool that is not listed as reading needs
+    /// `mcp:run`, unless this server has no tool that writes.
     pub fn needed(&self, tool: &str) -> Scopes {
         if self.read_only_tools.contains(tool) {
             Scopes::READ
@@ -71,7 +73,7 @@ mod tests {
     #[case::longer("list ", Scopes::ALL)]
     fn only_a_tool_that_is_said_to_read_needs_no_run(#[case] tool: &str, #[case] expected: Scopes) {
         assert_eq!(policy(true).needed(tool), expected);
-        // Nothing asks for a scope that nobody can get.
+        // A call never needs a scope that no client can get.
         assert_eq!(policy(false).needed(tool), Scopes::READ);
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a client may do with a session.
+/// The scopes of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scopes {
     /// `mcp:read`: tools that only read.
@@ -21,7 +21,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// A `scope` parameter that is none (RFC 6749, section 3.3), or names only scopes of other servers.
+/// A `scope` parameter that violates RFC 6749, section 3.3, or names only scopes of other servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("none of the scopes exists here; ask for mcp:read or mcp:run")]
 pub struct UnknownScopes;
@@ -33,16 +33,16 @@ impl Scopes {
     /// The name of [`Scopes::run`].
     pub const RUN_NAME: &'static str = "mcp:run";
 
-    /// Clients may ask for it; it grants nothing, because every login gets a refresh token.
+    /// Clients may request it. It has no effect, because every login gets a refresh token.
     pub const OFFLINE_ACCESS: &'static str = "offline_access";
 
-    /// `mcp:read` alone.
+    /// Only `mcp:read`.
     pub const READ: Self = Self {
         read: true,
         run: false,
     };
 
-    /// Both.
+    /// `mcp:read` and `mcp:run`.
     pub const ALL: Self = Self {
         read: true,
         run: true,
@@ -73,12 +73,12 @@ impl Scopes {
         }
     }
 
-    /// True when `other` asks for nothing beyond this.
+    /// True when this contains every scope of `other`.
     pub fn contains(self, other: Self) -> bool {
         (self.read || !other.read) && (self.run || !other.run)
     }
 
-    /// What both contain.
+    /// Returns the scopes that both contain.
     #[must_use]
     pub fn intersection(self, other: Self) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Scopes {
         }
     }
 
-    /// The names, the narrowest first.
+    /// Returns the names of the scopes, the narrowest first.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let read = self.read.then_some(Self::READ_NAME);
         let run = self.run.then_some(Self::RUN_NAME);
@@ -100,7 +100,7 @@ fn is_scope_character(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'
 }
 
-/// The names with spaces between.
+/// Writes the names, separated by spaces.
 impl fmt::Display for Scopes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, name) in self.names().enumerate() {

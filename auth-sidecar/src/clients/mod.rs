@@ -1,4 +1,4 @@
-//! Who may ask for a user: registered and static clients, and their redirect URIs.
+//! The clients that may ask for a user: registered and static clients, and their redirect URIs.
 
 mod rate_limit;
 mod redirect;

@@ -1,4 +1,4 @@
-//! How many clients may register: a budget for each address, and one for all of them together.
+//! Limits how many clients may register: one budget for each address, and one for all addresses together.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,31 +6,32 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-/// One address. A whole company behind one gateway starts its clients within minutes, and some clients
-/// register at every start.
+/// The budget of one address. A company behind one gateway starts its clients within minutes, and some
+/// clients register at every start.
 const PER_ADDRESS: Rate = Rate {
     burst: 300.0,
     per_second: 5.0,
 };
 
-/// All addresses together. A registration leaves nothing behind and costs one HKDF and one AES-GCM sealing of at
-/// most 1 KiB, well below a tenth of a millisecond: this many take less than a fifth of one core.
+/// The budget of all addresses together. A registration stores nothing and costs one HKDF and one AES-GCM
+/// sealing of at most 1 KiB, well below a tenth of a millisecond. This many registrations use less than a
+/// fifth of one core.
 const TOTAL: Rate = Rate {
     burst: 10_000.0,
     per_second: 2000.0,
 };
 
-/// Addresses whose budget is not full. An entry has about 50 bytes.
+/// Maximum number of addresses whose budget is not full. An entry has about 50 bytes.
 const MOST_ADDRESSES: usize = 4096;
 
-/// What a budget holds when it is full, and how fast it fills.
+/// The capacity of a budget, and how fast it refills.
 #[derive(Clone, Copy, Debug)]
 struct Rate {
     burst: f64,
     per_second: f64,
 }
 
-/// What is left of a budget.
+/// The rest of a budget.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     tokens: f64,
@@ -46,7 +47,7 @@ impl Bucket {
     }
 
     fn tokens(&self, rate: Rate, now: Timestamp) -> f64 {
-        // A clock that went back gives nothing and takes nothing.
+        // When the clock goes back, the budget stays as it is.
         let elapsed = now.duration_since(self.filled_at).as_secs_f64().max(0.0);
         elapsed.mul_add(rate.per_second, self.tokens).min(rate.burst)
     }
@@ -120,7 +121,7 @@ fn make_room(addresses: &mut HashMap<IpAddr, Bucket>, now: Timestamp) {
     }
 }
 
-/// What one subscriber has: an IPv4 address, or the 64 bits of an IPv6 network (RFC 6177).
+/// The network of one subscriber: an IPv4 address, or the 64 bits of an IPv6 network (RFC 6177).
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -145,7 +146,7 @@ mod tests {
         address.ok()
     }
 
-    /// Registers until the limit says no.
+    /// Registers clients until the limit refuses one.
     fn exhaust(limit: &RegistrationLimit, address: Option<IpAddr>, now: Timestamp) -> usize {
         let mut registered = 0;
         while limit.admits(address, now) {

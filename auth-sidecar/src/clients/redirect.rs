@@ -18,7 +18,8 @@ pub(super) enum RedirectRules {
     /// The known vendors' callbacks.
     Vendors,
 
-    /// Any path at the hosts that the administrator named, but at a known vendor's host only its callback.
+    /// Any path at the hosts that the administrator named. At a known vendor's host only the vendor's
+    /// callback counts.
     Hosts(Vec<String>),
 }
 
@@ -57,7 +58,7 @@ impl RedirectRules {
     fn allows_path(&self, url: &Url) -> bool {
         match self {
             Self::Vendors => is_vendor_callback(url),
-            // Naming a vendor's host does not open its other pages.
+            // An administrator who names a vendor's host does not allow its other pages.
             Self::Hosts(_) => !is_vendor(url) || is_vendor_callback(url),
         }
     }

@@ -19,7 +19,7 @@ pub struct RegistrationRequest {
     #[serde(default)]
     pub redirect_uris: Vec<String>,
 
-    /// What people call it.
+    /// The name that users see.
     pub client_name: Option<String>,
 
     /// `native` or `web`; not enforced, because clients of the field mix both.
@@ -97,8 +97,8 @@ pub enum RegistrationError {
 }
 
 impl Clients {
-    /// Registers a client at `address`: checks what it says of itself, and seals it into an id. Only a registration
-    /// that succeeds counts against the limit.
+    /// Registers a client at `address`: checks the metadata that the client sent, and seals it into a client
+    /// id. Only a registration that succeeds counts against the limit.
     pub fn register(
         &self,
         request: RegistrationRequest,

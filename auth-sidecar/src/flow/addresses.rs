@@ -1,3 +1,5 @@
+//! The public addresses of this server, derived from its public URL.
+
 use url::Url;
 
 /// Path of the MCP endpoint.

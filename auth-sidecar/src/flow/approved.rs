@@ -16,8 +16,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 /// How long a sign-in at Entra may take.
 pub(crate) const FLOW_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 
-/// How long the browser keeps the cookie: longer than the sign-in may take, so that a slow sign-in is told apart from
-/// one of another browser.
+/// Life of the cookie in the browser. It exceeds the time that a sign-in may take, so that the callback can
+/// distinguish a slow sign-in from one of another browser.
 pub(crate) const FLOW_COOKIE_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
 /// Sign-ins that one browser may have under way. Cookies travel with every request, and proxies limit
@@ -56,7 +56,7 @@ pub(crate) struct ApprovedRequest {
     pub(crate) again: bool,
 }
 
-/// What a callback's `state` leads to.
+/// The result of looking up a callback's `state`.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// The request that this browser's user approved.
@@ -65,7 +65,7 @@ pub(crate) enum Found {
     /// The user approved it in this browser, longer than ten minutes ago.
     Expired,
 
-    /// This browser did not begin it, or it came back already.
+    /// This browser did not start the sign-in, or the callback was used already.
     Nothing,
 }
 
@@ -101,7 +101,7 @@ impl ApprovedRequest {
         keyring.seal(Purpose::Flow, self)
     }
 
-    /// Looks up the approved request that `state` is the handle of in the browser's cookies.
+    /// Looks up the approved request with the handle `state` in the browser's cookies.
     pub(crate) fn find(
         state: &str,
         cookies: &Cookies<'_>,

@@ -4,14 +4,14 @@ use axum::http::header::COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
 use jiff::SignedDuration;
 
-/// What the names of our cookies begin with. A sibling site can set cookies for this host under any other name
-/// (RFC 6265, section 8.6), but none with `__Host-` (RFC 6265bis, section 4.1.3.2).
+/// Prefix of the names of our cookies. A sibling site can set cookies for this host under any other name (RFC
+/// 6265, section 8.6), but none with `__Host-` (RFC 6265bis, section 4.1.3.2).
 const NAME_PREFIX: &str = "__Host-behalf-";
 
-/// Cookies of ours that are looked at: a browser holds one for forms and at most four for sign-ins.
+/// Maximum number of our cookies that are read. A browser has one for forms and at most four for sign-ins.
 const MOST: usize = 64;
 
-/// Our cookies of one request. Others are not looked at and do not count.
+/// Our cookies of one request. Other cookies are ignored and do not count.
 pub(crate) struct Cookies<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Cookies<'a> {
@@ -25,7 +25,7 @@ impl<'a> Cookies<'a> {
             // that character before `__Host-`.
             .map(<[u8]>::trim_ascii)
             .filter(|pair| pair.starts_with(NAME_PREFIX.as_bytes()))
-            // Each pair alone: a sibling site's cookie that is no text must not take ours away.
+            // Parses each pair alone: an invalid cookie of a sibling site must not hide ours.
             .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
             .take(MOST);
         Self(pairs.collect())

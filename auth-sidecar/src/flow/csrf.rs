@@ -1,4 +1,4 @@
-//! What ties the answer of the consent form to the browser that got the form.
+//! The CSRF token that binds the consent form to the browser that received it.
 //!
 //! The browser holds a random value in a `__Host-` cookie; the form holds a sealed token with the hashes of
 //! that value and of the request. Another site can neither read the cookie nor set it, and a token fetched

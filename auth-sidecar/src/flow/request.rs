@@ -156,7 +156,7 @@ fn with_parameters(
     Some(url)
 }
 
-/// Who asks and where the answer goes.
+/// The client that asks, and the address that gets the answer.
 fn receiver(parameters: &Parameters, clients: &Clients) -> Result<(Client, String), PageError> {
     let Ok(Some(client_id)) = parameters.one("client_id") else {
         return Err(PageError::ClientId);

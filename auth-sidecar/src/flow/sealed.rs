@@ -1,3 +1,5 @@
+//! Forms of an authorization request that the sidecar seals and gives to the browser.
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 

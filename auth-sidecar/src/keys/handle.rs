@@ -1,3 +1,5 @@
+//! Loads the keyring from its file and reloads it when the file changes.
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;

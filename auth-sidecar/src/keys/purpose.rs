@@ -1,4 +1,6 @@
-/// What a sealed text is for.
+//! The purposes of sealed texts, each with a subkey of its own.
+
+/// The purpose of a sealed text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Session keys of clients.
@@ -19,7 +21,7 @@ pub enum Purpose {
     /// A remembered approval, in a cookie.
     Consent,
 
-    /// What ties the consent form to the browser that got it.
+    /// The token that binds the consent form to the browser that received it.
     Csrf,
 
     /// Ids of registered clients.
@@ -28,7 +30,7 @@ pub enum Purpose {
     /// Records in the session store: salt of their keys.
     Record,
 
-    /// What Entra wants of a user at the next login, in the session store.
+    /// Requirements of Entra for a user's next login, in the session store.
     Pending,
 
     /// The list of one user's sessions, in the session store.

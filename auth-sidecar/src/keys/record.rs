@@ -1,3 +1,5 @@
+//! Seals and opens the records of sessions.
+
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit as _, Nonce};
 use hkdf::Hkdf;

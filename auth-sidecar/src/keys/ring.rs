@@ -1,3 +1,5 @@
+//! The keyring's keys and the HKDF subkeys derived from them.
+
 use aes_gcm::{Aes256Gcm, KeyInit as _};
 use behalf_contract::{Key, Keyring, KeyringReport, Keys};
 use hkdf::Hkdf;

@@ -1,3 +1,5 @@
+//! Seals texts with AES-GCM and opens them.
+
 use aes_gcm::Nonce;
 use aes_gcm::aead::{Aead as _, Payload};
 use base64::Engine as _;
@@ -128,8 +130,9 @@ fn split(purpose: Purpose, text: &str) -> Result<(&str, &str), OpenError> {
     }
 }
 
-/// version ‖ key id ‖ purpose ‖ namespace/name of the object, each with its length in front so that no two lists
-/// of values give the same bytes. Not the UID: an object that was restored from a backup has another one.
+/// version ‖ key id ‖ purpose ‖ namespace/name of the object. Each value follows its length, so that two
+/// different lists never give the same bytes. The UID is not included: an object restored from a backup has
+/// another one.
 fn associated_data(key_id: &str, purpose: Purpose, object: &str) -> Vec<u8> {
     let mut data = vec![VERSION];
     for part in [key_id, purpose.name(), object] {

@@ -41,7 +41,7 @@ impl FederationProbe {
     }
 }
 
-/// What is published before the first probe ended.
+/// Returns the status before the first probe ended.
 pub fn pending() -> FederationReport {
     FederationReport {
         outcome: Outcome::Unknown,
@@ -55,7 +55,7 @@ pub fn pending() -> FederationReport {
     }
 }
 
-/// What is published of an answer.
+/// Returns the status after an answer.
 pub fn report(
     answer: &Result<(), EntraError>,
     claims: Option<AssertionClaims>,
@@ -107,7 +107,7 @@ pub fn pace(answer: &Result<(), EntraError>, failures_before: u32) -> Pace {
         error.federation_finding().reason,
         FederationReason::PolicyBlocked | FederationReason::AppNotAssigned
     ) {
-        // Decided by an administrator and not mended within a minute; asking often only fills their logs.
+        // Decided by an administrator and not fixed within a minute; asking often only fills their logs.
         return Pace::Settled;
     }
     let at_least = match error.next_step() {

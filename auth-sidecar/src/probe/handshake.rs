@@ -119,7 +119,7 @@ impl HandshakeProbe {
     }
 }
 
-/// What is published before the first handshake ended.
+/// Returns the status before the first handshake ended.
 pub fn pending() -> HandshakeReport {
     HandshakeReport {
         outcome: Outcome::Unknown,
@@ -130,7 +130,7 @@ pub fn pending() -> HandshakeReport {
     }
 }
 
-/// What is published of a handshake. `starting`: the server may still be on its way up.
+/// Returns the status after a handshake. `starting`: the server may still be on its way up.
 pub fn report(
     answer: &Result<ServerInfo, HandshakeError>,
     starting: bool,

@@ -44,7 +44,7 @@ impl ProbeTrigger {
     }
 }
 
-/// What every watch needs.
+/// The state that every watch needs.
 #[derive(Clone)]
 pub struct Watch {
     /// Where results are published.

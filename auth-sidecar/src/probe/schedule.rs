@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// What the last observation means for the next one.
+/// The consequence of the last observation for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
     /// All is well, or looking more often would not help: the regular interval.
     Settled,
 
-    /// Something is broken and may be mended at any moment: soon, then less and less often.
+    /// Something is broken and may be fixed at any moment: look again soon, then less and less often.
     Broken {
         /// Observations in a row that were broken, this one included.
         failures: u32,
@@ -57,7 +57,7 @@ pub const STARTING: Duration = Duration::from_millis(250);
 /// A pause is at most this part longer or shorter than planned, so that Pods started together part.
 const JITTER: f64 = 0.2;
 
-/// What the other side may ask for at most; a mended federation must not stay unseen for hours.
+/// Maximum gap that the other side may ask for. A fixed federation must not stay unseen for hours.
 const MOST_PATIENT: Duration = Duration::from_mins(10);
 
 impl Schedule {
@@ -81,7 +81,7 @@ impl Schedule {
         }
     }
 
-    /// What is left of the gap when an observation is wanted `elapsed` after the last one began.
+    /// Returns the rest of the gap when an observation is wanted `elapsed` after the last one began.
     pub fn remaining_gap(&self, elapsed: Duration) -> Duration {
         self.gap.saturating_sub(elapsed)
     }

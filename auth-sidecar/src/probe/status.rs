@@ -39,7 +39,7 @@ impl StatusBoard {
         changed
     }
 
-    /// What was seen of the federation.
+    /// The last observation of the federation.
     pub fn federation(&self) -> FederationReport {
         self.federation
             .lock()
@@ -47,7 +47,7 @@ impl StatusBoard {
             .clone()
     }
 
-    /// What was seen of the MCP server.
+    /// The last observation of the MCP server.
     pub fn handshake(&self) -> HandshakeReport {
         self.handshake
             .lock()

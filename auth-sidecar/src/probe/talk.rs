@@ -306,7 +306,7 @@ async fn read_answer(
     }
 }
 
-/// Reads a message of the server, which may be anybody's image.
+/// Reads a message of the server. The server may be an untrusted image.
 fn parse(method: &'static str, message: &[u8]) -> Result<Value, HandshakeError> {
     let parsed = foreign_json::parse(message, MOST_VALUES).map_err(|error| HandshakeError::Malformed {
         method,

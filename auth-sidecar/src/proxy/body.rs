@@ -33,11 +33,11 @@ pub(super) enum BodyError {
     #[error("the message names a member twice, or in another case")]
     Ambiguous,
 
-    /// A parser that knows the key would read another message.
+    /// A parser that gives this key a special meaning would read another message.
     #[error("{}", json::JsonError::ReservedKey)]
     ReservedKey,
 
-    /// MCP: a string or an integer, and no `null`.
+    /// MCP allows a string or an integer, but no `null`.
     #[error("the id must be an integer or a string of at most 256 bytes; a notification has none")]
     Id,
 
@@ -111,7 +111,7 @@ impl Message {
                 let fields = members::of(params).ok_or(BodyError::Params)?;
                 let wanted = ["name", "uri", "_meta", "arguments"];
                 let [name, uri, meta, arguments] = pick(&fields, wanted, is_tool_call)?;
-                // The server takes the tool's name from `name` alone, so the scope check does too.
+                // The server reads the tool's name only from `name`, so the scope check does too.
                 let named = if is_tool_call { name } else { name.or(uri) };
                 read.name = named.map(text_of).transpose()?;
                 read.protocol_version = meta.map(protocol_version).transpose()?.flatten();
@@ -136,12 +136,12 @@ impl Message {
         Ok(read)
     }
 
-    /// Bytes of the body.
+    /// Size of the body in bytes.
     pub(super) fn size(&self) -> usize {
         self.body.len()
     }
 
-    /// The id, for an answer of our own. Absent in notifications.
+    /// The request's id, for a response that the proxy writes itself. Absent in notifications.
     pub(super) fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()
     }
@@ -151,7 +151,7 @@ impl Message {
         self.method.as_deref()
     }
 
-    /// What `Mcp-Name` has to say.
+    /// The required value of `Mcp-Name`.
     pub(super) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }

@@ -24,9 +24,10 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*` and what later revisions add: an intermediary strips none of them.
 const MCP_PREFIX: &str = "mcp-";
 
-/// Beside the headers of MCP: W3C Trace Context and Baggage, and what names the client. Not `Accept` and
-/// `Content-Type`, of which [`JSON_AND_EVENT_STREAM`] and [`JSON`] are the only ones; not `Last-Event-ID`, which belongs to a
-/// session of the server.
+/// Request headers that pass beside the headers of MCP: W3C Trace Context and Baggage, and the headers that
+/// name the client. `Accept` and `Content-Type` do not pass, because the proxy sets them to
+/// [`JSON_AND_EVENT_STREAM`] and [`JSON`]. `Last-Event-ID` does not pass, because it belongs to a session of
+/// the server.
 const TO_SERVER: [HeaderName; 5] = [
     ACCEPT_LANGUAGE,
     USER_AGENT,
@@ -39,7 +40,7 @@ const TO_SERVER: [HeaderName; 5] = [
 /// the server read another message than was checked here.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Every client of MCP takes both, and servers insist that both are named: `*/*` is 406 to rmcp.
+/// Every MCP client accepts both, and servers require that both are named: rmcp answers `*/*` with 406.
 const JSON_AND_EVENT_STREAM: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
 const TO_CLIENT: [HeaderName; 7] = [
@@ -52,14 +53,14 @@ const TO_CLIENT: [HeaderName; 7] = [
     X_ACCEL_BUFFERING,
 ];
 
-/// What of the client's headers goes to the server, with an `Accept` of our own.
+/// Returns the client's headers that the server gets, with an `Accept` of our own.
 pub(super) fn to_server(client: &HeaderMap) -> HeaderMap {
     let mut headers = selected(client, &TO_SERVER);
     headers.insert(ACCEPT, JSON_AND_EVENT_STREAM);
     headers
 }
 
-/// What of the server's headers goes to the client.
+/// Returns the server's headers that the client gets.
 pub(super) fn to_client(server: &HeaderMap) -> HeaderMap {
     let mut headers = selected(server, &TO_CLIENT);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -12,7 +12,7 @@ pub(super) enum Token {
     Downstream,
 }
 
-/// What one request carries to the server.
+/// The tokens that one request carries to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
     /// In `Authorization: Bearer`.

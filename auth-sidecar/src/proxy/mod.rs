@@ -45,18 +45,18 @@ use crate::upstream::Upstream;
 /// What rmcp takes by default, too.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
 
-/// A user who signed in this recently is not asked to sign in again for a refused token: another login brings the same
-/// token, and the client would never stop asking.
+/// A user who signed in within this time is not asked to sign in again for a refused token. Another login
+/// would bring the same token, and the client would never stop asking.
 const RECENT_SIGN_IN: SignedDuration = SignedDuration::from_mins(10);
 
-/// What a user is told then.
+/// Message to a user who signed in that recently.
 const REFUSED_AFTER_SIGN_IN: &str = "The service behind this server refuses this account's token although the sign-in \
     is only minutes old, so signing in again does not help. For Azure DevOps: check that the account belongs to the \
     tenant of the organization (a guest account has to be a member there), and open the organization once in a \
     browser with this account. If that does not help, ask an administrator to compare the organization's tenant with \
     the one of this server.";
 
-/// What a user is told when Entra itself keeps refusing the user's token.
+/// Message to a user whose token Entra keeps refusing.
 const ASSERTION_REFUSED_AFTER_SIGN_IN: &str = "Entra refuses this account's token for the service behind this server \
     although the sign-in is only minutes old, so signing in again does not help. Ask an administrator to compare the \
     application and the tenant of this server with the ones in Entra, and to look at the tenant's sign-in logs.";
@@ -179,7 +179,7 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
     let to_server = headers::to_server(&parts.headers);
     let mut outgoing = Outgoing::new(parts.method, to_server, message, plan, label);
     let mut response = outgoing.send(state, &session, &tokens).await?;
-    // Once: a second refusal is answered.
+    // Only once: the client gets a second refusal as the answer.
     if outgoing.can_be_sent_again()
         && let Some(wanted) = wanted(&response)
         && let Some(others) = tokens.others(state, &session, &wanted).await?
@@ -197,7 +197,7 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
     answer(state, &session, &tokens, response, call).await
 }
 
-/// What the server wants of the user; `None` where it wants nothing that can be read.
+/// Reads the server's demand for the user or for another token. `None` when no readable one exists.
 fn wanted(response: &Response<Incoming>) -> Option<Reauthenticate> {
     if response.status() != StatusCode::UNAUTHORIZED {
         return None;
@@ -265,7 +265,7 @@ async fn answer(
             if let Some(wanted) = wanted(&response) {
                 return Err(reauthenticate(state, session, tokens, wanted).await?);
             }
-            // Passed on, it would send the client to a login that changes nothing.
+            // The client must not see this status: it would start a login that changes nothing.
             state.metrics.security_event(SecurityEvent::ServerRefusal);
             tracing::error!(
                 http.status = status.as_u16(),
@@ -287,7 +287,7 @@ async fn answer(
         _ => {
             let (parts, body) = response.into_parts();
             let is_event_stream = headers::is_event_stream(&parts.headers);
-            // What streams without an end is opened anew with a new key; an answer that has begun is not lost.
+            // A client reopens an endless stream with a new key; an answer that has begun is not lost.
             let end = if is_event_stream && call.is_none() {
                 session.expires_at
             } else {
@@ -309,7 +309,7 @@ fn is_invalid_client(headers: &HeaderMap) -> bool {
     said.is_some_and(|said| said == behalf_contract::headers::INVALID_CLIENT)
 }
 
-/// The server says that the user is needed, and another token did not help.
+/// The server demands the user, and another token did not help.
 async fn reauthenticate(
     state: &AppState,
     session: &OpenSession,

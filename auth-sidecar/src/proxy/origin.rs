@@ -14,10 +14,10 @@ pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DEL
 /// How long a browser remembers a preflight, in seconds.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
-/// What a page may read of an answer.
+/// The headers of an answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static("WWW-Authenticate, MCP-Protocol-Version, Retry-After");
 
-/// What a page may send, beside every `Mcp-*`.
+/// The headers that a page may send, beside every `Mcp-*`.
 const ALLOWED: [&str; 7] = [
     "accept",
     "authorization",
@@ -32,7 +32,7 @@ const ALLOWED: [&str; 7] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Foreign;
 
-/// Who calls: a page of this origin, or no browser.
+/// The caller: a page of this origin, or no browser.
 #[derive(Debug, Clone)]
 pub(super) struct Caller(Option<HeaderValue>);
 

@@ -1,4 +1,4 @@
-//! A request on its way to the server: sent with the user's tokens, and at most once more with other ones.
+//! A request to the server. It is sent with the user's tokens, and at most once more with other tokens.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::metrics::SecurityEvent;
 use crate::sessions::OpenSession;
 use crate::state::AppState;
 
-/// Largest message that is kept until the server answers, so that it can be sent again: 16 calls of one user hold at
-/// most 1 MiB of the memory for messages. Calls of models are a few KiB long.
+/// Maximum size of a message that is kept until the server answers, so that it can be sent again. 16 calls of
+/// one user keep at most 1 MiB of the memory for messages. Calls of models are a few KiB long.
 const KEPT: usize = 64 * 1024;
 
-/// The memory that a message has taken, given back with the last holder.
+/// The memory reserved for a message. The last holder releases it.
 type Memory = Arc<dyn Any + Send + Sync>;
 
 /// A request without tokens.
@@ -38,7 +38,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// A request with these headers, and with a message and the memory that it has taken.
+    /// Creates a request with these headers, and with a message and its reserved memory.
     pub(super) fn new<M: Send + Sync + 'static>(
         method: Method,
         headers: HeaderMap,
@@ -56,12 +56,12 @@ impl Outgoing {
         }
     }
 
-    /// True when the message is still here.
+    /// True when the message is still kept.
     pub(super) fn can_be_sent_again(&self) -> bool {
         self.message.is_some()
     }
 
-    /// Sends the request with what the plan says of `tokens`.
+    /// Sends the request with the tokens that the plan selects from `tokens`.
     pub(super) async fn send(
         &mut self,
         state: &AppState,
@@ -81,7 +81,7 @@ impl Outgoing {
         }
         let sent = tokio::select! {
             biased;
-            // Whatever the server does with it, this client is told nothing more.
+            // The session ended. The call may have run, and the client learns no more than that.
             () = session.ended(), if is_tool_call => return Err(Refusal::MayHaveRun),
             () = session.ended() => return Err(Refusal::InvalidToken),
             sent = state.proxy.upstream.send(request) => sent,

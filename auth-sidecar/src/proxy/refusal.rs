@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// While the server starts, or others' messages arrive.
 const IN_A_MOMENT: Duration = Duration::from_secs(2);
 
-/// A federation that is broken is mended by a person.
+/// An administrator must fix a broken federation.
 const LATER: Duration = Duration::from_secs(30);
 
 /// Why a request is not forwarded, or its answer not passed on.
@@ -44,7 +44,7 @@ pub(super) enum Refusal {
     #[error("the identity provider wants the user to sign in again")]
     SignInRequired,
 
-    /// The session may only read. A login that asks for these scopes helps.
+    /// The session may only read. A login with these scopes helps.
     #[error("this call needs the scope {0}; sign in again and allow it on the consent page")]
     InsufficientScope(Scopes),
 
@@ -88,7 +88,7 @@ pub(super) enum Refusal {
     #[error("the session ended while the call was running; it may have run")]
     MayHaveRun,
 
-    /// What is in the body.
+    /// The body is not a message that can be passed on.
     #[error("{0}")]
     Body(#[from] BodyError),
 
@@ -100,7 +100,7 @@ pub(super) enum Refusal {
     #[error("sessions or the identity provider are not available at the moment; try again")]
     Unavailable(Option<Duration>),
 
-    /// An administrator mends it.
+    /// An administrator must fix it.
     #[error(
         "the identity provider does not accept this server as its application; an administrator has to look \
          at the condition FederationVerified"
@@ -124,7 +124,7 @@ pub(super) enum Refusal {
     ServerRefused,
 }
 
-/// What is known of the request when it is refused.
+/// The known parts of a request that is refused.
 #[derive(Debug, Clone, Default)]
 pub(super) struct About {
     id: Option<RequestId>,
@@ -133,7 +133,7 @@ pub(super) struct About {
 }
 
 impl About {
-    /// A body that is no message to pass on: its id, if that much can be read.
+    /// A body that cannot be passed on, with its id if that can be read.
     pub(super) fn refused(body: &[u8]) -> Self {
         Self {
             id: RequestId::of_refused(body),
@@ -143,7 +143,7 @@ impl About {
 
     pub(super) fn message(message: &Message, headers: &axum::http::HeaderMap) -> Self {
         Self {
-            // A client's response has an id of the server's.
+            // The id of a client's response was chosen by the server.
             id: message.method().and(message.id()).cloned(),
             is_tool_call: message.is_tool_call(),
             // Revisions are dates: their order is that of their text. The first without a handshake.
@@ -225,7 +225,7 @@ impl Refusal {
         }
     }
 
-    /// The answer, with a challenge where a login helps.
+    /// Builds the response, with a challenge where a login helps.
     pub(super) fn answer(&self, about: &About, challenger: &Challenger) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body(about).to_string()));
         *response.status_mut() = self.status(about);

@@ -13,15 +13,16 @@ use super::refusal::Refusal;
 use crate::sessions::{OpenSession, SignInAgain};
 use crate::state::AppState;
 
-/// Bytes of downstream tokens that are kept: a quarter of what the sessions' records may take, since a record holds
-/// three tokens of that size beside everything else. 20,000 tokens of 3 KiB, one for each session.
+/// Maximum size of all cached downstream tokens in bytes. It is a quarter of the limit for the sessions'
+/// records, because a record contains three tokens of that size and more. It fits 20,000 tokens of 3 KiB, one
+/// for each session.
 const CAPACITY: u64 = 64 * 1024 * 1024;
 
-/// Refusals that are remembered.
+/// Maximum number of refusals that are remembered.
 const REFUSALS: u64 = 10_000;
 
-/// A refusal of Entra or of the downstream API holds for this long: a client that ignores it must not make requests
-/// (AADSTS50196). A new login brings another token, which is exchanged at once.
+/// Life of a remembered refusal of Entra or of the downstream API. A client that ignores a refusal must not
+/// cause requests (AADSTS50196). A new login brings another token, which is exchanged at once.
 const REFUSED_FOR: Duration = Duration::from_mins(1);
 
 /// The exchange in the sidecar, with what Entra answered lately.
@@ -36,7 +37,7 @@ pub(super) struct Exchange {
 pub(super) struct Tokens {
     user: Option<Arc<TokenSet>>,
     downstream: Option<Arc<TokenSet>>,
-    /// They took the place of refused ones.
+    /// True when these tokens replaced refused ones.
     replaced: bool,
 }
 
@@ -63,7 +64,7 @@ impl Tokens {
         };
         match &state.proxy.exchange {
             Some(exchange) if plan.needs_exchange() => {
-                // The downstream token of a user's token that was replaced is not asked for again.
+                // The old user token was replaced, so its downstream token is never needed again.
                 if user.access_token != session.tokens.access_token {
                     exchange.on_behalf_of.forget(&session.tokens.access_token).await;
                 }
@@ -76,8 +77,8 @@ impl Tokens {
         }
     }
 
-    /// Other tokens for a second try, after the server said that one of these is refused. `None` where another token
-    /// does not help.
+    /// Returns other tokens for a second try after the server reports that one of these is refused. Returns
+    /// `None` where another token does not help.
     pub(super) async fn others(
         &self,
         state: &AppState,
@@ -94,7 +95,8 @@ impl Tokens {
                     .await;
                 exchange.tokens(state, session, Arc::clone(user), None).await?
             }
-            // A challenge of the downstream API: Entra may issue a token that satisfies it, or want the user.
+            // A challenge of the downstream API: Entra may issue a token that satisfies it, or require the
+            // user.
             (ReauthenticateReason::InteractionRequired, Some((exchange, _))) if wanted.claims.is_some() => {
                 let claims = wanted.claims.as_deref();
                 exchange.tokens(state, session, Arc::clone(user), claims).await?
@@ -118,8 +120,8 @@ impl Tokens {
         }))
     }
 
-    /// The downstream API refuses these tokens: drops the one that was exchanged here, and remembers the refusal if it
-    /// had taken the place of another one.
+    /// Handles tokens that the downstream API refuses: drops the one that was exchanged here. Remembers the
+    /// refusal if that token had replaced a refused one.
     pub(super) async fn give_up(&self, state: &AppState, refusal: &Refusal) {
         let (Some(exchange), Some(user), Some(downstream)) =
             (&state.proxy.exchange, &self.user, &self.downstream)
@@ -152,7 +154,7 @@ impl Exchange {
         })
     }
 
-    /// Exchanges the user's token. When Entra does not take it as assertion any more, it is renewed and exchanged once
+    /// Exchanges the user's token. If Entra no longer accepts it as assertion, renews it and exchanges once
     /// more.
     async fn tokens(
         &self,
@@ -229,7 +231,7 @@ impl Exchange {
         }
     }
 
-    /// Remembers what concerns the user. Outages are remembered by [`OnBehalfOf`].
+    /// Remembers errors that concern the user. [`OnBehalfOf`] remembers outages.
     async fn remember(&self, user_token: &Secret, refusal: &Refusal) {
         if matches!(refusal, Refusal::SignInRequired | Refusal::Blocked(_)) {
             self.refused.insert(hash(user_token), refusal.clone()).await;
@@ -327,7 +329,7 @@ mod tests {
     const ASSERTION: &str = "eyJhbGciOiJub25lIn0.\
         eyJpc3MiOiJodHRwczovL29uZS5leGFtcGxlLyIsInN1YiI6InMiLCJhdWQiOlsiYSJdfQ.c2ln";
 
-    /// Answers every exchange with a token as long as the real ones, and counts.
+    /// Answers every exchange with a token as long as a real one, and counts the exchanges.
     #[derive(Clone, Default)]
     struct Exchanges(Arc<AtomicUsize>);
 

@@ -1,4 +1,4 @@
-//! What one user may have under way, through all sessions and clients, so that no user denies the others.
+//! Limits the requests of one user through all sessions and clients, so that no user blocks the others.
 //!
 //! In this process only: each replica counts its own.
 
@@ -16,8 +16,8 @@ use crate::held::{Held, Registry};
 /// Tool calls of one user at a time. The server of this project takes 64 of all users.
 const MOST_CALLS: usize = 16;
 
-/// Maximum number of tool calls of one user that wait for a place: an agent that starts 30 at once has them all
-/// answered, and a loop that starts more and more is told so.
+/// Maximum number of tool calls of one user that wait for a place. An agent that starts 30 calls at once gets
+/// all of them answered. A loop that keeps starting calls is refused.
 const MOST_WAITING: usize = 48;
 
 /// Maximum time that a tool call waits for a place. Many clients do not try again after 503; the calls of a fast
@@ -31,11 +31,11 @@ type Key = (String, String);
 #[derive(Clone, Default)]
 pub(super) struct Users(Registry<Key, Part>);
 
-/// What one user may take.
+/// The share of one user.
 struct Part {
     bodies: Share,
     calls: Arc<Semaphore>,
-    /// Places for calls that wait.
+    /// Semaphore of the calls that wait.
     waiting: Semaphore,
 }
 
@@ -66,7 +66,7 @@ impl User {
         &self.0.bodies
     }
 
-    /// A place for a tool call, the first to ask first. The wait ends with the future.
+    /// Waits for a place for a tool call, in the order of the calls. Dropping the future ends the wait.
     pub(super) async fn call(&self) -> Result<Call, Refusal> {
         let calls = &self.0.calls;
         let permit = if let Ok(permit) = Arc::clone(calls).try_acquire_owned() {

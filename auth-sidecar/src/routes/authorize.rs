@@ -1,4 +1,4 @@
-//! `GET /authorize`.
+//! `GET /authorize`: the authorization endpoint (RFC 6749, section 3.1).
 
 use std::sync::Arc;
 

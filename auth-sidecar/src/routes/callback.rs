@@ -1,4 +1,4 @@
-//! `GET /callback`.
+//! `GET /callback`: Entra redirects the browser here after the sign-in.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `POST /consent`.
+//! `POST /consent`: the answer of the consent form.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::keys::Purpose;
 use crate::metrics::SecurityEvent;
 use crate::sessions::SignInAgain;
 
-/// A form that is none of ours.
+/// A form that is not a consent form of this server.
 const UNREADABLE: Problem = Problem::ConsentUnreadable(StatusCode::BAD_REQUEST);
 
 /// `POST /consent`: the user's answer. Only a yes sets the cookie that can finish the login, and only then
@@ -62,7 +62,7 @@ pub(super) async fn consent(
         Err(_) => return page::problem(&server, UNREADABLE),
     };
     let mut request = offered.request;
-    // The page has a box for what changes something; only what was asked for can be in it.
+    // The page has a box only for tools that change something. The result never exceeds the requested scopes.
     request.scopes.run &= field("run") == Some("allow");
     // The administrator may have removed the client or the redirect URI while the page was open.
     match server.clients.find(&request.client_id) {

@@ -1,3 +1,5 @@
+//! Error responses of the OAuth endpoints (RFC 6749, section 5.2).
+
 use axum::Json;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};

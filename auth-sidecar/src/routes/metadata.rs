@@ -1,4 +1,4 @@
-//! What clients discover: RFC 9728 and RFC 8414. Only what answers is advertised.
+//! Metadata for clients (RFC 9728 and RFC 8414). It lists only endpoints that exist.
 
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ pub(super) async fn protected_resource(State(server): State<Arc<AuthorizationSer
     let body = ProtectedResource {
         resource: server.addresses.resource(),
         authorization_servers: [server.addresses.issuer()],
-        // Clients ask for all of it when no challenge named a scope, so it is what challenges name.
+        // Clients request all of these scopes when no challenge named one, so challenges name the same
+        // scopes.
         scopes_supported: server.access.offered().names().collect(),
         bearer_methods_supported: ["header"],
     };

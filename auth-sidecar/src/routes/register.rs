@@ -1,4 +1,4 @@
-//! `POST /register`.
+//! `POST /register`: the client registration endpoint (RFC 7591).
 
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! `POST /revoke`: the revocation endpoint (RFC 7009).
+
 use std::sync::Arc;
 
 use axum::extract::State;

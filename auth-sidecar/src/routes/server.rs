@@ -1,4 +1,4 @@
-//! What the endpoints share.
+//! The state that the endpoints share.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub struct ServerParts {
     /// Seals and opens.
     pub keyring: Arc<KeyringHandle>,
 
-    /// Who may ask.
+    /// The clients that may ask.
     pub clients: Arc<Clients>,
 
     /// What a login ends in; shared with the proxy.
@@ -119,7 +119,7 @@ impl AuthorizationServer {
         &self.addresses
     }
 
-    /// Which scopes there are, and which a tool needs.
+    /// The scopes of this server, and the scopes that each tool needs.
     pub fn access(&self) -> &AccessPolicy {
         &self.access
     }

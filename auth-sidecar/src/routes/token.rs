@@ -1,3 +1,5 @@
+//! `POST /token`: the token endpoint (RFC 6749, section 3.2).
+
 use std::sync::Arc;
 
 use axum::Json;

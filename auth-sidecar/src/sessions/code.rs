@@ -23,7 +23,7 @@ pub(crate) const CODE_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 /// A user who has just signed in.
 #[derive(Debug)]
 pub struct NewLogin {
-    /// Who.
+    /// The user who signed in.
     pub user: UserIdentity,
 
     /// Through which client.
@@ -35,14 +35,14 @@ pub struct NewLogin {
     /// S256 challenge of the client (RFC 7636).
     pub code_challenge: String,
 
-    /// What was granted.
+    /// The granted scopes.
     pub scopes: Scopes,
 
-    /// What Entra gave.
+    /// The tokens that Entra issued.
     pub tokens: TokenSet,
 }
 
-/// What comes with a code at the token endpoint.
+/// The parameters that come with a code at the token endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeRedemption<'a> {
     /// The code.

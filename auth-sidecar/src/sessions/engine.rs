@@ -1,4 +1,4 @@
-//! Every session of this server: opened, loaded, changed, ended.
+//! Opens, loads, changes and ends the sessions of this server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub struct Sessions {
     pub(super) random: Arc<dyn Random>,
     pub(super) renewals: Renewals,
     pub(super) lifelines: Lifelines,
-    /// The logins of one user are counted one after the other; those of other users do not wait.
+    /// Serializes the counting of one user's logins. Logins of other users do not wait.
     pub(super) counting: Registry<UserDigest, Mutex<()>>,
 }
 
@@ -92,13 +92,13 @@ pub struct OpenSession {
     /// Names the session in logs.
     pub id: SessionId,
 
-    /// Who signed in.
+    /// The user who signed in.
     pub user: UserIdentity,
 
     /// The client that the user signed in through.
     pub client_id: String,
 
-    /// What the session key may do.
+    /// Scopes of the session key.
     pub scopes: Scopes,
 
     /// When the user signed in at Entra.
@@ -168,7 +168,7 @@ impl From<LoadError> for SessionError {
     }
 }
 
-/// What a change does with the record it was shown.
+/// The decision of a change about the record that it was given.
 pub(super) enum Change<T> {
     /// Leaves it as it is.
     Nothing(T),

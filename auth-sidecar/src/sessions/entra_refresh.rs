@@ -19,8 +19,8 @@ const FRESH: SignedDuration = SignedDuration::from_mins(10);
 /// While Entra cannot be reached, a token is used up to this close to its end.
 const LAST_RESORT: SignedDuration = SignedDuration::from_secs(60);
 
-/// A call with a living token waits this long for a renewal. Usual ones take a part of a second; a slower one goes on
-/// for the calls that follow.
+/// Maximum time that a call with a valid token waits for a renewal. A usual renewal takes a fraction of a
+/// second. A slower one continues for later calls.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// After Entra refused to renew, it is asked again no sooner: a client that ignores the challenge must not
@@ -28,10 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: SignedDuration = SignedDuration::from_mins(5);
 
 impl Sessions {
-    /// The user's token for this application, with at least ten minutes left where Entra lets us. One renewal is in
-    /// flight for each session, and all its calls share what it comes to.
+    /// Returns the user's token for this application, valid for at least ten more minutes if Entra permits.
+    /// Each session has one renewal in flight, and all its calls share the result.
     ///
-    /// While Entra is slow, throttles or cannot be reached, what is left of the token is used up before calls fail.
+    /// While Entra is slow, throttles or is unreachable, calls use the old token until it expires.
     pub async fn user_token(self: &Arc<Self>, session: &OpenSession) -> Result<Arc<TokenSet>, SessionError> {
         let now = self.clock.now();
         if lives_for(&session.tokens, now, FRESH) {
@@ -52,7 +52,8 @@ impl Sessions {
         }
     }
 
-    /// The user's token after Entra refused `refused` as On-Behalf-Of assertion, however long that would live.
+    /// Returns the user's token after Entra refused `refused` as On-Behalf-Of assertion, even if that has not
+    /// expired.
     pub async fn renewed_user_token(
         self: &Arc<Self>,
         session: &OpenSession,
@@ -64,7 +65,8 @@ impl Sessions {
         }
     }
 
-    /// The session's renewal. It runs in a task of its own, so that it ends even if its client goes away.
+    /// Starts the session's renewal. It runs in its own task, so that it finishes even if its client goes
+    /// away.
     fn join_renewal(self: &Arc<Self>, session: &OpenSession, refused: Option<Secret>) -> Joined {
         let begin = || -> Flight {
             let (sessions, session) = (Arc::clone(self), session.clone());
@@ -80,7 +82,7 @@ impl Sessions {
         self.renewals.join(session.id, self.clock.now(), begin)
     }
 
-    /// One renewal, and the pause before the next one if Entra could not be asked with success.
+    /// Renews once, and pauses the next renewal if the request to Entra failed.
     async fn renew(&self, session: &OpenSession, refused: Option<&Secret>) -> (Renewed, Option<Pause>) {
         let record = match self.load(&session.id, &session.secret).await {
             Ok(loaded) => loaded.record,
@@ -88,7 +90,7 @@ impl Sessions {
         };
         let now = self.clock.now();
         let is_refused = refused.is_some_and(|refused| record.tokens.access_token == *refused);
-        // Another replica may have renewed it.
+        // Another replica may have renewed the token.
         if lives_for(&record.tokens, now, FRESH) && !is_refused {
             return (Ok(record.tokens), None);
         }
@@ -195,7 +197,7 @@ impl Sessions {
         (Err(error), Some(pause))
     }
 
-    /// Keeps for the next login what Entra wants of it.
+    /// Stores the requirements of Entra for the next login.
     async fn ask_for_sign_in(
         &self,
         session: &OpenSession,
@@ -223,7 +225,7 @@ impl Sessions {
     }
 }
 
-/// True when the renewal failed and the user's old token is as good as before.
+/// True when the renewal failed but the user's old token is still valid.
 fn is_passing(error: &SessionError) -> bool {
     matches!(
         error,

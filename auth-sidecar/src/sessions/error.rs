@@ -7,8 +7,8 @@ use behalf_entra::EntraError;
 use crate::keys::OpenError;
 use crate::store::StoreError;
 
-/// Why a call cannot go on under the session key that it carries. `Clone`, because calls that wait for one renewal
-/// share its failure.
+/// Why a call cannot continue with its session key. It is `Clone` because calls that wait for the same
+/// renewal share its error.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SessionError {
     /// Not one of our session keys, or its session is over: 401 `invalid_token`.
@@ -36,13 +36,13 @@ pub enum SessionError {
         /// How long to wait, when it is known.
         retry_after: Option<Duration>,
 
-        /// What is missing.
+        /// The missing dependency.
         #[source]
         source: Unavailable,
     },
 }
 
-/// What a session needs and does not have at the moment.
+/// A dependency of a session that is temporarily unavailable.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Unavailable {
     /// The session store.

@@ -21,7 +21,7 @@ pub(super) struct Family {
     replays: u32,
 }
 
-/// What becomes of a presented refresh token.
+/// The outcome for a presented refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presented {
     /// Tokens of this family's generation are handed out.

@@ -1,3 +1,5 @@
+//! The tokens that a client gets, and their sealed content.
+
 use behalf_entra::Secret;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,7 @@ use super::identifiers::{SessionId, SessionSecret};
 use super::per_user::UserDigest;
 use crate::access::Scopes;
 
-/// What a client gets from the token endpoint.
+/// The response of the token endpoint to a client.
 #[derive(Debug)]
 pub struct ClientTokens {
     /// The session key.
@@ -19,7 +21,7 @@ pub struct ClientTokens {
     /// Life of the session key in seconds.
     pub expires_in_seconds: u64,
 
-    /// What the session key may do.
+    /// Scopes of the session key.
     pub scopes: Scopes,
 }
 

@@ -1,3 +1,5 @@
+//! Identifiers and secrets of sessions.
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use crate::held::{Held, Registry};
 #[derive(Clone, Default)]
 pub(super) struct Lifelines(Registry<SessionId, CancellationToken>);
 
-/// What one session's open requests and streams hang on.
+/// The cancellation of one session's open requests and streams.
 #[derive(Clone)]
 pub(crate) struct Lifeline(Arc<Held<SessionId, CancellationToken>>);
 

@@ -1,4 +1,4 @@
-//! What a signed-in user holds here: codes, session keys, refresh tokens and the record behind them.
+//! The sessions of signed-in users: codes, session keys, refresh tokens and the record behind them.
 //!
 //! A client gets a session key (its access token) and a refresh token. Both are sealed and carry the
 //! session's id and secret; the user's Entra tokens are in a record that only the secret, together with the

@@ -1,4 +1,4 @@
-//! What Entra wants of a user at the next login.
+//! The requirements of Entra for a user's next login.
 
 use behalf_contract::Reauthenticate;
 use behalf_entra::UserIdentity;
@@ -13,7 +13,7 @@ use super::per_user::UserDigest;
 use crate::keys::Purpose;
 use crate::store::{Entry, StoreKey, Written};
 
-/// Who has not signed in again by then starts over without it; Entra would ask anew.
+/// Life of the requirements for a next login. After it a login starts without them, and Entra asks again.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Clients of one user for which something is kept, the newest: anybody may register clients without end, and one
@@ -58,7 +58,7 @@ impl From<Option<String>> for SignInAgain {
     }
 }
 
-/// What is wanted at the next login through one client.
+/// The requirements for the next login through one client.
 #[derive(Clone, Serialize, Deserialize)]
 struct Wanted {
     client: ClientDigest,

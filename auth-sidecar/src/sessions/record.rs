@@ -1,4 +1,4 @@
-//! What is kept of a session, and its form in the store.
+//! The stored data of a session, and its format in the store.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::keys::SealError;
 /// Room for the usual record at once: growing would leave copies of tokens behind.
 const USUAL_SIZE: usize = 16 * 1024;
 
-/// What is kept of a session, sealed under its secret.
+/// The stored data of a session, sealed under its secret.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) user: UserIdentity,
@@ -45,7 +45,7 @@ pub(super) struct Record {
 pub(super) struct Refused {
     pub(super) at: Timestamp,
 
-    /// What to tell the person, when no login cures it.
+    /// The message to the user when no login helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hint: Option<String>,
 }
@@ -57,7 +57,7 @@ struct Form<'a> {
     oid: Cow<'a, str>,
     client_id: Cow<'a, str>,
     scopes: Scopes,
-    /// Absent in records of earlier releases, whose logins are old.
+    /// Absent in records of earlier releases. Their logins are old.
     #[serde(default)]
     signed_in_at: Timestamp,
     ends_at: Timestamp,

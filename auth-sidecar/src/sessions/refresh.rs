@@ -10,7 +10,7 @@ use super::record::Record;
 use crate::access::Scopes;
 use crate::keys::Purpose;
 
-/// What becomes of an authentic refresh token.
+/// The outcome for an authentic refresh token.
 enum Outcome {
     Issue { record: Box<Record>, generation: u64 },
     Dead(DeadGrant),
@@ -18,8 +18,9 @@ enum Outcome {
 }
 
 impl Sessions {
-    /// Renews a session key. The refresh token is replaced. `scopes` narrows the new session key; it may not go
-    /// beyond what the user granted. The refresh token keeps all of that (RFC 6749, section 6).
+    /// Issues a new session key and replaces the refresh token. `scopes` narrows the new session key; it may
+    /// not exceed the scopes that the user granted. The refresh token keeps all granted scopes (RFC 6749,
+    /// section 6).
     pub async fn refresh(
         &self,
         refresh_token: &Secret,
@@ -46,7 +47,8 @@ impl Sessions {
                 Presented::Good(_) if record.sign_in_required => {
                     Change::Nothing(Outcome::Dead(DeadGrant::SignInRequired))
                 }
-                // After the check for reuse: a stolen old token ends the family whatever scope it asks for.
+                // This follows the check for reuse: a stolen old token ends the family whatever scope it
+                // requests.
                 Presented::Good(_) if scopes.is_some_and(|scopes| !record.scopes.contains(scopes)) => {
                     Change::Nothing(Outcome::Scope)
                 }

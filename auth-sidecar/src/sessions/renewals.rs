@@ -12,10 +12,10 @@ use super::engine::later;
 use super::error::SessionError;
 use super::identifiers::SessionId;
 
-/// What a renewal came to, for all who wait for it.
+/// The result of a renewal, for all calls that wait for it.
 pub(super) type Renewed = Result<Arc<TokenSet>, SessionError>;
 
-/// A renewal under way.
+/// A renewal in flight.
 pub(super) type Flight = Shared<BoxFuture<'static, Renewed>>;
 
 /// The renewals of this process, by session.
@@ -34,17 +34,17 @@ pub(super) struct Pause {
     error: SessionError,
 }
 
-/// What a call that needs a renewal finds.
+/// The state that a call finds when it needs a renewal.
 pub(super) enum Joined {
-    /// A renewal, begun by this call or by an earlier one.
+    /// A renewal is in flight. This call or an earlier one started it.
     Flight(Flight),
 
-    /// The last renewal failed, and it is too early for another one.
+    /// The last renewal failed, and its pause has not ended.
     Paused(SessionError),
 }
 
 impl Renewals {
-    /// Joins the session's renewal. `begin` starts one if there is none and no pause forbids it.
+    /// Joins the session's renewal. `begin` starts one if none is in flight and no pause forbids it.
     pub(super) fn join(&self, id: SessionId, now: Timestamp, begin: impl FnOnce() -> Flight) -> Joined {
         let mut renewals = self.renewals();
         match renewals.get(&id) {
@@ -57,12 +57,12 @@ impl Renewals {
         Joined::Flight(flight)
     }
 
-    /// The session's renewal has ended. With a `pause` the next one waits.
+    /// Ends the session's renewal. With a `pause`, the next renewal waits.
     pub(super) fn finish(&self, id: SessionId, now: Timestamp, pause: Option<Pause>) {
         let mut renewals = self.renewals();
         renewals.remove(&id);
         if let Some(pause) = pause {
-            // The map is as large as the number of renewals that are under way or failed lately.
+            // The map has one entry for each renewal that is in flight or failed recently.
             renewals.retain(|_, other| !matches!(other, Renewal::Paused(other) if other.until <= now));
             renewals.insert(id, Renewal::Paused(pause));
         }
@@ -74,7 +74,7 @@ impl Renewals {
 }
 
 impl Pause {
-    /// A pause of `length` after `error`.
+    /// Creates a pause of `length` after `error`.
     pub(super) fn new(now: Timestamp, length: Duration, error: SessionError) -> Self {
         let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         Self {
@@ -83,7 +83,7 @@ impl Pause {
         }
     }
 
-    /// The error that began the pause, with what is left of it as time to wait.
+    /// Returns the error that began the pause, with the rest of the pause as time to wait.
     fn error_at(&self, now: Timestamp) -> SessionError {
         let left = Duration::try_from(self.until.duration_since(now)).unwrap_or_default();
         match &self.error {

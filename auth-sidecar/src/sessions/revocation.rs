@@ -1,4 +1,4 @@
-//! RFC 7009.
+//! Revocation of tokens (RFC 7009).
 
 use behalf_entra::Secret;
 
@@ -7,7 +7,7 @@ use super::error::{GrantError, Unavailable};
 use super::grant::{ClientDigest, Grant};
 use crate::keys::{OpenError, Purpose};
 
-/// What became of a revocation.
+/// The result of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revocation {
     /// The token opens nothing, now or before: RFC 7009, section 2.2, makes no difference between them.

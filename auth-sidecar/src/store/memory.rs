@@ -1,3 +1,5 @@
+//! A session store in the memory of one process.
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -11,7 +11,7 @@ pub use memory::{MemoryLimits, MemoryStore};
 
 use crate::sessions::SessionId;
 
-/// What is kept under which name.
+/// The kinds of entries and their names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StoreKey {
     /// A session's record.
@@ -40,13 +40,13 @@ pub struct Entry {
     pub expires_at: Timestamp,
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// It is kept.
     Stored,
 
-    /// Somebody else wrote before: the caller reads again and decides anew.
+    /// Another writer was first. The caller reads and decides again.
     Conflict,
 }
 
@@ -100,6 +100,6 @@ pub trait SessionStore: Send + Sync {
     /// Removes and returns what is kept.
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
 
-    /// What is kept now.
+    /// The current content of the store.
     async fn usage(&self) -> Result<StoreUsage, StoreError>;
 }

@@ -167,7 +167,7 @@ async fn a_form_older_than_ten_minutes_is_refused() {
         "{}",
         answer.body
     );
-    // Another browser learns nothing of its age.
+    // Another browser does not learn the age of the request.
     let foreign = Offer {
         cookie: String::new(),
         ..offer

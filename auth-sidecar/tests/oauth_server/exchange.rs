@@ -27,7 +27,7 @@ async fn world(at: ExchangePlace) -> (World, MockServer) {
         config.upstream = upstream;
     })
     .await;
-    // Every token has the same life, so that a renewed one does not expire later than the refused one.
+    // Every token has the same life, so a renewed one does not expire later than the refused one.
     let control = world.entra.control();
     control
         .update_settings(|settings| settings.application_token_seconds = Some(3600))
@@ -55,7 +55,7 @@ async fn asked(world: &World, kind: RequestKind) -> usize {
     world.entra.control().requests_of(kind).await.unwrap().len()
 }
 
-/// The client is told in a tool result, which sends it to no login.
+/// The client gets the message in a tool result, which starts no login.
 fn assert_blocked(answer: &Answer) {
     assert_eq!(answer.status, 200, "{}", answer.body);
     let body = answer.json();
@@ -89,7 +89,7 @@ async fn a_users_token_that_entra_refuses_is_renewed_and_exchanged_once_more(#[c
     assert_eq!(asked(&world, RequestKind::OnBehalfOf).await, 2);
     assert_eq!(asked(&world, RequestKind::RefreshToken).await, 1);
     assert_eq!(server.received_requests().await.unwrap().len(), 1);
-    // The session goes on with the renewed token.
+    // The session continues with the renewed token.
     assert_eq!(call(&world, &tokens).await.status, 200);
     assert_eq!(asked(&world, RequestKind::OnBehalfOf).await, 2);
 }
@@ -114,7 +114,7 @@ async fn a_renewed_token_that_is_refused_too_asks_for_a_sign_in_unless_the_last_
     }
     assert_eq!(asked(&world, RequestKind::OnBehalfOf).await, 4);
     assert_eq!(asked(&world, RequestKind::RefreshToken).await, 2);
-    // The login that follows does not lead to another one.
+    // The next login does not lead to another one.
     let (_, newer) = world.session(ANA).await;
     assert_blocked(&call(&world, &newer).await);
     assert!(server.received_requests().await.unwrap().is_empty());

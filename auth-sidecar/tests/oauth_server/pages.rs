@@ -1,4 +1,4 @@
-//! What the pages say.
+//! Tests of the texts on the pages.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::fixture::{Answer, REDIRECT_URI, World, encode, request};
 
-/// What this thread logs.
+/// The log lines of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -40,7 +40,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// A client with this name at this redirect URI, and the page that it brings the user to.
+/// Registers a client with this name and redirect URI, and returns the page that its request shows.
 async fn consent_page(world: &World, name: &str, redirect_uri: &str) -> Answer {
     let body = json!({"client_name": name, "redirect_uris": [redirect_uri]});
     let registered = world.post_json("/register", &body).await.json();
@@ -153,11 +153,11 @@ async fn a_name_that_the_application_chose_is_neither_title_nor_heading_and_no_s
     let (heading, _) = heading.split_once("</h1>").unwrap();
     assert_eq!(heading, "Allow access to Azure DevOps?");
     assert!(!answer.body.contains("checked; choose"));
-    // Where the answer goes stands before it and is larger.
+    // The destination of the answer comes before it and is larger.
     let place = answer.body.find("<dd class=\"place\">claude.ai</dd>").unwrap();
     let name = answer.body.find("calls itself <bdi>“Contoso-IT…”</bdi>").unwrap();
     assert!(place < name);
-    // An attacker's request may lead to a vendor's page just as well as to a local program.
+    // An attacker's request may lead to a vendor's page as well as to a local program.
     assert!(page.text.contains("Did you just start this sign-in yourself?"));
     assert!(!page.text.contains("Any program can use this name"));
 }

@@ -211,7 +211,7 @@ async fn a_registered_id_survives_restart_and_rotation_of_session_keys() {
     assert_eq!(world.get(&world.authorize_path(&id, &[])).await.status, 200);
 }
 
-/// A registration over a connection from `peer`.
+/// Registers a client over a connection from `peer`.
 async fn register_from(world: &World, peer: &str, forwarded_for: &str, redirect_uri: &str) -> Answer {
     let headers = [
         ("content-type", "application/json"),
@@ -228,12 +228,12 @@ async fn register_from(world: &World, peer: &str, forwarded_for: &str, redirect_
 
 const GOOD: &str = "http://localhost/cb";
 
-/// A server behind a gateway whose network it knows.
+/// A server that knows the network of its gateway.
 async fn behind_a_known_gateway() -> World {
     World::start_with(|config| config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await
 }
 
-/// Registers until the limit says no.
+/// Registers clients until the limit refuses one.
 async fn exhaust(world: &World, peer: &str, forwarded_for: &str) -> Answer {
     loop {
         let answer = register_from(world, peer, forwarded_for, GOOD).await;
@@ -270,7 +270,7 @@ async fn refused_registrations_cost_nobody_the_next_one() {
 async fn a_flood_from_one_address_leaves_the_others_alone() {
     let world = behind_a_known_gateway().await;
     exhaust(&world, "192.0.2.1:1000", "").await;
-    // The header of a peer that is not trusted has no effect, neither to flood on nor against others.
+    // The header of an untrusted peer has no effect: it neither evades the limit nor exhausts that of others.
     register_from(&world, "192.0.2.1:1000", "203.0.113.9", GOOD)
         .await
         .assert_error(429, "temporarily_unavailable");
@@ -299,7 +299,7 @@ async fn behind_a_trusted_proxy_the_limit_is_the_clients() {
     let world = behind_a_known_gateway().await;
     let gateway = "10.1.2.3:1000";
     exhaust(&world, gateway, "192.0.2.1").await;
-    // Whatever the client itself wrote stands left of what the gateway saw.
+    // The entries that the client wrote are left of the address that the gateway saw.
     register_from(&world, gateway, "203.0.113.9, 192.0.2.1", GOOD)
         .await
         .assert_error(429, "temporarily_unavailable");

@@ -1,4 +1,4 @@
-//! Scopes: asked for, granted, left out, needed, and asked for again.
+//! Tests of scopes: requested, granted, left out, needed, and requested again.
 
 use axum::body::Body;
 use axum::http::Method;
@@ -11,7 +11,8 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::fixture::{Answer, Login, REDIRECT_URI, World, request};
 
-/// What a login through the consent page grants when it asks for `scope`; the user leaves the boxes in `unticked`.
+/// Returns the scopes that a login grants when it requests `scope` and the user leaves the boxes in
+/// `unticked`.
 async fn granted(world: &World, scope: &str, unticked: &[&str]) -> Answer {
     let client_id = world.register(&[REDIRECT_URI]).await;
     login(world, &client_id, scope, unticked).await
@@ -52,7 +53,7 @@ async fn the_user_may_leave_run_out_and_a_form_cannot_add_it() {
     let narrowed = granted(&world, "mcp:read mcp:run", &["run"]).await;
     assert_eq!(narrowed.json()["scope"], "mcp:read");
 
-    // The same form, with the box that it does not have.
+    // The same form, with a box that the page does not have.
     let client_id = world.register(&[REDIRECT_URI]).await;
     let page = world
         .get(&world.authorize_path(&client_id, &[("scope", "mcp:read")]))
@@ -205,7 +206,7 @@ async fn a_call_without_its_scope_is_challenged_once_and_the_next_login_may_run_
         200
     );
 
-    // What SDKs do: another login of the same client, with the scopes of the challenge.
+    // SDKs start another login of the same client with the scopes of the challenge.
     let refused = call(&world, &reading.access, "trigger").await;
     let stepped_up = login(&world, &client_id, scope_of_challenge(&refused), &[]).await;
     assert_eq!(stepped_up.json()["scope"], "mcp:read mcp:run");

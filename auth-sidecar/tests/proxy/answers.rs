@@ -1,4 +1,4 @@
-//! What becomes of the server's answers.
+//! Tests of how the server's answers reach the client.
 
 use std::sync::Arc;
 

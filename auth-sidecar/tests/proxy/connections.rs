@@ -1,4 +1,4 @@
-//! Both ports of a whole sidecar on real sockets.
+//! Tests of both ports of a whole sidecar on real sockets.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The head of the next answer; its body is read, too.
+/// Reads the next answer and returns its head.
 async fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! JSON that hides JSON, and ids that are none, through the public router.
+//! Tests of JSON embedded in JSON, and of invalid ids, through the public router.
 
 use axum::body::Body;
 use axum::http::StatusCode;

@@ -1,4 +1,5 @@
-//! A token that the downstream API refuses: what the sidecar does before it asks the user to sign in again.
+//! Tests of a token that the downstream API refuses: the sidecar tries again before it asks the user to sign
+//! in.
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
@@ -76,7 +77,7 @@ async fn a_refused_token_is_exchanged_once_more_and_the_call_is_sent_again(#[cas
         assert_eq!(request.json()["params"]["name"], "run");
     }
     assert_eq!(exchanges(&world).await, 2);
-    // The new token is the one that is kept.
+    // The cache keeps the new token.
     assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
     assert_eq!((world.server.received().len(), exchanges(&world).await), (3, 2));
 }

@@ -310,7 +310,7 @@ pub(crate) struct Sidecar {
     pub(crate) host_key: String,
 }
 
-/// What a client holds after a login.
+/// The tokens of a client after a login.
 pub(crate) struct Login {
     pub(crate) access_token: String,
     pub(crate) refresh_token: Secret,

@@ -1,3 +1,5 @@
+//! Reasons why the federation of `ServiceAccount` and application does not work.
+
 /// Whether a finding contradicts that the federation works, or only hides whether it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -17,7 +19,7 @@ impl Verdict {
     }
 }
 
-/// What an error says about the federation of `ServiceAccount` and application.
+/// The finding of an error about the federation of `ServiceAccount` and application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FederationFinding {
     /// The condition's status.
@@ -39,8 +41,8 @@ pub enum FederationReason {
     FicSubjectMismatch,
     /// AADSTS7002137, AADSTS7002138.
     FicCaseMismatch,
-    /// AADSTS70025: the application has no federated identity credential. AADSTS70021: the older code for
-    /// none that matches.
+    /// AADSTS70025: the application has no federated identity credential. AADSTS70021: the older code for no
+    /// credential that matches.
     FicNotFound,
     /// AADSTS700231, or an assertion that Entra itself issued.
     ChainedFederation,

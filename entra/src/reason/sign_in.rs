@@ -1,3 +1,5 @@
+//! Reasons why Entra refused a user's sign-in, refresh or On-Behalf-Of exchange.
+
 /// Why Entra refused a user's sign-in, refresh or On-Behalf-Of: what to tell the person, and a label for
 /// metrics. Chosen by AADSTS number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +26,8 @@ pub enum SignInReason {
     DeviceCondition,
     /// AADSTS53003, AADSTS530032, AADSTS530035, AADSTS53011.
     PolicyBlocked,
-    /// AADSTS530084: Conditional Access binds tokens to a device, which this application cannot do.
+    /// AADSTS530084: Conditional Access requires tokens bound to a device, which this application
+    /// cannot request.
     TokenProtection,
     /// AADSTS70043: the policy asks for a login every so often.
     SignInFrequency,

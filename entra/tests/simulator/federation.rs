@@ -1,4 +1,4 @@
-//! Break the federation in every way, and mend it.
+//! Break the federation in every way, and fix it.
 
 use behalf_entra::{EntraError, FederationFinding, FederationReason, NextStep, Verdict};
 use behalf_tests::entra::{FederatedCredential, IssuerFixture, RequestKind, ServiceAccountToken};

@@ -16,7 +16,7 @@ use crate::support::{
     FOR_EVER, PREFACE, SETTINGS, SHORT, connect, head_of_answer, is_served, limits, listen, to_the_end,
 };
 
-/// The limits of a probe port, with all the time in the world: only the number of places ends a connection.
+/// The limits of a probe port with very long times: only the number of places ends a connection.
 fn patient_probes() -> Limits {
     Limits {
         first_bytes: FOR_EVER,

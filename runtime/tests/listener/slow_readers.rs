@@ -1,4 +1,4 @@
-//! Clients that ask and do not read.
+//! Tests of clients that send requests and do not read the answers.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Long beside every limit of these tests: what is not over by then is never over.
+/// Longer than every limit of these tests. A connection that is open after it never ends.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(20);
 pub(crate) const SHORT: Duration = Duration::from_millis(50);
 

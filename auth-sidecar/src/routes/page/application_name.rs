@@ -1,17 +1,18 @@
-//! The name of an application as a page shows it. Whoever registers a client chooses it, so it must not be able to
-//! speak to the user.
+//! The name of an application as a page shows it. Anyone may register a client with any name, so the name
+//! must not be able to address the user.
 
-/// Most characters of a name. The longest of the known clients has 29 (Visual Studio Code - Insiders).
+/// Maximum number of characters of a name. The longest among known clients has 29 (Visual Studio Code -
+/// Insiders).
 const MOST_CHARACTERS: usize = 32;
 
-/// Most words of a name; more can be a sentence.
+/// Maximum number of words of a name. More words can form a sentence.
 const MOST_WORDS: usize = 4;
 
-/// What is shown when there is nothing to show.
+/// Shown when the name has no visible characters.
 const NONE: &str = "(no name)";
 
-/// The name on one line, without invisible characters, and cut with an ellipsis where it is longer than a name or a
-/// sentence ends.
+/// Returns the name on one line, without invisible characters. A name that is too long or contains the end of
+/// a sentence is cut and gets an ellipsis.
 pub(super) fn shown(name: Option<&str>) -> String {
     let visible = visible(name.unwrap_or_default());
     let mut shown = String::new();
@@ -39,7 +40,8 @@ pub(super) fn shown(name: Option<&str>) -> String {
     shown
 }
 
-/// Single spaces, no invisible characters, and at most one combining mark on each character.
+/// Reduces white space to single spaces, removes invisible characters, and keeps at most one combining mark
+/// on each character.
 fn visible(name: &str) -> String {
     let mut visible = String::new();
     let mut marked = true;
@@ -83,7 +85,7 @@ fn is_invisible(character: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The blocks of combining marks. Without a limit they stack over the lines above and below.
+/// The Unicode blocks of combining marks. Without a limit the marks stack over the lines above and below.
 fn is_combining(character: char) -> bool {
     matches!(character,
         '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}'

@@ -1,4 +1,4 @@
-//! The page that asks the user.
+//! The consent page.
 
 use std::fmt::Write as _;
 
@@ -13,17 +13,17 @@ use crate::access::Scopes;
 use crate::clients::{Client, ClientKind, is_loopback, is_relay};
 use crate::routes::server::AuthorizationServer;
 
-/// What the user is asked.
+/// The content of the consent page.
 pub(in crate::routes) struct ConsentPage<'a> {
     pub(in crate::routes) client: &'a Client,
     pub(in crate::routes) redirect_uri: &'a str,
     pub(in crate::routes) scopes: Scopes,
 
-    /// The sealed request.
+    /// The sealed authorization request.
     pub(in crate::routes) request: &'a str,
     pub(in crate::routes) csrf: &'a str,
 
-    /// Where the browser goes after the approval.
+    /// The address of Entra that the browser goes to after the approval.
     pub(in crate::routes) entra: &'a Url,
 }
 
@@ -102,7 +102,8 @@ impl ConsentPage<'_> {
     }
 }
 
-/// A source of a policy. IPv6 addresses have no form there (CSP 3, section 2.3.1), so their scheme stands in.
+/// Writes a source of a policy. CSP has no form for IPv6 addresses (CSP 3, section 2.3.1), so the scheme is
+/// used instead.
 fn source(url: &Url) -> String {
     match url.host() {
         Some(url::Host::Domain(_) | url::Host::Ipv4(_)) if url.scheme() == "http" => {
@@ -112,12 +113,12 @@ fn source(url: &Url) -> String {
     }
 }
 
-/// True when any program of the user's machine may be the one that gets the code.
+/// True when any program on the user's machine may receive the code.
 fn leads_to_local_program(url: &Url) -> bool {
     url.scheme() != "https" || is_loopback(url) || is_relay(url)
 }
 
-/// Where a redirect URI leads, in words.
+/// Describes in words where a redirect URI leads.
 fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.scheme() {
@@ -128,7 +129,7 @@ fn place(url: &Url) -> String {
     }
 }
 
-/// The ids of registered clients are long and say nothing to people.
+/// The ids of registered clients are long and mean nothing to users.
 fn shorten(id: &str) -> String {
     match id.char_indices().nth(32) {
         Some((end, _)) => format!("{}…", id.get(..end).unwrap_or_default()),

@@ -1,5 +1,5 @@
-//! Pages for people: plain HTML from templates, no script, nothing from elsewhere. Every page names the server and
-//! has a reference that is in the log, too.
+//! Pages for users: plain HTML from templates, without scripts or external resources. Every page names the
+//! server and shows a reference that is also in the log.
 
 mod application_name;
 mod consent;
@@ -27,11 +27,11 @@ use crate::keys::{Random, random_bytes};
 
 const STYLE: &str = include_str!("style.css");
 
-/// The one style sheet that the policy lets through.
+/// The hash of the only style sheet that the content security policy allows.
 static STYLE_SOURCE: LazyLock<String> =
     LazyLock::new(|| format!("'sha256-{}'", BASE64.encode(Sha256::digest(STYLE))));
 
-/// What stands on every page.
+/// The parts that every page contains.
 struct Frame<'a> {
     style: &'static str,
     server: &'a str,
@@ -48,8 +48,8 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What a user reads to an administrator, who finds the page's line in the log with it. 40 random bits as
-/// hexadecimal digits.
+/// The reference on a page. A user tells it to an administrator, who finds the page's line in the log with
+/// it. It is 40 random bits as hexadecimal digits.
 struct Reference([u8; 5]);
 
 impl Reference {

@@ -1,4 +1,4 @@
-//! Pages that say what went wrong, and what the user can do.
+//! Pages that explain an error and what the user can do.
 
 use askama::Template;
 use axum::http::header::RETRY_AFTER;
@@ -10,28 +10,28 @@ use crate::clients::ClientError;
 use crate::flow::PageError;
 use crate::routes::server::AuthorizationServer;
 
-/// Why a person sees a page instead of a sign-in.
+/// Why a user sees a page instead of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::routes) enum Problem {
     /// The query of `/authorize` is longer than any client needs.
     RequestTooLong,
 
-    /// The request has no usable client id or redirect URI to answer to.
+    /// The request has no usable client id or redirect URI, so the server cannot answer the client.
     RequestIncomplete,
 
-    /// The client id was not given out here.
+    /// This server did not issue the client id.
     UnknownClient,
 
     /// The redirect URI is not one of the client's.
     ForeignRedirectUri,
 
-    /// The consent form came later than ten minutes after its page.
+    /// The consent form came more than ten minutes after its page.
     ConsentExpired,
 
     /// The consent form came from another site or browser, or the browser sent no cookie.
     ForeignConsent,
 
-    /// The body of the consent form is none, or did not arrive.
+    /// The body is not a consent form, or did not arrive.
     ConsentUnreadable(StatusCode),
 
     /// Entra sent the browser back more than ten minutes after the approval.
@@ -40,10 +40,10 @@ pub(in crate::routes) enum Problem {
     /// Entra's answer belongs to no sign-in of this browser.
     ForeignCallback,
 
-    /// Keys, sessions or memory are not available for the moment.
+    /// Keys, sessions or memory are temporarily unavailable.
     Busy,
 
-    /// An answer could not be built.
+    /// The server could not build an answer.
     Defect,
 }
 
@@ -126,7 +126,7 @@ impl Problem {
         }
     }
 
-    /// Writes the log line that a person with the page's reference looks for.
+    /// Writes the log line that an administrator finds by the page's reference.
     fn log(self, frame: &Frame<'_>) {
         let (reference, title) = (&frame.reference, self.title());
         if self == Self::Defect {
@@ -156,7 +156,7 @@ struct ProblemTemplate<'a> {
     text: &'a str,
 }
 
-/// The page for `problem`.
+/// Builds the page for `problem`.
 pub(in crate::routes) fn problem(server: &AuthorizationServer, problem: impl Into<Problem>) -> Response {
     let problem = problem.into();
     let frame = Frame::new(server);
