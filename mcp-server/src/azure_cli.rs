@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::token::{Refused, UserToken};
 
-/// A token with less left is fetched anew.
+/// A token that expires within this time is fetched again.
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// The CLI is a large Python program, yet it answers in seconds.

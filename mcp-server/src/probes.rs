@@ -29,7 +29,7 @@ pub fn router(readiness: Readiness) -> Router {
     Router::new()
         .route("/startupz", get(alive))
         .route("/readyz", get(ready))
-        // Its own loop only: a restart mends nothing that others broke.
+        // Liveness covers only the server's own loop: a restart does not fix a fault of another system.
         .route("/livez", get(alive))
         .with_state(readiness)
 }

@@ -32,14 +32,15 @@ const AZURE_DEVOPS: HttpLimits = HttpLimits {
     request: Duration::from_secs(40),
 };
 
-/// Limits of the MCP port, which is bound to loopback: its clients are the sidecar, or one person's programs. The
-/// sidecar closes idle connections after seconds, so it is never the server that closes under a request.
+/// Limits of the MCP port. The port is bound to loopback: its clients are the sidecar, or the programs of one
+/// person. The sidecar closes idle connections after seconds, so the server never closes one while a request
+/// arrives.
 const MCP: Limits = Limits {
     connections: 1024,
     when_full: WhenFull::CloseIdle,
     first_bytes: Duration::from_secs(30),
     head: Duration::from_secs(90),
-    // The sidecar's own bound for heads, and room for a token of Entra.
+    // The sidecar's own limit for request heads, plus the size of a token of Entra.
     head_bytes: 128 * 1024,
     keep_alive: true,
     write: Duration::from_mins(1),
@@ -50,7 +51,8 @@ const MCP: Limits = Limits {
 /// A call that has begun ends by itself within 45 s, and its answer is sent at once.
 const FINISH: Duration = Duration::from_secs(50);
 
-/// Bytes of exchanged tokens that are kept: 10,000 of 3 KiB, the sessions of one Pod within an hour.
+/// Maximum size of the cached downstream tokens, in bytes: 10,000 of 3 KiB, one for each session of a Pod in
+/// an hour.
 const TOKENS: u64 = 32 * 1024 * 1024;
 
 /// Why the server does not start, or ended.

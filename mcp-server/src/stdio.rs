@@ -7,12 +7,13 @@ use tokio::io::{
 
 use crate::hop::{LARGEST_BODY, MOST_VALUES};
 
-/// What stands in place of a refused line: the library answers it as an invalid request.
+/// Replaces a refused line. The MCP library answers it as an invalid request.
 const REFUSED: &[u8] = b"{}\n";
 
-/// The lines of `input` that are JSON as [`json::parse`] reads it. In other JSON, nested text would overflow the
-/// stack of the MCP library, and a prompt can make an honest client send it. Such lines, and lines longer than
-/// [`LARGEST_BODY`], are replaced by [`REFUSED`]. Lines that are not JSON are dropped, as the library does.
+/// Returns the lines of `input` that [`json::parse`] accepts. Other JSON may be nested so deeply that it
+/// overflows the stack of the MCP library, and a prompt can make an honest client send it. [`REFUSED`]
+/// replaces such lines and lines longer than [`LARGEST_BODY`]. Lines that are not JSON are dropped, as in the
+/// library.
 pub(crate) fn checked(input: impl AsyncRead + Send + Unpin + 'static) -> DuplexStream {
     let (mut checked, reader) = tokio::io::duplex(LARGEST_BODY);
     tokio::spawn(async move {

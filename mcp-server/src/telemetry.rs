@@ -61,9 +61,10 @@ pub fn start(format: Format, level: Level) {
     }
 }
 
-/// The level counts for this project's crates. Libraries stay at warnings, and the MCP library is silent: its
-/// warnings and errors repeat method names, headers and messages, which clients choose, and at debug it writes whole
-/// requests and answers. Whatever it meets is an answer to the client or an error of this program.
+/// The level applies to this project's crates. Other libraries log warnings and errors. The MCP library logs
+/// nothing: its warnings and errors repeat method names, headers and messages that clients choose, and at
+/// debug it logs whole requests and answers. Its failures still reach the client as answers, or this program
+/// as errors.
 fn filter(level: Level) -> EnvFilter {
     let libraries = level.0.min(LevelFilter::WARN);
     EnvFilter::builder().parse_lossy(format!(

@@ -167,7 +167,7 @@ async fn stdio_uses_the_azure_clis_login_and_asks_for_it_once() {
     );
 }
 
-/// A message that overflows the stack of a parser that takes the text in it for JSON.
+/// A message whose hidden JSON overflows the stack of a parser that also parses embedded text.
 fn hostile() -> String {
     let hidden = behalf_tests::embedded_json::nested(247_000);
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":{hidden}}}}}"#)
@@ -304,10 +304,10 @@ async fn http_on_a_laptop_is_for_this_machine_alone() {
     assert!(child.wait().await.unwrap().success());
 }
 
-/// The server as in a Pod.
+/// A running server, configured as in a Pod.
 struct PodProcess {
     child: Child,
-    /// Where its ports are.
+    /// The addresses of its ports.
     mcp: String,
     probes: String,
     _folder: tempfile::TempDir,

@@ -40,24 +40,26 @@ use reason::{ConditionType, Reason};
 use status::{Outcome, StatusError, find};
 use stores::Guarded;
 
-/// No pass takes longer. A pass is some requests to the API server.
+/// Maximum duration of one pass. A pass makes a few requests to the API server.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Maximum number of objects reconciled concurrently.
 const CONCURRENCY: u16 = 16;
 
-/// Between two passes over a settled object without any event: for what is read and not watched, a referenced
-/// `ConfigMap` or `ServiceAccount`.
+/// Time between two passes over a settled object if no event occurs. The passes detect changes to objects
+/// that are read but not watched: a referenced `ConfigMap` or `ServiceAccount`.
 const SETTLED: Duration = Duration::from_secs(30);
 
-/// The same while something is missing, as some judgements depend on the time.
+/// Time between two passes while something is missing. It is shorter because some conditions depend on the
+/// time.
 const UNSETTLED: Duration = Duration::from_secs(15);
 
-/// After an object changed during its pass. The event of that change usually comes first.
+/// Time to the next pass if the object changed during a pass. The event of that change usually arrives
+/// earlier.
 const STALE: Duration = Duration::from_secs(2);
 
-/// Failures in a row before a failed step is told in the status: a hiccup of the API server must not turn every
-/// object to `InProgress`.
+/// Number of consecutive failures after which the status reports a failed step. A short outage of the API
+/// server must not turn every object to `InProgress`.
 const TOLD_AFTER: u32 = 3;
 
 /// A step that failed. The next pass tries again.
@@ -247,8 +249,8 @@ async fn announce(context: &Context, server: &McpServer, status: &McpServerStatu
     }
 }
 
-/// A failed step, where it is seen: in the log, and when it fails again and again in a condition, for users who
-/// cannot read the log.
+/// Reports a failed step in the log. A step that fails repeatedly is also reported in a condition, for users
+/// who cannot read the log.
 async fn report(context: &Context, server: &McpServer, error: &ReconcileError, failures: u32) {
     let name = full_name(server);
     let message = chain(error);

@@ -153,15 +153,15 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Waits while the API server knows no `McpServers`. A chart may install the operator before the CRD; exiting would
-/// only hide the reason in a restart count. The CRD is the same in every namespace, so the first one that answers
-/// is enough; every other error is for the watches to tell.
+/// Waits while the CRD of `McpServers` is not installed. A chart may install the operator before the CRD, and
+/// an exit would only hide the reason in a restart count. The CRD is the same in every namespace, so the
+/// first namespace that answers is enough. The watches report every other error.
 async fn wait_for_crd(client: &Client, scope: &Scope) {
     for (namespace, servers) in scope.apis::<McpServer>(client) {
         loop {
             match servers.list_metadata(&ListParams::default().limit(1)).await {
                 Ok(_) => return,
-                // The body is plain text, of which no reason can be read.
+                // The body is plain text and contains no reason.
                 Err(kube::Error::Api(status)) if status.code == 404 => tracing::error!(
                     "CRD mcpservers.behalf.dev is not installed; install the chart behalf-crds"
                 ),
@@ -179,8 +179,8 @@ async fn wait_for_crd(client: &Client, scope: &Scope) {
     }
 }
 
-/// Reports readiness once the caches are full, forgets objects that are gone, and says when the operator itself
-/// has lost sight.
+/// Reports readiness once the caches are full, removes entries of deleted objects, and logs when the operator
+/// cannot reach most Pods.
 async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: watch::Receiver<bool>) {
     let Sources { stores, reports, .. } = &context.sources;
     if stores.ready().await.is_err() {

@@ -1,7 +1,7 @@
-//! The public conformance suite of MCP as a referee: its scenarios against a server and an authorization server.
+//! Runs the scenarios of the public MCP conformance suite against a server and an authorization server.
 //!
-//! Its version, and the Node.js it needs, are pinned in `tests/conformance`, with the baseline of checks that
-//! cannot pass: they need fixtures that no server with tools alone has.
+//! `tests/conformance` pins the version of the suite and of its Node.js. It also contains the baseline: the
+//! checks that cannot pass, because they need fixtures that a server with only tools does not have.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -20,24 +20,24 @@ use crate::sign_in::{Browser, SignInError, Visit};
 /// The longest wait for one scenario, a sign-in included.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Why a scenario did not run.
+/// The reason why a scenario did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ConformanceError {
     /// The suite could not be installed.
     #[error("failed to install the conformance suite")]
     Install(#[from] NpmError),
 
-    /// A file, a port or a process.
+    /// An operation on a file, a port or a process failed.
     #[error("failed to {action}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
 
-    /// The person's part failed.
+    /// The simulated person could not sign in.
     #[error("failed to sign in for the conformance suite")]
     SignIn(#[from] SignInError),
 
@@ -45,11 +45,11 @@ pub enum ConformanceError {
     #[error("failed to deliver the redirect to the conformance suite")]
     Redirect(#[source] reqwest::Error),
 
-    /// It did not end in time.
+    /// The suite did not end in time.
     #[error("the conformance suite did not end within a minute; it printed: {0}")]
     TimedOut(String),
 
-    /// It left no results.
+    /// The suite wrote no results.
     #[error("the conformance suite left no results; it printed: {0}")]
     NoResults(String),
 }
@@ -68,26 +68,26 @@ pub struct Check {
     /// `SUCCESS`, `FAILURE`, `WARNING`, `SKIPPED` or `INFO`.
     pub status: String,
 
-    /// What was wrong.
+    /// The suite's description of the failure.
     #[serde(default)]
     pub error_message: Option<String>,
 }
 
-/// What the suite said of a scenario.
+/// The suite's result of a scenario.
 #[derive(Debug)]
 pub struct Verdict {
-    /// Whether it ended with success.
+    /// Whether the suite ended with success.
     pub passed: bool,
 
-    /// Every check that it made.
+    /// All checks of the scenario.
     pub checks: Vec<Check>,
 
-    /// What it printed, without the authorize URL's parameters.
+    /// The suite's output, without the authorize URL's parameters.
     pub printed: String,
 }
 
 impl Verdict {
-    /// How many checks have this status.
+    /// Returns the number of checks with this status.
     pub fn count(&self, status: &str) -> usize {
         self.checks.iter().filter(|check| check.status == status).count()
     }
@@ -100,7 +100,7 @@ pub struct Conformance {
 }
 
 impl Conformance {
-    /// Installs it into the cache; once there, it costs nothing.
+    /// Installs the suite into the cache. Later calls find it there.
     pub fn install() -> Result<Self, ConformanceError> {
         Ok(Self {
             packages: Packages::install("tests/conformance")?,
@@ -221,12 +221,12 @@ async fn sign_in(authorize: Url, person: &Person) -> Result<(), ConformanceError
     opened.map(drop).map_err(ConformanceError::Redirect)
 }
 
-/// A loopback port that nobody listens at just now.
+/// Returns a free loopback port.
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// The suite puts a `checks.json` of each scenario into a folder of its own choice.
+/// Reads the checks of a scenario. The suite writes a `checks.json` into a folder whose name it chooses.
 fn checks(results: &Path) -> std::io::Result<Vec<Check>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(results)? {

@@ -1,5 +1,5 @@
-//! Messages that hide JSON inside JSON, in the form that `serde_json` takes for embedded text: an object whose
-//! first key is [`KEY`]. `serde_json::Value` parses that text with a recursion limit that begins again.
+//! Builds messages that hide JSON inside JSON, in the form that `serde_json` treats as embedded text: an
+//! object whose first key is [`KEY`]. `serde_json::Value` parses that text with a new recursion limit.
 
 /// The key of `serde_json`'s feature `raw_value`.
 pub const KEY: &str = "$serde_json::private::RawValue";
@@ -7,18 +7,18 @@ pub const KEY: &str = "$serde_json::private::RawValue";
 /// Brackets around each level: a level uses up most of the recursion limit of 128.
 const BRACKETS: usize = 60;
 
-/// JSON that hides `json`.
+/// Returns JSON that hides `json`.
 pub fn hide(json: &str) -> String {
     hide_behind(KEY, json)
 }
 
-/// [`hide`] with another spelling of the key.
+/// Does the same as [`hide`] with another spelling of the key.
 pub fn hide_behind(key: &str, json: &str) -> String {
     format!(r#"{{"{key}":"{}"}}"#, escape(json))
 }
 
-/// As many levels of hidden JSON as fit into `longest` bytes. Escapes grow by five bytes a level and do not
-/// double, so that 88 KB have some 90 levels.
+/// Returns hidden JSON with the maximum number of levels that fit into `longest` bytes. Each level adds five
+/// bytes to an escape instead of doubling it, so 88 KB contain about 90 levels.
 pub fn nested(longest: usize) -> String {
     let mut json = "0".to_owned();
     loop {
@@ -30,13 +30,13 @@ pub fn nested(longest: usize) -> String {
     }
 }
 
-/// A text that hides as many small objects as fit into `longest` bytes.
+/// Returns a text of at most `longest` bytes that hides the maximum number of small objects.
 pub fn many_values(longest: usize) -> String {
     let objects = vec![r#"{"":0}"#; longest / escape(r#"{"":0},"#).len()];
     hide(&format!("[{}]", objects.join(",")))
 }
 
-/// The characters of a JSON string that is `json`.
+/// Returns `json` escaped as the content of a JSON string.
 fn escape(json: &str) -> String {
     json.replace('\\', r"\u005c").replace('"', r"\u0022")
 }

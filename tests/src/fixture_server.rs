@@ -1,5 +1,5 @@
-//! An MCP server with the tools that the public conformance suite calls; it stands where the built-in server
-//! stands in a Pod.
+//! An MCP server with the tools that the public conformance suite calls. It replaces the built-in server in a
+//! Pod.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ const SIMPLE_TEXT: &str = "test_simple_text";
 const ERROR_HANDLING: &str = "test_error_handling";
 const WITH_PROGRESS: &str = "test_tool_with_progress";
 
-/// The pause between two progress notifications, as the scenario asks.
+/// The pause between two progress notifications, as the scenario requires.
 const STEP: Duration = Duration::from_millis(50);
 
 /// Serves MCP at `/mcp` of one address, and `ok` at every path of the other, for the kubelet's probes.
@@ -91,7 +91,7 @@ impl ServerHandler for FixtureServer {
     }
 }
 
-/// Three notifications on the way to 100, if the client gave a token for them.
+/// Sends three progress notifications up to 100, if the client sent a progress token.
 async fn report_progress(context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
     let token = context.meta.get_progress_token();
     for progress in [0.0, 50.0, 100.0] {

@@ -36,14 +36,15 @@ pub struct Forward {
     pub port: u16,
 }
 
-/// How a connection gets to its Pod.
+/// The route of a connection to its Pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// To the Pod's address: this machine must have a route to it, as it has to the Pods of a local cluster.
+    /// Connects to the Pod's address. This machine needs a route to it, as it has to the Pods of a local
+    /// cluster.
     Direct,
 
-    /// Through the API server and the node, which every cluster can do. The node tells a close of the Pod up to a
-    /// second late, and a reset as a close.
+    /// Connects through the API server and the node, as every cluster can. The node reports a close by the
+    /// Pod up to a second late, and reports a reset as a close.
     PortForward,
 }
 
@@ -55,7 +56,7 @@ pub enum ForwardError {
     Listen {
         /// The port.
         port: u16,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
@@ -63,19 +64,19 @@ pub enum ForwardError {
     /// The API server did not answer as expected.
     #[error("failed to {action}")]
     Api {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
         /// What the client saw.
         #[source]
         source: kube::Error,
     },
 
-    /// The Pod does not take the connection.
+    /// The Pod does not accept the connection.
     #[error("failed to connect to Pod {pod}")]
     Connect {
         /// The Pod's name.
         pod: String,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
@@ -190,8 +191,8 @@ async fn connection(
     Err(last)
 }
 
-/// Copies both ways. The end of one direction is passed on at once and leaves the other one open, so that an answer
-/// arrives although its reader goes on writing, or has finished writing.
+/// Copies in both directions. The end of one direction is passed on at once and leaves the other one open. An
+/// answer thus arrives even if its reader still writes, or has finished writing.
 async fn relay(local: TcpStream, remote: impl AsyncRead + AsyncWrite, copy: Option<Copied>) {
     without_delay(&local);
     let (mut from_client, mut to_client) = tokio::io::split(local);
@@ -202,7 +203,7 @@ async fn relay(local: TcpStream, remote: impl AsyncRead + AsyncWrite, copy: Opti
             copy.extend_from_slice(bytes);
         }
     });
-    // Either end may close or reset at any time; that ends its direction and is no fault.
+    // Each end may close or reset at any time. That ends its direction and is not an error.
     let up = async {
         let _ = tokio::io::copy(&mut from_client, &mut to_pod).await;
         let _ = to_pod.shutdown().await;
@@ -214,10 +215,11 @@ async fn relay(local: TcpStream, remote: impl AsyncRead + AsyncWrite, copy: Opti
     tokio::join!(up, down);
 }
 
-/// Sends small pieces at once: the second of two would wait for the peer's delayed acknowledgement, 40 ms.
+/// Makes the connection send small pieces at once. Otherwise the second of two would wait 40 ms for the
+/// peer's delayed acknowledgement.
 fn without_delay(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
-        // The connection is gone already; the first read says so.
+        // The connection is already closed; the first read reports it.
         tracing::debug!(
             error = &error as &dyn std::error::Error,
             "Unable to set TCP_NODELAY"

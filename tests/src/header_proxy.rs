@@ -16,14 +16,14 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use url::Url;
 
-/// Why the proxy does not run.
+/// The reason why the proxy does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderProxyError {
-    /// No loopback port could be taken.
+    /// The proxy could not listen on a loopback port.
     #[error("failed to listen on a loopback port")]
     Listen(#[source] std::io::Error),
 
-    /// The target is no plain HTTP address, or the token cannot stand in a header.
+    /// The target is not a plain HTTP address, or the token is not a valid header value.
     #[error("target must be an http address and the token visible ASCII")]
     Target,
 }
@@ -36,18 +36,18 @@ pub struct HeaderProxy {
 }
 
 struct Target {
-    /// Where requests are sent.
+    /// Host and port that requests are sent to.
     authority: Authority,
 
-    /// What clients call this proxy; a `Host` that names it becomes the target's.
+    /// The names of this proxy in a client's `Host`. The proxy replaces such a `Host` by the target's.
     own: Vec<String>,
     authorization: HeaderValue,
     http: Client<HttpConnector, Body>,
 }
 
 impl HeaderProxy {
-    /// Forwards every request to `target` with this access token. All other headers pass as they come, `Origin`
-    /// and a foreign `Host` too.
+    /// Forwards every request to `target` with this access token. All other headers pass unchanged, including
+    /// `Origin` and a foreign `Host`.
     pub async fn start(target: &Url, access_token: &str) -> Result<Self, HeaderProxyError> {
         let authority = match (target.host_str(), target.port()) {
             (Some(host), Some(port)) if target.scheme() == "http" => format!("{host}:{port}"),
@@ -70,7 +70,7 @@ impl HeaderProxy {
         });
         let router = Router::new().fallback(forward).with_state(state);
         let task = tokio::spawn(async move {
-            // It serves until it is aborted.
+            // The task serves until it is aborted.
             drop(axum::serve(listener, router).await);
         });
         Ok(Self {
@@ -79,7 +79,7 @@ impl HeaderProxy {
         })
     }
 
-    /// This path at the proxy, by the name of the loopback host.
+    /// Returns the URL of this path at the proxy, with the name of the loopback host.
     pub fn url(&self, path: &str) -> String {
         format!("http://localhost:{}{path}", self.port)
     }
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers with the three headers that matter.
+    /// Answers with the three request headers that the test checks.
     async fn echo(headers: HeaderMap) -> String {
         let text = |name| {
             headers

@@ -1,4 +1,4 @@
-//! npm packages at pinned versions, with the Node.js that runs them, installed into the cache.
+//! Installs npm packages at pinned versions, and the Node.js that runs them, into the cache.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::cluster::files::{ContentName, FileError, cache, checkout, create_directory, files_of, write};
 use crate::cluster::{Call, CommandError};
 
-/// npm downloads at most a few hundred packages.
+/// Maximum duration of an installation. npm downloads at most a few hundred packages.
 const INSTALL_LIMIT: Duration = Duration::from_mins(5);
 
-/// Why the packages are not installed.
+/// The reason why the packages are not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum NpmError {
     /// The pinned versions cannot be read, or the cache cannot be written.
@@ -17,17 +17,17 @@ pub enum NpmError {
     Files {
         /// The folder with `package.json`, from the root of the checkout.
         folder: String,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         source: FileError,
     },
 
-    /// npm did not install them.
+    /// npm did not install the packages.
     #[error("failed to install the npm packages of {folder}")]
     Install {
         /// The folder with `package.json`, from the root of the checkout.
         folder: String,
-        /// What npm said.
+        /// The error of the npm command.
         #[source]
         source: CommandError,
     },
@@ -40,8 +40,8 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Installs the packages that the folder's `package-lock.json` pins. All of the folder's files are copied
-    /// beside them, so that its scripts find what they import. A second call costs nothing.
+    /// Installs the packages that the folder's `package-lock.json` pins. The folder's files are copied beside
+    /// the packages, so that its scripts find their imports. A second call finds everything installed.
     pub fn install(folder: &str) -> Result<Self, NpmError> {
         let failed = |source| NpmError::Files {
             folder: folder.to_owned(),
@@ -77,7 +77,7 @@ impl Packages {
         Ok(Self { folder: target })
     }
 
-    /// A file of the source folder, where its imports are found.
+    /// Returns the path of a file of the source folder, in its copy beside the packages.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }

@@ -1,8 +1,9 @@
-//! What a client's program printed: the authorize URL in it, and the text without what belongs to a login.
+//! Parses the output of a client's program. It finds the authorize URL, and removes the parameters of a
+//! login.
 
 use url::Url;
 
-/// The authorize URL in what was printed so far, once it is there whole.
+/// Returns the authorize URL in the output so far, once it is complete.
 pub(crate) fn authorize_url(printed: &str) -> Option<Url> {
     let start = printed
         .find("/authorize?")
@@ -12,7 +13,8 @@ pub(crate) fn authorize_url(printed: &str) -> Option<Url> {
     Url::parse(&rest[..end]).ok()
 }
 
-/// What was printed, for an error message: an authorize URL's parameters belong to a login.
+/// Returns the output for an error message, without the parameters of authorize URLs, because they belong to
+/// a login.
 pub(crate) fn without_parameters(printed: &str) -> String {
     let cut = |word: &str| {
         word.split_once("/authorize?")

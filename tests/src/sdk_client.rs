@@ -1,5 +1,5 @@
-//! The official SDKs of MCP as clients: small programs on them get a URL, and a person at the browser they ask
-//! for. Versions are pinned in `tests/clients`.
+//! Runs clients on the official MCP SDKs. Each client is a small program that gets the URL of a server; a
+//! simulated person signs in when the program asks for a browser. `tests/clients` pins the versions.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -22,56 +22,56 @@ use crate::sign_in::{Browser, SignInError, Visit};
 /// The longest wait for the next line that a client writes.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// pip downloads a few dozen packages.
+/// Maximum duration of an installation. pip downloads a few dozen packages.
 const INSTALL_LIMIT: Duration = Duration::from_mins(5);
 
-/// How many bytes of a client's complaint an error quotes.
+/// Maximum number of bytes of a client's standard error in an error message.
 const SHOWN: usize = 4096;
 
-/// Why a client did not do what was asked.
+/// The reason why a client did not finish its work.
 #[derive(Debug, thiserror::Error)]
 pub enum SdkError {
     /// The packages could not be installed.
     #[error("failed to install the TypeScript SDK")]
     Npm(#[from] NpmError),
 
-    /// A file could not be used.
+    /// A file could not be read or written.
     #[error("failed to install the Python SDK")]
     File(#[from] FileError),
 
-    /// Python's environment could not be made.
+    /// The Python environment could not be created.
     #[error("failed to install the Python SDK")]
     Python(#[from] CommandError),
 
-    /// A process could not be started or talked to.
+    /// A process could not be started, or its input or output failed.
     #[error("failed to talk to the client")]
     Io(#[from] std::io::Error),
 
-    /// The person's part failed.
+    /// The simulated person could not sign in.
     #[error("failed to sign in for the client")]
     SignIn(#[from] SignInError),
 
-    /// It wrote something else than its protocol.
+    /// The client wrote a line that is not part of its protocol.
     #[error("the client wrote a line that is not of its protocol: {0}")]
     Line(String),
 
-    /// It was silent for too long.
+    /// The client wrote nothing for a minute.
     #[error("the client wrote nothing for a minute; it complained: {0}")]
     TimedOut(String),
 
-    /// It ended with an error.
+    /// The client ended with an error.
     #[error("the client ended with {status} after {sessions} sign-ins: {complaint}")]
     Failed {
-        /// Its exit status.
+        /// The exit status of the client.
         status: std::process::ExitStatus,
-        /// How many sign-ins it had finished.
+        /// Number of sign-ins that the client had finished.
         sessions: usize,
-        /// The end of what it wrote to standard error, without the authorize URL's parameters.
+        /// The end of its standard error, without the authorize URL's parameters.
         complaint: String,
     },
 }
 
-/// The SDKs.
+/// An official MCP SDK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sdk {
     /// The package `mcp` of the Python Package Index.
@@ -91,7 +91,7 @@ pub struct SdkClient {
     arguments: Vec<String>,
 }
 
-/// What a client does.
+/// The work of a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Work<'w> {
     /// The MCP endpoint.
@@ -100,21 +100,21 @@ pub struct Work<'w> {
     /// The revisions of MCP to speak.
     pub protocol: Protocol,
 
-    /// How many clients sign in, one after the other.
+    /// Number of clients that sign in, one after the other.
     pub sign_ins: usize,
 
-    /// The tools that each of them calls.
+    /// The tools that each client calls, with their arguments.
     pub calls: &'w [(&'w str, Value)],
 
     /// A checkbox of the consent page that the person clears at the first sign-in, and leaves alone later.
     pub cleared: Option<&'w str>,
 }
 
-/// What one client saw after its sign-in.
+/// The results of one client after its sign-in.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// How often the client asked for the browser.
+    /// Number of times that the client asked for the browser.
     pub sign_ins: usize,
 
     /// The scopes that it was granted.
@@ -131,10 +131,10 @@ pub struct Session {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolResult {
-    /// Whether the tool refused.
+    /// Whether the tool returned an error.
     pub is_error: bool,
 
-    /// What a model would read.
+    /// The text that a model would read.
     pub text: String,
 }
 
@@ -147,7 +147,7 @@ enum Line {
 }
 
 impl SdkClient {
-    /// Installs a client into the cache; once there, it costs nothing.
+    /// Installs a client into the cache. Later calls find it there.
     pub fn install(sdk: Sdk) -> Result<Self, SdkError> {
         let line = match sdk {
             Sdk::Python => {
@@ -185,11 +185,11 @@ impl SdkClient {
             .kill_on_drop(true)
             .spawn()?;
         let mut complaints = child.stderr.take();
-        // Read beside the work: a client that fills this pipe must not stop.
+        // Standard error is read concurrently, because a client that fills the pipe would block.
         let complaint = tokio::spawn(async move {
             let mut bytes = Vec::new();
             if let Some(pipe) = &mut complaints {
-                // What was read before an error is quoted.
+                // The error message contains the text that was read before a read error.
                 let _ = pipe.read_to_end(&mut bytes).await;
             }
             let text = without_parameters(&String::from_utf8_lossy(&bytes));

@@ -1,4 +1,4 @@
-//! The memory for answers of Azure DevOps, of all calls together and of the calls with one token.
+//! Limits the memory for answers of Azure DevOps: for all calls together, and for the calls with one token.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,33 +11,35 @@ use super::error::Failure;
 /// third at most (`hop/room.rs`); the rest is for the process.
 const ALL: usize = 96 * 1024 * 1024;
 
-/// What a byte of an answer takes at most while it is read and parsed: a buffer that grows has twice the size, and
-/// the values that are made of JSON are no larger than its text.
+/// Maximum number of bytes of memory for each byte of an answer while it is read and parsed. A growing buffer
+/// has up to twice the size of its content. The values parsed from JSON are no larger than its text.
 const WHILE_READ: usize = 3;
 
-/// What a request takes before it is sent, in bytes. A request whose answer has no room is not sent, because the
-/// outcome of a write would be unknown.
+/// Memory that a request reserves before it is sent, in bytes. A request whose answer has no room is not
+/// sent, because the outcome of a write would be unknown.
 const LEAST: usize = 64 * 1024;
 
-/// The memory that is left.
+/// The memory that is left for answers.
 #[derive(Clone)]
 pub(super) struct AnswerBudget {
     all: Memory,
-    /// By the SHA-256 of the token, for as long as a call with it is under way.
+    /// The memory left for each token, by the token's SHA-256. An entry lives while a call with the token is
+    /// in progress.
     tokens: Arc<Mutex<HashMap<[u8; 32], Weak<Semaphore>>>>,
 }
 
-/// What the calls with one token may take: half of the memory. One user's calls do not stop those of all others.
+/// The memory that the calls with one token may use: half of all. The calls of one user cannot block those of
+/// all other users.
 #[derive(Debug, Clone)]
 pub(super) struct AnswerShare {
     all: Memory,
     token: Memory,
 }
 
-/// The memory of one answer, until it is dropped.
+/// The memory reserved for one answer. Dropping the value releases it.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    /// Of the token, and of all.
+    /// Permits of the token's memory and of the memory for all calls.
     permits: [OwnedSemaphorePermit; 2],
     share: AnswerShare,
 }
@@ -63,7 +65,7 @@ impl AnswerBudget {
         }
     }
 
-    /// The share of the token with this hash.
+    /// Returns the share of the token with this SHA-256.
     pub(super) fn share(&self, token: [u8; 32]) -> AnswerShare {
         let size = self.all.size / 2;
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +83,7 @@ impl AnswerBudget {
 }
 
 impl AnswerShare {
-    /// The memory for the smallest answer.
+    /// Reserves the memory for the smallest answer.
     pub(super) fn take(&self) -> Result<Taken, Failure> {
         Ok(Taken {
             permits: self.permits(LEAST)?,
@@ -98,7 +100,7 @@ impl AnswerShare {
 }
 
 impl Taken {
-    /// Takes what `bytes` of an answer need while they are read.
+    /// Extends the reservation to the memory that `bytes` of an answer need while they are read.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Failure> {
         let [token, all] = &mut self.permits;
         let missing = bytes.saturating_mul(WHILE_READ).saturating_sub(all.num_permits());
@@ -108,7 +110,8 @@ impl Taken {
         Ok(())
     }
 
-    /// Keeps what the values of an answer of `bytes` need once its text is gone.
+    /// Reduces the reservation to the memory for the parsed values of an answer of `bytes`, once its text is
+    /// dropped.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         for permit in &mut self.permits {
             let surplus = permit.num_permits().saturating_sub(bytes);

@@ -33,7 +33,7 @@ const LARGEST_ERROR: usize = 64 * 1024;
 pub(crate) struct Call {
     pub(super) service: AzureDevOps,
     token: Arc<dyn UserToken>,
-    /// The memory that its answers may take.
+    /// The memory that the answers to this call may use.
     answers: AnswerShare,
     state: Mutex<State>,
 }
@@ -42,7 +42,7 @@ struct State {
     token: Secret,
     renewed: bool,
     patience: Patience,
-    /// The memory of answers that the call goes on using.
+    /// The memory of answers that the call still uses.
     kept: Vec<Taken>,
 }
 
@@ -64,16 +64,16 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Something in front of `body` was left out.
     pub(super) cut: bool,
-    /// The memory that it takes.
+    /// The memory reserved for `body`.
     pub(super) taken: Taken,
 }
 
-/// What an answer in JSON says.
+/// A parsed JSON answer.
 pub(super) struct Parsed<T> {
     pub(super) headers: HeaderMap,
     /// `None` when the answer has no body.
     pub(super) value: Option<T>,
-    /// The memory that `value` takes.
+    /// The memory reserved for `value`.
     pub(super) taken: Taken,
 }
 
@@ -121,7 +121,7 @@ impl Call {
         }
     }
 
-    /// [`Call::send`] with an answer in JSON.
+    /// Sends a request as [`Call::send`] does and parses the answer as JSON.
     pub(super) async fn json<T: DeserializeOwned>(
         &self,
         request: &Request<'_>,
@@ -147,7 +147,7 @@ impl Call {
         })
     }
 
-    /// [`Call::json`], whose value the call uses until its end.
+    /// Sends a request as [`Call::json`] does. The memory of the value stays reserved until the call ends.
     pub(super) async fn keep_json<T: DeserializeOwned>(
         &self,
         request: &Request<'_>,
@@ -157,7 +157,7 @@ impl Call {
         Ok(value)
     }
 
-    /// Holds the memory of an answer until the call ends.
+    /// Keeps the memory of an answer reserved until the call ends.
     pub(super) async fn keep(&self, taken: Taken) {
         self.state.lock().await.kept.push(taken);
     }
@@ -218,7 +218,7 @@ impl Call {
                     taken: space,
                 }));
             }
-            // Whatever answered with 200 may have done what was asked: another try would do it twice.
+            // A server that answered 200 may have executed the request. A retry would execute it twice.
             Err(Unwanted::SignIn { .. })
                 if !is_safe(request)
                     && status.is_success()

@@ -41,7 +41,7 @@ pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     /// Leads to the next part; opaque.
     pub(crate) continuation: Option<String>,
-    /// The memory that `items` take.
+    /// The memory reserved for `items`.
     pub(crate) _taken: Option<Taken>,
 }
 

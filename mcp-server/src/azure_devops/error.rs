@@ -70,7 +70,7 @@ pub(crate) enum Failure {
     #[error("the answer of Azure DevOps is too large to read; ask for less")]
     TooLarge,
 
-    /// All answers of all calls together take the memory that there is.
+    /// The answers of all calls together use up the memory for answers.
     #[error(
         "this server is reading as much of Azure DevOps as it has memory for; try again in a few seconds, with fewer calls at once, and ask for less if that is possible"
     )]

@@ -16,7 +16,7 @@ use crate::redact;
 /// The longest message that is relayed, in characters.
 const LONGEST_MESSAGE: usize = 1_000;
 
-/// What the caller asked the service to send.
+/// The kind of answer that the caller requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     Json,
@@ -185,7 +185,7 @@ fn claims_challenge(headers: &HeaderMap) -> Option<String> {
             .iter()
             .find_map(|engine| engine.decode(encoded).ok())?;
         let json = String::from_utf8(json).ok()?;
-        // An object, whatever is in it: Entra judges it.
+        // The claims must be an object. Entra validates its content.
         let is_object =
             json.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(&json).is_ok();
         is_object.then_some(json)

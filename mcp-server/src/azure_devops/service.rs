@@ -91,7 +91,7 @@ impl AzureDevOps {
         &self.shared.options.organization
     }
 
-    /// The memory that answers to calls with this token may take.
+    /// The memory that answers to calls with this token may use.
     pub(super) fn answers(&self, token: &Secret) -> AnswerShare {
         self.shared.answers.share(hash(token))
     }

@@ -141,7 +141,7 @@ pub(crate) struct Issue {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
     pub(crate) message: Option<String>,
-    /// What the task said beside the message. Whoever writes the pipeline chooses the keys.
+    /// Data that the task reported beside the message. The author of the pipeline chooses the keys.
     #[serde(deserialize_with = "or_default")]
     pub(crate) data: BTreeMap<String, Datum>,
 }

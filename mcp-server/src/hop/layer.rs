@@ -88,7 +88,7 @@ pub(crate) async fn guard(State(hop): State<Arc<Hop>>, request: Request, next: N
     }
 }
 
-/// The layer of a server without a sidecar: it looks at messages alone.
+/// The layer of a server without a sidecar. It checks the message and nothing else.
 pub(crate) async fn check_message(request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return next.run(request).await;
@@ -114,7 +114,7 @@ impl Hop {
         }
     }
 
-    /// `id` becomes that of the message, for a refusal too.
+    /// Sets `id` to the id of the message, also if the request is refused.
     async fn admit(&self, request: Request, id: &mut Option<RequestId>) -> Result<Admitted, Refusal> {
         let (mut parts, body) = request.into_parts();
         let presented = single(&parts.headers, &HeaderName::from_static(HOST_KEY))
@@ -339,7 +339,8 @@ fn remove_credentials(headers: &mut HeaderMap) {
     }
 }
 
-/// Reads a message and how many bytes it had. `id` becomes the message's, also if it is refused.
+/// Reads a message and returns it with its size in bytes. Sets `id` to the id of the message, also if the
+/// message is refused.
 async fn read(body: HttpBody, id: &mut Option<RequestId>) -> Result<(Message, usize), Refusal> {
     let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|error| {
         // The limit is one cause among others, and is told by its text alone in `axum`.
@@ -362,7 +363,7 @@ async fn read(body: HttpBody, id: &mut Option<RequestId>) -> Result<(Message, us
     }
 }
 
-/// The request with the message as it was checked.
+/// Builds the request with the checked message as its body.
 fn with_message(mut parts: http::request::Parts, message: Message) -> Request {
     let length = HeaderValue::from(message.bytes.len());
     parts.headers.insert(CONTENT_LENGTH, length);

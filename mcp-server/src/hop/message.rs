@@ -1,4 +1,4 @@
-//! One JSON-RPC message, as far as the layer in front of the MCP server is concerned. Pure.
+//! Parses and checks one JSON-RPC message for the layer in front of the MCP server. Does no I/O.
 
 use behalf_contract::RequestId;
 use behalf_contract::headers::BEARER_ARGUMENT;
@@ -22,28 +22,30 @@ const WITHOUT_TOKEN: [&str; 5] = [
     TOOLS_LIST,
 ];
 
-/// Maximum number of values in one message: ten times as many as the largest call of these tools has.
+/// Maximum number of JSON values in one message: ten times the number in the largest call of these tools.
 pub(crate) const MOST_VALUES: usize = 2_000;
 
-/// Why a body is no message; the client's mistake in each case.
+/// The reason why a body is not a valid message. Each is a mistake of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum MessageError {
-    /// Not JSON, or JSON that is not read.
+    /// The body is not JSON, or exceeds a limit of the JSON parser.
     #[error("{0}")]
     Json(#[from] JsonError),
 
-    /// 2025-06-18 and later forbid several messages in one request, and so do we for all.
+    /// The body contains several messages. MCP 2025-06-18 and later forbid this; the server refuses it in
+    /// every revision.
     #[error("batches are not supported: send each message in a request of its own")]
     Batch,
 
-    /// JSON-RPC 2.0, sections 4 and 4.1. A server without sessions waits for no response of a client.
+    /// The body is not a request or notification (JSON-RPC 2.0, sections 4 and 4.1). A server without
+    /// sessions sends no requests, so it expects no responses.
     #[error(
         "the body must be a JSON-RPC 2.0 request or notification: an object with \"jsonrpc\": \"2.0\", a \
          method that is a string, and neither result nor error"
     )]
     Shape,
 
-    /// MCP: a string or an integer, and no `null`.
+    /// The id is not a string or an integer. MCP forbids `null`.
     #[error("the id must be an integer or a string of at most 256 bytes; a notification has none")]
     Id,
 
@@ -69,12 +71,12 @@ pub(super) struct Message {
     pub(super) method: String,
     /// Absent in notifications.
     pub(super) id: Option<RequestId>,
-    /// What stood in `params.arguments.bearerToken`.
+    /// The value of `params.arguments.bearerToken`.
     pub(super) bearer: Bearer,
-    /// How many values the message is made of.
+    /// Number of JSON values in the message.
     pub(super) values: usize,
-    /// The message without the token, written again: what was checked here is what is read next, also when the
-    /// sender wrote a member twice.
+    /// The message without the token, serialized again. The MCP library thus reads exactly the checked
+    /// values, also if the sender wrote a member twice.
     pub(super) bytes: Bytes,
 }
 
@@ -87,7 +89,7 @@ pub(super) enum Bearer {
 }
 
 impl Message {
-    /// Reads `body`. What passes, the MCP library can read, too.
+    /// Parses `body`. The MCP library can read every message that this function accepts.
     pub(super) fn read(body: &[u8]) -> Result<Self, MessageError> {
         let json::Parsed { value, values } = json::parse(body, MOST_VALUES)?;
         let mut message = match value {
@@ -131,13 +133,13 @@ impl Message {
         self.method == TOOL_CALL
     }
 
-    /// True for what the host key alone permits.
+    /// True for a method that the host key alone permits.
     pub(super) fn needs_no_token(&self) -> bool {
         WITHOUT_TOKEN.contains(&self.method.as_str())
     }
 }
 
-/// A member that is an object, if it is there. `null` counts as absent, to the MCP library too.
+/// Returns a member that is an object, if it is present. `null` counts as absent, as in the MCP library.
 fn object<'parent>(
     parent: &'parent mut Map<String, Value>,
     member: &str,

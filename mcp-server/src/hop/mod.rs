@@ -1,5 +1,5 @@
-//! The inner hop: the one layer in front of the MCP server inside a Pod. Without a sidecar, the part of it that
-//! checks messages ([`check_message`]) stands there alone.
+//! The inner hop: the one layer in front of the MCP server inside a Pod. A server without a sidecar uses only
+//! the part that checks messages ([`check_message`]).
 //!
 //! Everything between the auth sidecar and the tools that is about keys and tokens happens here, for two
 //! reasons: the MCP library logs the arguments of calls, so a token must be out of them before it sees

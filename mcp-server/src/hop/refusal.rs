@@ -40,7 +40,7 @@ pub(super) enum Refusal {
     #[error("the request body must not be compressed")]
     Compressed,
 
-    /// The body is no message.
+    /// The body is not a valid message.
     #[error("{0}")]
     Message(#[from] MessageError),
 
@@ -100,8 +100,9 @@ impl Refusal {
         }
     }
 
-    /// The answer to the request with this id; without an id that could be read, the error has none (MCP
-    /// 2026-07-28, Error Responses). The sidecar passes 4xx but 401 and 403, and 503, on to the client.
+    /// Builds the answer to the request with this id. If no id could be read, the error has none (MCP
+    /// 2026-07-28, Error Responses). The sidecar passes 503 and every 4xx except 401 and 403 on to the
+    /// client.
     pub(super) fn answer(&self, id: Option<&RequestId>) -> Response {
         let status = self.status(id);
         let mut response = if status == StatusCode::ACCEPTED {
@@ -111,7 +112,7 @@ impl Refusal {
                 Self::Message(error) => error.code(),
                 Self::NoSuchMethod { .. } => -32601,
                 Self::TooLarge(_) => -32600,
-                // The codes from -32768 to -32000 belong to JSON-RPC and MCP.
+                // JSON-RPC and MCP reserve the codes from -32768 to -32000.
                 _ => i32::from(status.as_u16()),
             };
             let mut body = json!({"jsonrpc": "2.0", "error": {"code": code, "message": self.to_string()}});

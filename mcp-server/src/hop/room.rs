@@ -54,7 +54,7 @@ impl Default for Room {
 }
 
 impl Room {
-    /// The memory for a message of any method that had `length` bytes.
+    /// Reserves the memory for a message of `length` bytes, of any method.
     pub(super) fn memory(&self, message: &Message, length: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let needed = 2 * length + VALUE * message.values;
         let permits = u32::try_from(needed).map_err(|_| Refusal::TooLarge(LARGEST_BODY))?;

@@ -1,5 +1,5 @@
-//! Answers that Azure DevOps really gave go through parsers and reductions. `tests/recorded/README.md` names their
-//! sources.
+//! Tests the parsers and reductions with recorded answers of Azure DevOps. `tests/recorded/README.md` names
+//! the sources.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ fn timeline(text: &str) -> Timeline {
     serde_json::from_str(text).unwrap()
 }
 
-/// What a model would read, without mail addresses and identities.
+/// The text that a model would read, without mail addresses and identities.
 fn shown(value: &impl serde::Serialize) -> Value {
     let text = serde_json::to_string(value).unwrap();
     assert!(!text.contains("person@") && !text.contains("aad."), "{text}");

@@ -34,11 +34,12 @@ const METHODS: [&str; 5] = [
     "tools/list",
 ];
 
-/// Those of them that revision 2026-07-28 removed: there they are unknown methods, whatever their parameters.
+/// The requests that revision 2026-07-28 removed. In that revision they are unknown methods, with any
+/// parameters.
 const REMOVED_METHODS: [&str; 2] = ["initialize", "ping"];
 
-/// Whether a request is of revision 2026-07-28, by its header or by its `_meta`: of a request whose parameters rmcp
-/// could not read, it does not know the `_meta` either.
+/// Returns whether a request is of revision 2026-07-28, by its header or by its `_meta`. The header is needed
+/// because rmcp does not read the `_meta` of a request whose parameters it cannot read.
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {
     let modern = ProtocolVersion::V_2026_07_28;
     let header = context

@@ -1,4 +1,5 @@
-//! What clients choose is not for the log: it may be long, wrong, secret, or written for the reader of logs.
+//! Tests that the log contains no text that clients choose: it may be long, false, secret, or aimed at
+//! readers of the log.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};

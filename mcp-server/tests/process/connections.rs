@@ -1,4 +1,4 @@
-//! Both ports on real sockets.
+//! Tests both ports on real sockets.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// The next answer, whose body has a `Content-Length`.
+/// Reads the next answer. Its body has a `Content-Length`.
 async fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

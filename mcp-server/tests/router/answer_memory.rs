@@ -1,4 +1,4 @@
-//! Answers of Azure DevOps that take more memory together than there is.
+//! Tests answers of Azure DevOps that together need more memory than the server allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,14 @@ use tokio::time::timeout;
 
 use crate::support::World;
 
-/// Bytes of one answer: a little below the most that is read of one.
+/// Size of one answer in bytes: slightly below the maximum that the server reads.
 const LARGE: usize = 7 * 1024 * 1024;
 
-/// The number of them that have room at once with one token. All tokens together have room for twice as many.
+/// Number of such answers that fit into the memory of one token. The memory of all tokens together fits twice
+/// as many.
 const FIT: usize = 2;
 
-/// An Azure DevOps whose lists of runs are large, and end when `ends` has a permit for each.
+/// A simulated Azure DevOps with large lists of runs. Each answer ends when `ends` has a permit for it.
 async fn large_answers(ends: Arc<Semaphore>) -> String {
     let answer = move || {
         let ends = Arc::clone(&ends);

@@ -1,4 +1,4 @@
-//! JSON that hides JSON, through the layer in front of the MCP server.
+//! Sends JSON that is hidden inside JSON through the layer in front of the MCP server.
 
 use behalf_contract::{ExchangePlace, Injection};
 use behalf_tests::embedded_json::{hide, hide_behind, many_values, nested};

@@ -132,7 +132,7 @@ async fn tools_say_what_they_do() {
     assert!(!list.text.contains("bearerToken"));
     let list = list.json();
     let tools = list["result"]["tools"].as_array().unwrap();
-    // The sidecar asks for mcp:run by this table.
+    // The sidecar uses this table to decide which tools require the scope mcp:run.
     let reading = behalf_contract::AZURE_DEV_OPS_READ_ONLY_TOOLS;
     assert_eq!(
         tools.len(),

@@ -1,4 +1,4 @@
-//! Errors in the terms of JSON-RPC, in both eras of the protocol.
+//! Tests JSON-RPC errors in both eras of the protocol.
 
 use behalf_contract::{ExchangePlace, Injection};
 use http::StatusCode;
@@ -45,7 +45,7 @@ async fn what_is_no_message_is_400_with_a_json_rpc_error_and_the_id_if_it_can_be
     }
 }
 
-/// Sends a request of either era.
+/// Sends a request of one of the two eras.
 async fn ask(pod: &Pod, is_modern: bool, method: &str, mut params: Value, token: &str) -> Answer {
     if is_modern {
         params["_meta"] = json!({
@@ -98,7 +98,8 @@ async fn malformed_parameters_and_cursors_of_a_known_method_are_invalid_params(
     }
 }
 
-/// MCP 2026-07-28: a server answers 404 and -32601 to a method that the revision removed, whatever its parameters.
+/// MCP 2026-07-28: a server answers 404 and -32601 to a method that the revision removed, with any
+/// parameters.
 #[rstest]
 #[case("initialize", json!({}))]
 #[case("initialize", json!({"protocolVersion": 7}))]

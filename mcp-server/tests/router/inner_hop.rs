@@ -251,7 +251,7 @@ async fn every_wrong_claim_is_rejected_before_anything_happens() {
             ] {
                 let answer = pod.send(ask).await;
                 assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{what}: {answer:?}");
-                // The sidecar makes 502 of it: no login would mend it.
+                // The sidecar answers 502 to the client: a new login would not fix it.
                 assert!(answer.headers.get(headers::REAUTHENTICATE).is_none(), "{what}");
                 assert!(!answer.text.contains(&token), "{what}");
             }

@@ -438,7 +438,7 @@ async fn a_run_without_a_branch_names_none() {
 #[tokio::test]
 async fn a_pipeline_of_another_project_is_not_run_by_its_id_alone() {
     let session = Session::of("ben").await;
-    // Ben sees the project payments; this server may use shop alone.
+    // Ben may read the project payments, but this server is limited to shop.
     let text = session
         .call("trigger_pipeline_run", json!({"pipeline_id": 210}))
         .await

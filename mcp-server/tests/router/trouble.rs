@@ -221,7 +221,7 @@ async fn nonsense_is_a_tool_error() {
     session.fault(broken).await;
     let text = session.failures_of(638).await.tool_error();
     assert!(text.contains("could not be understood"), "{text}");
-    // The answer to a write that cannot be read does not mean that there is no run.
+    // The run may exist although the answer to the write cannot be read.
     session.fault(Fault::once(Action::BrokenJson).on(writes())).await;
     assert!(session.run().await.tool_error().contains("not known whether"));
 }
@@ -233,7 +233,7 @@ async fn nothing_in_place_of_entries_is_an_answer_without_entries() {
     let answer = session.list().await.structured();
     assert_eq!(answer["runs"], json!([]));
 
-    // A run of which no timeline is stored is still a run.
+    // A run without a stored timeline is valid.
     for action in [Action::EmptyList, Action::EmptyBody] {
         session.world.azure().clear_record().await.unwrap();
         session

@@ -38,7 +38,7 @@ impl Allowed {
         lists(&self.azure_dev_ops_hosts, url)
     }
 
-    /// Whether codes may go to this https address.
+    /// Returns whether authorization codes may be sent to this https address.
     pub fn redirect(&self, url: &Url) -> bool {
         lists(&self.redirect_hosts, url)
     }

@@ -1,5 +1,5 @@
-//! Writes the children, in order. Nothing that belongs to somebody else is touched, and nothing that is already
-//! so is written.
+//! Writes the children, in order. It changes no object of another owner, and writes no child that is already
+//! up to date.
 
 mod ownership;
 mod put;
@@ -45,11 +45,11 @@ pub enum ApplyError {
         /// Its name.
         name: String,
 
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
 
-    /// Admission or a quota refuses it.
+    /// Admission or a quota refuses the child.
     #[error("the cluster does not admit {kind} {name}: {message}")]
     Denied {
         /// The child's kind.
@@ -58,7 +58,7 @@ pub enum ApplyError {
         /// Its name.
         name: String,
 
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
 
@@ -75,7 +75,7 @@ pub enum ApplyError {
     /// The request failed.
     #[error("failed to {verb} {kind} {name}")]
     Request {
-        /// What was tried.
+        /// The operation that failed.
         verb: &'static str,
 
         /// The child's kind.
@@ -208,7 +208,7 @@ pub async fn apply(
     Ok(children)
 }
 
-/// Stops the Pods of a refused object that is suspended. Nothing else of it is written.
+/// Stops the Pods of a refused object that is suspended. It writes no other child.
 pub async fn suspend(client: &Client, owner: Option<&str>, live: &Live) -> Result<(), ApplyError> {
     let running = live.deployment.as_deref().filter(|deployment| {
         let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
@@ -239,8 +239,8 @@ async fn prune(writer: Writer<'_>, children: &Children<Applied>, live: &Live) ->
     Ok(())
 }
 
-/// Older configurations that no Pod was made with, and from which no `ReplicaSet` can make one any more. One that
-/// still exists may be scaled up again, by a rollback or in the middle of a rollout.
+/// Returns the older configurations that no Pod and no existing `ReplicaSet` uses. A `ReplicaSet` without
+/// Pods may be scaled up again, by a rollback or during a rollout.
 fn unused_configurations<'a>(
     children: &Children<Applied>,
     live: &'a Live,

@@ -1,3 +1,5 @@
+//! The state that all passes of the controller share.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,12 +15,12 @@ use super::plan::Defaults;
 use super::retries::Retries;
 use crate::metrics::Metrics;
 
-/// What every pass shares.
+/// The state that all passes share.
 pub struct Context {
     /// Where reads come from.
     pub sources: Sources,
 
-    /// What the operator was told at its start.
+    /// Settings from the operator's command line.
     pub defaults: Defaults,
 
     /// Events. One for the whole process: it holds the cache that folds repetitions.
@@ -30,13 +32,13 @@ pub struct Context {
     /// Time.
     pub clock: fn() -> Timestamp,
 
-    /// Failures in a row.
+    /// Number of consecutive failures of each object.
     pub retries: Retries,
 
-    /// What the API server made of children.
+    /// Digests of children as the API server stores them.
     pub stored_forms: StoredForms,
 
-    /// Randomness, for jitter alone.
+    /// Source of randomness for jitter.
     pub(super) random: fn() -> u32,
 }
 

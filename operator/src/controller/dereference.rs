@@ -1,4 +1,4 @@
-//! Reads everything that one pass depends on. No judgement, and no Pod is waited for.
+//! Reads everything that one pass depends on. It decides nothing and does not wait for Pods.
 
 mod issuer;
 mod status_document;
@@ -49,10 +49,10 @@ pub struct Sources {
     /// The API server.
     pub client: Client,
 
-    /// What is watched.
+    /// The caches of the watched objects.
     pub stores: Stores,
 
-    /// What the Pods reported last.
+    /// The latest reports of the Pods.
     pub reports: Arc<PodReports>,
 
     /// The cluster's issuer.
@@ -148,8 +148,8 @@ fn live(stores: &Stores, server: &McpServer) -> Live {
     }
 }
 
-/// The key with which everything is sealed, if the status names it and a Pod reports it: then the keyring is there
-/// and in use, and its Secret is not read.
+/// Returns the id of the sealing key if the status names it and a Pod reports it. The keyring is then in use,
+/// so its Secret need not be read.
 fn key_in_use(server: &McpServer, reports: &[PodReport]) -> Option<String> {
     let expected = &server.status.as_ref()?.keys.as_ref()?.current;
     let reported = |report: &PodReport| {

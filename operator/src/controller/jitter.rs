@@ -1,14 +1,15 @@
-//! Spreads repeated work, so that many objects that began together do not go on together.
+//! Adds jitter to repeated work, so that objects that started together are not processed together every time.
 
 use std::time::Duration;
 
-/// `base` shortened or lengthened by at most a fifth, as `random` says.
+/// Returns `base` shortened or lengthened by at most a fifth, depending on `random`.
 pub fn spread(base: Duration, random: u32) -> Duration {
     let fifths = f64::from(random) / f64::from(u32::MAX);
     base.mul_f64(0.8 + 0.4 * fifths)
 }
 
-/// Randomness of the operating system. Without it nothing is spread, which is no reason to stop.
+/// Returns a random number of the operating system. If there is none, the work has no jitter, which is
+/// harmless.
 pub fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX / 2)
 }

@@ -18,7 +18,7 @@ pub(super) struct Watch<K> {
     /// The namespace; `None` for all.
     pub(super) namespace: Option<String>,
 
-    /// What the watch reports.
+    /// The events of the watch.
     pub(super) events: BoxStream<'static, watcher::Result<Event<K>>>,
 }
 
@@ -82,7 +82,7 @@ struct Part<K: Resource<DynamicType = ()>> {
     /// Whether that list is complete.
     is_listed: bool,
 
-    /// Whether the operator may not list here.
+    /// Whether the operator lacks the right to list here.
     is_refused: bool,
 }
 
@@ -162,7 +162,8 @@ where
         events
     }
 
-    /// What a later list changes: the objects that it contains, and those of its part that it no longer contains.
+    /// Returns the changes by a later list: the objects that it contains, and the objects of its part that it
+    /// no longer contains.
     fn changes(&mut self, index: usize) -> Vec<Event<K>> {
         let Some(part) = self.parts.get_mut(index) else {
             return Vec::new();
@@ -179,7 +180,7 @@ where
     }
 }
 
-/// Whether the API server refuses a list for want of a right.
+/// Returns whether the API server refuses a list because the operator lacks the right.
 fn is_forbidden(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 403)
 }

@@ -1,9 +1,10 @@
-//! What the Pods report of themselves, as it was last read.
+//! Caches the latest status document of each Pod.
 //!
-//! A task of its own reads the status documents ([`poll`]); a reconcile takes what is here and waits for no Pod.
+//! A separate task reads the status documents ([`poll`]). A reconcile uses the cached ones and waits for no
+//! Pod.
 //!
-//! One Pod that does not answer is a fact about that Pod. When most of them stop answering at once, the fact
-//! is about the operator (its node, its network, a policy), and writing it into every object would be a lie.
+//! If one Pod does not answer, the cause is that Pod. If most Pods stop answering at once, the cause is on
+//! the operator's side (its node, its network, a policy), and the objects' statuses must not blame the Pods.
 
 pub mod poll;
 
@@ -19,10 +20,11 @@ use super::dereference::StatusError;
 use super::found::{PodReport, Unread};
 use super::names;
 
-/// Failures in a row after which a ready Pod counts as unreachable; one may be a restart or a lost packet.
+/// Number of consecutive failures after which a ready Pod counts as unreachable. A single failure may be a
+/// restart or a lost packet.
 pub const UNREACHABLE_AFTER: u32 = 3;
 
-/// With fewer ready Pods than this, "most" means nothing.
+/// Minimum number of ready Pods for a conclusion from most of them.
 const FEWEST: usize = 4;
 
 /// The last report of each Pod, by the Pod's UID.
@@ -33,12 +35,13 @@ pub struct PodReports(Mutex<HashMap<String, Known>>);
 struct Known {
     document: Result<StatusDocument, Unread>,
 
-    /// Whether the kubelet called the Pod ready when it was read. Others do not count as reachable or not.
+    /// Whether the kubelet reported the Pod as ready when it was read. A Pod that is not ready counts neither
+    /// as reachable nor as unreachable.
     ready: bool,
 }
 
 impl PodReports {
-    /// The reports of these Pods. A Pod that was not read yet has none.
+    /// Returns the reports of these Pods. A Pod that was not read yet has none.
     pub fn of(&self, pods: &[Arc<Pod>]) -> Vec<PodReport> {
         let known = self.lock();
         pods.iter()
@@ -54,12 +57,13 @@ impl PodReports {
             .collect()
     }
 
-    /// Takes over an answer, or that there was none. True when a reconcile would see a difference.
+    /// Stores the answer of a Pod, or the failure to get one. Returns true if a reconcile would see a
+    /// difference.
     fn note(&self, pod: &str, ready: bool, answer: Result<StatusDocument, StatusError>) -> bool {
         let mut known = self.lock();
         let before = known.remove(pod);
         let document = answer.map_err(|error| {
-            // A Pod that is not ready may be silent for reasons of its own.
+            // A Pod that is not ready may have a reason not to answer.
             let failures = match &before {
                 _ if !ready => 0,
                 Some(Known {
@@ -85,7 +89,7 @@ impl PodReports {
         differs
     }
 
-    /// Forgets Pods that are gone.
+    /// Removes the reports of Pods that no longer exist.
     fn keep_only(&self, exists: impl Fn(&str) -> bool) {
         self.lock().retain(|pod, _| exists(pod));
     }
@@ -96,7 +100,7 @@ impl PodReports {
         all >= FEWEST && unreachable * 2 > all
     }
 
-    /// Ready Pods that are unreachable, and all ready Pods.
+    /// Returns the number of ready Pods that are unreachable, and the number of all ready Pods.
     pub fn counts(&self) -> (usize, usize) {
         let known = self.lock();
         let unreachable = |known: &&Known| {
@@ -111,7 +115,7 @@ impl PodReports {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reports that a test made up.
+    /// Creates reports for a test.
     #[cfg(test)]
     pub(crate) fn holding(pod: &str, document: StatusDocument) -> Self {
         let reports = Self::default();

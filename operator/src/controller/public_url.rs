@@ -77,7 +77,8 @@ pub fn affected(event: &watcher::Event<Guarded>, servers: &Store<Guarded>) -> Ve
     };
     let known = servers.get(&ObjectRef::from_obj(object));
     let before = match event {
-        // A cache that is not filled yet does not know what it loses.
+        // A cache that is not filled yet does not contain the deleted object, so its last state comes from
+        // the event.
         watcher::Event::Delete(_) => known.as_deref().map_or_else(|| claimed(object), claimed),
         _ => known.as_deref().and_then(claimed),
     };

@@ -1,4 +1,4 @@
-//! How often a pass over an object failed in a row, and how long to wait for the next one.
+//! Counts the consecutive failed passes over each object and computes the wait before the next pass.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use super::jitter::spread;
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// Failures in a row of each object, by its UID.
+/// Number of consecutive failures of each object, by its UID.
 #[derive(Debug, Default)]
 pub struct Retries(Mutex<HashMap<String, u32>>);
 
 impl Retries {
-    /// Counts a failure. Returns how many there were in a row, this one included.
+    /// Counts a failure. Returns the number of consecutive failures, including this one.
     pub(super) fn failed(&self, uid: &str) -> u32 {
         let mut failures = self.lock();
         let failures = failures.entry(uid.to_owned()).or_insert(0);
@@ -22,19 +22,19 @@ impl Retries {
         *failures
     }
 
-    /// The time to the next pass: twice as long after each failure.
+    /// Returns the time to the next pass. It doubles after each failure.
     pub(super) fn wait(&self, uid: &str, random: u32) -> Duration {
         let failures = self.lock().get(uid).copied().unwrap_or_default();
         let doubled = FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
         spread(doubled.min(LONGEST), random)
     }
 
-    /// Starts again after a success.
+    /// Resets the count after a success.
     pub(super) fn forget(&self, uid: &str) {
         self.lock().remove(uid);
     }
 
-    /// Forgets objects that are gone.
+    /// Removes the entries of objects that no longer exist.
     pub fn keep_only(&self, exists: impl Fn(&str) -> bool) {
         self.lock().retain(|uid, _| exists(uid));
     }

@@ -1,4 +1,5 @@
-//! What an object's Pods run with: its plan, or what still runs while its newest spec is refused.
+//! The address and identity that an object's Pods run with: those of its plan, or of its Deployment while its
+//! newest spec is refused.
 
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ struct Entra {
 }
 
 impl Running {
-    /// Of a plan that was applied.
+    /// Takes the values from a plan that was applied.
     pub fn of(plan: &Plan) -> Self {
         Self {
             public_url: plan.public_url.origin().ascii_serialization(),
@@ -48,8 +49,9 @@ impl Running {
         }
     }
 
-    /// Of the Deployment that the object `uid` controls, and of the configuration that it names. Nothing where
-    /// the configuration is gone or is not the one whose digest the Deployment names: no Pod runs with it.
+    /// Reads the values from the Deployment that the object `uid` controls, and from the configuration that
+    /// the Deployment names. Returns `None` if the configuration is missing or its digest differs from the
+    /// one in the Deployment: no Pod runs with such a configuration.
     pub fn read(deployment: &Deployment, config_maps: &[Arc<ConfigMap>], uid: &str) -> Option<Self> {
         if names::controller_uid(&deployment.metadata) != Some(uid) {
             return None;
@@ -66,7 +68,7 @@ impl Running {
         let file: File = serde_yaml::from_str(text).ok()?;
         let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
         Some(Self {
-            // As a URL is written into the file, an origin ends with a slash.
+            // The file contains the origin as a URL, which ends with a slash.
             public_url: file.public_url.trim_end_matches('/').to_owned(),
             subject: names::subject(
                 &deployment.namespace().unwrap_or_default(),

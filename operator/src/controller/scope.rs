@@ -23,7 +23,7 @@ pub enum Scope {
 pub struct NothingToWatch;
 
 impl Scope {
-    /// The scope that the command line asks for. Without any word it is the operator's own namespace.
+    /// Returns the scope that the command line requests. The default is the operator's own namespace.
     pub fn new(
         cluster_wide: bool,
         namespaces: &[String],

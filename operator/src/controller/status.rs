@@ -28,7 +28,7 @@ use behalf_contract::{ObjectIdentity, StoreConfig, endpoints};
 use condition::set;
 use observed::Observed;
 
-/// What one pass came to.
+/// The outcome of one pass.
 #[derive(Debug)]
 pub enum Outcome {
     /// The object cannot be served as it is. What was applied before goes on.
@@ -147,13 +147,13 @@ const MEMORY_STORE: &str = "sessions are kept in the memory of one Pod: a restar
 
 /// What the conditions are computed from, whether the pass was refused or not.
 pub(super) struct Facts<'a> {
-    /// Whom the status speaks of.
+    /// The object that the status describes.
     object: ObjectIdentity,
 
-    /// What is being served, if this generation is.
+    /// The plan of this generation, if it was accepted.
     plan: Option<&'a Plan>,
 
-    /// What the Pods run with, of this generation or the one that was accepted last.
+    /// The address and identity of the Pods, from this generation or from the last accepted one.
     running: Option<Running>,
 
     /// The Deployment: as just applied, or what is left of an earlier generation.
@@ -192,9 +192,9 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// What Entra must know. None of it comes from a Pod. The command names the application of an accepted spec
-    /// alone: an administrator runs it as it is, and whoever may write the namespace's Deployments could have
-    /// them name another one.
+    /// Returns the credential to create in Entra. No value comes from a Pod. The command names the
+    /// application only if the spec is accepted. An administrator runs the command unchanged, and a user who
+    /// can write Deployments in the namespace could make them name another application.
     fn federation(&self, issuer: Option<String>) -> Option<FederationStatus> {
         let Running {
             public_url,

@@ -1,4 +1,4 @@
-//! What the operator watches, and the caches that the watches fill.
+//! The watches of the operator, and the caches that they fill.
 //!
 //! Each watch both fills a cache and triggers a pass, so a pass over a settled object asks the API server for
 //! almost nothing. Secrets are not watched: that would need the right to list every Secret.
@@ -126,7 +126,7 @@ impl Stores {
 }
 
 /// A controller with every watch, and the caches that they fill. Call it inside a runtime.
-/// `reports` names objects of which a Pod reports something new.
+/// `reports` names the objects whose Pods report a change.
 pub fn start(
     client: &Client,
     scope: &Scope,
@@ -184,11 +184,11 @@ fn servers(
     let before = store.clone();
     let stream = watched::<Guarded>(client, scope, config, store.clone())
         .modify(|object| object.managed_fields_mut().clear())
-        // Seen before the cache takes it over: the address that an object had is not in the event. The
-        // others are reconciled after it, as one task polls this stream and theirs.
+        // This runs before the cache is updated, because the event does not contain the object's old address.
+        // The other objects are reconciled after the update, because one task polls this stream and theirs.
         .inspect_ok(move |event| {
             for other in public_url::affected(event, &before) {
-                // The receiver goes with the controller, and nobody reconciles any more.
+                // The send fails only after the controller, which owns the receiver, has ended.
                 let _ = sender.unbounded_send(other);
             }
         })
@@ -197,25 +197,28 @@ fn servers(
     (store, stream, affected)
 }
 
-/// What the operator itself writes into a status is no reason for another pass; the cache has it all the same.
+/// Filters out the operator's own writes to the status, which need no further pass. The cache still contains
+/// them.
 fn edits(
     servers: impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
     servers.predicate_filter(predicates::generation, PredicateConfig::default())
 }
 
-/// Pods and `ReplicaSets` are controlled by others than the object; their label says which object they serve.
+/// Returns the object that a Pod or `ReplicaSet` belongs to, from its label. The object is not its direct
+/// controller.
 pub(super) fn server_of(object: &impl Resource) -> Option<ObjectRef<Guarded>> {
     let name = object.labels().get(names::SERVER_LABEL)?;
     Some(ObjectRef::new(name).within(&object.namespace()?))
 }
 
-/// Drops which field has which manager, often larger than the rest.
+/// Removes `managedFields`, which are often larger than the rest of the object.
 fn drop_managers<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
 }
 
-/// Of a `ReplicaSet` only the annotations of its Pods count.
+/// Removes `managedFields`, the status and the Pod spec from a `ReplicaSet`. The operator needs only the
+/// annotations of its Pods.
 fn drop_pod_spec(replica_set: &mut ReplicaSet) {
     replica_set.managed_fields_mut().clear();
     replica_set.status = None;
@@ -224,7 +227,7 @@ fn drop_pod_spec(replica_set: &mut ReplicaSet) {
     }
 }
 
-/// A cache, and the stream of changes that fills it, each object without what `trim` takes away.
+/// Creates a cache and the stream of changes that fills it. `trim` removes unused parts of each object.
 fn cached<K>(
     client: &Client,
     scope: &Scope,
@@ -251,7 +254,7 @@ where
     (store, stream)
 }
 
-/// The events of all watches that the scope needs, as one stream that fills `store`.
+/// Returns the events of all watches of the scope as one stream that fills `store`.
 fn watched<K>(
     client: &Client,
     scope: &Scope,

@@ -1,3 +1,5 @@
+//! Tests the controller: writes of the status, error messages and whole passes.
+
 mod cluster;
 mod passes;
 mod public_url;

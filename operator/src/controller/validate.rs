@@ -23,18 +23,18 @@ use crate::api::v1alpha1::{self as api, McpServer};
 /// The scope of Azure DevOps: all that was consented to.
 pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 
-/// What the server's container requests and may use, unless the object names something else.
+/// Default requests and limits of the server's container.
 const SERVER: rules::DefaultResources = rules::DefaultResources {
     cpu: "50m",
     memory: "64Mi",
     memory_limit: "256Mi",
 };
 
-/// What the sidecar's container requests and may use, unless the object names something else.
+/// Default requests and limits of the sidecar's container.
 const SIDECAR: rules::DefaultResources = rules::DefaultResources {
     cpu: "50m",
     memory: "32Mi",
-    // docs/proxy.md sums up the budgets of the sidecar, which stay below this limit.
+    // docs/proxy.md adds up the memory budgets of the sidecar. The sum is below this limit.
     memory_limit: "1Gi",
 };
 

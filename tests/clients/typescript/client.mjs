@@ -13,7 +13,7 @@ const calls = JSON.parse(callsText);
 const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 
-// The two release lines differ in where things are, and in what finishes a sign-in.
+// The two release lines differ in their import paths and in the arguments that finish a sign-in.
 async function load() {
   if (line === 'v2') {
     const sdk = await import('@modelcontextprotocol/client');
@@ -63,7 +63,7 @@ class Provider {
     say({ authorize: address.href });
   };
 
-  // The browser is back: what it brought. The SDK leaves the check of `state` to its user.
+  // Returns the parameters of the redirect. The SDK does not check `state`, so this client does.
   async callback() {
     const { value } = await input.next();
     const parameters = new URL(value).searchParams;

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// How long a program may run unless its caller says otherwise. A cold build of the cluster's programs takes
-/// ten minutes on two cores.
+/// Default maximum run time of a program. A cold build of the cluster's programs takes ten minutes on two
+/// cores.
 const LIMIT: Duration = Duration::from_mins(30);
 
 /// The pause between two looks at a program that closed its outputs and has not ended yet.
@@ -30,7 +30,7 @@ pub enum CommandError {
         /// The program's name or path.
         program: String,
 
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 
@@ -40,7 +40,7 @@ pub enum CommandError {
         /// The program and its first arguments.
         command: String,
 
-        /// How long it ran.
+        /// Duration of the run.
         seconds: u64,
     },
 
@@ -50,7 +50,7 @@ pub enum CommandError {
         /// The program and its first arguments.
         command: String,
 
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 
@@ -161,7 +161,7 @@ impl Call {
             source,
         })?;
         let Some(output) = ended else {
-            // It may have ended in between; a child that is not waited for stays a zombie.
+            // The program may have ended in between. A child that is not waited for stays a zombie.
             drop(child.kill());
             drop(child.wait());
             return Err(CommandError::TimedOut {
@@ -213,7 +213,7 @@ impl Call {
     }
 }
 
-/// Everything that a pipe brings, once it is closed.
+/// Receives the whole content of a pipe, once the pipe is closed.
 type Piped = Receiver<io::Result<Vec<u8>>>;
 
 /// Reads a pipe to its end in a thread of its own: a program that fills one pipe must not wait for the other.
@@ -222,13 +222,13 @@ fn read(pipe: Option<impl Read + Send + 'static>) -> Piped {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes));
-        // Nobody listens any more to a program that was killed.
+        // The receiver is dropped if the program was killed.
         drop(sender.send(read.map(|_| bytes)));
     });
     receiver
 }
 
-/// What a program wrote and how it ended; none when it goes on past the deadline.
+/// Returns the output and the exit status of a program, or `None` if it still runs at the deadline.
 fn end(child: &mut Child, outputs: &(Piped, Piped), deadline: Instant) -> io::Result<Option<Output>> {
     let left = || deadline.saturating_duration_since(Instant::now());
     let Ok(stdout) = outputs.0.recv_timeout(left()) else {

@@ -108,7 +108,8 @@ impl Clients {
     }
 }
 
-/// How long kubectl and helm may take. The longest calls wait for a rollout, or for a namespace to go.
+/// Maximum run time of kubectl and helm. The longest calls wait for a rollout, or for the deletion of a
+/// namespace.
 const CLIENT_LIMIT: Duration = Duration::from_mins(4);
 
 /// What the clients learn about an API they keep in our cache, and leave no file in the user's home.

@@ -38,7 +38,7 @@ impl SigningKey {
         Self::from_pem(&pair.serialize_pem())
     }
 
-    /// This key under a random key id.
+    /// Creates this key with a random key id.
     fn from_pem(pem: &str) -> Result<Self, KeyError> {
         let private = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(KeyError::Use)?;
         let public = Jwk::from_encoding_key(&private, Algorithm::RS256).map_err(KeyError::Use)?;
@@ -90,7 +90,7 @@ impl KeyRing {
         Self::starting_with(first, second)
     }
 
-    /// The keys that the issuer fixture, in the place of a cluster, signs `ServiceAccount` tokens with.
+    /// The keys of the issuer fixture, which signs `ServiceAccount` tokens instead of a cluster.
     pub(super) fn of_issuer() -> Result<Self, KeyError> {
         let [_, _, first, second] = RSA;
         Self::starting_with(first, second)

@@ -1,4 +1,4 @@
-//! What the simulator remembers. In memory only: a restart forgets logins and keys.
+//! The state of the simulator. It is only in memory: a restart loses logins and keys.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -91,11 +91,11 @@ pub(super) struct State {
     requests: u64,
 }
 
-/// What the tenant knows of one credential of one application.
+/// The tenant's state of one credential of one application.
 struct Known {
     /// When it was created.
     since: Timestamp,
-    /// Requests that presented it while it was propagating.
+    /// Number of requests that presented the credential while it was propagating.
     presented: u64,
 }
 
@@ -317,8 +317,9 @@ impl State {
         }
     }
 
-    /// The application's credentials as one token request sees them. Of a credential that is propagating, only
-    /// every second request that presents it knows; `presented` tells which one a request presents.
+    /// Returns the application's credentials that one token request sees. Only every second request that
+    /// presents a propagating credential sees it. `presented` returns whether the request presents a
+    /// credential.
     pub(super) fn visible_credentials(
         &mut self,
         client_id: &str,

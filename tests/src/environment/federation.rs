@@ -1,4 +1,4 @@
-//! The federated identity credential that an administrator creates.
+//! Creates the federated identity credential, as an administrator does.
 
 use std::time::Duration;
 

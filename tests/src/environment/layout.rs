@@ -115,8 +115,8 @@ impl Layout {
         url
     }
 
-    /// Where the browser finds the Entra simulator. By an address, while Behalf has a name: another site to a browser,
-    /// as Entra is.
+    /// Address of the Entra simulator for the browser. It is an IP address and Behalf's is a name, so both
+    /// are different sites to the browser, as with the real Entra.
     pub fn sign_in_url(&self) -> Url {
         origin("127.0.0.1", self.ports.sign_in)
     }

@@ -10,7 +10,8 @@ use super::{EnvironmentError, Layout, NAMESPACE_SIMULATORS, Objects};
 /// How long a simulator may take to become available.
 const START: Duration = Duration::from_mins(2);
 
-/// A new federated credential flaps for this long, as at Entra: the federation probe has to ask again.
+/// Propagation time of a new federated credential. As at Entra, requests fail intermittently during it, so
+/// the federation probe must retry.
 const FEDERATION_PROPAGATION: &str = "--federation-propagation-seconds=6";
 
 /// Starts both simulators and returns the certificate authority (PEM) that their certificates stand under.

@@ -185,8 +185,9 @@ pub fn web_server(mcp: u16, probes: u16, progress: &Progress) -> Result<Image, I
     busybox("web-server", &start, &pages, progress)
 }
 
-/// The fixtures of the conformance suite, in the place of the built-in server: MCP on one port, of loopback, and
-/// the kubelet's probes on the other. `simulator` is the binary of [`Product::Simulator`].
+/// The image of the server for the conformance suite, which replaces the built-in server. It serves MCP on a
+/// loopback port and the kubelet's probes on another port. `simulator` is the binary of
+/// [`Product::Simulator`].
 pub fn fixture_server(
     simulator: &Path,
     mcp: u16,

@@ -1,6 +1,7 @@
-//! RSA keys for tests: generating one takes a tenth of a second in a debug build, and nearly every test needs two.
+//! RSA keys for tests. Generating one takes a tenth of a second in a debug build, and nearly every test needs
+//! two.
 //!
-//! The private halves are public. Nothing but Behalf's tests and its demo trusts them.
+//! The private keys are published. Only Behalf's tests and its demo trust them.
 
 /// PKCS #8 private keys of 2,048 bits in PEM, each different from the others.
 pub const RSA: [&str; 4] = [

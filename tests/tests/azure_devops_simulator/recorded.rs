@@ -1,4 +1,5 @@
-//! The simulator's answers beside those that Azure DevOps really gave (`mcp-server/tests/recorded/README.md`).
+//! Compares the simulator's answers with recorded ones of Azure DevOps
+//! (`mcp-server/tests/recorded/README.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

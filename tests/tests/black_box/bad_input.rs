@@ -26,10 +26,10 @@ struct Bad {
     answer: Answer,
 }
 
-/// The one answer that is right.
+/// The only correct answer.
 #[derive(Debug, Clone, Copy)]
 enum Answer {
-    /// A page for people, with this status.
+    /// An HTML page with this status.
     Page(u16),
 
     /// Status and `error` of an OAuth error (RFC 6749, section 5.2; RFC 7009, section 2.2.1; RFC 7591, section
@@ -42,7 +42,7 @@ enum Answer {
     /// The same, with the id 1 that the request had.
     JsonRpcOf1(u16, i64),
 
-    /// 401 with a challenge that names no error, for there was no token (RFC 6750, section 3.1).
+    /// 401 with a challenge that has no error code, because the request had no token (RFC 6750, section 3.1).
     Challenge,
 }
 
@@ -300,7 +300,7 @@ async fn check(request: reqwest::RequestBuilder, expected: Answer) -> TestResult
     let text = answer.text().await?;
     let told = || format!("answered {status}: {text:.200}");
     let challenge = header(WWW_AUTHENTICATE);
-    // A challenge belongs to 401 alone. Without a token it has no error code (RFC 6750, section 3.1).
+    // Only 401 has a challenge. Without a token the challenge has no error code (RFC 6750, section 3.1).
     ensure!(
         matches!(expected, Challenge) != challenge.is_empty(),
         "{} with the challenge {challenge:?}",

@@ -1,4 +1,4 @@
-//! The operator's chart, rendered by Helm over a table of values.
+//! Renders the operator's chart with Helm for a table of values.
 
 use std::process::Command;
 
@@ -21,7 +21,7 @@ crate::tests![
 /// The release's namespace in these tests.
 const NAMESPACE: &str = "rendered";
 
-/// Renders the chart without looking at the cluster.
+/// Renders the chart without access to the cluster.
 pub(crate) fn render(cluster: &Cluster, namespace: &str, set: &[&str]) -> TestResult<Vec<Value>> {
     let chart = files::checkout().join("charts/behalf").display().to_string();
     let mut arguments = vec![
@@ -64,7 +64,7 @@ async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &Wo
     struct Row {
         set: &'static [&'static str],
         role_bindings: &'static [&'static str],
-        /// How many `ClusterRoleBindings`, policies and policy bindings there are, each.
+        /// Number of `ClusterRoleBindings`. The numbers of policies and of policy bindings are the same.
         cluster_wide: usize,
         variable: (&'static str, &'static str),
     }

@@ -322,8 +322,8 @@ async fn an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs(w
     only_these_changed(&before, &after, "nothing")
 }
 
-/// Both servers, the older one first: as `publicUrl` is given to the one with the oldest creation time, then to the
-/// one with the smaller UID.
+/// Returns both servers, the older one first. The order is that of the `publicUrl` rule: by creation time,
+/// then by UID.
 fn by_age(world: &World) -> TestResult<[Server; 2]> {
     let age = |server: Server| -> TestResult<(String, String)> {
         let metadata = world.get("mcpserver", server.name())?["metadata"].clone();
@@ -418,7 +418,7 @@ async fn of_two_objects_with_one_address_the_oldest_is_served_and_the_other_foll
         create(younger)?;
         wait_named(world, older, "Accepted=True", accepted).await?;
         wait_named(world, younger, "PublicUrlTaken", taken).await?;
-        // The rule needs no memory: a new operator finds the same.
+        // The rule needs no stored state: a restarted operator finds the same owner.
         let operator = |arguments: &[&str]| {
             let namespace = ["--namespace", NAMESPACE_OPERATOR];
             world
@@ -431,7 +431,7 @@ async fn of_two_objects_with_one_address_the_oldest_is_served_and_the_other_foll
         tokio::time::sleep(Duration::from_secs(12)).await;
         wait_named(world, older, "Accepted=True after the restart", accepted).await?;
         wait_named(world, younger, "PublicUrlTaken after the restart", taken).await?;
-        // The owner moves away, comes back and is deleted; the younger object follows each time.
+        // The owner changes its address, changes it back and is deleted. The younger object reacts each time.
         let edit = |url: &str| {
             let patch = json!({"spec": {"publicUrl": url}}).to_string();
             world.kubectl(&["patch", "mcpserver", older, "--type", "merge", "--patch", &patch])
@@ -552,7 +552,7 @@ async fn a_settled_system_writes_nothing(world: &World) -> TestResult {
     let (versions, requests) = (versions(world)?, writes(world)?);
     tokio::time::sleep(Duration::from_mins(2)).await;
     let (versions_now, requests_now) = (self::versions(world)?, writes(world)?);
-    // Events expire by themselves; what is new or has another version was written.
+    // Events expire by themselves. An object that is new or has another version was written.
     let written: Vec<&String> = versions_now
         .iter()
         .filter(|line| !versions.contains(line))

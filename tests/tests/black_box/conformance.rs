@@ -1,4 +1,4 @@
-//! The public conformance suite of MCP through the Pod: both revisions, server and authorization server.
+//! Runs the public MCP conformance suite through the Pod: both revisions, server and authorization server.
 
 use behalf_tests::conformance::{Conformance, Verdict};
 use behalf_tests::environment::Server;
@@ -22,10 +22,10 @@ crate::tests![
 const LEGACY: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
 
-/// How a scenario is judged.
+/// The rule that decides whether a scenario passes.
 #[derive(Clone, Copy)]
 enum Judge {
-    /// By the baseline: failures and warnings that it does not name fail.
+    /// Failures and warnings that the baseline does not name count.
     Baseline,
 
     /// Only failures count: the suite warns of sessions, streams or resources that this server does not have.
@@ -123,7 +123,7 @@ async fn the_conformance_suite_passes_with_its_fixture_tools(world: &World) -> T
         .and_then(|container| container.image.clone())
         .ok_or("the Pod has no server")?;
 
-    // In this one Pod the built-in server gives way to one with the tools that the scenarios call.
+    // In this Pod, a server with the tools that the scenarios call replaces the built-in server.
     let fixture = world.fixture_server_image()?;
     restoring(
         async {

@@ -1,4 +1,4 @@
-//! Connections as clients of all kinds use them: bodies behind their heads, idle ones, many calls at once.
+//! Tests how clients use connections: a body sent after its head, idle connections, many calls at once.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ async fn connect_to(world: &World, server: Server) -> TestResult<TcpStream> {
     connect(*addresses.first().ok_or("the server has no address")?).await
 }
 
-/// The head of the next answer; its body is read, too.
+/// Reads the next answer and returns its head.
 async fn answer(stream: &mut TcpStream) -> TestResult<String> {
     let read = async {
         let mut head = Vec::new();
@@ -119,7 +119,7 @@ async fn a_large_body_behind_a_refused_head_gets_its_answer_every_time(world: &W
     Ok(())
 }
 
-/// Longer than three failed liveness probes take.
+/// Longer than the time of three failed liveness probes.
 const ATTACK: Duration = Duration::from_secs(45);
 
 /// Idle connections that are held open to each port.

@@ -84,10 +84,10 @@ async fn a_person_reads_the_consent_page_in_chromium_and_signs_in(world: &World)
     Ok(())
 }
 
-/// A person with a window of this size sees the button without scrolling.
+/// Checks that a person with a window of this size sees the button without scrolling.
 async fn allow_is_visible(browser: &Client, width: u32, height: u32) -> TestResult {
     browser.set_window_size(width, height).await?;
-    // The window has bars of its own around what is shown.
+    // The window's own bars reduce the visible area.
     let inner = browser
         .execute("return [window.innerWidth, window.innerHeight]", Vec::new())
         .await?;

@@ -245,9 +245,9 @@ async fn no_pod_has_a_kubernetes_credential(world: &World) -> TestResult {
     Ok(())
 }
 
-/// Looks at the place where clients of the API server look, and at every readable file for a token whose audience
-/// is the API server. Prints where, never what. It begins with such a token of its own, without a signature: a
-/// search that misses that one proves nothing.
+/// Searches the default path of the API server's clients, and every readable file, for a token whose audience
+/// is the API server. Prints the path, never the token. The script first writes such a token without a
+/// signature. A search that misses this token proves nothing.
 const LOOK_FOR_API_CREDENTIALS: &str = r#"
     is_for_the_api() {
       payload=$(cut -d. -f2 | tr '_-' '/+')

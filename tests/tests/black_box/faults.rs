@@ -44,7 +44,7 @@ pub(crate) async fn call(world: &World, server: Server, token: &str) -> TestResu
     Ok(request.json(&body).send().await?)
 }
 
-/// Sets how long user tokens live; by default an hour.
+/// Sets the lifetime of user tokens. The default is an hour.
 pub(crate) async fn lifetime(world: &World, seconds: Option<u64>) -> TestResult {
     let change = |settings: &mut Settings| settings.application_token_seconds = seconds;
     world.entra.update_settings(change).await?;
@@ -57,7 +57,7 @@ async fn policies(world: &World, policies: &[Policy]) -> TestResult {
     Ok(())
 }
 
-/// Sets what Ana may do at Azure DevOps.
+/// Sets Ana's rights at Azure DevOps.
 async fn permissions(world: &World, permissions: &Permissions) -> TestResult {
     world
         .azure_devops
@@ -223,7 +223,7 @@ async fn a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_is_told_as_an_eve
         "the session does not work to begin with: {works}"
     );
 
-    // The Pods hold the keys: as long as they report them, nothing is lost and nothing is replaced.
+    // The Pods have the keys in memory. While they report them, the operator replaces nothing.
     world.kubectl(&["delete", "secret", &secret, "--wait=true"])?;
     tokio::time::sleep(Duration::from_secs(45)).await;
     let works = call(world, server, &token).await?.status();

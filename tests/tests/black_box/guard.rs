@@ -1,4 +1,4 @@
-//! A test that breaks something puts it back, however the test ends.
+//! Restores the broken part after a test, also if the test fails, panics or times out.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -9,12 +9,12 @@ use futures::FutureExt as _;
 
 use crate::world::{TestResult, chain};
 
-/// How long the broken part of a test may take. It is below the limit of a whole test, so that there is time left
-/// to restore.
+/// Maximum duration of the work before the restore. It is below the limit of a whole test, so that time is
+/// left to restore.
 const LIMIT: Duration = Duration::from_mins(4);
 
-/// Runs `work`, then `restore`, also when `work` fails, panics or does not end in time. Boxed, for the future of a
-/// whole test is large.
+/// Runs `work`, then `restore`, also when `work` fails, panics or does not end in time. The future is boxed
+/// because that of a whole test is large.
 pub(crate) fn restoring<'f, T: 'f>(
     work: impl Future<Output = TestResult<T>> + 'f,
     restore: impl Future<Output = TestResult> + 'f,
@@ -30,7 +30,7 @@ pub(crate) fn restoring<'f, T: 'f>(
     })
 }
 
-/// What became of a test: of its work, and of what it put back.
+/// Combines the result of the work and the result of the restore.
 fn outcome<T>(worked: TestResult<T>, restored: TestResult) -> TestResult<T> {
     match (worked, restored) {
         (worked, Ok(())) => worked,

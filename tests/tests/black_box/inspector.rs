@@ -16,7 +16,7 @@ crate::tests![
 
 async fn all_four_tools(world: &World, server: Server, protocol: Protocol) -> TestResult {
     let inspector = Inspector::install()?;
-    // Without --use-stored-auth the Inspector signs in anew each time it is started.
+    // Without --use-stored-auth the Inspector signs in again at each start.
     let mut home = inspector.visit(&world.layout.mcp_url(server), protocol)?;
     for (tool, arguments) in calls() {
         let answer = home.call(tool, &arguments, &ANA).await?;

@@ -117,15 +117,15 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// The longest time that one test may take.
+/// Maximum duration of one test.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// Runs a test in a thread of its own: a limit inside the runtime would not fire while a test waits for a program.
+/// Runs a test in its own thread. A limit inside the runtime would not fire while a test waits for a program.
 fn within_limit(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: Test) -> Result<(), Failed> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         let result = runtime.block_on((test.run)(&world));
-        // Nobody listens any more to a test that took too long.
+        // The receiver is dropped if the test took too long.
         drop(sender.send(result.map_err(|error| world::chain(error.as_ref()))));
     });
     match receiver.recv_timeout(LIMIT) {

@@ -1,4 +1,4 @@
-//! What the operator may do: exactly what it needs, where it watches.
+//! Tests that the operator has exactly the rights that it needs, only in the namespaces that it watches.
 
 mod needed;
 mod policy;
@@ -18,7 +18,7 @@ crate::tests![
     every_right_is_needed,
 ];
 
-/// Everything that the operator may do beyond what every `ServiceAccount` may.
+/// All rights of the operator beyond those of every `ServiceAccount`.
 const RIGHTS: [(&str, &[&str]); 11] = [
     ("mcpservers.behalf.dev", &["list", "watch"]),
     ("mcpservers.behalf.dev/status", &["patch"]),
@@ -56,7 +56,7 @@ fn expected() -> Rights {
         .collect()
 }
 
-/// What `kubectl auth can-i --list` shows to a `ServiceAccount`.
+/// Returns the rights of a `ServiceAccount` that `kubectl auth can-i --list` shows.
 fn listed(world: &World, namespace: &str, account: (&str, &str)) -> TestResult<Rights> {
     let user = format!("system:serviceaccount:{}:{}", account.0, account.1);
     let arguments = [
@@ -95,7 +95,7 @@ fn listed(world: &World, namespace: &str, account: (&str, &str)) -> TestResult<R
         .collect())
 }
 
-/// What the operator of a release may do in a namespace and another `ServiceAccount` may not.
+/// Returns the rights that a release's operator has in a namespace and another `ServiceAccount` has not.
 fn rights(world: &World, namespace: &str, release: &str) -> TestResult<Rights> {
     let of_all = listed(world, namespace, (release, "nobody"))?;
     ensure!(!of_all.is_empty(), "kubectl lists nothing");
@@ -116,7 +116,7 @@ async fn the_operator_has_exactly_the_rights_that_it_uses_in_each_mode(world: &W
     .await?;
     let wide = Release::apply(world, "rights-wide", &["clusterWide=true"], |_| true).await?;
     let rows = [
-        // As it is installed.
+        // The rights of the default installation.
         (
             NAMESPACE_OPERATOR,
             vec!["mcp"],

@@ -1,4 +1,4 @@
-//! Login and tools with the official SDKs of MCP, versions pinned in `tests/clients`.
+//! Tests login and tools with the official MCP SDKs. `tests/clients` pins their versions.
 
 use behalf_tests::environment::Server;
 use behalf_tests::inspector::Protocol;
@@ -85,7 +85,7 @@ fn lists() -> [(&'static str, Value); 2] {
     ]
 }
 
-/// Two users sign in side by side, each as many times as `LOGINS` says, and see what is theirs each time.
+/// Two users sign in concurrently, each `LOGINS` times. Each sees only their own data every time.
 async fn fifty_logins(world: &World, sdk: Sdk, protocol: Protocol) -> TestResult {
     let server = Server::Quickstart;
     let client = SdkClient::install(sdk)?;
@@ -101,11 +101,11 @@ async fn fifty_logins(world: &World, sdk: Sdk, protocol: Protocol) -> TestResult
         cleared: None,
     };
     let (ana, ben) = tokio::join!(client.run(&work, &ANA), client.run(&work, &BEN));
-    // Of the first project both see the runs; the second one is hidden from Ana.
+    // Both users see the runs of the first project. Ana has no access to the second one.
     each_session_saw(&ANA, &ana?, [false, true])?;
     each_session_saw(&BEN, &ben?, [false, false])?;
 
-    // Azure DevOps was asked by these two users, each as often as the user called.
+    // Azure DevOps received requests of these two users only, one for each of their calls.
     let record = world.azure_devops.record().await?;
     let asked = |project: &str, person: Option<&Person>| {
         let path = format!("/contoso/{project}/_apis/build/builds");
@@ -133,7 +133,7 @@ async fn fifty_logins(world: &World, sdk: Sdk, protocol: Protocol) -> TestResult
     Ok(())
 }
 
-/// Whether each sign-in took one visit to the browser, and the calls were refused as expected.
+/// Checks that each sign-in took one visit to the browser, and that the calls were refused as expected.
 fn each_session_saw(person: &Person, sessions: &[Session], refused: [bool; 2]) -> TestResult {
     let name = person.display_name;
     ensure!(
@@ -165,7 +165,8 @@ async fn fifty_logins_of_the_first_typescript_sdk_by_two_users_at_once_all_work(
     fifty_logins(world, Sdk::TypeScript1, Protocol::Legacy).await
 }
 
-/// Release line 1 of the TypeScript SDK cannot: it refreshes its token, gets the same scopes, and gives up.
+/// Release line 1 of the TypeScript SDK cannot step up: it refreshes its token, gets the same scopes, and
+/// stops.
 async fn clients_step_up_when_a_tool_needs_the_scope_that_the_user_left_out(world: &World) -> TestResult {
     let server = Server::Quickstart;
     for (sdk, protocol) in [

@@ -194,7 +194,7 @@ async fn login_fails_when_the_consent_post_is_skipped(world: &World) -> TestResu
     Ok(())
 }
 
-/// By hand: a client of good manners finds the foreign `state` itself and sends nothing.
+/// The test sends the requests itself: a correct client detects the foreign `state` and sends nothing.
 async fn a_made_up_code_is_not_redeemed(world: &World) -> TestResult {
     for server in Server::ALL {
         let client_id = register(world, server, REDIRECT_URI).await?;

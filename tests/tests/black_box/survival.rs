@@ -1,5 +1,5 @@
-//! Requests of a signed-in user that try to end the sidecar or the server. The sidecar refuses them all: what would
-//! reach the server's own layer is tested through its router (`mcp-server/tests/router/embedded_json.rs`).
+//! Sends requests of a signed-in user that try to crash the sidecar or the server. The sidecar refuses them
+//! all. `mcp-server/tests/router/embedded_json.rs` tests the server's own layer with such requests.
 
 use behalf_tests::embedded_json::{hide, many_values, nested};
 use behalf_tests::environment::Server;
@@ -14,10 +14,10 @@ use crate::world::{TestResult, World};
 
 crate::tests![json_hidden_in_json_is_refused_and_restarts_nothing];
 
-/// Requests under way at the same time.
+/// Number of concurrent requests.
 const PARALLEL: usize = 30;
 
-/// What is sent: a name, the body, and `Mcp-Method` if it is sent.
+/// Returns the requests: a name, the body, and the header `Mcp-Method` if it is sent.
 fn payloads() -> Vec<(&'static str, String, Option<&'static str>)> {
     let call = |argument: &str| {
         format!(
@@ -78,7 +78,7 @@ async fn json_hidden_in_json_is_refused_and_restarts_nothing(world: &World) -> T
             restarts(&before),
             restarts(&after)
         );
-        // Memory sessions end with the sidecar: this one goes on.
+        // Sessions in memory end with the sidecar. This one still works, so the sidecar did not restart.
         let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
         let alive = http
             .post(address)

@@ -1,4 +1,5 @@
-//! Throttling by Azure DevOps and by Entra, and tokens that Azure DevOps refuses: what calls go on with.
+//! Tests calls during throttling by Azure DevOps and by Entra, and calls with tokens that Azure DevOps
+//! refuses.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ crate::tests![
 /// `Retry-After` of Entra's throttling. Every user of the Pod waits for its end, and so does this test.
 const ENTRA_PAUSE: Duration = Duration::from_secs(20);
 
-/// What Azure DevOps was asked since the call with this number.
+/// Returns the calls that Azure DevOps received after the call with this number.
 async fn calls_after(world: &World, sequence: u64) -> TestResult<Vec<RecordedCall>> {
     let mut calls = world.azure_devops.record().await?;
     calls.retain(|call| call.sequence > sequence);
@@ -124,7 +125,7 @@ async fn while_entra_throttles(world: &World) -> TestResult {
     // Tokens with less than ten minutes left are renewed at the next call.
     lifetime(world, Some(300)).await?;
     let token = world.access_token(server, &ANA).await?;
-    // Renews the user's token and exchanges it, so that later calls need nothing of Entra but another renewal.
+    // This call renews the user's token and exchanges it. Later calls need only another renewal from Entra.
     let first = call(world, server, &token).await?.status();
     ensure!(first == StatusCode::OK, "the first call answered {first}");
     let before = world

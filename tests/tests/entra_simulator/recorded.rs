@@ -1,4 +1,4 @@
-//! The simulator's refusals beside those that Entra really gave (`entra/tests/recorded/README.md`).
+//! Compares the simulator's refusals with recorded ones of Entra (`entra/tests/recorded/README.md`).
 
 use behalf_tests::entra::{IssuerFixture, MintRequest, Policy, ServiceAccountToken};
 use behalf_tests::people::{ANA, CLIENT_ID};
@@ -10,7 +10,8 @@ fn recorded(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// The same members with values of the same kind, the same error and number, the same lines of the description.
+/// Checks that both have the same members with values of the same kind, the same error and number, and the
+/// same lines in the description.
 fn alike(answer: &Answer, recorded: &Value) {
     for (name, value) in recorded.as_object().unwrap() {
         let simulated = &answer.body[name];

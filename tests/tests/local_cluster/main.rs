@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     if !enabled && !arguments.list {
         say("SKIPPED: local_cluster: set BEHALF_TEST_CLUSTER=1 to start real clusters; needs root on Linux");
     }
-    // Ignored, it is counted as what it is: not run.
+    // The test is marked as ignored, so that the summary does not count it as run.
     let test = Trial::test("local_clusters_run_pods_and_leave_nothing_behind", || {
         local_clusters_run_pods_and_leave_nothing_behind();
         Ok(())

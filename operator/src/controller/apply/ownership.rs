@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::controller::names::FIELD_MANAGER;
 
-/// The entries with all of this operator's as one entry `Apply`; nothing where that changes nothing.
+/// Returns the entries with all of this operator's merged into one entry `Apply`, or `None` if that changes
+/// nothing.
 pub(super) fn as_applied(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntry>> {
     if !entries.iter().any(|entry| is_own(entry, "Update")) {
         return None;
@@ -34,7 +35,8 @@ fn is_own(entry: &ManagedFieldsEntry, operation: &str) -> bool {
         && entry.subresource.as_deref().unwrap_or_default().is_empty()
 }
 
-/// A set of fields is a tree of objects, so that the union of two sets is the union of their members.
+/// Merges two sets of fields. A set is a tree of objects, so the union of two sets is the union of their
+/// members.
 fn unite(all: &mut Value, more: &Value) {
     match (all, more) {
         (Value::Object(all), Value::Object(more)) => {

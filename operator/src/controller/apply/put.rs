@@ -1,4 +1,5 @@
-//! Writes one child: creates what is not there, applies what is, and adopts nothing.
+//! Writes one child. It creates a missing child, applies over an existing one, and never adopts an object of
+//! another owner.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -10,7 +11,7 @@ use super::stored_forms::StoredForms;
 use super::{ApplyError, Child, ownership, unchanged};
 use crate::controller::names::{self, FIELD_MANAGER};
 
-/// Where children are written, and what is known of their stored forms.
+/// Writes children to the API server and remembers their stored forms.
 #[derive(Clone, Copy)]
 pub(super) struct Writer<'a> {
     pub(super) client: &'a Client,
@@ -22,15 +23,15 @@ impl Writer<'_> {
         Api::namespaced(self.client.clone(), &child.namespace().unwrap_or_default())
     }
 
-    /// Creates or applies a child, unless it is so already.
+    /// Creates or applies a child, unless it is already up to date.
     pub(super) async fn put<K: Child>(&self, mut child: K, live: Option<&K>) -> Result<K, ApplyError> {
         let (kind, name) = (K::KIND, child.name_any());
         unchanged::stamp(&mut child).map_err(|source| ApplyError::Json { kind, source })?;
         if let Some(live) = live {
             return self.put_over(child, live).await;
         }
-        // The caches hold only what carries our labels. If the child exists all the same, it has lost them, was
-        // made a moment ago, or belongs to somebody else.
+        // The caches contain only objects with this operator's labels. A child that exists but is not cached
+        // has lost its labels, was just created, or belongs to another owner.
         let api = self.api(&child);
         let refused = match api.create(&created_by_us(), &child).await {
             Ok(created) => return Ok(created),
@@ -40,12 +41,12 @@ impl Writer<'_> {
         let existing = api.get_opt(&name).await;
         match existing.map_err(|error| failed("read", kind, &name, error))? {
             Some(existing) => self.put_over(child, &existing).await,
-            // It went away in between; the next pass creates it.
+            // The object was deleted in between; the next pass creates it.
             None => Err(failed("create", kind, &name, refused)),
         }
     }
 
-    /// Applies a stamped child over an object of its name, if that one is ours.
+    /// Applies a stamped child over the object of the same name, if this operator owns that object.
     async fn put_over<K: Child>(&self, mut child: K, live: &K) -> Result<K, ApplyError> {
         let (kind, name) = (K::KIND, child.name_any());
         let json = |source| ApplyError::Json { kind, source };
@@ -56,14 +57,15 @@ impl Writer<'_> {
         if unchanged::is_within(&child, live).map_err(json)? {
             return Ok(live.clone());
         }
-        // What was applied last is noted on the child: another spec is applied in any case.
+        // The stamp on the live child is the digest of the last applied spec. A different spec is always
+        // applied.
         if unchanged::same_stamp(&child, live)
             && self.stored_forms.is_known(&owner, kind, live).map_err(json)?
         {
             return Ok(live.clone());
         }
         let api = self.api(&child);
-        // With the UID of the object that was judged, another one that took its name meanwhile is refused.
+        // The UID makes the API server refuse the request if another object has taken the name meanwhile.
         child.meta_mut().uid = live.uid();
         let mut applied = apply_over(&api, &name, &child).await?;
         if ownership::as_applied(applied.managed_fields()).is_some() {
@@ -76,8 +78,8 @@ impl Writer<'_> {
         Ok(applied)
     }
 
-    /// Puts an immutable configuration. Where another content is in its place, it is deleted and created again.
-    /// No Pod runs with the other one: Pods know the digest.
+    /// Writes an immutable configuration. If the object has different content, it is deleted and created
+    /// again. No Pod runs with that content, because Pods check the digest.
     pub(super) async fn put_content(
         &self,
         config_map: ConfigMap,
@@ -94,7 +96,7 @@ impl Writer<'_> {
         let other = match live.filter(is_other) {
             Some(other) => other.clone(),
             None => match self.put(config_map.clone(), live).await {
-                // Without our labels it is not in the cache.
+                // An object without this operator's labels is not in the cache.
                 Err(rejected @ ApplyError::Rejected { .. }) => {
                     let found = self.api(&config_map).get_opt(&name).await;
                     let found = found.map_err(|error| failed("read", ConfigMap::KIND, &name, error))?;
@@ -110,8 +112,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Creates a child that must not exist yet and is never changed. If another writer was faster, the next pass
-    /// reads what that one wrote.
+    /// Creates a child that must not exist yet and is never changed. If another writer was faster, the next
+    /// pass reads the object of that writer.
     pub(super) async fn create<K: Child>(&self, child: K) -> Result<K, ApplyError> {
         self.api(&child)
             .create(&created_by_us(), &child)
@@ -119,7 +121,7 @@ impl Writer<'_> {
             .map_err(|error| failed("create", K::KIND, &child.name_any(), error))
     }
 
-    /// Deletes exactly the object that was seen, and only if it is ours.
+    /// Deletes exactly the object that was read, and only if this operator owns it.
     pub(super) async fn delete<K: Child>(&self, stale: &K, owner: Option<&str>) -> Result<(), ApplyError> {
         if owner.is_none()
             || names::controller_uid(stale.meta()) != owner
@@ -137,14 +139,14 @@ impl Writer<'_> {
         };
         match self.api(stale).delete(&name, &parameters).await {
             Ok(_) => Ok(()),
-            // Gone, or replaced by another of the same name: either way not the one that was meant.
+            // The object is deleted, or another one has taken its name. The other one must not be deleted.
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
             Err(error) => Err(failed("delete", K::KIND, &name, error)),
         }
     }
 }
 
-/// How often the entries of an object that changes at the same time are written.
+/// Maximum number of attempts to write the entries of an object that changes at the same time.
 const OWN_TRIES: u32 = 3;
 
 fn created_by_us() -> PostParams {
@@ -154,13 +156,13 @@ fn created_by_us() -> PostParams {
     }
 }
 
-/// Applies over an object that is known to be ours, and repairs it where it became invalid.
+/// Applies over an object that this operator owns, and repairs the object if the result would be invalid.
 async fn apply_over<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
     match force(api, name, child).await {
         Err(rejected @ ApplyError::Rejected { .. }) => {
             match repair(api, name, child).await {
                 Ok(()) => force(api, name, child).await,
-                // What the first request was told is about the child as it was built.
+                // The first error is about the child as this operator built it, so that one is reported.
                 Err(ApplyError::Rejected { .. }) => Err(rejected),
                 Err(error) => Err(error),
             }
@@ -169,7 +171,8 @@ async fn apply_over<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, 
     }
 }
 
-/// Server-side apply. What others changed in our fields is put right, their own fields are left alone.
+/// Makes a server-side apply. It restores the fields that this operator owns and leaves the fields of others
+/// unchanged.
 async fn force<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     api.patch(name, &parameters, &Patch::Apply(child))
@@ -177,8 +180,8 @@ async fn force<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, Apply
         .map_err(|error| failed("apply", K::KIND, name, error))
 }
 
-/// Replaces whole lists, where what others left in them stands beside ours and makes the object invalid: a
-/// Service's port that somebody gave another number is another entry, of the same name.
+/// Replaces whole lists in which an entry of another writer makes the object invalid. Example: somebody
+/// changes the number of a Service's port; apply then adds a second port with the same name.
 async fn repair<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<(), ApplyError> {
     let json = |source| ApplyError::Json {
         kind: K::KIND,
@@ -192,7 +195,7 @@ async fn repair<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<(), App
         .map_err(|error| failed("repair", K::KIND, name, error))
 }
 
-/// Stops the Pods of exactly the Deployment that was seen.
+/// Stops the Pods of exactly the Deployment that was read.
 pub(super) async fn scale_to_zero(client: &Client, deployment: &Deployment) -> Result<(), ApplyError> {
     let name = deployment.name_any();
     let api = Api::namespaced(client.clone(), &deployment.namespace().unwrap_or_default());
@@ -203,8 +206,8 @@ pub(super) async fn scale_to_zero(client: &Client, deployment: &Deployment) -> R
         .map_err(|error| failed("suspend", Deployment::KIND, &name, error))
 }
 
-/// Counts what this operator created or repaired as applied by it. The object was just applied, so that controllers
-/// may be writing to it, too.
+/// Marks the fields that this operator created or repaired as applied by it. The object was just applied, so
+/// controllers may be writing to it at the same time.
 async fn own_as_applied<K: Child>(api: &Api<K>, applied: &K) -> Result<(), ApplyError> {
     let name = applied.name_any();
     let mut current = applied.clone();
@@ -212,7 +215,7 @@ async fn own_as_applied<K: Child>(api: &Api<K>, applied: &K) -> Result<(), Apply
         let Some(entries) = ownership::as_applied(current.managed_fields()) else {
             return Ok(());
         };
-        // With the version, as the other entries are those of that version.
+        // The patch names the version, because it contains the other managers' entries of that version.
         let patch = json!({"metadata": {
             "uid": current.uid(), "resourceVersion": current.resource_version(), "managedFields": entries,
         }});
@@ -239,7 +242,7 @@ async fn merge<K: Child>(api: &Api<K>, name: &str, patch: &serde_json::Value) ->
 fn failed(verb: &'static str, kind: &'static str, name: &str, error: kube::Error) -> ApplyError {
     let name = name.to_owned();
     match error {
-        // First, as a ValidatingAdmissionPolicy that states no reason denies with Invalid.
+        // This case comes first: a ValidatingAdmissionPolicy without a reason denies with Invalid.
         kube::Error::Api(status) if is_denied(&status) => ApplyError::Denied {
             kind,
             name,
@@ -261,8 +264,8 @@ fn failed(verb: &'static str, kind: &'static str, name: &str, error: kube::Error
     }
 }
 
-/// Whether admission or a quota refused the request. A right that this operator lacks is 403, too, and so is a
-/// namespace that is being deleted: neither is a judgement of the child.
+/// Returns whether admission or a quota refused the request. The API server also answers 403 if this operator
+/// lacks a right or if the namespace is being deleted. Neither says anything about the child.
 fn is_denied(status: &kube::core::Status) -> bool {
     let message = &status.message;
     // Webhooks, and ValidatingAdmissionPolicies.
@@ -277,8 +280,8 @@ fn is_denied(status: &kube::core::Status) -> bool {
         || status.is_forbidden() && !lacks_right && !is_terminating
 }
 
-/// An object that took the name of the one that was read has another UID, which the API server calls an invalid
-/// change. The next pass reads the other one.
+/// Returns whether another object has taken the name of the one that was read. Its UID differs, and the API
+/// server reports the UID as an invalid change. The next pass reads the new object.
 fn is_another_object(status: &kube::core::Status) -> bool {
     status
         .details

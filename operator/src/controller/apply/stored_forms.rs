@@ -1,4 +1,4 @@
-//! What the API server made of children that it stores in another form than they were applied in.
+//! Remembers the stored form of children that the API server stores differently than they were applied.
 //!
 //! A webhook may append to a list, or the API server may write a quantity in another way. Such a child never holds
 //! exactly what is applied. It is applied once; as long as it stays as the API server returned it then, applying it
@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 pub struct StoredForms(Mutex<HashMap<(String, &'static str), [u8; 32]>>);
 
 impl StoredForms {
-    /// Takes down what the API server returned.
+    /// Remembers the digest of the child that the API server returned.
     pub(super) fn remember<K: Serialize>(
         &self,
         owner: &str,
@@ -28,8 +28,8 @@ impl StoredForms {
         Ok(())
     }
 
-    /// Whether `live` is as the API server returned it last. What was applied since then is noted on the child,
-    /// so that another spec gives another form.
+    /// Returns whether `live` equals the form that the API server returned last. The child carries a digest
+    /// of the applied spec, so a different spec gives a different form.
     pub(super) fn is_known<K: Serialize>(
         &self,
         owner: &str,
@@ -43,7 +43,7 @@ impl StoredForms {
         }
     }
 
-    /// Forgets the children of objects that are gone.
+    /// Removes the entries of objects that no longer exist.
     pub fn keep_only(&self, exists: impl Fn(&str) -> bool) {
         self.lock().retain(|(owner, _), _| exists(owner));
     }
@@ -53,7 +53,7 @@ impl StoredForms {
     }
 }
 
-/// Of everything but what changes without anybody's edit.
+/// Computes the digest of a child without the fields that change although nobody edits the child.
 fn digest<K: Serialize>(child: &K) -> Result<[u8; 32], serde_json::Error> {
     let mut value = serde_json::to_value(child)?;
     if let Value::Object(object) = &mut value {

@@ -1,3 +1,5 @@
+//! Tests how children are applied, repaired and deleted.
+
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -50,7 +52,7 @@ fn exists() -> (u16, Value) {
     failure(409, "AlreadyExists", "already exists")
 }
 
-/// A writer on `client` that remembers nothing.
+/// Returns a writer on `client` without remembered forms.
 fn writer(client: &Client) -> Writer<'_> {
     Writer {
         client,
@@ -58,14 +60,14 @@ fn writer(client: &Client) -> Writer<'_> {
     }
 }
 
-/// The Service as somebody changed it.
+/// Returns the Service after another writer changed it.
 fn edited() -> Service {
     let mut live = stored(service());
     live["spec"]["ports"][0]["port"] = json!(81);
     serde_json::from_value(live).unwrap()
 }
 
-/// Puts `child` over `live` while the API server gives these answers. Returns the result and what was asked.
+/// Writes `child` over `live` while the API server gives these answers. Returns the result and the requests.
 async fn put<K: Child + Send + Sync + 'static>(
     child: K,
     live: Option<&K>,
@@ -251,7 +253,7 @@ async fn a_configuration_with_another_content_is_deleted_and_created_again() {
     assert!(error.refusal().is_none());
     asked.await.unwrap();
 
-    // Data that others add beside ours, as a webhook may, is left alone.
+    // The operator leaves data that others add, for example a webhook, unchanged.
     let mut more = stored(config_map());
     more["data"]["of-a-webhook"] = json!("x");
     let more: ConfigMap = serde_json::from_value(more).unwrap();
@@ -262,7 +264,7 @@ async fn a_configuration_with_another_content_is_deleted_and_created_again() {
         .unwrap();
     drop((client, handle));
 
-    // A configuration of another object is not deleted.
+    // The operator does not delete a configuration of another object.
     let mut foreign = stored(config_map());
     foreign["data"] = json!({});
     foreign["metadata"]["ownerReferences"][0]["uid"] = json!("another");
@@ -318,7 +320,7 @@ async fn a_repair_replaces_lists_and_leaves_no_second_field_manager() {
 async fn what_was_created_is_owned_as_applied_from_its_first_change_on() {
     let mut applied = stored(service());
     applied["metadata"]["managedFields"] = json!([managed("Update", &json!({"f:spec": {}}))]);
-    // Its controller was faster.
+    // The Deployment controller was faster.
     let conflict = failure(409, "Conflict", "the object has been modified");
     let mut later = applied.clone();
     later["metadata"]["resourceVersion"] = json!("8");

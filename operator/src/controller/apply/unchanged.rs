@@ -26,7 +26,7 @@ pub(super) fn is_within<K: Serialize>(child: &K, live: &K) -> Result<bool, serde
     Ok(holds(&serde_json::to_value(live)?, &serde_json::to_value(child)?))
 }
 
-/// Whether `live` is what was applied last with the same content as the stamped `child`.
+/// Returns whether `live` carries the same stamp as `child`: the last apply had the same content.
 pub(super) fn same_stamp<K: Resource>(child: &K, live: &K) -> bool {
     let stamp = |object: &K| object.annotations().get(names::APPLIED_ANNOTATION).cloned();
     stamp(child).is_some() && stamp(child) == stamp(live)

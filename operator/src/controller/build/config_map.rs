@@ -1,3 +1,5 @@
+//! Builds the `ConfigMap` with the configuration files of the sidecar and the server.
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -1,3 +1,5 @@
+//! Builds the Deployment that runs the sidecar and the server.
+
 use std::collections::BTreeMap;
 
 use behalf_contract::{StoreConfig, digest};
@@ -40,7 +42,7 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deploy
                 ..LabelSelector::default()
             },
             strategy: Some(strategy(plan)),
-            // Each keeps its configuration alive; more would be kept for nothing.
+            // Each kept ReplicaSet also keeps its configuration, so only two are kept.
             revision_history_limit: Some(2),
             template,
             ..DeploymentSpec::default()
@@ -49,7 +51,7 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deploy
     })
 }
 
-/// The spec's own labels, on Linux: there are no images for anything else.
+/// The node labels of the spec, and Linux as the operating system. No images exist for other systems.
 fn node_selector(plan: &Plan) -> BTreeMap<String, String> {
     let mut labels = plan.pod.node_selector.clone();
     labels.insert("kubernetes.io/os".to_owned(), "linux".to_owned());

@@ -1,3 +1,5 @@
+//! Builds the Secret with the keyring.
+
 use std::collections::BTreeMap;
 
 use behalf_contract::{Key, KeyMaterial, Keyring, Keys};

@@ -1,3 +1,5 @@
+//! Builds the `NetworkPolicy` of the Pods.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use behalf_contract::ports;
@@ -25,7 +27,7 @@ pub(super) fn build(plan: &Plan) -> NetworkPolicy {
         .into_iter()
         .chain(plan.network.metrics_from.iter().cloned())
         .collect();
-    // A rule without peers would let in everyone.
+    // A rule without peers would admit all traffic.
     if !readers.is_empty() {
         ingress.push(NetworkPolicyIngressRule {
             from: Some(readers),
@@ -33,7 +35,7 @@ pub(super) fn build(plan: &Plan) -> NetworkPolicy {
         });
     }
     let mut egress = vec![NetworkPolicyEgressRule {
-        // Wherever DNS is: in the cluster, or on the node.
+        // No peers: DNS may run in the cluster or on the node.
         to: None,
         ports: Some(vec![port("UDP", 53), port("TCP", 53)]),
     }];
@@ -128,8 +130,8 @@ fn internet_ports(plan: &Plan) -> BTreeSet<u16> {
         .collect()
 }
 
-/// Namespace and port of each host that is a Service of the cluster. A policy sees the port of the Pod behind a
-/// Service: it has to be the same.
+/// Namespace and port of each host that is a Service of the cluster. A network policy applies to the port of
+/// the Pod behind a Service, so both ports must be equal.
 fn services(plan: &Plan) -> BTreeSet<(&str, u16)> {
     plan.outgoing()
         .into_iter()
@@ -137,7 +139,7 @@ fn services(plan: &Plan) -> BTreeSet<(&str, u16)> {
         .collect()
 }
 
-/// The namespace in `<service>.<namespace>.svc`, with or without the cluster's domain behind it.
+/// Returns the namespace in `<service>.<namespace>.svc`, with or without the cluster's domain at the end.
 fn namespace(url: &Url) -> Option<&str> {
     let mut labels = url.domain()?.split('.').skip(1);
     let namespace = labels.next()?;

@@ -1,3 +1,5 @@
+//! Builds the Service of the Pods.
+
 use behalf_contract::ports;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;

@@ -1,3 +1,5 @@
+//! Builds the `ServiceAccount` of the Pods.
+
 use k8s_openapi::api::core::v1::ServiceAccount;
 
 use super::metadata;

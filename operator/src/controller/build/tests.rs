@@ -1,3 +1,5 @@
+//! Tests the children that are built for an object.
+
 use behalf_contract::{ServerConfig, SidecarConfig, paths};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
@@ -469,7 +471,7 @@ fn policy(patch: Value) -> Value {
     serde_json::to_value(children.network_policy.unwrap().spec.unwrap()).unwrap()
 }
 
-/// The rules that let the Pods out, without the one for DNS.
+/// The egress rules without the one for DNS.
 fn egress(patch: Value) -> Vec<Value> {
     let rules = policy(patch)["egress"].as_array().unwrap().clone();
     rules[1..].to_vec()
@@ -520,7 +522,7 @@ fn port_9090_is_open_to_the_operator_and_to_those_who_may_scrape_it() {
     assert_eq!(peers.len(), 2);
     assert_eq!(peers[1], prometheus);
 
-    // Outside a cluster there is no operator to let in, and a rule without peers would let in everyone.
+    // Outside a cluster no operator connects to the Pods, and a rule without peers would admit all traffic.
     let mut plan = crate::testing::plan(&server(QUICKSTART));
     plan.operator_namespace = None;
     let policy = build(&plan, None).unwrap().network_policy.unwrap().spec.unwrap();

@@ -15,7 +15,7 @@ const PATH: &str = "/.well-known/openid-configuration";
 /// An issuer changes once in a cluster's life, if ever.
 const REFRESH: SignedDuration = SignedDuration::from_mins(10);
 
-/// Somebody may be about to mend what keeps it from being read.
+/// An administrator may be about to fix what prevents the read.
 const REFRESH_UNKNOWN: SignedDuration = SignedDuration::from_mins(1);
 
 /// The schema's limit.

@@ -1,4 +1,4 @@
-//! Reads the status documents of all Pods again and again, and has an object reconciled when one changed.
+//! Polls the status documents of all Pods and triggers a reconcile of the object when a document changes.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -19,22 +19,24 @@ use crate::controller::dereference::StatusError;
 use crate::controller::jitter::spread;
 use crate::controller::stores::{Guarded, server_of};
 
-/// Maximum number of Pods that are read at the same time. A silent Pod holds its place for two seconds.
+/// Maximum number of Pods that are read at the same time. A Pod that does not answer occupies its place for
+/// two seconds.
 const CONCURRENCY: usize = 32;
 
-/// How often the loop looks for Pods whose turn it is.
+/// Time between two looks of the loop for Pods that are due.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Between two reads of a Pod while something of it was not seen to work.
+/// Time between two reads of a Pod while something in it is not verified.
 const SOON: Duration = Duration::from_secs(2);
 
-/// Between two reads of a Pod that works.
+/// Time between two reads of a Pod in which everything is verified.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// With many Pods, "soon" is later: this long for each of them, which is fifty reads a second.
+/// Time that each existing Pod adds to the minimum interval between two reads of one Pod. It limits the loop
+/// to fifty reads a second.
 const SOON_FOR_EACH: Duration = Duration::from_millis(20);
 
-/// Reads until `changed` has no receiver any more. `pods` lists all Pods, `read` asks one of them.
+/// Polls until `changed` has no receiver. `pods` lists all Pods, `read` reads the status document of one.
 pub async fn run<R>(
     reports: Arc<PodReports>,
     pods: impl Fn() -> Vec<Arc<Pod>>,
@@ -77,7 +79,7 @@ pub async fn run<R>(
                 Some((next.filter(|next| *next <= now)?, target))
             })
             .collect();
-        // The Pod that waits longest comes first, so that each has its turn when there are too many.
+        // The Pod that has waited longest comes first, so each is read even if there are too many.
         waiting.sort_by_key(|(next, _)| *next);
         waiting.truncate(CONCURRENCY.saturating_sub(reads.len()));
         for (_, target) in waiting {
@@ -106,7 +108,7 @@ impl Target {
     }
 }
 
-/// Whether everything that a Pod looks at was seen to work.
+/// Returns whether everything that a Pod checks is verified.
 fn works(document: &StatusDocument) -> bool {
     document.federation.outcome == Outcome::Verified && document.handshake.outcome == Outcome::Verified
 }
@@ -152,7 +154,7 @@ mod tests {
         let count = reads.clone();
         let read = move |_| {
             let earlier = count.fetch_add(1, Ordering::Relaxed);
-            // The third read brings something new.
+            // The third read returns a changed document.
             std::future::ready(Ok(document(if earlier < 2 { "sha256:0" } else { "sha256:1" })))
         };
         let reports = Arc::new(PodReports::default());

@@ -1,3 +1,5 @@
+//! Tests which object owns a `publicUrl`.
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;

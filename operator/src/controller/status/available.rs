@@ -1,3 +1,5 @@
+//! Computes the condition that reports whether enough Pods are available.
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +11,8 @@ use super::condition::{Finding, Status};
 use crate::controller::names;
 use crate::controller::reason::Reason;
 
-/// So long after its start a container that fails its readiness probe is not just starting.
+/// Time after the start of a container from which a failing readiness probe counts as a fault, not as a
+/// start.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
 /// Whether enough Pods serve the Deployment's current template, and if not, why.
@@ -78,7 +81,7 @@ fn refused(status: &DeploymentStatus) -> Option<&str> {
     condition.message.as_deref().or(condition.reason.as_deref())
 }
 
-/// What keeps a Pod from being ready, if it is more than time.
+/// Returns the reason why a Pod is not ready, unless it only needs more time.
 fn trouble(pod: &Pod, now: Timestamp) -> Option<Finding> {
     let status = pod.status.as_ref()?;
     let conditions = || status.conditions.iter().flatten();

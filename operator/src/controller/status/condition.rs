@@ -1,3 +1,5 @@
+//! Conditions of the status: compares, finds and sets them.
+
 use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -32,7 +34,7 @@ impl Status {
     }
 }
 
-/// What a condition says, before it has a time.
+/// The content of a condition without its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// True, False or Unknown.
@@ -68,8 +70,9 @@ impl Finding {
     }
 }
 
-/// Status and reason of an earlier condition; nothing if its reason is of another version of this operator. Its
-/// text is never used again: another writer may have changed it, and people run commands from it.
+/// Returns status and reason of an earlier condition, or `None` if this version of the operator does not know
+/// the reason. The text is never reused: another writer may have changed it, and administrators run commands
+/// from it.
 pub(super) fn judgement(condition: &Condition) -> Option<(Status, Reason)> {
     Some((
         Status::parse(&condition.status),

@@ -1,4 +1,4 @@
-//! What the Pods of the current configuration report.
+//! Computes conditions from the reports of the Pods of the current configuration.
 
 use behalf_contract as contract;
 use contract::StatusDocument;
@@ -26,7 +26,7 @@ pub(super) struct Observed<'a> {
     suspended: bool,
     previous: &'a [Condition],
 
-    /// What the Pods were given; nothing where nothing is known to run.
+    /// The address and identity that the Pods run with; `None` if no Pods are known to run.
     running: Option<&'a Running>,
 
     /// The application of the accepted spec, never of what somebody wrote elsewhere.
@@ -92,7 +92,8 @@ impl<'a> Observed<'a> {
         });
         let judged = self.judge(ConditionType::FederationVerified, reports);
         let mut text = texts::federation(&judged, self.running, self.client_id, command);
-        // Not the issuer itself: what a Pod says must not be taken for what Entra should trust.
+        // The text does not contain the issuer: an administrator must not make Entra trust an issuer that a
+        // Pod reports.
         if self.other_issuer && !self.suspended {
             text.push_str("; ");
             text.push_str(texts::OTHER_ISSUER);
@@ -114,7 +115,8 @@ impl<'a> Observed<'a> {
         judged.told(text)
     }
 
-    /// `UserSignIn`: where Pods differ, the newest says it, since a Pod without users learns nothing new.
+    /// Judges `UserSignIn`. If Pods differ, the newest report counts, because a Pod without users observes no
+    /// sign-ins.
     pub(super) fn sign_in(&self) -> Finding {
         let reports = self
             .documents
@@ -172,7 +174,8 @@ impl<'a> Observed<'a> {
                 ..Judged::new(Status::Unknown, Reason::PodUnreachable)
             };
         }
-        // A Pod that starts, or that is gone, takes nothing back of what was seen. Its text is computed again.
+        // The previous result stays valid while a Pod starts or after it is deleted. The text is computed
+        // again.
         find(self.previous, kind)
             .filter(|before| {
                 self.generation
@@ -187,7 +190,7 @@ impl<'a> Observed<'a> {
     }
 }
 
-/// What a condition says before it has words.
+/// Status and reason of a condition, before its text is computed.
 pub(super) struct Judged<'a> {
     pub(super) status: Status,
     pub(super) reason: Reason,
@@ -210,7 +213,7 @@ impl Judged<'_> {
     }
 }
 
-/// Whether a document claims no other identity than the Pods were given.
+/// Returns whether every identity in a document equals the one that the Pods were given.
 fn fits(running: &Running, document: &StatusDocument) -> bool {
     let same = |said: &Option<String>, given: &str| said.as_deref().is_none_or(|said| said == given);
     same(&document.federation.subject, &running.subject)

@@ -1,3 +1,5 @@
+//! Computes the condition `Ready` from all other conditions.
+
 use super::condition::{Finding, Status};
 use crate::controller::reason::{ConditionType, Reason};
 

@@ -1,3 +1,5 @@
+//! Tests the status that is computed for an object.
+
 use std::sync::Arc;
 
 use behalf_contract as contract;

@@ -1,6 +1,7 @@
-//! The texts of the conditions that Pods report, computed from reasons and from fields of the plan alone.
+//! Computes the texts of the conditions that Pods report, only from reasons and from fields of the plan.
 //!
-//! No word comes from a Pod or from an earlier text: people act on them and run the commands in them.
+//! No part of a text comes from a Pod or from an earlier text, because administrators run the commands in
+//! them.
 
 use behalf_entra::FederationReason;
 
@@ -9,13 +10,13 @@ use super::observed::Judged;
 use crate::controller::reason::Reason;
 use crate::controller::running::Running;
 
-/// Said of a Pod whose token names another issuer than the API server publishes.
+/// Text for a Pod whose token has a different issuer than the API server publishes.
 pub(super) const OTHER_ISSUER: &str = "a Pod reports a token of another issuer than the API server's; if the API \
     server's issuer has changed, restart the Pod, else find out what runs in it";
 
 const NOT_REPORTED: &str = "no Pod of the current configuration has reported yet";
 
-/// What a reason says that every condition of a Pod may have.
+/// Returns the text of a reason that every condition of a Pod may have.
 fn common(judged: &Judged<'_>) -> Option<String> {
     match judged.reason {
         Reason::Suspended => Some("spec.suspend is true; nothing can be observed".to_owned()),
@@ -28,7 +29,7 @@ fn common(judged: &Judged<'_>) -> Option<String> {
     }
 }
 
-/// `FederationVerified`. `command` creates the credential.
+/// Returns the text of `FederationVerified`. `command` creates the credential.
 pub(super) fn federation(
     judged: &Judged<'_>,
     running: Option<&Running>,
@@ -70,7 +71,7 @@ pub(super) fn federation(
     text
 }
 
-/// `Verified`.
+/// Returns the text of `Verified`.
 pub(super) fn handshake(judged: &Judged<'_>) -> String {
     common(judged).unwrap_or_else(|| {
         let text = match judged.reason {
@@ -102,7 +103,7 @@ pub(super) fn handshake(judged: &Judged<'_>) -> String {
     })
 }
 
-/// `UserSignIn`. `reported`: a Pod looks at sign-ins at all.
+/// Returns the text of `UserSignIn`. `reported` is true if at least one Pod reports sign-ins.
 pub(super) fn sign_in(judged: &Judged<'_>, reported: bool, client_id: Option<&str>) -> String {
     let client_id = client_id.unwrap_or("<client id>");
     match judged.reason {

@@ -1,3 +1,5 @@
+//! Writes the status of an object.
+
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Whole passes against an API server that holds nothing but what the caches hold.
+//! Runs whole passes against a simulated API server that contains exactly the cached objects.
 
 use kube::runtime::events::{Recorder, Reporter};
 use serde_json::Value;
@@ -11,10 +11,11 @@ use crate::controller::stores::Stores;
 use crate::metrics::Metrics;
 use crate::testing::defaults;
 
-/// A request as the API server got it: method and path, for a create with the object's name, and the body.
+/// A request that the API server received: method and path (for a create with the object's name), and the
+/// body.
 pub(super) type Asked = (String, Value);
 
-/// What the caches hold, and what the API server refuses.
+/// The cached objects, and the request that the API server refuses.
 #[derive(Default)]
 pub(super) struct Cluster {
     pub(super) servers: Vec<McpServer>,
@@ -22,7 +23,7 @@ pub(super) struct Cluster {
     pub(super) pods: Vec<k8s_openapi::api::core::v1::Pod>,
     pub(super) reports: Arc<PodReports>,
 
-    /// A part of the request that is refused, and the answer to it.
+    /// Part of the method and path of the refused request, and the answer to it.
     pub(super) refused: Option<(&'static str, Value)>,
 }
 
@@ -34,7 +35,7 @@ impl Cluster {
         }
     }
 
-    /// One pass over each object in turn, and all requests.
+    /// Makes one pass over each object in turn and returns all requests.
     pub(super) async fn passes(
         &self,
         order: &[McpServer],
@@ -89,7 +90,7 @@ async fn api_server(
                 (200, json!({"issuer": "https://issuer.contoso.example"}))
             }
             _ if method == http::Method::GET => (404, failure(404, "NotFound", "not found")),
-            // A whole object comes back, whatever part of it was written.
+            // The API server returns the whole object for a write of any part of it.
             _ if path.ends_with("/status") => (200, json!(server(QUICKSTART))),
             _ => (200, body.clone()),
         };
@@ -106,7 +107,7 @@ pub(super) fn failure(code: u16, reason: &str, message: &str) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message})
 }
 
-/// The statuses that were written for an object.
+/// Returns the statuses that were written for an object.
 pub(super) fn statuses<'a>(asked: &'a [Asked], name: &str) -> Vec<&'a Value> {
     let end = format!("/{name}/status");
     asked
@@ -116,7 +117,7 @@ pub(super) fn statuses<'a>(asked: &'a [Asked], name: &str) -> Vec<&'a Value> {
         .collect()
 }
 
-/// Status, reason and message of a condition in a status.
+/// Returns status, reason and message of a condition in a status.
 pub(super) fn condition<'a>(status: &'a Value, kind: &str) -> Option<[&'a str; 3]> {
     let conditions = status["conditions"].as_array()?;
     let condition = conditions.iter().find(|condition| condition["type"] == kind)?;

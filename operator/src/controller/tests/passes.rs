@@ -1,4 +1,4 @@
-//! What whole passes ask of the API server, and what they tell of its refusals.
+//! Tests which requests whole passes make, and how they report refusals of the API server.
 
 use rstest::rstest;
 
@@ -56,7 +56,7 @@ async fn a_settled_pass_asks_the_api_server_for_nothing() {
         children: stamped,
         ..Cluster::of(std::slice::from_ref(server))
     };
-    // The first pass writes; what it wrote is what the caches hold before the second.
+    // The first pass writes. Before the second pass, the caches contain the objects that the first one wrote.
     let (_, asked) = cluster(&server, Vec::new())
         .passes(std::slice::from_ref(&server))
         .await;
@@ -84,7 +84,7 @@ async fn a_settled_pass_asks_the_api_server_for_nothing() {
     let lines: Vec<&str> = asked
         .iter()
         .map(|(line, _)| line.as_str())
-        // Once for the process.
+        // The issuer's discovery document is read once for each process.
         .filter(|line| !line.contains(".well-known"))
         .collect();
     assert_eq!(lines, Vec::<&str>::new());

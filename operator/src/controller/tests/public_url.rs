@@ -1,4 +1,4 @@
-//! Whole passes over objects with the same `publicUrl`.
+//! Tests whole passes over objects with the same `publicUrl`.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ fn object(name: &str, seconds: i64) -> McpServer {
     server
 }
 
-/// The requests that change something of an object.
+/// Returns the requests that change an object.
 fn changes<'a>(asked: &'a [Asked], name: &str) -> Vec<&'a str> {
     let lines = asked.iter().map(|(line, _)| line.as_str());
     let is_change = |line: &&str| !line.starts_with("GET ") && !line.contains("/events");

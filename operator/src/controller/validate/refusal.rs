@@ -1,17 +1,19 @@
+//! The reasons why the operator refuses an object.
+
 use std::fmt;
 
 use crate::controller::reason::Reason;
 
-/// One thing that stands against serving an object.
+/// One reason why the operator refuses an object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// A field holds what cannot be used.
+    /// A field has an unusable value.
     #[error("{field} {problem}")]
     Field {
         /// The field below `spec`, or `metadata.name`.
         field: &'static str,
 
-        /// What is wrong and what to write.
+        /// The problem and its fix.
         problem: String,
     },
 
@@ -103,7 +105,7 @@ pub enum Refusal {
         /// The child's name.
         name: String,
 
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
 
@@ -118,7 +120,7 @@ pub enum Refusal {
         /// The child's name.
         name: String,
 
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
 }
@@ -170,7 +172,7 @@ impl Refusal {
         }
     }
 
-    /// Whether this very object should be edited. The rest mends itself when somebody creates, deletes or
+    /// Returns whether this object must be edited. Other refusals end when somebody creates, deletes or
     /// corrects another object.
     pub fn needs_edit(&self) -> bool {
         matches!(

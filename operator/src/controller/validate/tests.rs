@@ -1,3 +1,5 @@
+//! Tests the validation of specs.
+
 use kube::ResourceExt as _;
 use rstest::rstest;
 use serde_json::{Value, json};

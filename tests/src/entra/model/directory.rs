@@ -31,7 +31,7 @@ pub struct Directory {
     /// The people who may try to sign in.
     pub users: Vec<User>,
 
-    /// Who consented to what.
+    /// The consents of users to applications.
     pub consents: Vec<Consent>,
 
     /// Conditional Access, by user name or, for the application itself, by client id.
@@ -197,8 +197,8 @@ pub struct Settings {
     /// A refresh token unused for so long is dead (700082).
     pub refresh_token_idle_seconds: u64,
 
-    /// How long a new federated credential propagates: every second request that presents it is refused as if
-    /// it did not exist, the first one included.
+    /// Propagation time of a new federated credential. During it, the simulator refuses the first and then
+    /// every second request that presents the credential, as if the credential did not exist.
     pub federation_propagation_seconds: u64,
 
     /// Added to the machine's clock.

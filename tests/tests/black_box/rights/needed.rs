@@ -1,7 +1,8 @@
-//! Takes one right after the other from an operator, and looks for its complaint.
+//! Tests that the operator needs each of its rights: removes one right at a time and waits for the error in
+//! the log.
 //!
-//! Each operator is a process of this machine with its own `ServiceAccount` token and its own namespace. Its objects
-//! are suspended, so they have every child and no Pod.
+//! Each operator is a process on this machine with its own `ServiceAccount` token and its own namespace. Its
+//! objects are suspended, so they have every child and no Pod.
 
 use std::fs::File;
 use std::path::Path;
@@ -26,13 +27,13 @@ use crate::chart::{of_kind, render};
 use crate::ensure;
 use crate::world::{TestResult, World};
 
-/// How many operators run at once.
+/// Maximum number of operators that run at once.
 const AT_ONCE: usize = 8;
 
-/// How long an operator may take to need a right.
+/// Maximum time until an operator reports the missing right.
 const LIMIT: Duration = Duration::from_secs(75);
 
-/// How long one state of the objects lasts.
+/// Duration of one state of the objects.
 const ROUND: Duration = Duration::from_secs(3);
 
 /// One verb of one rule.
@@ -44,7 +45,7 @@ struct Right {
 }
 
 impl Right {
-    /// The API server's words for who lacks it.
+    /// Returns the API server's message for a client that lacks this right.
     fn complaint(&self) -> String {
         format!(
             "cannot {} resource \"{}\" in API group \"{}\"",
@@ -52,7 +53,7 @@ impl Right {
         )
     }
 
-    /// Takes it out of a `ClusterRole`.
+    /// Removes this right from a `ClusterRole`.
     fn remove_from(&self, role: &mut Value) {
         let mut rules = Vec::new();
         for rule in role["rules"].as_array().into_iter().flatten() {
@@ -82,7 +83,7 @@ impl Right {
     }
 }
 
-/// Every right of the rendered `ClusterRole`.
+/// Returns every right of the rendered `ClusterRole`.
 fn all(world: &World) -> TestResult<Vec<Right>> {
     let objects = render(&world.running.cluster, "rights", &[])?;
     let mut found = Vec::new();
@@ -127,8 +128,8 @@ pub(super) async fn every_right_is_needed(world: &World) -> TestResult {
     Ok(())
 }
 
-/// Runs an operator that lacks one right until it names that right; one that lacks none must get through every state
-/// of its objects twice, under the policy of a cluster-wide installation.
+/// Runs an operator that lacks one right until its log names that right. An operator with all rights must
+/// handle every state of its objects twice, under the policy of a cluster-wide installation.
 async fn trial(world: &World, number: usize, lacks: Option<&Right>, folder: &Path) -> TestResult {
     let namespace = format!("rights-needed-{number}");
     let _release = Release::apply(world, &namespace, &[], |object| {
@@ -197,7 +198,8 @@ fn start(world: &World, namespace: &str, folder: &Path, log: &Path) -> TestResul
     let file = File::create(log)?;
     let child = Command::new(binary(Product::Operator))
         .args(["run", "--port", "0", "--watch-namespaces", namespace])
-        // Another namespace than the objects': in its own, it shares no ServiceAccount.
+        // The operator's namespace differs from the objects', because it does not allow shared
+        // ServiceAccounts in its own.
         .args(["--namespace", "rights-elsewhere"])
         .env("KUBECONFIG", path)
         .stdout(Stdio::from(file.try_clone()?))
@@ -207,10 +209,10 @@ fn start(world: &World, namespace: &str, folder: &Path, log: &Path) -> TestResul
     Ok(child)
 }
 
-/// How many states [`TestObjects::change`] knows.
+/// Number of states in [`TestObjects::change`].
 const STATES: usize = 4;
 
-/// Two `McpServers` and what they refer to.
+/// Two `McpServers` and the objects that they reference.
 struct TestObjects {
     client: Client,
     namespace: String,
@@ -322,7 +324,7 @@ impl TestObjects {
         Ok(())
     }
 
-    /// Whether "full" is accepted within some seconds.
+    /// Returns whether the operator accepts "full" within some seconds.
     async fn is_accepted(&self) -> TestResult<bool> {
         for _ in 0..20 {
             let object = self.servers().get("full").await?;

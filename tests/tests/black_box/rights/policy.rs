@@ -1,4 +1,5 @@
-//! The admission policy of a cluster-wide installation. Every request is a dry run in the operator's name.
+//! Tests the admission policy of a cluster-wide installation. Every request is a dry run as the operator's
+//! account.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const NAMESPACE: &str = "rights-policy";
 
 const OPERATOR: &str = "system:serviceaccount:rights-policy:behalf-operator";
 
-/// API version and kind of the owner that the policy asks for.
+/// API version and kind of the owner that the policy requires.
 const OURS: Option<(&str, &str)> = Some(("behalf.dev/v1alpha1", "McpServer"));
 
 const UNLIKE: Option<&str> =
@@ -32,7 +33,7 @@ const APPLY: &[&str] = &[
 ];
 const DELETE: &[&str] = &["delete", "--wait=false", "--filename", "-"];
 
-/// One request: what it is, kubectl's arguments, the object, and the refusal if there must be one.
+/// One request: a description, kubectl's arguments, the object, and the expected refusal, if any.
 type Row = (&'static str, &'static [&'static str], Value, Option<&'static str>);
 
 pub(super) async fn limits_what_the_operator_writes(world: &World) -> TestResult {
@@ -40,7 +41,7 @@ pub(super) async fn limits_what_the_operator_writes(world: &World) -> TestResult
     // The owner must exist, or the garbage collector deletes what it owns.
     let owner = create(world, &owner())?;
     let uid = &owner["metadata"]["uid"];
-    // An administrator is not limited.
+    // The policy does not limit an administrator.
     for (name, label, owner) in [
         ("foreign", None, None),
         ("own", Some("shop"), OURS),
@@ -126,7 +127,7 @@ fn create(world: &World, object: &Value) -> TestResult<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Sends a request in the operator's name that changes nothing.
+/// Sends a dry-run request as the operator's account.
 fn request(world: &World, arguments: &[&str], object: &Value) -> Result<(), String> {
     let common = ["--namespace", NAMESPACE, "--as", OPERATOR, "--dry-run=server"];
     let cluster = &world.running.cluster;
@@ -136,7 +137,7 @@ fn request(world: &World, arguments: &[&str], object: &Value) -> Result<(), Stri
         .map_err(|error| chain(&error))
 }
 
-/// The `McpServer` that owns what is written.
+/// The `McpServer` that owns the written objects.
 fn owner() -> Value {
     json!({
         "apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "metadata": {"name": "shop"},

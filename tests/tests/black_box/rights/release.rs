@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::chart::render;
 use crate::world::{TestResult, World};
 
-/// The kinds of objects that give or bound rights.
+/// The kinds of objects that grant or limit rights.
 const KINDS: [&str; 6] = [
     "ServiceAccount",
     "ClusterRole",
@@ -16,7 +16,7 @@ const KINDS: [&str; 6] = [
     "ValidatingAdmissionPolicyBinding",
 ];
 
-/// What was applied; deleted when this value is dropped.
+/// The applied objects of a release. Dropping this value deletes them.
 pub(super) struct Release<'w> {
     world: &'w World,
     namespace: String,
@@ -25,7 +25,7 @@ pub(super) struct Release<'w> {
 }
 
 impl<'w> Release<'w> {
-    /// Makes a namespace and nothing else.
+    /// Creates only a namespace.
     pub(super) async fn namespace_alone(world: &'w World, namespace: &str) -> TestResult<Self> {
         Objects::default()
             .add_namespace(namespace)
@@ -38,8 +38,8 @@ impl<'w> Release<'w> {
         })
     }
 
-    /// Renders the chart with these values and applies what gives rights. `change` may edit each object, or
-    /// leave it out with `false`.
+    /// Renders the chart with these values and applies the objects that grant or limit rights. `change` may
+    /// edit each object, or omit it by returning `false`.
     pub(super) async fn apply(
         world: &'w World,
         namespace: &str,

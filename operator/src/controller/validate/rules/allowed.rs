@@ -1,5 +1,5 @@
-//! What the installation allows. Whoever may write objects need not be allowed to create Pods, so an object does not
-//! decide to which hosts tokens are sent.
+//! Validates an object against the installation policy. A user who can write objects may lack the right to
+//! create Pods, so an object must not decide to which hosts tokens are sent.
 
 use url::Url;
 
@@ -26,7 +26,7 @@ pub(crate) fn azure_dev_ops_host(
     }
 }
 
-/// Codes go to redirect URIs. `url` is https.
+/// Validates an https redirect URI. The sidecar sends authorization codes to it.
 pub(crate) fn redirect_host(field: &'static str, url: &Url, allowed: &Allowed, refusals: &mut Vec<Refusal>) {
     if !allowed.redirect(url) {
         refuse_host(refusals, field, url, "allowed.redirectHosts");

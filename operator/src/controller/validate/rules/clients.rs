@@ -14,7 +14,8 @@ pub(crate) fn redirect_hosts(hosts: &[String], allowed: &Allowed, refusals: &mut
     let field = "clients.allowedRedirectHosts";
     for host in hosts {
         match origin(&format!("https://{host}")).filter(|url| url.host_str() == Some(host.as_str())) {
-            // The sidecar takes only the vendor's own callback there, as it does without this list.
+            // The sidecar accepts only the vendor's own callback on such a host, as it does without this
+            // list.
             Some(url) if is_vendor(&url) => {}
             Some(url) => redirect_host(field, &url, allowed, refusals),
             None => refuse(
@@ -26,8 +27,8 @@ pub(crate) fn redirect_hosts(hosts: &[String], allowed: &Allowed, refusals: &mut
     }
 }
 
-/// A client that an object registers gets codes like any other, so its https redirect URIs lead to known vendors'
-/// callbacks, or to hosts that the installation allows.
+/// Validates the https redirect URIs of a client that the object registers. The sidecar sends authorization
+/// codes to them, so each must be a known vendor's callback or on a host that the installation allows.
 pub(crate) fn static_clients(clients: &[StaticClient], allowed: &Allowed, refusals: &mut Vec<Refusal>) {
     for (index, client) in clients.iter().enumerate() {
         if clients

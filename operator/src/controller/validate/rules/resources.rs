@@ -7,7 +7,7 @@ use super::refuse;
 use crate::api::v1alpha1::Resources;
 use crate::controller::validate::Refusal;
 
-/// What a container requests and may use if its object names nothing else.
+/// Default requests and limits of a container.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DefaultResources {
     /// Requested processor time.
@@ -80,8 +80,8 @@ fn exceeds(one: &Quantity, other: &Quantity) -> bool {
     matches!((parse(one), parse(other)), (Some(one), Some(other)) if one > other)
 }
 
-/// The value of a quantity that is not negative (the format of `apimachinery/pkg/api/resource`). Two values of the size
-/// that nodes have are told apart.
+/// Returns the value of a quantity that is not negative (the format of `apimachinery/pkg/api/resource`). The
+/// result is precise enough to distinguish two values of the size of a node's resources.
 fn parse(quantity: &Quantity) -> Option<f64> {
     let text = quantity.0.strip_prefix('+').unwrap_or(&quantity.0);
     let end = text

@@ -60,8 +60,8 @@ fn takes_over(name: &str) -> bool {
         || name.to_ascii_uppercase().ends_with("_PROXY")
 }
 
-/// No variable may replace what the operator sets, and none may read a Secret: otherwise whoever may write objects could
-/// read every Secret of the namespace.
+/// Refuses a variable that replaces one of the operator's, and a variable that reads a Secret. Otherwise a
+/// user who can write objects could read every Secret of the namespace.
 pub(crate) fn environment(env: &[EnvVar], refusals: &mut Vec<Refusal>) {
     for variable in env {
         if variable.name.starts_with("AZURE_") || variable.name.starts_with("BEHALF_") {
