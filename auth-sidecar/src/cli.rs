@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use behalf_contract::{digest, paths};
-use clap::{Parser, ValueEnum};
-use tracing::Level;
+use behalf_runtime::LogLevel;
+use clap::Parser;
 
 /// The auth sidecar of a Behalf Pod.
 #[derive(Debug, Clone, Parser)]
@@ -33,50 +33,9 @@ pub struct Cli {
     pub federated_token_file: Option<PathBuf>,
 }
 
-/// The levels of `spec.sidecar.logLevel`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "PascalCase")]
-pub enum LogLevel {
-    /// Someone must act.
-    Error,
-    /// Recovered, or working less well.
-    Warn,
-    /// High-level events.
-    Info,
-    /// Each decision.
-    Debug,
-    /// Each step.
-    Trace,
-}
-
-impl From<LogLevel> for Level {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Error => Self::ERROR,
-            LogLevel::Warn => Self::WARN,
-            LogLevel::Info => Self::INFO,
-            LogLevel::Debug => Self::DEBUG,
-            LogLevel::Trace => Self::TRACE,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_the_levels_of_the_custom_resource() {
-        for (text, level) in [
-            ("Info", LogLevel::Info),
-            ("trace", LogLevel::Trace),
-            ("ERROR", LogLevel::Error),
-        ] {
-            let cli = Cli::try_parse_from(["behalf-auth-sidecar", "--log", text]).unwrap();
-            assert_eq!(cli.log, level, "{text}");
-        }
-        assert!(Cli::try_parse_from(["behalf-auth-sidecar", "--log", "loud"]).is_err());
-    }
 
     #[test]
     fn is_told_by_the_pod_template_which_configuration_to_start_with() {

@@ -1,68 +1,25 @@
-//! The configuration file: read once, checked as a whole, told apart by the digest of its exact bytes.
+//! The sidecar's configuration: loaded once, and checked as a whole.
 
 use std::path::{Path, PathBuf};
 
-use behalf_contract::{Injection, SidecarConfig, digest};
-use sha2::{Digest as _, Sha256};
+use behalf_contract::{Injection, SidecarConfig};
+use behalf_runtime::{ConfigFile, ConfigFileError};
 use url::{Host, Url};
-
-/// A configuration that may be used.
-#[derive(Debug, Clone)]
-pub struct LoadedConfig {
-    /// The content of the file.
-    pub config: SidecarConfig,
-
-    /// [`digest::format_sha256`] of the file's bytes; the operator compares it with what it wrote.
-    pub digest: String,
-}
 
 /// Why the configuration cannot be used. Each names the file and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Missing, or not permitted.
-    #[error("failed to read the configuration {}: mount it there, or name another file with --config", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
+    /// The file cannot be read or parsed, or is not the operator's.
+    #[error(transparent)]
+    File(#[from] ConfigFileError),
 
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-
-    /// Another content than the Pod template names.
-    #[error(
-        "the configuration {} is not the one that the operator wrote for this Pod: somebody replaced its ConfigMap; \
-         find out who, then set spec.suspend of the McpServer to true until its Pods are gone, and back",
-        path.display()
-    )]
-    Replaced {
-        /// The file.
-        path: PathBuf,
-    },
-
-    /// Not YAML, a field missing, unknown or of another kind. The parser names field and line.
-    #[error(
-        "the configuration {} does not fit this version: correct the field, or let the operator of the same \
-         version write the file",
-        path.display()
-    )]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-
-        /// The cause.
-        #[source]
-        source: serde_yaml::Error,
-    },
-
-    /// A field holds what this version cannot serve with.
+    /// A field has a value that this version cannot serve with.
     #[error("the configuration {} cannot be used: {fault}", path.display())]
     Fault {
         /// The file.
         path: PathBuf,
 
-        /// What is wrong.
+        /// The field, and the value to write.
         fault: Fault,
     },
 }
@@ -78,32 +35,14 @@ pub struct Fault {
     pub problem: &'static str,
 }
 
-/// Reads and checks the file. `expected` is what [`digest::VARIABLE`] says of it; without it any file is taken.
-pub fn load(path: &Path, expected: Option<&str>) -> Result<LoadedConfig, ConfigError> {
-    let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(path, &bytes, expected)
-}
-
-fn parse(path: &Path, bytes: &[u8], expected: Option<&str>) -> Result<LoadedConfig, ConfigError> {
-    let digest = digest::format_sha256(&Sha256::digest(bytes).into());
-    // Before anything of a foreign file is looked at.
-    if expected.is_some_and(|expected| expected != digest) {
-        return Err(ConfigError::Replaced {
-            path: path.to_owned(),
-        });
-    }
-    let config: SidecarConfig = serde_yaml::from_slice(bytes).map_err(|source| ConfigError::Syntax {
-        path: path.to_owned(),
-        source,
-    })?;
-    check(&config).map_err(|fault| ConfigError::Fault {
+/// Loads and checks the file. `expected` is the digest that [`ConfigFile::load`] compares.
+pub fn load(path: &Path, expected: Option<&str>) -> Result<ConfigFile<SidecarConfig>, ConfigError> {
+    let file: ConfigFile<SidecarConfig> = ConfigFile::load(path, expected)?;
+    check(&file.config).map_err(|fault| ConfigError::Fault {
         path: path.to_owned(),
         fault,
     })?;
-    Ok(LoadedConfig { config, digest })
+    Ok(file)
 }
 
 fn check(config: &SidecarConfig) -> Result<(), Fault> {
@@ -203,17 +142,15 @@ hostKeyFile: /var/run/behalf/host-key/host-key
 terminationGracePeriodSeconds: 60
 "#;
 
-    fn parse_text(text: &str) -> Result<LoadedConfig, ConfigError> {
-        parse(Path::new("/etc/sidecar.yaml"), text.as_bytes(), None)
+    fn load_text(text: &str) -> Result<ConfigFile<SidecarConfig>, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        load(file.path(), None)
     }
 
     #[test]
-    fn takes_what_the_operator_writes() {
-        let loaded = parse_text(FILE).unwrap();
-        assert_eq!(loaded.config.object.name, "azure-devops");
-        assert!(loaded.digest.starts_with("sha256:"));
-        let other = parse_text(&format!("{FILE}\n")).unwrap();
-        assert_ne!(other.digest, loaded.digest, "the digest is of the exact bytes");
+    fn accepts_the_file_of_the_operator() {
+        assert_eq!(load_text(FILE).unwrap().config.object.name, "azure-devops");
     }
 
     #[rstest]
@@ -244,7 +181,7 @@ terminationGracePeriodSeconds: 60
     fn refuses_and_names_the_field(#[case] field: &str, #[case] from: &str, #[case] to: &str) {
         let text = FILE.replacen(from, to, 1);
         assert_ne!(text, FILE);
-        match parse_text(&text) {
+        match load_text(&text) {
             Err(ConfigError::Fault { fault, .. }) => assert_eq!(fault.field, field),
             other => panic!("{other:?}"),
         }
@@ -255,51 +192,6 @@ terminationGracePeriodSeconds: 60
     #[case("http://127.0.0.1:8080")]
     #[case("http://[::1]:8080")]
     fn takes_a_loopback_origin_without_tls(#[case] origin: &str) {
-        assert!(parse_text(&FILE.replacen("https://mcp.contoso.example", origin, 1)).is_ok());
-    }
-
-    #[test]
-    fn a_missing_or_unknown_field_is_named_with_the_file() {
-        for (text, named) in [
-            (
-                FILE.replacen("terminationGracePeriodSeconds: 60", "", 1),
-                "terminationGracePeriodSeconds",
-            ),
-            (format!("{FILE}openMode: true\n"), "openMode"),
-        ] {
-            let error = parse_text(&text).unwrap_err();
-            let source = std::error::Error::source(&error).unwrap().to_string();
-            assert!(error.to_string().contains("/etc/sidecar.yaml"), "{error}");
-            assert!(source.contains(named), "{source}");
-        }
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let error = load(Path::new("/nonexistent/sidecar.yaml"), None).unwrap_err();
-        assert!(error.to_string().contains("/nonexistent/sidecar.yaml"));
-    }
-
-    #[test]
-    fn starts_with_the_file_of_the_pod_template_and_with_no_other() {
-        let digest = parse_text(FILE).unwrap().digest;
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let replaced = FILE.replacen("login.microsoftonline.com", "evil.example", 1);
-        for (text, expected, starts) in [
-            (FILE, Some(digest.as_str()), true),
-            (&replaced, Some(digest.as_str()), false),
-            (&replaced, None, true),
-            (FILE, Some(""), false),
-            ("no configuration at all", Some(digest.as_str()), false),
-        ] {
-            std::fs::write(file.path(), text).unwrap();
-            match load(file.path(), expected) {
-                Ok(loaded) => assert!(starts, "{:?}", loaded.config.entra.authority),
-                Err(error) => assert!(
-                    !starts && matches!(error, ConfigError::Replaced { .. }),
-                    "{error}"
-                ),
-            }
-        }
+        assert!(load_text(&FILE.replacen("https://mcp.contoso.example", origin, 1)).is_ok());
     }
 }

@@ -20,7 +20,7 @@ use crate::upstream::Upstream;
 /// Behind every route of the internal port.
 #[derive(Clone)]
 pub struct InternalState {
-    /// [`crate::config::LoadedConfig::digest`].
+    /// [`behalf_runtime::ConfigFile::digest`].
     pub configuration_digest: Arc<str>,
 
     /// Set once the configuration is read, both ports are bound and the host key is written. It must not

@@ -27,5 +27,4 @@ pub mod shutdown;
 pub mod sign_ins;
 pub mod state;
 pub mod store;
-pub mod telemetry;
 pub mod upstream;

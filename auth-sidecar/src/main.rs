@@ -9,9 +9,8 @@ use behalf_auth_sidecar::cli::Cli;
 use behalf_auth_sidecar::config;
 use behalf_auth_sidecar::keys::SystemRandom;
 use behalf_auth_sidecar::run::{Environment, Sidecar};
-use behalf_auth_sidecar::shutdown::{Signal, Signals};
-use behalf_auth_sidecar::telemetry;
 use behalf_entra::SystemClock;
+use behalf_runtime::{LogFormat, LogLevel, Logging, Signal, Signals, error_chain};
 use clap::Parser as _;
 
 /// Threads at most. Without a CPU limit a container sees every core of its node, and each thread has caches
@@ -20,12 +19,18 @@ const MOST_THREADS: usize = 4;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // It fails only when logging was started before, and then there is a log.
-    let _ = telemetry::init(cli.log.into());
+    let logging = Logging {
+        format: LogFormat::Json,
+        level: cli.log,
+        ours: &["behalf_auth_sidecar", "behalf_entra"],
+        libraries: LogLevel::Info,
+        silent: &[],
+    };
+    logging.start();
     match serve(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("The sidecar cannot start: {}", telemetry::chain(error.as_ref()));
+            tracing::error!("The sidecar cannot start: {}", error_chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -41,7 +46,7 @@ fn serve(cli: Cli) -> Result<(), Box<dyn Error>> {
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
-    let mut signals = Signals::take()?;
+    let mut signals = Signals::listen()?;
     // Once for the process: whatever speaks TLS here uses it. It fails only when it was done before.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 

@@ -10,7 +10,7 @@ use behalf_contract::{ObjectIdentity, SidecarConfig, StoreConfig, StoreKind, pat
 use behalf_entra::{
     Assertion, Clock, EntraClient, HttpLimits, Settings, SettingsError, TrustError, TrustRoots, sign_in_scope,
 };
-use behalf_runtime::{Http2Limits, Limits, WhenFull, serve};
+use behalf_runtime::{ConfigFile, Http2Limits, Limits, WhenFull, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,6 @@ use zeroize::Zeroizing;
 
 use crate::app;
 use crate::clients::{Clients, StaticClientError};
-use crate::config::LoadedConfig;
 use crate::flow::Addresses;
 use crate::health::InternalState;
 use crate::host_key::{HostKey, HostKeyError};
@@ -139,8 +138,11 @@ pub struct Sidecar {
 impl Sidecar {
     /// Starts everything, in the order that the Pod relies on: what is read, the ports, the host key, and only
     /// then `/startupz` says so.
-    pub async fn start(loaded: LoadedConfig, environment: Environment) -> Result<Self, StartError> {
-        let LoadedConfig { config, digest } = loaded;
+    pub async fn start(
+        loaded: ConfigFile<SidecarConfig>,
+        environment: Environment,
+    ) -> Result<Self, StartError> {
+        let ConfigFile { config, digest } = loaded;
         let config = Arc::new(config);
         let foundation = Foundation::lay(&config, &environment)?;
 

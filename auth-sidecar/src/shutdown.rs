@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{self, SignalKind};
 use tokio::time::Instant;
 
 use crate::upstream::Upstream;
@@ -16,42 +15,6 @@ const RESERVE: Duration = Duration::from_secs(5);
 
 /// How often the server is looked for.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// Why the process was asked to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// The kubelet (`SIGTERM`): in order.
-    Terminate,
-
-    /// A person at the terminal (`SIGINT`): at once.
-    Interrupt,
-}
-
-/// The signals of this process. Taken before anything else starts: the first process of a container has no
-/// default for `SIGTERM`, so that one that comes early would be lost.
-#[derive(Debug)]
-pub struct Signals {
-    terminate: unix::Signal,
-    interrupt: unix::Signal,
-}
-
-impl Signals {
-    /// From now on no signal is lost.
-    pub fn take() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: unix::signal(SignalKind::terminate())?,
-            interrupt: unix::signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for the next one.
-    pub async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.terminate.recv() => Signal::Terminate,
-            _ = self.interrupt.recv() => Signal::Interrupt,
-        }
-    }
-}
 
 /// How long the sidecar serves beside a server that does not end.
 pub fn patience(grace_period_seconds: u32) -> Duration {

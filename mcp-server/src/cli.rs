@@ -4,18 +4,24 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use behalf_contract::{AzureDevOpsConfig, AzureDevOpsEndpoints, digest, paths};
+use behalf_runtime::LogLevel;
 use clap::{Args, Parser, Subcommand};
 use url::Url;
-
-use crate::telemetry::Level;
 
 /// An MCP server for Azure DevOps that acts with the rights of the signed-in user
 #[derive(Debug, Parser)]
 #[command(name = "behalf-mcp-server", version)]
 pub struct Cli {
-    /// Log level of this program: off, error, warn, info, debug or trace
-    #[arg(long, global = true, env = "BEHALF_LOG", default_value = "info")]
-    pub log: Level,
+    /// Log level of this program
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        global = true,
+        env = "BEHALF_LOG",
+        default_value = "Info",
+        ignore_case = true
+    )]
+    pub log: LogLevel,
 
     /// What to do.
     #[command(subcommand)]

@@ -2,10 +2,10 @@
 //! none is replaced by a guess.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use behalf_contract::{AzureDevOpsConfig, ExchangePlace, Injection, ServerConfig, digest};
-use sha2::{Digest as _, Sha256};
+use behalf_contract::{AzureDevOpsConfig, ExchangePlace, Injection, ServerConfig};
+use behalf_runtime::{ConfigFile, ConfigFileError};
 use url::{Host, Url};
 
 use crate::tools::check_name;
@@ -17,38 +17,9 @@ const LONGEST_ORGANIZATION: usize = 50;
 /// server gave flags.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Missing, or not permitted.
-    #[error("failed to read the configuration {}: in a Pod the operator mounts it there", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-
-    /// Another content than the Pod template names.
-    #[error(
-        "the configuration {} is not the one that the operator wrote for this Pod: somebody replaced its ConfigMap; \
-         find out who, then set spec.suspend of the McpServer to true until its Pods are gone, and back",
-        path.display()
-    )]
-    Replaced {
-        /// The file.
-        path: PathBuf,
-    },
-
-    /// Of another shape, often of another version.
-    #[error("the configuration {} is not one of this version: run operator and server of one release", path.display())]
-    Shape {
-        /// The file.
-        path: PathBuf,
-
-        /// The cause.
-        #[source]
-        source: serde_yaml::Error,
-    },
+    /// The file cannot be read or parsed, or is not the operator's.
+    #[error(transparent)]
+    File(#[from] ConfigFileError),
 
     /// No organisation's name.
     #[error(
@@ -95,25 +66,11 @@ pub enum ConfigError {
     NoFederatedToken,
 }
 
-/// Reads the file of a Pod. `expected` is what [`digest::VARIABLE`] says of it; without it any file is taken.
+/// Loads and checks the file of a Pod. `expected` is the digest that [`ConfigFile::load`] compares.
 pub fn load(path: &Path, expected: Option<&str>) -> Result<ServerConfig, ConfigError> {
-    let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    // Before anything of a foreign file is looked at.
-    let digest = digest::format_sha256(&Sha256::digest(&bytes).into());
-    if expected.is_some_and(|expected| expected != digest) {
-        return Err(ConfigError::Replaced {
-            path: path.to_owned(),
-        });
-    }
-    let config: ServerConfig = serde_yaml::from_slice(&bytes).map_err(|source| ConfigError::Shape {
-        path: path.to_owned(),
-        source,
-    })?;
-    check(&config)?;
-    Ok(config)
+    let file: ConfigFile<ServerConfig> = ConfigFile::load(path, expected)?;
+    check(&file.config)?;
+    Ok(file.config)
 }
 
 /// Everything that can be told without a file or a network.
@@ -241,7 +198,7 @@ listen: {mcp: '127.0.0.1:3000', probes: '0.0.0.0:3001'}
     #[case("https://vsrm.dev", "http://vsrm.dev", "release endpoint")]
     #[case("https://dev.azure.com", "https://ana@dev.azure.com", "core endpoint")]
     #[case("injection: Argument", "injection: None", "needs a token")]
-    #[case("hostKeyFile: /var", "hostKey: /var", "not one of this version")]
+    #[case("hostKeyFile: /var", "hostKey: /var", "does not fit this version")]
     fn refuses(#[case] from: &str, #[case] to: &str, #[case] expected: &str) {
         let error = read(&WHOLE.replacen(from, to, 1)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -255,34 +212,5 @@ listen: {mcp: '127.0.0.1:3000', probes: '0.0.0.0:3001'}
         config.entra = None;
         config.token_exchange.at = ExchangePlace::Sidecar;
         assert!(check(&config).is_ok());
-    }
-
-    #[test]
-    fn a_missing_file_says_who_writes_it() {
-        let error = load(Path::new("/nonexistent/server.yaml"), None).unwrap_err();
-        assert!(error.to_string().contains("the operator mounts it"), "{error}");
-    }
-
-    #[test]
-    fn starts_with_the_file_of_the_pod_template_and_with_no_other() {
-        let digest = digest::format_sha256(&Sha256::digest(WHOLE).into());
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let replaced = WHOLE.replacen("https://dev.azure.com", "https://evil.example", 1);
-        for (text, expected, starts) in [
-            (WHOLE, Some(digest.as_str()), true),
-            (&replaced, Some(digest.as_str()), false),
-            (&replaced, None, true),
-            (WHOLE, Some(""), false),
-            ("no configuration at all", Some(digest.as_str()), false),
-        ] {
-            std::fs::write(file.path(), text).unwrap();
-            match load(file.path(), expected) {
-                Ok(config) => assert!(starts, "{:?}", config.azure_dev_ops.endpoints.core),
-                Err(error) => assert!(
-                    !starts && matches!(error, ConfigError::Replaced { .. }),
-                    "{error}"
-                ),
-            }
-        }
     }
 }

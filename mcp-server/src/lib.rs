@@ -11,7 +11,6 @@
 pub mod app;
 pub mod azure_cli;
 pub mod azure_devops;
-pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod hop;
@@ -19,6 +18,5 @@ pub mod probes;
 mod redact;
 pub mod serve;
 mod stdio;
-pub mod telemetry;
 mod token;
 mod tools;

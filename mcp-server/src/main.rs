@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use behalf_mcp_server::chain::chain;
 use behalf_mcp_server::cli::Cli;
 use behalf_mcp_server::serve;
+use behalf_runtime::error_chain;
 use clap::Parser as _;
 
 #[tokio::main]
@@ -15,7 +15,7 @@ async fn main() -> ExitCode {
     match serve::run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", chain(&error));
+            tracing::error!("{}", error_chain(&error));
             ExitCode::FAILURE
         }
     }

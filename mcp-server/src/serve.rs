@@ -11,10 +11,9 @@ use behalf_entra::{
     Assertion, Clock, EntraClient, HttpLimits, OnBehalfOf, Settings, SettingsError, SystemClock, TokenRules,
     TokenValidator, TrustError, TrustRoots,
 };
-use behalf_runtime::{Limits, WhenFull, serve};
+use behalf_runtime::{Limits, LogFormat, LogLevel, Logging, Signals, WhenFull, serve};
 use rmcp::ServiceExt as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Credentials};
@@ -24,7 +23,6 @@ use crate::config::{self, ConfigError};
 use crate::hop::{Arrival, Hop, HostKey, HostKeyError};
 use crate::probes::{self, Readiness};
 use crate::stdio;
-use crate::telemetry::{self, Format};
 
 /// Azure DevOps delays answers of busy users by up to 30 seconds.
 const AZURE_DEVOPS: HttpLimits = HttpLimits {
@@ -104,12 +102,7 @@ pub enum ServeError {
 
 /// Does what the command line says, until it is told to stop.
 pub async fn run(cli: Cli) -> Result<(), ServeError> {
-    let format = if matches!(cli.command, Command::Serve { .. }) {
-        Format::Json
-    } else {
-        Format::Text
-    };
-    telemetry::start(format, cli.log);
+    start_logging(&cli);
     match cli.command {
         Command::Serve {
             config,
@@ -119,6 +112,23 @@ pub async fn run(cli: Cli) -> Result<(), ServeError> {
         Command::Stdio { local } => serve_stdio(&local).await,
         Command::Http { local, listen } => http(&local, listen).await,
     }
+}
+
+/// The MCP library logs nothing: its warnings and errors repeat method names, headers and messages that
+/// clients choose, and at debug it logs whole requests and answers. Its failures still reach the client as
+/// answers, or this program as errors.
+fn start_logging(cli: &Cli) {
+    let logging = Logging {
+        format: match cli.command {
+            Command::Serve { .. } => LogFormat::Json,
+            Command::Stdio { .. } | Command::Http { .. } => LogFormat::Text,
+        },
+        level: cli.log,
+        ours: &["behalf_mcp_server", "behalf_entra"],
+        libraries: LogLevel::Warn,
+        silent: &["rmcp"],
+    };
+    logging.start();
 }
 
 async fn pod(path: &Path, digest: Option<&str>, suppress_sign_in_page: bool) -> Result<(), ServeError> {
@@ -301,16 +311,6 @@ fn local_address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 
 /// Cancelled by SIGTERM and SIGINT.
 fn stop_on_signal() -> Result<CancellationToken, ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-    let stop = CancellationToken::new();
-    let cancel = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        cancel.cancel();
-    });
-    Ok(stop)
+    let signals = Signals::listen().map_err(ServeError::Signals)?;
+    Ok(signals.into_token())
 }

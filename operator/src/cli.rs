@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use tracing::Level;
+use behalf_runtime::LogLevel;
+use clap::{Args, Parser, Subcommand};
 
 use crate::controller::allowed::{self, Allowed};
 use crate::controller::plan::Defaults;
@@ -171,34 +171,6 @@ impl Run {
         match self.pod_ip {
             Some(IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        }
-    }
-}
-
-/// How much to log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "PascalCase")]
-pub enum LogLevel {
-    /// Someone must act.
-    Error,
-    /// Also what recovered by itself.
-    Warn,
-    /// Also high-level events.
-    Info,
-    /// Also each decision.
-    Debug,
-    /// Also each step.
-    Trace,
-}
-
-impl From<LogLevel> for Level {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Error => Self::ERROR,
-            LogLevel::Warn => Self::WARN,
-            LogLevel::Info => Self::INFO,
-            LogLevel::Debug => Self::DEBUG,
-            LogLevel::Trace => Self::TRACE,
         }
     }
 }

@@ -7,6 +7,5 @@ pub mod events;
 pub mod health;
 pub mod metrics;
 pub mod run;
-pub mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use behalf_operator::cli::{Cli, Command, Run};
 use behalf_operator::controller::chain;
-use behalf_operator::{api, run, telemetry};
+use behalf_operator::{api, run};
+use behalf_runtime::{LogFormat, LogLevel, Logging};
 use clap::Parser as _;
 use jiff::Timestamp;
 
@@ -34,9 +35,15 @@ fn print_crd(yaml: Result<String, serde_yaml::Error>) -> ExitCode {
 }
 
 fn operate(options: Run) -> ExitCode {
-    if telemetry::init(options.log.into()).is_err() {
-        return ExitCode::FAILURE;
-    }
+    let logging = Logging {
+        format: LogFormat::Json,
+        level: options.log,
+        ours: &["behalf_operator"],
+        libraries: LogLevel::Info,
+        // It prints bodies that it cannot decode, and one may be a Secret. The operator reports such errors.
+        silent: &["kube_client"],
+    };
+    logging.start();
     // Whoever was first is the same provider: there is only one in this program.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let result = tokio::runtime::Builder::new_multi_thread()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use behalf_runtime::Signals;
 use futures::StreamExt as _;
 use futures::channel::mpsc;
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use kube::api::ListParams;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, ResourceExt as _};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::v1alpha1::McpServer;
 use crate::cli::Run;
@@ -67,7 +68,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         .await
         .map_err(|error| RunError::Cluster(Box::new(error)))?;
     let status = StatusReader::new().map_err(RunError::Http)?;
-    let stop = stop_signal().map_err(RunError::Signal)?;
+    let stop = Signals::listen().map_err(RunError::Signal)?.into_token();
     let address = SocketAddr::new(options.listen(), options.port);
     let listener = TcpListener::bind(address)
         .await
@@ -84,13 +85,13 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
     });
     let serving = tokio::spawn(
         axum::serve(listener, health)
-            .with_graceful_shutdown(stopped(stop.clone()))
+            .with_graceful_shutdown(stop.clone().cancelled_owned())
             .into_future(),
     );
 
     tokio::select! {
         () = wait_for_crd(&client, &scope) => {}
-        () = stopped(stop.clone()) => return Ok(()),
+        () = stop.clone().cancelled_owned() => return Ok(()),
     }
     let reporter = Reporter {
         controller: names::FIELD_MANAGER.to_owned(),
@@ -122,35 +123,13 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         };
         poll::run(reports, || stores.pods.state(), read, changed, jitter::random).await;
     });
-    let passes = controller::run(controller.graceful_shutdown_on(stopped(stop)), context);
+    let passes = controller::run(controller.graceful_shutdown_on(stop.cancelled_owned()), context);
     passes.for_each(|_| std::future::ready(())).await;
     polling.abort();
     watching.abort();
     serving.abort();
     tracing::info!("Operator has stopped");
     Ok(())
-}
-
-/// Turns true on the first signal.
-fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("Operator is stopping");
-        // Nobody listens any more when the process is already going down.
-        let _ = sender.send(true);
-    });
-    Ok(receiver)
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, and with it the process.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Waits while the CRD of `McpServers` is not installed. A chart may install the operator before the CRD, and
@@ -181,14 +160,14 @@ async fn wait_for_crd(client: &Client, scope: &Scope) {
 
 /// Reports readiness once the caches are full, removes entries of deleted objects, and logs when the operator
 /// cannot reach most Pods.
-async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: watch::Receiver<bool>) {
+async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: CancellationToken) {
     let Sources { stores, reports, .. } = &context.sources;
     if stores.ready().await.is_err() {
         return;
     }
     ready.store(true, Ordering::Release);
     let mut lost = false;
-    while !*stop.borrow() {
+    while !stop.is_cancelled() {
         tokio::time::sleep(CRD_INTERVAL).await;
         let servers: HashSet<String> = stores
             .servers

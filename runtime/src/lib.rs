@@ -1,14 +1,23 @@
-//! The run-time code that the auth sidecar and the MCP server share: the listener behind each of their ports.
+//! Run-time code that the programs of a Pod and the operator share: logs, signals, configuration files, error
+//! chains, and the listener behind each port of a Pod.
 
 #![warn(missing_docs)]
 
 mod activity;
+mod config_file;
 mod early_answer;
+mod error_chain;
 mod http2;
 mod limits;
 mod listener;
+mod logging;
 mod places;
+mod signals;
 mod stream;
 
+pub use config_file::{ConfigFile, ConfigFileError};
+pub use error_chain::error_chain;
 pub use limits::{Http2Limits, Limits, WhenFull};
 pub use listener::serve;
+pub use logging::{LogFormat, LogLevel, Logging};
+pub use signals::{Signal, Signals};

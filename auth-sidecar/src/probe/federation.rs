@@ -5,11 +5,11 @@
 
 use behalf_contract::{FederationReport, Outcome, SidecarConfig};
 use behalf_entra::{AssertionClaims, EntraClient, EntraError, FederationReason, NextStep, Verdict};
+use behalf_runtime::error_chain;
 use jiff::Timestamp;
 
 use super::capitalised;
 use super::schedule::Pace;
-use crate::telemetry::chain;
 
 /// Reason of a federation that was seen to work.
 pub const ACCEPTED: &str = "TokenAccepted";
@@ -134,7 +134,7 @@ fn what_happened(error: &EntraError) -> String {
         return format!("Entra refused ({})", said.trim_end_matches('.'));
     }
     // The causes name the file, or what the connection died of.
-    chain(error)
+    error_chain(error)
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use behalf_auth_sidecar::access::Scopes;
 use behalf_auth_sidecar::app;
 use behalf_auth_sidecar::clients::Clients;
-use behalf_auth_sidecar::config::LoadedConfig;
 use behalf_auth_sidecar::flow::Addresses;
 use behalf_auth_sidecar::host_key::HostKey;
 use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
@@ -34,6 +33,7 @@ use behalf_entra::{
     AZURE_DEVOPS_SCOPE, Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Secret, Settings,
     SystemClock, TokenSet, TrustRoots, UserIdentity, sign_in_scope,
 };
+use behalf_runtime::ConfigFile;
 use behalf_tests::entra::{
     Control, Directory, EntraSimulator, EntraSimulatorOptions, IssuerFixture, MintRequest,
 };
@@ -176,10 +176,10 @@ impl World {
         }
     }
 
-    /// What `Sidecar::start` takes.
-    pub(crate) fn loaded(&self) -> LoadedConfig {
+    /// The configuration file that `Sidecar::start` needs.
+    pub(crate) fn loaded(&self) -> ConfigFile<SidecarConfig> {
         let config = self.config(ExchangePlace::Sidecar, Injection::Header);
-        LoadedConfig {
+        ConfigFile {
             config,
             digest: "sha256:0123".to_owned(),
         }

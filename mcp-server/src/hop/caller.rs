@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use behalf_contract::{Reauthenticate, ReauthenticateReason};
 use behalf_entra::{EntraError, NextStep, OnBehalfOf, Secret};
+use behalf_runtime::error_chain;
 
 use super::refusal::Refusal;
 use crate::token::{Refused, UserToken};
@@ -78,7 +79,7 @@ pub(super) fn meaning(error: &EntraError) -> Meaning {
                 .map(behalf_entra::FederationReason::fix)
                 .unwrap_or_default();
             tracing::error!(
-                error = crate::chain::chain(error),
+                error = error_chain(error),
                 entra.error_codes = ?codes,
                 entra.correlation_id = correlation,
                 "Entra does not accept this server as the application. {fix}"
@@ -87,14 +88,14 @@ pub(super) fn meaning(error: &EntraError) -> Meaning {
         }
         NextStep::RetryLater { .. } => {
             tracing::warn!(
-                error = crate::chain::chain(error),
+                error = error_chain(error),
                 "Unable to exchange a token at the moment"
             );
             Meaning::Refusal(Refusal::RetryLater(Some(error.pause())))
         }
         NextStep::OurBug => {
             tracing::error!(
-                error = crate::chain::chain(error),
+                error = error_chain(error),
                 entra.error_codes = ?codes,
                 entra.correlation_id = correlation,
                 "Entra could not make sense of an exchange: report this as a defect"

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use behalf_runtime::error_chain;
 use rmcp::ErrorData;
 use rmcp::RoleServer;
 use rmcp::ServerHandler;
@@ -18,7 +19,6 @@ use serde_json::{Map, Value};
 use super::projects::Projects;
 use super::{ToolError, get_run_failure_logs, list_deployments, list_pipeline_runs, trigger_pipeline_run};
 use crate::azure_devops::{AzureDevOps, Failure};
-use crate::chain::chain;
 use crate::hop::Caller;
 use crate::token::UserToken;
 
@@ -249,7 +249,7 @@ fn result(name: Name, answer: Result<Value, ToolError>) -> CallToolResult {
                 failure @ (Failure::Unreachable(_) | Failure::Malformed(_) | Failure::Unavailable { .. }),
             ) = &error
             {
-                tracing::warn!(error = chain(failure), "A call of {name:?} came to nothing");
+                tracing::warn!(error = error_chain(failure), "A call of {name:?} came to nothing");
             } else {
                 // Without the words of the service, which may name people.
                 tracing::debug!("A call of {name:?} was answered with an error");
