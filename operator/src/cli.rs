@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use behalf_runtime::LogLevel;
 use clap::{Args, Parser, Subcommand};
 
-use crate::controller::allowed::{self, Allowed};
-use crate::controller::plan::Defaults;
-use crate::controller::scope::{self, NothingToWatch, Scope};
+use crate::controller::validate::installation_policy::{self, Allowed};
+use crate::controller::validate::plan::Defaults;
+use crate::controller::watches::scope::{self, NothingToWatch, Scope};
 
 /// The Behalf operator.
 #[derive(Debug, Parser)]
@@ -68,8 +68,8 @@ pub struct Run {
         value_name = "HOSTS",
         env = "BEHALF_ALLOWED_ENTRA_HOSTS",
         value_delimiter = ',',
-        value_parser = allowed::parse_host,
-        default_values = allowed::ENTRA_HOSTS
+        value_parser = installation_policy::parse_host,
+        default_values = installation_policy::ENTRA_HOSTS
     )]
     pub allowed_entra_hosts: Vec<String>,
 
@@ -79,8 +79,8 @@ pub struct Run {
         value_name = "HOSTS",
         env = "BEHALF_ALLOWED_AZURE_DEVOPS_HOSTS",
         value_delimiter = ',',
-        value_parser = allowed::parse_host,
-        default_values = allowed::AZURE_DEV_OPS_HOSTS
+        value_parser = installation_policy::parse_host,
+        default_values = installation_policy::AZURE_DEV_OPS_HOSTS
     )]
     pub allowed_azure_devops_hosts: Vec<String>,
 
@@ -91,7 +91,7 @@ pub struct Run {
         value_name = "HOSTS",
         env = "BEHALF_ALLOWED_REDIRECT_HOSTS",
         value_delimiter = ',',
-        value_parser = allowed::parse_host
+        value_parser = installation_policy::parse_host
     )]
     pub allowed_redirect_hosts: Vec<String>,
 
@@ -208,8 +208,11 @@ mod tests {
     #[test]
     fn objects_may_name_the_known_clouds_unless_told_otherwise() {
         let default = allowed(&[]);
-        assert_eq!(default.entra_hosts, allowed::ENTRA_HOSTS);
-        assert_eq!(default.azure_dev_ops_hosts, allowed::AZURE_DEV_OPS_HOSTS);
+        assert_eq!(default.entra_hosts, installation_policy::ENTRA_HOSTS);
+        assert_eq!(
+            default.azure_dev_ops_hosts,
+            installation_policy::AZURE_DEV_OPS_HOSTS
+        );
         assert!(default.redirect_hosts.is_empty());
     }
 

@@ -1,25 +1,17 @@
 //! The controller: five steps for each object, and what stands round them.
 
-pub mod allowed;
 pub mod apply;
-pub mod build;
+mod backoff;
 pub mod children;
 mod context;
 pub mod dereference;
-pub mod found;
 pub mod jitter;
-mod merge;
 pub mod names;
-pub mod plan;
-pub mod pod_reports;
 pub mod public_url;
 pub mod reason;
-pub mod retries;
-pub mod running;
-pub mod scope;
 pub mod status;
-pub mod stores;
 pub mod validate;
+pub mod watches;
 
 pub use context::Context;
 
@@ -34,11 +26,11 @@ use kube::runtime::{Config, Controller, watcher};
 use kube::{Resource as _, ResourceExt as _};
 
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
-use crate::events;
+use crate::telemetry::events;
 use jitter::spread;
 use reason::{ConditionType, Reason};
 use status::{Outcome, StatusError, find};
-use stores::Guarded;
+use watches::Guarded;
 
 /// Maximum duration of one pass. A pass makes a few requests to the API server.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -75,7 +67,7 @@ pub enum ReconcileError {
 
     /// Building.
     #[error("failed to build the object's children")]
-    Build(#[source] build::BuildError),
+    Build(#[source] children::BuildError),
 
     /// Writing children.
     #[error("failed to write the object's children")]
@@ -195,14 +187,14 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
 async fn serve(
     context: &Context,
     server: &McpServer,
-    plan: plan::Plan,
-    found: &found::Found,
+    plan: validate::plan::Plan,
+    found: &dereference::dereferenced::Found,
 ) -> Result<Outcome, ReconcileError> {
     let fresh = match plan.keyring {
-        plan::KeyringPlan::Make => Some(context.fresh_keys().map_err(ReconcileError::Random)?),
-        plan::KeyringPlan::Keep { .. } => None,
+        validate::plan::KeyringPlan::Make => Some(context.fresh_keys().map_err(ReconcileError::Random)?),
+        validate::plan::KeyringPlan::Keep { .. } => None,
     };
-    let children = build::build(&plan, fresh).map_err(ReconcileError::Build)?;
+    let children = children::build(&plan, fresh).map_err(ReconcileError::Build)?;
     let children = match Box::pin(apply::apply(
         &context.sources.client,
         &context.stored_forms,

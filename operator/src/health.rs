@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::metrics::{Gauges, Metrics};
+use crate::telemetry::metrics::{Gauges, Metrics};
 
 /// Behind every route.
 #[derive(Clone)]

@@ -3,9 +3,8 @@
 pub mod api;
 pub mod cli;
 pub mod controller;
-pub mod events;
 pub mod health;
-pub mod metrics;
 pub mod run;
+pub mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -18,14 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::v1alpha1::McpServer;
 use crate::cli::Run;
-use crate::controller::dereference::{Issuer, Sources, StatusReader};
+use crate::controller::dereference::pod_reports::{PodReports, StatusReader, poll};
+use crate::controller::dereference::{Issuer, Sources};
 use crate::controller::jitter;
-use crate::controller::pod_reports::{PodReports, poll};
-use crate::controller::scope::{NothingToWatch, Scope};
-use crate::controller::stores::{self, Stores};
+use crate::controller::watches::scope::{NothingToWatch, Scope};
+use crate::controller::watches::{self, Stores};
 use crate::controller::{self, Context, chain, names};
 use crate::health::{self, HealthState};
-use crate::metrics::{Gauges, Metrics};
+use crate::telemetry::metrics::{Gauges, Metrics};
 
 /// Why the operator cannot run. It does not name what it waits for: a missing CRD or a silent API server.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         .map_err(|source| RunError::Listen { address, source })?;
 
     let (changed, to_reconcile) = mpsc::unbounded();
-    let (controller, stores) = stores::start(&client, &scope, to_reconcile);
+    let (controller, stores) = watches::start(&client, &scope, to_reconcile);
     let (metrics, reports) = (Arc::new(Metrics::default()), Arc::new(PodReports::default()));
     let ready = Arc::new(AtomicBool::new(false));
     let health = health::router(HealthState {

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::api::v1alpha1::McpServer;
-use crate::controller::allowed::{AZURE_DEV_OPS_HOSTS, Allowed, ENTRA_HOSTS};
-use crate::controller::build::{FreshKey, FreshKeys, build};
 use crate::controller::children::{Built, Children};
-use crate::controller::found::Found;
-use crate::controller::plan::{Defaults, Plan};
+use crate::controller::children::{FreshKey, FreshKeys, build};
+use crate::controller::dereference::dereferenced::Found;
+use crate::controller::validate::installation_policy::{AZURE_DEV_OPS_HOSTS, Allowed, ENTRA_HOSTS};
+use crate::controller::validate::plan::{Defaults, Plan};
 use crate::controller::validate::{Refusals, validate};
 
 pub(crate) const QUICKSTART: &str = include_str!("../../examples/quickstart.yaml");

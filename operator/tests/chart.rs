@@ -86,11 +86,11 @@ fn the_chart_allows_what_the_operator_allows_by_itself() {
     let allowed = &values()["allowed"];
     assert_eq!(
         allowed["entraHosts"],
-        serde_json::json!(behalf_operator::controller::allowed::ENTRA_HOSTS)
+        serde_json::json!(behalf_operator::controller::validate::installation_policy::ENTRA_HOSTS)
     );
     assert_eq!(
         allowed["azureDevOpsHosts"],
-        serde_json::json!(behalf_operator::controller::allowed::AZURE_DEV_OPS_HOSTS)
+        serde_json::json!(behalf_operator::controller::validate::installation_policy::AZURE_DEV_OPS_HOSTS)
     );
     assert_eq!(allowed["redirectHosts"], serde_json::json!([]));
 }

@@ -7,13 +7,13 @@ use behalf_contract::KeyMaterial;
 use jiff::Timestamp;
 use kube::runtime::events::Recorder;
 
-use super::apply::stored_forms::StoredForms;
-use super::build::{FreshKey, FreshKeys};
-use super::dereference::Sources;
-use super::jitter;
-use super::plan::Defaults;
-use super::retries::Retries;
-use crate::metrics::Metrics;
+use crate::controller::apply::stored_forms::StoredForms;
+use crate::controller::backoff::Retries;
+use crate::controller::children::{FreshKey, FreshKeys};
+use crate::controller::dereference::Sources;
+use crate::controller::jitter;
+use crate::controller::validate::plan::Defaults;
+use crate::telemetry::metrics::Metrics;
 
 /// The state that all passes share.
 pub struct Context {

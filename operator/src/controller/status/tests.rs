@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::controller::children::{Built, Children};
-use crate::controller::found::{PodReport, Unread};
-use crate::controller::pod_reports::UNREACHABLE_AFTER;
+use crate::controller::dereference::dereferenced::{PodReport, Unread};
+use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::validate::Refusal;
 use crate::testing::{ISSUER, QUICKSTART, children, document, plan, quickstart_with, server, time};
 

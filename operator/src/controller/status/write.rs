@@ -4,7 +4,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
-use super::condition::{Finding, Status, conditions_equal, set};
+use super::conditions::{Finding, Status, conditions_equal, set};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::controller::names::FIELD_MANAGER;
 use crate::controller::reason::{ConditionType, Reason};

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::controller::children::{Built, Children};
+use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::dereference::{Issuer, Sources};
-use crate::controller::pod_reports::PodReports;
-use crate::controller::stores::Stores;
-use crate::metrics::Metrics;
+use crate::controller::watches::Stores;
+use crate::telemetry::metrics::Metrics;
 use crate::testing::defaults;
 
 /// A request that the API server received: method and path (for a create with the object's name), and the

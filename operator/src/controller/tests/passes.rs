@@ -5,7 +5,7 @@ use rstest::rstest;
 use super::cluster::{Cluster, condition, failure, statuses};
 use super::*;
 use crate::api::v1alpha1::KeysStatus;
-use crate::controller::pod_reports::PodReports;
+use crate::controller::dereference::pod_reports::PodReports;
 use crate::testing::{children, document, quickstart_with};
 
 const NAME: &str = "azure-devops";

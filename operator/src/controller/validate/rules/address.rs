@@ -5,7 +5,7 @@ use url::{Host, Url};
 
 use super::refuse;
 use crate::api::v1alpha1::McpServer;
-use crate::controller::found::Found;
+use crate::controller::dereference::dereferenced::Found;
 use crate::controller::public_url::other_owner;
 use crate::controller::validate::Refusal;
 

@@ -4,11 +4,11 @@ use behalf_contract::redirect_uri::{self, is_loopback, is_vendor, is_vendor_call
 use url::Url;
 
 use super::address::origin;
-use super::allowed::redirect_host;
+use super::installation_policy::redirect_host;
 use super::refuse;
 use crate::api::v1alpha1::StaticClient;
-use crate::controller::allowed::Allowed;
 use crate::controller::validate::Refusal;
+use crate::controller::validate::installation_policy::Allowed;
 
 pub(crate) fn redirect_hosts(hosts: &[String], allowed: &Allowed, refusals: &mut Vec<Refusal>) {
     let field = "clients.allowedRedirectHosts";

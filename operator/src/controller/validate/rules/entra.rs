@@ -4,7 +4,7 @@ use url::Url;
 
 use super::{object_name, refuse};
 use crate::api::v1alpha1::Entra;
-use crate::controller::found::Found;
+use crate::controller::dereference::dereferenced::Found;
 use crate::controller::validate::Refusal;
 
 /// A GUID in any case; tokens carry it in lower case, so does everything made from it.

@@ -1,0 +1,291 @@
+//! Writes one child. It creates a missing child, applies over an existing one, and never adopts an object of
+//! another owner.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+
+use super::stored_forms::StoredForms;
+use super::{ApplyError, Child, managed_fields, unchanged};
+use crate::controller::names::{self, FIELD_MANAGER};
+
+/// Writes children to the API server and remembers their stored forms.
+#[derive(Clone, Copy)]
+pub(super) struct Writer<'a> {
+    pub(super) client: &'a Client,
+    pub(super) stored_forms: &'a StoredForms,
+}
+
+impl Writer<'_> {
+    fn api<K: Child>(&self, child: &K) -> Api<K> {
+        Api::namespaced(self.client.clone(), &child.namespace().unwrap_or_default())
+    }
+
+    /// Creates or applies a child, unless it is already up to date.
+    pub(super) async fn put<K: Child>(&self, mut child: K, live: Option<&K>) -> Result<K, ApplyError> {
+        let (kind, name) = (K::KIND, child.name_any());
+        unchanged::stamp(&mut child).map_err(|source| ApplyError::Json { kind, source })?;
+        if let Some(live) = live {
+            return self.put_over(child, live).await;
+        }
+        // The caches contain only objects with this operator's labels. A child that exists but is not cached
+        // has lost its labels, was just created, or belongs to another owner.
+        let api = self.api(&child);
+        let refused = match api.create(&created_by_us(), &child).await {
+            Ok(created) => return Ok(created),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => kube::Error::Api(status),
+            Err(error) => return Err(failed("create", kind, &name, error)),
+        };
+        let existing = api.get_opt(&name).await;
+        match existing.map_err(|error| failed("read", kind, &name, error))? {
+            Some(existing) => self.put_over(child, &existing).await,
+            // The object was deleted in between; the next pass creates it.
+            None => Err(failed("create", kind, &name, refused)),
+        }
+    }
+
+    /// Applies a stamped child over the object of the same name, if this operator owns that object.
+    async fn put_over<K: Child>(&self, mut child: K, live: &K) -> Result<K, ApplyError> {
+        let (kind, name) = (K::KIND, child.name_any());
+        let json = |source| ApplyError::Json { kind, source };
+        let owner = names::controller_uid(child.meta()).unwrap_or_default().to_owned();
+        if names::controller_uid(live.meta()) != Some(owner.as_str()) {
+            return Err(ApplyError::Foreign { kind, name });
+        }
+        if unchanged::is_within(&child, live).map_err(json)? {
+            return Ok(live.clone());
+        }
+        // The stamp on the live child is the digest of the last applied spec. A different spec is always
+        // applied.
+        if unchanged::same_stamp(&child, live)
+            && self.stored_forms.is_known(&owner, kind, live).map_err(json)?
+        {
+            return Ok(live.clone());
+        }
+        let api = self.api(&child);
+        // The UID makes the API server refuse the request if another object has taken the name meanwhile.
+        child.meta_mut().uid = live.uid();
+        let mut applied = apply_over(&api, &name, &child).await?;
+        if managed_fields::as_applied(applied.managed_fields()).is_some() {
+            own_as_applied(&api, &applied).await?;
+            applied = force(&api, &name, &child).await?;
+        }
+        if !unchanged::is_within(&child, &applied).map_err(json)? {
+            self.stored_forms.remember(&owner, kind, &applied).map_err(json)?;
+        }
+        Ok(applied)
+    }
+
+    /// Writes an immutable configuration. If the object has different content, it is deleted and created
+    /// again. No Pod runs with that content, because Pods check the digest.
+    pub(super) async fn put_content(
+        &self,
+        config_map: ConfigMap,
+        live: Option<&ConfigMap>,
+    ) -> Result<ConfigMap, ApplyError> {
+        let (owner, name) = (names::controller_uid(&config_map.metadata), config_map.name_any());
+        let is_other = |live: &&ConfigMap| {
+            let ours = config_map.data.iter().flatten();
+            let theirs = |key| live.data.as_ref().and_then(|data| data.get(key));
+            live.immutable == Some(true)
+                && names::controller_uid(&live.metadata) == owner
+                && ours.into_iter().any(|(key, text)| theirs(key) != Some(text))
+        };
+        let other = match live.filter(is_other) {
+            Some(other) => other.clone(),
+            None => match self.put(config_map.clone(), live).await {
+                // An object without this operator's labels is not in the cache.
+                Err(rejected @ ApplyError::Rejected { .. }) => {
+                    let found = self.api(&config_map).get_opt(&name).await;
+                    let found = found.map_err(|error| failed("read", ConfigMap::KIND, &name, error))?;
+                    found.filter(|found| is_other(&found)).ok_or(rejected)?
+                }
+                done => return done,
+            },
+        };
+        self.delete(&other, owner).await?;
+        match self.put(config_map.clone(), None).await {
+            Err(ApplyError::Rejected { kind, name, .. }) => Err(ApplyError::Remains { kind, name }),
+            done => done,
+        }
+    }
+
+    /// Creates a child that must not exist yet and is never changed. If another writer was faster, the next
+    /// pass reads the object of that writer.
+    pub(super) async fn create<K: Child>(&self, child: K) -> Result<K, ApplyError> {
+        self.api(&child)
+            .create(&created_by_us(), &child)
+            .await
+            .map_err(|error| failed("create", K::KIND, &child.name_any(), error))
+    }
+
+    /// Deletes exactly the object that was read, and only if this operator owns it.
+    pub(super) async fn delete<K: Child>(&self, stale: &K, owner: Option<&str>) -> Result<(), ApplyError> {
+        if owner.is_none()
+            || names::controller_uid(stale.meta()) != owner
+            || stale.meta().deletion_timestamp.is_some()
+        {
+            return Ok(());
+        }
+        let name = stale.name_any();
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: stale.uid(),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match self.api(stale).delete(&name, &parameters).await {
+            Ok(_) => Ok(()),
+            // The object is deleted, or another one has taken its name. The other one must not be deleted.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+            Err(error) => Err(failed("delete", K::KIND, &name, error)),
+        }
+    }
+}
+
+/// Maximum number of attempts to write the entries of an object that changes at the same time.
+const OWN_TRIES: u32 = 3;
+
+fn created_by_us() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+/// Applies over an object that this operator owns, and repairs the object if the result would be invalid.
+async fn apply_over<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
+    match force(api, name, child).await {
+        Err(rejected @ ApplyError::Rejected { .. }) => {
+            match repair(api, name, child).await {
+                Ok(()) => force(api, name, child).await,
+                // The first error is about the child as this operator built it, so that one is reported.
+                Err(ApplyError::Rejected { .. }) => Err(rejected),
+                Err(error) => Err(error),
+            }
+        }
+        applied => applied,
+    }
+}
+
+/// Makes a server-side apply. It restores the fields that this operator owns and leaves the fields of others
+/// unchanged.
+async fn force<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch(name, &parameters, &Patch::Apply(child))
+        .await
+        .map_err(|error| failed("apply", K::KIND, name, error))
+}
+
+/// Replaces whole lists in which an entry of another writer makes the object invalid. Example: somebody
+/// changes the number of a Service's port; apply then adds a second port with the same name.
+async fn repair<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<(), ApplyError> {
+    let json = |source| ApplyError::Json {
+        kind: K::KIND,
+        source,
+    };
+    let spec = serde_json::to_value(child).map_err(json)?.get("spec").cloned();
+    let patch = json!({"metadata": {"uid": child.meta().uid}, "spec": spec});
+    merge(api, name, &patch)
+        .await
+        .map(|_| ())
+        .map_err(|error| failed("repair", K::KIND, name, error))
+}
+
+/// Stops the Pods of exactly the Deployment that was read.
+pub(super) async fn scale_to_zero(client: &Client, deployment: &Deployment) -> Result<(), ApplyError> {
+    let name = deployment.name_any();
+    let api = Api::namespaced(client.clone(), &deployment.namespace().unwrap_or_default());
+    let patch = json!({"metadata": {"uid": deployment.uid()}, "spec": {"replicas": 0}});
+    merge::<Deployment>(&api, &name, &patch)
+        .await
+        .map(|_| ())
+        .map_err(|error| failed("suspend", Deployment::KIND, &name, error))
+}
+
+/// Marks the fields that this operator created or repaired as applied by it. The object was just applied, so
+/// controllers may be writing to it at the same time.
+async fn own_as_applied<K: Child>(api: &Api<K>, applied: &K) -> Result<(), ApplyError> {
+    let name = applied.name_any();
+    let mut current = applied.clone();
+    for tries_left in (0..OWN_TRIES).rev() {
+        let Some(entries) = managed_fields::as_applied(current.managed_fields()) else {
+            return Ok(());
+        };
+        // The patch names the version, because it contains the other managers' entries of that version.
+        let patch = json!({"metadata": {
+            "uid": current.uid(), "resourceVersion": current.resource_version(), "managedFields": entries,
+        }});
+        match merge(api, &name, &patch).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() && tries_left > 0 => {
+                let read = api.get(&name).await;
+                current = read.map_err(|error| failed("read", K::KIND, &name, error))?;
+            }
+            Err(error) => return Err(failed("take over", K::KIND, &name, error)),
+        }
+    }
+    Ok(())
+}
+
+async fn merge<K: Child>(api: &Api<K>, name: &str, patch: &serde_json::Value) -> Result<K, kube::Error> {
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(name, &parameters, &Patch::Merge(patch)).await
+}
+
+fn failed(verb: &'static str, kind: &'static str, name: &str, error: kube::Error) -> ApplyError {
+    let name = name.to_owned();
+    match error {
+        // This case comes first: a ValidatingAdmissionPolicy without a reason denies with Invalid.
+        kube::Error::Api(status) if is_denied(&status) => ApplyError::Denied {
+            kind,
+            name,
+            message: status.message,
+        },
+        kube::Error::Api(status) if status.is_invalid() && !is_another_object(&status) => {
+            ApplyError::Rejected {
+                kind,
+                name,
+                message: status.message,
+            }
+        }
+        error => ApplyError::Request {
+            verb,
+            kind,
+            name,
+            source: Box::new(error),
+        },
+    }
+}
+
+/// Returns whether admission or a quota refused the request. The API server also answers 403 if this operator
+/// lacks a right or if the namespace is being deleted. Neither says anything about the child.
+fn is_denied(status: &kube::core::Status) -> bool {
+    let message = &status.message;
+    // Webhooks, and ValidatingAdmissionPolicies.
+    let by_admission = message.contains(" denied the request") || message.contains(" denied request");
+    let lacks_right = message.contains("User \"") && message.contains(" cannot ");
+    let is_terminating = status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .any(|cause| cause.reason == "NamespaceTerminating");
+    (400..500).contains(&status.code) && by_admission
+        || status.is_forbidden() && !lacks_right && !is_terminating
+}
+
+/// Returns whether another object has taken the name of the one that was read. Its UID differs, and the API
+/// server reports the UID as an invalid change. The next pass reads the new object.
+fn is_another_object(status: &kube::core::Status) -> bool {
+    status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .any(|cause| cause.field == "metadata.uid")
+}

@@ -1,0 +1,129 @@
+//! Builds the `ConfigMap` with the configuration files of the sidecar and the server.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use behalf_contract::{
+    ExchangePlace, ServerConfig, ServerListen, SidecarConfig, SidecarListen, digest, endpoints, paths, ports,
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::{BuildError, metadata};
+use crate::controller::names::SIDECAR_FILE;
+use crate::controller::validate::plan::Plan;
+
+/// The key of the server's file.
+pub(super) const SERVER_KEY: &str = "server.yaml";
+
+/// Both files as text, and the names that follow from them.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// The sidecar's file.
+    pub sidecar: String,
+
+    /// The server's file.
+    pub server: String,
+
+    /// The `ConfigMap`'s name: the object's, and a digest of both files. Another content is another object,
+    /// so that any change is a rollout and a Pod's files never change under it.
+    pub config_map_name: String,
+
+    /// The digest of the sidecar's file, which the sidecar reports.
+    pub sidecar_digest: String,
+
+    /// The digest of the server's file.
+    pub server_digest: String,
+}
+
+impl Configuration {
+    /// Writes both files.
+    pub fn render(plan: &Plan) -> Result<Self, BuildError> {
+        let sidecar = yaml(SIDECAR_FILE, &sidecar(plan))?;
+        let server = yaml(SERVER_KEY, &server(plan))?;
+        let both = Sha256::new()
+            .chain_update(sidecar.len().to_be_bytes())
+            .chain_update(&sidecar)
+            .chain_update(&server)
+            .finalize();
+        let short: String = digest::format_sha256(&both.into())
+            .chars()
+            .skip("sha256:".len())
+            .take(10)
+            .collect();
+        Ok(Self {
+            config_map_name: format!("{}-{short}", plan.object.name),
+            sidecar_digest: digest::format_sha256(&Sha256::digest(&sidecar).into()),
+            server_digest: digest::format_sha256(&Sha256::digest(&server).into()),
+            sidecar,
+            server,
+        })
+    }
+}
+
+fn yaml(file: &'static str, content: &impl Serialize) -> Result<String, BuildError> {
+    serde_yaml::to_string(content).map_err(|source| BuildError::Configuration { file, source })
+}
+
+pub(super) fn build(plan: &Plan, configuration: &Configuration) -> ConfigMap {
+    ConfigMap {
+        metadata: metadata(plan, configuration.config_map_name.clone()),
+        immutable: Some(true),
+        data: Some(BTreeMap::from([
+            (SIDECAR_FILE.to_owned(), configuration.sidecar.clone()),
+            (SERVER_KEY.to_owned(), configuration.server.clone()),
+        ])),
+        ..ConfigMap::default()
+    }
+}
+
+fn sidecar(plan: &Plan) -> SidecarConfig {
+    SidecarConfig {
+        object: plan.object.clone(),
+        public_url: plan.public_url.clone(),
+        entra: plan.entra.clone(),
+        upstream: upstream(),
+        access: plan.access.clone(),
+        token_exchange: plan.token_exchange.clone(),
+        sessions: plan.sessions.clone(),
+        clients: plan.clients.clone(),
+        trusted_proxies: plan.trusted_proxies.clone(),
+        listen: SidecarListen {
+            public: SocketAddr::new(plan.listen, ports::PUBLIC),
+            internal: SocketAddr::new(plan.listen, ports::INTERNAL),
+        },
+        keyring_file: paths::KEYRING.into(),
+        host_key_file: paths::HOST_KEY.into(),
+        termination_grace_period_seconds: plan.pod.termination_grace_period_seconds.unsigned_abs(),
+    }
+}
+
+fn server(plan: &Plan) -> ServerConfig {
+    ServerConfig {
+        azure_dev_ops: plan.azure_dev_ops.clone(),
+        // With the exchange in the sidecar the server neither sees a user's token for the application nor
+        // may ask for one.
+        entra: match plan.token_exchange.at {
+            ExchangePlace::Server => Some(plan.entra.clone()),
+            ExchangePlace::Sidecar => None,
+        },
+        token_exchange: plan.token_exchange.clone(),
+        certificate_authority_file: plan.entra.certificate_authority_file.clone(),
+        host_key_file: paths::HOST_KEY.into(),
+        listen: ServerListen {
+            mcp: SocketAddr::new(LOOPBACK, ports::SERVER),
+            probes: SocketAddr::new(plan.listen, ports::SERVER_PROBES),
+        },
+    }
+}
+
+/// IPv4 loopback exists in every Pod, whatever the cluster's family.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn upstream() -> Url {
+    let text = format!("http://{LOOPBACK}:{}{}", ports::SERVER, endpoints::MCP);
+    #[expect(clippy::expect_used, reason = "made of constants; the golden files show it")]
+    Url::parse(&text).expect("constant URL")
+}

@@ -1,0 +1,188 @@
+//! The two containers. Both meet the restricted Pod security profile.
+
+use behalf_contract::{ExchangePlace, digest, paths, ports};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
+    SeccompProfile, SecurityContext, SleepAction,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::volumes;
+use crate::controller::children::Configuration;
+use crate::controller::names;
+use crate::controller::validate::plan::{ContainerPlan, Plan};
+
+/// The sidecar's user; the keyring and its token are not mounted anywhere else.
+const SIDECAR_USER: i64 = 65532;
+
+/// The server's user: another one, so that neither can read the other's memory or files.
+const SERVER_USER: i64 = 65533;
+
+/// How long the server goes on before it is told to stop: load balancers need it to notice.
+const PRE_STOP_SECONDS: i64 = 10;
+
+/// The auth sidecar, a native one: it starts before the server and stops after it.
+pub(super) fn sidecar(plan: &Plan, configuration: &Configuration) -> Container {
+    Container {
+        name: names::SIDECAR_CONTAINER.to_owned(),
+        restart_policy: Some("Always".to_owned()),
+        env: Some(environment(&plan.sidecar, &configuration.sidecar_digest, true)),
+        ports: Some(vec![
+            port("http", ports::PUBLIC),
+            port("internal", ports::INTERNAL),
+        ]),
+        // The server does not start before this succeeds, so it must be quick and must not wait for it.
+        startup_probe: Some(probe(
+            ports::INTERNAL,
+            "/startupz",
+            Pace {
+                period: 1,
+                failures: 60,
+            },
+        )),
+        readiness_probe: Some(probe(
+            ports::INTERNAL,
+            "/readyz",
+            Pace {
+                period: 2,
+                failures: 3,
+            },
+        )),
+        liveness_probe: Some(probe(
+            ports::INTERNAL,
+            "/livez",
+            Pace {
+                period: 10,
+                failures: 3,
+            },
+        )),
+        security_context: Some(security_context(SIDECAR_USER)),
+        volume_mounts: Some(volumes::sidecar_mounts(plan)),
+        ..container(&plan.sidecar)
+    }
+}
+
+/// The MCP server.
+pub(super) fn server(plan: &Plan, configuration: &Configuration) -> Container {
+    let exchanges = plan.token_exchange.at == ExchangePlace::Server;
+    Container {
+        name: names::SERVER_CONTAINER.to_owned(),
+        args: Some(vec!["serve".to_owned()]),
+        env: Some(environment(&plan.server, &configuration.server_digest, exchanges)),
+        // Its MCP port is bound to loopback and nobody else's business.
+        ports: Some(vec![port("probes", ports::SERVER_PROBES)]),
+        startup_probe: Some(probe(
+            ports::SERVER_PROBES,
+            "/startupz",
+            Pace {
+                period: 1,
+                failures: 60,
+            },
+        )),
+        readiness_probe: Some(probe(
+            ports::SERVER_PROBES,
+            "/readyz",
+            Pace {
+                period: 2,
+                failures: 3,
+            },
+        )),
+        liveness_probe: Some(probe(
+            ports::SERVER_PROBES,
+            "/livez",
+            Pace {
+                period: 10,
+                failures: 3,
+            },
+        )),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction {
+                    seconds: PRE_STOP_SECONDS,
+                }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        security_context: Some(security_context(SERVER_USER)),
+        volume_mounts: Some(volumes::server_mounts(plan)),
+        ..container(&plan.server)
+    }
+}
+
+fn container(plan: &ContainerPlan) -> Container {
+    Container {
+        image: Some(plan.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        resources: Some(plan.resources.clone()),
+        ..Container::default()
+    }
+}
+
+/// Ours first: the kubelet takes the last of two equal names, and validation lets no user's name equal ours.
+fn environment(plan: &ContainerPlan, configuration_digest: &str, federated_token: bool) -> Vec<EnvVar> {
+    let variable = |name: &str, value: &str| EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        value_from: None,
+    };
+    let mut variables = vec![
+        variable("BEHALF_LOG", plan.log_level.as_str()),
+        // Whoever may write ConfigMaps but not Pods could give the file another content.
+        variable(digest::VARIABLE, configuration_digest),
+    ];
+    if federated_token {
+        variables.push(variable(paths::FEDERATED_TOKEN_VARIABLE, paths::FEDERATED_TOKEN));
+    }
+    variables.extend(plan.env.iter().cloned());
+    variables
+}
+
+fn port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(number),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Pace {
+    period: i32,
+    failures: i32,
+}
+
+fn probe(port: u16, path: &str, pace: Pace) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::Int(i32::from(port)),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(pace.period),
+        failure_threshold: Some(pace.failures),
+        timeout_seconds: Some(2),
+        ..Probe::default()
+    }
+}
+
+fn security_context(user: i64) -> SecurityContext {
+    SecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(user),
+        run_as_group: Some(user),
+        allow_privilege_escalation: Some(false),
+        privileged: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            add: None,
+            drop: Some(vec!["ALL".to_owned()]),
+        }),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            localhost_profile: None,
+        }),
+        ..SecurityContext::default()
+    }
+}

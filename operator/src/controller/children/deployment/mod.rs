@@ -1,0 +1,117 @@
+//! Builds the Deployment that runs the sidecar and the server.
+
+mod containers;
+mod volumes;
+
+use std::collections::BTreeMap;
+
+use behalf_contract::{StoreConfig, digest};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use sha2::{Digest as _, Sha256};
+
+use crate::controller::children::{BuildError, Configuration, configuration_annotations, metadata};
+use crate::controller::names;
+use crate::controller::validate::plan::Plan;
+
+/// The group that both users share, for the host key and projected files. Neither user's own group.
+const SHARED_GROUP: i64 = 65531;
+
+pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deployment, BuildError> {
+    let mut template = PodTemplateSpec {
+        metadata: Some(pod_metadata(plan, configuration)),
+        spec: Some(pod(plan, configuration)),
+    };
+    // Whatever is edited of a Pod, Pods from before the edit must not speak for those after it.
+    let bytes = serde_json::to_vec(&template).map_err(BuildError::Template)?;
+    let template_digest = digest::format_sha256(&Sha256::digest(&bytes).into());
+    let note = |metadata: &mut ObjectMeta| {
+        metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(names::TEMPLATE_ANNOTATION.to_owned(), template_digest.clone());
+    };
+    note(template.metadata.get_or_insert_default());
+    let mut metadata = metadata(plan, plan.object.name.clone());
+    metadata.annotations = Some(configuration_annotations(configuration));
+    note(&mut metadata);
+    Ok(Deployment {
+        metadata,
+        spec: Some(DeploymentSpec {
+            replicas: Some(plan.replicas),
+            selector: LabelSelector {
+                match_labels: Some(names::selector(&plan.object.name)),
+                ..LabelSelector::default()
+            },
+            strategy: Some(strategy(plan)),
+            // Each kept ReplicaSet also keeps its configuration, so only two are kept.
+            revision_history_limit: Some(2),
+            template,
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    })
+}
+
+/// The node labels of the spec, and Linux as the operating system. No images exist for other systems.
+fn node_selector(plan: &Plan) -> BTreeMap<String, String> {
+    let mut labels = plan.pod.node_selector.clone();
+    labels.insert("kubernetes.io/os".to_owned(), "linux".to_owned());
+    labels
+}
+
+/// Two Pods with sessions in memory would know nothing of each other's.
+fn strategy(plan: &Plan) -> DeploymentStrategy {
+    match plan.sessions.store {
+        StoreConfig::Memory => DeploymentStrategy {
+            type_: Some("Recreate".to_owned()),
+            rolling_update: None,
+        },
+    }
+}
+
+fn pod_metadata(plan: &Plan, configuration: &Configuration) -> ObjectMeta {
+    let mut labels = plan.pod.labels.clone();
+    labels.extend(names::labels(&plan.object.name));
+    let mut annotations = plan.pod.annotations.clone();
+    annotations.extend(configuration_annotations(configuration));
+    annotations
+        .entry("kubectl.kubernetes.io/default-container".to_owned())
+        .or_insert_with(|| names::SERVER_CONTAINER.to_owned());
+    ObjectMeta {
+        labels: Some(labels),
+        annotations: Some(annotations),
+        ..ObjectMeta::default()
+    }
+}
+
+fn pod(plan: &Plan, configuration: &Configuration) -> PodSpec {
+    let settings = &plan.pod;
+    PodSpec {
+        service_account_name: Some(plan.service_account_name().to_owned()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        init_containers: Some(vec![containers::sidecar(plan, configuration)]),
+        containers: vec![containers::server(plan, configuration)],
+        volumes: Some(volumes::build(plan, configuration)),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            fs_group: Some(SHARED_GROUP),
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
+            ..PodSecurityContext::default()
+        }),
+        termination_grace_period_seconds: Some(i64::from(settings.termination_grace_period_seconds)),
+        node_selector: Some(node_selector(plan)),
+        tolerations: (!settings.tolerations.is_empty()).then(|| settings.tolerations.clone()),
+        affinity: settings.affinity.clone(),
+        priority_class_name: settings.priority_class_name.clone(),
+        image_pull_secrets: (!settings.image_pull_secrets.is_empty())
+            .then(|| settings.image_pull_secrets.clone()),
+        ..PodSpec::default()
+    }
+}

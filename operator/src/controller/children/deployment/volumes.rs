@@ -1,0 +1,169 @@
+//! Volumes and where each container sees them.
+
+use behalf_contract::{ExchangePlace, paths};
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, ProjectedVolumeSource, SecretVolumeSource,
+    ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::controller::children::Configuration;
+use crate::controller::children::config_map::SERVER_KEY;
+use crate::controller::names::{self, SIDECAR_FILE};
+use crate::controller::validate::plan::Plan;
+
+const SIDECAR_CONFIGURATION: &str = "sidecar-configuration";
+const SERVER_CONFIGURATION: &str = "server-configuration";
+const CERTIFICATE_AUTHORITY: &str = "certificate-authority";
+const KEYRING: &str = "keyring";
+const HOST_KEY: &str = "host-key";
+const SIDECAR_TOKEN: &str = "sidecar-federated-token";
+const SERVER_TOKEN: &str = "server-federated-token";
+
+/// Seconds that a projected token lives; the kubelet renews it at four fifths.
+const TOKEN_LIFETIME_SECONDS: i64 = 3600;
+
+/// Readable by all users of the Pod.
+const READ_ALL: i32 = 0o444;
+
+/// Readable by owner and the Pod's group.
+const READ_GROUP: i32 = 0o440;
+
+pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Vec<Volume> {
+    let mut volumes = vec![
+        file(SIDECAR_CONFIGURATION, configuration, SIDECAR_FILE),
+        file(SERVER_CONFIGURATION, configuration, SERVER_KEY),
+        keyring(plan),
+        host_key(),
+        token(plan, SIDECAR_TOKEN),
+    ];
+    if plan.token_exchange.at == ExchangePlace::Server {
+        volumes.push(token(plan, SERVER_TOKEN));
+    }
+    if let Some(reference) = &plan.certificate_authority {
+        volumes.push(config_map(
+            CERTIFICATE_AUTHORITY,
+            &reference.name,
+            &reference.key,
+            file_name(paths::CERTIFICATE_AUTHORITY),
+        ));
+    }
+    volumes
+}
+
+pub(super) fn sidecar_mounts(plan: &Plan) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        read_only(SIDECAR_CONFIGURATION, paths::SIDECAR_CONFIG),
+        read_only(KEYRING, paths::KEYRING),
+        // It writes the key that the server reads.
+        VolumeMount {
+            read_only: None,
+            ..read_only(HOST_KEY, paths::HOST_KEY)
+        },
+        read_only(SIDECAR_TOKEN, paths::FEDERATED_TOKEN),
+    ];
+    mounts.extend(certificate_authority_mount(plan));
+    mounts
+}
+
+pub(super) fn server_mounts(plan: &Plan) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        read_only(SERVER_CONFIGURATION, paths::SERVER_CONFIG),
+        read_only(HOST_KEY, paths::HOST_KEY),
+    ];
+    if plan.token_exchange.at == ExchangePlace::Server {
+        mounts.push(read_only(SERVER_TOKEN, paths::FEDERATED_TOKEN));
+    }
+    mounts.extend(certificate_authority_mount(plan));
+    mounts
+}
+
+fn certificate_authority_mount(plan: &Plan) -> Option<VolumeMount> {
+    plan.certificate_authority
+        .as_ref()
+        .map(|_| read_only(CERTIFICATE_AUTHORITY, paths::CERTIFICATE_AUTHORITY))
+}
+
+/// Mounts the directory of `file`: a single mounted file would never be renewed.
+fn read_only(volume: &str, file: &str) -> VolumeMount {
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: file
+            .rsplit_once('/')
+            .map_or(file, |(directory, _)| directory)
+            .to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+fn file(volume: &str, configuration: &Configuration, key: &str) -> Volume {
+    config_map(volume, &configuration.config_map_name, key, key)
+}
+
+fn config_map(volume: &str, name: &str, key: &str, path: &str) -> Volume {
+    Volume {
+        name: volume.to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: name.to_owned(),
+            default_mode: Some(READ_ALL),
+            items: Some(vec![KeyToPath {
+                key: key.to_owned(),
+                path: path.to_owned(),
+                mode: None,
+            }]),
+            optional: None,
+        }),
+        ..Volume::default()
+    }
+}
+
+fn keyring(plan: &Plan) -> Volume {
+    Volume {
+        name: KEYRING.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(names::keyring_secret(&plan.object.name)),
+            default_mode: Some(READ_GROUP),
+            items: Some(vec![KeyToPath {
+                key: names::KEYRING_KEY.to_owned(),
+                path: file_name(paths::KEYRING).to_owned(),
+                mode: None,
+            }]),
+            optional: None,
+        }),
+        ..Volume::default()
+    }
+}
+
+fn host_key() -> Volume {
+    Volume {
+        name: HOST_KEY.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            medium: Some("Memory".to_owned()),
+            size_limit: Some(Quantity("1Mi".to_owned())),
+        }),
+        ..Volume::default()
+    }
+}
+
+fn token(plan: &Plan, volume: &str) -> Volume {
+    Volume {
+        name: volume.to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(READ_GROUP),
+            sources: Some(vec![VolumeProjection {
+                service_account_token: Some(ServiceAccountTokenProjection {
+                    audience: Some(plan.entra.federation_audience.clone()),
+                    expiration_seconds: Some(TOKEN_LIFETIME_SECONDS),
+                    path: file_name(paths::FEDERATED_TOKEN).to_owned(),
+                }),
+                ..VolumeProjection::default()
+            }]),
+        }),
+        ..Volume::default()
+    }
+}

@@ -1,0 +1,125 @@
+//! Every object that one `McpServer` owns, and how it is built from a plan. Pure; one file for each kind of child.
+
+mod config_map;
+mod deployment;
+mod keyring;
+mod network_policy;
+mod service;
+mod service_account;
+#[cfg(test)]
+mod tests;
+
+pub use config_map::Configuration;
+pub use keyring::{FreshKey, FreshKeys};
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::api::v1alpha1::NetworkPolicyMode;
+use crate::controller::names;
+use crate::controller::validate::plan::{Plan, ServiceAccountPlan};
+
+/// Only computed.
+#[derive(Debug, Clone, Copy)]
+pub struct Built;
+
+/// As the API server returned it.
+#[derive(Debug, Clone, Copy)]
+pub struct Applied;
+
+/// The children in the state `S`.
+#[derive(Debug, Clone)]
+pub struct Children<S> {
+    /// Absent when the object names an existing one.
+    pub service_account: Option<ServiceAccount>,
+
+    /// Only when there is none yet: a keyring is made once and never overwritten.
+    pub keyring: Option<Secret>,
+
+    /// The files of both containers; its name holds their digest.
+    pub config_map: ConfigMap,
+
+    /// Absent with `network.policy: Open`.
+    pub network_policy: Option<NetworkPolicy>,
+
+    /// The public port.
+    pub service: Service,
+
+    /// The Pods.
+    pub deployment: Deployment,
+
+    pub(in crate::controller) state: PhantomData<S>,
+}
+
+/// A file that could not be written as text. Only a defect of this program can cause it.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A configuration file.
+    #[error("failed to write {file}")]
+    Configuration {
+        /// The file.
+        file: &'static str,
+
+        /// The cause.
+        #[source]
+        source: serde_yaml::Error,
+    },
+
+    /// The Pod template.
+    #[error("failed to write the Pod template as JSON")]
+    Template(#[source] serde_json::Error),
+
+    /// The keyring.
+    #[error("failed to write the keyring")]
+    Keyring(#[source] serde_json::Error),
+}
+
+/// Builds every child. `fresh` holds the keys of a new keyring and is needed only when there is none.
+pub fn build(plan: &Plan, fresh: Option<FreshKeys>) -> Result<Children<Built>, BuildError> {
+    let configuration = Configuration::render(plan)?;
+    Ok(Children {
+        service_account: match plan.service_account {
+            ServiceAccountPlan::Own => Some(service_account::build(plan)),
+            ServiceAccountPlan::Given(_) => None,
+        },
+        keyring: fresh.map(|fresh| keyring::build(plan, fresh)).transpose()?,
+        config_map: config_map::build(plan, &configuration),
+        network_policy: match plan.network.policy {
+            NetworkPolicyMode::Restricted => Some(network_policy::build(plan)),
+            NetworkPolicyMode::Open => None,
+        },
+        service: service::build(plan),
+        deployment: deployment::build(plan, &configuration)?,
+        state: PhantomData,
+    })
+}
+
+/// The metadata that every child has.
+fn metadata(plan: &Plan, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(plan.object.namespace.clone()),
+        labels: Some(names::labels(&plan.object.name)),
+        owner_references: Some(vec![plan.owner.clone()]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Says which configuration an object belongs to.
+fn configuration_annotations(configuration: &Configuration) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (
+            names::CONFIGURATION_ANNOTATION.to_owned(),
+            configuration.config_map_name.clone(),
+        ),
+        (
+            names::SIDECAR_DIGEST_ANNOTATION.to_owned(),
+            configuration.sidecar_digest.clone(),
+        ),
+    ])
+}

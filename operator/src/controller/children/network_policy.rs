@@ -1,0 +1,147 @@
+//! Builds the `NetworkPolicy` of the Pods.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use behalf_contract::ports;
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+    NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use url::Url;
+
+use super::metadata;
+use crate::api::v1alpha1::Internet;
+use crate::controller::names;
+use crate::controller::validate::plan::Plan;
+
+/// Closed but for what the Pods need. The kubelet's probes pass every policy.
+pub(super) fn build(plan: &Plan) -> NetworkPolicy {
+    let mut ingress = vec![NetworkPolicyIngressRule {
+        from: (!plan.network.ingress_from.is_empty()).then(|| plan.network.ingress_from.clone()),
+        ports: Some(vec![port("TCP", ports::PUBLIC)]),
+    }];
+    let operator = plan.operator_namespace.as_deref().map(operator);
+    let readers: Vec<NetworkPolicyPeer> = operator
+        .into_iter()
+        .chain(plan.network.metrics_from.iter().cloned())
+        .collect();
+    // A rule without peers would admit all traffic.
+    if !readers.is_empty() {
+        ingress.push(NetworkPolicyIngressRule {
+            from: Some(readers),
+            ports: Some(vec![port("TCP", ports::INTERNAL)]),
+        });
+    }
+    let mut egress = vec![NetworkPolicyEgressRule {
+        // No peers: DNS may run in the cluster or on the node.
+        to: None,
+        ports: Some(vec![port("UDP", 53), port("TCP", 53)]),
+    }];
+    if plan.network.egress.internet == Internet::Enabled {
+        egress.push(NetworkPolicyEgressRule {
+            to: Some(everything_but_metadata_services()),
+            ports: Some(
+                internet_ports(plan)
+                    .into_iter()
+                    .map(|number| port("TCP", number))
+                    .collect(),
+            ),
+        });
+    }
+    egress.extend(
+        services(plan)
+            .into_iter()
+            .map(|(namespace, number)| NetworkPolicyEgressRule {
+                to: Some(vec![NetworkPolicyPeer {
+                    namespace_selector: Some(labels("kubernetes.io/metadata.name", namespace)),
+                    ..NetworkPolicyPeer::default()
+                }]),
+                ports: Some(vec![port("TCP", number)]),
+            }),
+    );
+    egress.extend(plan.network.egress.allow.iter().cloned());
+    NetworkPolicy {
+        metadata: metadata(plan, plan.object.name.clone()),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(names::selector(&plan.object.name)),
+                ..LabelSelector::default()
+            }),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ingress: Some(ingress),
+            egress: Some(egress),
+        }),
+    }
+}
+
+fn port(protocol: &str, number: u16) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        protocol: Some(protocol.to_owned()),
+        port: Some(IntOrString::Int(i32::from(number))),
+        end_port: None,
+    }
+}
+
+fn labels(key: &str, value: &str) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
+        ..LabelSelector::default()
+    }
+}
+
+fn operator(namespace: &str) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: Some(labels("kubernetes.io/metadata.name", namespace)),
+        pod_selector: Some(labels("app.kubernetes.io/name", names::OPERATOR_NAME)),
+        ip_block: None,
+    }
+}
+
+/// Addresses of Entra and Azure DevOps change, and a network policy knows no names. What is left out are the
+/// services of clouds for their machines, where a Pod could get the node's identity: link-local addresses, the
+/// hosts' agents of Azure and Alibaba Cloud, and the metadata services of AWS and Google over IPv6. Pods of the
+/// cluster are not meant; some network plugins match their addresses all the same.
+fn everything_but_metadata_services() -> Vec<NetworkPolicyPeer> {
+    let block = |cidr: &str, except: &[&str]| NetworkPolicyPeer {
+        ip_block: Some(IPBlock {
+            cidr: cidr.to_owned(),
+            except: Some(except.iter().map(|&address| address.to_owned()).collect()),
+        }),
+        ..NetworkPolicyPeer::default()
+    };
+    vec![
+        block(
+            "0.0.0.0/0",
+            &["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"],
+        ),
+        block("::/0", &["fd00:ec2::/32", "fd20:ce::254/128", "fe80::/10"]),
+    ]
+}
+
+/// The ports of hosts outside the cluster. Discovery may name further hosts, on 443.
+fn internet_ports(plan: &Plan) -> BTreeSet<u16> {
+    plan.outgoing()
+        .into_iter()
+        .filter(|url| namespace(url).is_none())
+        .filter_map(Url::port_or_known_default)
+        .chain([443])
+        .collect()
+}
+
+/// Namespace and port of each host that is a Service of the cluster. A network policy applies to the port of
+/// the Pod behind a Service, so both ports must be equal.
+fn services(plan: &Plan) -> BTreeSet<(&str, u16)> {
+    plan.outgoing()
+        .into_iter()
+        .filter_map(|url| Some((namespace(url)?, url.port_or_known_default()?)))
+        .collect()
+}
+
+/// Returns the namespace in `<service>.<namespace>.svc`, with or without the cluster's domain at the end.
+fn namespace(url: &Url) -> Option<&str> {
+    let mut labels = url.domain()?.split('.').skip(1);
+    let namespace = labels.next()?;
+    (labels.next() == Some("svc")).then_some(namespace)
+}

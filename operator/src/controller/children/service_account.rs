@@ -1,0 +1,16 @@
+//! Builds the `ServiceAccount` of the Pods.
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+
+use super::metadata;
+use crate::controller::validate::plan::Plan;
+
+/// Named like the object, for ever: users register `system:serviceaccount:<namespace>:<name>` at Entra.
+pub(super) fn build(plan: &Plan) -> ServiceAccount {
+    ServiceAccount {
+        metadata: metadata(plan, plan.object.name.clone()),
+        // The Pods never talk to the API server; the token for Entra is projected explicitly.
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}

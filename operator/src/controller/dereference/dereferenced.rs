@@ -1,0 +1,89 @@
+//! What the cluster holds that one pass depends on. Facts only.
+
+use std::sync::Arc;
+
+use behalf_contract::StatusDocument;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+
+use crate::controller::public_url::Claim;
+
+/// Everything that was read for one pass.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The `ConfigMap` of `entra.certificateAuthorityRef`, if it exists.
+    pub certificate_authority: Option<ConfigMap>,
+
+    /// The `ServiceAccount` of `entra.federation.serviceAccountName`, if it exists.
+    pub service_account: Option<ServiceAccount>,
+
+    /// The id of the sealing key, if the status names it and a Pod reports it. The Secret was not read then.
+    pub key_in_use: Option<String>,
+
+    /// The keyring Secret, if it was read and exists.
+    pub keyring: Option<Secret>,
+
+    /// The issuer of `ServiceAccount` tokens, as the API server publishes it.
+    pub issuer: Option<String>,
+
+    /// Other live objects that name the same `publicUrl`.
+    pub other_claims: Vec<Claim>,
+
+    /// The children as the caches hold them.
+    pub live: Live,
+
+    /// What the Pods said of themselves.
+    pub reports: Vec<PodReport>,
+
+    /// Whether the operator itself has lost sight of most Pods of the cluster.
+    pub blind: bool,
+}
+
+/// The children of one object, and its Pods.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// The `ServiceAccount` of the object's name.
+    pub service_account: Option<Arc<ServiceAccount>>,
+
+    /// Every configuration, the current and older ones.
+    pub config_maps: Vec<Arc<ConfigMap>>,
+
+    /// The Deployment.
+    pub deployment: Option<Arc<Deployment>>,
+
+    /// The Service.
+    pub service: Option<Arc<Service>>,
+
+    /// The network policy.
+    pub network_policy: Option<Arc<NetworkPolicy>>,
+
+    /// The Deployment's `ReplicaSets`, without their Pod specs.
+    pub replica_sets: Vec<Arc<ReplicaSet>>,
+
+    /// The Pods.
+    pub pods: Vec<Arc<Pod>>,
+}
+
+/// What one Pod said of itself.
+#[derive(Debug, Clone)]
+pub struct PodReport {
+    /// The digest of the template that the Pod was made from.
+    pub template: Option<String>,
+
+    /// Whether the kubelet calls it ready.
+    pub ready: bool,
+
+    /// The document.
+    pub document: Result<StatusDocument, Unread>,
+}
+
+/// A status document that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// How often in a row.
+    pub failures: u32,
+
+    /// The last error, without an address.
+    pub error: String,
+}

@@ -1,0 +1,193 @@
+//! Reads everything that one pass depends on. It decides nothing and does not wait for Pods.
+
+pub mod dereferenced;
+mod issuer;
+pub mod pod_reports;
+
+pub use issuer::Issuer;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+
+use crate::api::v1alpha1::McpServer;
+use crate::controller::apply::Child;
+use crate::controller::dereference::dereferenced::{Found, Live, PodReport};
+use crate::controller::dereference::pod_reports::PodReports;
+use crate::controller::names;
+use crate::controller::public_url;
+use crate::controller::watches::Stores;
+
+/// Something that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DereferenceError {
+    /// The API server did not give it.
+    #[error("failed to read {kind} {name}")]
+    Request {
+        /// Its kind.
+        kind: &'static str,
+
+        /// Its name.
+        name: String,
+
+        /// The cause.
+        #[source]
+        source: Box<kube::Error>,
+    },
+
+    /// A watch ended for good, as it does when the operator stops.
+    #[error("failed to read the caches: the operator is stopping")]
+    Stopping,
+}
+
+/// Where reads come from.
+#[derive(Clone)]
+pub struct Sources {
+    /// The API server.
+    pub client: Client,
+
+    /// The caches of the watched objects.
+    pub stores: Stores,
+
+    /// The latest reports of the Pods.
+    pub reports: Arc<PodReports>,
+
+    /// The cluster's issuer.
+    pub issuer: Arc<Issuer>,
+}
+
+/// Reads.
+pub async fn dereference(
+    sources: &Sources,
+    server: &McpServer,
+    now: Timestamp,
+) -> Result<Found, DereferenceError> {
+    sources
+        .stores
+        .ready()
+        .await
+        .map_err(|_| DereferenceError::Stopping)?;
+    let namespace = server.namespace().unwrap_or_default();
+    let entra = &server.spec.entra;
+    let certificate_authority = match &entra.certificate_authority_ref {
+        Some(reference) => get::<ConfigMap>(&sources.client, &namespace, &reference.name).await?,
+        None => None,
+    };
+    let service_account = match &entra.federation.service_account_name {
+        Some(name) => get::<ServiceAccount>(&sources.client, &namespace, name).await?,
+        None => None,
+    };
+    let issuer = sources.issuer.get(&sources.client, now).await?;
+    let live = live(&sources.stores, server);
+    let reports = sources.reports.of(&live.pods);
+    let key_in_use = key_in_use(server, &reports);
+    let keyring = if key_in_use.is_some() {
+        None
+    } else {
+        let name = names::keyring_secret(&server.name_any());
+        get::<Secret>(&sources.client, &namespace, &name).await?
+    };
+    Ok(Found {
+        certificate_authority,
+        service_account,
+        key_in_use,
+        keyring,
+        issuer,
+        other_claims: public_url::other_claims(server, &sources.stores.servers.state()),
+        live,
+        reports,
+        blind: sources.reports.are_lost(),
+    })
+}
+
+async fn get<K: Child>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, DereferenceError> {
+    // It becomes a part of the request's path as it is. What is no name names nothing; validation says so.
+    if !names::is_subdomain(name) {
+        return Ok(None);
+    }
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    api.get_opt(name)
+        .await
+        .map_err(|error| DereferenceError::Request {
+            kind: K::KIND,
+            name: name.to_owned(),
+            source: Box::new(error),
+        })
+}
+
+/// The children, from the caches.
+fn live(stores: &Stores, server: &McpServer) -> Live {
+    let (name, namespace) = (server.name_any(), server.namespace().unwrap_or_default());
+    let of_this = |object: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| {
+        object.namespace.as_deref() == Some(namespace.as_str())
+            && object
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.get(names::SERVER_LABEL))
+                == Some(&name)
+    };
+    Live {
+        service_account: stores
+            .service_accounts
+            .get(&ObjectRef::new(&name).within(&namespace)),
+        config_maps: stores
+            .config_maps
+            .state_filter(|config_map| of_this(config_map.meta())),
+        deployment: stores.deployments.get(&ObjectRef::new(&name).within(&namespace)),
+        service: stores.services.get(&ObjectRef::new(&name).within(&namespace)),
+        network_policy: stores
+            .network_policies
+            .get(&ObjectRef::new(&name).within(&namespace)),
+        replica_sets: stores
+            .replica_sets
+            .state_filter(|replica_set| of_this(replica_set.meta())),
+        pods: stores.pods.state_filter(|pod| of_this(pod.meta())),
+    }
+}
+
+/// Returns the id of the sealing key if the status names it and a Pod reports it. The keyring is then in use,
+/// so its Secret need not be read.
+fn key_in_use(server: &McpServer, reports: &[PodReport]) -> Option<String> {
+    let expected = &server.status.as_ref()?.keys.as_ref()?.current;
+    let reported = |report: &PodReport| {
+        let document = report.document.as_ref();
+        document.is_ok_and(|document| document.keyring.sealing == *expected)
+    };
+    reports.iter().any(reported).then(|| expected.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use tower_test::mock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_no_name_is_not_asked_for() {
+        for name in [
+            "../secrets/azure-devops-keyring",
+            "a/b",
+            "a?b",
+            "..",
+            "",
+            "a..b",
+            "-a",
+        ] {
+            let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+            let client = Client::new(service, "default");
+            let answer = tokio::spawn(async move { get::<ConfigMap>(&client, "mcp", name).await });
+            assert!(
+                pin!(&mut handle).next_request().await.is_none(),
+                "{name:?} was asked for"
+            );
+            assert!(answer.await.unwrap().unwrap().is_none(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Polls the status documents of all Pods and triggers a reconcile of the object when a document changes.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use behalf_contract::{Outcome, StatusDocument};
+use futures::StreamExt as _;
+use futures::channel::mpsc::UnboundedSender;
+use futures::stream::FuturesUnordered;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::{PodReports, StatusError, address, is_ready, is_running};
+use crate::controller::jitter::spread;
+use crate::controller::watches::{Guarded, server_of};
+
+/// Maximum number of Pods that are read at the same time. A Pod that does not answer occupies its place for
+/// two seconds.
+const CONCURRENCY: usize = 32;
+
+/// Time between two looks of the loop for Pods that are due.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Time between two reads of a Pod while something in it is not verified.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Time between two reads of a Pod in which everything is verified.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Time that each existing Pod adds to the minimum interval between two reads of one Pod. It limits the loop
+/// to fifty reads a second.
+const SOON_FOR_EACH: Duration = Duration::from_millis(20);
+
+/// Polls until `changed` has no receiver. `pods` lists all Pods, `read` reads the status document of one.
+pub async fn run<R>(
+    reports: Arc<PodReports>,
+    pods: impl Fn() -> Vec<Arc<Pod>>,
+    read: impl Fn(IpAddr) -> R,
+    changed: UnboundedSender<ObjectRef<Guarded>>,
+    random: fn() -> u32,
+) where
+    R: Future<Output = Result<StatusDocument, StatusError>>,
+{
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reads = FuturesUnordered::new();
+    // A Pod that is being read is not due.
+    let mut due: HashMap<String, Option<Instant>> = HashMap::new();
+    while !changed.is_closed() {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            Some(read) = reads.next() => {
+                let (pod, answer): (Target, Result<StatusDocument, StatusError>) = read;
+                let soon = soon(due.len());
+                let wait = if answer.as_ref().is_ok_and(works) { SETTLED } else { soon };
+                if let Some(next) = due.get_mut(&pod.uid) {
+                    *next = Some(Instant::now() + spread(wait, random()));
+                    if reports.note(&pod.uid, pod.ready, answer) {
+                        // Without a receiver the loop ends.
+                        let _ = changed.unbounded_send(pod.server);
+                    }
+                }
+            }
+        }
+        let targets: Vec<Target> = pods().iter().filter_map(|pod| Target::of(pod)).collect();
+        let running: HashSet<&str> = targets.iter().map(|target| target.uid.as_str()).collect();
+        due.retain(|uid, _| running.contains(uid.as_str()));
+        reports.keep_only(|uid| running.contains(uid));
+        let now = Instant::now();
+        let mut waiting: Vec<(Instant, Target)> = targets
+            .into_iter()
+            .filter_map(|target| {
+                let next = *due.entry(target.uid.clone()).or_insert(Some(now));
+                Some((next.filter(|next| *next <= now)?, target))
+            })
+            .collect();
+        // The Pod that has waited longest comes first, so each is read even if there are too many.
+        waiting.sort_by_key(|(next, _)| *next);
+        waiting.truncate(CONCURRENCY.saturating_sub(reads.len()));
+        for (_, target) in waiting {
+            due.insert(target.uid.clone(), None);
+            let answer = read(target.address);
+            reads.push(async move { (target, answer.await) });
+        }
+    }
+}
+
+struct Target {
+    uid: String,
+    address: IpAddr,
+    ready: bool,
+    server: ObjectRef<Guarded>,
+}
+
+impl Target {
+    fn of(pod: &Pod) -> Option<Self> {
+        Some(Self {
+            uid: pod.uid()?,
+            address: is_running(pod).then(|| address(pod)).flatten()?,
+            ready: is_ready(pod),
+            server: server_of(pod)?,
+        })
+    }
+}
+
+/// Returns whether everything that a Pod checks is verified.
+fn works(document: &StatusDocument) -> bool {
+    document.federation.outcome == Outcome::Verified && document.handshake.outcome == Outcome::Verified
+}
+
+fn soon(pods: usize) -> Duration {
+    let pods = u32::try_from(pods).unwrap_or(u32::MAX);
+    SOON_FOR_EACH.saturating_mul(pods).clamp(SOON, SETTLED)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::channel::mpsc;
+    use serde_json::json;
+
+    use super::*;
+    use crate::controller::names;
+    use crate::testing::document;
+
+    fn pod(number: usize) -> Arc<Pod> {
+        let pod = json!({
+            "metadata": {
+                "namespace": "mcp", "uid": number.to_string(),
+                "labels": {(names::SERVER_LABEL): format!("server-{number}")},
+            },
+            "status": {
+                "phase": "Running", "podIP": format!("10.0.0.{number}"),
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        });
+        Arc::new(serde_json::from_value(pod).unwrap())
+    }
+
+    fn middle() -> u32 {
+        u32::MAX / 2
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_is_reconciled_when_a_report_of_its_pod_changes_and_not_for_the_same_report() {
+        let (sender, mut changed) = mpsc::unbounded();
+        let reads = Arc::new(AtomicUsize::new(0));
+        let count = reads.clone();
+        let read = move |_| {
+            let earlier = count.fetch_add(1, Ordering::Relaxed);
+            // The third read returns a changed document.
+            std::future::ready(Ok(document(if earlier < 2 { "sha256:0" } else { "sha256:1" })))
+        };
+        let reports = Arc::new(PodReports::default());
+        tokio::spawn(run(reports, || vec![pod(1)], read, sender, middle));
+        for read in [1, 3] {
+            let server = changed.next().await.unwrap();
+            assert_eq!(server.name, "server-1");
+            assert_eq!(reads.load(Ordering::Relaxed), read);
+        }
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        assert!(changed.try_recv().is_err());
+        let reads = reads.load(Ordering::Relaxed);
+        assert!((28..=34).contains(&reads), "{reads} reads in five minutes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_pods_hold_up_neither_each_other_nor_those_that_answer() {
+        let (sender, changed) = mpsc::unbounded();
+        let read = |address: IpAddr| async move {
+            if address.to_string() != "10.0.0.100" {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                return Err(StatusError::Unreachable);
+            }
+            Ok(document("sha256:0"))
+        };
+        let pods = || (1..=100).map(pod).collect();
+        let reports = Arc::new(PodReports::default());
+        tokio::spawn(run(reports.clone(), pods, read, sender, middle));
+        let first: HashSet<String> = changed.take(100).map(|server| server.name).collect().await;
+        assert_eq!(first.len(), 100, "each Pod had its turn");
+        assert_eq!(reports.of(&[pod(100)]).len(), 1);
+    }
+
+    #[test]
+    fn reads_less_often_the_more_pods_there_are() {
+        assert_eq!(
+            [1, 100, 200, 500, 100_000].map(|pods| soon(pods).as_secs()),
+            [2, 2, 4, 10, 10]
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! Computes the condition that reports whether enough Pods are available.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt as _;
+
+use super::{Finding, Status};
+use crate::controller::names;
+use crate::controller::reason::Reason;
+
+/// Time after the start of a container from which a failing readiness probe counts as a fault, not as a
+/// start.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+
+/// Whether enough Pods serve the Deployment's current template, and if not, why.
+pub(in crate::controller::status) fn judge(
+    deployment: &Deployment,
+    pods: &[Arc<Pod>],
+    template: Option<&str>,
+    now: Timestamp,
+) -> Finding {
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
+    if wanted == 0 {
+        return Finding::new(
+            Status::False,
+            Reason::Suspended,
+            "spec.suspend is true; no Pods are running",
+        );
+    }
+    let status = deployment.status.clone().unwrap_or_default();
+    let current = status.observed_generation == deployment.metadata.generation;
+    let count = |number: Option<i32>| number.unwrap_or(0);
+    let (updated, available) = (count(status.updated_replicas), count(status.available_replicas));
+    if current && updated >= wanted && available >= wanted && count(status.replicas) == updated {
+        return Finding::new(
+            Status::True,
+            Reason::PodsServing,
+            "enough Pods serve the current configuration",
+        );
+    }
+    if current && let Some(message) = refused(&status) {
+        return Finding::new(
+            Status::False,
+            Reason::PodsRefused,
+            format!("no Pod can be created: {message}; an administrator of the namespace can change that"),
+        );
+    }
+    let of_this_template = |pod: &&Arc<Pod>| {
+        pod.metadata.deletion_timestamp.is_none()
+            && pod
+                .annotations()
+                .get(names::TEMPLATE_ANNOTATION)
+                .map(String::as_str)
+                == template
+    };
+    pods.iter()
+        .filter(of_this_template)
+        .find_map(|pod| trouble(pod, now))
+        .unwrap_or_else(|| {
+            Finding::new(
+                Status::False,
+                Reason::RolloutInProgress,
+                "waiting for Pods of the current configuration to become ready",
+            )
+        })
+}
+
+fn refused(status: &DeploymentStatus) -> Option<&str> {
+    let condition = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    condition.message.as_deref().or(condition.reason.as_deref())
+}
+
+/// Returns the reason why a Pod is not ready, unless it only needs more time.
+fn trouble(pod: &Pod, now: Timestamp) -> Option<Finding> {
+    let status = pod.status.as_ref()?;
+    let conditions = || status.conditions.iter().flatten();
+    if let Some(condition) = conditions().find(|condition| {
+        condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
+    }) {
+        let message = condition.message.as_deref().unwrap_or("no node fits");
+        return Some(Finding::new(
+            Status::False,
+            Reason::Unschedulable,
+            format!("no node takes the Pod: {message}; change spec.pod or the resources, or add a node"),
+        ));
+    }
+    let containers = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .chain(status.container_statuses.iter().flatten());
+    if let Some(finding) = containers.clone().find_map(waiting) {
+        return Some(finding);
+    }
+    // All containers run: what is missing is the answer of a probe. The first one takes a moment.
+    let running = containers.clone().count() >= 2
+        && containers.clone().all(|container| {
+            container.started == Some(true)
+                && container
+                    .state
+                    .as_ref()
+                    .and_then(|state| state.running.as_ref())
+                    .is_some_and(|running| {
+                        running
+                            .started_at
+                            .as_ref()
+                            .is_none_or(|started| now.duration_since(started.0) > PATIENCE)
+                    })
+        });
+    let silent = containers
+        .filter(|container| !container.ready)
+        .map(|container| container.name.as_str());
+    let ready = conditions().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    (running && !ready).then(|| {
+        Finding::new(
+            Status::False,
+            Reason::PodsNotReady,
+            format!(
+                "the Pod runs but is not ready: container {} fails its readiness probe; read its log",
+                silent.collect::<Vec<_>>().join(" and ")
+            ),
+        )
+    })
+}
+
+fn waiting(container: &ContainerStatus) -> Option<Finding> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let name = &container.name;
+    let detail = waiting.message.as_deref().unwrap_or_default();
+    let finding = |reason, message| Some(Finding::new(Status::False, reason, message));
+    match waiting.reason.as_deref()? {
+        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => finding(
+            Reason::ImagePullFailed,
+            // The kubelet alternates between two reasons and texts; the image is what matters.
+            format!(
+                "the image {} of container {name} cannot be pulled; check its name and spec.pod.imagePullSecrets",
+                container.image
+            ),
+        ),
+        "CrashLoopBackOff" => {
+            let end = container
+                .last_state
+                .as_ref()
+                .and_then(|state| state.terminated.as_ref());
+            let how = end.map_or_else(String::new, |end| {
+                let why = end.reason.as_deref().unwrap_or("Error");
+                format!(" ({why}, exit code {})", end.exit_code)
+            });
+            finding(
+                Reason::ContainerCrashing,
+                format!(
+                    "container {name} ends again and again{how}; read its log with kubectl logs --previous"
+                ),
+            )
+        }
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => finding(
+            Reason::ContainerMisconfigured,
+            format!("container {name} cannot be created: {detail}"),
+        ),
+        _ => None,
+    }
+}

@@ -1,0 +1,337 @@
+//! Judges a spec against what was found. Pure: the same input gives the same plan or the same refusals.
+
+pub mod installation_policy;
+pub mod plan;
+mod refusal;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use refusal::{NotShared, Refusal, Refusals};
+
+use behalf_contract::{
+    AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ClientsConfig,
+    EntraConfig, ExchangePlace, Injection, Keyring, ObjectIdentity, ServerKind, SessionsConfig, StaticClient,
+    StoreConfig, TokenExchange, paths,
+};
+use kube::Resource as _;
+use kube::ResourceExt as _;
+
+use crate::api::v1alpha1::{self as api, McpServer};
+use crate::controller::dereference::dereferenced::Found;
+use crate::controller::names;
+use plan::{ContainerPlan, Defaults, KeyringPlan, Plan, ServiceAccountPlan};
+
+/// The scope of Azure DevOps: all that was consented to.
+pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
+
+/// Default requests and limits of the server's container.
+const SERVER: rules::DefaultResources = rules::DefaultResources {
+    cpu: "50m",
+    memory: "64Mi",
+    memory_limit: "256Mi",
+};
+
+/// Default requests and limits of the sidecar's container.
+const SIDECAR: rules::DefaultResources = rules::DefaultResources {
+    cpu: "50m",
+    memory: "32Mi",
+    // docs/proxy.md adds up the memory budgets of the sidecar. The sum is below this limit.
+    memory_limit: "1Gi",
+};
+
+/// A plan, or everything that stands against it.
+pub fn validate(server: &McpServer, found: &Found, defaults: &Defaults) -> Result<Plan, Refusals> {
+    let mut refusals = Vec::new();
+    let plan = plan(server, found, defaults, &mut refusals);
+    match (plan, Refusals::new(refusals)) {
+        (Some(plan), None) => Ok(plan),
+        (_, Some(refusals)) => Err(refusals),
+        // Without a plan there is always a refusal; said again rather than trusted.
+        (None, None) => Err(Refusals::one(Refusal::Field {
+            field: "spec",
+            problem: "is not complete".to_owned(),
+        })),
+    }
+}
+
+fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut Vec<Refusal>) -> Option<Plan> {
+    let spec = &server.spec;
+    let object = ObjectIdentity {
+        namespace: server.namespace()?,
+        name: server.name_any(),
+    };
+    let uid = server.uid()?;
+    rules::name(&object.name, refusals);
+    rules::replicas(spec, refusals);
+    rules::environment(&spec.server.env, refusals);
+    rules::pod(&spec.pod, refusals);
+    rules::public_url_owner(server, found, refusals);
+    let public_url = rules::public_url(&spec.public_url, refusals);
+    let entra = entra(&spec.entra, defaults, refusals);
+    rules::certificate_authority(&spec.entra, found, refusals);
+    let service_account = service_account(&spec.entra.federation, &object, &uid, found, defaults, refusals);
+    let keyring = keyring(&object, &uid, found, refusals);
+    let azure_dev_ops = azure_dev_ops(&spec.server, defaults, refusals);
+    let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
+    let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
+    let sessions = sessions(&spec.sessions, refusals);
+    let clients = clients(&spec.clients, defaults, refusals);
+    let trusted_proxies = rules::trusted_proxies(&spec.trusted_proxies, refusals);
+    let log_level = spec
+        .server
+        .azure_dev_ops
+        .as_ref()
+        .map(|server| server.log_level)
+        .unwrap_or_default();
+    Some(Plan {
+        owner: k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+            // Blocking would need the right to change finalizers, and nothing here waits for a child.
+            block_owner_deletion: None,
+            ..server.controller_owner_ref(&())?
+        },
+        object,
+        public_url: public_url?,
+        entra: entra?,
+        certificate_authority: spec.entra.certificate_authority_ref.clone(),
+        service_account,
+        keyring: keyring?,
+        access: access(azure_dev_ops.as_ref()?),
+        azure_dev_ops: azure_dev_ops?,
+        server: ContainerPlan {
+            image: defaults.server_image.clone(),
+            resources: server_resources,
+            log_level,
+            env: spec.server.env.clone(),
+        },
+        sidecar: ContainerPlan {
+            image: defaults.sidecar_image.clone(),
+            resources: sidecar_resources,
+            log_level: spec.sidecar.log_level,
+            env: Vec::new(),
+        },
+        token_exchange: token_exchange(&spec.token_exchange),
+        sessions: sessions?,
+        clients: clients?,
+        trusted_proxies,
+        replicas: if spec.suspend {
+            0
+        } else {
+            spec.replicas.unwrap_or(1)
+        },
+        network: spec.network.clone(),
+        pod: spec.pod.clone(),
+        listen: defaults.listen,
+        operator_namespace: defaults.operator_namespace.clone(),
+    })
+}
+
+fn entra(entra: &api::Entra, defaults: &Defaults, refusals: &mut Vec<Refusal>) -> Option<EntraConfig> {
+    let tenant_id = rules::guid("entra.tenantId", &entra.tenant_id, refusals);
+    let client_id = rules::guid("entra.clientId", &entra.client_id, refusals);
+    let authority = rules::https_origin("entra.authority", &entra.authority, refusals);
+    if let Some(authority) = &authority {
+        rules::entra_host(authority, &defaults.allowed, refusals);
+    }
+    if let Some(audience) = &entra.federation.audience {
+        rules::audience(audience, refusals);
+    }
+    let (client_id, authority) = (client_id?, authority?);
+    Some(EntraConfig {
+        tenant_id: tenant_id?,
+        // One application signs users in and is the API they sign in to; Entra wants it named by its GUID
+        // (AADSTS90009).
+        scope: entra
+            .scope
+            .clone()
+            .unwrap_or_else(|| format!("{client_id}/.default")),
+        client_id,
+        federation_audience: entra
+            .federation
+            .audience
+            .clone()
+            .unwrap_or_else(|| rules::default_audience(&authority).to_owned()),
+        authority,
+        certificate_authority_file: entra
+            .certificate_authority_ref
+            .is_some()
+            .then(|| paths::CERTIFICATE_AUTHORITY.into()),
+    })
+}
+
+fn service_account(
+    federation: &api::Federation,
+    object: &ObjectIdentity,
+    uid: &str,
+    found: &Found,
+    defaults: &Defaults,
+    refusals: &mut Vec<Refusal>,
+) -> ServiceAccountPlan {
+    let Some(name) = &federation.service_account_name else {
+        return ServiceAccountPlan::Own;
+    };
+    if !rules::object_name("entra.federation.serviceAccountName", name, refusals) {
+        return ServiceAccountPlan::Given(name.clone());
+    }
+    match &found.service_account {
+        // Naming the one that was made for this object is the same as naming none.
+        Some(account) if names::controller_uid(&account.metadata) == Some(uid) => {
+            return ServiceAccountPlan::Own;
+        }
+        Some(account) => {
+            let own_namespace = defaults.operator_namespace.as_ref() == Some(&object.namespace);
+            if let Err(why) = rules::shared(account, name, object, own_namespace) {
+                let name = name.clone();
+                refusals.push(Refusal::ServiceAccountNotShared { name, why });
+            }
+        }
+        None => refusals.push(Refusal::ServiceAccountNotFound { name: name.clone() }),
+    }
+    ServiceAccountPlan::Given(name.clone())
+}
+
+fn keyring(
+    object: &ObjectIdentity,
+    uid: &str,
+    found: &Found,
+    refusals: &mut Vec<Refusal>,
+) -> Option<KeyringPlan> {
+    if let Some(sealing) = &found.key_in_use {
+        return Some(KeyringPlan::Keep {
+            sealing: sealing.clone(),
+        });
+    }
+    let Some(secret) = &found.keyring else {
+        return Some(KeyringPlan::Make);
+    };
+    let name = names::keyring_secret(&object.name);
+    if names::controller_uid(&secret.metadata) != Some(uid) {
+        refusals.push(Refusal::NameTaken { kind: "Secret", name });
+        return None;
+    }
+    let file = secret.data.as_ref().and_then(|data| data.get(names::KEYRING_KEY));
+    match Keyring::parse(file.map_or(b"".as_slice(), |bytes| bytes.0.as_slice())) {
+        Ok(keyring) => Some(KeyringPlan::Keep {
+            sealing: keyring.sessions.sealing,
+        }),
+        Err(error) => {
+            refusals.push(Refusal::KeyringDamaged {
+                name,
+                problem: error.to_string(),
+            });
+            None
+        }
+    }
+}
+
+fn azure_dev_ops(
+    server: &api::Server,
+    defaults: &Defaults,
+    refusals: &mut Vec<Refusal>,
+) -> Option<AzureDevOpsConfig> {
+    let Some(settings) = &server.azure_dev_ops else {
+        refusals.push(Refusal::Field {
+            field: "server",
+            problem: "must name exactly one kind of server: set server.azureDevOps".to_owned(),
+        });
+        return None;
+    };
+    rules::organization(&settings.organization, refusals);
+    rules::projects(&settings.projects, refusals);
+    let mut endpoint = |field, text: &str| {
+        let url = rules::https_origin(field, text, refusals)?;
+        rules::azure_dev_ops_host(field, &url, &defaults.allowed, refusals);
+        Some(url)
+    };
+    let endpoints = &settings.endpoints;
+    let core = endpoint("server.azureDevOps.endpoints.core", &endpoints.core);
+    let release = endpoint("server.azureDevOps.endpoints.release", &endpoints.release);
+    let identity = endpoint("server.azureDevOps.endpoints.identity", &endpoints.identity);
+    Some(AzureDevOpsConfig {
+        organization: settings.organization.clone(),
+        projects: settings.projects.clone(),
+        read_only: settings.read_only,
+        endpoints: AzureDevOpsEndpoints {
+            core: core?,
+            release: release?,
+            identity: identity?,
+        },
+    })
+}
+
+fn access(server: &AzureDevOpsConfig) -> AccessConfig {
+    AccessConfig {
+        server: ServerKind::AzureDevOps {
+            organization: server.organization.clone(),
+        },
+        read_only_tools: AZURE_DEV_OPS_READ_ONLY_TOOLS.map(str::to_owned).to_vec(),
+        writes: !server.read_only,
+    }
+}
+
+fn token_exchange(exchange: &api::TokenExchange) -> TokenExchange {
+    TokenExchange {
+        at: match exchange.at {
+            None | Some(api::ExchangePlace::Sidecar) => ExchangePlace::Sidecar,
+            Some(api::ExchangePlace::Server) => ExchangePlace::Server,
+        },
+        scope: Some(
+            exchange
+                .scope
+                .clone()
+                .unwrap_or_else(|| AZURE_DEVOPS_SCOPE.to_owned()),
+        ),
+        injection: match exchange.injection {
+            None | Some(api::Injection::Header) => Injection::Header,
+            Some(api::Injection::Argument) => Injection::Argument,
+        },
+    }
+}
+
+fn sessions(sessions: &api::Sessions, refusals: &mut Vec<Refusal>) -> Option<SessionsConfig> {
+    let access = rules::seconds(
+        "sessions.accessTokenLifetime",
+        &sessions.access_token_lifetime,
+        refusals,
+    );
+    let idle = rules::seconds("sessions.idleLifetime", &sessions.idle_lifetime, refusals);
+    let maximum = rules::seconds("sessions.maximumLifetime", &sessions.maximum_lifetime, refusals);
+    let grace = rules::seconds("sessions.refreshGrace", &sessions.refresh_grace, refusals);
+    let config = SessionsConfig {
+        access_token_lifetime_seconds: access?,
+        idle_lifetime_seconds: idle?,
+        maximum_lifetime_seconds: maximum?,
+        refresh_grace_seconds: grace?,
+        store: match sessions.store.kind {
+            api::StoreType::Memory => StoreConfig::Memory,
+        },
+    };
+    rules::lifetimes(&config, refusals);
+    Some(config)
+}
+
+fn clients(
+    clients: &api::Clients,
+    defaults: &Defaults,
+    refusals: &mut Vec<Refusal>,
+) -> Option<ClientsConfig> {
+    let before = refusals.len();
+    rules::redirect_hosts(&clients.allowed_redirect_hosts, &defaults.allowed, refusals);
+    rules::static_clients(&clients.r#static, &defaults.allowed, refusals);
+    (refusals.len() == before).then(|| ClientsConfig {
+        dynamic_registration: match clients.dynamic_registration {
+            api::DynamicRegistration::Enabled => behalf_contract::DynamicRegistration::Enabled,
+            api::DynamicRegistration::Disabled => behalf_contract::DynamicRegistration::Disabled,
+        },
+        allowed_redirect_hosts: clients.allowed_redirect_hosts.clone(),
+        r#static: clients
+            .r#static
+            .iter()
+            .map(|client| StaticClient {
+                client_id: client.client_id.clone(),
+                display_name: client.display_name.clone(),
+                redirect_uris: client.redirect_uris.clone(),
+            })
+            .collect(),
+    })
+}

@@ -1,0 +1,46 @@
+//! Validates an object against the installation policy. A user who can write objects may lack the right to
+//! create Pods, so an object must not decide to which hosts tokens are sent.
+
+use url::Url;
+
+use super::refuse;
+use crate::controller::validate::Refusal;
+use crate::controller::validate::installation_policy::{Allowed, host};
+
+/// Entra gets the application's token and users' tokens.
+pub(crate) fn entra_host(url: &Url, allowed: &Allowed, refusals: &mut Vec<Refusal>) {
+    if !allowed.entra(url) {
+        refuse_host(refusals, "entra.authority", url, "allowed.entraHosts");
+    }
+}
+
+/// Azure DevOps gets users' tokens.
+pub(crate) fn azure_dev_ops_host(
+    field: &'static str,
+    url: &Url,
+    allowed: &Allowed,
+    refusals: &mut Vec<Refusal>,
+) {
+    if !allowed.azure_dev_ops(url) {
+        refuse_host(refusals, field, url, "allowed.azureDevOpsHosts");
+    }
+}
+
+/// Validates an https redirect URI. The sidecar sends authorization codes to it.
+pub(crate) fn redirect_host(field: &'static str, url: &Url, allowed: &Allowed, refusals: &mut Vec<Refusal>) {
+    if !allowed.redirect(url) {
+        refuse_host(refusals, field, url, "allowed.redirectHosts");
+    }
+}
+
+fn refuse_host(refusals: &mut Vec<Refusal>, field: &'static str, url: &Url, value: &str) {
+    let host = host(url).unwrap_or_default();
+    refuse(
+        refusals,
+        field,
+        format!(
+            "must not name the host {host}: this installation does not allow it; name another one, or have whoever \
+             installed the operator add it to {value} of the chart behalf"
+        ),
+    );
+}

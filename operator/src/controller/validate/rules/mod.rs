@@ -1,0 +1,33 @@
+//! One function for each rule, by subject. The CRD's schema says most of them too, so that `kubectl apply`
+//! refuses at once; here they hold for objects that an older or laxer schema let in.
+
+mod address;
+mod clients;
+mod entra;
+mod installation_policy;
+mod object;
+mod pod;
+mod resources;
+mod server;
+mod service_account;
+mod sessions;
+
+pub(super) use address::{https_origin, public_url, public_url_owner, trusted_proxies};
+pub(super) use clients::{redirect_hosts, static_clients};
+pub(super) use entra::{audience, certificate_authority, default_audience, guid};
+pub(super) use installation_policy::{azure_dev_ops_host, entra_host};
+pub(super) use object::{name, object_name, replicas};
+pub(super) use pod::pod;
+pub(super) use resources::{DefaultResources, resources};
+pub(super) use server::{environment, organization, projects};
+pub(super) use service_account::shared;
+pub(super) use sessions::{lifetimes, seconds};
+
+use super::refusal::Refusal;
+
+fn refuse(refusals: &mut Vec<Refusal>, field: &'static str, problem: impl Into<String>) {
+    refusals.push(Refusal::Field {
+        field,
+        problem: problem.into(),
+    });
+}
