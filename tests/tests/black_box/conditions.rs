@@ -319,8 +319,7 @@ async fn an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs(w
     ensure!(pod_now?.metadata.uid == pod, "a refused edit replaced the Pod");
     signed_in?;
     let after = world.wait_ready(server).await?;
-    // Seen once: Unknown after the object went back to its address (docs/roadmap.md).
-    only_these_changed(&before, &after, "UserSignIn")
+    only_these_changed(&before, &after, "nothing")
 }
 
 /// Returns both servers, the older one first. The order is that of the `publicUrl` rule: by creation time,

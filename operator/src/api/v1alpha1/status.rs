@@ -19,6 +19,12 @@ pub struct McpServerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_generation: Option<i64>,
 
+    /// The digest of the template of the Pods that the conditions describe. While it stays the same, what the Pods
+    /// showed stays valid across edits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub observed_template: Option<String>,
+
     /// Where MCP clients connect. Present while a handshake with the server is known to work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
@@ -54,6 +60,7 @@ impl Default for McpServerStatus {
         Self {
             observed_generation: never(),
             verified_generation: None,
+            observed_template: None,
             address: None,
             server_info: None,
             federation: None,

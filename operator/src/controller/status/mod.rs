@@ -65,6 +65,7 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
     let mut status = McpServerStatus {
         observed_generation: generation,
         verified_generation: previous.verified_generation,
+        observed_template: facts.annotation(names::TEMPLATE_ANNOTATION).map(str::to_owned),
         federation,
         keys: keys(&facts).or_else(|| previous.keys.clone()),
         ..McpServerStatus::default()

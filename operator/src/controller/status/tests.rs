@@ -496,9 +496,11 @@ fn what_was_never_seen_is_not_ready_however_quiet() {
 }
 
 #[test]
-fn what_was_seen_at_another_generation_does_not_count() {
-    let mut world = World::new();
-    world.pass();
+fn what_was_seen_of_other_pods_does_not_count_after_an_edit() {
+    let mut before = World::new();
+    before.pass();
+    let mut world = World::of(quickstart_with(json!({"pod": {"annotations": {"a": "b"}}})));
+    world.server.status = before.server.status;
     world.server.metadata.generation = Some(2);
     world.reports.clear();
     let status = world.pass();
@@ -511,6 +513,32 @@ fn what_was_seen_at_another_generation_does_not_count() {
         (status.observed_generation, status.verified_generation),
         (2, Some(1))
     );
+}
+
+#[test]
+fn what_was_seen_of_the_same_pods_counts_after_a_refused_edit_was_taken_back() {
+    let mut world = World::new();
+    let good = world.pass();
+    // The Pod was replaced. No user has come since.
+    world.document().sign_in = Some(sign_in(contract::Outcome::Unknown, "NotObserved", None));
+    assert_eq!(changed(&good, &world.pass()), Vec::<&str>::new());
+    world.server.metadata.generation = Some(2);
+    world.refusals = Some(Refusals::one(Refusal::PublicUrlTaken {
+        namespace: "mcp".to_owned(),
+        name: "older".to_owned(),
+    }));
+    assert_eq!(told(&world.pass(), ConditionType::Accepted).0, "False");
+    world.server.metadata.generation = Some(3);
+    world.refusals = None;
+    let status = world.pass();
+    for &kind in ConditionType::ALL {
+        let judgement = |status| find(status, kind).map(|condition| (&condition.status, &condition.reason));
+        assert_eq!(
+            judgement(&status.conditions),
+            judgement(&good.conditions),
+            "{kind:?}"
+        );
+    }
 }
 
 #[test]

@@ -31,8 +31,13 @@ pub(in crate::controller::status) struct Observed<'a> {
     /// The application of the accepted spec, never of what somebody wrote elsewhere.
     client_id: Option<&'a str>,
 
-    /// Only what was seen at this generation stands for what cannot be seen now.
+    /// What was seen before stands for what cannot be seen now, if it was seen at this generation or of the same
+    /// Pod template. `None` if this generation is refused, which changes nothing that runs.
     generation: Option<i64>,
+
+    /// Whether the previous status describes Pods of the current template. An edit that changes no Pod, or that
+    /// is taken back after it was refused, leaves them as they are.
+    same_template: bool,
 }
 
 impl<'a> Observed<'a> {
@@ -77,8 +82,8 @@ impl<'a> Observed<'a> {
             running,
             previous: running.map_or(&[], |_| &previous.conditions),
             client_id: facts.plan.map(|plan| plan.entra.client_id.as_str()),
-            // A refused generation changes nothing that runs.
             generation: facts.plan.map(|_| generation),
+            same_template: template.is_some() && previous.observed_template.as_deref() == template,
         }
     }
 
@@ -177,8 +182,10 @@ impl<'a> Observed<'a> {
         // again.
         find(self.previous, kind)
             .filter(|before| {
-                self.generation
-                    .is_none_or(|generation| before.observed_generation == Some(generation))
+                self.same_template
+                    || self
+                        .generation
+                        .is_none_or(|generation| before.observed_generation == Some(generation))
             })
             .and_then(super::judgement)
             .filter(|(_, reason)| !matches!(reason, Reason::Suspended | Reason::PodUnreachable))
