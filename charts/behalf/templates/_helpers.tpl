@@ -61,6 +61,11 @@ subjects:
     namespace: {{ .Release.Namespace }}
 {{- end -}}
 
+{{/* CEL: whether the request comes from the operator. */}}
+{{- define "behalf.byTheOperator" -}}
+request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "behalf.fullname" . }}'
+{{- end -}}
+
 {{/* CEL: the names of the McpServers that control an object. Argument: object or oldObject. */}}
 {{- define "behalf.owners" -}}
 {{ . }} == null ? [] : {{ . }}.metadata.?ownerReferences.orValue([]).filter(owner, owner.apiVersion.startsWith('behalf.dev/') && owner.kind == 'McpServer' && owner.?controller.orValue(false)).map(owner, owner.name)

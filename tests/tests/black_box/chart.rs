@@ -65,26 +65,26 @@ async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &Wo
         set: &'static [&'static str],
         role_bindings: &'static [&'static str],
         /// Number of `ClusterRoleBindings`. The numbers of policies and of policy bindings are the same.
-        cluster_wide: usize,
+        cluster_wide: bool,
         variable: (&'static str, &'static str),
     }
     let rows = [
         Row {
             set: &[],
             role_bindings: &[NAMESPACE],
-            cluster_wide: 0,
+            cluster_wide: false,
             variable: ("BEHALF_WATCH_NAMESPACES", NAMESPACE),
         },
         Row {
             set: &["watchNamespaces={two,one}"],
             role_bindings: &["one", "two"],
-            cluster_wide: 0,
+            cluster_wide: false,
             variable: ("BEHALF_WATCH_NAMESPACES", "one,two"),
         },
         Row {
             set: &["clusterWide=true"],
             role_bindings: &[],
-            cluster_wide: 1,
+            cluster_wide: true,
             variable: ("BEHALF_CLUSTER_WIDE", "true"),
         },
     ];
@@ -103,13 +103,14 @@ async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &Wo
             row.set
         );
         let role = roles.first().map(|role| &role["metadata"]["name"]);
-        for kind in [
-            "ClusterRoleBinding",
-            "ValidatingAdmissionPolicy",
-            "ValidatingAdmissionPolicyBinding",
+        for (kind, wanted) in [
+            ("ClusterRoleBinding", 1),
+            ("ValidatingAdmissionPolicy", 2),
+            ("ValidatingAdmissionPolicyBinding", 2),
         ] {
             let count = of_kind(&objects, kind).len();
-            ensure!(count == row.cluster_wide, "{:?}: {count} {kind}", row.set);
+            let wanted = if row.cluster_wide { wanted } else { 0 };
+            ensure!(count == wanted, "{:?}: {count} {kind}", row.set);
         }
         for binding in bindings
             .into_iter()

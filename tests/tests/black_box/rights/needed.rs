@@ -139,10 +139,11 @@ async fn trial(world: &World, number: usize, lacks: Option<&Right>, folder: &Pat
         true
     })
     .await?;
+    let shared = format!("allowed.serviceAccounts={{{namespace}/shared}}");
     let _policy = match lacks {
         Some(_) => None,
         None => Some(
-            Release::apply(world, &namespace, &["clusterWide=true"], |object| {
+            Release::apply(world, &namespace, &["clusterWide=true", &shared], |object| {
                 object["kind"]
                     .as_str()
                     .is_some_and(|kind| kind.starts_with("Validating"))

@@ -1,5 +1,7 @@
-//! Tests the admission policy of a cluster-wide installation. Every request is a dry run as the operator's
+//! Tests the admission policies of a cluster-wide installation. Every request is a dry run as the operator's
 //! account.
+
+mod pods;
 
 use std::time::Duration;
 
@@ -37,7 +39,11 @@ const DELETE: &[&str] = &["delete", "--wait=false", "--filename", "-"];
 type Row = (&'static str, &'static [&'static str], Value, Option<&'static str>);
 
 pub(super) async fn limits_what_the_operator_writes(world: &World) -> TestResult {
-    let release = Release::apply(world, NAMESPACE, &["clusterWide=true"], |_| true).await?;
+    let set = [
+        "clusterWide=true",
+        "allowed.serviceAccounts={rights-policy/shared,other/foreign}",
+    ];
+    let release = Release::apply(world, NAMESPACE, &set, |_| true).await?;
     // The owner must exist, or the garbage collector deletes what it owns.
     let owner = create(world, &owner())?;
     let uid = &owner["metadata"]["uid"];
@@ -49,22 +55,35 @@ pub(super) async fn limits_what_the_operator_writes(world: &World) -> TestResult
     ] {
         create(world, &object("ConfigMap", name, label, owner, uid))?;
     }
+    let written = pods::Written::read(world, uid)?;
+    create(world, &written.edited_by_somebody())?;
     // The API server reads a new policy after a moment.
-    let bare = object("ConfigMap", "bare", None, None, uid);
     let limit = Instant::now() + Duration::from_secs(30);
-    while request(world, CREATE, &bare).is_ok() {
-        ensure!(Instant::now() < limit, "the policy is not in force after 30 s");
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    for forbidden in [
+        object("ConfigMap", "bare", None, None, uid),
+        written.on_its_node(),
+    ] {
+        while request(world, CREATE, NAMESPACE, &forbidden).is_ok() {
+            ensure!(Instant::now() < limit, "the policies are not in force after 30 s");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     let mut wrong = Vec::new();
-    for (what, arguments, object, refusal) in rows(uid) {
+    for (what, arguments, object, refusal) in rows(uid).into_iter().chain(written.rows()) {
         let kind = &object["kind"];
-        match (request(world, arguments, &object), refusal) {
+        match (request(world, arguments, NAMESPACE, &object), refusal) {
             (Ok(()), None) => {}
             (Ok(()), Some(_)) => wrong.push(format!("{what} ({kind}) was allowed")),
             (Err(error), Some(refusal)) if error.contains(refusal) => {}
             (Err(error), _) => wrong.push(format!("{what} ({kind}): {error}")),
+        }
+    }
+    let complete = object("ConfigMap", "a", Some("shop"), OURS, uid);
+    for namespace in ["kube-system", "kube-public"] {
+        match request(world, CREATE, namespace, &complete) {
+            Err(error) if error.contains("may not write in namespaces kube-*") => {}
+            answer => wrong.push(format!("a complete object in {namespace}: {answer:?}")),
         }
     }
     drop(release);
@@ -94,18 +113,14 @@ fn rows(uid: &Value) -> Vec<Row> {
         row("a deletion of its own", DELETE, "own", shop, OURS, None),
         row("a foreign deletion", DELETE, "foreign", None, None, FOREIGN),
     ];
-    for kind in [
-        "ServiceAccount",
-        "Secret",
-        "Service",
-        "Deployment",
-        "NetworkPolicy",
-    ] {
+    for kind in ["ServiceAccount", "Secret", "Service", "NetworkPolicy"] {
         let bare = object(kind, "a", None, None, uid);
         let complete = object(kind, "a", shop, OURS, uid);
         rows.push(("a bare object", CREATE, bare, UNLIKE));
         rows.push(("a complete object", CREATE, complete, None));
     }
+    let bare = object("Deployment", "a", None, None, uid);
+    rows.push(("a bare object", CREATE, bare, UNLIKE));
     rows
 }
 
@@ -128,8 +143,8 @@ fn create(world: &World, object: &Value) -> TestResult<Value> {
 }
 
 /// Sends a dry-run request as the operator's account.
-fn request(world: &World, arguments: &[&str], object: &Value) -> Result<(), String> {
-    let common = ["--namespace", NAMESPACE, "--as", OPERATOR, "--dry-run=server"];
+fn request(world: &World, arguments: &[&str], namespace: &str, object: &Value) -> Result<(), String> {
+    let common = ["--namespace", namespace, "--as", OPERATOR, "--dry-run=server"];
     let cluster = &world.running.cluster;
     cluster
         .kubectl_with(&[arguments, &common].concat(), &object.to_string())
