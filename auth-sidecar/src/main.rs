@@ -8,7 +8,7 @@ use std::thread;
 use behalf_auth_sidecar::cli::Cli;
 use behalf_auth_sidecar::config;
 use behalf_auth_sidecar::keys::SystemRandom;
-use behalf_auth_sidecar::run::{Environment, Sidecar};
+use behalf_auth_sidecar::lifecycle::{Environment, Sidecar};
 use behalf_entra::SystemClock;
 use behalf_runtime::{LogFormat, LogLevel, Logging, Signal, Signals, error_chain};
 use clap::Parser as _;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use behalf_contract::SidecarConfig;
 
-use crate::metrics::Metrics;
-use crate::probe::ProbeTrigger;
+use crate::oauth::AuthorizationServer;
+use crate::observe::ProbeTrigger;
 use crate::proxy::Proxy;
-use crate::routes::AuthorizationServer;
 use crate::sessions::Sessions;
+use crate::telemetry::metrics::Metrics;
 
-/// The state behind [`crate::app::public_router`]; cloning it counts a reference.
+/// The state behind [`crate::http::router::public_router`]; cloning it counts a reference.
 #[derive(Clone)]
 pub struct AppState(Arc<Parts>);
 

@@ -1,5 +1,6 @@
 //! The scopes of a session, and the scopes that each call needs.
 
+pub mod challenge;
 mod policy;
 mod scopes;
 

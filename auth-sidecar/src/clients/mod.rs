@@ -1,7 +1,7 @@
 //! The clients that may ask for a user: registered and static clients, and their redirect URIs.
 
 mod rate_limit;
-mod redirect;
+mod redirect_uri;
 mod registration;
 
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub use redirect::RedirectUriError;
-pub(crate) use redirect::{is_loopback, is_relay};
+pub use redirect_uri::RedirectUriError;
+pub(crate) use redirect_uri::{is_loopback, is_relay};
 pub use registration::{Registered, RegistrationError, RegistrationRequest};
 
 use self::rate_limit::RegistrationLimit;
-use self::redirect::RedirectRules;
+use self::redirect_uri::RedirectRules;
 use crate::keys::{KeyringHandle, OpenError, Purpose};
 
 /// A client that the authorization server knows.
@@ -51,7 +51,7 @@ impl Client {
     pub fn may_redirect_to(&self, redirect_uri: &str) -> bool {
         self.redirect_uris
             .iter()
-            .any(|registered| redirect::matches(registered, redirect_uri))
+            .any(|registered| redirect_uri::matches(registered, redirect_uri))
     }
 }
 
@@ -117,7 +117,7 @@ impl Clients {
         let mut fixed = Vec::with_capacity(config.r#static.len());
         for client in &config.r#static {
             for uri in &client.redirect_uris {
-                redirect::check_static(uri).map_err(|reason| StaticClientError {
+                redirect_uri::check_static(uri).map_err(|reason| StaticClientError {
                     client_id: client.client_id.clone(),
                     uri: uri.clone(),
                     reason,

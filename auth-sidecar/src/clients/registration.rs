@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::redirect::RedirectUriError;
+use super::redirect_uri::RedirectUriError;
 use super::{Clients, Sealed};
 use crate::keys::Purpose;
 

@@ -3,16 +3,16 @@
 //! A keyring key is HKDF input only. Each [`Purpose`] has a subkey of its own, so that what was sealed as
 //! one thing never opens as another.
 
-mod handle;
+mod keyring_file;
 mod purpose;
 mod random;
-mod record;
 mod ring;
-mod seal;
+mod sealed_record;
+mod sealed_text;
 
-pub use handle::{KeyringFileError, KeyringHandle};
+pub use keyring_file::{KeyringFileError, KeyringHandle};
 pub use purpose::Purpose;
 pub(crate) use random::random_bytes;
 pub use random::{Random, SystemRandom};
-pub(crate) use record::RecordPlace;
-pub use seal::{OpenError, SealError};
+pub(crate) use sealed_record::RecordPlace;
+pub use sealed_text::{OpenError, SealError};

@@ -7,7 +7,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::purpose::Purpose;
-use super::seal::{OpenError, SealError};
+use super::sealed_text::{OpenError, SealError};
 
 /// HKDF salt: another version would be another set of subkeys.
 const SALT: &[u8] = b"behalf/keys/1";

@@ -35,11 +35,11 @@ use self::outgoing::Outgoing;
 use self::refusal::{About, Refusal};
 use self::tokens::{Exchange, Tokens};
 use self::users::{Call, User, Users};
-use crate::bodies::Taken;
-use crate::metrics::SecurityEvent;
-use crate::routes;
+use crate::limits::body_budget::Taken;
+use crate::oauth;
 use crate::sessions::{OpenSession, SessionError};
 use crate::state::AppState;
+use crate::telemetry::metrics::SecurityEvent;
 use crate::upstream::Upstream;
 
 /// What rmcp takes by default, too.
@@ -95,7 +95,7 @@ pub(crate) fn router() -> Router<AppState> {
 }
 
 async fn handle(State(state): State<AppState>, request: Request) -> Response<Body> {
-    let allowed = routes::allowed_origin(&state.server, request.headers());
+    let allowed = oauth::allowed_origin(&state.server, request.headers());
     let Ok(caller) = Caller::of(request.headers(), state.server.addresses().issuer(), allowed) else {
         state.metrics.security_event(SecurityEvent::ForeignOrigin);
         return refuse(&state, &Refusal::ForeignOrigin, &About::default());

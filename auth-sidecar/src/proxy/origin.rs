@@ -38,7 +38,7 @@ pub(super) struct Caller(Option<HeaderValue>);
 
 impl Caller {
     /// Reads `Origin`. Pages of this server may call, and those that may call its other endpoints: `allowed`
-    /// is [`crate::routes::allowed_origin`] of the same headers.
+    /// is [`crate::oauth::allowed_origin`] of the same headers.
     pub(super) fn of(
         headers: &HeaderMap,
         public_origin: &str,

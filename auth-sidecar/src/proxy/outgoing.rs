@@ -16,10 +16,10 @@ use super::headers;
 use super::injection::Plan;
 use super::refusal::Refusal;
 use super::tokens::Tokens;
-use crate::bodies;
-use crate::metrics::SecurityEvent;
+use crate::limits::body_budget;
 use crate::sessions::OpenSession;
 use crate::state::AppState;
+use crate::telemetry::metrics::SecurityEvent;
 
 /// Maximum size of a message that is kept until the server answers, so that it can be sent again. 16 calls of
 /// one user keep at most 1 MiB of the memory for messages. Calls of models are a few KiB long.
@@ -121,7 +121,7 @@ impl Outgoing {
                 state.metrics.security_event(SecurityEvent::ReservedArgument);
             }
             request.headers_mut().insert(CONTENT_TYPE, headers::JSON);
-            *request.body_mut() = bodies::passed_on(edited.body, memory);
+            *request.body_mut() = body_budget::passed_on(edited.body, memory);
         }
         if let Some(token) = self.plan.header.and_then(|token| tokens.get(token)) {
             let value = headers::bearer(token).ok_or(Refusal::Exchange)?;

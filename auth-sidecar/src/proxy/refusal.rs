@@ -13,8 +13,8 @@ use super::body::{BodyError, Message};
 use super::headers;
 use super::origin;
 use crate::access::Scopes;
-use crate::bodies::ReadError;
-use crate::challenge::Challenger;
+use crate::access::challenge::Challenger;
+use crate::limits::body_budget::ReadError;
 use crate::sessions::SessionError;
 
 /// `HeaderMismatch` of MCP 2026-07-28.
@@ -302,7 +302,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::flow::Addresses;
+    use crate::http::public_url::Addresses;
 
     fn challenger() -> Challenger {
         let url = Url::parse("https://mcp.contoso.example").unwrap();

@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
-use crate::bodies::Share;
-use crate::held::{Held, Registry};
+use crate::limits::body_budget::Share;
+use crate::limits::weak_map::{Held, Registry};
 
 /// Tool calls of one user at a time. The server of this project takes 64 of all users.
 const MOST_CALLS: usize = 16;

@@ -8,16 +8,16 @@ use behalf_entra::{Clock, EntraClient, Secret, TokenSet, UserIdentity};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
+use super::end_signal::{Lifeline, Lifelines};
 use super::error::{SessionError, Unavailable};
 use super::grant::{ClientDigest, ClientTokens, Grant};
-use super::identifiers::{SessionId, SessionSecret};
-use super::lifelines::{Lifeline, Lifelines};
 use super::per_user::UserDigest;
 use super::record::Record;
 use super::renewals::Renewals;
+use super::session_id::{SessionId, SessionSecret};
 use crate::access::Scopes;
-use crate::held::Registry;
 use crate::keys::{KeyringHandle, OpenError, Purpose, Random, RecordPlace, SealError};
+use crate::limits::weak_map::Registry;
 use crate::store::{SessionStore, StoreError, StoreKey, Written};
 
 /// How often a change is tried again when other requests change the same entry.

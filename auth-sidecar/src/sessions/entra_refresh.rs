@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::engine::{Change, OpenSession, Sessions};
 use super::error::{SessionError, Unavailable};
-use super::pending::SignInAgain;
 use super::record::{Record, Refused};
 use super::renewals::{Flight, Joined, Pause, Renewed};
+use super::sign_in_again::SignInAgain;
 
 /// A token handed out lives at least this long, so that a call and its On-Behalf-Of exchange end before it.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);

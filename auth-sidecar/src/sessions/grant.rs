@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::identifiers::{SessionId, SessionSecret};
 use super::per_user::UserDigest;
+use super::session_id::{SessionId, SessionSecret};
 use crate::access::Scopes;
 
 /// The response of the token endpoint to a client.

@@ -4,26 +4,26 @@
 //! session's id and secret; the user's Entra tokens are in a record that only the secret, together with the
 //! keyring, can open. `docs/sessions.md` has the lifetimes.
 
-mod code;
+mod authorization_code;
+mod end_signal;
 mod engine;
 mod entra_refresh;
 mod error;
-mod family;
 mod grant;
-mod identifiers;
-mod lifelines;
-mod pending;
 mod per_user;
 mod record;
 mod refresh;
+mod refresh_rotation;
 mod renewals;
 mod revocation;
+mod session_id;
+mod sign_in_again;
 
-pub use code::{CodeRedemption, NewLogin};
+pub use authorization_code::{CodeRedemption, NewLogin};
 pub use engine::{OpenSession, SessionRules, Sessions};
 pub use error::{DeadGrant, GrantError, SessionError, Unavailable};
 pub use grant::ClientTokens;
-pub use identifiers::SessionId;
-pub(crate) use identifiers::SessionSecret;
-pub use pending::SignInAgain;
 pub use revocation::Revocation;
+pub use session_id::SessionId;
+pub(crate) use session_id::SessionSecret;
+pub use sign_in_again::SignInAgain;

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::engine::{MOST_TRIES, Sessions, later};
 use super::error::{SessionError, Unavailable};
-use super::identifiers::SessionId;
+use super::session_id::SessionId;
 use crate::keys::{OpenError, Purpose};
 use crate::store::{Entry, StoreKey, Written};
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::family::Family;
+use super::refresh_rotation::Family;
 use crate::access::Scopes;
 use crate::keys::SealError;
 

@@ -4,9 +4,9 @@ use behalf_entra::Secret;
 
 use super::engine::{Change, Issue, LoadError, Sessions};
 use super::error::{DeadGrant, GrantError, Unavailable};
-use super::family::Presented;
 use super::grant::{ClientDigest, ClientTokens, Grant};
 use super::record::Record;
+use super::refresh_rotation::Presented;
 use crate::access::Scopes;
 use crate::keys::Purpose;
 

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::engine::later;
 use super::error::SessionError;
-use super::identifiers::SessionId;
+use super::session_id::SessionId;
 
 /// The result of a renewal, for all calls that wait for it.
 pub(super) type Renewed = Result<Arc<TokenSet>, SessionError>;

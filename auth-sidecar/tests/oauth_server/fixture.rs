@@ -10,21 +10,21 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use behalf_auth_sidecar::app;
 use behalf_auth_sidecar::clients::Clients;
-use behalf_auth_sidecar::flow::Addresses;
 use behalf_auth_sidecar::host_key::HostKey;
+use behalf_auth_sidecar::http::public_url::Addresses;
+use behalf_auth_sidecar::http::router;
 use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
-use behalf_auth_sidecar::metrics::Metrics;
-use behalf_auth_sidecar::probe::ProbeTrigger;
+use behalf_auth_sidecar::oauth::{AuthorizationServer, ServerParts};
+use behalf_auth_sidecar::observe::ProbeTrigger;
+use behalf_auth_sidecar::observe::sign_ins::SignIns;
 use behalf_auth_sidecar::proxy::Proxy;
-use behalf_auth_sidecar::routes::{AuthorizationServer, ServerParts};
 use behalf_auth_sidecar::sessions::{SessionRules, Sessions};
-use behalf_auth_sidecar::sign_ins::SignIns;
 use behalf_auth_sidecar::state::{AppState, Parts};
 use behalf_auth_sidecar::store::{
     Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreUsage, Written,
 };
+use behalf_auth_sidecar::telemetry::metrics::Metrics;
 use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::SidecarConfig;
 use behalf_entra::{
@@ -166,7 +166,7 @@ impl World {
         let sign_ins = Arc::clone(server.sign_ins());
         let host_key = HostKey::from_random(&[42; 32]);
         let upstream = Upstream::new(&config.upstream, &host_key).unwrap();
-        let router = app::public_router(AppState::new(Parts {
+        let router = router::public_router(AppState::new(Parts {
             proxy: Proxy::new(&config, upstream, client),
             config: Arc::new(config),
             sessions: sessions.clone(),

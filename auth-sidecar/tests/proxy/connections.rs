@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use behalf_auth_sidecar::run::Sidecar;
+use behalf_auth_sidecar::lifecycle::Sidecar;
 use rstest::rstest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

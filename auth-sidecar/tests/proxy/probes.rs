@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use behalf_auth_sidecar::host_key::HostKey;
-use behalf_auth_sidecar::probe::schedule::Pace;
-use behalf_auth_sidecar::probe::{HandshakeError, HandshakeProbe, federation, handshake};
+use behalf_auth_sidecar::observe::schedule::Pace;
+use behalf_auth_sidecar::observe::{HandshakeError, HandshakeProbe, federation, handshake};
 use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::Injection::{Header, None as Nothing};
 use behalf_contract::{FederationReport, Outcome};

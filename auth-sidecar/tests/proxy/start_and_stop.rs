@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use behalf_auth_sidecar::app;
-use behalf_auth_sidecar::run::{Sidecar, StartError};
+use behalf_auth_sidecar::http::router;
+use behalf_auth_sidecar::lifecycle::{Sidecar, StartError};
 use behalf_contract::{Outcome, StatusDocument};
 use behalf_tests::people::CLIENT_ID;
 
@@ -89,7 +89,7 @@ async fn the_internal_port_answers_malformed_requests_with_client_errors() {
     let world = World::start().await;
     let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
     let client = reqwest::Client::builder().build().unwrap();
-    for path in app::internal_paths() {
+    for path in router::internal_paths() {
         let url = format!("http://{}{path}", sidecar.internal());
         for method in [Method::POST, Method::PUT, Method::DELETE] {
             let request = client

@@ -10,20 +10,20 @@ use axum::http::{Request, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use behalf_auth_sidecar::access::Scopes;
-use behalf_auth_sidecar::app;
 use behalf_auth_sidecar::clients::Clients;
-use behalf_auth_sidecar::flow::Addresses;
 use behalf_auth_sidecar::host_key::HostKey;
+use behalf_auth_sidecar::http::public_url::Addresses;
+use behalf_auth_sidecar::http::router;
 use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
-use behalf_auth_sidecar::metrics::Metrics;
-use behalf_auth_sidecar::probe::{FederationProbe, ProbeTrigger};
+use behalf_auth_sidecar::lifecycle::Environment;
+use behalf_auth_sidecar::oauth::{AuthorizationServer, ServerParts};
+use behalf_auth_sidecar::observe::sign_ins::SignIns;
+use behalf_auth_sidecar::observe::{FederationProbe, ProbeTrigger};
 use behalf_auth_sidecar::proxy::Proxy;
-use behalf_auth_sidecar::routes::{AuthorizationServer, ServerParts};
-use behalf_auth_sidecar::run::Environment;
 use behalf_auth_sidecar::sessions::{CodeRedemption, NewLogin, SessionRules, Sessions};
-use behalf_auth_sidecar::sign_ins::SignIns;
 use behalf_auth_sidecar::state::{AppState, Parts};
 use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore, SessionStore};
+use behalf_auth_sidecar::telemetry::metrics::Metrics;
 use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::{
     AccessConfig, ClientsConfig, DynamicRegistration, EntraConfig, ExchangePlace, Injection, ObjectIdentity,
@@ -282,7 +282,7 @@ impl World {
         });
         let host_key = host_key.header_value().to_str().unwrap().to_owned();
         Sidecar {
-            router: app::public_router(state),
+            router: router::public_router(state),
             sessions,
             metrics,
             trigger,

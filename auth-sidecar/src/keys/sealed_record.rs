@@ -1,0 +1,111 @@
+//! Seals and opens the records of sessions.
+
+use aes_gcm::aead::{Aead as _, Payload};
+use aes_gcm::{Aes256Gcm, KeyInit as _, Nonce};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::purpose::Purpose;
+use super::random::{Random, random_bytes};
+use super::ring::{Ring, Subkeys, expand};
+use super::sealed_text::{LONGEST_KEY_ID, NONCE_LENGTH, OpenError, SealError, append};
+use crate::sessions::{SessionId, SessionSecret};
+
+/// Version of the record's envelope: its first byte, and part of the associated data.
+const VERSION: u8 = 1;
+
+impl Ring {
+    /// Seals a session's record so that the store and the keyring together do not open it: the key comes
+    /// from the session's secret, which only the client holds. The revision is bound, so that a store
+    /// cannot pass an older record off under a newer revision. It can roll both back together: the client's
+    /// secret does not know the revision, so an older record with its own revision opens.
+    pub(super) fn seal_record(
+        &self,
+        object: &str,
+        place: RecordPlace<'_>,
+        plaintext: &[u8],
+        random: &dyn Random,
+    ) -> Result<Vec<u8>, SealError> {
+        let key = self.sealing(Purpose::Record)?;
+        let nonce: [u8; NONCE_LENGTH] = random_bytes(random);
+        let aad = place.associated_data(&key.id, object);
+        let ciphertext = place
+            .cipher(key)
+            .encrypt(
+                &Nonce::from(nonce),
+                Payload {
+                    msg: plaintext,
+                    aad: &aad,
+                },
+            )
+            .map_err(|_| SealError)?;
+        let id_length = u8::try_from(key.id.len()).map_err(|_| SealError)?;
+        let mut envelope = Vec::with_capacity(2 + key.id.len() + NONCE_LENGTH + ciphertext.len());
+        envelope.extend_from_slice(&[VERSION, id_length]);
+        envelope.extend_from_slice(key.id.as_bytes());
+        envelope.extend_from_slice(&nonce);
+        envelope.extend_from_slice(&ciphertext);
+        Ok(envelope)
+    }
+
+    /// Opens what [`Ring::seal_record`] made for the same place.
+    pub(super) fn open_record(
+        &self,
+        object: &str,
+        place: RecordPlace<'_>,
+        envelope: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (key_id, rest) = split(envelope).ok_or(OpenError::Malformed)?;
+        let key = self.opening(Purpose::Record, key_id)?;
+        let (nonce, ciphertext) = rest
+            .split_first_chunk::<NONCE_LENGTH>()
+            .ok_or(OpenError::Malformed)?;
+        let aad = place.associated_data(key_id, object);
+        place
+            .cipher(key)
+            .decrypt(
+                &Nonce::from(*nonce),
+                Payload {
+                    msg: ciphertext,
+                    aad: &aad,
+                },
+            )
+            .map(Zeroizing::new)
+            .map_err(|_| OpenError::Seal)
+    }
+}
+
+fn split(envelope: &[u8]) -> Option<(&str, &[u8])> {
+    let (&[version, id_length], rest) = envelope.split_first_chunk::<2>()?;
+    if version != VERSION || usize::from(id_length) > LONGEST_KEY_ID {
+        return None;
+    }
+    let (key_id, rest) = rest.split_at_checked(usize::from(id_length))?;
+    Some((std::str::from_utf8(key_id).ok()?, rest))
+}
+
+/// Where a record is: which session, opened by which secret, at which revision.
+#[derive(Clone, Copy)]
+pub(crate) struct RecordPlace<'a> {
+    pub(crate) id: &'a SessionId,
+    pub(crate) secret: &'a SessionSecret,
+    pub(crate) revision: u64,
+}
+
+impl RecordPlace<'_> {
+    fn cipher(&self, key: &Subkeys) -> Aes256Gcm {
+        let hkdf = Hkdf::<Sha256>::new(Some(key.record_salt()), self.secret.expose());
+        Aes256Gcm::new(&(*expand(&hkdf, self.id.as_bytes())).into())
+    }
+
+    /// session id ‖ key id ‖ revision, and the object the session belongs to.
+    fn associated_data(&self, key_id: &str, object: &str) -> Vec<u8> {
+        let mut data = vec![VERSION];
+        append(&mut data, self.id.as_bytes());
+        append(&mut data, key_id.as_bytes());
+        append(&mut data, &self.revision.to_be_bytes());
+        append(&mut data, object.as_bytes());
+        data
+    }
+}

@@ -1,0 +1,6 @@
+//! Start and stop of the process.
+
+pub mod drain;
+mod start;
+
+pub use start::{Environment, Sidecar, StartError};

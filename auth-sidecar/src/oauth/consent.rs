@@ -1,0 +1,137 @@
+//! `POST /consent`: the answer of the consent form.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use behalf_entra::{AuthorizeRequest, EntraError, Prompt};
+use url::Url;
+
+use super::authorization_server::AuthorizationServer;
+use super::error::OAuthError;
+use super::extract::Form;
+use super::page::{self, Problem};
+use super::redirect;
+use crate::keys::Purpose;
+use crate::oauth::login::cookies::{self, Cookies};
+use crate::oauth::login::{
+    ApprovedRequest, FLOW_COOKIE_LIFETIME, OfferedRequest, PageError, csrf, flow_cookies, pkce,
+};
+use crate::sessions::SignInAgain;
+use crate::telemetry::metrics::SecurityEvent;
+
+/// A form that is not a consent form of this server.
+const UNREADABLE: Problem = Problem::ConsentUnreadable(StatusCode::BAD_REQUEST);
+
+/// `POST /consent`: the user's answer. Only a yes sets the cookie that can finish the login, and only then
+/// the browser goes to Entra.
+pub(super) async fn consent(
+    State(server): State<Arc<AuthorizationServer>>,
+    headers: HeaderMap,
+    form: Result<Form, OAuthError>,
+) -> Response {
+    let form = match form {
+        Ok(Form(form)) => form,
+        Err(error) if error.status() == StatusCode::REQUEST_TIMEOUT => {
+            return page::problem(&server, Problem::ConsentUnreadable(error.status()));
+        }
+        Err(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            return page::problem(&server, Problem::Busy);
+        }
+        Err(_) => return page::problem(&server, UNREADABLE),
+    };
+    let field = |name| form.one(name).ok().flatten();
+    let (Some(sealed), Some(token), Some(decision)) = (field("request"), field("csrf"), field("decision"))
+    else {
+        return page::problem(&server, UNREADABLE);
+    };
+    let now = server.clock.now();
+    let cookies = Cookies::read(&headers);
+    let browser = cookies.get(csrf::COOKIE_NAME).unwrap_or_default();
+    let is_ours = csrf::is_same_origin(&headers, server.addresses.issuer())
+        && csrf::verify(&server.keyring, token, browser, sealed);
+    if !is_ours {
+        tracing::warn!("Refused a consent that did not come from its own page");
+        server.metrics.security_event(SecurityEvent::ConsentRefused);
+        return page::problem(&server, Problem::ForeignConsent);
+    }
+    let offered = match server.keyring.open::<OfferedRequest>(Purpose::Request, sealed) {
+        Ok(offered) if offered.expires_at > now => offered,
+        Ok(_) => return page::problem(&server, Problem::ConsentExpired),
+        Err(_) => return page::problem(&server, UNREADABLE),
+    };
+    let mut request = offered.request;
+    // The page has a box only for tools that change something. The result never exceeds the requested scopes.
+    request.scopes.run &= field("run") == Some("allow");
+    // The administrator may have removed the client or the redirect URI while the page was open.
+    match server.clients.find(&request.client_id) {
+        Ok(client) if client.may_redirect_to(&request.redirect_uri) => {}
+        Ok(_) => return page::problem(&server, Problem::ForeignRedirectUri),
+        Err(error) => return page::problem(&server, PageError::from(error)),
+    }
+    match decision {
+        "allow" => {
+            let approved = ApprovedRequest::new(request, false, now, server.random.as_ref());
+            send_to_entra(&server, &approved, &cookies, &SignInAgain::default()).await
+        }
+        "deny" => {
+            tracing::info!("A user denied a client");
+            redirect::error(
+                &server,
+                &request.refuse("access_denied", "the user denied the request"),
+            )
+        }
+        _ => page::problem(&server, UNREADABLE),
+    }
+}
+
+/// Sets the flow's cookie and sends the browser to Entra.
+pub(super) async fn send_to_entra(
+    server: &AuthorizationServer,
+    approved: &ApprovedRequest,
+    browser: &Cookies<'_>,
+    again: &SignInAgain,
+) -> Response {
+    let url = match authorize_url(server, approved, again).await {
+        Ok(url) => url,
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(
+                error,
+                "A user cannot sign in: Entra's discovery document is not available"
+            );
+            let description = "Entra cannot be reached at the moment; try again in a minute";
+            return redirect::error(
+                server,
+                &approved.request.refuse("temporarily_unavailable", description),
+            );
+        }
+    };
+    let Ok(value) = approved.seal(&server.keyring) else {
+        return page::problem(server, Problem::Defect);
+    };
+    let surplus = flow_cookies(browser, &server.keyring, server.clock.now());
+    let removals = surplus.iter().map(|name| cookies::remove(name));
+    let cookie = cookies::set(&approved.cookie_name(), &value, FLOW_COOKIE_LIFETIME);
+    redirect::with_cookies(redirect::to(server, &url), removals.chain([cookie]))
+}
+
+/// `resource` is not in it: Entra refuses one beside scopes (AADSTS9010010).
+async fn authorize_url(
+    server: &AuthorizationServer,
+    approved: &ApprovedRequest,
+    again: &SignInAgain,
+) -> Result<Url, EntraError> {
+    let request = AuthorizeRequest {
+        redirect_uri: &server.callback(),
+        scope: &server.entra_scope,
+        state: &approved.handle,
+        code_challenge: &pkce::challenge(&approved.verifier),
+        nonce: &approved.nonce,
+        prompt: again.consent.then_some(Prompt::Consent),
+        claims: again.claims.as_deref(),
+        login_hint: None,
+    };
+    server.entra.authorize_url(&request).await
+}

@@ -1,0 +1,83 @@
+//! Which web pages may call the endpoints for programs.
+//!
+//! The rule: pages on the user's own machine (the MCP Inspector at `http://localhost:6274`) and pages of
+//! the hosts that redirect URIs may name. Their origin is answered by name; there is no wildcard and no
+//! `Access-Control-Allow-Credentials`, since none of these endpoints looks at a cookie.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, ORIGIN, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use url::Url;
+
+use super::authorization_server::AuthorizationServer;
+use crate::clients::is_loopback;
+
+/// The `Origin` of a request, when a page from there may read answers.
+pub fn allowed_origin(server: &AuthorizationServer, headers: &HeaderMap) -> Option<HeaderValue> {
+    let origin = headers.get(ORIGIN)?;
+    let text = origin.to_str().ok()?;
+    let url = Url::parse(text).ok()?;
+    // An origin has no path; anything else in that header is not from a browser.
+    if url.origin().ascii_serialization() != text {
+        return None;
+    }
+    let is_allowed = match url.scheme() {
+        "http" => is_loopback(&url),
+        "https" => is_loopback(&url) || server.clients.trusts_host_of(&url),
+        _ => false,
+    };
+    is_allowed.then(|| origin.clone())
+}
+
+/// Answers preflight requests, and says of every other answer who may read it.
+pub(super) async fn cors(
+    State(server): State<Arc<AuthorizationServer>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let origin = allowed_origin(&server, request.headers());
+    let mut response = if request.method() == Method::OPTIONS {
+        preflight(origin.is_some())
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("WWW-Authenticate, Retry-After"),
+        );
+    }
+    response
+}
+
+fn preflight(allowed: bool) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if allowed {
+        let headers = response.headers_mut();
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("GET, POST, OPTIONS"),
+        );
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("Authorization, Content-Type, MCP-Protocol-Version"),
+        );
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    response
+}
+
+/// `OPTIONS` of an endpoint that browsers navigate to: no page may call it.
+pub(super) async fn navigation() -> Response {
+    (StatusCode::NO_CONTENT, [(ALLOW, "GET, POST, OPTIONS")]).into_response()
+}

@@ -1,0 +1,103 @@
+//! Bodies of programs' requests. What is wrong with one is told in the protocol's own terms.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+
+use super::LARGEST_BODY;
+use super::authorization_server::AuthorizationServer;
+use super::error::OAuthError;
+use crate::limits::body_budget::ReadError;
+use crate::oauth::login::parameters::Parameters;
+
+/// A body of `application/x-www-form-urlencoded`.
+pub(super) struct Form(pub(super) Parameters);
+
+impl FromRequest<Arc<AuthorizationServer>> for Form {
+    type Rejection = OAuthError;
+
+    async fn from_request(
+        request: Request,
+        state: &Arc<AuthorizationServer>,
+    ) -> Result<Self, Self::Rejection> {
+        let body = read(
+            request,
+            state,
+            "application/x-www-form-urlencoded",
+            "invalid_request",
+        )
+        .await?;
+        let parameters = Parameters::parse(&body)
+            .map_err(|error| OAuthError::bad_request("invalid_request", error.to_string()))?;
+        Ok(Self(parameters))
+    }
+}
+
+/// A body of `application/json`, not parsed yet.
+pub(super) struct JsonBytes(pub(super) Bytes);
+
+impl FromRequest<Arc<AuthorizationServer>> for JsonBytes {
+    type Rejection = OAuthError;
+
+    async fn from_request(
+        request: Request,
+        state: &Arc<AuthorizationServer>,
+    ) -> Result<Self, Self::Rejection> {
+        read(request, state, "application/json", "invalid_client_metadata")
+            .await
+            .map(Self)
+    }
+}
+
+async fn read(
+    request: Request,
+    server: &AuthorizationServer,
+    content_type: &str,
+    error: &'static str,
+) -> Result<Bytes, OAuthError> {
+    if !is(request.headers(), content_type) {
+        let description = format!("the body has to be {content_type}");
+        return Err(OAuthError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            error,
+            description,
+        ));
+    }
+    if request.headers().contains_key(CONTENT_ENCODING) {
+        let description = "compressed bodies are not taken";
+        return Err(OAuthError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            error,
+            description,
+        ));
+    }
+    // Who has signed in needs these two, whatever becomes of those who have not.
+    let is_of_grants = matches!(request.uri().path(), "/token" | "/revoke");
+    let memory = server.body_memory();
+    let share = if is_of_grants {
+        &memory.grants
+    } else {
+        &memory.forms
+    };
+    // What is made of it is as small as it is, and made at once: its memory need not be held any longer.
+    let read = share.read(request.into_body(), LARGEST_BODY);
+    let refused = |refusal: ReadError| match refusal {
+        ReadError::TooLarge => OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, error, refusal.to_string()),
+        ReadError::Late => OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, refusal.to_string()),
+        ReadError::Broken => OAuthError::bad_request(error, refusal.to_string()),
+        ReadError::NoMemory | ReadError::NoMemoryOfUser => OAuthError::unavailable(refusal.to_string()),
+    };
+    read.await.map(|(body, _)| body).map_err(refused)
+}
+
+/// True when the media type is `expected`, whatever its parameters say.
+fn is(headers: &HeaderMap, expected: &str) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(expected))
+}

@@ -1,0 +1,176 @@
+//! Pages that explain an error and what the user can do.
+
+use askama::Template;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+
+use super::{Frame, respond};
+use crate::clients::ClientError;
+use crate::oauth::authorization_server::AuthorizationServer;
+use crate::oauth::login::PageError;
+
+/// Why a user sees a page instead of a sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::oauth) enum Problem {
+    /// The query of `/authorize` is longer than any client needs.
+    RequestTooLong,
+
+    /// The request has no usable client id or redirect URI, so the server cannot answer the client.
+    RequestIncomplete,
+
+    /// This server did not issue the client id.
+    UnknownClient,
+
+    /// The redirect URI is not one of the client's.
+    ForeignRedirectUri,
+
+    /// The consent form came more than ten minutes after its page.
+    ConsentExpired,
+
+    /// The consent form came from another site or browser, or the browser sent no cookie.
+    ForeignConsent,
+
+    /// The body is not a consent form, or did not arrive.
+    ConsentUnreadable(StatusCode),
+
+    /// Entra sent the browser back more than ten minutes after the approval.
+    FlowExpired,
+
+    /// Entra's answer belongs to no sign-in of this browser.
+    ForeignCallback,
+
+    /// Keys, sessions or memory are temporarily unavailable.
+    Busy,
+
+    /// The server could not build an answer.
+    Defect,
+}
+
+impl Problem {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::RequestTooLong => StatusCode::URI_TOO_LONG,
+            Self::ForeignConsent => StatusCode::FORBIDDEN,
+            Self::ConsentUnreadable(status) => status,
+            Self::Busy | Self::Defect => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RequestIncomplete
+            | Self::UnknownClient
+            | Self::ForeignRedirectUri
+            | Self::ConsentExpired
+            | Self::FlowExpired
+            | Self::ForeignCallback => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::RequestTooLong => "This sign-in request is too long",
+            Self::RequestIncomplete => "This sign-in request is incomplete",
+            Self::UnknownClient => "The application is not registered with this server",
+            Self::ForeignRedirectUri => "The application did not register this address",
+            Self::ConsentExpired => "This sign-in took longer than ten minutes",
+            Self::FlowExpired => "The sign-in at Microsoft Entra took longer than ten minutes",
+            Self::ForeignConsent => "This answer does not belong to this browser",
+            Self::ConsentUnreadable(_) => "This answer cannot be read",
+            Self::ForeignCallback => "This sign-in was not started in this browser",
+            Self::Busy => "This server is busy",
+            Self::Defect => "This server could not build its answer",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::RequestTooLong => {
+                "The application sent more than a sign-in needs. Nothing was changed. Report it to the application's \
+                 author."
+            }
+            Self::RequestIncomplete => {
+                "Start the sign-in again in your application. If this page comes back, report it to the application's \
+                 author."
+            }
+            Self::UnknownClient => {
+                "Remove this server from your MCP client and add it again. (VS Code: run \u{201c}Authentication: Remove \
+                 Dynamic Authentication Providers\u{201d}. Claude: Settings > Connectors.)"
+            }
+            Self::ForeignRedirectUri => {
+                "The application asked for the answer at an address that it did not register. Nothing was sent there. \
+                 If you did not start this sign-in, close this page. If you did, remove this server from your MCP client \
+                 and add it again."
+            }
+            Self::ConsentExpired => {
+                "The consent page expired before you answered. Nothing was allowed. Start the sign-in again in your \
+                 application."
+            }
+            Self::ForeignConsent => {
+                "The consent page was opened in another browser, or this browser blocks cookies. Nothing was allowed. \
+                 Allow cookies for this server and start the sign-in again in your application."
+            }
+            Self::ConsentUnreadable(_) => {
+                "The answer did not arrive as the consent page sends it. Nothing was allowed. Start the sign-in again in \
+                 your application."
+            }
+            Self::FlowExpired => {
+                "Microsoft Entra sent you back too late. Nothing was changed. Start the sign-in again in your \
+                 application."
+            }
+            Self::ForeignCallback => {
+                "The sign-in was started in another browser, is finished already, or this browser blocks cookies. \
+                 Nothing was changed. Start the sign-in again in your application."
+            }
+            Self::Busy => "The sign-in cannot be finished at the moment. Reload this page in a minute.",
+            Self::Defect => {
+                "Start the sign-in again in your application. If this page comes back, tell the administrator of this \
+                 server the reference."
+            }
+        }
+    }
+
+    /// Writes the log line that an administrator finds by the page's reference.
+    fn log(self, frame: &Frame<'_>) {
+        let (reference, title) = (&frame.reference, self.title());
+        if self == Self::Defect {
+            tracing::error!(page.reference = %reference, "An answer could not be built: this is a defect of the sidecar");
+        } else {
+            tracing::info!(page.reference = %reference, page.problem = ?self, "Showed a page: {title}");
+        }
+    }
+}
+
+impl From<PageError> for Problem {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Client(ClientError::Unavailable) => Self::Busy,
+            PageError::Client(ClientError::Unknown) => Self::UnknownClient,
+            PageError::ForeignRedirectUri => Self::ForeignRedirectUri,
+            PageError::ClientId | PageError::RedirectUri | PageError::Parameters => Self::RequestIncomplete,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemTemplate<'a> {
+    frame: Frame<'a>,
+    title: &'a str,
+    text: &'a str,
+}
+
+/// Builds the page for `problem`.
+pub(in crate::oauth) fn problem(server: &AuthorizationServer, problem: impl Into<Problem>) -> Response {
+    let problem = problem.into();
+    let frame = Frame::new(server);
+    problem.log(&frame);
+    let page = ProblemTemplate {
+        frame,
+        title: problem.title(),
+        text: problem.text(),
+    };
+    let mut response = respond(problem.status(), &page, "'none'");
+    if problem == Problem::Busy {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("60"));
+    }
+    response
+}

@@ -1,0 +1,47 @@
+//! Redirects of the browser.
+
+use axum::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use url::Url;
+
+use super::authorization_server::AuthorizationServer;
+use super::page::{self, Problem};
+use crate::oauth::login::RedirectError;
+
+/// Sends the browser to `url` with a GET, whatever brought it here. Nothing of this is kept or told on.
+pub(super) fn to(server: &AuthorizationServer, url: &Url) -> Response {
+    let Ok(location) = HeaderValue::from_str(url.as_str()) else {
+        return page::problem(server, Problem::Defect);
+    };
+    let headers = [
+        (LOCATION, location),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+/// Sends the browser back to the client with an error.
+pub(super) fn error(server: &AuthorizationServer, error: &RedirectError) -> Response {
+    let description = super::error::printable(&error.description);
+    let error = RedirectError {
+        description,
+        ..error.clone()
+    };
+    match error.location(server.addresses.issuer()) {
+        Some(url) => to(server, &url),
+        None => page::problem(server, Problem::Defect),
+    }
+}
+
+/// Adds cookies to an answer.
+pub(super) fn with_cookies(
+    mut response: Response,
+    cookies: impl IntoIterator<Item = Option<HeaderValue>>,
+) -> Response {
+    for cookie in cookies.into_iter().flatten() {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}

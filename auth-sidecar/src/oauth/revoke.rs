@@ -1,0 +1,31 @@
+//! `POST /revoke`: the revocation endpoint (RFC 7009).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{IntoResponse, Response};
+use behalf_entra::Secret;
+
+use super::authorization_server::AuthorizationServer;
+use super::error::OAuthError;
+use super::extract::Form;
+use super::token::{client, required};
+use crate::sessions::Revocation;
+
+/// `POST /revoke` (RFC 7009). `token_type_hint` is not needed: a token says itself what it is.
+pub(super) async fn revoke(
+    State(server): State<Arc<AuthorizationServer>>,
+    Form(parameters): Form,
+) -> Result<Response, OAuthError> {
+    let client = client(&server, &parameters)?;
+    let token = Secret::new(required(&parameters, "token")?);
+    match server.sessions.revoke(&token, &client.id).await? {
+        Revocation::Done => Ok((StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response()),
+        Revocation::OtherClient => Err(OAuthError::bad_request(
+            "unauthorized_client",
+            "the token was issued to another client",
+        )),
+    }
+}

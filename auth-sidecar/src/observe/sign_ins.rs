@@ -1,0 +1,292 @@
+//! The state of the application as users' sign-ins show it, for the condition `UserSignIn`.
+//!
+//! The probe of the federation has no user. Whether the application's permissions are granted and its
+//! registration fits shows only when Entra answers for one. What concerns one user alone (an assignment, a
+//! policy, a refused consent) is no finding, and nothing of a user is kept.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use behalf_contract::{Outcome, SignInReport};
+use behalf_entra::{Clock, EntraError, SignInReason, TokenRejection};
+use jiff::Timestamp;
+
+use crate::observe::capitalised;
+
+/// Reason of an application with which users sign in.
+pub const SIGNED_IN: &str = "SignedIn";
+
+/// The last finding of each step. A failure stands until its own step succeeds: that people can log in does
+/// not mean that their tokens can be exchanged.
+pub struct SignIns {
+    clock: Arc<dyn Clock>,
+    exchanges: bool,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    login: Option<Finding>,
+    exchange: Option<Finding>,
+
+    /// When a step last succeeded that had failed before: what was told of the failure no longer holds.
+    mended: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Finding {
+    at: Timestamp,
+    failure: Option<Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    reason: SignInReason,
+
+    /// One sentence that tells the administrator the cause and the next step.
+    message: String,
+
+    /// Entra's correlation id, as in the tenant's sign-in logs.
+    correlation_id: Option<String>,
+}
+
+impl SignIns {
+    /// Nothing seen yet. `exchanges`: this sidecar exchanges users' tokens, so that a login is half of the way.
+    pub fn new(clock: Arc<dyn Clock>, exchanges: bool) -> Self {
+        Self {
+            clock,
+            exchanges,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// A user signed in.
+    pub fn login_succeeded(&self) {
+        self.note(|seen| &mut seen.login, None);
+    }
+
+    /// Entra refused the code of a login.
+    pub fn login_refused(&self, error: &EntraError) {
+        self.entra_refused(|seen| &mut seen.login, error);
+    }
+
+    /// The access token of a login was not what the application is configured for.
+    pub fn login_rejected(&self, rejection: &TokenRejection) {
+        self.refused(
+            |seen| &mut seen.login,
+            rejection.sign_in_reason(),
+            &rejection.to_string(),
+            None,
+        );
+    }
+
+    /// Entra exchanged a user's token just now.
+    pub fn exchange_succeeded(&self) {
+        self.note(|seen| &mut seen.exchange, None);
+    }
+
+    /// Entra refused to exchange a user's token.
+    pub fn exchange_refused(&self, error: &EntraError) {
+        self.entra_refused(|seen| &mut seen.exchange, error);
+    }
+
+    /// Returns the status to publish.
+    pub fn report(&self) -> SignInReport {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let findings = || [&seen.login, &seen.exchange].into_iter().flatten();
+        let failures = findings().filter_map(|finding| Some((finding.at, finding.failure.as_ref()?)));
+        if let Some((at, failure)) = failures.max_by_key(|(at, _)| *at) {
+            return SignInReport {
+                outcome: Outcome::Failed,
+                reason: failure.reason.as_str().to_owned(),
+                message: failure.message.clone(),
+                correlation_id: failure.correlation_id.clone(),
+                observed_at: Some(at),
+            };
+        }
+        let last = if self.exchanges {
+            &seen.exchange
+        } else {
+            &seen.login
+        };
+        match last {
+            Some(Finding { at, .. }) => SignInReport {
+                outcome: Outcome::Verified,
+                reason: SIGNED_IN.to_owned(),
+                message: "Users get through.".to_owned(),
+                correlation_id: None,
+                observed_at: Some(*at),
+            },
+            None => SignInReport {
+                outcome: Outcome::Unknown,
+                reason: "NotObserved".to_owned(),
+                message: "No user has signed in and called a tool yet.".to_owned(),
+                correlation_id: None,
+                observed_at: seen.mended,
+            },
+        }
+    }
+
+    fn entra_refused(&self, step: impl FnOnce(&mut Seen) -> &mut Option<Finding>, error: &EntraError) {
+        let refusal = error.refusal();
+        let correlation_id = refusal.and_then(|refusal| refusal.correlation_id.clone());
+        let said = refusal.map_or_else(
+            || error.to_string(),
+            |refusal| {
+                let codes = refusal.codes.iter().map(|code| format!(" AADSTS{code}"));
+                format!("Entra refused ({}{})", refusal.error, codes.collect::<String>())
+            },
+        );
+        self.refused(step, error.sign_in_reason(), &said, correlation_id);
+    }
+
+    fn refused(
+        &self,
+        step: impl FnOnce(&mut Seen) -> &mut Option<Finding>,
+        reason: Option<SignInReason>,
+        said: &str,
+        correlation_id: Option<String>,
+    ) {
+        if let Some(reason) = reason
+            && let Some(fix) = reason.fix()
+        {
+            let failure = Failure {
+                reason,
+                message: format!("{}. {fix}", capitalised(said)),
+                correlation_id,
+            };
+            self.note(step, Some(failure));
+        }
+    }
+
+    fn note(&self, step: impl FnOnce(&mut Seen) -> &mut Option<Finding>, failure: Option<Failure>) {
+        let at = self.clock.now();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_success = failure.is_none();
+        let before = step(&mut seen).replace(Finding { at, failure });
+        if is_success && before.is_some_and(|before| before.failure.is_some()) {
+            seen.mended = Some(at);
+        }
+    }
+}
+
+impl std::fmt::Debug for SignIns {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("SignIns")
+            .field("report", &self.report())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use behalf_entra::{FixedClock, Refusal};
+    use rstest::rstest;
+
+    use super::*;
+
+    fn sign_ins() -> SignIns {
+        SignIns::new(Arc::new(FixedClock::new(Timestamp::UNIX_EPOCH)), true)
+    }
+
+    fn error(code: u32) -> EntraError {
+        let description = format!("AADSTS{code}: Something about ana@contoso.example.");
+        EntraError::Refused(Box::new(Refusal::from_redirect(
+            "invalid_grant",
+            Some(&description),
+        )))
+    }
+
+    fn told(sign_ins: &SignIns) -> (Outcome, String) {
+        let report = sign_ins.report();
+        (report.outcome, report.reason)
+    }
+
+    #[test]
+    fn nothing_is_claimed_before_a_user_came() {
+        let report = sign_ins().report();
+        assert_eq!((report.outcome, report.observed_at), (Outcome::Unknown, None));
+    }
+
+    #[rstest]
+    #[case(65_001, "ConsentRequired")]
+    #[case(90_094, "AdminConsentRequired")]
+    #[case(650_057, "PermissionMissing")]
+    #[case(500_131, "AppMisconfigured")]
+    fn what_every_user_may_meet_is_a_failure_with_its_fix(#[case] code: u32, #[case] reason: &str) {
+        let sign_ins = sign_ins();
+        sign_ins.login_succeeded();
+        sign_ins.exchange_refused(&error(code));
+        assert_eq!(told(&sign_ins), (Outcome::Failed, reason.to_owned()));
+        let message = sign_ins.report().message;
+        assert!(message.contains(&format!("AADSTS{code}")), "{message}");
+        assert!(!message.contains("ana@contoso.example"), "{message}");
+    }
+
+    #[rstest]
+    #[case::unassigned(50_105)]
+    #[case::declined(65_004)]
+    #[case::multi_factor(50_076)]
+    #[case::policy(53_003)]
+    #[case::ended(700_082)]
+    #[case::federation(700_213)]
+    #[case::unknown(1)]
+    fn what_concerns_one_user_changes_nothing(#[case] code: u32) {
+        let sign_ins = sign_ins();
+        sign_ins.login_refused(&error(code));
+        assert_eq!(told(&sign_ins).0, Outcome::Unknown);
+        sign_ins.exchange_succeeded();
+        sign_ins.exchange_refused(&error(code));
+        assert_eq!(told(&sign_ins), (Outcome::Verified, SIGNED_IN.to_owned()));
+    }
+
+    #[test]
+    fn a_login_is_the_whole_way_only_where_nothing_is_exchanged_here() {
+        let sign_ins = sign_ins();
+        sign_ins.login_succeeded();
+        assert_eq!(told(&sign_ins).0, Outcome::Unknown);
+        assert_eq!(sign_ins.report().observed_at, None);
+        let elsewhere = SignIns::new(Arc::new(FixedClock::new(Timestamp::UNIX_EPOCH)), false);
+        elsewhere.login_succeeded();
+        assert_eq!(told(&elsewhere), (Outcome::Verified, SIGNED_IN.to_owned()));
+    }
+
+    #[test]
+    fn a_failed_login_that_was_mended_is_news_also_before_the_next_exchange() {
+        let sign_ins = sign_ins();
+        sign_ins.login_refused(&error(650_057));
+        assert_eq!(told(&sign_ins).0, Outcome::Failed);
+        sign_ins.login_succeeded();
+        let report = sign_ins.report();
+        assert_eq!(report.outcome, Outcome::Unknown);
+        assert!(report.observed_at.is_some(), "the failure no longer stands");
+    }
+
+    #[test]
+    fn an_outage_changes_nothing() {
+        let sign_ins = sign_ins();
+        sign_ins.login_refused(&EntraError::TimedOut);
+        assert_eq!(told(&sign_ins).0, Outcome::Unknown);
+    }
+
+    #[test]
+    fn a_failed_exchange_stands_until_an_exchange_succeeds() {
+        let sign_ins = sign_ins();
+        sign_ins.exchange_refused(&error(65_001));
+        sign_ins.login_succeeded();
+        assert_eq!(told(&sign_ins).0, Outcome::Failed);
+        sign_ins.exchange_succeeded();
+        assert_eq!(told(&sign_ins), (Outcome::Verified, SIGNED_IN.to_owned()));
+    }
+
+    #[test]
+    fn tokens_of_version_1_show_a_registration_that_does_not_fit() {
+        let sign_ins = sign_ins();
+        sign_ins.login_rejected(&TokenRejection::Version);
+        assert_eq!(told(&sign_ins), (Outcome::Failed, "AppMisconfigured".to_owned()));
+        sign_ins.login_succeeded();
+        sign_ins.exchange_succeeded();
+        sign_ins.login_rejected(&TokenRejection::Nonce);
+        assert_eq!(told(&sign_ins).0, Outcome::Verified);
+    }
+}

@@ -1,0 +1,3 @@
+//! What the sidecar reports about itself.
+
+pub mod metrics;
