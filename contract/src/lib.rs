@@ -14,6 +14,7 @@ pub mod json;
 mod keyring;
 pub mod paths;
 pub mod ports;
+mod reasons;
 mod reauthenticate;
 pub mod redirect_uri;
 mod request_id;
@@ -24,6 +25,7 @@ mod token_exchange;
 
 pub use access::{AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, ServerKind};
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys};
+pub use reasons::Reason;
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
 pub use request_id::RequestId;
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};

@@ -10,6 +10,8 @@ pub use sign_in::SignInReason;
 mod tests {
     use std::collections::HashSet;
 
+    use behalf_contract::Reason;
+
     use super::*;
 
     /// A condition's reason, as Kubernetes validates it.
@@ -20,12 +22,16 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_name_of_its_own_and_a_sentence() {
-        let federation = FederationReason::ALL.map(|reason| (reason.as_str(), reason.fix()));
-        let sign_in = SignInReason::ALL.map(|reason| (reason.as_str(), reason.hint()));
-        for table in [&federation[..], &sign_in[..]] {
+        let federation = FederationReason::ALL
+            .iter()
+            .map(|reason| (reason.as_str(), reason.fix()));
+        let sign_in = SignInReason::ALL
+            .iter()
+            .map(|reason| (reason.as_str(), reason.hint()));
+        for table in [federation.collect::<Vec<_>>(), sign_in.collect()] {
             let names: HashSet<_> = table.iter().map(|(name, _)| name).collect();
             assert_eq!(names.len(), table.len());
-            for (name, sentence) in table {
+            for (name, sentence) in &table {
                 assert!(is_camel_case(name), "{name}");
                 assert!(
                     sentence.len() > 20 && sentence.contains('.'),
@@ -33,6 +39,18 @@ mod tests {
                 );
                 assert!(!sentence.contains("  "), "{name}: {sentence}");
             }
+        }
+    }
+    #[test]
+    fn every_reason_of_a_condition_is_one_of_the_contract() {
+        for reason in FederationReason::ALL {
+            assert!(Reason::parse(reason.as_str()).is_some(), "{reason:?}");
+        }
+        for reason in SignInReason::ALL {
+            assert!(
+                Reason::parse(reason.as_str()).is_some() || reason.fix().is_none(),
+                "{reason:?}"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::telemetry::metrics::{Gauges, Metrics};
+use crate::telemetry::metrics::{self, Gauges, Metrics};
 
 /// Behind every route.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub fn router(state: HealthState) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(show_metrics))
         .with_state(state)
 }
 
@@ -45,9 +45,13 @@ async fn ready(State(state): State<HealthState>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics(State(state): State<HealthState>) -> impl IntoResponse {
-    (
-        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        state.metrics.render((state.gauges)()),
-    )
+async fn show_metrics(State(state): State<HealthState>) -> impl IntoResponse {
+    match state.metrics.encode((state.gauges)()) {
+        Ok(body) => (StatusCode::OK, [(CONTENT_TYPE, metrics::CONTENT_TYPE)], body),
+        Err(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(CONTENT_TYPE, "text/plain; charset=utf-8")],
+            "the metrics cannot be written as text\n".to_owned(),
+        ),
+    }
 }

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod controller;
+pub mod error_chain;
 pub mod health;
 pub mod run;
 pub mod telemetry;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use behalf_operator::cli::{Cli, Command, Run};
-use behalf_operator::controller::chain;
+use behalf_operator::error_chain::chain;
 use behalf_operator::{api, run};
 use behalf_runtime::{LogFormat, LogLevel, Logging};
 use clap::Parser as _;

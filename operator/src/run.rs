@@ -23,7 +23,8 @@ use crate::controller::dereference::{Issuer, Sources};
 use crate::controller::jitter;
 use crate::controller::watches::scope::{NothingToWatch, Scope};
 use crate::controller::watches::{self, Stores};
-use crate::controller::{self, Context, chain, names};
+use crate::controller::{self, Context, names};
+use crate::error_chain::chain;
 use crate::health::{self, HealthState};
 use crate::telemetry::metrics::{Gauges, Metrics};
 
@@ -195,6 +196,6 @@ fn gauges(stores: Stores, reports: Arc<PodReports>) -> Arc<dyn Fn() -> Gauges + 
     Arc::new(move || Gauges {
         mcp_servers: stores.servers.len(),
         pods_unreachable: reports.counts().0,
-        sight_lost: reports.are_lost(),
+        most_pods_unreachable: reports.are_lost(),
     })
 }

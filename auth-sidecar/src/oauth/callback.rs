@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use behalf_contract::Reason;
 use behalf_entra::{
     CodeGrant, EntraError, NextStep, Refusal, Secret, SignInReason, TokenRejection, TokenSet, UserIdentity,
 };
@@ -16,7 +17,6 @@ use super::redirect;
 use crate::oauth::login::cookies::{self, Cookies};
 use crate::oauth::login::parameters::Parameters;
 use crate::oauth::login::{ApprovedRequest, FLOW_LIFETIME, Found, RedirectError};
-use crate::observe::sign_ins::SIGNED_IN;
 use crate::sessions::{NewLogin, SessionError, SignInAgain};
 use crate::telemetry::metrics::SecurityEvent;
 
@@ -129,7 +129,7 @@ async fn finish(
         .await
         .map_err(|error| not_kept(approved, &error))?;
     server.sign_ins.login_succeeded();
-    server.metrics.sign_in(SIGNED_IN);
+    server.metrics.sign_in(Reason::SignedIn.as_str());
     Ok(Finished::Code(code))
 }
 

@@ -3,16 +3,13 @@
 //! A client-credentials request proves it without a user. The scope is the downstream API's: with "assignment
 //! required" a token for the application itself is refused (AADSTS501051) although the federation works.
 
-use behalf_contract::{FederationReport, Outcome, SidecarConfig};
+use behalf_contract::{FederationReport, Outcome, Reason, SidecarConfig};
 use behalf_entra::{AssertionClaims, EntraClient, EntraError, FederationReason, NextStep, Verdict};
 use behalf_runtime::error_chain;
 use jiff::Timestamp;
 
 use super::capitalised;
 use super::schedule::Pace;
-
-/// Reason of a federation that was seen to work.
-pub const ACCEPTED: &str = "TokenAccepted";
 
 /// Asks Entra, with everything that needs.
 #[derive(Debug, Clone)]
@@ -45,7 +42,7 @@ impl FederationProbe {
 pub fn pending() -> FederationReport {
     FederationReport {
         outcome: Outcome::Unknown,
-        reason: "NotObserved".to_owned(),
+        reason: Reason::NotObserved.as_str().to_owned(),
         message: "Entra was not asked yet.".to_owned(),
         correlation_id: None,
         issuer: None,
@@ -64,7 +61,7 @@ pub fn report(
     let (outcome, reason, message) = match answer {
         Ok(()) => (
             Outcome::Verified,
-            ACCEPTED,
+            Reason::TokenAccepted.as_str(),
             "Entra accepts this ServiceAccount's token as the application.".to_owned(),
         ),
         Err(error) => {

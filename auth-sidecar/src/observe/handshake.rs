@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use behalf_contract::{HandshakeReport, Outcome, ServerInfo};
+use behalf_contract::{HandshakeReport, Outcome, Reason, ServerInfo};
 use http::StatusCode;
 use jiff::Timestamp;
 
@@ -10,12 +10,6 @@ use super::capitalised;
 use super::mcp_client::Talk;
 use super::schedule::Pace;
 use crate::upstream::Upstream;
-
-/// Reason of a handshake that was seen to work.
-pub const ANSWERED: &str = "HandshakeSucceeded";
-
-/// Reason while a server that never answered may still be starting.
-const STARTING: &str = "ServerStarting";
 
 /// For one whole handshake. A server that needs longer to list its tools is no use to a client either.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -70,13 +64,13 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    fn reason(&self) -> &'static str {
+    fn reason(&self) -> Reason {
         match self {
-            Self::Unreachable(_) => "ServerUnreachable",
-            Self::TimedOut => "ServerTimedOut",
-            Self::AuthRequired { .. } => "AuthRequired",
-            Self::Status { .. } | Self::Refused { .. } => "ServerError",
-            Self::Malformed { .. } => "NotMcp",
+            Self::Unreachable(_) => Reason::ServerUnreachable,
+            Self::TimedOut => Reason::ServerTimedOut,
+            Self::AuthRequired { .. } => Reason::AuthRequired,
+            Self::Status { .. } | Self::Refused { .. } => Reason::ServerError,
+            Self::Malformed { .. } => Reason::NotMcp,
         }
     }
 
@@ -123,7 +117,7 @@ impl HandshakeProbe {
 pub fn pending() -> HandshakeReport {
     HandshakeReport {
         outcome: Outcome::Unknown,
-        reason: "NotObserved".to_owned(),
+        reason: Reason::NotObserved.as_str().to_owned(),
         message: "The server was not asked yet.".to_owned(),
         server_info: None,
         observed_at: None,
@@ -139,7 +133,7 @@ pub fn report(
     let (outcome, reason, message) = match answer {
         Ok(info) => (
             Outcome::Verified,
-            ANSWERED,
+            Reason::HandshakeSucceeded,
             format!(
                 "{} {} listed {} tools (MCP {}).",
                 info.name, info.version, info.tools, info.protocol_version
@@ -147,7 +141,7 @@ pub fn report(
         ),
         Err(HandshakeError::Unreachable(_)) if starting => (
             Outcome::Unknown,
-            STARTING,
+            Reason::ServerStarting,
             "The server does not listen yet; it is asked again in a moment.".to_owned(),
         ),
         Err(error) => {
@@ -164,7 +158,7 @@ pub fn report(
     };
     HandshakeReport {
         outcome,
-        reason: reason.to_owned(),
+        reason: reason.as_str().to_owned(),
         message,
         server_info: answer.as_ref().ok().cloned(),
         observed_at: Some(now),

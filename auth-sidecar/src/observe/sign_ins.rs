@@ -6,14 +6,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use behalf_contract::{Outcome, SignInReport};
+use behalf_contract::{Outcome, Reason, SignInReport};
 use behalf_entra::{Clock, EntraError, SignInReason, TokenRejection};
 use jiff::Timestamp;
 
 use crate::observe::capitalised;
-
-/// Reason of an application with which users sign in.
-pub const SIGNED_IN: &str = "SignedIn";
 
 /// The last finding of each step. A failure stands until its own step succeeds: that people can log in does
 /// not mean that their tokens can be exchanged.
@@ -111,14 +108,14 @@ impl SignIns {
         match last {
             Some(Finding { at, .. }) => SignInReport {
                 outcome: Outcome::Verified,
-                reason: SIGNED_IN.to_owned(),
+                reason: Reason::SignedIn.as_str().to_owned(),
                 message: "Users get through.".to_owned(),
                 correlation_id: None,
                 observed_at: Some(*at),
             },
             None => SignInReport {
                 outcome: Outcome::Unknown,
-                reason: "NotObserved".to_owned(),
+                reason: Reason::NotObserved.as_str().to_owned(),
                 message: "No user has signed in and called a tool yet.".to_owned(),
                 correlation_id: None,
                 observed_at: seen.mended,
@@ -237,7 +234,7 @@ mod tests {
         assert_eq!(told(&sign_ins).0, Outcome::Unknown);
         sign_ins.exchange_succeeded();
         sign_ins.exchange_refused(&error(code));
-        assert_eq!(told(&sign_ins), (Outcome::Verified, SIGNED_IN.to_owned()));
+        assert_eq!(told(&sign_ins), (Outcome::Verified, "SignedIn".to_owned()));
     }
 
     #[test]
@@ -248,7 +245,7 @@ mod tests {
         assert_eq!(sign_ins.report().observed_at, None);
         let elsewhere = SignIns::new(Arc::new(FixedClock::new(Timestamp::UNIX_EPOCH)), false);
         elsewhere.login_succeeded();
-        assert_eq!(told(&elsewhere), (Outcome::Verified, SIGNED_IN.to_owned()));
+        assert_eq!(told(&elsewhere), (Outcome::Verified, "SignedIn".to_owned()));
     }
 
     #[test]
@@ -276,7 +273,7 @@ mod tests {
         sign_ins.login_succeeded();
         assert_eq!(told(&sign_ins).0, Outcome::Failed);
         sign_ins.exchange_succeeded();
-        assert_eq!(told(&sign_ins), (Outcome::Verified, SIGNED_IN.to_owned()));
+        assert_eq!(told(&sign_ins), (Outcome::Verified, "SignedIn".to_owned()));
     }
 
     #[test]

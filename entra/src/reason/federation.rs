@@ -29,104 +29,55 @@ pub struct FederationFinding {
     pub reason: FederationReason,
 }
 
-/// Why Entra does not take the Pod's token as the application. Reasons of the condition
-/// `FederationVerified`; chosen by AADSTS number, never deciding control flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FederationReason {
-    /// AADSTS700211.
-    FicIssuerMismatch,
-    /// AADSTS700212.
-    FicAudienceMismatch,
-    /// AADSTS700213.
-    FicSubjectMismatch,
-    /// AADSTS7002137, AADSTS7002138.
-    FicCaseMismatch,
-    /// AADSTS70025: the application has no federated identity credential. AADSTS70021: the older code for no
-    /// credential that matches.
-    FicNotFound,
-    /// AADSTS700231, or an assertion that Entra itself issued.
-    ChainedFederation,
-    /// AADSTS700222, AADSTS700229, or a file that holds no token.
-    WrongAssertion,
-    /// AADSTS700024.
-    FederatedTokenExpired,
-    /// AADSTS700027, AADSTS50012.
-    FederatedTokenSignature,
-    /// AADSTS90061, AADSTS50166, AADSTS501661.
-    IssuerUnreachable,
-    /// AADSTS700016, AADSTS700011.
-    AppNotFound,
-    /// AADSTS70001, AADSTS7000112.
-    AppDisabled,
-    /// AADSTS90002, AADSTS90038, or an authority that speaks for another issuer.
-    TenantNotFound,
-    /// AADSTS700025.
-    PublicClient,
-    /// AADSTS500011.
-    ResourceNotFound,
-    /// AADSTS501051.
-    AppNotAssigned,
-    /// AADSTS53003 and its kind.
-    PolicyBlocked,
-    /// No answer from Entra, or none that could be used.
-    Unreachable,
-    /// Entra asked to wait.
-    Throttled,
-    /// An answer that has no name here.
-    Unknown,
+behalf_contract::wire_names! {
+    /// Why Entra does not take the Pod's token as the application. Reasons of the condition
+    /// `FederationVerified`; chosen by AADSTS number, never deciding control flow.
+    pub enum FederationReason {
+        /// AADSTS700211.
+        FicIssuerMismatch,
+        /// AADSTS700212.
+        FicAudienceMismatch,
+        /// AADSTS700213.
+        FicSubjectMismatch,
+        /// AADSTS7002137, AADSTS7002138.
+        FicCaseMismatch,
+        /// AADSTS70025: the application has no federated identity credential. AADSTS70021: the older code for no
+        /// credential that matches.
+        FicNotFound,
+        /// AADSTS700231, or an assertion that Entra itself issued.
+        ChainedFederation,
+        /// AADSTS700222, AADSTS700229, or a file that holds no token.
+        WrongAssertion,
+        /// AADSTS700024.
+        FederatedTokenExpired,
+        /// AADSTS700027, AADSTS50012.
+        FederatedTokenSignature,
+        /// AADSTS90061, AADSTS50166, AADSTS501661.
+        IssuerUnreachable,
+        /// AADSTS700016, AADSTS700011.
+        AppNotFound,
+        /// AADSTS70001, AADSTS7000112.
+        AppDisabled,
+        /// AADSTS90002, AADSTS90038, or an authority that speaks for another issuer.
+        TenantNotFound,
+        /// AADSTS700025.
+        PublicClient,
+        /// AADSTS500011.
+        ResourceNotFound,
+        /// AADSTS501051.
+        AppNotAssigned,
+        /// AADSTS53003 and its kind.
+        PolicyBlocked,
+        /// No answer from Entra, or none that could be used.
+        Unreachable,
+        /// Entra asked to wait.
+        Throttled,
+        /// An answer that has no name here.
+        Unknown,
+    }
 }
 
 impl FederationReason {
-    /// Every reason.
-    pub const ALL: [Self; 20] = [
-        Self::FicIssuerMismatch,
-        Self::FicAudienceMismatch,
-        Self::FicSubjectMismatch,
-        Self::FicCaseMismatch,
-        Self::FicNotFound,
-        Self::ChainedFederation,
-        Self::WrongAssertion,
-        Self::FederatedTokenExpired,
-        Self::FederatedTokenSignature,
-        Self::IssuerUnreachable,
-        Self::AppNotFound,
-        Self::AppDisabled,
-        Self::TenantNotFound,
-        Self::PublicClient,
-        Self::ResourceNotFound,
-        Self::AppNotAssigned,
-        Self::PolicyBlocked,
-        Self::Unreachable,
-        Self::Throttled,
-        Self::Unknown,
-    ];
-
-    /// The condition's reason, in `CamelCase`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FicIssuerMismatch => "FicIssuerMismatch",
-            Self::FicAudienceMismatch => "FicAudienceMismatch",
-            Self::FicSubjectMismatch => "FicSubjectMismatch",
-            Self::FicCaseMismatch => "FicCaseMismatch",
-            Self::FicNotFound => "FicNotFound",
-            Self::ChainedFederation => "ChainedFederation",
-            Self::WrongAssertion => "WrongAssertion",
-            Self::FederatedTokenExpired => "FederatedTokenExpired",
-            Self::FederatedTokenSignature => "FederatedTokenSignature",
-            Self::IssuerUnreachable => "IssuerUnreachable",
-            Self::AppNotFound => "AppNotFound",
-            Self::AppDisabled => "AppDisabled",
-            Self::TenantNotFound => "TenantNotFound",
-            Self::PublicClient => "PublicClient",
-            Self::ResourceNotFound => "ResourceNotFound",
-            Self::AppNotAssigned => "AppNotAssigned",
-            Self::PolicyBlocked => "PolicyBlocked",
-            Self::Unreachable => "Unreachable",
-            Self::Throttled => "Throttled",
-            Self::Unknown => "Unknown",
-        }
-    }
-
     /// One sentence: what to do next, and where.
     pub fn fix(self) -> &'static str {
         match self {

@@ -1,95 +1,50 @@
 //! Reasons why Entra refused a user's sign-in, refresh or On-Behalf-Of exchange.
 
-/// Why Entra refused a user's sign-in, refresh or On-Behalf-Of: what to tell the person, and a label for
-/// metrics. Chosen by AADSTS number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SignInReason {
-    /// AADSTS65001: nobody consented yet.
-    ConsentRequired,
-    /// AADSTS90094, AADSTS90095: only an administrator may consent.
-    AdminConsentRequired,
-    /// AADSTS65004: the user said no.
-    ConsentDeclined,
-    /// AADSTS90008, AADSTS90009, AADSTS240002, AADSTS500131: the registration or our use of it is wrong.
-    AppMisconfigured,
-    /// AADSTS650057, AADSTS650056, AADSTS65005, AADSTS650052.
-    PermissionMissing,
-    /// AADSTS50105.
-    UserNotAssigned,
-    /// AADSTS7000114, AADSTS7000113: an application where a user is needed.
-    UsersOnly,
-    /// AADSTS50020, AADSTS50034, AADSTS50057, AADSTS90072, AADSTS500212, AADSTS500213.
-    UserNotAllowed,
-    /// AADSTS50076 and its kind: multi-factor or another control.
-    StepUpRequired,
-    /// AADSTS50097, AADSTS53000 to AADSTS53002, AADSTS50131: a condition on the device or app.
-    DeviceCondition,
-    /// AADSTS53003, AADSTS530032, AADSTS530035, AADSTS53011.
-    PolicyBlocked,
-    /// AADSTS530084: Conditional Access requires tokens bound to a device, which this application
-    /// cannot request.
-    TokenProtection,
-    /// AADSTS70043: the policy asks for a login every so often.
-    SignInFrequency,
-    /// AADSTS500133, AADSTS50013: the user's token given to On-Behalf-Of is no longer good.
-    UserTokenStale,
-    /// AADSTS54005, AADSTS501481, AADSTS700005: the authorization code cannot be redeemed.
-    CodeUnusable,
-    /// AADSTS70008, AADSTS700082, AADSTS700084, AADSTS50173, AADSTS50089: expired, inactive or revoked.
-    SessionEnded,
-    /// AADSTS70000, AADSTS9002313: a grant that Entra cannot read.
-    GrantMalformed,
-    /// AADSTS50196: the same request too often.
-    LoopDetected,
+behalf_contract::wire_names! {
+    /// Why Entra refused a user's sign-in, refresh or On-Behalf-Of: what to tell the person, and a label for
+    /// metrics. Chosen by AADSTS number.
+    pub enum SignInReason {
+        /// AADSTS65001: nobody consented yet.
+        ConsentRequired,
+        /// AADSTS90094, AADSTS90095: only an administrator may consent.
+        AdminConsentRequired,
+        /// AADSTS65004: the user said no.
+        ConsentDeclined,
+        /// AADSTS90008, AADSTS90009, AADSTS240002, AADSTS500131: the registration or our use of it is wrong.
+        AppMisconfigured,
+        /// AADSTS650057, AADSTS650056, AADSTS65005, AADSTS650052.
+        PermissionMissing,
+        /// AADSTS50105.
+        UserNotAssigned,
+        /// AADSTS7000114, AADSTS7000113: an application where a user is needed.
+        UsersOnly,
+        /// AADSTS50020, AADSTS50034, AADSTS50057, AADSTS90072, AADSTS500212, AADSTS500213.
+        UserNotAllowed,
+        /// AADSTS50076 and its kind: multi-factor or another control.
+        StepUpRequired,
+        /// AADSTS50097, AADSTS53000 to AADSTS53002, AADSTS50131: a condition on the device or app.
+        DeviceCondition,
+        /// AADSTS53003, AADSTS530032, AADSTS530035, AADSTS53011.
+        PolicyBlocked,
+        /// AADSTS530084: Conditional Access requires tokens bound to a device, which this application
+        /// cannot request.
+        TokenProtection,
+        /// AADSTS70043: the policy asks for a login every so often.
+        SignInFrequency,
+        /// AADSTS500133, AADSTS50013: the user's token given to On-Behalf-Of is no longer good.
+        UserTokenStale,
+        /// AADSTS54005, AADSTS501481, AADSTS700005: the authorization code cannot be redeemed.
+        CodeUnusable,
+        /// AADSTS70008, AADSTS700082, AADSTS700084, AADSTS50173, AADSTS50089: expired, inactive or revoked.
+        SessionEnded,
+        /// AADSTS70000, AADSTS9002313: a grant that Entra cannot read.
+        GrantMalformed,
+        /// AADSTS50196: the same request too often.
+        LoopDetected,
+    }
 }
 
 impl SignInReason {
-    /// Every reason.
-    pub const ALL: [Self; 18] = [
-        Self::ConsentRequired,
-        Self::AdminConsentRequired,
-        Self::ConsentDeclined,
-        Self::AppMisconfigured,
-        Self::PermissionMissing,
-        Self::UserNotAssigned,
-        Self::UsersOnly,
-        Self::UserNotAllowed,
-        Self::StepUpRequired,
-        Self::DeviceCondition,
-        Self::PolicyBlocked,
-        Self::TokenProtection,
-        Self::SignInFrequency,
-        Self::UserTokenStale,
-        Self::CodeUnusable,
-        Self::SessionEnded,
-        Self::GrantMalformed,
-        Self::LoopDetected,
-    ];
-
-    /// The reason in `CamelCase`, for a condition or a metric label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ConsentRequired => "ConsentRequired",
-            Self::AdminConsentRequired => "AdminConsentRequired",
-            Self::ConsentDeclined => "ConsentDeclined",
-            Self::AppMisconfigured => "AppMisconfigured",
-            Self::PermissionMissing => "PermissionMissing",
-            Self::UserNotAssigned => "UserNotAssigned",
-            Self::UsersOnly => "UsersOnly",
-            Self::UserNotAllowed => "UserNotAllowed",
-            Self::StepUpRequired => "StepUpRequired",
-            Self::DeviceCondition => "DeviceCondition",
-            Self::PolicyBlocked => "PolicyBlocked",
-            Self::TokenProtection => "TokenProtection",
-            Self::SignInFrequency => "SignInFrequency",
-            Self::UserTokenStale => "UserTokenStale",
-            Self::CodeUnusable => "CodeUnusable",
-            Self::SessionEnded => "SessionEnded",
-            Self::GrantMalformed => "GrantMalformed",
-            Self::LoopDetected => "LoopDetected",
-        }
-    }
-
     /// One sentence for the person: what happened, what to do next, and who can.
     pub fn hint(self) -> &'static str {
         match self {

@@ -61,39 +61,3 @@ async fn a_stale_view_writes_nothing_and_says_so() {
     );
     assert_eq!(body["metadata"]["resourceVersion"], "100");
 }
-
-#[test]
-fn a_chain_shows_the_api_servers_own_words_once() {
-    let status = kube::core::Status::failure("deployments.apps is forbidden", "Forbidden")
-        .with_code(403)
-        .boxed();
-    let error = ReconcileError::Apply(apply::ApplyError::Request {
-        verb: "apply",
-        kind: "Deployment",
-        name: "azure-devops".to_owned(),
-        source: Box::new(kube::Error::Api(status)),
-    });
-    assert_eq!(
-        chain(&error),
-        "failed to write the object's children: failed to apply Deployment azure-devops: deployments.apps is forbidden"
-    );
-}
-
-#[test]
-fn an_object_is_settled_when_everything_is_true() {
-    let mut status = McpServerStatus::default();
-    assert!(!is_settled(&status));
-    for kind in ["Accepted", "Available", "FederationVerified", "Verified"] {
-        let condition = json!({
-            "type": kind, "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
-        });
-        status.conditions.push(serde_json::from_value(condition).unwrap());
-    }
-    assert!(is_settled(&status), "SessionsDurable is no reason to hurry");
-    status.conditions[2].status = "Unknown".to_owned();
-    assert!(!is_settled(&status));
-    let mut stalled = status.conditions[0].clone();
-    stalled.type_ = "Stalled".to_owned();
-    status.conditions.push(stalled);
-    assert!(is_settled(&status), "an edit brings a pass of its own");
-}

@@ -6,9 +6,11 @@ use kube::ResourceExt as _;
 use kube::runtime::events::{Event, EventType, Recorder};
 
 use crate::api::v1alpha1::McpServer;
-use crate::controller::reason::{ConditionType, Reason};
+use crate::controller::names;
+use crate::controller::status::ConditionType;
 use crate::controller::status::{Status, find, is};
-use crate::controller::{chain, names};
+use crate::error_chain::chain;
+use behalf_contract::Reason;
 
 /// The API server refuses notes of more than 1024 bytes.
 const LONGEST_NOTE: usize = 1000;

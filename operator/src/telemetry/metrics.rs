@@ -1,98 +1,213 @@
-//! Counts, in Prometheus' text format.
+//! The operator's metrics for Prometheus. Labels come from closed sets and name no object. `docs/metrics.md` explains
+//! each metric.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-/// What the operator counts of itself.
-#[derive(Debug, Default)]
-pub struct Metrics {
-    succeeded: AtomicU64,
-    failed: Mutex<BTreeMap<&'static str, u64>>,
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// The media type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Buckets in seconds: from a reconcile that writes nothing to the time limit of one minute.
+const DURATION_SECONDS: [f64; 10] = [0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+/// How a reconcile ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReconcileResult {
+    /// The spec is accepted and every child is applied.
+    Accepted,
+
+    /// The object is refused; its status contains the reason.
+    Refused,
+
+    /// The object changed during the reconcile, so that its status was not written.
+    Stale,
+
+    /// A step failed and is tried again.
+    Failed(Step),
 }
 
-/// What is measured at the moment of asking.
+impl ReconcileResult {
+    const LABELS: [&'static str; 4] = ["accepted", "refused", "stale", "failed"];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Stale => "stale",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// The part of a reconcile that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Reading what the object depends on.
+    Dereference,
+
+    /// Drawing the keys of a new keyring.
+    Keys,
+
+    /// Building the children.
+    Build,
+
+    /// Writing the children.
+    Apply,
+
+    /// Writing the status.
+    Status,
+
+    /// Any step: the time limit of the reconcile has passed.
+    Timeout,
+}
+
+impl Step {
+    const ALL: [Self; 6] = [
+        Self::Dereference,
+        Self::Keys,
+        Self::Build,
+        Self::Apply,
+        Self::Status,
+        Self::Timeout,
+    ];
+
+    /// The name in labels and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dereference => "dereference",
+            Self::Keys => "keys",
+            Self::Build => "build",
+            Self::Apply => "apply",
+            Self::Status => "status",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+/// Values that are read when the metrics are requested.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Gauges {
-    /// Objects.
+    /// `McpServers` in the watched namespaces.
     pub mcp_servers: usize,
 
-    /// Ready Pods whose status cannot be read.
+    /// Ready Pods whose status document cannot be read.
     pub pods_unreachable: usize,
 
-    /// Whether these are so many that the operator believes itself cut off.
-    pub sight_lost: bool,
+    /// Whether most ready Pods are unreachable, so that the cause is on the operator's side.
+    pub most_pods_unreachable: bool,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StepLabels {
+    step: &'static str,
+}
+
+/// All metrics of this process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<ResultLabels, Counter>,
+    failures: Family<StepLabels, Counter>,
+    duration: Histogram,
+    mcp_servers: Gauge,
+    pods_unreachable: Gauge,
+    most_pods_unreachable: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let reconciles = Family::<ResultLabels, Counter>::default();
+        let failures = Family::<StepLabels, Counter>::default();
+        // An alert on an increase needs the zero before it.
+        for result in ReconcileResult::LABELS {
+            drop(reconciles.get_or_create(&ResultLabels { result }));
+        }
+        for step in Step::ALL {
+            drop(failures.get_or_create(&StepLabels { step: step.as_str() }));
+        }
+        let duration = Histogram::new(DURATION_SECONDS);
+        let (mcp_servers, pods_unreachable, most_pods_unreachable) =
+            (Gauge::default(), Gauge::default(), Gauge::default());
+        let mut registry = Registry::with_prefix("behalf_operator");
+        registry.register(
+            "reconciles",
+            "Reconciles of McpServers, by result",
+            reconciles.clone(),
+        );
+        registry.register(
+            "reconcile_failures",
+            "Reconciles that failed, by the step that failed",
+            failures.clone(),
+        );
+        registry.register(
+            "reconcile_duration_seconds",
+            "Duration of a reconcile of one McpServer",
+            duration.clone(),
+        );
+        registry.register(
+            "mcp_servers",
+            "McpServers in the watched namespaces",
+            mcp_servers.clone(),
+        );
+        registry.register(
+            "pods_unreachable",
+            "Ready Pods whose status document cannot be read",
+            pods_unreachable.clone(),
+        );
+        registry.register(
+            "most_pods_unreachable",
+            "1 while most ready Pods are unreachable, so that the cause is on the operator's side",
+            most_pods_unreachable.clone(),
+        );
+        Self {
+            registry,
+            reconciles,
+            failures,
+            duration,
+            mcp_servers,
+            pods_unreachable,
+            most_pods_unreachable,
+        }
+    }
 }
 
 impl Metrics {
-    /// A pass over an object came to its end.
-    pub fn pass_succeeded(&self) {
-        self.succeeded.fetch_add(1, Ordering::Relaxed);
+    /// Counts a reconcile that ended after `duration`.
+    pub fn reconciled(&self, result: ReconcileResult, duration: Duration) {
+        let label = result.label();
+        self.reconciles
+            .get_or_create(&ResultLabels { result: label })
+            .inc();
+        if let ReconcileResult::Failed(step) = result {
+            self.failures
+                .get_or_create(&StepLabels { step: step.as_str() })
+                .inc();
+        }
+        self.duration.observe(duration.as_secs_f64());
     }
 
-    /// A pass failed in a step.
-    pub fn pass_failed(&self, step: &'static str) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        *failed.entry(step).or_insert(0) += 1;
-    }
-
-    /// Everything as text.
-    pub fn render(&self, gauges: Gauges) -> String {
-        let mut text = String::new();
-        metric(
-            &mut text,
-            "behalf_operator_passes_total",
-            "counter",
-            "Passes over an McpServer that came to their end.",
-            &[("", self.succeeded.load(Ordering::Relaxed))],
-        );
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed: Vec<(String, u64)> = failed
-            .iter()
-            .map(|(step, count)| (format!("{{step=\"{step}\"}}"), *count))
-            .collect();
-        let failed: Vec<(&str, u64)> = failed
-            .iter()
-            .map(|(labels, count)| (labels.as_str(), *count))
-            .collect();
-        metric(
-            &mut text,
-            "behalf_operator_failed_passes_total",
-            "counter",
-            "Passes that failed, by step.",
-            &failed,
-        );
-        metric(
-            &mut text,
-            "behalf_operator_mcp_servers",
-            "gauge",
-            "McpServers.",
-            &[("", gauges.mcp_servers as u64)],
-        );
-        metric(
-            &mut text,
-            "behalf_operator_pods_unreachable",
-            "gauge",
-            "Ready Pods whose status cannot be read.",
-            &[("", gauges.pods_unreachable as u64)],
-        );
-        metric(
-            &mut text,
-            "behalf_operator_sight_lost",
-            "gauge",
-            "1 while most Pods are unreachable: the operator is cut off and rewrites no object for it.",
-            &[("", u64::from(gauges.sight_lost))],
-        );
-        text
-    }
-}
-
-fn metric(text: &mut String, name: &str, kind: &str, help: &str, samples: &[(&str, u64)]) {
-    // Writing into a String cannot fail.
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    for (labels, value) in samples {
-        let _ = writeln!(text, "{name}{labels} {value}");
+    /// Returns all metrics as [`CONTENT_TYPE`].
+    pub fn encode(&self, gauges: Gauges) -> Result<String, std::fmt::Error> {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.mcp_servers.set(number(gauges.mcp_servers));
+        self.pods_unreachable.set(number(gauges.pods_unreachable));
+        self.most_pods_unreachable
+            .set(i64::from(gauges.most_pods_unreachable));
+        let mut body = String::new();
+        text::encode(&mut body, &self.registry)?;
+        Ok(body)
     }
 }
 
@@ -101,21 +216,58 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_failures_by_step() {
+    fn counts_reconciles_by_result_and_failures_by_step_and_measures_their_duration() {
         let metrics = Metrics::default();
-        metrics.pass_succeeded();
-        metrics.pass_failed("apply");
-        metrics.pass_failed("apply");
-        let text = metrics.render(Gauges {
-            mcp_servers: 3,
-            pods_unreachable: 1,
-            sight_lost: false,
-        });
-        assert!(text.contains("\nbehalf_operator_passes_total 1\n"), "{text}");
-        assert!(
-            text.contains("behalf_operator_failed_passes_total{step=\"apply\"} 2\n"),
-            "{text}"
-        );
-        assert!(text.contains("behalf_operator_mcp_servers 3\n"), "{text}");
+        let second = Duration::from_secs(1);
+        metrics.reconciled(ReconcileResult::Accepted, Duration::from_millis(3));
+        metrics.reconciled(ReconcileResult::Failed(Step::Apply), second);
+        metrics.reconciled(ReconcileResult::Failed(Step::Apply), second);
+        let text = metrics
+            .encode(Gauges {
+                mcp_servers: 3,
+                pods_unreachable: 2,
+                most_pods_unreachable: true,
+            })
+            .unwrap();
+        for line in [
+            r#"behalf_operator_reconciles_total{result="accepted"} 1"#,
+            r#"behalf_operator_reconciles_total{result="refused"} 0"#,
+            r#"behalf_operator_reconciles_total{result="failed"} 2"#,
+            r#"behalf_operator_reconcile_failures_total{step="apply"} 2"#,
+            r#"behalf_operator_reconcile_failures_total{step="timeout"} 0"#,
+            r#"behalf_operator_reconcile_duration_seconds_bucket{le="0.005"} 1"#,
+            r#"behalf_operator_reconcile_duration_seconds_bucket{le="1.0"} 3"#,
+            "behalf_operator_reconcile_duration_seconds_count 3",
+            "behalf_operator_mcp_servers 3",
+            "behalf_operator_pods_unreachable 2",
+            "behalf_operator_most_pods_unreachable 1",
+        ] {
+            assert!(
+                text.lines().any(|other| other == line),
+                "{line} is not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_metric_is_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        let documented = std::fs::read_to_string(path).unwrap();
+        let text = Metrics::default().encode(Gauges::default()).unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let names: Vec<String> = types
+            .map(|line| match line.split_once(' ') {
+                Some((name, "counter")) => format!("{name}_total"),
+                Some((name, _)) => name.to_owned(),
+                None => panic!("{line}"),
+            })
+            .collect();
+        assert_eq!(names.len(), 6);
+        for name in names {
+            assert!(
+                documented.contains(&format!("`{name}`")),
+                "docs/metrics.md does not explain {name}"
+            );
+        }
     }
 }

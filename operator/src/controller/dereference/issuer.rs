@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::DereferenceError;
-use crate::controller::chain;
+use crate::error_chain::chain;
 
 /// OpenID Connect Discovery 1.0, section 4, at the API server. Every `ServiceAccount` may read it, by the
 /// built-in binding `system:service-account-issuer-discovery`.

@@ -7,7 +7,7 @@ pub mod running;
 mod tests;
 mod write;
 
-pub use conditions::{Finding, Status, conditions_equal, find, is};
+pub use conditions::{ConditionType, Finding, Status, conditions_equal, find, is};
 pub use write::{StatusError, with_failed_step, write};
 
 use jiff::Timestamp;
@@ -17,9 +17,9 @@ use crate::api::v1alpha1::{Address, FederationStatus, KeysStatus, McpServer, Mcp
 use crate::controller::children::{Applied, Children};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
-use crate::controller::reason::{ConditionType, Reason};
 use crate::controller::validate::Refusals;
 use crate::controller::validate::plan::{KeyringPlan, Plan};
+use behalf_contract::Reason;
 use behalf_contract::{ObjectIdentity, StoreConfig, endpoints};
 use conditions::observed::Observed;
 use conditions::{available, ready, set};

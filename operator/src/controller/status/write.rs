@@ -7,7 +7,8 @@ use serde_json::json;
 use super::conditions::{Finding, Status, conditions_equal, set};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::controller::names::FIELD_MANAGER;
-use crate::controller::reason::{ConditionType, Reason};
+use crate::controller::status::ConditionType;
+use behalf_contract::Reason;
 use jiff::Timestamp;
 
 /// A status that could not be written.

@@ -1,5 +1,6 @@
 //! Runs whole passes against a simulated API server that contains exactly the cached objects.
 
+use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
 use serde_json::Value;
 

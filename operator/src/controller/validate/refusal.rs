@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::controller::reason::Reason;
+use behalf_contract::Reason;
 
 /// One reason why the operator refuses an object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

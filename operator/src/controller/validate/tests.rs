@@ -5,8 +5,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::reason::Reason;
 use crate::testing::{QUICKSTART, judge, quickstart_with, server, shared, time};
+use behalf_contract::Reason;
 
 fn refusals(server: &McpServer, found: &Found) -> Vec<Refusal> {
     match judge(server, found) {

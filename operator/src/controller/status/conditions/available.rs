@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 
 use super::{Finding, Status};
 use crate::controller::names;
-use crate::controller::reason::Reason;
+use behalf_contract::Reason;
 
 /// Time after the start of a container from which a failing readiness probe counts as a fault, not as a
 /// start.

@@ -8,7 +8,31 @@ mod texts;
 use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::controller::reason::{ConditionType, Reason};
+use behalf_contract::Reason;
+
+behalf_contract::wire_names! {
+    /// A condition's type, in the order in which they are shown.
+    pub enum ConditionType {
+        /// Everything was seen to work at this generation, and nothing is seen to fail.
+        Ready,
+        /// The spec is valid and everything it names exists.
+        Accepted,
+        /// Enough Pods serve the current configuration.
+        Available,
+        /// Entra takes the Pods' token as the application.
+        FederationVerified,
+        /// The MCP server listed its tools.
+        Verified,
+        /// Users sign in, and their tokens are exchanged.
+        UserSignIn,
+        /// Sessions survive a restart.
+        SessionsDurable,
+        /// Work is going on; present only while true.
+        Reconciling,
+        /// This object must be edited; present only while true.
+        Stalled,
+    }
+}
 
 /// A condition's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,4 +158,22 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 /// Whether two lists say the same, in whatever order.
 pub fn conditions_equal(left: &[Condition], right: &[Condition]) -> bool {
     left.len() == right.len() && left.iter().all(|condition| right.contains(condition))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_condition_type_is_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/conditions.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        for kind in ConditionType::ALL {
+            let name = kind.as_str();
+            assert!(
+                text.contains(&format!("`{name}`")),
+                "docs/conditions.md does not explain {name}"
+            );
+        }
+    }
 }

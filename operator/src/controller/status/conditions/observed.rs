@@ -9,9 +9,10 @@ use crate::api::v1alpha1::{McpServerStatus, ServerInfo};
 use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
-use crate::controller::reason::{ConditionType, Reason};
+use crate::controller::status::ConditionType;
 use crate::controller::status::Facts;
 use crate::controller::status::running::Running;
+use behalf_contract::Reason;
 
 /// The documents that count, and what was known before.
 pub(in crate::controller::status) struct Observed<'a> {

@@ -1,7 +1,8 @@
 //! Computes the condition `Ready` from all other conditions.
 
 use super::{Finding, Status};
-use crate::controller::reason::{ConditionType, Reason};
+use crate::controller::status::ConditionType;
+use behalf_contract::Reason;
 
 /// `Ready`, and whether everything is seen to work at this very moment.
 pub(in crate::controller::status) struct Summary {

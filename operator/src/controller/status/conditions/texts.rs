@@ -7,8 +7,8 @@ use behalf_entra::FederationReason;
 
 use super::Status;
 use super::observed::Judged;
-use crate::controller::reason::Reason;
 use crate::controller::status::running::Running;
+use behalf_contract::Reason;
 
 /// Text for a Pod whose token has a different issuer than the API server publishes.
 pub(super) const OTHER_ISSUER: &str = "a Pod reports a token of another issuer than the API server's; if the API \
@@ -64,11 +64,24 @@ pub(super) fn federation(
     if let Some(client_id) = client_id {
         text = text.replace("<client id>", client_id);
     }
-    if let Some(command) = command.filter(|_| judged.reason.wants_credential()) {
+    if let Some(command) = command.filter(|_| wants_credential(judged.reason)) {
         text.push_str(" The command that creates the missing credential: ");
         text.push_str(command);
     }
     text
+}
+
+/// Returns whether the federated identity credential is wrong or missing, so that the command helps.
+fn wants_credential(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::FicIssuerMismatch
+            | Reason::FicAudienceMismatch
+            | Reason::FicSubjectMismatch
+            | Reason::FicCaseMismatch
+            | Reason::FicNotFound
+            | Reason::FederatedTokenSignature
+    )
 }
 
 /// Returns the text of `Verified`.

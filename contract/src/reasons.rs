@@ -1,14 +1,16 @@
-//! The closed list of condition types and reasons. `docs/conditions.md` explains each.
+//! Reasons of conditions, as they are written in the status of an `McpServer` and in the status document of a Pod.
+//! `docs/conditions.md` explains each. Operator and sidecar use this list, so a reason has the same name in both.
 
-/// Declares an enum of names that are written exactly as they are called.
-macro_rules! names {
+/// Declares an enum of which each variant is written exactly as it is called.
+#[macro_export]
+macro_rules! wire_names {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident,)* }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         $vis enum $name { $($(#[$doc])* $variant,)* }
 
         impl $name {
-            /// Every name.
+            /// Every variant, in the order of the declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// The name as it is written.
@@ -16,7 +18,7 @@ macro_rules! names {
                 match self { $(Self::$variant => stringify!($variant),)* }
             }
 
-            /// The name that is written so.
+            /// Returns the variant with this name, or `None` if this version does not know the name.
             pub fn parse(text: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|name| name.as_str() == text)
             }
@@ -24,31 +26,7 @@ macro_rules! names {
     };
 }
 
-names! {
-    /// A condition's type, in the order in which they are shown.
-    pub enum ConditionType {
-        /// Everything was seen to work at this generation, and nothing is seen to fail.
-        Ready,
-        /// The spec is valid and everything it names exists.
-        Accepted,
-        /// Enough Pods serve the current configuration.
-        Available,
-        /// Entra takes the Pods' token as the application.
-        FederationVerified,
-        /// The MCP server listed its tools.
-        Verified,
-        /// Users sign in, and their tokens are exchanged.
-        UserSignIn,
-        /// Sessions survive a restart.
-        SessionsDurable,
-        /// Work is going on; present only while true.
-        Reconciling,
-        /// This object must be edited; present only while true.
-        Stalled,
-    }
-}
-
-names! {
+wire_names! {
     /// A condition's reason.
     pub enum Reason {
         // Ready
@@ -183,54 +161,16 @@ names! {
     }
 }
 
-impl Reason {
-    /// Reasons that the federated identity credential is wrong or missing: the command in the status helps.
-    pub fn wants_credential(self) -> bool {
-        matches!(
-            self,
-            Self::FicIssuerMismatch
-                | Self::FicAudienceMismatch
-                | Self::FicSubjectMismatch
-                | Self::FicCaseMismatch
-                | Self::FicNotFound
-                | Self::FederatedTokenSignature
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use behalf_entra::{FederationReason, SignInReason};
-
     use super::*;
-
-    #[test]
-    fn knows_every_reason_that_the_sidecar_can_report_of_the_federation() {
-        for reason in FederationReason::ALL {
-            assert_eq!(
-                Reason::parse(reason.as_str()).map(Reason::as_str),
-                Some(reason.as_str())
-            );
-        }
-    }
-
-    #[test]
-    fn knows_every_reason_that_the_sidecar_can_report_of_sign_ins() {
-        for reason in SignInReason::ALL {
-            let known = Reason::parse(reason.as_str()).is_some();
-            assert!(known || reason.fix().is_none(), "{reason:?}");
-        }
-    }
 
     #[test]
     fn every_reason_is_documented() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/conditions.md");
         let text = std::fs::read_to_string(path).unwrap();
-        for name in Reason::ALL
-            .iter()
-            .map(|reason| reason.as_str())
-            .chain(ConditionType::ALL.iter().map(|kind| kind.as_str()))
-        {
+        for reason in Reason::ALL {
+            let name = reason.as_str();
             assert!(
                 text.contains(&format!("`{name}`")),
                 "docs/conditions.md does not explain {name}"

@@ -1,0 +1,47 @@
+//! The error of a reconcile: one variant for each step.
+
+use super::status::StatusError;
+use super::{LIMIT, apply, children, dereference};
+use crate::telemetry::metrics::Step;
+
+/// A step of a reconcile that failed. The next reconcile tries it again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The caches or the API server did not return what the object depends on.
+    #[error("failed to read what the object needs")]
+    Dereference(#[source] dereference::DereferenceError),
+
+    /// The operating system has no randomness for the keys of a new keyring.
+    #[error("failed to draw random keys")]
+    Random(#[source] getrandom::Error),
+
+    /// A child could not be built.
+    #[error("failed to build the object's children")]
+    Build(#[source] children::BuildError),
+
+    /// A child could not be written.
+    #[error("failed to write the object's children")]
+    Apply(#[source] apply::ApplyError),
+
+    /// The status could not be written.
+    #[error("failed to write the object's status")]
+    Status(#[source] StatusError),
+
+    /// The API server is slow or silent, and [`LIMIT`] has passed.
+    #[error("failed to finish within {} seconds", LIMIT.as_secs())]
+    TimedOut,
+}
+
+impl ReconcileError {
+    /// The step that failed, for metrics and logs.
+    pub fn step(&self) -> Step {
+        match self {
+            Self::Dereference(_) => Step::Dereference,
+            Self::Random(_) => Step::Keys,
+            Self::Build(_) => Step::Build,
+            Self::Apply(_) => Step::Apply,
+            Self::Status(_) => Step::Status,
+            Self::TimedOut => Step::Timeout,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Reports the result of a reconcile in the log, as events and, for a step that fails repeatedly, in the status.
+
+use kube::core::DeserializeGuard;
+use kube::{Resource as _, ResourceExt as _};
+
+use super::LIMIT;
+use super::context::Context;
+use super::error::ReconcileError;
+use super::status::{self, StatusError};
+use crate::api::v1alpha1::{McpServer, McpServerStatus};
+use crate::error_chain::chain;
+use crate::telemetry::events;
+
+/// Number of consecutive failures after which the status reports a failed step. A short outage of the API
+/// server must not turn every object to `InProgress`.
+const REPORTED_AFTER: u32 = 3;
+
+/// Reports a new keyring in the log. If it replaces a keyring that was lost, an event reports it too: every session of
+/// the object has ended.
+pub(super) async fn new_keyring(context: &Context, server: &McpServer) {
+    let name = full_name(server);
+    let replaced = events::keyring_replaced(server);
+    tracing::info!(mcp_server.name = %name, keyring.replaced = replaced.is_some(), "Made a keyring for {name}");
+    if let Some(event) = replaced {
+        events::publish(&context.recorder, &server.object_ref(&()), &event).await;
+    }
+}
+
+/// Reports each changed condition in the log and as an event.
+pub(super) async fn transitions(context: &Context, server: &McpServer, status: &McpServerStatus) {
+    let before = server.status.clone().unwrap_or_default();
+    let name = full_name(server);
+    for transition in events::transitions(&before.conditions, &status.conditions) {
+        tracing::info!(
+            mcp_server.name = %name,
+            condition.type_name = transition.kind.as_str(),
+            condition.status = %transition.status,
+            condition.reason = %transition.reason,
+            "{} of {name} is {}", transition.kind.as_str(), transition.status
+        );
+        events::publish(&context.recorder, &server.object_ref(&()), &transition.event()).await;
+    }
+}
+
+/// Reports a failed step in the log. A step that fails repeatedly is also reported in a condition, for users
+/// who cannot read the log.
+pub(super) async fn failed_step(
+    context: &Context,
+    server: &McpServer,
+    error: &ReconcileError,
+    failures: u32,
+) {
+    let name = full_name(server);
+    let message = chain(error);
+    tracing::warn!(mcp_server.name = %name, step = error.step().as_str(), error = %message, failures, "Reconcile of {name} failed and is tried again");
+    if failures < REPORTED_AFTER {
+        return;
+    }
+    let status = status::with_failed_step(server, &message, context.now());
+    let writing = status::write(&context.sources.client, server, &status);
+    match tokio::time::timeout(LIMIT, writing).await {
+        Ok(Ok(_) | Err(StatusError::Stale)) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(mcp_server.name = %name, error = %chain(&error), "Failed step of {name} is not in its status");
+        }
+        Err(_) => {
+            tracing::warn!(mcp_server.name = %name, "Failed step of {name} is not in its status: the API server is silent");
+        }
+    }
+}
+
+/// Reports an object that cannot be decoded in the log and as an event.
+pub(super) async fn undecodable(guard: &DeserializeGuard<McpServer>, error: &str, context: &Context) {
+    let name = format!("{}/{}", guard.namespace().unwrap_or_default(), guard.name_any());
+    // The object may contain any text, so only the event for its owner quotes the error.
+    tracing::error!(
+        mcp_server.name = %name,
+        "{name} cannot be read by this version of the operator; install the CRD of the same version and apply it again"
+    );
+    events::publish(
+        &context.recorder,
+        &guard.object_ref(&()),
+        &events::undecodable(error),
+    )
+    .await;
+}
+
+fn full_name(server: &McpServer) -> String {
+    format!("{}/{}", server.namespace().unwrap_or_default(), server.name_any())
+}
