@@ -1,4 +1,4 @@
-# The front door. Every recipe is short; the work is in code (tests/src, .ci).
+# The front door. Every recipe is short; the work is in code (tests/demo, .ci).
 # Caches live outside the checkout, below $(CACHE).
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/behalf

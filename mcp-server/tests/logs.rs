@@ -11,8 +11,8 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use behalf_contract::ExchangePlace;
-use behalf_tests::azure_devops::{Action, Fault, PLANTED_INSTRUCTIONS};
-use behalf_tests::entra::Policy;
+use behalf_simulators::azure_devops::{Action, Fault, PLANTED_INSTRUCTIONS};
+use behalf_simulators::entra::Policy;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use behalf_contract::{ExchangePlace, Injection, headers};
-use behalf_tests::azure_devops::{Action, Fault};
+use behalf_simulators::azure_devops::{Action, Fault};
 use serde_json::{Value, json};
 use support::{HOST_KEY, World};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -169,7 +169,7 @@ async fn stdio_uses_the_azure_clis_login_and_asks_for_it_once() {
 
 /// A message whose hidden JSON overflows the stack of a parser that also parses embedded text.
 fn hostile() -> String {
-    let hidden = behalf_tests::embedded_json::nested(247_000);
+    let hidden = behalf_simulators::embedded_json::nested(247_000);
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":{hidden}}}}}"#)
 }
 

@@ -1,5 +1,5 @@
 //! The chart's values, their schema and their documentation name the same settings. The black-box suite renders the
-//! chart (`tests/tests/black_box/chart.rs`).
+//! chart (`tests/suites/tests/black_box/chart.rs`).
 
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 

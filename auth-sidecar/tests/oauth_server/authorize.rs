@@ -1,4 +1,4 @@
-use behalf_tests::entra::{Effect, Fault, RequestKind};
+use behalf_simulators::entra::{Effect, Fault, RequestKind};
 use serde_json::json;
 
 use crate::fixture::{REDIRECT_URI, World};

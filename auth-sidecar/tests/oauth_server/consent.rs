@@ -1,4 +1,4 @@
-use behalf_tests::sign_in::{Answer as Press, Browser, Visit};
+use behalf_simulators::sign_in::{Answer as Press, Browser, Visit};
 
 use crate::fixture::{Answer, REDIRECT_URI, World, flip, parameter};
 

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::http::Method;
 use behalf_contract::{ExchangePlace, Reauthenticate, ReauthenticateReason};
-use behalf_tests::entra::{Effect, Fault, RequestKind};
-use behalf_tests::people::ANA;
+use behalf_simulators::entra::{Effect, Fault, RequestKind};
+use behalf_simulators::people::ANA;
 use rstest::rstest;
 use serde_json::json;
 use wiremock::matchers::method;

@@ -31,9 +31,9 @@ use behalf_entra::{
     Assertion, Clock as _, EntraClient, FixedClock, HttpLimits, RetryPolicy, Settings, SystemClock,
     TrustRoots, sign_in_scope,
 };
-use behalf_tests::entra::{EntraSimulator, EntraSimulatorOptions, IssuerFixture};
-use behalf_tests::people::{CLIENT_ID, Person, TENANT_ID};
-use behalf_tests::sign_in::{Browser, SignedIn, Visit};
+use behalf_simulators::entra::{EntraSimulator, EntraSimulatorOptions, IssuerFixture};
+use behalf_simulators::people::{CLIENT_ID, Person, TENANT_ID};
+use behalf_simulators::sign_in::{Browser, SignedIn, Visit};
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};

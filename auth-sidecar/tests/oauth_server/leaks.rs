@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use behalf_auth_sidecar::sessions::SessionError;
 use behalf_entra::Secret;
-use behalf_tests::entra::{RequestKind, SecretKind};
-use behalf_tests::people::ANA;
+use behalf_simulators::entra::{RequestKind, SecretKind};
+use behalf_simulators::people::ANA;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;

@@ -6,9 +6,9 @@ use behalf_auth_sidecar::sessions::SignInAgain;
 use behalf_auth_sidecar::store::{SessionStore as _, StoreKey};
 use behalf_contract::Outcome;
 use behalf_entra::Secret;
-use behalf_tests::entra::{Effect, Fault, IssuerFixture, RequestKind, ServiceAccountToken};
-use behalf_tests::people::{ANA, BEN, CLIENT_ID, Person, TENANT_ID};
-use behalf_tests::sign_in::{Answer as Press, Browser, SignInError, Visit};
+use behalf_simulators::entra::{Effect, Fault, IssuerFixture, RequestKind, ServiceAccountToken};
+use behalf_simulators::people::{ANA, BEN, CLIENT_ID, Person, TENANT_ID};
+use behalf_simulators::sign_in::{Answer as Press, Browser, SignInError, Visit};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::http::Method;
-use behalf_tests::sign_in::Page;
+use behalf_simulators::sign_in::Page;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 

@@ -1,6 +1,6 @@
 use behalf_auth_sidecar::sessions::SessionError;
 use behalf_entra::Secret;
-use behalf_tests::people::{ANA, BEN};
+use behalf_simulators::people::{ANA, BEN};
 
 use crate::fixture::{REDIRECT_URI, World};
 

@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::http::Method;
-use behalf_tests::people::ANA;
-use behalf_tests::sign_in::{Browser, Visit};
+use behalf_simulators::people::ANA;
+use behalf_simulators::sign_in::{Browser, Visit};
 use rstest::rstest;
 use serde_json::{Value, json};
 use wiremock::matchers::method;

@@ -5,7 +5,7 @@ use axum::body::{Body, Bytes};
 use axum::http::Method;
 use behalf_auth_sidecar::sessions::SessionError;
 use behalf_entra::Secret;
-use behalf_tests::people::ANA;
+use behalf_simulators::people::ANA;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, future, stream};
 use tokio::sync::mpsc;

@@ -11,7 +11,7 @@ use behalf_auth_sidecar::store::{
 use behalf_contract::ExchangePlace::Sidecar;
 use behalf_contract::Injection::None as Nothing;
 use behalf_entra::SystemClock;
-use behalf_tests::people::BEN;
+use behalf_simulators::people::BEN;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::timeout;

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use behalf_contract::ExchangePlace::Sidecar;
 use behalf_contract::Injection::{Argument, Header};
-use behalf_tests::embedded_json::{KEY, hide, hide_behind, many_values, nested};
+use behalf_simulators::embedded_json::{KEY, hide, hide_behind, many_values, nested};
 use rstest::rstest;
 use serde_json::{Value, json};
 

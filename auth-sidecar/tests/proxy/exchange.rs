@@ -6,8 +6,8 @@ use behalf_contract::ExchangePlace::{self, Server, Sidecar};
 use behalf_contract::Injection::{self, Argument, Header, None as Nothing};
 use behalf_contract::Outcome;
 use behalf_entra::Secret;
-use behalf_tests::entra::{Consent, Effect, Fault, Policy, RequestKind};
-use behalf_tests::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
+use behalf_simulators::entra::{Consent, Effect, Fault, Policy, RequestKind};
+use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use jiff::SignedDuration;
 use rstest::rstest;
 

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use behalf_contract::ExchangePlace::{self, Server, Sidecar};
 use behalf_contract::Injection::{self, Argument, Header, None as Nothing};
-use behalf_tests::people::{AZURE_DEVOPS_APPLICATION_ID as DOWNSTREAM, CLIENT_ID as USER};
+use behalf_simulators::people::{AZURE_DEVOPS_APPLICATION_ID as DOWNSTREAM, CLIENT_ID as USER};
 use rstest::rstest;
 use serde_json::json;
 

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use axum::body::{Body, Bytes};
 use axum::http::{Response, StatusCode};
-use behalf_tests::people::{ANA, BEN, Person};
+use behalf_simulators::people::{ANA, BEN, Person};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, future, stream};
 use serde_json::json;

@@ -8,11 +8,11 @@ use behalf_auth_sidecar::observe::{HandshakeError, HandshakeProbe, federation, h
 use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::Injection::{Header, None as Nothing};
 use behalf_contract::{FederationReport, Outcome};
-use behalf_tests::embedded_json::nested;
-use behalf_tests::entra::{
+use behalf_simulators::embedded_json::nested;
+use behalf_simulators::entra::{
     Effect, Fault, FederatedCredential, IssuerFixture, Policy, RequestKind, ServiceAccountToken,
 };
-use behalf_tests::people::CLIENT_ID;
+use behalf_simulators::people::CLIENT_ID;
 use jiff::Timestamp;
 use rstest::rstest;
 use serde_json::json;

@@ -7,7 +7,7 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{Method, Request, Response, StatusCode};
 use behalf_contract::ExchangePlace::Sidecar as AtSidecar;
 use behalf_contract::Injection::None as Nothing;
-use behalf_tests::people::{ANA, BEN};
+use behalf_simulators::people::{ANA, BEN};
 use futures::{StreamExt as _, future, poll, stream};
 use rstest::rstest;
 use serde_json::{Value, json};

@@ -8,7 +8,7 @@ use behalf_contract::ExchangePlace::{self, Server, Sidecar};
 use behalf_contract::Injection::{self, Argument, Header};
 use behalf_contract::{Reauthenticate, ReauthenticateReason};
 use behalf_entra::Secret;
-use behalf_tests::entra::{Effect, Fault, RequestKind};
+use behalf_simulators::entra::{Effect, Fault, RequestKind};
 use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::{Value, json};

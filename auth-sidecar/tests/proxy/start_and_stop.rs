@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 use behalf_auth_sidecar::http::router;
 use behalf_auth_sidecar::lifecycle::{Sidecar, StartError};
 use behalf_contract::{Outcome, StatusDocument};
-use behalf_tests::people::CLIENT_ID;
+use behalf_simulators::people::CLIENT_ID;
 
 use crate::fake_server::FakeServer;
 use crate::world::{World, read};

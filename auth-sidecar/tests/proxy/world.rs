@@ -34,10 +34,10 @@ use behalf_entra::{
     SystemClock, TokenSet, TrustRoots, UserIdentity, sign_in_scope,
 };
 use behalf_runtime::ConfigFile;
-use behalf_tests::entra::{
+use behalf_simulators::entra::{
     Control, Directory, EntraSimulator, EntraSimulatorOptions, IssuerFixture, MintRequest,
 };
-use behalf_tests::people::{ANA, CLIENT_ID, Person, TENANT_ID};
+use behalf_simulators::people::{ANA, CLIENT_ID, Person, TENANT_ID};
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use behalf_entra::{Secret, TokenRejection, TokenRules, TokenValidator};
-use behalf_tests::keys::RSA;
+use behalf_simulators::keys::RSA;
 use jiff::SignedDuration;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};

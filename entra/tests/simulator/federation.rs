@@ -1,8 +1,8 @@
 //! Break the federation in every way, and fix it.
 
 use behalf_entra::{EntraError, FederationFinding, FederationReason, NextStep, Verdict};
-use behalf_tests::entra::{FederatedCredential, IssuerFixture, RequestKind, ServiceAccountToken};
-use behalf_tests::people::CLIENT_ID;
+use behalf_simulators::entra::{FederatedCredential, IssuerFixture, RequestKind, ServiceAccountToken};
+use behalf_simulators::people::CLIENT_ID;
 
 use crate::tenant::Tenant;
 

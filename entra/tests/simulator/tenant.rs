@@ -9,10 +9,10 @@ use behalf_entra::{
     HttpClient, HttpLimits, RetryPolicy, Secret, Settings, SystemClock, TokenRules, TokenSet, TokenValidator,
     TrustRoots, sign_in_scope,
 };
-use behalf_tests::entra::{
+use behalf_simulators::entra::{
     Control, EntraSimulator, EntraSimulatorOptions, IssuerFixture, MintRequest, ServiceAccountToken,
 };
-use behalf_tests::people::CLIENT_ID;
+use behalf_simulators::people::CLIENT_ID;
 use tempfile::TempDir;
 use url::Url;
 

@@ -1,8 +1,8 @@
 //! Validation of tokens that the tenant issued.
 
 use behalf_entra::TokenRejection;
-use behalf_tests::entra::MintRequest;
-use behalf_tests::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
+use behalf_simulators::entra::MintRequest;
+use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use serde_json::Value;
 
 use crate::tenant::Tenant;

@@ -3,10 +3,10 @@
 use behalf_entra::{
     AZURE_DEVOPS_SCOPE, EntraError, NextStep, OnBehalfOf, Refusal, Secret, SignInReason, TokenSet,
 };
-use behalf_tests::entra::{
+use behalf_simulators::entra::{
     Consent, DORA, EMIL, Effect, Fault, IssuerFixture, MintRequest, Policy, RequestKind, ServiceAccountToken,
 };
-use behalf_tests::people::{ANA as ANA_PERSON, BEN, CLIENT_ID};
+use behalf_simulators::people::{ANA as ANA_PERSON, BEN, CLIENT_ID};
 use futures::future::join_all;
 
 use crate::tenant::{Tenant, VERIFIER};

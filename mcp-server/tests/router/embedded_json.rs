@@ -1,7 +1,7 @@
 //! Sends JSON that is hidden inside JSON through the layer in front of the MCP server.
 
 use behalf_contract::{ExchangePlace, Injection};
-use behalf_tests::embedded_json::{hide, hide_behind, many_values, nested};
+use behalf_simulators::embedded_json::{hide, hide_behind, many_values, nested};
 use http::StatusCode;
 use rstest::rstest;
 use serde_json::json;

@@ -1,9 +1,9 @@
 //! On-Behalf-Of in the server, and what the sidecar is told when it does not work.
 
 use behalf_contract::{ExchangePlace, Injection, ReauthenticateReason, headers};
-use behalf_tests::azure_devops::{Action, Fault as AzureFault};
-use behalf_tests::entra::{Effect, Fault, MintRequest, Policy, RequestKind};
-use behalf_tests::people::CLIENT_ID;
+use behalf_simulators::azure_devops::{Action, Fault as AzureFault};
+use behalf_simulators::entra::{Effect, Fault, MintRequest, Policy, RequestKind};
+use behalf_simulators::people::CLIENT_ID;
 use http::StatusCode;
 use rstest::rstest;
 use serde_json::json;

@@ -1,8 +1,8 @@
 //! Every rule of the layer in front of the MCP server.
 
 use behalf_contract::{ExchangePlace, Injection, headers};
-use behalf_tests::entra::{Effect, Fault, MintRequest, RequestKind};
-use behalf_tests::people::AZURE_DEVOPS_APPLICATION_ID;
+use behalf_simulators::entra::{Effect, Fault, MintRequest, RequestKind};
+use behalf_simulators::people::AZURE_DEVOPS_APPLICATION_ID;
 use http::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! The four tools, as users with different rights see them.
 
 use behalf_contract::{ExchangePlace, Injection};
-use behalf_tests::azure_devops::{NewBuild, PLANTED_SECRETS, Settings, Story};
+use behalf_simulators::azure_devops::{NewBuild, PLANTED_SECRETS, Settings, Story};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Pod, World};

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use behalf_contract::{ExchangePlace, Injection};
-use behalf_tests::azure_devops::{Action, Calls, Fault, Permissions};
-use behalf_tests::entra::MintRequest;
-use behalf_tests::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, FOREIGN_TENANT_ID};
+use behalf_simulators::azure_devops::{Action, Calls, Fault, Permissions};
+use behalf_simulators::entra::MintRequest;
+use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, FOREIGN_TENANT_ID};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use http::StatusCode;
@@ -307,7 +307,7 @@ async fn a_token_of_another_tenant_names_the_organizations() {
         .await
         .tool_error();
     assert!(text.contains("is not known in the tenant"), "{text}");
-    assert!(text.contains(behalf_tests::people::TENANT_ID), "{text}");
+    assert!(text.contains(behalf_simulators::people::TENANT_ID), "{text}");
 }
 
 #[tokio::test]

@@ -13,11 +13,11 @@ use behalf_contract::{
 };
 use behalf_entra::{AZURE_DEVOPS_SCOPE, SystemClock};
 use behalf_mcp_server::serve::pod_app;
-use behalf_tests::azure_devops::{self, AzureDevOpsOptions, AzureDevOpsSimulator};
-use behalf_tests::entra::{
+use behalf_simulators::azure_devops::{self, AzureDevOpsOptions, AzureDevOpsSimulator};
+use behalf_simulators::entra::{
     self, Directory, EntraSimulator, EntraSimulatorOptions, IssuerFixture, MintRequest,
 };
-use behalf_tests::people::{AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
+use behalf_simulators::people::{AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;

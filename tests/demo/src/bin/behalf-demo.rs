@@ -1,0 +1,161 @@
+//! `behalf-demo`: what `make demo` runs.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+use behalf_demo::environment::Layout;
+use behalf_demo::forward::{self, Way};
+use behalf_demo::{DemoError, Progress};
+use behalf_local_cluster::cluster::Kind;
+use behalf_local_cluster::files;
+use clap::{Parser, Subcommand};
+
+/// The whole of Behalf on a cluster, with three people signing in and calling tools.
+#[derive(Parser)]
+#[command(name = "behalf-demo", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Action,
+
+    /// Where to run: local, kind or current. Default: kind when Docker answers, else local.
+    #[arg(long, env = "CLUSTER", global = true, value_parser = kind)]
+    cluster: Option<Kind>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Bring everything up, play the demo, leave it running.
+    Up {
+        /// Writes the transcript to this file too, as JSON.
+        #[arg(long, env = "TRANSCRIPT")]
+        transcript: Option<PathBuf>,
+
+        /// When `make` began, in seconds since 1970: what it did before counts too.
+        #[arg(long, env = "DEMO_STARTED")]
+        started: Option<u64>,
+    },
+
+    /// Remove every trace.
+    Down,
+
+    /// Print the path of the running demo's kubeconfig.
+    Kubeconfig,
+
+    /// Build the images of an installation, push them, and print the command that installs them.
+    Images {
+        /// Where to push them, such as registry.example/you.
+        #[arg(long, env = "REGISTRY")]
+        registry: String,
+    },
+
+    /// Serve the loopback ports; the demo runs this in the background.
+    #[command(hide = true)]
+    Forward {
+        /// This machine has a route to the Pods.
+        #[arg(long)]
+        direct: bool,
+    },
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    text.parse()
+        .map_err(|error: behalf_local_cluster::cluster::ClusterError| error.to_string())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .init();
+    let cli = Cli::parse();
+    let layout = Layout::demo();
+    let folder = files::cache().join("demo");
+    let progress = Progress::new(say);
+    let done = match cli.command {
+        Action::Up { transcript, started } => {
+            let progress = progress.after(since(started));
+            up(&layout, cli.cluster, &folder, transcript, &progress).await
+        }
+        Action::Down => behalf_demo::down(&layout, cli.cluster, &folder, &progress),
+        Action::Kubeconfig => {
+            behalf_demo::kubeconfig(&layout, &folder).map(|path| say(&path.display().to_string()))
+        }
+        // The command alone goes to standard output, for whoever passes it on.
+        Action::Images { registry } => {
+            behalf_demo::publish(&registry, &Progress::new(say_aside)).map(|command| say(&command))
+        }
+        Action::Forward { direct } => {
+            let way = if direct { Way::Direct } else { Way::PortForward };
+            serve(&layout, way).await
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_aside(&format!("make demo: {}", chain(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn up(
+    layout: &Layout,
+    kind: Option<Kind>,
+    folder: &std::path::Path,
+    transcript: Option<PathBuf>,
+    progress: &Progress,
+) -> Result<(), DemoError> {
+    let (cluster, played) = behalf_demo::up(layout, kind, folder, progress).await?;
+    if let Some(path) = transcript {
+        let text = serde_json::to_string_pretty(&played).unwrap_or_default();
+        std::fs::write(&path, text).map_err(|source| DemoError::File {
+            action: "write",
+            path,
+            source,
+        })?;
+    }
+    progress.line(&format!("done in {}; the demo goes on running", progress.total()));
+    progress.plain(&behalf_demo::next_steps(layout, &cluster));
+    Ok(())
+}
+
+/// How long ago this was; a clock that was set back makes it now.
+fn since(started: Option<u64>) -> Duration {
+    let now = UNIX_EPOCH.elapsed().unwrap_or_default();
+    started.map_or(Duration::ZERO, |started| {
+        now.saturating_sub(Duration::from_secs(started))
+    })
+}
+
+async fn serve(layout: &Layout, way: Way) -> Result<(), DemoError> {
+    let client = behalf_demo::kube_client(None).await?;
+    Ok(forward::serve(client, way, layout.forwards(), None).await?)
+}
+
+/// Prints a line; that nobody reads any more is no reason to stop half-way.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+/// The same, where it does not mix with a result.
+fn say_aside(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}
+
+/// An error with its causes, one sentence after the other.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let line = error.to_string();
+        // Some libraries repeat their cause in their own text.
+        if !text.ends_with(&line) {
+            text = format!("{text}: {line}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,33 @@
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::{DemoError, Progress};
+use behalf_local_cluster::files::checkout;
+use behalf_local_cluster::images::{self, Image, Product};
+
+/// Builds every binary with one cargo command, and an image of each. What did not change costs nothing.
+pub fn build_images(progress: &Progress) -> Result<Vec<Image>, DemoError> {
+    progress.line("  cargo build, in the profile of images");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--profile", "image", "--workspace", "--locked"])
+        .args(Product::ALL.iter().flat_map(|product| ["--bin", product.name()]))
+        .current_dir(checkout())
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        return Err(DemoError::Build);
+    }
+    let steps = progress.steps();
+    let image = |product: Product| images::build(product, &binary(product), &steps);
+    Ok(Product::ALL.into_iter().map(image).collect::<Result<_, _>>()?)
+}
+
+/// The binary that [`build_images`] built for a product.
+pub fn binary(product: Product) -> PathBuf {
+    target().join("image").join(product.name())
+}
+
+/// Where cargo puts what it builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from)
+}

@@ -1,0 +1,89 @@
+use std::path::PathBuf;
+
+use behalf_local_cluster::cluster::ClusterError;
+use behalf_simulators::certificates::CertificateError;
+use behalf_simulators::control::ControlError;
+
+/// Why the environment could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// The cluster, `kubectl` or `helm` failed.
+    #[error("failed to {action}")]
+    Cluster {
+        /// What was tried.
+        action: String,
+        /// The cluster's error.
+        #[source]
+        source: Box<ClusterError>,
+    },
+
+    /// The API server did not take or give an object.
+    #[error("failed to {action}")]
+    Api {
+        /// What was tried.
+        action: String,
+        /// What the client saw.
+        #[source]
+        source: Box<kube::Error>,
+    },
+
+    /// A simulator refused an instruction.
+    #[error("failed to {action}")]
+    Control {
+        /// What was tried.
+        action: String,
+        /// The simulator's answer.
+        #[source]
+        source: Box<ControlError>,
+    },
+
+    /// A certificate could not be made.
+    #[error("failed to make the simulators' certificates")]
+    Certificates(#[source] CertificateError),
+
+    /// A manifest is not what it should be.
+    #[error("failed to read {path}: {problem}")]
+    Manifest {
+        /// The file or the command it came from.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// Something did not become true in time.
+    #[error("{what} did not happen within {seconds} s; last seen: {seen}")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+        /// The last observation, in words.
+        seen: String,
+    },
+}
+
+impl EnvironmentError {
+    pub(super) fn cluster(action: impl Into<String>) -> impl FnOnce(ClusterError) -> Self {
+        let action = action.into();
+        move |source| Self::Cluster {
+            action,
+            source: Box::new(source),
+        }
+    }
+
+    pub(crate) fn control(action: impl Into<String>) -> impl FnOnce(ControlError) -> Self {
+        let action = action.into();
+        move |source| Self::Control {
+            action,
+            source: Box::new(source),
+        }
+    }
+
+    pub(super) fn api(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Api {
+            action,
+            source: Box::new(source),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `make demo`: brings up a cluster, installs Behalf, signs three people in and calls the tools.
+//!
+//! The black-box suite stands on the same code: [`environment`], [`forward`] and [`mcp_client`].
+
+mod binaries;
+mod down;
+pub mod environment;
+mod error;
+pub mod forward;
+mod forwarder;
+mod kubeconfig;
+pub mod mcp_client;
+mod next_steps;
+mod place;
+mod progress;
+mod publish;
+mod script;
+mod transcript;
+mod up;
+
+pub use binaries::{binary, build_images};
+pub use down::down;
+pub use error::DemoError;
+pub use kubeconfig::kubeconfig;
+pub use next_steps::next_steps;
+pub use progress::Progress;
+pub use publish::publish;
+pub use script::{play, text};
+pub use transcript::{Call, Outcome, SignIn, Transcript};
+pub use up::{Forwarding, Running, kube_client, load_images, start, up};

@@ -1,0 +1,189 @@
+//! Configuration files of a node's components.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::cgroup;
+use super::pki::Pki;
+use super::process::NodeFiles;
+use crate::cluster::registry::Record;
+use crate::command::Call;
+use crate::files::{self, FileError};
+
+/// Where the API server listens on the first node's address.
+pub(crate) const API_PORT: u16 = 6443;
+
+/// The cluster's DNS domain.
+pub(crate) const DOMAIN: &str = "cluster.local";
+
+/// containerd's socket, in the node's own `/run`.
+pub(crate) const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// The same as the kubelet names it.
+pub(crate) const CONTAINERD_ENDPOINT: &str = "unix:///run/containerd/containerd.sock";
+
+/// The name of a node in the Kubernetes API.
+pub(crate) fn node_name(record: &Record, node: u8) -> String {
+    format!("{}-{node}", record.name)
+}
+
+/// Writes the configuration of every component of the node.
+pub(crate) fn write(
+    record: &Record,
+    pki: &Pki,
+    node: u8,
+    node_files: &NodeFiles,
+    pause: &str,
+) -> Result<(), FileError> {
+    let directory = &node_files.directory;
+    files::write(&directory.join("containerd.toml"), containerd(directory, pause))?;
+    files::write(
+        &directory.join("cni/10-behalf.conflist"),
+        cni(record, node).to_string(),
+    )?;
+    files::write(
+        &directory.join("kubelet.json"),
+        kubelet(record, pki, node, directory).to_string(),
+    )?;
+    files::write(
+        &directory.join("kube-proxy.json"),
+        kube_proxy(record, pki, node).to_string(),
+    )?;
+    // Pods with `dnsPolicy: Default` get this one. The machine's own would name servers that no
+    // Pod can reach.
+    files::write(
+        &directory.join("resolv.conf"),
+        "# No server can be reached from here.\n",
+    )
+}
+
+/// An overlay cannot lie on an overlay: in a container, layers have to be copied.
+pub(crate) fn snapshotter(directory: &Path) -> &'static str {
+    let kind = Call::new("stat")
+        .args(["-f", "-c", "%T"])
+        .arg(directory)
+        .text()
+        .unwrap_or_default();
+    if kind.trim() == "overlayfs" {
+        "native"
+    } else {
+        "overlayfs"
+    }
+}
+
+/// What it pulls over plain HTTP, or trusts a private authority for, is named in `certs.d`, as containerd's
+/// documentation of registry hosts says. `restrict_oom_score_adj`: where this machine lacks `CAP_SYS_RESOURCE`, runc could not start anything.
+fn containerd(directory: &Path, pause: &str) -> String {
+    let (cni, snapshotter) = (directory.join("cni"), snapshotter(directory));
+    let registries = directory.join("certs.d");
+    format!(
+        r#"version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = [
+    "io.containerd.internal.v1.opt",
+    "io.containerd.snapshotter.v1.aufs",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.zfs",
+]
+
+[grpc]
+address = "{CONTAINERD_SOCKET}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{pause}"
+restrict_oom_score_adj = true
+disable_apparmor = {no_apparmor}
+
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "{snapshotter}"
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{registries}"
+
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "{cni}"
+"#,
+        cni = cni.display(),
+        registries = registries.display(),
+        no_apparmor = !Path::new("/sys/kernel/security/apparmor/profiles").exists(),
+    )
+}
+
+/// No masquerading: host and nodes have routes to every Pod, so Pods keep their own addresses.
+fn cni(record: &Record, node: u8) -> Value {
+    let subnet = record.addresses().node_pods(node).to_string();
+    json!({
+        "cniVersion": "1.0.0",
+        "name": "behalf",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "cni0",
+                "isGateway": true,
+                "hairpinMode": true,
+                "ipam": {
+                    "type": "host-local",
+                    "ranges": [[{"subnet": subnet}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            },
+            {"type": "portmap", "capabilities": {"portMappings": true}},
+        ],
+    })
+}
+
+fn kubelet(record: &Record, pki: &Pki, node: u8, directory: &Path) -> Value {
+    json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {
+            "anonymous": {"enabled": false},
+            "webhook": {"enabled": true},
+            "x509": {"clientCAFile": pki.file("ca.crt")},
+        },
+        "authorization": {"mode": "Webhook"},
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": format!("/{}", cgroup::name(record.addresses(), node)),
+        "clusterDNS": [record.addresses().dns()],
+        "clusterDomain": DOMAIN,
+        "containerRuntimeEndpoint": CONTAINERD_ENDPOINT,
+        // A full disk of the machine is no reason to evict a test or to throw its images away.
+        "evictionHard": {"imagefs.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%"},
+        "imageGCHighThresholdPercent": 100,
+        "failCgroupV1": false,
+        "failSwapOn": false,
+        "oomScoreAdj": 0,
+        "resolvConf": directory.join("resolv.conf"),
+        "serializeImagePulls": false,
+        // Mounted ConfigMaps and Secrets are new after at most this time, in place of a minute.
+        "syncFrequency": "10s",
+        "volumePluginDir": "/var/lib/kubelet/volume-plugins",
+    })
+}
+
+fn kube_proxy(record: &Record, pki: &Pki, node: u8) -> Value {
+    json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": pki.component("kube-proxy")},
+        "clusterCIDR": record.addresses().pods().to_string(),
+        "detectLocalMode": "ClusterCIDR",
+        "hostnameOverride": node_name(record, node),
+        "mode": "nftables",
+        "oomScoreAdj": 0,
+        // Zero leaves the machine's own limits alone.
+        "conntrack": {
+            "maxPerCore": 0,
+            "min": 0,
+            "tcpEstablishedTimeout": "0s",
+            "tcpCloseWaitTimeout": "0s",
+        },
+    })
+}

@@ -1,0 +1,239 @@
+//! Renders the operator's chart with Helm for a table of values.
+
+use std::process::Command;
+
+use behalf_demo::binary;
+use behalf_demo::environment::Objects;
+use behalf_local_cluster::cluster::Cluster;
+use behalf_local_cluster::files;
+use behalf_local_cluster::images::Product;
+use serde_json::{Value, json};
+
+use crate::ensure;
+use crate::world::{TestResult, World};
+
+crate::tests![
+    rights_are_bound_where_the_operator_watches_and_nowhere_else,
+    values_that_contradict_each_other_are_refused_with_a_reason,
+    the_operator_understands_every_variable_that_the_chart_sets,
+    no_rule_has_a_wildcard_or_lists_secrets,
+];
+
+/// The release's namespace in these tests.
+const NAMESPACE: &str = "rendered";
+
+/// Renders the chart without access to the cluster.
+pub(crate) fn render(cluster: &Cluster, namespace: &str, set: &[&str]) -> TestResult<Vec<Value>> {
+    let chart = files::checkout().join("charts/behalf").display().to_string();
+    let mut arguments = vec![
+        "template",
+        "behalf",
+        &chart,
+        "--namespace",
+        namespace,
+        // The oldest version that the chart supports.
+        "--kube-version",
+        "1.33.0",
+    ];
+    for value in set {
+        arguments.extend(["--set", value]);
+    }
+    let mut objects = Objects::from_yaml(&cluster.helm(&arguments)?)?;
+    Ok(objects.iter_mut().map(|object| object.clone()).collect())
+}
+
+/// The rendered objects of a kind.
+pub(crate) fn of_kind<'o>(objects: &'o [Value], kind: &str) -> Vec<&'o Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+/// The environment of the operator's container.
+fn environment(objects: &[Value]) -> TestResult<Vec<(String, String)>> {
+    let deployments = of_kind(objects, "Deployment");
+    let container = deployments
+        .first()
+        .and_then(|deployment| deployment.pointer("/spec/template/spec/containers/0/env"));
+    let variables = container.and_then(Value::as_array).ok_or("no environment")?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(variables
+        .iter()
+        .map(|variable| (text(&variable["name"]), text(&variable["value"])))
+        .collect())
+}
+
+async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &World) -> TestResult {
+    struct Row {
+        set: &'static [&'static str],
+        role_bindings: &'static [&'static str],
+        /// Number of `ClusterRoleBindings`. The numbers of policies and of policy bindings are the same.
+        cluster_wide: bool,
+        variable: (&'static str, &'static str),
+    }
+    let rows = [
+        Row {
+            set: &[],
+            role_bindings: &[NAMESPACE],
+            cluster_wide: false,
+            variable: ("BEHALF_WATCH_NAMESPACES", NAMESPACE),
+        },
+        Row {
+            set: &["watchNamespaces={two,one}"],
+            role_bindings: &["one", "two"],
+            cluster_wide: false,
+            variable: ("BEHALF_WATCH_NAMESPACES", "one,two"),
+        },
+        Row {
+            set: &["clusterWide=true"],
+            role_bindings: &[],
+            cluster_wide: true,
+            variable: ("BEHALF_CLUSTER_WIDE", "true"),
+        },
+    ];
+    for row in rows {
+        let objects = render(&world.running.cluster, NAMESPACE, row.set)?;
+        let bindings: Vec<_> = of_kind(&objects, "RoleBinding");
+        let bound: Vec<&str> = bindings
+            .iter()
+            .filter_map(|binding| binding["metadata"]["namespace"].as_str())
+            .collect();
+        ensure!(bound == row.role_bindings, "{:?}: bound in {bound:?}", row.set);
+        let roles = of_kind(&objects, "ClusterRole");
+        ensure!(
+            roles.len() == 1 && of_kind(&objects, "Role").is_empty(),
+            "{:?}: not exactly one ClusterRole",
+            row.set
+        );
+        let role = roles.first().map(|role| &role["metadata"]["name"]);
+        for (kind, wanted) in [
+            ("ClusterRoleBinding", 1),
+            ("ValidatingAdmissionPolicy", 2),
+            ("ValidatingAdmissionPolicyBinding", 2),
+        ] {
+            let count = of_kind(&objects, kind).len();
+            let wanted = if row.cluster_wide { wanted } else { 0 };
+            ensure!(count == wanted, "{:?}: {count} {kind}", row.set);
+        }
+        for binding in bindings
+            .into_iter()
+            .chain(of_kind(&objects, "ClusterRoleBinding"))
+        {
+            ensure!(
+                Some(&binding["roleRef"]["name"]) == role && binding["roleRef"]["kind"] == "ClusterRole",
+                "{:?}: {binding} names another role",
+                row.set
+            );
+            // A RoleBinding named behalf-operator exists where an older release bound a Role: it cannot be changed.
+            ensure!(
+                Some(&binding["metadata"]["name"]) == role,
+                "{:?}: {binding} has another name than its role",
+                row.set
+            );
+            ensure!(
+                binding["subjects"]
+                    == json!([{"kind": "ServiceAccount", "name": "behalf-operator", "namespace": NAMESPACE}]),
+                "{:?}: {binding} is for somebody else",
+                row.set
+            );
+        }
+        let scopes: Vec<_> = environment(&objects)?
+            .into_iter()
+            .filter(|(name, _)| name.contains("WATCH") || name.contains("CLUSTER"))
+            .collect();
+        let (name, value) = row.variable;
+        ensure!(
+            scopes == [(name.to_owned(), value.to_owned())],
+            "{:?}: the operator is told {scopes:?}",
+            row.set
+        );
+    }
+    Ok(())
+}
+
+async fn values_that_contradict_each_other_are_refused_with_a_reason(world: &World) -> TestResult {
+    let rows: [(&[&str], &str); 7] = [
+        (
+            &["clusterWide=true", "watchNamespaces={mcp}"],
+            "clusterWide and watchNamespaces exclude each other",
+        ),
+        (&["watchNamespaces={Mcp}"], "/watchNamespaces/0"),
+        (&["watchNamespaces={a,a}"], "/watchNamespaces"),
+        (&["watchNamespace=mcp"], "'watchNamespace' not allowed"),
+        (&["clusterWide=sometimes"], "/clusterWide"),
+        (&["logLevel=Loud"], "/logLevel"),
+        (
+            &["allowed.entraHosts={https://login.example}"],
+            "/allowed/entraHosts/0",
+        ),
+    ];
+    for (set, reason) in rows {
+        match render(&world.running.cluster, NAMESPACE, set) {
+            Ok(_) => return Err(format!("{set:?} was taken").into()),
+            Err(error) => {
+                let message = crate::world::chain(error.as_ref());
+                ensure!(
+                    message.contains(reason),
+                    "{set:?} was refused for another reason: {message}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn the_operator_understands_every_variable_that_the_chart_sets(world: &World) -> TestResult {
+    let help = Command::new(binary(Product::Operator))
+        .args(["run", "--help"])
+        .output()?;
+    let help = String::from_utf8(help.stdout)?;
+    let values: Value = serde_yaml::from_str(&std::fs::read_to_string(
+        files::checkout().join("charts/behalf/values.yaml"),
+    )?)?;
+    let lists = values["allowed"].as_object().ok_or("the chart allows nothing")?;
+    let set: Vec<String> = lists
+        .keys()
+        .map(|list| {
+            let host = list.to_lowercase();
+            format!("allowed.{list}={{one-{host}.example,two-{host}.example}}")
+        })
+        .collect();
+    let set: Vec<&str> = set.iter().map(String::as_str).collect();
+    for mode in ["clusterWide=true", "watchNamespaces={mcp}"] {
+        let all = [&set[..], &[mode]].concat();
+        let environment = environment(&render(&world.running.cluster, NAMESPACE, &all)?)?;
+        for (name, _) in environment.iter().filter(|(name, _)| name.starts_with("BEHALF_")) {
+            ensure!(
+                help.contains(&format!("[env: {name}=")),
+                "{name} is no variable of the operator"
+            );
+        }
+        for list in lists.keys() {
+            let list = list.to_lowercase();
+            let value = format!("one-{list}.example,two-{list}.example");
+            ensure!(
+                environment.iter().any(|(_, found)| *found == value),
+                "allowed.{list} does not reach the operator"
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn no_rule_has_a_wildcard_or_lists_secrets(world: &World) -> TestResult {
+    for set in [&[][..], &["clusterWide=true"]] {
+        let objects = render(&world.running.cluster, NAMESPACE, set)?;
+        let cluster_roles = of_kind(&objects, "ClusterRole");
+        let rules = cluster_roles.first().and_then(|role| role["rules"].as_array());
+        for rule in rules.ok_or("no rules")? {
+            ensure!(!rule.to_string().contains('*'), "a wildcard: {rule}");
+            let of_secrets = rule["resources"]
+                .as_array()
+                .is_some_and(|resources| resources.contains(&json!("secrets")));
+            ensure!(
+                !of_secrets
+                    || (rule["resources"] == json!(["secrets"]) && rule["verbs"] == json!(["get", "create"])),
+                "more than get and create of Secrets: {rule}"
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! Tests how clients use connections: a body sent after its head, idle connections, many calls at once.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use behalf_contract::ports;
+use behalf_demo::environment::Server;
+use behalf_demo::mcp_client::Era;
+use behalf_simulators::people::ANA;
+use futures::future::join_all;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::credentials::{pod_of, restarts};
+use crate::ensure;
+use crate::world::{TestResult, World};
+
+crate::tests![
+    a_connection_outlives_refusals_whose_body_comes_behind_the_head,
+    a_large_body_behind_a_refused_head_gets_its_answer_every_time,
+    idle_connections_to_the_internal_ports_restart_nothing,
+    thirty_calls_of_one_user_at_once_succeed,
+];
+
+/// Maximum time for one answer.
+const ANSWER: Duration = Duration::from_secs(20);
+
+async fn connect(address: SocketAddr) -> TestResult<TcpStream> {
+    let stream = timeout(ANSWER, TcpStream::connect(address)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn connect_to(world: &World, server: Server) -> TestResult<TcpStream> {
+    let url = world.layout.public_url(server);
+    let addresses = url.socket_addrs(|| None)?;
+    connect(*addresses.first().ok_or("the server has no address")?).await
+}
+
+/// Reads the next answer and returns its head.
+async fn answer(stream: &mut TcpStream) -> TestResult<String> {
+    let read = async {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+        }
+        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        stream.read_exact(&mut vec![0; length.unwrap_or(0)]).await?;
+        Ok::<_, std::io::Error>(head)
+    };
+    Ok(timeout(ANSWER, read).await??)
+}
+
+fn head(path: &str, length: usize) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    )
+}
+
+async fn a_connection_outlives_refusals_whose_body_comes_behind_the_head(world: &World) -> TestResult {
+    for server in Server::ALL {
+        for (path, status) in [("/mcp", "401"), ("/callback", "405"), ("/nothing-here", "404")] {
+            let mut stream = connect_to(world, server).await?;
+            for number in 0..30_u64 {
+                let body = vec![b'x'; 400];
+                stream.write_all(head(path, body.len()).as_bytes()).await?;
+                tokio::time::sleep(Duration::from_micros(500 * number)).await;
+                stream.write_all(&body).await?;
+                let head = answer(&mut stream)
+                    .await
+                    .map_err(|error| format!("{path}, request {number}: {error}"))?;
+                ensure!(
+                    head.starts_with(&format!("http/1.1 {status}")) && !head.contains("connection: close"),
+                    "{path}, request {number}: {head}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn a_large_body_behind_a_refused_head_gets_its_answer_every_time(world: &World) -> TestResult {
+    let server = Server::Quickstart;
+    let before = pod_of(world, server).await?;
+    for (path, status, sizes) in [
+        ("/mcp", "401", [20_000, 400_000, 1_000_000, 4_000_000]),
+        ("/register", "413", [60_000, 400_000, 1_000_000, 4_000_000]),
+    ] {
+        for size in sizes {
+            let body = vec![b' '; size];
+            for number in 0..20 {
+                let mut stream = connect_to(world, server).await?;
+                let exchange = async {
+                    stream.write_all(head(path, size).as_bytes()).await?;
+                    stream.write_all(&body).await?;
+                    answer(&mut stream).await
+                };
+                let head = exchange
+                    .await
+                    .map_err(|error| format!("{path}, {size} bytes, request {number}: {error}"))?;
+                ensure!(
+                    head.starts_with(&format!("http/1.1 {status}")),
+                    "{path}, {size} bytes, request {number}: {head}"
+                );
+            }
+        }
+    }
+    let after = pod_of(world, server).await?;
+    ensure!(
+        restarts(&after) == restarts(&before),
+        "large bodies restarted the Pod"
+    );
+    Ok(())
+}
+
+/// Longer than the time of three failed liveness probes.
+const ATTACK: Duration = Duration::from_secs(45);
+
+/// Idle connections that are held open to each port.
+const IDLE: usize = 200;
+
+async fn idle_connections_to_the_internal_ports_restart_nothing(world: &World) -> TestResult {
+    let server = Server::Quickstart;
+    let before = pod_of(world, server).await?;
+    let status = before.status.as_ref().ok_or("the Pod has no status")?;
+    let ip = status
+        .pod_ip
+        .as_deref()
+        .ok_or("the Pod has no address")?
+        .parse()?;
+    let addresses = [ports::INTERNAL, ports::SERVER_PROBES].map(|port| SocketAddr::new(ip, port));
+    let began = Instant::now();
+    while began.elapsed() < ATTACK {
+        let mut idle = Vec::new();
+        for address in addresses {
+            for _ in 0..IDLE {
+                idle.push(connect(address).await?);
+            }
+            let mut probe = connect(address).await?;
+            probe
+                .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                .await?;
+            let head = timeout(Duration::from_secs(2), answer(&mut probe))
+                .await
+                .map_err(|_| format!("a probe of {address} took longer than the kubelet waits"))??;
+            ensure!(head.starts_with("http/1.1 200"), "{address}: {head}");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(idle);
+    }
+    let after = pod_of(world, server).await?;
+    ensure!(
+        after.metadata.uid == before.metadata.uid && restarts(&after) == restarts(&before),
+        "idle connections restarted the Pod: {} restarts before, {} after",
+        restarts(&before),
+        restarts(&after)
+    );
+    world.wait_ready(server).await?;
+    Ok(())
+}
+
+async fn thirty_calls_of_one_user_at_once_succeed(world: &World) -> TestResult {
+    for server in Server::ALL {
+        let connection = world.connect(server, &ANA, Era::Legacy).await?;
+        let began = Instant::now();
+        let calls =
+            (0..30).map(|_| connection.call("list_pipeline_runs", json!({"project": "shop", "top": 1})));
+        let results = join_all(calls).await;
+        connection.close().await;
+        let took = began.elapsed();
+        for (number, result) in results.into_iter().enumerate() {
+            let result = result.map_err(|error| format!("call {number}: {error}"))?;
+            ensure!(
+                result.is_error != Some(true),
+                "call {number} failed: {}",
+                behalf_demo::text(&result)
+            );
+        }
+        ensure!(took < Duration::from_secs(10), "30 calls took {took:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,353 @@
+//! Every value that the simulators issued or received, everything clients got and every key is searched for
+//! in all logs, in objects, in events, in what a sidecar tells of itself, and in what clients got back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use behalf_contract::ports;
+use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
+use behalf_demo::mcp_client::Era;
+use behalf_simulators::entra::SecretKind;
+use behalf_simulators::people::{ANA, BEN};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::Api;
+use kube::api::{ListParams, LogParams};
+use serde_json::json;
+
+use crate::answers;
+use crate::credentials::pod_of;
+use crate::ensure;
+use crate::logs::{self, NAMESPACES, PLANTED, is_traced};
+use crate::search::{Place, SHORTEST, Search, Value};
+use crate::sign_in::calls;
+use crate::world::{TestResult, World};
+
+crate::tests![no_secret_value_is_in_any_log_object_event_or_answer];
+
+async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> TestResult {
+    use_everything(world).await?;
+    let planted = [plant(world)?];
+
+    let logs = logs(world).await?;
+    let mut others = objects(world)?;
+    others.extend(internal_documents(world).await?);
+    let answers = answers(world)?;
+
+    let (foreign, own, cookies) = (
+        never_for_clients(world).await?,
+        of_clients(world)?,
+        cookies(&answers)?,
+    );
+    let given = given(&answers, &own)?;
+    let places = || logs.iter().chain(&others);
+    let mut found = Search::of(&foreign)?.found_in(places().chain(&answers));
+    let of_clients = own.iter().chain(&cookies).chain(given.keys());
+    found.extend(Search::of(of_clients)?.found_in(places()));
+    ensure!(found.is_empty(), "leaked: {}", found.join("; "));
+    let panicked: Vec<_> = logs
+        .iter()
+        .filter(|place| place.text.contains("panicked at"))
+        .map(|place| place.name.as_str())
+        .collect();
+    ensure!(panicked.is_empty(), "panics: {}", panicked.join("; "));
+
+    // A search that finds nothing proves something only if it would have found something: in the logs what
+    // was put there, in the answers what clients were given, once and never again.
+    let hits = Search::of(&planted)?.found_in(&logs);
+    world.kubectl(&["delete", "pod", PLANTED, "--wait=false"])?;
+    ensure!(!hits.is_empty(), "the planted value was not found in any log");
+    for value in &own {
+        let times: usize = answers
+            .iter()
+            .map(|place| place.text.matches(&value.text).count())
+            .sum();
+        ensure!(
+            times == 1,
+            "a {} is in the answers {times} times, not once",
+            value.kind
+        );
+    }
+    for (value, times) in &given {
+        let is_once = *times == 1 || !GIVEN_ONCE.contains(&value.kind.as_str());
+        ensure!(
+            is_once,
+            "a {} is in the answers {times} times, not once",
+            value.kind
+        );
+    }
+    Ok(())
+}
+
+/// Of what the sidecar seals for clients, what a program needs: it comes back in one answer and no other.
+const GIVEN_ONCE: [&str; 3] = ["code", "access token", "refresh token"];
+
+/// Everything sealed in what clients got back, whoever the client was, and how often it is there.
+fn given(places: &[Place], known: &[Value]) -> TestResult<BTreeMap<Value, usize>> {
+    let mut given = BTreeMap::new();
+    for (kind, text) in places.iter().flat_map(|place| answers::sealed(&place.text)) {
+        *given.entry(Value::new(kind, text)).or_insert(0) += 1;
+    }
+    for kind in GIVEN_ONCE {
+        ensure!(
+            given.keys().any(|value| value.kind == kind),
+            "the answers hold no {kind}"
+        );
+    }
+    let texts: BTreeSet<_> = given.keys().map(|value| &value.text).collect();
+    for value in known {
+        ensure!(
+            texts.contains(&value.text),
+            "a {} is missing in what the answers hold",
+            value.kind
+        );
+    }
+    Ok(given)
+}
+
+/// Objects and events, as whoever may look at a namespace sees them. Secrets are where keys belong.
+fn objects(world: &World) -> TestResult<Vec<Place>> {
+    const OBJECTS: &str = "events,pods,deployments,replicasets,configmaps,services,serviceaccounts,\
+                           networkpolicies,mcpservers";
+    let mut places = Vec::new();
+    for namespace in NAMESPACES {
+        for (verb, kinds) in [("get", OBJECTS), ("describe", "mcpservers,pods")] {
+            let mut arguments = vec!["--namespace", namespace, verb, kinds];
+            if verb == "get" {
+                arguments.extend(["--output", "yaml"]);
+            }
+            places.push(Place {
+                name: format!("kubectl {verb} {kinds} in {namespace}"),
+                text: world.running.cluster.kubectl(&arguments)?,
+            });
+        }
+    }
+    Ok(places)
+}
+
+/// What the internal port of each sidecar answers.
+async fn internal_documents(world: &World) -> TestResult<Vec<Place>> {
+    let mut places = Vec::new();
+    for server in Server::ALL {
+        let pod = pod_of(world, server).await?.metadata.name.unwrap_or_default();
+        for path in ["/status", "/metrics"] {
+            let text = get_internal(world, &pod, path).await?;
+            ensure!(!text.trim().is_empty(), "{pod} answers nothing at {path}");
+            places.push(Place {
+                name: format!("{path} of {pod}"),
+                text,
+            });
+        }
+    }
+    Ok(places)
+}
+
+/// A document of the internal port. The Pod's policy lets only the operator there; a forwarded port begins in
+/// the Pod.
+async fn get_internal(world: &World, pod: &str, path: &str) -> TestResult<String> {
+    let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
+    let mut forwarder = pods.portforward(pod, &[ports::INTERNAL]).await?;
+    let stream = forwarder
+        .take_stream(ports::INTERNAL)
+        .ok_or("the internal port was not forwarded")?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let mut connections = tokio::task::JoinSet::new();
+    connections.spawn(connection);
+    let request = http::Request::get(path)
+        .header("host", "localhost")
+        .body(String::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = axum::body::Body::new(response.into_body());
+    let bytes = axum::body::to_bytes(body, 16 * 1024 * 1024).await?;
+    forwarder.abort();
+    ensure!(
+        status == http::StatusCode::OK,
+        "{path} of {pod} answered {status}"
+    );
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What clients got back, all connections since the cluster came up.
+fn answers(world: &World) -> TestResult<Vec<Place>> {
+    let mut places = Vec::new();
+    for server in Server::ALL {
+        for (number, bytes) in world.answers(server)?.iter().enumerate() {
+            places.push(Place {
+                name: format!("connection {number} with {}", server.name()),
+                text: answers::text(bytes)?,
+            });
+        }
+    }
+    Ok(places)
+}
+
+/// The cookies that browsers were given.
+fn cookies(places: &[Place]) -> TestResult<Vec<Value>> {
+    let all = places.iter().flat_map(|place| answers::cookies(&place.text));
+    let values: Vec<_> = all
+        .filter(|value| value.len() >= SHORTEST)
+        .map(|value| Value::new("cookie", value))
+        .collect();
+    ensure!(!values.is_empty(), "no browser got a cookie");
+    Ok(values)
+}
+
+/// A login with exchange, refresh and calls at both servers, so that every kind of value exists.
+async fn use_everything(world: &World) -> TestResult {
+    for server in Server::ALL {
+        for (person, era) in [(ANA, Era::Legacy), (BEN, Era::Modern)] {
+            let signed_in = world.sign_in(server, &person).await?;
+            signed_in.manager().lock().await.refresh_token().await?;
+            world.remember_tokens(&signed_in).await?;
+            let connection = signed_in.connect(era).await?;
+            for (tool, arguments) in calls() {
+                connection.call(tool, arguments).await?;
+            }
+            connection.close().await;
+        }
+    }
+    // Short tokens make the sidecar refresh at Entra.
+    world
+        .entra
+        .update_settings(|settings| settings.application_token_seconds = Some(60))
+        .await?;
+    let signed_in = world.sign_in(Server::Quickstart, &ANA).await?;
+    let connection = signed_in.connect(Era::Modern).await?;
+    connection
+        .call("list_pipeline_runs", json!({"project": "shop"}))
+        .await?;
+    connection.close().await;
+    world
+        .entra
+        .update_settings(|settings| settings.application_token_seconds = None)
+        .await?;
+    Ok(())
+}
+
+/// What no client may ever get: values of Entra and Azure DevOps, and the keys of the keyrings. A kind that is
+/// missing fails the search.
+async fn never_for_clients(world: &World) -> TestResult<Vec<Value>> {
+    let issued = world.entra.secrets().await?;
+    for kind in SecretKind::EXPECTED {
+        ensure!(
+            issued.iter().any(|secret| secret.kind == kind),
+            "Entra's record holds no {kind:?}"
+        );
+    }
+    let mut values: Vec<_> = issued
+        .into_iter()
+        .map(|secret| Value::new(format!("{:?} of Entra", secret.kind), secret.value))
+        .collect();
+    let downstream = world.azure_devops.tokens().await?;
+    ensure!(!downstream.is_empty(), "Azure DevOps received no token");
+    let downstream = downstream.into_iter();
+    values.extend(downstream.map(|token| Value::new("token at Azure DevOps", token)));
+    values.extend(keys(world).await?);
+    values.retain(|value| value.text.len() >= SHORTEST);
+    Ok(values)
+}
+
+/// The keys of every keyring that there is or was: tests delete some.
+async fn keys(world: &World) -> TestResult<Vec<Value>> {
+    let secrets: Api<Secret> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
+    let now = secrets.list(&ListParams::default()).await?;
+    let now: Vec<_> = now.iter().flat_map(logs::keys).collect();
+    ensure!(!now.is_empty(), "no keyring holds a key");
+    let mut all = world.recording.keys();
+    ensure!(
+        now.iter().any(|key| all.contains(key)),
+        "no key of now is among those that were recorded"
+    );
+    all.extend(now);
+    let values = all.into_iter();
+    Ok(values.map(|key| Value::new("key of a keyring", key)).collect())
+}
+
+/// What clients were given, and nobody else may have.
+fn of_clients(world: &World) -> TestResult<Vec<Value>> {
+    let clients: BTreeSet<_> = world.client_values().into_iter().collect();
+    for kind in GIVEN_ONCE {
+        ensure!(
+            clients.iter().any(|(known, _)| *known == kind),
+            "no client got a {kind}"
+        );
+    }
+    let values = clients.into_iter();
+    Ok(values
+        .map(|(kind, value)| Value::new(format!("{kind} of a client"), value))
+        .collect())
+}
+
+/// The logs of all containers of all Pods, whole, and what was recorded of those that are gone or were started
+/// again. Each of the product's must hold a line at trace level.
+async fn logs(world: &World) -> TestResult<Vec<Place>> {
+    let mut places = Vec::new();
+    for namespace in NAMESPACES {
+        let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), namespace);
+        for pod in pods.list(&ListParams::default()).await? {
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            let Some(spec) = pod.spec else { continue };
+            let ephemeral = spec.ephemeral_containers.into_iter().flatten();
+            let ephemeral = ephemeral.map(|container| (container.name, false));
+            let own = spec.init_containers.into_iter().flatten().chain(spec.containers);
+            let own = own.map(|container| (container.name, is_traced(namespace, &name)));
+            for (container, must_trace) in own.chain(ephemeral) {
+                let place = format!("log of {namespace}/{name}/{container}");
+                let parameters = LogParams {
+                    container: Some(container),
+                    ..LogParams::default()
+                };
+                let text = pods.logs(&name, &parameters).await?;
+                ensure!(
+                    !must_trace || text.contains("TRACE"),
+                    "{place} holds no line at trace level: the search would prove nothing"
+                );
+                places.push(Place { name: place, text });
+            }
+        }
+    }
+    for namespace in NAMESPACES {
+        let here = format!("log of {namespace}/");
+        ensure!(
+            places.iter().any(|place| place.name.starts_with(&here)),
+            "no Pod of {namespace} has a log"
+        );
+    }
+    ensure!(places.len() >= 7, "only {} logs were found", places.len());
+    let recorded = world.recording.logs()?;
+    // The planted one may be too young to be among them.
+    ensure!(
+        recorded.len() + 1 >= places.len(),
+        "only {} logs were recorded, and there are {}",
+        recorded.len(),
+        places.len()
+    );
+    places.extend(recorded);
+    Ok(places)
+}
+
+/// A Pod whose only purpose is to log a value that looks like a token.
+fn plant(world: &World) -> TestResult<Value> {
+    let value = "eyJhbGciOiJub25lIn0.planted-on-purpose.so-that-the-search-must-find-it";
+    let image = world.debug_image()?;
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": PLANTED},
+        "spec": {
+            "restartPolicy": "Never", "automountServiceAccountToken": false,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "planted", "image": image, "command": ["sh", "-c", format!("echo {value}")],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    });
+    world.kubectl(&["delete", "pod", PLANTED, "--ignore-not-found"])?;
+    world.apply(&manifest)?;
+    world.kubectl(&[
+        "wait",
+        "--for=jsonpath={.status.phase}=Succeeded",
+        "pod/planted",
+        "--timeout=60s",
+    ])?;
+    Ok(Value::new("planted value", value))
+}

@@ -1,0 +1,172 @@
+//! Tests that the operator has exactly the rights that it needs, only in the namespaces that it watches.
+
+mod needed;
+mod policy;
+mod release;
+
+use std::collections::BTreeSet;
+
+use behalf_demo::environment::NAMESPACE_OPERATOR;
+
+use crate::ensure;
+use crate::world::{TestResult, World};
+use release::Release;
+
+crate::tests![
+    the_operator_has_exactly_the_rights_that_it_uses_in_each_mode,
+    a_cluster_wide_operator_writes_only_what_an_mcpserver_controls,
+    every_right_is_needed,
+];
+
+/// All rights of the operator beyond those of every `ServiceAccount`.
+const RIGHTS: [(&str, &[&str]); 11] = [
+    ("mcpservers.behalf.dev", &["list", "watch"]),
+    ("mcpservers.behalf.dev/status", &["patch"]),
+    ("pods", &["list", "watch"]),
+    ("replicasets.apps", &["list", "watch"]),
+    (
+        "serviceaccounts",
+        &["create", "delete", "get", "list", "patch", "watch"],
+    ),
+    (
+        "configmaps",
+        &["create", "delete", "get", "list", "patch", "watch"],
+    ),
+    ("services", &["create", "get", "list", "patch", "watch"]),
+    ("secrets", &["create", "get"]),
+    ("deployments.apps", &["create", "get", "list", "patch", "watch"]),
+    (
+        "networkpolicies.networking.k8s.io",
+        &["create", "delete", "get", "list", "patch", "watch"],
+    ),
+    ("events.events.k8s.io", &["create", "patch"]),
+];
+
+type Rights = BTreeSet<(String, BTreeSet<String>)>;
+
+fn expected() -> Rights {
+    RIGHTS
+        .into_iter()
+        .map(|(resource, verbs)| {
+            (
+                resource.to_owned(),
+                verbs.iter().map(|&verb| verb.to_owned()).collect(),
+            )
+        })
+        .collect()
+}
+
+/// Returns the rights of a `ServiceAccount` that `kubectl auth can-i --list` shows.
+fn listed(world: &World, namespace: &str, account: (&str, &str)) -> TestResult<Rights> {
+    let user = format!("system:serviceaccount:{}:{}", account.0, account.1);
+    let arguments = [
+        "auth",
+        "can-i",
+        "--list",
+        "--no-headers",
+        "--namespace",
+        namespace,
+        "--as",
+        &user,
+    ];
+    let text = world.running.cluster.kubectl(&arguments)?;
+    // Resources, paths, names and verbs; all but the first in brackets.
+    Ok(text
+        .lines()
+        .map(|line| {
+            let resource = line.split('[').next().unwrap_or_default().trim();
+            let columns: Vec<&str> = line.split('[').skip(1).collect();
+            let what = if resource.is_empty() {
+                columns.first()
+            } else {
+                None
+            };
+            let verbs = columns.last().copied().unwrap_or_default();
+            (
+                what.map_or(resource, |path| path.trim_end_matches(['[', ']', ' ']))
+                    .to_owned(),
+                verbs
+                    .trim_end_matches(['\n', ' ', ']'])
+                    .split_whitespace()
+                    .map(str::to_owned)
+                    .collect(),
+            )
+        })
+        .collect())
+}
+
+/// Returns the rights that a release's operator has in a namespace and another `ServiceAccount` has not.
+fn rights(world: &World, namespace: &str, release: &str) -> TestResult<Rights> {
+    let of_all = listed(world, namespace, (release, "nobody"))?;
+    ensure!(!of_all.is_empty(), "kubectl lists nothing");
+    let of_operator = listed(world, namespace, (release, "behalf-operator"))?;
+    Ok(of_operator.difference(&of_all).cloned().collect())
+}
+
+async fn the_operator_has_exactly_the_rights_that_it_uses_in_each_mode(world: &World) -> TestResult {
+    let own = Release::apply(world, "rights-own", &[], |_| true).await?;
+    let one = Release::namespace_alone(world, "rights-one").await?;
+    let two = Release::namespace_alone(world, "rights-two").await?;
+    let named = Release::apply(
+        world,
+        "rights-named",
+        &["watchNamespaces={rights-one,rights-two}"],
+        |_| true,
+    )
+    .await?;
+    let wide = Release::apply(world, "rights-wide", &["clusterWide=true"], |_| true).await?;
+    let rows = [
+        // The rights of the default installation.
+        (
+            NAMESPACE_OPERATOR,
+            vec!["mcp"],
+            vec![NAMESPACE_OPERATOR, "default", "kube-system"],
+        ),
+        (
+            "rights-own",
+            vec!["rights-own"],
+            vec!["rights-one", "default", "kube-system"],
+        ),
+        (
+            "rights-named",
+            vec!["rights-one", "rights-two"],
+            vec!["rights-named", "default"],
+        ),
+        (
+            "rights-wide",
+            vec!["rights-wide", "mcp", "default", "kube-system"],
+            vec![],
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (release, allowed, refused) in rows {
+        for namespace in allowed {
+            let found = rights(world, namespace, release)?;
+            let wanted = expected();
+            if found != wanted {
+                wrong.push(format!(
+                    "{release} in {namespace}: too much {:?}, too little {:?}",
+                    found.difference(&wanted),
+                    wanted.difference(&found)
+                ));
+            }
+        }
+        for namespace in refused {
+            let found = rights(world, namespace, release)?;
+            if !found.is_empty() {
+                wrong.push(format!("{release} in {namespace}: {found:?}"));
+            }
+        }
+    }
+    drop((own, one, two, named, wide));
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+async fn a_cluster_wide_operator_writes_only_what_an_mcpserver_controls(world: &World) -> TestResult {
+    policy::limits_what_the_operator_writes(world).await
+}
+
+async fn every_right_is_needed(world: &World) -> TestResult {
+    needed::every_right_is_needed(world).await
+}

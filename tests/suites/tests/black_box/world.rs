@@ -1,0 +1,295 @@
+//! What every test of the suite stands on.
+
+use std::error::Error;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use behalf_contract::ports;
+use behalf_demo::environment::{Conditions, Layout, NAMESPACE_SERVERS, Server, wait_for};
+use behalf_demo::forward::Answers;
+use behalf_demo::mcp_client::{CLIENT_NAME, Connection, Era, PendingSignIn, SignedIn};
+use behalf_demo::{Forwarding, Progress, Running};
+use behalf_local_cluster::cluster::checkout_name;
+use behalf_local_cluster::files;
+use behalf_local_cluster::images::{self, Image, Product};
+use behalf_simulators::people::{ANA, Person};
+use behalf_simulators::sign_in::{Browser, Visit};
+use behalf_simulators::{azure_devops, entra};
+use rmcp::transport::auth::OAuthTokenResponse;
+use serde_json::{Value, json};
+
+use crate::ensure;
+use crate::logs::Recording;
+
+pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+pub(crate) type TestFuture<'w> = Pin<Box<dyn Future<Output = TestResult> + 'w>>;
+
+/// A running environment and the simulators' control ports.
+pub(crate) struct World {
+    pub(crate) layout: Layout,
+    pub(crate) running: Running,
+    pub(crate) entra: entra::Control,
+    pub(crate) azure_devops: azure_devops::Control,
+    answers: Answers,
+    pub(crate) recording: Recording,
+    folder: PathBuf,
+    client_values: Mutex<Vec<(&'static str, String)>>,
+}
+
+impl World {
+    pub(crate) async fn create() -> TestResult<Self> {
+        let layout = Layout::tests(checkout_name("test"));
+        let folder = files::cache().join(&layout.cluster);
+        let progress = Progress::new(|line| println!("{line}"));
+        let answers = Answers::default();
+        let forwarding = Forwarding::Task(answers.clone());
+        let running = behalf_demo::start(&layout, None, forwarding, &progress).await?;
+        let recording = Recording::start(running.client.clone())?;
+        let entra = entra::Control::new(layout.entra_control())?;
+        let azure_devops = azure_devops::Control::new(layout.azure_devops_control())?;
+        Ok(Self {
+            layout,
+            running,
+            entra,
+            azure_devops,
+            answers,
+            recording,
+            folder,
+            client_values: Mutex::default(),
+        })
+    }
+
+    /// Takes the cluster down, unless somebody wants to look at it.
+    pub(crate) fn dispose(&self) {
+        if std::env::var_os("BEHALF_KEEP_CLUSTER").is_some() {
+            println!(
+                "the cluster {} goes on running: {}",
+                self.layout.cluster,
+                self.running.cluster.kubeconfig().display()
+            );
+            return;
+        }
+        let progress = Progress::new(|line| println!("{line}"));
+        if let Err(error) = behalf_demo::down(
+            &self.layout,
+            Some(self.running.cluster.kind()),
+            &self.folder,
+            &progress,
+        ) {
+            println!("failed to take the cluster down: {}", chain(&error));
+        }
+    }
+
+    /// Signs a person in at a server with rmcp's client.
+    pub(crate) async fn sign_in(&self, server: Server, person: &Person) -> TestResult<SignedIn> {
+        self.finish(PendingSignIn::begin(&self.layout.mcp_url(server)).await?, person)
+            .await
+    }
+
+    /// Signs the same client's person in once more: a client keeps the id that it registered.
+    pub(crate) async fn sign_in_again(
+        &self,
+        server: Server,
+        person: &Person,
+        before: &SignedIn,
+    ) -> TestResult<SignedIn> {
+        let (client_id, _) = before.manager().lock().await.get_credentials().await?;
+        let pending = PendingSignIn::begin_again(&self.layout.mcp_url(server), &client_id).await?;
+        self.finish(pending, person).await
+    }
+
+    async fn finish(&self, pending: PendingSignIn, person: &Person) -> TestResult<SignedIn> {
+        let visit = Visit::new(pending.authorize_url().clone(), person.user_name).client_name(CLIENT_NAME);
+        let back = Browser::new()?.sign_in(&visit).await?;
+        self.remember("code", back.code.clone());
+        let signed_in = pending.finish(&back.redirect).await?;
+        self.remember_tokens(&signed_in).await?;
+        Ok(signed_in)
+    }
+
+    /// Signs a person in and takes the access token out of the client, for requests by hand.
+    pub(crate) async fn access_token(&self, server: Server, person: &Person) -> TestResult<String> {
+        let signed_in = self.sign_in(server, person).await?;
+        let token = signed_in.manager().lock().await.get_access_token().await?;
+        Ok(token)
+    }
+
+    /// Notes the tokens that a client holds now, for the leak search.
+    pub(crate) async fn remember_tokens(&self, signed_in: &SignedIn) -> TestResult {
+        let (_, tokens): (_, Option<OAuthTokenResponse>) =
+            signed_in.manager().lock().await.get_credentials().await?;
+        let tokens = serde_json::to_value(tokens)?;
+        for (kind, key) in [
+            ("access token", "access_token"),
+            ("refresh token", "refresh_token"),
+        ] {
+            self.remember(kind, tokens.get(key).and_then(Value::as_str).map(str::to_owned));
+        }
+        Ok(())
+    }
+
+    fn remember(&self, kind: &'static str, value: Option<String>) {
+        let mut values = self.client_values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.extend(value.map(|value| (kind, value)));
+    }
+
+    /// Everything secret that clients got so far.
+    pub(crate) fn client_values(&self) -> Vec<(&'static str, String)> {
+        self.client_values
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Everything that came back from this server so far, connection by connection.
+    pub(crate) fn answers(&self, server: Server) -> TestResult<Vec<Vec<u8>>> {
+        let port = self.layout.public_url(server).port();
+        Ok(self.answers.of(port.ok_or("the server's address has no port")?))
+    }
+
+    /// Applies an object in the servers' namespace.
+    pub(crate) fn apply(&self, object: &Value) -> TestResult {
+        let arguments = [
+            "--namespace",
+            NAMESPACE_SERVERS,
+            "apply",
+            "--server-side",
+            "--filename",
+            "-",
+        ];
+        self.running
+            .cluster
+            .kubectl_with(&arguments, &object.to_string())?;
+        Ok(())
+    }
+
+    /// A small image with busybox, loaded into the cluster.
+    pub(crate) fn debug_image(&self) -> TestResult<String> {
+        self.load(&images::debug(&behalf_local_cluster::Progress::default())?)
+    }
+
+    /// A web server that stands where the MCP server should, loaded into the cluster.
+    pub(crate) fn web_server_image(&self) -> TestResult<String> {
+        let progress = behalf_local_cluster::Progress::default();
+        self.load(&images::web_server(
+            ports::SERVER,
+            ports::SERVER_PROBES,
+            &progress,
+        )?)
+    }
+
+    /// A server with the tools that the conformance suite calls, loaded into the cluster.
+    pub(crate) fn fixture_server_image(&self) -> TestResult<String> {
+        let progress = behalf_local_cluster::Progress::default();
+        let simulator = behalf_demo::binary(Product::Simulator);
+        self.load(&images::fixture_server(
+            &simulator,
+            ports::SERVER,
+            ports::SERVER_PROBES,
+            &progress,
+        )?)
+    }
+
+    fn load(&self, image: &Image) -> TestResult<String> {
+        self.running.cluster.load(std::slice::from_ref(image))?;
+        Ok(self.running.cluster.image_reference(image))
+    }
+
+    /// Signs a person in and opens a connection.
+    pub(crate) async fn connect(&self, server: Server, person: &Person, era: Era) -> TestResult<Connection> {
+        Ok(self.sign_in(server, person).await?.connect(era).await?)
+    }
+
+    /// What the object says of itself now.
+    pub(crate) async fn conditions(&self, server: Server) -> TestResult<Conditions> {
+        Ok(Conditions::read(&self.running.client, server.name()).await?)
+    }
+
+    /// Waits for the object's conditions.
+    pub(crate) async fn wait(
+        &self,
+        server: Server,
+        what: &str,
+        wanted: impl Fn(&Conditions) -> bool,
+    ) -> TestResult<Conditions> {
+        let limit = Duration::from_secs(150);
+        let seen = |conditions: &Conditions| println!("    {}: {}", server.name(), conditions.summary());
+        Ok(wait_for(&self.running.client, server.name(), what, limit, seen, wanted).await?)
+    }
+
+    /// Waits until the object is Ready again.
+    pub(crate) async fn wait_ready(&self, server: Server) -> TestResult<Conditions> {
+        self.wait(server, "Ready", |conditions| conditions.is("Ready", "True"))
+            .await
+    }
+
+    /// Runs kubectl in the servers' namespace.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> TestResult<String> {
+        let mut all = vec!["--namespace", NAMESPACE_SERVERS];
+        all.extend(arguments);
+        Ok(self.running.cluster.kubectl(&all)?)
+    }
+
+    /// An object in the servers' namespace.
+    pub(crate) fn get(&self, kind: &str, name: &str) -> TestResult<Value> {
+        let text = self.kubectl(&["get", kind, name, "--output", "json"])?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The name of the `ConfigMap` that the Pods start with.
+    pub(crate) fn configuration(&self, server: Server) -> TestResult<String> {
+        let deployment = self.get("deployment", server.name())?;
+        let name = deployment
+            .pointer("/metadata/annotations/behalf.dev~1configuration")
+            .and_then(Value::as_str);
+        Ok(name.ok_or("the Deployment names no configuration")?.to_owned())
+    }
+
+    /// Signs Ana in and calls a tool as her.
+    pub(crate) async fn call_a_tool(&self, server: Server, era: Era) -> TestResult {
+        let connection = self.connect(server, &ANA, era).await?;
+        let result = connection
+            .call("list_pipeline_runs", json!({"project": "shop"}))
+            .await;
+        connection.close().await;
+        let result = result?;
+        ensure!(
+            result.is_error != Some(true),
+            "the tool failed: {}",
+            behalf_demo::text(&result)
+        );
+        Ok(())
+    }
+
+    /// A place for what people want to look at afterwards.
+    pub(crate) fn artifact(name: &str) -> TestResult<PathBuf> {
+        let folder =
+            std::env::var_os("ARTIFACTS").map_or_else(|| files::checkout().join("artifacts"), PathBuf::from);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder.join(name))
+    }
+}
+
+/// An error with all its causes.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Fails the test with a message unless the condition holds.
+#[macro_export]
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(format!($($message)+).into());
+        }
+    };
+}
