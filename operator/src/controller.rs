@@ -27,13 +27,12 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Config, Controller, watcher};
 use tokio::time::Instant;
 
-use crate::api::v1alpha1::{McpServer, McpServerStatus};
+use crate::api::v1alpha1::{Guarded, McpServer, McpServerStatus};
 use crate::error_chain::chain;
 use crate::telemetry::metrics::ReconcileResult;
 use dereference::dereferenced::Found;
 use status::{ConditionType, Outcome, Status, StatusError};
 use validate::plan::{KeyringPlan, Plan};
-use watches::Guarded;
 
 /// Maximum duration of one reconcile. A reconcile makes a few requests to the API server.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -126,7 +125,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
         Ok(plan) => Box::pin(build_and_apply(context, server, plan, &found)).await?,
     };
     if server.spec.suspend && matches!(outcome, Outcome::Refused(_)) {
-        apply::suspend(client, server.metadata.uid.as_deref(), &found.live)
+        apply::suspend(client, server, &found.existing)
             .await
             .map_err(ReconcileError::Apply)?;
     }
@@ -153,7 +152,13 @@ async fn build_and_apply(
     };
     let built = children::build(&plan, keys).map_err(ReconcileError::Build)?;
     let client = &context.sources.client;
-    let applied = Box::pin(apply::apply(client, &context.stored_forms, built, &found.live)).await;
+    let applied = Box::pin(apply::apply(
+        client,
+        &context.stored_forms,
+        built,
+        &found.existing,
+    ))
+    .await;
     let children = match applied {
         Ok(children) => children,
         Err(error) => match error.refusal() {

@@ -11,8 +11,8 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Resource as _, ResourceExt as _};
 
+use crate::api::v1alpha1::Guarded;
 use crate::api::v1alpha1::McpServer;
-use crate::controller::watches::Guarded;
 
 /// A live object whose spec names an address.
 #[derive(Debug, Clone, PartialEq, Eq)]

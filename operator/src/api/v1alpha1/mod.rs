@@ -19,4 +19,7 @@ pub use spec::{
     Network, NetworkPolicyMode, PodSettings, Resources, Server, Sessions, Sidecar, StaticClient, Store,
     StoreType, TokenExchange,
 };
+/// An `McpServer` as it is watched: an object that cannot be decoded does not stop the watch.
+pub type Guarded = kube::core::DeserializeGuard<McpServer>;
+
 pub use status::{Address, FederationStatus, KeysStatus, McpServerStatus, ServerInfo};

@@ -1,27 +1,16 @@
 //! Writes the children, in order. It changes no object of another owner, and writes no child that is already
 //! up to date.
 
+mod immutable;
 mod managed_fields;
+mod order;
 mod server_side_apply;
 pub mod stored_forms;
 mod unchanged;
 
-use std::collections::BTreeSet;
-use std::fmt::Debug;
-use std::marker::PhantomData;
+pub use order::{apply, suspend};
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::core::NamespaceResourceScope;
-use kube::{Client, Resource, ResourceExt as _};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::controller::children::{Applied, Built, Children};
-use crate::controller::dereference::dereferenced::Live;
-use crate::controller::names;
-use crate::controller::validate::Refusal;
-use server_side_apply::Writer;
-use stored_forms::StoredForms;
+use super::validate::Refusal;
 
 /// A child that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -122,146 +111,6 @@ impl ApplyError {
             Self::Remains { .. } | Self::Request { .. } | Self::Json { .. } => None,
         }
     }
-}
-
-/// A kind of child.
-pub trait Child:
-    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned
-{
-    /// As users call it.
-    const KIND: &'static str;
-}
-
-macro_rules! children {
-    ($($kind:ident: $path:path),* $(,)?) => {
-        $(impl Child for $path { const KIND: &'static str = stringify!($kind); })*
-    };
-}
-
-children! {
-    ServiceAccount: k8s_openapi::api::core::v1::ServiceAccount,
-    Secret: k8s_openapi::api::core::v1::Secret,
-    ConfigMap: k8s_openapi::api::core::v1::ConfigMap,
-    Service: k8s_openapi::api::core::v1::Service,
-    NetworkPolicy: k8s_openapi::api::networking::v1::NetworkPolicy,
-    Deployment: k8s_openapi::api::apps::v1::Deployment,
-}
-
-/// Writes every child in an order in which a Pod never sees less than it needs.
-pub async fn apply(
-    client: &Client,
-    stored_forms: &StoredForms,
-    children: Children<Built>,
-    live: &Live,
-) -> Result<Children<Applied>, ApplyError> {
-    let writer = Writer { client, stored_forms };
-    // No `..`: a new child does not compile until it has a place in this order.
-    let Children {
-        service_account,
-        keyring,
-        config_map,
-        network_policy,
-        service,
-        deployment,
-        state: _,
-    } = children;
-    // The Pod names it.
-    let service_account = match service_account {
-        Some(service_account) => Some(
-            writer
-                .put(service_account, live.service_account.as_deref())
-                .await?,
-        ),
-        None => None,
-    };
-    // Both are mounted.
-    let keyring = match keyring {
-        Some(keyring) => Some(writer.create(keyring).await?),
-        None => None,
-    };
-    let current = config_map.name_any();
-    let live_config_map = live
-        .config_maps
-        .iter()
-        .find(|config_map| config_map.name_any() == current);
-    let config_map = writer
-        .put_content(config_map, live_config_map.map(AsRef::as_ref))
-        .await?;
-    // Closed before anything runs.
-    let network_policy = match network_policy {
-        Some(network_policy) => Some(writer.put(network_policy, live.network_policy.as_deref()).await?),
-        None => None,
-    };
-    let service = writer.put(service, live.service.as_deref()).await?;
-    // Last: one rollout, not two.
-    let deployment = Box::pin(writer.put(deployment, live.deployment.as_deref())).await?;
-    let children = Children {
-        service_account,
-        keyring,
-        config_map,
-        network_policy,
-        service,
-        deployment,
-        state: PhantomData,
-    };
-    prune(writer, &children, live).await?;
-    Ok(children)
-}
-
-/// Stops the Pods of a refused object that is suspended. It writes no other child.
-pub async fn suspend(client: &Client, owner: Option<&str>, live: &Live) -> Result<(), ApplyError> {
-    let running = live.deployment.as_deref().filter(|deployment| {
-        let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
-        owner.is_some() && names::controller_uid(&deployment.metadata) == owner && replicas != Some(0)
-    });
-    match running {
-        Some(deployment) => server_side_apply::scale_to_zero(client, deployment).await,
-        None => Ok(()),
-    }
-}
-
-/// Deletes what the spec no longer asks for, after the Deployment let go of it.
-async fn prune(writer: Writer<'_>, children: &Children<Applied>, live: &Live) -> Result<(), ApplyError> {
-    let owner = names::controller_uid(&children.deployment.metadata);
-    if children.network_policy.is_none()
-        && let Some(stale) = live.network_policy.as_deref()
-    {
-        writer.delete(stale, owner).await?;
-    }
-    if children.service_account.is_none()
-        && let Some(stale) = live.service_account.as_deref()
-    {
-        writer.delete(stale, owner).await?;
-    }
-    for stale in unused_configurations(children, live) {
-        writer.delete(stale, owner).await?;
-    }
-    Ok(())
-}
-
-/// Returns the older configurations that no Pod and no existing `ReplicaSet` uses. A `ReplicaSet` without
-/// Pods may be scaled up again, by a rollback or during a rollout.
-fn unused_configurations<'a>(
-    children: &Children<Applied>,
-    live: &'a Live,
-) -> impl Iterator<Item = &'a ConfigMap> {
-    let current = children.config_map.name_any();
-    let of_pods = live.pods.iter().map(|pod| pod.annotations());
-    let of_replica_sets = live.replica_sets.iter().filter_map(|replica_set| {
-        let template = replica_set.spec.as_ref()?.template.as_ref()?;
-        template.metadata.as_ref()?.annotations.as_ref()
-    });
-    let used: BTreeSet<&String> = of_pods
-        .chain(of_replica_sets)
-        .filter_map(|annotations| annotations.get(names::CONFIGURATION_ANNOTATION))
-        .collect();
-    live.config_maps
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(move |config_map| {
-            let name = config_map.name_any();
-            name != current && !used.contains(&name)
-        })
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 //! another owner.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
 use super::stored_forms::StoredForms;
-use super::{ApplyError, Child, managed_fields, unchanged};
+use super::{ApplyError, managed_fields, unchanged};
+use crate::controller::children::ChildKind;
 use crate::controller::names::{self, FIELD_MANAGER};
 
 /// Writes children to the API server and remembers their stored forms.
@@ -19,12 +19,12 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn api<K: Child>(&self, child: &K) -> Api<K> {
+    pub(super) fn api<K: ChildKind>(&self, child: &K) -> Api<K> {
         Api::namespaced(self.client.clone(), &child.namespace().unwrap_or_default())
     }
 
     /// Creates or applies a child, unless it is already up to date.
-    pub(super) async fn put<K: Child>(&self, mut child: K, live: Option<&K>) -> Result<K, ApplyError> {
+    pub(super) async fn put<K: ChildKind>(&self, mut child: K, live: Option<&K>) -> Result<K, ApplyError> {
         let (kind, name) = (K::KIND, child.name_any());
         unchanged::stamp(&mut child).map_err(|source| ApplyError::Json { kind, source })?;
         if let Some(live) = live {
@@ -47,7 +47,7 @@ impl Writer<'_> {
     }
 
     /// Applies a stamped child over the object of the same name, if this operator owns that object.
-    async fn put_over<K: Child>(&self, mut child: K, live: &K) -> Result<K, ApplyError> {
+    async fn put_over<K: ChildKind>(&self, mut child: K, live: &K) -> Result<K, ApplyError> {
         let (kind, name) = (K::KIND, child.name_any());
         let json = |source| ApplyError::Json { kind, source };
         let owner = names::controller_uid(child.meta()).unwrap_or_default().to_owned();
@@ -78,43 +78,9 @@ impl Writer<'_> {
         Ok(applied)
     }
 
-    /// Writes an immutable configuration. If the object has different content, it is deleted and created
-    /// again. No Pod runs with that content, because Pods check the digest.
-    pub(super) async fn put_content(
-        &self,
-        config_map: ConfigMap,
-        live: Option<&ConfigMap>,
-    ) -> Result<ConfigMap, ApplyError> {
-        let (owner, name) = (names::controller_uid(&config_map.metadata), config_map.name_any());
-        let is_other = |live: &&ConfigMap| {
-            let ours = config_map.data.iter().flatten();
-            let theirs = |key| live.data.as_ref().and_then(|data| data.get(key));
-            live.immutable == Some(true)
-                && names::controller_uid(&live.metadata) == owner
-                && ours.into_iter().any(|(key, text)| theirs(key) != Some(text))
-        };
-        let other = match live.filter(is_other) {
-            Some(other) => other.clone(),
-            None => match self.put(config_map.clone(), live).await {
-                // An object without this operator's labels is not in the cache.
-                Err(rejected @ ApplyError::Rejected { .. }) => {
-                    let found = self.api(&config_map).get_opt(&name).await;
-                    let found = found.map_err(|error| failed("read", ConfigMap::KIND, &name, error))?;
-                    found.filter(|found| is_other(&found)).ok_or(rejected)?
-                }
-                done => return done,
-            },
-        };
-        self.delete(&other, owner).await?;
-        match self.put(config_map.clone(), None).await {
-            Err(ApplyError::Rejected { kind, name, .. }) => Err(ApplyError::Remains { kind, name }),
-            done => done,
-        }
-    }
-
     /// Creates a child that must not exist yet and is never changed. If another writer was faster, the next
     /// pass reads the object of that writer.
-    pub(super) async fn create<K: Child>(&self, child: K) -> Result<K, ApplyError> {
+    pub(super) async fn create<K: ChildKind>(&self, child: K) -> Result<K, ApplyError> {
         self.api(&child)
             .create(&created_by_us(), &child)
             .await
@@ -122,7 +88,11 @@ impl Writer<'_> {
     }
 
     /// Deletes exactly the object that was read, and only if this operator owns it.
-    pub(super) async fn delete<K: Child>(&self, stale: &K, owner: Option<&str>) -> Result<(), ApplyError> {
+    pub(super) async fn delete<K: ChildKind>(
+        &self,
+        stale: &K,
+        owner: Option<&str>,
+    ) -> Result<(), ApplyError> {
         if owner.is_none()
             || names::controller_uid(stale.meta()) != owner
             || stale.meta().deletion_timestamp.is_some()
@@ -157,7 +127,7 @@ fn created_by_us() -> PostParams {
 }
 
 /// Applies over an object that this operator owns, and repairs the object if the result would be invalid.
-async fn apply_over<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
+async fn apply_over<K: ChildKind>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
     match force(api, name, child).await {
         Err(rejected @ ApplyError::Rejected { .. }) => {
             match repair(api, name, child).await {
@@ -173,7 +143,7 @@ async fn apply_over<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, 
 
 /// Makes a server-side apply. It restores the fields that this operator owns and leaves the fields of others
 /// unchanged.
-async fn force<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
+async fn force<K: ChildKind>(api: &Api<K>, name: &str, child: &K) -> Result<K, ApplyError> {
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     api.patch(name, &parameters, &Patch::Apply(child))
         .await
@@ -182,7 +152,7 @@ async fn force<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<K, Apply
 
 /// Replaces whole lists in which an entry of another writer makes the object invalid. Example: somebody
 /// changes the number of a Service's port; apply then adds a second port with the same name.
-async fn repair<K: Child>(api: &Api<K>, name: &str, child: &K) -> Result<(), ApplyError> {
+async fn repair<K: ChildKind>(api: &Api<K>, name: &str, child: &K) -> Result<(), ApplyError> {
     let json = |source| ApplyError::Json {
         kind: K::KIND,
         source,
@@ -208,7 +178,7 @@ pub(super) async fn scale_to_zero(client: &Client, deployment: &Deployment) -> R
 
 /// Marks the fields that this operator created or repaired as applied by it. The object was just applied, so
 /// controllers may be writing to it at the same time.
-async fn own_as_applied<K: Child>(api: &Api<K>, applied: &K) -> Result<(), ApplyError> {
+async fn own_as_applied<K: ChildKind>(api: &Api<K>, applied: &K) -> Result<(), ApplyError> {
     let name = applied.name_any();
     let mut current = applied.clone();
     for tries_left in (0..OWN_TRIES).rev() {
@@ -231,7 +201,7 @@ async fn own_as_applied<K: Child>(api: &Api<K>, applied: &K) -> Result<(), Apply
     Ok(())
 }
 
-async fn merge<K: Child>(api: &Api<K>, name: &str, patch: &serde_json::Value) -> Result<K, kube::Error> {
+async fn merge<K: ChildKind>(api: &Api<K>, name: &str, patch: &serde_json::Value) -> Result<K, kube::Error> {
     let parameters = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
@@ -239,7 +209,7 @@ async fn merge<K: Child>(api: &Api<K>, name: &str, patch: &serde_json::Value) ->
     api.patch(name, &parameters, &Patch::Merge(patch)).await
 }
 
-fn failed(verb: &'static str, kind: &'static str, name: &str, error: kube::Error) -> ApplyError {
+pub(super) fn failed(verb: &'static str, kind: &'static str, name: &str, error: kube::Error) -> ApplyError {
     let name = name.to_owned();
     match error {
         // This case comes first: a ValidatingAdmissionPolicy without a reason denies with Invalid.

@@ -7,12 +7,13 @@ use behalf_contract::{
     ExchangePlace, ServerConfig, ServerListen, SidecarConfig, SidecarListen, digest, endpoints, paths, ports,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::{BuildError, metadata};
-use crate::controller::names::SIDECAR_FILE;
+use super::{Applied, BuildError, ChildKind, Children, Existing, metadata};
+use crate::controller::names::{self, SIDECAR_FILE};
 use crate::controller::validate::plan::Plan;
 
 /// The key of the server's file.
@@ -65,6 +66,24 @@ impl Configuration {
 
 fn yaml(file: &'static str, content: &impl Serialize) -> Result<String, BuildError> {
     serde_yaml::to_string(content).map_err(|source| BuildError::Configuration { file, source })
+}
+
+impl ChildKind for ConfigMap {
+    const KIND: &'static str = "ConfigMap";
+
+    /// It contains an older configuration, and no Pod and no existing `ReplicaSet` uses it. A `ReplicaSet` without
+    /// Pods may be scaled up again, by a rollback or during a rollout.
+    fn is_unused(&self, children: &Children<Applied>, existing: &Existing) -> bool {
+        let name = self.name_any();
+        let of_pods = existing.pods.iter().map(|pod| pod.annotations());
+        let of_replica_sets = existing.replica_sets.iter().filter_map(|replica_set| {
+            let template = replica_set.spec.as_ref()?.template.as_ref()?;
+            template.metadata.as_ref()?.annotations.as_ref()
+        });
+        let mut users = of_pods.chain(of_replica_sets);
+        name != children.config_map.name_any()
+            && !users.any(|annotations| annotations.get(names::CONFIGURATION_ANNOTATION) == Some(&name))
+    }
 }
 
 pub(super) fn build(plan: &Plan, configuration: &Configuration) -> ConfigMap {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::{BuildError, metadata};
+use super::{BuildError, ChildKind, metadata};
 use crate::controller::names;
 use crate::controller::validate::plan::Plan;
 
@@ -32,6 +32,10 @@ pub struct FreshKey {
 
     /// The key.
     pub material: KeyMaterial,
+}
+
+impl ChildKind for Secret {
+    const KIND: &'static str = "Secret";
 }
 
 /// The keyring Secret. Not `immutable`: rotation adds keys to it.

@@ -2,6 +2,7 @@
 
 mod config_map;
 mod deployment;
+mod existing;
 mod keyring;
 mod network_policy;
 mod service;
@@ -10,6 +11,8 @@ mod service_account;
 mod tests;
 
 pub use config_map::Configuration;
+pub(in crate::controller) use existing::watched_children;
+pub use existing::{ChildKind, Existing, ExistingChildren, WatchedKind};
 pub use keyring::{FreshKey, FreshKeys};
 
 use std::collections::BTreeMap;
@@ -54,6 +57,43 @@ pub struct Children<S> {
     pub deployment: Deployment,
 
     pub(in crate::controller) state: PhantomData<S>,
+}
+
+#[cfg(test)]
+impl Children<Built> {
+    /// As if the API server had returned each child unchanged.
+    pub(in crate::controller) fn applied(self) -> Children<Applied> {
+        let Self {
+            service_account,
+            keyring,
+            config_map,
+            network_policy,
+            service,
+            deployment,
+            state: _,
+        } = self;
+        Children {
+            service_account,
+            keyring,
+            config_map,
+            network_policy,
+            service,
+            deployment,
+            state: PhantomData,
+        }
+    }
+
+    /// As if the caches contained each child unchanged.
+    pub(in crate::controller) fn existing(self) -> ExistingChildren {
+        use std::sync::Arc;
+        ExistingChildren {
+            service_accounts: self.service_account.into_iter().map(Arc::new).collect(),
+            config_maps: vec![Arc::new(self.config_map)],
+            network_policies: self.network_policy.into_iter().map(Arc::new).collect(),
+            services: vec![Arc::new(self.service)],
+            deployments: vec![Arc::new(self.deployment)],
+        }
+    }
 }
 
 /// A file that could not be written as text. Only a defect of this program can cause it.

@@ -11,10 +11,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use url::Url;
 
-use super::metadata;
+use super::{Applied, ChildKind, Children, Existing, metadata};
 use crate::api::v1alpha1::Internet;
 use crate::controller::names;
 use crate::controller::validate::plan::Plan;
+
+impl ChildKind for NetworkPolicy {
+    const KIND: &'static str = "NetworkPolicy";
+
+    /// `network.policy` is `Open` now.
+    fn is_unused(&self, children: &Children<Applied>, _: &Existing) -> bool {
+        children.network_policy.is_none()
+    }
+}
 
 /// Closed but for what the Pods need. The kubelet's probes pass every policy.
 pub(super) fn build(plan: &Plan) -> NetworkPolicy {

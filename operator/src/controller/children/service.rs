@@ -4,9 +4,13 @@ use behalf_contract::ports;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::metadata;
+use super::{ChildKind, metadata};
 use crate::controller::names;
 use crate::controller::validate::plan::Plan;
+
+impl ChildKind for Service {
+    const KIND: &'static str = "Service";
+}
 
 /// The public port alone; probes and status are for the kubelet and the operator, which use Pod addresses.
 pub(super) fn build(plan: &Plan) -> Service {

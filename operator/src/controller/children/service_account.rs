@@ -2,8 +2,17 @@
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 
-use super::metadata;
+use super::{Applied, ChildKind, Children, Existing, metadata};
 use crate::controller::validate::plan::Plan;
+
+impl ChildKind for ServiceAccount {
+    const KIND: &'static str = "ServiceAccount";
+
+    /// The object names another `ServiceAccount` now.
+    fn is_unused(&self, children: &Children<Applied>, _: &Existing) -> bool {
+        children.service_account.is_none()
+    }
+}
 
 /// Named like the object, for ever: users register `system:serviceaccount:<namespace>:<name>` at Entra.
 pub(super) fn build(plan: &Plan) -> ServiceAccount {

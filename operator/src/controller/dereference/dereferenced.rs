@@ -1,12 +1,9 @@
 //! What the cluster holds that one pass depends on. Facts only.
 
-use std::sync::Arc;
-
 use behalf_contract::StatusDocument;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 
+use crate::controller::children::Existing;
 use crate::controller::public_url::Claim;
 
 /// Everything that was read for one pass.
@@ -30,39 +27,14 @@ pub struct Found {
     /// Other live objects that name the same `publicUrl`.
     pub other_claims: Vec<Claim>,
 
-    /// The children as the caches hold them.
-    pub live: Live,
+    /// The children of the object and its Pods, from the caches.
+    pub existing: Existing,
 
     /// What the Pods said of themselves.
     pub reports: Vec<PodReport>,
 
     /// Whether the operator itself has lost sight of most Pods of the cluster.
     pub blind: bool,
-}
-
-/// The children of one object, and its Pods.
-#[derive(Debug, Clone, Default)]
-pub struct Live {
-    /// The `ServiceAccount` of the object's name.
-    pub service_account: Option<Arc<ServiceAccount>>,
-
-    /// Every configuration, the current and older ones.
-    pub config_maps: Vec<Arc<ConfigMap>>,
-
-    /// The Deployment.
-    pub deployment: Option<Arc<Deployment>>,
-
-    /// The Service.
-    pub service: Option<Arc<Service>>,
-
-    /// The network policy.
-    pub network_policy: Option<Arc<NetworkPolicy>>,
-
-    /// The Deployment's `ReplicaSets`, without their Pod specs.
-    pub replica_sets: Vec<Arc<ReplicaSet>>,
-
-    /// The Pods.
-    pub pods: Vec<Arc<Pod>>,
 }
 
 /// What one Pod said of itself.

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
-use kube::runtime::reflector::ObjectRef;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
 use crate::api::v1alpha1::McpServer;
-use crate::controller::apply::Child;
-use crate::controller::dereference::dereferenced::{Found, Live, PodReport};
+use crate::controller::children::{ChildKind, Existing};
+use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::names;
 use crate::controller::public_url;
@@ -81,8 +81,8 @@ pub async fn dereference(
         None => None,
     };
     let issuer = sources.issuer.get(&sources.client, now).await?;
-    let live = live(&sources.stores, server);
-    let reports = sources.reports.of(&live.pods);
+    let existing = existing(&sources.stores, server);
+    let reports = sources.reports.of(&existing.pods);
     let key_in_use = key_in_use(server, &reports);
     let keyring = if key_in_use.is_some() {
         None
@@ -97,13 +97,17 @@ pub async fn dereference(
         keyring,
         issuer,
         other_claims: public_url::other_claims(server, &sources.stores.servers.state()),
-        live,
+        existing,
         reports,
         blind: sources.reports.are_lost(),
     })
 }
 
-async fn get<K: Child>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, DereferenceError> {
+async fn get<K: ChildKind>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<K>, DereferenceError> {
     // It becomes a part of the request's path as it is. What is no name names nothing; validation says so.
     if !names::is_subdomain(name) {
         return Ok(None);
@@ -118,10 +122,10 @@ async fn get<K: Child>(client: &Client, namespace: &str, name: &str) -> Result<O
         })
 }
 
-/// The children, from the caches.
-fn live(stores: &Stores, server: &McpServer) -> Live {
+/// Returns the children and Pods of an object, from the caches.
+fn existing(stores: &Stores, server: &McpServer) -> Existing {
     let (name, namespace) = (server.name_any(), server.namespace().unwrap_or_default());
-    let of_this = |object: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| {
+    let of_this = |object: &ObjectMeta| {
         object.namespace.as_deref() == Some(namespace.as_str())
             && object
                 .labels
@@ -129,18 +133,8 @@ fn live(stores: &Stores, server: &McpServer) -> Live {
                 .and_then(|labels| labels.get(names::SERVER_LABEL))
                 == Some(&name)
     };
-    Live {
-        service_account: stores
-            .service_accounts
-            .get(&ObjectRef::new(&name).within(&namespace)),
-        config_maps: stores
-            .config_maps
-            .state_filter(|config_map| of_this(config_map.meta())),
-        deployment: stores.deployments.get(&ObjectRef::new(&name).within(&namespace)),
-        service: stores.services.get(&ObjectRef::new(&name).within(&namespace)),
-        network_policy: stores
-            .network_policies
-            .get(&ObjectRef::new(&name).within(&namespace)),
+    Existing {
+        children: stores.children.existing(of_this),
         replica_sets: stores
             .replica_sets
             .state_filter(|replica_set| of_this(replica_set.meta())),

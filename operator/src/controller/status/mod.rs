@@ -11,6 +11,7 @@ pub use conditions::{ConditionType, Finding, Status, conditions_equal, find, is}
 pub use write::{StatusError, with_failed_step, write};
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
 
 use crate::api::v1alpha1::{Address, FederationStatus, KeysStatus, McpServer, McpServerStatus};
@@ -155,7 +156,7 @@ pub(super) struct Facts<'a> {
     running: Option<Running>,
 
     /// The Deployment: as just applied, or what is left of an earlier generation.
-    deployment: Option<&'a k8s_openapi::api::apps::v1::Deployment>,
+    deployment: Option<&'a Deployment>,
 
     children: Option<&'a Children<Applied>>,
 }
@@ -175,12 +176,12 @@ impl<'a> Facts<'a> {
                 children: Some(children),
             },
             Outcome::Refused(_) => {
-                let live = &found.live;
-                let deployment = live.deployment.as_deref();
+                let children = &found.existing.children;
+                let deployment = children.named::<Deployment>(&object.name);
                 let uid = server.uid().unwrap_or_default();
                 Self {
                     running: deployment
-                        .and_then(|deployment| Running::read(deployment, &live.config_maps, &uid)),
+                        .and_then(|deployment| Running::read(deployment, &children.config_maps, &uid)),
                     object,
                     plan: None,
                     deployment,
@@ -229,7 +230,7 @@ impl<'a> Facts<'a> {
         match self.deployment {
             Some(deployment) => {
                 let template = self.annotation(names::TEMPLATE_ANNOTATION);
-                available::judge(deployment, &found.live.pods, template, now)
+                available::judge(deployment, &found.existing.pods, template, now)
             }
             None => Finding::new(
                 Status::False,

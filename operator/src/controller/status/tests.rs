@@ -12,7 +12,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::children::{Built, Children};
+use crate::controller::children::Children;
 use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::validate::Refusal;
@@ -78,46 +78,28 @@ impl World {
             blind: self.blind,
             ..Found::default()
         };
-        found.live.pods = pods;
+        found.existing.pods = pods;
         let outcome = match &self.refusals {
             Some(refusals) => {
-                found.live.deployment = Some(Arc::new(deployment));
-                found.live.config_maps = self.configurations.clone();
+                found.existing.children.deployments = vec![Arc::new(deployment)];
+                found.existing.children.config_maps = self.configurations.clone();
                 Outcome::Refused(refusals.clone())
             }
             None => Outcome::Applied {
                 plan: Box::new(plan(&self.server)),
-                children: Box::new(applied(Children {
-                    deployment,
-                    ..children(&self.server)
-                })),
+                children: Box::new(
+                    Children {
+                        deployment,
+                        ..children(&self.server)
+                    }
+                    .applied(),
+                ),
             },
         };
         let status = compute(&self.server, &outcome, &found, time(self.now));
         self.now += 10;
         self.server.status = Some(status.clone());
         status
-    }
-}
-
-fn applied(children: Children<Built>) -> Children<Applied> {
-    let Children {
-        service_account,
-        keyring,
-        config_map,
-        network_policy,
-        service,
-        deployment,
-        state: _,
-    } = children;
-    Children {
-        service_account,
-        keyring,
-        config_map,
-        network_policy,
-        service,
-        deployment,
-        state: std::marker::PhantomData,
     }
 }
 

@@ -5,7 +5,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use serde_json::Value;
 
 use super::*;
-use crate::controller::children::{Built, Children};
+use crate::controller::children::ExistingChildren;
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::dereference::{Issuer, Sources};
 use crate::controller::watches::Stores;
@@ -20,7 +20,7 @@ pub(super) type Asked = (String, Value);
 #[derive(Default)]
 pub(super) struct Cluster {
     pub(super) servers: Vec<McpServer>,
-    pub(super) children: Vec<Children<Built>>,
+    pub(super) children: ExistingChildren,
     pub(super) pods: Vec<k8s_openapi::api::core::v1::Pod>,
     pub(super) reports: Arc<PodReports>,
 
@@ -52,7 +52,7 @@ impl Cluster {
         let context = Context::new(
             Sources {
                 client: client.clone(),
-                stores: Stores::of(&servers, &self.children, self.pods.clone()),
+                stores: Stores::containing(&servers, self.children.clone(), self.pods.clone()),
                 reports: self.reports.clone(),
                 issuer: Arc::new(Issuer::default()),
             },

@@ -5,6 +5,7 @@ use rstest::rstest;
 use super::cluster::{Cluster, condition, failure, statuses};
 use super::*;
 use crate::api::v1alpha1::KeysStatus;
+use crate::controller::children::ExistingChildren;
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::testing::{children, document, quickstart_with};
 
@@ -50,14 +51,14 @@ async fn the_keyring_secret_is_read_only_when_no_pod_reports_the_expected_key(
 #[tokio::test]
 async fn a_settled_pass_asks_the_api_server_for_nothing() {
     let mut server = server(QUICKSTART);
-    let cluster = |server: &McpServer, stamped: Vec<_>| Cluster {
+    let cluster = |server: &McpServer, stamped| Cluster {
         pods: vec![pod()],
         reports: Arc::new(PodReports::holding("a-pod", document("sha256:0"))),
         children: stamped,
         ..Cluster::of(std::slice::from_ref(server))
     };
     // The first pass writes. Before the second pass, the caches contain the objects that the first one wrote.
-    let (_, asked) = cluster(&server, Vec::new())
+    let (_, asked) = cluster(&server, ExistingChildren::default())
         .passes(std::slice::from_ref(&server))
         .await;
     let written = |kind: &str| {
@@ -78,7 +79,7 @@ async fn a_settled_pass_asks_the_api_server_for_nothing() {
     server.status.as_mut().unwrap().keys = Some(KeysStatus {
         current: "s00000001".to_owned(),
     });
-    let (_, asked) = cluster(&server, vec![held])
+    let (_, asked) = cluster(&server, held.existing())
         .passes(std::slice::from_ref(&server))
         .await;
     let lines: Vec<&str> = asked
@@ -162,7 +163,7 @@ async fn suspend_stops_the_pods_of_a_refused_object(
         "suspend": suspend, "entra": {"authority": "https://login.removed.example"},
     }));
     let cluster = Cluster {
-        children: vec![held],
+        children: held.existing(),
         ..Cluster::of(std::slice::from_ref(&server))
     };
     let (results, asked) = cluster.passes(&[server]).await;

@@ -48,7 +48,7 @@ async fn the_older_object_is_accepted_and_the_younger_is_not_in_whatever_order_t
 async fn an_object_that_loses_its_address_to_an_older_one_runs_on_and_tells_what_runs() {
     let servers = [object("older", 0), object("younger", 1)];
     let cluster = Cluster {
-        children: vec![crate::testing::children(&object("younger", 1))],
+        children: crate::testing::children(&object("younger", 1)).existing(),
         ..Cluster::of(&servers)
     };
     let (_, asked) = cluster.passes(&[object("younger", 1)]).await;

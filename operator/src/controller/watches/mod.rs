@@ -1,174 +1,51 @@
-//! The watches of the operator, and the caches that they fill.
+//! The watches of the operator. Each fills a cache and triggers reconciles, so that a reconcile of a settled object asks
+//! the API server for almost nothing.
 //!
-//! Each watch both fills a cache and triggers a pass, so a pass over a settled object asks the API server for
-//! almost nothing. Secrets are not watched: that would need the right to list every Secret.
+//! The kinds of children come from the table `watched_children`. Secrets are not watched: that would need the right to
+//! list every Secret.
 
+mod caches;
 mod merge;
 pub mod scope;
+
+pub use caches::{Ended, Stores};
 
 use std::fmt::Debug;
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
 
-use crate::api::v1alpha1::McpServer;
-use crate::controller::{names, public_url};
+use super::{names, public_url};
+use crate::api::v1alpha1::Guarded;
+use caches::ChildStores;
 use merge::{Watch, merge};
 use scope::Scope;
 
-/// The object as it is watched: one that cannot be decoded does not stop the watch.
-pub type Guarded = DeserializeGuard<McpServer>;
-
-/// The caches.
-#[derive(Clone)]
-pub struct Stores {
-    /// Every `McpServer`.
-    pub servers: Store<Guarded>,
-
-    /// `ServiceAccounts` with our label; so are all below.
-    pub service_accounts: Store<ServiceAccount>,
-
-    /// Configurations.
-    pub config_maps: Store<ConfigMap>,
-
-    /// Deployments.
-    pub deployments: Store<Deployment>,
-
-    /// Services.
-    pub services: Store<Service>,
-
-    /// Network policies.
-    pub network_policies: Store<NetworkPolicy>,
-
-    /// `ReplicaSets`, without their Pod specs.
-    pub replica_sets: Store<ReplicaSet>,
-
-    /// Pods.
-    pub pods: Store<Pod>,
-
-    filled: watch::Receiver<bool>,
-}
-
-/// The watches ended before every cache was filled once.
-#[derive(Debug, thiserror::Error)]
-#[error("the watches have ended")]
-pub struct Ended;
-
-impl Stores {
-    /// Waits until every cache was filled once: an empty cache says nothing.
-    pub async fn ready(&self) -> Result<(), Ended> {
-        self.filled
-            .clone()
-            .wait_for(|filled| *filled)
-            .await
-            .map(|_| ())
-            .map_err(|_| Ended)
-    }
-
-    /// Caches that hold these objects and nothing else, and never change.
-    #[cfg(test)]
-    pub(in crate::controller) fn of(
-        servers: &[Guarded],
-        children: &[crate::controller::children::Children<crate::controller::children::Built>],
-        pods: Vec<Pod>,
-    ) -> Self {
-        fn hold<K>(objects: impl IntoIterator<Item = K>) -> Store<K>
-        where
-            K: Resource<DynamicType = ()> + Clone + 'static,
-        {
-            let (store, mut writer) = reflector::store();
-            for object in objects {
-                writer.apply_watcher_event(&watcher::Event::Apply(object));
-            }
-            store
-        }
-        Self {
-            servers: hold(servers.to_vec()),
-            service_accounts: hold(
-                children
-                    .iter()
-                    .filter_map(|of_one| of_one.service_account.clone()),
-            ),
-            config_maps: hold(children.iter().map(|of_one| of_one.config_map.clone())),
-            deployments: hold(children.iter().map(|of_one| of_one.deployment.clone())),
-            services: hold(children.iter().map(|of_one| of_one.service.clone())),
-            network_policies: hold(children.iter().filter_map(|of_one| of_one.network_policy.clone())),
-            replica_sets: reflector::store().0,
-            pods: hold(pods),
-            filled: watch::channel(true).1,
-        }
-    }
-
-    /// Waits for each cache, once for everybody. kube wakes only the last of several who wait for one store
-    /// (it keeps one waker), so nobody else may; the store of the objects themselves is the controller's to
-    /// wait for.
-    async fn wait(stores: Self, filled: watch::Sender<bool>) {
-        let all = async {
-            stores.service_accounts.wait_until_ready().await?;
-            stores.config_maps.wait_until_ready().await?;
-            stores.deployments.wait_until_ready().await?;
-            stores.services.wait_until_ready().await?;
-            stores.network_policies.wait_until_ready().await?;
-            stores.replica_sets.wait_until_ready().await?;
-            stores.pods.wait_until_ready().await
-        };
-        if all.await.is_ok() {
-            // Without receivers there is nobody left to tell.
-            let _ = filled.send(true);
-        }
-    }
-}
-
-/// A controller with every watch, and the caches that they fill. Call it inside a runtime.
-/// `reports` names the objects whose Pods report a change.
+/// Starts every watch. Returns the controller that their events trigger, and the caches that they fill. `reports` yields
+/// the objects whose Pods report a change. Must be called inside a runtime.
 pub fn start(
     client: &Client,
     scope: &Scope,
     reports: impl Stream<Item = ObjectRef<Guarded>> + Send + 'static,
 ) -> (Controller<Guarded>, Stores) {
-    let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
-    let (servers, server_stream, affected) = servers(client, scope, &everything);
-    let (service_accounts, service_account_stream) = cached(client, scope, &ours, drop_managers);
-    let (config_maps, config_map_stream) = cached(client, scope, &ours, drop_managers);
-    let (deployments, deployment_stream) = cached(client, scope, &ours, drop_managers);
-    let (services, service_stream) = cached(client, scope, &ours, drop_managers);
-    let (network_policies, network_policy_stream) = cached(client, scope, &ours, drop_managers);
+    let (servers, server_stream, affected) = servers(client, scope, &watcher::Config::default());
     let (replica_sets, replica_set_stream) = cached(client, scope, &ours, drop_pod_spec);
     let (pods, pod_stream) = cached::<Pod>(client, scope, &ours, drop_managers);
-    let (sender, receiver) = watch::channel(false);
-    let stores = Stores {
-        servers: servers.clone(),
-        service_accounts,
-        config_maps,
-        deployments,
-        services,
-        network_policies,
-        replica_sets,
-        pods,
-        filled: receiver,
-    };
-    tokio::spawn(Stores::wait(stores.clone(), sender));
-    let controller = Controller::for_stream(edits(server_stream), servers)
+    let controller = Controller::for_stream(edits(server_stream), servers.clone())
         .reconcile_on(affected)
         .reconcile_on(reports)
-        .owns_stream::<ServiceAccount>(service_account_stream)
-        .owns_stream::<ConfigMap>(config_map_stream)
-        .owns_stream::<Deployment>(deployment_stream)
-        .owns_stream::<Service>(service_stream)
-        .owns_stream::<NetworkPolicy>(network_policy_stream)
         .watches_stream::<ReplicaSet, _>(replica_set_stream, |replica_set| server_of(&replica_set))
         .watches_stream::<Pod, _>(pod_stream, |pod| server_of(&pod));
-    (controller, stores)
+    let (children, controller) = ChildStores::start(client, scope, &ours, controller);
+    (controller, Stores::new(servers, children, replica_sets, pods))
 }
 
 /// The cache of the objects themselves, the stream of changes that fills it, and the other objects whose
@@ -282,75 +159,12 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use kube::runtime::reflector::store::Writer;
-    use kube::runtime::watcher::Event;
+    use kube::core::DeserializeGuard;
 
     use super::*;
 
-    fn fill<K>(writer: &mut Writer<K>)
-    where
-        K: Resource<DynamicType = ()> + Clone + 'static,
-    {
-        writer.apply_watcher_event(&Event::Init);
-        writer.apply_watcher_event(&Event::InitDone);
-    }
-
     #[tokio::test]
-    async fn every_pass_that_waits_for_the_caches_is_woken() {
-        let (sender, filled) = watch::channel(false);
-        let (servers, _servers) = reflector::store();
-        let (service_accounts, mut service_account_writer) = reflector::store();
-        let (config_maps, mut config_map_writer) = reflector::store();
-        let (deployments, mut deployment_writer) = reflector::store();
-        let (services, mut service_writer) = reflector::store();
-        let (network_policies, mut network_policy_writer) = reflector::store();
-        let (replica_sets, mut replica_set_writer) = reflector::store();
-        let (pods, mut pod_writer) = reflector::store();
-        let stores = Stores {
-            servers,
-            service_accounts,
-            config_maps,
-            deployments,
-            services,
-            network_policies,
-            replica_sets,
-            pods,
-            filled,
-        };
-        tokio::spawn(Stores::wait(stores.clone(), sender));
-        let passes: Vec<_> = (0..16)
-            .map(|_| {
-                let stores = stores.clone();
-                tokio::spawn(async move { stores.ready().await })
-            })
-            .collect();
-        // Everybody waits before the first cache is filled.
-        tokio::task::yield_now().await;
-        fill(&mut service_account_writer);
-        fill(&mut config_map_writer);
-        fill(&mut deployment_writer);
-        fill(&mut service_writer);
-        fill(&mut network_policy_writer);
-        fill(&mut replica_set_writer);
-        tokio::task::yield_now().await;
-        assert!(
-            passes.iter().all(|pass| !pass.is_finished()),
-            "the Pods are still missing"
-        );
-        fill(&mut pod_writer);
-        for pass in passes {
-            tokio::time::timeout(Duration::from_secs(30), pass)
-                .await
-                .unwrap()
-                .unwrap()
-                .unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn an_edit_brings_a_pass_and_a_written_status_does_not() {
+    async fn an_edit_triggers_a_reconcile_and_a_written_status_does_not() {
         let seen = |uid: &str, generation: i64, version: &str| {
             let mut server = crate::testing::server(crate::testing::QUICKSTART);
             server.metadata.uid = Some(uid.to_owned());
@@ -364,11 +178,11 @@ mod tests {
             seen("a", 2, "3"),
             seen("b", 1, "4"),
         ];
-        let passes: Vec<String> = edits(futures::stream::iter(changes))
+        let reconciles: Vec<String> = edits(futures::stream::iter(changes))
             .map(|server| server.unwrap().resource_version().unwrap())
             .collect()
             .await;
-        assert_eq!(passes, ["1", "3", "4"]);
+        assert_eq!(reconciles, ["1", "3", "4"]);
     }
 
     #[test]

@@ -11,12 +11,18 @@ use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, PodTemplateSpec, S
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use sha2::{Digest as _, Sha256};
 
-use crate::controller::children::{BuildError, Configuration, configuration_annotations, metadata};
+use crate::controller::children::{
+    BuildError, ChildKind, Configuration, configuration_annotations, metadata,
+};
 use crate::controller::names;
 use crate::controller::validate::plan::Plan;
 
 /// The group that both users share, for the host key and projected files. Neither user's own group.
 const SHARED_GROUP: i64 = 65531;
+
+impl ChildKind for Deployment {
+    const KIND: &'static str = "Deployment";
+}
 
 pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deployment, BuildError> {
     let mut template = PodTemplateSpec {

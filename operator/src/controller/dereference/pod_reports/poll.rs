@@ -15,8 +15,9 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{PodReports, StatusError, address, is_ready, is_running};
+use crate::api::v1alpha1::Guarded;
 use crate::controller::jitter::spread;
-use crate::controller::watches::{Guarded, server_of};
+use crate::controller::watches::server_of;
 
 /// Maximum number of Pods that are read at the same time. A Pod that does not answer occupies its place for
 /// two seconds.

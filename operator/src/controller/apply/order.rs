@@ -1,0 +1,105 @@
+//! The order in which the children are written and deleted.
+
+use std::marker::PhantomData;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Client, ResourceExt as _};
+
+use super::ApplyError;
+use super::server_side_apply::{Writer, scale_to_zero};
+use super::stored_forms::StoredForms;
+use crate::api::v1alpha1::McpServer;
+use crate::controller::children::{
+    Applied, Built, ChildKind as _, Children, Existing, WatchedKind, watched_children,
+};
+use crate::controller::names;
+
+/// Writes every child in an order in which a Pod never sees less than it needs.
+pub async fn apply(
+    client: &Client,
+    stored_forms: &StoredForms,
+    children: Children<Built>,
+    existing: &Existing,
+) -> Result<Children<Applied>, ApplyError> {
+    let writer = Writer { client, stored_forms };
+    // No `..`: a new child does not compile until it has a place in this order.
+    let Children {
+        service_account,
+        keyring,
+        config_map,
+        network_policy,
+        service,
+        deployment,
+        state: _,
+    } = children;
+    // The Pod names it.
+    let service_account = match service_account {
+        Some(service_account) => Some(put(writer, service_account, existing).await?),
+        None => None,
+    };
+    // The Pod mounts both.
+    let keyring = match keyring {
+        Some(keyring) => Some(writer.create(keyring).await?),
+        None => None,
+    };
+    let current = existing.children.named(&config_map.name_any());
+    let config_map = writer.put_immutable(config_map, current).await?;
+    // The network is closed before a Pod runs.
+    let network_policy = match network_policy {
+        Some(network_policy) => Some(put(writer, network_policy, existing).await?),
+        None => None,
+    };
+    let service = put(writer, service, existing).await?;
+    // Last: one rollout, not two.
+    let deployment = Box::pin(put(writer, deployment, existing)).await?;
+    let children = Children {
+        service_account,
+        keyring,
+        config_map,
+        network_policy,
+        service,
+        deployment,
+        state: PhantomData,
+    };
+    prune(writer, &children, existing).await?;
+    Ok(children)
+}
+
+async fn put<K: WatchedKind>(writer: Writer<'_>, child: K, existing: &Existing) -> Result<K, ApplyError> {
+    let current = existing.children.named(&child.name_any());
+    writer.put(child, current).await
+}
+
+/// Deletes the children that are no longer used. The Deployment does not refer to them any more.
+async fn prune(
+    writer: Writer<'_>,
+    children: &Children<Applied>,
+    existing: &Existing,
+) -> Result<(), ApplyError> {
+    let owner = names::controller_uid(&children.deployment.metadata);
+    macro_rules! delete_unused {
+        ($($name:ident: $kind:ty,)*) => {
+            $(for child in &existing.children.$name {
+                if child.is_unused(children, existing) {
+                    writer.delete(child.as_ref(), owner).await?;
+                }
+            })*
+        };
+    }
+    watched_children!(delete_unused);
+    Ok(())
+}
+
+/// Stops the Pods of a refused object that is suspended. It writes no other child.
+pub async fn suspend(client: &Client, server: &McpServer, existing: &Existing) -> Result<(), ApplyError> {
+    let owner = server.metadata.uid.as_deref();
+    let deployment = existing.children.named::<Deployment>(&server.name_any());
+    let running = deployment.filter(|deployment| {
+        let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+        owner.is_some() && names::controller_uid(&deployment.metadata) == owner && replicas != Some(0)
+    });
+    match running {
+        Some(deployment) => scale_to_zero(client, deployment).await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,210 @@
+//! The caches that the watches fill.
+
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::WriterDropped;
+use kube::runtime::{Controller, watcher};
+use kube::{Client, Resource as _};
+use tokio::sync::watch;
+
+use super::scope::Scope;
+use super::{cached, drop_managers};
+use crate::api::v1alpha1::Guarded;
+use crate::controller::children::{ExistingChildren, watched_children};
+
+/// All caches.
+#[derive(Clone)]
+pub struct Stores {
+    /// Every `McpServer` of the watched namespaces.
+    pub servers: Store<Guarded>,
+
+    /// The children.
+    pub(in crate::controller) children: ChildStores,
+
+    /// `ReplicaSets` with this operator's label, without their Pod specs.
+    pub(in crate::controller) replica_sets: Store<ReplicaSet>,
+
+    /// Pods with this operator's label.
+    pub pods: Store<Pod>,
+
+    filled: watch::Receiver<bool>,
+}
+
+/// The watches ended before every cache was filled once.
+#[derive(Debug, thiserror::Error)]
+#[error("the watches have ended")]
+pub struct Ended;
+
+macro_rules! child_stores {
+    ($($name:ident: $kind:ty,)*) => {
+        /// One cache for each watched kind of child.
+        #[derive(Clone)]
+        pub(in crate::controller) struct ChildStores { $($name: Store<$kind>,)* }
+
+        impl ChildStores {
+            /// Starts a watch for each kind. A change of a child reconciles its owner.
+            pub(super) fn start(
+                client: &Client,
+                scope: &Scope,
+                config: &watcher::Config,
+                controller: Controller<Guarded>,
+            ) -> (Self, Controller<Guarded>) {
+                $(
+                    let ($name, stream) = cached::<$kind>(client, scope, config, drop_managers);
+                    let controller = controller.owns_stream::<$kind>(stream);
+                )*
+                (Self { $($name,)* }, controller)
+            }
+
+            async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
+                $(self.$name.wait_until_ready().await?;)*
+                Ok(())
+            }
+
+            /// Returns the children whose metadata passes `is_child`.
+            pub(in crate::controller) fn existing(
+                &self,
+                is_child: impl Fn(&ObjectMeta) -> bool,
+            ) -> ExistingChildren {
+                ExistingChildren { $($name: self.$name.state_filter(|child| is_child(child.meta())),)* }
+            }
+
+            /// Creates caches that contain these children and never change.
+            #[cfg(test)]
+            fn containing(children: ExistingChildren) -> Self {
+                Self { $($name: store(children.$name.iter().map(|child| child.as_ref().clone())),)* }
+            }
+
+            /// Creates unfilled caches, and a function that fills all of them.
+            #[cfg(test)]
+            fn unfilled() -> (Self, impl FnOnce()) {
+                $(let $name = kube::runtime::reflector::store();)*
+                let stores = Self { $($name: $name.0.clone(),)* };
+                (stores, move || { $(fill($name.1);)* })
+            }
+        }
+    };
+}
+watched_children!(child_stores);
+
+impl Stores {
+    /// Combines the caches, and waits in the background until each is filled.
+    pub(super) fn new(
+        servers: Store<Guarded>,
+        children: ChildStores,
+        replica_sets: Store<ReplicaSet>,
+        pods: Store<Pod>,
+    ) -> Self {
+        let (sender, filled) = watch::channel(false);
+        let stores = Self {
+            servers,
+            children,
+            replica_sets,
+            pods,
+            filled,
+        };
+        tokio::spawn(stores.clone().wait(sender));
+        stores
+    }
+
+    /// Waits until every cache was filled once. An unfilled cache does not show what exists.
+    pub async fn ready(&self) -> Result<(), Ended> {
+        let filled = self.filled.clone().wait_for(|filled| *filled).await.map(|_| ());
+        filled.map_err(|_| Ended)
+    }
+
+    /// Waits for each cache on behalf of all callers of [`Self::ready`]: kube wakes only the last of several tasks that
+    /// wait for one store, because the store keeps one waker. The controller itself waits for the store of the
+    /// `McpServers`.
+    async fn wait(self, filled: watch::Sender<bool>) {
+        let all = async {
+            self.children.wait_until_ready().await?;
+            self.replica_sets.wait_until_ready().await?;
+            self.pods.wait_until_ready().await
+        };
+        if all.await.is_ok() {
+            // The send fails only if nothing waits any more.
+            let _ = filled.send(true);
+        }
+    }
+
+    /// Creates caches that contain these objects and never change.
+    #[cfg(test)]
+    pub(in crate::controller) fn containing(
+        servers: &[Guarded],
+        children: ExistingChildren,
+        pods: Vec<Pod>,
+    ) -> Self {
+        Self {
+            servers: store(servers.iter().cloned()),
+            children: ChildStores::containing(children),
+            replica_sets: kube::runtime::reflector::store().0,
+            pods: store(pods),
+            filled: watch::channel(true).1,
+        }
+    }
+}
+
+#[cfg(test)]
+fn store<K>(objects: impl IntoIterator<Item = K>) -> Store<K>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    let (store, mut writer) = kube::runtime::reflector::store();
+    for object in objects {
+        writer.apply_watcher_event(&watcher::Event::Apply(object));
+    }
+    store
+}
+
+#[cfg(test)]
+fn fill<K>(mut writer: kube::runtime::reflector::store::Writer<K>)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    writer.apply_watcher_event(&watcher::Event::Init);
+    writer.apply_watcher_event(&watcher::Event::InitDone);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kube::runtime::reflector;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_reconcile_that_waits_for_the_caches_is_woken() {
+        let (servers, _servers) = reflector::store();
+        let (children, fill_children) = ChildStores::unfilled();
+        let (replica_sets, replica_set_writer) = reflector::store();
+        let (pods, pod_writer) = reflector::store();
+        let stores = Stores::new(servers, children, replica_sets, pods);
+        let reconciles: Vec<_> = (0..16)
+            .map(|_| {
+                let stores = stores.clone();
+                tokio::spawn(async move { stores.ready().await })
+            })
+            .collect();
+        // All tasks wait before the first cache is filled.
+        tokio::task::yield_now().await;
+        fill_children();
+        fill(replica_set_writer);
+        tokio::task::yield_now().await;
+        assert!(
+            reconciles.iter().all(|reconcile| !reconcile.is_finished()),
+            "the Pods are still missing"
+        );
+        fill(pod_writer);
+        for reconcile in reconciles {
+            tokio::time::timeout(Duration::from_secs(30), reconcile)
+                .await
+                .unwrap()
+                .unwrap()
+                .unwrap();
+        }
+    }
+}
