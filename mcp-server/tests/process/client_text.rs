@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use crate::binary::{az_with, client, command, stop};
 use crate::support::World;
-use crate::{az_with, client, command, stop};
 
 #[tokio::test]
 async fn no_text_that_a_client_chose_reaches_the_log_at_any_level() {

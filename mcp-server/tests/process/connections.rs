@@ -7,8 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::binary::{client, stop};
+use crate::pod::PodProcess;
 use crate::support::{HOST_KEY, World};
-use crate::{PodProcess, client, stop};
 
 async fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).await.unwrap();

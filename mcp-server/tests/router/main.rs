@@ -1,9 +1,8 @@
-//! The server of a Pod, through its router and against the simulators.
+//! Tests the server of a Pod through its router, with simulated Entra and Azure DevOps.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod answer_memory;
-mod embedded_json;
+mod azure_devops;
 mod eras;
 mod errors;
 mod exchange;
@@ -11,4 +10,4 @@ mod inner_hop;
 #[path = "../support/mod.rs"]
 mod support;
 mod tools;
-mod trouble;
+mod user;

@@ -1,0 +1,123 @@
+//! Tests messages that the layer or the MCP library refuses.
+
+use behalf_contract::{ExchangePlace, Injection};
+use http::StatusCode;
+use rstest::rstest;
+use serde_json::json;
+
+use crate::support::{Ask, SHAPES, World};
+
+#[tokio::test]
+async fn refuses_batches_compression_and_size() {
+    let world = World::start().await;
+    let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
+    let answer = pod
+        .send(Ask::raw(r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#))
+        .await;
+    assert_eq!(
+        (answer.status, answer.json()["error"]["code"].clone()),
+        (StatusCode::BAD_REQUEST, json!(-32600))
+    );
+
+    let answer = pod
+        .send(Ask::request("ping").header("content-encoding", "gzip"))
+        .await;
+    assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+
+    let large = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"ping","x":"{}"}}"#,
+        "x".repeat(256 * 1024)
+    );
+    let answer = pod.send(Ask::raw(large)).await;
+    assert_eq!(
+        (answer.status, answer.json()["error"]["code"].clone()),
+        (StatusCode::PAYLOAD_TOO_LARGE, json!(-32600))
+    );
+}
+
+#[rstest]
+#[case::objects(r#"{"":0}"#)]
+#[case::arrays("[]")]
+#[case::numbers("0")]
+#[tokio::test]
+async fn refuses_more_values_than_any_call_has(#[case] value: &str) {
+    let world = World::start().await;
+    let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
+    let ping = |values: String| {
+        Ask::raw(format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":[{values}]}}}}"#
+        ))
+    };
+    let answer = pod.send(ping(vec![value; 20_000].join(","))).await;
+    assert_eq!(
+        (answer.status, answer.json()["error"]["code"].clone()),
+        (StatusCode::BAD_REQUEST, json!(-32600))
+    );
+    let text = format!("\"{}\\\"\"", value.replace('"', "\\\"").repeat(20_000));
+    let answer = pod.send(ping(text)).await;
+    assert_eq!(answer.status, StatusCode::OK, "a text is one value: {answer:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_message_gets_the_protocols_answer_and_never_a_500() {
+    let world = World::start().await;
+    for shape in SHAPES {
+        let pod = world.pod(shape.0, shape.1);
+        for body in [
+            "",
+            "{",
+            "null",
+            "5",
+            "\"x\"",
+            "{}",
+            r#"{"jsonrpc":"2.0"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+            r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":5}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":7}"#,
+        ] {
+            let answer = pod.send(Ask::raw(body)).await;
+            assert!(answer.status.as_u16() < 500, "{shape:?} {body}: {answer:?}");
+        }
+        let answer = pod
+            .send(Ask::request("tools/list").header("accept", "text/plain"))
+            .await;
+        assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
+        let answer = pod
+            .send(Ask::request("tools/list").header("content-type", "text/plain"))
+            .await;
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_tool_call_with_a_token_is_no_500_and_shows_nothing() {
+    let world = World::start().await;
+    let token = world.azure_token("ana").await;
+    let pod = world.pod(ExchangePlace::Sidecar, Injection::Argument);
+    for params in [
+        json!({"arguments": {"bearerToken": token}}),
+        json!({"name": 5, "arguments": {"bearerToken": token}}),
+        json!({"name": "no_such_tool", "arguments": {"bearerToken": token}}),
+    ] {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let answer = pod.send(Ask::message(&body)).await;
+        assert!(answer.status.as_u16() < 500, "{answer:?}");
+        assert!(!answer.text.contains(&token));
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_host_is_refused_and_the_clients_origin_does_not_matter() {
+    let world = World::start().await;
+    let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
+    let answer = pod
+        .send(Ask::request("tools/list").header("host", "evil.example"))
+        .await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    let answer = pod
+        .send(Ask::request("tools/list").header("origin", "https://mcp.contoso.example"))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
