@@ -1,4 +1,4 @@
-//! From what was configured to the MCP server and its router.
+//! Builds the MCP server and its router from the configuration.
 
 use std::sync::Arc;
 
@@ -11,33 +11,35 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use crate::azure_cli::AzureCli;
 use crate::azure_devops::{AzureDevOps, Options};
 use crate::hop::{self, Hop};
-use crate::tools::{CredentialSource, Projects, Tools};
+use crate::tools::{CredentialSource, McpServer, Projects};
 
 /// The path of the MCP endpoint.
 pub const PATH: &str = "/mcp";
 
-/// Names under which a local client may address the server, with any port. A page of another site that has
-/// its name pointed at this machine (DNS rebinding) has another.
+/// The accepted values of `Host`, with any port. A website whose name resolves to this machine (DNS rebinding) sends
+/// another.
 const HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// The accepted values of `Origin`.
 const ORIGINS: [&str; 3] = ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"];
 
-/// Where a call's token comes from.
+/// The source of the tokens of calls.
 pub enum Credentials {
-    /// The sidecar sends it with each call.
+    /// The sidecar sends a token with each call.
     InnerHop(Hop),
 
     /// The Azure CLI's login.
     AzureCli(Arc<AzureCli>),
 }
 
-/// The MCP server, ready to be put behind a transport.
+/// The MCP server, without a transport.
 pub struct App {
-    tools: Tools,
+    server: McpServer,
     hop: Option<Arc<Hop>>,
 }
 
 impl App {
-    /// `tenant_id`: the tenant of the users' tokens, when it is known.
+    /// Builds the server. `tenant_id` is the tenant of the users' tokens, if it is known.
     pub fn new(
         config: &AzureDevOpsConfig,
         http: behalf_entra::HttpClient,
@@ -56,21 +58,21 @@ impl App {
             Credentials::AzureCli(login) => (CredentialSource::Local(login), None),
         };
         let projects = Projects::new(config.projects.clone());
-        let tools = Tools::new(
+        let server = McpServer::new(
             AzureDevOps::new(http, options),
             projects,
             config.read_only,
             source,
         );
-        Self { tools, hop }
+        Self { server, hop }
     }
 
-    /// The MCP endpoint. Each request stands on its own in both eras of the protocol, so there are no
-    /// sessions and no streams: GET and DELETE are 405, and a client that goes away ends its call.
+    /// Returns the router with the MCP endpoint. It has no sessions and no streams in any revision of the protocol: GET
+    /// and DELETE are 405, and a client that closes the connection cancels its call.
     pub fn router(&self) -> Router {
-        let tools = self.tools.clone();
+        let server = self.server.clone();
         let service = StreamableHttpService::new(
-            move || Ok(tools.clone()),
+            move || Ok(server.clone()),
             Arc::new(NeverSessionManager::default()),
             StreamableHttpServerConfig::default()
                 .with_legacy_session_mode(false)
@@ -87,8 +89,8 @@ impl App {
         }
     }
 
-    /// The MCP server for a transport without HTTP.
-    pub(crate) fn tools(&self) -> Tools {
-        self.tools.clone()
+    /// Returns the MCP server for a transport other than HTTP.
+    pub(crate) fn server(&self) -> McpServer {
+        self.server.clone()
     }
 }

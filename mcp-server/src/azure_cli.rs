@@ -1,4 +1,4 @@
-//! The Azure CLI's login: how one person uses the server at their own machine.
+//! Tokens from the Azure CLI's login, for a person who runs the server on a laptop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,36 +9,37 @@ use behalf_entra::{AZURE_DEVOPS_SCOPE, Clock, Secret};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
-use crate::token::{Refused, UserToken};
+use crate::token::{NoToken, UserKey, UserToken};
 
 /// A token that expires within this time is fetched again.
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
 
-/// The CLI is a large Python program, yet it answers in seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit of one start of `az`. It usually answers within seconds.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why the credential cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum AzureCliError {
-    /// The tenant is none.
+    /// The tenant is neither an id nor a domain name.
     #[error("the tenant for the Azure CLI is not usable: give its id or its domain name")]
     Tenant(#[source] azure_core::Error),
 }
 
-/// Tokens of the Azure CLI, kept until shortly before they expire: each one costs a start of `az`.
+/// Fetches tokens from the Azure CLI. The last one is cached until shortly before it expires, because each fetch
+/// starts `az`.
 pub struct AzureCli {
     credential: Arc<AzureCliCredential>,
     clock: Arc<dyn Clock>,
-    kept: Mutex<Option<Kept>>,
+    cached: Mutex<Option<CachedToken>>,
 }
 
-struct Kept {
+struct CachedToken {
     token: Secret,
     expires_at: Timestamp,
 }
 
 impl AzureCli {
-    /// `tenant`: another tenant than the CLI's own.
+    /// Creates the credential. `tenant` is used instead of the CLI's default tenant.
     pub fn new(tenant: Option<String>, clock: Arc<dyn Clock>) -> Result<Self, AzureCliError> {
         let options = AzureCliCredentialOptions {
             tenant_id: tenant,
@@ -48,18 +49,18 @@ impl AzureCli {
         Ok(Self {
             credential,
             clock,
-            kept: Mutex::new(None),
+            cached: Mutex::new(None),
         })
     }
 
-    async fn fetch(&self) -> Result<Kept, Refused> {
+    async fn fetch(&self) -> Result<CachedToken, NoToken> {
         let fetched =
-            tokio::time::timeout(PATIENCE, self.credential.get_token(&[AZURE_DEVOPS_SCOPE], None)).await;
+            tokio::time::timeout(TIMEOUT, self.credential.get_token(&[AZURE_DEVOPS_SCOPE], None)).await;
         let token = match fetched {
             Ok(Ok(token)) => token,
-            Ok(Err(error)) => return Err(Refused(explain(&error.to_string()))),
+            Ok(Err(error)) => return Err(NoToken(explain(&error.to_string()))),
             Err(_) => {
-                return Err(Refused(
+                return Err(NoToken(
                     "the Azure CLI did not answer in time; try `az account get-access-token` in a terminal"
                         .to_owned(),
                 ));
@@ -69,18 +70,19 @@ impl AzureCli {
             Timestamp::from_second(token.expires_on.unix_timestamp()).unwrap_or(Timestamp::UNIX_EPOCH);
         let text = token.token.secret();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Refused(
-                "the Azure CLI gave something that is no token; update it and run `az login`".to_owned(),
+            return Err(NoToken(
+                "the Azure CLI returned no valid token; update it and run `az login`".to_owned(),
             ));
         }
-        Ok(Kept {
+        Ok(CachedToken {
             token: Secret::new(text),
             expires_at,
         })
     }
 }
 
-/// What a person does about an error of the CLI. Its own words are shown to that same person only.
+/// Returns the sentence that tells a person how to fix an error of the CLI. It may quote the error, because only
+/// the person who runs the CLI reads it.
 fn explain(message: &str) -> String {
     if message.contains("not found on PATH") {
         return "the Azure CLI (az) is not installed or not on PATH; install it and run `az login`"
@@ -97,33 +99,37 @@ fn explain(message: &str) -> String {
         .map(|line| crate::redact::line(&crate::redact::cut(line, 300)))
         .unwrap_or_default();
     format!(
-        "the Azure CLI gave no token; run `az account get-access-token` in a terminal to see why ({line})"
+        "the Azure CLI returned no token; run `az account get-access-token` in a terminal to see why ({line})"
     )
 }
 
 #[async_trait::async_trait]
 impl UserToken for AzureCli {
-    async fn current(&self) -> Result<Secret, Refused> {
+    fn user(&self) -> UserKey {
+        UserKey::LOCAL
+    }
+
+    async fn current(&self) -> Result<Secret, NoToken> {
         // The lock is held while `az` runs, so that it runs once.
-        let mut kept = self.kept.lock().await;
-        if let Some(kept) = kept.as_ref()
-            && kept.expires_at.duration_since(self.clock.now()) > MARGIN
+        let mut cached = self.cached.lock().await;
+        if let Some(cached) = cached.as_ref()
+            && cached.expires_at.duration_since(self.clock.now()) > MARGIN
         {
-            return Ok(kept.token.clone());
+            return Ok(cached.token.clone());
         }
         let fetched = self.fetch().await?;
         let token = fetched.token.clone();
-        *kept = Some(fetched);
+        *cached = Some(fetched);
         Ok(token)
     }
 
-    async fn renew(&self, _claims: Option<&str>) -> Result<Secret, Refused> {
-        *self.kept.lock().await = None;
+    async fn renew(&self, _claims: Option<&str>) -> Result<Secret, NoToken> {
+        *self.cached.lock().await = None;
         self.current().await
     }
 
-    fn give_up(&self, claims: Option<String>) -> Refused {
-        Refused(match claims {
+    fn give_up(&self, claims: Option<String>) -> NoToken {
+        NoToken(match claims {
             Some(_) => "Azure DevOps wants a stronger login (Conditional Access); run `az logout` and `az login`, then try again".to_owned(),
             None => "Azure DevOps does not accept the Azure CLI's login; run `az login` with an account of the organization, with --tenant if it is a guest there".to_owned(),
         })

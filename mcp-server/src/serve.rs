@@ -13,6 +13,7 @@ use behalf_entra::{
 };
 use behalf_runtime::{Limits, LogFormat, LogLevel, Logging, Signals, WhenFull, serve};
 use rmcp::ServiceExt as _;
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +21,9 @@ use crate::app::{App, Credentials};
 use crate::azure_cli::{AzureCli, AzureCliError};
 use crate::cli::{Cli, Command, Local};
 use crate::config::{self, ConfigError};
-use crate::hop::{Arrival, Hop, HostKey, HostKeyError};
+use crate::hop::{Hop, HostKey, HostKeyError, IncomingToken};
 use crate::probes::{self, Readiness};
-use crate::stdio;
+use crate::stdio::{self, CheckedStdio};
 
 /// Azure DevOps delays answers of busy users by up to 30 seconds.
 const AZURE_DEVOPS: HttpLimits = HttpLimits {
@@ -183,13 +184,13 @@ pub fn pod_app(
 ) -> Result<App, ServeError> {
     let roots = trust_roots(config.certificate_authority_file.as_deref());
     let argument = config.token_exchange.injection == Injection::Argument;
-    let (arrival, tenant) = match (
+    let (incoming_token, tenant) = match (
         config.token_exchange.at,
         &config.entra,
         &config.token_exchange.scope,
     ) {
         (ExchangePlace::Sidecar, entra, _) => (
-            Arrival::Downstream { argument },
+            IncomingToken::Downstream { argument },
             entra.as_ref().map(|entra| entra.tenant_id.clone()),
         ),
         (ExchangePlace::Server, Some(entra), Some(scope)) => {
@@ -209,7 +210,7 @@ pub fn pod_app(
             let validator = Box::new(TokenValidator::new(client.clone(), rules));
             let exchange = OnBehalfOf::new(client, scope.as_str(), TOKENS);
             (
-                Arrival::User {
+                IncomingToken::User {
                     argument,
                     validator,
                     exchange: Box::new(exchange),
@@ -219,7 +220,7 @@ pub fn pod_app(
         }
         (ExchangePlace::Server, _, _) => return Err(ConfigError::NoApplication.into()),
     };
-    let hop = Hop::new(HostKey::load(&config.host_key_file)?, arrival);
+    let hop = Hop::new(HostKey::load(&config.host_key_file)?, incoming_token);
     let http = roots.http_client(AZURE_DEVOPS)?;
     Ok(App::new(
         &config.azure_dev_ops,
@@ -237,11 +238,27 @@ async fn serve_stdio(local: &Local) -> Result<(), ServeError> {
         "Serving the Azure DevOps organization {} on standard input and output",
         local.organization
     );
+    let CheckedStdio {
+        input,
+        output,
+        written,
+    } = stdio::check(tokio::io::stdin(), tokio::io::stdout());
+    let outcome = serve_session(&app, (input, output), &stop).await;
+    // The last answers are still to be written.
+    let _ = written.await;
+    outcome
+}
+
+async fn serve_session(
+    app: &App,
+    transport: (DuplexStream, DuplexStream),
+    stop: &CancellationToken,
+) -> Result<(), ServeError> {
     let session = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        session = app.tools().serve((stdio::checked(tokio::io::stdin()), tokio::io::stdout())) => match session {
+        session = app.server().serve(transport) => match session {
             Ok(session) => session,
-            // A client that closes its end at once has changed its mind.
+            // The client closed its side before the handshake.
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
             Err(error) => return Err(ServeError::Handshake(Box::new(error))),
         },

@@ -1,23 +1,23 @@
-//! The calls of the API that the tools need.
+//! The endpoints of the API that the tools need.
 
 use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::answer_budget::Taken;
-use super::call::{Call, Parsed, Request};
-use super::error::Failure;
-use super::failure::Wanted;
-use super::service;
+use super::answer_budget::Reserved;
+use super::call::{Call, Parsed};
+use super::client;
+use super::failure::Failure;
+use super::transport::{self, Request, Wanted};
 use super::wire::{Build, Definition, Deployment, List, Log, Run, Timeline};
 
 const VERSION: (&str, &str) = ("api-version", "7.1");
 
-/// A good status without a body, where one must be.
-const NOTHING: Failure = Failure::Malformed("it has no body");
+/// A successful answer has no body although the endpoint sends one.
+const NO_BODY: Failure = Failure::Malformed("it has no body");
 
-/// Which builds to list.
+/// The filters of the list of builds.
 #[derive(Debug, Default)]
 pub(crate) struct BuildQuery<'query> {
     pub(crate) definition: Option<i64>,
@@ -27,7 +27,7 @@ pub(crate) struct BuildQuery<'query> {
     pub(crate) continuation: Option<&'query str>,
 }
 
-/// Which deployments to list.
+/// The filters of the list of deployments.
 #[derive(Debug, Default)]
 pub(crate) struct DeploymentQuery<'query> {
     pub(crate) status: Option<&'query str>,
@@ -35,23 +35,23 @@ pub(crate) struct DeploymentQuery<'query> {
     pub(crate) continuation: Option<&'query str>,
 }
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Debug)]
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
-    /// Leads to the next part; opaque.
+    /// Opaque token of the next page.
     pub(crate) continuation: Option<String>,
     /// The memory reserved for `items`.
-    pub(crate) _taken: Option<Taken>,
+    pub(crate) _reserved: Option<Reserved>,
 }
 
-/// A run to queue.
+/// A run that is to be queued.
 #[derive(Debug)]
 pub(crate) struct RunRequest<'run> {
     pub(crate) pipeline: i64,
-    /// Full reference name; the pipeline's default branch when absent.
+    /// Full name of a Git reference. Without it the service uses the pipeline's default branch.
     pub(crate) reference: Option<&'run str>,
-    /// Text to text, which is all the service takes.
+    /// Template parameters. Each value is a string, because the service accepts no other.
     pub(crate) parameters: &'run serde_json::Map<String, Value>,
 }
 
@@ -59,13 +59,13 @@ pub(crate) struct RunRequest<'run> {
 #[derive(Debug)]
 pub(crate) struct LogText {
     pub(crate) text: String,
-    /// The text does not begin where it was asked to.
+    /// True if the text begins later than requested.
     pub(crate) cut: bool,
 }
 
 impl Call {
-    /// Builds, newest first by the time they were queued: the service's own order puts completed ones first
-    /// and may hide what runs.
+    /// Lists builds, the one queued last first. The default order of the service puts completed builds first
+    /// and can hide those in progress.
     pub(crate) async fn builds(&self, project: &str, query: &BuildQuery<'_>) -> Result<Page<Build>, Failure> {
         let definition = query.definition.map(|id| id.to_string());
         let top = query.top.to_string();
@@ -89,7 +89,7 @@ impl Call {
         self.page(project, "the list of pipeline runs", address).await
     }
 
-    /// One build.
+    /// Returns one build.
     pub(crate) async fn build(&self, project: &str, id: i64) -> Result<Build, Failure> {
         let what = format!("pipeline run {id}");
         let address = self.core(
@@ -98,10 +98,11 @@ impl Call {
             &[VERSION],
         )?;
         let build = self.keep_json(&get(project, &what, address)).await?;
-        build.ok_or(NOTHING)
+        build.ok_or(NO_BODY)
     }
 
-    /// What a build did; with `timeline` an earlier attempt. A build that has not begun has no records.
+    /// Returns the timeline of a build, or of an earlier attempt with the id `timeline`. A build that has not
+    /// begun has no records.
     pub(crate) async fn timeline(
         &self,
         project: &str,
@@ -119,7 +120,7 @@ impl Call {
         Ok(timeline.flatten().unwrap_or_default())
     }
 
-    /// The logs of a build with their lengths.
+    /// Lists the logs of a build with their lengths.
     pub(crate) async fn logs(&self, project: &str, build: i64) -> Result<Vec<Log>, Failure> {
         let what = format!("the logs of pipeline run {build}");
         let address = self.core(
@@ -131,7 +132,7 @@ impl Call {
         Ok(list.map(|list| list.value).unwrap_or_default())
     }
 
-    /// A log from `start_line` to its end.
+    /// Returns a log from `start_line` to its end.
     pub(crate) async fn log(
         &self,
         project: &str,
@@ -157,22 +158,22 @@ impl Call {
             ..get(project, &what, address)
         };
         let mut answer = self.send(&request).await?;
-        answer.taken.shrink_to(answer.body.len());
-        self.keep(answer.taken).await;
-        let text = String::from_utf8_lossy(super::failure::without_bom(&answer.body)).into_owned();
+        answer.reserved.shrink_to(answer.body.len());
+        self.keep(answer.reserved).await;
+        let text = String::from_utf8_lossy(transport::without_bom(&answer.body)).into_owned();
         Ok(LogText {
             text,
             cut: answer.cut,
         })
     }
 
-    /// One pipeline, with the project that owns it.
+    /// Returns one pipeline with the project that owns it.
     pub(crate) async fn definition(&self, project: &str, id: i64) -> Result<Definition, Failure> {
         let what = format!("pipeline {id}");
         let segments = ["_apis", "build", "definitions", &id.to_string()];
         let address = self.core(project, &segments, &[VERSION])?;
         let definition = self.keep_json(&get(project, &what, address)).await?;
-        definition.ok_or(NOTHING)
+        definition.ok_or(NO_BODY)
     }
 
     /// Queues a run. It is sent once: no answer does not mean no run.
@@ -193,14 +194,14 @@ impl Call {
             ..get(project, &what, address)
         };
         let run = self.keep_json(&request).await.map_err(|failure| match failure {
-            // The service said yes; what it said beside that is lost.
+            // The service accepted the run, but its answer cannot be read.
             Failure::Malformed(_) | Failure::TooLarge => Failure::OutcomeUnknown,
             other => other,
         })?;
         run.ok_or(Failure::OutcomeUnknown)
     }
 
-    /// Classic deployments, newest first.
+    /// Lists classic deployments, newest first.
     pub(crate) async fn deployments(
         &self,
         project: &str,
@@ -217,22 +218,22 @@ impl Call {
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value?))),
         );
-        let release = &self.service.shared.options.endpoints.release;
+        let release = &self.client.shared.options.endpoints.release;
         let segments = [
-            self.service.organization(),
+            self.client.organization(),
             project,
             "_apis",
             "release",
             "deployments",
         ];
-        let address = service::address(release, &segments, &pairs)?;
+        let address = client::address(release, &segments, &pairs)?;
         self.page(project, "the list of deployments", address).await
     }
 
     fn core(&self, project: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Url, Failure> {
-        let mut all = vec![self.service.organization(), project];
+        let mut all = vec![self.client.organization(), project];
         all.extend(segments);
-        service::address(&self.service.shared.options.endpoints.core, &all, query)
+        client::address(&self.client.shared.options.endpoints.core, &all, query)
     }
 
     async fn page<T: DeserializeOwned>(
@@ -244,14 +245,14 @@ impl Call {
         let Parsed {
             headers,
             value: list,
-            taken,
+            reserved,
         } = self.json::<List<T>>(&get(project, what, address)).await?;
-        // An empty list is a list; no body at all says nothing about what there is.
-        let List { value: items } = list.ok_or(NOTHING)?;
+        // A list without entries has a body.
+        let List { value: items } = list.ok_or(NO_BODY)?;
         Ok(Page {
             items,
             continuation: continuation(&headers),
-            _taken: Some(taken),
+            _reserved: Some(reserved),
         })
     }
 }

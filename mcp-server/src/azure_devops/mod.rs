@@ -1,19 +1,22 @@
-//! A thin client of the Azure DevOps REST API, version 7.1.
+//! A client of the Azure DevOps REST API, version 7.1.
 //!
-//! [`AzureDevOps`] holds what all calls share. [`Call`] is one tool call of one user: it carries the token,
-//! the budget of time to wait, and every rule of the service that does not fit a status code.
+//! [`AzureDevOps`] is the client that all calls share. [`Call`] contains the requests of one tool call: it has
+//! the user's token and the time that it may wait, and it handles refused tokens, throttling and outages.
 
 mod answer_budget;
 mod call;
+mod challenge;
+mod classify;
+mod client;
 pub(crate) mod date;
 mod endpoints;
-mod error;
 mod failure;
-mod patience;
-mod service;
+mod retry_budget;
+mod service_error;
+mod transport;
 pub(crate) mod wire;
 
 pub(crate) use call::Call;
+pub use client::{AzureDevOps, Options};
 pub(crate) use endpoints::{BuildQuery, DeploymentQuery, Page, RunRequest};
-pub(crate) use error::Failure;
-pub use service::{AzureDevOps, Options};
+pub(crate) use failure::Failure;

@@ -6,16 +6,16 @@ use std::sync::{PoisonError, RwLock};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-/// Shorter is no key; above all, an empty file must not match an empty header.
+/// Minimum length of a key in bytes. An empty file must not match an empty header.
 const SHORTEST: usize = 32;
 
-/// Longer is another file.
+/// Maximum size of the file in bytes. A larger file is not the host key.
 const LONGEST: u64 = 4 * 1024;
 
-/// Why there is no host key. Somebody who can see the Pod has to look.
+/// Why the host key cannot be used. An administrator who can see the Pod must act.
 #[derive(Debug, thiserror::Error)]
 pub enum HostKeyError {
-    /// Missing, or not permitted.
+    /// The file is missing, or the process must not read it.
     #[error(
         "failed to read the host key {}: the auth sidecar writes it before this container starts, so check \
          that both containers mount the same in-memory volume", path.display()
@@ -29,7 +29,7 @@ pub enum HostKeyError {
         source: std::io::Error,
     },
 
-    /// Not a key.
+    /// The file has the size of no host key.
     #[error("the host key {} is shorter than {SHORTEST} or longer than {LONGEST} bytes: restart the Pod", path.display())]
     Size {
         /// The file.
@@ -51,8 +51,8 @@ impl HostKey {
         Ok(Self { path, current })
     }
 
-    /// Compares in constant time. A key that does not match may be newer than ours: a sidecar that was
-    /// restarted writes another, so the file is read once more.
+    /// Returns true if `presented` is the host key. The comparison takes constant time. A restarted sidecar writes
+    /// a new key, so a key that does not match is compared with the file once more.
     pub(crate) fn admits(&self, presented: &[u8]) -> bool {
         if self.matches(presented) {
             return true;
@@ -93,7 +93,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, HostKeyError> {
         path: path.to_owned(),
         source,
     };
-    // The volume is memory, so this blocks for no time worth a thread.
+    // The volume is in memory, so the read does not block.
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut key = Zeroizing::new(Vec::with_capacity(256));
     file.take(LONGEST + 1).read_to_end(&mut key).map_err(unreadable)?;
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_key_of_a_restarted_sidecar_and_drops_the_old_one() {
+    fn admits_the_key_of_a_restarted_sidecar_and_not_the_old_one() {
         let file = file(KEY);
         let key = HostKey::load(file.path()).unwrap();
         std::fs::write(file.path(), NEXT).unwrap();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_says_who_writes_it() {
+    fn the_error_of_a_missing_file_names_the_container_that_writes_it() {
         let error = HostKey::load("/nonexistent/host-key").unwrap_err();
         assert!(error.to_string().contains("auth sidecar writes it"), "{error}");
     }

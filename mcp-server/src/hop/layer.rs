@@ -1,4 +1,4 @@
-//! The layer itself.
+//! The layer in front of the MCP server: admits a request or refuses it, and replaces the answer if needed.
 
 use std::sync::Arc;
 
@@ -8,323 +8,160 @@ use axum::middleware::Next;
 use axum::response::Response;
 use behalf_contract::RequestId;
 use behalf_contract::headers::{HOST_KEY, RESERVED_PREFIX};
-use behalf_entra::{OnBehalfOf, Secret, TokenRejection, TokenValidator};
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, ORIGIN};
+use behalf_entra::Secret;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, ORIGIN};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::caller::{Caller, Downstream, Exchanged, Meaning, Slot, meaning};
+use super::capacity::{Capacity, Reservation};
 use super::host_key::HostKey;
-use super::message::{Bearer, Message};
-use super::refusal::Refusal;
-use super::room::{Place, Room};
-use crate::token::{Refused, UserToken};
-
-/// Twice what the parameters of a pipeline may hold, and as much as the MCP library reads.
-pub(crate) const LARGEST_BODY: usize = 256 * 1024;
-
-/// Longer than any token of Entra.
-const LONGEST_TOKEN: usize = 64 * 1024;
-
-/// The first revision in which an unknown method is 404.
-const MODERN: &str = "2026-07-28";
-
-/// How the token arrives, and what it is.
-#[derive(Debug)]
-pub enum Arrival {
-    /// The sidecar did the exchange: the token is for Azure DevOps and used as it is.
-    Downstream {
-        /// It travels as `bearerToken`, and there is no `Authorization`.
-        argument: bool,
-    },
-
-    /// The token is the user's for this application; it is validated and exchanged here.
-    User {
-        /// It travels as `bearerToken` too, which must be the same.
-        argument: bool,
-
-        /// Validates it.
-        validator: Box<TokenValidator>,
-
-        /// Exchanges it.
-        exchange: Box<OnBehalfOf>,
-    },
-}
+use super::incoming_token::{IncomingToken, from_authorization, single};
+use super::late_refusal::LateRefusal;
+use super::message::{LARGEST_BODY, Message};
+use super::refusal::{HopRefusal, Refused};
 
 /// The inner hop of a Pod.
 #[derive(Debug)]
 pub struct Hop {
     host_key: HostKey,
-    arrival: Arrival,
-    room: Room,
+    incoming_token: IncomingToken,
+    capacity: Capacity,
 }
 
-/// A request that may go on, and where its finding will be.
+/// A request that the layer passes on.
 struct Admitted {
     request: Request,
-    slot: Arc<Slot>,
-    /// What it takes until it is answered.
-    place: Place,
+    /// The id of the message, if it has one.
+    id: Option<RequestId>,
+    late_refusal: Arc<LateRefusal>,
+    /// Held until the request is answered.
+    _reservation: Reservation,
 }
 
-/// The layer, as a function: every request passes it.
+/// The layer of a Pod, as a function. Every request passes it.
 pub(crate) async fn guard(State(hop): State<Arc<Hop>>, request: Request, next: Next) -> Response {
-    let mut id = None;
-    let Admitted {
-        request,
-        slot,
-        place: _place,
-    } = match hop.admit(request, &mut id).await {
+    let admitted = match hop.admit(request).await {
         Ok(admitted) => admitted,
-        Err(refusal) => {
-            tracing::debug!("Refused a request on the inner hop: {refusal}");
-            return refusal.answer(id.as_ref());
-        }
+        Err(refused) => return refused.answer(),
     };
-    let response = next.run(request).await;
-    // Answers are whole messages, so nothing of this one has left yet.
-    match slot.get() {
-        Some(refusal) => refusal.answer(id.as_ref()),
+    let is_message = admitted.request.method() == Method::POST;
+    let response = next.run(admitted.request).await;
+    // Answers are whole messages, so no byte of this one has been sent.
+    match admitted.late_refusal.get() {
+        Some(refusal) => refusal.answer(admitted.id.as_ref()),
+        None if is_message => as_json_rpc(response, admitted.id.as_ref()),
         None => response,
     }
 }
 
-/// The layer of a server without a sidecar. It checks the message and nothing else.
+/// The layer of a server without a sidecar. It only checks messages.
 pub(crate) async fn check_message(request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return next.run(request).await;
     }
-    let mut id = None;
     let (parts, body) = request.into_parts();
-    match read(body, &mut id).await {
-        Ok((message, _)) => next.run(with_message(parts, message)).await,
-        Err(refusal) => {
-            tracing::debug!("Refused a request: {refusal}");
-            refusal.answer(id.as_ref())
+    match read(body).await {
+        Ok(message) => {
+            let id = message.id.clone();
+            as_json_rpc(next.run(with_message(parts, message)).await, id.as_ref())
         }
+        Err(refused) => refused.answer(),
+    }
+}
+
+/// Replaces an error that the MCP library answers as text: a wrong `Content-Type`, `Accept`, `Host` or `Origin`.
+fn as_json_rpc(response: Response, id: Option<&RequestId>) -> Response {
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    if (status.is_client_error() || status.is_server_error()) && !is_json {
+        HopRefusal::Library(status).answer(id)
+    } else {
+        response
     }
 }
 
 impl Hop {
-    /// Admits requests that carry `host_key`.
-    pub fn new(host_key: HostKey, arrival: Arrival) -> Self {
+    /// Creates the layer that admits requests with `host_key`.
+    pub fn new(host_key: HostKey, incoming_token: IncomingToken) -> Self {
         Self {
             host_key,
-            arrival,
-            room: Room::default(),
+            incoming_token,
+            capacity: Capacity::default(),
         }
     }
 
-    /// Sets `id` to the id of the message, also if the request is refused.
-    async fn admit(&self, request: Request, id: &mut Option<RequestId>) -> Result<Admitted, Refusal> {
+    async fn admit(&self, request: Request) -> Result<Admitted, Refused> {
         let (mut parts, body) = request.into_parts();
+        let authorization = self.check_head(&mut parts)?;
+        if parts.method != Method::POST {
+            // This server has no streams and no sessions. The MCP library answers 405.
+            return Ok(Admitted {
+                request: Request::from_parts(parts, HttpBody::empty()),
+                id: None,
+                late_refusal: Arc::default(),
+                _reservation: Reservation::default(),
+            });
+        }
+        let message = read(body).await?;
+        let id = message.id.clone();
+        self.admit_message(parts, message, authorization)
+            .await
+            .map_err(|refusal| Refused { refusal, id })
+    }
+
+    /// Checks what stands before the body, and removes the credentials. Returns the token of `Authorization`.
+    fn check_head(&self, parts: &mut Parts) -> Result<Option<Secret>, HopRefusal> {
         let presented = single(&parts.headers, &HeaderName::from_static(HOST_KEY))
             .ok()
             .flatten();
         if !presented.is_some_and(|key| self.host_key.admits(key.as_bytes())) {
-            return Err(Refusal::HostKey);
+            return Err(HopRefusal::HostKey);
         }
-        let authorization = bearer(&parts.headers)?;
+        let authorization = from_authorization(&parts.headers)?;
         remove_credentials(&mut parts.headers);
-        let slot = Arc::new(Slot::default());
-        if parts.method != Method::POST {
-            // There are no streams to open and no sessions to end: the MCP library says so.
-            return Ok(Admitted {
-                request: Request::from_parts(parts, HttpBody::empty()),
-                slot,
-                place: Place::default(),
-            });
+        let encoding = parts.headers.get(CONTENT_ENCODING);
+        if parts.method == Method::POST && encoding.is_some_and(|encoding| encoding != "identity") {
+            return Err(HopRefusal::Compressed);
         }
-        if parts
-            .headers
-            .get(CONTENT_ENCODING)
-            .is_some_and(|encoding| encoding != "identity")
-        {
-            return Err(Refusal::Compressed);
+        Ok(authorization)
+    }
+
+    async fn admit_message(
+        &self,
+        mut parts: Parts,
+        message: Message,
+        authorization: Option<Secret>,
+    ) -> Result<Admitted, HopRefusal> {
+        // Reserved before the token is checked, because the check may send a request to Entra.
+        let reservation = self.capacity.reserve(&message)?;
+        let late_refusal = Arc::new(LateRefusal::default());
+        let token = self
+            .incoming_token
+            .for_call(authorization, &message, &parts.headers, &late_refusal)
+            .await?;
+        if let Some(token) = token {
+            parts.extensions.insert(token);
         }
-        let (message, length) = read(body, id).await?;
-        let memory = self.room.memory(&message, length)?;
-        let call = self.room.call(&message)?;
-        if let Some(caller) = self
-            .caller(authorization, &message, &parts.headers, &slot)
-            .await?
-        {
-            parts.extensions.insert(caller);
-        }
-        // Size and kind only: names and arguments are the client's own words.
+        // Only size and kind: the client chooses names and arguments.
         tracing::trace!(
             message.size_bytes = message.bytes.len(),
             mcp.tool_call = message.is_tool_call(),
             "Admitted a message on the inner hop"
         );
         Ok(Admitted {
+            id: message.id.clone(),
             request: with_message(parts, message),
-            slot,
-            place: Place::of(memory, call),
+            late_refusal,
+            _reservation: reservation,
         })
     }
-
-    /// The caller of a tool; nobody, where none is needed.
-    async fn caller(
-        &self,
-        authorization: Option<Secret>,
-        message: &Message,
-        headers: &HeaderMap,
-        slot: &Arc<Slot>,
-    ) -> Result<Option<Caller>, Refusal> {
-        match &self.arrival {
-            Arrival::Downstream { argument: true } => {
-                let Some(token) = from_argument(message)? else {
-                    return permit_without_token_in_argument(message, headers);
-                };
-                Ok(downstream(token, message, slot))
-            }
-            Arrival::Downstream { argument: false } => match authorization {
-                Some(token) => Ok(downstream(token, message, slot)),
-                None => permit_without_token(message),
-            },
-            Arrival::User {
-                argument,
-                validator,
-                exchange,
-            } => {
-                let Some(token) = authorization else {
-                    return permit_without_token(message);
-                };
-                validate(validator, &token).await?;
-                if !message.is_tool_call() {
-                    return Ok(None);
-                }
-                if *argument && from_argument(message)?.as_ref() != Some(&token) {
-                    return Err(Refusal::TokenShape(
-                        "bearerToken must be the token of Authorization",
-                    ));
-                }
-                Ok(Some(exchanged(exchange, token, slot).await?))
-            }
-        }
-    }
 }
 
-fn permit_without_token(message: &Message) -> Result<Option<Caller>, Refusal> {
-    if message.needs_no_token() {
-        Ok(None)
-    } else {
-        Err(Refusal::NoToken)
-    }
-}
-
-/// Where only tool calls carry a token, a user's other requests look like the probe's. None of them does
-/// anything here, so they are answered as methods that do not exist.
-fn permit_without_token_in_argument(
-    message: &Message,
-    headers: &HeaderMap,
-) -> Result<Option<Caller>, Refusal> {
-    if message.needs_no_token() {
-        return Ok(None);
-    }
-    if message.is_tool_call() {
-        return Err(Refusal::NoToken);
-    }
-    let version = headers
-        .get("mcp-protocol-version")
-        .and_then(|version| version.to_str().ok());
-    // Revisions are dates, so they compare as text.
-    let modern = version.is_some_and(|version| version >= MODERN);
-    Err(Refusal::NoSuchMethod { modern })
-}
-
-/// The token of a tool call's argument.
-fn from_argument(message: &Message) -> Result<Option<Secret>, Refusal> {
-    match &message.bearer {
-        Bearer::Token(token) if message.is_tool_call() && is_token(token.expose()) => Ok(Some(token.clone())),
-        Bearer::Absent => Ok(None),
-        _ if !message.is_tool_call() => Ok(None),
-        _ => Err(Refusal::TokenShape("bearerToken is no token")),
-    }
-}
-
-fn downstream(token: Secret, message: &Message, slot: &Arc<Slot>) -> Option<Caller> {
-    if !message.is_tool_call() {
-        return None;
-    }
-    let token: Arc<dyn UserToken> = Arc::new(Downstream {
-        token,
-        slot: Arc::clone(slot),
-    });
-    Some(Caller { token })
-}
-
-async fn validate(validator: &TokenValidator, token: &Secret) -> Result<(), Refusal> {
-    match validator.validate(token).await {
-        Ok(_) => Ok(()),
-        Err(TokenRejection::KeysUnavailable(error)) => Err(match meaning(&error) {
-            Meaning::Refusal(refusal @ (Refusal::RetryLater(_) | Refusal::ClientAuthentication)) => refusal,
-            _ => Refusal::RetryLater(None),
-        }),
-        Err(rejection) => {
-            tracing::warn!("Rejected a user's token on the inner hop: {rejection}");
-            Err(Refusal::TokenRejected)
-        }
-    }
-}
-
-async fn exchanged(exchange: &OnBehalfOf, user_token: Secret, slot: &Arc<Slot>) -> Result<Caller, Refusal> {
-    let first = match exchange.get(&user_token, None).await {
-        Ok(token) => Ok(token.access_token.clone()),
-        Err(error) => match meaning(&error) {
-            Meaning::Refusal(refusal) => return Err(refusal),
-            Meaning::Message(message) => Err(Refused(message)),
-        },
-    };
-    let token = Exchanged {
-        exchange: exchange.clone(),
-        user_token,
-        first,
-        slot: Arc::clone(slot),
-    };
-    Ok(Caller {
-        token: Arc::new(token),
-    })
-}
-
-/// The bearer token of `Authorization`, of which there may be one.
-fn bearer(headers: &HeaderMap) -> Result<Option<Secret>, Refusal> {
-    let Some(value) = single(headers, &AUTHORIZATION)? else {
-        return Ok(None);
-    };
-    let token = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim())
-        .filter(|token| is_token(token));
-    match token {
-        Some(token) => Ok(Some(Secret::new(token))),
-        None => Err(Refusal::TokenShape("Authorization carries no bearer token")),
-    }
-}
-
-/// Visible ASCII, as a header value and as RFC 6750 has it.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.len() <= LONGEST_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-/// The one value of a header. Two are a sign that somebody added one.
-fn single<'headers>(
-    headers: &'headers HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'headers HeaderValue>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() {
-        return Err(Refusal::TokenShape("a header that must be single came twice"));
-    }
-    Ok(first)
-}
-
-/// What is behind the layer sees no credential. `Origin` goes too: the sidecar has judged it, and a browser
-/// cannot send the host key.
+/// Removes the credentials, which no code behind the layer needs. Removes `Origin`, too: the sidecar has checked
+/// it, and a browser cannot send the host key.
 fn remove_credentials(headers: &mut HeaderMap) {
     for name in [AUTHORIZATION, COOKIE, ORIGIN] {
         headers.remove(name);
@@ -339,32 +176,25 @@ fn remove_credentials(headers: &mut HeaderMap) {
     }
 }
 
-/// Reads a message and returns it with its size in bytes. Sets `id` to the id of the message, also if the
-/// message is refused.
-async fn read(body: HttpBody, id: &mut Option<RequestId>) -> Result<(Message, usize), Refusal> {
+/// Reads and checks the message in `body`.
+async fn read(body: HttpBody) -> Result<Message, Refused> {
     let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|error| {
-        // The limit is one cause among others, and is told by its text alone in `axum`.
+        // `axum` reports the limit as a cause of its error, which has no kinds.
         let mut causes = std::iter::successors(std::error::Error::source(&error), |cause| (**cause).source());
         if causes.any(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
-            Refusal::TooLarge(LARGEST_BODY)
+            HopRefusal::TooLarge(LARGEST_BODY)
         } else {
-            Refusal::Unreadable
+            HopRefusal::Unreadable
         }
     })?;
-    match Message::read(&bytes) {
-        Ok(message) => {
-            id.clone_from(&message.id);
-            Ok((message, bytes.len()))
-        }
-        Err(error) => {
-            *id = RequestId::of_refused(&bytes);
-            Err(error.into())
-        }
-    }
+    Message::read(&bytes).map_err(|error| Refused {
+        refusal: error.into(),
+        id: RequestId::of_refused(&bytes),
+    })
 }
 
 /// Builds the request with the checked message as its body.
-fn with_message(mut parts: http::request::Parts, message: Message) -> Request {
+fn with_message(mut parts: Parts, message: Message) -> Request {
     let length = HeaderValue::from(message.bytes.len());
     parts.headers.insert(CONTENT_LENGTH, length);
     Request::from_parts(parts, HttpBody::from(message.bytes))

@@ -1,11 +1,11 @@
-//! Parses and checks one JSON-RPC message for the layer in front of the MCP server. Does no I/O.
+//! Parses and checks one JSON-RPC message before the MCP library reads it. Does no I/O.
 
 use behalf_contract::RequestId;
 use behalf_contract::headers::BEARER_ARGUMENT;
 use behalf_contract::json::{self, JsonError};
 use behalf_entra::Secret;
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The method that needs a token.
 const TOOL_CALL: &str = "tools/call";
@@ -13,7 +13,7 @@ const TOOL_CALL: &str = "tools/call";
 /// The only method with a cursor.
 const TOOLS_LIST: &str = "tools/list";
 
-/// What a request without a token may do: shake hands and see which tools there are.
+/// The methods that need no token: the handshake and the list of tools.
 const WITHOUT_TOKEN: [&str; 5] = [
     "initialize",
     "notifications/initialized",
@@ -22,12 +22,16 @@ const WITHOUT_TOKEN: [&str; 5] = [
     TOOLS_LIST,
 ];
 
+/// Maximum size of a message in bytes: twice the size of the largest parameters of a pipeline, and the limit of the
+/// MCP library.
+pub(crate) const LARGEST_BODY: usize = 256 * 1024;
+
 /// Maximum number of JSON values in one message: ten times the number in the largest call of these tools.
-pub(crate) const MOST_VALUES: usize = 2_000;
+const MOST_VALUES: usize = 2_000;
 
 /// The reason why a body is not a valid message. Each is a mistake of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MessageError {
+pub(crate) enum MessageError {
     /// The body is not JSON, or exceeds a limit of the JSON parser.
     #[error("{0}")]
     Json(#[from] JsonError),
@@ -56,7 +60,7 @@ pub(super) enum MessageError {
 
 impl MessageError {
     /// The code of JSON-RPC 2.0, section 5.1.
-    pub(super) fn code(self) -> i32 {
+    pub(crate) fn code(self) -> i32 {
         match self {
             Self::Json(JsonError::NotJson) => -32700,
             Self::Json(_) | Self::Batch | Self::Shape | Self::Id => -32600,
@@ -65,22 +69,33 @@ impl MessageError {
     }
 }
 
-/// One message.
+/// Builds a JSON-RPC error. An error to a request whose id is unknown has no `id` (MCP 2026-07-28, Error Responses).
+pub(crate) fn json_rpc_error(code: i32, message: &str, id: Option<&RequestId>) -> Value {
+    let mut error = json!({"jsonrpc": "2.0", "error": {"code": code, "message": message}});
+    if let Some(id) = id {
+        error["id"] = json!(id);
+    }
+    error
+}
+
+/// A checked message.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(crate) struct Message {
     pub(super) method: String,
     /// Absent in notifications.
     pub(super) id: Option<RequestId>,
     /// The value of `params.arguments.bearerToken`.
     pub(super) bearer: Bearer,
+    /// Length in bytes of the message as it was received.
+    pub(super) length: usize,
     /// Number of JSON values in the message.
     pub(super) values: usize,
     /// The message without the token, serialized again. The MCP library thus reads exactly the checked
     /// values, also if the sender wrote a member twice.
-    pub(super) bytes: Bytes,
+    pub(crate) bytes: Bytes,
 }
 
-/// The reserved argument.
+/// The argument `bearerToken`, which the sidecar sets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Bearer {
     Absent,
@@ -90,7 +105,7 @@ pub(super) enum Bearer {
 
 impl Message {
     /// Parses `body`. The MCP library can read every message that this function accepts.
-    pub(super) fn read(body: &[u8]) -> Result<Self, MessageError> {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, MessageError> {
         let json::Parsed { value, values } = json::parse(body, MOST_VALUES)?;
         let mut message = match value {
             Value::Object(message) => message,
@@ -115,7 +130,7 @@ impl Message {
                 if method == TOOLS_LIST && !(cursor.is_string() || cursor.is_null()) {
                     return Err(MessageError::Params);
                 }
-                take_bearer(params)
+                remove_bearer(params)
             }
             None => Bearer::Absent,
         };
@@ -123,17 +138,18 @@ impl Message {
             method,
             id,
             bearer,
+            length: body.len(),
             values,
             bytes: Bytes::from(Value::Object(message).to_string()),
         })
     }
 
-    /// True for the only thing that acts for a user.
+    /// Returns true for the only method that acts for the user.
     pub(super) fn is_tool_call(&self) -> bool {
         self.method == TOOL_CALL
     }
 
-    /// True for a method that the host key alone permits.
+    /// Returns true for a method that the host key alone permits.
     pub(super) fn needs_no_token(&self) -> bool {
         WITHOUT_TOKEN.contains(&self.method.as_str())
     }
@@ -151,7 +167,8 @@ fn object<'parent>(
     }
 }
 
-fn take_bearer(params: &mut Map<String, Value>) -> Bearer {
+/// Removes the argument `bearerToken` and returns it.
+fn remove_bearer(params: &mut Map<String, Value>) -> Bearer {
     let arguments = params.get_mut("arguments").and_then(Value::as_object_mut);
     match arguments.and_then(|arguments| arguments.remove(BEARER_ARGUMENT)) {
         None => Bearer::Absent,
@@ -171,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_token_out_of_the_arguments() {
+    fn removes_the_token_from_the_arguments() {
         let message = message(
             r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x","arguments":{"top":1,"bearerToken":"secret"}}}"#,
         );
@@ -191,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_written_twice_has_one_meaning() {
+    fn the_last_of_two_equal_members_counts() {
         let message = message(
             r#"{"jsonrpc":"2.0","method":"tools/list","method":"tools/call","params":{"arguments":{"bearerToken":"one","bearerToken":"two"}}}"#,
         );
@@ -207,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_that_is_no_text_is_taken_out_too() {
+    fn removes_a_token_that_is_no_string() {
         let message = message(
             r#"{"jsonrpc":"2.0","method":"tools/call","params":{"arguments":{"bearerToken":{"a":"secret"}}}}"#,
         );
@@ -238,7 +255,7 @@ mod tests {
     #[case(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":7}"#, -32602)]
     #[case(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, -32602)]
     #[case(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":"x"}}"#, -32602)]
-    fn refuses_what_is_no_message_by_the_code_of_json_rpc(#[case] text: &str, #[case] code: i32) {
+    fn refuses_an_invalid_message_with_the_code_of_json_rpc(#[case] text: &str, #[case] code: i32) {
         assert_eq!(Message::read(text.as_bytes()).unwrap_err().code(), code);
     }
 

@@ -1,13 +1,13 @@
-//! Reading what a model sent, with answers that tell it what to send instead. Pure.
+//! Reads the arguments of a call. Each error says what the model has to send instead. Does no I/O.
 
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-/// Continuation tokens are opaque, but not endless.
+/// Maximum length of a string argument in bytes. Continuation tokens are the longest.
 const LONGEST_TEXT: usize = 1_000;
 
-/// What is wrong with the arguments; the model reads it and tries again.
+/// Why arguments are refused, for the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct BadInput(pub(crate) String);
@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Refuses arguments that the tool does not have: a misspelt one would silently change the question.
+    /// Refuses arguments that the tool does not have. A misspelt one would silently change the call.
     pub(crate) fn new(values: Map<String, Value>, known: &[&str]) -> Result<Self, BadInput> {
         match values.keys().find(|name| !known.contains(&name.as_str())) {
             None => Ok(Self { values }),
@@ -32,7 +32,7 @@ impl Arguments {
         }
     }
 
-    /// Text; absent, null and empty are `None`.
+    /// Returns a string without spaces around it. An absent, null or empty one is `None`.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, BadInput> {
         match self.values.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -47,7 +47,7 @@ impl Arguments {
         }
     }
 
-    /// A whole number, also when written as text.
+    /// Returns an integer, which may be written as a string.
     pub(crate) fn integer(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, BadInput> {
         let number = match self.values.get(name) {
             None | Some(Value::Null) => return Ok(None),
@@ -65,18 +65,18 @@ impl Arguments {
         }
     }
 
-    /// The id of a pipeline or run: a positive 32-bit number.
+    /// Returns the id of a pipeline or run: a positive 32-bit integer.
     pub(crate) fn id(&self, name: &str) -> Result<Option<i64>, BadInput> {
         self.integer(name, 1..=i64::from(i32::MAX))
     }
 
-    /// An id that must be there; `where_from` tells where the model finds it.
-    pub(crate) fn required_id(&self, name: &str, where_from: &str) -> Result<i64, BadInput> {
+    /// Returns a required id. `source` tells the model where to find it.
+    pub(crate) fn required_id(&self, name: &str, source: &str) -> Result<i64, BadInput> {
         self.id(name)?
-            .ok_or_else(|| BadInput(format!("{name} is missing: {where_from}")))
+            .ok_or_else(|| BadInput(format!("{name} is missing: {source}")))
     }
 
-    /// An object; absent and null are empty.
+    /// Returns an object. An absent or null one is empty.
     pub(crate) fn object(&self, name: &str) -> Result<Map<String, Value>, BadInput> {
         match self.values.get(name) {
             None | Some(Value::Null) => Ok(Map::new()),
@@ -86,7 +86,7 @@ impl Arguments {
     }
 }
 
-/// `5.0` is 5 to many clients.
+/// Reads an integer. Many clients write 5 as `5.0`.
 fn whole(number: &serde_json::Number) -> Option<i64> {
     number.as_i64().or_else(|| {
         let float = number.as_f64().filter(|float| float.fract() == 0.0)?;

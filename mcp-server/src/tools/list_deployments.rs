@@ -1,19 +1,28 @@
-//! `list_deployments`.
+//! `list_deployments`: its arguments, its answer and the requests to Azure DevOps.
 
-use std::collections::BTreeSet;
+mod search;
+
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use search::{Next, Position, Search};
+
 use super::arguments::{Arguments, BadInput};
-use super::output::{ClassicDeployment, DeploymentList};
-use super::projects::Projects;
-use super::{ToolError, notes, reduce, schema};
-use crate::azure_devops::{Call, DeploymentQuery, Page};
+use super::projects::{Projects, project_property};
+use super::tool::{AzureDevOpsTool, ToolError, ToolRequest, to_value, top};
+use super::{empty_list, fields, schema};
+use crate::azure_devops::date;
+use crate::azure_devops::wire::Deployment;
+use crate::azure_devops::{Call, DeploymentQuery};
 
-pub(super) const NAME: &str = "list_deployments";
+const NAME: &str = "list_deployments";
 
+/// The statuses by which the service filters.
 const STATUSES: [&str; 6] = [
     "notDeployed",
     "inProgress",
@@ -23,32 +32,44 @@ const STATUSES: [&str; 6] = [
     "all",
 ];
 
-/// With a filter by environment, which the service does not have by name, so many parts of the list are
-/// searched in one call.
-const PAGES: usize = 5;
+/// Maximum number of pages that one call searches for an environment. The service has no filter by the name of an
+/// environment.
+const MOST_PAGES: usize = 5;
 
-/// So many deployments are read at once then.
-const PAGE: usize = 100;
+/// Number of deployments in one page of such a search.
+const PAGE_SIZE: usize = 100;
 
-pub(super) fn tool(projects: &Projects) -> Tool {
-    Tool::new(
-        NAME,
-        "Lists deployments of classic releases, newest first, by environment and status.",
-        input(projects),
-    )
-    .with_title("List deployments")
-    .with_raw_output_schema(schema::output::<DeploymentList>())
-    .with_annotations(
-        ToolAnnotations::with_title("List deployments")
-            .read_only(true)
-            .destructive(false)
-            .idempotent(true)
-            .open_world(true),
-    )
+/// The tool. It has no state.
+pub(super) struct ListDeployments;
+
+#[async_trait]
+impl AzureDevOpsTool for ListDeployments {
+    fn describe(&self, projects: &Projects) -> Tool {
+        Tool::new(
+            NAME,
+            "Lists deployments of classic releases, newest first, by environment and status.",
+            input(projects),
+        )
+        .with_title("List deployments")
+        .with_raw_output_schema(schema::output::<DeploymentList>())
+        .with_annotations(
+            ToolAnnotations::with_title("List deployments")
+                .read_only(true)
+                .destructive(false)
+                .idempotent(true)
+                .open_world(true),
+        )
+    }
+
+    async fn call(&self, request: ToolRequest<'_>) -> Result<Value, ToolError> {
+        let question = read(request.arguments, request.projects)?;
+        let call = Call::begin(request.client, request.token).await?;
+        to_value(answer(&call, question).await?)
+    }
 }
 
 fn input(projects: &Projects) -> Arc<JsonObject> {
-    let (project, required) = super::project_property(projects);
+    let (project, required) = project_property(projects);
     schema::input(
         json!({
             "environment": {
@@ -56,59 +77,144 @@ fn input(projects: &Projects) -> Arc<JsonObject> {
                 "description": "Only deployments to the environment with this name, for example Production.",
             },
             "status": {"type": "string", "enum": STATUSES, "description": "Only deployments with this status."},
-            "top": {"type": "integer", "minimum": 1, "maximum": 50, "default": 20, "description": "How many deployments."},
+            "top": {"type": "integer", "minimum": 1, "maximum": 50, "default": 20, "description": "Maximum number of deployments."},
             "project": project,
             "continuation_token": {
                 "type": "string",
-                "description": "From an earlier answer, to go on where it ended; with the same other arguments.",
+                "description": "The value of an earlier answer, to continue the list. All other arguments must be the same.",
             },
         }),
         &required,
     )
 }
 
-/// What the model asked for.
+/// The answer of `list_deployments`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DeploymentList {
+    /// Name of the project.
+    pub(super) project: String,
+
+    /// Deployments of classic releases, newest first.
+    pub(super) deployments: Vec<ClassicDeployment>,
+
+    /// Present if there are older deployments: call again with the same arguments and this `continuation_token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) continuation_token: Option<String>,
+
+    /// Why the list is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
+}
+
+/// A deployment of a classic release to an environment.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub(super) struct ClassicDeployment {
+    /// The deployment's id.
+    pub(super) deployment_id: i64,
+
+    /// Name of the environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) environment: Option<String>,
+
+    /// notDeployed, inProgress, succeeded, partiallySucceeded or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<String>,
+
+    /// The current or last step, for example phaseFailed, pending or manualInterventionPending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) operation_status: Option<String>,
+
+    /// The attempt; the first is 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) attempt: Option<i64>,
+
+    /// The release's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) release_id: Option<i64>,
+
+    /// The release's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) release: Option<String>,
+
+    /// Name of the release pipeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) release_pipeline: Option<String>,
+
+    /// The trigger, for example manual, automated or schedule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+
+    /// Display name of the person who requested the deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) requested_for: Option<String>,
+
+    /// Time when the deployment was queued, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queued_at: Option<String>,
+
+    /// Time when the deployment started, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) started_at: Option<String>,
+
+    /// Time of the last change, RFC 3339. The end of a completed deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_changed_at: Option<String>,
+
+    /// Address of the release for a browser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) url: Option<String>,
+}
+
+impl ClassicDeployment {
+    /// Reduces a deployment to what the tool returns.
+    pub(super) fn new(deployment: &Deployment) -> Self {
+        let release = deployment.release.as_ref();
+        let pipeline = deployment.release_definition.as_ref();
+        Self {
+            deployment_id: deployment.id,
+            environment: environment(deployment),
+            status: fields::enumeration(deployment.status.as_deref()),
+            operation_status: fields::enumeration(deployment.operation_status.as_deref()),
+            attempt: deployment.attempt,
+            release_id: release.and_then(|release| release.id),
+            release: fields::name(release.and_then(|release| release.name.as_deref())),
+            release_pipeline: fields::name(pipeline.and_then(|pipeline| pipeline.name.as_deref())),
+            reason: fields::enumeration(deployment.reason.as_deref()),
+            requested_for: fields::name(
+                deployment
+                    .requested_for
+                    .as_ref()
+                    .and_then(|person| person.display_name.as_deref()),
+            ),
+            queued_at: deployment.queued_on.map(date::seconds),
+            started_at: deployment.started_on.map(date::seconds),
+            last_changed_at: deployment.last_modified_on.map(date::seconds),
+            url: release.and_then(|release| fields::link(release.web_access_uri.as_deref())),
+        }
+    }
+}
+
+/// Returns the name of the environment of a deployment.
+fn environment(deployment: &Deployment) -> Option<String> {
+    fields::name(
+        deployment
+            .release_environment
+            .as_ref()
+            .and_then(|environment| environment.name.as_deref()),
+    )
+}
+
+/// The arguments of a call.
 #[derive(Debug)]
-pub(super) struct Question {
+struct Question {
     project: String,
     environment: Option<String>,
     status: Option<&'static str>,
     top: usize,
-    from: Position,
+    start: Position,
 }
 
-/// Where to go on: a part of the service's list, and how many of its items were shown already. Only with a
-/// filter is a part shown in pieces.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Position {
-    page: Option<String>,
-    skip: usize,
-}
-
-impl Position {
-    fn read(token: Option<&str>) -> Result<Self, BadInput> {
-        let Some(token) = token else {
-            return Ok(Self::default());
-        };
-        let position = token.rsplit_once('~').and_then(|(page, skip)| {
-            Some(Self {
-                page: (!page.is_empty()).then(|| page.to_owned()),
-                skip: skip.parse().ok()?,
-            })
-        });
-        position.ok_or_else(|| {
-            BadInput(
-                "continuation_token is not one of an earlier answer; leave it out to begin again".to_owned(),
-            )
-        })
-    }
-
-    fn write(&self) -> String {
-        format!("{}~{}", self.page.as_deref().unwrap_or_default(), self.skip)
-    }
-}
-
-pub(super) fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, BadInput> {
+fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, BadInput> {
     let known = ["environment", "status", "top", "project", "continuation_token"];
     let arguments = Arguments::new(values, &known)?;
     let status = arguments.text("status")?.map(status).transpose()?;
@@ -116,8 +222,8 @@ pub(super) fn read(values: Map<String, Value>, projects: &Projects) -> Result<Qu
         project: projects.choose(arguments.text("project")?)?,
         environment: arguments.text("environment")?.map(str::to_owned),
         status: status.filter(|status| *status != "all"),
-        top: super::top(&arguments)?,
-        from: Position::read(arguments.text("continuation_token")?)?,
+        top: top(&arguments)?,
+        start: Position::read(arguments.text("continuation_token")?)?,
     })
 }
 
@@ -134,11 +240,11 @@ fn status(asked: &str) -> Result<&'static str, BadInput> {
         })
 }
 
-pub(super) async fn answer(call: &Call, question: Question) -> Result<DeploymentList, ToolError> {
+async fn answer(call: &Call, question: Question) -> Result<DeploymentList, ToolError> {
     let mut search = Search::new(&question);
-    // Without a filter one part has all that is asked for.
+    // Without a filter one page has all requested deployments.
     let (pages, size) = if question.environment.is_some() {
-        (PAGES, PAGE)
+        (MOST_PAGES, PAGE_SIZE)
     } else {
         (1, question.top)
     };
@@ -149,11 +255,11 @@ pub(super) async fn answer(call: &Call, question: Question) -> Result<Deployment
             continuation: search.position.page.as_deref(),
         };
         let page = call.deployments(&question.project, &query).await?;
-        if search.take(&page) == Next::Stop {
+        if search.add(&page) == Next::Stop {
             break;
         }
     }
-    let note = search.note(call).await;
+    let note = note(call, &question, &search).await;
     Ok(DeploymentList {
         project: question.project.clone(),
         continuation_token: search.more.then(|| search.position.write()),
@@ -162,186 +268,51 @@ pub(super) async fn answer(call: &Call, question: Question) -> Result<Deployment
     })
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Page,
-    Stop,
-}
-
-/// The search through parts of the list. Pure but for [`Search::note`].
-struct Search<'question> {
-    question: &'question Question,
-    found: Vec<ClassicDeployment>,
-    /// Environments that were passed over.
-    others: BTreeSet<String>,
-    /// Where the next call goes on.
-    position: Position,
-    more: bool,
-}
-
-impl<'question> Search<'question> {
-    fn new(question: &'question Question) -> Self {
-        Self {
-            question,
-            found: Vec::new(),
-            others: BTreeSet::new(),
-            position: question.from.clone(),
-            more: false,
-        }
+/// Returns why no deployment was found.
+async fn note(call: &Call, question: &Question, search: &Search<'_>) -> Option<String> {
+    if !search.found.is_empty() {
+        return None;
     }
-
-    fn take(&mut self, page: &Page<crate::azure_devops::wire::Deployment>) -> Next {
-        for deployment in page.items.iter().skip(self.position.skip) {
-            if self.found.len() == self.question.top {
-                self.more = true;
-                return Next::Stop;
-            }
-            self.position.skip += 1;
-            let environment = reduce::environment(deployment);
-            match &self.question.environment {
-                Some(asked)
-                    if !environment
-                        .as_deref()
-                        .is_some_and(|name| super::projects::equal(name, asked)) =>
-                {
-                    self.others.extend(environment);
-                }
-                _ => self.found.push(reduce::deployment(deployment)),
-            }
-        }
-        self.more = page.continuation.is_some();
-        if self.more {
-            self.position = Position {
-                page: page.continuation.clone(),
-                skip: 0,
-            };
-        }
-        if self.more && self.found.len() < self.question.top {
-            Next::Page
-        } else {
-            Next::Stop
-        }
-    }
-
-    async fn note(&self, call: &Call) -> Option<String> {
-        if !self.found.is_empty() {
+    let Some(asked) = &question.environment else {
+        if !question.start.is_first() {
             return None;
         }
-        let Some(asked) = &self.question.environment else {
-            return match self.question.from {
-                Position { page: None, skip: 0 } => Some(notes::nothing_found(call, "deployments").await),
-                _ => None,
-            };
-        };
-        let asked: String = asked.chars().take(100).collect();
-        Some(if self.others.is_empty() {
-            notes::nothing_found(call, "deployments").await
+        return Some(empty_list::explain(call, "deployments").await);
+    };
+    let asked: String = asked.chars().take(100).collect();
+    Some(if search.others.is_empty() {
+        empty_list::explain(call, "deployments").await
+    } else {
+        let others: Vec<&str> = search.others.iter().take(20).map(String::as_str).collect();
+        let searched = if search.more {
+            " among those searched so far"
         } else {
-            let others: Vec<&str> = self.others.iter().take(20).map(String::as_str).collect();
-            let searched = if self.more {
-                " among those searched so far"
-            } else {
-                ""
-            };
-            format!(
-                "No deployment to an environment named {asked:?}{searched}; there are deployments to: {}.",
-                others.join(", ")
-            )
-        })
-    }
+            ""
+        };
+        format!(
+            "No deployment to an environment named {asked:?}{searched}; there are deployments to: {}.",
+            others.join(", ")
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
-
     use super::*;
-    use crate::azure_devops::wire::Deployment;
-
-    fn question(values: Value) -> Question {
-        let Value::Object(values) = values else {
-            panic!("not an object")
-        };
-        read(values, &Projects::new(vec!["shop".to_owned()])).unwrap()
-    }
-
-    fn page(names: &[&str], continuation: Option<&str>) -> Page<Deployment> {
-        let items = names
-            .iter()
-            .enumerate()
-            .map(|(id, name)| {
-                serde_json::from_value(json!({"id": id, "releaseEnvironment": {"name": name}})).unwrap()
-            })
-            .collect();
-        Page {
-            items,
-            continuation: continuation.map(str::to_owned),
-            _taken: None,
-        }
-    }
 
     #[test]
-    fn a_filtered_search_goes_on_exactly_where_it_stopped() {
-        let pages = page(
-            &["Staging", "Production", "Production", "Production"],
-            Some("7~&"),
-        );
-        let first = question(json!({"environment": "production", "top": 2}));
-        let mut search = Search::new(&first);
-        assert_eq!(search.take(&pages), Next::Stop);
-        assert_eq!(
-            search
-                .found
-                .iter()
-                .map(|found| found.deployment_id)
-                .collect::<Vec<_>>(),
-            [1, 2]
-        );
-        assert!(search.more);
-
-        let token = search.position.write();
-        let second = question(json!({"environment": "production", "top": 2, "continuation_token": token}));
-        let mut search = Search::new(&second);
-        assert_eq!(search.take(&pages), Next::Page);
-        assert_eq!(
-            search
-                .found
-                .iter()
-                .map(|found| found.deployment_id)
-                .collect::<Vec<_>>(),
-            [3]
-        );
-        assert_eq!(
-            search.position,
-            Position {
-                page: Some("7~&".to_owned()),
-                skip: 0
-            }
-        );
-    }
-
-    #[test]
-    fn the_last_page_ends_the_search() {
-        let question = question(json!({"environment": "Production"}));
-        let mut search = Search::new(&question);
-        assert_eq!(search.take(&page(&["Staging"], None)), Next::Stop);
-        assert!(!search.more && search.others.contains("Staging"));
-    }
-
-    #[rstest]
-    #[case("7~&~3", Some(("7~&", 3)))]
-    #[case("~0", Some(("", 0)))]
-    #[case("7", None)]
-    #[case("7~x", None)]
-    fn a_position_survives_any_token(#[case] token: &str, #[case] expected: Option<(&str, usize)>) {
-        let read = Position::read(Some(token)).ok();
-        assert_eq!(
-            read.as_ref()
-                .map(|position| (position.page.as_deref().unwrap_or_default(), position.skip)),
-            expected
-        );
-        if let Some(position) = read {
-            assert_eq!(position.write(), token);
-        }
+    fn drops_null_dates_and_converts_pascal_case() {
+        let wire: Deployment = serde_json::from_value(json!({
+            "id": 52, "attempt": 1, "deploymentStatus": "failed", "operationStatus": "PhaseFailed",
+            "release": {"id": 31, "name": "Release-31", "webAccessUri": "https://dev.azure.com/contoso/shop/_release?releaseId=31"},
+            "releaseDefinition": {"id": 4, "name": "shop-cd"}, "releaseEnvironment": {"id": 77, "name": "Staging"},
+            "queuedOn": "0001-01-01T00:00:00", "startedOn": "2026-04-01T12:00:00.5Z",
+        }))
+        .unwrap();
+        let reduced = ClassicDeployment::new(&wire);
+        assert_eq!(reduced.operation_status.as_deref(), Some("phaseFailed"));
+        assert_eq!(reduced.queued_at, None);
+        assert_eq!(reduced.environment.as_deref(), Some("Staging"));
+        assert!(reduced.url.is_some());
     }
 }

@@ -1,19 +1,23 @@
-//! `list_pipeline_runs`.
+//! `list_pipeline_runs`: its arguments, its answer and the request to Azure DevOps.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Arguments, BadInput};
-use super::output::PipelineRuns;
-use super::projects::Projects;
-use super::{ToolError, notes, reduce, schema};
+use super::pipeline_run::PipelineRun;
+use super::projects::{Projects, project_property};
+use super::tool::{AzureDevOpsTool, ToolError, ToolRequest, to_value, top};
+use super::{empty_list, schema};
 use crate::azure_devops::{BuildQuery, Call};
 
-pub(super) const NAME: &str = "list_pipeline_runs";
+const NAME: &str = "list_pipeline_runs";
 
-/// Statuses as the service filters them.
+/// The statuses by which the service filters.
 const STATUSES: [&str; 6] = [
     "completed",
     "inProgress",
@@ -23,25 +27,37 @@ const STATUSES: [&str; 6] = [
     "all",
 ];
 
-/// Results, which models take for statuses: they mean completed runs.
+/// Results of completed runs. The tool accepts them as statuses, because models use them so.
 const RESULTS: [&str; 4] = ["succeeded", "partiallySucceeded", "failed", "canceled"];
 
-pub(super) fn tool(projects: &Projects) -> Tool {
-    Tool::new(
-        NAME,
-        "Lists recent runs (builds) of Azure Pipelines, the one queued last first, with ids, statuses, results, \
-         branches and durations.",
-        input(projects),
-    )
-    .with_title("List pipeline runs")
-    .with_raw_output_schema(schema::output::<PipelineRuns>())
-    .with_annotations(
-        ToolAnnotations::with_title("List pipeline runs").read_only(true).destructive(false).idempotent(true).open_world(true),
-    )
+/// The tool. It has no state.
+pub(super) struct ListPipelineRuns;
+
+#[async_trait]
+impl AzureDevOpsTool for ListPipelineRuns {
+    fn describe(&self, projects: &Projects) -> Tool {
+        Tool::new(
+            NAME,
+            "Lists recent runs (builds) of Azure Pipelines, the one queued last first, with ids, statuses, results, \
+             branches and durations.",
+            input(projects),
+        )
+        .with_title("List pipeline runs")
+        .with_raw_output_schema(schema::output::<PipelineRuns>())
+        .with_annotations(
+            ToolAnnotations::with_title("List pipeline runs").read_only(true).destructive(false).idempotent(true).open_world(true),
+        )
+    }
+
+    async fn call(&self, request: ToolRequest<'_>) -> Result<Value, ToolError> {
+        let question = read(request.arguments, request.projects)?;
+        let call = Call::begin(request.client, request.token).await?;
+        to_value(answer(&call, question).await?)
+    }
 }
 
 fn input(projects: &Projects) -> Arc<JsonObject> {
-    let (project, required) = super::project_property(projects);
+    let (project, required) = project_property(projects);
     let statuses: Vec<&str> = STATUSES.into_iter().chain(RESULTS).collect();
     schema::input(
         json!({
@@ -52,20 +68,38 @@ fn input(projects: &Projects) -> Arc<JsonObject> {
                 "description": "Only runs with this status. A result (succeeded, partiallySucceeded, failed, \
                                 canceled) means completed runs with that result.",
             },
-            "top": {"type": "integer", "minimum": 1, "maximum": 50, "default": 20, "description": "How many runs."},
+            "top": {"type": "integer", "minimum": 1, "maximum": 50, "default": 20, "description": "Maximum number of runs."},
             "project": project,
             "continuation_token": {
                 "type": "string",
-                "description": "From an earlier answer, to go on where it ended; with the same other arguments.",
+                "description": "The value of an earlier answer, to continue the list. All other arguments must be the same.",
             },
         }),
         &required,
     )
 }
 
-/// What the model asked for.
+/// The answer of `list_pipeline_runs`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PipelineRuns {
+    /// Name of the project.
+    pub(super) project: String,
+
+    /// The runs, the one queued last first.
+    pub(super) runs: Vec<PipelineRun>,
+
+    /// Present if there are older runs: call again with the same arguments and this `continuation_token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) continuation_token: Option<String>,
+
+    /// Why the list is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
+}
+
+/// The arguments of a call.
 #[derive(Debug)]
-pub(super) struct Question {
+struct Question {
     project: String,
     pipeline: Option<i64>,
     status: Option<&'static str>,
@@ -74,7 +108,7 @@ pub(super) struct Question {
     continuation: Option<String>,
 }
 
-pub(super) fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, BadInput> {
+fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, BadInput> {
     let known = ["pipeline_id", "status", "top", "project", "continuation_token"];
     let arguments = Arguments::new(values, &known)?;
     let (status, result) = status(arguments.text("status")?)?;
@@ -83,7 +117,7 @@ pub(super) fn read(values: Map<String, Value>, projects: &Projects) -> Result<Qu
         pipeline: arguments.id("pipeline_id")?,
         status,
         result,
-        top: super::top(&arguments)?,
+        top: top(&arguments)?,
         continuation: arguments.text("continuation_token")?.map(str::to_owned),
     })
 }
@@ -103,7 +137,7 @@ fn status(asked: Option<&str>) -> Result<Filters, BadInput> {
     if let Some(result) = find(&RESULTS) {
         return Ok((Some("completed"), Some(result)));
     }
-    // The same word has one l elsewhere in the API.
+    // Other parts of the API spell the word with one l.
     if asked.eq_ignore_ascii_case("canceling") {
         return Ok((Some("cancelling"), None));
     }
@@ -118,7 +152,7 @@ fn status(asked: Option<&str>) -> Result<Filters, BadInput> {
     }
 }
 
-pub(super) async fn answer(call: &Call, question: Question) -> Result<PipelineRuns, ToolError> {
+async fn answer(call: &Call, question: Question) -> Result<PipelineRuns, ToolError> {
     let query = BuildQuery {
         definition: question.pipeline,
         status: question.status,
@@ -128,12 +162,12 @@ pub(super) async fn answer(call: &Call, question: Question) -> Result<PipelineRu
     };
     let page = call.builds(&question.project, &query).await?;
     let note = if page.items.is_empty() && question.continuation.is_none() {
-        Some(notes::nothing_found(call, "runs").await)
+        Some(empty_list::explain(call, "runs").await)
     } else {
         None
     };
     Ok(PipelineRuns {
-        runs: page.items.iter().map(reduce::run).collect(),
+        runs: page.items.iter().map(PipelineRun::of_build).collect(),
         project: question.project,
         continuation_token: page.continuation,
         note,
@@ -151,12 +185,12 @@ mod tests {
     #[case("CANCELING", (Some("cancelling"), None))]
     #[case("canceled", (Some("completed"), Some("canceled")))]
     #[case("Failed", (Some("completed"), Some("failed")))]
-    fn a_status_is_read_whatever_its_case(#[case] asked: &str, #[case] expected: Filters) {
+    fn reads_a_status_in_any_case(#[case] asked: &str, #[case] expected: Filters) {
         assert_eq!(status(Some(asked)), Ok(expected));
     }
 
     #[test]
-    fn an_unknown_status_is_answered_with_the_known_ones() {
+    fn the_refusal_of_an_unknown_status_lists_the_known_ones() {
         let error = status(Some("broken")).unwrap_err().to_string();
         assert!(
             error.contains("notStarted") && error.contains("partiallySucceeded"),
@@ -165,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn twenty_unless_told_and_fifty_at_most() {
+    fn lists_20_runs_by_default_and_50_at_most() {
         let projects = Projects::new(vec!["shop".to_owned()]);
         assert_eq!(read(Map::new(), &projects).unwrap().top, 20);
         let Value::Object(values) = json!({"top": 51}) else {

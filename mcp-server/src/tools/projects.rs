@@ -1,9 +1,11 @@
-//! Which projects the tools may touch. Pure.
+//! The projects that the tools may use. Does no I/O.
+
+use serde_json::{Value, json};
 
 use super::arguments::BadInput;
 use crate::azure_devops::wire::Project;
 
-/// Azure DevOps allows no longer names.
+/// Maximum length of a name in characters, as in Azure DevOps.
 const LONGEST: usize = 64;
 
 /// The projects of the configuration.
@@ -13,17 +15,17 @@ pub(crate) struct Projects {
 }
 
 impl Projects {
-    /// Empty means every project that the user may see.
+    /// `permitted` lists the projects. An empty list permits every project that the user may see.
     pub(crate) fn new(permitted: Vec<String>) -> Self {
         Self { permitted }
     }
 
-    /// The permitted projects; empty means all.
+    /// Returns the permitted projects. An empty list permits all.
     pub(crate) fn permitted(&self) -> &[String] {
         &self.permitted
     }
 
-    /// The project a tool may leave out.
+    /// Returns the project of calls that name none: the only permitted one.
     pub(crate) fn default_project(&self) -> Option<&str> {
         match self.permitted.as_slice() {
             [only] => Some(only),
@@ -31,8 +33,8 @@ impl Projects {
         }
     }
 
-    /// The project of a call. A name is compared without regard to case, as Azure DevOps does, and used as
-    /// the configuration spells it.
+    /// Returns the project of a call, spelled as in the configuration. Names are compared without regard to case, as
+    /// in Azure DevOps.
     pub(crate) fn choose(&self, asked: Option<&str>) -> Result<String, BadInput> {
         let Some(asked) = asked else {
             return self
@@ -43,7 +45,7 @@ impl Projects {
         if self.permitted.is_empty() {
             return check_name(asked).map(|()| asked.to_owned());
         }
-        match self.permitted.iter().find(|name| equal(name, asked)) {
+        match self.permitted.iter().find(|name| same_name(name, asked)) {
             Some(name) => Ok(name.clone()),
             None => Err(BadInput(format!(
                 "this server may not use the project {:?}; it may use {}",
@@ -66,18 +68,37 @@ impl Projects {
     }
 }
 
-/// True when two names are one project to Azure DevOps.
-pub(crate) fn equal(one: &str, other: &str) -> bool {
+/// Returns the schema of the argument `project`, and the names of required arguments.
+pub(super) fn project_property(projects: &Projects) -> (Value, Vec<&'static str>) {
+    let permitted = projects.permitted();
+    match projects.default_project() {
+        Some(only) => (
+            json!({"type": "string", "enum": [only], "default": only, "description": "The Azure DevOps project."}),
+            Vec::new(),
+        ),
+        None if permitted.is_empty() => (
+            json!({"type": "string", "description": "Name of the Azure DevOps project."}),
+            vec!["project"],
+        ),
+        None => (
+            json!({"type": "string", "enum": permitted, "description": "The Azure DevOps project."}),
+            vec!["project"],
+        ),
+    }
+}
+
+/// Returns true if two names are equal for Azure DevOps.
+pub(super) fn same_name(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
 }
 
-/// True when a call for `project` may touch what `owner` owns. A project is configured by its name or its id.
-pub(super) fn is(owner: &Project, project: &str) -> bool {
-    let named = |name: &Option<String>| name.as_deref().is_some_and(|name| equal(name, project));
+/// Returns true if `owner` is the project with the name or id `project`.
+pub(super) fn owns(owner: &Project, project: &str) -> bool {
+    let named = |name: &Option<String>| name.as_deref().is_some_and(|name| same_name(name, project));
     named(&owner.name) || named(&owner.id)
 }
 
-/// What Azure DevOps forbids in names, and what would leave the project's place in an address.
+/// Refuses names that Azure DevOps forbids, and names that would change the path of an address.
 pub(crate) fn check_name(name: &str) -> Result<(), BadInput> {
     let forbidden = |character: char| {
         character.is_control()
@@ -123,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn with_several_the_model_has_to_choose() {
+    fn several_projects_have_no_default() {
         let error = projects(&["shop", "pay"]).choose(None).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -132,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_that_is_not_listed_is_refused() {
+    fn refuses_a_project_that_is_not_listed() {
         let error = projects(&["shop"]).choose(Some("secret")).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -141,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_list_any_name_is_good() {
+    fn permits_any_valid_name_without_a_list() {
         assert_eq!(
             projects(&[]).choose(Some("Any thing")),
             Ok("Any thing".to_owned())
@@ -155,7 +176,7 @@ mod tests {
     #[case("a\\b")]
     #[case("_apis")]
     #[case("")]
-    fn a_name_cannot_be_a_path(#[case] name: &str) {
+    fn refuses_a_name_that_is_a_path(#[case] name: &str) {
         assert!(projects(&[]).choose(Some(name)).is_err());
     }
 }

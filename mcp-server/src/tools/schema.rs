@@ -1,4 +1,5 @@
-//! Schemas as clients like them: no `null` beside a type, no number formats, no bookkeeping.
+//! The JSON schemas of the tools, in the form that all known clients accept: without `null` beside a type and without
+//! number formats.
 
 use std::sync::Arc;
 
@@ -7,8 +8,7 @@ use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
-/// The schema of what a tool answers. Absent members are left out and never null, so saying `null` would be
-/// wrong as well as loud in clients that check.
+/// Returns the schema of a tool's answer. A tool leaves absent members out, so `null` is not a valid value.
 pub(crate) fn output<T: JsonSchema + 'static>() -> Arc<JsonObject> {
     let mut schema = Value::Object((*schema_for_output::<T>()).clone());
     tidy(&mut schema);
@@ -18,7 +18,7 @@ pub(crate) fn output<T: JsonSchema + 'static>() -> Arc<JsonObject> {
     }
 }
 
-/// The schema of what a tool takes, from its properties and the names of the required ones.
+/// Returns the schema of a tool's arguments from their properties and the names of the required ones.
 pub(crate) fn input(properties: Value, required: &[&str]) -> Arc<JsonObject> {
     let mut schema = Map::new();
     schema.insert("type".to_owned(), "object".into());
@@ -50,17 +50,13 @@ fn tidy(schema: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::tools::output::{DeploymentList, PipelineRuns, RunFailures, TriggeredRun};
+    use crate::tools::{Projects, TOOLS};
 
     #[test]
     fn output_schemas_have_no_null_and_no_format() {
-        for schema in [
-            output::<PipelineRuns>(),
-            output::<RunFailures>(),
-            output::<DeploymentList>(),
-            output::<TriggeredRun>(),
-        ] {
+        let projects = Projects::default();
+        for tool in TOOLS {
+            let schema = tool.describe(&projects).output_schema.unwrap();
             let text = serde_json::to_string(&schema).unwrap();
             assert_eq!(schema["type"], "object");
             assert!(

@@ -1,48 +1,69 @@
-//! `trigger_pipeline_run`.
+//! `trigger_pipeline_run`: its arguments, its answer and the requests to Azure DevOps.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Arguments, BadInput};
-use super::output::TriggeredRun;
-use super::projects::{self, Projects};
-use super::{ToolError, reduce, schema};
+use super::projects::{Projects, owns, project_property};
+use super::tool::{AzureDevOpsTool, ToolError, ToolRequest, to_value};
+use super::{fields, schema};
+use crate::azure_devops::date;
+use crate::azure_devops::wire::Run;
 use crate::azure_devops::{Call, Failure, RunRequest};
 use crate::hop::LARGEST_BODY;
 
-pub(super) const NAME: &str = "trigger_pipeline_run";
+const NAME: &str = "trigger_pipeline_run";
 
-/// Parameters of a pipeline, bytes in the value of one, and bytes in all names and values: half of what a message
-/// may have, so that the model reads what is wrong instead of losing the connection.
-const PARAMETERS: usize = 100;
+/// Maximum number of parameters of a pipeline.
+const MOST_PARAMETERS: usize = 100;
+
+/// Maximum size in bytes of the value of one parameter.
 const LONGEST_VALUE: usize = 32 * 1024;
+
+/// Maximum size in bytes of all names and values: half of the largest message, so that the model gets an error with
+/// a reason instead of 413.
 const ALL_VALUES: usize = LARGEST_BODY / 2;
 
-/// Git allows longer names; nobody has them.
+/// Maximum length of a reference in bytes. Git allows longer names, but they are not in use.
 const LONGEST_BRANCH: usize = 400;
 
-pub(super) fn tool(projects: &Projects) -> Tool {
-    Tool::new(
-        NAME,
-        "Queues a new run of a pipeline, as the signed-in user, on a branch and with template parameters if \
-         given. It changes things: each call starts another run.",
-        input(projects),
-    )
-    .with_title("Trigger a pipeline run")
-    .with_raw_output_schema(schema::output::<TriggeredRun>())
-    .with_annotations(
-        ToolAnnotations::with_title("Trigger a pipeline run")
-            .read_only(false)
-            .destructive(true)
-            .idempotent(false)
-            .open_world(true),
-    )
+/// The tool. It has no state.
+pub(super) struct TriggerPipelineRun;
+
+#[async_trait]
+impl AzureDevOpsTool for TriggerPipelineRun {
+    fn describe(&self, projects: &Projects) -> Tool {
+        Tool::new(
+            NAME,
+            "Queues a new run of a pipeline as the signed-in user, optionally on a branch and with template \
+             parameters. Each call starts another run.",
+            input(projects),
+        )
+        .with_title("Trigger a pipeline run")
+        .with_raw_output_schema(schema::output::<TriggeredRun>())
+        .with_annotations(
+            ToolAnnotations::with_title("Trigger a pipeline run")
+                .read_only(false)
+                .destructive(true)
+                .idempotent(false)
+                .open_world(true),
+        )
+    }
+
+    async fn call(&self, request: ToolRequest<'_>) -> Result<Value, ToolError> {
+        let question = read(request.arguments, request.projects)?;
+        let call = Call::begin(request.client, request.token).await?;
+        to_value(answer(&call, question).await?)
+    }
 }
 
 fn input(projects: &Projects) -> Arc<JsonObject> {
-    let (project, mut required) = super::project_property(projects);
+    let (project, mut required) = project_property(projects);
     required.insert(0, "pipeline_id");
     schema::input(
         json!({
@@ -55,7 +76,7 @@ fn input(projects: &Projects) -> Arc<JsonObject> {
             "parameters": {
                 "type": "object",
                 "additionalProperties": {"type": ["string", "number", "boolean"]},
-                "description": "Template parameters of the pipeline by name. Lists and objects go as JSON or \
+                "description": "Template parameters of the pipeline by name. Give lists and objects as JSON or \
                                 YAML text.",
             },
             "project": project,
@@ -64,16 +85,74 @@ fn input(projects: &Projects) -> Arc<JsonObject> {
     )
 }
 
-/// What the model asked for.
+/// The answer of `trigger_pipeline_run`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TriggeredRun {
+    /// Name of the project.
+    pub(super) project: String,
+
+    /// The id of the new run, for `get_run_failure_logs`.
+    pub(super) run_id: i64,
+
+    /// The run's number, as Azure DevOps shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) number: Option<String>,
+
+    /// The pipeline's id.
+    pub(super) pipeline_id: i64,
+
+    /// The pipeline's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pipeline: Option<String>,
+
+    /// inProgress, canceling or completed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) state: Option<String>,
+
+    /// The branch without `refs/heads/`, or the full name of another reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) branch: Option<String>,
+
+    /// Time when the run was queued, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) created_at: Option<String>,
+
+    /// Address of the run for a browser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) url: Option<String>,
+}
+
+impl TriggeredRun {
+    fn new(project: &str, pipeline_id: i64, run: &Run) -> Self {
+        let pipeline = run.pipeline.clone().unwrap_or_default();
+        let repository = run
+            .resources
+            .as_ref()
+            .and_then(|resources| resources.repositories.get("self"));
+        Self {
+            project: project.to_owned(),
+            run_id: run.id,
+            number: fields::name(run.name.as_deref()),
+            pipeline_id: pipeline.id.unwrap_or(pipeline_id),
+            pipeline: fields::name(pipeline.name.as_deref()),
+            state: fields::enumeration(run.state.as_deref()),
+            branch: repository.and_then(|repository| fields::branch(repository.ref_name.as_deref()?)),
+            created_at: run.created_date.map(date::seconds),
+            url: fields::web(run.links.as_ref()),
+        }
+    }
+}
+
+/// The arguments of a call.
 #[derive(Debug)]
-pub(super) struct Question {
+struct Question {
     project: String,
     pipeline: i64,
     reference: Option<String>,
     parameters: Map<String, Value>,
 }
 
-pub(super) fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, BadInput> {
+fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, BadInput> {
     let arguments = Arguments::new(values, &["pipeline_id", "branch", "parameters", "project"])?;
     Ok(Question {
         project: projects.choose(arguments.text("project")?)?,
@@ -86,9 +165,9 @@ pub(super) fn read(values: Map<String, Value>, projects: &Projects) -> Result<Qu
     })
 }
 
-/// `main` means `refs/heads/main`.
+/// Returns the full name of a branch or reference: `refs/heads/main` for `main`.
 fn reference(branch: &str) -> Result<String, BadInput> {
-    // What `git check-ref-format` refuses and could be a mistake of a model.
+    // A part of the rules of `git check-ref-format`: mistakes that a model may make.
     let malformed = branch.len() > LONGEST_BRANCH
         || branch.contains("..")
         || branch.contains("//")
@@ -109,10 +188,12 @@ fn reference(branch: &str) -> Result<String, BadInput> {
     }
 }
 
-/// The service takes text only.
+/// Checks the parameters and converts their values to strings, because the service accepts no other.
 fn parameters(values: Map<String, Value>) -> Result<Map<String, Value>, BadInput> {
-    if values.len() > PARAMETERS {
-        return Err(BadInput(format!("parameters has more than {PARAMETERS} members")));
+    if values.len() > MOST_PARAMETERS {
+        return Err(BadInput(format!(
+            "parameters has more than {MOST_PARAMETERS} members"
+        )));
     }
     let texts = values
         .iter()
@@ -150,18 +231,18 @@ fn parameters(values: Map<String, Value>) -> Result<Map<String, Value>, BadInput
         .collect()
 }
 
-pub(super) async fn answer(call: &Call, question: Question) -> Result<TriggeredRun, ToolError> {
+async fn answer(call: &Call, question: Question) -> Result<TriggeredRun, ToolError> {
     let request = RunRequest {
         pipeline: question.pipeline,
         reference: question.reference.as_deref(),
         parameters: &question.parameters,
     };
-    // The service finds a pipeline by its id alone: without this check the project of the address would be a mere
-    // decoration, and a call could run the pipelines of every project that the user may see.
+    // The service finds a pipeline by its id alone. Without this check a call could run the pipelines of every
+    // project that the user may see.
     let pipeline = call.definition(&question.project, question.pipeline).await?;
     if !pipeline
         .project
-        .is_some_and(|owner| projects::is(&owner, &question.project))
+        .is_some_and(|owner| owns(&owner, &question.project))
     {
         let what = format!("pipeline {} in project {:?}", question.pipeline, question.project);
         return Err(Failure::NotFound { what, message: None }.into());
@@ -174,7 +255,7 @@ pub(super) async fn answer(call: &Call, question: Question) -> Result<TriggeredR
         run.id,
         question.pipeline
     );
-    Ok(reduce::triggered(&question.project, question.pipeline, &run))
+    Ok(TriggeredRun::new(&question.project, question.pipeline, &run))
 }
 
 #[cfg(test)]
@@ -204,7 +285,7 @@ mod tests {
     #[case("/main")]
     #[case("main/")]
     #[case("a:b")]
-    fn refuses_what_is_no_branch(#[case] branch: &str) {
+    fn refuses_an_invalid_branch(#[case] branch: &str) {
         assert!(reference(branch).is_err());
     }
 
@@ -222,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_are_too_much_together_are_the_models_to_mend() {
+    fn refuses_parameters_that_are_too_large_together_with_a_reason() {
         let of = |count: usize| -> Map<String, Value> {
             (0..count)
                 .map(|number| (format!("p{number}"), Value::String("x".repeat(30 * 1024))))
@@ -241,7 +322,7 @@ mod tests {
     #[case(json!({"pipeline_id": 1, "parameters": {"list": [1]}}), "parameter \"list\"")]
     #[case(json!({"pipeline_id": 1, "parameters": {"x": null}}), "parameter \"x\"")]
     #[case(json!({"pipeline_id": 1, "parameters": "env=test"}), "must be an object")]
-    fn refuses_with_what_to_send(#[case] values: Value, #[case] expected: &str) {
+    fn the_refusal_says_what_to_send(#[case] values: Value, #[case] expected: &str) {
         let error = question(values).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }

@@ -76,7 +76,24 @@ async fn http_on_a_laptop_is_for_this_machine_alone() {
         let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
         assert!(answer["error"]["code"].is_i64(), "{answer}");
     }
-    assert_eq!(post(None, None).await, 200, "and it goes on");
+    for (content_type, accept, status) in [
+        ("text/plain", "application/json, text/event-stream", 415),
+        ("application/json", "text/plain", 406),
+    ] {
+        let request = http
+            .post(&address)
+            .header("content-type", content_type)
+            .header("accept", accept)
+            .body(list.to_string());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        assert_eq!(
+            (&answer["error"]["code"], &answer["id"]),
+            (&json!(status), &json!(1))
+        );
+    }
+    assert_eq!(post(None, None).await, 200, "the server still answers");
     stop(&child);
     assert!(child.wait().await.unwrap().success());
 }

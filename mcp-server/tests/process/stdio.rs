@@ -106,7 +106,7 @@ async fn stdio_uses_the_azure_clis_login_and_asks_for_it_once() {
 }
 
 #[tokio::test]
-async fn stdio_refuses_json_hidden_in_json_and_goes_on() {
+async fn stdio_refuses_json_hidden_in_json_with_its_id_and_continues() {
     let world = World::start().await;
     let folder = az_with(&world.azure_token("ana").await);
     let mut session = Session::start(&world, folder.path()).await;
@@ -117,7 +117,11 @@ async fn stdio_refuses_json_hidden_in_json_and_goes_on() {
         .unwrap();
     let ping = json!({"jsonrpc": "2.0", "id": 2, "method": "ping"});
     let refused = session.exchange(&ping).await;
-    assert_eq!(refused["error"]["code"], -32600, "{refused}");
+    assert_eq!(
+        (&refused["error"]["code"], &refused["id"]),
+        (&json!(-32600), &json!(1)),
+        "{refused}"
+    );
     let line = session.output.next_line().await.unwrap().unwrap();
     let answered: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(answered["id"], 2, "{answered}");
@@ -125,7 +129,11 @@ async fn stdio_refuses_json_hidden_in_json_and_goes_on() {
     session.input.write_all(behind_a_mark.as_bytes()).await.unwrap();
     let line = session.output.next_line().await.unwrap().unwrap();
     let refused: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(refused["error"]["code"], -32600, "{refused}");
+    assert_eq!(
+        (&refused["error"]["code"], &refused["id"]),
+        (&json!(-32600), &json!(1)),
+        "{refused}"
+    );
     session.end().await;
 }
 
@@ -150,7 +158,7 @@ async fn without_the_azure_cli_or_its_login_it_says_what_to_do() {
             az("echo \"Please run 'az login' to setup account.\" >&2; exit 1"),
             "not signed in",
         ),
-        (az("echo 'nonsense'"), "gave no token"),
+        (az("echo 'nonsense'"), "returned no token"),
     ] {
         let mut session = Session::start(&world, folder.path()).await;
         let answer = session.call("list_pipeline_runs", json!({})).await;
@@ -159,4 +167,31 @@ async fn without_the_azure_cli_or_its_login_it_says_what_to_do() {
         assert!(text.contains(expected) && text.contains("az "), "{text}");
         session.end().await;
     }
+}
+
+#[tokio::test]
+async fn stdio_refuses_a_message_of_the_wrong_shape_with_its_id() {
+    let world = World::start().await;
+    let folder = az_with(&world.azure_token("ana").await);
+    let mut session = Session::start(&world, folder.path()).await;
+    for (message, code) in [
+        (json!({"jsonrpc": "2.0", "id": 7, "method": 5}), -32600),
+        (json!({"jsonrpc": "1.0", "id": 7, "method": "ping"}), -32600),
+        (
+            json!({"jsonrpc": "2.0", "id": 7, "method": "ping", "params": []}),
+            -32602,
+        ),
+        (
+            json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": 5}}),
+            -32602,
+        ),
+    ] {
+        let refused = session.exchange(&message).await;
+        assert_eq!(
+            (&refused["error"]["code"], &refused["id"]),
+            (&json!(code), &json!(7)),
+            "{refused}"
+        );
+    }
+    session.end().await;
 }

@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use behalf_contract::{ExchangePlace, Injection};
 use futures::stream::{self, FuturesUnordered};
 use futures::{StreamExt as _, future};
+use rstest::rstest;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -18,8 +19,7 @@ use crate::support::World;
 /// Size of one answer in bytes: slightly below the maximum that the server reads.
 const LARGE: usize = 7 * 1024 * 1024;
 
-/// Number of such answers that fit into the memory of one token. The memory of all tokens together fits twice
-/// as many.
+/// Number of such answers that fit into the memory of one user. The memory for all users fits twice as many.
 const FIT: usize = 2;
 
 /// A simulated Azure DevOps with large lists of runs. Each answer ends when `ends` has a permit for it.
@@ -43,30 +43,48 @@ async fn large_answers(ends: Arc<Semaphore>) -> String {
     format!("http://{address}")
 }
 
+/// Sessions of one user have different tokens. The exchange in the server validates them, the one in the sidecar does
+/// not show them to the server before they are exchanged.
+#[rstest]
+#[case(ExchangePlace::Sidecar)]
+#[case(ExchangePlace::Server)]
 #[tokio::test]
-async fn an_answer_that_has_no_room_is_a_tool_result_that_says_what_to_do() {
+async fn answers_to_all_sessions_of_a_user_take_half_of_the_memory(#[case] at: ExchangePlace) {
     let world = World::start().await;
     let ends = Arc::new(Semaphore::new(0));
     let core = large_answers(Arc::clone(&ends)).await;
-    let pod = world.pod_with(ExchangePlace::Sidecar, Injection::Header, |config| {
+    let pod = world.pod_with(at, Injection::Header, |config| {
         config.azure_dev_ops.endpoints.core = core.parse().unwrap();
     });
-    let call = |token: &'static str| pod.call(token, "list_pipeline_runs", json!({"top": 1}));
-    let mut under_way: FuturesUnordered<_> = (0..=FIT).map(|_| call("token")).collect();
-    let refused = timeout(Duration::from_secs(20), under_way.next());
-    let refused = refused.await.expect("one has no room").unwrap().tool_error();
+    let token = async |name: &str| match at {
+        ExchangePlace::Sidecar => world.azure_token(name).await,
+        ExchangePlace::Server => world.user_token(name).await,
+    };
+    let sessions = [token("ana").await, token("ana").await, token("ana").await];
+    assert!(sessions[0] != sessions[1] && sessions[1] != sessions[2]);
+    let (ben, carol) = (token("ben").await, token("carol").await);
+    let call = |token: &str| {
+        let token = token.to_owned();
+        async {
+            pod.call(&{ token }, "list_pipeline_runs", json!({"top": 1}))
+                .await
+        }
+    };
+    let mut in_progress: FuturesUnordered<_> = sessions.iter().map(|token| call(token)).collect();
+    let refused = timeout(Duration::from_secs(20), in_progress.next());
+    let refused = refused.await.expect("one is refused").unwrap().tool_error();
     assert!(refused.contains("try again in a few seconds"), "{refused}");
-    assert_eq!(under_way.len(), FIT, "and the others go on");
+    assert_eq!(in_progress.len(), FIT, "the others continue");
 
-    under_way.extend((0..FIT).map(|_| call("another")));
-    under_way.push(call("third"));
-    let refused = timeout(Duration::from_secs(20), under_way.next());
-    refused.await.expect("one has no room").unwrap().tool_error();
-    assert_eq!(under_way.len(), 2 * FIT, "one token leaves half to the others");
+    in_progress.extend((0..FIT).map(|_| call(&ben)));
+    in_progress.push(call(&carol));
+    let refused = timeout(Duration::from_secs(20), in_progress.next());
+    refused.await.expect("one is refused").unwrap().tool_error();
+    assert_eq!(in_progress.len(), 2 * FIT, "one user leaves half to the others");
 
     ends.add_permits(2 * FIT + 1);
-    while let Some(answer) = under_way.next().await {
+    while let Some(answer) = in_progress.next().await {
         answer.structured();
     }
-    call("token").await.structured();
+    call(&sessions[0]).await.structured();
 }

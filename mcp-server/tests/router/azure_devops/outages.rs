@@ -93,12 +93,12 @@ async fn nonsense_is_a_tool_error() {
     for action in [Action::BrokenJson, Action::EmptyBody] {
         user.fault(Fault::once(action.clone())).await;
         let text = user.list().await.tool_error();
-        assert!(text.contains("could not be understood"), "{action:?}: {text}");
+        assert!(text.contains("could not be read"), "{action:?}: {text}");
     }
     let broken = Fault::once(Action::BrokenJson).on(Calls::to("/timeline"));
     user.fault(broken).await;
     let text = user.failures_of(638).await.tool_error();
-    assert!(text.contains("could not be understood"), "{text}");
+    assert!(text.contains("could not be read"), "{text}");
     // The run may exist although the answer to the write cannot be read.
     user.fault(Fault::once(Action::BrokenJson).on(writes())).await;
     assert!(user.trigger().await.tool_error().contains("not known whether"));

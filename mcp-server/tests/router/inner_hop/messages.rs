@@ -80,14 +80,47 @@ async fn what_is_no_message_gets_the_protocols_answer_and_never_a_500() {
             let answer = pod.send(Ask::raw(body)).await;
             assert!(answer.status.as_u16() < 500, "{shape:?} {body}: {answer:?}");
         }
+    }
+}
+
+#[rstest]
+#[case(
+    "content-type",
+    "text/plain",
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "Content-Type must be"
+)]
+#[case("accept", "text/plain", StatusCode::NOT_ACCEPTABLE, "Accept must list")]
+#[case("host", "planted.example", StatusCode::FORBIDDEN, "Host and Origin must")]
+#[tokio::test]
+async fn a_refusal_of_the_mcp_library_is_a_json_rpc_error_with_the_id(
+    #[case] header: &'static str,
+    #[case] value: &str,
+    #[case] status: StatusCode,
+    #[case] message: &str,
+) {
+    let world = World::start().await;
+    for shape in SHAPES {
+        let pod = world.pod(shape.0, shape.1);
+        let answer = pod.send(Ask::request("tools/list").header(header, value)).await;
+        assert_eq!(answer.status, status, "{shape:?} {answer:?}");
+        let body = answer.json();
+        assert_eq!(
+            (&body["jsonrpc"], &body["id"]),
+            (&json!("2.0"), &json!(1)),
+            "{body}"
+        );
+        assert_eq!(body["error"]["code"], status.as_u16(), "{body}");
+        assert!(
+            body["error"]["message"].as_str().unwrap().contains(message),
+            "{body}"
+        );
+        // The message is checked first.
         let answer = pod
-            .send(Ask::request("tools/list").header("accept", "text/plain"))
+            .send(Ask::raw(r#"{"jsonrpc":"2.0","id":1,"method":5}"#).header(header, value))
             .await;
-        assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
-        let answer = pod
-            .send(Ask::request("tools/list").header("content-type", "text/plain"))
-            .await;
-        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
+        assert_eq!(answer.json()["error"]["code"], -32600, "{answer:?}");
     }
 }
 

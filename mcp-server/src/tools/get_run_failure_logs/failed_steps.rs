@@ -1,23 +1,114 @@
-//! What failed in a run, from its timeline. Pure.
+//! Finds the failed steps of a run in its timeline. Does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::azure_devops::wire::{Datum, Issue, Record, Timeline, camel, is};
 use crate::redact;
+use crate::tools::fields::name;
 
-use super::output::StepIssue;
-use super::reduce::name;
+/// Maximum number of issues of one step in an answer.
+const MOST_ISSUES: usize = 10;
 
-/// Issues shown of one step.
-const ISSUES: usize = 10;
+/// Maximum length of a message in characters.
+const LONGEST_MESSAGE: usize = 1_000;
 
-/// Characters shown of one message.
-const MESSAGE: usize = 1_000;
+/// Maximum number of ancestors. A timeline has stage, phase, job and task; a broken one may have a circle.
+const DEEPEST: usize = 16;
 
-/// The deepest tree is stage, phase, job, task; a broken one may be a circle.
-const DEPTH: usize = 16;
+/// A task that failed, or a job or stage that failed without a failed task.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct FailedStep {
+    /// The stage's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stage: Option<String>,
 
-/// A step that failed.
+    /// The job's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<String>,
+
+    /// The task's name; absent when no task of the job failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<String>,
+
+    /// failed or abandoned.
+    pub(crate) result: String,
+
+    /// The attempt that failed. The first is 1.
+    pub(crate) attempt: i64,
+
+    /// True when there is a later attempt.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) retried: bool,
+
+    /// Errors and warnings that the step reported.
+    pub(crate) issues: Vec<StepIssue>,
+
+    /// The last lines of its log, between markers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_tail: Option<String>,
+
+    /// Number of lines of the whole log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_lines: Option<i64>,
+
+    /// Why there is no log tail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_note: Option<String>,
+}
+
+/// An error or warning that a step reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct StepIssue {
+    /// error or warning.
+    pub(crate) severity: String,
+
+    /// Text of the error or warning.
+    pub(crate) message: String,
+
+    /// The source file that the issue names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<String>,
+
+    /// The line in that file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<String>,
+
+    /// The tool's error code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<String>,
+
+    /// The line in the step's log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_line: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl FailedStep {
+    /// Builds the answer without the log.
+    pub(super) fn new(step: &Step, log_lines: Option<i64>) -> Self {
+        Self {
+            stage: step.stage.clone(),
+            job: step.job.clone(),
+            task: step.task.clone(),
+            result: step.result.clone(),
+            attempt: step.attempt,
+            retried: step.retried,
+            issues: step.issues.clone(),
+            log_tail: None,
+            log_lines,
+            log_note: None,
+        }
+    }
+}
+
+/// A failed record of the timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) stage: Option<String>,
@@ -27,12 +118,12 @@ pub(crate) struct Step {
     pub(crate) attempt: i64,
     pub(crate) retried: bool,
     pub(crate) issues: Vec<StepIssue>,
-    /// How many more issues it has.
+    /// Number of issues beyond [`MOST_ISSUES`].
     pub(crate) more_issues: usize,
     pub(crate) log: Option<i64>,
 }
 
-/// The timelines of earlier attempts, the latest first.
+/// Returns the ids of the timelines of earlier attempts, the latest first.
 pub(crate) fn earlier_attempts(timeline: &Timeline) -> Vec<String> {
     let mut found: BTreeMap<i64, BTreeSet<&str>> = BTreeMap::new();
     for attempt in timeline
@@ -57,12 +148,11 @@ pub(crate) fn earlier_attempts(timeline: &Timeline) -> Vec<String> {
         .collect()
 }
 
-/// What failed: tasks, and whatever else failed with a message of its own and without a failed step below
-/// it, such as a job whose agent was lost. `earlier` are the timelines of earlier attempts, which hold only
-/// the records that were retried, or all of them.
+/// Returns the failed tasks, and other failed records without a failed record below them, such as a job whose agent
+/// was lost. `earlier` are the timelines of earlier attempts. They contain the retried records or all records.
 pub(crate) fn steps(current: &Timeline, earlier: &[Timeline]) -> Vec<Step> {
     let mut tree = Tree::default();
-    // The current attempt wins over copies of its records in earlier timelines.
+    // Earlier timelines may contain copies of current records. The current ones win.
     for timeline in std::iter::once(current).chain(earlier) {
         for record in &timeline.records {
             tree.records.entry(record.id.as_str()).or_insert(record);
@@ -83,7 +173,7 @@ pub(crate) fn steps(current: &Timeline, earlier: &[Timeline]) -> Vec<Step> {
     failed.retain(|(record, _)| {
         is(record.kind.as_deref(), "Task") || !with_failed_child.contains(record.id.as_str())
     });
-    // Current before earlier, then in the order of the run.
+    // Current before earlier ones, then in the order of the run.
     failed.sort_by_cached_key(|(record, retried)| (*retried, tree.position(record), record.id.clone()));
     failed
         .into_iter()
@@ -91,7 +181,7 @@ pub(crate) fn steps(current: &Timeline, earlier: &[Timeline]) -> Vec<Step> {
         .collect()
 }
 
-/// What waits for somebody's approval, by the name of its stage.
+/// Returns the names of the stages that wait for an approval.
 pub(crate) fn pending_approvals(timeline: &Timeline) -> Vec<String> {
     let mut tree = Tree::default();
     tree.records
@@ -108,22 +198,23 @@ pub(crate) fn pending_approvals(timeline: &Timeline) -> Vec<String> {
 }
 
 fn has_failed(record: &Record) -> bool {
-    // By result: the error count of failed stages and phases is 0.
+    // The error count is no criterion: it is 0 for failed stages and phases.
     is(record.result.as_deref(), "failed") || is(record.result.as_deref(), "abandoned")
 }
 
+/// The records of a timeline by id.
 #[derive(Default)]
 struct Tree<'timeline> {
     records: HashMap<&'timeline str, &'timeline Record>,
 }
 
 impl<'timeline> Tree<'timeline> {
-    /// From the parent up.
+    /// Returns the ancestors, the parent first.
     fn ancestors(&self, record: &'timeline Record) -> Vec<&'timeline Record> {
         let parent = |record: &&'timeline Record| self.records.get(record.parent_id.as_deref()?).copied();
         std::iter::successors(Some(record), parent)
             .skip(1)
-            .take(DEPTH)
+            .take(DEEPEST)
             .collect()
     }
 
@@ -132,11 +223,11 @@ impl<'timeline> Tree<'timeline> {
         let found = ancestors
             .iter()
             .find(|ancestor| is(ancestor.kind.as_deref(), kind))?;
-        // The one stage of a pipeline that names none.
+        // The name of the stage of a pipeline without stages.
         name(found.name.as_deref()).filter(|name| name != "__default")
     }
 
-    /// The orders from the root down.
+    /// Returns the `order` of each record from the root to `record`.
     fn position(&self, record: &'timeline Record) -> Vec<i64> {
         let mut orders: Vec<i64> = self
             .ancestors(record)
@@ -161,7 +252,7 @@ impl<'timeline> Tree<'timeline> {
                 .or_else(|| self.ancestor_name(record, "Phase"));
             (self.ancestor_name(record, "Stage"), job, own)
         };
-        // Errors first: warnings must not push them out.
+        // Errors first, so that the limit does not cut them off.
         let mut issues: Vec<&Issue> = record.issues.iter().collect();
         issues.sort_by_key(|issue| !is(issue.kind.as_deref(), "error"));
         Step {
@@ -173,10 +264,10 @@ impl<'timeline> Tree<'timeline> {
             retried,
             issues: issues
                 .iter()
-                .take(ISSUES)
+                .take(MOST_ISSUES)
                 .map(|issue| step_issue(issue))
                 .collect(),
-            more_issues: issues.len().saturating_sub(ISSUES),
+            more_issues: issues.len().saturating_sub(MOST_ISSUES),
             log: record.log.map(|log| log.id),
         }
     }
@@ -197,7 +288,7 @@ fn step_issue(issue: &Issue) -> StepIssue {
         name(Some(&text))
     };
     let message = issue.message.as_deref().unwrap_or_default();
-    let message = redact::lines(redact::cut(message, MESSAGE).lines()).join("\n");
+    let message = redact::lines(redact::cut(message, LONGEST_MESSAGE).lines()).join("\n");
     StepIssue {
         severity: camel(issue.kind.as_deref().unwrap_or("error")),
         message,
@@ -261,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_lost_its_agent_fails_without_a_task() {
+    fn lists_a_job_that_lost_its_agent_without_a_task() {
         let steps = steps(
             &timeline(json!([
                 {"id": "s", "type": "Stage", "name": "__default", "result": "failed"},
@@ -283,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_attempt_comes_after_the_current_one_and_finds_its_path() {
+    fn lists_an_earlier_attempt_after_the_current_one_with_its_path() {
         let current = timeline(json!([
             {"id": "s", "type": "Stage", "name": "Build", "result": "failed", "attempt": 2,
              "previousAttempts": [{"attempt": 1, "timelineId": "old", "recordId": "s"}]},
@@ -307,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_of_parents_ends() {
+    fn a_circle_of_parents_ends_the_search() {
         let steps = steps(
             &timeline(json!([
                 {"id": "a", "parentId": "b", "type": "Task", "name": "A", "result": "failed"},
@@ -330,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn many_issues_are_counted_and_errors_survive() {
+    fn counts_issues_beyond_the_limit_and_lists_errors_first() {
         let mut issues = vec![json!({"type": "warning", "message": "w"}); 30];
         issues.push(json!({"type": "error", "message": "password=hunter2hunter2 leaked"}));
         let steps = steps(

@@ -1,4 +1,4 @@
-//! What all calls share: addresses, connections, and who was asked to slow down.
+//! The client of Azure DevOps that all calls share: addresses, connections, throttled users, memory for answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,40 +12,41 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::answer_budget::{AnswerBudget, AnswerShare};
-use super::call::Call;
-use super::error::Failure;
-use super::patience::BUDGET;
-use crate::token::UserToken;
+use super::failure::Failure;
+use crate::token::UserKey;
 
-/// Users whose throttling is remembered. More would be the users of one Pod within five minutes.
-const REMEMBERED_USERS: u64 = 10_000;
+/// Maximum number of tokens whose throttling is remembered. One Pod serves fewer within [`PAUSE_LIFETIME`].
+const REMEMBERED_PAUSES: u64 = 10_000;
 
-/// Requests to the identity host, which only improve a message, get little time.
-const TENANT_PROBE: Duration = Duration::from_secs(5);
+/// Azure DevOps asks for waits of at most some minutes.
+const PAUSE_LIFETIME: Duration = Duration::from_mins(5);
 
-/// Names this program to Azure DevOps.
+/// Time limit of the request for the tenant of the organization, which only improves a message.
+const TENANT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The `User-Agent` of all requests.
 pub(super) const USER_AGENT: &str = concat!("behalf-mcp-server/", env!("CARGO_PKG_VERSION"));
 
-/// How to talk to Azure DevOps.
+/// The settings of the client.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The organisation's name.
+    /// Name of the organization: `contoso` of `https://dev.azure.com/contoso`.
     pub organization: String,
 
-    /// Where the service is.
+    /// Base addresses of the API.
     pub endpoints: AzureDevOpsEndpoints,
 
-    /// The tenant of the users' tokens, when it is known; it makes a mismatch with the organisation's
-    /// tenant plain.
+    /// The tenant of the users' tokens, if it is known. An empty list can then name a mismatch with the
+    /// organization's tenant as its cause.
     pub tenant_id: Option<String>,
 
-    /// Asks for 401 in place of a sign-in page (`X-TFS-FedAuthRedirect: Suppress`). Off by default: in
-    /// tenants with Conditional Access valid tokens were refused with it (azure-devops-mcp#977). Nothing
-    /// here depends on it.
+    /// Asks for 401 instead of a sign-in page (`X-TFS-FedAuthRedirect: Suppress`). Off by default, because
+    /// tenants with Conditional Access then refused valid tokens (azure-devops-mcp#977). No code here
+    /// depends on it.
     pub suppress_sign_in_page: bool,
 }
 
-/// Azure DevOps, as all users of this process see it. Cheap to clone.
+/// The client of Azure DevOps. All users share it; it contains no token. Clones are cheap.
 #[derive(Clone)]
 pub struct AzureDevOps {
     pub(super) shared: Arc<Shared>,
@@ -54,8 +55,8 @@ pub struct AzureDevOps {
 pub(super) struct Shared {
     pub(super) http: HttpClient,
     pub(super) options: Options,
-    /// Until when the service asked a user to wait, by the SHA-256 of the token: with delegated tokens each
-    /// user has a budget of their own, and a request before its time only prolongs the wait.
+    /// The time before which no request with a token is sent, by the SHA-256 of the token. Azure DevOps
+    /// throttles each user apart, and a request during the wait prolongs it.
     pauses: Cache<[u8; 32], Instant>,
     organization_tenant: OnceCell<Option<String>>,
     /// The memory for answers.
@@ -63,11 +64,11 @@ pub(super) struct Shared {
 }
 
 impl AzureDevOps {
-    /// Opens no connection yet.
+    /// Creates the client without opening a connection.
     pub fn new(http: HttpClient, options: Options) -> Self {
         let pauses = Cache::builder()
-            .max_capacity(REMEMBERED_USERS)
-            .time_to_live(Duration::from_mins(5))
+            .max_capacity(REMEMBERED_PAUSES)
+            .time_to_live(PAUSE_LIFETIME)
             .build();
         Self {
             shared: Arc::new(Shared {
@@ -80,23 +81,17 @@ impl AzureDevOps {
         }
     }
 
-    /// One tool call of one user.
-    pub(crate) async fn call(&self, token: Arc<dyn UserToken>) -> Result<Call, Failure> {
-        let current = token.current().await?;
-        Ok(Call::new(self.clone(), token, current, BUDGET))
-    }
-
-    /// The organisation's name.
+    /// Returns the name of the organization.
     pub fn organization(&self) -> &str {
         &self.shared.options.organization
     }
 
-    /// The memory that answers to calls with this token may use.
-    pub(super) fn answers(&self, token: &Secret) -> AnswerShare {
-        self.shared.answers.share(hash(token))
+    /// Returns the memory that answers to calls of `user` may use.
+    pub(super) fn answers(&self, user: UserKey) -> AnswerShare {
+        self.shared.answers.share(user)
     }
 
-    /// Remembers that the service asked to wait.
+    /// Delays further requests with `token` by `wait`, as the service asked.
     pub(super) async fn pause(&self, token: &Secret, wait: Duration) {
         self.shared
             .pauses
@@ -104,7 +99,7 @@ impl AzureDevOps {
             .await;
     }
 
-    /// How long this user still has to wait.
+    /// Returns the time until requests with `token` may be sent again, or `None` if they may be sent now.
     pub(super) async fn paused(&self, token: &Secret) -> Option<Duration> {
         let until = self.shared.pauses.get(&hash(token)).await?;
         until
@@ -112,16 +107,17 @@ impl AzureDevOps {
             .filter(|left| !left.is_zero())
     }
 
-    /// The organisation's tenant, asked for once and without a token; `None` when nobody tells.
+    /// Returns the tenant of the organization, or `None` if the identity service does not name it. It is
+    /// requested once, without a token.
     pub(crate) async fn organization_tenant(&self) -> Option<String> {
         self.shared
             .organization_tenant
-            .get_or_init(|| self.ask_for_tenant())
+            .get_or_init(|| self.request_tenant())
             .await
             .clone()
     }
 
-    /// True when the users' tenant is known to be another than the organisation's.
+    /// Returns true if the users' tenant and the organization's tenant are known and differ.
     pub(crate) async fn is_foreign_tenant(&self) -> bool {
         let Some(ours) = &self.shared.options.tenant_id else {
             return false;
@@ -131,7 +127,7 @@ impl AzureDevOps {
             .is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours))
     }
 
-    async fn ask_for_tenant(&self) -> Option<String> {
+    async fn request_tenant(&self) -> Option<String> {
         let address = address(
             &self.shared.options.endpoints.identity,
             &[self.organization()],
@@ -143,7 +139,7 @@ impl AzureDevOps {
             .http
             .client()
             .head(address)
-            .timeout(TENANT_PROBE)
+            .timeout(TENANT_TIMEOUT)
             .send()
             .await
             .ok()?;
@@ -166,7 +162,7 @@ fn hash(token: &Secret) -> [u8; 32] {
     Sha256::digest(token.expose()).into()
 }
 
-/// `base` with path segments and query, each encoded.
+/// Builds an address from `base`, path segments and query pairs, each encoded.
 pub(super) fn address(base: &Url, segments: &[&str], query: &[(&str, &str)]) -> Result<Url, Failure> {
     let mut address = base.clone();
     {
@@ -175,7 +171,7 @@ pub(super) fn address(base: &Url, segments: &[&str], query: &[(&str, &str)]) -> 
             .map_err(|()| Failure::Malformed("the endpoint's address"))?;
         path.pop_if_empty();
         for segment in segments {
-            // `Url` drops these, and the rest would address something else.
+            // `Url` drops these segments, so that the rest would address another resource.
             if segment.is_empty() || *segment == "." || *segment == ".." {
                 return Err(Failure::Malformed("an empty name in the address"));
             }
@@ -193,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_encoded_into_one_segment() {
+    fn encodes_a_name_into_one_segment() {
         let base = Url::parse("https://dev.azure.com").unwrap();
         let address = address(&base, &["contoso", "a/b? #%\\", "_apis"], &[("t", "a&b=c")]).unwrap();
         assert_eq!(
@@ -203,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_climb() {
+    fn refuses_a_name_that_changes_the_path() {
         let base = Url::parse("https://dev.azure.com/").unwrap();
         for name in ["..", ".", ""] {
             assert!(

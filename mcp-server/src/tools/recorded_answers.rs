@@ -3,7 +3,9 @@
 
 use serde_json::Value;
 
-use super::{failures, reduce};
+use super::get_run_failure_logs::failed_steps;
+use super::list_deployments::ClassicDeployment;
+use super::pipeline_run::PipelineRun;
 use crate::azure_devops::wire::{Build, Deployment, List, Timeline};
 
 const BUILDS: &str = include_str!("../../tests/recorded/builds.json");
@@ -29,7 +31,7 @@ fn builds_become_runs_with_every_member_that_is_shown() {
     let runs: Vec<_> = list
         .value
         .iter()
-        .map(|build| shown(&reduce::run(build)))
+        .map(|build| shown(&PipelineRun::of_build(build)))
         .collect();
     assert_eq!(runs.len(), 6);
     for run in &runs {
@@ -65,7 +67,7 @@ fn builds_become_runs_with_every_member_that_is_shown() {
 #[test]
 fn builds_of_version_7_1_have_the_same_shape() {
     let list: List<Build> = serde_json::from_str(BUILDS_7_1).unwrap();
-    let run = shown(&reduce::run(&list.value[0]));
+    let run = shown(&PipelineRun::of_build(&list.value[0]));
     assert_eq!((&run["run_id"], &run["branch"]), (&12.into(), &"main".into()));
     assert_eq!(
         (&run["pipeline"], &run["requested_for"]),
@@ -75,7 +77,7 @@ fn builds_of_version_7_1_have_the_same_shape() {
 
 #[test]
 fn a_timeline_names_what_failed_with_its_path_issues_and_log() {
-    let steps = failures::steps(&timeline(TIMELINE), &[]);
+    let steps = failed_steps::steps(&timeline(TIMELINE), &[]);
     let tasks: Vec<_> = steps
         .iter()
         .map(|step| (step.job.as_deref().unwrap(), step.task.as_deref().unwrap()))
@@ -107,10 +109,10 @@ fn a_timeline_names_what_failed_with_its_path_issues_and_log() {
 #[test]
 fn a_retried_job_leads_to_the_timeline_of_its_earlier_attempt() {
     let current = timeline(TIMELINE);
-    let earlier = failures::earlier_attempts(&current);
+    let earlier = failed_steps::earlier_attempts(&current);
     assert_eq!(earlier.len(), 3);
     assert!(earlier.contains(&"5c657fa2-65d2-55e4-f9c9-8fbd97185e37".to_owned()));
-    let steps = failures::steps(&current, &[timeline(EARLIER)]);
+    let steps = failed_steps::steps(&current, &[timeline(EARLIER)]);
     let lost = steps.iter().find(|step| step.retried).unwrap();
     assert_eq!((lost.result.as_str(), lost.task.as_deref()), ("abandoned", None));
     let job = "Libraries Test Run release coreclr Linux_musl x64 Release";
@@ -120,7 +122,7 @@ fn a_retried_job_leads_to_the_timeline_of_its_earlier_attempt() {
 #[test]
 fn a_deployment_keeps_its_pascal_case_status_and_loses_its_null_dates() {
     let list: List<Deployment> = serde_json::from_str(DEPLOYMENTS).unwrap();
-    let deployment = shown(&reduce::deployment(&list.value[0]));
+    let deployment = shown(&ClassicDeployment::new(&list.value[0]));
     assert_eq!(deployment["deployment_id"], 79);
     assert_eq!(
         (&deployment["environment"], &deployment["release"]),

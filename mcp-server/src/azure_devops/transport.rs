@@ -1,0 +1,155 @@
+//! Sends one request and reads its answer within size limits.
+
+use behalf_entra::Secret;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method};
+use url::Url;
+
+use super::answer_budget::Reserved;
+use super::client::{self, AzureDevOps};
+use super::failure::Failure;
+
+/// Maximum size of a JSON answer. A timeline of 2,750 records has 2.1 MB.
+const LARGEST_JSON: usize = 8 * 1024 * 1024;
+
+/// Maximum number of bytes that are read of a log to find its end.
+const LARGEST_LOG: usize = 32 * 1024 * 1024;
+
+/// Number of bytes that are kept of the end of a log.
+const KEPT_TEXT: usize = 256 * 1024;
+
+/// Maximum number of bytes that are read of an error.
+const LARGEST_ERROR: usize = 64 * 1024;
+
+/// The kind of answer that the caller requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Json,
+    Text,
+}
+
+/// A request to the API.
+pub(super) struct Request<'request> {
+    pub(super) method: Method,
+    pub(super) address: Url,
+    pub(super) wanted: Wanted,
+    pub(super) body: Option<&'request serde_json::Value>,
+    /// Name of the project, for messages.
+    pub(super) project: &'request str,
+    /// Name of the requested resource, for messages.
+    pub(super) what: &'request str,
+}
+
+impl Request<'_> {
+    /// Returns true for a read. It changes nothing, so it may be repeated.
+    pub(super) fn is_safe(&self) -> bool {
+        self.method.is_safe()
+    }
+}
+
+/// Sends a request with `token`.
+pub(super) async fn transmit(
+    client: &AzureDevOps,
+    request: &Request<'_>,
+    token: &Secret,
+) -> Result<reqwest::Response, reqwest::Error> {
+    let shared = &client.shared;
+    let accept = match request.wanted {
+        Wanted::Json => "application/json",
+        Wanted::Text => "text/plain",
+    };
+    let mut builder = shared
+        .http
+        .client()
+        .request(request.method.clone(), request.address.clone())
+        .header(AUTHORIZATION, bearer(token))
+        .header(ACCEPT, accept)
+        .header(USER_AGENT, client::USER_AGENT);
+    if shared.options.suppress_sign_in_page {
+        builder = builder.header("x-tfs-fedauthredirect", "Suppress");
+    }
+    if let Some(body) = request.body {
+        builder = builder.json(body);
+    }
+    builder.send().await
+}
+
+fn bearer(token: &Secret) -> HeaderValue {
+    let text = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
+    // Tokens are visible ASCII: the inner hop and the Azure CLI refuse others.
+    let mut value = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+    value.set_sensitive(true);
+    value
+}
+
+/// Returns the id by which Microsoft's support finds a request. The header `x-vss-userdata` beside it names
+/// the user, so it is not read.
+pub(super) fn activity_id(headers: &HeaderMap) -> &str {
+    ["activityid", "x-vss-e2eid"]
+        .iter()
+        .find_map(|name| headers.get(*name)?.to_str().ok())
+        .filter(|id| id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
+        .unwrap_or_default()
+}
+
+/// The body of an answer.
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    /// True if bytes in front of a text, or behind an error, are missing.
+    pub(super) cut: bool,
+}
+
+/// Reads a body within the size limits: JSON completely or not at all, the end of a text, the beginning of an
+/// error. `taken` grows with it.
+pub(super) async fn read(
+    mut response: reqwest::Response,
+    wanted: Wanted,
+    success: bool,
+    taken: &mut Reserved,
+) -> Result<Body, Failure> {
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut total = 0_usize;
+    let mut cut = false;
+    while let Some(chunk) = response.chunk().await.map_err(Failure::Unreachable)? {
+        total = total.saturating_add(chunk.len());
+        taken.grow_to(bytes.len() + chunk.len())?;
+        bytes.extend_from_slice(&chunk);
+        match (success, wanted) {
+            (false, _) if bytes.len() > LARGEST_ERROR => {
+                bytes.truncate(LARGEST_ERROR);
+                return Ok(Body { bytes, cut: true });
+            }
+            (true, Wanted::Json) if bytes.len() > LARGEST_JSON => return Err(Failure::TooLarge),
+            (true, Wanted::Text) => {
+                if bytes.len() > 2 * KEPT_TEXT {
+                    bytes.drain(..bytes.len() - KEPT_TEXT);
+                    cut = true;
+                }
+                if total > LARGEST_LOG {
+                    return Err(Failure::TooLarge);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(Body { bytes, cut })
+}
+
+/// Returns the media type of an answer without parameters, in lower case.
+pub(super) fn content_type(headers: &HeaderMap) -> String {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+/// Removes the UTF-8 byte order mark with which a body may begin.
+pub(super) fn without_bom(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
