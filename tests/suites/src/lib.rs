@@ -1,9 +1,10 @@
-//! The clients of others that the black-box suite runs: the MCP Inspector, the official SDKs and the public
-//! conformance suite.
+//! What the black-box suite runs with: the MCP Inspector, the official SDKs and the public conformance suite, and
+//! the order of its tests.
 
 pub mod conformance;
 pub mod header_proxy;
 pub mod inspector;
 pub mod npm;
 mod printed;
+pub mod schedule;
 pub mod sdk_client;

@@ -13,8 +13,10 @@ use crate::ensure;
 use crate::world::{TestResult, World};
 
 crate::tests![
-    malformed_objects_are_refused_with_a_reason,
-    every_bound_of_the_schema_is_kept,
+    OwnNamespaces: [
+        malformed_objects_are_refused_with_a_reason,
+        every_bound_of_the_schema_is_kept,
+    ],
 ];
 
 /// An object that the API server must refuse.

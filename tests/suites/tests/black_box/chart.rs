@@ -13,10 +13,12 @@ use crate::ensure;
 use crate::world::{TestResult, World};
 
 crate::tests![
-    rights_are_bound_where_the_operator_watches_and_nowhere_else,
-    values_that_contradict_each_other_are_refused_with_a_reason,
-    the_operator_understands_every_variable_that_the_chart_sets,
-    no_rule_has_a_wildcard_or_lists_secrets,
+    OwnNamespaces: [
+        rights_are_bound_where_the_operator_watches_and_nowhere_else,
+        values_that_contradict_each_other_are_refused_with_a_reason,
+        the_operator_understands_every_variable_that_the_chart_sets,
+        no_rule_has_a_wildcard_or_lists_secrets,
+    ],
 ];
 
 /// The release's namespace in these tests.

@@ -6,17 +6,19 @@ use behalf_tests::conformance::{Conformance, Verdict};
 use behalf_tests::header_proxy::HeaderProxy;
 use serde_json::{Value, json};
 
-use crate::credentials::pod_of;
 use crate::ensure;
 use crate::guard::restoring;
+use crate::server_container::ServerContainer;
 use crate::sign_in::register;
 use crate::world::{TestResult, World};
 
 crate::tests![
-    the_conformance_suite_passes_at_revision_2025_11_25,
-    the_conformance_suite_passes_at_revision_2026_07_28,
-    the_conformance_suite_passes_with_its_fixture_tools,
-    the_conformance_suite_passes_for_authorization_servers,
+    Quickstart: [the_conformance_suite_passes_with_its_fixture_tools],
+    Everything: [
+        the_conformance_suite_passes_at_revision_2025_11_25,
+        the_conformance_suite_passes_at_revision_2026_07_28,
+        the_conformance_suite_passes_for_authorization_servers,
+    ],
 ];
 
 const LEGACY: &str = "2025-11-25";
@@ -112,22 +114,12 @@ async fn the_conformance_suite_passes_at_revision_2026_07_28(world: &World) -> T
 async fn the_conformance_suite_passes_with_its_fixture_tools(world: &World) -> TestResult {
     let server = Server::Quickstart;
     world.wait_ready(server).await?;
-    let pod = pod_of(world, server).await?;
-    let name = format!("pod/{}", pod.metadata.name.clone().unwrap_or_default());
-    let set = |image: &str| world.kubectl(&["set", "image", &name, &format!("mcp-server={image}")]);
-    let right = pod
-        .spec
-        .iter()
-        .flat_map(|spec| &spec.containers)
-        .find(|container| container.name == "mcp-server")
-        .and_then(|container| container.image.clone())
-        .ok_or("the Pod has no server")?;
-
+    let container = ServerContainer::of(world, server).await?;
     // In this Pod, a server with the tools that the scenarios call replaces the built-in server.
     let fixture = world.fixture_server_image()?;
     restoring(
         async {
-            set(&fixture)?;
+            container.replace(&fixture)?;
             wait_for_tools(world, server, "test_simple_text").await?;
             let wanted = [
                 ("tools-call-simple-text", Judge::Baseline),
@@ -138,7 +130,7 @@ async fn the_conformance_suite_passes_with_its_fixture_tools(world: &World) -> T
             scenarios(world, server, MODERN, &wanted).await
         },
         async {
-            set(&right)?;
+            container.restore()?;
             wait_for_tools(world, server, "list_pipeline_runs").await?;
             world.wait_ready(server).await.map(drop)
         },

@@ -18,10 +18,12 @@ use crate::ensure;
 use crate::world::{TestResult, World};
 
 crate::tests![
-    a_connection_outlives_refusals_whose_body_comes_behind_the_head,
-    a_large_body_behind_a_refused_head_gets_its_answer_every_time,
-    idle_connections_to_the_internal_ports_restart_nothing,
-    thirty_calls_of_one_user_at_once_succeed,
+    Quickstart: [idle_connections_to_the_internal_ports_restart_nothing],
+    Everything: [
+        a_connection_outlives_refusals_whose_body_comes_behind_the_head,
+        a_large_body_behind_a_refused_head_gets_its_answer_every_time,
+        thirty_calls_of_one_user_at_once_succeed,
+    ],
 ];
 
 /// Maximum time for one answer.

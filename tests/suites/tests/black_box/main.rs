@@ -1,8 +1,9 @@
 //! The black-box suite: a real cluster, the Pods that the operator made, clients that nobody here wrote.
 //!
 //! It brings up a cluster of its own, so it runs only when `BEHALF_TEST_CLUSTER=1` says so (`make test`
-//! does). The tests run one after the other in the order below: some break what others need, and each puts
-//! back what it broke. `BEHALF_KEEP_CLUSTER=1` leaves the cluster running for a look.
+//! does). Tests that use different things run side by side (`behalf_tests::schedule`); the others run one after
+//! the other: some break what others need, and each puts back what it broke. `BEHALF_KEEP_CLUSTER=1` leaves the
+//! cluster running for a look.
 
 #![expect(clippy::print_stdout, reason = "a test's output")]
 
@@ -24,8 +25,11 @@ mod inspector;
 mod leaks;
 mod logs;
 mod rights;
+mod scratch_objects;
 mod sdk_clients;
 mod search;
+mod server_container;
+mod settled;
 mod sign_in;
 mod survival;
 mod throttling;
@@ -34,8 +38,9 @@ mod world;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use behalf_tests::schedule::{self, Uses};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::world::{TestFuture, World};
@@ -44,23 +49,33 @@ use crate::world::{TestFuture, World};
 #[derive(Clone, Copy)]
 pub(crate) struct Test {
     name: &'static str,
+    uses: Uses,
     run: for<'w> fn(&'w World) -> TestFuture<'w>,
 }
 
-/// Names a test after its function.
+/// Names tests after their functions. Tests without a part use [`Uses::Everything`].
 #[macro_export]
 macro_rules! tests {
-    ($($name:ident),+ $(,)?) => {
+    ($($uses:ident: [$($name:ident),+ $(,)?]),+ $(,)?) => {
         pub(crate) fn tests() -> Vec<$crate::Test> {
-            vec![$($crate::Test { name: concat!(module_path!(), "::", stringify!($name)), run: |world| Box::pin($name(world)) }),+]
+            vec![$($($crate::Test {
+                name: concat!(module_path!(), "::", stringify!($name)),
+                uses: behalf_tests::schedule::Uses::$uses,
+                run: |world| Box::pin($name(world)),
+            }),+),+]
         }
+    };
+    ($($name:ident),+ $(,)?) => {
+        $crate::tests![Everything: [$($name),+]];
     };
 }
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    let tests = [
+/// All tests. Where two use the same thing, the earlier one runs first.
+fn all_tests() -> Vec<Test> {
+    let mut tests = [
+        bad_objects::tests(),
+        chart::tests(),
+        rights::tests(),
         sign_in::tests(),
         inspector::tests(),
         sdk_clients::tests(),
@@ -71,16 +86,29 @@ fn main() -> ExitCode {
         bad_input::tests(),
         connections::tests(),
         survival::tests(),
-        bad_objects::tests(),
-        chart::tests(),
-        rights::tests(),
         conditions::tests(),
+        scratch_objects::tests(),
         faults::tests(),
         throttling::tests(),
         configuration::tests(),
+        settled::tests(),
         leaks::tests(), // last: it searches what all the others left behind
     ]
-    .concat_tests();
+    .concat();
+    // Tests that use one part each stand together: between them, one that uses everything would let no two meet.
+    tests.sort_by_key(|test| match test.uses {
+        Uses::OwnNamespaces => 0,
+        Uses::Everything => 1,
+        Uses::Quickstart | Uses::Article | Uses::Scratch => 2,
+        Uses::WholeCluster => 3,
+    });
+    tests
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let mut tests = all_tests();
 
     let enabled = std::env::var("BEHALF_TEST_CLUSTER").is_ok_and(|value| value == "1");
     if !enabled || arguments.list {
@@ -94,6 +122,8 @@ fn main() -> ExitCode {
             .map(|test| Trial::test(shorten(test.name), || Ok(())).with_ignored_flag(true));
         return libtest_mimic::run(&arguments, trials.collect()).exit_code();
     }
+    // A test that is filtered out must not be started either.
+    tests.retain(|test| is_wanted(&arguments, &shorten(test.name)));
 
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => Arc::new(runtime),
@@ -108,14 +138,55 @@ fn main() -> ExitCode {
             return libtest_mimic::run(&arguments, vec![trial]).exit_code();
         }
     };
-    let trials = tests.into_iter().map(|test| {
-        let (world, runtime) = (Arc::clone(&world), Arc::clone(&runtime));
-        Trial::test(shorten(test.name), move || within_limit(runtime, world, test))
-    });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let conclusion = libtest_mimic::run(&arguments, trials(tests, &runtime, &world));
     world.dispose();
     conclusion.exit_code()
 }
+
+/// Whether the command line asks for this test. libtest-mimic keeps its own check for itself.
+fn is_wanted(arguments: &Arguments, name: &str) -> bool {
+    let matches = |text: &String| {
+        if arguments.exact {
+            name == text
+        } else {
+            name.contains(text)
+        }
+    };
+    arguments.filter.iter().all(matches) && !arguments.skip.iter().any(matches)
+}
+
+/// Starts the tests. Each trial waits for the result of its test, so that results are printed in the list's order.
+fn trials(tests: Vec<Test>, runtime: &Arc<tokio::runtime::Runtime>, world: &Arc<World>) -> Vec<Trial> {
+    let (jobs, trials): (Vec<_>, Vec<_>) = tests
+        .into_iter()
+        .map(|test| {
+            let (sender, receiver) = channel();
+            let wait = move || {
+                receiver
+                    .recv()
+                    .unwrap_or_else(|_| Err("the test was not run".into()))
+            };
+            ((test.uses, (test, sender)), Trial::test(shorten(test.name), wait))
+        })
+        .unzip();
+    let (runtime, world) = (Arc::clone(runtime), Arc::clone(world));
+    std::thread::spawn(move || {
+        let began = Instant::now();
+        schedule::run(jobs, AT_ONCE, |(test, sender)| {
+            let started = Instant::now();
+            let result = within_limit(Arc::clone(&runtime), Arc::clone(&world), test);
+            let (took, total) = (started.elapsed().as_secs(), began.elapsed().as_secs());
+            let outcome = if result.is_ok() { "passed" } else { "FAILED" };
+            println!("    {outcome} in {took} s, at {total} s: {}", shorten(test.name));
+            // The receiver is dropped if nobody waits for this result any more.
+            drop(sender.send(result));
+        });
+    });
+    trials
+}
+
+/// Maximum number of tests that run at once: one with namespaces of its own beside one for each part.
+const AT_ONCE: usize = 4;
 
 /// Maximum duration of one test.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -141,14 +212,4 @@ fn within_limit(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: 
 
 fn shorten(name: &str) -> String {
     name.trim_start_matches("black_box::").to_owned()
-}
-
-trait Concat {
-    fn concat_tests(self) -> Vec<Test>;
-}
-
-impl<const N: usize> Concat for [Vec<Test>; N] {
-    fn concat_tests(self) -> Vec<Test> {
-        self.into_iter().flatten().collect()
-    }
 }

@@ -13,9 +13,11 @@ use crate::world::{TestResult, World};
 use release::Release;
 
 crate::tests![
-    the_operator_has_exactly_the_rights_that_it_uses_in_each_mode,
-    a_cluster_wide_operator_writes_only_what_an_mcpserver_controls,
-    every_right_is_needed,
+    OwnNamespaces: [
+        the_operator_has_exactly_the_rights_that_it_uses_in_each_mode,
+        a_cluster_wide_operator_writes_only_what_an_mcpserver_controls,
+        every_right_is_needed,
+    ],
 ];
 
 /// All rights of the operator beyond those of every `ServiceAccount`.

@@ -1,0 +1,196 @@
+//! Further objects beside the two servers, and what each is told: an address that is taken, a host that the
+//! installation does not allow, a Pod that never comes.
+
+use std::time::Duration;
+
+use behalf_demo::environment::{self, Conditions, NAMESPACE_OPERATOR, Server};
+use serde_json::{Value, json};
+
+use crate::conditions::only_these_changed;
+use crate::ensure;
+use crate::guard::restoring;
+use crate::world::{TestResult, World};
+
+crate::tests![
+    Scratch: [
+        a_foreign_host_is_not_accepted,
+        without_a_pod_nothing_is_claimed,
+    ],
+    Everything: [
+        a_taken_public_url_is_not_accepted,
+        of_two_objects_with_one_address_the_oldest_is_served_and_the_other_follows_it,
+    ],
+];
+
+/// An object like quickstart under another name, changed by `change`.
+fn scratch(world: &World, change: impl FnOnce(&mut Value)) -> TestResult<Value> {
+    let quickstart = world.get("mcpserver", Server::Quickstart.name())?;
+    let mut object = json!({
+        "apiVersion": quickstart["apiVersion"], "kind": quickstart["kind"],
+        "metadata": {"name": "scratch"}, "spec": quickstart["spec"],
+    });
+    change(&mut object);
+    Ok(object)
+}
+
+async fn wait_scratch(
+    world: &World,
+    what: &str,
+    wanted: impl Fn(&Conditions) -> bool,
+) -> TestResult<Conditions> {
+    wait_named(world, "scratch", what, wanted).await
+}
+
+async fn wait_named(
+    world: &World,
+    name: &str,
+    what: &str,
+    wanted: impl Fn(&Conditions) -> bool,
+) -> TestResult<Conditions> {
+    let limit = Duration::from_mins(1);
+    let seen = |conditions: &Conditions| println!("    {name}: {}", conditions.summary());
+    Ok(environment::wait_for(&world.running.client, name, what, limit, seen, wanted).await?)
+}
+
+async fn a_taken_public_url_is_not_accepted(world: &World) -> TestResult {
+    let before = world.wait_ready(Server::Quickstart).await?;
+    world.apply(&scratch(world, |_| {})?)?;
+    let refused = wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await;
+    let older = world.conditions(Server::Quickstart).await?;
+    world.kubectl(&["delete", "mcpserver", "scratch"])?;
+    let refused = refused?;
+    ensure!(
+        refused.is("Ready", "False"),
+        "not accepted, and still: {}",
+        refused.summary()
+    );
+    ensure!(
+        refused.is("Stalled", "True"),
+        "the object must be edited, but is not Stalled: {}",
+        refused.summary()
+    );
+    only_these_changed(&before, &older, "nothing")?;
+    ensure!(
+        older.is("Ready", "True"),
+        "the older object suffered: {}",
+        older.summary()
+    );
+    Ok(())
+}
+
+async fn of_two_objects_with_one_address_the_oldest_is_served_and_the_other_follows_it(
+    world: &World,
+) -> TestResult {
+    const ADDRESS: &str = "http://localhost:8597";
+    let (older, younger) = ("scratch", "scratch-too");
+    let create = |name: &str| -> TestResult {
+        world.apply(&scratch(world, |object| {
+            object["metadata"]["name"] = json!(name);
+            object["spec"]["publicUrl"] = json!(ADDRESS);
+        })?)
+    };
+    let is = |now: &Conditions, status: &str, reason: &str| {
+        now.get("Accepted")
+            .is_some_and(|accepted| accepted.status == status && accepted.reason == reason)
+    };
+    let taken = |now: &Conditions| is(now, "False", "PublicUrlTaken");
+    let accepted = |now: &Conditions| is(now, "True", "Accepted");
+    let outcome = async {
+        create(older)?;
+        // Creation times have whole seconds: the younger object is younger in any order of UIDs.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        create(younger)?;
+        wait_named(world, older, "Accepted=True", accepted).await?;
+        wait_named(world, younger, "PublicUrlTaken", taken).await?;
+        // The rule needs no stored state: a restarted operator finds the same owner.
+        let operator = |arguments: &[&str]| {
+            let namespace = ["--namespace", NAMESPACE_OPERATOR];
+            world
+                .running
+                .cluster
+                .kubectl(&[&namespace[..], arguments].concat())
+        };
+        operator(&["delete", "pod", "--all", "--wait=true"])?;
+        operator(&["rollout", "status", "deployment", "--timeout=60s"])?;
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        wait_named(world, older, "Accepted=True after the restart", accepted).await?;
+        wait_named(world, younger, "PublicUrlTaken after the restart", taken).await?;
+        // The owner changes its address, changes it back and is deleted. The younger object reacts each time.
+        let edit = |url: &str| {
+            let patch = json!({"spec": {"publicUrl": url}}).to_string();
+            world.kubectl(&["patch", "mcpserver", older, "--type", "merge", "--patch", &patch])
+        };
+        edit("http://localhost:8596")?;
+        wait_named(world, younger, "Accepted=True after the owner moved", accepted).await?;
+        edit(ADDRESS)?;
+        wait_named(world, younger, "PublicUrlTaken after the owner came back", taken).await?;
+        world.kubectl(&["delete", "mcpserver", older])?;
+        wait_named(world, younger, "Accepted=True after the owner went", accepted).await?;
+        Ok(())
+    };
+    let outcome = outcome.await;
+    for name in [older, younger] {
+        world.kubectl(&["delete", "mcpserver", name, "--ignore-not-found"])?;
+    }
+    outcome
+}
+
+async fn a_foreign_host_is_not_accepted(world: &World) -> TestResult {
+    for (pointer, value) in [
+        ("/spec/entra/authority", json!("https://login.example")),
+        (
+            "/spec/server/azureDevOps/endpoints/core",
+            json!("https://dev.example"),
+        ),
+    ] {
+        let field = pointer.trim_start_matches("/spec/").replace('/', ".");
+        let mut object = scratch(world, |object| {
+            object["spec"]["publicUrl"] = json!("http://localhost:8598");
+        })?;
+        let (parent, key) = pointer.rsplit_once('/').ok_or("no parent")?;
+        object
+            .pointer_mut(parent)
+            .and_then(Value::as_object_mut)
+            .ok_or_else(|| format!("the example has no {parent}"))?
+            .insert(key.to_owned(), value);
+        world.apply(&object)?;
+        let refused = wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await;
+        world.kubectl(&["delete", "mcpserver", "scratch"])?;
+        let refused = refused?;
+        let accepted = refused.get("Accepted").ok_or("Accepted is gone")?;
+        ensure!(
+            accepted.reason == "InvalidSpec"
+                && accepted.message.contains(&field)
+                && accepted.message.contains("allowed."),
+            "{field}: {}: {}",
+            accepted.reason,
+            accepted.message
+        );
+    }
+    Ok(())
+}
+
+async fn without_a_pod_nothing_is_claimed(world: &World) -> TestResult {
+    let work = async {
+        world.apply(&scratch(world, |object| {
+            object["spec"]["publicUrl"] = json!("http://localhost:8599");
+            object["spec"]["pod"]["nodeSelector"] = json!({"example.com/no-such-node": "true"});
+        })?)?;
+        let unavailable = |now: &Conditions| now.is("Accepted", "True") && now.is("Available", "False");
+        wait_scratch(world, "Accepted=True and Available=False", unavailable).await
+    };
+    let delete = async { world.kubectl(&["delete", "mcpserver", "scratch"]).map(drop) };
+    let seen = restoring(work, delete).await?;
+    for claimed in ["FederationVerified", "Verified", "Ready"] {
+        ensure!(
+            !seen.is(claimed, "True"),
+            "{claimed} was claimed without a Pod: {}",
+            seen.summary()
+        );
+    }
+    ensure!(
+        seen.status.pointer("/address/url").is_none(),
+        "an address without a Pod"
+    );
+    Ok(())
+}
