@@ -36,10 +36,7 @@ pub(super) async fn authorize(
     );
     let (request, client) = match checked {
         Ok(checked) => checked,
-        Err(Refused::Page(error)) => {
-            tracing::info!(reason = %error, "Refused an authorization request: {error}");
-            return page::problem(&server, error);
-        }
+        Err(Refused::Page(error)) => return page::refused(&server, error),
         Err(Refused::Redirect(error)) => return redirect::error(&server, &error),
     };
     // A page that leads nowhere would waste the user's consent; and its address is part of the page.

@@ -29,6 +29,12 @@ pub(super) fn error(server: &AuthorizationServer, error: &RedirectError) -> Resp
         description,
         ..error.clone()
     };
+    // The description may repeat a part of the request.
+    tracing::info!(
+        oauth.error = error.error,
+        "Sent the browser back to the client with {}",
+        error.error
+    );
     match error.location(server.addresses.issuer()) {
         Some(url) => to(server, &url),
         None => page::problem(server, Problem::Defect),

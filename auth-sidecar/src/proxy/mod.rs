@@ -157,6 +157,7 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
         if message.is_tool_call() {
             let needed = state.server.access().needed(message.name().unwrap_or_default());
             if !session.scopes.contains(needed) {
+                state.sessions.expect_step_up(&session, needed).await?;
                 return Err(Refusal::InsufficientScope(needed));
             }
         }

@@ -89,6 +89,7 @@ impl Sessions {
                 ..login.tokens
             }),
             sign_in_required: false,
+            step_up_until: None,
             refused: None,
         };
         let text = self

@@ -142,6 +142,10 @@ pub enum DeadGrant {
     /// Entra wants the user; the session stays for calls that need nothing more.
     #[error("Entra wants the user to sign in again")]
     SignInRequired,
+
+    /// A call needs a scope that a refresh cannot add; the session stays.
+    #[error("a refresh cannot add the scope that the last call needs; sign in again with that scope")]
+    StepUp,
 }
 
 impl From<DeadGrant> for GrantError {

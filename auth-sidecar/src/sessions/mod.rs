@@ -18,6 +18,7 @@ mod renewals;
 mod revocation;
 mod session_id;
 mod sign_in_again;
+mod step_up;
 
 pub use authorization_code::{CodeRedemption, NewLogin};
 pub use engine::{OpenSession, SessionRules, Sessions};

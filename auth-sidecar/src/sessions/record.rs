@@ -36,6 +36,9 @@ pub(super) struct Record {
     /// Entra wants the user: the next refresh of this family answers `invalid_grant`.
     pub(super) sign_in_required: bool,
 
+    /// Until then, one refresh of this family answers `invalid_grant`: see [`super::step_up`].
+    pub(super) step_up_until: Option<Timestamp>,
+
     /// Entra refused to renew the tokens.
     pub(super) refused: Option<Refused>,
 }
@@ -71,6 +74,8 @@ struct Form<'a> {
     #[serde(default)]
     sign_in_required: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    step_up_until: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     refused: Option<Refused>,
 }
 
@@ -92,6 +97,7 @@ impl Record {
                 .as_ref()
                 .map(|token| Cow::Borrowed(token.expose())),
             sign_in_required: self.sign_in_required,
+            step_up_until: self.step_up_until,
             refused: self.refused.clone(),
         };
         let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_SIZE));
@@ -119,6 +125,7 @@ impl Record {
                 scope: None,
             }),
             sign_in_required: form.sign_in_required,
+            step_up_until: form.step_up_until,
             refused: form.refused,
         })
     }
@@ -148,6 +155,7 @@ mod tests {
                 scope: None,
             }),
             sign_in_required: true,
+            step_up_until: Some(Timestamp::UNIX_EPOCH),
             refused: None,
         };
         let bytes = record.to_bytes().unwrap();
@@ -159,6 +167,7 @@ mod tests {
         assert_eq!(again.tokens.access_token, record.tokens.access_token);
         assert_eq!(again.tokens.refresh_token, record.tokens.refresh_token);
         assert!(again.sign_in_required);
+        assert_eq!(again.step_up_until, record.step_up_until);
     }
 
     #[test]

@@ -52,6 +52,10 @@ impl Sessions {
                 Presented::Good(_) if scopes.is_some_and(|scopes| !record.scopes.contains(scopes)) => {
                     Change::Nothing(Outcome::Scope)
                 }
+                Presented::Good(_) if record.step_up_until.is_some_and(|until| now < until) => {
+                    record.step_up_until = None;
+                    Change::Write(Outcome::Dead(DeadGrant::StepUp))
+                }
                 Presented::Good(family) => {
                     record.family = Some(family);
                     let generation = family.generation;

@@ -112,6 +112,13 @@ async fn every_page_names_the_server_and_has_a_reference_that_is_in_the_log() {
             log.contains(&format!("page.reference={reference}")),
             "{reference}"
         );
+        if page.title == "This sign-in request is incomplete" {
+            let line = log.lines().find(|line| line.contains(reference)).unwrap();
+            assert!(
+                line.contains("the request names no client, or more than one"),
+                "{line}"
+            );
+        }
         references.push(reference.to_owned());
         titles.push(page.title);
     }

@@ -251,3 +251,36 @@ async fn a_refresh_narrows_the_access_token_and_widens_nothing() {
         .await;
     assert_eq!(kept.json()["scope"], "mcp:read");
 }
+
+#[tokio::test]
+async fn a_refresh_right_after_a_scope_challenge_is_refused_once_so_that_the_client_signs_in() {
+    let server = server().await;
+    let upstream = format!("{}/mcp", server.uri()).parse().unwrap();
+    let world = World::start_with(|config| config.upstream = upstream).await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let reading = login(&world, &client_id, "mcp:read", &[]).await.tokens();
+    for _ in 0..2 {
+        assert_eq!(call(&world, &reading.access, "trigger").await.status, 403);
+    }
+    let refused = world.refresh(&client_id, &reading.refresh, &[]).await;
+    refused.assert_error(400, "invalid_grant");
+
+    // The session stays: its access token and its refresh token are as good as before.
+    assert_eq!(call(&world, &reading.access, "list").await.status, 200);
+    let again = world.refresh(&client_id, &reading.refresh, &[]).await;
+    assert_eq!(again.json()["scope"], "mcp:read");
+    assert_eq!(call(&world, &again.tokens().access, "list").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_refresh_long_after_a_scope_challenge_succeeds() {
+    let server = server().await;
+    let upstream = format!("{}/mcp", server.uri()).parse().unwrap();
+    let world = World::start_with(|config| config.upstream = upstream).await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let reading = login(&world, &client_id, "mcp:read", &[]).await.tokens();
+    assert_eq!(call(&world, &reading.access, "trigger").await.status, 403);
+    world.advance(10);
+    let refreshed = world.refresh(&client_id, &reading.refresh, &[]).await;
+    assert_eq!(refreshed.json()["scope"], "mcp:read");
+}

@@ -20,7 +20,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 
 pub(super) use consent::ConsentPage;
-pub(super) use problem::{Problem, problem};
+pub(super) use problem::{Problem, problem, refused};
 
 use super::authorization_server::AuthorizationServer;
 use crate::keys::{Random, random_bytes};

@@ -1,5 +1,7 @@
 //! Pages that explain an error and what the user can do.
 
+use std::fmt;
+
 use askama::Template;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
@@ -126,13 +128,14 @@ impl Problem {
         }
     }
 
-    /// Writes the log line that an administrator finds by the page's reference.
-    fn log(self, frame: &Frame<'_>) {
-        let (reference, title) = (&frame.reference, self.title());
+    /// Writes the log line that an administrator finds by the page's reference. `reason` is more exact than
+    /// the page.
+    fn log(self, frame: &Frame<'_>, reason: &dyn fmt::Display) {
+        let reference = &frame.reference;
         if self == Self::Defect {
             tracing::error!(page.reference = %reference, "An answer could not be built: this is a defect of the sidecar");
         } else {
-            tracing::info!(page.reference = %reference, page.problem = ?self, "Showed a page: {title}");
+            tracing::info!(page.reference = %reference, page.problem = ?self, "Showed a page: {reason}");
         }
     }
 }
@@ -159,8 +162,17 @@ struct ProblemTemplate<'a> {
 /// Builds the page for `problem`.
 pub(in crate::oauth) fn problem(server: &AuthorizationServer, problem: impl Into<Problem>) -> Response {
     let problem = problem.into();
+    problem_because(server, problem, &problem.title())
+}
+
+/// Builds the page for a refused authorization request.
+pub(in crate::oauth) fn refused(server: &AuthorizationServer, error: PageError) -> Response {
+    problem_because(server, error.into(), &error)
+}
+
+fn problem_because(server: &AuthorizationServer, problem: Problem, reason: &dyn fmt::Display) -> Response {
     let frame = Frame::new(server);
-    problem.log(&frame);
+    problem.log(&frame, reason);
     let page = ProblemTemplate {
         frame,
         title: problem.title(),

@@ -54,6 +54,8 @@ class Provider {
   saveClientInformation = (client) => { this.client = client; };
   tokens = () => this.kept;
   saveTokens = (tokens) => { this.kept = tokens; };
+  // Release line 1 of the SDK asks to forget tokens that the server answers with `invalid_grant`.
+  invalidateCredentials = (scope) => { if (scope === 'all' || scope === 'tokens') this.kept = undefined; };
   saveCodeVerifier = (verifier) => { this.verifier = verifier; };
   codeVerifier = () => this.verifier;
   saveDiscoveryState = (state) => { this.discovery = state; };

@@ -165,14 +165,13 @@ async fn fifty_logins_of_the_first_typescript_sdk_by_two_users_at_once_all_work(
     fifty_logins(world, Sdk::TypeScript1, Protocol::Legacy).await
 }
 
-/// Release line 1 of the TypeScript SDK cannot step up: it refreshes its token, gets the same scopes, and
-/// stops.
 async fn clients_step_up_when_a_tool_needs_the_scope_that_the_user_left_out(world: &World) -> TestResult {
     let server = Server::Quickstart;
     for (sdk, protocol) in [
         (Sdk::Python, Protocol::Legacy),
         (Sdk::Python, Protocol::Modern),
         (Sdk::TypeScript, Protocol::Modern),
+        (Sdk::TypeScript1, Protocol::Legacy),
     ] {
         let client = SdkClient::install(sdk)?;
         let work = Work {
