@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::Method;
 use behalf_simulators::people::ANA;
-use behalf_simulators::sign_in::{Browser, Visit};
+use behalf_simulators::sign_in::{Browser, SignInError, Visit};
 use rstest::rstest;
 use serde_json::{Value, json};
 use wiremock::matchers::method;
@@ -31,6 +31,16 @@ async fn login(world: &World, client_id: &str, scope: &str, unticked: &[&str]) -
         code: signed_in.code.unwrap(),
     };
     world.redeem(&login, &[]).await
+}
+
+#[tokio::test]
+async fn a_login_that_does_not_ask_to_run_has_no_box_for_it() {
+    let world = World::start().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let path = world.authorize_path(&client_id, &[("scope", "mcp:read")]);
+    let visit = Visit::new(world.base.join(&path).unwrap(), ANA.user_name).untick("run");
+    let error = Browser::new().unwrap().sign_in(&visit).await.err().unwrap();
+    assert!(matches!(error, SignInError::NoCheckbox { .. }), "{error}");
 }
 
 #[rstest]

@@ -37,6 +37,13 @@ pub enum SignInError {
         url: String,
     },
 
+    /// No page on the way has the checkbox that the person clears.
+    #[error("no page has a checkbox {name} to clear")]
+    NoCheckbox {
+        /// The checkbox.
+        name: String,
+    },
+
     /// The page's own policy forbids where its form leads.
     #[error("form-action of {page} forbids the way to {target}")]
     FormBlocked {

@@ -182,15 +182,17 @@ impl Browser {
                 && url.path() == redirect_uri.path()
         };
         let mut steps = Vec::new();
+        let mut to_clear = visit.unticked.clone();
         let mut arrival = self
             .navigate(visit.authorize_url.clone(), None, &leaves, &mut steps)
             .await?;
         for _ in 0..PAGE_LIMIT {
             let shown = match arrival {
-                Arrival::Left(url) => return Ok(SignedIn::new(url, steps)),
+                Arrival::Left(url) => return signed_in(url, steps, &to_clear),
                 Arrival::Page(shown) => shown,
             };
             let (mut form, typed, button) = act(visit, &shown)?;
+            to_clear.retain(|name| !form.fields.iter().any(|field| field.name == *name));
             form.fields.retain(|field| !visit.unticked.contains(&field.name));
             let target = shown
                 .url
@@ -210,11 +212,19 @@ impl Browser {
                 .await?;
         }
         match arrival {
-            Arrival::Left(url) => Ok(SignedIn::new(url, steps)),
+            Arrival::Left(url) => signed_in(url, steps, &to_clear),
             Arrival::Page(shown) => Err(SignInError::Loop {
                 url: trace::shown(&shown.url),
             }),
         }
+    }
+}
+
+/// The end of a visit. Every checkbox that the person clears was on some page.
+fn signed_in(url: Url, steps: Vec<String>, to_clear: &[String]) -> Result<SignedIn, SignInError> {
+    match to_clear.first() {
+        None => Ok(SignedIn::new(url, steps)),
+        Some(name) => Err(SignInError::NoCheckbox { name: name.clone() }),
     }
 }
 
