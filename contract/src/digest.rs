@@ -1,13 +1,13 @@
-//! The digest by which a Pod says which configuration it runs with.
+//! The digest of the configuration that a Pod runs with.
 
 use std::fmt::Write as _;
 
-/// The environment variable with the digest of the file that a container must start with. It stands in the Pod
-/// template, so that a `ConfigMap` of the same name and another content starts nothing; without it, as on a
-/// laptop, nothing is compared.
+/// The environment variable with the digest of the configuration that a container must start with. The operator sets
+/// it in the Pod template, so that no container starts with a changed `ConfigMap`. Without it, as on a laptop, the
+/// digest is not compared.
 pub const VARIABLE: &str = "BEHALF_CONFIGURATION_DIGEST";
 
-/// The text form of a SHA-256: `sha256:` and 64 hexadecimal digits. The caller hashes the bytes of the
+/// Returns the text form of a SHA-256: `sha256:` and 64 hexadecimal digits. The caller hashes the bytes of the
 /// file exactly as they are in the `ConfigMap`.
 pub fn format_sha256(hash: &[u8; 32]) -> String {
     let mut text = String::with_capacity(7 + 64);

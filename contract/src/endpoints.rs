@@ -1,7 +1,7 @@
-//! Paths below the public origin that more than one part must agree on.
+//! Paths below `publicUrl` that several parts use.
 
-/// The MCP endpoint; its URL is also the OAuth resource.
+/// The MCP endpoint. Its URL is also the OAuth resource.
 pub const MCP: &str = "/mcp";
 
-/// Where Entra sends the browser back to; the application registers it as redirect URI, platform Web.
+/// The path to which Entra redirects the browser. The application registers it as redirect URI, platform Web.
 pub const CALLBACK: &str = "/callback";

@@ -8,15 +8,15 @@ pub const HOST_KEY: &str = "x-behalf-host-key";
 /// again before this call can succeed.
 pub const REAUTHENTICATE: &str = "x-behalf-reauthenticate";
 
-/// Says beside a 503 of the server what failed, in OAuth's terms (RFC 6749, section 5.2). The one value is
+/// Names the error beside a 503 of the server, as an OAuth error code (RFC 6749, section 5.2). The only value is
 /// [`INVALID_CLIENT`].
 pub const ERROR: &str = "x-behalf-error";
 
-/// Value of [`ERROR`]: Entra did not take the server as the application. The sidecar probes the federation at
+/// Value of [`ERROR`]: Entra did not accept the server as the application. The sidecar probes the federation at
 /// once.
 pub const INVALID_CLIENT: &str = "invalid_client";
 
-/// Every header that starts so belongs to the inner hop and is removed from what a client sends.
+/// Prefix of the headers of the inner hop. The sidecar removes such headers from the requests of clients.
 pub const RESERVED_PREFIX: &str = "x-behalf-";
 
 /// The reserved argument of `tools/call` that carries the user's token with

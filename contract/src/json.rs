@@ -23,7 +23,7 @@ const DEEPEST: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// The text violates the grammar, or a value of it cannot be represented.
-    #[error("the body is not JSON, or holds half a surrogate pair or a number beyond 64-bit floats")]
+    #[error("the body is not JSON, or contains half a surrogate pair or a number beyond 64-bit floats")]
     NotJson,
 
     /// The text is nested deeper than [`DEEPEST`].
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_bounded_whatever_is_nested() {
+    fn limits_the_depth_of_arrays_and_objects() {
         let nested =
             |open: &str, close: &str, depth| format!("{}0{}", open.repeat(depth), close.repeat(depth));
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}"), (r#"[{"a":"#, "}]")] {
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_say_what_a_key_may_not() {
+    fn a_value_may_contain_a_reserved_key() {
         for text in [
             format!(r#""{KEY}""#),
             format!(r#"{{"a":"{KEY}","b":["{KEY}","x"]}}"#),

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-/// The input keys of every sealed thing, as the operator keeps them in the keyring Secret.
+/// The keys of one `McpServer`, as the keyring Secret contains them.
 ///
-/// The keys are HKDF input only and never seal anything themselves. Clients keep registered ids for ever,
-/// so their keys are a set of their own, which outlives rotation.
+/// The keys are only input of HKDF. Clients keep registered ids forever, so the keys of these ids are a set of their
+/// own, which outlives rotation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Keyring {
@@ -22,7 +22,7 @@ pub struct Keyring {
     pub clients: Keys,
 }
 
-/// A set of keys, of which one seals and all open.
+/// A set of keys. One seals, all open.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Keys {
@@ -37,27 +37,27 @@ pub struct Keys {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Key {
-    /// Short and public; it stands in front of everything sealed under the key. `[a-z0-9]{1,16}`.
+    /// The public id, which precedes every sealed text. `[a-z0-9]{1,16}`.
     pub id: String,
 
     /// 32 random bytes.
     pub material: KeyMaterial,
 
-    /// When the operator made it.
+    /// The time at which the operator made the key.
     pub created_at: Timestamp,
 }
 
-/// 32 bytes of key, base64 in the file; prints nothing and is wiped when dropped.
+/// 32 bytes of key, in base64 in the file. `Debug` prints none of them, and they are overwritten when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyMaterial(Zeroizing<[u8; 32]>);
 
 impl KeyMaterial {
-    /// Takes the bytes as they are; they must come from a cryptographic random source.
+    /// Wraps bytes from a cryptographic random source.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The bytes, for key derivation only.
+    /// Returns the bytes, for key derivation only.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }
@@ -86,10 +86,11 @@ impl<'de> Deserialize<'de> for KeyMaterial {
     }
 }
 
-/// Why a keyring cannot be used. An administrator, or the operator, can fix it.
+/// Why a keyring cannot be used. An administrator or the operator can fix it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
-    /// Not the JSON this version reads. The parser's message is left out: it may quote key material.
+    /// The text is not the JSON that this version reads. The error leaves out the parser's message, because it may
+    /// quote key material.
     #[error(
         "keyring is not readable at line {line}, column {column}; delete the keyring Secret to have a new one made"
     )]
@@ -102,10 +103,10 @@ pub enum KeyringError {
     },
 
     /// The sealing key is not among the keys.
-    #[error("keyring names the sealing key {0:?} but does not hold it")]
+    #[error("keyring names the sealing key {0:?} but does not contain it")]
     NoSealingKey(String),
 
-    /// Two keys share an id, or an id has other characters.
+    /// Two keys have the same id, or an id has other characters.
     #[error("keyring has a repeated or malformed key id {0:?}")]
     KeyId(String),
 }

@@ -2,9 +2,9 @@
 //!
 //! The operator writes [`SidecarConfig`], [`ServerConfig`] and [`Keyring`]; the auth sidecar and the MCP
 //! server read them. The sidecar publishes a [`StatusDocument`]; the operator turns it into conditions.
-//! Between sidecar and server run the headers of [`headers`], and both read a
-//! message's JSON by the rules of [`json`]. This crate holds types and the pure rules that both sides of a file
-//! or a message must agree on: it opens no file, no socket and knows no clock.
+//! Sidecar and server exchange the headers of [`headers`], and both parse messages by the rules of [`json`]. This crate
+//! contains types, and the rules that both sides of a file or a message must follow. It opens no file and no socket,
+//! and reads no clock.
 
 mod access;
 pub mod digest;

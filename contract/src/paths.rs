@@ -1,4 +1,4 @@
-//! Where things are inside the Pod. The operator mounts them there, the containers read them there.
+//! Paths of the files inside a Pod. The operator mounts them, the containers read them.
 
 /// The sidecar's configuration ([`crate::SidecarConfig`], YAML).
 pub const SIDECAR_CONFIG: &str = "/etc/behalf/sidecar/sidecar.yaml";
@@ -12,10 +12,10 @@ pub const CERTIFICATE_AUTHORITY: &str = "/etc/behalf/certificate-authority/ca.cr
 /// The keyring ([`crate::Keyring`], JSON), from the keyring Secret; reloaded in place.
 pub const KEYRING: &str = "/var/run/behalf/keyring/keyring.json";
 
-/// The host key, in an in-memory volume that lives and dies with the Pod.
+/// The host key, in an in-memory volume that is deleted with the Pod.
 pub const HOST_KEY: &str = "/var/run/behalf/host-key/host-key";
 
-/// The projected `ServiceAccount` token; named to the process by [`FEDERATED_TOKEN_VARIABLE`].
+/// The projected `ServiceAccount` token. [`FEDERATED_TOKEN_VARIABLE`] contains its path.
 pub const FEDERATED_TOKEN: &str = "/var/run/secrets/behalf/federation/token";
 
 /// The environment variable of Azure Workload Identity that names the projected token's file.

@@ -1,6 +1,6 @@
-//! The ports of a Pod. Users may not take them for their own containers.
+//! The ports of a Pod. Other containers must not use them.
 
-/// The sidecar's public face: OAuth endpoints and `/mcp`. The Service points here.
+/// The sidecar's public port: OAuth endpoints and `/mcp`. The Service points here.
 pub const PUBLIC: u16 = 8080;
 
 /// The sidecar's probes, metrics and status document; for the kubelet, the operator and Prometheus.
@@ -9,5 +9,5 @@ pub const INTERNAL: u16 = 9090;
 /// The built-in server's MCP endpoint, on loopback only.
 pub const SERVER: u16 = 3000;
 
-/// The built-in server's probes; serves nothing else.
+/// The built-in server's probes. The port serves nothing else.
 pub const SERVER_PROBES: u16 = 3001;

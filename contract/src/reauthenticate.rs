@@ -4,63 +4,63 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::{Deserialize, Serialize};
 
-/// The longest header value that is read: Entra's claims challenges stay below 2 KiB.
+/// Maximum length of the header value in bytes. The claims challenges of Entra are shorter than 2 KiB.
 const LONGEST: usize = 8 * 1024;
 
-/// What the server tells the sidecar when a call needs the user: the value of
+/// The answer of the server to the sidecar if a call needs the user: the value of
 /// [`crate::headers::REAUTHENTICATE`], base64url of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reauthenticate {
-    /// Why the user is needed.
+    /// Why the call needs the user.
     pub reason: ReauthenticateReason,
 
-    /// The claims that Entra asked for, a JSON text, to be sent with the user's next sign-in.
+    /// The claims that Entra requires, as JSON. The user's next sign-in sends them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claims: Option<String>,
 
-    /// The user, or an administrator for everybody, has to consent first (AADSTS65001): the next sign-in asks
-    /// for it. Absent means no.
+    /// True if the user or an administrator must consent first (AADSTS65001). The next sign-in asks for it. Absent
+    /// means false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub consent: bool,
 }
 
-/// Why the user is needed.
+/// Why a call needs the user, or another token of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReauthenticateReason {
-    /// Conditional Access wants something of the user (`interaction_required`).
+    /// Conditional Access requires an action of the user (`interaction_required`).
     InteractionRequired,
 
-    /// The user's grant is gone: expired, revoked, or consent was taken back (`invalid_grant`).
+    /// The user's grant has expired, was revoked, or lost its consent (`invalid_grant`).
     GrantExpired,
 
-    /// The downstream API no longer accepts the token. Nothing that changes anything has run, so the sidecar
-    /// may send the call again with another token.
+    /// The downstream API no longer accepts the token. The call has changed nothing, so the sidecar may send it again
+    /// with another token.
     TokenRefused,
 
     /// Entra no longer accepts the user's token as On-Behalf-Of assertion (AADSTS500133, AADSTS50013).
-    /// Nothing has run, so the sidecar may send the call again with a renewed one.
+    /// The call has changed nothing, so the sidecar may send it again with a renewed token.
     UserTokenRefused,
 }
 
 /// Why a header value is not a [`Reauthenticate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReauthenticateError {
-    /// Longer than any real challenge.
+    /// The value is longer than the limit.
     #[error("reauthentication header is longer than {LONGEST} bytes")]
     TooLong,
 
-    /// Not base64url without padding.
+    /// The value is not base64url without padding.
     #[error("reauthentication header is not base64url")]
     Encoding,
 
-    /// Not the JSON object this version knows.
-    #[error("reauthentication header holds no known reason")]
+    /// The value is not the JSON object that this version reads.
+    #[error("reauthentication header contains no known reason")]
     Shape,
 }
 
 impl Reauthenticate {
-    /// The header's value.
+    /// Returns the value of the header.
     pub fn encode(&self) -> String {
         let reason = match self.reason {
             ReauthenticateReason::InteractionRequired => "InteractionRequired",
@@ -78,7 +78,7 @@ impl Reauthenticate {
         BASE64URL.encode(json.to_string())
     }
 
-    /// Reads the header's value.
+    /// Reads the value of the header.
     pub fn decode(value: &[u8]) -> Result<Self, ReauthenticateError> {
         if value.len() > LONGEST {
             return Err(ReauthenticateError::TooLong);

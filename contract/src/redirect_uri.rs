@@ -3,7 +3,7 @@
 
 use url::{Host, Url};
 
-/// Longest redirect URI, in bytes.
+/// Maximum length of a redirect URI in bytes.
 const LONGEST: usize = 512;
 
 /// Private-use schemes are open to any program on the user's machine (RFC 8252, section 8.6). Cursor
@@ -45,7 +45,7 @@ impl Callback {
     }
 }
 
-/// True for a segment that every server interprets in the same way.
+/// Returns true for a segment that every server interprets in the same way.
 fn is_name(segment: &str) -> bool {
     !segment.is_empty()
         && segment
@@ -53,13 +53,13 @@ fn is_name(segment: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// True for an https address at a known vendor's host.
+/// Returns true for an https address at a known vendor's host.
 pub fn is_vendor(url: &Url) -> bool {
     let at_vendor = |host| VENDORS.iter().any(|(vendor, _)| *vendor == host);
     url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(at_vendor)
 }
 
-/// True for a known vendor's https callback.
+/// Returns true for a known vendor's https callback.
 pub fn is_vendor_callback(url: &Url) -> bool {
     is_vendor(url)
         && VENDORS
@@ -70,15 +70,15 @@ pub fn is_vendor_callback(url: &Url) -> bool {
 /// Why a redirect URI cannot be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriError {
-    /// Not a URI, or not written in its normal form.
+    /// The text is not a URI, or not in normal form.
     #[error("is not an absolute URI in normal form")]
     Form,
 
-    /// Longer than anything a client needs.
+    /// The URI is longer than the limit.
     #[error("is longer than {LONGEST} bytes")]
     TooLong,
 
-    /// RFC 6749, section 3.1.2.
+    /// A redirect URI must have no fragment (RFC 6749, section 3.1.2).
     #[error("has a fragment")]
     Fragment,
 
@@ -86,24 +86,24 @@ pub enum RedirectUriError {
     #[error("has a user name or password")]
     UserInformation,
 
-    /// Plain http beyond this machine.
+    /// The URI is http and leaves the machine.
     #[error("is http on a host that is not 127.0.0.1, [::1] or localhost")]
     PlainHttp,
 
-    /// https at a host that nobody allowed.
+    /// The URI is https at a host that is not allowed.
     #[error(
         "is at a host that is not allowed; an administrator can add it to spec.clients.allowedRedirectHosts"
     )]
     Host,
 
-    /// https at a vendor's host, and not the vendor's callback.
+    /// The URI is https at a vendor's host, but not the vendor's callback.
     #[error(
         "is not the callback that this vendor uses; an administrator can add its host to \
          spec.clients.allowedRedirectHosts"
     )]
     VendorPath,
 
-    /// `javascript:` and the like, and private-use schemes nobody allowed.
+    /// The scheme is not allowed: `javascript:` and similar ones, and most private-use schemes.
     #[error("has a scheme that is not allowed")]
     Scheme,
 }
@@ -130,8 +130,8 @@ pub fn check_local(url: &Url, text: &str) -> Result<(), RedirectUriError> {
     }
 }
 
-/// A URI that means to every parser what it means to ours: what the URL standard would write differently
-/// (upper case, default ports, dot segments, backslashes, white space, numbers as addresses) is refused.
+/// Parses a URI that all parsers read alike. It refuses a URI that the URL standard writes differently (upper case,
+/// default ports, dot segments, backslashes, white space, numbers as addresses).
 pub fn parse(text: &str) -> Result<Url, RedirectUriError> {
     if text.len() > LONGEST {
         return Err(RedirectUriError::TooLong);
@@ -152,7 +152,7 @@ pub fn parse(text: &str) -> Result<Url, RedirectUriError> {
     }
 }
 
-/// True for an address that stays on the user's machine.
+/// Returns true for an address that stays on the user's machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

@@ -8,23 +8,22 @@ use url::Url;
 
 use crate::{EntraConfig, TokenExchange};
 
-/// Everything the built-in Azure DevOps server is told inside a Pod. On a laptop the same things come
-/// from flags.
+/// The configuration of the built-in Azure DevOps server inside a Pod. On a laptop, flags set the same values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServerConfig {
     /// The part of Azure DevOps to serve.
     pub azure_dev_ops: AzureDevOpsConfig,
 
-    /// The Entra application: with the exchange in the server it validates users' tokens and exchanges
-    /// them; otherwise it is absent.
+    /// The Entra application, with which the server validates and exchanges user tokens. Absent unless the exchange is
+    /// in the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<EntraConfig>,
 
     /// Where the token is exchanged and how it arrives.
     pub token_exchange: TokenExchange,
 
-    /// Certificate authorities to trust beside the system's, PEM.
+    /// PEM file with certificate authorities to trust in addition to the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_authority_file: Option<PathBuf>,
 
@@ -39,16 +38,16 @@ pub struct ServerConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AzureDevOpsConfig {
-    /// The organisation's name, as in `https://dev.azure.com/<organisation>`.
+    /// Name of the organization, as in `https://dev.azure.com/<organization>`.
     pub organization: String,
 
-    /// The projects that tools may touch; empty means all that the user may see.
+    /// Projects that the tools may use. An empty list means every project that the user may see.
     pub projects: Vec<String>,
 
-    /// Leaves out every tool that changes something.
+    /// Leaves out the tools that change something.
     pub read_only: bool,
 
-    /// The service's addresses.
+    /// Addresses of the services of Azure DevOps.
     pub endpoints: AzureDevOpsEndpoints,
 }
 
@@ -56,13 +55,13 @@ pub struct AzureDevOpsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AzureDevOpsEndpoints {
-    /// `https://dev.azure.com`
+    /// Pipelines and builds: `https://dev.azure.com`.
     pub core: Url,
 
-    /// `https://vsrm.dev.azure.com`
+    /// Classic releases: `https://vsrm.dev.azure.com`.
     pub release: Url,
 
-    /// `https://vssps.dev.azure.com`
+    /// Identity: `https://vssps.dev.azure.com`.
     pub identity: Url,
 }
 
@@ -70,9 +69,9 @@ pub struct AzureDevOpsEndpoints {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServerListen {
-    /// The MCP endpoint `/mcp`; loopback.
+    /// Address of the MCP endpoint `/mcp`, on loopback.
     pub mcp: SocketAddr,
 
-    /// Probes.
+    /// Address of the probes.
     pub probes: SocketAddr,
 }

@@ -9,10 +9,10 @@ use url::Url;
 
 use crate::{AccessConfig, TokenExchange};
 
-/// Everything the auth sidecar is told, written by the operator from one `McpServer`.
+/// The configuration of the auth sidecar. The operator writes it from one `McpServer`.
 ///
-/// There are no defaults here: the operator computed them, and a missing setting must stop the sidecar
-/// rather than open it.
+/// No field has a default, because the operator computes them, and because a sidecar with a missing setting must not
+/// start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SidecarConfig {
@@ -35,10 +35,10 @@ pub struct SidecarConfig {
     /// Where the token is exchanged and how it is injected.
     pub token_exchange: TokenExchange,
 
-    /// How long sessions live and where they are kept.
+    /// Lifetimes of sessions, and their store.
     pub sessions: SessionsConfig,
 
-    /// Which MCP clients may register.
+    /// The MCP clients that may use this server.
     pub clients: ClientsConfig,
 
     /// Networks of the proxies in front of the Pod whose `X-Forwarded-For` names the client. If it is empty,
@@ -71,7 +71,7 @@ pub struct ObjectIdentity {
 }
 
 impl ObjectIdentity {
-    /// `namespace/name`. Everything sealed is bound to it.
+    /// Returns `namespace/name`. Sealed texts are bound to it.
     pub fn qualified_name(&self) -> String {
         let Self { namespace, name } = self;
         format!("{namespace}/{name}")
@@ -97,14 +97,14 @@ pub struct EntraConfig {
     /// The audience the projected token must name.
     pub federation_audience: String,
 
-    /// Certificate authorities to trust beside the system's, PEM.
+    /// PEM file with certificate authorities to trust in addition to the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_authority_file: Option<PathBuf>,
 }
 
 impl EntraConfig {
-    /// What `scp` of a user's token for this application has to hold: the first permission that [`scope`]
-    /// names, or with `.default`, which names none, `access_as_user`.
+    /// Returns the permission that `scp` of a user token must contain: the first that [`scope`] names, or
+    /// `access_as_user` if it names none (`.default`).
     ///
     /// [`scope`]: Self::scope
     pub fn required_scope(&self) -> &str {
@@ -125,20 +125,20 @@ pub struct SessionsConfig {
     /// Life of an access token.
     pub access_token_lifetime_seconds: u64,
 
-    /// A session that nobody used for so long ends.
+    /// Time without use after which a session ends.
     pub idle_lifetime_seconds: u64,
 
-    /// A session ends so long after the login, used or not.
+    /// Time after the login at which a session ends.
     pub maximum_lifetime_seconds: u64,
 
-    /// A refresh token that was already used gets the same successor again for so long.
+    /// Time in which a used refresh token gets the same successor again.
     pub refresh_grace_seconds: u64,
 
-    /// Where sessions are kept.
+    /// The store of the sessions.
     pub store: StoreConfig,
 }
 
-/// Where sessions are kept.
+/// The store of the sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", deny_unknown_fields)]
 pub enum StoreConfig {
@@ -146,11 +146,11 @@ pub enum StoreConfig {
     Memory,
 }
 
-/// Which MCP clients may use this server.
+/// The MCP clients that may use this server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientsConfig {
-    /// RFC 7591.
+    /// Dynamic client registration (RFC 7591).
     pub dynamic_registration: DynamicRegistration,
 
     /// Hosts that https redirect URIs may name; empty means the known vendors. Loopback is always allowed.
@@ -166,7 +166,7 @@ pub enum DynamicRegistration {
     /// `POST /register` answers and is advertised.
     Enabled,
 
-    /// It does not exist.
+    /// `POST /register` is 404 and not advertised.
     Disabled,
 }
 

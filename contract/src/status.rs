@@ -3,52 +3,52 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What the sidecar saw, published at `:9090/status`. The operator turns it into conditions and adds
-/// nothing of its own: a field that was not observed is absent or [`Outcome::Unknown`].
+/// The observations of the sidecar, published at `:9090/status`. The operator converts them to conditions and adds no
+/// others. A field that was not observed is absent or [`Outcome::Unknown`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusDocument {
     /// The digest of the configuration file this sidecar runs with ([`crate::digest`]).
     pub configuration_digest: String,
 
-    /// The keys this sidecar holds.
+    /// The keys that this sidecar has loaded.
     pub keyring: KeyringReport,
 
-    /// Whether Entra takes this Pod's token for the application.
+    /// Whether Entra accepts this Pod's token for the application.
     pub federation: FederationReport,
 
     /// Whether the MCP server answers a real handshake.
     pub handshake: HandshakeReport,
 
-    /// What users' sign-ins tell of the application. Absent from a sidecar that does not look at them.
+    /// What users' sign-ins show about the application. Absent from a sidecar that does not observe them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<SignInReport>,
 
-    /// How sessions are kept.
+    /// The store of the sessions.
     pub sessions: SessionsReport,
 }
 
 /// The result of one kind of observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Seen to work.
+    /// It was seen to work.
     Verified,
 
-    /// It fails for a reason that somebody must fix.
+    /// It fails for a reason that an administrator must fix.
     Failed,
 
-    /// Not seen yet, or not to be told: an outage, a policy.
+    /// It was not observed yet, or an outage or a policy prevents the observation.
     Unknown,
 }
 
-/// The federation, proved by a client-credentials request whose token is dropped at once.
+/// The federation, observed by a client-credentials request whose token is dropped at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FederationReport {
-    /// What was seen.
+    /// The result of the observation.
     pub outcome: Outcome,
 
-    /// `CamelCase`, as a condition's reason.
+    /// Reason of the condition, in `CamelCase`.
     pub reason: String,
 
     /// One sentence for the administrator, with the next step. It names no correlation id.
@@ -70,7 +70,7 @@ pub struct FederationReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
 
-    /// When it was seen; absent before the first probe ended.
+    /// Time of the observation. Absent until the first probe ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Timestamp>,
 }
@@ -79,10 +79,10 @@ pub struct FederationReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HandshakeReport {
-    /// What was seen.
+    /// The result of the observation.
     pub outcome: Outcome,
 
-    /// `CamelCase`, as a condition's reason.
+    /// Reason of the condition, in `CamelCase`.
     pub reason: String,
 
     /// One sentence for the administrator, with the next step.
@@ -92,20 +92,20 @@ pub struct HandshakeReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_info: Option<ServerInfo>,
 
-    /// When it was seen; absent before the first handshake ended.
+    /// Time of the observation. Absent until the first handshake ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Timestamp>,
 }
 
-/// What users' sign-ins tell of the application. Nothing of a user is in it: what concerns one user alone is
-/// not counted.
+/// What users' sign-ins show about the application. It contains no data of users, and errors that concern one user
+/// alone are not reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SignInReport {
-    /// What was seen.
+    /// The result of the observation.
     pub outcome: Outcome,
 
-    /// `CamelCase`, as a condition's reason.
+    /// Reason of the condition, in `CamelCase`.
     pub reason: String,
 
     /// One sentence for the administrator, with the next step. It names no correlation id.
@@ -115,7 +115,7 @@ pub struct SignInReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
 
-    /// When it was seen; absent before the first user came.
+    /// Time of the observation. Absent until the first sign-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Timestamp>,
 }
@@ -130,14 +130,14 @@ pub struct ServerInfo {
     /// `serverInfo.version`.
     pub version: String,
 
-    /// The protocol revision that was agreed on.
+    /// The negotiated revision of the protocol.
     pub protocol_version: String,
 
-    /// How many tools it listed.
+    /// Number of tools that it listed.
     pub tools: u32,
 }
 
-/// The keys a sidecar holds; ids only.
+/// The ids of the keys that a sidecar has loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyringReport {
@@ -148,7 +148,7 @@ pub struct KeyringReport {
     pub opening: Vec<String>,
 }
 
-/// How sessions are kept.
+/// The store of the sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionsReport {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the user's token becomes a token for the downstream API, and how it reaches the server.
+/// Where the user token is exchanged for a downstream token, and how a token reaches the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TokenExchange {
@@ -14,12 +14,12 @@ pub struct TokenExchange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
 
-    /// How the token travels on the inner hop.
+    /// How the sidecar injects the token.
     pub injection: Injection,
 }
 
 impl TokenExchange {
-    /// Whether the sidecar exchanges tokens. Without injection nobody does.
+    /// Returns true if the sidecar exchanges tokens. Without injection no container does.
     pub fn in_sidecar(&self) -> bool {
         self.at == ExchangePlace::Sidecar && self.injection != Injection::None
     }
@@ -28,22 +28,22 @@ impl TokenExchange {
 /// The container that does the On-Behalf-Of exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExchangePlace {
-    /// The sidecar: the server's container holds no credential and sees only the downstream token.
+    /// The sidecar. The server's container has no credential and sees only the downstream token.
     Sidecar,
 
-    /// The server, with a projected token of its own: it sees the user's token for this application.
+    /// The server, with a projected token of its own. It sees the user token.
     Server,
 }
 
-/// How the token travels from sidecar to server.
+/// How the sidecar injects the token into requests to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Injection {
-    /// `Authorization: Bearer`.
+    /// In the header `Authorization: Bearer`.
     Header,
 
-    /// `params.arguments.bearerToken` of `tools/call`.
+    /// In `params.arguments.bearerToken` of `tools/call`.
     Argument,
 
-    /// No token at all: the server needs to know only that somebody signed in.
+    /// No token is injected. The server only knows that a user signed in.
     None,
 }

@@ -23,12 +23,12 @@ pub struct Cli {
     )]
     pub log: LogLevel,
 
-    /// What to do.
+    /// The mode of the server.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The modes of the server.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve inside a Pod, behind the auth sidecar
@@ -37,30 +37,30 @@ pub enum Command {
         #[arg(long, env = "BEHALF_CONFIG", default_value = paths::SERVER_CONFIG)]
         config: PathBuf,
 
-        /// The SHA-256 that the configuration must have; the operator sets it
+        /// SHA-256 that the configuration must have; the operator sets it
         #[arg(long, value_name = "SHA256", env = digest::VARIABLE)]
         configuration_digest: Option<String>,
 
-        /// Ask Azure DevOps for 401 in place of its sign-in page
+        /// Ask Azure DevOps for 401 instead of its sign-in page
         #[arg(long, env = "BEHALF_SUPPRESS_SIGN_IN_PAGE")]
         suppress_sign_in_page: bool,
     },
 
     /// Serve over standard input and output, with the Azure CLI's login
     Stdio {
-        /// What to serve.
+        /// The settings of a laptop.
         #[command(flatten)]
         local: Local,
     },
 
     /// Serve over HTTP on a loopback address, with the Azure CLI's login
     Http {
-        /// What to serve.
+        /// The settings of a laptop.
         #[command(flatten)]
         local: Local,
 
-        /// The loopback address to listen on; the MCP endpoint is /mcp. Whoever can connect to it acts as
-        /// you: on a machine with other users take stdio
+        /// Loopback address to listen on; the MCP endpoint is /mcp. Every program that can connect to it
+        /// acts as you: on a machine with other users choose stdio
         #[arg(long, env = "BEHALF_LISTEN", default_value = "127.0.0.1:3000")]
         listen: SocketAddr,
     },
@@ -73,7 +73,7 @@ pub struct Local {
     #[arg(long, env = "BEHALF_ORGANIZATION")]
     pub organization: String,
 
-    /// A project that tools may touch; repeat it for several; without any, all you can see
+    /// Project that the tools may use; repeat the flag for several; without it, every project that you can see
     #[arg(long = "project", env = "BEHALF_PROJECTS", value_delimiter = ',')]
     pub projects: Vec<String>,
 
@@ -81,7 +81,7 @@ pub struct Local {
     #[arg(long, env = "BEHALF_READ_ONLY")]
     pub read_only: bool,
 
-    /// Sign in to this tenant, when it is not the Azure CLI's own
+    /// Tenant to sign in to instead of the Azure CLI's default
     #[arg(long, env = "BEHALF_TENANT")]
     pub tenant: Option<String>,
 
@@ -105,17 +105,17 @@ pub struct Local {
     )]
     pub identity_endpoint: Url,
 
-    /// Certificate authorities to trust beside the system's, PEM
+    /// PEM file with certificate authorities to trust in addition to the system's
     #[arg(long, env = "BEHALF_CERTIFICATE_AUTHORITY")]
     pub certificate_authority: Option<PathBuf>,
 
-    /// Ask Azure DevOps for 401 in place of its sign-in page
+    /// Ask Azure DevOps for 401 instead of its sign-in page
     #[arg(long, env = "BEHALF_SUPPRESS_SIGN_IN_PAGE")]
     pub suppress_sign_in_page: bool,
 }
 
 impl Local {
-    /// The same things as a Pod is told.
+    /// Returns the settings in the form of a Pod's configuration.
     pub fn azure_devops(&self) -> AzureDevOpsConfig {
         AzureDevOpsConfig {
             organization: self.organization.clone(),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn is_told_by_the_pod_template_which_configuration_to_start_with() {
+    fn reads_the_digest_of_the_configuration_from_the_pod_template() {
         use clap::CommandFactory as _;
         let command = Cli::command();
         let digest = command

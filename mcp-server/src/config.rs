@@ -1,5 +1,4 @@
-//! Reading and checking what was configured. A setting that is missing or makes no sense stops the server;
-//! none is replaced by a guess.
+//! Loads and checks the configuration. The server ends if a setting is missing or invalid; it replaces none by a guess.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,55 +9,54 @@ use url::{Host, Url};
 
 use crate::tools::check_name;
 
-/// Longer than Azure DevOps allows.
+/// Maximum length of an organization name in bytes, as in Azure DevOps.
 const LONGEST_ORGANIZATION: usize = 50;
 
-/// Why the configuration is refused. In a Pod the operator wrote it, on a laptop the person who started the
-/// server gave flags.
+/// Why the configuration is refused. The operator wrote it in a Pod; the flags of a person contain it on a laptop.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read or parsed, or is not the operator's.
+    /// The file cannot be read or parsed, or has another digest than the operator set.
     #[error(transparent)]
     File(#[from] ConfigFileError),
 
-    /// No organisation's name.
+    /// The value is not the name of an organization.
     #[error(
         "{0:?} is not the name of an Azure DevOps organization: give contoso for https://dev.azure.com/contoso"
     )]
     Organization(String),
 
-    /// No project's name.
+    /// The value is not the name of a project.
     #[error("{0:?} is not the name of an Azure DevOps project")]
     Project(String),
 
-    /// Tokens would travel in the clear.
+    /// The address would receive tokens without encryption.
     #[error("the {name} endpoint {address} must be an https origin: tokens are sent there")]
     Endpoint {
         /// `core`, `release` or `identity`.
         name: &'static str,
 
-        /// What was given.
+        /// The configured address.
         address: Url,
     },
 
-    /// Other machines could call it.
+    /// Other machines could connect to the address.
     #[error(
         "the MCP endpoint must listen on a loopback address, not on {0}: there is no open mode; to serve others, \
          create an McpServer in a cluster"
     )]
     NotLoopback(SocketAddr),
 
-    /// No token would arrive.
+    /// The sidecar would inject no token.
     #[error("the Azure DevOps server needs a token: set tokenExchange.injection to Header or Argument")]
     NoInjection,
 
-    /// The exchange needs an application.
+    /// The application or the scope for the exchange is missing.
     #[error(
         "with the exchange in the server the configuration must name the Entra application and the scope"
     )]
     NoApplication,
 
-    /// The exchange needs an assertion.
+    /// The federated token for the exchange is missing.
     #[error(
         "with the exchange in the server {} must name the projected ServiceAccount token: the operator sets it",
         behalf_contract::paths::FEDERATED_TOKEN_VARIABLE
@@ -73,7 +71,7 @@ pub fn load(path: &Path, expected: Option<&str>) -> Result<ServerConfig, ConfigE
     Ok(file.config)
 }
 
-/// Everything that can be told without a file or a network.
+/// Checks the configuration without a file and without a network.
 pub fn check(config: &ServerConfig) -> Result<(), ConfigError> {
     check_azure_devops(&config.azure_dev_ops)?;
     check_listen(config.listen.mcp)?;
@@ -88,7 +86,7 @@ pub fn check(config: &ServerConfig) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// What Azure DevOps is, and what of it may be used.
+/// Checks the organization, the projects and the addresses of Azure DevOps.
 pub fn check_azure_devops(config: &AzureDevOpsConfig) -> Result<(), ConfigError> {
     let organization = &config.organization;
     let well_formed = (1..=LONGEST_ORGANIZATION).contains(&organization.len())
@@ -123,7 +121,7 @@ pub fn check_azure_devops(config: &AzureDevOpsConfig) -> Result<(), ConfigError>
     Ok(())
 }
 
-/// The MCP endpoint is for this machine alone.
+/// Checks that only this machine can connect to the MCP endpoint.
 pub fn check_listen(address: SocketAddr) -> Result<(), ConfigError> {
     if address.ip().is_loopback() {
         Ok(())
@@ -132,7 +130,7 @@ pub fn check_listen(address: SocketAddr) -> Result<(), ConfigError> {
     }
 }
 
-/// https, or http that does not leave the machine.
+/// Returns true for https, and for http that does not leave the machine.
 fn is_safe(address: &Url) -> bool {
     let loopback = match address.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -199,13 +197,13 @@ listen: {mcp: '127.0.0.1:3000', probes: '0.0.0.0:3001'}
     #[case("https://dev.azure.com", "https://ana@dev.azure.com", "core endpoint")]
     #[case("injection: Argument", "injection: None", "needs a token")]
     #[case("hostKeyFile: /var", "hostKey: /var", "does not fit this version")]
-    fn refuses(#[case] from: &str, #[case] to: &str, #[case] expected: &str) {
+    fn refuses_an_invalid_setting(#[case] from: &str, #[case] to: &str, #[case] expected: &str) {
         let error = read(&WHOLE.replacen(from, to, 1)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 
     #[test]
-    fn the_exchange_in_the_server_needs_an_application_and_a_scope() {
+    fn requires_an_application_and_a_scope_for_the_exchange_in_the_server() {
         let mut config = read(WHOLE).unwrap();
         config.token_exchange.scope = None;
         assert!(matches!(check(&config), Err(ConfigError::NoApplication)));

@@ -3,7 +3,7 @@
 //! | Subject | Where |
 //! |---|---|
 //! | The tools and the MCP server | `tools` |
-//! | The layer in front of it inside a Pod | [`hop`] |
+//! | The layer in front of it inside a Pod, and the check of messages | [`hop`] |
 //! | The client of the Azure DevOps REST API | [`azure_devops`] |
 //! | The Azure CLI's login, for a laptop | [`azure_cli`] |
 //! | Configuration, flags, start and stop | [`config`], [`cli`], [`serve`] |

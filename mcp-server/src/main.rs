@@ -1,4 +1,4 @@
-//! The binary: flags, TLS, the runtime. Everything else is in the library.
+//! The binary: parses the flags, chooses the TLS library and starts the runtime.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use clap::Parser as _;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    // One TLS stack in the process; it fails only when one was installed before.
+    // Fails only if another TLS library was chosen before.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match serve::run(cli).await {
         Ok(()) => ExitCode::SUCCESS,

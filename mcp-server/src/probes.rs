@@ -1,4 +1,4 @@
-//! What the kubelet asks, on a port of its own that serves nothing else.
+//! The probes of the kubelet, on a port of their own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::routing::get;
 use http::StatusCode;
 
-/// Whether the server takes new calls. The sidecar, not this, tells the world: readiness here only says
-/// that the port is bound and the process is not on its way out.
+/// Whether the server accepts new calls: its port is bound and the process is not stopping. The readiness of the Pod
+/// depends on the sidecar's probe.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// Takes calls, or no longer.
+    /// Sets whether the server accepts new calls.
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Release);
     }
@@ -24,12 +24,12 @@ impl Readiness {
     }
 }
 
-/// `/startupz`, `/readyz` and `/livez`.
+/// Returns the router with `/startupz`, `/readyz` and `/livez`.
 pub fn router(readiness: Readiness) -> Router {
     Router::new()
         .route("/startupz", get(alive))
         .route("/readyz", get(ready))
-        // Liveness covers only the server's own loop: a restart does not fix a fault of another system.
+        // Liveness only covers the server's own loop: a restart does not fix a fault of another system.
         .route("/livez", get(alive))
         .with_state(readiness)
 }
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ready_only_while_calls_are_taken() {
+    async fn is_ready_while_it_accepts_calls() {
         let readiness = Readiness::default();
         assert_eq!(
             status(&readiness, "/readyz").await,

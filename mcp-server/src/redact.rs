@@ -1,21 +1,21 @@
-//! Takes secrets and addresses out of text that pipelines printed. Azure DevOps masks only the secrets it
-//! knows; this catches the common shapes of the others. It is a net under the scripts, not a promise: the
-//! reader of a log is the same user who may read it in the browser, but a model may carry it further.
+//! Redacts secrets and mail addresses in text from pipelines. Azure DevOps masks only the secrets that it knows. This
+//! module finds common shapes of others, and misses the rest: the user may read the log in a browser, but a model may
+//! pass it on.
 
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-/// Stands where a secret was.
+/// The text that replaces a secret.
 pub(crate) const REDACTED: &str = "[redacted]";
 
 struct Rule {
     pattern: Option<Regex>,
-    /// What remains; `$1` is what stood in front of the secret.
+    /// The replacement. `$1` is the text in front of the secret.
     replacement: &'static str,
 }
 
-/// The shapes of secrets. Classes are ASCII on purpose: the tokens are.
+/// The shapes of secrets. The character classes are ASCII, as tokens are.
 static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     [
         // A JSON Web Token.
@@ -49,7 +49,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     .collect()
 });
 
-/// A mail address.
+/// The shape of a mail address.
 static ADDRESS: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\b([A-Za-z0-9._%+-]+)@([A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b").ok());
 
@@ -66,7 +66,7 @@ pub(crate) fn line(text: &str) -> String {
     match &*ADDRESS {
         Some(pattern) => pattern
             .replace_all(&text, |found: &Captures<'_>| match found.get(1) {
-                // `git@host` is how repositories are written, not a person.
+                // `git@host` is the address of a repository, not of a person.
                 Some(user) if user.as_str() == "git" => found[0].to_owned(),
                 _ => "[address]".to_owned(),
             })
@@ -75,7 +75,7 @@ pub(crate) fn line(text: &str) -> String {
     }
 }
 
-/// Redacts lines, private keys that span several of them included.
+/// Redacts lines, and private keys of several lines.
 pub(crate) fn lines<'text>(lines: impl IntoIterator<Item = &'text str>) -> Vec<String> {
     let mut in_key = false;
     let mut redacted = Vec::new();
@@ -86,7 +86,7 @@ pub(crate) fn lines<'text>(lines: impl IntoIterator<Item = &'text str>) -> Vec<S
         } else if in_key {
             in_key = !text.contains("-----END ");
         } else if text.contains("-----END ") && text.contains("PRIVATE KEY-----") {
-            // It began before the first line we were given.
+            // The key began before the first line.
             redacted = vec![REDACTED.to_owned()];
         } else {
             redacted.push(line(text));
@@ -95,7 +95,7 @@ pub(crate) fn lines<'text>(lines: impl IntoIterator<Item = &'text str>) -> Vec<S
     redacted
 }
 
-/// Cuts at a number of characters and says so with an ellipsis.
+/// Cuts text at a number of characters and adds an ellipsis.
 pub(crate) fn cut(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -133,7 +133,7 @@ mod tests {
     #[case("pushed with ghp_abcdefghijklmnopqrstuvwxyz0123456789", "ghp_abc")]
     #[case("pat abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst", "abcdefghijkl")]
     #[case("author ana@contoso.example committed", "ana@contoso")]
-    fn takes_out(#[case] text: &str, #[case] secret: &str) {
+    fn redacts(#[case] text: &str, #[case] secret: &str) {
         let redacted = line(text);
         assert!(!redacted.contains(secret), "{redacted}");
         assert_ne!(redacted, text);
@@ -147,19 +147,19 @@ mod tests {
     #[case("unexpected token `}` in expression")]
     #[case("line 3: unexpected token: identifier")]
     #[case("PWD=/home/vsts/work/1/s")]
-    fn leaves_alone(#[case] text: &str) {
+    fn keeps_other_text(#[case] text: &str) {
         assert_eq!(line(text), text);
     }
 
     #[test]
-    fn a_private_key_goes_whole() {
+    fn redacts_a_whole_private_key() {
         let text =
             "before\n-----BEGIN RSA PRIVATE KEY-----\nMIIabc\nMIIdef\n-----END RSA PRIVATE KEY-----\nafter";
         assert_eq!(lines(text.lines()), ["before", REDACTED, "after"]);
     }
 
     #[test]
-    fn a_private_key_that_began_earlier_goes_too() {
+    fn redacts_a_private_key_that_began_earlier() {
         assert_eq!(
             lines("MIIabc\nMIIdef\n-----END PRIVATE KEY-----\nafter".lines()),
             [REDACTED, "after"]

@@ -1,4 +1,4 @@
-//! Start and stop.
+//! Starts the server in one of its three modes, and stops it on a signal.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,21 +25,20 @@ use crate::hop::{Hop, HostKey, HostKeyError, IncomingToken};
 use crate::probes::{self, Readiness};
 use crate::stdio::{self, CheckedStdio};
 
-/// Azure DevOps delays answers of busy users by up to 30 seconds.
+/// Time limits of requests to Azure DevOps, which delays answers to busy users by up to 30 seconds.
 const AZURE_DEVOPS: HttpLimits = HttpLimits {
     connect: Duration::from_secs(5),
     request: Duration::from_secs(40),
 };
 
-/// Limits of the MCP port. The port is bound to loopback: its clients are the sidecar, or the programs of one
-/// person. The sidecar closes idle connections after seconds, so the server never closes one while a request
-/// arrives.
+/// Limits of the MCP port. Only the sidecar connects to it, or on a laptop the programs of one person. The sidecar
+/// closes idle connections after seconds, so the server never closes one while a request arrives.
 const MCP: Limits = Limits {
     connections: 1024,
     when_full: WhenFull::CloseIdle,
     first_bytes: Duration::from_secs(30),
     head: Duration::from_secs(90),
-    // The sidecar's own limit for request heads, plus the size of a token of Entra.
+    // The sidecar's limit for request heads, plus the size of a token of Entra.
     head_bytes: 128 * 1024,
     keep_alive: true,
     write: Duration::from_mins(1),
@@ -47,61 +46,61 @@ const MCP: Limits = Limits {
     http2: None,
 };
 
-/// A call that has begun ends by itself within 45 s, and its answer is sent at once.
+/// Time in which a stopping server finishes its calls. Each call ends within 45 s.
 const FINISH: Duration = Duration::from_secs(50);
 
-/// Maximum size of the cached downstream tokens, in bytes: 10,000 of 3 KiB, one for each session of a Pod in
+/// Maximum size of the cached downstream tokens in bytes: 10,000 tokens of 3 KiB, one for each session of a Pod within
 /// an hour.
 const TOKENS: u64 = 32 * 1024 * 1024;
 
-/// Why the server does not start, or ended.
+/// Why the server does not start, or ends.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The configuration.
+    /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
 
-    /// The Entra application.
+    /// The settings of the Entra application are not valid.
     #[error("the Entra application is not usable")]
     Settings(#[from] SettingsError),
 
-    /// The certificate authorities.
+    /// The certificate authorities cannot be loaded.
     #[error(transparent)]
     Trust(#[from] TrustError),
 
-    /// The host key.
+    /// The host key cannot be read.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
 
-    /// The Azure CLI.
+    /// The Azure CLI cannot be used.
     #[error(transparent)]
     AzureCli(#[from] AzureCliError),
 
-    /// The port.
+    /// The address cannot be listened on.
     #[error("failed to listen on {address}: choose a free address")]
     Listen {
-        /// The address.
+        /// The address from the configuration or the flag.
         address: SocketAddr,
 
-        /// The cause.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
 
-    /// Signals cannot be waited for.
+    /// The process cannot register for signals.
     #[error("failed to wait for signals")]
     Signals(#[source] io::Error),
 
-    /// The client on standard input did not begin as the protocol says.
+    /// The client on standard input did not begin with the handshake of the protocol.
     #[error("the client did not begin a session")]
     Handshake(#[source] Box<rmcp::service::ServerInitializeError>),
 
-    /// The session on standard input broke.
+    /// The session on standard input failed.
     #[error("the session ended abnormally")]
     Session(#[source] tokio::task::JoinError),
 }
 
-/// Does what the command line says, until it is told to stop.
+/// Runs the mode that the command line names, until a signal stops it.
 pub async fn run(cli: Cli) -> Result<(), ServeError> {
     start_logging(&cli);
     match cli.command {
@@ -158,9 +157,9 @@ async fn pod(path: &Path, digest: Option<&str>, suppress_sign_in_page: bool) -> 
     tokio::spawn(async move {
         signalled.cancelled().await;
         stopping.set(false);
-        tracing::info!("Told to stop, finishing the calls that have begun");
+        tracing::info!("Stopping, finishing the calls in progress");
     });
-    // The probes answer until the last call is done.
+    // The probes answer until the last call has ended.
     let last = CancellationToken::new();
     let probes = tokio::spawn(serve(
         probes,
@@ -175,7 +174,7 @@ async fn pod(path: &Path, digest: Option<&str>, suppress_sign_in_page: bool) -> 
     Ok(())
 }
 
-/// Wires the server of a Pod.
+/// Builds the server of a Pod from its configuration.
 pub fn pod_app(
     config: &ServerConfig,
     federated_token: Option<PathBuf>,
@@ -281,8 +280,8 @@ async fn http(local: &Local, address: SocketAddr) -> Result<(), ServeError> {
     let app = local_app(local)?;
     let listener = listen(address).await?;
     tracing::info!(
-        "Serving the Azure DevOps organization {} at http://{}{} with the Azure CLI's login: whoever can \
-         connect to it acts as you",
+        "Serving the Azure DevOps organization {} at http://{}{} with the Azure CLI's login: every program \
+         that can connect to it acts as you",
         local.organization,
         local_address(&listener, address),
         crate::app::PATH
@@ -321,12 +320,12 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
         .map_err(|source| ServeError::Listen { address, source })
 }
 
-/// The port that was meant by 0.
+/// Returns the address with the port that the system chose for port 0.
 fn local_address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
 }
 
-/// Cancelled by SIGTERM and SIGINT.
+/// Returns a token that SIGTERM and SIGINT cancel.
 fn stop_on_signal() -> Result<CancellationToken, ServeError> {
     let signals = Signals::listen().map_err(ServeError::Signals)?;
     Ok(signals.into_token())

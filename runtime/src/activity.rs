@@ -1,12 +1,7 @@
 //! Tracks whether a connection has a request in flight, and since when it has none.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody};
-use axum::response::Response;
-use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -85,35 +80,5 @@ impl Drop for Busy {
         let mut state = self.0.lock();
         state.busy -= 1;
         state.idle_since = Instant::now();
-    }
-}
-
-/// Marks the connection as busy until the answer was handed on.
-pub(crate) fn until_answered(response: Response, busy: Busy) -> Response {
-    response.map(|body| Body::new(BusyBody { body, _busy: busy }))
-}
-
-struct BusyBody {
-    body: Body,
-    _busy: Busy,
-}
-
-impl HttpBody for BusyBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -7,6 +7,7 @@ mod activity;
 mod config_file;
 mod early_answer;
 mod error_chain;
+mod guarded_body;
 mod http2;
 mod limits;
 mod listener;
@@ -17,6 +18,7 @@ mod stream;
 
 pub use config_file::{ConfigFile, ConfigFileError};
 pub use error_chain::error_chain;
+pub use guarded_body::guarded_body;
 pub use limits::{Http2Limits, Limits, WhenFull};
 pub use listener::serve;
 pub use logging::{LogFormat, LogLevel, Logging};

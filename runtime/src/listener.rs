@@ -23,8 +23,9 @@ use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::activity::{Activity, until_answered};
+use crate::activity::Activity;
 use crate::early_answer::after_body;
+use crate::guarded_body;
 use crate::http2::{Streams, watch_answer};
 use crate::limits::{Limits, WhenFull};
 use crate::places::Places;
@@ -113,7 +114,8 @@ async fn exchange(request: Request, next: Next) -> Response {
     let busy = request.extensions().get().map(Activity::busy);
     let response = watch_answer(after_body(request, next).await);
     match busy {
-        Some(busy) => until_answered(response, busy),
+        // The connection stays busy until the body was sent.
+        Some(busy) => response.map(|body| guarded_body(body, busy)),
         None => response,
     }
 }

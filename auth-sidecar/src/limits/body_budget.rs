@@ -1,15 +1,12 @@
 //! Bodies of requests: how much memory they may take, each and together, and how long they may take to come.
 
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use bytes::BytesMut;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Maximum time for a whole message, which may have 4 MiB. A slower sender would only occupy a connection.
@@ -207,43 +204,12 @@ async fn collect(
     Ok(bytes.freeze())
 }
 
-/// A body that gives its memory back when it has been sent.
-pub(crate) fn passed_on(bytes: Bytes, taken: impl Send + Unpin + 'static) -> Body {
-    Body::new(PassedOn {
-        body: Full::new(bytes),
-        _taken: taken,
-    })
-}
-
-struct PassedOn<T> {
-    body: Full<Bytes>,
-    _taken: T,
-}
-
-impl<T: Unpin> HttpBody for PassedOn<T> {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
+    use axum::body::HttpBody as _;
+    use behalf_runtime::guarded_body;
     use futures::stream;
 
     use super::*;
@@ -259,8 +225,8 @@ mod tests {
         assert_eq!((&*bytes, left(&share)), (&b"12345678"[..], 2));
         let more = share.read(Body::from("123"), 8).await;
         assert_eq!(more.unwrap_err(), ReadError::NoMemory);
-        let body = passed_on(bytes, taken);
-        assert_eq!((HttpBody::size_hint(&body).exact(), left(&share)), (Some(8), 2));
+        let body = guarded_body(Body::from(bytes), taken);
+        assert_eq!((body.size_hint().exact(), left(&share)), (Some(8), 2));
         drop(body);
         assert_eq!(left(&share), 10);
         let large = share.read(Body::from("123456789"), 8).await;

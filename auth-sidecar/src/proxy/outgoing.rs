@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, Response};
+use behalf_runtime::guarded_body;
 use futures::FutureExt as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -16,7 +17,6 @@ use super::headers;
 use super::injection::Plan;
 use super::refusal::Refusal;
 use super::tokens::Tokens;
-use crate::limits::body_budget;
 use crate::sessions::OpenSession;
 use crate::state::AppState;
 use crate::telemetry::metrics::SecurityEvent;
@@ -121,7 +121,7 @@ impl Outgoing {
                 state.metrics.security_event(SecurityEvent::ReservedArgument);
             }
             request.headers_mut().insert(CONTENT_TYPE, headers::JSON);
-            *request.body_mut() = body_budget::passed_on(edited.body, memory);
+            *request.body_mut() = guarded_body(Body::from(edited.body), memory);
         }
         if let Some(token) = self.plan.header.and_then(|token| tokens.get(token)) {
             let value = headers::bearer(token).ok_or(Refusal::Exchange)?;

@@ -1,5 +1,5 @@
-//! Dates as Azure DevOps writes them: ISO 8601 with up to seven fraction digits, mostly with `Z`, from some
-//! services without an offset, and year 1 where others would write nothing.
+//! Dates of Azure DevOps: ISO 8601 with up to seven fraction digits, mostly with `Z`, from some services without an
+//! offset, and with year 1 instead of an absent date.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -7,12 +7,12 @@ use jiff::tz::TimeZone;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-/// Reads a date; `None` for the null date `0001-01-01T00:00:00` and for what is no date. A date that cannot
-/// be read must not cost the caller the whole list.
+/// Parses a date. Returns `None` for the null date `0001-01-01T00:00:00` and for a text that is no date, because one
+/// unreadable date must not fail a whole list.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let instant = match text.parse::<Timestamp>() {
         Ok(instant) => instant,
-        // Without an offset it is UTC.
+        // A date without an offset is UTC.
         Err(_) => text
             .parse::<DateTime>()
             .ok()?
@@ -23,7 +23,7 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     (instant.to_zoned(TimeZone::UTC).year() > 1).then_some(instant)
 }
 
-/// For `#[serde(default, deserialize_with)]`: absent, null and unreadable dates are `None`.
+/// Deserializes a date for `#[serde(default, deserialize_with)]`. Absent, null and unreadable dates are `None`.
 pub(crate) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -37,14 +37,14 @@ pub(crate) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     })
 }
 
-/// The date in whole seconds, RFC 3339.
+/// Formats a date in whole seconds, RFC 3339.
 pub(crate) fn seconds(instant: Timestamp) -> String {
     Timestamp::from_second(instant.as_second())
         .unwrap_or(instant)
         .to_string()
 }
 
-/// Whole seconds between two dates, when both are known and in order.
+/// Returns the whole seconds between two dates, if both are known and in order.
 pub(crate) fn duration_seconds(start: Option<Timestamp>, end: Option<Timestamp>) -> Option<i64> {
     let seconds = end?.as_second().checked_sub(start?.as_second())?;
     (seconds >= 0).then_some(seconds)
@@ -65,7 +65,7 @@ mod tests {
     #[case("0001-01-01T00:00:00Z", None)]
     #[case("yesterday", None)]
     #[case("", None)]
-    fn reads_every_precision_and_knows_the_null_date(#[case] text: &str, #[case] expected: Option<&str>) {
+    fn parses_every_precision_and_the_null_date(#[case] text: &str, #[case] expected: Option<&str>) {
         assert_eq!(parse(text).map(seconds).as_deref(), expected);
     }
 

@@ -1,6 +1,6 @@
-//! What is read of Azure DevOps' answers. Everything that is not needed is not read, so it cannot leak:
-//! mail addresses, descriptors, avatars, signed addresses, tokens. Enumerations stay text, because a new
-//! value must not fail a whole list; absent, null and empty mean the same.
+//! The members of Azure DevOps' answers that the tools use. Other members are not read, so they cannot leak: mail
+//! addresses, descriptors, avatars, signed addresses, tokens. Enumerations are strings, because a new value must not
+//! fail a whole list. Absent, null and empty mean the same.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(crate) struct List<T> {
     pub(crate) value: Vec<T>,
 }
 
-/// A build, which is what a pipeline run is: the run's id is the build's id.
+/// A build. A pipeline run is a build with the same id.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Build {
@@ -38,14 +38,14 @@ pub(crate) struct Build {
     pub(crate) definition: Option<Named>,
     pub(crate) project: Option<Project>,
     pub(crate) requested_for: Option<Person>,
-    /// Why a run never started, for example a pipeline file that cannot be read.
+    /// Why a run did not start, for example because its pipeline file does not parse.
     #[serde(deserialize_with = "or_default")]
     pub(crate) validation_results: Vec<ValidationResult>,
     #[serde(rename = "_links")]
     pub(crate) links: Option<Links>,
 }
 
-/// A thing with a number and a name.
+/// A reference with an id and a name.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub(crate) struct Named {
@@ -53,7 +53,7 @@ pub(crate) struct Named {
     pub(crate) name: Option<String>,
 }
 
-/// A pipeline. Only its owner is of interest.
+/// A pipeline, with the project that owns it.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub(crate) struct Definition {
@@ -68,21 +68,21 @@ pub(crate) struct Project {
     pub(crate) name: Option<String>,
 }
 
-/// A person, of whom the display name is all that is shown.
+/// A person. Only the display name is read.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Person {
     pub(crate) display_name: Option<String>,
 }
 
-/// The links that people follow.
+/// The links of a resource.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub(crate) struct Links {
     pub(crate) web: Option<Link>,
 }
 
-/// A link.
+/// A link for a browser.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub(crate) struct Link {
@@ -97,7 +97,7 @@ pub(crate) struct ValidationResult {
     pub(crate) message: Option<String>,
 }
 
-/// The tree of what a run did.
+/// The records of a run, which form a tree.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Timeline {
@@ -127,7 +127,7 @@ pub(crate) struct Record {
     pub(crate) previous_attempts: Vec<PreviousAttempt>,
 }
 
-/// A record's log.
+/// The log of a record.
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
 #[serde(default)]
 pub(crate) struct LogReference {
@@ -155,7 +155,7 @@ pub(crate) enum Datum {
     Other(IgnoredAny),
 }
 
-/// Where an earlier attempt of a retried record is found.
+/// A reference to the timeline of an earlier attempt of a retried record.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PreviousAttempt {
@@ -163,7 +163,7 @@ pub(crate) struct PreviousAttempt {
     pub(crate) timeline_id: Option<String>,
 }
 
-/// A log and how long it is.
+/// A log and its length.
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Log {
@@ -171,7 +171,7 @@ pub(crate) struct Log {
     pub(crate) line_count: Option<i64>,
 }
 
-/// A run, as the call that starts it answers.
+/// A new run, as the endpoint that queues it returns it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Run {
@@ -187,7 +187,7 @@ pub(crate) struct Run {
     pub(crate) links: Option<Links>,
 }
 
-/// What a run is made of.
+/// The resources of a run.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct RunResources {
@@ -195,7 +195,7 @@ pub(crate) struct RunResources {
     pub(crate) repositories: BTreeMap<String, RunRepository>,
 }
 
-/// A repository of a run.
+/// A repository among the resources of a run.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct RunRepository {
@@ -211,7 +211,7 @@ pub(crate) struct Deployment {
     pub(crate) reason: Option<String>,
     #[serde(rename = "deploymentStatus")]
     pub(crate) status: Option<String>,
-    /// Documented in camel case, sent in Pascal case.
+    /// Documented in camel case, but sent in Pascal case.
     pub(crate) operation_status: Option<String>,
     pub(crate) release: Option<Release>,
     pub(crate) release_definition: Option<Named>,
@@ -234,19 +234,19 @@ pub(crate) struct Release {
     pub(crate) web_access_uri: Option<String>,
 }
 
-/// Null counts as absent.
+/// Deserializes null as absent.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// True when two spellings name one value: enumerations come in camel and in Pascal case.
+/// Returns true if a value of an enumeration is `expected`. The service sends camel case and Pascal case.
 pub(crate) fn is(value: Option<&str>, expected: &str) -> bool {
     value.is_some_and(|value| value.eq_ignore_ascii_case(expected))
 }
 
-/// An enumeration's value in camel case, whatever the service wrote.
+/// Returns the value of an enumeration in camel case.
 pub(crate) fn camel(value: &str) -> String {
     let mut characters = value.chars();
     match characters.next() {

@@ -8,7 +8,7 @@ use crate::binary::{az_with, client, command, stop};
 use crate::support::World;
 
 #[tokio::test]
-async fn no_text_that_a_client_chose_reaches_the_log_at_any_level() {
+async fn the_log_contains_no_text_of_a_client_at_any_level() {
     const PLANTED: &str = "planted-by-a-client";
     let world = World::start().await;
     let token = world.azure_token("ana").await;

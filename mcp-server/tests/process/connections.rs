@@ -78,7 +78,7 @@ async fn a_connection_outlives_refusals_on_the_inner_hop() {
 }
 
 #[tokio::test]
-async fn idle_connections_do_not_keep_a_probe_out() {
+async fn answers_probes_while_idle_connections_fill_the_port() {
     let world = World::start().await;
     let pod = PodProcess::start(&world).await;
     let mut held = Vec::new();

@@ -7,7 +7,7 @@ use crate::binary::{az_with, client, command, first_line, hostile, stop};
 use crate::support::World;
 
 #[tokio::test]
-async fn http_on_a_laptop_is_for_this_machine_alone() {
+async fn http_serves_only_this_machine() {
     let world = World::start().await;
     let folder = az_with(&world.azure_token("ana").await);
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:3000"] {

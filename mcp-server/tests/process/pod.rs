@@ -94,7 +94,7 @@ async fn a_pod_finishes_its_calls_before_it_stops() {
 }
 
 #[tokio::test]
-async fn a_pod_that_lacks_something_says_what_and_ends() {
+async fn a_pod_without_a_required_file_ends_and_names_it() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("server.yaml");

@@ -74,7 +74,7 @@ impl Session {
 }
 
 #[tokio::test]
-async fn stdio_uses_the_azure_clis_login_and_asks_for_it_once() {
+async fn stdio_fetches_one_token_from_the_azure_cli_for_all_calls() {
     let world = World::start().await;
     let token = world.azure_token("ana").await;
     let folder = az_with(&token);
@@ -138,7 +138,7 @@ async fn stdio_refuses_json_hidden_in_json_with_its_id_and_continues() {
 }
 
 #[tokio::test]
-async fn a_refused_login_is_fetched_anew_once() {
+async fn fetches_another_token_once_after_a_refusal() {
     let world = World::start().await;
     let folder = az_with(&world.user_token("ana").await); // not for Azure DevOps
     let mut session = Session::start(&world, folder.path()).await;
@@ -150,7 +150,7 @@ async fn a_refused_login_is_fetched_anew_once() {
 }
 
 #[tokio::test]
-async fn without_the_azure_cli_or_its_login_it_says_what_to_do() {
+async fn says_what_to_do_without_the_azure_cli_or_its_login() {
     let world = World::start().await;
     for (folder, expected) in [
         (tempfile::tempdir().unwrap(), "not installed"),

@@ -32,7 +32,7 @@ fn error_of(answer: &Answer) -> (i64, Option<Value>) {
 #[case::params(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":7}"#, -32602, Some(json!(1)))]
 #[case::meta(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":7}}"#, -32602, Some(json!(1)))]
 #[tokio::test]
-async fn what_is_no_message_is_400_with_a_json_rpc_error_and_the_id_if_it_can_be_read(
+async fn an_invalid_message_is_400_with_a_json_rpc_error_and_the_readable_id(
     #[case] body: &str,
     #[case] code: i64,
     #[case] id: Option<Value>,

@@ -9,7 +9,7 @@ use crate::support::World;
 use crate::user::{User, writes};
 
 #[tokio::test]
-async fn an_outage_is_tried_again_for_reads_and_never_for_writes() {
+async fn repeats_reads_and_never_writes_after_an_outage() {
     let user = User::sign_in("ana").await;
     user.fault(
         Fault::once(Action::Unavailable {
@@ -45,7 +45,7 @@ async fn an_outage_is_tried_again_for_reads_and_never_for_writes() {
 #[case::text(ExchangePlace::Server, 200, "text/plain")]
 #[case::no_sign_in_page(ExchangePlace::Server, 203, "application/json")]
 #[tokio::test]
-async fn a_write_that_is_answered_with_a_page_is_not_sent_again(
+async fn does_not_repeat_a_write_that_is_answered_with_a_page(
     #[case] at: ExchangePlace,
     #[case] status: u16,
     #[case] content_type: &str,
@@ -77,7 +77,7 @@ async fn a_write_that_is_answered_with_a_page_is_not_sent_again(
 }
 
 #[tokio::test]
-async fn a_lasting_outage_says_when_to_try_again() {
+async fn returns_the_wait_of_a_lasting_outage() {
     let user = User::sign_in("ana").await;
     user.fault(Fault::always(Action::Unavailable {
         retry_after_seconds: Some(90),
@@ -88,7 +88,7 @@ async fn a_lasting_outage_says_when_to_try_again() {
 }
 
 #[tokio::test]
-async fn nonsense_is_a_tool_error() {
+async fn an_unreadable_answer_is_a_tool_error() {
     let user = User::sign_in("ana").await;
     for action in [Action::BrokenJson, Action::EmptyBody] {
         user.fault(Fault::once(action.clone())).await;
@@ -105,7 +105,7 @@ async fn nonsense_is_a_tool_error() {
 }
 
 #[tokio::test]
-async fn nothing_in_place_of_entries_is_an_answer_without_entries() {
+async fn reads_an_absent_list_as_an_empty_list() {
     let user = User::sign_in("ana").await;
     user.fault(Fault::once(Action::EmptyList)).await;
     let answer = user.list().await.structured();
@@ -126,7 +126,7 @@ async fn nothing_in_place_of_entries_is_an_answer_without_entries() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_ends_its_call() {
+async fn a_client_that_disconnects_cancels_its_call() {
     let user = User::sign_in("ana").await;
     let slow = |milliseconds| Action::Delay {
         milliseconds,

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::user::{User, writes};
 
 #[tokio::test]
-async fn a_short_throttling_is_waited_out_and_a_write_is_sent_again() {
+async fn waits_during_a_short_throttling_and_repeats_a_write() {
     let user = User::sign_in("ana").await;
     user.fault(Fault::once(Action::Throttle {
         retry_after_seconds: Some(1),
@@ -29,7 +29,7 @@ async fn a_short_throttling_is_waited_out_and_a_write_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_long_throttling_is_told_and_respected_by_the_next_call() {
+async fn returns_the_wait_of_a_long_throttling_and_sends_no_request_before_its_end() {
     let user = User::sign_in("ana").await;
     user.fault(Fault::once(Action::Throttle {
         retry_after_seconds: Some(120),
@@ -54,7 +54,7 @@ async fn a_long_throttling_is_told_and_respected_by_the_next_call() {
 }
 
 #[tokio::test]
-async fn a_wish_to_slow_down_on_a_good_answer_is_respected() {
+async fn obeys_retry_after_of_a_successful_answer() {
     let user = User::sign_in("ana").await;
     user.fault(Fault::once(Action::Delay {
         milliseconds: 0,

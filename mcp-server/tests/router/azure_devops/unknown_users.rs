@@ -9,7 +9,7 @@ use crate::support::World;
 use crate::user::User;
 
 #[tokio::test]
-async fn somebody_who_never_opened_azure_devops_is_told_to() {
+async fn asks_a_user_who_never_opened_azure_devops_to_open_it() {
     let user = User::sign_in("ana").await;
     user.world.azure().forget_user(ANA.object_id).await.unwrap();
     let text = user.list().await.tool_error();
@@ -17,7 +17,7 @@ async fn somebody_who_never_opened_azure_devops_is_told_to() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_tenant_names_the_organizations() {
+async fn names_the_tenant_of_the_organization_to_a_user_of_another() {
     let user = User::sign_in("ana").await;
     let authority = user
         .world

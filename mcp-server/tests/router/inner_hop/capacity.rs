@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::support::{Ask, World};
 
 #[tokio::test]
-async fn more_calls_at_once_than_the_server_takes_are_told_to_come_again() {
+async fn refuses_calls_beyond_the_limit_with_retry_after() {
     const MOST: usize = 64;
     let world = World::start().await;
     // An Azure DevOps that takes calls and never answers.
@@ -23,11 +23,11 @@ async fn more_calls_at_once_than_the_server_takes_are_told_to_come_again() {
         config.azure_dev_ops.endpoints.core = core.parse().unwrap();
     });
     let call = || pod.call("token", "list_pipeline_runs", json!({"top": 1}));
-    let mut under_way: FuturesUnordered<_> = (0..MOST).map(|_| call()).collect();
+    let mut in_progress: FuturesUnordered<_> = (0..MOST).map(|_| call()).collect();
     let mut connections = Vec::new();
     while connections.len() < MOST {
         tokio::select! {
-            Some(answer) = under_way.next() => panic!("{answer:?}"),
+            Some(answer) = in_progress.next() => panic!("{answer:?}"),
             connection = silent.accept() => connections.push(connection.unwrap()),
         }
     }
@@ -43,7 +43,7 @@ async fn more_calls_at_once_than_the_server_takes_are_told_to_come_again() {
     assert_eq!(listed.status, StatusCode::OK);
 
     // A client that leaves makes room.
-    drop(under_way);
+    drop(in_progress);
     tokio::select! {
         answer = call() => panic!("{answer:?}"),
         connection = silent.accept() => drop(connection.unwrap()),
@@ -51,7 +51,7 @@ async fn more_calls_at_once_than_the_server_takes_are_told_to_come_again() {
 }
 
 #[tokio::test]
-async fn large_calls_take_the_room_of_several() {
+async fn large_messages_reach_the_memory_limit_before_the_call_limit() {
     let world = World::start().await;
     // An Azure DevOps that takes calls and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -66,8 +66,8 @@ async fn large_calls_take_the_room_of_several() {
         });
         pod.send(Ask::message(&message).bearer("token"))
     };
-    let mut under_way: FuturesUnordered<_> = (0..64).map(|_| large()).collect();
-    let answer = timeout(Duration::from_secs(20), under_way.next())
+    let mut in_progress: FuturesUnordered<_> = (0..64).map(|_| large()).collect();
+    let answer = timeout(Duration::from_secs(20), in_progress.next())
         .await
         .expect("all of them are taken")
         .unwrap();

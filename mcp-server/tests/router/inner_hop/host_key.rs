@@ -46,7 +46,7 @@ async fn refuses_every_request_without_the_host_key() {
 }
 
 #[tokio::test]
-async fn takes_the_key_of_a_restarted_sidecar() {
+async fn admits_the_key_of_a_restarted_sidecar() {
     let world = World::start().await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
     let next = "n3xt-host-key-fedcba9876543210-fedcba9876543210";
@@ -60,7 +60,7 @@ async fn takes_the_key_of_a_restarted_sidecar() {
 }
 
 #[tokio::test]
-async fn the_host_key_alone_shakes_hands_and_lists_tools_and_no_more() {
+async fn the_host_key_alone_permits_the_handshake_and_the_list_of_tools_only() {
     let world = World::start().await;
     for shape in SHAPES {
         let pod = world.pod(shape.0, shape.1);
@@ -98,7 +98,7 @@ async fn the_host_key_alone_shakes_hands_and_lists_tools_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_notification_nobody_knows_is_accepted_where_it_cannot_carry_a_token() {
+async fn accepts_an_unknown_notification_where_only_tool_calls_carry_a_token() {
     let world = World::start().await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Argument);
     let cancelled =

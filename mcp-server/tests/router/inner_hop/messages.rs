@@ -40,7 +40,7 @@ async fn refuses_batches_compression_and_size() {
 #[case::arrays("[]")]
 #[case::numbers("0")]
 #[tokio::test]
-async fn refuses_more_values_than_any_call_has(#[case] value: &str) {
+async fn refuses_more_values_than_the_limit(#[case] value: &str) {
     let world = World::start().await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
     let ping = |values: String| {
@@ -59,7 +59,7 @@ async fn refuses_more_values_than_any_call_has(#[case] value: &str) {
 }
 
 #[tokio::test]
-async fn what_is_no_message_gets_the_protocols_answer_and_never_a_500() {
+async fn an_invalid_message_is_never_a_500() {
     let world = World::start().await;
     for shape in SHAPES {
         let pod = world.pod(shape.0, shape.1);
@@ -125,7 +125,7 @@ async fn a_refusal_of_the_mcp_library_is_a_json_rpc_error_with_the_id(
 }
 
 #[tokio::test]
-async fn a_malformed_tool_call_with_a_token_is_no_500_and_shows_nothing() {
+async fn the_answer_to_a_malformed_tool_call_contains_no_token() {
     let world = World::start().await;
     let token = world.azure_token("ana").await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Argument);
@@ -142,7 +142,7 @@ async fn a_malformed_tool_call_with_a_token_is_no_500_and_shows_nothing() {
 }
 
 #[tokio::test]
-async fn a_foreign_host_is_refused_and_the_clients_origin_does_not_matter() {
+async fn refuses_a_foreign_host_and_ignores_the_origin_of_the_client() {
     let world = World::start().await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
     let answer = pod

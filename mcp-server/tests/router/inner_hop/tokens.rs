@@ -99,7 +99,7 @@ async fn a_token_in_the_wrong_place_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_clients_own_argument_is_dropped_with_the_header() {
+async fn drops_a_bearer_token_argument_of_the_client_with_injection_header() {
     let world = World::start().await;
     let azure = world.azure_token("ana").await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
@@ -110,7 +110,7 @@ async fn a_clients_own_argument_is_dropped_with_the_header() {
 }
 
 #[tokio::test]
-async fn every_wrong_claim_is_rejected_before_anything_happens() {
+async fn rejects_every_wrong_claim_before_any_request() {
     let world = World::start().await;
     let ana = || MintRequest::for_user("ana");
     let mut foreign_key = ana();
@@ -168,7 +168,7 @@ async fn every_wrong_claim_is_rejected_before_anything_happens() {
 }
 
 #[tokio::test]
-async fn without_keys_nothing_is_known_about_a_token() {
+async fn answers_503_if_the_signing_keys_of_entra_are_unavailable() {
     let world = World::start().await;
     let token = world.user_token("ana").await;
     let keys = vec![RequestKind::Keys];

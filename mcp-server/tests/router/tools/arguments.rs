@@ -7,7 +7,7 @@ use crate::support::World;
 use crate::user::{User, ids};
 
 #[tokio::test]
-async fn bad_input_is_a_sentence_to_act_on_and_reaches_nobody() {
+async fn refuses_invalid_arguments_before_any_request_and_says_what_to_send() {
     let user = User::sign_in("ana").await;
     for (tool, arguments, expected) in [
         (
@@ -100,7 +100,7 @@ async fn users_see_their_own_projects() {
 }
 
 #[tokio::test]
-async fn with_several_projects_the_permitted_ones_are_named() {
+async fn a_missing_or_foreign_project_is_answered_with_the_permitted_ones() {
     let world = World::start().await;
     let pod = world.pod_with(ExchangePlace::Sidecar, Injection::Header, |config| {
         config.azure_dev_ops.projects = vec!["shop".to_owned(), "payments".to_owned()];

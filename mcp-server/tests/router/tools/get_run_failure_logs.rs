@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::user::User;
 
 #[tokio::test]
-async fn a_failed_run_shows_its_tasks_errors_and_log_tails() {
+async fn returns_failed_tasks_with_errors_and_log_tails() {
     let user = User::sign_in("ana").await;
     let answer = user
         .call("get_run_failure_logs", json!({"run_id": 638}))
@@ -36,7 +36,7 @@ async fn a_failed_run_shows_its_tasks_errors_and_log_tails() {
 }
 
 #[tokio::test]
-async fn secrets_that_scripts_printed_are_taken_out() {
+async fn redacts_secrets_in_logs() {
     let user = User::sign_in("ana").await;
     let answer = user
         .call("get_run_failure_logs", json!({"run_id": 638}))
@@ -50,7 +50,7 @@ async fn secrets_that_scripts_printed_are_taken_out() {
 }
 
 #[tokio::test]
-async fn earlier_attempts_of_a_retried_stage_are_told_too() {
+async fn returns_earlier_attempts_of_a_retried_stage() {
     let user = User::sign_in("ana").await;
     let answer = user
         .call("get_run_failure_logs", json!({"run_id": 634}))
@@ -70,7 +70,7 @@ async fn earlier_attempts_of_a_retried_stage_are_told_too() {
 }
 
 #[tokio::test]
-async fn of_a_huge_log_the_end_is_read_and_its_length_told() {
+async fn reads_only_the_end_of_a_huge_log_and_returns_its_length() {
     let user = User::sign_in("ana").await;
     let answer = user.call("get_run_failure_logs", json!({"run_id": 630})).await;
     // 400,000 lines are 40 MB; two failed steps show the last 60 of them.
@@ -99,7 +99,7 @@ async fn of_a_huge_log_the_end_is_read_and_its_length_told() {
 }
 
 #[tokio::test]
-async fn a_run_with_many_failed_steps_is_cut_and_says_so() {
+async fn cuts_a_run_with_many_failed_steps_and_says_what_is_left_out() {
     let user = User::sign_in("ana").await;
     // Every thousandth record is a failed step with a log.
     let story = Story::Generated {
@@ -122,7 +122,7 @@ async fn a_run_with_many_failed_steps_is_cut_and_says_so() {
 }
 
 #[tokio::test]
-async fn the_tail_is_the_same_whichever_line_the_service_counts_first() {
+async fn returns_the_same_log_tail_whether_lines_count_from_0_or_1() {
     let mut last = Vec::new();
     for first_log_line in [0, 1] {
         let user = User::sign_in("ana").await;
@@ -148,7 +148,7 @@ async fn the_tail_is_the_same_whichever_line_the_service_counts_first() {
 }
 
 #[tokio::test]
-async fn runs_that_did_not_fail_say_so() {
+async fn the_summary_of_a_run_without_failure_names_its_state() {
     let user = User::sign_in("ana").await;
     for (run, expected) in [
         (636, "succeeded"),
@@ -175,7 +175,7 @@ async fn runs_that_did_not_fail_say_so() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_or_absent_is_not_told_apart() {
+async fn answers_a_hidden_run_like_an_absent_one() {
     let user = User::sign_in("ana").await;
     for arguments in [json!({"run_id": 635}), json!({"run_id": 999_999})] {
         let text = user.call("get_run_failure_logs", arguments).await.tool_error();
@@ -193,7 +193,7 @@ async fn what_is_hidden_or_absent_is_not_told_apart() {
 }
 
 #[tokio::test]
-async fn one_log_that_cannot_be_read_does_not_hide_the_rest() {
+async fn an_unreadable_log_does_not_hide_other_failures() {
     let user = User::sign_in("ana").await;
     let gone = Action::Error {
         status: 404,

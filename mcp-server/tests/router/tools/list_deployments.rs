@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::user::{User, ids};
 
 #[tokio::test]
-async fn deployments_come_newest_first_and_by_environment() {
+async fn lists_deployments_newest_first_and_by_environment() {
     let user = User::sign_in("ana").await;
     let list = |arguments: Value| user.call("list_deployments", arguments);
     let answer = list(json!({})).await.structured();
@@ -28,7 +28,7 @@ async fn deployments_come_newest_first_and_by_environment() {
 }
 
 #[tokio::test]
-async fn a_filtered_list_of_deployments_goes_on_where_it_ended() {
+async fn continues_a_filtered_list_at_the_next_deployment() {
     let user = User::sign_in("ana").await;
     let mut arguments = json!({"environment": "Production", "top": 1});
     let mut found = Vec::new();

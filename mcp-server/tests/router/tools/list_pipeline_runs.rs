@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::user::{User, ids};
 
 #[tokio::test]
-async fn runs_come_newest_first_with_the_unfinished_ones() {
+async fn lists_runs_newest_first_with_unfinished_ones() {
     let user = User::sign_in("ana").await;
     let answer = user.call("list_pipeline_runs", json!({})).await.structured();
     let runs = ids(&answer["runs"], "run_id");
@@ -29,7 +29,7 @@ async fn runs_come_newest_first_with_the_unfinished_ones() {
 }
 
 #[tokio::test]
-async fn runs_are_filtered_by_pipeline_status_and_result() {
+async fn filters_runs_by_pipeline_status_and_result() {
     let user = User::sign_in("ana").await;
     let list = |arguments: Value| user.call("list_pipeline_runs", arguments);
     let answer = list(json!({"pipeline_id": 180})).await.structured();
@@ -45,7 +45,7 @@ async fn runs_are_filtered_by_pipeline_status_and_result() {
 }
 
 #[tokio::test]
-async fn a_continuation_token_leads_on_whatever_is_in_it() {
+async fn continues_a_list_with_any_continuation_token_of_the_service() {
     let user = User::sign_in("ana").await;
     let all = user
         .call("list_pipeline_runs", json!({"top": 50}))
@@ -69,7 +69,7 @@ async fn a_continuation_token_leads_on_whatever_is_in_it() {
 }
 
 #[tokio::test]
-async fn a_value_that_no_list_knows_is_passed_on() {
+async fn returns_an_unknown_value_of_an_enumeration() {
     let user = User::sign_in("ana").await;
     let build = NewBuild::completed(178, "quarantined", Story::Succeeded);
     let id = user.world.azure().add_builds(&build).await.unwrap()[0];
@@ -82,7 +82,7 @@ async fn a_value_that_no_list_knows_is_passed_on() {
 }
 
 #[tokio::test]
-async fn a_byte_order_mark_changes_nothing() {
+async fn reads_answers_with_a_byte_order_mark() {
     let user = User::sign_in("ana").await;
     let settings = Settings {
         byte_order_mark: true,
@@ -96,7 +96,7 @@ async fn a_byte_order_mark_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_empty_list_does_not_pretend_to_know_why() {
+async fn the_note_of_an_empty_list_names_all_possible_causes() {
     let user = User::sign_in("ana").await;
     let blind = Permissions {
         projects: ["shop".to_owned()].into(),

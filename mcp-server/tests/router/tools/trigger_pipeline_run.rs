@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::user::User;
 
 #[tokio::test]
-async fn a_run_is_queued_exactly_as_asked() {
+async fn queues_a_run_with_the_given_branch_and_parameters() {
     let user = User::sign_in("ana").await;
     let arguments =
         json!({"pipeline_id": 178, "branch": "release/2.4", "parameters": {"env": "staging", "note": 7}});
@@ -32,7 +32,7 @@ async fn a_run_is_queued_exactly_as_asked() {
 }
 
 #[tokio::test]
-async fn a_run_without_a_branch_names_none() {
+async fn sends_no_branch_if_none_is_given() {
     let user = User::sign_in("ana").await;
     user.call("trigger_pipeline_run", json!({"pipeline_id": 178}))
         .await
@@ -42,7 +42,7 @@ async fn a_run_without_a_branch_names_none() {
 }
 
 #[tokio::test]
-async fn a_pipeline_of_another_project_is_not_run_by_its_id_alone() {
+async fn does_not_run_a_pipeline_of_another_project() {
     let user = User::sign_in("ben").await;
     // Ben may read the project payments, but this server is limited to shop.
     let text = user
@@ -55,7 +55,7 @@ async fn a_pipeline_of_another_project_is_not_run_by_its_id_alone() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_is_named() {
+async fn names_a_missing_permission() {
     let user = User::sign_in("carol").await;
     let text = user
         .call("trigger_pipeline_run", json!({"pipeline_id": 178}))
@@ -69,7 +69,7 @@ async fn a_missing_permission_is_named() {
 }
 
 #[tokio::test]
-async fn a_wrong_parameter_is_relayed() {
+async fn returns_the_error_of_a_wrong_parameter() {
     let user = User::sign_in("ana").await;
     let arguments = json!({"pipeline_id": 178, "parameters": {"env": "moon"}});
     let text = user.call("trigger_pipeline_run", arguments).await.tool_error();
