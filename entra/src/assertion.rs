@@ -1,4 +1,4 @@
-//! The projected `ServiceAccount` token, which stands where a client secret used to be.
+//! The projected `ServiceAccount` token, which the process sends as client assertion in place of a secret.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
-/// A projected token is 1 to 2 KiB; the limit keeps a wrong file from being read whole.
+/// Maximum size of the token file that is read, in bytes. A projected token is 1 to 2 KiB; a larger file is a
+/// wrong file.
 const LARGEST: u64 = 64 * 1024;
 
 /// Hosts of issuers whose tokens are Entra's own.
@@ -29,7 +30,7 @@ const ENTRA_ISSUERS: [&str; 6] = [
 /// Why the federated token cannot be used. An administrator has to look at the Pod's volumes.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AssertionError {
-    /// Missing, or not permitted.
+    /// The file is missing, or the process may not read it.
     #[error("failed to read {}: mount the projected ServiceAccount token there", path.display())]
     Unreadable {
         /// The file.
@@ -40,7 +41,7 @@ pub enum AssertionError {
         source: Arc<std::io::Error>,
     },
 
-    /// The file holds something else.
+    /// The file does not contain a token.
     #[error("{} holds no JSON Web Token: mount the projected ServiceAccount token there", path.display())]
     NotAToken {
         /// The file.
@@ -58,16 +59,16 @@ pub enum AssertionError {
     },
 }
 
-/// Where the client assertion comes from.
+/// Source of the client assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Assertion {
     /// The file named by `AZURE_FEDERATED_TOKEN_FILE`. It is read for every request: the kubelet replaces
-    /// it when 80 % of the token's life is over.
+    /// it after 80 % of the token's life.
     File(PathBuf),
 }
 
-/// What the projected token says of itself. **Not verified**: good for a status and for finding a wrong
-/// token early, never for a decision about trust.
+/// The claims of the projected token. **Not verified**: use them for the status and to find a wrong token
+/// early, never for a decision about trust.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssertionClaims {
     /// `iss`: the cluster's issuer.
@@ -84,14 +85,14 @@ pub struct AssertionClaims {
 }
 
 impl Assertion {
-    /// Reads what the token says of itself at this moment.
+    /// Reads the claims of the current token.
     pub async fn claims(&self) -> Result<AssertionClaims, AssertionError> {
         let token = self.read().await?;
         self.parse(&token)
     }
 
-    /// Reads the token, and refuses what Entra is known to refuse: nothing that is not a token leaves this
-    /// process. `authority`: tokens that it issued are chained federation too.
+    /// Reads the token, and refuses one that Entra is known to refuse, so that only tokens leave this process.
+    /// A token that `authority` issued is chained federation, too.
     pub(crate) async fn client_assertion(&self, authority: &Url) -> Result<Secret, AssertionError> {
         let token = self.read().await?;
         let claims = self.parse(&token)?;

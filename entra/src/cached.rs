@@ -1,4 +1,4 @@
-//! One value that is fetched, kept, and fetched again: the discovery document and the signing keys.
+//! A cache of one value that is fetched again when it is old: the discovery document, the signing keys.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,16 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::error::EntraError;
 
-/// How long a value is good.
+/// Time limits of a cached value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifetime {
-    /// Used without asking.
+    /// Age up to which the value is used without a request.
     pub(crate) fresh: SignedDuration,
 
-    /// Used when asking failed.
+    /// Age up to which the value is used when the request for a new one fails.
     pub(crate) usable: SignedDuration,
 
-    /// Least time between two attempts to replace a usable value.
+    /// Minimum time between two attempts to replace a usable value.
     pub(crate) pause: SignedDuration,
 }
 
@@ -55,8 +55,8 @@ impl<T> Cached<T> {
         }
     }
 
-    /// The value. One that is not `satisfying` is fetched again before its time, but not more often than
-    /// the lifetime's `pause` allows; the answer may then still be one that does not satisfy.
+    /// Returns the value. A value that is not `satisfying` is fetched again early, at most once in the lifetime's
+    /// `pause`; the returned value may still not satisfy.
     pub(crate) async fn get<F>(
         &self,
         now: Timestamp,
@@ -87,7 +87,7 @@ impl<T> Cached<T> {
         result
     }
 
-    /// Has the value fetched again soon, after something that may be its fault.
+    /// Makes the next call fetch the value again, after a failure that an old value may have caused.
     pub(crate) fn suspect(&self, now: Timestamp) {
         let mut state = self.state();
         if let Some(entry) = &mut state.entry {
@@ -96,7 +96,7 @@ impl<T> Cached<T> {
         }
     }
 
-    /// The value that can be had without fetching.
+    /// Returns the value if no request is needed.
     fn current(&self, now: Timestamp, satisfying: impl Fn(&T) -> bool) -> Option<Arc<T>> {
         let state = self.state();
         let entry = state.entry.as_ref().filter(|entry| now < entry.next_load)?;
@@ -113,7 +113,7 @@ impl<T> Cached<T> {
             .is_some_and(|entry| now < entry.next_load)
     }
 
-    /// Keeps what was fetched, or falls back on what is still usable.
+    /// Stores the fetched value. After a failure, returns the old value if it is still usable.
     fn settle(
         &self,
         now: Timestamp,
@@ -179,7 +179,7 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + seconds).unwrap()
     }
 
-    /// A cache in front of a source that counts how often it is asked and can be down.
+    /// A cache whose source counts the requests and can fail.
     struct Bench {
         cached: Cached<u32>,
         asked: Cell<u32>,

@@ -1,4 +1,4 @@
-//! The claims of a token, once its signature is known to be good.
+//! The claims of a token whose signature is verified.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::token::{TokenRejection, TokenRules};
 
-/// Clocks may differ by this much: **a security invariant**, the most that Entra's documentation allows.
+/// Maximum difference between clocks: **a security invariant**, the maximum of Entra's documentation.
 const LEEWAY: SignedDuration = SignedDuration::from_mins(5);
 
 /// The calling user, from a validated access token.

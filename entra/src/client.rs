@@ -1,4 +1,4 @@
-//! The client itself: discovery, the authorize URL, the four token requests.
+//! The client of Entra: discovery, the authorize URL, the four token requests.
 
 use std::sync::Arc;
 
@@ -19,16 +19,16 @@ use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::throttle::Throttle;
 
-/// Addresses do not change from day to day, and an old document is better than none.
+/// Addresses rarely change, and calls go on with an old document while Entra cannot be reached.
 const DISCOVERY: Lifetime = Lifetime {
     fresh: SignedDuration::from_hours(24),
     usable: SignedDuration::from_hours(24 * 30),
     pause: SignedDuration::from_mins(5),
 };
 
-/// Read hourly, so that a withdrawn key is out of use soon; an outage of Entra does not log everyone out
-/// for a day. A `kid` that is not known asks again, at most every 30 seconds: whoever invents `kid`s must
-/// not make requests with them.
+/// The keys are read hourly, so that a withdrawn key is soon out of use. During an outage of Entra they are used
+/// for a day. An unknown `kid` causes a request at most every 30 seconds: a caller that invents `kid`s must not
+/// cause requests.
 const KEYS: Lifetime = Lifetime {
     fresh: SignedDuration::from_hours(1),
     usable: SignedDuration::from_hours(24),
@@ -38,44 +38,44 @@ const KEYS: Lifetime = Lifetime {
 /// The variable parameters of the authorize request.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthorizeRequest<'a> {
-    /// Our callback, as registered on platform Web.
+    /// The callback, as registered on platform Web.
     pub redirect_uri: &'a str,
 
     /// See [`crate::sign_in_scope`].
     pub scope: &'a str,
 
-    /// The handle that comes back with the code.
+    /// The value that Entra returns with the code.
     pub state: &'a str,
 
-    /// S256 of the verifier (RFC 7636).
+    /// S256 hash of the verifier (RFC 7636).
     pub code_challenge: &'a str,
 
-    /// Comes back in the id token; check it with [`crate::TokenValidator::validate_id_token`].
+    /// Entra returns it in the id token; check it with [`crate::TokenValidator::validate_id_token`].
     pub nonce: &'a str,
 
-    /// What Entra shows even to a user who is signed in.
+    /// The page that Entra shows even to a user who is signed in.
     pub prompt: Option<Prompt>,
 
     /// A pending claims challenge: a JSON object as text.
     pub claims: Option<&'a str>,
 
-    /// The user to sign in.
+    /// Name of the user who is expected to sign in.
     pub login_hint: Option<&'a str>,
 }
 
 /// `prompt` of the authorize request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prompt {
-    /// A fresh login.
+    /// The user enters credentials again.
     Login,
 
-    /// The consent dialog.
+    /// Entra shows the consent dialog.
     Consent,
 
-    /// The choice of account.
+    /// The user chooses an account.
     SelectAccount,
 
-    /// No page at all, or an error.
+    /// Entra shows no page. It returns an error if one would be needed.
     None,
 }
 
@@ -90,7 +90,7 @@ impl Prompt {
     }
 }
 
-/// A client of one application in one tenant. Cheap to clone; clones share what they know.
+/// A client of one application in one tenant. Cheap to clone; clones share caches and pauses.
 #[derive(Clone)]
 pub struct EntraClient(Arc<Inner>);
 
@@ -106,7 +106,7 @@ struct Inner {
 }
 
 impl EntraClient {
-    /// Sends nothing yet.
+    /// Creates a client. No request is sent before the first call.
     pub fn new(
         settings: Settings,
         assertion: Assertion,
@@ -116,7 +116,7 @@ impl EntraClient {
         Self::with_retry_policy(settings, assertion, http, clock, RetryPolicy::default())
     }
 
-    /// [`EntraClient::new`] with tries of another number and pace.
+    /// As [`EntraClient::new`], with another retry policy.
     pub fn with_retry_policy(
         settings: Settings,
         assertion: Assertion,
@@ -136,17 +136,18 @@ impl EntraClient {
         }))
     }
 
-    /// Which application this is.
+    /// Returns the tenant and the application.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
 
-    /// Where the client assertion comes from.
+    /// Returns the source of the client assertion.
     pub fn assertion(&self) -> &Assertion {
         &self.0.assertion
     }
 
-    /// The authority's discovery document: read once a day, and again after a failure that may come from it.
+    /// Returns the authority's discovery document. It is read once a day, and again after a failure that an old
+    /// document may have caused.
     pub async fn discovery(&self) -> Result<Arc<Discovery>, EntraError> {
         let load = || async {
             let url = format!("{}/.well-known/openid-configuration", self.0.settings.issuer());
@@ -158,7 +159,7 @@ impl EntraClient {
         self.0.discovery.get(self.now(), |_| true, load).await
     }
 
-    /// The address that signs a user in.
+    /// Builds the address at which the user signs in.
     pub async fn authorize_url(&self, request: &AuthorizeRequest<'_>) -> Result<Url, EntraError> {
         let mut url = self.discovery().await?.authorization_endpoint.clone();
         {
@@ -206,8 +207,7 @@ impl EntraClient {
         .await
     }
 
-    /// Exchanges a user's token for this application for one for `scope`. [`crate::OnBehalfOf`] is the same
-    /// with a cache in front.
+    /// Exchanges a user's token for this application for a token for `scope`. [`crate::OnBehalfOf`] adds a cache.
     pub async fn on_behalf_of(
         &self,
         assertion: &Secret,
@@ -222,12 +222,12 @@ impl EntraClient {
         .await
     }
 
-    /// Proves that Entra takes this process as the application. The token is dropped at once.
+    /// Proves that Entra accepts this process as the application. The token is dropped at once.
     pub async fn client_credentials(&self, scope: &str) -> Result<(), EntraError> {
         self.request(Grant::ClientCredentials { scope }).await.map(drop)
     }
 
-    /// The tenant's signing keys, asked for again when `kid` is not among them.
+    /// Returns the tenant's signing keys. They are fetched again if `kid` is not among them.
     pub(crate) async fn signing_keys(&self, kid: &str) -> Result<Arc<SigningKeys>, EntraError> {
         let load = || async {
             let discovery = self.discovery().await?;
@@ -281,14 +281,19 @@ impl EntraClient {
             self.0.throttle.check(self.now())?;
         }
         let url = &self.discovery().await?.token_endpoint;
-        let attempt = || self.attempt(url, grant);
+        let attempt = || async {
+            let result = self.attempt(url, grant).await;
+            if grant.can_wait() {
+                self.0.throttle.observe(&result, self.now());
+            }
+            result
+        };
         let result = self
             .0
             .retry
             .run(attempt, |error| grant.may_be_repeated(error))
             .await;
         if let Err(error) = &result {
-            self.0.throttle.observe(error, self.now());
             tracing::debug!(
                 entra.grant = grant.name(),
                 "Token request ended without a token: {error}"
@@ -300,8 +305,8 @@ impl EntraClient {
         result
     }
 
-    /// One request. When Entra refuses the client assertion and the kubelet has replaced the file in the
-    /// meantime, a second one with the new token.
+    /// Sends one request. If Entra refuses the client assertion and the kubelet has replaced the file in the
+    /// meantime, sends a second one with the new token.
     async fn attempt(&self, url: &Url, grant: Grant<'_>) -> Result<TokenSet, EntraError> {
         let assertion = self.client_assertion().await?;
         let result = self.send(url, grant, &assertion).await;

@@ -1,16 +1,16 @@
-//! The time of day as an argument.
+//! The current time as an argument.
 
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Tells the time. Everything in this crate that compares with the present asks one of these.
+/// Source of the current time. All code of this crate that needs the time takes it from here.
 pub trait Clock: Send + Sync {
-    /// The present.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
-/// The clock of the machine.
+/// The machine's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -24,22 +24,22 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved. For tests.
+/// A clock for tests. Its time changes only on demand.
 #[derive(Debug)]
 pub struct FixedClock(Mutex<Timestamp>);
 
 impl FixedClock {
-    /// Stands at `now`.
+    /// Creates a clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
         Self(Mutex::new(now))
     }
 
-    /// Moves to `now`.
+    /// Sets the clock to `now`.
     pub fn set(&self, now: Timestamp) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// Moves by `duration`, and stays where it is when that leaves the range of [`Timestamp`].
+    /// Advances the clock by `duration`. Does nothing if the result is out of the range of [`Timestamp`].
     pub fn advance(&self, duration: SignedDuration) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *now = now.checked_add(duration).unwrap_or(*now);

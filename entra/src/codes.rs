@@ -1,15 +1,14 @@
-//! Meanings of AADSTS numbers.
+//! Meanings of AADSTS numbers. This is the only file whose code contains such numbers.
 //!
-//! Microsoft says that numbers and texts change and are not to be branched on. So control flow follows
-//! `error`, `suberror` and the presence of `claims`; a number chooses the reason and the hint. The only
-//! influence it has beyond that is to the careful side: a known number can turn "sign in again" or "our bug"
-//! into "signing in does not help, this person has to act", or allow one more try. It never makes a login or
-//! a success of something else. A number that is unknown, or means something else one day, costs a useless
-//! login and nothing more.
+//! Microsoft may change numbers and texts and advises against branching on them. Control flow therefore
+//! follows `error`, `suberror` and the presence of `claims`; a number chooses the reason and the hint. Beyond
+//! that, a known number can turn "sign in again" or "our bug" into "signing in does not help, an administrator
+//! must act", or allow one more try. It never turns a failure into a login or a success. If a number is unknown
+//! or gets another meaning, the cost is a useless login.
 
 use crate::reason::{FederationReason, SignInReason};
 
-/// The meaning of a number.
+/// The meaning of an AADSTS number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// Concerns the application and its federation; no user can cure it.
@@ -18,14 +17,14 @@ pub(crate) enum Meaning {
     /// Concerns a user's sign-in.
     SignIn(SignInReason),
 
-    /// Passes by itself.
+    /// A disturbance at Entra. The same request may succeed later.
     Transient,
 
-    /// The request was wrong: a defect here.
+    /// The request was wrong: a defect of this project.
     OurBug,
 }
 
-/// The meaning of one number, or `None` for one that is not in the table.
+/// Returns the meaning of an AADSTS number. `None` for a number that the table does not contain.
 pub(crate) fn meaning(code: u32) -> Option<Meaning> {
     use FederationReason as Federation;
     use SignInReason as SignIn;
@@ -84,7 +83,7 @@ pub(crate) fn meaning(code: u32) -> Option<Meaning> {
     })
 }
 
-/// The numbers behind `AADSTS` in a description, for answers without `error_codes`.
+/// Returns the numbers after `AADSTS` in a description, for answers without `error_codes`.
 pub(crate) fn numbers_in(description: &str) -> Vec<u32> {
     description
         .split("AADSTS")

@@ -1,43 +1,43 @@
-//! The authority's discovery document: every other address comes from it.
+//! The authority's discovery document, which names all other addresses.
 
 use serde::Deserialize;
 use url::Url;
 
 use crate::settings::is_https_or_loopback;
 
-/// The part of the discovery document that is used here. It is checked when it is read.
+/// The members of the discovery document that this crate uses. They are checked when the document is read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Discovery {
     /// Issuer of this tenant's v2 tokens.
     pub issuer: String,
 
-    /// Where browsers go.
+    /// Address of the authorize request, opened in the user's browser.
     pub authorization_endpoint: Url,
 
-    /// Where the four token requests go.
+    /// Address of the four token requests.
     pub token_endpoint: Url,
 
-    /// Where the signing keys are.
+    /// Address of the signing keys.
     pub jwks_uri: Url,
 }
 
-/// Why a discovery document is not taken. An administrator has to correct the authority or the tenant id.
+/// Why a discovery document is refused. An administrator must correct the authority or the tenant id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiscoveryError {
     /// OpenID Connect Discovery 1.0, section 4.3: the issuer must be the one that was asked for.
     #[error("it speaks for issuer {found:?} instead of {expected:?}: correct the authority or the tenant id")]
     Issuer {
-        /// What the settings lead to.
+        /// The issuer that follows from the settings.
         expected: String,
 
-        /// What the document says.
+        /// The issuer in the document.
         found: String,
     },
 
-    /// Credentials never travel in the clear.
+    /// An address is not https. Credentials must not be sent unencrypted.
     #[error("its {name} is neither https nor a loopback address: correct the authority")]
     Endpoint {
-        /// The field of the document.
+        /// Name of the member in the document.
         name: &'static str,
     },
 }

@@ -9,34 +9,34 @@ use crate::reason::{FederationFinding, FederationReason, SignInReason};
 use crate::refusal::Refusal;
 use crate::throttle;
 
-/// Why there is no answer that can be used. `Clone`, because callers that waited for one request share its
-/// failure.
+/// Why a request to Entra brought no usable answer. `Clone`, because callers that waited for one request share
+/// its failure.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EntraError {
     /// The projected token cannot be used; nothing was sent.
     #[error("the federated token cannot be used as client assertion")]
     Assertion(#[source] AssertionError),
 
-    /// The authority's discovery document speaks for someone else; nothing was sent.
+    /// The authority's discovery document names another issuer; nothing was sent.
     #[error("the authority's discovery document cannot be trusted")]
     Discovery(#[source] DiscoveryError),
 
-    /// No connection, or it broke.
+    /// The connection failed or broke.
     #[error("failed to reach Entra")]
     Unreachable(#[source] Arc<reqwest::Error>),
 
-    /// No answer in time.
+    /// Entra did not answer within the time limit.
     #[error("Entra did not answer in time")]
     TimedOut,
 
-    /// HTTP 429.
+    /// Entra answered 429.
     #[error("Entra limits the rate of requests")]
     Throttled {
         /// `Retry-After`.
         retry_after: Option<Duration>,
     },
 
-    /// HTTP 5xx or 408.
+    /// Entra answered 5xx or 408.
     #[error("Entra is unavailable (HTTP {status})")]
     Unavailable {
         /// The HTTP status.
@@ -46,7 +46,7 @@ pub enum EntraError {
         retry_after: Option<Duration>,
     },
 
-    /// No request was sent: Entra failed a moment ago, and the pause has not ended.
+    /// No request was sent, because the pause after an earlier failure has not ended.
     #[error("Entra failed a moment ago and is not asked again yet")]
     Paused {
         /// The rest of the pause.
@@ -57,17 +57,17 @@ pub enum EntraError {
         cause: Arc<EntraError>,
     },
 
-    /// Entra understood and refused.
+    /// Entra answered with an error body of RFC 6749.
     #[error("Entra refused: {0}")]
     Refused(Box<Refusal>),
 
-    /// An answer that the protocol does not know, for example a page of a proxy on the way.
+    /// An answer that is not of the protocol, for example a page of a proxy.
     #[error("Entra's answer (HTTP {status}) is not what the protocol says: {what}")]
     Malformed {
         /// The HTTP status.
         status: u16,
 
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         what: &'static str,
     },
 }
@@ -77,23 +77,23 @@ pub enum EntraError {
 pub enum NextStep {
     /// The user has to sign in again: 401 to the client, or `invalid_grant` to its refresh.
     SignInAgain {
-        /// To be sent with the next authorize request, once.
+        /// Claims to send with the next authorize request, once.
         claims: Option<String>,
 
         /// The next authorize request should carry `prompt=consent`.
         consent: bool,
     },
 
-    /// No login cures it: say so to the person and stop. See [`EntraError::hint`].
+    /// Signing in does not help: tell the user and stop. See [`EntraError::hint`].
     Blocked,
 
-    /// Entra does not take this process as the application, or the settings do not fit: an administrator
-    /// has to act. 503 to the client, and the federation should be probed at once.
+    /// Entra does not accept this process as the application, or the settings are wrong: an administrator must
+    /// act. 503 to the client, and the federation should be probed at once.
     ClientAuthentication,
 
-    /// It passes by itself: 503 to the client.
+    /// The failure is temporary: 503 to the client.
     RetryLater {
-        /// How long Entra asked to wait.
+        /// `Retry-After` of Entra, if it sent one.
         after: Option<Duration>,
     },
 
@@ -117,7 +117,7 @@ impl EntraError {
         }
     }
 
-    /// The reason for the condition `FederationVerified`; `None` when this says nothing about the
+    /// Returns the reason for the condition `FederationVerified`. `None` if the error says nothing about the
     /// federation.
     pub fn reason(&self) -> Option<FederationReason> {
         match self {
@@ -147,12 +147,12 @@ impl EntraError {
         }
     }
 
-    /// Why the sign-in was refused, when the number is known.
+    /// Returns why Entra refused the sign-in. `None` if its number is unknown.
     pub fn sign_in_reason(&self) -> Option<SignInReason> {
         self.refusal()?.sign_in_reason()
     }
 
-    /// One sentence for the person in front of the client: what to do next, and who can.
+    /// Returns one sentence for the user: what to do next, and who must do it.
     pub fn hint(&self) -> &'static str {
         if let Some(reason) = self.sign_in_reason() {
             return reason.hint();

@@ -9,20 +9,20 @@ const ON_BEHALF_OF: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// The redemption of an authorization code.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeGrant<'a> {
-    /// The code of the callback.
+    /// The code that Entra sent to the callback.
     pub code: &'a Secret,
 
-    /// The same redirect URI as at authorize, letter by letter.
+    /// The redirect URI of the authorize request, unchanged.
     pub redirect_uri: &'a str,
 
-    /// The PKCE verifier whose challenge went to authorize.
+    /// The PKCE verifier of the challenge in the authorize request.
     pub code_verifier: &'a Secret,
 
-    /// The same scope as at authorize.
+    /// The scope of the authorize request.
     pub scope: &'a str,
 }
 
-/// One of the four requests.
+/// One of the four token requests.
 #[derive(Clone, Copy)]
 pub(crate) enum Grant<'a> {
     Code(CodeGrant<'a>),
@@ -42,7 +42,7 @@ pub(crate) enum Grant<'a> {
 }
 
 impl<'a> Grant<'a> {
-    /// The whole form. There is no `client_secret`, and no `resource`: Entra refuses the resource that MCP
+    /// Returns the form fields. There is no `client_secret`, and no `resource`: Entra refuses the resource that MCP
     /// clients name (AADSTS9010010).
     pub(crate) fn form(
         self,
@@ -99,8 +99,11 @@ impl<'a> Grant<'a> {
         form
     }
 
-    /// Whether the request may be sent again after this error. A code is good for one request: it goes out
-    /// again only when the first certainly was not processed (AADSTS54005 otherwise).
+    /// True if the request may be sent again after this error.
+    ///
+    /// A code is valid for one request. It is sent again only when Entra certainly did not process it
+    /// (AADSTS54005 otherwise). All other grants are not sent again after 429: that begins the pause of the
+    /// whole process (see [`crate::throttle::Throttle`]).
     pub(crate) fn may_be_repeated(self, error: &EntraError) -> bool {
         match self {
             Self::Code(_) => match error {
@@ -108,7 +111,9 @@ impl<'a> Grant<'a> {
                 EntraError::Throttled { .. } | EntraError::Unavailable { status: 503, .. } => true,
                 _ => false,
             },
-            Self::Refresh { .. } | Self::OnBehalfOf { .. } | Self::ClientCredentials { .. } => true,
+            Self::Refresh { .. } | Self::OnBehalfOf { .. } | Self::ClientCredentials { .. } => {
+                !matches!(error, EntraError::Throttled { .. })
+            }
         }
     }
 
@@ -118,7 +123,7 @@ impl<'a> Grant<'a> {
         !matches!(self, Self::Code(_))
     }
 
-    /// The request's name in logs.
+    /// Returns the grant's name for logs.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Code(_) => "authorization_code",

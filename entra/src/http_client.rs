@@ -1,4 +1,4 @@
-//! Outgoing connections: which certificates are trusted, and how long to wait.
+//! Outgoing connections: trusted certificates and time limits.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use reqwest::Certificate;
 
-/// Why no client could be built. An administrator has to correct the CA bundle.
+/// Why no client could be built. An administrator must correct the CA bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The bundle is missing or not permitted.
+    /// The bundle is missing, or the process may not read it.
     #[error("failed to read the CA bundle {}", path.display())]
     Unreadable {
         /// The file.
@@ -27,7 +27,7 @@ pub enum TrustError {
         /// The file.
         path: PathBuf,
 
-        /// The cause; absent when the file simply holds none.
+        /// The cause; absent if the file contains no certificate.
         #[source]
         source: Option<reqwest::Error>,
     },
@@ -46,10 +46,10 @@ pub struct TrustRoots {
 /// Time limits of outgoing requests.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// For a connection with its TLS handshake.
+    /// Limit for a connection and its TLS handshake.
     pub connect: Duration,
 
-    /// For one request with its whole answer.
+    /// Limit for one request and its whole answer.
     pub request: Duration,
 }
 
@@ -63,20 +63,20 @@ impl Default for HttpLimits {
 }
 
 impl TrustRoots {
-    /// The system's roots alone.
+    /// Trusts the system's roots.
     pub fn system() -> Self {
         Self { bundle: None }
     }
 
-    /// The system's roots and the PEM certificates of `path`, which may change in place.
+    /// Trusts the system's roots and the PEM certificates of `path`. The file may change while the process runs.
     pub fn with_bundle(path: impl Into<PathBuf>) -> Self {
         Self {
             bundle: Some(path.into()),
         }
     }
 
-    /// A client that keeps to these roots. The bundle has to be readable now; a later version that is not
-    /// is reported and the one before stays in force.
+    /// Builds a client with these roots. The bundle must be readable now. If a later version is not, the failure
+    /// is logged and the client keeps the version before.
     pub fn http_client(&self, limits: HttpLimits) -> Result<HttpClient, TrustError> {
         let version = self.bundle.as_deref().and_then(version);
         let client = build(self.bundle.as_deref(), limits)?;
@@ -91,7 +91,7 @@ impl TrustRoots {
 
 /// An HTTP client whose trust roots follow their file. Cheap to clone; clones share their connections.
 ///
-/// It never follows a redirect, so a credential goes nowhere but to the address it was meant for.
+/// It never follows a redirect, so that a credential reaches no other address.
 #[derive(Clone)]
 pub struct HttpClient(Arc<Shared>);
 
@@ -111,8 +111,8 @@ struct Current {
 type Version = (u64, u64, u64, i64, i64);
 
 impl HttpClient {
-    /// The client for the next request. Call this for each request: when the bundle has changed, connections
-    /// that were made under the old one are left behind with the old client.
+    /// Returns the client for the next request. Call this for each request: after a change of the bundle a new
+    /// client opens new connections.
     pub fn client(&self) -> reqwest::Client {
         let shared = &*self.0;
         let mut current = shared.current.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 
-/// More keys than any tenant publishes.
+/// Maximum number of keys that are read. Tenants publish fewer.
 const MOST_KEYS: usize = 64;
 
 /// A JSON Web Key Set (RFC 7517) as Entra publishes it. The keys carry no `alg`.
@@ -29,8 +29,8 @@ struct Jwk {
 pub(crate) struct SigningKeys(HashMap<String, DecodingKey>);
 
 impl SigningKeys {
-    /// Takes the RSA signing keys, and of those that name an issuer the ones that name this tenant's.
-    /// Other keys are passed over: a new kind of key must not make the old ones unusable.
+    /// Selects the RSA signing keys. A key that names an issuer must name this tenant's. Other keys are ignored:
+    /// a new kind of key must not make the old ones unusable.
     pub(crate) fn new(set: JwkSet, tenant_id: &str, issuer: &str) -> Self {
         let usable = set.keys.into_iter().take(MOST_KEYS).filter_map(|key| {
             let signs = key.kty == "RSA" && key.usage.as_deref().is_none_or(|usage| usage == "sig");

@@ -2,14 +2,14 @@
 //!
 //! It knows HTTP and files, and nothing of Kubernetes, axum or MCP. Every request to the token endpoint
 //! authenticates with the Pod's projected `ServiceAccount` token, which a federated identity credential on
-//! the application trusts. There is no place in this crate where a client secret could be put.
+//! the application trusts. This crate cannot send a client secret.
 //!
 //! | Subject | Where |
 //! |---|---|
 //! | The projected token | [`Assertion`] |
 //! | Authorize URL, the four token requests, discovery | [`EntraClient`] |
-//! | What a refusal means, and for whom | [`EntraError`], [`NextStep`], [`FederationReason`], [`SignInReason`] |
-//! | On-Behalf-Of with a cache in front | [`OnBehalfOf`] |
+//! | Meaning of a refusal, and who must act | [`EntraError`], [`NextStep`], [`FederationReason`], [`SignInReason`] |
+//! | On-Behalf-Of with a cache | [`OnBehalfOf`] |
 //! | Validation of tokens issued for this application | [`TokenValidator`] |
 //! | Trust roots of every outgoing connection | [`TrustRoots`], [`HttpClient`] |
 

@@ -1,4 +1,4 @@
-//! On-Behalf-Of with a cache in front.
+//! On-Behalf-Of exchanges, and the cache of their tokens.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use moka::future::Cache;
 use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
 use moka::{Entry, Expiry};
 use sha2::{Digest as _, Sha256};
 
@@ -33,8 +34,9 @@ const FAILURE_LIFE: Duration = Duration::from_mins(10);
 ///
 /// The key is the SHA-256 of the user's token, never the user: Conditional Access is judged for each
 /// assertion, so a token obtained with one must not serve another. Callers with the same token wait for one
-/// request and share its result. A refusal is shared by the callers that waited and is not kept; after an outage
-/// Entra is not asked again for this token before [`EntraError::pause`] has passed.
+/// request and share its result. An exchange ends even if its callers go away, so that their next calls find the
+/// token, or the pause. A refusal is shared by the callers that waited and is not kept; after an outage Entra is
+/// not asked again for this token before [`EntraError::pause`] has passed.
 #[derive(Clone)]
 pub struct OnBehalfOf {
     client: EntraClient,
@@ -68,13 +70,16 @@ struct Failure {
 }
 
 impl OnBehalfOf {
-    /// Caches tokens of `scope` up to `capacity` bytes together. A token is evicted before it expires only
-    /// beyond that.
+    /// Caches tokens of `scope` up to `capacity` bytes together. Beyond that, the token that was not used for
+    /// the longest time is evicted.
     pub fn new(client: EntraClient, scope: impl Into<Arc<str>>, capacity: u64) -> Self {
         let expiry = BeforeTheTokenDoes(client.clock());
         let tokens = Cache::builder()
             .max_capacity(capacity)
             .weigher(|_: &Key, token: &Arc<TokenSet>| size(token))
+            // moka's default refuses a new token for the sake of one that was used more often. Each call of the
+            // new session would then exchange again.
+            .eviction_policy(EvictionPolicy::lru())
             .expire_after(expiry)
             .build();
         let failures = Cache::builder()
@@ -105,6 +110,23 @@ impl OnBehalfOf {
         if let Some(token) = self.tokens.get(&key).await {
             return Ok(Exchanged { token, fresh: false });
         }
+        // Its own task: a caller that goes away must not end the exchange, or its next call begins it again.
+        let (this, user_token, claims) = (self.clone(), user_token.clone(), claims.map(str::to_owned));
+        let exchange = async move { this.exchange_once(key, &user_token, claims.as_deref()).await };
+        match tokio::spawn(exchange).await {
+            Ok(result) => result.map(|token| Exchanged { token, fresh: true }),
+            // The task panicked, or the process stops.
+            Err(_) => Err(EntraError::TimedOut),
+        }
+    }
+
+    /// Exchanges the token, or waits for the exchange that another caller began.
+    async fn exchange_once(
+        &self,
+        key: Key,
+        user_token: &Secret,
+        claims: Option<&str>,
+    ) -> Result<Arc<TokenSet>, EntraError> {
         let exchange = async {
             // This check is part of the shared request, so that a call that comes a moment later does not
             // send another one.
@@ -122,7 +144,7 @@ impl OnBehalfOf {
                 .insert(Key { claims: None, ..key }, Arc::clone(&token))
                 .await;
         }
-        Ok(Exchanged { token, fresh: true })
+        Ok(token)
     }
 
     /// Drops the downstream token of a user's token that is no longer used.
@@ -227,5 +249,85 @@ impl BeforeTheTokenDoes {
         }
         let left = Duration::try_from(token.expires_at.duration_since(self.0.now())).unwrap_or_default();
         left.saturating_sub(MARGIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::assertion::Assertion;
+    use crate::clock::FixedClock;
+    use crate::http_client::{HttpLimits, TrustRoots};
+    use crate::settings::Settings;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// A cache whose client sends nothing.
+    fn cache(capacity: u64) -> OnBehalfOf {
+        // Idempotent: the first test of the process installs the provider.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let authority = "https://login.example".parse().unwrap();
+        let client = EntraClient::new(
+            Settings::new(
+                &authority,
+                "0b4f3a51-6a2c-4c0e-9d3b-2f4e5a6b7c8d",
+                "7d0c2f1e-1111-4222-8333-944445555666",
+            )
+            .unwrap(),
+            Assertion::File("/nowhere".into()),
+            TrustRoots::system().http_client(HttpLimits::default()).unwrap(),
+            Arc::new(FixedClock::new(NOW)),
+        );
+        OnBehalfOf::new(client, "scope", capacity)
+    }
+
+    /// A token as long as a usual one.
+    fn token() -> Arc<TokenSet> {
+        Arc::new(TokenSet {
+            access_token: Secret::new("t".repeat(3 * 1024)),
+            expires_at: NOW + SignedDuration::from_hours(1),
+            refresh_token: None,
+            id_token: None,
+            scope: None,
+        })
+    }
+
+    fn key(user: u64) -> Key {
+        Key::of(&Secret::new(user.to_string()))
+    }
+
+    #[tokio::test]
+    async fn as_many_tokens_fit_as_the_documentation_says() {
+        let (cache, token) = (cache(64 * 1024 * 1024), token());
+        for user in 0..20_000 {
+            cache.tokens.insert(key(user), Arc::clone(&token)).await;
+        }
+        cache.tokens.run_pending_tasks().await;
+        assert_eq!(cache.tokens.entry_count(), 18_724);
+    }
+
+    #[tokio::test]
+    async fn a_full_cache_takes_a_new_token_and_drops_the_one_unused_for_longest() {
+        const FITTING: u64 = 100;
+        let token = token();
+        let cache = cache(FITTING * u64::from(size(&token)));
+        for user in 0..FITTING {
+            cache.tokens.insert(key(user), Arc::clone(&token)).await;
+        }
+        for _ in 0..10 {
+            for user in 1..FITTING {
+                assert!(cache.tokens.get(&key(user)).await.is_some());
+            }
+        }
+        cache.tokens.insert(key(FITTING), Arc::clone(&token)).await;
+        cache.tokens.run_pending_tasks().await;
+        assert!(
+            cache.tokens.contains_key(&key(FITTING)),
+            "the new token was refused"
+        );
+        assert!(!cache.tokens.contains_key(&key(0)));
+        assert_eq!(cache.tokens.entry_count(), FITTING);
     }
 }

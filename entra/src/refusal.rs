@@ -1,4 +1,4 @@
-//! Entra's error body, as it is read and shown. What it means is `meaning`'s business.
+//! Entra's error body: how it is read and shown. The module `meaning` decides what it means.
 
 mod description;
 mod meaning;
@@ -14,7 +14,7 @@ use description::first_line;
 
 const LONGEST_CLAIMS: usize = 8 * 1024;
 
-/// What Entra said when it refused. Holds nothing that identifies a person and no credential.
+/// An error body of Entra. Contains no credential and nothing that identifies a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// HTTP status; `None` when the refusal came back on the redirect.
@@ -38,8 +38,7 @@ pub struct Refusal {
     /// `correlation_id`, as in the tenant's sign-in logs.
     pub correlation_id: Option<String>,
 
-    /// The first line of the description, for conditions. Mail and IP addresses are taken out; still, it is
-    /// not for logs.
+    /// The first line of the description without mail and IP addresses, for conditions. It must not be logged.
     pub description_first_line: String,
 
     /// `Retry-After` of the answer.
@@ -83,7 +82,7 @@ impl<T> Lenient<T> {
 }
 
 impl Refusal {
-    /// Reads an error body; `None` when it is none.
+    /// Parses an error body. `None` if `body` is not one.
     pub(crate) fn from_body(http_status: u16, retry_after: Option<Duration>, body: &[u8]) -> Option<Self> {
         // `serde` would accept an array and assign its values to the members in order.
         let body = body.trim_ascii_start();
@@ -106,7 +105,7 @@ impl Refusal {
         Some(refusal)
     }
 
-    /// Reads the error that came back on the redirect: `error` and `error_description` of the query.
+    /// Reads the error that Entra sent with the redirect: `error` and `error_description` of the query.
     pub fn from_redirect(error: &str, description: Option<&str>) -> Self {
         Self::new(if is_token(error) { error } else { "unknown" }, description)
     }
@@ -127,7 +126,7 @@ impl Refusal {
     }
 }
 
-/// `error`, numbers and ids: what a log may hold.
+/// Prints `error`, numbers and ids. They may be logged.
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.error)?;
@@ -147,7 +146,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A short word of RFC 6749's error alphabet, so that it can stand in a log or a header.
+/// Returns a short word of the error alphabet of RFC 6749, which is safe in a log or a header.
 fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 64

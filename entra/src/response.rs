@@ -1,4 +1,4 @@
-//! Entra's answers.
+//! Parses Entra's answers.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::error::EntraError;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 
-/// Largest answer that is read. A token with 200 groups is about 12 KiB.
+/// Maximum size of an answer in bytes. A token with 200 groups is about 12 KiB.
 const LARGEST: usize = 512 * 1024;
 
-/// Longest life that is believed: CAE tokens live up to 28 hours.
+/// Maximum token life in seconds. A longer `expires_in` counts as this one. CAE tokens live up to 28 hours.
 const LONGEST_LIFE_SECONDS: u64 = 48 * 60 * 60;
 
 /// The tokens of a successful request.
@@ -24,13 +24,13 @@ pub struct TokenSet {
     /// The access token.
     pub access_token: Secret,
 
-    /// End of the access token's life, counted from before the request was sent.
+    /// Time at which the access token expires, counted from before the request was sent.
     pub expires_at: Timestamp,
 
-    /// Replaces the one that was used. Present when `offline_access` was asked for.
+    /// Replaces the refresh token of the request. Present if the scope contained `offline_access`.
     pub refresh_token: Option<Secret>,
 
-    /// Present when `openid` was asked for.
+    /// Present if the scope contained `openid`.
     pub id_token: Option<Secret>,
 
     /// The granted scopes.
@@ -55,11 +55,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Reads an answer to its end.
+    /// Reads the whole answer, up to the maximum size.
     pub(crate) async fn read(mut response: reqwest::Response, now: Timestamp) -> Result<Self, EntraError> {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), now);
-        // Room for the whole body at once, so that growing leaves no copies behind.
+        // Allocated once: a buffer that grows would leave copies of tokens in freed memory.
         let expected = response
             .content_length()
             .and_then(|length| usize::try_from(length).ok());
@@ -80,7 +80,7 @@ impl Answer {
         })
     }
 
-    /// The tokens, or what Entra said instead.
+    /// Parses the tokens, or returns Entra's refusal.
     pub(crate) fn tokens(&self, asked_at: Timestamp) -> Result<TokenSet, EntraError> {
         let body: TokenBody = self.json("no token response")?;
         if !body.token_type.eq_ignore_ascii_case("Bearer") {
@@ -102,7 +102,7 @@ impl Answer {
         })
     }
 
-    /// A document. `serde_json`'s message is dropped on purpose: it quotes what it could not read.
+    /// Parses a JSON document. The message of `serde_json` is dropped, because it quotes the document.
     pub(crate) fn json<T: DeserializeOwned>(&self, otherwise: &'static str) -> Result<T, EntraError> {
         if self.status != 200 {
             return Err(self.failure());
@@ -136,7 +136,7 @@ impl Answer {
     }
 }
 
-/// `Retry-After` as seconds or as a date (RFC 9110, section 10.2.3).
+/// Parses `Retry-After`, as seconds or as a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse::<u64>() {

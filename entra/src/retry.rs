@@ -1,25 +1,25 @@
-//! Trying again after what passes by itself.
+//! Retries of requests that failed temporarily.
 
 use std::time::Duration;
 
 use crate::error::EntraError;
 
-/// How often and how long to try.
+/// Number and pace of the tries of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// Tries in all, the first one included.
+    /// Maximum number of tries, including the first.
     pub attempts: u32,
 
-    /// Pause before the second try, before jitter; doubled for each further one.
+    /// Pause before the second try, without jitter. It doubles for each further try.
     pub base: Duration,
 
-    /// Longest pause. A `Retry-After` beyond it ends the tries: the caller has a user waiting.
+    /// Longest pause. A longer `Retry-After` ends the tries, because a user waits.
     pub longest: Duration,
 
-    /// Time for everything together.
+    /// Time limit for all tries and pauses together.
     pub total: Duration,
 
-    /// A number from 0 to 1, for jitter.
+    /// Source of the jitter: returns a number from 0 to 1.
     pub random: fn() -> f64,
 }
 
@@ -36,8 +36,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Runs `operation` until it succeeds, fails for good, or the policy says stop. `repeatable` may veto
-    /// another try after a transient error.
+    /// Runs `operation` until it succeeds, fails permanently, or the policy's limits are reached. `repeatable`
+    /// returns false for a transient error after which the request must not be sent again.
     pub(crate) async fn run<T, F>(
         &self,
         operation: impl Fn() -> F,
@@ -73,7 +73,8 @@ impl RetryPolicy {
             .unwrap_or(Err(EntraError::TimedOut))
     }
 
-    /// The pause after try number `attempt`, or `None` to stop. Never shorter than what Entra asked for.
+    /// Returns the pause after try number `attempt`, or `None` after the last one. It is never shorter than
+    /// `Retry-After`.
     fn pause(&self, attempt: u32, retry_after: Option<Duration>) -> Option<Duration> {
         if attempt >= self.attempts || retry_after.is_some_and(|asked| asked > self.longest) {
             return None;
@@ -90,7 +91,7 @@ impl RetryPolicy {
     }
 }
 
-/// A number from 0 to 1. Without randomness the jitter is lost, nothing else.
+/// Returns a number from 0 to 1. If the system has no randomness, all pauses have the same length.
 fn random_fraction() -> f64 {
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }

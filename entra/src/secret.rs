@@ -1,4 +1,4 @@
-//! Values that must never be printed.
+//! Credentials, which must never be printed.
 
 use std::fmt;
 
@@ -8,9 +8,8 @@ use zeroize::Zeroizing;
 
 /// A token, code, assertion or verifier.
 ///
-/// `Debug` prints nothing of it, there is no `Display` and no `Serialize`, equality takes the same time
-/// wherever two values differ, and the memory is overwritten on drop. Buffers of the HTTP and TLS layers
-/// below are not under this type's control.
+/// `Debug` does not print the value. There is no `Display` and no `Serialize`. A comparison takes the same time
+/// wherever two values differ. The memory is overwritten on drop; buffers of the HTTP and TLS libraries are not.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
@@ -20,12 +19,12 @@ impl Secret {
         Self(Zeroizing::new(value.into()))
     }
 
-    /// The value itself, for the one place that has to send or parse it.
+    /// Returns the value, for code that sends or parses it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// True when there is nothing in it.
+    /// True if the value is the empty text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

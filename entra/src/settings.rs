@@ -1,11 +1,11 @@
-//! Which application of which tenant at which authority.
+//! The application, its tenant and its authority.
 
 use url::{Host, Url};
 
-/// Scope of every delegated Azure DevOps permission that was consented to.
+/// Scope that stands for all delegated Azure DevOps permissions with consent.
 pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 
-/// Why settings were refused. The administrator who wrote them has to correct them.
+/// Why settings were refused. An administrator must correct them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The authority is neither https nor a loopback address.
@@ -22,7 +22,7 @@ pub enum SettingsError {
     ClientId(String),
 }
 
-/// The application this process is, in Entra's terms.
+/// The application that this process acts as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Origin and optional path, without a slash at the end.
@@ -32,7 +32,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Checks and normalises: a trailing slash of the authority does not count, ids become lower case.
+    /// Validates the settings. Drops the authority's trailing slash, and turns ids into lower case.
     pub fn new(authority: &Url, tenant_id: &str, client_id: &str) -> Result<Self, SettingsError> {
         let usable = is_https_or_loopback(authority)
             && authority.username().is_empty()
@@ -70,7 +70,7 @@ impl Settings {
         &self.client_id
     }
 
-    /// The issuer of this tenant's v2 tokens. Discovery has to confirm it letter by letter
+    /// The issuer of this tenant's v2 tokens. The discovery document must name exactly this one
     /// (OpenID Connect Discovery 1.0, section 4.3).
     pub fn issuer(&self) -> String {
         format!(
@@ -81,14 +81,14 @@ impl Settings {
     }
 }
 
-/// What a login asks for: `scope` of this application, and the OpenID Connect scopes that make Entra add
+/// Returns the scope of a login: `scope` of this application, and the OpenID Connect scopes that make Entra add
 /// `oid`, an id token and a refresh token. The application names itself by GUID (`<client id>/.default`),
 /// because a token for oneself is refused under any other name (AADSTS90009).
 pub fn sign_in_scope(scope: &str) -> String {
     format!("openid profile offline_access {scope}")
 }
 
-/// True for https, and for http where it cannot leave the machine.
+/// True for https, and for http to a loopback address.
 pub(crate) fn is_https_or_loopback(url: &Url) -> bool {
     match url.scheme() {
         "https" => url.host().is_some(),

@@ -34,46 +34,83 @@ pub(crate) fn end_of(pause: Duration, now: Timestamp) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
+/// Time for the first request after a pause. If it brings no answer within this time, the next request goes
+/// first.
+const FIRST_REQUEST: Duration = SHORTEST;
+
 /// The pause of all token requests of one client. Entra limits the rate of requests for each application, so
 /// one answer 429 applies to every user of the process.
+///
+/// Three rules:
+/// 1. Each answer 429 begins a pause at once, or prolongs it.
+/// 2. When the time is over, one request goes first. The others wait for its answer, so that all sessions do
+///    not start together.
+/// 3. Any answer but 429 to that request ends the pause.
+///
+/// The redemption of a code takes no part (see [`crate::grant::Grant::can_wait`]): it does not wait, and its
+/// 429 begins no pause. Otherwise a stream of logins, which are never held back, would prolong the pause
+/// without end. The next request of another kind finds out for itself.
 #[derive(Default)]
 pub(crate) struct Throttle(Mutex<Option<Pause>>);
 
 struct Pause {
     until: Timestamp,
+
+    /// True after the demanded time, while the first request waits for its answer.
+    goes_first: bool,
+
     cause: Arc<EntraError>,
 }
 
 impl Throttle {
-    /// Records a failed request. Only a request that Entra throttled begins a pause.
-    pub(crate) fn observe(&self, error: &EntraError, now: Timestamp) {
-        if !matches!(error, EntraError::Throttled { .. }) {
-            return;
+    /// Records the result of one request to Entra.
+    pub(crate) fn observe<T>(&self, result: &Result<T, EntraError>, now: Timestamp) {
+        match result {
+            Err(error @ EntraError::Throttled { .. }) => self.begin(error, now),
+            Ok(_) | Err(EntraError::Refused(_)) => self.end(),
+            Err(_) => {}
         }
+    }
+
+    /// Returns the error of a request that is not sent because Entra demanded a pause. The first caller after
+    /// the end of the pause may send its request, and begins a short pause for all others.
+    pub(crate) fn check(&self, now: Timestamp) -> Result<(), EntraError> {
+        let mut pause = self.pause();
+        let Some(pause) = &mut *pause else {
+            return Ok(());
+        };
+        if let Some(after) = left(now, pause.until) {
+            return Err(EntraError::Paused {
+                after,
+                cause: Arc::clone(&pause.cause),
+            });
+        }
+        pause.until = end_of(FIRST_REQUEST, now);
+        pause.goes_first = true;
+        Ok(())
+    }
+
+    fn begin(&self, error: &EntraError, now: Timestamp) {
         let until = end_of(error.pause(), now);
         let mut pause = self.pause();
-        if pause.as_ref().is_none_or(|pause| pause.until < until) {
+        if pause
+            .as_ref()
+            .is_none_or(|pause| pause.goes_first || pause.until < until)
+        {
             *pause = Some(Pause {
                 until,
+                goes_first: false,
                 cause: Arc::new(error.clone()),
             });
         }
     }
 
-    /// Returns the error of a request that is not sent because Entra demanded a pause.
-    pub(crate) fn check(&self, now: Timestamp) -> Result<(), EntraError> {
+    /// Ends the pause if a request went first. An answer to a request from before the pause does not end it.
+    fn end(&self) {
         let mut pause = self.pause();
-        let Some(Pause { until, cause }) = &*pause else {
-            return Ok(());
-        };
-        if let Some(after) = left(now, *until) {
-            return Err(EntraError::Paused {
-                after,
-                cause: Arc::clone(cause),
-            });
+        if pause.as_ref().is_some_and(|pause| pause.goes_first) {
+            *pause = None;
         }
-        *pause = None;
-        Ok(())
     }
 
     fn pause(&self) -> MutexGuard<'_, Option<Pause>> {
@@ -108,12 +145,20 @@ mod tests {
         assert_eq!(throttled(asked).pause(), Duration::from_secs(seconds));
     }
 
+    fn observe(throttle: &Throttle, error: EntraError, now: Timestamp) {
+        throttle.observe(&Err::<(), _>(error), now);
+    }
+
+    fn succeed(throttle: &Throttle, now: Timestamp) {
+        throttle.observe(&Ok(()), now);
+    }
+
     #[test]
     fn nothing_is_asked_before_the_end_of_the_longest_pause() {
         let throttle = Throttle::default();
         assert!(throttle.check(START).is_ok());
-        throttle.observe(&throttled(Some(40)), START);
-        throttle.observe(&throttled(None), after(1));
+        observe(&throttle, throttled(Some(40)), START);
+        observe(&throttle, throttled(None), after(1));
         let refused = throttle.check(after(30)).unwrap_err();
         assert_eq!(refused.retry_after(), Some(Duration::from_secs(10)));
         assert!(throttle.check(after(39)).is_err());
@@ -123,7 +168,48 @@ mod tests {
     #[test]
     fn only_throttling_concerns_everybody() {
         let throttle = Throttle::default();
-        throttle.observe(&EntraError::TimedOut, START);
+        observe(&throttle, EntraError::TimedOut, START);
         assert!(throttle.check(START).is_ok());
+    }
+
+    #[test]
+    fn after_a_pause_one_request_goes_first_and_its_answer_lets_the_others_go() {
+        let throttle = Throttle::default();
+        observe(&throttle, throttled(Some(40)), START);
+        assert!(throttle.check(after(40)).is_ok());
+        let second = throttle.check(after(40)).unwrap_err();
+        assert_eq!(second.retry_after(), Some(FIRST_REQUEST));
+        succeed(&throttle, after(41));
+        assert!(throttle.check(after(41)).is_ok());
+        assert!(throttle.check(after(41)).is_ok());
+    }
+
+    #[test]
+    fn a_first_request_that_is_throttled_begins_the_next_pause() {
+        let throttle = Throttle::default();
+        observe(&throttle, throttled(Some(40)), START);
+        assert!(throttle.check(after(40)).is_ok());
+        observe(&throttle, throttled(Some(15)), after(41));
+        assert!(throttle.check(after(55)).is_err());
+        assert!(throttle.check(after(56)).is_ok());
+    }
+
+    #[test]
+    fn a_first_request_without_an_answer_makes_room_for_the_next() {
+        let throttle = Throttle::default();
+        observe(&throttle, throttled(Some(40)), START);
+        assert!(throttle.check(after(40)).is_ok());
+        observe(&throttle, EntraError::TimedOut, after(45));
+        assert!(throttle.check(after(54)).is_err());
+        assert!(throttle.check(after(55)).is_ok());
+        assert!(throttle.check(after(55)).is_err());
+    }
+
+    #[test]
+    fn an_answer_to_a_request_from_before_the_pause_does_not_end_it() {
+        let throttle = Throttle::default();
+        observe(&throttle, throttled(Some(40)), START);
+        succeed(&throttle, after(1));
+        assert!(throttle.check(after(39)).is_err());
     }
 }

@@ -14,17 +14,17 @@ use crate::error::EntraError;
 use crate::reason::SignInReason;
 use crate::secret::Secret;
 
-/// Longer than any token of Entra.
+/// Maximum length of a token in bytes. Tokens of Entra are shorter.
 const LARGEST: usize = 64 * 1024;
 
-/// Why a token is not accepted.
+/// Why a token is refused.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TokenRejection {
     /// Not a JSON Web Token, or not one with Entra's claims.
     #[error("the token is not a JSON Web Token of Entra")]
     Malformed,
 
-    /// Entra signs with RS256. Anything else is somebody's attempt.
+    /// The algorithm is not RS256, with which Entra signs.
     #[error("the token is not signed with RS256")]
     Algorithm,
 
@@ -32,7 +32,7 @@ pub enum TokenRejection {
     #[error("the token is signed with a key that the tenant does not publish")]
     UnknownKey,
 
-    /// The signature does not fit.
+    /// The signature does not match the key.
     #[error("the token's signature does not fit")]
     Signature,
 
@@ -48,7 +48,7 @@ pub enum TokenRejection {
     #[error("the token is of another tenant")]
     Tenant,
 
-    /// `ver`: the application has to ask for version 2.
+    /// `ver`: the application's manifest must request version 2.
     #[error("the token is not of version 2.0: set requestedAccessTokenVersion of the application to 2")]
     Version,
 
@@ -71,7 +71,7 @@ pub enum TokenRejection {
         required: String,
     },
 
-    /// `oid`: the scope `profile` was not asked for.
+    /// `oid`: the scope `profile` is missing in the request.
     #[error("the token names no user (oid)")]
     User,
 
@@ -87,18 +87,18 @@ pub enum TokenRejection {
     #[error("the id token belongs to another login")]
     Nonce,
 
-    /// Nothing is known about the token: 503, not 401.
+    /// The keys could not be read, so the token could not be checked: 503, not 401.
     #[error("unable to get the keys that would verify the token")]
     KeysUnavailable(#[source] EntraError),
 }
 
 impl TokenRejection {
-    /// True when the token may be good and only the keys are missing: the caller answers 503, not 401.
+    /// True if the token could not be checked for lack of keys: the caller answers 503, not 401.
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::KeysUnavailable(_))
     }
 
-    /// The reason, where the application's registration makes Entra issue such tokens to every user.
+    /// Returns the reason if the application's registration makes Entra issue such tokens to every user.
     pub fn sign_in_reason(&self) -> Option<SignInReason> {
         match self {
             Self::Version | Self::Audience | Self::Scope { .. } => Some(SignInReason::AppMisconfigured),
@@ -107,17 +107,16 @@ impl TokenRejection {
     }
 }
 
-/// What is asked of an access token beyond tenant, issuer and audience, which are those of the client's
-/// settings.
+/// Requirements for an access token beyond tenant, issuer and audience, which follow from the client's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRules {
-    /// Has to be in `scp`.
+    /// Scope that `scp` must contain.
     pub required_scope: String,
 
-    /// `azp` has to be one of these; any client when empty.
+    /// Values allowed for `azp`. Empty allows any client.
     pub allowed_clients: Vec<String>,
 
-    /// `azpacr` has to be `2`: the client proved itself with an assertion or certificate.
+    /// Requires `azpacr` to be `2`: the client proved itself with an assertion or certificate.
     pub require_client_assertion: bool,
 }
 
@@ -139,7 +138,7 @@ pub struct TokenValidator {
     expected: Expected,
 }
 
-/// A header as Entra writes it: every member is a string. Anybody can write a header, and `jsonwebtoken`
+/// A header whose members are all strings, as in Entra's tokens. Callers can send any header, and `jsonwebtoken`
 /// parses unknown members as `serde_json::Value`, in which nested text would overflow the stack.
 #[derive(Deserialize)]
 struct Header {
@@ -151,7 +150,7 @@ struct Header {
 }
 
 impl TokenValidator {
-    /// Keys, issuer, audience, tenant and time are those of `client`.
+    /// Creates a validator with the keys, issuer, audience, tenant and clock of `client`.
     pub fn new(client: EntraClient, rules: TokenRules) -> Self {
         let settings = client.settings();
         let expected = Expected {
@@ -172,7 +171,7 @@ impl TokenValidator {
         claims.user(&self.expected, &self.rules, self.client.now())
     }
 
-    /// Validates the id token of a login. `nonce` is the one that went to authorize.
+    /// Validates the id token of a login. `nonce` is that of the authorize request.
     pub async fn validate_id_token(
         &self,
         token: &Secret,
@@ -182,7 +181,7 @@ impl TokenValidator {
         claims.identity(&self.expected, nonce, self.client.now())
     }
 
-    /// Algorithm, key and signature. The claims are not checked yet.
+    /// Checks algorithm, key and signature. Does not check the claims.
     async fn verify(&self, token: &Secret) -> Result<Claims, TokenRejection> {
         let token = token.expose();
         if token.len() > LARGEST {
@@ -206,7 +205,7 @@ impl TokenValidator {
     }
 }
 
-/// The `kid` of a token that says RS256. The header is not verified; it chooses among trusted keys only.
+/// Returns the `kid` of a token that names RS256. The header is not verified; it chooses among trusted keys only.
 fn key_id(token: &str) -> Result<String, TokenRejection> {
     let encoded = token.split('.').next().unwrap_or_default();
     let decoded = URL_SAFE_NO_PAD

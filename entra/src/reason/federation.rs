@@ -31,48 +31,48 @@ pub struct FederationFinding {
 
 behalf_contract::wire_names! {
     /// Why Entra does not take the Pod's token as the application. Reasons of the condition
-    /// `FederationVerified`; chosen by AADSTS number, never deciding control flow.
+    /// `FederationVerified`. The file `codes.rs` contains the AADSTS numbers of each; no control flow depends on
+    /// them.
     pub enum FederationReason {
-        /// AADSTS700211.
+        /// No credential of the application names the token's issuer.
         FicIssuerMismatch,
-        /// AADSTS700212.
+        /// No credential names the token's audience.
         FicAudienceMismatch,
-        /// AADSTS700213.
+        /// No credential names the token's subject.
         FicSubjectMismatch,
-        /// AADSTS7002137, AADSTS7002138.
+        /// Issuer or subject differ from a credential's in upper and lower case only.
         FicCaseMismatch,
-        /// AADSTS70025: the application has no federated identity credential. AADSTS70021: the older code for no
-        /// credential that matches.
+        /// The application has no federated identity credential, or none that matches.
         FicNotFound,
-        /// AADSTS700231, or an assertion that Entra itself issued.
+        /// Entra itself issued the token.
         ChainedFederation,
-        /// AADSTS700222, AADSTS700229, or a file that holds no token.
+        /// Entra takes no such token as assertion, or the file contains no token.
         WrongAssertion,
-        /// AADSTS700024.
+        /// The token has expired, or is not valid yet.
         FederatedTokenExpired,
-        /// AADSTS700027, AADSTS50012.
+        /// The token's signature does not match the issuer's keys.
         FederatedTokenSignature,
-        /// AADSTS90061, AADSTS50166, AADSTS501661.
+        /// Entra cannot read the issuer's discovery document or keys.
         IssuerUnreachable,
-        /// AADSTS700016, AADSTS700011.
+        /// The tenant has no such application.
         AppNotFound,
-        /// AADSTS70001, AADSTS7000112.
+        /// The application is disabled.
         AppDisabled,
-        /// AADSTS90002, AADSTS90038, or an authority that speaks for another issuer.
+        /// The authority has no such tenant, or names another issuer.
         TenantNotFound,
-        /// AADSTS700025.
+        /// The application is registered as a public client, which may not send an assertion.
         PublicClient,
-        /// AADSTS500011.
+        /// The tenant has no service principal of the resource.
         ResourceNotFound,
-        /// AADSTS501051.
+        /// The application is not assigned to a role of the resource.
         AppNotAssigned,
-        /// AADSTS53003 and its kind.
+        /// A Conditional Access policy blocks the application.
         PolicyBlocked,
         /// No answer from Entra, or none that could be used.
         Unreachable,
         /// Entra asked to wait.
         Throttled,
-        /// An answer that has no name here.
+        /// Entra refused with a number that this table does not contain.
         Unknown,
     }
 }

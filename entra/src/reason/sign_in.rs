@@ -2,44 +2,43 @@
 
 behalf_contract::wire_names! {
     /// Why Entra refused a user's sign-in, refresh or On-Behalf-Of: what to tell the person, and a label for
-    /// metrics. Chosen by AADSTS number.
+    /// metrics. The file `codes.rs` contains the AADSTS numbers of each.
     pub enum SignInReason {
-        /// AADSTS65001: nobody consented yet.
+        /// Neither the user nor an administrator has consented.
         ConsentRequired,
-        /// AADSTS90094, AADSTS90095: only an administrator may consent.
+        /// Only an administrator may consent.
         AdminConsentRequired,
-        /// AADSTS65004: the user said no.
+        /// The user declined on the consent dialog.
         ConsentDeclined,
-        /// AADSTS90008, AADSTS90009, AADSTS240002, AADSTS500131: the registration or our use of it is wrong.
+        /// The application's registration is wrong, or this project uses it wrongly.
         AppMisconfigured,
-        /// AADSTS650057, AADSTS650056, AADSTS65005, AADSTS650052.
+        /// The registration lacks a permission of the resource.
         PermissionMissing,
-        /// AADSTS50105.
+        /// The application requires assignment, and the user is not assigned.
         UserNotAssigned,
-        /// AADSTS7000114, AADSTS7000113: an application where a user is needed.
+        /// An application signed in where a user is required.
         UsersOnly,
-        /// AADSTS50020, AADSTS50034, AADSTS50057, AADSTS90072, AADSTS500212, AADSTS500213.
+        /// The tenant does not admit the account: unknown, foreign or disabled.
         UserNotAllowed,
-        /// AADSTS50076 and its kind: multi-factor or another control.
+        /// Multi-factor authentication or another control is required.
         StepUpRequired,
-        /// AADSTS50097, AADSTS53000 to AADSTS53002, AADSTS50131: a condition on the device or app.
+        /// A policy requires a managed device or an approved app.
         DeviceCondition,
-        /// AADSTS53003, AADSTS530032, AADSTS530035, AADSTS53011.
+        /// A Conditional Access policy blocks the user.
         PolicyBlocked,
-        /// AADSTS530084: Conditional Access requires tokens bound to a device, which this application
-        /// cannot request.
+        /// Conditional Access requires tokens bound to a device, which this application cannot request.
         TokenProtection,
-        /// AADSTS70043: the policy asks for a login every so often.
+        /// A policy limits the age of a login, and this one is older.
         SignInFrequency,
-        /// AADSTS500133, AADSTS50013: the user's token given to On-Behalf-Of is no longer good.
+        /// Entra no longer accepts the user's token as On-Behalf-Of assertion.
         UserTokenStale,
-        /// AADSTS54005, AADSTS501481, AADSTS700005: the authorization code cannot be redeemed.
+        /// The authorization code was redeemed before, or belongs to another request.
         CodeUnusable,
-        /// AADSTS70008, AADSTS700082, AADSTS700084, AADSTS50173, AADSTS50089: expired, inactive or revoked.
+        /// The user's grant has expired, was inactive for too long, or was revoked.
         SessionEnded,
-        /// AADSTS70000, AADSTS9002313: a grant that Entra cannot read.
+        /// Entra cannot read the grant.
         GrantMalformed,
-        /// AADSTS50196: the same request too often.
+        /// The same request was sent too often.
         LoopDetected,
     }
 }

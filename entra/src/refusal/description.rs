@@ -1,8 +1,8 @@
-//! The description, cut to what a condition may show.
+//! Reduces `error_description` to text that a condition may show.
 
 const LONGEST_LINE: usize = 400;
 
-/// The first line without anything that could name a person or be a credential.
+/// Returns the first line without words that may name a person or be a credential.
 pub(super) fn first_line(description: &str) -> String {
     let line = description.lines().next().unwrap_or_default();
     let line = line.split("Trace ID:").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a refusal means, and for whom: by the standard's fields, and by Entra's numbers where they say more.
+//! The meaning of a refusal, from the fields of RFC 6749 and from Entra's AADSTS numbers.
 
 use super::Refusal;
 use crate::codes::{self, Meaning};
@@ -6,7 +6,7 @@ use crate::error::NextStep;
 use crate::reason::{FederationFinding, FederationReason, SignInReason, Verdict};
 
 impl Refusal {
-    /// What to do about it. See [`NextStep`].
+    /// Returns the next step of the caller.
     pub fn next_step(&self) -> NextStep {
         match self.meaning() {
             Some(Meaning::Transient | Meaning::SignIn(SignInReason::LoopDetected)) => {
@@ -35,7 +35,7 @@ impl Refusal {
         }
     }
 
-    /// What a person is told; `None` when the number is not known as one of a sign-in.
+    /// Returns the reason for the user. `None` if no number concerns a sign-in.
     pub fn sign_in_reason(&self) -> Option<SignInReason> {
         match self.meaning() {
             Some(Meaning::SignIn(reason)) => Some(reason),
@@ -44,8 +44,8 @@ impl Refusal {
         }
     }
 
-    /// What this says about the federation. A refusal of the client that has no known number still means
-    /// that Entra does not take this process as the application.
+    /// Returns the finding about the federation. A refusal of the client without a known number still means that
+    /// Entra does not accept this process as the application.
     pub fn federation_finding(&self) -> FederationFinding {
         if let Some(reason) = self.federation_reason() {
             return FederationFinding {
@@ -87,8 +87,8 @@ impl Refusal {
         }
     }
 
-    /// True when it was the user's token that was refused as On-Behalf-Of assertion (AADSTS500133,
-    /// AADSTS50013): refreshing that token and exchanging once more may help before a login is asked for.
+    /// True if Entra refused the user's token as On-Behalf-Of assertion. An exchange with a renewed token may
+    /// then succeed without a login.
     pub fn user_token_refused(&self) -> bool {
         self.sign_in_reason() == Some(SignInReason::UserTokenStale)
     }
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    // Control flow without any number: the standard fields decide.
+    // Without a number, the standard fields decide.
     #[rstest]
     #[case("invalid_client", NextStep::ClientAuthentication)]
     #[case("unauthorized_client", NextStep::ClientAuthentication)]

@@ -47,10 +47,35 @@ async fn hanging_up(entra: &Entra) -> Arc<AtomicUsize> {
 async fn waits_as_long_as_asked_and_succeeds() {
     let entra = Entra::start().await;
     entra
-        .answer_once(ResponseTemplate::new(429).insert_header("retry-after", "0"))
+        .answer_once(ResponseTemplate::new(503).insert_header("retry-after", "0"))
         .await;
     entra.answer(tokens("at")).await;
     assert_eq!(refresh(&entra).await.unwrap().access_token.expose(), "at");
+    assert_eq!(entra.forms().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_429_is_not_tried_again_and_pauses_the_next_request() {
+    let entra = Entra::start().await;
+    entra
+        .answer_once(ResponseTemplate::new(429).insert_header("retry-after", "0"))
+        .await;
+    entra.answer(tokens("at")).await;
+    let error = refresh(&entra).await.unwrap_err();
+    assert_eq!(error.reason(), Some(FederationReason::Throttled));
+    assert!(matches!(refresh(&entra).await, Err(EntraError::Paused { .. })));
+    assert_eq!(entra.forms().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_429_of_a_code_pauses_nobody() {
+    let entra = Entra::start().await;
+    entra
+        .answer_once(ResponseTemplate::new(429).insert_header("retry-after", "60"))
+        .await;
+    entra.answer(tokens("at")).await;
+    assert!(redeem(&entra).await.is_err());
+    refresh(&entra).await.unwrap();
     assert_eq!(entra.forms().await.len(), 2);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use behalf_entra::{CodeGrant, EntraError, FederationReason, NextStep, OnBehalfOf};
+use behalf_entra::{CodeGrant, EntraError, FederationReason, NextStep, OnBehalfOf, Secret};
 use futures::future::join_all;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -12,6 +12,9 @@ use wiremock::ResponseTemplate;
 use crate::entra::{Entra, refused, secret, tokens};
 
 const SCOPE: &str = behalf_entra::AZURE_DEVOPS_SCOPE;
+
+/// Long enough for a caller to go away before the answer.
+const ANSWER_TIME: Duration = Duration::from_millis(300);
 
 fn cache(entra: &Entra) -> OnBehalfOf {
     OnBehalfOf::new(entra.client.clone(), SCOPE, 1024 * 1024)
@@ -216,6 +219,39 @@ async fn a_caller_that_gives_up_does_not_take_the_others_along() {
     assert!(futures::poll!(&mut second).is_pending());
     drop(first);
     assert_eq!(second.await.unwrap().access_token.expose(), "at");
+}
+
+/// Lets the exchange of `user` begin, and goes away before Entra answers.
+async fn begin_and_go_away(entra: &Entra, cache: &OnBehalfOf, user: &Secret) {
+    let mut caller = Box::pin(cache.get(user, None));
+    while entra.forms().await.is_empty() {
+        assert!(futures::poll!(&mut caller).is_pending());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_exchange_whose_only_caller_goes_away_fills_the_cache() {
+    let entra = Entra::start().await;
+    entra.answer(tokens("at").set_delay(ANSWER_TIME)).await;
+    let (cache, user) = (cache(&entra), secret("user"));
+    begin_and_go_away(&entra, &cache, &user).await;
+    assert_eq!(cache.get(&user, None).await.unwrap().access_token.expose(), "at");
+    assert_eq!(entra.forms().await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_exchange_whose_only_caller_goes_away_begins_the_pause() {
+    let entra = Entra::start().await;
+    let outage = ResponseTemplate::new(503).insert_header("retry-after", "40");
+    entra.answer(outage.set_delay(ANSWER_TIME)).await;
+    let (cache, user) = (cache(&entra), secret("user"));
+    begin_and_go_away(&entra, &cache, &user).await;
+    // Shares the exchange in flight.
+    assert!(cache.get(&user, None).await.is_err());
+    let error = cache.get(&user, None).await.unwrap_err();
+    assert!(matches!(error, EntraError::Paused { .. }), "{error:?}");
+    assert_eq!(entra.forms().await.len(), 1);
 }
 
 #[tokio::test]

@@ -339,9 +339,6 @@ async fn an_outage_of_one_request_goes_unnoticed() {
             status: 503,
             retry_after_seconds: Some(0),
         },
-        Effect::Throttled {
-            retry_after_seconds: Some(0),
-        },
         Effect::Html { status: 502 },
         Effect::Reset,
     ] {
