@@ -29,9 +29,8 @@ use tokio::time::Instant;
 
 use crate::api::v1alpha1::{Guarded, McpServer, McpServerStatus};
 use crate::error_chain::chain;
-use crate::telemetry::metrics::ReconcileResult;
 use dereference::dereferenced::Found;
-use status::{ConditionType, Outcome, Status, StatusError};
+use status::{Outcome, StatusError};
 use validate::plan::{KeyringPlan, Plan};
 
 /// Maximum duration of one reconcile. A reconcile makes a few requests to the API server.
@@ -78,7 +77,7 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
     };
     context
         .metrics
-        .reconciled(metrics_result(&result), start.elapsed());
+        .reconciled(report::result(&result), start.elapsed());
     match result {
         Ok(status) => {
             context.retries.forget(&uid);
@@ -94,17 +93,6 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
             report::failed_step(&context, server, &error, failures).await;
             Err(error)
         }
-    }
-}
-
-fn metrics_result(result: &Result<McpServerStatus, ReconcileError>) -> ReconcileResult {
-    match result {
-        Ok(status) if status::is(&status.conditions, ConditionType::Accepted, Status::True) => {
-            ReconcileResult::Accepted
-        }
-        Ok(_) => ReconcileResult::Refused,
-        Err(ReconcileError::Status(StatusError::Stale)) => ReconcileResult::Stale,
-        Err(error) => ReconcileResult::Failed(error.step()),
     }
 }
 

@@ -44,7 +44,7 @@ fn operate(options: Run) -> ExitCode {
         silent: &["kube_client"],
     };
     logging.start();
-    // Whoever was first is the same provider: there is only one in this program.
+    // An error means that this same provider is already installed: the program has only one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

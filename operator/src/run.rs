@@ -1,4 +1,4 @@
-//! Wires the operator together and runs it until it is told to stop.
+//! Creates the parts of the operator and runs them until a signal stops the process.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -62,7 +62,7 @@ pub enum RunError {
 /// How long to wait before asking again for the CRD.
 const CRD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Runs until SIGTERM or SIGINT, then finishes the passes that have begun.
+/// Runs until SIGTERM or SIGINT, then finishes the reconciles that have begun.
 pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError> {
     let scope = options.scope()?;
     let client = Client::try_default()

@@ -63,7 +63,7 @@ impl Retries {
         *failures
     }
 
-    /// Returns the time to the next pass. It doubles after each failure.
+    /// Returns the time to the next reconcile. It doubles after each failure.
     pub(super) fn wait(&self, uid: &str, random: u32) -> Duration {
         let failures = self.lock().get(uid).copied().unwrap_or_default();
         let doubled = FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));

@@ -1,4 +1,4 @@
-//! The state that all passes of the controller share.
+//! The state that all reconciles share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use crate::controller::jitter;
 use crate::controller::validate::plan::Defaults;
 use crate::telemetry::metrics::Metrics;
 
-/// The state that all passes share.
+/// The state that all reconciles share.
 pub struct Context {
-    /// Where reads come from.
+    /// Everything that `dereference` reads from.
     pub sources: Sources,
 
     /// Settings from the operator's command line.
     pub defaults: Defaults,
 
-    /// Events. One for the whole process: it holds the cache that folds repetitions.
+    /// Publishes events. The process has one, because its cache combines repeated events.
     pub recorder: Recorder,
 
-    /// Counts.
+    /// The metrics of this process.
     pub metrics: Arc<Metrics>,
 
-    /// Time.
+    /// The clock.
     pub clock: fn() -> Timestamp,
 
     /// Number of consecutive failures of each object.
@@ -43,7 +43,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Puts the parts together.
+    /// Creates the state with no failures and no stored forms.
     pub fn new(
         sources: Sources,
         defaults: Defaults,
@@ -67,7 +67,7 @@ impl Context {
         (self.clock)()
     }
 
-    /// Keys from the operating system.
+    /// Draws the keys of a new keyring from the operating system.
     pub(super) fn fresh_keys(&self) -> Result<FreshKeys, getrandom::Error> {
         fresh_keys(self.now())
     }

@@ -1,4 +1,4 @@
-//! Names that the operator gives, and labels and annotations by which it finds its things again.
+//! Names, labels and annotations of the objects that the operator creates.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ pub const FIELD_MANAGER: &str = "behalf-operator";
 /// Names the `McpServer` that an object or a Pod belongs to.
 pub const SERVER_LABEL: &str = "behalf.dev/mcp-server";
 
-/// Selects everything that this operator keeps.
+/// Selects every object that this operator created.
 pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/managed-by=behalf-operator";
 
 /// On Deployment and Pod: the name of the `ConfigMap` that the Pod runs with.
@@ -20,10 +20,10 @@ pub const CONFIGURATION_ANNOTATION: &str = "behalf.dev/configuration";
 pub const SIDECAR_DIGEST_ANNOTATION: &str = "behalf.dev/sidecar-configuration-digest";
 
 /// On Deployment and Pod: the digest of the whole Pod template but for this annotation. Pods with another one
-/// say nothing about the current generation.
+/// do not count for the current generation.
 pub const TEMPLATE_ANNOTATION: &str = "behalf.dev/template";
 
-/// On a `ServiceAccount` that somebody else made: the objects that may use it, separated by commas.
+/// On a `ServiceAccount` that is not a child: the objects that may use it, separated by commas.
 pub const SHARED_WITH_ANNOTATION: &str = "behalf.dev/mcp-servers";
 
 /// On every child: the digest of what was applied last, so that an unchanged child is not applied again.

@@ -10,10 +10,29 @@ use super::status::{self, StatusError};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::error_chain::chain;
 use crate::telemetry::events;
+use crate::telemetry::metrics::ReconcileResult;
 
 /// Number of consecutive failures after which the status reports a failed step. A short outage of the API
 /// server must not turn every object to `InProgress`.
 const REPORTED_AFTER: u32 = 3;
+
+/// Returns how a reconcile ended, for the metrics.
+pub(super) fn result(reconcile: &Result<McpServerStatus, ReconcileError>) -> ReconcileResult {
+    match reconcile {
+        Ok(status)
+            if status::is(
+                &status.conditions,
+                status::ConditionType::Accepted,
+                status::Status::True,
+            ) =>
+        {
+            ReconcileResult::Accepted
+        }
+        Ok(_) => ReconcileResult::Refused,
+        Err(ReconcileError::Status(StatusError::Stale)) => ReconcileResult::Stale,
+        Err(error) => ReconcileResult::Failed(error.step()),
+    }
+}
 
 /// Reports a new keyring in the log. If it replaces a keyring that was lost, an event reports it too: every session of
 /// the object has ended.

@@ -52,7 +52,7 @@ impl Transition {
 /// What is worth an event: `Accepted` and `Ready` that changed, and what a new object starts with once it is
 /// more than "not yet".
 pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Transition> {
-    // A refusal takes Ready away as well; one event says so.
+    // A refusal also changes Ready; one event reports both.
     let refused = is(after, ConditionType::Accepted, Status::False);
     [ConditionType::Accepted, ConditionType::Ready]
         .into_iter()
@@ -122,7 +122,7 @@ fn event(type_: EventType, reason: String, action: &str, note: &str) -> Event {
     }
 }
 
-/// Publishes. A lost event is no reason to stop: conditions say the same.
+/// Publishes an event. A lost event does not fail the reconcile: the conditions contain the same facts.
 pub async fn publish(recorder: &Recorder, object: &ObjectReference, event: &Event) {
     if let Err(error) = recorder.publish(event, object).await {
         tracing::warn!(error = %chain(&error), event.reason = event.reason, "Event is lost");

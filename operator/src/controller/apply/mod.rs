@@ -15,8 +15,8 @@ use super::validate::Refusal;
 /// A child that could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// It exists and belongs to somebody else.
-    #[error("{kind} {name} belongs to somebody else")]
+    /// An object of this name exists and has another owner.
+    #[error("{kind} {name} belongs to another owner")]
     Foreign {
         /// The child's kind.
         kind: &'static str,
@@ -25,7 +25,7 @@ pub enum ApplyError {
         name: String,
     },
 
-    /// The API server finds it invalid: the spec holds what only the API server can judge.
+    /// The API server rejects it as invalid: the spec contains a value that only the API server can validate.
     #[error("the API server refuses {kind} {name}: {message}")]
     Rejected {
         /// The child's kind.
@@ -51,8 +51,8 @@ pub enum ApplyError {
         message: String,
     },
 
-    /// Somebody put another content into its place, and the object does not go away.
-    #[error("{kind} {name} was replaced by somebody and is not deleted: remove its finalizers")]
+    /// An object with another content has its name and is not deleted, because it has finalizers.
+    #[error("{kind} {name} has another content and is not deleted: remove its finalizers")]
     Remains {
         /// The child's kind.
         kind: &'static str,
@@ -91,7 +91,7 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// What the user can do about it, when it is not the operator's business to try again.
+    /// Returns the refusal that the user reads, or `None` if the operator tries again.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Foreign { kind, name } => Some(Refusal::NameTaken {

@@ -41,7 +41,7 @@ impl Writer<'_> {
         let existing = api.get_opt(&name).await;
         match existing.map_err(|error| failed("read", kind, &name, error))? {
             Some(existing) => self.put_over(child, &existing).await,
-            // The object was deleted in between; the next pass creates it.
+            // The object was deleted in between; the next reconcile creates it.
             None => Err(failed("create", kind, &name, refused)),
         }
     }
@@ -79,7 +79,7 @@ impl Writer<'_> {
     }
 
     /// Creates a child that must not exist yet and is never changed. If another writer was faster, the next
-    /// pass reads the object of that writer.
+    /// reconcile reads the object of that writer.
     pub(super) async fn create<K: ChildKind>(&self, child: K) -> Result<K, ApplyError> {
         self.api(&child)
             .create(&created_by_us(), &child)
@@ -150,7 +150,7 @@ async fn force<K: ChildKind>(api: &Api<K>, name: &str, child: &K) -> Result<K, A
         .map_err(|error| failed("apply", K::KIND, name, error))
 }
 
-/// Replaces whole lists in which an entry of another writer makes the object invalid. Example: somebody
+/// Replaces whole lists in which an entry of another writer makes the object invalid. Example: a user
 /// changes the number of a Service's port; apply then adds a second port with the same name.
 async fn repair<K: ChildKind>(api: &Api<K>, name: &str, child: &K) -> Result<(), ApplyError> {
     let json = |source| ApplyError::Json {
@@ -235,7 +235,7 @@ pub(super) fn failed(verb: &'static str, kind: &'static str, name: &str, error: 
 }
 
 /// Returns whether admission or a quota refused the request. The API server also answers 403 if this operator
-/// lacks a right or if the namespace is being deleted. Neither says anything about the child.
+/// lacks a right or if the namespace is being deleted. Neither is about the child.
 fn is_denied(status: &kube::core::Status) -> bool {
     let message = &status.message;
     // Webhooks, and ValidatingAdmissionPolicies.
@@ -251,7 +251,7 @@ fn is_denied(status: &kube::core::Status) -> bool {
 }
 
 /// Returns whether another object has taken the name of the one that was read. Its UID differs, and the API
-/// server reports the UID as an invalid change. The next pass reads the new object.
+/// server reports the UID as an invalid change. The next reconcile reads the new object.
 fn is_another_object(status: &kube::core::Status) -> bool {
     status
         .details

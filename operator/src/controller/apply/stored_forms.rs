@@ -1,7 +1,7 @@
 //! Remembers the stored form of children that the API server stores differently than they were applied.
 //!
-//! A webhook may append to a list, or the API server may write a quantity in another way. Such a child never holds
-//! exactly what is applied. It is applied once; as long as it stays as the API server returned it then, applying it
+//! A webhook may append to a list, or the API server may write a quantity in another way. Such a child never equals
+//! what is applied. It is applied once; as long as it stays as the API server returned it then, applying it
 //! again would change nothing.
 
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ impl StoredForms {
     }
 }
 
-/// Computes the digest of a child without the fields that change although nobody edits the child.
+/// Computes the digest of a child without the fields that change without an edit of the child.
 fn digest<K: Serialize>(child: &K) -> Result<[u8; 32], serde_json::Error> {
     let mut value = serde_json::to_value(child)?;
     if let Value::Object(object) = &mut value {

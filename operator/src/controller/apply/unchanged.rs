@@ -1,4 +1,4 @@
-//! Whether applying a child would change anything.
+//! Decides whether applying a child would change it.
 //!
 //! Server-side apply of an unchanged object writes nothing either, but asks the API server each time. A child
 //! counts as unchanged when everything that would be applied is there, and when it is the same as what was
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::controller::names;
 
-/// Notes on the child the digest of what is applied.
+/// Adds the digest of the applied content to the child, as an annotation.
 pub(super) fn stamp<K: Resource + Serialize>(child: &mut K) -> Result<(), serde_json::Error> {
     let digest = digest::format_sha256(&Sha256::digest(serde_json::to_vec(child)?).into());
     child
@@ -21,7 +21,7 @@ pub(super) fn stamp<K: Resource + Serialize>(child: &mut K) -> Result<(), serde_
     Ok(())
 }
 
-/// Whether `live` holds everything that the stamped `child` says.
+/// Returns whether `live` contains every field of the stamped `child` with the same value.
 pub(super) fn is_within<K: Serialize>(child: &K, live: &K) -> Result<bool, serde_json::Error> {
     Ok(holds(&serde_json::to_value(live)?, &serde_json::to_value(child)?))
 }
@@ -32,7 +32,7 @@ pub(super) fn same_stamp<K: Resource>(child: &K, live: &K) -> bool {
     stamp(child).is_some() && stamp(child) == stamp(live)
 }
 
-/// Objects may hold more, as the API server fills in defaults; lists may not.
+/// Objects may contain more members, because the API server adds defaults; lists must be equal in length.
 fn holds(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {

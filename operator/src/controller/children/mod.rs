@@ -27,11 +27,11 @@ use crate::api::v1alpha1::NetworkPolicyMode;
 use crate::controller::names;
 use crate::controller::validate::plan::{Plan, ServiceAccountPlan};
 
-/// Only computed.
+/// Marks children that were built and not yet written.
 #[derive(Debug, Clone, Copy)]
 pub struct Built;
 
-/// As the API server returned it.
+/// Marks children as the API server returned them.
 #[derive(Debug, Clone, Copy)]
 pub struct Applied;
 
@@ -41,10 +41,10 @@ pub struct Children<S> {
     /// Absent when the object names an existing one.
     pub service_account: Option<ServiceAccount>,
 
-    /// Only when there is none yet: a keyring is made once and never overwritten.
+    /// Present only if the object has no keyring yet: a keyring is created once and never overwritten.
     pub keyring: Option<Secret>,
 
-    /// The files of both containers; its name holds their digest.
+    /// The files of both containers; its name contains their digest.
     pub config_map: ConfigMap,
 
     /// Absent with `network.policy: Open`.
@@ -119,7 +119,7 @@ pub enum BuildError {
     Keyring(#[source] serde_json::Error),
 }
 
-/// Builds every child. `fresh` holds the keys of a new keyring and is needed only when there is none.
+/// Builds every child. `fresh` contains the keys of a new keyring; without it no keyring is built.
 pub fn build(plan: &Plan, fresh: Option<FreshKeys>) -> Result<Children<Built>, BuildError> {
     let configuration = Configuration::render(plan)?;
     Ok(Children {
@@ -150,7 +150,7 @@ fn metadata(plan: &Plan, name: String) -> ObjectMeta {
     }
 }
 
-/// Says which configuration an object belongs to.
+/// The annotations that name the configuration of an object.
 fn configuration_annotations(configuration: &Configuration) -> BTreeMap<String, String> {
     BTreeMap::from([
         (

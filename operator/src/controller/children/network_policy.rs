@@ -25,7 +25,7 @@ impl ChildKind for NetworkPolicy {
     }
 }
 
-/// Closed but for what the Pods need. The kubelet's probes pass every policy.
+/// Builds a policy that admits only the traffic that the Pods need. No policy blocks the kubelet's probes.
 pub(super) fn build(plan: &Plan) -> NetworkPolicy {
     let mut ingress = vec![NetworkPolicyIngressRule {
         from: (!plan.network.ingress_from.is_empty()).then(|| plan.network.ingress_from.clone()),

@@ -1,4 +1,4 @@
-//! What the cluster holds that one pass depends on. Facts only.
+//! The objects and reports that one reconcile depends on, as they were read. Nothing here is judged.
 
 use behalf_contract::StatusDocument;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use crate::controller::children::Existing;
 use crate::controller::public_url::Claim;
 
-/// Everything that was read for one pass.
+/// Everything that was read for one reconcile.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
     /// The `ConfigMap` of `entra.certificateAuthorityRef`, if it exists.
@@ -30,20 +30,20 @@ pub struct Found {
     /// The children of the object and its Pods, from the caches.
     pub existing: Existing,
 
-    /// What the Pods said of themselves.
+    /// The reports of the Pods.
     pub reports: Vec<PodReport>,
 
-    /// Whether the operator itself has lost sight of most Pods of the cluster.
+    /// Whether most ready Pods are unreachable, so that the cause is on the operator's side.
     pub blind: bool,
 }
 
-/// What one Pod said of itself.
+/// The report of one Pod.
 #[derive(Debug, Clone)]
 pub struct PodReport {
     /// The digest of the template that the Pod was made from.
     pub template: Option<String>,
 
-    /// Whether the kubelet calls it ready.
+    /// Whether the kubelet reports the Pod as ready.
     pub ready: bool,
 
     /// The document.
@@ -53,7 +53,7 @@ pub struct PodReport {
 /// A status document that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
-    /// How often in a row.
+    /// Number of consecutive failures.
     pub failures: u32,
 
     /// The last error, without an address.

@@ -22,7 +22,7 @@ const REFRESH_UNKNOWN: SignedDuration = SignedDuration::from_mins(1);
 const LONGEST: usize = 512;
 
 /// The issuer as the API server publishes it, kept for a while. It goes into a command that an administrator
-/// of the tenant runs, so it comes from nobody else: a Pod could name any issuer.
+/// of the tenant runs, so it never comes from a Pod, which could report any issuer.
 #[derive(Debug, Default)]
 pub struct Issuer(Mutex<Option<Known>>);
 

@@ -1,4 +1,4 @@
-//! Reads everything that one pass depends on. It decides nothing and does not wait for Pods.
+//! Reads everything that one reconcile depends on. It judges nothing and waits for no Pod.
 
 pub mod dereferenced;
 mod issuer;
@@ -21,10 +21,10 @@ use crate::controller::names;
 use crate::controller::public_url;
 use crate::controller::watches::Stores;
 
-/// Something that could not be read.
+/// An object that could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DereferenceError {
-    /// The API server did not give it.
+    /// The API server did not return the object.
     #[error("failed to read {kind} {name}")]
     Request {
         /// Its kind.
@@ -43,7 +43,7 @@ pub enum DereferenceError {
     Stopping,
 }
 
-/// Where reads come from.
+/// Everything that [`dereference`] reads from.
 #[derive(Clone)]
 pub struct Sources {
     /// The API server.
@@ -59,7 +59,7 @@ pub struct Sources {
     pub issuer: Arc<Issuer>,
 }
 
-/// Reads.
+/// Reads what one reconcile of `server` depends on.
 pub async fn dereference(
     sources: &Sources,
     server: &McpServer,
@@ -108,7 +108,7 @@ async fn get<K: ChildKind>(
     namespace: &str,
     name: &str,
 ) -> Result<Option<K>, DereferenceError> {
-    // It becomes a part of the request's path as it is. What is no name names nothing; validation says so.
+    // The name becomes a part of the request's path. No object has an invalid name; validation reports it.
     if !names::is_subdomain(name) {
         return Ok(None);
     }

@@ -10,7 +10,7 @@ const LONGEST_NAME: usize = 120;
 const LONGEST_COMMAND: usize = 2048;
 
 /// The command that creates the federated identity credential, quoted for a POSIX shell. Nothing if it would
-/// be longer than a status may hold.
+/// be longer than the schema of the status allows.
 pub(super) fn federated_credential(
     client_id: &str,
     object: &ObjectIdentity,
@@ -18,7 +18,7 @@ pub(super) fn federated_credential(
     subject: &str,
     audience: &str,
 ) -> Option<String> {
-    // The service account is in the subject; namespace and object tell credentials apart for people.
+    // The service account is in the subject; namespace and object let people distinguish credentials.
     let name: String = format!("behalf-{}-{}", object.namespace, object.name)
         .chars()
         .take(LONGEST_NAME)

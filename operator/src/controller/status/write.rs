@@ -14,7 +14,7 @@ use jiff::Timestamp;
 /// A status that could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
-    /// The object changed since it was read; the next pass reads it again.
+    /// The object changed since it was read; the next reconcile reads it again.
     #[error("the object changed meanwhile")]
     Stale,
 
@@ -37,8 +37,8 @@ pub async fn write(
         return Ok(false);
     }
     let api: Api<McpServer> = Api::namespaced(client.clone(), &server.namespace().unwrap_or_default());
-    // Applied, so that what is no longer said disappears. With the resource version, so that a pass over an
-    // old copy can neither undo a newer status nor give it to another object of the same name.
+    // A server-side apply removes fields that are no longer set. With the resource version, a reconcile of an
+    // old copy can neither replace a newer status nor write to another object of the same name.
     let patch = json!({
         "apiVersion": "behalf.dev/v1alpha1",
         "kind": "McpServer",
@@ -67,7 +67,7 @@ fn same(left: &McpServerStatus, right: &McpServerStatus) -> bool {
         && without_conditions(left) == without_conditions(right)
 }
 
-/// The status as it was, and that a step failed. The generation is not counted as observed.
+/// Returns the previous status with the condition that a step failed. The generation does not count as observed.
 pub fn with_failed_step(server: &McpServer, message: &str, now: Timestamp) -> McpServerStatus {
     let message = format!("{message}; it is tried again by itself");
     let finding = Finding::new(Status::True, Reason::StepFailed, message);

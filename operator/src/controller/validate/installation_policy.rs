@@ -1,5 +1,5 @@
-//! What objects may name: the word of whoever installed the operator against that of whoever may write
-//! objects. See `docs/adr/0008-the-installation-says-where-tokens-go.md`.
+//! The installation policy: the hosts that objects may name. An administrator sets it when the operator is installed;
+//! users who may write objects cannot change it. See `docs/adr/0008-the-installation-says-where-tokens-go.md`.
 
 use url::Url;
 
@@ -67,7 +67,7 @@ pub enum Meaningless {
 /// Reads an entry of a list of hosts.
 pub fn parse_host(text: &str) -> Result<String, Meaningless> {
     let origin = format!("https://{text}");
-    // A wildcard is a host to the URL standard, and none that anybody has.
+    // The URL standard accepts a wildcard as a host, but no host has this name.
     match Url::parse(&origin) {
         Ok(url) if url.origin().ascii_serialization() == origin && !text.contains('*') => Ok(text.to_owned()),
         _ => Err(Meaningless::Host(text.to_owned())),

@@ -1,4 +1,4 @@
-//! Judges a spec against what was found. Pure: the same input gives the same plan or the same refusals.
+//! Validates a spec against the objects that were read. Pure: the same input gives the same plan or the same refusals.
 
 pub mod installation_policy;
 pub mod plan;
@@ -40,14 +40,14 @@ const SIDECAR: rules::DefaultResources = rules::DefaultResources {
     memory_limit: "1Gi",
 };
 
-/// A plan, or everything that stands against it.
+/// Returns the plan, or every reason why the object is refused.
 pub fn validate(server: &McpServer, found: &Found, defaults: &Defaults) -> Result<Plan, Refusals> {
     let mut refusals = Vec::new();
     let plan = plan(server, found, defaults, &mut refusals);
     match (plan, Refusals::new(refusals)) {
         (Some(plan), None) => Ok(plan),
         (_, Some(refusals)) => Err(refusals),
-        // Without a plan there is always a refusal; said again rather than trusted.
+        // Each missing part of the plan has a refusal of its own, so this case does not occur.
         (None, None) => Err(Refusals::one(Refusal::Field {
             field: "spec",
             problem: "is not complete".to_owned(),

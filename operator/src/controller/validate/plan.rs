@@ -1,4 +1,4 @@
-//! A spec that was found to be usable, with every default computed. Building sees nothing else.
+//! A valid spec with every default computed. The children are built from it alone.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::api::v1alpha1::{CertificateAuthorityRef, LogLevel, Network, PodSettin
 use crate::controller::names;
 use crate::controller::validate::installation_policy::Allowed;
 
-/// What the operator itself was told at its start.
+/// The operator's own settings, from its command line.
 #[derive(Debug, Clone)]
 pub struct Defaults {
     /// The sidecar's image.
@@ -24,7 +24,7 @@ pub struct Defaults {
     /// The image of the built-in Azure DevOps server.
     pub server_image: String,
 
-    /// What objects may name.
+    /// The hosts that objects may name.
     pub allowed: Allowed,
 
     /// The namespace of the operator's Pod; nothing outside a cluster.
@@ -34,10 +34,10 @@ pub struct Defaults {
     pub listen: IpAddr,
 }
 
-/// What to build.
+/// Everything that the children are built from.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Whom everything belongs to.
+    /// Namespace and name of the object.
     pub object: ObjectIdentity,
 
     /// The reference to the object in each child.
@@ -58,10 +58,10 @@ pub struct Plan {
     /// The keyring.
     pub keyring: KeyringPlan,
 
-    /// What users are asked for.
+    /// The scopes that the server's tools need.
     pub access: AccessConfig,
 
-    /// What to serve.
+    /// The configuration of the built-in Azure DevOps server.
     pub azure_dev_ops: AzureDevOpsConfig,
 
     /// The server's container.
@@ -79,7 +79,7 @@ pub struct Plan {
     /// Clients.
     pub clients: ClientsConfig,
 
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Networks of proxies whose `X-Forwarded-For` header names the client.
     pub trusted_proxies: Vec<IpNet>,
 
     /// Zero while suspended.
@@ -114,26 +114,26 @@ pub struct ContainerPlan {
     pub env: Vec<EnvVar>,
 }
 
-/// Who made the Pods' `ServiceAccount`.
+/// The `ServiceAccount` of the Pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceAccountPlan {
-    /// Made for this object and named like it.
+    /// A child, named like the object.
     Own,
 
-    /// Somebody else's, used and never touched.
+    /// An existing one with this name. The operator never changes it.
     Given(String),
 }
 
-/// Whether there is a keyring.
+/// Whether a keyring is created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyringPlan {
-    /// There is a readable one; it is left as it is.
+    /// A readable keyring exists and is not changed.
     Keep {
-        /// The key that seals.
+        /// The id of the session key that seals.
         sealing: String,
     },
 
-    /// There is none yet.
+    /// The object has no keyring yet.
     Make,
 }
 

@@ -41,7 +41,7 @@ pub enum Refusal {
         key: String,
     },
 
-    /// The referenced bundle holds no certificate.
+    /// The referenced bundle contains no certificate.
     #[error(
         "the key {key} of ConfigMap {name} holds no PEM certificate; put the certificate authorities there"
     )]
@@ -84,7 +84,7 @@ pub enum Refusal {
         problem: String,
     },
 
-    /// An object with a child's name exists and belongs to somebody else.
+    /// An object with a child's name exists and has another owner.
     #[error(
         "{kind} {name} exists and does not belong to this object; delete or rename it, or give this object another name"
     )]

@@ -48,7 +48,7 @@ where
     };
     select_all(streams).flat_map(move |(index, event)| {
         let events: Vec<watcher::Result<Event<K>>> = match event {
-            Ok(event) => merged.take(index, event).into_iter().map(Ok).collect(),
+            Ok(event) => merged.events(index, event).into_iter().map(Ok).collect(),
             Err(error) => {
                 let filling = if is_forbidden(&error) {
                     merged.refuse(index)
@@ -97,7 +97,7 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     /// The events to report for one event of the watch `index`.
-    fn take(&mut self, index: usize, event: Event<K>) -> Vec<Event<K>> {
+    fn events(&mut self, index: usize, event: Event<K>) -> Vec<Event<K>> {
         let Some(part) = self.parts.get_mut(index) else {
             return Vec::new();
         };

@@ -77,7 +77,7 @@ fn servers(
     (store, stream, affected)
 }
 
-/// Filters out the operator's own writes to the status, which need no further pass. The cache still contains
+/// Filters out the operator's own writes to the status, which need no reconcile. The cache still contains
 /// them.
 fn edits(
     servers: impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static,

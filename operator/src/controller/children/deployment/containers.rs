@@ -18,7 +18,7 @@ const SIDECAR_USER: i64 = 65532;
 /// The server's user: another one, so that neither can read the other's memory or files.
 const SERVER_USER: i64 = 65533;
 
-/// How long the server goes on before it is told to stop: load balancers need it to notice.
+/// Time between the start of the termination and the stop signal to the server. Load balancers need it to remove the Pod.
 const PRE_STOP_SECONDS: i64 = 10;
 
 /// The auth sidecar, a native one: it starts before the server and stops after it.
@@ -69,7 +69,7 @@ pub(super) fn server(plan: &Plan, configuration: &Configuration) -> Container {
         name: names::SERVER_CONTAINER.to_owned(),
         args: Some(vec!["serve".to_owned()]),
         env: Some(environment(&plan.server, &configuration.server_digest, exchanges)),
-        // Its MCP port is bound to loopback and nobody else's business.
+        // Its MCP port listens on loopback, so only the sidecar can reach it.
         ports: Some(vec![port("probes", ports::SERVER_PROBES)]),
         startup_probe: Some(probe(
             ports::SERVER_PROBES,
@@ -128,7 +128,7 @@ fn environment(plan: &ContainerPlan, configuration_digest: &str, federated_token
     };
     let mut variables = vec![
         variable("BEHALF_LOG", plan.log_level.as_str()),
-        // Whoever may write ConfigMaps but not Pods could give the file another content.
+        // A user who may write ConfigMaps but not Pods could replace the content of the file.
         variable(digest::VARIABLE, configuration_digest),
     ];
     if federated_token {

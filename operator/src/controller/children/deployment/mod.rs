@@ -29,19 +29,19 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deploy
         metadata: Some(pod_metadata(plan, configuration)),
         spec: Some(pod(plan, configuration)),
     };
-    // Whatever is edited of a Pod, Pods from before the edit must not speak for those after it.
+    // After any edit of the Pod template, the reports of older Pods must not count for the new ones.
     let bytes = serde_json::to_vec(&template).map_err(BuildError::Template)?;
     let template_digest = digest::format_sha256(&Sha256::digest(&bytes).into());
-    let note = |metadata: &mut ObjectMeta| {
+    let annotate = |metadata: &mut ObjectMeta| {
         metadata
             .annotations
             .get_or_insert_default()
             .insert(names::TEMPLATE_ANNOTATION.to_owned(), template_digest.clone());
     };
-    note(template.metadata.get_or_insert_default());
+    annotate(template.metadata.get_or_insert_default());
     let mut metadata = metadata(plan, plan.object.name.clone());
     metadata.annotations = Some(configuration_annotations(configuration));
-    note(&mut metadata);
+    annotate(&mut metadata);
     Ok(Deployment {
         metadata,
         spec: Some(DeploymentSpec {

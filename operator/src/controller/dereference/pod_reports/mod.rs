@@ -61,7 +61,7 @@ impl PodReports {
 
     /// Stores the answer of a Pod, or the failure to get one. Returns true if a reconcile would see a
     /// difference.
-    fn note(&self, pod: &str, ready: bool, answer: Result<StatusDocument, StatusError>) -> bool {
+    fn store(&self, pod: &str, ready: bool, answer: Result<StatusDocument, StatusError>) -> bool {
         let mut known = self.lock();
         let before = known.remove(pod);
         let document = answer.map_err(|error| {
@@ -121,7 +121,7 @@ impl PodReports {
     #[cfg(test)]
     pub(crate) fn holding(pod: &str, document: StatusDocument) -> Self {
         let reports = Self::default();
-        reports.note(pod, true, Ok(document));
+        reports.store(pod, true, Ok(document));
         reports
     }
 }
@@ -150,22 +150,22 @@ mod tests {
 
     fn silent(reports: &PodReports, pod: &str, times: u32) -> Vec<bool> {
         (0..times)
-            .map(|_| reports.note(pod, true, Err(StatusError::Unreachable)))
+            .map(|_| reports.store(pod, true, Err(StatusError::Unreachable)))
             .collect()
     }
 
     #[test]
     fn a_change_is_told_once_and_the_same_again_is_not() {
         let reports = PodReports::default();
-        assert!(reports.note("a", true, Ok(document("sha256:0"))));
-        assert!(!reports.note("a", true, Ok(document("sha256:0"))));
-        assert!(reports.note("a", true, Ok(document("sha256:1"))));
+        assert!(reports.store("a", true, Ok(document("sha256:0"))));
+        assert!(!reports.store("a", true, Ok(document("sha256:0"))));
+        assert!(reports.store("a", true, Ok(document("sha256:1"))));
         assert_eq!(
             silent(&reports, "a", 5),
             [true, false, true, false, false],
             "the first failure, and the one that makes it unreachable"
         );
-        assert!(reports.note("a", true, Ok(document("sha256:1"))));
+        assert!(reports.store("a", true, Ok(document("sha256:1"))));
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
     fn a_pod_that_is_not_ready_does_not_count() {
         let reports = PodReports::default();
         for _ in 0..5 {
-            reports.note("a", false, Err(StatusError::Unreachable));
+            reports.store("a", false, Err(StatusError::Unreachable));
         }
         assert_eq!(reports.counts(), (0, 0));
         silent(&reports, "a", UNREACHABLE_AFTER - 1);

@@ -60,7 +60,7 @@ pub async fn run<R>(
                 let wait = if answer.as_ref().is_ok_and(works) { SETTLED } else { soon };
                 if let Some(next) = due.get_mut(&pod.uid) {
                     *next = Some(Instant::now() + spread(wait, random()));
-                    if reports.note(&pod.uid, pod.ready, answer) {
+                    if reports.store(&pod.uid, pod.ready, answer) {
                         // Without a receiver the loop ends.
                         let _ = changed.unbounded_send(pod.server);
                     }

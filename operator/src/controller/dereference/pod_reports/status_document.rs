@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use behalf_contract::{StatusDocument, ports};
 
-/// A healthy Pod answers within milliseconds; waiting longer would hold up everything else.
+/// Time limit of one read. A healthy Pod answers within milliseconds.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// A document is some 2 KB. A Pod that sends more is not believed.
+/// Maximum size of a document in bytes. A document has about 2 KB.
 const LARGEST: usize = 64 * 1024;
 
-/// Why there is no document. None of them names an address.
+/// Why a document could not be read. No text contains an address.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// No connection, or none in time.
@@ -22,7 +22,7 @@ pub enum StatusError {
     #[error("the Pod's status port answers with HTTP {0}")]
     Status(u16),
 
-    /// More than a document holds.
+    /// The answer is larger than [`LARGEST`].
     #[error("the Pod's status is larger than {LARGEST} bytes")]
     TooLarge,
 

@@ -1,9 +1,13 @@
 //! Conditions of the status: compares, finds and sets them.
 
+pub(super) mod accepted;
 pub(super) mod available;
+pub(super) mod federation;
 pub(super) mod observed;
 pub(super) mod ready;
-mod texts;
+pub(super) mod sessions_durable;
+pub(super) mod user_sign_in;
+pub(super) mod verified;
 
 use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -76,7 +80,7 @@ pub struct Finding {
     pub message: String,
 }
 
-/// Messages are cut here: the API server refuses longer ones, and nobody reads them.
+/// Maximum length of a message in bytes, within the limit of the schema.
 const LONGEST_MESSAGE: usize = 4000;
 
 impl Finding {
@@ -155,7 +159,7 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
     time.round(Unit::Second).unwrap_or(time)
 }
 
-/// Whether two lists say the same, in whatever order.
+/// Returns whether two lists contain the same conditions, in any order.
 pub fn conditions_equal(left: &[Condition], right: &[Condition]) -> bool {
     left.len() == right.len() && left.iter().all(|condition| right.contains(condition))
 }

@@ -1,38 +1,43 @@
-//! Computes conditions from the reports of the Pods of the current configuration.
+//! Computes status and reason of a condition from the reports of the Pods of the current configuration.
+//!
+//! No part of a condition's text comes from a Pod or from an earlier text, because administrators run the commands in
+//! it. Each condition computes its text from its reason and from fields of the plan.
 
 use behalf_contract as contract;
 use contract::StatusDocument;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{Finding, Status, find, texts};
-use crate::api::v1alpha1::{McpServerStatus, ServerInfo};
+use super::{ConditionType, Finding, Status, find};
+use crate::api::v1alpha1::McpServerStatus;
 use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
-use crate::controller::status::ConditionType;
-use crate::controller::status::Facts;
+use crate::controller::status::facts::Facts;
 use crate::controller::status::running::Running;
 use behalf_contract::Reason;
 
-/// The documents that count, and what was known before.
+/// The status documents of the current Pods, and the previous conditions.
 pub(in crate::controller::status) struct Observed<'a> {
-    documents: Vec<&'a StatusDocument>,
+    pub(super) documents: Vec<&'a StatusDocument>,
 
-    /// The error of a ready Pod that is silent for too long to wait.
+    /// The error of a ready Pod whose status document could not be read several times.
     unreachable: Option<&'a str>,
 
     /// Whether a Pod's token names another issuer than the API server does.
-    other_issuer: bool,
-    suspended: bool,
+    pub(super) other_issuer: bool,
+
+    /// Whether the Deployment has no replicas.
+    pub(super) suspended: bool,
+
     previous: &'a [Condition],
 
     /// The address and identity that the Pods run with; `None` if no Pods are known to run.
-    running: Option<&'a Running>,
+    pub(super) running: Option<&'a Running>,
 
-    /// The application of the accepted spec, never of what somebody wrote elsewhere.
-    client_id: Option<&'a str>,
+    /// The application of the accepted spec. It never comes from a child, which another writer may have edited.
+    pub(super) client_id: Option<&'a str>,
 
-    /// What was seen before stands for what cannot be seen now, if it was seen at this generation or of the same
+    /// The previous conditions stay valid for what cannot be observed now, if they were observed at this generation or of the same
     /// Pod template. `None` if this generation is refused, which changes nothing that runs.
     generation: Option<i64>,
 
@@ -42,7 +47,7 @@ pub(in crate::controller::status) struct Observed<'a> {
 }
 
 impl<'a> Observed<'a> {
-    /// Documents count only from Pods that were made from the current template and say that they run its
+    /// Documents count only from Pods that were created from the current template and report that they run its
     /// configuration with the planned identity.
     pub(in crate::controller::status) fn of(
         facts: &'a Facts<'a>,
@@ -79,7 +84,7 @@ impl<'a> Observed<'a> {
             unreachable,
             other_issuer,
             suspended: facts.suspended(),
-            // Where nothing is known to run, what the status said of it may be anybody's.
+            // If no Pods are known to run, another writer may have written the previous conditions.
             running,
             previous: running.map_or(&[], |_| &previous.conditions),
             client_id: facts.plan.map(|plan| plan.entra.client_id.as_str()),
@@ -88,71 +93,13 @@ impl<'a> Observed<'a> {
         }
     }
 
-    /// `FederationVerified`.
-    pub(in crate::controller::status) fn federation(&self, command: Option<&str>) -> Finding {
-        let reports = self.documents.iter().map(|document| Seen {
-            outcome: document.federation.outcome,
-            reason: &document.federation.reason,
-            conclusive: document.federation.observed_at.is_some(),
-        });
-        let judged = self.judge(ConditionType::FederationVerified, reports);
-        let mut text = texts::federation(&judged, self.running, self.client_id, command);
-        // The text does not contain the issuer: an administrator must not make Entra trust an issuer that a
-        // Pod reports.
-        if self.other_issuer && !self.suspended {
-            text.push_str("; ");
-            text.push_str(texts::OTHER_ISSUER);
-        }
-        judged.told(text)
-    }
-
-    /// `Verified`.
-    pub(in crate::controller::status) fn handshake(&self) -> Finding {
-        let reports = self.documents.iter().map(|document| Seen {
-            outcome: document.handshake.outcome,
-            reason: &document.handshake.reason,
-            // A server on its way up says nothing about whether it works.
-            conclusive: document.handshake.observed_at.is_some()
-                && document.handshake.reason != Reason::ServerStarting.as_str(),
-        });
-        let judged = self.judge(ConditionType::Verified, reports);
-        let text = texts::handshake(&judged);
-        judged.told(text)
-    }
-
-    /// Judges `UserSignIn`. If Pods differ, the newest report counts, because a Pod without users observes no
-    /// sign-ins.
-    pub(in crate::controller::status) fn sign_in(&self) -> Finding {
-        let reports = self
-            .documents
-            .iter()
-            .filter_map(|document| document.sign_in.as_ref());
-        let newest = reports.max_by_key(|report| report.observed_at);
-        let reports = newest.iter().map(|report| Seen {
-            outcome: report.outcome,
-            reason: &report.reason,
-            conclusive: report.observed_at.is_some(),
-        });
-        let judged = self.judge(ConditionType::UserSignIn, reports);
-        let text = texts::sign_in(&judged, newest.is_some(), self.client_id);
-        judged.told(text)
-    }
-
-    /// What the server said of itself, by the Pod that a handshake with was seen.
-    pub(in crate::controller::status) fn server_info(&self) -> Option<ServerInfo> {
-        self.documents.iter().find_map(|document| {
-            let info = document.handshake.server_info.as_ref()?;
-            Some(ServerInfo {
-                name: cut(&info.name, 256),
-                version: cut(&info.version, 256),
-                protocol_version: cut(&info.protocol_version, 64),
-                tools: i32::try_from(info.tools).unwrap_or(i32::MAX),
-            })
-        })
-    }
-
-    /// One failure is a failure; else one success is a success; else nobody knows.
-    fn judge<'b>(&self, kind: ConditionType, reports: impl Iterator<Item = Seen<'b>>) -> Judged<'a> {
+    /// Returns False if a Pod reports a failure, else True if a Pod reports a success, else Unknown.
+    pub(super) fn judge<'b>(
+        &self,
+        kind: ConditionType,
+        success: Reason,
+        reports: impl Iterator<Item = Seen<'b>>,
+    ) -> Judged<'a> {
         if self.suspended {
             return Judged::new(Status::Unknown, Reason::Suspended);
         }
@@ -168,7 +115,7 @@ impl<'a> Observed<'a> {
         if let Some(report) = best {
             let reason = Reason::parse(report.reason).unwrap_or(Reason::Unknown);
             return match report.outcome {
-                contract::Outcome::Verified => Judged::new(Status::True, success(kind)),
+                contract::Outcome::Verified => Judged::new(Status::True, success),
                 contract::Outcome::Failed => Judged::new(Status::False, reason),
                 contract::Outcome::Unknown => Judged::new(Status::Unknown, reason),
             };
@@ -215,7 +162,21 @@ impl Judged<'_> {
         }
     }
 
-    fn told(&self, text: String) -> Finding {
+    /// Returns the text of a reason that every condition of a Pod may have.
+    pub(super) fn common_text(&self) -> Option<String> {
+        match self.reason {
+            Reason::Suspended => Some("spec.suspend is true; nothing can be observed".to_owned()),
+            Reason::NotObserved => Some("no Pod of the current configuration has reported yet".to_owned()),
+            Reason::PodUnreachable => Some(format!(
+                "the operator cannot read the Pod's status: {}; check network policies between the two",
+                self.unreachable.unwrap_or("it does not answer")
+            )),
+            _ => None,
+        }
+    }
+
+    /// Adds the text.
+    pub(super) fn with_text(&self, text: String) -> Finding {
         Finding::new(self.status, self.reason, text)
     }
 }
@@ -227,22 +188,13 @@ fn fits(running: &Running, document: &StatusDocument) -> bool {
         && same(&document.federation.audience, &running.audience)
 }
 
-/// One kind of report of one Pod.
-struct Seen<'b> {
-    outcome: contract::Outcome,
-    reason: &'b str,
+/// What one Pod reports for one condition.
+pub(super) struct Seen<'b> {
+    pub(super) outcome: contract::Outcome,
+    pub(super) reason: &'b str,
 
-    /// Whether it was made from an observation at all.
-    conclusive: bool,
-}
-
-/// The reason with which a condition of this type is True.
-fn success(kind: ConditionType) -> Reason {
-    match kind {
-        ConditionType::Verified => Reason::HandshakeSucceeded,
-        ConditionType::UserSignIn => Reason::SignedIn,
-        _ => Reason::TokenAccepted,
-    }
+    /// Whether the Pod has observed something. False before its first observation.
+    pub(super) conclusive: bool,
 }
 
 fn rank(outcome: contract::Outcome) -> u8 {
@@ -251,8 +203,4 @@ fn rank(outcome: contract::Outcome) -> u8 {
         contract::Outcome::Verified => 1,
         contract::Outcome::Failed => 2,
     }
-}
-
-fn cut(text: &str, characters: usize) -> String {
-    text.chars().take(characters).collect()
 }

@@ -1,5 +1,5 @@
-//! One function for each rule, by subject. The CRD's schema says most of them too, so that `kubectl apply`
-//! refuses at once; here they hold for objects that an older or laxer schema let in.
+//! One function for each rule, by subject. The CRD's schema contains most of them too, so that `kubectl apply` refuses
+//! the object; here they also apply to objects that an older schema admitted.
 
 mod address;
 mod clients;

@@ -1,4 +1,4 @@
-//! Whose identity the Pods may have.
+//! Which `ServiceAccount` the Pods may use.
 
 use behalf_contract::ObjectIdentity;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -7,7 +7,8 @@ use kube::ResourceExt as _;
 use crate::controller::names;
 use crate::controller::validate::NotShared;
 
-/// Whoever may write objects must not get at the identity of any `ServiceAccount`: its owner has to agree.
+/// Requires that the owner of a `ServiceAccount` shares it with the object. Otherwise a user who may write objects could
+/// use the identity of every `ServiceAccount`.
 pub(crate) fn shared(
     account: &ServiceAccount,
     name: &str,

@@ -1,0 +1,105 @@
+//! Tests which ports and hosts the network policy opens.
+
+use super::*;
+
+#[test]
+fn the_network_policy_opens_the_ports_of_every_endpoint_and_no_metadata_service() {
+    let server = quickstart_with(json!({
+        "entra": {"authority": "https://entra.test.example:8443"},
+        "network": {"ingressFrom": [{"podSelector": {"matchLabels": {"app": "gateway"}}}]},
+    }));
+    let policy = serde_json::to_value(children(&server).network_policy.unwrap().spec.unwrap()).unwrap();
+    let ports: Vec<_> = policy["egress"][1]["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|port| port["port"].clone())
+        .collect();
+    assert_eq!(ports, [json!(443), json!(8443)]);
+    let except = |peer: usize| policy["egress"][1]["to"][peer]["ipBlock"]["except"].clone();
+    assert_eq!(
+        except(0),
+        json!(["169.254.0.0/16", "168.63.129.16/32", "100.100.100.200/32"])
+    );
+    assert_eq!(
+        except(1),
+        json!(["fd00:ec2::/32", "fd20:ce::254/128", "fe80::/10"])
+    );
+    assert_eq!(
+        policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"]["app"],
+        "gateway"
+    );
+    let operator = &policy["ingress"][1]["from"][0];
+    assert_eq!(
+        operator["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"],
+        "behalf-system"
+    );
+    assert!(
+        operator["podSelector"].is_object(),
+        "not every Pod of that namespace"
+    );
+}
+
+/// The spec of the network policy of the quickstart with these fields.
+fn policy(patch: Value) -> Value {
+    let children = children(&quickstart_with(patch));
+    serde_json::to_value(children.network_policy.unwrap().spec.unwrap()).unwrap()
+}
+
+/// The egress rules without the one for DNS.
+fn egress(patch: Value) -> Vec<Value> {
+    let rules = policy(patch)["egress"].as_array().unwrap().clone();
+    rules[1..].to_vec()
+}
+
+#[test]
+fn a_pod_of_the_cluster_is_reachable_only_where_a_host_of_the_spec_is_a_service() {
+    let selectors = |rules: &[Value]| {
+        rules
+            .iter()
+            .filter(|rule| rule.to_string().contains("namespaceSelector"))
+            .count()
+    };
+    assert_eq!(selectors(&egress(json!({}))), 0);
+    let mut plan = crate::testing::plan(&server(QUICKSTART));
+    for host in [
+        "https://entra.identity.svc:8443",
+        "https://entra.identity.svc.cluster.local:8443",
+    ] {
+        plan.entra.authority = host.parse().unwrap();
+        let policy = build(&plan, None).unwrap().network_policy.unwrap().spec.unwrap();
+        let rules = serde_json::to_value(policy.egress.unwrap()).unwrap();
+        let service = json!({
+            "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "identity"}}}],
+            "ports": [{"protocol": "TCP", "port": 8443}],
+        });
+        assert_eq!(rules[2], service);
+        assert_eq!(rules[1]["ports"], json!([{"protocol": "TCP", "port": 443}]));
+    }
+}
+
+#[test]
+fn without_internet_only_dns_and_what_the_spec_allows_is_reachable() {
+    let proxy =
+        json!({"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"protocol": "TCP", "port": 3128}]});
+    let network = |allow: Value| json!({"network": {"egress": {"internet": "Disabled", "allow": allow}}});
+    assert_eq!(egress(network(json!([]))), Vec::<Value>::new());
+    assert_eq!(egress(network(json!([proxy]))), [proxy]);
+}
+
+#[test]
+fn port_9090_is_open_to_the_operator_and_to_those_who_may_scrape_it() {
+    let prometheus =
+        json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}});
+    let peers = |patch: Value| policy(patch)["ingress"][1]["from"].as_array().unwrap().clone();
+    assert_eq!(peers(json!({})).len(), 1);
+    let peers = peers(json!({"network": {"metricsFrom": [prometheus]}}));
+    assert_eq!(peers.len(), 2);
+    assert_eq!(peers[1], prometheus);
+
+    // Outside a cluster no operator connects to the Pods, and a rule without peers would admit all traffic.
+    let mut plan = crate::testing::plan(&server(QUICKSTART));
+    plan.operator_namespace = None;
+    let policy = build(&plan, None).unwrap().network_policy.unwrap().spec.unwrap();
+    assert_eq!(policy.ingress.unwrap().len(), 1);
+}

@@ -1,0 +1,51 @@
+//! Computes `UserSignIn`: whether Entra signs users in and exchanges their tokens.
+
+use behalf_contract::Reason;
+
+use super::observed::{Judged, Observed, Seen};
+use super::{ConditionType, Finding};
+
+/// Computes the condition. If Pods differ, the newest report counts, because a Pod without users observes no
+/// sign-ins.
+pub(in crate::controller::status) fn judge(observed: &Observed<'_>) -> Finding {
+    let reports = observed
+        .documents
+        .iter()
+        .filter_map(|document| document.sign_in.as_ref());
+    let newest = reports.max_by_key(|report| report.observed_at);
+    let reports = newest.iter().map(|report| Seen {
+        outcome: report.outcome,
+        reason: &report.reason,
+        conclusive: report.observed_at.is_some(),
+    });
+    let judged = observed.judge(ConditionType::UserSignIn, Reason::SignedIn, reports);
+    let message = text(&judged, newest.is_some(), observed.client_id);
+    judged.with_text(message)
+}
+
+/// Returns the text of `UserSignIn`. `reported` is true if at least one Pod reports sign-ins.
+fn text(judged: &Judged<'_>, reported: bool, client_id: Option<&str>) -> String {
+    let client_id = client_id.unwrap_or("<client id>");
+    match judged.reason {
+        Reason::NotObserved if reported => "no user has signed in and called a tool yet".to_owned(),
+        Reason::SignedIn => {
+            "users sign in, and their tokens are exchanged where the sidecar does that".to_owned()
+        }
+        Reason::ConsentRequired | Reason::AdminConsentRequired => format!(
+            "Entra refuses users because the application's permissions are not granted; grant them for the tenant: \
+             az ad app permission admin-consent --id {client_id}"
+        ),
+        Reason::PermissionMissing => format!(
+            "Entra refuses users because the app registration lacks a permission; add user_impersonation of Azure DevOps \
+             to it, then run az ad app permission admin-consent --id {client_id}"
+        ),
+        Reason::AppMisconfigured => "users' tokens do not match the configuration; set requestedAccessTokenVersion of the app \
+                                     registration to 2, expose the scope access_as_user and allow User.Read"
+            .to_owned(),
+        _ => judged.common_text().unwrap_or_else(|| {
+            "this version of the operator does not know the reason that the sidecar reports for sign-ins; read the log of \
+             container auth-sidecar"
+                .to_owned()
+        }),
+    }
+}

@@ -1,0 +1,70 @@
+//! Computes `Verified`: whether the MCP server answers a handshake.
+
+use behalf_contract::Reason;
+
+use super::observed::{Judged, Observed, Seen};
+use super::{ConditionType, Finding};
+use crate::api::v1alpha1::ServerInfo;
+
+/// Computes the condition.
+pub(in crate::controller::status) fn judge(observed: &Observed<'_>) -> Finding {
+    let reports = observed.documents.iter().map(|document| Seen {
+        outcome: document.handshake.outcome,
+        reason: &document.handshake.reason,
+        // A server that is still starting has not shown whether it works.
+        conclusive: document.handshake.observed_at.is_some()
+            && document.handshake.reason != Reason::ServerStarting.as_str(),
+    });
+    let judged = observed.judge(ConditionType::Verified, Reason::HandshakeSucceeded, reports);
+    let message = text(&judged);
+    judged.with_text(message)
+}
+
+/// Returns name, version and number of tools of the server, from the first Pod that reports a handshake.
+pub(in crate::controller::status) fn server_info(observed: &Observed<'_>) -> Option<ServerInfo> {
+    observed.documents.iter().find_map(|document| {
+        let info = document.handshake.server_info.as_ref()?;
+        Some(ServerInfo {
+            name: cut(&info.name, 256),
+            version: cut(&info.version, 256),
+            protocol_version: cut(&info.protocol_version, 64),
+            tools: i32::try_from(info.tools).unwrap_or(i32::MAX),
+        })
+    })
+}
+
+/// Returns the text of `Verified`.
+fn text(judged: &Judged<'_>) -> String {
+    judged.common_text().unwrap_or_else(|| {
+        let text = match judged.reason {
+            Reason::HandshakeSucceeded => "the MCP server answered a handshake and listed its tools",
+            Reason::ServerStarting => "the MCP server does not listen yet; the sidecar tries again in a moment",
+            Reason::ServerUnreachable => {
+                "the MCP server does not listen on its port; read the log of container mcp-server"
+            }
+            Reason::ServerTimedOut => {
+                "the MCP server did not finish a handshake in time; read the log of container mcp-server and check \
+                 its resource limits"
+            }
+            Reason::AuthRequired => {
+                "the MCP server requires a user's token for the handshake; if that is intended, nothing is wrong, and the \
+                 first user's call shows whether it works"
+            }
+            Reason::ServerError => {
+                "the MCP server answered the handshake with an error; read the log of container mcp-server"
+            }
+            Reason::NotMcp => {
+                "the answer to the handshake is not MCP; the server must serve MCP over Streamable HTTP"
+            }
+            _ => {
+                "this version of the operator does not know the reason that the sidecar reports for the handshake; read \
+                 the log of container auth-sidecar"
+            }
+        };
+        text.to_owned()
+    })
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
+}

@@ -1,0 +1,129 @@
+//! What the status is computed from: the plan, or what is left of an earlier one.
+
+use behalf_contract::{ObjectIdentity, Reason, endpoints};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt as _;
+
+use super::command;
+use super::conditions::{Finding, Status, available};
+use super::running::Running;
+use crate::api::v1alpha1::{FederationStatus, McpServer};
+use crate::controller::children::{Applied, Children};
+use crate::controller::dereference::dereferenced::Found;
+use crate::controller::names;
+use crate::controller::validate::Refusals;
+use crate::controller::validate::plan::Plan;
+
+/// The outcome of a reconcile, before the status is computed.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The object is refused. What was applied before keeps running.
+    Refused(Refusals),
+
+    /// Every child is applied.
+    Applied {
+        /// The plan that the children were built from.
+        plan: Box<Plan>,
+
+        /// The children, as the API server returned them.
+        children: Box<Children<Applied>>,
+    },
+}
+
+/// What the status is computed from, whether the object is accepted or refused.
+pub(super) struct Facts<'a> {
+    /// The object that the status describes.
+    pub(super) object: ObjectIdentity,
+
+    /// The plan of this generation, if it was accepted.
+    pub(super) plan: Option<&'a Plan>,
+
+    /// The address and identity of the Pods, from this generation or from the last accepted one.
+    pub(super) running: Option<Running>,
+
+    /// The Deployment: as just applied, or what is left of an earlier generation.
+    pub(super) deployment: Option<&'a Deployment>,
+
+    pub(super) children: Option<&'a Children<Applied>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn of(server: &McpServer, outcome: &'a Outcome, found: &'a Found) -> Self {
+        let object = ObjectIdentity {
+            namespace: server.namespace().unwrap_or_default(),
+            name: server.name_any(),
+        };
+        match outcome {
+            Outcome::Applied { plan, children } => Self {
+                object,
+                running: Some(Running::of(plan)),
+                plan: Some(plan),
+                deployment: Some(&children.deployment),
+                children: Some(children),
+            },
+            Outcome::Refused(_) => {
+                let children = &found.existing.children;
+                let deployment = children.named::<Deployment>(&object.name);
+                let uid = server.uid().unwrap_or_default();
+                Self {
+                    running: deployment
+                        .and_then(|deployment| Running::read(deployment, &children.config_maps, &uid)),
+                    object,
+                    plan: None,
+                    deployment,
+                    children: None,
+                }
+            }
+        }
+    }
+
+    /// Returns the credential to create in Entra. No value comes from a Pod. The command names the
+    /// application only if the spec is accepted. An administrator runs the command unchanged, and a user who
+    /// can write Deployments in the namespace could make them name another application.
+    pub(super) fn federation(&self, issuer: Option<String>) -> Option<FederationStatus> {
+        let Running {
+            public_url,
+            subject,
+            audience,
+        } = self.running.clone()?;
+        let command = self.plan.zip(issuer.as_deref()).and_then(|(plan, issuer)| {
+            command::federated_credential(&plan.entra.client_id, &self.object, issuer, &subject, &audience)
+        });
+        Some(FederationStatus {
+            issuer,
+            subject,
+            audience,
+            command,
+            redirect_uri: format!("{public_url}{}", endpoints::CALLBACK),
+        })
+    }
+
+    /// Whether no Pod is wanted.
+    pub(super) fn suspended(&self) -> bool {
+        let replicas = self
+            .deployment
+            .and_then(|deployment| deployment.spec.as_ref()?.replicas);
+        replicas == Some(0)
+    }
+
+    /// An annotation of the current Deployment.
+    pub(super) fn annotation(&self, key: &str) -> Option<&'a str> {
+        let annotations = self.deployment?.metadata.annotations.as_ref()?;
+        annotations.get(key).map(String::as_str)
+    }
+
+    pub(super) fn available(&self, found: &Found, now: Timestamp) -> Finding {
+        match self.deployment {
+            Some(deployment) => {
+                let template = self.annotation(names::TEMPLATE_ANNOTATION);
+                available::judge(deployment, &found.existing.pods, template, now)
+            }
+            None => Finding::new(
+                Status::False,
+                Reason::NotDeployed,
+                "no Pods are running: this object was never accepted",
+            ),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Tests which Pods and which of their reports count.
+
+use super::*;
+
+#[test]
+fn a_container_that_has_just_started_is_not_a_fault() {
+    let mut world = World::new();
+    world.deployment["availableReplicas"] = json!(0);
+    world.pods[0]["status"]["conditions"][0]["status"] = json!("False");
+    world.pods[0]["status"]["containerStatuses"][0]["ready"] = json!(false);
+    world.pods[0]["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] =
+        json!(time(95).to_string());
+    assert_eq!(
+        status_and_reason(&world.reconcile(), ConditionType::Available),
+        pair("False", "RolloutInProgress")
+    );
+    world.now = 120;
+    assert_eq!(
+        status_and_reason(&world.reconcile(), ConditionType::Available),
+        pair("False", "PodsNotReady")
+    );
+}
+
+#[test]
+fn observations_of_earlier_pods_do_not_count_after_an_edit() {
+    let mut before = World::new();
+    before.reconcile();
+    let mut world = World::of(quickstart_with(json!({"pod": {"annotations": {"a": "b"}}})));
+    world.server.status = before.server.status;
+    world.server.metadata.generation = Some(2);
+    world.reports.clear();
+    let status = world.reconcile();
+    assert_eq!(
+        status_and_reason(&status, ConditionType::FederationVerified),
+        pair("Unknown", "NotObserved")
+    );
+    assert_eq!(
+        status_and_reason(&status, ConditionType::Ready),
+        pair("Unknown", "Verifying")
+    );
+    assert_eq!(
+        (status.observed_generation, status.verified_generation),
+        (2, Some(1))
+    );
+}
+
+#[test]
+fn observations_of_the_same_pods_count_after_a_refused_edit_was_reverted() {
+    let mut world = World::new();
+    let good = world.reconcile();
+    // The Pod was replaced. No user has come since.
+    world.document().sign_in = Some(sign_in(contract::Outcome::Unknown, "NotObserved", None));
+    assert_eq!(changed(&good, &world.reconcile()), Vec::<&str>::new());
+    world.server.metadata.generation = Some(2);
+    world.refusals = Some(Refusals::one(Refusal::PublicUrlTaken {
+        namespace: "mcp".to_owned(),
+        name: "older".to_owned(),
+    }));
+    assert_eq!(
+        status_and_reason(&world.reconcile(), ConditionType::Accepted).0,
+        "False"
+    );
+    world.server.metadata.generation = Some(3);
+    world.refusals = None;
+    let status = world.reconcile();
+    for &kind in ConditionType::ALL {
+        let judgement = |status| find(status, kind).map(|condition| (&condition.status, &condition.reason));
+        assert_eq!(
+            judgement(&status.conditions),
+            judgement(&good.conditions),
+            "{kind:?}"
+        );
+    }
+}
+
+#[rstest]
+#[case::another_template(|report: &mut PodReport| report.template = Some("sha256:0".to_owned()))]
+#[case::no_template(|report: &mut PodReport| report.template = None)]
+#[case::another_subject(|report: &mut PodReport| {
+    report.document.as_mut().unwrap().federation.subject = Some("system:serviceaccount:mcp:other".to_owned());
+})]
+#[case::another_audience(|report: &mut PodReport| {
+    report.document.as_mut().unwrap().federation.audience = Some("api://other".to_owned());
+})]
+#[case::another_digest(|report: &mut PodReport| {
+    report.document.as_mut().unwrap().configuration_digest = "sha256:0".to_owned();
+})]
+fn a_pod_of_another_configuration_does_not_count(#[case] change: fn(&mut PodReport)) {
+    let mut world = World::new();
+    change(&mut world.reports[0]);
+    let status = world.reconcile();
+    assert_eq!(
+        status_and_reason(&status, ConditionType::FederationVerified),
+        pair("Unknown", "NotObserved")
+    );
+    assert_eq!(
+        status_and_reason(&status, ConditionType::Verified),
+        pair("Unknown", "NotObserved")
+    );
+}
+
+#[rstest]
+#[case::service_account(json!({"entra": {"federation": {"serviceAccountName": "shared"}}}))]
+#[case::log_level(json!({"sidecar": {"logLevel": "Trace"}}))]
+#[case::environment(json!({"server": {"env": [{"name": "TZ", "value": "UTC"}]}}))]
+fn a_pod_from_before_an_edit_of_its_template_does_not_count(#[case] patch: Value) {
+    let mut world = World::new();
+    let before = world.reconcile();
+    world.server = McpServer {
+        status: Some(before),
+        ..quickstart_with(patch)
+    };
+    world.server.metadata.generation = Some(2);
+    // An old Pod says no subject: only its template tells it apart.
+    world.document().federation.subject = None;
+    let status = world.reconcile();
+    for kind in [ConditionType::FederationVerified, ConditionType::Verified] {
+        assert_eq!(status_and_reason(&status, kind), pair("Unknown", "NotObserved"));
+    }
+    assert_eq!(status.verified_generation, Some(1));
+}
+
+#[test]
+fn a_fault_of_an_old_pod_is_not_a_fault_of_the_new_template() {
+    let mut world = World::new();
+    world.server = quickstart_with(json!({"sidecar": {"logLevel": "Trace"}}));
+    world.deployment["availableReplicas"] = json!(0);
+    world.pods[0]["status"]["containerStatuses"][0]["state"] =
+        json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    assert_eq!(
+        status_and_reason(&world.reconcile(), ConditionType::Available),
+        pair("False", "RolloutInProgress")
+    );
+}
+
+#[test]
+fn the_issuer_that_a_pod_reports_is_not_in_the_command() {
+    let forged = "https://issuer.attacker.example/";
+    let mut world = World::new();
+    world.document().federation.issuer = Some(forged.to_owned());
+    let status = world.reconcile();
+    let federation = status.federation.clone().unwrap();
+    assert_eq!(federation.issuer.as_deref(), Some(ISSUER));
+    assert!(federation.command.unwrap().contains(ISSUER));
+    let condition = condition(&status, ConditionType::FederationVerified);
+    assert!(
+        condition.message.contains("another issuer"),
+        "{}",
+        condition.message
+    );
+    assert!(!serde_json::to_string(&status).unwrap().contains("attacker"));
+
+    world.document().federation.observed_at = None;
+    assert_eq!(
+        changed(&status, &world.reconcile()),
+        Vec::<&str>::new(),
+        "said once"
+    );
+
+    // Not even where the API server shows none, and an earlier status proves nothing either.
+    world
+        .server
+        .status
+        .as_mut()
+        .unwrap()
+        .federation
+        .as_mut()
+        .unwrap()
+        .issuer = Some(forged.to_owned());
+    world.issuer = None;
+    let federation = world.reconcile().federation.unwrap();
+    assert_eq!((federation.issuer, federation.command), (None, None));
+}
+
+#[test]
+fn a_silent_pod_is_reported_after_several_failures_unless_most_pods_are_unreachable() {
+    let mut world = World::new();
+    world.reconcile();
+    let unread = |failures| {
+        Err(Unread {
+            failures,
+            error: "silent".to_owned(),
+        })
+    };
+    world.reports[0].document = unread(UNREACHABLE_AFTER - 1);
+    assert_eq!(
+        status_and_reason(&world.reconcile(), ConditionType::Verified).0,
+        "True"
+    );
+    world.blind = true;
+    world.reports[0].document = unread(UNREACHABLE_AFTER);
+    assert_eq!(
+        status_and_reason(&world.reconcile(), ConditionType::Verified).0,
+        "True"
+    );
+    world.blind = false;
+    let status = world.reconcile();
+    assert_eq!(
+        status_and_reason(&status, ConditionType::Verified),
+        pair("Unknown", "PodUnreachable")
+    );
+    assert_eq!(
+        status_and_reason(&status, ConditionType::FederationVerified),
+        pair("Unknown", "PodUnreachable")
+    );
+    assert_eq!(status_and_reason(&status, ConditionType::Ready).0, "True");
+}
