@@ -8,8 +8,9 @@ use std::thread;
 use behalf_auth_sidecar::cli::Cli;
 use behalf_auth_sidecar::config;
 use behalf_auth_sidecar::keys::SystemRandom;
-use behalf_auth_sidecar::lifecycle::{Environment, Sidecar};
-use behalf_entra::SystemClock;
+use behalf_auth_sidecar::lifecycle::Sidecar;
+use behalf_auth_sidecar::services::Environment;
+use behalf_entra::{RetryPolicy, SystemClock};
 use behalf_runtime::{LogFormat, LogLevel, Logging, Signal, Signals, error_chain};
 use clap::Parser as _;
 
@@ -53,6 +54,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let loaded = config::load(&cli.config, cli.configuration_digest.as_deref())?;
     let environment = Environment {
         federated_token_file: cli.federated_token_file,
+        entra_retry: RetryPolicy::default(),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
     };

@@ -1,4 +1,4 @@
-//! State in, routers out.
+//! Turns the services into the routers of both ports.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use axum::Router;
 use axum::routing::{MethodRouter, get};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::http::internal_port::{self, InternalState};
+use crate::http::internal_port;
 use crate::oauth;
 use crate::proxy;
-use crate::state::AppState;
+use crate::services::Services;
 
 /// The public port: the OAuth endpoints and `/mcp`.
-pub fn public_router(state: AppState) -> Router {
+pub fn public_router(services: &Arc<Services>) -> Router {
     // One connection of a gateway carries many users: a defect met by one request must not end the others.
-    let endpoints = oauth::router(Arc::clone(&state.server)).merge(proxy::router());
-    endpoints.layer(CatchPanicLayer::new()).with_state(state)
+    let endpoints = oauth::router(Arc::clone(services)).merge(proxy::router(Arc::clone(services)));
+    endpoints.layer(CatchPanicLayer::new())
 }
 
 /// Every path of the public port. The router is built from the same tables.
@@ -24,7 +24,7 @@ pub fn public_paths() -> impl Iterator<Item = &'static str> {
 }
 
 /// A path, and what answers there.
-type Endpoint = (&'static str, fn() -> MethodRouter<InternalState>);
+type Endpoint = (&'static str, fn() -> MethodRouter<Arc<Services>>);
 
 /// The internal port's.
 const INTERNAL: [Endpoint; 5] = [
@@ -41,11 +41,11 @@ pub fn internal_paths() -> impl Iterator<Item = &'static str> {
 }
 
 /// The internal port.
-pub fn internal_router(state: InternalState) -> Router {
+pub fn internal_router(services: Arc<Services>) -> Router {
     let router = INTERNAL
         .into_iter()
         .fold(Router::new(), |router, (path, endpoint)| {
             router.route(path, endpoint())
         });
-    router.with_state(state)
+    router.with_state(services)
 }

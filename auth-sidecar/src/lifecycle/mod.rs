@@ -3,4 +3,4 @@
 pub mod drain;
 mod start;
 
-pub use start::{Environment, Sidecar, StartError};
+pub use start::{Sidecar, StartError};

@@ -1,36 +1,22 @@
 //! The wiring: what is read, bound and written, in which order, until the process is asked to end.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use behalf_contract::{ObjectIdentity, SidecarConfig, StoreConfig, StoreKind, paths};
-use behalf_entra::{
-    Assertion, Clock, EntraClient, HttpLimits, Settings, SettingsError, TrustError, TrustRoots, sign_in_scope,
-};
+use behalf_contract::{ObjectIdentity, SidecarConfig};
 use behalf_runtime::{ConfigFile, Http2Limits, Limits, WhenFull, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::clients::{Clients, StaticClientError};
 use crate::host_key::{HostKey, HostKeyError};
-use crate::http::internal_port::InternalState;
-use crate::http::public_url::Addresses;
 use crate::http::router;
-use crate::keys::{KeyringFileError, KeyringHandle, Random};
 use crate::lifecycle::drain;
-use crate::oauth::{AuthorizationServer, ServerParts};
-use crate::observe::{FederationProbe, HandshakeProbe, ProbeTrigger, StatusBoard, Watch};
-use crate::proxy::Proxy;
-use crate::sessions::{SessionRules, Sessions};
-use crate::state::{AppState, Parts};
-use crate::store::{MemoryLimits, MemoryStore, SessionStore};
-use crate::telemetry::metrics::Metrics;
-use crate::upstream::{NotLoopback, Upstream};
+use crate::observe::{FederationProbe, HandshakeProbe, Watch};
+use crate::services::{Environment, Services, ServicesError};
+use crate::upstream::Upstream;
 
 /// Maximum number of connections to the public port. `docs/proxy.md` adds up their memory.
 const PUBLIC_CONNECTIONS: usize = 4096;
@@ -61,44 +47,12 @@ const HTTP2: Http2Limits = Http2Limits {
 /// How often the keyring file is looked at; the kubelet itself takes up to a minute to bring a new one.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The inputs of the process beside its configuration.
-#[derive(Clone)]
-pub struct Environment {
-    /// The projected token.
-    pub federated_token_file: Option<PathBuf>,
-
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-
-    /// Randomness.
-    pub random: Arc<dyn Random>,
-}
-
 /// Why the sidecar did not start. Each says what to do, and the kubelet starts it again meanwhile.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// `AZURE_FEDERATED_TOKEN_FILE`
-    #[error(
-        "{} is not set: mount a projected ServiceAccount token and name its file there",
-        paths::FEDERATED_TOKEN_VARIABLE
-    )]
-    NoFederatedToken,
-
-    /// The application's settings.
-    #[error("the configuration's section entra cannot be used")]
-    Entra(#[source] SettingsError),
-
-    /// The CA bundle.
-    #[error("the configuration's entra.certificateAuthorityFile cannot be used")]
-    Trust(#[source] TrustError),
-
-    /// The keyring.
-    #[error("the configuration's keyringFile cannot be used")]
-    Keyring(#[from] KeyringFileError),
-
-    /// A static client.
-    #[error("the configuration's clients.static cannot be used")]
-    StaticClient(#[from] StaticClientError),
+    /// The configuration or a mounted file cannot be used.
+    #[error(transparent)]
+    Services(#[from] ServicesError),
 
     /// A port.
     #[error("failed to listen on {address} ({field}): end what holds the port, or configure another one")]
@@ -117,10 +71,6 @@ pub enum StartError {
     /// The host key.
     #[error("the server cannot be given its host key")]
     HostKey(#[from] HostKeyError),
-
-    /// The server's address.
-    #[error("the configuration's upstream cannot be used")]
-    Upstream(#[from] NotLoopback),
 }
 
 /// A sidecar that has started: ports bound, host key written.
@@ -136,74 +86,40 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts everything, in the order that the Pod relies on: what is read, the ports, the host key, and only
-    /// then `/startupz` says so.
+    /// Writes the host key, builds the services, binds both ports and starts the tasks. `/startupz` answers 200
+    /// only after all of it.
     pub async fn start(
         loaded: ConfigFile<SidecarConfig>,
         environment: Environment,
     ) -> Result<Self, StartError> {
-        let ConfigFile { config, digest } = loaded;
-        let config = Arc::new(config);
-        let foundation = Foundation::lay(&config, &environment)?;
+        let mut bytes = Zeroizing::new([0; 32]);
+        environment.random.fill(bytes.as_mut());
+        let host_key = HostKey::establish(&loaded.config.host_key_file, &bytes)?;
+        let services = Arc::new(Services::new(loaded, environment, &host_key)?);
+        let config = &services.config;
 
         let public_listener = bind(config.listen.public, "listen.public").await?;
         let internal_listener = bind(config.listen.internal, "listen.internal").await?;
         let public = public_listener.local_addr().unwrap_or(config.listen.public);
         let internal = internal_listener.local_addr().unwrap_or(config.listen.internal);
 
-        let mut bytes = Zeroizing::new([0; 32]);
-        environment.random.fill(bytes.as_mut());
-        let host_key = HostKey::establish(&config.host_key_file, &bytes)?;
-        let upstream = Upstream::new(&config.upstream, &host_key)?;
-
-        let Foundation {
-            entra,
-            keyring,
-            sessions,
-            store_kind,
-            server,
-            metrics,
-            trigger,
-        } = foundation;
-        let board = Arc::new(StatusBoard::default());
         let end = CancellationToken::new();
-        let started = Arc::new(AtomicBool::new(false));
-        let for_inside = router::internal_router(InternalState {
-            configuration_digest: digest.into(),
-            started: Arc::clone(&started),
-            upstream: upstream.clone(),
-            keyring: Arc::clone(&keyring),
-            sessions: Arc::clone(&sessions),
-            store_kind,
-            board: Arc::clone(&board),
-            sign_ins: Arc::clone(server.sign_ins()),
-            metrics: Arc::clone(&metrics),
-        });
-        let for_clients = router::public_router(AppState::new(Parts {
-            proxy: Proxy::new(&config, upstream.clone(), entra.clone()),
-            config: Arc::clone(&config),
-            sessions,
-            server,
-            metrics: Arc::clone(&metrics),
-            federation_trigger: trigger.clone(),
-        }));
-
         let mut tasks = JoinSet::new();
-        let Environment { clock, random, .. } = environment;
         let watch = Watch {
-            board,
-            metrics,
-            clock,
-            random,
+            board: Arc::clone(&services.board),
+            metrics: Arc::clone(&services.metrics),
+            clock: Arc::clone(&services.clock),
+            random: Arc::clone(&services.random),
             stop: end.clone(),
         };
+        let federation = FederationProbe::new(services.entra.clone(), config);
         tasks.spawn(
             watch
                 .clone()
-                .federation(FederationProbe::new(entra, &config), trigger),
+                .federation(federation, services.federation_trigger.clone()),
         );
-        tasks.spawn(watch.handshake(HandshakeProbe::new(upstream.clone())));
-        let stop = end.clone();
+        tasks.spawn(watch.handshake(HandshakeProbe::new(services.upstream.clone())));
+        let (stop, keyring) = (end.clone(), Arc::clone(&services.keyring));
         tasks.spawn(async move {
             stop.run_until_cancelled(keyring.follow(KEYRING_INTERVAL)).await;
         });
@@ -211,17 +127,17 @@ impl Sidecar {
         let finish = drain::drain_limit(grace_period_seconds);
         tasks.spawn(serve(
             public_listener,
-            for_clients,
+            router::public_router(&services),
             public_limits(finish),
             end.clone(),
         ));
         tasks.spawn(serve(
             internal_listener,
-            for_inside,
+            router::internal_router(Arc::clone(&services)),
             Limits::probes(finish),
             end.clone(),
         ));
-        started.store(true, Ordering::Release);
+        services.mark_started();
         let ObjectIdentity { namespace, name, .. } = &config.object;
         tracing::info!(
             mcp_server.namespace = namespace,
@@ -233,7 +149,7 @@ impl Sidecar {
         Ok(Self {
             public,
             internal,
-            upstream,
+            upstream: services.upstream.clone(),
             grace_period_seconds,
             end,
             tasks,
@@ -285,93 +201,4 @@ async fn bind(address: SocketAddr, field: &'static str) -> Result<TcpListener, S
             field,
             source,
         })
-}
-
-/// The state that exists before any port is open.
-struct Foundation {
-    entra: EntraClient,
-    keyring: Arc<KeyringHandle>,
-    sessions: Arc<Sessions>,
-    store_kind: StoreKind,
-    server: Arc<AuthorizationServer>,
-    metrics: Arc<Metrics>,
-    trigger: ProbeTrigger,
-}
-
-impl Foundation {
-    fn lay(config: &SidecarConfig, environment: &Environment) -> Result<Self, StartError> {
-        let Environment {
-            federated_token_file,
-            clock,
-            random,
-        } = environment;
-        let settings = Settings::new(
-            &config.entra.authority,
-            &config.entra.tenant_id,
-            &config.entra.client_id,
-        )
-        .map_err(StartError::Entra)?;
-        let assertion = Assertion::File(federated_token_file.clone().ok_or(StartError::NoFederatedToken)?);
-        let roots = match &config.entra.certificate_authority_file {
-            Some(path) => TrustRoots::with_bundle(path),
-            None => TrustRoots::system(),
-        };
-        let http = roots
-            .http_client(HttpLimits::default())
-            .map_err(StartError::Trust)?;
-        let entra = EntraClient::new(settings, assertion, http, Arc::clone(clock));
-
-        let (path, object) = (&config.keyring_file, config.object.qualified_name());
-        let keyring = Arc::new(KeyringHandle::load(
-            path,
-            object,
-            Arc::clone(clock),
-            Arc::clone(random),
-        )?);
-        let clients = Arc::new(Clients::new(
-            &config.clients,
-            Arc::clone(&keyring),
-            Arc::clone(clock),
-        )?);
-        let (store, store_kind) = open_store(&config.sessions.store, clock);
-        let resource = Addresses::new(&config.public_url).resource().to_owned();
-        let rules = SessionRules::new(&config.sessions, resource, sign_in_scope(&config.entra.scope));
-        let sessions = Arc::new(Sessions::new(
-            rules,
-            Arc::clone(&keyring),
-            store,
-            entra.clone(),
-            Arc::clone(clock),
-            Arc::clone(random),
-        ));
-        let parts = ServerParts {
-            keyring: Arc::clone(&keyring),
-            clients,
-            sessions: Arc::clone(&sessions),
-            entra: entra.clone(),
-            clock: Arc::clone(clock),
-            random: Arc::clone(random),
-        };
-        let (metrics, trigger) = (Arc::new(Metrics::default()), ProbeTrigger::default());
-        let server =
-            AuthorizationServer::new(config, parts).observed_by(Arc::clone(&metrics), trigger.clone());
-        Ok(Self {
-            entra,
-            keyring,
-            sessions,
-            store_kind,
-            server: Arc::new(server),
-            metrics,
-            trigger,
-        })
-    }
-}
-
-fn open_store(config: &StoreConfig, clock: &Arc<dyn Clock>) -> (Arc<dyn SessionStore>, StoreKind) {
-    match config {
-        StoreConfig::Memory => (
-            Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::clone(clock))),
-            StoreKind::Memory,
-        ),
-    }
 }

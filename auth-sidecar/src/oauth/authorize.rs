@@ -6,13 +6,13 @@ use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::authorization_server::AuthorizationServer;
 use super::page::{self, ConsentPage, Problem};
 use super::redirect;
 use crate::clients::Client;
 use crate::keys::{Purpose, SealError};
 use crate::oauth::login::cookies::{self, Cookies};
 use crate::oauth::login::{AuthorizationRequest, OfferedRequest, REQUEST_LIFETIME, Refused, csrf};
+use crate::services::Services;
 
 /// Longest query that is looked at: client id, redirect URI and state at their longest, URL-encoded.
 const LONGEST_QUERY: usize = 12 * 1024;
@@ -20,7 +20,7 @@ const LONGEST_QUERY: usize = 12 * 1024;
 /// `GET /authorize`: checks the request and asks the user, every time. Nothing is kept and no cookie that
 /// could finish a login is set before the user says yes.
 pub(super) async fn authorize(
-    State(server): State<Arc<AuthorizationServer>>,
+    State(server): State<Arc<Services>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
@@ -62,7 +62,7 @@ pub(super) async fn authorize(
 }
 
 fn offer(
-    server: &AuthorizationServer,
+    server: &Services,
     request: &AuthorizationRequest,
     client: &Client,
     headers: &HeaderMap,

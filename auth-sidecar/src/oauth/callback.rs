@@ -10,13 +10,13 @@ use behalf_entra::{
     CodeGrant, EntraError, NextStep, Refusal, Secret, SignInReason, TokenRejection, TokenSet, UserIdentity,
 };
 
-use super::authorization_server::AuthorizationServer;
 use super::consent::send_to_entra;
 use super::page::{self, Problem};
 use super::redirect;
 use crate::oauth::login::cookies::{self, Cookies};
 use crate::oauth::login::parameters::Parameters;
 use crate::oauth::login::{ApprovedRequest, FLOW_LIFETIME, Found, RedirectError};
+use crate::services::Services;
 use crate::sessions::{NewLogin, SessionError, SignInAgain};
 use crate::telemetry::metrics::SecurityEvent;
 
@@ -28,7 +28,7 @@ const LONGEST_QUERY: usize = 16 * 1024;
 /// It needs the cookie that the approval set; without it nothing happens, so that a link to this address,
 /// or a callback of somebody else's login, signs nobody in.
 pub(super) async fn callback(
-    State(server): State<Arc<AuthorizationServer>>,
+    State(server): State<Arc<Services>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
@@ -75,7 +75,7 @@ enum Finished {
 }
 
 async fn finish(
-    server: &AuthorizationServer,
+    server: &Services,
     approved: &ApprovedRequest,
     parameters: &Parameters,
 ) -> Result<Finished, RedirectError> {
@@ -136,7 +136,7 @@ async fn finish(
 /// Who signed in. Both tokens have to be of this application and tenant and name the same user, and the id
 /// token has to belong to this login.
 async fn identify(
-    server: &AuthorizationServer,
+    server: &Services,
     approved: &ApprovedRequest,
     tokens: &TokenSet,
 ) -> Result<UserIdentity, RedirectError> {
@@ -177,7 +177,7 @@ async fn identify(
 
 /// A sign-in policy that applies to the redemption is asked for once.
 fn again_or_refused(
-    server: &AuthorizationServer,
+    server: &Services,
     approved: &ApprovedRequest,
     error: &EntraError,
 ) -> Result<Finished, RedirectError> {
@@ -226,7 +226,7 @@ fn not_kept(approved: &ApprovedRequest, error: &SessionError) -> RedirectError {
 }
 
 /// A callback that this browser did not begin. Its cookies stay: another sign-in may still need them.
-fn foreign(server: &AuthorizationServer) -> Response {
+fn foreign(server: &Services) -> Response {
     server.metrics.security_event(SecurityEvent::ForeignCallback);
     page::problem(server, Problem::ForeignCallback)
 }

@@ -8,7 +8,6 @@ use axum::response::Response;
 use behalf_entra::{AuthorizeRequest, EntraError, Prompt};
 use url::Url;
 
-use super::authorization_server::AuthorizationServer;
 use super::error::OAuthError;
 use super::extract::Form;
 use super::page::{self, Problem};
@@ -18,6 +17,7 @@ use crate::oauth::login::cookies::{self, Cookies};
 use crate::oauth::login::{
     ApprovedRequest, FLOW_COOKIE_LIFETIME, OfferedRequest, PageError, csrf, flow_cookies, pkce,
 };
+use crate::services::Services;
 use crate::sessions::SignInAgain;
 use crate::telemetry::metrics::SecurityEvent;
 
@@ -27,7 +27,7 @@ const UNREADABLE: Problem = Problem::ConsentUnreadable(StatusCode::BAD_REQUEST);
 /// `POST /consent`: the user's answer. Only a yes sets the cookie that can finish the login, and only then
 /// the browser goes to Entra.
 pub(super) async fn consent(
-    State(server): State<Arc<AuthorizationServer>>,
+    State(server): State<Arc<Services>>,
     headers: HeaderMap,
     form: Result<Form, OAuthError>,
 ) -> Response {
@@ -88,7 +88,7 @@ pub(super) async fn consent(
 
 /// Sets the flow's cookie and sends the browser to Entra.
 pub(super) async fn send_to_entra(
-    server: &AuthorizationServer,
+    server: &Services,
     approved: &ApprovedRequest,
     browser: &Cookies<'_>,
     again: &SignInAgain,
@@ -119,7 +119,7 @@ pub(super) async fn send_to_entra(
 
 /// `resource` is not in it: Entra refuses one beside scopes (AADSTS9010010).
 async fn authorize_url(
-    server: &AuthorizationServer,
+    server: &Services,
     approved: &ApprovedRequest,
     again: &SignInAgain,
 ) -> Result<Url, EntraError> {

@@ -16,11 +16,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use url::Url;
 
-use super::authorization_server::AuthorizationServer;
 use crate::clients::is_loopback;
+use crate::services::Services;
 
 /// The `Origin` of a request, when a page from there may read answers.
-pub fn allowed_origin(server: &AuthorizationServer, headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn allowed_origin(server: &Services, headers: &HeaderMap) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?;
     let text = origin.to_str().ok()?;
     let url = Url::parse(text).ok()?;
@@ -37,11 +37,7 @@ pub fn allowed_origin(server: &AuthorizationServer, headers: &HeaderMap) -> Opti
 }
 
 /// Answers preflight requests, and says of every other answer who may read it.
-pub(super) async fn cors(
-    State(server): State<Arc<AuthorizationServer>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn cors(State(server): State<Arc<Services>>, request: Request, next: Next) -> Response {
     let origin = allowed_origin(&server, request.headers());
     let mut response = if request.method() == Method::OPTIONS {
         preflight(origin.is_some())

@@ -8,21 +8,18 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::LARGEST_BODY;
-use super::authorization_server::AuthorizationServer;
 use super::error::OAuthError;
 use crate::limits::body_budget::ReadError;
 use crate::oauth::login::parameters::Parameters;
+use crate::services::Services;
 
 /// A body of `application/x-www-form-urlencoded`.
 pub(super) struct Form(pub(super) Parameters);
 
-impl FromRequest<Arc<AuthorizationServer>> for Form {
+impl FromRequest<Arc<Services>> for Form {
     type Rejection = OAuthError;
 
-    async fn from_request(
-        request: Request,
-        state: &Arc<AuthorizationServer>,
-    ) -> Result<Self, Self::Rejection> {
+    async fn from_request(request: Request, state: &Arc<Services>) -> Result<Self, Self::Rejection> {
         let body = read(
             request,
             state,
@@ -39,13 +36,10 @@ impl FromRequest<Arc<AuthorizationServer>> for Form {
 /// A body of `application/json`, not parsed yet.
 pub(super) struct JsonBytes(pub(super) Bytes);
 
-impl FromRequest<Arc<AuthorizationServer>> for JsonBytes {
+impl FromRequest<Arc<Services>> for JsonBytes {
     type Rejection = OAuthError;
 
-    async fn from_request(
-        request: Request,
-        state: &Arc<AuthorizationServer>,
-    ) -> Result<Self, Self::Rejection> {
+    async fn from_request(request: Request, state: &Arc<Services>) -> Result<Self, Self::Rejection> {
         read(request, state, "application/json", "invalid_client_metadata")
             .await
             .map(Self)
@@ -54,7 +48,7 @@ impl FromRequest<Arc<AuthorizationServer>> for JsonBytes {
 
 async fn read(
     request: Request,
-    server: &AuthorizationServer,
+    server: &Services,
     content_type: &str,
     error: &'static str,
 ) -> Result<Bytes, OAuthError> {
@@ -76,7 +70,7 @@ async fn read(
     }
     // Who has signed in needs these two, whatever becomes of those who have not.
     let is_of_grants = matches!(request.uri().path(), "/token" | "/revoke");
-    let memory = server.body_memory();
+    let memory = &server.body_memory;
     let share = if is_of_grants {
         &memory.grants
     } else {

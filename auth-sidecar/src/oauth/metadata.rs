@@ -8,8 +8,8 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::IntoResponse;
 use serde::Serialize;
 
-use super::authorization_server::AuthorizationServer;
 use crate::access::Scopes;
+use crate::services::Services;
 
 /// Short, so that a changed server is seen soon.
 const CACHING: (axum::http::HeaderName, &str) = (CACHE_CONTROL, "public, max-age=60");
@@ -23,7 +23,7 @@ struct ProtectedResource<'a> {
 }
 
 /// Both at the path variant and at the root: clients that miss one begin to guess.
-pub(super) async fn protected_resource(State(server): State<Arc<AuthorizationServer>>) -> impl IntoResponse {
+pub(super) async fn protected_resource(State(server): State<Arc<Services>>) -> impl IntoResponse {
     let body = ProtectedResource {
         resource: server.addresses.resource(),
         authorization_servers: [server.addresses.issuer()],
@@ -54,9 +54,7 @@ struct Metadata<'a> {
 }
 
 /// The same document under both names that clients try.
-pub(super) async fn authorization_server(
-    State(server): State<Arc<AuthorizationServer>>,
-) -> impl IntoResponse {
+pub(super) async fn authorization_server(State(server): State<Arc<Services>>) -> impl IntoResponse {
     let endpoint = |path| server.addresses.endpoint(path);
     let body = Metadata {
         issuer: server.addresses.issuer(),

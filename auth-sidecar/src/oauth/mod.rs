@@ -8,7 +8,6 @@
 //! | `/authorize`, `/consent`, `/callback` | 6749, 7636, 8707, 9207 |
 //! | `/token`, `/revoke` | 6749, 7009 |
 
-mod authorization_server;
 mod authorize;
 mod callback;
 mod consent;
@@ -31,16 +30,16 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 
-pub use authorization_server::{AuthorizationServer, ServerParts};
 pub use cors::allowed_origin;
 
 use self::error::OAuthError;
+use crate::services::Services;
 
 /// Largest body of any endpoint here. A registration with ten redirect URIs is about 6 KiB.
 const LARGEST_BODY: usize = 32 * 1024;
 
 /// A path, and what answers there.
-type Endpoint = (&'static str, fn() -> MethodRouter<Arc<AuthorizationServer>>);
+type Endpoint = (&'static str, fn() -> MethodRouter<Arc<Services>>);
 
 /// Where clients register; there only while the configuration lets them.
 const REGISTER: Endpoint = ("/register", || post(register::register));
@@ -84,7 +83,7 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
 
 /// Every endpoint but `/mcp`. Paths that do not exist answer 404 and wrong methods 405, both with JSON, also
 /// after merging with a router that has no fallback of its own.
-pub fn router<S>(server: Arc<AuthorizationServer>) -> Router<S> {
+pub fn router<S>(server: Arc<Services>) -> Router<S> {
     let registration = server.clients.may_register().then_some(REGISTER);
     let for_programs = routes(FOR_PROGRAMS.into_iter().chain(registration));
     let for_people = routes(FOR_PEOPLE);
@@ -96,7 +95,7 @@ pub fn router<S>(server: Arc<AuthorizationServer>) -> Router<S> {
         .with_state(server)
 }
 
-fn routes(endpoints: impl IntoIterator<Item = Endpoint>) -> Router<Arc<AuthorizationServer>> {
+fn routes(endpoints: impl IntoIterator<Item = Endpoint>) -> Router<Arc<Services>> {
     let route = |router: Router<_>, (path, endpoint): Endpoint| router.route(path, endpoint());
     endpoints.into_iter().fold(Router::new(), route)
 }

@@ -5,12 +5,12 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use url::Url;
 
-use super::authorization_server::AuthorizationServer;
 use super::page::{self, Problem};
 use crate::oauth::login::RedirectError;
+use crate::services::Services;
 
 /// Sends the browser to `url` with a GET, whatever brought it here. Nothing of this is kept or told on.
-pub(super) fn to(server: &AuthorizationServer, url: &Url) -> Response {
+pub(super) fn to(server: &Services, url: &Url) -> Response {
     let Ok(location) = HeaderValue::from_str(url.as_str()) else {
         return page::problem(server, Problem::Defect);
     };
@@ -23,7 +23,7 @@ pub(super) fn to(server: &AuthorizationServer, url: &Url) -> Response {
 }
 
 /// Sends the browser back to the client with an error.
-pub(super) fn error(server: &AuthorizationServer, error: &RedirectError) -> Response {
+pub(super) fn error(server: &Services, error: &RedirectError) -> Response {
     let description = super::error::printable(&error.description);
     let error = RedirectError {
         description,

@@ -8,15 +8,15 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::authorization_server::AuthorizationServer;
 use super::error::OAuthError;
 use super::extract::JsonBytes;
 use crate::clients::{RegistrationError, RegistrationRequest};
+use crate::services::Services;
 use crate::telemetry::metrics::SecurityEvent;
 
 /// `POST /register` (RFC 7591).
 pub(super) async fn register(
-    State(server): State<Arc<AuthorizationServer>>,
+    State(server): State<Arc<Services>>,
     extensions: Extensions,
     headers: HeaderMap,
     JsonBytes(body): JsonBytes,

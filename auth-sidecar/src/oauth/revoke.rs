@@ -8,15 +8,15 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use behalf_entra::Secret;
 
-use super::authorization_server::AuthorizationServer;
 use super::error::OAuthError;
 use super::extract::Form;
 use super::token::{client, required};
+use crate::services::Services;
 use crate::sessions::Revocation;
 
 /// `POST /revoke` (RFC 7009). `token_type_hint` is not needed: a token says itself what it is.
 pub(super) async fn revoke(
-    State(server): State<Arc<AuthorizationServer>>,
+    State(server): State<Arc<Services>>,
     Form(parameters): Form,
 ) -> Result<Response, OAuthError> {
     let client = client(&server, &parameters)?;

@@ -9,13 +9,13 @@ use axum::response::{IntoResponse, Response};
 use behalf_entra::Secret;
 use serde::Serialize;
 
-use super::authorization_server::AuthorizationServer;
 use super::error::OAuthError;
 use super::extract::Form;
 use crate::access::Scopes;
 use crate::clients::{Client, ClientError};
 use crate::oauth::login::parameters::{Parameters, Repeated};
 use crate::oauth::login::pkce;
+use crate::services::Services;
 use crate::sessions::{ClientTokens, CodeRedemption, DeadGrant, GrantError};
 use crate::telemetry::metrics::SecurityEvent;
 
@@ -30,7 +30,7 @@ struct TokenResponse<'a> {
 
 /// `POST /token`
 pub(super) async fn token(
-    State(server): State<Arc<AuthorizationServer>>,
+    State(server): State<Arc<Services>>,
     Form(parameters): Form,
 ) -> Result<Response, OAuthError> {
     let client = client(&server, &parameters)?;
@@ -63,7 +63,7 @@ pub(super) async fn token(
 }
 
 async fn redeem_code(
-    server: &AuthorizationServer,
+    server: &Services,
     client: &Client,
     parameters: &Parameters,
 ) -> Result<ClientTokens, OAuthError> {
@@ -84,7 +84,7 @@ async fn redeem_code(
 }
 
 async fn refresh(
-    server: &AuthorizationServer,
+    server: &Services,
     client: &Client,
     parameters: &Parameters,
 ) -> Result<ClientTokens, OAuthError> {
@@ -100,7 +100,7 @@ async fn refresh(
 }
 
 /// Counts what an attack would do, and answers the client.
-fn counted(server: &AuthorizationServer, error: GrantError) -> OAuthError {
+fn counted(server: &Services, error: GrantError) -> OAuthError {
     if matches!(error, GrantError::Dead(DeadGrant::Reused)) {
         server.metrics.security_event(SecurityEvent::GrantReused);
     }
@@ -108,7 +108,7 @@ fn counted(server: &AuthorizationServer, error: GrantError) -> OAuthError {
 }
 
 /// The client that asks: public ones say who they are and prove it with the grant.
-pub(super) fn client(server: &AuthorizationServer, parameters: &Parameters) -> Result<Client, OAuthError> {
+pub(super) fn client(server: &Services, parameters: &Parameters) -> Result<Client, OAuthError> {
     let client_id = required(parameters, "client_id")?;
     server.clients.find(client_id).map_err(|error| match error {
         ClientError::Unknown => OAuthError::unknown_client(error.to_string()),

@@ -17,14 +17,15 @@ mod stream;
 mod tokens;
 mod users;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
-use behalf_contract::{Reauthenticate, ReauthenticateReason, SidecarConfig, TokenExchange};
-use behalf_entra::EntraClient;
+use behalf_contract::{Reauthenticate, ReauthenticateReason};
 use hyper::body::Incoming;
 use jiff::SignedDuration;
 
@@ -37,10 +38,9 @@ use self::tokens::{Exchange, Tokens};
 use self::users::{Call, User, Users};
 use crate::limits::body_budget::Taken;
 use crate::oauth;
+use crate::services::Services;
 use crate::sessions::{OpenSession, SessionError};
-use crate::state::AppState;
 use crate::telemetry::metrics::SecurityEvent;
-use crate::upstream::Upstream;
 
 /// What rmcp takes by default, too.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
@@ -61,23 +61,20 @@ const ASSERTION_REFUSED_AFTER_SIGN_IN: &str = "Entra refuses this account's toke
     although the sign-in is only minutes old, so signing in again does not help. Ask an administrator to compare the \
     application and the tenant of this server with the ones in Entra, and to look at the tenant's sign-in logs.";
 
-/// The way to the server, and what to send along.
+/// The state of `/mcp`.
 #[derive(Clone)]
-pub struct Proxy {
-    upstream: Upstream,
-    rules: TokenExchange,
+struct ProxyState {
+    services: Arc<Services>,
+    /// `None` when the server exchanges tokens itself, or needs none.
     exchange: Option<Exchange>,
     users: Users,
 }
 
-impl Proxy {
-    /// A proxy for the configured server.
-    pub fn new(config: &SidecarConfig, upstream: Upstream, entra: EntraClient) -> Self {
-        let rules = config.token_exchange.clone();
-        let exchange = Exchange::new(&rules, entra);
+impl ProxyState {
+    fn new(services: Arc<Services>) -> Self {
+        let exchange = Exchange::new(&services.config.token_exchange, services.entra.clone());
         Self {
-            upstream,
-            rules,
+            services,
             exchange,
             users: Users::default(),
         }
@@ -88,16 +85,20 @@ impl Proxy {
 pub(crate) const PATHS: [&str; 2] = ["/mcp", "/mcp/"];
 
 /// `/mcp`.
-pub(crate) fn router() -> Router<AppState> {
+pub(crate) fn router(services: Arc<Services>) -> Router {
     PATHS
         .into_iter()
         .fold(Router::new(), |router, path| router.route(path, any(handle)))
+        .with_state(ProxyState::new(services))
 }
 
-async fn handle(State(state): State<AppState>, request: Request) -> Response<Body> {
-    let allowed = oauth::allowed_origin(&state.server, request.headers());
-    let Ok(caller) = Caller::of(request.headers(), state.server.addresses().issuer(), allowed) else {
-        state.metrics.security_event(SecurityEvent::ForeignOrigin);
+async fn handle(State(state): State<ProxyState>, request: Request) -> Response<Body> {
+    let allowed = oauth::allowed_origin(&state.services, request.headers());
+    let Ok(caller) = Caller::of(request.headers(), state.services.addresses.issuer(), allowed) else {
+        state
+            .services
+            .metrics
+            .security_event(SecurityEvent::ForeignOrigin);
         return refuse(&state, &Refusal::ForeignOrigin, &About::default());
     };
     let mut about = About::default();
@@ -121,19 +122,19 @@ fn options(request: &HeaderMap) -> Response<Body> {
     response
 }
 
-fn refuse(state: &AppState, refusal: &Refusal, about: &About) -> Response<Body> {
+fn refuse(state: &ProxyState, refusal: &Refusal, about: &About) -> Response<Body> {
     tracing::debug!(
         refusal.reason = refusal.label(),
         "Refused a request to /mcp: {refusal}"
     );
-    state.metrics.refusal(refusal.label());
+    state.services.metrics.refusal(refusal.label());
     if *refusal == Refusal::ClientAuthentication {
-        state.federation_trigger.wake();
+        state.services.federation_trigger.wake();
     }
-    refusal.answer(about, state.server.challenger())
+    refusal.answer(about, &state.services.challenger)
 }
 
-async fn forward(state: &AppState, request: Request, about: &mut About) -> Result<Response<Body>, Refusal> {
+async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Result<Response<Body>, Refusal> {
     let (parts, body) = request.into_parts();
     let has_body = match parts.method {
         Method::POST => true,
@@ -141,23 +142,28 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
         _ => return Err(Refusal::Method),
     };
     if headers::has_reserved(&parts.headers) {
-        state.metrics.security_event(SecurityEvent::ReservedHeader);
+        state
+            .services
+            .metrics
+            .security_event(SecurityEvent::ReservedHeader);
     }
     let session = authenticate(state, &parts.headers).await?;
-    let proxy = &state.proxy;
-    let user = proxy.users.hold(&session.user);
+    let user = state.users.hold(&session.user);
     let message = if has_body {
         let (bytes, taken) = read(state, &user, &parts.headers, body).await?;
         let message = Message::parse(bytes.clone()).inspect_err(|_| *about = About::refused(&bytes))?;
         *about = About::message(&message, &parts.headers);
         if !headers::agree(&parts.headers, &message) {
-            state.metrics.security_event(SecurityEvent::HeaderBodyMismatch);
+            state
+                .services
+                .metrics
+                .security_event(SecurityEvent::HeaderBodyMismatch);
             return Err(Refusal::HeaderMismatch);
         }
         if message.is_tool_call() {
-            let needed = state.server.access().needed(message.name().unwrap_or_default());
+            let needed = state.services.access.needed(message.name().unwrap_or_default());
             if !session.scopes.contains(needed) {
-                state.sessions.expect_step_up(&session, needed).await?;
+                state.services.sessions.expect_step_up(&session, needed).await?;
                 return Err(Refusal::InsufficientScope(needed));
             }
         }
@@ -175,7 +181,8 @@ async fn forward(state: &AppState, request: Request, about: &mut About) -> Resul
     } else {
         None
     };
-    let plan = Plan::of(proxy.rules.at, proxy.rules.injection, is_tool_call);
+    let exchange = &state.services.config.token_exchange;
+    let plan = Plan::of(exchange.at, exchange.injection, is_tool_call);
     let mut tokens = Tokens::of(state, &session, plan).await?;
     let to_server = headers::to_server(&parts.headers);
     let mut outgoing = Outgoing::new(parts.method, to_server, message, plan, label);
@@ -208,11 +215,14 @@ fn wanted(response: &Response<Incoming>) -> Option<Reauthenticate> {
 }
 
 /// The session whose access token the client presents.
-async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<OpenSession, Refusal> {
+async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<OpenSession, Refusal> {
     let token = headers::presented_token(headers).ok_or(Refusal::NoToken)?;
-    state.sessions.open(&token).await.map_err(|error| {
+    state.services.sessions.open(&token).await.map_err(|error| {
         match &error {
-            SessionError::Invalid => state.metrics.security_event(SecurityEvent::InvalidAccessToken),
+            SessionError::Invalid => state
+                .services
+                .metrics
+                .security_event(SecurityEvent::InvalidAccessToken),
             other => {
                 let cause: &dyn std::error::Error = other;
                 tracing::warn!(error = cause, "Unable to open a session: {other}");
@@ -223,7 +233,7 @@ async fn authenticate(state: &AppState, headers: &HeaderMap) -> Result<OpenSessi
 }
 
 async fn read(
-    state: &AppState,
+    state: &ProxyState,
     user: &User,
     headers: &HeaderMap,
     body: Body,
@@ -245,8 +255,8 @@ async fn read(
         return Err(Refusal::TooLarge);
     }
     Ok(state
-        .server
-        .body_memory()
+        .services
+        .body_memory
         .messages
         .read_of(user.bodies(), body, LARGEST_BODY)
         .await?)
@@ -254,7 +264,7 @@ async fn read(
 
 /// Passes the server's answer on, or turns it into what a client must see instead.
 async fn answer(
-    state: &AppState,
+    state: &ProxyState,
     session: &OpenSession,
     tokens: &Tokens,
     response: Response<Incoming>,
@@ -267,7 +277,10 @@ async fn answer(
                 return Err(reauthenticate(state, session, tokens, wanted).await?);
             }
             // The client must not see this status: it would start a login that changes nothing.
-            state.metrics.security_event(SecurityEvent::ServerRefusal);
+            state
+                .services
+                .metrics
+                .security_event(SecurityEvent::ServerRefusal);
             tracing::error!(
                 http.status = status.as_u16(),
                 "The MCP server answered {status} to a request of the sidecar"
@@ -294,7 +307,9 @@ async fn answer(
             } else {
                 session.ends_at
             };
-            let end = session.lifeline().ended_within(state.sessions.until(end));
+            let end = session
+                .lifeline()
+                .ended_within(state.services.sessions.until(end));
             let body = stream::until(body, end, is_event_stream, call);
             let mut passed = Response::new(body);
             *passed.status_mut() = status;
@@ -312,7 +327,7 @@ fn is_invalid_client(headers: &HeaderMap) -> bool {
 
 /// The server demands the user, and another token did not help.
 async fn reauthenticate(
-    state: &AppState,
+    state: &ProxyState,
     session: &OpenSession,
     tokens: &Tokens,
     wanted: Reauthenticate,
@@ -329,11 +344,11 @@ async fn reauthenticate(
         ReauthenticateReason::InteractionRequired | ReauthenticateReason::GrantExpired => None,
     };
     let refusal = match advice {
-        Some(advice) if state.sessions.signed_in_within(session, RECENT_SIGN_IN) => {
+        Some(advice) if state.services.sessions.signed_in_within(session, RECENT_SIGN_IN) => {
             Refusal::Blocked(advice.to_owned())
         }
         _ => {
-            state.sessions.require_sign_in(session, wanted).await?;
+            state.services.sessions.require_sign_in(session, wanted).await?;
             Refusal::SignInRequired
         }
     };

@@ -12,13 +12,13 @@ use futures::FutureExt as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::ProxyState;
 use super::body::Message;
 use super::headers;
 use super::injection::Plan;
 use super::refusal::Refusal;
 use super::tokens::Tokens;
 use crate::sessions::OpenSession;
-use crate::state::AppState;
 use crate::telemetry::metrics::SecurityEvent;
 
 /// Maximum size of a message that is kept until the server answers, so that it can be sent again. 16 calls of
@@ -64,7 +64,7 @@ impl Outgoing {
     /// Sends the request with the tokens that the plan selects from `tokens`.
     pub(super) async fn send(
         &mut self,
-        state: &AppState,
+        state: &ProxyState,
         session: &OpenSession,
         tokens: &Tokens,
     ) -> Result<Response<Incoming>, Refusal> {
@@ -84,7 +84,7 @@ impl Outgoing {
             // The session ended. The call may have run, and the client learns no more than that.
             () = session.ended(), if is_tool_call => return Err(Refusal::MayHaveRun),
             () = session.ended() => return Err(Refusal::InvalidToken),
-            sent = state.proxy.upstream.send(request) => sent,
+            sent = state.services.upstream.send(request) => sent,
         };
         let response = sent.map_err(|error| {
             let cause: &dyn std::error::Error = &error;
@@ -100,12 +100,13 @@ impl Outgoing {
             }
         })?;
         state
+            .services
             .metrics
             .call(label, response.status().as_u16(), began.elapsed().as_secs_f64());
         Ok(response)
     }
 
-    fn request(&mut self, state: &AppState, tokens: &Tokens) -> Result<Request, Refusal> {
+    fn request(&mut self, state: &ProxyState, tokens: &Tokens) -> Result<Request, Refusal> {
         let is_small = |(message, _): &(Message, Memory)| message.size() <= KEPT;
         let message = if self.message.as_ref().is_some_and(is_small) {
             self.message.clone()
@@ -118,7 +119,10 @@ impl Outgoing {
         if let Some((message, memory)) = message {
             let edited = message.edit(self.plan.argument.and_then(|token| tokens.get(token)));
             if edited.dropped {
-                state.metrics.security_event(SecurityEvent::ReservedArgument);
+                state
+                    .services
+                    .metrics
+                    .security_event(SecurityEvent::ReservedArgument);
             }
             request.headers_mut().insert(CONTENT_TYPE, headers::JSON);
             *request.body_mut() = guarded_body(Body::from(edited.body), memory);

@@ -8,10 +8,10 @@ use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Sec
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 
+use super::ProxyState;
 use super::injection::{Plan, Token};
 use super::refusal::Refusal;
 use crate::sessions::{OpenSession, SignInAgain};
-use crate::state::AppState;
 
 /// Maximum size of all cached downstream tokens in bytes. It is a quarter of the limit for the sessions'
 /// records, because a record contains three tokens of that size and more. It fits 18,724 tokens of 3 KiB (see
@@ -52,9 +52,9 @@ impl Tokens {
     }
 
     /// Gets what `plan` needs for the user of `session`.
-    pub(super) async fn of(state: &AppState, session: &OpenSession, plan: Plan) -> Result<Self, Refusal> {
+    pub(super) async fn of(state: &ProxyState, session: &OpenSession, plan: Plan) -> Result<Self, Refusal> {
         // Also when the server gets none: its renewal is where Entra says that the user may no longer come.
-        let user = match state.sessions.user_token(session).await {
+        let user = match state.services.sessions.user_token(session).await {
             Ok(user) => user,
             Err(error) => {
                 let cause: &dyn std::error::Error = &error;
@@ -62,7 +62,7 @@ impl Tokens {
                 return Err(Refusal::from(error));
             }
         };
-        match &state.proxy.exchange {
+        match &state.exchange {
             Some(exchange) if plan.needs_exchange() => {
                 // The old user token was replaced, so its downstream token is never needed again.
                 if user.access_token != session.tokens.access_token {
@@ -81,12 +81,12 @@ impl Tokens {
     /// `None` where another token does not help.
     pub(super) async fn others(
         &self,
-        state: &AppState,
+        state: &ProxyState,
         session: &OpenSession,
         wanted: &Reauthenticate,
     ) -> Result<Option<Self>, Refusal> {
         let Some(user) = &self.user else { return Ok(None) };
-        let exchange = state.proxy.exchange.as_ref().zip(self.downstream.as_ref());
+        let exchange = state.exchange.as_ref().zip(self.downstream.as_ref());
         let tokens = match (wanted.reason, exchange) {
             (ReauthenticateReason::TokenRefused, Some((exchange, downstream))) => {
                 exchange
@@ -101,10 +101,13 @@ impl Tokens {
                 let claims = wanted.claims.as_deref();
                 exchange.tokens(state, session, Arc::clone(user), claims).await?
             }
-            (ReauthenticateReason::UserTokenRefused, _) if state.proxy.rules.at == ExchangePlace::Server => {
+            (ReauthenticateReason::UserTokenRefused, _)
+                if state.services.config.token_exchange.at == ExchangePlace::Server =>
+            {
                 Self {
                     user: Some(
                         state
+                            .services
                             .sessions
                             .renewed_user_token(session, &user.access_token)
                             .await?,
@@ -122,9 +125,8 @@ impl Tokens {
 
     /// Handles tokens that the downstream API refuses: drops the one that was exchanged here. Remembers the
     /// refusal if that token had replaced a refused one.
-    pub(super) async fn give_up(&self, state: &AppState, refusal: &Refusal) {
-        let (Some(exchange), Some(user), Some(downstream)) =
-            (&state.proxy.exchange, &self.user, &self.downstream)
+    pub(super) async fn give_up(&self, state: &ProxyState, refusal: &Refusal) {
+        let (Some(exchange), Some(user), Some(downstream)) = (&state.exchange, &self.user, &self.downstream)
         else {
             return;
         };
@@ -158,7 +160,7 @@ impl Exchange {
     /// more.
     async fn tokens(
         &self,
-        state: &AppState,
+        state: &ProxyState,
         session: &OpenSession,
         user: Arc<TokenSet>,
         claims: Option<&str>,
@@ -187,12 +189,13 @@ impl Exchange {
 
     async fn exchange_renewed(
         &self,
-        state: &AppState,
+        state: &ProxyState,
         session: &OpenSession,
         user: &TokenSet,
         claims: Option<&str>,
     ) -> Result<Tokens, Refusal> {
         let renewed = state
+            .services
             .sessions
             .renewed_user_token(session, &user.access_token)
             .await?;
@@ -208,11 +211,11 @@ impl Exchange {
 
     async fn exchange(
         &self,
-        state: &AppState,
+        state: &ProxyState,
         user: &Arc<TokenSet>,
         claims: Option<&str>,
     ) -> Result<Tokens, EntraError> {
-        let sign_ins = state.server.sign_ins();
+        let sign_ins = &state.services.sign_ins;
         match self.on_behalf_of.exchange(&user.access_token, claims).await {
             Ok(Exchanged { token, fresh }) => {
                 if fresh {
@@ -244,7 +247,7 @@ fn hash(token: &Secret) -> [u8; 32] {
 }
 
 /// What an error of the exchange means for the client. The session keeps what the next login needs to know.
-async fn refused(state: &AppState, session: &OpenSession, error: &EntraError) -> Result<Refusal, Refusal> {
+async fn refused(state: &ProxyState, session: &OpenSession, error: &EntraError) -> Result<Refusal, Refusal> {
     let step = error.next_step();
     log(session, error, &step);
     let is_user_token_refused = error
@@ -252,7 +255,11 @@ async fn refused(state: &AppState, session: &OpenSession, error: &EntraError) ->
         .is_some_and(behalf_entra::Refusal::user_token_refused);
     match step {
         NextStep::SignInAgain { .. }
-            if is_user_token_refused && state.sessions.signed_in_within(session, super::RECENT_SIGN_IN) =>
+            if is_user_token_refused
+                && state
+                    .services
+                    .sessions
+                    .signed_in_within(session, super::RECENT_SIGN_IN) =>
         {
             Ok(Refusal::Blocked(
                 super::ASSERTION_REFUSED_AFTER_SIGN_IN.to_owned(),
@@ -260,6 +267,7 @@ async fn refused(state: &AppState, session: &OpenSession, error: &EntraError) ->
         }
         NextStep::SignInAgain { claims, consent } => {
             state
+                .services
                 .sessions
                 .require_sign_in(session, SignInAgain { claims, consent })
                 .await?;

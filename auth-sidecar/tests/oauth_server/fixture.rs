@@ -10,27 +10,20 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use behalf_auth_sidecar::clients::Clients;
 use behalf_auth_sidecar::host_key::HostKey;
-use behalf_auth_sidecar::http::public_url::Addresses;
 use behalf_auth_sidecar::http::router;
 use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
-use behalf_auth_sidecar::oauth::{AuthorizationServer, ServerParts};
 use behalf_auth_sidecar::observe::ProbeTrigger;
 use behalf_auth_sidecar::observe::sign_ins::SignIns;
-use behalf_auth_sidecar::proxy::Proxy;
-use behalf_auth_sidecar::sessions::{SessionRules, Sessions};
-use behalf_auth_sidecar::state::{AppState, Parts};
+use behalf_auth_sidecar::services::{Environment, Services};
+use behalf_auth_sidecar::sessions::Sessions;
 use behalf_auth_sidecar::store::{
     Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreUsage, Written,
 };
 use behalf_auth_sidecar::telemetry::metrics::Metrics;
-use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::SidecarConfig;
-use behalf_entra::{
-    Assertion, Clock as _, EntraClient, FixedClock, HttpLimits, RetryPolicy, Settings, SystemClock,
-    TrustRoots, sign_in_scope,
-};
+use behalf_entra::{Clock as _, FixedClock, RetryPolicy, SystemClock};
+use behalf_runtime::ConfigFile;
 use behalf_simulators::entra::{EntraSimulator, EntraSimulatorOptions, IssuerFixture};
 use behalf_simulators::people::{CLIENT_ID, Person, TENANT_ID};
 use behalf_simulators::sign_in::{Browser, SignedIn, Visit};
@@ -121,59 +114,29 @@ impl World {
         adjust(&mut config);
 
         let clock = Arc::new(FixedClock::new(SystemClock.now()));
-        let random = Arc::new(SystemRandom);
-        let settings = Settings::new(&config.entra.authority, TENANT_ID, CLIENT_ID).unwrap();
-        let http = TrustRoots::system().http_client(HttpLimits::default()).unwrap();
-        let retry = RetryPolicy {
-            attempts: 1,
-            ..RetryPolicy::default()
+        let environment = Environment {
+            federated_token_file: Some(token_file),
+            entra_retry: RetryPolicy {
+                attempts: 1,
+                ..RetryPolicy::default()
+            },
+            clock: clock.clone(),
+            random: Arc::new(SystemRandom),
         };
-        let client =
-            EntraClient::with_retry_policy(settings, Assertion::File(token_file), http, clock.clone(), retry);
-        let keyring =
-            KeyringHandle::load(keyring_file, "mcp/azure-devops", clock.clone(), random.clone()).unwrap();
-        let keyring = Arc::new(keyring);
         let memory = MemoryStore::new(MemoryLimits::default(), clock.clone());
         let store = Arc::new(Breakable {
             memory,
             broken: AtomicBool::new(false),
             pending: Mutex::default(),
         });
-        let rules = SessionRules::new(
-            &config.sessions,
-            Addresses::new(&config.public_url).resource(),
-            sign_in_scope(&config.entra.scope),
-        );
-        let sessions = Arc::new(Sessions::new(
-            rules,
-            keyring.clone(),
-            store.clone(),
-            client.clone(),
-            clock.clone(),
-            random.clone(),
-        ));
-        let clients = Arc::new(Clients::new(&config.clients, keyring.clone(), clock.clone()).unwrap());
-        let parts = ServerParts {
-            keyring: keyring.clone(),
-            clients,
-            sessions: sessions.clone(),
-            entra: client.clone(),
-            clock: clock.clone(),
-            random,
+        let loaded = ConfigFile {
+            config,
+            digest: "sha256:0123".to_owned(),
         };
-        let (metrics, trigger) = (Arc::new(Metrics::default()), ProbeTrigger::default());
-        let server = AuthorizationServer::new(&config, parts).observed_by(metrics.clone(), trigger.clone());
-        let sign_ins = Arc::clone(server.sign_ins());
         let host_key = HostKey::from_random(&[42; 32]);
-        let upstream = Upstream::new(&config.upstream, &host_key).unwrap();
-        let router = router::public_router(AppState::new(Parts {
-            proxy: Proxy::new(&config, upstream, client),
-            config: Arc::new(config),
-            sessions: sessions.clone(),
-            server: Arc::new(server),
-            metrics: metrics.clone(),
-            federation_trigger: trigger.clone(),
-        }));
+        let services = Services::with_store(loaded, environment, &host_key, store.clone()).unwrap();
+        let services = Arc::new(services);
+        let router = router::public_router(&services);
         let app = router.clone();
         tokio::spawn(async move { axum::serve(listener, app).await });
         let number = AtomicU64::new(0);
@@ -182,12 +145,12 @@ impl World {
             issuer,
             clock,
             store,
-            sessions,
-            keyring,
+            sessions: services.sessions.clone(),
+            keyring: services.keyring.clone(),
             base,
-            metrics,
-            trigger,
-            sign_ins,
+            metrics: services.metrics.clone(),
+            trigger: services.federation_trigger.clone(),
+            sign_ins: services.sign_ins.clone(),
             router,
             directory,
             number,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use behalf_auth_sidecar::http::router;
 use behalf_auth_sidecar::lifecycle::{Sidecar, StartError};
+use behalf_auth_sidecar::services::ServicesError;
 use behalf_contract::{Outcome, StatusDocument};
 use behalf_simulators::people::CLIENT_ID;
 
@@ -203,5 +204,8 @@ async fn what_is_missing_at_the_start_is_named() {
     let error = Sidecar::start(world.loaded(), world.environment())
         .await
         .unwrap_err();
-    assert!(matches!(error, StartError::Keyring(_)), "{error}");
+    assert!(
+        matches!(error, StartError::Services(ServicesError::Keyring(_))),
+        "{error}"
+    );
 }

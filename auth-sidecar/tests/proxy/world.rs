@@ -10,28 +10,22 @@ use axum::http::{Request, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use behalf_auth_sidecar::access::Scopes;
-use behalf_auth_sidecar::clients::Clients;
 use behalf_auth_sidecar::host_key::HostKey;
-use behalf_auth_sidecar::http::public_url::Addresses;
 use behalf_auth_sidecar::http::router;
-use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
-use behalf_auth_sidecar::lifecycle::Environment;
-use behalf_auth_sidecar::oauth::{AuthorizationServer, ServerParts};
+use behalf_auth_sidecar::keys::SystemRandom;
 use behalf_auth_sidecar::observe::sign_ins::SignIns;
 use behalf_auth_sidecar::observe::{FederationProbe, ProbeTrigger};
-use behalf_auth_sidecar::proxy::Proxy;
-use behalf_auth_sidecar::sessions::{CodeRedemption, NewLogin, SessionRules, Sessions};
-use behalf_auth_sidecar::state::{AppState, Parts};
+use behalf_auth_sidecar::services::{Environment, Services};
+use behalf_auth_sidecar::sessions::{CodeRedemption, NewLogin, Sessions};
 use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore, SessionStore};
 use behalf_auth_sidecar::telemetry::metrics::Metrics;
-use behalf_auth_sidecar::upstream::Upstream;
 use behalf_contract::{
     AccessConfig, ClientsConfig, DynamicRegistration, EntraConfig, ExchangePlace, Injection, ObjectIdentity,
     ServerKind, SessionsConfig, SidecarConfig, SidecarListen, StaticClient, StoreConfig, TokenExchange,
 };
 use behalf_entra::{
     AZURE_DEVOPS_SCOPE, Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Secret, Settings,
-    SystemClock, TokenSet, TrustRoots, UserIdentity, sign_in_scope,
+    SystemClock, TokenSet, TrustRoots, UserIdentity,
 };
 use behalf_runtime::ConfigFile;
 use behalf_simulators::entra::{
@@ -188,6 +182,7 @@ impl World {
     pub(crate) fn environment(&self) -> Environment {
         Environment {
             federated_token_file: Some(self.token_file()),
+            entra_retry: RetryPolicy::default(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
         }
@@ -196,12 +191,8 @@ impl World {
     fn client(&self) -> EntraClient {
         let settings = Settings::new(&self.entra.authority(), TENANT_ID, CLIENT_ID).unwrap();
         let http = TrustRoots::system().http_client(HttpLimits::default()).unwrap();
-        let retry = RetryPolicy {
-            attempts: 1,
-            ..RetryPolicy::default()
-        };
         let assertion = Assertion::File(self.token_file());
-        EntraClient::with_retry_policy(settings, assertion, http, self.clock.clone(), retry)
+        EntraClient::with_retry_policy(settings, assertion, http, self.clock.clone(), no_retry())
     }
 
     pub(crate) fn probe(&self, injection: Injection) -> FederationProbe {
@@ -233,60 +224,25 @@ impl World {
 
     /// A sidecar that keeps its sessions in this store.
     pub(crate) fn sidecar_with_store(&self, config: SidecarConfig, store: Arc<dyn SessionStore>) -> Sidecar {
-        let config = Arc::new(config);
-        let (clock, random) = (self.clock.clone(), Arc::new(SystemRandom));
-        let entra = self.client();
-        let keyring = Arc::new(
-            KeyringHandle::load(
-                &config.keyring_file,
-                config.object.qualified_name(),
-                clock.clone(),
-                random.clone(),
-            )
-            .unwrap(),
-        );
-        let sessions = Arc::new(Sessions::new(
-            SessionRules::new(
-                &config.sessions,
-                Addresses::new(&config.public_url).resource(),
-                sign_in_scope(&config.entra.scope),
-            ),
-            Arc::clone(&keyring),
-            store,
-            entra.clone(),
-            clock.clone(),
-            random.clone(),
-        ));
-        let clients = Arc::new(Clients::new(&config.clients, Arc::clone(&keyring), clock.clone()).unwrap());
-        let parts = ServerParts {
-            keyring,
-            clients,
-            sessions: Arc::clone(&sessions),
-            entra: entra.clone(),
-            clock,
-            random,
-        };
-        let server = Arc::new(AuthorizationServer::new(&config, parts));
-        let sign_ins = Arc::clone(server.sign_ins());
-        let host_key = HostKey::from_random(&[42; 32]);
-        let upstream = Upstream::new(&config.upstream, &host_key).unwrap();
-        let metrics = Arc::new(Metrics::default());
-        let trigger = ProbeTrigger::default();
-        let state = AppState::new(Parts {
-            proxy: Proxy::new(&config, upstream, entra),
+        let loaded = ConfigFile {
             config,
-            sessions: Arc::clone(&sessions),
-            server,
-            metrics: Arc::clone(&metrics),
-            federation_trigger: trigger.clone(),
-        });
+            digest: "sha256:0123".to_owned(),
+        };
+        let environment = Environment {
+            entra_retry: no_retry(),
+            clock: self.clock.clone(),
+            ..self.environment()
+        };
+        let host_key = HostKey::from_random(&[42; 32]);
+        let services = Services::with_store(loaded, environment, &host_key, store).unwrap();
+        let services = Arc::new(services);
         let host_key = host_key.header_value().to_str().unwrap().to_owned();
         Sidecar {
-            router: router::public_router(state),
-            sessions,
-            metrics,
-            trigger,
-            sign_ins,
+            router: router::public_router(&services),
+            sessions: services.sessions.clone(),
+            metrics: services.metrics.clone(),
+            trigger: services.federation_trigger.clone(),
+            sign_ins: services.sign_ins.clone(),
             host_key,
         }
     }
@@ -297,6 +253,13 @@ impl World {
             .mint(&MintRequest::for_user(person.user_name))
             .await
             .unwrap()
+    }
+}
+
+fn no_retry() -> RetryPolicy {
+    RetryPolicy {
+        attempts: 1,
+        ..RetryPolicy::default()
     }
 }
 

@@ -11,7 +11,7 @@ use url::Url;
 use super::{Frame, application_name, respond};
 use crate::access::Scopes;
 use crate::clients::{Client, ClientKind, is_loopback, is_relay};
-use crate::oauth::authorization_server::AuthorizationServer;
+use crate::services::Services;
 
 /// The content of the consent page.
 pub(in crate::oauth) struct ConsentPage<'a> {
@@ -47,11 +47,11 @@ struct ConsentTemplate<'a> {
 }
 
 impl ConsentPage<'_> {
-    pub(in crate::oauth) fn respond(self, server: &AuthorizationServer) -> Response {
+    pub(in crate::oauth) fn respond(self, server: &Services) -> Response {
         let frame = Frame::new(server);
         tracing::info!(page.reference = %frame.reference, "Asked a user for consent");
         let redirect = Url::parse(self.redirect_uri).ok();
-        let (service, read, run) = match &server.kind {
+        let (service, read, run) = match &server.config.access.server {
             ServerKind::AzureDevOps { organization } => (
                 "Azure DevOps",
                 format!(

@@ -22,8 +22,8 @@ use sha2::{Digest as _, Sha256};
 pub(super) use consent::ConsentPage;
 pub(super) use problem::{Problem, problem, refused};
 
-use super::authorization_server::AuthorizationServer;
 use crate::keys::{Random, random_bytes};
+use crate::services::Services;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -39,7 +39,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn new(server: &'a AuthorizationServer) -> Self {
+    fn new(server: &'a Services) -> Self {
         Self {
             style: STYLE,
             server: server.addresses.host(),

@@ -9,8 +9,8 @@ use axum::response::Response;
 
 use super::{Frame, respond};
 use crate::clients::ClientError;
-use crate::oauth::authorization_server::AuthorizationServer;
 use crate::oauth::login::PageError;
+use crate::services::Services;
 
 /// Why a user sees a page instead of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,17 +160,17 @@ struct ProblemTemplate<'a> {
 }
 
 /// Builds the page for `problem`.
-pub(in crate::oauth) fn problem(server: &AuthorizationServer, problem: impl Into<Problem>) -> Response {
+pub(in crate::oauth) fn problem(server: &Services, problem: impl Into<Problem>) -> Response {
     let problem = problem.into();
     problem_because(server, problem, &problem.title())
 }
 
 /// Builds the page for a refused authorization request.
-pub(in crate::oauth) fn refused(server: &AuthorizationServer, error: PageError) -> Response {
+pub(in crate::oauth) fn refused(server: &Services, error: PageError) -> Response {
     problem_because(server, error.into(), &error)
 }
 
-fn problem_because(server: &AuthorizationServer, problem: Problem, reason: &dyn fmt::Display) -> Response {
+fn problem_because(server: &Services, problem: Problem, reason: &dyn fmt::Display) -> Response {
     let frame = Frame::new(server);
     problem.log(&frame, reason);
     let page = ProblemTemplate {

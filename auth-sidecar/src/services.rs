@@ -1,0 +1,277 @@
+//! Every part of the sidecar, built once from the configuration.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use behalf_contract::{SidecarConfig, StoreConfig, StoreKind, paths};
+use behalf_entra::{
+    Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Settings, SettingsError, TokenRules,
+    TokenValidator, TrustError, TrustRoots, sign_in_scope,
+};
+use behalf_runtime::ConfigFile;
+
+use crate::access::AccessPolicy;
+use crate::access::challenge::Challenger;
+use crate::clients::{Clients, StaticClientError};
+use crate::host_key::HostKey;
+use crate::http::client_address::TrustedProxies;
+use crate::http::public_url::Addresses;
+use crate::keys::{KeyringFileError, KeyringHandle, Random};
+use crate::limits::body_budget::BodyMemory;
+use crate::observe::sign_ins::SignIns;
+use crate::observe::{ProbeTrigger, StatusBoard};
+use crate::sessions::{SessionRules, Sessions};
+use crate::store::{MemoryLimits, MemoryStore, SessionStore};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{NotLoopback, Upstream};
+
+/// The inputs of the process beside its configuration.
+#[derive(Clone)]
+pub struct Environment {
+    /// The projected `ServiceAccount` token. Without one the sidecar does not start.
+    pub federated_token_file: Option<PathBuf>,
+
+    /// How often a failed request to Entra is tried again.
+    pub entra_retry: RetryPolicy,
+
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// Why the parts cannot be built. An administrator must change the configuration or the mounted files.
+#[derive(Debug, thiserror::Error)]
+pub enum ServicesError {
+    /// The environment variable of the federated token is missing.
+    #[error(
+        "{} is not set: mount a projected ServiceAccount token and name its file there",
+        paths::FEDERATED_TOKEN_VARIABLE
+    )]
+    NoFederatedToken,
+
+    /// The authority, tenant or client id is malformed.
+    #[error("the configuration's section entra cannot be used")]
+    Entra(#[source] SettingsError),
+
+    /// The bundle of certificate authorities is unreadable.
+    #[error("the configuration's entra.certificateAuthorityFile cannot be used")]
+    Trust(#[source] TrustError),
+
+    /// The keyring file is unreadable or malformed.
+    #[error("the configuration's keyringFile cannot be used")]
+    Keyring(#[from] KeyringFileError),
+
+    /// A static client has no usable redirect URI.
+    #[error("the configuration's clients.static cannot be used")]
+    StaticClient(#[from] StaticClientError),
+
+    /// The MCP server's address is not loopback.
+    #[error("the configuration's upstream cannot be used")]
+    Upstream(#[from] NotLoopback),
+}
+
+/// Every part of the sidecar. Requests at both ports and the background tasks share it.
+pub struct Services {
+    /// The configuration that the operator wrote.
+    pub config: SidecarConfig,
+
+    /// [`ConfigFile::digest`].
+    pub configuration_digest: String,
+
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+
+    /// Seals and opens what leaves this process.
+    pub keyring: Arc<KeyringHandle>,
+
+    /// OAuth clients, static and registered.
+    pub clients: Clients,
+
+    /// Sessions of signed-in users.
+    pub sessions: Arc<Sessions>,
+
+    /// The client of Entra's endpoints.
+    pub entra: EntraClient,
+
+    /// Checks the tokens that Entra issues for this application.
+    pub validator: TokenValidator,
+
+    /// The scope that a login requests from Entra.
+    pub entra_scope: String,
+
+    /// The addresses of this server as clients see them.
+    pub addresses: Addresses,
+
+    /// The scopes of this server, and the scopes that each tool needs.
+    pub access: AccessPolicy,
+
+    /// Writes `WWW-Authenticate`.
+    pub challenger: Challenger,
+
+    /// The proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: TrustedProxies,
+
+    /// The memory for request bodies at the public port.
+    pub(crate) body_memory: BodyMemory,
+
+    /// The MCP server beside this sidecar.
+    pub upstream: Upstream,
+
+    /// Counters and gauges for Prometheus.
+    pub metrics: Arc<Metrics>,
+
+    /// The results of the probes.
+    pub board: Arc<StatusBoard>,
+
+    /// Starts a federation probe after Entra refused this process as the application.
+    pub federation_trigger: ProbeTrigger,
+
+    /// The results of users' sign-ins and of exchanges of their tokens.
+    pub sign_ins: Arc<SignIns>,
+
+    started: AtomicBool,
+}
+
+impl Services {
+    /// Builds every part that `loaded` describes. Opens no port and starts no task.
+    ///
+    /// # Errors
+    /// [`ServicesError`] for a configuration or a mounted file that cannot be used.
+    pub fn new(
+        loaded: ConfigFile<SidecarConfig>,
+        environment: Environment,
+        host_key: &HostKey,
+    ) -> Result<Self, ServicesError> {
+        let store = open_store(&loaded.config.sessions.store, &environment.clock);
+        Self::with_store(loaded, environment, host_key, store)
+    }
+
+    /// [`Services::new`] with sessions in another store than the configured one.
+    ///
+    /// # Errors
+    /// As [`Services::new`].
+    pub fn with_store(
+        loaded: ConfigFile<SidecarConfig>,
+        environment: Environment,
+        host_key: &HostKey,
+        store: Arc<dyn SessionStore>,
+    ) -> Result<Self, ServicesError> {
+        let ConfigFile { config, digest } = loaded;
+        let entra = entra_client(&config, &environment)?;
+        let Environment { clock, random, .. } = environment;
+        let keyring = Arc::new(KeyringHandle::load(
+            &config.keyring_file,
+            config.object.qualified_name(),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        )?);
+        let addresses = Addresses::new(&config.public_url);
+        let access = AccessPolicy::new(&config.access);
+        let entra_scope = sign_in_scope(&config.entra.scope);
+        let rules = SessionRules::new(&config.sessions, addresses.resource(), &*entra_scope);
+        let sessions = Sessions::new(
+            rules,
+            Arc::clone(&keyring),
+            store,
+            entra.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        );
+        let token_rules = TokenRules {
+            required_scope: config.entra.required_scope().to_owned(),
+            ..TokenRules::default()
+        };
+        let sign_ins = SignIns::new(Arc::clone(&clock), config.token_exchange.in_sidecar());
+        Ok(Self {
+            configuration_digest: digest,
+            clients: Clients::new(&config.clients, Arc::clone(&keyring), Arc::clone(&clock))?,
+            upstream: Upstream::new(&config.upstream, host_key)?,
+            trusted_proxies: TrustedProxies::new(&config.trusted_proxies),
+            challenger: Challenger::new(&addresses, access.offered()),
+            validator: TokenValidator::new(entra.clone(), token_rules),
+            sessions: Arc::new(sessions),
+            sign_ins: Arc::new(sign_ins),
+            body_memory: BodyMemory::default(),
+            metrics: Arc::default(),
+            board: Arc::default(),
+            federation_trigger: ProbeTrigger::default(),
+            started: AtomicBool::new(false),
+            config,
+            clock,
+            random,
+            keyring,
+            entra,
+            entra_scope,
+            addresses,
+            access,
+        })
+    }
+
+    /// The kind of store that the configuration selects.
+    pub fn store_kind(&self) -> StoreKind {
+        match self.config.sessions.store {
+            StoreConfig::Memory => StoreKind::Memory,
+        }
+    }
+
+    /// Reports success at `/startupz` from now on: the configuration is read, both ports are bound and the host
+    /// key is written. It must not wait for the server: the kubelet starts the server only after this sidecar
+    /// has started.
+    pub fn mark_started(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    /// True after [`Services::mark_started`].
+    pub fn has_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
+    }
+
+    /// The redirect URI at Entra, registered there on platform Web.
+    pub(crate) fn callback(&self) -> String {
+        self.addresses.endpoint("/callback")
+    }
+}
+
+fn entra_client(config: &SidecarConfig, environment: &Environment) -> Result<EntraClient, ServicesError> {
+    let entra = &config.entra;
+    let settings =
+        Settings::new(&entra.authority, &entra.tenant_id, &entra.client_id).map_err(ServicesError::Entra)?;
+    let token_file = environment.federated_token_file.clone();
+    let assertion = Assertion::File(token_file.ok_or(ServicesError::NoFederatedToken)?);
+    let roots = match &entra.certificate_authority_file {
+        Some(path) => TrustRoots::with_bundle(path),
+        None => TrustRoots::system(),
+    };
+    let http = roots
+        .http_client(HttpLimits::default())
+        .map_err(ServicesError::Trust)?;
+    Ok(EntraClient::with_retry_policy(
+        settings,
+        assertion,
+        http,
+        Arc::clone(&environment.clock),
+        environment.entra_retry,
+    ))
+}
+
+fn open_store(config: &StoreConfig, clock: &Arc<dyn Clock>) -> Arc<dyn SessionStore> {
+    match config {
+        StoreConfig::Memory => Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::clone(clock))),
+    }
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Services")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
