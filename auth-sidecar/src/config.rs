@@ -135,7 +135,7 @@ sessions:
   maximumLifetimeSeconds: 7776000
   refreshGraceSeconds: 120
   store: {type: Memory}
-clients: {dynamicRegistration: Enabled, allowedRedirectHosts: [], static: []}
+clients: {dynamicRegistration: Enabled, vendorRedirects: Enabled, additionalRedirectHosts: [], static: []}
 listen: {public: "0.0.0.0:8080", internal: "0.0.0.0:9090"}
 keyringFile: /var/run/behalf/keyring/keyring.json
 hostKeyFile: /var/run/behalf/host-key/host-key

@@ -31,7 +31,7 @@ pub use request_id::RequestId;
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};
 pub use sidecar_config::{
     ClientsConfig, DynamicRegistration, EntraConfig, ObjectIdentity, SessionsConfig, SidecarConfig,
-    SidecarListen, StaticClient, StoreConfig,
+    SidecarListen, StaticClient, StoreConfig, VendorRedirects,
 };
 pub use status::{
     FederationReport, HandshakeReport, KeyringReport, Outcome, ServerInfo, SessionsReport, SignInReport,

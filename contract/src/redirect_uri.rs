@@ -92,15 +92,12 @@ pub enum RedirectUriError {
 
     /// The URI is https at a host that is not allowed.
     #[error(
-        "is at a host that is not allowed; an administrator can add it to spec.clients.allowedRedirectHosts"
+        "is at a host that is not allowed; an administrator can add it to spec.clients.additionalRedirectHosts"
     )]
     Host,
 
     /// The URI is https at a vendor's host, but not the vendor's callback.
-    #[error(
-        "is not the callback that this vendor uses; an administrator can add its host to \
-         spec.clients.allowedRedirectHosts"
-    )]
+    #[error("is not the callback that this vendor uses")]
     VendorPath,
 
     /// The scheme is not allowed: `javascript:` and similar ones, and most private-use schemes.

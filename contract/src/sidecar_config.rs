@@ -153,11 +153,24 @@ pub struct ClientsConfig {
     /// Dynamic client registration (RFC 7591).
     pub dynamic_registration: DynamicRegistration,
 
-    /// Hosts that https redirect URIs may name; empty means the known vendors. Loopback is always allowed.
-    pub allowed_redirect_hosts: Vec<String>,
+    /// Whether registering clients may use the known vendors' callbacks.
+    pub vendor_redirects: VendorRedirects,
+
+    /// Hosts that https redirect URIs of registering clients may name beside. Loopback is always allowed.
+    pub additional_redirect_hosts: Vec<String>,
 
     /// Clients that need no registration.
     pub r#static: Vec<StaticClient>,
+}
+
+/// Whether the known vendors' https callbacks are allowed as redirect URIs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VendorRedirects {
+    /// Each vendor's callback is allowed.
+    Enabled,
+
+    /// A vendor's callback is allowed only if the additional hosts contain the vendor's host.
+    Disabled,
 }
 
 /// Whether clients may register themselves.

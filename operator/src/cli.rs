@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use behalf_runtime::LogLevel;
 use clap::{Args, Parser, Subcommand};
 
-use crate::controller::validate::installation_policy::{self, Allowed};
+use crate::controller::validate::installation_policy::{self, Allowed, Namespaces};
 use crate::controller::validate::plan::Defaults;
 use crate::controller::watches::scope::{self, NothingToWatch, Scope};
 
@@ -84,7 +84,7 @@ pub struct Run {
     )]
     pub allowed_azure_devops_hosts: Vec<String>,
 
-    /// Hosts of https redirect URIs that objects may name in clients.allowedRedirectHosts and clients.static, beside
+    /// Hosts of https redirect URIs that objects may name in clients.additionalRedirectHosts and clients.static, beside
     /// the callbacks of well-known MCP clients.
     #[arg(
         long,
@@ -94,6 +94,17 @@ pub struct Run {
         value_parser = installation_policy::parse_host
     )]
     pub allowed_redirect_hosts: Vec<String>,
+
+    /// The publicUrl hosts and client ids that are reserved for namespaces, as a JSON object:
+    /// `{"<namespace>": {"publicUrlHosts": ["<host>"], "clientIds": ["<GUID>"]}}`.
+    #[arg(
+        long,
+        value_name = "JSON",
+        env = "BEHALF_NAMESPACES",
+        default_value = "{}",
+        value_parser = installation_policy::parse_namespaces
+    )]
+    pub namespaces: Namespaces,
 
     /// Namespaces to watch; by default the operator's own. An `McpServer` of another namespace is not seen.
     #[arg(
@@ -163,6 +174,7 @@ impl Run {
             entra_hosts: self.allowed_entra_hosts.clone(),
             azure_dev_ops_hosts: self.allowed_azure_devops_hosts.clone(),
             redirect_hosts: self.allowed_redirect_hosts.clone(),
+            namespaces: self.namespaces.clone(),
         }
     }
 

@@ -7,13 +7,16 @@ use behalf_contract::{
     SignInReport, StatusDocument, StoreKind,
 };
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::ResourceExt as _;
 
 use crate::api::v1alpha1::McpServer;
 use crate::controller::children::{Built, Children};
 use crate::controller::children::{FreshKey, FreshKeys, build};
 use crate::controller::dereference::dereferenced::Found;
-use crate::controller::validate::installation_policy::{AZURE_DEV_OPS_HOSTS, Allowed, ENTRA_HOSTS};
+use crate::controller::validate::installation_policy::{
+    AZURE_DEV_OPS_HOSTS, Allowed, ENTRA_HOSTS, Namespaces,
+};
 use crate::controller::validate::plan::{Defaults, Plan};
 use crate::controller::validate::{Refusals, validate};
 
@@ -76,6 +79,7 @@ pub(crate) fn defaults() -> Defaults {
                 .collect(),
             azure_dev_ops_hosts: AZURE_DEV_OPS_HOSTS.map(str::to_owned).to_vec(),
             redirect_hosts: vec!["agents.contoso.example".to_owned(), "ci.example:8443".to_owned()],
+            namespaces: Namespaces::default(),
         },
         operator_namespace: Some("behalf-system".to_owned()),
         listen: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -96,6 +100,19 @@ pub(crate) fn shared(server: &McpServer) -> Found {
         service_account: name.as_ref().map(|_| serde_json::from_value(account).unwrap()),
         ..Found::default()
     }
+}
+
+/// The `ReplicaSet` of a Deployment, as the operator caches it.
+pub(crate) fn replica_set(deployment: &Deployment) -> ReplicaSet {
+    let name = deployment.name_any();
+    let replica_set = serde_json::json!({"metadata": {
+        "name": name, "namespace": deployment.namespace(), "uid": format!("replica-set-of-{name}"),
+        "ownerReferences": [{
+            "apiVersion": "apps/v1", "kind": "Deployment", "name": name, "controller": true,
+            "uid": deployment.uid().unwrap_or_default(),
+        }],
+    }});
+    serde_json::from_value(replica_set).unwrap()
 }
 
 pub(crate) fn plan(server: &McpServer) -> Plan {

@@ -136,7 +136,7 @@ impl Clients {
             clock,
             fixed,
             dynamic_registration: config.dynamic_registration,
-            redirects: RedirectRules::new(&config.allowed_redirect_hosts),
+            redirects: RedirectRules::new(config.vendor_redirects, &config.additional_redirect_hosts),
             registrations,
         })
     }

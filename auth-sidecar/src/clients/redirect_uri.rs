@@ -1,5 +1,6 @@
 //! Redirect URIs: which may be registered, and which request matches a registered one. Pure.
 
+use behalf_contract::VendorRedirects;
 pub use behalf_contract::redirect_uri::RedirectUriError;
 pub(super) use behalf_contract::redirect_uri::check_static;
 pub(crate) use behalf_contract::redirect_uri::is_loopback;
@@ -12,25 +13,26 @@ const RELAYS: [&str; 2] = ["vscode.dev", "insiders.vscode.dev"];
 /// The hosts that RFC 8252, section 7.3, and the clients of the field listen on.
 const LOOPBACK_ORIGINS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
 
-/// Which redirect URIs may be registered.
+/// Which https redirect URIs clients may register.
 #[derive(Clone, Debug)]
-pub(super) enum RedirectRules {
-    /// The known vendors' callbacks.
-    Vendors,
+pub(super) struct RedirectRules {
+    vendors: VendorRedirects,
 
-    /// Any path at the hosts that the administrator named. At a known vendor's host only the vendor's
-    /// callback counts.
-    Hosts(Vec<String>),
+    /// Hosts where any path is allowed. At a known vendor's host only the vendor's callback is. A port other
+    /// than 443 belongs to the host.
+    hosts: Vec<String>,
 }
 
 impl RedirectRules {
-    /// `allowed_hosts` replaces the known vendors; empty means them.
-    pub(super) fn new(allowed_hosts: &[String]) -> Self {
-        if allowed_hosts.is_empty() {
-            return Self::Vendors;
+    /// Allows the known vendors' callbacks if they are enabled, and the additional hosts.
+    pub(super) fn new(vendors: VendorRedirects, additional_hosts: &[String]) -> Self {
+        Self {
+            vendors,
+            hosts: additional_hosts
+                .iter()
+                .map(|host| host.to_ascii_lowercase())
+                .collect(),
         }
-        let hosts = allowed_hosts.iter().map(|host| host.to_ascii_lowercase());
-        Self::Hosts(hosts.collect())
     }
 
     /// Checks a redirect URI that a client registers itself.
@@ -39,28 +41,22 @@ impl RedirectRules {
         match url.scheme() {
             "https" if is_loopback(&url) => Ok(()),
             "https" if !self.allows_host(&url) => Err(RedirectUriError::Host),
-            "https" if !self.allows_path(&url) => Err(RedirectUriError::VendorPath),
+            // An administrator who names a vendor's host does not allow its other pages.
+            "https" if is_vendor(&url) && !is_vendor_callback(&url) => Err(RedirectUriError::VendorPath),
             "https" => Ok(()),
             _ => check_local(&url, text),
         }
     }
 
-    /// True for an https address at an allowed host. A port other than 443 has to be named.
+    /// Returns whether an https address is at an allowed host.
     pub(super) fn allows_host(&self, url: &Url) -> bool {
-        let Some(host) = url.host_str() else { return false };
-        match (self, url.port()) {
-            (Self::Vendors, _) => is_vendor(url),
-            (Self::Hosts(hosts), None) => hosts.iter().any(|allowed| allowed == host),
-            (Self::Hosts(hosts), Some(port)) => hosts.contains(&format!("{host}:{port}")),
-        }
-    }
-
-    fn allows_path(&self, url: &Url) -> bool {
-        match self {
-            Self::Vendors => is_vendor_callback(url),
-            // An administrator who names a vendor's host does not allow its other pages.
-            Self::Hosts(_) => !is_vendor(url) || is_vendor_callback(url),
-        }
+        let vendor = self.vendors == VendorRedirects::Enabled && is_vendor(url);
+        let address = match (url.host_str(), url.port()) {
+            (Some(host), None) => host.to_owned(),
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (None, _) => return false,
+        };
+        vendor || self.hosts.contains(&address)
     }
 }
 
@@ -105,7 +101,7 @@ mod tests {
     use super::*;
 
     fn vendors() -> RedirectRules {
-        RedirectRules::new(&[])
+        RedirectRules::new(VendorRedirects::Enabled, &[])
     }
 
     #[rstest]
@@ -205,28 +201,33 @@ mod tests {
     }
 
     #[test]
-    fn allowed_hosts_replace_the_vendors_and_may_name_a_port() {
-        let rules = RedirectRules::new(&[
-            "Agents.Contoso.example".to_owned(),
-            "ci.contoso.example:8443".to_owned(),
-        ]);
-        assert_eq!(rules.check("https://agents.contoso.example/cb"), Ok(()));
-        assert_eq!(
-            rules.check("https://agents.contoso.example/any/path?at=all"),
-            Ok(())
-        );
-        assert_eq!(rules.check("https://ci.contoso.example:8443/cb"), Ok(()));
-        assert_eq!(
-            rules.check("https://ci.contoso.example/cb"),
-            Err(RedirectUriError::Host)
-        );
-        assert_eq!(rules.check("https://claude.ai/cb"), Err(RedirectUriError::Host));
-        assert_eq!(rules.check("http://localhost:1/cb"), Ok(()));
+    fn additional_hosts_are_allowed_beside_the_vendors_and_may_name_a_port() {
+        let hosts = ["Agents.Contoso.example", "ci.contoso.example:8443"].map(str::to_owned);
+        let rules = RedirectRules::new(VendorRedirects::Enabled, &hosts);
+        for uri in [
+            "https://agents.contoso.example/cb",
+            "https://agents.contoso.example/any/path?at=all",
+            "https://ci.contoso.example:8443/cb",
+            "https://claude.ai/api/mcp/auth_callback",
+            "http://localhost:1/cb",
+        ] {
+            assert_eq!(rules.check(uri), Ok(()), "{uri}");
+        }
+        for (uri, expected) in [
+            ("https://ci.contoso.example/cb", RedirectUriError::Host),
+            (
+                "https://claude.ai:8443/api/mcp/auth_callback",
+                RedirectUriError::Host,
+            ),
+            ("https://claude.ai/cb", RedirectUriError::VendorPath),
+        ] {
+            assert_eq!(rules.check(uri), Err(expected), "{uri}");
+        }
     }
 
     #[test]
-    fn a_vendor_among_the_allowed_hosts_keeps_its_path_rule() {
-        let rules = RedirectRules::new(&["claude.ai".to_owned()]);
+    fn without_vendors_only_additional_hosts_and_loopback_are_allowed() {
+        let rules = RedirectRules::new(VendorRedirects::Disabled, &["claude.ai".to_owned()]);
         assert_eq!(rules.check("https://claude.ai/api/mcp/auth_callback"), Ok(()));
         assert_eq!(
             rules.check("https://claude.ai/share/1"),
@@ -234,6 +235,12 @@ mod tests {
         );
         assert_eq!(
             rules.check("https://vscode.dev/redirect"),
+            Err(RedirectUriError::Host)
+        );
+        assert_eq!(rules.check("http://127.0.0.1:1/cb"), Ok(()));
+        let none = RedirectRules::new(VendorRedirects::Disabled, &[]);
+        assert_eq!(
+            none.check("https://claude.ai/api/mcp/auth_callback"),
             Err(RedirectUriError::Host)
         );
     }

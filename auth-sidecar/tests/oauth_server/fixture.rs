@@ -541,7 +541,7 @@ fn config(base: &Url, authority: &Url, keyring_file: &Path) -> SidecarConfig {
             "refreshGraceSeconds": 120,
             "store": {"type": "Memory"},
         },
-        "clients": {"dynamicRegistration": "Enabled", "allowedRedirectHosts": [], "static": [
+        "clients": {"dynamicRegistration": "Enabled", "vendorRedirects": "Enabled", "additionalRedirectHosts": [], "static": [
             {"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.contoso.example/cb"]},
         ]},
         "listen": {"public": "127.0.0.1:0", "internal": "127.0.0.1:0"},

@@ -156,7 +156,8 @@ impl World {
             },
             clients: ClientsConfig {
                 dynamic_registration: DynamicRegistration::Enabled,
-                allowed_redirect_hosts: Vec::new(),
+                vendor_redirects: behalf_contract::VendorRedirects::Enabled,
+                additional_redirect_hosts: Vec::new(),
                 r#static: Vec::new(),
             },
             trusted_proxies: Vec::new(),

@@ -46,6 +46,9 @@ pub fn keyring_secret(object: &str) -> String {
 /// The sidecar's file inside a configuration.
 pub const SIDECAR_FILE: &str = "sidecar.yaml";
 
+/// The type of a keyring Secret.
+pub const KEYRING_TYPE: &str = "behalf.dev/keyring";
+
 /// The file inside the keyring Secret.
 pub const KEYRING_KEY: &str = "keyring.json";
 

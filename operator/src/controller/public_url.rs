@@ -59,10 +59,13 @@ pub fn other_claims(server: &McpServer, servers: &[Arc<Guarded>]) -> Vec<Claim> 
 }
 
 /// The owner of the address that `server` names, unless it is `server` itself.
-pub fn other_owner<'a>(server: &McpServer, other_claims: &'a [Claim]) -> Option<&'a Claim> {
+pub fn other_owner<'a>(
+    server: &McpServer,
+    other_claims: impl IntoIterator<Item = &'a Claim>,
+) -> Option<&'a Claim> {
     let own = Claim::of(server);
     other_claims
-        .iter()
+        .into_iter()
         .min_by(|left, right| left.key().cmp(&right.key()))
         .filter(|oldest| oldest.key() < own.key())
 }

@@ -39,6 +39,65 @@ pub(super) fn text_map(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Descriptions of Kubernetes whose first sentence does not say what a field is: the field, the start of that sentence,
+/// and what stands in its place.
+const SENTENCES: [(&str, &str, &str); 9] = [
+    (
+        "nodeSelectorTerms",
+        "Required.",
+        "The terms of the selector. A node must match at least one of them.",
+    ),
+    (
+        "podAffinityTerm",
+        "Required.",
+        "The Pods that the preference is about, and the nodes that count as near to them.",
+    ),
+    (
+        "values",
+        "An array of string values.",
+        "The values to compare with: any number for In and NotIn, one integer for Gt and Lt, none for Exists and DoesNotExist.",
+    ),
+    (
+        "values",
+        "values is an array of string values.",
+        "The values to compare with: any number for In and NotIn, none for Exists and DoesNotExist.",
+    ),
+    (
+        "value",
+        "Variable references",
+        "The value of the variable. A reference $(NAME) to an earlier variable is expanded.",
+    ),
+    ("name", "Name of the referent.", "The name of the ConfigMap."),
+    (
+        "key",
+        "The key to select.",
+        "The key in the data of the ConfigMap.",
+    ),
+    (
+        "resource",
+        "Required:",
+        "The resource to select, for example limits.memory.",
+    ),
+    (
+        "containerName",
+        "Container name:",
+        "The name of the container. By default the server's own.",
+    ),
+];
+
+/// Replaces a description that does not say what its field is.
+fn explain(field: &str, schema: &mut Map<String, Value>) {
+    let Some(Value::String(description)) = schema.get_mut("description") else {
+        return;
+    };
+    let ours = SENTENCES
+        .iter()
+        .find(|(name, start, _)| *name == field && description.starts_with(start));
+    if let Some((_, _, sentence)) = ours {
+        (*sentence).clone_into(description);
+    }
+}
+
 fn bound(schema: &mut Map<String, Value>) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = first_sentence(description);
@@ -61,8 +120,11 @@ fn bound(schema: &mut Map<String, Value>) {
         }
     }
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        for child in properties.values_mut().filter_map(Value::as_object_mut) {
-            bound(child);
+        for (field, child) in properties {
+            if let Some(child) = child.as_object_mut() {
+                bound(child);
+                explain(field, child);
+            }
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn build(plan: &Plan, fresh: FreshKeys) -> Result<Secret, BuildError>
     let file = serde_json::to_vec(&keyring).map_err(BuildError::Keyring)?;
     Ok(Secret {
         metadata: metadata(plan, names::keyring_secret(&plan.object.name)),
-        type_: Some("behalf.dev/keyring".to_owned()),
+        type_: Some(names::KEYRING_TYPE.to_owned()),
         data: Some(BTreeMap::from([(
             names::KEYRING_KEY.to_owned(),
             ByteString(file),

@@ -1,6 +1,9 @@
 //! The installation policy: the hosts that objects may name. An administrator sets it when the operator is installed;
 //! users who may write objects cannot change it. See `docs/adr/0008-the-installation-says-where-tokens-go.md`.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
 use url::Url;
 
 /// The authorities of Entra: public, US Government and China.
@@ -25,6 +28,9 @@ pub struct Allowed {
 
     /// Hosts of https redirect URIs that objects may name beside the known vendors' callbacks, written in the same way.
     pub redirect_hosts: Vec<String>,
+
+    /// Which namespaces may use which addresses and applications.
+    pub namespaces: Namespaces,
 }
 
 impl Allowed {
@@ -42,6 +48,75 @@ impl Allowed {
     pub fn redirect(&self, url: &Url) -> bool {
         lists(&self.redirect_hosts, url)
     }
+}
+
+/// What the installation reserves for namespaces. A namespace that has a list may use the entries of its list alone.
+/// Another namespace may use everything that stands in no list.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Namespaces(BTreeMap<String, Reserved>);
+
+/// What is reserved for one namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Reserved {
+    /// Hosts of `publicUrl`: `host`, or `host:port` where the port is not the default.
+    public_url_hosts: Vec<String>,
+
+    /// Ids of applications, in lower case.
+    client_ids: Vec<String>,
+}
+
+impl Namespaces {
+    /// Returns whether objects of a namespace may have this `publicUrl`.
+    pub fn allow_public_url(&self, namespace: &str, url: &Url) -> bool {
+        self.allow(namespace, &address(url), |reserved| &reserved.public_url_hosts)
+    }
+
+    /// Returns whether objects of a namespace may have this `entra.clientId`, which is in lower case.
+    pub fn allow_client_id(&self, namespace: &str, client_id: &str) -> bool {
+        self.allow(namespace, client_id, |reserved| &reserved.client_ids)
+    }
+
+    fn allow(&self, namespace: &str, value: &str, list: fn(&Reserved) -> &[String]) -> bool {
+        let contains = |reserved: &Reserved| list(reserved).iter().any(|entry| entry == value);
+        match self.0.get(namespace).filter(|own| !list(own).is_empty()) {
+            Some(own) => contains(own),
+            None => !self.0.values().any(contains),
+        }
+    }
+}
+
+/// The host and the port of an origin, as lists of `publicUrl` hosts name them.
+pub fn address(url: &Url) -> String {
+    let origin = url.origin().ascii_serialization();
+    origin
+        .split_once("://")
+        .map_or_else(String::new, |(_, address)| address.to_owned())
+}
+
+/// Reads the JSON object that maps namespaces to what is reserved for them.
+pub fn parse_namespaces(text: &str) -> Result<Namespaces, Meaningless> {
+    let mut namespaces: Namespaces =
+        serde_json::from_str(text).map_err(|error| Meaningless::Namespaces(error.to_string()))?;
+    for reserved in namespaces.0.values_mut() {
+        for host in &reserved.public_url_hosts {
+            parse_host(host)?;
+        }
+        for id in &mut reserved.client_ids {
+            if !is_guid(id) {
+                return Err(Meaningless::ClientId(id.clone()));
+            }
+            id.make_ascii_lowercase();
+        }
+    }
+    Ok(namespaces)
+}
+
+/// Returns whether a text is a GUID in the form that Entra prints, in any case.
+pub fn is_guid(text: &str) -> bool {
+    let groups: Vec<usize> = text.split('-').map(str::len).collect();
+    groups == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 fn lists(hosts: &[String], url: &Url) -> bool {
@@ -62,6 +137,16 @@ pub enum Meaningless {
         "{0:?} is no host: write <host> or <host>:<port> in lower case, without scheme, path or port 443"
     )]
     Host(String),
+
+    /// The JSON of the namespaces cannot be read.
+    #[error(
+        r#"is not the JSON object {{"<namespace>": {{"publicUrlHosts": ["<host>"], "clientIds": ["<GUID>"]}}}}: {0}"#
+    )]
+    Namespaces(String),
+
+    /// It is no id of an application.
+    #[error("{0:?} is no client id: write the GUID of the application")]
+    ClientId(String),
 }
 
 /// Reads an entry of a list of hosts.
@@ -85,6 +170,7 @@ mod tests {
             entra_hosts: vec!["login.contoso.example".to_owned(), "[fd00::7]:8443".to_owned()],
             azure_dev_ops_hosts: Vec::new(),
             redirect_hosts: Vec::new(),
+            namespaces: Namespaces::default(),
         }
     }
 
@@ -119,5 +205,54 @@ mod tests {
         for host in ENTRA_HOSTS.into_iter().chain(AZURE_DEV_OPS_HOSTS) {
             assert_eq!(parse_host(host).as_deref(), Ok(host));
         }
+    }
+
+    const SHOP: &str = r#"{
+        "shop": {"publicUrlHosts": ["shop.contoso.example", "localhost:8597"]},
+        "bank": {"publicUrlHosts": ["bank.contoso.example"], "clientIds": ["2222222A-2222-4222-8222-222222222222"]}
+    }"#;
+
+    #[rstest]
+    #[case::its_own("shop", "https://shop.contoso.example", true)]
+    #[case::its_own_with_a_port("shop", "http://localhost:8597", true)]
+    #[case::another_port("shop", "https://shop.contoso.example:8443", false)]
+    #[case::of_no_list("shop", "https://mcp.contoso.example", false)]
+    #[case::of_another_namespace("shop", "https://bank.contoso.example", false)]
+    #[case::reserved_for_another("other", "https://bank.contoso.example", false)]
+    #[case::reserved_for_nobody("other", "https://mcp.contoso.example", true)]
+    fn a_host_that_is_reserved_for_a_namespace_is_for_that_namespace_alone(
+        #[case] namespace: &str,
+        #[case] url: &str,
+        #[case] expected: bool,
+    ) {
+        let namespaces = parse_namespaces(SHOP).unwrap();
+        assert_eq!(
+            namespaces.allow_public_url(namespace, &Url::parse(url).unwrap()),
+            expected
+        );
+    }
+
+    #[rstest]
+    #[case::its_own("bank", "2222222a-2222-4222-8222-222222222222", true)]
+    #[case::another("bank", "33333333-2222-4222-8222-222222222222", false)]
+    #[case::reserved_for_another("shop", "2222222a-2222-4222-8222-222222222222", false)]
+    #[case::reserved_for_nobody("shop", "33333333-2222-4222-8222-222222222222", true)]
+    fn an_application_that_is_reserved_for_a_namespace_is_for_that_namespace_alone(
+        #[case] namespace: &str,
+        #[case] client_id: &str,
+        #[case] expected: bool,
+    ) {
+        let namespaces = parse_namespaces(SHOP).unwrap();
+        assert_eq!(namespaces.allow_client_id(namespace, client_id), expected);
+    }
+
+    #[rstest]
+    #[case::no_json("shop")]
+    #[case::no_object(r#"["shop"]"#)]
+    #[case::a_typing_error(r#"{"shop": {"publicUrlHost": ["shop.contoso.example"]}}"#)]
+    #[case::an_address(r#"{"shop": {"publicUrlHosts": ["https://shop.contoso.example"]}}"#)]
+    #[case::a_name(r#"{"shop": {"clientIds": ["shop"]}}"#)]
+    fn namespaces_that_would_reserve_nothing_are_refused(#[case] text: &str) {
+        assert!(parse_namespaces(text).is_err());
     }
 }

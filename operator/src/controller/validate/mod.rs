@@ -66,9 +66,12 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     rules::replicas(spec, refusals);
     rules::environment(&spec.server.env, refusals);
     rules::pod(&spec.pod, refusals);
-    rules::public_url_owner(server, found, refusals);
     let public_url = rules::public_url(&spec.public_url, refusals);
-    let entra = entra(&spec.entra, defaults, refusals);
+    if let Some(url) = &public_url {
+        rules::public_url_owner(server, url, found, &defaults.allowed.namespaces, refusals);
+        rules::public_url_host(url, &object.namespace, &defaults.allowed, refusals);
+    }
+    let entra = entra(&spec.entra, &object.namespace, defaults, refusals);
     rules::certificate_authority(&spec.entra, found, refusals);
     let service_account = service_account(&spec.entra.federation, &object, &uid, found, defaults, refusals);
     let keyring = keyring(&object, &uid, found, refusals);
@@ -126,9 +129,17 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     })
 }
 
-fn entra(entra: &api::Entra, defaults: &Defaults, refusals: &mut Vec<Refusal>) -> Option<EntraConfig> {
+fn entra(
+    entra: &api::Entra,
+    namespace: &str,
+    defaults: &Defaults,
+    refusals: &mut Vec<Refusal>,
+) -> Option<EntraConfig> {
     let tenant_id = rules::guid("entra.tenantId", &entra.tenant_id, refusals);
     let client_id = rules::guid("entra.clientId", &entra.client_id, refusals);
+    if let Some(client_id) = &client_id {
+        rules::client_id(client_id, namespace, &defaults.allowed, refusals);
+    }
     let authority = rules::https_origin("entra.authority", &entra.authority, refusals);
     if let Some(authority) = &authority {
         rules::entra_host(authority, &defaults.allowed, refusals);
@@ -205,7 +216,15 @@ fn keyring(
         return Some(KeyringPlan::Make);
     };
     let name = names::keyring_secret(&object.name);
-    if names::controller_uid(&secret.metadata) != Some(uid) {
+    let is_own = match names::controller(&secret.metadata) {
+        Some(owner) => owner.uid == uid,
+        // A keyring that was restored from a backup. Its owner's UID went with the former object.
+        None => {
+            secret.type_.as_deref() == Some(names::KEYRING_TYPE)
+                && secret.labels().get(names::SERVER_LABEL) == Some(&object.name)
+        }
+    };
+    if !is_own {
         refusals.push(Refusal::NameTaken { kind: "Secret", name });
         return None;
     }
@@ -316,14 +335,18 @@ fn clients(
     refusals: &mut Vec<Refusal>,
 ) -> Option<ClientsConfig> {
     let before = refusals.len();
-    rules::redirect_hosts(&clients.allowed_redirect_hosts, &defaults.allowed, refusals);
+    rules::redirect_hosts(&clients.additional_redirect_hosts, &defaults.allowed, refusals);
     rules::static_clients(&clients.r#static, &defaults.allowed, refusals);
     (refusals.len() == before).then(|| ClientsConfig {
         dynamic_registration: match clients.dynamic_registration {
             api::DynamicRegistration::Enabled => behalf_contract::DynamicRegistration::Enabled,
             api::DynamicRegistration::Disabled => behalf_contract::DynamicRegistration::Disabled,
         },
-        allowed_redirect_hosts: clients.allowed_redirect_hosts.clone(),
+        vendor_redirects: match clients.vendor_redirects {
+            api::VendorRedirects::Enabled => behalf_contract::VendorRedirects::Enabled,
+            api::VendorRedirects::Disabled => behalf_contract::VendorRedirects::Disabled,
+        },
+        additional_redirect_hosts: clients.additional_redirect_hosts.clone(),
         r#static: clients
             .r#static
             .iter()

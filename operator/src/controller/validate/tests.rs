@@ -5,7 +5,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{QUICKSTART, judge, quickstart_with, server, shared, time};
+use crate::controller::validate::installation_policy::parse_namespaces;
+use crate::testing::{QUICKSTART, defaults, judge, quickstart_with, server, shared, time};
 use behalf_contract::Reason;
 
 fn refusals(server: &McpServer, found: &Found) -> Vec<Refusal> {
@@ -134,9 +135,9 @@ fn writes_guids_as_tokens_carry_them() {
 #[case::idle("sessions.idleLifetime", json!({"sessions": {"idleLifetime": "30m"}}))]
 #[case::maximum("sessions.maximumLifetime", json!({"sessions": {"maximumLifetime": "9000h"}}))]
 #[case::grace_period("sessions.refreshGrace", json!({"sessions": {"refreshGrace": "11m"}}))]
-#[case::redirect_host("clients.allowedRedirectHosts", json!({"clients": {"allowedRedirectHosts": ["https://ci.example"]}}))]
-#[case::redirect_host_of_nobody("clients.allowedRedirectHosts", json!({"clients": {"allowedRedirectHosts": ["agents.contoso.example", "evil.example"]}}))]
-#[case::vendor_at_a_port("clients.allowedRedirectHosts", json!({"clients": {"allowedRedirectHosts": ["claude.ai:8443"]}}))]
+#[case::redirect_host("clients.additionalRedirectHosts", json!({"clients": {"additionalRedirectHosts": ["https://ci.example"]}}))]
+#[case::redirect_host_of_nobody("clients.additionalRedirectHosts", json!({"clients": {"additionalRedirectHosts": ["agents.contoso.example", "evil.example"]}}))]
+#[case::vendor_at_a_port("clients.additionalRedirectHosts", json!({"clients": {"additionalRedirectHosts": ["claude.ai:8443"]}}))]
 #[case::client_of_nobody("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://evil.example/cb"]}]}}))]
 #[case::client_at_another_port("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://agents.contoso.example:8443/cb"]}]}}))]
 #[case::client_at_a_vendors_other_page("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://claude.ai/share/1"]}]}}))]
@@ -221,8 +222,8 @@ fn what_is_not_allowed_is_named_with_the_setting_that_allows_it() {
 #[rstest]
 #[case::government(json!({"entra": {"authority": "https://login.microsoftonline.us"}}))]
 #[case::china(json!({"entra": {"authority": "https://login.partner.microsoftonline.cn"}}))]
-#[case::redirect_host(json!({"clients": {"allowedRedirectHosts": ["agents.contoso.example"]}}))]
-#[case::vendor_as_redirect_host(json!({"clients": {"allowedRedirectHosts": ["claude.ai", "agents.contoso.example"]}}))]
+#[case::redirect_host(json!({"clients": {"additionalRedirectHosts": ["agents.contoso.example"]}}))]
+#[case::vendor_as_redirect_host(json!({"clients": {"additionalRedirectHosts": ["claude.ai", "agents.contoso.example"]}}))]
 #[case::client(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://agents.contoso.example/cb"]}]}}))]
 #[case::client_at_a_port(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.example:8443/cb"]}]}}))]
 #[case::client_of_a_vendor(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://claude.ai/api/mcp/auth_callback"]}]}}))]
@@ -282,6 +283,66 @@ fn an_older_object_takes_the_public_url_and_is_named() {
     assert!(taken.needs_edit());
     assert_eq!(beside(-1), [taken]);
     assert_eq!(beside(1), [], "a younger object takes nothing");
+}
+
+/// Returns the refusals of an installation that reserves values for namespaces.
+fn refusals_where(reserved: &str, server: &McpServer, found: &Found) -> Vec<Refusal> {
+    let mut defaults = defaults();
+    defaults.allowed.namespaces = parse_namespaces(reserved).unwrap();
+    match validate(server, found, &defaults) {
+        Ok(_) => Vec::new(),
+        Err(refusals) => refusals.iter().cloned().collect(),
+    }
+}
+
+#[rstest]
+#[case::host(
+    r#"{"bank": {"publicUrlHosts": ["mcp.contoso.example"]}}"#,
+    "publicUrl must not name the host mcp.contoso.example:",
+    "namespaces.mcp.publicUrlHosts of the chart behalf"
+)]
+#[case::host_of_no_list(
+    r#"{"mcp": {"publicUrlHosts": ["other.contoso.example"]}}"#,
+    "publicUrl must not name the host mcp.contoso.example:",
+    "namespaces.mcp.publicUrlHosts of the chart behalf"
+)]
+#[case::application(
+    r#"{"bank": {"clientIds": ["22222222-2222-4222-8222-222222222222"]}}"#,
+    "entra.clientId must not name the application 22222222-2222-4222-8222-222222222222:",
+    "namespaces.mcp.clientIds of the chart behalf"
+)]
+fn refuses_what_the_installation_reserves_for_other_namespaces(
+    #[case] reserved: &str,
+    #[case] start: &str,
+    #[case] setting: &str,
+) {
+    let refusals = refusals_where(reserved, &server(QUICKSTART), &Found::default());
+    let [refusal] = &refusals[..] else {
+        panic!("{refusals:?}")
+    };
+    assert_eq!(refusal.reason(), Reason::InvalidSpec);
+    let message = refusal.to_string();
+    assert!(
+        message.starts_with(start) && message.contains(setting),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_older_object_that_may_not_have_the_public_url_does_not_own_it() {
+    let found = Found {
+        other_claims: vec![crate::controller::public_url::Claim {
+            namespace: "other".to_owned(),
+            name: "older".to_owned(),
+            uid: "ffffffff-0000-4000-8000-000000000002".to_owned(),
+            created_at: Some(time(-1)),
+        }],
+        ..Found::default()
+    };
+    let mine = server(QUICKSTART);
+    let reserved = r#"{"mcp": {"publicUrlHosts": ["mcp.contoso.example"]}}"#;
+    assert_eq!(refusals_where("{}", &mine, &found).len(), 1);
+    assert_eq!(refusals_where(reserved, &mine, &found), []);
 }
 
 fn with_authority(config_map: Option<Value>) -> Vec<Refusal> {
@@ -415,6 +476,34 @@ fn naming_the_service_account_that_was_made_for_it_is_naming_none() {
         judge(&server, &found).unwrap().service_account,
         ServiceAccountPlan::Own
     );
+}
+
+#[rstest]
+#[case::of_this_object("azure-devops", "behalf.dev/keyring", true)]
+#[case::of_another_object("other", "behalf.dev/keyring", false)]
+#[case::no_keyring("azure-devops", "Opaque", false)]
+fn uses_a_keyring_that_was_restored_from_a_backup_without_its_owner(
+    #[case] label: &str,
+    #[case] secret_type: &str,
+    #[case] is_used: bool,
+) {
+    let server = server(QUICKSTART);
+    let made = crate::testing::children(&server).keyring.unwrap();
+    let file = String::from_utf8(made.data.unwrap()[names::KEYRING_KEY].0.clone()).unwrap();
+    let mut found = keyring("former", &file);
+    let secret = found.keyring.as_mut().unwrap();
+    secret.metadata.owner_references = None;
+    secret.metadata.labels = Some(names::labels(label));
+    secret.type_ = Some(secret_type.to_owned());
+    let expected = if is_used {
+        Vec::new()
+    } else {
+        vec![Refusal::NameTaken {
+            kind: "Secret",
+            name: "azure-devops-keyring".to_owned(),
+        }]
+    };
+    assert_eq!(refusals(&server, &found), expected);
 }
 
 fn keyring(owner: &str, file: &str) -> Found {

@@ -13,16 +13,21 @@ pub struct Clients {
     #[serde(default)]
     pub dynamic_registration: DynamicRegistration,
 
-    /// Hosts that https redirect URIs of registering clients may name. Empty: the well-known MCP clients'
-    /// own hosts. Loopback addresses are always allowed. The installation must allow each host
-    /// (allowed.redirectHosts of the chart behalf).
+    /// Whether registering clients may use the https callbacks of well-known MCP clients. Enabled: the callbacks of VS
+    /// Code, Claude, ChatGPT and Cursor. Disabled: a callback only if additionalRedirectHosts contains its host.
+    #[serde(default)]
+    pub vendor_redirects: VendorRedirects,
+
+    /// Hosts that https redirect URIs of registering clients may name, in addition to the callbacks of well-known MCP
+    /// clients. Loopback addresses are always allowed. The installation must allow each host (allowed.redirectHosts of
+    /// the chart behalf).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
         inner(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")),
         extend("x-kubernetes-list-type" = "set")
     )]
-    pub allowed_redirect_hosts: Vec<String>,
+    pub additional_redirect_hosts: Vec<String>,
 
     /// Clients that need no registration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -41,6 +46,17 @@ pub enum DynamicRegistration {
     Enabled,
 
     /// There is no registration endpoint.
+    Disabled,
+}
+
+/// Whether registering clients may use the https callbacks of well-known MCP clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum VendorRedirects {
+    /// The callbacks of VS Code, Claude, ChatGPT and Cursor are allowed.
+    #[default]
+    Enabled,
+
+    /// A callback is allowed only if additionalRedirectHosts contains its host.
     Disabled,
 }
 

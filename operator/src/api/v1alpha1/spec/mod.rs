@@ -11,7 +11,7 @@ mod sessions;
 mod sidecar;
 mod token_exchange;
 
-pub use clients::{Clients, DynamicRegistration, StaticClient};
+pub use clients::{Clients, DynamicRegistration, StaticClient, VendorRedirects};
 pub use duration::DurationText;
 pub use entra::{CertificateAuthorityRef, Entra, Federation};
 pub use network::{Egress, Internet, Network, NetworkPolicyMode};

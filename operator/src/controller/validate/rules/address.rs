@@ -8,6 +8,7 @@ use crate::api::v1alpha1::McpServer;
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::public_url::other_owner;
 use crate::controller::validate::Refusal;
+use crate::controller::validate::installation_policy::Namespaces;
 
 /// The OAuth issuer: compared as text by clients, so it has exactly one spelling.
 pub(crate) fn public_url(text: &str, refusals: &mut Vec<Refusal>) -> Option<Url> {
@@ -73,9 +74,20 @@ pub(super) fn origin(text: &str) -> Option<Url> {
     (url.has_host() && url.origin().ascii_serialization() == text).then_some(url)
 }
 
-/// An address belongs to the oldest live object that names it.
-pub(crate) fn public_url_owner(server: &McpServer, found: &Found, refusals: &mut Vec<Refusal>) {
-    if let Some(owner) = other_owner(server, &found.other_claims) {
+/// An address belongs to the oldest live object that names it. Objects of namespaces that may not use the address do
+/// not count.
+pub(crate) fn public_url_owner(
+    server: &McpServer,
+    url: &Url,
+    found: &Found,
+    namespaces: &Namespaces,
+    refusals: &mut Vec<Refusal>,
+) {
+    let claims = found
+        .other_claims
+        .iter()
+        .filter(|claim| namespaces.allow_public_url(&claim.namespace, url));
+    if let Some(owner) = other_owner(server, claims) {
         refusals.push(Refusal::PublicUrlTaken {
             namespace: owner.namespace.clone(),
             name: owner.name.clone(),

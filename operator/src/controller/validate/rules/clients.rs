@@ -10,12 +10,12 @@ use crate::api::v1alpha1::StaticClient;
 use crate::controller::validate::Refusal;
 use crate::controller::validate::installation_policy::Allowed;
 
+/// Validates the hosts that redirect URIs of registering clients may name.
 pub(crate) fn redirect_hosts(hosts: &[String], allowed: &Allowed, refusals: &mut Vec<Refusal>) {
-    let field = "clients.allowedRedirectHosts";
+    let field = "clients.additionalRedirectHosts";
     for host in hosts {
         match origin(&format!("https://{host}")).filter(|url| url.host_str() == Some(host.as_str())) {
-            // The sidecar accepts only the vendor's own callback on such a host, as it does without this
-            // list.
+            // The sidecar accepts only the vendor's own callback on such a host.
             Some(url) if is_vendor(&url) => {}
             Some(url) => redirect_host(field, &url, allowed, refusals),
             None => refuse(

@@ -6,12 +6,11 @@ use super::{object_name, refuse};
 use crate::api::v1alpha1::Entra;
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::validate::Refusal;
+use crate::controller::validate::installation_policy::is_guid;
 
 /// A GUID in any case; tokens carry it in lower case, so does everything made from it.
 pub(crate) fn guid(field: &'static str, text: &str, refusals: &mut Vec<Refusal>) -> Option<String> {
-    let groups: Vec<usize> = text.split('-').map(str::len).collect();
-    let hexadecimal = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    if groups == [8, 4, 4, 4, 12] && hexadecimal {
+    if is_guid(text) {
         return Some(text.to_ascii_lowercase());
     }
     refuse(

@@ -5,7 +5,7 @@ use url::Url;
 
 use super::refuse;
 use crate::controller::validate::Refusal;
-use crate::controller::validate::installation_policy::{Allowed, host};
+use crate::controller::validate::installation_policy::{Allowed, address, host};
 
 /// Entra gets the application's token and users' tokens.
 pub(crate) fn entra_host(url: &Url, allowed: &Allowed, refusals: &mut Vec<Refusal>) {
@@ -31,6 +31,39 @@ pub(crate) fn redirect_host(field: &'static str, url: &Url, allowed: &Allowed, r
     if !allowed.redirect(url) {
         refuse_host(refusals, field, url, "allowed.redirectHosts");
     }
+}
+
+/// Validates that the host of `publicUrl` is not reserved for other namespaces.
+pub(crate) fn public_url_host(url: &Url, namespace: &str, allowed: &Allowed, refusals: &mut Vec<Refusal>) {
+    if !allowed.namespaces.allow_public_url(namespace, url) {
+        let value = format!("the host {}", address(url));
+        refuse_reserved(refusals, "publicUrl", &value, namespace, "publicUrlHosts");
+    }
+}
+
+/// Validates that the application is not reserved for other namespaces.
+pub(crate) fn client_id(id: &str, namespace: &str, allowed: &Allowed, refusals: &mut Vec<Refusal>) {
+    if !allowed.namespaces.allow_client_id(namespace, id) {
+        let value = format!("the application {id}");
+        refuse_reserved(refusals, "entra.clientId", &value, namespace, "clientIds");
+    }
+}
+
+fn refuse_reserved(
+    refusals: &mut Vec<Refusal>,
+    field: &'static str,
+    value: &str,
+    namespace: &str,
+    list: &str,
+) {
+    refuse(
+        refusals,
+        field,
+        format!(
+            "must not name {value}: this installation does not allow it in namespace {namespace}; name another one, or \
+             have an administrator add it to namespaces.{namespace}.{list} of the chart behalf"
+        ),
+    );
 }
 
 fn refuse_host(refusals: &mut Vec<Refusal>, field: &'static str, url: &Url, value: &str) {

@@ -15,7 +15,7 @@ mod sessions;
 pub(super) use address::{https_origin, public_url, public_url_owner, trusted_proxies};
 pub(super) use clients::{redirect_hosts, static_clients};
 pub(super) use entra::{audience, certificate_authority, default_audience, guid};
-pub(super) use installation_policy::{azure_dev_ops_host, entra_host};
+pub(super) use installation_policy::{azure_dev_ops_host, client_id, entra_host, public_url_host};
 pub(super) use object::{name, object_name, replicas};
 pub(super) use pod::pod;
 pub(super) use resources::{DefaultResources, resources};
