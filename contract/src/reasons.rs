@@ -56,6 +56,8 @@ wire_names! {
         NameTaken,
         /// The API server refuses a child.
         ChildRejected,
+        /// This version of the operator cannot read the object.
+        Undecodable,
 
         // Available, Reconciling
         /// Enough Pods are ready.

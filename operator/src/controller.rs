@@ -21,10 +21,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
-use kube::ResourceExt as _;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Config, Controller, watcher};
+use kube::{Resource as _, ResourceExt as _};
 use tokio::time::Instant;
 
 use crate::api::v1alpha1::{Guarded, McpServer, McpServerStatus};
@@ -57,17 +57,14 @@ pub fn run(
 }
 
 async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let server = match &guard.0 {
-        Ok(server) => server,
-        Err(invalid) => {
-            report::undecodable(&guard, &invalid.error, &context).await;
-            return Ok(Action::await_change());
-        }
-    };
     // The API server deletes the children, by their owner references.
-    if server.metadata.deletion_timestamp.is_some() {
+    if guard.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    let server = match &guard.0 {
+        Ok(server) => server,
+        Err(invalid) => return Ok(report::undecodable(&guard, &invalid.error, &context).await),
+    };
     let uid = server.uid().unwrap_or_default();
     let start = Instant::now();
     let steps = Box::pin(run_steps(&context, server));
@@ -89,7 +86,7 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         // Another change came first; its watch event triggers the next reconcile.
         Err(ReconcileError::Status(StatusError::Stale)) => Ok(Action::requeue(backoff::STALE)),
         Err(error) => {
-            let failures = context.retries.failed(&uid);
+            let failures = context.retries.failed(&uid, context.now());
             report::failed_step(&context, server, &error, failures).await;
             Err(error)
         }
@@ -138,25 +135,30 @@ async fn build_and_apply(
         KeyringPlan::Make => Some(context.fresh_keys().map_err(ReconcileError::Random)?),
         KeyringPlan::Keep { .. } => None,
     };
-    let built = children::build(&plan, keys).map_err(ReconcileError::Build)?;
+    let mut built = children::build(&plan, keys).map_err(ReconcileError::Build)?;
     let client = &context.sources.client;
-    let applied = Box::pin(apply::apply(
-        client,
-        &context.stored_forms,
-        built,
-        &found.existing,
-    ))
-    .await;
-    let children = match applied {
+    let applied = async {
+        if let Some(keyring) = built.keyring.take() {
+            built.keyring = Some(apply::create_keyring(client, keyring).await?);
+            // Reported before the other children are applied: if one of them fails, the next reconcile finds the
+            // keyring and does not know that it is new.
+            report::new_keyring(context, server).await;
+        }
+        Box::pin(apply::apply(
+            client,
+            &context.stored_forms,
+            built,
+            &found.existing,
+        ))
+        .await
+    };
+    let children = match applied.await {
         Ok(children) => children,
         Err(error) => match error.refusal() {
             Some(refusal) => return Ok(Outcome::Refused(validate::Refusals::one(refusal))),
             None => return Err(ReconcileError::Apply(error)),
         },
     };
-    if children.keyring.is_some() {
-        report::new_keyring(context, server).await;
-    }
     Ok(Outcome::Applied {
         plan: Box::new(plan),
         children: Box::new(children),

@@ -122,7 +122,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
             let status = status.clone();
             async move { status.read(address).await }
         };
-        poll::run(reports, || stores.pods.state(), read, changed, jitter::random).await;
+        poll::run(reports, || stores.own_pods(), read, changed, jitter::random).await;
     });
     let passes = controller::run(controller.graceful_shutdown_on(stop.cancelled_owned()), context);
     passes.for_each(|_| std::future::ready(())).await;

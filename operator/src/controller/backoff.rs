@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use behalf_contract::Reason;
+use jiff::{SignedDuration, Timestamp};
 
 use super::jitter::spread;
 use super::status::{ConditionType, find};
@@ -17,7 +18,7 @@ const SETTLED: Duration = Duration::from_secs(30);
 
 /// Time between two reconciles while something is missing. It is shorter because some conditions depend on the
 /// time.
-const UNSETTLED: Duration = Duration::from_secs(15);
+pub(super) const UNSETTLED: Duration = Duration::from_secs(15);
 
 /// Time to the next reconcile if the object changed during a reconcile. The event of that change usually arrives
 /// earlier.
@@ -50,22 +51,51 @@ fn is_settled(status: &McpServerStatus) -> bool {
         .all(|kind| find(&status.conditions, kind).is_some_and(|condition| condition.status == "True"))
 }
 
-/// Number of consecutive failures of each object, by its UID.
+/// Number of consecutive failures after which a failure counts as lasting.
+const LASTING_AFTER: u32 = 3;
+
+/// Time since the first of these failures after which a failure counts as lasting. A short outage of the API
+/// server must not turn every object to `InProgress`.
+const LASTING_FOR: SignedDuration = SignedDuration::from_secs(30);
+
+/// The consecutive failures of each object, by its UID.
 #[derive(Debug, Default)]
-pub struct Retries(Mutex<HashMap<String, u32>>);
+pub struct Retries(Mutex<HashMap<String, Failures>>);
+
+/// The consecutive failed reconciles of one object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failures {
+    /// Number of failures.
+    pub(super) count: u32,
+
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Failures {
+    /// Returns whether the failure is more than a short outage, so that the status reports it.
+    pub(super) fn are_lasting(&self) -> bool {
+        self.count >= LASTING_AFTER && self.last.duration_since(self.first) >= LASTING_FOR
+    }
+}
 
 impl Retries {
-    /// Counts a failure. Returns the number of consecutive failures, including this one.
-    pub(super) fn failed(&self, uid: &str) -> u32 {
-        let mut failures = self.lock();
-        let failures = failures.entry(uid.to_owned()).or_insert(0);
-        *failures = failures.saturating_add(1);
+    /// Counts a failure. Returns the consecutive failures, including this one.
+    pub(super) fn failed(&self, uid: &str, now: Timestamp) -> Failures {
+        let mut all = self.lock();
+        let failures = all.entry(uid.to_owned()).or_insert(Failures {
+            count: 0,
+            first: now,
+            last: now,
+        });
+        failures.count = failures.count.saturating_add(1);
+        failures.last = now;
         *failures
     }
 
     /// Returns the time to the next reconcile. It doubles after each failure.
     pub(super) fn wait(&self, uid: &str, random: u32) -> Duration {
-        let failures = self.lock().get(uid).copied().unwrap_or_default();
+        let failures = self.lock().get(uid).map_or(0, |failures| failures.count);
         let doubled = FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
         spread(doubled.min(LONGEST), random)
     }
@@ -80,7 +110,7 @@ impl Retries {
         self.lock().retain(|uid, _| exists(uid));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Failures>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -88,11 +118,12 @@ impl Retries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::time;
 
     const MIDDLE: u32 = u32::MAX / 2;
 
     fn fail(retries: &Retries, uid: &str) -> u64 {
-        retries.failed(uid);
+        retries.failed(uid, time(0));
         retries.wait(uid, MIDDLE).as_millis().try_into().unwrap()
     }
 
@@ -109,7 +140,7 @@ mod tests {
     #[test]
     fn two_objects_that_fail_together_are_not_tried_again_together() {
         let retries = Retries::default();
-        retries.failed("a");
+        retries.failed("a", time(0));
         assert_ne!(retries.wait("a", 0), retries.wait("a", u32::MAX));
     }
 
@@ -117,11 +148,34 @@ mod tests {
     fn deleted_objects_are_forgotten() {
         let retries = Retries::default();
         for uid in ["a", "b"] {
-            retries.failed(uid);
+            retries.failed(uid, time(0));
         }
         retries.keep_only(|uid| uid == "b");
-        assert_eq!(retries.failed("a"), 1);
-        assert_eq!(retries.failed("b"), 2);
+        assert_eq!(retries.failed("a", time(0)).count, 1);
+        assert_eq!(retries.failed("b", time(0)).count, 2);
+    }
+
+    #[test]
+    fn a_failure_is_lasting_after_three_times_and_thirty_seconds() {
+        let lasting = |times: &[i64]| {
+            let retries = Retries::default();
+            let all = times.iter().map(|&seconds| retries.failed("a", time(seconds)));
+            all.last().unwrap().are_lasting()
+        };
+        assert!(!lasting(&[0, 40]), "two failures");
+        assert!(!lasting(&[0, 1, 3, 7, 15, 29]), "29 seconds");
+        assert!(lasting(&[0, 1, 30]));
+        assert!(lasting(&[0, 1, 3, 7, 15, 31]));
+    }
+
+    #[test]
+    fn a_failure_after_a_success_is_not_lasting() {
+        let retries = Retries::default();
+        for seconds in [0, 1, 2] {
+            retries.failed("a", time(seconds));
+        }
+        retries.forget("a");
+        assert!(!retries.failed("a", time(60)).are_lasting());
     }
 
     #[test]

@@ -1,20 +1,19 @@
 //! Reports the result of a reconcile in the log, as events and, for a step that fails repeatedly, in the status.
 
 use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 
 use super::LIMIT;
+use super::backoff::{Failures, UNSETTLED};
 use super::context::Context;
 use super::error::ReconcileError;
+use super::jitter::spread;
 use super::status::{self, StatusError};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::error_chain::chain;
 use crate::telemetry::events;
 use crate::telemetry::metrics::ReconcileResult;
-
-/// Number of consecutive failures after which the status reports a failed step. A short outage of the API
-/// server must not turn every object to `InProgress`.
-const REPORTED_AFTER: u32 = 3;
 
 /// Returns how a reconcile ended, for the metrics.
 pub(super) fn result(reconcile: &Result<McpServerStatus, ReconcileError>) -> ReconcileResult {
@@ -67,12 +66,12 @@ pub(super) async fn failed_step(
     context: &Context,
     server: &McpServer,
     error: &ReconcileError,
-    failures: u32,
+    failures: Failures,
 ) {
     let name = full_name(server);
     let message = chain(error);
-    tracing::warn!(mcp_server.name = %name, step = error.step().as_str(), error = %message, failures, "Reconcile of {name} failed and is tried again");
-    if failures < REPORTED_AFTER {
+    tracing::warn!(mcp_server.name = %name, step = error.step().as_str(), error = %message, failures = failures.count, "Reconcile of {name} failed and is tried again");
+    if !failures.are_lasting() {
         return;
     }
     let status = status::with_failed_step(server, &message, context.now());
@@ -88,20 +87,39 @@ pub(super) async fn failed_step(
     }
 }
 
-/// Reports an object that cannot be decoded in the log and as an event.
-pub(super) async fn undecodable(guard: &DeserializeGuard<McpServer>, error: &str, context: &Context) {
+/// Reports an object that cannot be decoded: in the log, as an event and in its status.
+pub(super) async fn undecodable(
+    guard: &DeserializeGuard<McpServer>,
+    error: &str,
+    context: &Context,
+) -> Action {
     let name = format!("{}/{}", guard.namespace().unwrap_or_default(), guard.name_any());
-    // The object may contain any text, so only the event for its owner quotes the error.
+    // The object may contain any text, so only its event and its status quote the error.
     tracing::error!(
         mcp_server.name = %name,
         "{name} cannot be read by this version of the operator; install the CRD of the same version and apply it again"
     );
+    let message = format!(
+        "this version of the operator cannot read the object ({error}); install the CRD of the same version and apply it again"
+    );
     events::publish(
         &context.recorder,
         &guard.object_ref(&()),
-        &events::undecodable(error),
+        &events::undecodable(&message),
     )
     .await;
+    let writing = status::write_undecodable(&context.sources.client, guard, &message, context.now());
+    match tokio::time::timeout(LIMIT, writing).await {
+        // Another change came first; its watch event triggers the next reconcile.
+        Ok(Ok(()) | Err(StatusError::Stale)) => return Action::await_change(),
+        Ok(Err(error)) => {
+            tracing::warn!(mcp_server.name = %name, error = %chain(&error), "Status of {name} is not written");
+        }
+        Err(_) => {
+            tracing::warn!(mcp_server.name = %name, "Status of {name} is not written: the API server is silent");
+        }
+    }
+    Action::requeue(spread(UNSETTLED, (context.random)()))
 }
 
 fn full_name(server: &McpServer) -> String {

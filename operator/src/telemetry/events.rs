@@ -80,15 +80,13 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Transition>
         .collect()
 }
 
-/// An object that this version cannot read.
-pub fn undecodable(error: &str) -> Event {
+/// An object that this version cannot read. `message` names the cause and the fix.
+pub fn undecodable(message: &str) -> Event {
     event(
         EventType::Warning,
-        "Undecodable".to_owned(),
-        "Accepted",
-        &format!(
-            "this version of the operator cannot read the object ({error}); install the CRD of the same version and apply it again"
-        ),
+        Reason::Undecodable.as_str().to_owned(),
+        ConditionType::Accepted.as_str(),
+        message,
     )
 }
 

@@ -3,10 +3,11 @@
 use std::marker::PhantomData;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt as _};
 
 use super::ApplyError;
-use super::server_side_apply::{Writer, scale_to_zero};
+use super::server_side_apply::{self, Writer, scale_to_zero};
 use super::stored_forms::StoredForms;
 use crate::api::v1alpha1::McpServer;
 use crate::controller::children::{
@@ -14,7 +15,14 @@ use crate::controller::children::{
 };
 use crate::controller::names;
 
-/// Writes every child in an order in which a Pod never sees less than it needs.
+/// Creates the keyring. It must not exist yet and is never changed. If another writer was faster, the next reconcile
+/// reads the Secret of that writer.
+pub async fn create_keyring(client: &Client, keyring: Secret) -> Result<Secret, ApplyError> {
+    server_side_apply::create(client, keyring).await
+}
+
+/// Writes every child in an order in which a Pod never sees less than it needs. A new keyring was created before
+/// ([`create_keyring`]).
 pub async fn apply(
     client: &Client,
     stored_forms: &StoredForms,
@@ -35,11 +43,6 @@ pub async fn apply(
     // The Pod names it.
     let service_account = match service_account {
         Some(service_account) => Some(put(writer, service_account, existing).await?),
-        None => None,
-    };
-    // The Pod mounts both.
-    let keyring = match keyring {
-        Some(keyring) => Some(writer.create(keyring).await?),
         None => None,
     };
     let current = existing.children.named(&config_map.name_any());

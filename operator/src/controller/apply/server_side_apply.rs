@@ -34,7 +34,12 @@ impl Writer<'_> {
         // has lost its labels, was just created, or belongs to another owner.
         let api = self.api(&child);
         let refused = match api.create(&created_by_us(), &child).await {
-            Ok(created) => return Ok(created),
+            Ok(created) => {
+                // At once: if the first edit found the fields of the create, it would have to apply twice, and a
+                // Deployment would roll out twice.
+                own_as_applied(&api, &created).await?;
+                return Ok(created);
+            }
             Err(kube::Error::Api(status)) if status.is_already_exists() => kube::Error::Api(status),
             Err(error) => return Err(failed("create", kind, &name, error)),
         };
@@ -78,15 +83,6 @@ impl Writer<'_> {
         Ok(applied)
     }
 
-    /// Creates a child that must not exist yet and is never changed. If another writer was faster, the next
-    /// reconcile reads the object of that writer.
-    pub(super) async fn create<K: ChildKind>(&self, child: K) -> Result<K, ApplyError> {
-        self.api(&child)
-            .create(&created_by_us(), &child)
-            .await
-            .map_err(|error| failed("create", K::KIND, &child.name_any(), error))
-    }
-
     /// Deletes exactly the object that was read, and only if this operator owns it.
     pub(super) async fn delete<K: ChildKind>(
         &self,
@@ -114,6 +110,14 @@ impl Writer<'_> {
             Err(error) => Err(failed("delete", K::KIND, &name, error)),
         }
     }
+}
+
+/// Creates a child that must not exist yet and is never changed.
+pub(super) async fn create<K: ChildKind>(client: &Client, child: K) -> Result<K, ApplyError> {
+    let api: Api<K> = Api::namespaced(client.clone(), &child.namespace().unwrap_or_default());
+    api.create(&created_by_us(), &child)
+        .await
+        .map_err(|error| failed("create", K::KIND, &child.name_any(), error))
 }
 
 /// Maximum number of attempts to write the entries of an object that changes at the same time.

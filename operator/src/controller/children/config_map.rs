@@ -75,7 +75,11 @@ impl ChildKind for ConfigMap {
     /// Pods may be scaled up again, by a rollback or during a rollout.
     fn is_unused(&self, children: &Children<Applied>, existing: &Existing) -> bool {
         let name = self.name_any();
-        let of_pods = existing.pods.iter().map(|pod| pod.annotations());
+        let of_pods = existing
+            .pods
+            .iter()
+            .chain(&existing.other_pods)
+            .map(|pod| pod.annotations());
         let of_replica_sets = existing.replica_sets.iter().filter_map(|replica_set| {
             let template = replica_set.spec.as_ref()?.template.as_ref()?;
             template.metadata.as_ref()?.annotations.as_ref()

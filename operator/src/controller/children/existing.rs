@@ -80,6 +80,9 @@ pub struct Existing {
     /// The `ReplicaSets` of the Deployment, without their Pod specs.
     pub replica_sets: Vec<Arc<ReplicaSet>>,
 
-    /// The Pods.
+    /// The Pods that the Deployment made.
     pub pods: Vec<Arc<Pod>>,
+
+    /// Other Pods with the object's label. They say nothing about the object, but may use its configurations.
+    pub other_pods: Vec<Arc<Pod>>,
 }

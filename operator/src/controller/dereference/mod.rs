@@ -133,12 +133,18 @@ fn existing(stores: &Stores, server: &McpServer) -> Existing {
                 .and_then(|labels| labels.get(names::SERVER_LABEL))
                 == Some(&name)
     };
+    let (pods, other_pods) = stores
+        .pods
+        .state_filter(|pod| of_this(pod.meta()))
+        .into_iter()
+        .partition(|pod| stores.is_own(pod));
     Existing {
         children: stores.children.existing(of_this),
         replica_sets: stores
             .replica_sets
             .state_filter(|replica_set| of_this(replica_set.meta())),
-        pods: stores.pods.state_filter(|pod| of_this(pod.meta())),
+        pods,
+        other_pods,
     }
 }
 

@@ -10,7 +10,7 @@ mod write;
 
 pub use conditions::{ConditionType, Finding, Status, conditions_equal, find, is};
 pub use facts::Outcome;
-pub use write::{StatusError, with_failed_step, write};
+pub use write::{StatusError, with_failed_step, write, write_undecodable};
 
 use jiff::Timestamp;
 

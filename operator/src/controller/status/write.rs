@@ -1,7 +1,12 @@
 //! Writes the status of an object.
 
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt as _};
+use std::fmt::Debug;
+
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::conditions::{Finding, Status, conditions_equal, set};
@@ -37,20 +42,69 @@ pub async fn write(
         return Ok(false);
     }
     let api: Api<McpServer> = Api::namespaced(client.clone(), &server.namespace().unwrap_or_default());
-    // A server-side apply removes fields that are no longer set. With the resource version, a reconcile of an
-    // old copy can neither replace a newer status nor write to another object of the same name.
+    apply(
+        &api,
+        &server.name_any(),
+        server.resource_version().as_deref(),
+        status,
+    )
+    .await
+    .map(|()| true)
+}
+
+/// Writes into the status of an object that it cannot be read. The message names the decoder's error and the fix.
+/// What the conditions said before is removed, because it cannot be read either.
+pub async fn write_undecodable(
+    client: &Client,
+    object: &DeserializeGuard<McpServer>,
+    message: &str,
+    now: Timestamp,
+) -> Result<(), StatusError> {
+    let metadata = object.meta();
+    let generation = metadata.generation.unwrap_or_default();
+    let mut conditions = Vec::new();
+    for (kind, status) in [
+        (ConditionType::Accepted, Status::False),
+        (ConditionType::Ready, Status::False),
+        (ConditionType::Stalled, Status::True),
+    ] {
+        let finding = Finding::new(status, Reason::Undecodable, message);
+        set(&mut conditions, &[], kind, &finding, generation, now);
+    }
+    let status = json!({"observedGeneration": generation, "conditions": conditions});
+    // The API server returns the object, which cannot be read as an McpServer.
+    let kind = ApiResource::erase::<McpServer>(&());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &object.namespace().unwrap_or_default(), &kind);
+    apply(
+        &api,
+        &object.name_any(),
+        metadata.resource_version.as_deref(),
+        &status,
+    )
+    .await
+}
+
+/// Applies a status. What an earlier status said and this one does not disappears. The resource version makes the API
+/// server refuse the request if the object changed or was replaced by another one of the same name.
+async fn apply<K>(
+    api: &Api<K>,
+    name: &str,
+    resource_version: Option<&str>,
+    status: &impl Serialize,
+) -> Result<(), StatusError>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
     let patch = json!({
         "apiVersion": "behalf.dev/v1alpha1",
         "kind": "McpServer",
-        "metadata": {"name": server.name_any(), "resourceVersion": server.resource_version()},
+        "metadata": {"name": name, "resourceVersion": resource_version},
         "status": status,
     });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    match api
-        .patch_status(&server.name_any(), &parameters, &Patch::Apply(&patch))
-        .await
-    {
-        Ok(_) => Ok(true),
+    match api.patch_status(name, &parameters, &Patch::Apply(&patch)).await {
+        Ok(_) => Ok(()),
         Err(kube::Error::Api(answer)) if answer.is_conflict() || answer.is_not_found() => {
             Err(StatusError::Stale)
         }

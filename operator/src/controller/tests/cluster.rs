@@ -26,6 +26,9 @@ pub(super) struct Cluster {
 
     /// Part of the method and path of the refused request, and the answer to it.
     pub(super) refused: Option<(&'static str, Value)>,
+
+    /// The time of each look at the clock. Without it, the time stands still.
+    pub(super) clock: Option<fn() -> jiff::Timestamp>,
 }
 
 impl Cluster {
@@ -40,6 +43,15 @@ impl Cluster {
     pub(super) async fn passes(
         &self,
         order: &[McpServer],
+    ) -> (Vec<Result<Action, ReconcileError>>, Vec<Asked>) {
+        let guards = order.iter().map(|server| DeserializeGuard(Ok(server.clone())));
+        self.passes_over(guards.collect()).await
+    }
+
+    /// Like [`Self::passes`], also over objects that cannot be decoded.
+    pub(super) async fn passes_over(
+        &self,
+        order: Vec<Guarded>,
     ) -> (Vec<Result<Action, ReconcileError>>, Vec<Asked>) {
         let (service, handle) = mock::pair();
         let api_server = tokio::spawn(api_server(handle, self.refused.clone()));
@@ -59,13 +71,12 @@ impl Cluster {
             defaults(),
             Recorder::new(client, Reporter::from("behalf")),
             Arc::new(Metrics::default()),
-            || time(60),
+            self.clock.unwrap_or(|| time(60)),
         );
         let context = Arc::new(context);
         let mut results = Vec::new();
-        for server in order {
-            let guard = Arc::new(DeserializeGuard(Ok(server.clone())));
-            results.push(reconcile(guard, context.clone()).await);
+        for guard in order {
+            results.push(reconcile(Arc::new(guard), context.clone()).await);
         }
         drop(context);
         (results, api_server.await.unwrap())

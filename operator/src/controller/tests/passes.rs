@@ -1,32 +1,57 @@
 //! Tests which requests whole passes make, and how they report refusals of the API server.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
 use rstest::rstest;
 
 use super::cluster::{Cluster, condition, failure, statuses};
 use super::*;
 use crate::api::v1alpha1::KeysStatus;
-use crate::controller::children::ExistingChildren;
+use crate::controller::children::{Built, Children, ExistingChildren};
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::testing::{children, document, quickstart_with};
 
 const NAME: &str = "azure-devops";
 
-fn pod() -> k8s_openapi::api::core::v1::Pod {
+fn pod() -> Pod {
     let pod = json!({
-        "metadata": {"name": "a-pod", "namespace": "mcp", "uid": "a-pod", "labels": names::labels(NAME)},
+        "metadata": {
+            "name": "a-pod", "namespace": "mcp", "uid": "a-pod", "labels": names::labels(NAME),
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": NAME, "controller": true,
+                "uid": "replica-set-of-azure-devops",
+            }],
+        },
         "status": {"phase": "Running", "podIP": "192.0.2.1"},
     });
     serde_json::from_value(pod).unwrap()
 }
 
+/// The children of an object, with a Deployment that has a UID.
+fn held(server: &McpServer) -> Children<Built> {
+    let mut held = children(server);
+    held.deployment.metadata.uid = Some("a-deployment".to_owned());
+    held
+}
+
+fn from_elsewhere(mut pod: Pod) -> Pod {
+    pod.metadata.owner_references.as_mut().unwrap()[0].uid = "another-replica-set".to_owned();
+    pod
+}
+
 #[rstest]
-#[case::a_pod_reports_the_expected_key("s00000001", true, false)]
-#[case::the_pod_reports_another_key("s00000002", true, true)]
-#[case::no_pod_reports("s00000001", false, true)]
+#[case::a_pod_reports_the_expected_key("s00000001", true, pod(), false)]
+#[case::the_pod_reports_another_key("s00000002", true, pod(), true)]
+#[case::no_pod_reports("s00000001", false, pod(), true)]
+#[case::a_pod_that_somebody_else_made_reports("s00000001", true, from_elsewhere(pod()), true)]
 #[tokio::test]
 async fn the_keyring_secret_is_read_only_when_no_pod_reports_the_expected_key(
     #[case] expected: &str,
     #[case] reports: bool,
+    #[case] pod: Pod,
     #[case] is_read: bool,
 ) {
     let mut server = server(QUICKSTART);
@@ -34,7 +59,8 @@ async fn the_keyring_secret_is_read_only_when_no_pod_reports_the_expected_key(
         current: expected.to_owned(),
     });
     let mut cluster = Cluster {
-        pods: vec![pod()],
+        children: held(&server).existing(),
+        pods: vec![pod],
         ..Cluster::of(std::slice::from_ref(&server))
     };
     if reports {
@@ -68,12 +94,13 @@ async fn a_settled_pass_asks_the_api_server_for_nothing() {
             .unwrap();
         body.clone()
     };
-    let mut held = children(&server);
+    let mut held = held(&server);
     held.service_account = Some(serde_json::from_value(written("ServiceAccount")).unwrap());
     held.config_map = serde_json::from_value(written("ConfigMap")).unwrap();
     held.network_policy = Some(serde_json::from_value(written("NetworkPolicy")).unwrap());
     held.service = serde_json::from_value(written("Service")).unwrap();
     held.deployment = serde_json::from_value(written("Deployment")).unwrap();
+    held.deployment.metadata.uid = Some("a-deployment".to_owned());
     server.status = serde_json::from_value(statuses(&asked, NAME)[0].clone()).unwrap();
     // The test's Pod reports the key of the keyring that the test's children have.
     server.status.as_mut().unwrap().keys = Some(KeysStatus {
@@ -91,27 +118,83 @@ async fn a_settled_pass_asks_the_api_server_for_nothing() {
     assert_eq!(lines, Vec::<&str>::new());
 }
 
+/// A clock that goes on by 20 seconds with each look at it.
+fn quick() -> jiff::Timestamp {
+    static SECONDS: AtomicI64 = AtomicI64::new(0);
+    time(SECONDS.fetch_add(20, Ordering::Relaxed))
+}
+
+#[rstest]
+#[case::two_failures(2, Some(quick as fn() -> jiff::Timestamp), 0)]
+#[case::three_failures(3, Some(quick as fn() -> jiff::Timestamp), 1)]
+#[case::three_failures_at_once(3, None, 0)]
 #[tokio::test]
-async fn a_step_is_told_in_the_status_after_its_third_failure_in_a_row() {
+async fn a_step_is_told_in_the_status_when_it_failed_three_times_in_thirty_seconds(
+    #[case] passes: usize,
+    #[case] clock: Option<fn() -> jiff::Timestamp>,
+    #[case] told: usize,
+) {
     let server = server(QUICKSTART);
     let cluster = Cluster {
         refused: Some(("/deployments/", failure(500, "InternalError", "etcd is slow"))),
+        clock,
         ..Cluster::of(std::slice::from_ref(&server))
     };
-    for (passes, told) in [(2, 0), (3, 1)] {
-        let (results, asked) = cluster.passes(&vec![server.clone(); passes]).await;
-        assert!(
-            results
-                .iter()
-                .all(|result| matches!(result, Err(ReconcileError::Apply(_))))
-        );
-        let statuses = statuses(&asked, NAME);
-        assert_eq!(statuses.len(), told, "after {passes} failures");
-        for status in statuses {
-            let reconciling = condition(status, "Reconciling").unwrap();
-            assert_eq!(reconciling[..2], ["True", "StepFailed"]);
-            assert!(reconciling[2].contains("etcd is slow"), "{}", reconciling[2]);
-        }
+    let (results, asked) = cluster.passes(&vec![server.clone(); passes]).await;
+    assert!(
+        results
+            .iter()
+            .all(|result| matches!(result, Err(ReconcileError::Apply(_))))
+    );
+    let statuses = statuses(&asked, NAME);
+    assert_eq!(statuses.len(), told);
+    for status in statuses {
+        let reconciling = condition(status, "Reconciling").unwrap();
+        assert_eq!(reconciling[..2], ["True", "StepFailed"]);
+        assert!(reconciling[2].contains("etcd is slow"), "{}", reconciling[2]);
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_keyring_is_told_also_when_a_later_child_fails() {
+    let mut server = server(QUICKSTART);
+    server.status.get_or_insert_default().keys = Some(KeysStatus {
+        current: "s00000009".to_owned(),
+    });
+    let cluster = Cluster {
+        refused: Some(("/services/", failure(500, "InternalError", "etcd is slow"))),
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(
+        matches!(results[..], [Err(ReconcileError::Apply(_))]),
+        "{results:?}"
+    );
+    let reasons: Vec<_> = asked
+        .iter()
+        .filter(|(line, _)| line.contains("/events"))
+        .map(|(_, body)| &body["reason"])
+        .collect();
+    assert_eq!(reasons, ["KeyringReplaced"]);
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_decoded_says_so_in_its_status() {
+    let server = server(QUICKSTART);
+    let guard = DeserializeGuard(Err(InvalidObject {
+        error: "unknown variant `Redis`".to_owned(),
+        metadata: server.metadata.clone(),
+    }));
+    let (results, asked) = Cluster::default().passes_over(vec![guard]).await;
+    assert_eq!(results[0].as_ref().unwrap(), &Action::await_change());
+    let [status] = statuses(&asked, NAME)[..] else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(status["observedGeneration"], json!(server.metadata.generation));
+    for (kind, expected) in [("Accepted", "False"), ("Ready", "False"), ("Stalled", "True")] {
+        let [is, reason, message] = condition(status, kind).unwrap();
+        assert_eq!((is, reason), (expected, "Undecodable"), "{kind}");
+        assert!(message.contains("unknown variant `Redis`"), "{message}");
     }
 }
 

@@ -1,18 +1,21 @@
 //! The caches that the watches fill.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::WriterDropped;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
-use kube::{Client, Resource as _};
+use kube::{Client, Resource, ResourceExt as _};
 use tokio::sync::watch;
 
 use super::scope::Scope;
-use super::{cached, drop_managers};
-use crate::api::v1alpha1::Guarded;
+use super::{cached, drop_managers, server_of};
+use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::controller::children::{ExistingChildren, watched_children};
+use crate::controller::names;
 
 /// All caches.
 #[derive(Clone)]
@@ -130,6 +133,26 @@ impl Stores {
         }
     }
 
+    /// Returns the Pods of all `McpServers`.
+    pub fn own_pods(&self) -> Vec<Arc<Pod>> {
+        self.pods.state_filter(|pod| self.is_own(pod))
+    }
+
+    /// Returns whether a Pod belongs to the Deployment of the `McpServer` that its label names. The label alone proves
+    /// nothing: a user who can create Pods can set it.
+    pub(in crate::controller) fn is_own(&self, pod: &Pod) -> bool {
+        let Some(server) = server_of(pod) else {
+            return false;
+        };
+        let deployment = controller_in(&self.replica_sets, pod)
+            .and_then(|replica_set| controller_in(&self.children.deployments, replica_set.as_ref()));
+        deployment.is_some_and(|deployment| {
+            let owner = names::controller(deployment.meta());
+            deployment.name_any() == server.name
+                && owner.is_some_and(|owner| owner.kind == McpServer::kind(&()) && owner.name == server.name)
+        })
+    }
+
     /// Creates caches that contain these objects and never change.
     #[cfg(test)]
     pub(in crate::controller) fn containing(
@@ -139,12 +162,27 @@ impl Stores {
     ) -> Self {
         Self {
             servers: store(servers.iter().cloned()),
+            replica_sets: store(
+                children
+                    .deployments
+                    .iter()
+                    .map(|deployment| crate::testing::replica_set(deployment)),
+            ),
             children: ChildStores::containing(children),
-            replica_sets: kube::runtime::reflector::store().0,
             pods: store(pods),
             filled: watch::channel(true).1,
         }
     }
+}
+
+/// Returns the object of this kind that controls another, if the cache contains it.
+fn controller_in<K>(store: &Store<K>, object: &impl Resource) -> Option<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
+    let owner = names::controller(object.meta()).filter(|owner| owner.kind == K::kind(&()))?;
+    let found = store.get(&ObjectRef::new(&owner.name).within(&object.namespace()?))?;
+    (found.meta().uid.as_ref() == Some(&owner.uid)).then_some(found)
 }
 
 #[cfg(test)]

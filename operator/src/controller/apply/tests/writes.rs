@@ -17,6 +17,21 @@ async fn the_first_write_of_a_child_creates_it() {
 }
 
 #[tokio::test]
+async fn the_fields_of_a_created_child_become_applied_fields_before_the_first_edit() {
+    let mut created = stored(service());
+    created["metadata"]["managedFields"] = json!([{
+        "manager": names::FIELD_MANAGER, "operation": "Update", "apiVersion": "v1",
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:type": {}}},
+    }]);
+    let (result, asked) = put(service(), None, vec![(201, created), (200, stored(service()))]).await;
+    result.unwrap();
+    let (line, body) = &asked[1];
+    assert!(line.starts_with("PATCH "), "{line}");
+    assert_eq!(body["metadata"]["managedFields"][0]["operation"], "Apply");
+    assert_eq!(body.get("spec"), None, "a change of the spec would be a rollout");
+}
+
+#[tokio::test]
 async fn asks_nothing_for_a_child_that_is_so_already() {
     let mut live = stored(service());
     live["spec"]["clusterIP"] = json!("10.0.0.1");
@@ -113,7 +128,7 @@ async fn a_keyring_is_created_and_never_patched() {
     let (client, handle) = client();
     let keyring = children(&server(QUICKSTART)).keyring.unwrap();
     let asked = tokio::spawn(script(handle, vec![exists()]));
-    let error = writer(&client).create(keyring).await.unwrap_err();
+    let error = create_keyring(&client, keyring).await.unwrap_err();
     drop(client);
     assert!(
         matches!(
