@@ -1,9 +1,9 @@
-# The front door. Every recipe is short; the work is in code (tests/demo, .ci).
-# Caches live outside the checkout, below $(CACHE).
+# The commands for users and developers. Every recipe is short and calls code in tests/demo or .ci.
+# Caches are outside the checkout, below $(CACHE).
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/behalf
 export CARGO_TARGET_DIR ?= $(CACHE)/target
-# Without --package every feature is the same as in the tests, and nothing is compiled twice.
+# Without --package the features are the same as in the tests, so that nothing is compiled twice.
 CARGO_RUN = cargo run --quiet --locked --bin
 
 .DEFAULT_GOAL := help
@@ -13,29 +13,29 @@ help: ## Explain each target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  CLUSTER=kind|local|current  where demo runs (default: kind when Docker answers, else local)"
-	@echo "  REGISTRY=host/path          where images are pushed to: for images, and for demo with CLUSTER=current"
+	@echo "  REGISTRY=host/path          registry to push images to; for images, and for demo with CLUSTER=current"
 
 # The total that the demo prints includes the prerequisites and the compilation of the demo itself.
 demo: export DEMO_STARTED := $(shell date +%s)
-demo: prerequisites ## Bring up a cluster, install Behalf, sign in as three users, call the tools, leave it running
+demo: prerequisites ## Start a cluster, install Behalf, sign in as three users, call the tools, keep it running
 	@cargo run --locked --bin behalf-demo -- up
 
 demo-down: prerequisites ## Remove every trace of the demo
 	@$(CARGO_RUN) behalf-demo -- down
 
-test: prerequisites-test ## Run every test, the black-box suite on a real cluster included
+test: prerequisites-test ## Run every test, including the black-box suite on a real cluster
 	@.ci/test
 
 unit: prerequisites-unit ## Run the tests that need no cluster
 	@.ci/nextest run --workspace --locked
 
-check: prerequisites-check ## Format, lints, dependencies, generated files
+check: prerequisites-check ## Check format, lints, dependencies, generated files
 	@.ci/check
 
 format: ## Format the Rust code
 	@cargo fmt --all
 
-generate: prerequisites ## Write the generated files anew (CRD, chart template)
+generate: prerequisites ## Regenerate the generated files (CRD, chart template)
 	@$(CARGO_RUN) behalf-operator -- crd > crds/behalf.dev_mcpservers.yaml
 	@$(CARGO_RUN) behalf-operator -- crd --helm > charts/behalf-crds/templates/behalf.dev_mcpservers.yaml
 

@@ -1,10 +1,10 @@
-# Sourced by the scripts beside it: stages with their time, and one tally at the end.
+# The other scripts source this file. It runs stages, prints their duration, and counts the results.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 export CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/behalf}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
-# Nothing is built twice in CI, and incremental state is a third of the target folder.
+# CI builds everything once, and incremental state is a third of the target folder.
 [ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 export ARTIFACTS=${ARTIFACTS:-$root/artifacts}
 mkdir -p "$CACHE" "$ARTIFACTS"
@@ -12,7 +12,7 @@ tally=${TALLY:-}
 [ -n "$tally" ] || { tally=$(mktemp); trap 'rm -f "$tally"' EXIT; }
 export TALLY=$tally
 
-# stage NAME COMMAND...: one pass or failure in the tally; output to a log, its end shown on failure.
+# stage NAME COMMAND...: counts one pass or failure. Writes the output to a log and shows its end on failure.
 stage() {
   local name=$1 start=$SECONDS log status=0
   shift
@@ -27,15 +27,15 @@ stage() {
   return "$status"
 }
 
-# tests NAME COMMAND...: adds the counts of the test runner's closing lines (cargo test's or nextest's); shows failures
-# and skips.
+# tests NAME COMMAND...: adds the counts of the last lines of the test runner (cargo test or nextest). Shows failures and
+# skips.
 tests() {
   local name=$1 start=$SECONDS log status=0
   shift
   log="$ARTIFACTS/${name// /-}.log"
   echo "=> $name"
   "$@" >"$log" 2>&1 || status=$?
-  # A runner that stopped before its closing line still counts as a failure.
+  # A runner that stopped before its last line counts as a failure.
   if [ "$status" -ne 0 ] && ! grep -qE '^test result: FAILED|^ *Summary \[.* [0-9]+ (failed|timed out)' "$log"; then
     echo "0 1 0" >>"$tally"
   fi
@@ -47,8 +47,8 @@ tests() {
   return "$status"
 }
 
-# Reads nextest's summary, such as "3 tests run: 1 passed (1 slow), 1 failed, 1 timed out, 2 skipped". Tests that the
-# default filter leaves to another command are no skipped tests; --run-ignored is not used.
+# Reads nextest's summary, such as "3 tests run: 1 passed (1 slow), 1 failed, 1 timed out, 2 skipped". Tests outside the
+# default filter do not count as skipped, because another command runs them. --run-ignored is not used.
 nextest_counts() {
   awk '{
     passed = failed = 0
@@ -61,7 +61,7 @@ nextest_counts() {
   }'
 }
 
-# skip NAME WHY: one skipped in the tally.
+# skip NAME REASON: counts one skipped test.
 skip() {
   echo "SKIPPED: $1: $2"
   echo "0 0 1" >>"$tally"
@@ -73,7 +73,7 @@ took() {
   printf '   %s: %s in %d min %02d s\n' "$1" "$word" $((seconds / 60)) $((seconds % 60))
 }
 
-# The closing line: passed, failed, skipped.
+# Prints the last line: passed, failed, skipped.
 summary() {
   awk '{p += $1; f += $2; s += $3} END {printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0}' "$tally"
 }
