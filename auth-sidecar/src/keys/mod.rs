@@ -5,14 +5,13 @@
 
 mod keyring_file;
 mod purpose;
-mod random;
 mod ring;
 mod sealed_record;
 mod sealed_text;
 
+pub(crate) use crate::random::random_bytes;
+pub use crate::random::{Random, SystemRandom};
 pub use keyring_file::{KeyringFileError, KeyringHandle};
 pub use purpose::Purpose;
-pub(crate) use random::random_bytes;
-pub use random::{Random, SystemRandom};
 pub(crate) use sealed_record::RecordPlace;
 pub use sealed_text::{OpenError, SealError};

@@ -18,9 +18,6 @@ pub enum Purpose {
     /// An approved request on its way through Entra, in a cookie.
     Flow,
 
-    /// A remembered approval, in a cookie.
-    Consent,
-
     /// The token that binds the consent form to the browser that received it.
     Csrf,
 
@@ -39,13 +36,12 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose, in the order of [`Purpose::index`].
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Access,
         Self::Refresh,
         Self::Code,
         Self::Request,
         Self::Flow,
-        Self::Consent,
         Self::Csrf,
         Self::Client,
         Self::Record,
@@ -65,7 +61,6 @@ impl Purpose {
             Self::Code => "code",
             Self::Request => "request",
             Self::Flow => "flow",
-            Self::Consent => "consent",
             Self::Csrf => "csrf",
             Self::Client => "client",
             Self::Record => "record",
@@ -83,7 +78,6 @@ impl Purpose {
             Self::Code => "bhc1",
             Self::Request => "bhq1",
             Self::Flow => "bhf1",
-            Self::Consent => "bhn1",
             Self::Csrf => "bhx1",
             Self::Client => "bhi1",
             Self::Record => "bhs1",
@@ -98,7 +92,7 @@ impl Purpose {
         match self {
             Self::Access | Self::Refresh | Self::Client => 1024,
             Self::Code => 2048,
-            Self::Request | Self::Flow | Self::Consent => 3968,
+            Self::Request | Self::Flow => 3968,
             Self::Csrf => 512,
             Self::User => 4096,
             Self::Record | Self::Pending => 64 * 1024,

@@ -7,10 +7,10 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::purpose::Purpose;
-use super::random::{Random, random_bytes};
 use super::ring::{Ring, Subkeys, expand};
 use super::sealed_text::{LONGEST_KEY_ID, NONCE_LENGTH, OpenError, SealError, append};
-use crate::sessions::{SessionId, SessionSecret};
+use crate::random::{Random, random_bytes};
+use crate::session_id::{SessionId, SessionSecret};
 
 /// Version of the record's envelope: its first byte, and part of the associated data.
 const VERSION: u8 = 1;

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use zeroize::Zeroizing;
 
 use super::purpose::Purpose;
-use super::random::{Random, random_bytes};
 use super::ring::Ring;
+use crate::random::{Random, random_bytes};
 
 /// Version of the sealed form, part of the associated data.
 const VERSION: u8 = 1;

@@ -15,8 +15,9 @@ use super::redirect;
 use crate::keys::Purpose;
 use crate::oauth::login::cookies::{self, Cookies};
 use crate::oauth::login::{
-    ApprovedRequest, FLOW_COOKIE_LIFETIME, OfferedRequest, PageError, csrf, flow_cookies, pkce,
+    ApprovedRequest, FLOW_COOKIE_LIFETIME, OfferedRequest, PageError, csrf, flow_cookies,
 };
+use crate::pkce;
 use crate::services::Services;
 use crate::sessions::SignInAgain;
 use crate::telemetry::metrics::SecurityEvent;

@@ -14,7 +14,7 @@ use super::extract::Form;
 use crate::access::Scopes;
 use crate::clients::{Client, ClientError};
 use crate::oauth::login::parameters::{Parameters, Repeated};
-use crate::oauth::login::pkce;
+use crate::pkce;
 use crate::services::Services;
 use crate::sessions::{ClientTokens, CodeRedemption, DeadGrant, GrantError};
 use crate::telemetry::metrics::SecurityEvent;

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use behalf_entra::{Secret, TokenSet, UserIdentity};
 use jiff::SignedDuration;
 
-use super::engine::{Issue, LoadError, Sessions, later};
 use super::error::{DeadGrant, GrantError, SessionError, Unavailable};
+use super::grant::Issue;
 use super::grant::{ClientDigest, ClientTokens, Code};
 use super::record::Record;
 use super::refresh_rotation::Family;
-use super::session_id::{SessionId, SessionSecret};
+use super::repository::LoadError;
+use super::{Sessions, later};
 use crate::access::Scopes;
 use crate::keys::Purpose;
-use crate::oauth::login::pkce;
+use crate::pkce;
+use crate::session_id::{SessionId, SessionSecret};
 use crate::store::Written;
 
 /// Life of a code. Long enough for a person who carries it by hand into a terminal; RFC 6749, section
@@ -96,7 +98,7 @@ impl Sessions {
             .keyring
             .seal(Purpose::Code, &code)
             .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
-        match self.save(&id, &secret, 0, &record, expires_at).await? {
+        match self.repository.save(&id, &secret, 0, &record, expires_at).await? {
             Written::Stored => {}
             // 128 random bits met again.
             Written::Conflict => return Err(SessionError::unavailable(Unavailable::Contention)),
@@ -129,7 +131,7 @@ impl Sessions {
         if !pkce::verify(redemption.code_verifier, &code.challenge) {
             return Err(DeadGrant::Verifier.into());
         }
-        let loaded = match self.load(&code.id, &code.secret).await {
+        let loaded = match self.repository.load(&code.id, &code.secret).await {
             Ok(loaded) => loaded,
             Err(LoadError::Gone) => return Err(DeadGrant::Ended.into()),
             Err(LoadError::OtherSecret) => return Err(self.end_reused(&code.id, "code").await?),
@@ -152,8 +154,9 @@ impl Sessions {
         let tokens = self
             .client_tokens(&issue)
             .map_err(|_| GrantError::Unavailable(Unavailable::Sealing))?;
-        let expires_at = self.end_of_idleness(&record, now);
+        let expires_at = self.repository.end_of_idleness(&record, now);
         match self
+            .repository
             .save(&code.id, &secret, loaded.revision, &record, expires_at)
             .await
         {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use super::session_id::SessionId;
 use crate::limits::weak_map::{Held, Registry};
+use crate::session_id::SessionId;
 
 /// The sessions that something of this process goes on for.
 #[derive(Clone, Default)]

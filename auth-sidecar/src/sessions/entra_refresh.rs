@@ -7,11 +7,12 @@ use behalf_entra::{EntraError, NextStep, Secret, TokenSet};
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use super::engine::{Change, OpenSession, Sessions};
 use super::error::{SessionError, Unavailable};
 use super::record::{Record, Refused};
 use super::renewals::{Flight, Joined, Pause, Renewed};
+use super::repository::Change;
 use super::sign_in_again::SignInAgain;
+use super::{OpenSession, Sessions};
 
 /// A token handed out lives at least this long, so that a call and its On-Behalf-Of exchange end before it.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
@@ -84,7 +85,7 @@ impl Sessions {
 
     /// Renews once, and pauses the next renewal if the request to Entra failed.
     async fn renew(&self, session: &OpenSession, refused: Option<&Secret>) -> (Renewed, Option<Pause>) {
-        let record = match self.load(&session.id, &session.secret).await {
+        let record = match self.repository.load(&session.id, &session.secret).await {
             Ok(loaded) => loaded.record,
             Err(error) => return (Err(error.into()), None),
         };
@@ -127,6 +128,7 @@ impl Sessions {
     /// refresh token live. A `refused` one is replaced however long it would live: Entra gives each token a random life.
     async fn keep(&self, session: &OpenSession, tokens: TokenSet, refused: Option<&Secret>) -> Renewed {
         let kept = self
+            .repository
             .change(&session.id, &session.secret, |record| {
                 let is_refused = refused.is_some_and(|refused| record.tokens.access_token == *refused);
                 if !is_refused && record.tokens.expires_at >= tokens.expires_at {
@@ -221,7 +223,7 @@ impl Sessions {
             record.refused = Some(refused.clone());
             Change::Write(())
         };
-        Ok(self.change(&session.id, &session.secret, mark).await?)
+        Ok(self.repository.change(&session.id, &session.secret, mark).await?)
     }
 }
 

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::per_user::UserDigest;
-use super::session_id::{SessionId, SessionSecret};
+use super::record::Record;
+use super::{Sessions, later};
 use crate::access::Scopes;
+use crate::keys::{Purpose, SealError};
+use crate::session_id::{SessionId, SessionSecret};
 
 /// The response of the token endpoint to a client.
 #[derive(Debug)]
@@ -83,6 +86,51 @@ pub(super) struct ClientDigest([u8; 32]);
 impl ClientDigest {
     pub(super) fn of(client_id: &str) -> Self {
         Self(Sha256::digest(client_id).into())
+    }
+}
+
+/// What tokens are made of.
+pub(super) struct Issue<'a> {
+    pub(super) id: &'a SessionId,
+    pub(super) secret: &'a SessionSecret,
+    pub(super) record: &'a Record,
+    pub(super) generation: u64,
+    pub(super) scopes: Scopes,
+    pub(super) now: Timestamp,
+}
+
+impl Sessions {
+    /// A session key and a refresh token of one generation.
+    pub(super) fn client_tokens(&self, issue: &Issue<'_>) -> Result<ClientTokens, SealError> {
+        let Issue {
+            id,
+            secret,
+            record,
+            generation,
+            scopes,
+            now,
+        } = *issue;
+        let expires_at = later(now, self.rules.access_token_lifetime).min(record.ends_at);
+        let access = Grant {
+            id: *id,
+            secret: secret.clone(),
+            generation,
+            client: ClientDigest::of(&record.client_id),
+            resource: self.rules.resource.clone(),
+            scopes,
+            expires_at,
+        };
+        let refresh = Grant {
+            scopes: record.scopes,
+            expires_at: record.ends_at,
+            ..access.clone()
+        };
+        Ok(ClientTokens {
+            access_token: Secret::new(self.keyring.seal(Purpose::Access, &access)?),
+            refresh_token: Secret::new(self.keyring.seal(Purpose::Refresh, &refresh)?),
+            expires_in_seconds: u64::try_from(expires_at.duration_since(now).as_secs()).unwrap_or_default(),
+            scopes,
+        })
     }
 }
 

@@ -6,25 +6,128 @@
 
 mod authorization_code;
 mod end_signal;
-mod engine;
 mod entra_refresh;
 mod error;
 mod grant;
+mod open_session;
 mod per_user;
 mod record;
 mod refresh;
 mod refresh_rotation;
 mod renewals;
+mod repository;
 mod revocation;
-mod session_id;
+mod rules;
 mod sign_in_again;
 mod step_up;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use behalf_entra::{Clock, EntraClient};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Mutex;
+
+use self::end_signal::Lifelines;
+use self::per_user::UserDigest;
+use self::renewals::Renewals;
+use self::repository::SessionRepository;
+use crate::keys::{KeyringHandle, Random};
+use crate::limits::weak_map::Registry;
+use crate::store::{SessionStore, StoreError};
+
+pub use crate::session_id::SessionId;
 pub use authorization_code::{CodeRedemption, NewLogin};
-pub use engine::{OpenSession, SessionRules, Sessions};
 pub use error::{DeadGrant, GrantError, SessionError, Unavailable};
 pub use grant::ClientTokens;
+pub use open_session::OpenSession;
 pub use revocation::Revocation;
-pub use session_id::SessionId;
-pub(crate) use session_id::SessionSecret;
+pub use rules::SessionRules;
 pub use sign_in_again::SignInAgain;
+
+/// Adds `duration` to `now`. The result is the largest timestamp when the sum is larger.
+fn later(now: Timestamp, duration: SignedDuration) -> Timestamp {
+    now.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// Every session of this server.
+pub struct Sessions {
+    repository: SessionRepository,
+    rules: SessionRules,
+    keyring: Arc<KeyringHandle>,
+    store: Arc<dyn SessionStore>,
+    entra: EntraClient,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    renewals: Renewals,
+    lifelines: Lifelines,
+    /// Serializes the counting of one user's logins. Logins of other users do not wait.
+    counting: Registry<UserDigest, Mutex<()>>,
+}
+
+impl Sessions {
+    /// The sessions that `store` keeps.
+    pub fn new(
+        rules: SessionRules,
+        keyring: Arc<KeyringHandle>,
+        store: Arc<dyn SessionStore>,
+        entra: EntraClient,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let repository = SessionRepository::new(
+            Arc::clone(&keyring),
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            rules.idle_lifetime,
+        );
+        Self {
+            repository,
+            rules,
+            keyring,
+            store,
+            entra,
+            clock,
+            random,
+            renewals: Renewals::default(),
+            lifelines: Lifelines::default(),
+            counting: Registry::default(),
+        }
+    }
+
+    /// The one resource that session keys are good for.
+    pub fn resource(&self) -> &str {
+        &self.rules.resource
+    }
+
+    /// The time from now until `moment`; none when it has passed.
+    pub(crate) fn until(&self, moment: Timestamp) -> Duration {
+        Duration::try_from(moment.duration_since(self.clock.now())).unwrap_or_default()
+    }
+
+    /// True when the user of `session` signed in at most this long ago.
+    pub(crate) fn signed_in_within(&self, session: &OpenSession, time: SignedDuration) -> bool {
+        self.clock.now().duration_since(session.signed_in_at) <= time
+    }
+
+    /// Where they are kept, for metrics and readiness.
+    pub fn store(&self) -> &dyn SessionStore {
+        self.store.as_ref()
+    }
+
+    /// Ends a session, and what is open of it. True when there was one.
+    async fn end(&self, id: &SessionId) -> Result<bool, StoreError> {
+        let ended = self.repository.remove(id).await?;
+        self.lifelines.cut(id);
+        Ok(ended)
+    }
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Sessions")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}

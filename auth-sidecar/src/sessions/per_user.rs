@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
-use super::engine::{MOST_TRIES, Sessions, later};
 use super::error::{SessionError, Unavailable};
-use super::session_id::SessionId;
+use super::repository::MOST_TRIES;
+use super::{Sessions, later};
 use crate::keys::{OpenError, Purpose};
+use crate::session_id::SessionId;
 use crate::store::{Entry, StoreKey, Written};
 
 /// Sessions of one user, through all clients.

@@ -2,11 +2,13 @@
 
 use behalf_entra::Secret;
 
-use super::engine::{Change, Issue, LoadError, Sessions};
+use super::Sessions;
 use super::error::{DeadGrant, GrantError, Unavailable};
+use super::grant::Issue;
 use super::grant::{ClientDigest, ClientTokens, Grant};
 use super::record::Record;
 use super::refresh_rotation::Presented;
+use super::repository::{Change, LoadError};
 use crate::access::Scopes;
 use crate::keys::Purpose;
 
@@ -66,7 +68,7 @@ impl Sessions {
                 }
             }
         };
-        let outcome = match self.change(&grant.id, &grant.secret, decide).await {
+        let outcome = match self.repository.change(&grant.id, &grant.secret, decide).await {
             Ok(outcome) => outcome,
             Err(LoadError::Gone | LoadError::OtherSecret) => return Err(DeadGrant::Ended.into()),
             Err(LoadError::Unavailable(source)) => return Err(GrantError::Unavailable(source)),

@@ -8,9 +8,9 @@ use behalf_entra::TokenSet;
 use futures::future::{BoxFuture, Shared};
 use jiff::{SignedDuration, Timestamp};
 
-use super::engine::later;
 use super::error::SessionError;
-use super::session_id::SessionId;
+use super::later;
+use crate::session_id::SessionId;
 
 /// The result of a renewal, for all calls that wait for it.
 pub(super) type Renewed = Result<Arc<TokenSet>, SessionError>;

@@ -2,9 +2,10 @@
 
 use behalf_entra::Secret;
 
-use super::engine::{LoadError, Sessions};
+use super::Sessions;
 use super::error::{GrantError, Unavailable};
 use super::grant::{ClientDigest, Grant};
+use super::repository::LoadError;
 use crate::keys::{OpenError, Purpose};
 
 /// The result of a revocation.
@@ -37,7 +38,7 @@ impl Sessions {
         if grant.client != ClientDigest::of(client_id) {
             return Ok(Revocation::OtherClient);
         }
-        match self.load(&grant.id, &grant.secret).await {
+        match self.repository.load(&grant.id, &grant.secret).await {
             Ok(_) => {
                 self.end(&grant.id).await?;
                 tracing::info!(session.id = %grant.id, "Session {} was revoked by its client", grant.id);

@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::engine::{Change, MOST_TRIES, OpenSession, Sessions, later};
 use super::error::{SessionError, Unavailable};
 use super::grant::ClientDigest;
 use super::per_user::UserDigest;
+use super::repository::{Change, MOST_TRIES};
+use super::{OpenSession, Sessions, later};
 use crate::keys::Purpose;
 use crate::store::{Entry, StoreKey, Written};
 
@@ -111,7 +112,7 @@ impl Sessions {
             record.sign_in_required = true;
             Change::Write(())
         };
-        Ok(self.change(&session.id, &session.secret, mark).await?)
+        Ok(self.repository.change(&session.id, &session.secret, mark).await?)
     }
 
     async fn keep_pending(

@@ -7,9 +7,10 @@
 
 use jiff::SignedDuration;
 
-use super::engine::{Change, OpenSession, Sessions, later};
 use super::error::SessionError;
 use super::record::Record;
+use super::repository::Change;
+use super::{OpenSession, Sessions, later};
 use crate::access::Scopes;
 
 /// Time between the challenge and the refresh that answers it. The SDK refreshes at once. A refresh that only
@@ -29,6 +30,6 @@ impl Sessions {
             record.step_up_until = Some(later(now, ANSWERED_WITHIN));
             Change::Write(())
         };
-        Ok(self.change(&session.id, &session.secret, mark).await?)
+        Ok(self.repository.change(&session.id, &session.secret, mark).await?)
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 pub use memory::{MemoryLimits, MemoryStore};
 
-use crate::sessions::SessionId;
+use crate::session_id::SessionId;
 
 /// The kinds of entries and their names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use subtle::ConstantTimeEq as _;
 
 use super::cookies::Cookies;
-use super::pkce;
 use super::request::AuthorizationRequest;
 use crate::keys::{KeyringHandle, OpenError, Purpose, Random, SealError, random_bytes};
+use crate::pkce;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;

@@ -4,7 +4,6 @@ mod approved;
 pub(crate) mod cookies;
 pub(crate) mod csrf;
 pub(crate) mod parameters;
-pub(crate) mod pkce;
 mod request;
 mod sealed;
 

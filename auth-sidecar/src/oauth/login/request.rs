@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::parameters::{Parameters, Repeated};
-use super::pkce;
 use crate::access::{AccessPolicy, Scopes};
 use crate::clients::{Client, ClientError, Clients};
 use crate::http::public_url::Addresses;
+use crate::pkce;
 
 /// Longest `state` that is sent back. It travels in a cookie with the rest of the request.
 const LONGEST_STATE: usize = 1024;

@@ -6,7 +6,7 @@ use behalf_entra::Secret;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::keys::{Random, random_bytes};
+use crate::random::{Random, random_bytes};
 
 /// Base64url of a SHA-256, without padding.
 const CHALLENGE_LENGTH: usize = 43;
@@ -45,7 +45,7 @@ pub(crate) fn verify(verifier: &Secret, expected: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::SystemRandom;
+    use crate::random::SystemRandom;
 
     /// RFC 7636, appendix B.
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use zeroize::Zeroizing;
 
-use crate::keys::{Random, random_bytes};
+use crate::random::{Random, random_bytes};
 
 /// Names a session. Not a secret: it stands in logs and in the store's keys, and opens nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ impl SessionId {
         &self.0
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         BASE64URL.decode(text).ok()?.try_into().ok().map(Self)
     }
 }
@@ -54,11 +54,11 @@ impl SessionSecret {
         &self.0
     }
 
-    pub(super) fn to_text(&self) -> Zeroizing<String> {
+    pub(crate) fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE64URL.encode(self.expose()))
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
         let length = BASE64URL.decode_slice(text, bytes.as_mut_slice()).ok()?;
         (length == 32).then(|| Self(Arc::new(bytes)))
@@ -74,7 +74,7 @@ impl fmt::Debug for SessionSecret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::SystemRandom;
+    use crate::random::SystemRandom;
 
     #[test]
     fn identifiers_survive_their_text_form() {
