@@ -1,11 +1,10 @@
-//! Builds and definitions.
+//! Lists of builds, single builds, and what belongs to one.
 
 use behalf_simulators::{
-    azure_devops::{BuildChange, NewBuild, Story},
-    people::{ANA, BEN, CAROL},
+    azure_devops::{NewBuild, Story},
+    people::{ANA, BEN},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -263,74 +262,6 @@ async fn the_latest_build_is_the_last_completed_one() {
 }
 
 #[tokio::test]
-async fn cancelling_needs_the_right_and_is_spelled_with_two_l() {
-    let bench = Bench::start().await;
-    let path = "/shop/_apis/build/builds/639?api-version=7.1";
-    let body = json!({"status": "cancelling"});
-    let message = bench
-        .send(CAROL, Method::PATCH, path, &body)
-        .await
-        .error(403, "AccessDeniedException");
-    assert!(
-        message.starts_with("TF215106") && message.contains("Carol Contoso needs Stop builds permissions")
-    );
-    assert_eq!(
-        bench.send(ANA, Method::PATCH, path, &body).await.ok().json()["status"],
-        "cancelling"
-    );
-    let run = bench
-        .get(ANA, "/shop/_apis/pipelines/178/runs/639")
-        .await
-        .ok()
-        .json();
-    assert_eq!(run["state"], "canceling", "and here with one");
-    let end = BuildChange {
-        status: Some("completed".to_owned()),
-        result: Some("canceled".to_owned()),
-        story: Some(Story::Canceled),
-    };
-    bench.control.change_build(639, &end).await.unwrap();
-    let build = bench.get(ANA, "/shop/_apis/build/builds/639").await.ok().json();
-    assert_eq!(build["result"], "canceled");
-    assert!(build.get("finishTime").is_some());
-    let other = json!({"status": "completed"});
-    bench
-        .send(ANA, Method::PATCH, path, &other)
-        .await
-        .error(400, "VssPropertyValidationException");
-}
-
-#[tokio::test]
-async fn a_failed_build_and_a_stage_can_be_retried() {
-    let bench = Bench::start().await;
-    let path = "/shop/_apis/build/builds/638?retry=true&api-version=7.1";
-    bench
-        .send(CAROL, Method::PATCH, path, &json!({}))
-        .await
-        .error(403, "AccessDeniedException");
-    let build = bench.send(ANA, Method::PATCH, path, &json!({})).await.ok().json();
-    assert_eq!(build["status"], "inProgress");
-    assert!(build.get("result").is_none());
-    bench
-        .send(ANA, Method::PATCH, path, &json!({}))
-        .await
-        .error(400, "VssPropertyValidationException");
-
-    let stage = |name: &str| format!("/shop/_apis/build/builds/634/stages/{name}?api-version=7.1");
-    let retry = json!({"state": "retry", "forceRetryAllJobs": false});
-    let answer = bench.send(ANA, Method::PATCH, &stage("Build"), &retry).await.ok();
-    assert!(answer.body.is_empty(), "200 without a body");
-    bench
-        .send(ANA, Method::PATCH, &stage("Nowhere"), &retry)
-        .await
-        .error(404, "StageNotFoundException");
-    bench
-        .send(ANA, Method::PATCH, &stage("Build"), &json!({"state": "pause"}))
-        .await
-        .wrapped_error();
-}
-
-#[tokio::test]
 async fn changes_report_and_artifacts() {
     let bench = Bench::start().await;
     let changes = bench
@@ -367,72 +298,4 @@ async fn changes_report_and_artifacts() {
     );
     let run = "/shop/_apis/pipelines/178/runs/636/artifacts?artifactName=drop&$expand=signedContent";
     assert!(bench.get(ANA, run).await.ok().json()["signedContent"]["url"].is_string());
-}
-
-#[rstest]
-#[case("", &["shop-ci", "shop-nightly", "shop-cd", "shop-legacy"])]
-#[case("name=shop-c*", &["shop-ci", "shop-cd"])]
-#[case("name=shop-ci", &["shop-ci"])]
-#[case("path=\\nightly", &["shop-nightly"])]
-#[case("definitionIds=178,181", &["shop-ci"])]
-#[case("queryOrder=definitionNameDescending&$top=2", &["shop-nightly", "shop-legacy"])]
-#[case("includeAllProperties=true&yamlFilename=azure-pipelines.yml", &["shop-ci"])]
-#[case("builtAfter=2026-04-01T11:00:00Z", &["shop-ci", "shop-cd"])]
-#[tokio::test]
-async fn definitions(#[case] query: &str, #[case] expected: &[&str]) {
-    let bench = Bench::start().await;
-    let items = bench
-        .get(ANA, &format!("/shop/_apis/build/definitions?{query}"))
-        .await
-        .ok()
-        .items();
-    let names: Vec<&str> = items
-        .iter()
-        .map(|definition| definition["name"].as_str().unwrap())
-        .collect();
-    assert_eq!(names, expected);
-}
-
-#[tokio::test]
-async fn definitions_bring_their_latest_builds_only_on_request() {
-    let bench = Bench::start().await;
-    let path = "/shop/_apis/build/definitions?name=shop-ci";
-    let plain = bench.get(ANA, path).await.ok().items();
-    assert!(plain[0].get("latestBuild").is_none());
-    let with = bench
-        .get(ANA, &format!("{path}&includeLatestBuilds=true"))
-        .await
-        .ok()
-        .items();
-    assert_eq!(
-        (
-            &with[0]["latestBuild"]["id"],
-            &with[0]["latestCompletedBuild"]["id"]
-        ),
-        (&json!(640), &json!(638))
-    );
-    let wrong = bench
-        .get(
-            ANA,
-            "/shop/_apis/build/definitions?yamlFilename=azure-pipelines.yml",
-        )
-        .await;
-    wrong.error(400, "VssPropertyValidationException");
-}
-
-#[tokio::test]
-async fn pipelines_are_the_definitions_of_another_api() {
-    let bench = Bench::start().await;
-    let first = bench
-        .get(ANA, "/shop/_apis/pipelines?orderBy=name asc&$top=2")
-        .await
-        .ok();
-    assert_eq!(first.items()[0]["name"], "shop-cd");
-    assert_eq!(first.header("x-ms-continuationtoken"), "2");
-    let pipeline = bench.get(ANA, "/shop/_apis/pipelines/178").await.ok().json();
-    assert_eq!(pipeline["configuration"]["path"], "azure-pipelines.yml");
-    bench
-        .get(ANA, "/shop/_apis/pipelines/999")
-        .await
-        .error(404, "PipelineNotFoundException");
 }

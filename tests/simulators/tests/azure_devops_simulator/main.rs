@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap as tests do")]
 
 mod access;
+mod build_updates;
 mod builds;
 mod control;
+mod definitions;
 mod entra;
 mod faults;
 mod fixture;

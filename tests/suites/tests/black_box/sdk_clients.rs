@@ -1,4 +1,4 @@
-//! Tests login and tools with the official MCP SDKs. `tests/clients` pins their versions.
+//! Tests login and tools with the official MCP SDKs. `tests/suites/clients` pins their versions.
 
 use behalf_demo::environment::Server;
 use behalf_simulators::people::{ANA, BEN, Person};

@@ -1,0 +1,151 @@
+//! A connection to a ready Pod behind a Service.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use tokio::io::DuplexStream;
+use tokio::net::TcpStream;
+
+use super::relay::without_delay;
+use super::{Forward, ForwardError, Way};
+
+/// An open connection to a Pod.
+pub(super) enum Remote {
+    Direct(TcpStream),
+    Forwarded(kube::api::Portforwarder, DuplexStream),
+}
+
+/// Connects to a ready Pod of the Service.
+pub(super) async fn open(client: &Client, way: Way, forward: &Forward) -> Result<Remote, ForwardError> {
+    let no_port = || ForwardError::NoPort {
+        service: forward.service.clone(),
+        port: forward.port,
+    };
+    let services: Api<Service> = Api::namespaced(client.clone(), &forward.namespace);
+    let service = services
+        .get(&forward.service)
+        .await
+        .map_err(|source| ForwardError::Api {
+            action: "read the Service",
+            source,
+        })?;
+    let spec = service.spec.unwrap_or_default();
+    let target = spec
+        .ports
+        .unwrap_or_default()
+        .into_iter()
+        .find(|port| port.port == i32::from(forward.port))
+        .ok_or_else(no_port)?
+        .target_port
+        .unwrap_or(IntOrString::Int(i32::from(forward.port)));
+
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &forward.namespace);
+    let selector = labels(&spec.selector.unwrap_or_default());
+    let pod = pods
+        .list(&ListParams::default().labels(&selector))
+        .await
+        .map_err(|source| ForwardError::Api {
+            action: "list the Service's Pods",
+            source,
+        })?
+        .into_iter()
+        .find(is_ready)
+        .ok_or_else(|| ForwardError::NoPod(forward.service.clone()))?;
+
+    let port = container_port(&pod, &target).ok_or_else(no_port)?;
+    let address = pod.status.and_then(|status| status.pod_ip);
+    let name = pod.metadata.name.unwrap_or_default();
+    if way == Way::Direct {
+        let address = address.ok_or_else(|| ForwardError::NoPod(forward.service.clone()))?;
+        let stream = TcpStream::connect((address.as_str(), port))
+            .await
+            .map_err(|source| ForwardError::Connect { pod: name, source })?;
+        without_delay(&stream);
+        return Ok(Remote::Direct(stream));
+    }
+    let mut forwarder = pods
+        .portforward(&name, &[port])
+        .await
+        .map_err(|source| ForwardError::Api {
+            action: "forward a port of the Pod",
+            source,
+        })?;
+    let stream = forwarder.take_stream(port).ok_or_else(no_port)?;
+    Ok(Remote::Forwarded(forwarder, stream))
+}
+
+fn labels(selector: &BTreeMap<String, String>) -> String {
+    selector
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && pod
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.as_ref())
+            .is_some_and(|all| {
+                all.iter()
+                    .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+            })
+}
+
+fn container_port(pod: &Pod, target: &IntOrString) -> Option<u16> {
+    match target {
+        IntOrString::Int(port) => u16::try_from(*port).ok(),
+        IntOrString::String(name) => {
+            let spec = pod.spec.as_ref()?;
+            let containers = spec
+                .containers
+                .iter()
+                .chain(spec.init_containers.iter().flatten());
+            containers
+                .flat_map(|container| container.ports.iter().flatten())
+                .find(|port| port.name.as_deref() == Some(name))
+                .and_then(|port| u16::try_from(port.container_port).ok())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(ready: &str) -> Pod {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p"},
+            "spec": {
+                "initContainers": [{"name": "sidecar", "ports": [{"name": "http", "containerPort": 8080}]}],
+                "containers": [{"name": "server"}],
+            },
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn finds_a_named_port_of_a_native_sidecar() {
+        assert_eq!(
+            container_port(&pod("True"), &IntOrString::String("http".into())),
+            Some(8080)
+        );
+        assert_eq!(
+            container_port(&pod("True"), &IntOrString::String("other".into())),
+            None
+        );
+        assert_eq!(container_port(&pod("True"), &IntOrString::Int(9090)), Some(9090));
+    }
+
+    #[test]
+    fn takes_only_ready_pods() {
+        assert!(is_ready(&pod("True")));
+        assert!(!is_ready(&pod("False")));
+    }
+}

@@ -1,0 +1,306 @@
+//! The malformed objects, and the reason of each refusal.
+
+use serde_json::{Value, json};
+
+/// An object that the API server must refuse.
+pub(super) struct Malformed {
+    pub(super) what: &'static str,
+    /// Where the fault is, as a JSON pointer.
+    pub(super) pointer: &'static str,
+    pub(super) value: Value,
+    /// Which field refuses it, in the API server's words; empty for the object itself.
+    pub(super) field: &'static str,
+    /// A part of the rule's message; empty where the type alone refuses it.
+    pub(super) message: &'static str,
+}
+
+/// One object for each rule of the CRD, and some of a wrong type.
+#[expect(clippy::too_many_lines, reason = "a table")]
+pub(super) fn malformed() -> Vec<Malformed> {
+    const ORIGIN: &str = "publicUrl must be an origin in lower case without path or trailing slash: \
+        https://<host>[:port], or http:// on localhost, 127.0.0.1 or [::1]";
+    const DEFAULT_PORT: &str =
+        "publicUrl must leave out the scheme's default port: clients compare issuers as text";
+    const AUTHORITY: &str =
+        "entra.authority must be https://<host>[:port] in lower case, without path or trailing slash";
+    const ENDPOINT: &str =
+        "an endpoint must be https://<host>[:port] in lower case, without path or trailing slash";
+    const NAME: &str =
+        "metadata.name must have at most 48 characters, start with a letter and hold only a-z, 0-9 and -";
+    const ANNOTATIONS: &str =
+        "pod.annotations must not use keys of azure.workload.identity, behalf.dev or app.kubernetes.io";
+    const LABELS: &str =
+        "pod.labels must not use keys of azure.workload.identity, behalf.dev or app.kubernetes.io";
+    const ENV: &str =
+        "server.env must not set names that start with AZURE_ or BEHALF_: they are set by the operator";
+    const SOURCE: &str = "valueFrom in server.env must name exactly one of configMapKeyRef, fieldRef and resourceFieldRef, and excludes value";
+    const TAKES_OVER: &str = "server.env must not set LD_*, GLIBC_*, MALLOC_*, *_PROXY or another name that the C \
+        library obeys: it decides which code the server runs or where it sends tokens";
+    const QUANTITY: &str =
+        "resources must be quantities that are not negative, for example 250m of cpu or 128Mi of memory";
+    const ACCESS: &str = "sessions.accessTokenLifetime must be between 1m and 24h";
+    const MAXIMUM: &str =
+        "sessions.maximumLifetime must be between sessions.idleLifetime and 8784h (366 days)";
+    let row = |what, pointer, value, field, message| Malformed {
+        what,
+        pointer,
+        value,
+        field,
+        message,
+    };
+    let url = |what, value: &str| row(what, "/spec/publicUrl", json!(value), "spec.publicUrl", ORIGIN);
+    let port = |what, value: &str| {
+        row(
+            what,
+            "/spec/publicUrl",
+            json!(value),
+            "spec.publicUrl",
+            DEFAULT_PORT,
+        )
+    };
+    let authority = |what, value: &str| {
+        row(
+            what,
+            "/spec/entra/authority",
+            json!(value),
+            "spec.entra.authority",
+            AUTHORITY,
+        )
+    };
+    let sessions =
+        |what, pointer, value: &str, message| row(what, pointer, json!(value), "spec.sessions", message);
+    vec![
+        row(
+            "a name with a dot",
+            "/metadata/name",
+            json!("mal.formed"),
+            "",
+            NAME,
+        ),
+        row(
+            "a name that starts with a digit",
+            "/metadata/name",
+            json!("1malformed"),
+            "",
+            NAME,
+        ),
+        row(
+            "a name of 49 letters",
+            "/metadata/name",
+            json!("a".repeat(49)),
+            "",
+            NAME,
+        ),
+        url("a path in publicUrl", "https://mcp.contoso.example/path"),
+        url("a slash at the end of publicUrl", "https://mcp.contoso.example/"),
+        url("a query in publicUrl", "https://mcp.contoso.example?a=b"),
+        url("a user in publicUrl", "https://ana@mcp.contoso.example"),
+        url("plain http beyond loopback", "http://mcp.contoso.example"),
+        url("upper case in publicUrl", "https://MCP.contoso.example"),
+        url("port 0 in publicUrl", "https://mcp.contoso.example:0"),
+        port("the default port of https", "https://mcp.contoso.example:443"),
+        port("the default port of http", "http://localhost:80"),
+        authority("plain http for Entra", "http://login.example"),
+        authority("a path in the authority", "https://login.example/common"),
+        row(
+            "a path in the endpoint core",
+            "/spec/server/azureDevOps/endpoints/core",
+            json!("https://dev.example/contoso"),
+            "spec.server.azureDevOps.endpoints.core",
+            ENDPOINT,
+        ),
+        row(
+            "a slash at the end of the endpoint release",
+            "/spec/server/azureDevOps/endpoints/release",
+            json!("https://dev.example/"),
+            "spec.server.azureDevOps.endpoints.release",
+            ENDPOINT,
+        ),
+        row(
+            "plain http for the endpoint identity",
+            "/spec/server/azureDevOps/endpoints/identity",
+            json!("http://dev.example"),
+            "spec.server.azureDevOps.endpoints.identity",
+            ENDPOINT,
+        ),
+        row(
+            "two replicas with sessions in memory",
+            "/spec/replicas",
+            json!(2),
+            "spec",
+            "replicas must be 1 with sessions.store.type Memory: sessions live in one Pod's memory",
+        ),
+        row(
+            "no server",
+            "/spec/server",
+            json!({}),
+            "spec.server",
+            "server must name exactly one kind of server: set server.azureDevOps",
+        ),
+        row(
+            "a variable out of a Secret",
+            "/spec/server/env",
+            json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "key"}}}]),
+            "spec.server.env",
+            SOURCE,
+        ),
+        row(
+            "a variable with two sources",
+            "/spec/server/env",
+            json!([{"name": "KEY", "valueFrom": {
+                "configMapKeyRef": {"name": "a", "key": "a"}, "fieldRef": {"fieldPath": "metadata.name"},
+            }}]),
+            "spec.server.env",
+            SOURCE,
+        ),
+        row(
+            "a variable of the loader's",
+            "/spec/server/env",
+            json!([{"name": "LD_PRELOAD", "value": "x"}]),
+            "spec.server.env",
+            TAKES_OVER,
+        ),
+        row(
+            "a proxy in lower case",
+            "/spec/server/env",
+            json!([{"name": "https_proxy", "value": "x"}]),
+            "spec.server.env",
+            TAKES_OVER,
+        ),
+        row(
+            "a variable of the C library's",
+            "/spec/server/env",
+            json!([{"name": "GCONV_PATH", "value": "x"}]),
+            "spec.server.env",
+            TAKES_OVER,
+        ),
+        row(
+            "a request of the server that is no quantity",
+            "/spec/server/resources/requests",
+            json!({"memory": "much"}),
+            "spec.server.resources.requests",
+            QUANTITY,
+        ),
+        row(
+            "a negative limit of the server",
+            "/spec/server/resources/limits",
+            json!({"cpu": "-1"}),
+            "spec.server.resources.limits",
+            QUANTITY,
+        ),
+        row(
+            "a negative number as a request of the sidecar",
+            "/spec/sidecar/resources/requests",
+            json!({"cpu": -1}),
+            "spec.sidecar.resources.requests",
+            QUANTITY,
+        ),
+        row(
+            "a limit of the sidecar in a unit that does not exist",
+            "/spec/sidecar/resources/limits",
+            json!({"memory": "64MB"}),
+            "spec.sidecar.resources.limits",
+            QUANTITY,
+        ),
+        row(
+            "a reserved variable of Azure's",
+            "/spec/server/env",
+            json!([{"name": "AZURE_CLIENT_SECRET", "value": "x"}]),
+            "spec.server.env",
+            ENV,
+        ),
+        row(
+            "a reserved variable of ours",
+            "/spec/server/env",
+            json!([{"name": "BEHALF_LOG", "value": "x"}]),
+            "spec.server.env",
+            ENV,
+        ),
+        row(
+            "a reserved annotation",
+            "/spec/pod/annotations",
+            json!({"behalf.dev/template": "x"}),
+            "spec.pod.annotations",
+            ANNOTATIONS,
+        ),
+        row(
+            "a reserved label",
+            "/spec/pod/labels",
+            json!({"azure.workload.identity/use": "true"}),
+            "spec.pod.labels",
+            LABELS,
+        ),
+        sessions(
+            "access tokens too short",
+            "/spec/sessions/accessTokenLifetime",
+            "59s",
+            ACCESS,
+        ),
+        sessions(
+            "access tokens too long",
+            "/spec/sessions/accessTokenLifetime",
+            "25h",
+            ACCESS,
+        ),
+        sessions(
+            "sessions that end before their access tokens",
+            "/spec/sessions/idleLifetime",
+            "1m",
+            "sessions.idleLifetime must not be shorter than sessions.accessTokenLifetime",
+        ),
+        sessions(
+            "a maximum below idle",
+            "/spec/sessions/maximumLifetime",
+            "2h",
+            MAXIMUM,
+        ),
+        sessions(
+            "a maximum of over a year",
+            "/spec/sessions/maximumLifetime",
+            "8785h",
+            MAXIMUM,
+        ),
+        sessions(
+            "a long grace",
+            "/spec/sessions/refreshGrace",
+            "11m",
+            "sessions.refreshGrace must not be longer than 10m",
+        ),
+        row(
+            "a tenant that is no GUID",
+            "/spec/entra/tenantId",
+            json!("common"),
+            "spec.entra.tenantId",
+            "",
+        ),
+        row(
+            "a client that is no GUID",
+            "/spec/entra/clientId",
+            json!(""),
+            "spec.entra.clientId",
+            "",
+        ),
+        row(
+            "a number for an organization",
+            "/spec/server/azureDevOps/organization",
+            json!(7),
+            "spec.server.azureDevOps.organization",
+            "",
+        ),
+        row(
+            "text for replicas",
+            "/spec/replicas",
+            json!("one"),
+            "spec.replicas",
+            "",
+        ),
+        row("a list for a spec", "/spec", json!([]), "spec", ""),
+        row(
+            "an unknown place of exchange",
+            "/spec/tokenExchange",
+            json!({"at": "Somewhere"}),
+            "spec.tokenExchange.at",
+            "",
+        ),
+    ]
+}
