@@ -50,6 +50,11 @@ impl Plan {
         }
     }
 
+    /// True if the server gets a token of the user.
+    pub(super) fn sends_a_token(self) -> bool {
+        self.header.is_some() || self.argument.is_some()
+    }
+
     /// Whether the token must be exchanged here.
     pub(super) fn needs_exchange(self) -> bool {
         self.header == Some(Token::Downstream) || self.argument == Some(Token::Downstream)

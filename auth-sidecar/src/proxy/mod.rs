@@ -13,8 +13,9 @@ mod members;
 mod origin;
 mod outgoing;
 mod refusal;
+mod refused_tokens;
 mod stream;
-mod tokens;
+mod token_exchange;
 mod users;
 
 use std::sync::Arc;
@@ -34,7 +35,8 @@ use self::injection::Plan;
 use self::origin::Caller;
 use self::outgoing::Outgoing;
 use self::refusal::{About, Refusal};
-use self::tokens::{Exchange, Tokens};
+use self::refused_tokens::RefusedTokens;
+use self::token_exchange::{Exchange, Tokens};
 use self::users::{Call, User, Users};
 use crate::limits::body_budget::Taken;
 use crate::oauth;
@@ -67,6 +69,7 @@ struct ProxyState {
     services: Arc<Services>,
     /// `None` when the server exchanges tokens itself, or needs none.
     exchange: Option<Exchange>,
+    refused_tokens: RefusedTokens,
     users: Users,
 }
 
@@ -76,6 +79,7 @@ impl ProxyState {
         Self {
             services,
             exchange,
+            refused_tokens: RefusedTokens::new(),
             users: Users::default(),
         }
     }
@@ -190,7 +194,7 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
     // Only once: the client gets a second refusal as the answer.
     if outgoing.can_be_sent_again()
         && let Some(wanted) = wanted(&response)
-        && let Some(others) = tokens.others(state, &session, &wanted).await?
+        && let Some(replacement) = replace(state, &session, &tokens, &wanted).await?
     {
         tracing::info!(
             session.id = %session.id,
@@ -198,11 +202,25 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
             "Sending {label} of session {} again with another token",
             session.id
         );
-        tokens = others;
+        tokens = replacement;
         response = outgoing.send(state, &session, &tokens).await?;
     }
     drop(outgoing);
     answer(state, &session, &tokens, response, call).await
+}
+
+/// Returns other tokens for a second try. A refusal of them is remembered for the refused ones, too.
+async fn replace(
+    state: &ProxyState,
+    session: &OpenSession,
+    tokens: &Tokens,
+    wanted: &Reauthenticate,
+) -> Result<Option<Tokens>, Refusal> {
+    let replacement = tokens.replacement(state, session, wanted).await;
+    if let Err(refusal) = &replacement {
+        tokens.remember_refusal(state, refusal).await;
+    }
+    replacement
 }
 
 /// Reads the server's demand for the user or for another token. `None` when no readable one exists.
@@ -352,9 +370,7 @@ async fn reauthenticate(
             Refusal::SignInRequired
         }
     };
-    if advice.is_some() {
-        tokens.give_up(state, &refusal).await;
-    }
+    tokens.remember_refusal(state, &refusal).await;
     Ok(refusal)
 }
 

@@ -17,7 +17,7 @@ use super::body::Message;
 use super::headers;
 use super::injection::Plan;
 use super::refusal::Refusal;
-use super::tokens::Tokens;
+use super::token_exchange::Tokens;
 use crate::sessions::OpenSession;
 use crate::telemetry::metrics::SecurityEvent;
 

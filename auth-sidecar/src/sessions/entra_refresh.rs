@@ -60,6 +60,15 @@ impl Sessions {
         session: &OpenSession,
         refused: &Secret,
     ) -> Result<Arc<TokenSet>, SessionError> {
+        let mut renewed = self.join(session, refused).await?;
+        if renewed.access_token == *refused {
+            // An older renewal was in flight, which did not know of the refusal. It has ended.
+            renewed = self.join(session, refused).await?;
+        }
+        Ok(renewed)
+    }
+
+    async fn join(self: &Arc<Self>, session: &OpenSession, refused: &Secret) -> Renewed {
         match self.join_renewal(session, Some(refused.clone())) {
             Joined::Flight(flight) => flight.await,
             Joined::Paused(error) => Err(error),
@@ -72,8 +81,9 @@ impl Sessions {
         let begin = || -> Flight {
             let (sessions, session) = (Arc::clone(self), session.clone());
             let renewal = async move {
+                let mut end = sessions.renewals.end(session.id, sessions.clock.as_ref());
                 let (renewed, pause) = sessions.renew(&session, refused.as_ref()).await;
-                sessions.renewals.finish(session.id, sessions.clock.now(), pause);
+                end.pause = pause;
                 renewed
             };
             let flight = renewal.boxed().shared();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use behalf_entra::TokenSet;
+use behalf_entra::{Clock, TokenSet};
 use futures::future::{BoxFuture, Shared};
 use jiff::{SignedDuration, Timestamp};
 
@@ -57,8 +57,19 @@ impl Renewals {
         Joined::Flight(flight)
     }
 
+    /// Returns a guard that ends the session's renewal when it is dropped, also by a panic. Otherwise the
+    /// session's calls would join the broken renewal for ever.
+    pub(super) fn end<'a>(&'a self, id: SessionId, clock: &'a dyn Clock) -> End<'a> {
+        End {
+            renewals: self,
+            id,
+            clock,
+            pause: None,
+        }
+    }
+
     /// Ends the session's renewal. With a `pause`, the next renewal waits.
-    pub(super) fn finish(&self, id: SessionId, now: Timestamp, pause: Option<Pause>) {
+    fn finish(&self, id: SessionId, now: Timestamp, pause: Option<Pause>) {
         let mut renewals = self.renewals();
         renewals.remove(&id);
         if let Some(pause) = pause {
@@ -70,6 +81,22 @@ impl Renewals {
 
     fn renewals(&self) -> MutexGuard<'_, HashMap<SessionId, Renewal>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a session's renewal when it is dropped.
+pub(super) struct End<'a> {
+    renewals: &'a Renewals,
+    id: SessionId,
+    clock: &'a dyn Clock,
+
+    /// The pause before the session's next renewal.
+    pub(super) pause: Option<Pause>,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.renewals.finish(self.id, self.clock.now(), self.pause.take());
     }
 }
 
@@ -98,7 +125,7 @@ impl Pause {
 
 #[cfg(test)]
 mod tests {
-    use behalf_entra::EntraError;
+    use behalf_entra::{EntraError, FixedClock};
     use futures::FutureExt as _;
 
     use super::*;
@@ -155,6 +182,29 @@ mod tests {
         assert_eq!(retry_after, Some(Duration::from_secs(1)));
         let end = later(START, SignedDuration::from_secs(15));
         assert!(is_flight(&renewals.join(id, end, never)));
+    }
+
+    #[tokio::test]
+    async fn a_renewal_that_panics_does_not_break_its_session() {
+        let renewals = Arc::new(Renewals::default());
+        let id = SessionId::generate(&SystemRandom);
+        let broken = Arc::clone(&renewals);
+        let flight = async move {
+            let clock = FixedClock::new(START);
+            let _end = broken.end(id, &clock);
+            panic!("a defect")
+        };
+        let joined = renewals.join(id, START, || flight.boxed().shared());
+        let Joined::Flight(flight) = joined else {
+            panic!("no flight")
+        };
+        assert!(tokio::spawn(flight).await.is_err());
+        let mut begun = false;
+        renewals.join(id, START, || {
+            begun = true;
+            never()
+        });
+        assert!(begun);
     }
 
     #[test]

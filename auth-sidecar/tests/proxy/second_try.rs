@@ -138,17 +138,54 @@ async fn after_a_fresh_sign_in_a_refused_token_is_a_tool_result_that_says_what_t
     assert!(refreshed.is_ok(), "the session goes on");
 }
 
+#[rstest]
+#[case::exchange_here(Sidecar, 2, 2)]
+#[case::exchange_in_the_server(Server, 1, 0)]
 #[tokio::test]
-async fn a_client_that_calls_again_and_again_with_a_refused_token_makes_no_exchanges() {
+async fn a_client_that_calls_again_and_again_with_a_refused_token_makes_no_exchanges(
+    #[case] at: ExchangePlace,
+    #[case] received: usize,
+    #[case] exchanged: usize,
+) {
     let world = World::start().await;
-    let sidecar = world.sidecar(Sidecar, Header);
+    let sidecar = world.sidecar(at, Header);
     let login = sidecar.sign_in(&world).await;
     world.server.answers(|_| token_refused());
     for _ in 0..5 {
         let answer = body(sidecar.post(&login, &call()).await).await;
         assert_eq!(answer["result"]["isError"], true, "{answer}");
     }
-    assert_eq!((world.server.received().len(), exchanges(&world).await), (2, 2));
+    assert_eq!(
+        (world.server.received().len(), exchanges(&world).await),
+        (received, exchanged)
+    );
+}
+
+#[rstest]
+#[case::policy(ReauthenticateReason::InteractionRequired, Some("{}"), 0)]
+#[case::grant(ReauthenticateReason::GrantExpired, None, 0)]
+#[case::assertion(ReauthenticateReason::UserTokenRefused, None, 1)]
+#[tokio::test]
+async fn a_client_that_ignores_401_reaches_a_server_that_exchanges_itself_once(
+    #[case] reason: ReauthenticateReason,
+    #[case] claims: Option<&'static str>,
+    #[case] renewed: usize,
+) {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Server, Header);
+    let refresh_token = Some(Secret::new("of-another-application"));
+    let login = sidecar
+        .sign_in_for(&world, SignedDuration::from_hours(1), refresh_token)
+        .await;
+    world.clock.advance(SignedDuration::from_mins(11));
+    world.server.answers(move |_| refused(reason, claims));
+    for _ in 0..4 {
+        let response = sidecar.post(&login, &call()).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(world.server.received().len(), 1);
+    let renewals = world.control().requests_of(RequestKind::RefreshToken).await;
+    assert_eq!(renewals.unwrap().len(), renewed);
 }
 
 #[rstest]
@@ -237,10 +274,10 @@ async fn a_message_that_is_too_large_to_keep_is_sent_once() {
     let answer = body(sidecar.post(&login, &message).await).await;
     assert_eq!(answer["result"]["isError"], true, "{answer}");
     assert_eq!((world.server.received().len(), exchanges(&world).await), (1, 1));
-    // The refused token is not used again.
-    world.server.answers(mcp);
-    assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
-    assert_eq!(exchanges(&world).await, 2);
+    // A client that goes on makes no exchanges.
+    let answer = body(sidecar.post(&login, &message).await).await;
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    assert_eq!((world.server.received().len(), exchanges(&world).await), (1, 1));
 }
 
 #[tokio::test]

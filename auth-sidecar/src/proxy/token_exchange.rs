@@ -1,12 +1,9 @@
 //! The user's tokens for one request.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use behalf_contract::{ExchangePlace, Reauthenticate, ReauthenticateReason, TokenExchange};
 use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Secret, TokenSet};
-use moka::future::Cache;
-use sha2::{Digest as _, Sha256};
 
 use super::ProxyState;
 use super::injection::{Plan, Token};
@@ -18,18 +15,10 @@ use crate::sessions::{OpenSession, SignInAgain};
 /// the test in `entra/src/obo.rs`).
 const CAPACITY: u64 = 64 * 1024 * 1024;
 
-/// Maximum number of refusals that are remembered.
-const REFUSALS: u64 = 10_000;
-
-/// Life of a remembered refusal of Entra or of the downstream API. A client that ignores a refusal must not
-/// cause requests (AADSTS50196). A new login brings another token, which is exchanged at once.
-const REFUSED_FOR: Duration = Duration::from_mins(1);
-
-/// The exchange in the sidecar, with what Entra answered lately.
+/// The exchange in the sidecar.
 #[derive(Clone)]
 pub(super) struct Exchange {
     on_behalf_of: OnBehalfOf,
-    refused: Cache<[u8; 32], Refusal>,
 }
 
 /// The user's own token, and what a plan needs beside it.
@@ -37,8 +26,6 @@ pub(super) struct Exchange {
 pub(super) struct Tokens {
     user: Option<Arc<TokenSet>>,
     downstream: Option<Arc<TokenSet>>,
-    /// True when these tokens replaced refused ones.
-    replaced: bool,
 }
 
 impl Tokens {
@@ -62,6 +49,9 @@ impl Tokens {
                 return Err(Refusal::from(error));
             }
         };
+        if plan.sends_a_token() {
+            state.refused_tokens.check(&user.access_token).await?;
+        }
         match &state.exchange {
             Some(exchange) if plan.needs_exchange() => {
                 // The old user token was replaced, so its downstream token is never needed again.
@@ -79,7 +69,7 @@ impl Tokens {
 
     /// Returns other tokens for a second try after the server reports that one of these is refused. Returns
     /// `None` where another token does not help.
-    pub(super) async fn others(
+    pub(super) async fn replacement(
         &self,
         state: &ProxyState,
         session: &OpenSession,
@@ -87,7 +77,7 @@ impl Tokens {
     ) -> Result<Option<Self>, Refusal> {
         let Some(user) = &self.user else { return Ok(None) };
         let exchange = state.exchange.as_ref().zip(self.downstream.as_ref());
-        let tokens = match (wanted.reason, exchange) {
+        Ok(Some(match (wanted.reason, exchange) {
             (ReauthenticateReason::TokenRefused, Some((exchange, downstream))) => {
                 exchange
                     .on_behalf_of
@@ -116,26 +106,18 @@ impl Tokens {
                 }
             }
             _ => return Ok(None),
-        };
-        Ok(Some(Self {
-            replaced: true,
-            ..tokens
         }))
     }
 
-    /// Handles tokens that the downstream API refuses: drops the one that was exchanged here. Remembers the
-    /// refusal if that token had replaced a refused one.
-    pub(super) async fn give_up(&self, state: &ProxyState, refusal: &Refusal) {
-        let (Some(exchange), Some(user), Some(downstream)) = (&state.exchange, &self.user, &self.downstream)
-        else {
-            return;
-        };
-        exchange
-            .on_behalf_of
-            .forget_refused(&user.access_token, &downstream.access_token)
-            .await;
-        if self.replaced {
-            exchange.remember(&user.access_token, refusal).await;
+    /// Remembers the refusal that the client of these tokens gets, and drops the downstream token.
+    pub(super) async fn remember_refusal(&self, state: &ProxyState, refusal: &Refusal) {
+        let Some(user) = &self.user else { return };
+        state.refused_tokens.remember(&user.access_token, refusal).await;
+        if let (Some(exchange), Some(downstream)) = (&state.exchange, &self.downstream) {
+            exchange
+                .on_behalf_of
+                .forget_refused(&user.access_token, &downstream.access_token)
+                .await;
         }
     }
 }
@@ -149,10 +131,6 @@ impl Exchange {
         let scope = exchange.scope.as_deref()?;
         Some(Self {
             on_behalf_of: OnBehalfOf::new(entra, scope, CAPACITY),
-            refused: Cache::builder()
-                .max_capacity(REFUSALS)
-                .time_to_live(REFUSED_FOR)
-                .build(),
         })
     }
 
@@ -165,9 +143,7 @@ impl Exchange {
         user: Arc<TokenSet>,
         claims: Option<&str>,
     ) -> Result<Tokens, Refusal> {
-        if let Some(refusal) = self.refused.get(&hash(&user.access_token)).await {
-            return Err(refusal);
-        }
+        state.refused_tokens.check(&user.access_token).await?;
         let error = match self.exchange(state, &user, claims).await {
             Ok(tokens) => return Ok(tokens),
             Err(error) => error,
@@ -182,7 +158,7 @@ impl Exchange {
             Err(refused(state, session, &error).await?)
         };
         if let Err(refusal) = &result {
-            self.remember(&user.access_token, refusal).await;
+            state.refused_tokens.remember(&user.access_token, refusal).await;
         }
         result
     }
@@ -203,7 +179,10 @@ impl Exchange {
             Ok(tokens) => Ok(tokens),
             Err(error) => {
                 let refusal = refused(state, session, &error).await?;
-                self.remember(&renewed.access_token, &refusal).await;
+                state
+                    .refused_tokens
+                    .remember(&renewed.access_token, &refusal)
+                    .await;
                 Err(refusal)
             }
         }
@@ -224,7 +203,6 @@ impl Exchange {
                 Ok(Tokens {
                     user: Some(Arc::clone(user)),
                     downstream: Some(token),
-                    replaced: false,
                 })
             }
             Err(error) => {
@@ -233,17 +211,6 @@ impl Exchange {
             }
         }
     }
-
-    /// Remembers errors that concern the user. [`OnBehalfOf`] remembers outages.
-    async fn remember(&self, user_token: &Secret, refusal: &Refusal) {
-        if matches!(refusal, Refusal::SignInRequired | Refusal::Blocked(_)) {
-            self.refused.insert(hash(user_token), refusal.clone()).await;
-        }
-    }
-}
-
-fn hash(token: &Secret) -> [u8; 32] {
-    Sha256::digest(token.expose()).into()
 }
 
 /// What an error of the exchange means for the client. The session keeps what the next login needs to know.
