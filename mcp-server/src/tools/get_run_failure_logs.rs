@@ -1,7 +1,9 @@
 //! `get_run_failure_logs`: its arguments, its answer and the requests to Azure DevOps.
 
+mod failed_step;
 pub(super) mod failed_steps;
 mod log_tail;
+mod step_issue;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +15,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use failed_steps::{FailedStep, Step};
+use failed_step::FailedStep;
+use failed_steps::Step;
 use log_tail::LogTail;
 
 use super::arguments::{Arguments, BadInput};

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::get_run_failure_logs::failed_steps;
-use super::list_deployments::ClassicDeployment;
+use super::list_deployments::deployment::ClassicDeployment;
 use super::pipeline_run::PipelineRun;
 use crate::azure_devops::wire::{Build, Deployment, List, Timeline};
 

@@ -1,4 +1,4 @@
-//! On-Behalf-Of in the server, and what the sidecar is told when it does not work.
+//! Tests On-Behalf-Of in the server, and its answers to the sidecar if the exchange fails.
 
 use behalf_contract::{ExchangePlace, Injection, ReauthenticateReason, headers};
 use behalf_simulators::azure_devops::{Action, Fault as AzureFault};
@@ -200,7 +200,7 @@ async fn an_outage_of_entra_is_503_with_its_own_wait() {
 }
 
 #[tokio::test]
-async fn a_broken_federation_is_503_and_mends_without_a_restart() {
+async fn a_broken_federation_is_503_and_works_again_without_a_restart() {
     let world = World::start().await;
     let right = world
         .entra()

@@ -2,111 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use crate::azure_devops::wire::{Datum, Issue, Record, Timeline, camel, is};
-use crate::redact;
+use super::step_issue::StepIssue;
+use crate::azure_devops::wire::{Issue, Record, Timeline, camel, is};
 use crate::tools::fields::name;
 
 /// Maximum number of issues of one step in an answer.
 const MOST_ISSUES: usize = 10;
 
-/// Maximum length of a message in characters.
-const LONGEST_MESSAGE: usize = 1_000;
-
 /// Maximum number of ancestors. A timeline has stage, phase, job and task; a broken one may have a circle.
 const DEEPEST: usize = 16;
-
-/// A task that failed, or a job or stage that failed without a failed task.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct FailedStep {
-    /// The stage's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) stage: Option<String>,
-
-    /// The job's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) job: Option<String>,
-
-    /// The task's name; absent when no task of the job failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) task: Option<String>,
-
-    /// failed or abandoned.
-    pub(crate) result: String,
-
-    /// The attempt that failed. The first is 1.
-    pub(crate) attempt: i64,
-
-    /// True when there is a later attempt.
-    #[serde(skip_serializing_if = "is_false")]
-    pub(crate) retried: bool,
-
-    /// Errors and warnings that the step reported.
-    pub(crate) issues: Vec<StepIssue>,
-
-    /// The last lines of its log, between markers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) log_tail: Option<String>,
-
-    /// Number of lines of the whole log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) log_lines: Option<i64>,
-
-    /// Why there is no log tail.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) log_note: Option<String>,
-}
-
-/// An error or warning that a step reported.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub(crate) struct StepIssue {
-    /// error or warning.
-    pub(crate) severity: String,
-
-    /// Text of the error or warning.
-    pub(crate) message: String,
-
-    /// The source file that the issue names.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) file: Option<String>,
-
-    /// The line in that file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) line: Option<String>,
-
-    /// The tool's error code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) code: Option<String>,
-
-    /// The line in the step's log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) log_line: Option<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-impl FailedStep {
-    /// Builds the answer without the log.
-    pub(super) fn new(step: &Step, log_lines: Option<i64>) -> Self {
-        Self {
-            stage: step.stage.clone(),
-            job: step.job.clone(),
-            task: step.task.clone(),
-            result: step.result.clone(),
-            attempt: step.attempt,
-            retried: step.retried,
-            issues: step.issues.clone(),
-            log_tail: None,
-            log_lines,
-            log_note: None,
-        }
-    }
-}
 
 /// A failed record of the timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -265,37 +169,11 @@ impl<'timeline> Tree<'timeline> {
             issues: issues
                 .iter()
                 .take(MOST_ISSUES)
-                .map(|issue| step_issue(issue))
+                .map(|issue| StepIssue::new(issue))
                 .collect(),
             more_issues: issues.len().saturating_sub(MOST_ISSUES),
             log: record.log.map(|log| log.id),
         }
-    }
-}
-
-fn step_issue(issue: &Issue) -> StepIssue {
-    let data = |key: &str| {
-        let value = issue
-            .data
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(key))?
-            .1;
-        let text = match value {
-            Datum::Text(text) => text.clone(),
-            Datum::Number(number) => number.to_string(),
-            Datum::Other(_) => return None,
-        };
-        name(Some(&text))
-    };
-    let message = issue.message.as_deref().unwrap_or_default();
-    let message = redact::lines(redact::cut(message, LONGEST_MESSAGE).lines()).join("\n");
-    StepIssue {
-        severity: camel(issue.kind.as_deref().unwrap_or("error")),
-        message,
-        file: data("sourcepath"),
-        line: data("linenumber"),
-        code: data("code"),
-        log_line: data("logFileLineNumber"),
     }
 }
 

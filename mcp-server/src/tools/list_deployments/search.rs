@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ClassicDeployment, Question, environment};
+use super::deployment::{ClassicDeployment, environment};
 use crate::azure_devops::Page;
 use crate::azure_devops::wire::Deployment;
 use crate::tools::arguments::BadInput;
@@ -55,8 +55,11 @@ pub(super) enum Next {
 }
 
 /// The search through the pages of the list. Does no I/O.
-pub(super) struct Search<'question> {
-    question: &'question Question,
+pub(super) struct Search<'call> {
+    /// The environment to search for, if there is a filter.
+    environment: Option<&'call str>,
+    /// Maximum number of deployments to find.
+    top: usize,
     pub(super) found: Vec<ClassicDeployment>,
     /// Environments of the deployments that the filter excluded.
     pub(super) others: BTreeSet<String>,
@@ -66,13 +69,14 @@ pub(super) struct Search<'question> {
     pub(super) more: bool,
 }
 
-impl<'question> Search<'question> {
-    pub(super) fn new(question: &'question Question) -> Self {
+impl<'call> Search<'call> {
+    pub(super) fn new(environment: Option<&'call str>, top: usize, start: Position) -> Self {
         Self {
-            question,
+            environment,
+            top,
             found: Vec::new(),
             others: BTreeSet::new(),
-            position: question.start.clone(),
+            position: start,
             more: false,
         }
     }
@@ -80,13 +84,13 @@ impl<'question> Search<'question> {
     /// Adds the deployments of a page that pass the filter.
     pub(super) fn add(&mut self, page: &Page<Deployment>) -> Next {
         for deployment in page.items.iter().skip(self.position.skip) {
-            if self.found.len() == self.question.top {
+            if self.found.len() == self.top {
                 self.more = true;
                 return Next::Stop;
             }
             self.position.skip += 1;
             let environment = environment(deployment);
-            match &self.question.environment {
+            match self.environment {
                 Some(asked) if !environment.as_deref().is_some_and(|name| same_name(name, asked)) => {
                     self.others.extend(environment);
                 }
@@ -100,7 +104,7 @@ impl<'question> Search<'question> {
                 skip: 0,
             };
         }
-        if self.more && self.found.len() < self.question.top {
+        if self.more && self.found.len() < self.top {
             Next::Page
         } else {
             Next::Stop
@@ -111,19 +115,9 @@ impl<'question> Search<'question> {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::tools::list_deployments::read;
-    use crate::tools::projects::Projects;
-
-    fn question(values: Value) -> Question {
-        let Value::Object(values) = values else {
-            panic!("not an object")
-        };
-        read(values, &Projects::new(vec!["shop".to_owned()])).unwrap()
-    }
 
     fn page(names: &[&str], continuation: Option<&str>) -> Page<Deployment> {
         let items = names
@@ -146,8 +140,7 @@ mod tests {
             &["Staging", "Production", "Production", "Production"],
             Some("7~&"),
         );
-        let first = question(json!({"environment": "production", "top": 2}));
-        let mut search = Search::new(&first);
+        let mut search = Search::new(Some("production"), 2, Position::default());
         assert_eq!(search.add(&pages), Next::Stop);
         assert_eq!(
             search
@@ -160,8 +153,8 @@ mod tests {
         assert!(search.more);
 
         let token = search.position.write();
-        let second = question(json!({"environment": "production", "top": 2, "continuation_token": token}));
-        let mut search = Search::new(&second);
+        let start = Position::read(Some(&token)).unwrap();
+        let mut search = Search::new(Some("production"), 2, start);
         assert_eq!(search.add(&pages), Next::Page);
         assert_eq!(
             search
@@ -182,8 +175,7 @@ mod tests {
 
     #[test]
     fn the_last_page_ends_the_search() {
-        let question = question(json!({"environment": "Production"}));
-        let mut search = Search::new(&question);
+        let mut search = Search::new(Some("Production"), 20, Position::default());
         assert_eq!(search.add(&page(&["Staging"], None)), Next::Stop);
         assert!(!search.more && search.others.contains("Staging"));
     }
