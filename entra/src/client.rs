@@ -277,10 +277,10 @@ impl EntraClient {
     }
 
     async fn request(&self, grant: Grant<'_>) -> Result<TokenSet, EntraError> {
+        let url = &self.discovery().await?.token_endpoint;
         if grant.can_wait() {
             self.0.throttle.check(self.now())?;
         }
-        let url = &self.discovery().await?.token_endpoint;
         let attempt = || async {
             let result = self.attempt(url, grant).await;
             if grant.can_wait() {

@@ -45,7 +45,7 @@ const FIRST_REQUEST: Duration = SHORTEST;
 /// 1. Each answer 429 begins a pause at once, or prolongs it.
 /// 2. When the time is over, one request goes first. The others wait for its answer, so that all sessions do
 ///    not start together.
-/// 3. Any answer but 429 to that request ends the pause.
+/// 3. A token or a refusal for that request ends the pause. After an outage the next request goes first.
 ///
 /// The redemption of a code takes no part (see [`crate::grant::Grant::can_wait`]): it does not wait, and its
 /// 429 begins no pause. Otherwise a stream of logins, which are never held back, would prolong the pause

@@ -93,6 +93,12 @@ async fn finish(
     let Ok(Some(code)) = parameters.one("code") else {
         return Err(request.refuse("server_error", "Entra sent neither a code nor an error"));
     };
+    // Before the code is redeemed: with a made-up code, one approval must not cause more than one request to
+    // Entra.
+    let first = server.sessions.finish_flow(&approved.handle, FLOW_LIFETIME).await;
+    if !first.map_err(|error| not_kept(approved, &error))? {
+        return Err(request.refuse("access_denied", "this sign-in was finished already"));
+    }
     let code = Secret::new(code);
     let grant = CodeGrant {
         code: &code,
@@ -110,10 +116,6 @@ async fn finish(
         if let Some(again) = pending.map_err(|error| not_kept(approved, &error))? {
             return Ok(Finished::Again(again));
         }
-    }
-    let first = server.sessions.finish_flow(&approved.handle, FLOW_LIFETIME).await;
-    if !first.map_err(|error| not_kept(approved, &error))? {
-        return Err(request.refuse("access_denied", "this sign-in was finished already"));
     }
     let login = NewLogin {
         user,

@@ -35,9 +35,10 @@ use self::injection::Plan;
 use self::origin::Caller;
 use self::outgoing::Outgoing;
 use self::refusal::{About, Refusal};
-use self::refused_tokens::RefusedTokens;
+use self::refused_tokens::{Answers, RefusedTokens};
 use self::token_exchange::{Exchange, Tokens};
 use self::users::{Call, User, Users};
+use crate::access::Scopes;
 use crate::limits::body_budget::Taken;
 use crate::oauth;
 use crate::services::Services;
@@ -167,7 +168,7 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
         if message.is_tool_call() {
             let needed = state.services.access.needed(message.name().unwrap_or_default());
             if !session.scopes.contains(needed) {
-                state.services.sessions.expect_step_up(&session, needed).await?;
+                expect_step_up(state, &session, needed).await;
                 return Err(Refusal::InsufficientScope(needed));
             }
         }
@@ -187,7 +188,7 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
     };
     let exchange = &state.services.config.token_exchange;
     let plan = Plan::of(exchange.at, exchange.injection, is_tool_call);
-    let mut tokens = Tokens::of(state, &session, plan).await?;
+    let mut tokens = Tokens::of(state, &session, plan, is_tool_call).await?;
     let to_server = headers::to_server(&parts.headers);
     let mut outgoing = Outgoing::new(parts.method, to_server, message, plan, label);
     let mut response = outgoing.send(state, &session, &tokens).await?;
@@ -205,8 +206,20 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
         tokens = replacement;
         response = outgoing.send(state, &session, &tokens).await?;
     }
+    let had_second_try = outgoing.can_be_sent_again();
     drop(outgoing);
-    answer(state, &session, &tokens, response, call).await
+    if let Some(wanted) = wanted(&response) {
+        return Err(reauthenticate(state, &session, &tokens, wanted, had_second_try).await?);
+    }
+    answer(state, &session, response, call)
+}
+
+/// Without the note, one kind of client cannot step up. The challenge is the answer in any case.
+async fn expect_step_up(state: &ProxyState, session: &OpenSession, needed: Scopes) {
+    if let Err(error) = state.services.sessions.expect_step_up(session, needed).await {
+        let cause: &dyn std::error::Error = &error;
+        tracing::warn!(error = cause, session.id = %session.id, "Unable to prepare the step-up of a session: {error}");
+    }
 }
 
 /// Returns other tokens for a second try. A refusal of them is remembered for the refused ones, too.
@@ -218,9 +231,18 @@ async fn replace(
 ) -> Result<Option<Tokens>, Refusal> {
     let replacement = tokens.replacement(state, session, wanted).await;
     if let Err(refusal) = &replacement {
-        tokens.remember_refusal(state, refusal).await;
+        tokens.remember_refusal(state, answers_of(wanted), refusal).await;
     }
     replacement
+}
+
+/// A claims challenge is of the API behind the tool that was called; every other demand is of Entra.
+fn answers_of(wanted: &Reauthenticate) -> Answers {
+    if wanted.claims.is_some() {
+        Answers::ToolCalls
+    } else {
+        Answers::All
+    }
 }
 
 /// Reads the server's demand for the user or for another token. `None` when no readable one exists.
@@ -281,19 +303,15 @@ async fn read(
 }
 
 /// Passes the server's answer on, or turns it into what a client must see instead.
-async fn answer(
+fn answer(
     state: &ProxyState,
     session: &OpenSession,
-    tokens: &Tokens,
     response: Response<Incoming>,
     call: Option<Call>,
 ) -> Result<Response<Body>, Refusal> {
     let status = response.status();
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            if let Some(wanted) = wanted(&response) {
-                return Err(reauthenticate(state, session, tokens, wanted).await?);
-            }
             // The client must not see this status: it would start a login that changes nothing.
             state
                 .services
@@ -349,6 +367,7 @@ async fn reauthenticate(
     session: &OpenSession,
     tokens: &Tokens,
     wanted: Reauthenticate,
+    had_second_try: bool,
 ) -> Result<Refusal, Refusal> {
     tracing::info!(
         session.id = %session.id,
@@ -356,6 +375,7 @@ async fn reauthenticate(
         "The MCP server wants the user of session {} to sign in again",
         session.id
     );
+    let answers = answers_of(&wanted);
     let advice = match wanted.reason {
         ReauthenticateReason::TokenRefused => Some(REFUSED_AFTER_SIGN_IN),
         ReauthenticateReason::UserTokenRefused => Some(ASSERTION_REFUSED_AFTER_SIGN_IN),
@@ -370,7 +390,12 @@ async fn reauthenticate(
             Refusal::SignInRequired
         }
     };
-    tokens.remember_refusal(state, &refusal).await;
+    // Of a message too large for a second try, the next call is the second try.
+    if had_second_try || advice.is_none() {
+        tokens.remember_refusal(state, answers, &refusal).await;
+    } else {
+        tokens.forget_downstream(state).await;
+    }
     Ok(refusal)
 }
 

@@ -15,10 +15,20 @@ const REFUSALS: u64 = 10_000;
 /// (AADSTS50196). A new login brings another token, which is used at once.
 const REFUSED_FOR: Duration = Duration::from_mins(1);
 
+/// The requests that a remembered refusal answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answers {
+    /// Each request with this token.
+    All,
+
+    /// Tool calls. One tool may need a stronger login, and others not.
+    ToolCalls,
+}
+
 /// Refusals of Entra, the server or the downstream API, by the hash of the user's token. It does not matter
 /// who exchanges the token.
 #[derive(Clone)]
-pub(super) struct RefusedTokens(Cache<[u8; 32], Refusal>);
+pub(super) struct RefusedTokens(Cache<[u8; 32], (Answers, Refusal)>);
 
 impl RefusedTokens {
     pub(super) fn new() -> Self {
@@ -29,21 +39,27 @@ impl RefusedTokens {
         Self(cache)
     }
 
-    /// Returns the refusal of a call with this user token, if one is remembered.
-    pub(super) async fn check(&self, user_token: &Secret) -> Result<(), Refusal> {
+    /// Returns the refusal of a request with this user token, if one is remembered.
+    pub(super) async fn check(&self, user_token: &Secret, is_tool_call: bool) -> Result<(), Refusal> {
         match self.0.get(&hash(user_token)).await {
-            Some(refusal) => Err(refusal),
-            None => Ok(()),
+            Some((answers, refusal)) if is_tool_call || answers == Answers::All => Err(refusal),
+            _ => Ok(()),
         }
     }
 
     /// Remembers a refusal that concerns the user. Others pass without the user: outages have their own pause
     /// ([`behalf_entra::OnBehalfOf`]).
-    pub(super) async fn remember(&self, user_token: &Secret, refusal: &Refusal) {
-        if matches!(refusal, Refusal::SignInRequired | Refusal::Blocked(_)) {
-            self.0.insert(hash(user_token), refusal.clone()).await;
+    pub(super) async fn remember(&self, user_token: &Secret, answers: Answers, refusal: &Refusal) {
+        if concerns_the_user(refusal) {
+            let entry = (answers, refusal.clone());
+            self.0.insert(hash(user_token), entry).await;
         }
     }
+}
+
+/// True for refusals that pass only when the user acts.
+pub(super) fn concerns_the_user(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::SignInRequired | Refusal::Blocked(_))
 }
 
 fn hash(token: &Secret) -> [u8; 32] {

@@ -8,6 +8,7 @@ use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Sec
 use super::ProxyState;
 use super::injection::{Plan, Token};
 use super::refusal::Refusal;
+use super::refused_tokens::{Answers, concerns_the_user};
 use crate::sessions::{OpenSession, SignInAgain};
 
 /// Maximum size of all cached downstream tokens in bytes. It is a quarter of the limit for the sessions'
@@ -39,7 +40,12 @@ impl Tokens {
     }
 
     /// Gets what `plan` needs for the user of `session`.
-    pub(super) async fn of(state: &ProxyState, session: &OpenSession, plan: Plan) -> Result<Self, Refusal> {
+    pub(super) async fn of(
+        state: &ProxyState,
+        session: &OpenSession,
+        plan: Plan,
+        is_tool_call: bool,
+    ) -> Result<Self, Refusal> {
         // Also when the server gets none: its renewal is where Entra says that the user may no longer come.
         let user = match state.services.sessions.user_token(session).await {
             Ok(user) => user,
@@ -50,7 +56,10 @@ impl Tokens {
             }
         };
         if plan.sends_a_token() {
-            state.refused_tokens.check(&user.access_token).await?;
+            state
+                .refused_tokens
+                .check(&user.access_token, is_tool_call)
+                .await?;
         }
         match &state.exchange {
             Some(exchange) if plan.needs_exchange() => {
@@ -109,11 +118,24 @@ impl Tokens {
         }))
     }
 
-    /// Remembers the refusal that the client of these tokens gets, and drops the downstream token.
-    pub(super) async fn remember_refusal(&self, state: &ProxyState, refusal: &Refusal) {
+    /// Remembers the refusal that the client of these tokens gets, and drops the downstream token. After an
+    /// outage both tokens stay as they are.
+    pub(super) async fn remember_refusal(&self, state: &ProxyState, answers: Answers, refusal: &Refusal) {
         let Some(user) = &self.user else { return };
-        state.refused_tokens.remember(&user.access_token, refusal).await;
-        if let (Some(exchange), Some(downstream)) = (&state.exchange, &self.downstream) {
+        if concerns_the_user(refusal) {
+            state
+                .refused_tokens
+                .remember(&user.access_token, answers, refusal)
+                .await;
+            self.forget_downstream(state).await;
+        }
+    }
+
+    /// Drops the downstream token, so that the next call exchanges again.
+    pub(super) async fn forget_downstream(&self, state: &ProxyState) {
+        if let (Some(user), Some(exchange), Some(downstream)) =
+            (&self.user, &state.exchange, &self.downstream)
+        {
             exchange
                 .on_behalf_of
                 .forget_refused(&user.access_token, &downstream.access_token)
@@ -143,7 +165,6 @@ impl Exchange {
         user: Arc<TokenSet>,
         claims: Option<&str>,
     ) -> Result<Tokens, Refusal> {
-        state.refused_tokens.check(&user.access_token).await?;
         let error = match self.exchange(state, &user, claims).await {
             Ok(tokens) => return Ok(tokens),
             Err(error) => error,
@@ -158,7 +179,10 @@ impl Exchange {
             Err(refused(state, session, &error).await?)
         };
         if let Err(refusal) = &result {
-            state.refused_tokens.remember(&user.access_token, refusal).await;
+            state
+                .refused_tokens
+                .remember(&user.access_token, Answers::All, refusal)
+                .await;
         }
         result
     }
@@ -181,7 +205,7 @@ impl Exchange {
                 let refusal = refused(state, session, &error).await?;
                 state
                     .refused_tokens
-                    .remember(&renewed.access_token, &refusal)
+                    .remember(&renewed.access_token, Answers::All, &refusal)
                     .await;
                 Err(refusal)
             }

@@ -36,7 +36,8 @@ pub(super) struct Record {
     /// Entra wants the user: the next refresh of this family answers `invalid_grant`.
     pub(super) sign_in_required: bool,
 
-    /// Until then, one refresh of this family answers `invalid_grant`: see [`super::step_up`].
+    /// Until then, one refresh of this family answers `invalid_grant`, which sets this to the present: see
+    /// [`super::step_up`].
     pub(super) step_up_until: Option<Timestamp>,
 
     /// Entra refused to renew the tokens.

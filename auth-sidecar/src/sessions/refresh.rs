@@ -55,7 +55,7 @@ impl Sessions {
                     Change::Nothing(Outcome::Scope)
                 }
                 Presented::Good(_) if record.step_up_until.is_some_and(|until| now < until) => {
-                    record.step_up_until = None;
+                    record.step_up_until = Some(now);
                     Change::Write(Outcome::Dead(DeadGrant::StepUp))
                 }
                 Presented::Good(family) => {

@@ -200,6 +200,22 @@ async fn a_callback_without_its_cookie_is_a_page_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn made_up_codes_cause_one_request_to_entra_for_each_approval() {
+    let world = World::start().await;
+    let (authorize, cookie) = approved(&world).await;
+    let mut redirect = world.base.join("/callback").unwrap();
+    let handle = parameter(&authorize, "state").unwrap();
+    redirect.set_query(Some(&format!("state={handle}&code=made-up")));
+    for _ in 0..5 {
+        let answer = call_back(&world, &redirect, &cookie).await;
+        assert!(answer.parameter("error").is_some(), "{answer:?}");
+    }
+    let control = world.entra.control();
+    let requests = control.requests_of(RequestKind::AuthorizationCode).await;
+    assert_eq!(requests.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_callback_counts_once() {
     let world = World::start().await;
     let (authorize, cookie) = approved(&world).await;

@@ -279,7 +279,18 @@ async fn a_refresh_right_after_a_scope_challenge_is_refused_once_so_that_the_cli
     assert_eq!(call(&world, &reading.access, "list").await.status, 200);
     let again = world.refresh(&client_id, &reading.refresh, &[]).await;
     assert_eq!(again.json()["scope"], "mcp:read");
-    assert_eq!(call(&world, &again.tokens().access, "list").await.status, 200);
+    let again = again.tokens();
+    assert_eq!(call(&world, &again.access, "list").await.status, 200);
+
+    // A client that calls on goes on refreshing.
+    assert_eq!(call(&world, &again.access, "trigger").await.status, 403);
+    let later = world.refresh(&client_id, &again.refresh, &[]).await.tokens();
+    world.advance(601);
+    assert_eq!(call(&world, &later.access, "trigger").await.status, 403);
+    world
+        .refresh(&client_id, &later.refresh, &[])
+        .await
+        .assert_error(400, "invalid_grant");
 }
 
 #[tokio::test]

@@ -274,10 +274,10 @@ async fn a_message_that_is_too_large_to_keep_is_sent_once() {
     let answer = body(sidecar.post(&login, &message).await).await;
     assert_eq!(answer["result"]["isError"], true, "{answer}");
     assert_eq!((world.server.received().len(), exchanges(&world).await), (1, 1));
-    // A client that goes on makes no exchanges.
-    let answer = body(sidecar.post(&login, &message).await).await;
-    assert_eq!(answer["result"]["isError"], true, "{answer}");
-    assert_eq!((world.server.received().len(), exchanges(&world).await), (1, 1));
+    // The next call is the second try.
+    world.server.answers(mcp);
+    assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
+    assert_eq!(exchanges(&world).await, 2);
 }
 
 #[tokio::test]
@@ -296,4 +296,48 @@ async fn an_exchange_that_fails_at_the_second_try_is_answered_as_at_the_first() 
     let response = sidecar.post(&login, &call()).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "30");
+}
+
+#[tokio::test]
+async fn an_outage_at_the_second_try_leaves_a_good_token_in_use() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
+    let outage = Effect::Status {
+        status: 503,
+        retry_after_seconds: Some(30),
+    };
+    let fault = Fault::always([RequestKind::OnBehalfOf], outage);
+    world.control().add_fault(&fault).await.unwrap();
+    world
+        .server
+        .answers(|_| refused(ReauthenticateReason::InteractionRequired, Some("{}")));
+    let response = sidecar.post(&login, &call()).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+
+    world.server.answers(mcp);
+    assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_claims_challenge_of_one_tool_leaves_other_requests_alone() {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Header);
+    let login = sidecar.sign_in(&world).await;
+    world
+        .server
+        .answers(|_| refused(ReauthenticateReason::InteractionRequired, Some("{}")));
+    let response = sidecar.post(&login, &call()).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+
+    world.server.answers(mcp);
+    let list = json!({"jsonrpc": "2.0", "id": 8, "method": "tools/list"});
+    assert_eq!(sidecar.post(&login, &list).await.status(), StatusCode::OK);
+    let response = sidecar.post(&login, &call()).await;
+    assert_eq!(
+        response.status(),
+        StatusCode::UNAUTHORIZED,
+        "a client that ignores the challenge causes no request"
+    );
 }
