@@ -546,3 +546,10 @@ fn keeps_a_readable_keyring_and_refuses_to_replace_a_damaged_one() {
     let foreign = refusals(&server, &keyring("somebody", &file));
     assert!(matches!(foreign[..], [Refusal::NameTaken { kind: "Secret", .. }]));
 }
+
+#[test]
+fn the_example_behind_a_gateway_trusts_the_gateway_alone() {
+    let example = include_str!("../../../../examples/behind-a-gateway.yaml");
+    let plan = judge(&server(example), &Found::default()).unwrap();
+    assert_eq!(plan.trusted_proxies, ["10.244.0.0/16".parse().unwrap()]);
+}
