@@ -5,7 +5,7 @@ use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 
 use super::LIMIT;
-use super::backoff::{Failures, UNSETTLED};
+use super::backoff::{Failures, STALE, UNSETTLED};
 use super::context::Context;
 use super::error::ReconcileError;
 use super::jitter::spread;
@@ -110,8 +110,9 @@ pub(super) async fn undecodable(
     .await;
     let writing = status::write_undecodable(&context.sources.client, guard, &message, context.now());
     match tokio::time::timeout(LIMIT, writing).await {
-        // Another change came first; its watch event triggers the next reconcile.
-        Ok(Ok(()) | Err(StatusError::Stale)) => return Action::await_change(),
+        Ok(Ok(())) => return Action::await_change(),
+        // Another change came first. The watch reports it only if it changed the spec.
+        Ok(Err(StatusError::Stale)) => return Action::requeue(spread(STALE, (context.random)())),
         Ok(Err(error)) => {
             tracing::warn!(mcp_server.name = %name, error = %chain(&error), "Status of {name} is not written");
         }

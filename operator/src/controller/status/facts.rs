@@ -64,8 +64,11 @@ impl<'a> Facts<'a> {
             },
             Outcome::Refused(_) => {
                 let children = &found.existing.children;
-                let deployment = children.named::<Deployment>(&object.name);
                 let uid = server.uid().unwrap_or_default();
+                // A Deployment of another owner says nothing about this object.
+                let deployment = children
+                    .named::<Deployment>(&object.name)
+                    .filter(|deployment| names::controller_uid(&deployment.metadata) == Some(&*uid));
                 Self {
                     running: deployment
                         .and_then(|deployment| Running::read(deployment, &children.config_maps, &uid)),
@@ -107,6 +110,13 @@ impl<'a> Facts<'a> {
         replicas == Some(0)
     }
 
+    /// The digest of the Pod template. While the object is refused, somebody else may have written the
+    /// annotation; another text than a digest is ignored.
+    pub(super) fn template(&self) -> Option<&'a str> {
+        self.annotation(names::TEMPLATE_ANNOTATION)
+            .filter(|text| is_digest(text))
+    }
+
     /// An annotation of the current Deployment.
     pub(super) fn annotation(&self, key: &str) -> Option<&'a str> {
         let annotations = self.deployment?.metadata.annotations.as_ref()?;
@@ -116,7 +126,7 @@ impl<'a> Facts<'a> {
     pub(super) fn available(&self, found: &Found, now: Timestamp) -> Finding {
         match self.deployment {
             Some(deployment) => {
-                let template = self.annotation(names::TEMPLATE_ANNOTATION);
+                let template = self.template();
                 available::judge(deployment, &found.existing.pods, template, now)
             }
             None => Finding::new(
@@ -126,4 +136,10 @@ impl<'a> Facts<'a> {
             ),
         }
     }
+}
+
+/// Returns whether a text is `sha256:` with 64 hexadecimal digits.
+fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:")
+        .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

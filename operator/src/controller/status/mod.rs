@@ -31,6 +31,13 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
     let previous = server.status.clone().unwrap_or_default();
     let generation = server.metadata.generation.unwrap_or_default();
     let facts = Facts::of(server, outcome, found);
+    let template = facts.template();
+    // An operator of another release builds other Pods from the same spec. Nothing was seen of these.
+    let has_other_template = previous
+        .observed_template
+        .as_deref()
+        .zip(template)
+        .is_some_and(|(before, now)| before != now);
     let observed = Observed::of(&facts, found, &previous, generation);
     let credential = facts.federation(found.issuer.clone());
     let command = credential
@@ -50,8 +57,10 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
 
     let mut status = McpServerStatus {
         observed_generation: generation,
-        verified_generation: previous.verified_generation,
-        observed_template: facts.annotation(names::TEMPLATE_ANNOTATION).map(str::to_owned),
+        verified_generation: previous
+            .verified_generation
+            .filter(|verified| *verified != generation || !has_other_template),
+        observed_template: template.map(str::to_owned),
         federation: credential,
         keys: keys(&facts).or_else(|| previous.keys.clone()),
         ..McpServerStatus::default()
@@ -95,7 +104,7 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
         observed_at(ConditionType::UserSignIn),
     );
     put(ConditionType::SessionsDurable, &durable, generation);
-    let seen_before = previous.verified_generation == Some(generation);
+    let seen_before = status.verified_generation == Some(generation);
     let summary = ready::summarize(
         &[
             (ConditionType::Accepted, &spec),

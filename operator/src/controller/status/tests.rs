@@ -34,6 +34,9 @@ struct World {
     issuer: Option<String>,
     refusals: Option<Refusals>,
     configurations: Vec<Arc<ConfigMap>>,
+
+    /// The template annotation of the Deployment, if it differs from the built one.
+    template: Option<String>,
     blind: bool,
     now: i64,
 }
@@ -60,6 +63,7 @@ impl World {
             issuer: Some(ISSUER.to_owned()),
             refusals: None,
             configurations: vec![Arc::new(built.config_map)],
+            template: None,
             blind: false,
             now: 100,
         }
@@ -73,6 +77,10 @@ impl World {
     fn reconcile(&mut self) -> McpServerStatus {
         let mut deployment: Deployment = children(&self.server).deployment;
         deployment.metadata.generation = Some(1);
+        if let Some(template) = &self.template {
+            let annotations = deployment.metadata.annotations.get_or_insert_default();
+            annotations.insert(names::TEMPLATE_ANNOTATION.to_owned(), template.clone());
+        }
         deployment.status = Some(serde_json::from_value(self.deployment.clone()).unwrap());
         let pods: Vec<Arc<Pod>> = self
             .pods

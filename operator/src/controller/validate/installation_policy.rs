@@ -50,8 +50,9 @@ impl Allowed {
     }
 }
 
-/// What the installation reserves for namespaces. A namespace that has a list may use the entries of its list alone.
-/// Another namespace may use everything that stands in no list.
+/// What the installation reserves for namespaces. A namespace that has a list may use only the entries of its list.
+/// Another namespace may use what no list contains. A host in a list is reserved with each of its ports, because
+/// cookies do not tell ports apart.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Namespaces(BTreeMap<String, Reserved>);
@@ -70,17 +71,20 @@ struct Reserved {
 impl Namespaces {
     /// Returns whether objects of a namespace may have this `publicUrl`.
     pub fn allow_public_url(&self, namespace: &str, url: &Url) -> bool {
-        self.allow(namespace, &address(url), |reserved| &reserved.public_url_hosts)
+        if let Some(own) = self.0.get(namespace)
+            && !own.public_url_hosts.is_empty()
+        {
+            return own.public_url_hosts.contains(&address(url));
+        }
+        let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+        let mut reserved = self.0.values().flat_map(|reserved| &reserved.public_url_hosts);
+        !reserved.any(|entry| entry.split(':').next() == Some(host))
     }
 
     /// Returns whether objects of a namespace may have this `entra.clientId`, which is in lower case.
     pub fn allow_client_id(&self, namespace: &str, client_id: &str) -> bool {
-        self.allow(namespace, client_id, |reserved| &reserved.client_ids)
-    }
-
-    fn allow(&self, namespace: &str, value: &str, list: fn(&Reserved) -> &[String]) -> bool {
-        let contains = |reserved: &Reserved| list(reserved).iter().any(|entry| entry == value);
-        match self.0.get(namespace).filter(|own| !list(own).is_empty()) {
+        let contains = |reserved: &Reserved| reserved.client_ids.iter().any(|entry| entry == client_id);
+        match self.0.get(namespace).filter(|own| !own.client_ids.is_empty()) {
             Some(own) => contains(own),
             None => !self.0.values().any(contains),
         }
@@ -219,6 +223,8 @@ mod tests {
     #[case::of_no_list("shop", "https://mcp.contoso.example", false)]
     #[case::of_another_namespace("shop", "https://bank.contoso.example", false)]
     #[case::reserved_for_another("other", "https://bank.contoso.example", false)]
+    #[case::reserved_for_another_with_each_port("other", "https://bank.contoso.example:8443", false)]
+    #[case::reserved_for_another_with_a_final_dot("other", "https://bank.contoso.example.", false)]
     #[case::reserved_for_nobody("other", "https://mcp.contoso.example", true)]
     fn a_host_that_is_reserved_for_a_namespace_is_for_that_namespace_alone(
         #[case] namespace: &str,

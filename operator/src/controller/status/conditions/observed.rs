@@ -37,13 +37,15 @@ pub(in crate::controller::status) struct Observed<'a> {
     /// The application of the accepted spec. It never comes from a child, which another writer may have edited.
     pub(super) client_id: Option<&'a str>,
 
-    /// The previous conditions stay valid for what cannot be observed now, if they were observed at this generation or of the same
-    /// Pod template. `None` if this generation is refused, which changes nothing that runs.
+    /// The generation of the spec. `None` if it is refused, which changes nothing that runs. It decides whether the
+    /// previous conditions stay valid if the previous status has no template.
     generation: Option<i64>,
 
-    /// Whether the previous status describes Pods of the current template. An edit that changes no Pod, or that
-    /// is taken back after it was refused, leaves them as they are.
-    same_template: bool,
+    /// Whether the previous status describes Pods of the current template: then its conditions stay valid for what
+    /// cannot be observed now. An edit that changes no Pod, or that is taken back after it was refused, leaves the
+    /// Pods as they are. An operator of another release builds other Pods from the same spec. `None` for a status
+    /// of a release that wrote no template.
+    same_template: Option<bool>,
 }
 
 impl<'a> Observed<'a> {
@@ -55,7 +57,7 @@ impl<'a> Observed<'a> {
         previous: &'a McpServerStatus,
         generation: i64,
     ) -> Self {
-        let template = facts.annotation(names::TEMPLATE_ANNOTATION);
+        let template = facts.template();
         let digest = facts.annotation(names::SIDECAR_DIGEST_ANNOTATION);
         let current = |report: &&PodReport| template.is_some() && report.template.as_deref() == template;
         let running = facts.running.as_ref();
@@ -89,7 +91,10 @@ impl<'a> Observed<'a> {
             previous: running.map_or(&[], |_| &previous.conditions),
             client_id: facts.plan.map(|plan| plan.entra.client_id.as_str()),
             generation: facts.plan.map(|_| generation),
-            same_template: template.is_some() && previous.observed_template.as_deref() == template,
+            same_template: previous
+                .observed_template
+                .as_deref()
+                .map(|before| Some(before) == template),
         }
     }
 
@@ -130,10 +135,10 @@ impl<'a> Observed<'a> {
         // again.
         find(self.previous, kind)
             .filter(|before| {
-                self.same_template
-                    || self
-                        .generation
+                self.same_template.unwrap_or_else(|| {
+                    self.generation
                         .is_none_or(|generation| before.observed_generation == Some(generation))
+                })
             })
             .and_then(super::judgement)
             .filter(|(_, reason)| !matches!(reason, Reason::Suspended | Reason::PodUnreachable))

@@ -45,6 +45,34 @@ fn observations_of_earlier_pods_do_not_count_after_an_edit() {
 }
 
 #[test]
+fn observations_of_earlier_pods_do_not_count_after_an_upgrade_of_the_operator() {
+    let mut world = World::new();
+    world.reconcile();
+    // Another image in the same generation.
+    world.template = Some(format!("sha256:{}", "0".repeat(64)));
+    for _ in 0..2 {
+        let status = world.reconcile();
+        for kind in [ConditionType::FederationVerified, ConditionType::Verified] {
+            assert_eq!(status_and_reason(&status, kind), pair("Unknown", "NotObserved"));
+        }
+        assert_ne!(status_and_reason(&status, ConditionType::Ready).0, "True");
+        assert_eq!(status.verified_generation, None);
+    }
+}
+
+#[test]
+fn a_template_that_somebody_wrote_into_the_deployment_of_a_refused_object_is_ignored() {
+    let mut world = World::new();
+    world.reconcile();
+    world.refusals = Some(Refusals::one(Refusal::PublicUrlTaken {
+        namespace: "mcp".to_owned(),
+        name: "older".to_owned(),
+    }));
+    world.template = Some("x".repeat(200));
+    assert_eq!(world.reconcile().observed_template, None);
+}
+
+#[test]
 fn observations_of_the_same_pods_count_after_a_refused_edit_was_reverted() {
     let mut world = World::new();
     let good = world.reconcile();
