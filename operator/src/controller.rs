@@ -105,6 +105,12 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
     let found = dereference::dereference(&context.sources, server, context.now())
         .await
         .map_err(ReconcileError::Dereference)?;
+    let name = server.name_any();
+    tracing::trace!(
+        mcp_server.name = name,
+        pods = found.existing.pods.len(),
+        "Read what {name} depends on"
+    );
     let outcome = match validate::validate(server, &found, &context.defaults) {
         Err(refusals) => Outcome::Refused(refusals),
         Ok(plan) => Box::pin(build_and_apply(context, server, plan, &found)).await?,

@@ -13,13 +13,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::credentials::{pod_of, restarts};
+use crate::credentials::{last_ends, pod_of, restarts};
 use crate::ensure;
 use crate::world::{TestResult, World};
 
 crate::tests![
-    Quickstart: [idle_connections_to_the_internal_ports_restart_nothing],
     Everything: [
+        idle_connections_to_the_internal_ports_restart_nothing,
         a_connection_outlives_refusals_whose_body_comes_behind_the_head,
         a_large_body_behind_a_refused_head_gets_its_answer_every_time,
         thirty_calls_of_one_user_at_once_succeed,
@@ -158,9 +158,10 @@ async fn idle_connections_to_the_internal_ports_restart_nothing(world: &World) -
     let after = pod_of(world, server).await?;
     ensure!(
         after.metadata.uid == before.metadata.uid && restarts(&after) == restarts(&before),
-        "idle connections restarted the Pod: {} restarts before, {} after",
+        "idle connections restarted the Pod: {} restarts before, {} after; the last ends: {:?}",
         restarts(&before),
-        restarts(&after)
+        restarts(&after),
+        last_ends(&after)
     );
     world.wait_ready(server).await?;
     Ok(())

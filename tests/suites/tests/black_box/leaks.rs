@@ -22,7 +22,7 @@ use crate::search::{Place, SHORTEST, Search, Value};
 use crate::sign_in::calls;
 use crate::world::{TestResult, World};
 
-crate::tests![no_secret_value_is_in_any_log_object_event_or_answer];
+crate::tests![WholeCluster: [no_secret_value_is_in_any_log_object_event_or_answer]];
 
 async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> TestResult {
     use_everything(world).await?;
