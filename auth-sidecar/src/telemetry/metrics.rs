@@ -292,4 +292,26 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn every_metric_is_documented() {
+        let page = include_str!("../../../docs/metrics.md");
+        let metrics = Metrics::default();
+        metrics.call("tools/call", 200, 0.1);
+        metrics.refusal("no_token");
+        metrics.sign_in("SignedIn");
+        metrics.federation_probe("Verified", "TokenAccepted");
+        metrics.handshake_probe("Verified", "ToolsListed");
+        let text = metrics.encode();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let names: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(names.len(), 9);
+        for name in names {
+            let counter = format!("| `{name}_total` |");
+            assert!(
+                page.contains(&counter) || page.contains(&format!("| `{name}` |")),
+                "{name}"
+            );
+        }
+    }
 }
