@@ -32,12 +32,6 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
     let generation = server.metadata.generation.unwrap_or_default();
     let facts = Facts::of(server, outcome, found);
     let template = facts.template();
-    // An operator of another release builds other Pods from the same spec. Nothing was seen of these.
-    let has_other_template = previous
-        .observed_template
-        .as_deref()
-        .zip(template)
-        .is_some_and(|(before, now)| before != now);
     let observed = Observed::of(&facts, found, &previous, generation);
     let credential = facts.federation(found.issuer.clone());
     let command = credential
@@ -57,9 +51,7 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
 
     let mut status = McpServerStatus {
         observed_generation: generation,
-        verified_generation: previous
-            .verified_generation
-            .filter(|verified| *verified != generation || !has_other_template),
+        verified_generation: verified_before(&previous, generation, template),
         observed_template: template.map(str::to_owned),
         federation: credential,
         keys: keys(&facts).or_else(|| previous.keys.clone()),
@@ -133,6 +125,19 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
         status.server_info = verified::server_info(&observed).or_else(|| previous.server_info.clone());
     }
     status
+}
+
+/// The generation that was verified before. An operator of another release builds other Pods from the same spec:
+/// nothing was seen of these yet.
+fn verified_before(previous: &McpServerStatus, generation: i64, template: Option<&str>) -> Option<i64> {
+    let has_other_template = previous
+        .observed_template
+        .as_deref()
+        .zip(template)
+        .is_some_and(|(before, now)| before != now);
+    previous
+        .verified_generation
+        .filter(|verified| *verified != generation || !has_other_template)
 }
 
 fn address(running: &Running) -> Address {
