@@ -20,7 +20,7 @@ pub struct StatusDocument {
     /// Whether the MCP server answers a real handshake.
     pub handshake: HandshakeReport,
 
-    /// What users' sign-ins show about the application. Absent from a sidecar that does not observe them.
+    /// The state of the application as users' sign-ins show it. Absent from a sidecar that does not observe them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<SignInReport>,
 
@@ -97,7 +97,7 @@ pub struct HandshakeReport {
     pub observed_at: Option<Timestamp>,
 }
 
-/// What users' sign-ins show about the application. It contains no data of users, and errors that concern one user
+/// The state of the application as users' sign-ins show it. It contains no data of users, and errors that concern one user
 /// alone are not reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -67,7 +67,7 @@ pub enum EntraError {
         /// The HTTP status.
         status: u16,
 
-        /// What is wrong with the answer.
+        /// The fault in the answer.
         what: &'static str,
     },
 }

@@ -102,7 +102,8 @@ pub(crate) fn is_https_or_loopback(url: &Url) -> bool {
     }
 }
 
-fn is_guid(text: &str) -> bool {
+/// Returns whether a text is a GUID in the form that Entra prints, in any case.
+pub fn is_guid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(index, byte)| match index {
             8 | 13 | 18 | 23 => byte == b'-',

@@ -22,7 +22,7 @@ pub(crate) struct CheckedStdio {
     pub(crate) written: JoinHandle<()>,
 }
 
-/// What becomes of one line of input.
+/// The outcome of the check of one line of input.
 enum Line {
     /// The library reads this message.
     Message(Message),

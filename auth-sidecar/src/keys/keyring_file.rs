@@ -12,10 +12,10 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
 use super::ring::Ring;
 use super::sealed_record::RecordPlace;
-use super::sealed_text::{OpenError, SealError};
 use crate::random::Random;
 
 /// An unknown key id reads the file at most this often: whoever invents key ids must not make work.

@@ -3,6 +3,8 @@
 //! A keyring key is HKDF input only. Each [`Purpose`] has a subkey of its own, so that what was sealed as
 //! one thing never opens as another.
 
+mod aead;
+mod error;
 mod keyring_file;
 mod purpose;
 mod ring;
@@ -11,7 +13,7 @@ mod sealed_text;
 
 pub(crate) use crate::random::random_bytes;
 pub use crate::random::{Random, SystemRandom};
+pub use error::{OpenError, SealError};
 pub use keyring_file::{KeyringFileError, KeyringHandle};
 pub use purpose::Purpose;
 pub(crate) use sealed_record::RecordPlace;
-pub use sealed_text::{OpenError, SealError};

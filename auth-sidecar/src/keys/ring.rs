@@ -6,8 +6,8 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
-use super::sealed_text::{OpenError, SealError};
 
 /// HKDF salt: another version would be another set of subkeys.
 const SALT: &[u8] = b"behalf/keys/1";

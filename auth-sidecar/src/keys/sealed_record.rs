@@ -1,15 +1,16 @@
 //! Seals and opens the records of sessions.
 
-use aes_gcm::aead::{Aead as _, Payload};
-use aes_gcm::{Aes256Gcm, KeyInit as _, Nonce};
+use aes_gcm::{Aes256Gcm, KeyInit as _};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::aead;
+use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
 use super::ring::{Ring, Subkeys, expand};
-use super::sealed_text::{LONGEST_KEY_ID, NONCE_LENGTH, OpenError, SealError, append};
-use crate::random::{Random, random_bytes};
+use super::sealed_text::{LONGEST_KEY_ID, append};
+use crate::random::Random;
 use crate::session_id::{SessionId, SessionSecret};
 
 /// Version of the record's envelope: its first byte, and part of the associated data.
@@ -28,24 +29,13 @@ impl Ring {
         random: &dyn Random,
     ) -> Result<Vec<u8>, SealError> {
         let key = self.sealing(Purpose::Record)?;
-        let nonce: [u8; NONCE_LENGTH] = random_bytes(random);
         let aad = place.associated_data(&key.id, object);
-        let ciphertext = place
-            .cipher(key)
-            .encrypt(
-                &Nonce::from(nonce),
-                Payload {
-                    msg: plaintext,
-                    aad: &aad,
-                },
-            )
-            .map_err(|_| SealError)?;
+        let encrypted = aead::encrypt(&place.cipher(key), &aad, plaintext, random)?;
         let id_length = u8::try_from(key.id.len()).map_err(|_| SealError)?;
-        let mut envelope = Vec::with_capacity(2 + key.id.len() + NONCE_LENGTH + ciphertext.len());
+        let mut envelope = Vec::with_capacity(2 + key.id.len() + encrypted.len());
         envelope.extend_from_slice(&[VERSION, id_length]);
         envelope.extend_from_slice(key.id.as_bytes());
-        envelope.extend_from_slice(&nonce);
-        envelope.extend_from_slice(&ciphertext);
+        envelope.extend_from_slice(&encrypted);
         Ok(envelope)
     }
 
@@ -58,21 +48,7 @@ impl Ring {
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let (key_id, rest) = split(envelope).ok_or(OpenError::Malformed)?;
         let key = self.opening(Purpose::Record, key_id)?;
-        let (nonce, ciphertext) = rest
-            .split_first_chunk::<NONCE_LENGTH>()
-            .ok_or(OpenError::Malformed)?;
-        let aad = place.associated_data(key_id, object);
-        place
-            .cipher(key)
-            .decrypt(
-                &Nonce::from(*nonce),
-                Payload {
-                    msg: ciphertext,
-                    aad: &aad,
-                },
-            )
-            .map(Zeroizing::new)
-            .map_err(|_| OpenError::Seal)
+        aead::decrypt(&place.cipher(key), &place.associated_data(key_id, object), rest)
     }
 }
 

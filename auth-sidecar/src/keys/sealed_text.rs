@@ -1,47 +1,20 @@
 //! Seals texts with AES-GCM and opens them.
 
-use aes_gcm::Nonce;
-use aes_gcm::aead::{Aead as _, Payload};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use zeroize::Zeroizing;
 
+use super::aead;
+use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
 use super::ring::Ring;
-use crate::random::{Random, random_bytes};
+use crate::random::Random;
 
 /// Version of the sealed form, part of the associated data.
 const VERSION: u8 = 1;
 
-pub(super) const NONCE_LENGTH: usize = 12;
-pub(super) const TAG_LENGTH: usize = 16;
-
 /// `contract::Keys` allows no longer ids.
 pub(super) const LONGEST_KEY_ID: usize = 16;
-
-/// Why a sealed text does not open. It never says more than the caller needs for its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// Not a sealed text of this purpose.
-    #[error("not a sealed text of this kind")]
-    Malformed,
-
-    /// Well formed, and sealed under a key that the keyring does not hold.
-    #[error("sealed under a key that the keyring does not hold")]
-    UnknownKey {
-        /// The keyring holds a key newer than the one that seals: other replicas may know more.
-        rotation_pending: bool,
-    },
-
-    /// Altered, or sealed by someone else.
-    #[error("the seal does not fit")]
-    Seal,
-}
-
-/// Nothing could be sealed: a defect of this project, or a text beyond AES-GCM's limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("failed to seal")]
-pub struct SealError;
 
 impl Ring {
     /// Seals `plaintext`: prefix, key id, base64url of nonce and ciphertext, with dots between. Everything
@@ -55,20 +28,12 @@ impl Ring {
     ) -> Result<String, SealError> {
         let key = self.sealing(purpose)?;
         let cipher = key.cipher(purpose).ok_or(SealError)?;
-        let nonce: [u8; NONCE_LENGTH] = random_bytes(random);
-        let aad = associated_data(&key.id, purpose, object);
-        let ciphertext = cipher
-            .encrypt(
-                &Nonce::from(nonce),
-                Payload {
-                    msg: plaintext,
-                    aad: &aad,
-                },
-            )
-            .map_err(|_| SealError)?;
-        let mut bytes = Vec::with_capacity(NONCE_LENGTH + ciphertext.len());
-        bytes.extend_from_slice(&nonce);
-        bytes.extend_from_slice(&ciphertext);
+        let bytes = aead::encrypt(
+            cipher,
+            &associated_data(&key.id, purpose, object),
+            plaintext,
+            random,
+        )?;
         Ok(format!(
             "{}.{}.{}",
             purpose.prefix(),
@@ -88,23 +53,10 @@ impl Ring {
         let key = self.opening(purpose, key_id)?;
         let cipher = key.cipher(purpose).ok_or(OpenError::Malformed)?;
         let bytes = BASE64URL.decode(body).map_err(|_| OpenError::Malformed)?;
-        let (nonce, ciphertext) = bytes
-            .split_first_chunk::<NONCE_LENGTH>()
-            .ok_or(OpenError::Malformed)?;
-        if ciphertext.len() < TAG_LENGTH {
+        if bytes.len() < aead::SHORTEST {
             return Err(OpenError::Malformed);
         }
-        let aad = associated_data(key_id, purpose, object);
-        cipher
-            .decrypt(
-                &Nonce::from(*nonce),
-                Payload {
-                    msg: ciphertext,
-                    aad: &aad,
-                },
-            )
-            .map(Zeroizing::new)
-            .map_err(|_| OpenError::Seal)
+        aead::decrypt(cipher, &associated_data(key_id, purpose, object), &bytes)
     }
 }
 

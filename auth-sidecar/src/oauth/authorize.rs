@@ -42,15 +42,7 @@ pub(super) async fn authorize(
     // A page that leads nowhere would waste the user's consent; and its address is part of the page.
     let entra = match server.entra.discovery().await {
         Ok(discovery) => discovery.authorization_endpoint.clone(),
-        Err(error) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(
-                error,
-                "A user cannot sign in: Entra's discovery document is not available"
-            );
-            let description = "Entra cannot be reached at the moment; try again in a minute";
-            return redirect::error(&server, &request.refuse("temporarily_unavailable", description));
-        }
+        Err(error) => return redirect::entra_unavailable(&server, &request, &error),
     };
     offer(&server, &request, &client, &headers, &entra).unwrap_or_else(|SealError| {
         // Client id, redirect URI and state are each within bounds, and together beyond a cookie's.

@@ -96,18 +96,7 @@ pub(super) async fn send_to_entra(
 ) -> Response {
     let url = match authorize_url(server, approved, again).await {
         Ok(url) => url,
-        Err(error) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(
-                error,
-                "A user cannot sign in: Entra's discovery document is not available"
-            );
-            let description = "Entra cannot be reached at the moment; try again in a minute";
-            return redirect::error(
-                server,
-                &approved.request.refuse("temporarily_unavailable", description),
-            );
-        }
+        Err(error) => return redirect::entra_unavailable(server, &approved.request, &error),
     };
     let Ok(value) = approved.seal(&server.keyring) else {
         return page::problem(server, Problem::Defect);

@@ -3,10 +3,11 @@
 use axum::http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use behalf_entra::EntraError;
 use url::Url;
 
 use super::page::{self, Problem};
-use crate::oauth::login::RedirectError;
+use crate::oauth::login::{AuthorizationRequest, RedirectError};
 use crate::services::Services;
 
 /// Sends the browser to `url` with a GET, whatever brought it here. Nothing of this is kept or told on.
@@ -39,6 +40,20 @@ pub(super) fn error(server: &Services, error: &RedirectError) -> Response {
         Some(url) => to(server, &url),
         None => page::problem(server, Problem::Defect),
     }
+}
+
+/// Sends the browser back to the client because Entra's discovery document is not available.
+pub(super) fn entra_unavailable(
+    server: &Services,
+    request: &AuthorizationRequest,
+    cause: &EntraError,
+) -> Response {
+    tracing::error!(
+        error = cause as &dyn std::error::Error,
+        "A user cannot sign in: Entra's discovery document is not available"
+    );
+    let description = "Entra cannot be reached at the moment; try again in a minute";
+    error(server, &request.refuse("temporarily_unavailable", description))
 }
 
 /// Adds cookies to an answer.

@@ -12,6 +12,8 @@ mod injection;
 mod members;
 mod origin;
 mod outgoing;
+mod reauthenticate;
+mod recent_sign_in;
 mod refusal;
 mod refused_tokens;
 mod stream;
@@ -26,16 +28,15 @@ use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
-use behalf_contract::{Reauthenticate, ReauthenticateReason};
 use hyper::body::Incoming;
-use jiff::SignedDuration;
 
 use self::body::Message;
 use self::injection::Plan;
 use self::origin::Caller;
 use self::outgoing::Outgoing;
+use self::reauthenticate::{reauthenticate, replace, wanted};
 use self::refusal::{About, Refusal};
-use self::refused_tokens::{Answers, RefusedTokens};
+use self::refused_tokens::RefusedTokens;
 use self::token_exchange::{Exchange, Tokens};
 use self::users::{Call, User, Users};
 use crate::access::Scopes;
@@ -47,22 +48,6 @@ use crate::telemetry::metrics::SecurityEvent;
 
 /// What rmcp takes by default, too.
 const LARGEST_BODY: usize = 4 * 1024 * 1024;
-
-/// A user who signed in within this time is not asked to sign in again for a refused token. Another login
-/// would bring the same token, and the client would never stop asking.
-const RECENT_SIGN_IN: SignedDuration = SignedDuration::from_mins(10);
-
-/// Message to a user who signed in that recently.
-const REFUSED_AFTER_SIGN_IN: &str = "The service behind this server refuses this account's token although the sign-in \
-    is only minutes old, so signing in again does not help. For Azure DevOps: check that the account belongs to the \
-    tenant of the organization (a guest account has to be a member there), and open the organization once in a \
-    browser with this account. If that does not help, ask an administrator to compare the organization's tenant with \
-    the one of this server.";
-
-/// Message to a user whose token Entra keeps refusing.
-const ASSERTION_REFUSED_AFTER_SIGN_IN: &str = "Entra refuses this account's token for the service behind this server \
-    although the sign-in is only minutes old, so signing in again does not help. Ask an administrator to compare the \
-    application and the tenant of this server with the ones in Entra, and to look at the tenant's sign-in logs.";
 
 /// The state of `/mcp`.
 #[derive(Clone)]
@@ -222,38 +207,6 @@ async fn expect_step_up(state: &ProxyState, session: &OpenSession, needed: Scope
     }
 }
 
-/// Returns other tokens for a second try. A refusal of them is remembered for the refused ones, too.
-async fn replace(
-    state: &ProxyState,
-    session: &OpenSession,
-    tokens: &Tokens,
-    wanted: &Reauthenticate,
-) -> Result<Option<Tokens>, Refusal> {
-    let replacement = tokens.replacement(state, session, wanted).await;
-    if let Err(refusal) = &replacement {
-        tokens.remember_refusal(state, answers_of(wanted), refusal).await;
-    }
-    replacement
-}
-
-/// A claims challenge is of the API behind the tool that was called; every other demand is of Entra.
-fn answers_of(wanted: &Reauthenticate) -> Answers {
-    if wanted.claims.is_some() {
-        Answers::ToolCalls
-    } else {
-        Answers::All
-    }
-}
-
-/// Reads the server's demand for the user or for another token. `None` when no readable one exists.
-fn wanted(response: &Response<Incoming>) -> Option<Reauthenticate> {
-    if response.status() != StatusCode::UNAUTHORIZED {
-        return None;
-    }
-    let value = response.headers().get(behalf_contract::headers::REAUTHENTICATE)?;
-    Reauthenticate::decode(value.as_bytes()).ok()
-}
-
 /// The session whose access token the client presents.
 async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<OpenSession, Refusal> {
     let token = headers::presented_token(headers).ok_or(Refusal::NoToken)?;
@@ -359,44 +312,6 @@ fn answer(
 fn is_invalid_client(headers: &HeaderMap) -> bool {
     let said = headers.get(behalf_contract::headers::ERROR);
     said.is_some_and(|said| said == behalf_contract::headers::INVALID_CLIENT)
-}
-
-/// The server demands the user, and another token did not help.
-async fn reauthenticate(
-    state: &ProxyState,
-    session: &OpenSession,
-    tokens: &Tokens,
-    wanted: Reauthenticate,
-    had_second_try: bool,
-) -> Result<Refusal, Refusal> {
-    tracing::info!(
-        session.id = %session.id,
-        reauthenticate.reason = ?wanted.reason,
-        "The MCP server wants the user of session {} to sign in again",
-        session.id
-    );
-    let answers = answers_of(&wanted);
-    let advice = match wanted.reason {
-        ReauthenticateReason::TokenRefused => Some(REFUSED_AFTER_SIGN_IN),
-        ReauthenticateReason::UserTokenRefused => Some(ASSERTION_REFUSED_AFTER_SIGN_IN),
-        ReauthenticateReason::InteractionRequired | ReauthenticateReason::GrantExpired => None,
-    };
-    let refusal = match advice {
-        Some(advice) if state.services.sessions.signed_in_within(session, RECENT_SIGN_IN) => {
-            Refusal::Blocked(advice.to_owned())
-        }
-        _ => {
-            state.services.sessions.require_sign_in(session, wanted).await?;
-            Refusal::SignInRequired
-        }
-    };
-    // Of a message too large for a second try, the next call is the second try.
-    if had_second_try || advice.is_none() {
-        tokens.remember_refusal(state, answers, &refusal).await;
-    } else {
-        tokens.forget_downstream(state).await;
-    }
-    Ok(refusal)
 }
 
 /// The method as a metric's label: from a closed list, for clients choose the text.

@@ -47,19 +47,16 @@ impl RefusedTokens {
         }
     }
 
-    /// Remembers a refusal that concerns the user. Others pass without the user: outages have their own pause
-    /// ([`behalf_entra::OnBehalfOf`]).
-    pub(super) async fn remember(&self, user_token: &Secret, answers: Answers, refusal: &Refusal) {
-        if concerns_the_user(refusal) {
+    /// Remembers a refusal that passes only when the user acts, and returns whether it is one. Outages have
+    /// their own pause ([`behalf_entra::OnBehalfOf`]).
+    pub(super) async fn remember(&self, user_token: &Secret, answers: Answers, refusal: &Refusal) -> bool {
+        let concerns_the_user = matches!(refusal, Refusal::SignInRequired | Refusal::Blocked(_));
+        if concerns_the_user {
             let entry = (answers, refusal.clone());
             self.0.insert(hash(user_token), entry).await;
         }
+        concerns_the_user
     }
-}
-
-/// True for refusals that pass only when the user acts.
-pub(super) fn concerns_the_user(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::SignInRequired | Refusal::Blocked(_))
 }
 
 fn hash(token: &Secret) -> [u8; 32] {

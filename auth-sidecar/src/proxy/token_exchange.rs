@@ -7,8 +7,9 @@ use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Sec
 
 use super::ProxyState;
 use super::injection::{Plan, Token};
+use super::recent_sign_in::{ASSERTION_REFUSED, RECENT};
 use super::refusal::Refusal;
-use super::refused_tokens::{Answers, concerns_the_user};
+use super::refused_tokens::Answers;
 use crate::sessions::{OpenSession, SignInAgain};
 
 /// Maximum size of all cached downstream tokens in bytes. It is a quarter of the limit for the sessions'
@@ -122,11 +123,11 @@ impl Tokens {
     /// outage both tokens stay as they are.
     pub(super) async fn remember_refusal(&self, state: &ProxyState, answers: Answers, refusal: &Refusal) {
         let Some(user) = &self.user else { return };
-        if concerns_the_user(refusal) {
-            state
-                .refused_tokens
-                .remember(&user.access_token, answers, refusal)
-                .await;
+        let remembered = state
+            .refused_tokens
+            .remember(&user.access_token, answers, refusal)
+            .await;
+        if remembered {
             self.forget_downstream(state).await;
         }
     }
@@ -246,15 +247,9 @@ async fn refused(state: &ProxyState, session: &OpenSession, error: &EntraError) 
         .is_some_and(behalf_entra::Refusal::user_token_refused);
     match step {
         NextStep::SignInAgain { .. }
-            if is_user_token_refused
-                && state
-                    .services
-                    .sessions
-                    .signed_in_within(session, super::RECENT_SIGN_IN) =>
+            if is_user_token_refused && state.services.sessions.signed_in_within(session, RECENT) =>
         {
-            Ok(Refusal::Blocked(
-                super::ASSERTION_REFUSED_AFTER_SIGN_IN.to_owned(),
-            ))
+            Ok(Refusal::Blocked(ASSERTION_REFUSED.to_owned()))
         }
         NextStep::SignInAgain { claims, consent } => {
             state

@@ -89,7 +89,7 @@ impl ClientDigest {
     }
 }
 
-/// What tokens are made of.
+/// The content of a session's access token and refresh token.
 pub(super) struct Issue<'a> {
     pub(super) id: &'a SessionId,
     pub(super) secret: &'a SessionSecret,

@@ -1,3 +1,3 @@
-//! What the sidecar reports about itself.
+//! Metrics of the sidecar.
 
 pub mod metrics;

@@ -25,7 +25,7 @@ pub(super) struct Capacity {
     memory: Arc<Semaphore>,
 }
 
-/// What one request has reserved. Dropping the value releases it.
+/// The reservation of one request. Dropping the value releases it.
 #[derive(Default)]
 pub(super) struct Reservation {
     _memory: Option<OwnedSemaphorePermit>,

@@ -1,4 +1,4 @@
-//! What a failed request to Entra means for a call.
+//! Maps a failed request to Entra to the answer of a call.
 
 use behalf_contract::{Reauthenticate, ReauthenticateReason};
 use behalf_entra::{EntraError, NextStep};

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use behalf_entra::is_guid;
 use serde::Deserialize;
 use url::Url;
 
@@ -115,12 +116,6 @@ pub fn parse_namespaces(text: &str) -> Result<Namespaces, Meaningless> {
         }
     }
     Ok(namespaces)
-}
-
-/// Returns whether a text is a GUID in the form that Entra prints, in any case.
-pub fn is_guid(text: &str) -> bool {
-    let groups: Vec<usize> = text.split('-').map(str::len).collect();
-    groups == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 fn lists(hosts: &[String], url: &Url) -> bool {

@@ -10,6 +10,7 @@ use behalf_demo::forward::{self, Way};
 use behalf_demo::{DemoError, Progress};
 use behalf_local_cluster::cluster::Kind;
 use behalf_local_cluster::files;
+use behalf_runtime::error_chain;
 use clap::{Parser, Subcommand};
 
 /// The whole of Behalf on a cluster, with three people signing in and calling tools.
@@ -95,7 +96,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say_aside(&format!("make demo: {}", chain(&error)));
+            say_aside(&format!("make demo: {}", error_chain(&error)));
             ExitCode::FAILURE
         }
     }
@@ -143,19 +144,4 @@ fn say(text: &str) {
 /// The same, where it does not mix with a result.
 fn say_aside(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
-}
-
-/// An error with its causes, one sentence after the other.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let line = error.to_string();
-        // Some libraries repeat their cause in their own text.
-        if !text.ends_with(&line) {
-            text = format!("{text}: {line}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -1,6 +1,7 @@
 //! Malformed requests against every route.
 
 use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
+use behalf_runtime::error_chain;
 use behalf_simulators::people::ANA;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::credentials::{pod_of, restarts};
 use crate::ensure;
-use crate::world::{TestResult, World, chain};
+use crate::world::{TestResult, World};
 
 crate::tests![malformed_requests_get_their_exact_error_on_every_route];
 
@@ -269,7 +270,7 @@ async fn malformed_requests_get_their_exact_error_on_every_route(world: &World) 
                     row.method,
                     row.path,
                     String::from_utf8_lossy(&row.body),
-                    chain(problem.as_ref()),
+                    error_chain(problem.as_ref()),
                     row.answer
                 ));
             }

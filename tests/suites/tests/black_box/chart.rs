@@ -171,7 +171,7 @@ async fn values_that_contradict_each_other_are_refused_with_a_reason(world: &Wor
         match render(&world.running.cluster, NAMESPACE, set) {
             Ok(_) => return Err(format!("{set:?} was taken").into()),
             Err(error) => {
-                let message = crate::world::chain(error.as_ref());
+                let message = behalf_runtime::error_chain(error.as_ref());
                 ensure!(
                     message.contains(reason),
                     "{set:?} was refused for another reason: {message}"

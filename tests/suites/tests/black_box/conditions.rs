@@ -180,7 +180,7 @@ async fn a_permission_that_is_withdrawn_is_told_by_user_sign_in_alone(world: &Wo
     world.entra.put_consents(&consents(&[CLIENT_ID])).await?;
     // The first request of a connection needs the exchange, so that none opens.
     let refused = match signed_in.connect(Era::Modern).await {
-        Err(error) => crate::world::chain(&error),
+        Err(error) => behalf_runtime::error_chain(&error),
         Ok(connection) => {
             connection.close().await;
             "nothing".to_owned()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 
-use crate::world::{TestResult, chain};
+use crate::world::TestResult;
 
 /// Maximum duration of the work before the restore. It is below the limit of a whole test, so that time is
 /// left to restore.
@@ -34,11 +34,15 @@ pub(crate) fn restoring<'f, T: 'f>(
 fn outcome<T>(worked: TestResult<T>, restored: TestResult) -> TestResult<T> {
     match (worked, restored) {
         (worked, Ok(())) => worked,
-        (Ok(_), Err(error)) => Err(format!("failed to restore: {}", chain(error.as_ref())).into()),
+        (Ok(_), Err(error)) => Err(format!(
+            "failed to restore: {}",
+            behalf_runtime::error_chain(error.as_ref())
+        )
+        .into()),
         (Err(first), Err(error)) => Err(format!(
             "{}; and failed to restore: {}",
-            chain(first.as_ref()),
-            chain(error.as_ref())
+            behalf_runtime::error_chain(first.as_ref()),
+            behalf_runtime::error_chain(error.as_ref())
         )
         .into()),
     }

@@ -133,7 +133,7 @@ fn main() -> ExitCode {
         Ok(world) => Arc::new(world),
         Err(error) => {
             // A suite without its cluster is one failed test, not a crash without a count.
-            let message = world::chain(error.as_ref());
+            let message = behalf_runtime::error_chain(error.as_ref());
             let trial = Trial::test("the environment comes up", move || Err(Failed::from(message)));
             return libtest_mimic::run(&arguments, vec![trial]).exit_code();
         }
@@ -197,7 +197,7 @@ fn within_limit(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: 
     std::thread::spawn(move || {
         let result = runtime.block_on((test.run)(&world));
         // The receiver is dropped if the test took too long.
-        drop(sender.send(result.map_err(|error| world::chain(error.as_ref()))));
+        drop(sender.send(result.map_err(|error| behalf_runtime::error_chain(error.as_ref()))));
     });
     match receiver.recv_timeout(LIMIT) {
         Ok(result) => result.map_err(Failed::from),

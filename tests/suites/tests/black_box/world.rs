@@ -15,6 +15,7 @@ use behalf_demo::{Forwarding, Progress, Running};
 use behalf_local_cluster::cluster::checkout_name;
 use behalf_local_cluster::files;
 use behalf_local_cluster::images::{self, Image, Product};
+use behalf_runtime::error_chain;
 use behalf_simulators::people::{ANA, Person};
 use behalf_simulators::sign_in::{Browser, Visit};
 use behalf_simulators::{azure_devops, entra};
@@ -79,7 +80,7 @@ impl World {
             &self.folder,
             &progress,
         ) {
-            println!("failed to take the cluster down: {}", chain(&error));
+            println!("failed to take the cluster down: {}", error_chain(&error));
         }
     }
 
@@ -271,17 +272,6 @@ impl World {
         std::fs::create_dir_all(&folder)?;
         Ok(folder.join(name))
     }
-}
-
-/// An error with all its causes.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Fails the test with a message unless the condition holds.

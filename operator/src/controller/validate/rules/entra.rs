@@ -1,12 +1,12 @@
 //! The application, and what is trusted when it is called.
 
+use behalf_entra::is_guid;
 use url::Url;
 
 use super::{object_name, refuse};
 use crate::api::v1alpha1::Entra;
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::validate::Refusal;
-use crate::controller::validate::installation_policy::is_guid;
 
 /// A GUID in any case; tokens carry it in lower case, so does everything made from it.
 pub(crate) fn guid(field: &'static str, text: &str, refusals: &mut Vec<Refusal>) -> Option<String> {

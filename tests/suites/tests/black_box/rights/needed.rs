@@ -117,7 +117,7 @@ pub(super) async fn every_right_is_needed(world: &World) -> TestResult {
             let folder = folder.path();
             async move {
                 let outcome = Box::pin(trial(world, number, lacks.as_ref(), folder)).await;
-                outcome.map_err(|error| format!("{lacks:?}: {}", crate::world::chain(error.as_ref())))
+                outcome.map_err(|error| format!("{lacks:?}: {}", behalf_runtime::error_chain(error.as_ref())))
             }
         })
         .buffer_unordered(AT_ONCE)

@@ -5,12 +5,13 @@ mod pods;
 
 use std::time::Duration;
 
+use behalf_runtime::error_chain;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::release::Release;
 use crate::ensure;
-use crate::world::{TestResult, World, chain};
+use crate::world::{TestResult, World};
 
 /// The release's namespace. No operator serves it.
 const NAMESPACE: &str = "rights-policy";
@@ -152,7 +153,7 @@ fn request(world: &World, arguments: &[&str], namespace: &str, object: &Value) -
     cluster
         .kubectl_with(&[arguments, &common].concat(), &object.to_string())
         .map(|_| ())
-        .map_err(|error| chain(&error))
+        .map_err(|error| error_chain(&error))
 }
 
 /// The `McpServer` that owns the written objects.
