@@ -128,13 +128,12 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
 }
 
 /// The generation that was verified before. An operator of another release builds other Pods from the same spec:
-/// nothing was seen of these yet.
+/// nothing was seen of these yet. If the template can no longer be read, the next status has none to compare with.
 fn verified_before(previous: &McpServerStatus, generation: i64, template: Option<&str>) -> Option<i64> {
     let has_other_template = previous
         .observed_template
         .as_deref()
-        .zip(template)
-        .is_some_and(|(before, now)| before != now);
+        .is_some_and(|before| Some(before) != template);
     previous
         .verified_generation
         .filter(|verified| *verified != generation || !has_other_template)

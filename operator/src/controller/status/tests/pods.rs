@@ -73,6 +73,24 @@ fn a_template_that_somebody_wrote_into_the_deployment_of_a_refused_object_is_ign
 }
 
 #[test]
+fn a_template_that_could_not_be_read_while_refused_verifies_no_later_pods() {
+    let mut world = World::new();
+    world.reconcile();
+    // The generation stays the same: another object caused the refusal.
+    world.refusals = Some(Refusals::one(Refusal::PublicUrlTaken {
+        namespace: "mcp".to_owned(),
+        name: "older".to_owned(),
+    }));
+    world.template = Some("no digest".to_owned());
+    world.reconcile();
+    world.refusals = None;
+    world.template = Some(format!("sha256:{}", "0".repeat(64)));
+    let status = world.reconcile();
+    assert_ne!(status_and_reason(&status, ConditionType::Ready).0, "True");
+    assert_eq!(status.verified_generation, None);
+}
+
+#[test]
 fn observations_of_the_same_pods_count_after_a_refused_edit_was_reverted() {
     let mut world = World::new();
     let good = world.reconcile();
