@@ -11,6 +11,7 @@ pub mod names;
 pub mod public_url;
 mod report;
 pub mod status;
+mod undecodable;
 pub mod validate;
 pub mod watches;
 
@@ -66,6 +67,7 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         Err(invalid) => return Ok(report::undecodable(&guard, &invalid.error, &context).await),
     };
     let uid = server.uid().unwrap_or_default();
+    context.undecodable.forget(&uid);
     let start = Instant::now();
     let steps = Box::pin(run_steps(&context, server));
     let result = match tokio::time::timeout(LIMIT, steps).await {

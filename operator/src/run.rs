@@ -178,6 +178,7 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
             .collect();
         context.retries.keep_only(|uid| servers.contains(uid));
         context.stored_forms.keep_only(|uid| servers.contains(uid));
+        context.undecodable.keep_only(|uid| servers.contains(uid));
         let (unreachable, all) = reports.counts();
         match (lost, reports.are_lost()) {
             (false, true) => tracing::error!(

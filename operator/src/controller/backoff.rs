@@ -14,7 +14,7 @@ use crate::api::v1alpha1::McpServerStatus;
 
 /// Time between two reconciles of a settled object if no event occurs. The reconciles detect changes to objects
 /// that are read but not watched: a referenced `ConfigMap` or `ServiceAccount`.
-const SETTLED: Duration = Duration::from_secs(30);
+pub(super) const SETTLED: Duration = Duration::from_secs(30);
 
 /// Time between two reconciles while something is missing. It is shorter because some conditions depend on the
 /// time.

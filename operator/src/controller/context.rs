@@ -12,6 +12,7 @@ use crate::controller::backoff::Retries;
 use crate::controller::children::{FreshKey, FreshKeys};
 use crate::controller::dereference::Sources;
 use crate::controller::jitter;
+use crate::controller::undecodable::Undecodable;
 use crate::controller::validate::plan::Defaults;
 use crate::telemetry::metrics::Metrics;
 
@@ -38,12 +39,15 @@ pub struct Context {
     /// Digests of children as the API server stores them.
     pub stored_forms: StoredForms,
 
+    /// The errors in the statuses of objects that cannot be decoded.
+    pub undecodable: Undecodable,
+
     /// Source of randomness for jitter.
     pub(super) random: fn() -> u32,
 }
 
 impl Context {
-    /// Creates the state with no failures and no stored forms.
+    /// Creates the state with nothing remembered.
     pub fn new(
         sources: Sources,
         defaults: Defaults,
@@ -59,6 +63,7 @@ impl Context {
             clock,
             retries: Retries::default(),
             stored_forms: StoredForms::default(),
+            undecodable: Undecodable::default(),
             random: jitter::random,
         }
     }

@@ -5,7 +5,7 @@ use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 
 use super::LIMIT;
-use super::backoff::{Failures, STALE, UNSETTLED};
+use super::backoff::{Failures, SETTLED, STALE, UNSETTLED};
 use super::context::Context;
 use super::error::ReconcileError;
 use super::jitter::spread;
@@ -87,20 +87,27 @@ pub(super) async fn failed_step(
     }
 }
 
-/// Reports an object that cannot be decoded: in the log, as an event and in its status.
+/// Reports an object that cannot be decoded: in the log, as an event and in its status. The status cannot be read to
+/// compare it, so the operator remembers what it reported, and reports the same error of the same generation once.
 pub(super) async fn undecodable(
     guard: &DeserializeGuard<McpServer>,
     error: &str,
     context: &Context,
 ) -> Action {
+    let uid = guard.uid().unwrap_or_default();
+    let generation = guard.meta().generation.unwrap_or_default();
+    let message = format!(
+        "this version of the operator cannot read the object ({error}); install the CRD of the same version and apply it again"
+    );
+    let settled = || Action::requeue(spread(SETTLED, (context.random)()));
+    if context.undecodable.is_reported(&uid, generation, &message) {
+        return settled();
+    }
     let name = format!("{}/{}", guard.namespace().unwrap_or_default(), guard.name_any());
     // The object may contain any text, so only its event and its status quote the error.
     tracing::error!(
         mcp_server.name = %name,
         "{name} cannot be read by this version of the operator; install the CRD of the same version and apply it again"
-    );
-    let message = format!(
-        "this version of the operator cannot read the object ({error}); install the CRD of the same version and apply it again"
     );
     events::publish(
         &context.recorder,
@@ -110,7 +117,10 @@ pub(super) async fn undecodable(
     .await;
     let writing = status::write_undecodable(&context.sources.client, guard, &message, context.now());
     match tokio::time::timeout(LIMIT, writing).await {
-        Ok(Ok(())) => return Action::await_change(),
+        Ok(Ok(())) => {
+            context.undecodable.remember(&uid, generation, message);
+            return settled();
+        }
         // Another change came first. The watch reports it only if it changed the spec.
         Ok(Err(StatusError::Stale)) => return Action::requeue(spread(STALE, (context.random)())),
         Ok(Err(error)) => {

@@ -7,7 +7,7 @@ use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use rstest::rstest;
 
-use super::cluster::{Cluster, condition, failure, statuses};
+use super::cluster::{Cluster, condition, failure, lowest_jitter, statuses};
 use super::*;
 use crate::api::v1alpha1::KeysStatus;
 use crate::controller::children::{Built, Children, ExistingChildren};
@@ -178,24 +178,89 @@ async fn a_replaced_keyring_is_told_also_when_a_later_child_fails() {
     assert_eq!(reasons, ["KeyringReplaced"]);
 }
 
+fn undecodable(error: &str, generation: i64) -> Guarded {
+    let mut metadata = server(QUICKSTART).metadata;
+    metadata.generation = Some(generation);
+    DeserializeGuard(Err(InvalidObject {
+        error: error.to_owned(),
+        metadata,
+    }))
+}
+
+/// A requeue with the jitter of these tests.
+fn requeue(base: Duration) -> Action {
+    Action::requeue(jitter::spread(base, lowest_jitter()))
+}
+
 #[tokio::test]
 async fn an_object_that_cannot_be_decoded_says_so_in_its_status() {
-    let server = server(QUICKSTART);
-    let guard = DeserializeGuard(Err(InvalidObject {
-        error: "unknown variant `Redis`".to_owned(),
-        metadata: server.metadata.clone(),
-    }));
+    let guard = undecodable("unknown variant `Redis`", 7);
     let (results, asked) = Cluster::default().passes_over(vec![guard]).await;
-    assert_eq!(results[0].as_ref().unwrap(), &Action::await_change());
+    assert_eq!(results[0].as_ref().unwrap(), &requeue(backoff::SETTLED));
     let [status] = statuses(&asked, NAME)[..] else {
         panic!("{asked:?}")
     };
-    assert_eq!(status["observedGeneration"], json!(server.metadata.generation));
+    assert_eq!(status["observedGeneration"], json!(7));
     for (kind, expected) in [("Accepted", "False"), ("Ready", "False"), ("Stalled", "True")] {
         let [is, reason, message] = condition(status, kind).unwrap();
         assert_eq!((is, reason), (expected, "Undecodable"), "{kind}");
         assert!(message.contains("unknown variant `Redis`"), "{message}");
     }
+}
+
+#[tokio::test]
+async fn an_error_of_decoding_is_written_again_only_for_another_generation_or_another_error() {
+    let variant = "unknown variant `Redis`";
+    let order = [
+        (variant, 1),
+        (variant, 1),
+        (variant, 2),
+        ("missing field `entra`", 2),
+    ];
+    let (results, asked) = Cluster::default()
+        .passes_over(order.map(|(error, at)| undecodable(error, at)).into())
+        .await;
+    for result in results {
+        assert_eq!(result.unwrap(), requeue(backoff::SETTLED));
+    }
+    let written: Vec<&serde_json::Value> = statuses(&asked, NAME)
+        .into_iter()
+        .map(|status| &status["observedGeneration"])
+        .collect();
+    assert_eq!(written, [1, 2, 2]);
+}
+
+#[tokio::test]
+async fn an_error_of_decoding_is_written_again_after_the_object_was_decoded() {
+    let server = server(QUICKSTART);
+    let variant = || undecodable("unknown variant `Redis`", 1);
+    let order = vec![variant(), DeserializeGuard(Ok(server.clone())), variant()];
+    let (_, asked) = Cluster::of(&[server]).passes_over(order).await;
+    let undecodable = statuses(&asked, NAME)
+        .into_iter()
+        .filter(|status| condition(status, "Accepted").unwrap()[1] == "Undecodable");
+    assert_eq!(undecodable.count(), 2);
+}
+
+#[rstest]
+#[case::the_object_changed("Conflict", 409, backoff::STALE)]
+#[case::the_request_failed("InternalError", 500, backoff::UNSETTLED)]
+#[tokio::test]
+async fn an_error_of_decoding_that_was_not_written_is_tried_again_soon(
+    #[case] reason: &str,
+    #[case] code: u16,
+    #[case] wait: Duration,
+) {
+    let cluster = Cluster {
+        refused: Some(("/status", failure(code, reason, "not written"))),
+        ..Cluster::default()
+    };
+    let guard = || undecodable("unknown variant `Redis`", 1);
+    let (results, asked) = cluster.passes_over(vec![guard(), guard()]).await;
+    for result in results {
+        assert_eq!(result.unwrap(), requeue(wait));
+    }
+    assert_eq!(statuses(&asked, NAME).len(), 2);
 }
 
 #[tokio::test]
