@@ -12,6 +12,7 @@ const VOLUME: Option<&str> = Some("may mount ConfigMaps, empty directories, Secr
 const SECRET: Option<&str> = Some("may read no Secret but the keyring of their McpServer");
 const TOKEN: Option<&str> = Some("only for audiences that start with api://");
 const ACCOUNT: Option<&str> = Some("may use the ServiceAccount of their McpServer");
+const NAME: Option<&str> = Some("must have the name of their McpServer");
 
 /// The Deployment of an object named "shop", as the operator writes it.
 pub(super) struct Written(Value);
@@ -68,6 +69,9 @@ impl Written {
             deployment["spec"]["template"]["spec"]["serviceAccount"] = json!(account);
             rows.push((what, CREATE, deployment, refusal));
         }
+        let mut renamed = self.0.clone();
+        renamed["metadata"]["name"] = json!("other");
+        rows.push(("a Deployment of another name", CREATE, renamed, NAME));
         let mut worse = self.edited_by_somebody();
         worse["spec"]["template"]["spec"]["hostPID"] = json!(true);
         rows.push((
