@@ -86,7 +86,8 @@ pub enum Refusal {
 
     /// An object with a child's name exists and has another owner.
     #[error(
-        "{kind} {name} exists and does not belong to this object; delete or rename it, or give this object another name"
+        "{kind} {name} exists and does not belong to this object; delete or rename it, or give this object another name{}",
+        restoring(kind)
     )]
     NameTaken {
         /// The kind of the object in the way.
@@ -154,6 +155,14 @@ pub enum NotShared {
         "but in the operator's own namespace no ServiceAccount can be shared; leave the field out, or create this object in another namespace"
     )]
     OperatorNamespace,
+}
+
+/// Returns, for the Secret of a keyring, which page describes its restore.
+fn restoring(kind: &str) -> &'static str {
+    match kind {
+        "Secret" => "; to restore a keyring from a backup, see docs/sessions.md",
+        _ => "",
+    }
 }
 
 impl Refusal {

@@ -217,6 +217,12 @@ fn what_is_not_allowed_is_named_with_the_setting_that_allows_it() {
         client.contains("allowed.redirectHosts of the chart behalf"),
         "{client}"
     );
+    for message in [authority, endpoint, client] {
+        assert!(
+            message.contains("have an administrator of the installation allow it with allowed."),
+            "{message}"
+        );
+    }
 }
 
 #[rstest]
@@ -326,6 +332,12 @@ fn refuses_what_the_installation_reserves_for_other_namespaces(
         message.starts_with(start) && message.contains(setting),
         "{message}"
     );
+    for part in [
+        "have an administrator of the installation allow it with",
+        "limits the namespace to the entries of that list",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
 }
 
 #[test]
@@ -545,6 +557,16 @@ fn keeps_a_readable_keyring_and_refuses_to_replace_a_damaged_one() {
     assert!(!damaged[0].needs_edit());
     let foreign = refusals(&server, &keyring("somebody", &file));
     assert!(matches!(foreign[..], [Refusal::NameTaken { kind: "Secret", .. }]));
+    assert!(
+        foreign[0].to_string().contains("docs/sessions.md"),
+        "{}",
+        foreign[0]
+    );
+    let service = Refusal::NameTaken {
+        kind: "Service",
+        name: "azure-devops".to_owned(),
+    };
+    assert!(!service.to_string().contains("docs/sessions.md"), "{service}");
 }
 
 #[test]

@@ -61,7 +61,8 @@ fn refuse_reserved(
         field,
         format!(
             "must not name {value}: this installation does not allow it in namespace {namespace}; name another one, or \
-             have an administrator add it to namespaces.{namespace}.{list} of the chart behalf"
+             have an administrator of the installation allow it with namespaces.{namespace}.{list} of the chart \
+             behalf, which limits the namespace to the entries of that list"
         ),
     );
 }
@@ -72,8 +73,8 @@ fn refuse_host(refusals: &mut Vec<Refusal>, field: &'static str, url: &Url, valu
         refusals,
         field,
         format!(
-            "must not name the host {host}: this installation does not allow it; name another one, or have whoever \
-             installed the operator add it to {value} of the chart behalf"
+            "must not name the host {host}: this installation does not allow it; name another one, or have an \
+             administrator of the installation allow it with {value} of the chart behalf"
         ),
     );
 }
