@@ -1,9 +1,9 @@
 //! The auth sidecar of a Behalf Pod: OAuth 2.1 authorization server for MCP clients, and the proxy that puts
 //! the signed-in user's token into every call to the MCP server beside it.
 //!
-//! [`lifecycle`] starts and stops the process. [`http`] has the routers of both ports. [`oauth`] is the
-//! authorization server, [`proxy`] the way to the MCP server, and [`observe`] probes Entra and the MCP server
-//! and publishes the results.
+//! [`lifecycle`] starts and stops the process. [`router`] builds the routers of both ports from [`oauth`], the
+//! authorization server, [`proxy`], the way to the MCP server, and the internal port. [`observe`] probes Entra
+//! and the MCP server and publishes the results.
 
 pub mod access;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod clients;
 pub mod config;
 pub mod host_key;
 pub mod http;
+mod internal_port;
 pub mod keys;
 pub mod lifecycle;
 mod limits;
@@ -19,6 +20,7 @@ pub mod observe;
 mod pkce;
 pub mod proxy;
 mod random;
+pub mod router;
 pub mod services;
 mod session_id;
 pub mod sessions;

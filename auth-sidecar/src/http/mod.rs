@@ -1,6 +1,4 @@
-//! HTTP at both ports: routers, the internal port, addresses of clients and of this server.
+//! Addresses in HTTP requests: those of clients and those of this server. Uses no other module of this crate.
 
 pub mod client_address;
-pub mod internal_port;
 pub mod public_url;
-pub mod router;

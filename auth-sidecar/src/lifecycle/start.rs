@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::host_key::{HostKey, HostKeyError};
-use crate::http::router;
 use crate::lifecycle::drain;
 use crate::observe::{FederationProbe, HandshakeProbe, Watch};
+use crate::router;
 use crate::services::{Environment, Services, ServicesError};
 use crate::upstream::Upstream;
 

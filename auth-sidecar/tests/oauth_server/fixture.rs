@@ -11,10 +11,10 @@ use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use behalf_auth_sidecar::host_key::HostKey;
-use behalf_auth_sidecar::http::router;
 use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
 use behalf_auth_sidecar::observe::ProbeTrigger;
 use behalf_auth_sidecar::observe::sign_ins::SignIns;
+use behalf_auth_sidecar::router;
 use behalf_auth_sidecar::services::{Environment, Services};
 use behalf_auth_sidecar::sessions::Sessions;
 use behalf_auth_sidecar::store::{

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use behalf_auth_sidecar::http::router;
 use behalf_auth_sidecar::lifecycle::{Sidecar, StartError};
+use behalf_auth_sidecar::router;
 use behalf_auth_sidecar::services::ServicesError;
 use behalf_contract::{Outcome, StatusDocument};
 use behalf_simulators::people::CLIENT_ID;

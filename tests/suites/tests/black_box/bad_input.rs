@@ -236,7 +236,7 @@ const METADATA: [&str; 4] = [
 
 async fn malformed_requests_get_their_exact_error_on_every_route(world: &World) -> TestResult {
     let table = table();
-    for route in behalf_auth_sidecar::http::router::public_paths() {
+    for route in behalf_auth_sidecar::router::public_paths() {
         ensure!(
             table.iter().any(|row| row.route == route),
             "route {route} is missing from the table"

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::{MethodRouter, get};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::http::internal_port;
+use crate::internal_port;
 use crate::oauth;
 use crate::proxy;
 use crate::services::Services;
