@@ -6,5 +6,6 @@ pub mod header_proxy;
 pub mod inspector;
 pub mod npm;
 mod printed;
+pub mod replaced_container;
 pub mod schedule;
 pub mod sdk_client;

@@ -180,7 +180,10 @@ pub fn debug(progress: &Progress) -> Result<Image, ImageError> {
 
 /// A web server that passes the kubelet's probes on one port, and knows no MCP on the other, of loopback.
 pub fn web_server(mcp: u16, probes: u16, progress: &Progress) -> Result<Image, ImageError> {
-    let serve = format!("httpd -p 127.0.0.1:{mcp} -h /www; exec httpd -f -p {probes} -h /www");
+    // The kernel ignores a SIGTERM that the first process of a container does not handle. The kubelet would wait
+    // for the Pod's whole grace period.
+    let serve =
+        format!("trap 'exit 0' TERM; httpd -p 127.0.0.1:{mcp} -h /www; httpd -f -p {probes} -h /www & wait");
     let start = format!("ENTRYPOINT [\"sh\", \"-c\", \"{serve}\"]\n");
     let pages = ["www/startupz", "www/readyz", "www/livez"];
     busybox("web-server", &start, &pages, progress)

@@ -222,14 +222,14 @@ async fn a_server_that_is_no_mcp_server_is_not_verified(world: &World) -> TestRe
     // A web server that passes every probe of the kubelet replaces the server.
     let web_server = world.web_server_image()?;
     let work = async {
-        container.replace(&web_server)?;
+        container.run_image(&web_server).await?;
         let broken = |now: &Conditions| now.is("Verified", "False") && now.is("Available", "True");
         world.wait(server, "Verified=False", broken).await
     };
-    let broken = restoring(work, async { container.restore() }).await?;
+    let broken = restoring(work, container.restore()).await?;
     is_false_alone(&before, &broken, "Verified", "ServerError")?;
 
-    let after = world.wait_ready(server).await?;
+    let after = world.conditions(server).await?;
     only_these_changed(&before, &after, "nothing")?;
     let now = pod_of(world, server).await?;
     ensure!(now.metadata.uid == pod.metadata.uid, "the Pod was replaced");
@@ -332,7 +332,7 @@ async fn an_image_that_cannot_be_pulled_is_not_available(world: &World) -> TestR
     let (repository, _) = container.image().rsplit_once(':').ok_or("the image has no tag")?;
     let absent = format!("{repository}:absent");
     let work = async {
-        container.replace(&absent)?;
+        container.set_image(&absent)?;
         let failed = |now: &Conditions| {
             let available = now.get("Available");
             available.is_some_and(|condition| condition.reason == "ImagePullFailed")
@@ -341,12 +341,11 @@ async fn an_image_that_cannot_be_pulled_is_not_available(world: &World) -> TestR
             .wait(server, "Available=False (ImagePullFailed)", failed)
             .await
     };
-    let seen = restoring(work, async { container.restore() }).await?;
+    let seen = restoring(work, container.restore()).await?;
     ensure!(
         seen.is("Available", "False") && seen.is("Ready", "False"),
         "an image that is not there leaves {}",
         seen.summary()
     );
-    world.wait_ready(server).await?;
     Ok(())
 }

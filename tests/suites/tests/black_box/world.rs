@@ -1,11 +1,12 @@
 //! What every test of the suite stands on.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use behalf_contract::ports;
 use behalf_demo::environment::{Conditions, Layout, NAMESPACE_SERVERS, Server, wait_for};
@@ -27,6 +28,10 @@ use crate::logs::Recording;
 
 pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 pub(crate) type TestFuture<'w> = Pin<Box<dyn Future<Output = TestResult> + 'w>>;
+
+/// Time for which a settled object must stay so. The operator reads a Pod's readiness from the Deployment's status, which
+/// follows the Pod's status within a second or two.
+const HOLD: Duration = Duration::from_secs(5);
 
 /// A running environment and the simulators' control ports.
 pub(crate) struct World {
@@ -225,6 +230,18 @@ impl World {
     pub(crate) async fn wait_ready(&self, server: Server) -> TestResult<Conditions> {
         self.wait(server, "Ready", |conditions| conditions.is("Ready", "True"))
             .await
+    }
+
+    /// Waits until the object is Ready without `Reconciling` and stays so for [`HOLD`].
+    pub(crate) async fn wait_settled(&self, server: Server) -> TestResult<Conditions> {
+        let since = Cell::new(None::<Instant>);
+        let what = format!("Ready without Reconciling for {} s", HOLD.as_secs());
+        self.wait(server, &what, |conditions| {
+            let settled = conditions.is("Ready", "True") && conditions.get("Reconciling").is_none();
+            since.set(settled.then(|| since.get().unwrap_or_else(Instant::now)));
+            since.get().is_some_and(|since| since.elapsed() >= HOLD)
+        })
+        .await
     }
 
     /// Runs kubectl in the servers' namespace.
