@@ -27,8 +27,8 @@ pub(crate) async fn ready(State(services): State<Arc<Services>>) -> (StatusCode,
     if !services.has_started() {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting\n");
     }
-    let (listens, usage) = tokio::join!(services.upstream.listens(), services.sessions.store().usage());
-    match (listens, usage.is_ok()) {
+    let (listens, store) = tokio::join!(services.upstream.listens(), services.sessions.store().report());
+    match (listens, store.is_ok()) {
         (true, true) => (StatusCode::OK, "ready\n"),
         (false, _) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -63,7 +63,8 @@ pub(crate) async fn status(State(services): State<Arc<Services>>) -> Json<Status
 /// `/metrics`
 pub(crate) async fn metrics(State(services): State<Arc<Services>>) -> impl IntoResponse {
     // A store that does not answer has no size; its last one would be a claim.
-    let usage = services.sessions.store().usage().await.unwrap_or_default();
+    let report = services.sessions.store().report().await.unwrap_or_default();
+    let usage = report.usage.unwrap_or_default();
     services.metrics.session_store(usage.entries, usage.bytes);
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], services.metrics.encode())
 }

@@ -23,7 +23,7 @@ use crate::limits::body_budget::BodyMemory;
 use crate::observe::sign_ins::SignIns;
 use crate::observe::{ProbeTrigger, StatusBoard};
 use crate::sessions::{SessionRules, Sessions};
-use crate::store::{MemoryLimits, MemoryStore, SessionStore};
+use crate::store::{MemoryLimits, MemoryStore, RedisSettingsError, RedisStore, SessionStore};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{NotLoopback, Upstream};
 
@@ -68,6 +68,10 @@ pub enum ServicesError {
     /// A static client has no usable redirect URI.
     #[error("the configuration's clients.static cannot be used")]
     StaticClient(#[from] StaticClientError),
+
+    /// The Redis is described in a way that cannot work.
+    #[error("the configuration's sessions.store cannot be used")]
+    Store(#[from] RedisSettingsError),
 
     /// The MCP server's address is not loopback.
     #[error("the configuration's upstream cannot be used")]
@@ -149,7 +153,7 @@ impl Services {
         environment: Environment,
         host_key: &HostKey,
     ) -> Result<Self, ServicesError> {
-        let store = open_store(&loaded.config.sessions.store, &environment.clock);
+        let store = open_store(&loaded.config, &environment.clock)?;
         Self::with_store(loaded, environment, host_key, store)
     }
 
@@ -218,6 +222,7 @@ impl Services {
     pub fn store_kind(&self) -> StoreKind {
         match self.config.sessions.store {
             StoreConfig::Memory => StoreKind::Memory,
+            StoreConfig::Redis(_) => StoreKind::Redis,
         }
     }
 
@@ -261,10 +266,14 @@ fn entra_client(config: &SidecarConfig, environment: &Environment) -> Result<Ent
     ))
 }
 
-fn open_store(config: &StoreConfig, clock: &Arc<dyn Clock>) -> Arc<dyn SessionStore> {
-    match config {
+fn open_store(
+    config: &SidecarConfig,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn SessionStore>, RedisSettingsError> {
+    Ok(match &config.sessions.store {
         StoreConfig::Memory => Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::clone(clock))),
-    }
+        StoreConfig::Redis(redis) => Arc::new(RedisStore::new(redis, &config.object)?),
+    })
 }
 
 impl fmt::Debug for Services {

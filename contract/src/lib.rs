@@ -30,7 +30,8 @@ pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReas
 pub use request_id::RequestId;
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};
 pub use sidecar_config::{
-    ClientsConfig, DynamicRegistration, EntraConfig, ObjectIdentity, SessionsConfig, SidecarConfig,
+    ClientsConfig, DynamicRegistration, EntraConfig, ObjectIdentity, RedisAuthentication, RedisConfig,
+    RedisTopology, SessionsConfig, SidecarConfig,
     SidecarListen, StaticClient, StoreConfig, VendorRedirects,
 };
 pub use status::{

@@ -144,6 +144,56 @@ pub struct SessionsConfig {
 pub enum StoreConfig {
     /// In the sidecar's memory: one replica, and a restart ends every session.
     Memory,
+
+    /// In Redis 7 or Valkey 8: any number of replicas, and sessions survive restarts.
+    Redis(RedisConfig),
+}
+
+/// The Redis or Valkey that keeps the sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RedisConfig {
+    /// Whether the endpoints are one server or nodes of a cluster.
+    pub topology: RedisTopology,
+
+    /// `redis://host:port`, or `rediss://host:port` for TLS. A cluster may name several nodes; one is enough to find
+    /// the others.
+    pub endpoints: Vec<Url>,
+
+    /// How the sidecar authenticates.
+    pub authentication: RedisAuthentication,
+
+    /// PEM file with the only certificate authorities to trust for these connections. The system's if it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority_file: Option<PathBuf>,
+}
+
+/// The topology of a Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RedisTopology {
+    /// One address, behind which one primary answers.
+    Standalone,
+
+    /// Redis Cluster.
+    Cluster,
+}
+
+/// How the sidecar authenticates to Redis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum RedisAuthentication {
+    /// Not at all.
+    None,
+
+    /// With a user and a password from files. The sidecar reads them again when they change.
+    Secret {
+        /// The file with the user's name; the user `default` if it is absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        username_file: Option<PathBuf>,
+
+        /// The file with the password.
+        password_file: PathBuf,
+    },
 }
 
 /// The MCP clients that may use this server.

@@ -161,4 +161,7 @@ pub struct SessionsReport {
 pub enum StoreKind {
     /// The sidecar's memory: a restart ends every session.
     Memory,
+
+    /// Redis or Valkey.
+    Redis,
 }

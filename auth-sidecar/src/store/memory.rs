@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use behalf_entra::Clock;
 use jiff::Timestamp;
 
-use super::{Entry, SessionStore, StoreError, StoreKey, StoreUsage, Written};
+use super::{Entry, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage, Written};
 
 /// Bounds of a [`MemoryStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,13 +152,16 @@ impl SessionStore for MemoryStore {
         Ok(self.shelves().remove(key).filter(|entry| entry.expires_at > now))
     }
 
-    async fn usage(&self) -> Result<StoreUsage, StoreError> {
+    async fn report(&self) -> Result<StoreReport, StoreError> {
         let now = self.clock.now();
         let mut shelves = self.shelves();
         shelves.sweep(now);
-        Ok(StoreUsage {
-            entries: shelves.entries.len(),
-            bytes: shelves.bytes,
+        Ok(StoreReport {
+            usage: Some(StoreUsage {
+                entries: shelves.entries.len(),
+                bytes: shelves.bytes,
+            }),
+            eviction_policy: None,
         })
     }
 }
@@ -175,6 +178,10 @@ mod tests {
     fn store(limits: MemoryLimits) -> (Arc<FixedClock>, MemoryStore) {
         let clock = Arc::new(FixedClock::new(START));
         (Arc::clone(&clock), MemoryStore::new(limits, clock))
+    }
+
+    async fn usage(store: &MemoryStore) -> StoreUsage {
+        store.report().await.unwrap().usage.unwrap()
     }
 
     fn key(number: u8) -> StoreKey {
@@ -221,7 +228,7 @@ mod tests {
             store.put(&key(2), 0, vec![0; 7], after(90)).await.unwrap(),
             Written::Stored
         );
-        assert_eq!(store.usage().await.unwrap(), StoreUsage { entries: 1, bytes: 7 });
+        assert_eq!(usage(&store).await, StoreUsage { entries: 1, bytes: 7 });
     }
 
     #[tokio::test]
@@ -264,6 +271,6 @@ mod tests {
         store.put(&key(1), 0, vec![1], after(60)).await.unwrap();
         assert!(store.take(&key(1)).await.unwrap().is_some());
         assert_eq!(store.take(&key(1)).await.unwrap(), None);
-        assert_eq!(store.usage().await.unwrap(), StoreUsage::default());
+        assert_eq!(usage(&store).await, StoreUsage::default());
     }
 }

@@ -1,13 +1,17 @@
 //! Where sessions are kept.
 
 mod memory;
+mod redis;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use jiff::Timestamp;
 
 pub use memory::{MemoryLimits, MemoryStore};
+pub use redis::{RedisSettingsError, RedisStore};
 
 use crate::session_id::SessionId;
 
@@ -25,6 +29,19 @@ pub enum StoreKey {
 
     /// An approved request that has come back from Entra; the hash of its handle.
     Finished([u8; 32]),
+}
+
+impl StoreKey {
+    /// The id as base64url, and the kind. Stores outside this process name their entries with it.
+    pub(crate) fn parts(&self) -> (String, &'static str) {
+        let (id, kind): (&[u8], _) = match self {
+            Self::Session(id) => (id.as_bytes(), "session"),
+            Self::User(hash) => (hash, "user"),
+            Self::Pending(hash) => (hash, "pending"),
+            Self::Finished(hash) => (hash, "finished"),
+        };
+        (BASE64URL.encode(id), kind)
+    }
 }
 
 /// A value with its revision.
@@ -50,10 +67,21 @@ pub enum Written {
     Conflict,
 }
 
-/// How much a store holds, for metrics.
+/// The current state of a store, for metrics and the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreReport {
+    /// The content of a store that belongs to this process alone. A shared store also contains entries of other
+    /// replicas and other objects.
+    pub usage: Option<StoreUsage>,
+
+    /// `maxmemory-policy` of a Redis. Absent for other stores, and if the Redis does not say.
+    pub eviction_policy: Option<String>,
+}
+
+/// The content of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreUsage {
-    /// Entries.
+    /// Number of entries.
     pub entries: usize,
 
     /// Bytes of values, without what the store itself needs.
@@ -100,6 +128,6 @@ pub trait SessionStore: Send + Sync {
     /// Removes and returns what is kept.
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
 
-    /// The current content of the store.
-    async fn usage(&self) -> Result<StoreUsage, StoreError>;
+    /// Asks the store for its state. Fails if the store does not answer.
+    async fn report(&self) -> Result<StoreReport, StoreError>;
 }

@@ -18,7 +18,7 @@ use behalf_auth_sidecar::router;
 use behalf_auth_sidecar::services::{Environment, Services};
 use behalf_auth_sidecar::sessions::Sessions;
 use behalf_auth_sidecar::store::{
-    Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreUsage, Written,
+    Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
 };
 use behalf_auth_sidecar::telemetry::metrics::Metrics;
 use behalf_contract::SidecarConfig;
@@ -467,9 +467,9 @@ impl SessionStore for Breakable {
         self.memory.take(key).await
     }
 
-    async fn usage(&self) -> Result<StoreUsage, StoreError> {
+    async fn report(&self) -> Result<StoreReport, StoreError> {
         self.check()?;
-        self.memory.usage().await
+        self.memory.report().await
     }
 }
 

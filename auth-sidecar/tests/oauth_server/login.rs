@@ -703,7 +703,7 @@ async fn what_entra_wants_of_a_user_takes_one_entry_whatever_clients_ask() {
         sessions.push(world.sessions.open(&Secret::new(tokens.access)).await.unwrap());
         clients.push(login.client_id);
     }
-    let before = world.store.usage().await.unwrap().entries;
+    let before = world.store.report().await.unwrap().usage.unwrap().entries;
     for (number, session) in sessions.iter().enumerate() {
         world
             .sessions
@@ -711,7 +711,7 @@ async fn what_entra_wants_of_a_user_takes_one_entry_whatever_clients_ask() {
             .await
             .unwrap();
     }
-    assert_eq!(world.store.usage().await.unwrap().entries, before + 1);
+    assert_eq!(world.store.report().await.unwrap().usage.unwrap().entries, before + 1);
 
     let before = claims_sent(&world).await.len();
     for client_id in &clients {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use behalf_auth_sidecar::store::{
-    Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreUsage, Written,
+    Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
 };
 use behalf_contract::ExchangePlace::Sidecar;
 use behalf_contract::Injection::None as Nothing;
@@ -53,8 +53,8 @@ impl SessionStore for SilentOnce {
         self.store.take(key).await
     }
 
-    async fn usage(&self) -> Result<StoreUsage, StoreError> {
-        self.store.usage().await
+    async fn report(&self) -> Result<StoreReport, StoreError> {
+        self.store.report().await
     }
 }
 

@@ -6,9 +6,12 @@ mod volumes;
 use std::collections::BTreeMap;
 
 use behalf_contract::{StoreConfig, digest};
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
+};
 use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest as _, Sha256};
 
 use crate::controller::children::{
@@ -67,12 +70,20 @@ fn node_selector(plan: &Plan) -> BTreeMap<String, String> {
     labels
 }
 
-/// Two Pods with sessions in memory would know nothing of each other's.
+/// Recreate for sessions in memory, because no Pod knows the sessions of another. With a shared store an update starts
+/// a Pod before it stops one.
 fn strategy(plan: &Plan) -> DeploymentStrategy {
     match plan.sessions.store {
         StoreConfig::Memory => DeploymentStrategy {
             type_: Some("Recreate".to_owned()),
             rolling_update: None,
+        },
+        StoreConfig::Redis(_) => DeploymentStrategy {
+            type_: Some("RollingUpdate".to_owned()),
+            rolling_update: Some(RollingUpdateDeployment {
+                max_unavailable: Some(IntOrString::Int(0)),
+                max_surge: Some(IntOrString::Int(1)),
+            }),
         },
     }
 }

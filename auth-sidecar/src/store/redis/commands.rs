@@ -1,0 +1,173 @@
+//! The commands, their answers, and the names of keys.
+//!
+//! An entry is a hash with the fields `revision` and `value`, and an expiry. Each operation names one key, so that it
+//! works in a cluster, and is atomic.
+
+use ::redis::{FromRedisValue as _, Pipeline, RedisError, Value, pipe};
+use behalf_contract::ObjectIdentity;
+use jiff::Timestamp;
+
+use super::unreachable;
+use crate::store::{Entry, StoreError, StoreKey, Written};
+
+/// Compare-and-swap. KEYS: the entry. ARGV: expected revision, next revision, value, expiry in milliseconds since
+/// 1970. Returns 1 if it wrote.
+const PUT: &str = "\
+local kept = redis.call('HGET', KEYS[1], 'revision') or '0'
+if kept ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'value', ARGV[3])
+redis.call('PEXPIREAT', KEYS[1], ARGV[4])
+return 1";
+
+/// The policy under which Redis never deletes an entry before its expiry.
+pub(crate) const NO_EVICTION: &str = "noeviction";
+
+/// Names the keys of one `McpServer`.
+pub(super) struct KeyNames {
+    prefix: String,
+}
+
+impl KeyNames {
+    pub(super) fn new(object: &ObjectIdentity) -> Self {
+        Self {
+            prefix: format!("behalf:{}:", object.qualified_name()),
+        }
+    }
+
+    /// The name of an entry. The part in braces decides its slot in a cluster.
+    pub(super) fn of(&self, key: &StoreKey) -> String {
+        let Self { prefix } = self;
+        let (id, kind) = key.parts();
+        format!("{prefix}{{{id}}}:{kind}")
+    }
+}
+
+pub(super) fn get(name: &str) -> Pipeline {
+    let mut commands = pipe();
+    read(&mut commands, name);
+    commands
+}
+
+pub(super) fn take(name: &str) -> Pipeline {
+    let mut commands = pipe();
+    commands.atomic();
+    read(&mut commands, name);
+    commands.cmd("DEL").arg(name).ignore();
+    commands
+}
+
+fn read(commands: &mut Pipeline, name: &str) {
+    commands.cmd("HMGET").arg(name).arg("revision").arg("value");
+    commands.cmd("PEXPIRETIME").arg(name);
+}
+
+pub(super) fn put(name: &str, expected: u64, value: &[u8], expires_at: Timestamp) -> Pipeline {
+    let mut commands = pipe();
+    commands
+        .cmd("EVAL")
+        .arg(PUT)
+        .arg(1)
+        .arg(name)
+        .arg(expected)
+        .arg(expected.saturating_add(1))
+        .arg(value)
+        .arg(expires_at.as_millisecond());
+    commands
+}
+
+pub(super) fn touch(name: &str, expires_at: Timestamp) -> Pipeline {
+    let mut commands = pipe();
+    commands
+        .cmd("PEXPIREAT")
+        .arg(name)
+        .arg(expires_at.as_millisecond());
+    commands
+}
+
+/// Reads the answers of [`get`] and [`take`].
+pub(super) fn read_entry(answers: Vec<Value>) -> Result<Option<Entry>, StoreError> {
+    type Answer = ((Option<u64>, Option<Vec<u8>>), i64);
+    let ((revision, value), expires_at) =
+        Answer::from_redis_value(Value::Array(answers)).map_err(|error| unreachable(error.into()))?;
+    let (Some(revision), Some(value)) = (revision, value) else {
+        return Ok(None);
+    };
+    let Ok(expires_at) = Timestamp::from_millisecond(expires_at) else {
+        return Err(foreign("PEXPIRETIME is out of range"));
+    };
+    Ok(Some(Entry {
+        revision,
+        value,
+        expires_at,
+    }))
+}
+
+/// Reads the answer of [`put`].
+pub(super) fn read_written(answers: Vec<Value>) -> Result<Written, StoreError> {
+    match answers.first() {
+        Some(Value::Int(1)) => Ok(Written::Stored),
+        Some(Value::Int(0)) => Ok(Written::Conflict),
+        _ => Err(foreign("EVAL returned neither 0 nor 1")),
+    }
+}
+
+/// The first policy in `INFO memory` that is not [`NO_EVICTION`], else [`NO_EVICTION`]; `None` if there is no policy.
+/// Nodes of a cluster may have different ones.
+pub(super) fn eviction_policy(information: &Value) -> Option<String> {
+    let mut policies = Vec::new();
+    collect_policies(information, &mut policies);
+    let evicting = policies.iter().find(|policy| *policy != NO_EVICTION);
+    evicting.or(policies.first()).cloned()
+}
+
+fn collect_policies(value: &Value, policies: &mut Vec<String>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| collect_policies(value, policies)),
+        Value::Map(pairs) => pairs.iter().for_each(|(_, value)| collect_policies(value, policies)),
+        Value::BulkString(bytes) => collect_lines(&String::from_utf8_lossy(bytes), policies),
+        Value::VerbatimString { text, .. } | Value::SimpleString(text) => collect_lines(text, policies),
+        _ => {}
+    }
+}
+
+fn collect_lines(text: &str, policies: &mut Vec<String>) {
+    let found = text.lines().filter_map(|line| line.strip_prefix("maxmemory_policy:"));
+    policies.extend(found.map(|policy| policy.trim().to_owned()));
+}
+
+fn foreign(message: &'static str) -> StoreError {
+    unreachable(RedisError::from((::redis::ErrorKind::UnexpectedReturnType, message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_name_their_object_and_their_slot() {
+        let names = KeyNames::new(&ObjectIdentity {
+            namespace: "mcp".to_owned(),
+            name: "azure-devops".to_owned(),
+        });
+        let name = names.of(&StoreKey::User([0; 32]));
+        assert_eq!(
+            name,
+            "behalf:mcp/azure-devops:{AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA}:user"
+        );
+    }
+
+    #[test]
+    fn one_node_that_evicts_decides_the_policy_of_a_cluster() {
+        let node = |policy: &str| {
+            let text = format!("# Memory\r\nused_memory:1\r\nmaxmemory_policy:{policy}\r\n");
+            Value::BulkString(text.into_bytes())
+        };
+        assert_eq!(eviction_policy(&node("noeviction")).as_deref(), Some("noeviction"));
+        let cluster = Value::Map(vec![
+            (Value::SimpleString("a".to_owned()), node("noeviction")),
+            (Value::SimpleString("b".to_owned()), node("allkeys-lru")),
+        ]);
+        assert_eq!(eviction_policy(&cluster).as_deref(), Some("allkeys-lru"));
+        assert_eq!(eviction_policy(&Value::BulkString(b"used_memory:1\r\n".to_vec())), None);
+    }
+}

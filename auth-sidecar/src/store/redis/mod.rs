@@ -1,0 +1,101 @@
+//! A session store in Redis 7 or Valkey 8: several replicas share it, and sessions survive restarts.
+//!
+//! - [`settings`]: the configured addresses, checked
+//! - [`credentials`]: user and password, read again when they change
+//! - [`connection`]: one shared connection, opened on demand
+//! - [`commands`]: the commands and the names of keys
+
+mod commands;
+mod connection;
+mod credentials;
+mod settings;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+pub use settings::RedisSettingsError;
+
+use super::{Entry, SessionStore, StoreError, StoreKey, StoreReport, Written};
+use commands::KeyNames;
+use connection::SharedConnection;
+use settings::Settings;
+
+/// Maximum size of one value, as in the memory store. A record with two of Entra's largest tokens is smaller.
+const VALUE_BYTES: usize = 64 * 1024;
+
+/// Sessions in Redis. Keys of several `McpServer`s may share one Redis: each key begins with
+/// `behalf:<namespace>/<name>:`.
+pub struct RedisStore {
+    connection: SharedConnection,
+    names: KeyNames,
+}
+
+impl RedisStore {
+    /// A store at the configured address. Connects at the first use, so that a sidecar starts while its store is away.
+    ///
+    /// # Errors
+    /// [`RedisSettingsError`] for a configuration that cannot work.
+    pub fn new(
+        config: &behalf_contract::RedisConfig,
+        object: &behalf_contract::ObjectIdentity,
+    ) -> Result<Self, RedisSettingsError> {
+        Ok(Self {
+            connection: SharedConnection::new(Settings::new(config)?),
+            names: KeyNames::new(object),
+        })
+    }
+}
+
+#[async_trait]
+impl SessionStore for RedisStore {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        let commands = commands::get(&self.names.of(key));
+        // Reading twice changes nothing. The first try may find a connection that the server closed meanwhile.
+        let answer = match self.connection.run(&commands).await {
+            Err(StoreError::Unreachable(_)) => self.connection.run(&commands).await?,
+            answer => answer?,
+        };
+        commands::read_entry(answer)
+    }
+
+    async fn put(
+        &self,
+        key: &StoreKey,
+        expected: u64,
+        value: Vec<u8>,
+        expires_at: Timestamp,
+    ) -> Result<Written, StoreError> {
+        if value.len() > VALUE_BYTES {
+            return Err(StoreError::TooLarge);
+        }
+        let commands = commands::put(&self.names.of(key), expected, &value, expires_at);
+        commands::read_written(self.connection.run(&commands).await?)
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError> {
+        let commands = commands::touch(&self.names.of(key), expires_at);
+        self.connection.run(&commands).await.map(drop)
+    }
+
+    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        let commands = commands::take(&self.names.of(key));
+        commands::read_entry(self.connection.run(&commands).await?)
+    }
+
+    async fn report(&self) -> Result<StoreReport, StoreError> {
+        self.connection.ping().await?;
+        // Some installations refuse INFO to this user. The policy is unknown then.
+        let information = self.connection.information().await.ok();
+        Ok(StoreReport {
+            usage: None,
+            eviction_policy: information.as_ref().and_then(commands::eviction_policy),
+        })
+    }
+}
+
+/// No answer from Redis, or an answer that is no answer to the command.
+fn unreachable(error: ::redis::RedisError) -> StoreError {
+    StoreError::Unreachable(Arc::new(error))
+}

@@ -1,0 +1,214 @@
+//! The configured Redis, checked.
+
+use std::path::PathBuf;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::cluster::{ClusterClient, ClusterClientBuilder};
+use ::redis::cluster_async::ClusterConnection;
+use ::redis::{AsyncConnectionConfig, Client, RedisError, TlsCertificates};
+use behalf_contract::{RedisAuthentication, RedisConfig, RedisTopology};
+use url::Url;
+
+use super::connection::{COMMAND, CONNECT};
+use super::credentials::Credentials;
+
+/// How often the cluster client sends one command, with pauses of [`RETRY_PAUSE`]. A cluster that moves a slot or
+/// promotes a replica refuses commands for a moment.
+const CLUSTER_RETRIES: u32 = 3;
+
+/// Shortest and longest pause between two attempts of the cluster client, in milliseconds.
+const RETRY_PAUSE: (u64, u64) = (50, 300);
+
+/// Why the configured Redis cannot be used. An administrator must correct `spec.sessions.store.redis`.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisSettingsError {
+    /// The number of addresses does not fit the topology.
+    #[error("endpoints names {count} addresses: topology Standalone needs exactly one, topology Cluster at least one")]
+    Count {
+        /// The number of addresses.
+        count: usize,
+    },
+
+    /// An address has another form.
+    #[error("the endpoint {endpoint} is none of redis://host:port and rediss://host:port")]
+    Endpoint {
+        /// The address without its user and password.
+        endpoint: Url,
+    },
+
+    /// Some addresses are `redis://`, others `rediss://`.
+    #[error("endpoints mixes redis:// and rediss://: use TLS for all nodes of a cluster or for none")]
+    MixedTls,
+}
+
+/// The configured Redis.
+pub(super) struct Settings {
+    topology: RedisTopology,
+    endpoints: Vec<Url>,
+    certificate_authority_file: Option<PathBuf>,
+    credentials: Option<Credentials>,
+}
+
+impl Settings {
+    pub(super) fn new(config: &RedisConfig) -> Result<Self, RedisSettingsError> {
+        let count = config.endpoints.len();
+        if count == 0 || (config.topology == RedisTopology::Standalone && count > 1) {
+            return Err(RedisSettingsError::Count { count });
+        }
+        for endpoint in &config.endpoints {
+            check(endpoint)?;
+        }
+        let scheme = config.endpoints.first().map(Url::scheme);
+        if config.endpoints.iter().any(|endpoint| Some(endpoint.scheme()) != scheme) {
+            return Err(RedisSettingsError::MixedTls);
+        }
+        let credentials = match &config.authentication {
+            RedisAuthentication::None => None,
+            RedisAuthentication::Secret {
+                username_file,
+                password_file,
+            } => Some(Credentials::files(username_file.clone(), password_file.clone())),
+        };
+        Ok(Self {
+            topology: config.topology,
+            endpoints: config.endpoints.clone(),
+            certificate_authority_file: config.certificate_authority_file.clone(),
+            credentials,
+        })
+    }
+
+    /// Opens a connection with the certificates and the credentials of this moment.
+    pub(super) async fn open(&self) -> Result<Connection, RedisError> {
+        match self.topology {
+            RedisTopology::Standalone => self.open_standalone().await.map(Connection::Standalone),
+            RedisTopology::Cluster => self.open_cluster().await.map(Connection::Cluster),
+        }
+    }
+
+    async fn open_standalone(&self) -> Result<MultiplexedConnection, RedisError> {
+        let endpoint = self.endpoints.first().map_or("", Url::as_str);
+        let client = match self.certificates().await? {
+            Some(certificates) => Client::build_with_tls(endpoint, certificates)?,
+            None => Client::open(endpoint)?,
+        };
+        let mut config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(COMMAND));
+        if let Some(credentials) = &self.credentials {
+            config = config.set_credentials_provider(credentials.clone());
+        }
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    async fn open_cluster(&self) -> Result<ClusterConnection, RedisError> {
+        self.cluster_client().await?.get_async_connection().await
+    }
+
+    async fn cluster_client(&self) -> Result<ClusterClient, RedisError> {
+        let nodes = self.endpoints.iter().map(Url::as_str);
+        let mut builder = ClusterClientBuilder::new(nodes)
+            .connection_timeout(CONNECT)
+            .response_timeout(COMMAND)
+            .retries(CLUSTER_RETRIES)
+            .min_retry_wait(RETRY_PAUSE.0)
+            .max_retry_wait(RETRY_PAUSE.1);
+        if let Some(certificates) = self.certificates().await? {
+            builder = builder.certs(certificates);
+        }
+        if let Some(credentials) = &self.credentials {
+            builder = builder.set_credentials_provider(credentials.clone());
+        }
+        builder.build()
+    }
+
+    /// The certificate authorities of the file. New connections follow its changes.
+    async fn certificates(&self) -> Result<Option<TlsCertificates>, RedisError> {
+        let Some(path) = &self.certificate_authority_file else {
+            return Ok(None);
+        };
+        let root_cert = tokio::fs::read(path).await?;
+        Ok(Some(TlsCertificates {
+            client_tls: None,
+            root_cert: Some(root_cert),
+        }))
+    }
+}
+
+/// An open connection. Its clones share it.
+#[derive(Clone)]
+pub(super) enum Connection {
+    Standalone(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+fn check(endpoint: &Url) -> Result<(), RedisSettingsError> {
+    let bare = endpoint.username().is_empty() && endpoint.password().is_none();
+    let complete = endpoint.has_host() && endpoint.port().is_some();
+    let no_more = matches!(endpoint.path(), "" | "/") && endpoint.query().is_none() && endpoint.fragment().is_none();
+    if bare && complete && no_more && matches!(endpoint.scheme(), "redis" | "rediss") {
+        return Ok(());
+    }
+    let mut endpoint = endpoint.clone();
+    // Both fail only for addresses that have no user.
+    let _ = endpoint.set_username("");
+    let _ = endpoint.set_password(None);
+    Err(RedisSettingsError::Endpoint { endpoint })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(topology: RedisTopology, endpoints: &[&str]) -> Result<(), RedisSettingsError> {
+        Settings::new(&RedisConfig {
+            topology,
+            endpoints: endpoints.iter().map(|text| Url::parse(text).unwrap()).collect(),
+            authentication: RedisAuthentication::None,
+            certificate_authority_file: None,
+        })
+        .map(drop)
+    }
+
+    #[test]
+    fn addresses_are_a_scheme_a_host_and_a_port() {
+        for endpoint in ["redis://redis:6379", "rediss://redis.example:10000/", "redis://[::1]:6379"] {
+            settings(RedisTopology::Standalone, &[endpoint]).unwrap();
+        }
+        for endpoint in [
+            "redis://redis",
+            "http://redis:6379",
+            "redis://redis:6379/1",
+            "redis://redis:6379?protocol=resp3",
+            "rediss://redis:6379/#insecure",
+            "redis+unix:///run/redis.sock",
+        ] {
+            let refused = settings(RedisTopology::Standalone, &[endpoint]);
+            assert!(matches!(refused, Err(RedisSettingsError::Endpoint { .. })), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_and_not_repeated() {
+        let refused = settings(RedisTopology::Standalone, &["redis://user:hunter2@redis:6379"]);
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains("redis:6379") && !message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn one_address_is_standalone_and_more_are_a_cluster() {
+        let two = ["redis://a:6379", "redis://b:6379"];
+        assert!(matches!(
+            settings(RedisTopology::Standalone, &two),
+            Err(RedisSettingsError::Count { count: 2 })
+        ));
+        settings(RedisTopology::Cluster, &two).unwrap();
+        assert!(matches!(
+            settings(RedisTopology::Cluster, &[]),
+            Err(RedisSettingsError::Count { count: 0 })
+        ));
+        assert!(matches!(
+            settings(RedisTopology::Cluster, &["redis://a:6379", "rediss://b:6379"]),
+            Err(RedisSettingsError::MixedTls)
+        ));
+    }
+}

@@ -1,0 +1,86 @@
+//! A Redis that is away, restarts or has no memory left.
+
+use std::time::Duration;
+
+use behalf_auth_sidecar::store::{SessionStore, StoreError, StoreKey, Written};
+use behalf_contract::RedisTopology;
+use behalf_entra::{Clock as _, SystemClock};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::redis_server::{RedisServer, free_port, store_at};
+
+const KEY: StoreKey = StoreKey::User([1; 32]);
+
+fn in_a_minute() -> Timestamp {
+    SystemClock.now() + SignedDuration::from_mins(1)
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_at_the_start_is_used_when_it_comes() {
+    let port = free_port();
+    let mut away = RedisServer::start_at(port, &[]);
+    away.kill();
+    let store = store_at(RedisTopology::Standalone, &[away.endpoint()]);
+    let refused = store.get(&KEY).await;
+    assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
+    assert!(store.report().await.is_err());
+    away.restart().await;
+    eventually_stored(&store, 0).await;
+}
+
+#[tokio::test]
+async fn a_restarted_server_is_found_again_without_a_restart_of_ours() {
+    let mut server = RedisServer::start(&[]).await;
+    let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
+    store.put(&KEY, 0, vec![1], in_a_minute()).await.unwrap();
+    server.kill();
+    let began = Instant::now();
+    for _ in 0..20 {
+        let refused = store.get(&KEY).await;
+        assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
+    }
+    // Callers do not wait one after the other for a server that is away.
+    assert!(began.elapsed() < Duration::from_secs(15), "20 calls took {:?}", began.elapsed());
+    server.restart().await;
+    eventually_stored(&store, 0).await;
+}
+
+#[tokio::test]
+async fn a_full_server_is_full_and_keeps_its_entries() {
+    let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;
+    let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
+    store.put(&KEY, 0, vec![1], in_a_minute()).await.unwrap();
+    server.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+    let refused = store.put(&StoreKey::User([2; 32]), 0, vec![1], in_a_minute()).await;
+    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    assert!(store.get(&KEY).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_policy_that_evicts_is_reported() {
+    let server = RedisServer::start(&["--maxmemory-policy", "allkeys-lru"]).await;
+    let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
+    let report = store.report().await.unwrap();
+    assert_eq!(report.eviction_policy.as_deref(), Some("allkeys-lru"));
+    server
+        .ask::<()>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+        .await
+        .unwrap();
+    let report = store.report().await.unwrap();
+    assert_eq!(report.eviction_policy.as_deref(), Some("noeviction"));
+}
+
+async fn eventually_stored(store: &dyn SessionStore, expected: u64) {
+    let stored = async {
+        while !matches!(
+            store.put(&KEY, expected, vec![2], in_a_minute()).await,
+            Ok(Written::Stored)
+        ) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), stored)
+        .await
+        .expect("the server that came back was not used");
+}

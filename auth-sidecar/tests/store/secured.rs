@@ -1,0 +1,163 @@
+//! TLS with a private certificate authority, and users with passwords.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use behalf_auth_sidecar::store::{RedisStore, SessionStore, StoreError, StoreKey};
+use behalf_contract::{RedisAuthentication, RedisConfig, RedisTopology};
+use behalf_entra::{Clock as _, SystemClock};
+use jiff::SignedDuration;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use url::Url;
+
+use crate::conformance::check_all;
+use crate::redis_server::{RedisServer, config, free_port, object};
+use crate::Real;
+
+/// The rights that a user needs, as `docs/sessions.md` lists them.
+const RIGHTS: &str = "resetkeys ~behalf:mcp/azure-devops:* -@all +hmget +hget +hset +eval +pexpireat +pexpiretime +del +multi +exec +ping +info";
+
+struct Files {
+    folder: TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
+}
+
+async fn with_tls(files: &Files, issuer: &CertifiedIssuer<'static, KeyPair>) -> (RedisServer, RedisConfig) {
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, issuer).unwrap();
+    let certificate = files.write("redis.crt", &certificate.pem());
+    let key = files.write("redis.key", &key.serialize_pem());
+    let port = free_port();
+    let port_text = port.to_string();
+    let arguments = [
+        "--port",
+        "0",
+        "--tls-port",
+        &port_text,
+        "--tls-cert-file",
+        certificate.to_str().unwrap(),
+        "--tls-key-file",
+        key.to_str().unwrap(),
+        "--tls-auth-clients",
+        "no",
+    ];
+    let server = RedisServer::start_at(port, &arguments);
+    server.wait_for_port().await;
+    let endpoint = Url::parse(&format!("rediss://localhost:{port}")).unwrap();
+    (server, config(RedisTopology::Standalone, &[endpoint]))
+}
+
+#[tokio::test]
+async fn a_server_behind_tls_keeps_the_promises_of_a_store() {
+    let (files, issuer) = (Files::new(), authority());
+    let (_server, mut config) = with_tls(&files, &issuer).await;
+    config.certificate_authority_file = Some(files.write("ca.crt", &issuer.pem()));
+    let store = RedisStore::new(&config, &object()).unwrap();
+    check_all(&store, &Real).await;
+}
+
+#[tokio::test]
+async fn a_server_with_a_certificate_of_another_authority_is_refused() {
+    let (files, issuer) = (Files::new(), authority());
+    let (_server, mut config) = with_tls(&files, &issuer).await;
+    let other = authority();
+    for bundle in [None, Some(files.write("ca.crt", &other.pem()))] {
+        config.certificate_authority_file = bundle;
+        let store = RedisStore::new(&config, &object()).unwrap();
+        let refused = store.get(&StoreKey::User([1; 32])).await;
+        assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
+    }
+}
+
+fn user(files: &Files, password: &str) -> RedisAuthentication {
+    RedisAuthentication::Secret {
+        username_file: Some(files.write("username", "behalf\n")),
+        password_file: files.write("password", &format!("{password}\n")),
+    }
+}
+
+async fn with_users() -> RedisServer {
+    let server = RedisServer::start(&[]).await;
+    set_user(&server, "first").await;
+    server
+}
+
+async fn set_user(server: &RedisServer, password: &str) {
+    let password = format!("resetpass on >{password} {RIGHTS}");
+    let mut command = vec!["ACL", "SETUSER", "behalf"];
+    command.extend(password.split(' '));
+    server.ask::<()>(&command).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_with_the_documented_rights_alone_can_keep_sessions() {
+    let (files, server) = (Files::new(), with_users().await);
+    let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
+    config.authentication = user(&files, "first");
+    let store = RedisStore::new(&config, &object()).unwrap();
+    check_all(&store, &Real).await;
+    let denied: Vec<redis::Value> = server.ask(&["ACL", "LOG"]).await.unwrap();
+    assert!(denied.is_empty(), "a command was denied: {denied:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_unreachable_until_the_file_is_corrected() {
+    let (files, server) = (Files::new(), with_users().await);
+    let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
+    config.authentication = user(&files, "hunter2");
+    let store = RedisStore::new(&config, &object()).unwrap();
+    let key = StoreKey::User([1; 32]);
+    let refused = store.get(&key).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unreachable(_)), "{refused:?}");
+    let text = behalf_runtime::error_chain(&refused);
+    assert!(text.contains("authentication failed") && !text.contains("hunter2"), "{text}");
+
+    files.write("password", "first\n");
+    let answers = async {
+        while store.get(&key).await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), answers).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_changed_password_is_used_without_losing_a_command() {
+    let (files, server) = (Files::new(), with_users().await);
+    let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
+    config.authentication = user(&files, "first");
+    let store = RedisStore::new(&config, &object()).unwrap();
+    let (key, end) = (StoreKey::User([1; 32]), SystemClock.now() + SignedDuration::from_mins(5));
+    store.put(&key, 0, vec![1], end).await.unwrap();
+    // As an administrator rotates: both passwords are valid, then only the new one.
+    server.ask::<()>(&["ACL", "SETUSER", "behalf", ">second"]).await.unwrap();
+    files.write("password", "second\n");
+    sleep(Duration::from_secs(7)).await;
+    server.ask::<()>(&["ACL", "SETUSER", "behalf", "<first"]).await.unwrap();
+    for _ in 0..20 {
+        assert!(store.get(&key).await.unwrap().is_some());
+        sleep(Duration::from_millis(20)).await;
+    }
+}
