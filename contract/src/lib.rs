@@ -31,8 +31,7 @@ pub use request_id::RequestId;
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};
 pub use sidecar_config::{
     ClientsConfig, DynamicRegistration, EntraConfig, ObjectIdentity, RedisAuthentication, RedisConfig,
-    RedisTopology, SessionsConfig, SidecarConfig,
-    SidecarListen, StaticClient, StoreConfig, VendorRedirects,
+    RedisTopology, SessionsConfig, SidecarConfig, SidecarListen, StaticClient, StoreConfig, VendorRedirects,
 };
 pub use status::{
     FederationReport, HandshakeReport, KeyringReport, Outcome, ServerInfo, SessionsReport, SignInReport,

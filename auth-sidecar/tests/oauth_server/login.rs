@@ -711,7 +711,10 @@ async fn what_entra_wants_of_a_user_takes_one_entry_whatever_clients_ask() {
             .await
             .unwrap();
     }
-    assert_eq!(world.store.report().await.unwrap().usage.unwrap().entries, before + 1);
+    assert_eq!(
+        world.store.report().await.unwrap().usage.unwrap().entries,
+        before + 1
+    );
 
     let before = claims_sent(&world).await.len();
     for client_id in &clients {

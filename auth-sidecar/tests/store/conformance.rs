@@ -1,8 +1,10 @@
 //! The promises of a session store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_auth_sidecar::store::{Entry, SessionStore, StoreError, StoreKey, Written};
+use behalf_entra::{Clock as _, FixedClock, SystemClock};
 use jiff::{SignedDuration, Timestamp};
 
 /// The time of a store: moved by the test, or real.
@@ -11,6 +13,35 @@ pub(crate) trait Passage: Send + Sync {
     fn now(&self) -> Timestamp;
 
     async fn pass(&self, time: Duration);
+}
+
+/// Time that the test moves.
+pub(crate) struct Moved(pub(crate) Arc<FixedClock>);
+
+#[async_trait::async_trait]
+impl Passage for Moved {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    async fn pass(&self, time: Duration) {
+        let moved = SignedDuration::try_from(time).unwrap();
+        self.0.set(self.0.now() + moved);
+    }
+}
+
+/// Time as it passes.
+pub(crate) struct Real;
+
+#[async_trait::async_trait]
+impl Passage for Real {
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
 }
 
 /// Long against a slow machine, short against a test.
@@ -87,8 +118,8 @@ async fn a_touch_moves_the_expiry_and_creates_nothing(store: &dyn SessionStore, 
 async fn an_entry_is_taken_once(store: &dyn SessionStore, passage: &dyn Passage) {
     let (key, end) = (StoreKey::Finished([6; 32]), after(passage, LIFE * 20));
     store.put(&key, 0, vec![7; 3], end).await.unwrap();
-    let takes = futures::future::join_all((0..8).map(|_| store.take(&key))).await;
-    let taken: Vec<_> = takes.into_iter().filter_map(Result::unwrap).collect();
+    let answers = futures::future::join_all((0..8).map(|_| store.take(&key))).await;
+    let taken: Vec<_> = answers.into_iter().filter_map(Result::unwrap).collect();
     let expected = Entry {
         revision: 1,
         value: vec![7; 3],
@@ -117,7 +148,10 @@ async fn kinds_of_keys_are_apart(store: &dyn SessionStore, passage: &dyn Passage
         StoreKey::Finished([8; 32]),
     ];
     for (number, key) in (1..).zip(&keys) {
-        assert_eq!(store.put(key, 0, vec![number], end).await.unwrap(), Written::Stored);
+        assert_eq!(
+            store.put(key, 0, vec![number], end).await.unwrap(),
+            Written::Stored
+        );
     }
     for (number, key) in (1..).zip(&keys) {
         assert_eq!(store.get(key).await.unwrap().unwrap().value, [number]);
@@ -127,7 +161,8 @@ async fn kinds_of_keys_are_apart(store: &dyn SessionStore, passage: &dyn Passage
 async fn one_of_many_writers_wins(store: &dyn SessionStore, passage: &dyn Passage) {
     let (key, end) = (StoreKey::User([9; 32]), after(passage, LIFE * 20));
     for round in 0..20 {
-        let writes = futures::future::join_all((0..8).map(|writer| store.put(&key, round, vec![writer], end))).await;
+        let writes =
+            futures::future::join_all((0..8).map(|writer| store.put(&key, round, vec![writer], end))).await;
         let stored = writes
             .into_iter()
             .filter(|written| matches!(written, Ok(Written::Stored)));

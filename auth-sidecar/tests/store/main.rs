@@ -1,50 +1,25 @@
 //! Every session store keeps the same promises. The suite in [`conformance`] runs against the memory store and against
 //! Redis servers that the tests start: one alone, one with TLS and users, and a cluster of three.
 
+// `cfg(test)` tells the lints that the helpers are test code, too.
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
 mod outage;
+#[cfg(test)]
 mod redis_server;
+#[cfg(test)]
 mod secured;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore};
 use behalf_contract::RedisTopology;
-use behalf_entra::{Clock, FixedClock, SystemClock};
-use jiff::{SignedDuration, Timestamp};
+use behalf_entra::{Clock, FixedClock};
+use jiff::Timestamp;
 
-use crate::conformance::{Passage, check_all};
+use crate::conformance::{Moved, Real, check_all};
 use crate::redis_server::{RedisCluster, RedisServer, store_at};
-
-/// Time that the test moves.
-struct Moved(Arc<FixedClock>);
-
-#[async_trait::async_trait]
-impl Passage for Moved {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    async fn pass(&self, time: Duration) {
-        let moved = SignedDuration::try_from(time).unwrap();
-        self.0.set(self.0.now() + moved);
-    }
-}
-
-/// Time as it passes.
-struct Real;
-
-#[async_trait::async_trait]
-impl Passage for Real {
-    fn now(&self) -> Timestamp {
-        SystemClock.now()
-    }
-
-    async fn pass(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-}
 
 #[tokio::test]
 async fn the_memory_store_keeps_the_promises_of_a_store() {

@@ -41,7 +41,11 @@ async fn a_restarted_server_is_found_again_without_a_restart_of_ours() {
         assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
     }
     // Callers do not wait one after the other for a server that is away.
-    assert!(began.elapsed() < Duration::from_secs(15), "20 calls took {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "20 calls took {:?}",
+        began.elapsed()
+    );
     server.restart().await;
     eventually_stored(&store, 0).await;
 }
@@ -51,8 +55,13 @@ async fn a_full_server_is_full_and_keeps_its_entries() {
     let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;
     let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
     store.put(&KEY, 0, vec![1], in_a_minute()).await.unwrap();
-    server.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
-    let refused = store.put(&StoreKey::User([2; 32]), 0, vec![1], in_a_minute()).await;
+    server
+        .ask::<()>(&["CONFIG", "SET", "maxmemory", "1"])
+        .await
+        .unwrap();
+    let refused = store
+        .put(&StoreKey::User([2; 32]), 0, vec![1], in_a_minute())
+        .await;
     assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
     assert!(store.get(&KEY).await.unwrap().is_some());
 }

@@ -63,7 +63,16 @@ impl RedisServer {
         let folder = tempfile::tempdir().unwrap();
         let port_text = port.to_string();
         let folder_text = folder.path().to_str().unwrap();
-        let mut all = vec!["--bind", "127.0.0.1", "--dir", folder_text, "--save", "", "--appendonly", "no"];
+        let mut all = vec![
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            folder_text,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ];
         if !arguments.contains(&"--tls-port") {
             all.extend(["--port", &port_text]);
         }
@@ -88,7 +97,9 @@ impl RedisServer {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(START, connects).await.expect("the Redis server does not listen");
+        timeout(START, connects)
+            .await
+            .expect("the Redis server does not listen");
     }
 
     /// The port at which the nodes of a cluster talk to each other.
@@ -165,7 +176,9 @@ impl RedisCluster {
         }
         let cluster = Self { nodes };
         cluster.join().await;
-        timeout(START, cluster.agreed()).await.expect("the cluster does not agree on its slots");
+        timeout(START, cluster.agreed())
+            .await
+            .expect("the cluster does not agree on its slots");
         cluster
     }
 
@@ -176,7 +189,9 @@ impl RedisCluster {
     async fn join(&self) {
         for (node, slots) in self.nodes.iter().zip(["0 5460", "5461 10922", "10923 16383"]) {
             let (first, last) = slots.split_once(' ').unwrap();
-            node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", first, last]).await.unwrap();
+            node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", first, last])
+                .await
+                .unwrap();
         }
         for node in &self.nodes[1..] {
             let (port, bus_port) = (node.port.to_string(), node.bus_port().to_owned());

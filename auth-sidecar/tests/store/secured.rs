@@ -12,9 +12,8 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
-use crate::conformance::check_all;
+use crate::conformance::{Real, check_all};
 use crate::redis_server::{RedisServer, config, free_port, object};
-use crate::Real;
 
 /// The rights that a user needs, as `docs/sessions.md` lists them.
 const RIGHTS: &str = "resetkeys ~behalf:mcp/azure-devops:* -@all +hmget +hget +hset +eval +pexpireat +pexpiretime +del +multi +exec +ping +info";
@@ -46,7 +45,10 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 async fn with_tls(files: &Files, issuer: &CertifiedIssuer<'static, KeyPair>) -> (RedisServer, RedisConfig) {
     let key = KeyPair::generate().unwrap();
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, issuer).unwrap();
+    let certificate = CertificateParams::new(names)
+        .unwrap()
+        .signed_by(&key, issuer)
+        .unwrap();
     let certificate = files.write("redis.crt", &certificate.pem());
     let key = files.write("redis.key", &key.serialize_pem());
     let port = free_port();
@@ -132,7 +134,10 @@ async fn a_wrong_password_is_unreachable_until_the_file_is_corrected() {
     let refused = store.get(&key).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unreachable(_)), "{refused:?}");
     let text = behalf_runtime::error_chain(&refused);
-    assert!(text.contains("authentication failed") && !text.contains("hunter2"), "{text}");
+    assert!(
+        text.contains("authentication failed") && !text.contains("hunter2"),
+        "{text}"
+    );
 
     files.write("password", "first\n");
     let answers = async {
@@ -149,13 +154,22 @@ async fn a_changed_password_is_used_without_losing_a_command() {
     let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
     config.authentication = user(&files, "first");
     let store = RedisStore::new(&config, &object()).unwrap();
-    let (key, end) = (StoreKey::User([1; 32]), SystemClock.now() + SignedDuration::from_mins(5));
+    let (key, end) = (
+        StoreKey::User([1; 32]),
+        SystemClock.now() + SignedDuration::from_mins(5),
+    );
     store.put(&key, 0, vec![1], end).await.unwrap();
     // As an administrator rotates: both passwords are valid, then only the new one.
-    server.ask::<()>(&["ACL", "SETUSER", "behalf", ">second"]).await.unwrap();
+    server
+        .ask::<()>(&["ACL", "SETUSER", "behalf", ">second"])
+        .await
+        .unwrap();
     files.write("password", "second\n");
     sleep(Duration::from_secs(7)).await;
-    server.ask::<()>(&["ACL", "SETUSER", "behalf", "<first"]).await.unwrap();
+    server
+        .ask::<()>(&["ACL", "SETUSER", "behalf", "<first"])
+        .await
+        .unwrap();
     for _ in 0..20 {
         assert!(store.get(&key).await.unwrap().is_some());
         sleep(Duration::from_millis(20)).await;

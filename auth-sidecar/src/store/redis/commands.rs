@@ -103,7 +103,7 @@ pub(super) fn read_entry(answers: Vec<Value>) -> Result<Option<Entry>, StoreErro
 }
 
 /// Reads the answer of [`put`].
-pub(super) fn read_written(answers: Vec<Value>) -> Result<Written, StoreError> {
+pub(super) fn read_written(answers: &[Value]) -> Result<Written, StoreError> {
     match answers.first() {
         Some(Value::Int(1)) => Ok(Written::Stored),
         Some(Value::Int(0)) => Ok(Written::Conflict),
@@ -123,7 +123,9 @@ pub(super) fn eviction_policy(information: &Value) -> Option<String> {
 fn collect_policies(value: &Value, policies: &mut Vec<String>) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| collect_policies(value, policies)),
-        Value::Map(pairs) => pairs.iter().for_each(|(_, value)| collect_policies(value, policies)),
+        Value::Map(pairs) => pairs
+            .iter()
+            .for_each(|(_, value)| collect_policies(value, policies)),
         Value::BulkString(bytes) => collect_lines(&String::from_utf8_lossy(bytes), policies),
         Value::VerbatimString { text, .. } | Value::SimpleString(text) => collect_lines(text, policies),
         _ => {}
@@ -131,12 +133,17 @@ fn collect_policies(value: &Value, policies: &mut Vec<String>) {
 }
 
 fn collect_lines(text: &str, policies: &mut Vec<String>) {
-    let found = text.lines().filter_map(|line| line.strip_prefix("maxmemory_policy:"));
+    let found = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("maxmemory_policy:"));
     policies.extend(found.map(|policy| policy.trim().to_owned()));
 }
 
 fn foreign(message: &'static str) -> StoreError {
-    unreachable(RedisError::from((::redis::ErrorKind::UnexpectedReturnType, message)))
+    unreachable(RedisError::from((
+        ::redis::ErrorKind::UnexpectedReturnType,
+        message,
+    )))
 }
 
 #[cfg(test)]
@@ -162,12 +169,18 @@ mod tests {
             let text = format!("# Memory\r\nused_memory:1\r\nmaxmemory_policy:{policy}\r\n");
             Value::BulkString(text.into_bytes())
         };
-        assert_eq!(eviction_policy(&node("noeviction")).as_deref(), Some("noeviction"));
+        assert_eq!(
+            eviction_policy(&node("noeviction")).as_deref(),
+            Some("noeviction")
+        );
         let cluster = Value::Map(vec![
             (Value::SimpleString("a".to_owned()), node("noeviction")),
             (Value::SimpleString("b".to_owned()), node("allkeys-lru")),
         ]);
         assert_eq!(eviction_policy(&cluster).as_deref(), Some("allkeys-lru"));
-        assert_eq!(eviction_policy(&Value::BulkString(b"used_memory:1\r\n".to_vec())), None);
+        assert_eq!(
+            eviction_policy(&Value::BulkString(b"used_memory:1\r\n".to_vec())),
+            None
+        );
     }
 }

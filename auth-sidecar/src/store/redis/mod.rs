@@ -71,7 +71,7 @@ impl SessionStore for RedisStore {
             return Err(StoreError::TooLarge);
         }
         let commands = commands::put(&self.names.of(key), expected, &value, expires_at);
-        commands::read_written(self.connection.run(&commands).await?)
+        commands::read_written(&self.connection.run(&commands).await?)
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError> {

@@ -23,7 +23,9 @@ const RETRY_PAUSE: (u64, u64) = (50, 300);
 #[derive(Debug, thiserror::Error)]
 pub enum RedisSettingsError {
     /// The number of addresses does not fit the topology.
-    #[error("endpoints names {count} addresses: topology Standalone needs exactly one, topology Cluster at least one")]
+    #[error(
+        "endpoints names {count} addresses: topology Standalone needs exactly one, topology Cluster at least one"
+    )]
     Count {
         /// The number of addresses.
         count: usize,
@@ -59,7 +61,11 @@ impl Settings {
             check(endpoint)?;
         }
         let scheme = config.endpoints.first().map(Url::scheme);
-        if config.endpoints.iter().any(|endpoint| Some(endpoint.scheme()) != scheme) {
+        if config
+            .endpoints
+            .iter()
+            .any(|endpoint| Some(endpoint.scheme()) != scheme)
+        {
             return Err(RedisSettingsError::MixedTls);
         }
         let credentials = match &config.authentication {
@@ -144,7 +150,8 @@ pub(super) enum Connection {
 fn check(endpoint: &Url) -> Result<(), RedisSettingsError> {
     let bare = endpoint.username().is_empty() && endpoint.password().is_none();
     let complete = endpoint.has_host() && endpoint.port().is_some();
-    let no_more = matches!(endpoint.path(), "" | "/") && endpoint.query().is_none() && endpoint.fragment().is_none();
+    let no_more =
+        matches!(endpoint.path(), "" | "/") && endpoint.query().is_none() && endpoint.fragment().is_none();
     if bare && complete && no_more && matches!(endpoint.scheme(), "redis" | "rediss") {
         return Ok(());
     }
@@ -171,7 +178,11 @@ mod tests {
 
     #[test]
     fn addresses_are_a_scheme_a_host_and_a_port() {
-        for endpoint in ["redis://redis:6379", "rediss://redis.example:10000/", "redis://[::1]:6379"] {
+        for endpoint in [
+            "redis://redis:6379",
+            "rediss://redis.example:10000/",
+            "redis://[::1]:6379",
+        ] {
             settings(RedisTopology::Standalone, &[endpoint]).unwrap();
         }
         for endpoint in [
@@ -183,7 +194,10 @@ mod tests {
             "redis+unix:///run/redis.sock",
         ] {
             let refused = settings(RedisTopology::Standalone, &[endpoint]);
-            assert!(matches!(refused, Err(RedisSettingsError::Endpoint { .. })), "{endpoint}");
+            assert!(
+                matches!(refused, Err(RedisSettingsError::Endpoint { .. })),
+                "{endpoint}"
+            );
         }
     }
 
@@ -191,7 +205,10 @@ mod tests {
     fn a_password_in_an_address_is_refused_and_not_repeated() {
         let refused = settings(RedisTopology::Standalone, &["redis://user:hunter2@redis:6379"]);
         let message = refused.unwrap_err().to_string();
-        assert!(message.contains("redis:6379") && !message.contains("hunter2"), "{message}");
+        assert!(
+            message.contains("redis:6379") && !message.contains("hunter2"),
+            "{message}"
+        );
     }
 
     #[test]
