@@ -2,7 +2,9 @@
 //! published keys, codes against their verifier, users against consent and policy.
 #![expect(clippy::unwrap_used, reason = "a test may end with a panic")]
 
+mod exchange;
 mod federation;
+mod login;
+mod outages;
 mod tenant;
 mod tokens;
-mod users;

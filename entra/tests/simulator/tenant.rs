@@ -1,4 +1,4 @@
-//! A tenant, a cluster's issuer, and the client as a Pod of that cluster would have it.
+//! A tenant, the issuer of a cluster, and the client with the settings of a Pod of that cluster.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use behalf_entra::{
     AZURE_DEVOPS_SCOPE, Assertion, AuthorizeRequest, CodeGrant, EntraClient, EntraError, FederationFinding,
-    HttpClient, HttpLimits, RetryPolicy, Secret, Settings, SystemClock, TokenRules, TokenSet, TokenValidator,
-    TrustRoots, sign_in_scope,
+    HttpClient, HttpLimits, NextStep, RetryPolicy, Secret, Settings, SignInReason, SystemClock, TokenRules,
+    TokenSet, TokenValidator, TrustRoots, sign_in_scope,
 };
 use behalf_simulators::entra::{
     Control, EntraSimulator, EntraSimulatorOptions, IssuerFixture, MintRequest, ServiceAccountToken,
 };
-use behalf_simulators::people::CLIENT_ID;
+use behalf_simulators::people::{ANA as ANA_PERSON, CLIENT_ID};
 use tempfile::TempDir;
 use url::Url;
 
+pub(crate) const ANA: &str = ANA_PERSON.user_name;
 pub(crate) const CALLBACK: &str = "http://localhost:8080/callback";
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
@@ -95,6 +96,11 @@ impl Tenant {
         Secret::new(self.control.mint(wanted).await.unwrap())
     }
 
+    /// Exchanges a user token for a token for Azure DevOps.
+    pub(crate) async fn exchange(&self, token: &Secret) -> Result<TokenSet, EntraError> {
+        self.client.on_behalf_of(token, AZURE_DEVOPS_SCOPE, None).await
+    }
+
     pub(crate) fn validator(&self) -> TokenValidator {
         TokenValidator::new(self.client.clone(), TokenRules::default())
     }
@@ -167,5 +173,19 @@ impl Tenant {
 
     fn scope() -> String {
         sign_in_scope(&format!("{CLIENT_ID}/.default"))
+    }
+}
+
+/// Asserts that Entra refused with this code, and how the client understands it.
+pub(crate) fn assert_refused(error: &EntraError, code: u32, reason: SignInReason, next_step: &NextStep) {
+    assert_eq!(error.refusal().unwrap().codes, [code], "{error}");
+    assert_eq!(error.sign_in_reason(), Some(reason));
+    assert_eq!(&error.next_step(), next_step);
+}
+
+pub(crate) fn sign_in_again() -> NextStep {
+    NextStep::SignInAgain {
+        claims: None,
+        consent: false,
     }
 }

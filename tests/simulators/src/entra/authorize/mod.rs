@@ -1,36 +1,24 @@
 //! The browser's side: the authorize page, the sign-in and the consent form.
 
+mod step;
+
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State as Shared};
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use url::Url;
+use http::HeaderMap;
 
+use self::step::{Step, browser, finish};
 use super::failure::{Failure, Trace};
 use super::form::Parameters;
 use super::grants::{parse_claims, unassigned};
 use super::model::{Application, RequestKind, User};
 use super::pages::{self, SignInPage};
-use super::report::{Outcome, RequestRecord, SecretKind};
+use super::report::{RequestRecord, SecretKind};
 use super::scopes::Requested;
 use super::state::{Code, Login, Pending, State, World};
 use super::{faults, random};
-
-const BROWSER_COOKIE: &str = "SIMSESSION";
-
-/// How a step of the sign-in ends.
-enum Step {
-    /// Another page.
-    Page(Response),
-    /// Entra's own error page.
-    Refused(Failure),
-    /// Back to the application with an error.
-    Failed(Box<Pending>, Failure),
-    /// Back to the application with a code, in the name of this user.
-    Done(Box<Pending>, String, User),
-}
 
 /// `GET /{tenant}/oauth2/v2.0/authorize`.
 pub(super) async fn authorize(
@@ -350,74 +338,6 @@ fn stale() -> Step {
         9_002_313,
         "Invalid request. Request is malformed or invalid: the sign-in page is stale.",
     ))
-}
-
-fn finish(world: &World, number: u64, trace: &Trace, step: Step) -> Response {
-    let mut state = world.lock();
-    let mut outcome = Outcome::default();
-    let mut response = match step {
-        Step::Page(page) => page,
-        Step::Refused(failure) => {
-            outcome = failure.outcome();
-            pages::refusal(&failure, trace)
-        }
-        Step::Failed(pending, failure) => {
-            outcome = failure.outcome();
-            let description = failure.description(trace);
-            back(
-                &pending,
-                &[("error", &failure.error), ("error_description", &description)],
-            )
-        }
-        Step::Done(pending, code, user) => {
-            state.note_user(number, &user.name);
-            let session = random::guid();
-            let mut response = back(&pending, &[("code", &code), ("session_state", &session)]);
-            let browser = random::token();
-            let cookie = format!("{BROWSER_COOKIE}={browser}; Path=/; HttpOnly; SameSite=Lax");
-            state.browsers.insert(browser, user.object_id);
-            if let Ok(cookie) = cookie.parse() {
-                response.headers_mut().append(header::SET_COOKIE, cookie);
-            }
-            response
-        }
-    };
-    outcome.status = response.status().as_u16();
-    trace.stamp(&mut response, outcome.codes.first().copied().unwrap_or_default());
-    state.finish(number, outcome);
-    response
-}
-
-/// 302 to the redirect URI with these parameters and the application's `state`.
-fn back(pending: &Pending, parameters: &[(&str, &str)]) -> Response {
-    let Ok(mut target) = Url::parse(&pending.redirect_uri) else {
-        return pages::not_modelled("redirect URIs that are no URLs");
-    };
-    {
-        let mut query = target.query_pairs_mut();
-        query.extend_pairs(parameters);
-        if let Some(state) = &pending.state {
-            query.append_pair("state", state);
-        }
-    }
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::FOUND;
-    if let Ok(location) = HeaderValue::from_str(target.as_str()) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    response
-}
-
-/// The browser's session, from its cookie.
-fn browser(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == BROWSER_COOKIE)
-        .map(|(_, value)| value)
 }
 
 fn note(world: &World, kind: RequestKind, parameters: &Parameters, trace: &Trace) -> u64 {

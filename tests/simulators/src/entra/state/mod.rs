@@ -1,5 +1,7 @@
 //! The state of the simulator. It is only in memory: a restart loses logins and keys.
 
+mod credentials;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use self::credentials::Known;
 use super::clock::system_now;
 use super::endpoints::Endpoints;
 use super::failure::Failure;
@@ -15,9 +18,6 @@ use super::keys::{KeyError, KeyRing};
 use super::model::{Application, Consent, Directory, Effect, Fault, FederatedCredential, RequestKind, User};
 use super::report::{Outcome, RequestRecord, SecretKind, SecretValue};
 use super::scopes::{Requested, Resource};
-
-/// Federated credentials an application may have at most.
-const CREDENTIAL_LIMIT: usize = 20;
 
 /// The simulator behind its listeners.
 pub(super) struct World {
@@ -89,14 +89,6 @@ pub(super) struct State {
     pub(super) secrets: HashSet<SecretKey>,
     known: HashMap<(String, FederatedCredential), Known>,
     requests: u64,
-}
-
-/// The tenant's state of one credential of one application.
-struct Known {
-    /// When it was created.
-    since: Timestamp,
-    /// Number of requests that presented the credential while it was propagating.
-    presented: u64,
 }
 
 type SecretKey = (SecretKind, String);
@@ -316,104 +308,4 @@ impl State {
             }
         }
     }
-
-    /// Returns the application's credentials that one token request sees. Only every second request that
-    /// presents a propagating credential sees it. `presented` returns whether the request presents a
-    /// credential.
-    pub(super) fn visible_credentials(
-        &mut self,
-        client_id: &str,
-        presented: impl Fn(&FederatedCredential) -> bool,
-    ) -> Vec<FederatedCredential> {
-        let Some(application) = self.directory.application(client_id).cloned() else {
-            return Vec::new();
-        };
-        let propagation = i64::try_from(self.directory.settings.federation_propagation_seconds);
-        let propagation = SignedDuration::from_secs(propagation.unwrap_or(i64::MAX));
-        let now = self.now();
-        let mut visible = application.federated_credentials;
-        visible.retain(|credential| {
-            let place = (application.client_id.clone(), credential.clone());
-            let Some(known) = self.known.get_mut(&place) else {
-                return true;
-            };
-            if known
-                .since
-                .checked_add(propagation)
-                .is_ok_and(|settled| settled <= now)
-            {
-                return true;
-            }
-            if !presented(credential) {
-                return false;
-            }
-            known.presented += 1;
-            known.presented.is_multiple_of(2)
-        });
-        visible
-    }
-
-    /// Replaces an application, refusing what Entra refuses of its credentials.
-    pub(super) fn put_application(&mut self, application: Application) -> Result<(), String> {
-        check_credentials(&application.federated_credentials)?;
-        let now = self.now();
-        for credential in &application.federated_credentials {
-            self.known
-                .entry((application.client_id.clone(), credential.clone()))
-                .or_insert(Known {
-                    since: now,
-                    presented: 0,
-                });
-        }
-        self.known.retain(|(client_id, credential), _| {
-            *client_id != application.client_id || application.federated_credentials.contains(credential)
-        });
-        match self.directory.application_mut(&application.client_id) {
-            Some(present) => *present = application,
-            None => self.directory.applications.push(application),
-        }
-        Ok(())
-    }
-
-    /// Replaces the directory; credentials that were there keep their age.
-    pub(super) fn put_directory(&mut self, mut directory: Directory) -> Result<(), String> {
-        for application in &directory.applications {
-            check_credentials(&application.federated_credentials)?;
-        }
-        let applications = std::mem::take(&mut directory.applications);
-        self.directory = Directory {
-            applications: std::mem::take(&mut self.directory.applications),
-            ..directory
-        };
-        self.directory.applications.retain(|present| {
-            applications
-                .iter()
-                .any(|wanted| wanted.client_id == present.client_id)
-        });
-        applications
-            .into_iter()
-            .try_for_each(|application| self.put_application(application))
-    }
-}
-
-/// At most twenty, each issuer and subject once, names within Entra's limits (entra.md section 9).
-fn check_credentials(credentials: &[FederatedCredential]) -> Result<(), String> {
-    if credentials.len() > CREDENTIAL_LIMIT {
-        return Err(format!(
-            "an application has at most {CREDENTIAL_LIMIT} federated credentials"
-        ));
-    }
-    let mut seen = HashSet::new();
-    for credential in credentials {
-        if credential.issuer.is_empty() || credential.subject.is_empty() || credential.audience.is_empty() {
-            return Err("issuer, subject and audience of a federated credential are required".to_owned());
-        }
-        if !seen.insert((&credential.issuer, &credential.subject)) {
-            return Err(format!(
-                "issuer and subject must be unique: '{}', '{}' appear twice",
-                credential.issuer, credential.subject
-            ));
-        }
-    }
-    Ok(())
 }
