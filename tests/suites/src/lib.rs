@@ -9,3 +9,4 @@ mod printed;
 pub mod replaced_container;
 pub mod schedule;
 pub mod sdk_client;
+pub mod writes;

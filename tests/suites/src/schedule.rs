@@ -21,6 +21,12 @@ pub enum Uses {
     /// The object `scratch` in the servers' namespace, while the operator and the simulators stay as they are.
     Scratch,
 
+    /// Both servers, as users do: signs in and calls tools. Changes no object and no setting.
+    Traffic,
+
+    /// The whole cluster, in which nothing may be written. Only tests of traffic run meanwhile.
+    NoWrites,
+
     /// The whole cluster: no other test runs meanwhile.
     WholeCluster,
 }
@@ -31,11 +37,13 @@ impl Uses {
         let either_is = |uses| self == uses || other == uses;
         if either_is(Self::WholeCluster) {
             true
+        } else if either_is(Self::NoWrites) {
+            !either_is(Self::Traffic)
         } else if either_is(Self::OwnNamespaces) {
             // One at a time: each keeps the API server and the processors busy.
             self == other
         } else {
-            either_is(Self::Everything) || self == other
+            either_is(Self::Everything) || either_is(Self::Traffic) || self == other
         }
     }
 }
@@ -105,7 +113,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::sync::Barrier;
 
-    use super::Uses::{Article, Everything, OwnNamespaces, Quickstart, Scratch, WholeCluster};
+    use super::Uses::{
+        Article, Everything, NoWrites, OwnNamespaces, Quickstart, Scratch, Traffic, WholeCluster,
+    };
     use super::*;
 
     /// Takes the jobs that may start while `running` run, in their order.
@@ -128,7 +138,9 @@ mod tests {
     fn tests_that_use_different_things_run_at_once() {
         let all = [OwnNamespaces, Quickstart, Article, Scratch];
         assert_eq!(started(&[], &all), [0, 1, 2, 3]);
-        assert_eq!(started(&[OwnNamespaces], &[Everything]), [0]);
+        for uses in [Everything, Traffic] {
+            assert_eq!(started(&[OwnNamespaces], &[uses]), [0], "{uses:?}");
+        }
     }
 
     #[test]
@@ -139,19 +151,41 @@ mod tests {
             Quickstart,
             Article,
             Scratch,
+            Traffic,
+            NoWrites,
             WholeCluster,
         ] {
             assert_eq!(started(&[uses], &[uses]), [0; 0], "{uses:?}");
         }
         for part in [Quickstart, Article, Scratch] {
-            assert_eq!(started(&[Everything], &[part]), [0; 0], "{part:?}");
-            assert_eq!(started(&[part], &[Everything]), [0; 0], "{part:?}");
+            for all in [Everything, Traffic] {
+                assert_eq!(started(&[all], &[part]), [0; 0], "{all:?}, {part:?}");
+                assert_eq!(started(&[part], &[all]), [0; 0], "{all:?}, {part:?}");
+            }
         }
+        assert_eq!(started(&[Everything], &[Traffic]), [0; 0]);
+    }
+
+    #[test]
+    fn only_traffic_runs_beside_a_test_in_which_nothing_may_be_written() {
+        for uses in [OwnNamespaces, Everything, Quickstart, Article, Scratch] {
+            assert_eq!(started(&[uses], &[NoWrites]), [0; 0], "{uses:?}");
+            assert_eq!(started(&[NoWrites], &[uses]), [0; 0], "{uses:?}");
+        }
+        assert_eq!(started(&[], &[NoWrites, Traffic, Traffic]), [0, 1]);
     }
 
     #[test]
     fn no_test_runs_beside_one_that_uses_the_whole_cluster() {
-        for uses in [OwnNamespaces, Everything, Quickstart, Article, Scratch] {
+        for uses in [
+            OwnNamespaces,
+            Everything,
+            Quickstart,
+            Article,
+            Scratch,
+            Traffic,
+            NoWrites,
+        ] {
             assert_eq!(started(&[uses], &[WholeCluster]), [0; 0], "{uses:?}");
             assert_eq!(started(&[WholeCluster], &[uses]), [0; 0], "{uses:?}");
         }

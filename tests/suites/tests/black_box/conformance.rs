@@ -14,7 +14,7 @@ use crate::world::{TestResult, World};
 
 crate::tests![
     Quickstart: [the_conformance_suite_passes_with_its_fixture_tools],
-    Everything: [
+    Traffic: [
         the_conformance_suite_passes_at_revision_2025_11_25,
         the_conformance_suite_passes_at_revision_2026_07_28,
         the_conformance_suite_passes_for_authorization_servers,

@@ -18,8 +18,8 @@ use crate::ensure;
 use crate::world::{TestResult, World};
 
 crate::tests![
+    Article: [idle_connections_to_the_internal_ports_restart_nothing],
     Everything: [
-        idle_connections_to_the_internal_ports_restart_nothing,
         a_connection_outlives_refusals_whose_body_comes_behind_the_head,
         a_large_body_behind_a_refused_head_gets_its_answer_every_time,
         thirty_calls_of_one_user_at_once_succeed,
@@ -127,7 +127,7 @@ const ATTACK: Duration = Duration::from_secs(45);
 const IDLE: usize = 200;
 
 async fn idle_connections_to_the_internal_ports_restart_nothing(world: &World) -> TestResult {
-    let server = Server::Quickstart;
+    let server = Server::Article;
     let before = pod_of(world, server).await?;
     let status = before.status.as_ref().ok_or("the Pod has no status")?;
     let ip = status

@@ -10,8 +10,10 @@ use crate::sign_in::calls;
 use crate::world::{TestResult, World};
 
 crate::tests![
-    the_inspector_signs_in_and_calls_all_four_tools_in_the_legacy_era,
-    the_inspector_signs_in_and_calls_all_four_tools_in_the_modern_era,
+    Traffic: [
+        the_inspector_signs_in_and_calls_all_four_tools_in_the_legacy_era,
+        the_inspector_signs_in_and_calls_all_four_tools_in_the_modern_era,
+    ],
 ];
 
 async fn all_four_tools(world: &World, server: Server, protocol: Protocol) -> TestResult {

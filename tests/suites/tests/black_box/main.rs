@@ -100,7 +100,9 @@ fn all_tests() -> Vec<Test> {
         Uses::OwnNamespaces => 0,
         Uses::Everything => 1,
         Uses::Quickstart | Uses::Article | Uses::Scratch => 2,
-        Uses::WholeCluster => 3,
+        Uses::NoWrites => 3,
+        Uses::Traffic => 4,
+        Uses::WholeCluster => 5,
     });
     tests
 }

@@ -12,12 +12,14 @@ use crate::sign_in::calls;
 use crate::world::{TestResult, World};
 
 crate::tests![
-    the_python_sdk_signs_in_and_calls_all_four_tools,
-    the_typescript_sdk_signs_in_and_calls_all_four_tools,
-    fifty_logins_of_the_python_sdk_by_two_users_at_once_all_work,
-    fifty_logins_of_the_typescript_sdk_by_two_users_at_once_all_work,
-    fifty_logins_of_the_first_typescript_sdk_by_two_users_at_once_all_work,
-    clients_step_up_when_a_tool_needs_the_scope_that_the_user_left_out,
+    Traffic: [
+        the_python_sdk_signs_in_and_calls_all_four_tools,
+        the_typescript_sdk_signs_in_and_calls_all_four_tools,
+        fifty_logins_of_the_python_sdk_by_two_users_at_once_all_work,
+        fifty_logins_of_the_typescript_sdk_by_two_users_at_once_all_work,
+        fifty_logins_of_the_first_typescript_sdk_by_two_users_at_once_all_work,
+        clients_step_up_when_a_tool_needs_the_scope_that_the_user_left_out,
+    ],
 ];
 
 /// Sign-ins of each of the two users.
