@@ -108,8 +108,8 @@ async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &Wo
         let role = roles.first().map(|role| &role["metadata"]["name"]);
         for (kind, wanted) in [
             ("ClusterRoleBinding", 1),
-            ("ValidatingAdmissionPolicy", 2),
-            ("ValidatingAdmissionPolicyBinding", 2),
+            ("ValidatingAdmissionPolicy", 3),
+            ("ValidatingAdmissionPolicyBinding", 3),
         ] {
             let count = of_kind(&objects, kind).len();
             let wanted = if row.cluster_wide { wanted } else { 0 };

@@ -25,6 +25,9 @@ const UNLIKE: Option<&str> =
     Some("may only write objects that carry its label and are controlled by that McpServer");
 const FOREIGN: Option<&str> = Some("may only change or delete objects that are controlled by an McpServer");
 
+const PUBLISHED: Option<&str> = Some("must have the type ClusterIP");
+const EXTERNAL: Option<&str> = Some("may not add externalIPs to a Service");
+
 /// Both policies refuse the object, and the API server names the one that answers first.
 const EITHER: Option<&str> = Some("ValidatingAdmissionPolicy 'rights-policy-behalf-operator");
 
@@ -59,12 +62,15 @@ pub(super) async fn limits_what_the_operator_writes(world: &World) -> TestResult
     ] {
         create(world, &object("ConfigMap", name, label, owner, uid))?;
     }
+    let published = service("published", &json!({"externalIPs": ["192.0.2.1"]}), uid);
+    create(world, &published)?;
     let written = pods::Written::read(world, uid)?;
     create(world, &written.edited_by_somebody())?;
     // The API server reads a new policy after a moment.
     let limit = Instant::now() + Duration::from_secs(30);
     for forbidden in [
         object("ConfigMap", "bare", None, None, uid),
+        service("a", &json!({"type": "NodePort"}), uid),
         written.on_its_node(),
     ] {
         while request(world, CREATE, NAMESPACE, &forbidden).is_ok() {
@@ -123,6 +129,46 @@ fn rows(uid: &Value) -> Vec<Row> {
         rows.push(("a bare object", CREATE, bare, UNLIKE));
         rows.push(("a complete object", CREATE, complete, None));
     }
+    for (what, name, arguments, spec, refusal) in [
+        ("a node port", "a", CREATE, json!({"type": "NodePort"}), PUBLISHED),
+        (
+            "a load balancer",
+            "a",
+            CREATE,
+            json!({"type": "LoadBalancer"}),
+            PUBLISHED,
+        ),
+        (
+            "an external name",
+            "a",
+            CREATE,
+            json!({"type": "ExternalName", "externalName": "evil.example"}),
+            PUBLISHED,
+        ),
+        (
+            "an external address",
+            "a",
+            CREATE,
+            json!({"externalIPs": ["192.0.2.1"]}),
+            EXTERNAL,
+        ),
+        (
+            "one more external address",
+            "published",
+            APPLY,
+            json!({"externalIPs": ["192.0.2.1", "192.0.2.2"]}),
+            EXTERNAL,
+        ),
+        (
+            "a change beside an administrator's external address",
+            "published",
+            APPLY,
+            json!({"publishNotReadyAddresses": true}),
+            None,
+        ),
+    ] {
+        rows.push((what, arguments, service(name, &spec, uid), refusal));
+    }
     let bare = object("Deployment", "a", None, None, uid);
     rows.push(("a bare object", CREATE, bare, EITHER));
     rows
@@ -169,6 +215,15 @@ fn owner() -> Value {
             "server": {"azureDevOps": {"organization": "contoso"}},
         },
     })
+}
+
+/// A Service of the owner with these fields of its spec.
+fn service(name: &str, spec: &Value, uid: &Value) -> Value {
+    let mut service = object("Service", name, Some("shop"), OURS, uid);
+    for (field, value) in spec.as_object().into_iter().flatten() {
+        service["spec"][field] = value.clone();
+    }
+    service
 }
 
 /// An object of a kind that the operator writes. `owner` is an API version and a kind; the owner's name is "shop".
