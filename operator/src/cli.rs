@@ -30,7 +30,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Watches `McpServers` and makes them real.
+    /// Reconciles `McpServers`.
     Run(Box<Run>),
 
     /// Prints the CRD as YAML.
@@ -148,7 +148,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// What objects leave open.
+    /// Returns the operator's own settings for every object.
     pub fn defaults(&self) -> Defaults {
         Defaults {
             sidecar_image: self.sidecar_image.clone(),
@@ -159,7 +159,7 @@ impl Run {
         }
     }
 
-    /// The namespaces to watch.
+    /// Returns the namespaces to watch.
     pub fn scope(&self) -> Result<Scope, NothingToWatch> {
         Scope::new(
             self.cluster_wide,
@@ -168,7 +168,7 @@ impl Run {
         )
     }
 
-    /// What objects may name.
+    /// Returns the installation policy.
     fn allowed(&self) -> Allowed {
         Allowed {
             entra_hosts: self.allowed_entra_hosts.clone(),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_may_name_the_known_clouds_unless_told_otherwise() {
+    fn objects_may_name_the_known_clouds_by_default() {
         let default = allowed(&[]);
         assert_eq!(default.entra_hosts, installation_policy::ENTRA_HOSTS);
         assert_eq!(

@@ -12,20 +12,20 @@ use axum::routing::get;
 
 use crate::telemetry::metrics::{self, Gauges, Metrics};
 
-/// Behind every route.
+/// The state that all routes share.
 #[derive(Clone)]
 pub struct HealthState {
     /// Set once the CRD is there and every cache was filled.
     pub ready: Arc<AtomicBool>,
 
-    /// Counts.
+    /// The metrics of this process.
     pub metrics: Arc<Metrics>,
 
-    /// Measures.
+    /// Returns the values that are read for each request.
     pub gauges: Arc<dyn Fn() -> Gauges + Send + Sync>,
 }
 
-/// The routes.
+/// Returns the routes.
 pub fn router(state: HealthState) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))

@@ -1,4 +1,4 @@
-//! The Behalf operator: the `McpServer` custom resource and the controller that makes it real.
+//! The Behalf operator: the `McpServer` custom resource and its controller.
 
 pub mod api;
 pub mod cli;

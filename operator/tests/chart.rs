@@ -82,7 +82,7 @@ fn no_binding_has_the_name_of_one_that_bound_a_role_in_an_older_release() {
 }
 
 #[test]
-fn the_chart_allows_what_the_operator_allows_by_itself() {
+fn the_defaults_of_the_chart_equal_those_of_the_operator() {
     let allowed = &values()["allowed"];
     assert_eq!(
         allowed["entraHosts"],

@@ -1,4 +1,4 @@
-//! The CRD as it is installed: the schema derived from the types, and what types cannot say.
+//! The CRD as it is installed: the schema of the types, completed by rules that types cannot express.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::v1alpha1::McpServer;
 
-/// Longest name of an `McpServer`: names of its children add up to 15 characters, and a Service's name has
+/// Maximum length of the name of an `McpServer`: names of its children add up to 15 characters, and a Service's name has
 /// at most 63.
 pub const NAME_LENGTH: usize = 48;
 
@@ -28,12 +28,12 @@ pub fn mcp_server() -> CustomResourceDefinition {
     crd
 }
 
-/// The CRD as YAML, as `crds/` keeps it.
+/// Returns the CRD as YAML, as `crds/` contains it.
 pub fn yaml() -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(&mcp_server())
 }
 
-/// The CRD as a template of the chart `behalf-crds`. Without the annotation, uninstalling the chart would
+/// Returns the CRD as a template of the chart `behalf-crds`. Without the annotation, uninstalling the chart would
 /// delete every `McpServer` of the cluster.
 pub fn helm_yaml() -> Result<String, serde_yaml::Error> {
     let mut crd = mcp_server();
@@ -63,8 +63,8 @@ fn complete(root: &mut JSONSchemaProps) {
     }
 }
 
-/// Makes the schema what a person would have written. Without `nullable`, `null` is the same as leaving a field
-/// out. Descriptions lose what is only for rustdoc: line breaks, and brackets round addresses.
+/// Removes from the schema what only Rust needs. Without `nullable`, `null` is the same as leaving a field out.
+/// Descriptions lose line breaks, and the brackets round addresses.
 fn simplify(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     schema.title = None;
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_committed_crd_is_what_the_types_say() {
+    fn the_committed_crd_equals_the_types() {
         assert!(
             committed("crds/behalf.dev_mcpservers.yaml") == yaml().unwrap(),
             "out of date; run: cargo run -p behalf-operator -- crd > crds/behalf.dev_mcpservers.yaml"
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_no_field() {
+    fn fields_that_cannot_work_are_not_in_the_schema() {
         let mut found = Vec::new();
         walk(&schema(), "", &mut |path, _| {
             let leaves = ["claims", "secretKeyRef", "fileKeyRef"];
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_depends_on_other_fields_or_on_the_release_has_no_default_in_the_schema() {
+    fn a_default_that_depends_on_other_fields_or_on_the_release_is_not_in_the_schema() {
         for path in [
             "spec/properties/entra/properties/scope",
             "spec/properties/entra/properties/federation/properties/audience",
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_object_has_a_status_that_no_tool_takes_for_ready() {
+    fn no_tool_takes_the_status_of_a_new_object_for_ready() {
         let crd = serde_json::to_value(mcp_server()).unwrap();
         let status = crd
             .pointer("/spec/versions/0/schema/openAPIV3Schema/properties/status")

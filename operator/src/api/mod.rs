@@ -1,4 +1,4 @@
-//! The custom resource: what users write and read. No client, no clock.
+//! The custom resource: its types and its CRD. It uses no client and no clock.
 
 pub mod crd;
 pub mod v1alpha1;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-/// The field manager of everything that is applied.
+/// The operator's field manager.
 pub const FIELD_MANAGER: &str = "behalf-operator";
 
 /// Names the `McpServer` that an object or a Pod belongs to.
@@ -38,7 +38,7 @@ pub const SIDECAR_CONTAINER: &str = "auth-sidecar";
 /// The operator's own Pods, which may read the status of every Pod.
 pub const OPERATOR_NAME: &str = "behalf-operator";
 
-/// The Secret with the keyring of an object.
+/// Returns the name of the Secret with the keyring of an object.
 pub fn keyring_secret(object: &str) -> String {
     format!("{object}-keyring")
 }
@@ -71,7 +71,7 @@ pub fn labels(object: &str) -> BTreeMap<String, String> {
     labels
 }
 
-/// Whether `name` is a DNS subdomain (RFC 1123), as every name that becomes a part of an API path must be.
+/// Returns whether `name` is a DNS subdomain (RFC 1123), as every name that becomes a part of an API path must be.
 pub fn is_subdomain(name: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -84,17 +84,17 @@ pub fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label)
 }
 
-/// The subject of a `ServiceAccount`'s tokens.
+/// Returns the subject of a `ServiceAccount`'s tokens.
 pub fn subject(namespace: &str, service_account: &str) -> String {
     format!("system:serviceaccount:{namespace}:{service_account}")
 }
 
-/// The UID of the object that controls another.
+/// Returns the UID of the object that controls another.
 pub fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
     controller(metadata).map(|owner| owner.uid.as_str())
 }
 
-/// The reference to the object that controls another.
+/// Returns the reference to the object that controls another.
 pub fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     metadata
         .owner_references

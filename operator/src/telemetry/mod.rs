@@ -1,4 +1,4 @@
-//! What the operator reports about itself: metrics and Kubernetes events.
+//! The operator's metrics and Kubernetes events.
 
 pub mod events;
 pub mod metrics;

@@ -3,19 +3,19 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// One CEL rule with the sentence that a user reads when it refuses.
+/// Returns a CEL rule with the message for the user whose object it refuses.
 pub(super) fn rule(rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message})
 }
 
-/// Longest string inside an embedded Kubernetes type that sets no limit of its own.
+/// Maximum length of a string inside an embedded Kubernetes type that sets no limit of its own.
 const STRING: u32 = 4096;
 
-/// Most items or keys inside an embedded Kubernetes type.
+/// Maximum number of items or keys inside an embedded Kubernetes type.
 const ITEMS: u32 = 64;
 
-/// The schema of an embedded Kubernetes type. Upstream leaves everything unbounded and explains at length;
-/// here all is bounded (CEL has a cost limit, etcd a size limit) and explained in one sentence.
+/// Returns the schema of an embedded Kubernetes type, with a limit for each string and list, because CEL has a cost limit
+/// and etcd a size limit. Each description is cut to its first sentence.
 pub(super) fn embedded<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = T::json_schema(generator);
     if let Some(object) = schema.as_object_mut() {
@@ -24,13 +24,13 @@ pub(super) fn embedded<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema
     schema
 }
 
-/// A list of [`embedded`] items.
+/// Returns the schema of a list of [`embedded`] items.
 pub(super) fn embedded_list<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let items = embedded::<T>(generator);
     schemars::json_schema!({"type": "array", "maxItems": ITEMS, "items": items})
 }
 
-/// A map from names to texts, as labels and annotations are.
+/// Returns the schema of a map from names to texts, such as labels and annotations.
 pub(super) fn text_map(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({
         "type": "object",
@@ -40,7 +40,7 @@ pub(super) fn text_map(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Descriptions of Kubernetes whose first sentence does not say what a field is: the field, the start of that sentence,
-/// and what stands in its place.
+/// and the text that replaces it.
 const SENTENCES: [(&str, &str, &str); 9] = [
     (
         "nodeSelectorTerms",

@@ -1,4 +1,4 @@
-//! What a user and GitOps tools read. Nothing here was computed without being seen.
+//! The status of an `McpServer`, which users and GitOps tools read. The operator writes only what it observed.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::embedded_list;
 
-/// What was observed of this object.
+/// What the operator observed of this object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct McpServerStatus {
@@ -19,21 +19,21 @@ pub struct McpServerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_generation: Option<i64>,
 
-    /// The digest of the template of the Pods that the conditions describe. While it stays the same, what the Pods
-    /// showed stays valid across edits.
+    /// The digest of the template of the Pods that the conditions describe. An edit that leaves it unchanged leaves the
+    /// results of these Pods valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub observed_template: Option<String>,
 
-    /// Where MCP clients connect. Present while a handshake with the server is known to work.
+    /// The address for MCP clients. Present while Verified is True.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
 
-    /// What the MCP server said of itself.
+    /// Name, version and number of tools of the MCP server, from its answer to the handshake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_info: Option<ServerInfo>,
 
-    /// What Entra must know of this object.
+    /// The values that the app registration in Entra needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub federation: Option<FederationStatus>,
 
@@ -70,7 +70,7 @@ impl Default for McpServerStatus {
     }
 }
 
-/// Where MCP clients connect.
+/// The address for MCP clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Address {
@@ -79,7 +79,7 @@ pub struct Address {
     pub url: String,
 }
 
-/// What the MCP server said of itself.
+/// Name, version and number of tools of the MCP server, from its answer to the handshake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerInfo {
@@ -99,7 +99,7 @@ pub struct ServerInfo {
     pub tools: i32,
 }
 
-/// What Entra must know of this object.
+/// The values that the app registration in Entra needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FederationStatus {
@@ -116,7 +116,8 @@ pub struct FederationStatus {
     #[schemars(length(max = 512))]
     pub audience: String,
 
-    /// The az command that creates the federated identity credential. Present if the issuer is known.
+    /// The az command that creates the federated identity credential. Present if the spec is accepted and the issuer is
+    /// known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub command: Option<String>,

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_created_or_repaired_becomes_one_applied_set_and_others_keep_theirs() {
+    fn entries_of_creates_and_repairs_are_merged_and_those_of_others_stay() {
         let spec = |port: &str| json!({"f:spec": {"f:ports": {port: {}}}});
         let others = [
             entry("kubectl", "Update", None, &spec("k:1")),

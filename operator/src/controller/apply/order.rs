@@ -21,7 +21,7 @@ pub async fn create_keyring(client: &Client, keyring: Secret) -> Result<Secret, 
     server_side_apply::create(client, keyring).await
 }
 
-/// Writes every child in an order in which a Pod never sees less than it needs. A new keyring was created before
+/// Writes every child. The order makes sure that everything that a Pod needs exists before the Pod. A new keyring was created before
 /// ([`create_keyring`]).
 pub async fn apply(
     client: &Client,
@@ -40,7 +40,7 @@ pub async fn apply(
         deployment,
         state: _,
     } = children;
-    // The Pod names it.
+    // The Pods name it.
     let service_account = match service_account {
         Some(service_account) => Some(put(writer, service_account, existing).await?),
         None => None,
@@ -53,7 +53,7 @@ pub async fn apply(
         None => None,
     };
     let service = put(writer, service, existing).await?;
-    // Last: one rollout, not two.
+    // The Deployment is last, so that one edit causes one rollout.
     let deployment = Box::pin(put(writer, deployment, existing)).await?;
     let children = Children {
         service_account,

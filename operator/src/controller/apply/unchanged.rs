@@ -1,8 +1,8 @@
 //! Decides whether applying a child would change it.
 //!
 //! Server-side apply of an unchanged object writes nothing either, but asks the API server each time. A child
-//! counts as unchanged when everything that would be applied is there, and when it is the same as what was
-//! applied last: a field that is no longer applied must still be taken back once.
+//! counts as unchanged if it contains all fields that would be applied, and if the last apply had the same content: a field
+//! that is no longer applied must be removed once.
 
 use behalf_contract::digest;
 use kube::{Resource, ResourceExt as _};
@@ -32,7 +32,8 @@ pub(super) fn same_stamp<K: Resource>(child: &K, live: &K) -> bool {
     stamp(child).is_some() && stamp(child) == stamp(live)
 }
 
-/// Objects may contain more members, because the API server adds defaults; lists must be equal in length.
+/// Returns whether `live` contains `wanted`. An object may contain more members, because the API server adds defaults. Lists
+/// must be equal in length.
 fn holds(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
@@ -46,7 +47,7 @@ fn holds(live: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// The API server leaves out what is empty.
+/// Returns whether a value is empty. The API server leaves out empty values.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

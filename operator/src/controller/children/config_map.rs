@@ -19,7 +19,7 @@ use crate::controller::validate::plan::Plan;
 /// The key of the server's file.
 pub(super) const SERVER_KEY: &str = "server.yaml";
 
-/// Both files as text, and the names that follow from them.
+/// Both files as text, with the digests and the name that are computed from them.
 #[derive(Debug, Clone)]
 pub struct Configuration {
     /// The sidecar's file.
@@ -28,8 +28,8 @@ pub struct Configuration {
     /// The server's file.
     pub server: String,
 
-    /// The `ConfigMap`'s name: the object's, and a digest of both files. Another content is another object,
-    /// so that any change is a rollout and a Pod's files never change under it.
+    /// The `ConfigMap`'s name: the object's name and a digest of both files. Another content gives another name, so that any
+    /// change is a rollout and the files of a running Pod never change.
     pub config_map_name: String,
 
     /// The digest of the sidecar's file, which the sidecar reports.
@@ -71,7 +71,7 @@ fn yaml(file: &'static str, content: &impl Serialize) -> Result<String, BuildErr
 impl ChildKind for ConfigMap {
     const KIND: &'static str = "ConfigMap";
 
-    /// It contains an older configuration, and no Pod and no existing `ReplicaSet` uses it. A `ReplicaSet` without
+    /// True for an older configuration that no Pod and no existing `ReplicaSet` uses. A `ReplicaSet` without
     /// Pods may be scaled up again, by a rollback or during a rollout.
     fn is_unused(&self, children: &Children<Applied>, existing: &Existing) -> bool {
         let name = self.name_any();
@@ -142,7 +142,7 @@ fn server(plan: &Plan) -> ServerConfig {
     }
 }
 
-/// IPv4 loopback exists in every Pod, whatever the cluster's family.
+/// The loopback address of the server's port. IPv4 loopback exists in every Pod, also in a cluster of IPv6.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn upstream() -> Url {

@@ -19,7 +19,7 @@ use crate::controller::validate::plan::Plan;
 impl ChildKind for NetworkPolicy {
     const KIND: &'static str = "NetworkPolicy";
 
-    /// `network.policy` is `Open` now.
+    /// True if `network.policy` is `Open`.
     fn is_unused(&self, children: &Children<Applied>, _: &Existing) -> bool {
         children.network_policy.is_none()
     }
@@ -108,10 +108,10 @@ fn operator(namespace: &str) -> NetworkPolicyPeer {
     }
 }
 
-/// Addresses of Entra and Azure DevOps change, and a network policy knows no names. What is left out are the
-/// services of clouds for their machines, where a Pod could get the node's identity: link-local addresses, the
-/// hosts' agents of Azure and Alibaba Cloud, and the metadata services of AWS and Google over IPv6. Pods of the
-/// cluster are not meant; some network plugins match their addresses all the same.
+/// Addresses of Entra and Azure DevOps change, and a network policy knows no names. The excluded addresses are
+/// the metadata services of clouds, where a Pod could get the node's identity: link-local addresses, the
+/// hosts' agents of Azure and Alibaba Cloud, and the metadata services of AWS and Google over IPv6. Some network
+/// plugins also match addresses of the cluster's Pods.
 fn everything_but_metadata_services() -> Vec<NetworkPolicyPeer> {
     let block = |cidr: &str, except: &[&str]| NetworkPolicyPeer {
         ip_block: Some(IPBlock {

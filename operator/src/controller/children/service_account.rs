@@ -8,13 +8,13 @@ use crate::controller::validate::plan::Plan;
 impl ChildKind for ServiceAccount {
     const KIND: &'static str = "ServiceAccount";
 
-    /// The object names another `ServiceAccount` now.
+    /// True if the object names another `ServiceAccount`.
     fn is_unused(&self, children: &Children<Applied>, _: &Existing) -> bool {
         children.service_account.is_none()
     }
 }
 
-/// Named like the object, for ever: users register `system:serviceaccount:<namespace>:<name>` at Entra.
+/// Builds the `ServiceAccount`. It always has the name of the object, because administrators register `system:serviceaccount:<namespace>:<name>` at Entra.
 pub(super) fn build(plan: &Plan) -> ServiceAccount {
     ServiceAccount {
         metadata: metadata(plan, plan.object.name.clone()),

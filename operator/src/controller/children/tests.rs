@@ -65,7 +65,7 @@ fn children_of_the_examples_are_as_reviewed() {
 }
 
 #[test]
-fn the_files_read_back_as_what_was_planned() {
+fn the_files_contain_the_plan() {
     for (_, manifest) in EXAMPLES {
         let plan = plan(&server(manifest));
         let configuration = Configuration::render(&plan).unwrap();
@@ -112,7 +112,7 @@ fn another_configuration_is_another_config_map_and_a_rollout() {
 }
 
 #[test]
-fn each_container_is_told_the_digest_of_exactly_its_own_file() {
+fn each_container_gets_the_digest_of_its_own_file() {
     use sha2::{Digest as _, Sha256};
     for (_, manifest) in EXAMPLES {
         let children = children(&server(manifest));

@@ -8,20 +8,20 @@ use tokio::sync::Mutex;
 use super::DereferenceError;
 use crate::error_chain::chain;
 
-/// OpenID Connect Discovery 1.0, section 4, at the API server. Every `ServiceAccount` may read it, by the
+/// The path of the API server's discovery document (OpenID Connect Discovery 1.0, section 4). Every `ServiceAccount` may read it, by the
 /// built-in binding `system:service-account-issuer-discovery`.
 const PATH: &str = "/.well-known/openid-configuration";
 
-/// An issuer changes once in a cluster's life, if ever.
+/// Time until a known issuer is read again. It almost never changes.
 const REFRESH: SignedDuration = SignedDuration::from_mins(10);
 
-/// An administrator may be about to fix what prevents the read.
+/// Time until the issuer is read again after the API server did not show it. An administrator may grant the right.
 const REFRESH_UNKNOWN: SignedDuration = SignedDuration::from_mins(1);
 
-/// The schema's limit.
+/// Maximum length of an issuer, as in the schema of the status.
 const LONGEST: usize = 512;
 
-/// The issuer as the API server publishes it, kept for a while. It goes into a command that an administrator
+/// Caches the issuer that the API server publishes. It becomes part of a command that an administrator
 /// of the tenant runs, so it never comes from a Pod, which could report any issuer.
 #[derive(Debug, Default)]
 pub struct Issuer(Mutex<Option<Known>>);
@@ -38,8 +38,8 @@ struct Discovery {
 }
 
 impl Issuer {
-    /// The issuer; nothing where the API server publishes none or does not show it. Fails only when it does
-    /// not answer and nothing is known yet.
+    /// Returns the issuer, or `None` if the API server publishes none or does not show it. Fails only if the API server does
+    /// not answer and no issuer is known yet.
     pub async fn get(&self, client: &Client, now: Timestamp) -> Result<Option<String>, DereferenceError> {
         let mut known = self.0.lock().await;
         if let Some(known) = known.as_ref()
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_outage_keeps_what_is_known_and_a_refusal_is_no_outage() {
+    async fn an_outage_keeps_the_known_issuer_and_a_refusal_is_no_outage() {
         let issuer = Issuer::default();
         let (_, unknown) = answer(&issuer, 0, 503, "later").await;
         assert!(unknown.is_err(), "nothing is known yet");

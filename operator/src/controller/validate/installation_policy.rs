@@ -18,7 +18,7 @@ pub const ENTRA_HOSTS: [&str; 3] = [
 /// The hosts of Azure DevOps Services: projects and pipelines, classic releases, identities.
 pub const AZURE_DEV_OPS_HOSTS: [&str; 3] = ["dev.azure.com", "vsrm.dev.azure.com", "vssps.dev.azure.com"];
 
-/// What the fields of an object may name that decide who gets a token.
+/// The hosts and applications that objects may name. They decide where tokens are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowed {
     /// Hosts of `entra.authority`: `host`, or `host:port` where the port is not 443.
@@ -35,12 +35,12 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    /// Whether Entra may be there.
+    /// Returns whether an object may name this address as that of Entra.
     pub fn entra(&self, url: &Url) -> bool {
         lists(&self.entra_hosts, url)
     }
 
-    /// Whether Azure DevOps may be there.
+    /// Returns whether an object may name this address as that of Azure DevOps.
     pub fn azure_dev_ops(&self, url: &Url) -> bool {
         lists(&self.azure_dev_ops_hosts, url)
     }
@@ -51,14 +51,14 @@ impl Allowed {
     }
 }
 
-/// What the installation reserves for namespaces. A namespace that has a list may use only the entries of its list.
-/// Another namespace may use what no list contains. A host in a list is reserved with each of its ports, because
+/// The hosts and applications that the installation reserves for namespaces. A namespace that has a list may use only the
+/// entries of its list. Another namespace may use the values that are in no list. A host in a list is reserved with each of its ports, because
 /// cookies do not tell ports apart.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Namespaces(BTreeMap<String, Reserved>);
 
-/// What is reserved for one namespace.
+/// The values that are reserved for one namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Reserved {
@@ -92,7 +92,7 @@ impl Namespaces {
     }
 }
 
-/// The host and the port of an origin, as lists of `publicUrl` hosts name them.
+/// Returns host and port of an origin, as lists of `publicUrl` hosts name them.
 pub fn address(url: &Url) -> String {
     let origin = url.origin().ascii_serialization();
     origin
@@ -100,7 +100,7 @@ pub fn address(url: &Url) -> String {
         .map_or_else(String::new, |(_, address)| address.to_owned())
 }
 
-/// Reads the JSON object that maps namespaces to what is reserved for them.
+/// Reads the JSON object that maps namespaces to the values that are reserved for them.
 pub fn parse_namespaces(text: &str) -> Result<Namespaces, Meaningless> {
     let mut namespaces: Namespaces =
         serde_json::from_str(text).map_err(|error| Meaningless::Namespaces(error.to_string()))?;
@@ -122,16 +122,16 @@ fn lists(hosts: &[String], url: &Url) -> bool {
     host(url).is_some_and(|host| hosts.contains(&host))
 }
 
-/// The host of an https address as lists name it.
+/// Returns the host of an https address as lists name it.
 pub fn host(url: &Url) -> Option<String> {
     let origin = url.origin().ascii_serialization();
     origin.strip_prefix("https://").map(str::to_owned)
 }
 
-/// Why an entry of a list means nothing.
+/// Why an entry of a list is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Meaningless {
-    /// It would match no address.
+    /// It is no host, so that it would match no address.
     #[error(
         "{0:?} is no host: write <host> or <host>:<port> in lower case, without scheme, path or port 443"
     )]

@@ -43,7 +43,7 @@ pub enum Refusal {
 
     /// The referenced bundle contains no certificate.
     #[error(
-        "the key {key} of ConfigMap {name} holds no PEM certificate; put the certificate authorities there"
+        "the key {key} of ConfigMap {name} contains no PEM certificate; put the certificate authorities into it"
     )]
     CertificateAuthorityInvalid {
         /// The `ConfigMap`.
@@ -55,32 +55,32 @@ pub enum Refusal {
 
     /// The given `ServiceAccount` does not exist.
     #[error(
-        "entra.federation.serviceAccountName names ServiceAccount {name}, which does not exist in this namespace; create it, or leave the field out to have one made"
+        "entra.federation.serviceAccountName names ServiceAccount {name}, which does not exist in this namespace; create it, or remove the field: the operator then creates one"
     )]
     ServiceAccountNotFound {
         /// Its name.
         name: String,
     },
 
-    /// The given `ServiceAccount` may not be used by this object.
+    /// The object may not use the given `ServiceAccount`.
     #[error("entra.federation.serviceAccountName names ServiceAccount {name}, {why}")]
     ServiceAccountNotShared {
         /// Its name.
         name: String,
 
-        /// Why not.
+        /// The reason, and its fix.
         why: NotShared,
     },
 
-    /// The keyring cannot be read; it is never replaced behind the users' backs.
+    /// The keyring cannot be read. The operator never replaces it, because that would end every session.
     #[error(
-        "Secret {name} is damaged ({problem}); restore it, or delete it to have a new one made, which ends every session"
+        "Secret {name} is damaged ({problem}); restore it, or delete it: the operator then creates a new one, and every session ends"
     )]
     KeyringDamaged {
         /// The Secret.
         name: String,
 
-        /// What is wrong with it; quotes no key.
+        /// The error of the parser. It quotes no key.
         problem: String,
     },
 
@@ -112,7 +112,7 @@ pub enum Refusal {
 
     /// Admission or a quota of the cluster refused a child.
     #[error(
-        "the cluster does not admit {kind} {name}: {message}; change this object, or have the quota or policy changed: it is tried again by itself"
+        "the cluster does not admit {kind} {name}: {message}; change this object, or have an administrator change the quota or policy: the operator tries again by itself"
     )]
     ChildDenied {
         /// The child's kind.
@@ -126,21 +126,21 @@ pub enum Refusal {
     },
 }
 
-/// Why a `ServiceAccount` may not be used.
+/// Why an object may not use a `ServiceAccount`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotShared {
     /// Its annotation does not list the object.
     #[error(
-        "which is not shared with this object; whoever owns it can agree with: {command}; or leave the field out to have one made"
+        "which is not shared with this object; have its owner share it with: {command}; or remove the field: the operator then creates one"
     )]
     NotListed {
-        /// The command, for a POSIX shell; made of names alone.
+        /// The command that shares it, for a POSIX shell. It contains only names.
         command: String,
     },
 
-    /// It was made for something else.
+    /// Another object controls it.
     #[error(
-        "which is controlled by {kind} {owner}; name another one, or leave the field out to have one made"
+        "which is controlled by {kind} {owner}; name another one, or remove the field: the operator then creates one"
     )]
     Controlled {
         /// The controlling object's kind.
@@ -150,9 +150,9 @@ pub enum NotShared {
         owner: String,
     },
 
-    /// Beside the operator there are only its own.
+    /// It is in the operator's own namespace, where a shared one could be the operator's.
     #[error(
-        "but in the operator's own namespace no ServiceAccount can be shared; leave the field out, or create this object in another namespace"
+        "but in the operator's own namespace no ServiceAccount can be shared; remove the field, or create this object in another namespace"
     )]
     OperatorNamespace,
 }

@@ -72,7 +72,7 @@ struct Merged<K: Resource<DynamicType = ()> + 'static> {
     is_filled: bool,
 }
 
-/// One watch's part of the objects.
+/// The objects of one watch.
 struct Part<K: Resource<DynamicType = ()>> {
     namespace: Option<String>,
 
@@ -96,7 +96,7 @@ impl<K> Merged<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    /// The events to report for one event of the watch `index`.
+    /// Returns the events to report for one event of the watch `index`.
     fn events(&mut self, index: usize, event: Event<K>) -> Vec<Event<K>> {
         let Some(part) = self.parts.get_mut(index) else {
             return Vec::new();
@@ -124,7 +124,7 @@ where
         Vec::new()
     }
 
-    /// The operator may not list the part `index`.
+    /// Handles that the operator may not list the part `index`.
     fn refuse(&mut self, index: usize) -> Vec<Event<K>> {
         if self.is_filled {
             return Vec::new();
@@ -142,7 +142,7 @@ where
         self.first_list_if_complete()
     }
 
-    /// If no part can be listed there is nothing to serve, and the store stays unfilled.
+    /// If no part can be listed, the store stays unfilled and the operator is not ready.
     fn first_list_if_complete(&mut self) -> Vec<Event<K>> {
         let is_complete = self.parts.iter().all(|part| part.is_listed || part.is_refused)
             && self.parts.iter().any(|part| part.is_listed);

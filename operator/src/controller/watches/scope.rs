@@ -44,7 +44,7 @@ impl Scope {
         Ok(Self::Namespaces(namespaces))
     }
 
-    /// One API for each watch that the scope needs, with the namespace that it covers.
+    /// Returns one API for each watch that the scope needs, with the namespace that it covers.
     pub fn apis<K>(&self, client: &Client) -> Vec<(Option<String>, Api<K>)>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_a_cluster_somebody_must_say_what_to_watch() {
+    fn outside_a_cluster_the_command_line_must_name_a_namespace() {
         assert_eq!(scope(false, &[], None), Err(NothingToWatch));
     }
 

@@ -60,7 +60,7 @@ pub enum VendorRedirects {
     Disabled,
 }
 
-/// A client registered here, by the administrator.
+/// A client that needs no registration, because the spec lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StaticClient {

@@ -1,22 +1,22 @@
-//! Lengths of time as users write them.
+//! Durations as users write them.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-/// A length of time as a user writes it: whole hours, minutes and seconds, for example `1h30m`.
+/// A duration as a user writes it: whole hours, minutes and seconds, for example `1h30m`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DurationText(String);
 
 impl DurationText {
-    /// Takes the text as it is; [`DurationText::seconds`] judges it.
+    /// Accepts any text. [`DurationText::seconds`] validates it.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The whole length in seconds, or nothing when the text is not a length of time.
+    /// Returns the duration in seconds, or `None` if the text is no duration.
     pub fn seconds(&self) -> Option<u64> {
         let mut total: u64 = 0;
         let mut parts = 0;
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_the_schema_refuses() {
+    fn refuses_a_text_that_the_schema_refuses() {
         for text in [
             "", "1", "h", "1d", "-1h", "1.5h", "1h2", "100000s", "1h1h1h1h", "1 h",
         ] {

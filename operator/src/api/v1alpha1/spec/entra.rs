@@ -53,7 +53,7 @@ fn authority() -> String {
     "https://login.microsoftonline.com".to_owned()
 }
 
-/// A key of a ConfigMap in the object's namespace.
+/// A key of a ConfigMap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateAuthorityRef {
@@ -61,7 +61,7 @@ pub struct CertificateAuthorityRef {
     #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
 
-    /// The key that holds the PEM bundle.
+    /// The key that contains the PEM bundle.
     #[serde(default = "certificate_authority_key")]
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
     pub key: String,
@@ -77,8 +77,8 @@ fn certificate_authority_key() -> String {
 pub struct Federation {
     /// The audience of the Pods' ServiceAccount token. The federated identity credential must name the same audience.
     /// By default that of the cloud of entra.authority: api://AzureADTokenExchange, api://AzureADTokenExchangeUSGov for
-    /// US Government, api://AzureADTokenExchangeChina for China. It starts with api://, so that the token cannot be
-    /// meant for the API server or for another cloud.
+    /// US Government, api://AzureADTokenExchangeChina for China. It must start with api://: neither the API server nor
+    /// another cloud accepts such a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^api://[\x21-\x7e]+$"))]
     pub audience: Option<String>,

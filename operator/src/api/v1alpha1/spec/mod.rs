@@ -1,4 +1,4 @@
-//! What a user writes. The comments on fields are what `kubectl explain` shows.
+//! The spec of an `McpServer`. `kubectl explain` shows the comments on fields.
 
 mod clients;
 mod duration;
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::schema::rule;
 use super::status::McpServerStatus;
 
-/// What to serve, where, and under which Entra application.
+/// The MCP server, its public address and its Entra application.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "behalf.dev",
@@ -71,7 +71,7 @@ pub struct McpServerSpec {
     /// The origin under which clients reach this server, for example <https://mcp.contoso.example>. Lower
     /// case, no path, no trailing slash, no default port; https, or http on localhost. It is the OAuth
     /// issuer; MCP is served at /mcp below it. If several McpServers name it, the oldest one owns
-    /// it and the others are not accepted.
+    /// it, and the others are refused.
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [
         rule(
             r"self.matches('^(https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?|http://(localhost|127\\.0\\.0\\.1|\\[::1\\]))(:[1-9][0-9]{0,4})?$')",
@@ -84,7 +84,7 @@ pub struct McpServerSpec {
     ]))]
     pub public_url: String,
 
-    /// True: no Pod runs. Everything else stays, keys and the ServiceAccount included.
+    /// True stops all Pods. All other objects stay, also the keyring and the ServiceAccount.
     #[serde(default)]
     pub suspend: bool,
 
@@ -98,7 +98,7 @@ pub struct McpServerSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub token_exchange: TokenExchange,
 
-    /// How long sessions of users live, and where they are stored.
+    /// Lifetimes of the users' sessions, and where sessions are stored.
     #[serde(default)]
     pub sessions: Sessions,
 
@@ -106,15 +106,15 @@ pub struct McpServerSpec {
     #[serde(default)]
     pub clients: Clients,
 
-    /// How many Pods run. With sessions.store.type Memory only 1 is possible, which is also the default.
+    /// Number of Pods. With sessions.store.type Memory only 1 is possible, which is also the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,
 
     /// Networks (CIDR) of the gateways and ingress controllers in front of the Pods. Behind them the client of a
     /// request is the rightmost address of X-Forwarded-For that is in none of these networks. Must not contain
-    /// addresses of clients. Empty: the header is not believed, and client registrations have one limit for all
-    /// clients together.
+    /// addresses of clients. If empty, the header is ignored, and all clients together have one limit for
+    /// registrations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
@@ -136,7 +136,7 @@ pub struct McpServerSpec {
     pub pod: PodSettings,
 }
 
-/// For fields that are left out of the schema's defaults while they hold nothing.
+/// Returns whether a field has its default, so that it is left out of the stored object.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

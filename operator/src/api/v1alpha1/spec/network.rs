@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::v1alpha1::schema::embedded_list;
 
-/// Which peers may reach the Pods, and which peers the Pods may reach. A NetworkPolicy does this; whether it is
-/// enforced is up to the cluster's network plugin. Probes of the kubelet pass every policy.
+/// The connections to and from the Pods that a NetworkPolicy allows. The cluster's network plugin must enforce
+/// NetworkPolicies. Probes of the kubelet pass every policy.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
@@ -17,7 +17,7 @@ pub struct Network {
     #[serde(default)]
     pub policy: NetworkPolicyMode,
 
-    /// Peers that may reach the public port. Empty means every peer, as an ingress controller or gateway may run
+    /// Peers that may reach the public port. Empty means every peer, because an ingress controller or gateway may run
     /// anywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "embedded_list::<NetworkPolicyPeer>")]
@@ -28,20 +28,20 @@ pub struct Network {
     #[schemars(schema_with = "embedded_list::<NetworkPolicyPeer>")]
     pub metrics_from: Vec<NetworkPolicyPeer>,
 
-    /// Destinations that the Pods may reach beside DNS. Namespaces of the cluster that a host of the spec names
-    /// (host.namespace.svc) are reachable on that host's port.
+    /// Destinations that the Pods may reach beside DNS. If a host of the spec is in the cluster (host.namespace.svc), the
+    /// Pods may also reach its namespace on its port.
     #[serde(default, deserialize_with = "egress_or_rules")]
     pub egress: Egress,
 }
 
-/// Whether there is a NetworkPolicy.
+/// Whether a NetworkPolicy limits the Pods' connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum NetworkPolicyMode {
-    /// There is one.
+    /// The NetworkPolicy exists.
     #[default]
     Restricted,
 
-    /// There is none.
+    /// No NetworkPolicy exists.
     Open,
 }
 
@@ -56,7 +56,7 @@ pub struct Egress {
 
     /// Enabled (default): port 443 and the ports of Entra and of the downstream API are open to every address but
     /// link-local ones and the metadata services of clouds, because a NetworkPolicy knows no host names. Disabled:
-    /// none of them is open; name a proxy or the addresses in allow.
+    /// none of these ports is open; name a proxy or the addresses in allow.
     #[serde(default)]
     pub internet: Internet,
 }
@@ -81,11 +81,11 @@ fn egress_or_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Egress,
 /// Whether addresses outside the cluster are reachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Internet {
-    /// Reachable on the ports that are needed.
+    /// The Pods may reach them on port 443 and the ports of Entra and of the downstream API.
     #[default]
     Enabled,
 
-    /// Only what allow names is reachable.
+    /// The Pods may reach only the destinations of allow.
     Disabled,
 }
 

@@ -42,13 +42,13 @@ pub struct PodSettings {
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
 
-    /// Secrets of the namespace that hold credentials for the registry of the images.
+    /// Secrets of the namespace with credentials for the registry of the images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "image_pull_secrets")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
 
-    /// How long a Pod may take to stop, in seconds. In the first ten seconds it still serves, so that load balancers
-    /// notice.
+    /// Maximum time that a Pod may take to stop, in seconds. It serves for the first ten of them, until load balancers
+    /// send it no more requests.
     #[serde(default = "termination_grace_period_seconds")]
     #[schemars(range(min = 15, max = 3600))]
     pub termination_grace_period_seconds: i32,
@@ -73,7 +73,7 @@ fn termination_grace_period_seconds() -> i32 {
     60
 }
 
-/// The upstream schema of a list of references, keyed by their names.
+/// Returns the schema of Kubernetes for a list of references, keyed by their names.
 fn image_pull_secrets(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = embedded_list::<LocalObjectReference>(generator);
     let name = serde_json::json!({

@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::v1alpha1::schema::rule;
 
-/// Most resources that one list may name. The API server estimates the cost of the rule below by it.
+/// Maximum number of resources that one list may name. The API server computes the cost of the rule below from it.
 const NAMES: u32 = 8;
 
-/// Requests and limits of a container. There are no claims: the Pods have no device that one could name.
+/// Requests and limits of a container. It has no claims, because the Pods have no device to claim.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// What the scheduler reserves for the container, by the name of the resource: cpu, memory and others. A resource
+    /// Amount that the scheduler reserves for the container, by the name of the resource: cpu, memory and others. A resource
     /// that is not named keeps its default, but never requests more than its limit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "quantities")]
     pub requests: BTreeMap<String, Quantity>,
 
-    /// What the container may use at most, by the name of the resource: cpu, memory and others. A resource that is not
+    /// Maximum that the container may use, by the name of the resource: cpu, memory and others. A resource that is not
     /// named keeps its default, but never has a limit below its request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "quantities")]

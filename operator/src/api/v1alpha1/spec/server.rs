@@ -1,4 +1,4 @@
-//! The MCP server's container, and what the built-in server serves.
+//! The MCP server's container, and the settings of the built-in server.
 
 use k8s_openapi::api::core::v1::EnvVar;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -32,12 +32,12 @@ pub struct Server {
 }
 
 /// Names of variables with which the content of a `ConfigMap` becomes code, or with which another host gets what is
-/// meant for Azure DevOps: what glibc ignores in privileged programs (its `unsecvars.h`), and proxies.
+/// meant for Azure DevOps: the names that glibc ignores in privileged programs (its `unsecvars.h`), and proxies.
 /// `validate/rules/server.rs` has the same rule.
 const TAKES_OVER: &str = "^(LD_|GLIBC_|MALLOC_)|(?i:_PROXY)$|\
      ^(GCONV_PATH|GETCONF_DIR|HOSTALIASES|LOCALDOMAIN|LOCPATH|NIS_PATH|NLSPATH|RESOLV_HOST_CONF|RES_OPTIONS)$";
 
-/// The upstream schema of a list of variables, without Secrets and with the rules for names.
+/// Returns the schema of Kubernetes for a list of variables, without Secrets and with the rules for names.
 fn environment(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = embedded_list::<EnvVar>(generator);
     let sources = schema.pointer_mut("/items/properties/valueFrom/properties");
@@ -99,7 +99,7 @@ pub struct AzureDevOps {
     )]
     pub projects: Vec<String>,
 
-    /// True: tools that change something are left out.
+    /// True leaves out the tools that change something.
     #[serde(default)]
     pub read_only: bool,
 
@@ -108,7 +108,7 @@ pub struct AzureDevOps {
     #[serde(default)]
     pub endpoints: AzureDevOpsEndpoints,
 
-    /// How much the built-in server logs. Error: failures that somebody must act on. Warn: also failures that it
+    /// How much the built-in server logs. Error: failures that an administrator must act on. Warn: also failures that it
     /// recovered from. Info: also important events. Debug: also each decision. Trace: also each step. No level logs a
     /// token.
     #[serde(default)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::DurationText;
 use crate::api::v1alpha1::schema::rule;
 
-/// How long sessions of users live, and where they are stored.
+/// Lifetimes of the users' sessions, and where sessions are stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -31,14 +31,14 @@ pub struct Sessions {
     /// Lifetime of an access token. Clients renew it without the user.
     pub access_token_lifetime: DurationText,
 
-    /// A session ends when it was not used for this time.
+    /// A session that is not used for this time ends.
     pub idle_lifetime: DurationText,
 
     /// A session ends this time after the login, whether it is used or not.
     pub maximum_lifetime: DurationText,
 
-    /// For this time a refresh token that was already used gets the same successor again. Later its use ends the
-    /// session, because the token may have been stolen.
+    /// Time in which a refresh token that was already used gets the same successor again. A later use ends the session,
+    /// because the token may have been stolen.
     pub refresh_grace: DurationText,
 
     /// Where sessions are stored.
@@ -61,7 +61,7 @@ impl Default for Sessions {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Store {
-    /// The kind of store. Memory: the memory of the Pod, so only one replica is possible and a restart ends every
+    /// The kind of store. Memory: the memory of the Pod. Only one replica is possible then, and a restart ends every
     /// session.
     #[serde(rename = "type", default)]
     pub kind: StoreType,

@@ -13,7 +13,7 @@ pub struct Sidecar {
     #[serde(default, skip_serializing_if = "is_default")]
     pub resources: Resources,
 
-    /// How much the sidecar logs. Error: failures that somebody must act on. Warn: also failures that it recovered
+    /// How much the sidecar logs. Error: failures that an administrator must act on. Warn: also failures that it recovered
     /// from. Info: also important events. Debug: also each decision. Trace: also each step. No level logs a token, a
     /// code or a key.
     #[serde(default)]
@@ -23,7 +23,7 @@ pub struct Sidecar {
 /// How much a container logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum LogLevel {
-    /// Failures that somebody must act on.
+    /// Failures that an administrator must act on.
     Error,
 
     /// Also failures that the container recovered from.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenExchange {
-    /// Which container exchanges the token. Sidecar (default): the auth sidecar, so the server's container holds no
+    /// Which container exchanges the token. Sidecar (default): the auth sidecar, so the server's container has no
     /// credential. Server: the MCP server, which gets the user's token for this application and a federated token of
     /// its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ pub struct TokenExchange {
     pub injection: Option<Injection>,
 }
 
-/// Who exchanges the user's token.
+/// Which container exchanges the user's token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ExchangePlace {
     /// The auth sidecar.

@@ -12,16 +12,16 @@ use crate::controller::children::Configuration;
 use crate::controller::names;
 use crate::controller::validate::plan::{ContainerPlan, Plan};
 
-/// The sidecar's user; the keyring and its token are not mounted anywhere else.
+/// The sidecar's user. Only its container mounts the keyring.
 const SIDECAR_USER: i64 = 65532;
 
-/// The server's user: another one, so that neither can read the other's memory or files.
+/// The server's user. It differs from the sidecar's, so that neither can read the other's memory or files.
 const SERVER_USER: i64 = 65533;
 
 /// Time between the start of the termination and the stop signal to the server. Load balancers need it to remove the Pod.
 const PRE_STOP_SECONDS: i64 = 10;
 
-/// The auth sidecar, a native one: it starts before the server and stops after it.
+/// Builds the auth sidecar, as an init container that restarts always: it starts before the server and stops after it.
 pub(super) fn sidecar(plan: &Plan, configuration: &Configuration) -> Container {
     Container {
         name: names::SIDECAR_CONTAINER.to_owned(),
@@ -62,7 +62,7 @@ pub(super) fn sidecar(plan: &Plan, configuration: &Configuration) -> Container {
     }
 }
 
-/// The MCP server.
+/// Builds the container of the MCP server.
 pub(super) fn server(plan: &Plan, configuration: &Configuration) -> Container {
     let exchanges = plan.token_exchange.at == ExchangePlace::Server;
     Container {
@@ -119,7 +119,8 @@ fn container(plan: &ContainerPlan) -> Container {
     }
 }
 
-/// Ours first: the kubelet takes the last of two equal names, and validation lets no user's name equal ours.
+/// Puts the operator's variables first. Of two equal names the kubelet takes the last one, but validation refuses the
+/// operator's names in the spec.
 fn environment(plan: &ContainerPlan, configuration_digest: &str, federated_token: bool) -> Vec<EnvVar> {
     let variable = |name: &str, value: &str| EnvVar {
         name: name.to_owned(),

@@ -18,7 +18,7 @@ use crate::controller::children::{
 use crate::controller::names;
 use crate::controller::validate::plan::Plan;
 
-/// The group that both users share, for the host key and projected files. Neither user's own group.
+/// The group that both users share, for the host key and projected files. It is the primary group of neither.
 const SHARED_GROUP: i64 = 65531;
 
 impl ChildKind for Deployment {

@@ -1,4 +1,4 @@
-//! Volumes and where each container sees them.
+//! The volumes, and their mounts in each container.
 
 use behalf_contract::{ExchangePlace, paths};
 use k8s_openapi::api::core::v1::{
@@ -20,7 +20,7 @@ const HOST_KEY: &str = "host-key";
 const SIDECAR_TOKEN: &str = "sidecar-federated-token";
 const SERVER_TOKEN: &str = "server-federated-token";
 
-/// Seconds that a projected token lives; the kubelet renews it at four fifths.
+/// Lifetime of a projected token in seconds. The kubelet renews it after four fifths of it.
 const TOKEN_LIFETIME_SECONDS: i64 = 3600;
 
 /// Readable by all users of the Pod.

@@ -187,7 +187,7 @@ fn files_are_mounted_where_the_containers_look_for_them() {
 }
 
 #[test]
-fn what_does_not_concern_the_pods_causes_no_rollout() {
+fn an_edit_that_does_not_concern_the_pods_causes_no_rollout() {
     let before = children(&server(QUICKSTART));
     let after = children(&quickstart_with(json!({"network": {"policy": "Open"}})));
     assert_eq!(before.deployment, after.deployment);
@@ -201,7 +201,7 @@ fn what_does_not_concern_the_pods_causes_no_rollout() {
 #[case::environment(json!({"server": {"env": [{"name": "TZ", "value": "UTC"}]}}))]
 #[case::resources(json!({"server": {"resources": {"limits": {"memory": "1Gi"}}}}))]
 #[case::pod(json!({"pod": {"nodeSelector": {"pool": "mcp"}}}))]
-fn pods_of_before_and_after_any_edit_can_be_told_apart(#[case] patch: serde_json::Value) {
+fn pods_from_before_and_after_an_edit_have_different_templates(#[case] patch: serde_json::Value) {
     let template = |deployment: &Deployment| {
         let on_pod = deployment.spec.clone().unwrap().template.metadata.unwrap();
         let on_pod = on_pod.annotations.unwrap()[names::TEMPLATE_ANNOTATION].clone();

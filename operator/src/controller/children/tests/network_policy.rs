@@ -79,7 +79,7 @@ fn a_pod_of_the_cluster_is_reachable_only_where_a_host_of_the_spec_is_a_service(
 }
 
 #[test]
-fn without_internet_only_dns_and_what_the_spec_allows_is_reachable() {
+fn without_internet_only_dns_and_the_destinations_of_the_spec_are_reachable() {
     let proxy =
         json!({"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"protocol": "TCP", "port": 3128}]});
     let network = |allow: Value| json!({"network": {"egress": {"internet": "Disabled", "allow": allow}}});

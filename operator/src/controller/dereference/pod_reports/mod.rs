@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_once_and_the_same_again_is_not() {
+    fn a_change_is_reported_once() {
         let reports = PodReports::default();
         assert!(reports.store("a", true, Ok(document("sha256:0"))));
         assert!(!reports.store("a", true, Ok(document("sha256:0"))));

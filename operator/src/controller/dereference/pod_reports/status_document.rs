@@ -14,11 +14,11 @@ const LARGEST: usize = 64 * 1024;
 /// Why a document could not be read. No text contains an address.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
-    /// No connection, or none in time.
+    /// The connection failed or timed out.
     #[error("the Pod's status port does not answer")]
     Unreachable,
 
-    /// An answer that is no success.
+    /// The Pod answered with another status code than 2xx.
     #[error("the Pod's status port answers with HTTP {0}")]
     Status(u16),
 
@@ -26,7 +26,7 @@ pub enum StatusError {
     #[error("the Pod's status is larger than {LARGEST} bytes")]
     TooLarge,
 
-    /// Not the document of this version.
+    /// The answer is no document that this version can decode.
     #[error("the Pod's status cannot be read; its sidecar may be of another version")]
     Malformed,
 }
@@ -39,7 +39,7 @@ pub struct StatusReader {
 }
 
 impl StatusReader {
-    /// Fails only where TLS cannot be set up.
+    /// Creates a reader. Fails only if TLS cannot be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refuses_what_is_no_document() {
+    async fn refuses_an_answer_that_is_no_document() {
         assert!(matches!(
             read(ResponseTemplate::new(200).set_body_string("{}")).await,
             Err(StatusError::Malformed)

@@ -1,4 +1,4 @@
-//! Addresses: their form, and which object owns `publicUrl`.
+//! The rules for addresses, and for the owner of `publicUrl`.
 
 use ipnet::IpNet;
 use url::{Host, Url};
@@ -10,7 +10,7 @@ use crate::controller::public_url::other_owner;
 use crate::controller::validate::Refusal;
 use crate::controller::validate::installation_policy::Namespaces;
 
-/// The OAuth issuer: compared as text by clients, so it has exactly one spelling.
+/// Validates the public address. It is the OAuth issuer, which clients compare as text, so it has exactly one spelling.
 pub(crate) fn public_url(text: &str, refusals: &mut Vec<Refusal>) -> Option<Url> {
     let url = origin(text).filter(|url| match (url.scheme(), url.host()) {
         ("https", Some(_)) => true,
@@ -30,7 +30,7 @@ pub(crate) fn public_url(text: &str, refusals: &mut Vec<Refusal>) -> Option<Url>
     url
 }
 
-/// Where tokens are sent.
+/// Validates an address that tokens are sent to.
 pub(crate) fn https_origin(field: &'static str, text: &str, refusals: &mut Vec<Refusal>) -> Option<Url> {
     let url = origin(text).filter(|url| url.scheme() == "https");
     if url.is_none() {
@@ -43,7 +43,7 @@ pub(crate) fn https_origin(field: &'static str, text: &str, refusals: &mut Vec<R
     url
 }
 
-/// The networks of proxies whose `X-Forwarded-For` names the client.
+/// Returns the networks of proxies whose `X-Forwarded-For` header names the client.
 pub(crate) fn trusted_proxies(texts: &[String], refusals: &mut Vec<Refusal>) -> Vec<IpNet> {
     let mut networks = Vec::with_capacity(texts.len());
     for text in texts {
@@ -53,14 +53,14 @@ pub(crate) fn trusted_proxies(texts: &[String], refusals: &mut Vec<Refusal>) -> 
                 refusals,
                 "trustedProxies",
                 format!(
-                    "must not hold {text:?}: every client could name any address; name your gateways' networks"
+                    "must not contain {text:?}: every client could then claim any address; name your gateways' networks"
                 ),
             ),
             _ => refuse(
                 refusals,
                 "trustedProxies",
                 format!(
-                    "must hold networks such as 10.0.0.0/8, without bits behind the prefix; {text:?} is none"
+                    "must contain networks such as 10.0.0.0/8, without bits after the prefix; {text:?} is none"
                 ),
             ),
         }
@@ -68,14 +68,13 @@ pub(crate) fn trusted_proxies(texts: &[String], refusals: &mut Vec<Refusal>) -> 
     networks
 }
 
-/// The URL when `text` is its canonical origin, to the letter.
+/// Returns the URL if `text` is exactly its canonical origin.
 pub(super) fn origin(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     (url.has_host() && url.origin().ascii_serialization() == text).then_some(url)
 }
 
-/// An address belongs to the oldest live object that names it. Objects of namespaces that may not use the address do
-/// not count.
+/// Refuses an address that an older live object owns. Objects of namespaces that may not use the address do not count.
 pub(crate) fn public_url_owner(
     server: &McpServer,
     url: &Url,

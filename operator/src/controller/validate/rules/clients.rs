@@ -1,4 +1,4 @@
-//! MCP clients.
+//! The rules for MCP clients.
 
 use behalf_contract::redirect_uri::{self, is_loopback, is_vendor, is_vendor_callback};
 use url::Url;
@@ -21,7 +21,7 @@ pub(crate) fn redirect_hosts(hosts: &[String], allowed: &Allowed, refusals: &mut
             None => refuse(
                 refusals,
                 field,
-                format!("must hold hosts alone, in lower case; {host:?} is none"),
+                format!("must contain hosts without scheme, port and path, in lower case; {host:?} is none"),
             ),
         }
     }
@@ -43,7 +43,7 @@ pub(crate) fn static_clients(clients: &[StaticClient], allowed: &Allowed, refusa
             );
         }
         for uri in &client.redirect_uris {
-            // The sidecar's own rule: it does not start with any other.
+            // The sidecar has the same rule, and does not start with another URI.
             if let Err(problem) = redirect_uri::check_static(uri) {
                 refuse(
                     refusals,

@@ -1,4 +1,4 @@
-//! The application, and what is trusted when it is called.
+//! The rules for the application, the audience and the certificate authorities.
 
 use behalf_entra::is_guid;
 use url::Url;
@@ -8,7 +8,7 @@ use crate::api::v1alpha1::Entra;
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::validate::Refusal;
 
-/// A GUID in any case; tokens carry it in lower case, so does everything made from it.
+/// Returns a GUID in lower case, as tokens contain it.
 pub(crate) fn guid(field: &'static str, text: &str, refusals: &mut Vec<Refusal>) -> Option<String> {
     if is_guid(text) {
         return Some(text.to_ascii_lowercase());
@@ -21,7 +21,7 @@ pub(crate) fn guid(field: &'static str, text: &str, refusals: &mut Vec<Refusal>)
     None
 }
 
-/// The audience that Entra expects in the cloud of an authority.
+/// Returns the audience that Entra expects in the cloud of an authority.
 /// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-create-trust>
 pub(crate) fn default_audience(authority: &Url) -> &'static str {
     match authority.host_str() {
@@ -31,19 +31,20 @@ pub(crate) fn default_audience(authority: &Url) -> &'static str {
     }
 }
 
-/// Only tokens that Entra alone takes: the Pods hand them to the authority that the same spec names.
+/// Validates the audience. The Pods send the token to the authority that the same spec names, so that no API server and no
+/// other cloud may accept it.
 pub(crate) fn audience(audience: &str, refusals: &mut Vec<Refusal>) {
     let rest = audience.strip_prefix("api://").unwrap_or_default();
     if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
         refuse(
             refusals,
             "entra.federation.audience",
-            "must start with api:// and hold no spaces, as api://AzureADTokenExchange does",
+            "must start with api:// and contain no spaces, as api://AzureADTokenExchange does",
         );
     }
 }
 
-/// The bundle must exist and look like one; the containers parse it.
+/// Validates that the bundle exists and contains a certificate. The containers parse it.
 pub(crate) fn certificate_authority(entra: &Entra, found: &Found, refusals: &mut Vec<Refusal>) {
     let Some(reference) = &entra.certificate_authority_ref else {
         return;

@@ -1,5 +1,5 @@
-//! Validates an object against the installation policy. A user who can write objects may lack the right to
-//! create Pods, so an object must not decide to which hosts tokens are sent.
+//! The rules of the installation policy. A user who can write objects may lack the right to create Pods, so an object must
+//! not decide to which hosts tokens are sent.
 
 use url::Url;
 
@@ -7,14 +7,14 @@ use super::refuse;
 use crate::controller::validate::Refusal;
 use crate::controller::validate::installation_policy::{Allowed, address, host};
 
-/// Entra gets the application's token and users' tokens.
+/// Validates the host of the authority. The Pods send it the application's token and users' tokens.
 pub(crate) fn entra_host(url: &Url, allowed: &Allowed, refusals: &mut Vec<Refusal>) {
     if !allowed.entra(url) {
         refuse_host(refusals, "entra.authority", url, "allowed.entraHosts");
     }
 }
 
-/// Azure DevOps gets users' tokens.
+/// Validates the host of an endpoint of Azure DevOps. The Pods send it users' tokens.
 pub(crate) fn azure_dev_ops_host(
     field: &'static str,
     url: &Url,

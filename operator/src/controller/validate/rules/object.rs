@@ -1,4 +1,4 @@
-//! The object's own name, names of other objects, and how many Pods it asks for.
+//! The rules for the object's own name, for names of other objects, and for the number of Pods.
 
 use super::refuse;
 use crate::api::crd::NAME_LENGTH;
@@ -6,7 +6,8 @@ use crate::api::v1alpha1::{McpServerSpec, StoreType};
 use crate::controller::names;
 use crate::controller::validate::Refusal;
 
-/// A Service's name must be a DNS label that starts with a letter, and names of children are longer.
+/// Validates the object's name. Its Service has the same name, which must be a DNS label that starts with a letter, and
+/// names of other children are longer.
 pub(crate) fn name(name: &str, refusals: &mut Vec<Refusal>) {
     let label = name
         .bytes()
@@ -16,26 +17,26 @@ pub(crate) fn name(name: &str, refusals: &mut Vec<Refusal>) {
             refusals,
             "metadata.name",
             format!(
-                "must have at most {NAME_LENGTH} characters, start with a letter and hold only a-z, 0-9 and -"
+                "must have at most {NAME_LENGTH} characters, start with a letter and contain only a-z, 0-9 and -"
             ),
         );
     }
 }
 
-/// A name of another object, which becomes a part of an API path. False if it is none.
+/// Validates the name of another object, which becomes a part of an API path. Returns whether it is valid.
 pub(crate) fn object_name(field: &'static str, name: &str, refusals: &mut Vec<Refusal>) -> bool {
     let is_name = names::is_subdomain(name);
     if !is_name {
         refuse(
             refusals,
             field,
-            "must be the name of an object: a-z, 0-9, - and ., beginning and ending with a letter or digit",
+            "must be the name of an object: a-z, 0-9, - and ., starting and ending with a letter or digit",
         );
     }
     is_name
 }
 
-/// Sessions in one Pod's memory are unknown to every other Pod.
+/// Validates the number of Pods. With the store `Memory`, a Pod does not know the sessions of another.
 pub(crate) fn replicas(spec: &McpServerSpec, refusals: &mut Vec<Refusal>) {
     match (spec.replicas, spec.sessions.store.kind) {
         (Some(replicas), _) if replicas < 1 => {

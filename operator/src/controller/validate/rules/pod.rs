@@ -1,10 +1,10 @@
-//! Settings of the Pods.
+//! The rules for labels, annotations and the termination of the Pods.
 
 use super::refuse;
 use crate::api::v1alpha1::PodSettings;
 use crate::controller::validate::Refusal;
 
-/// Keys that select Pods, name their configuration or call the Azure webhook.
+/// Refuses keys that select Pods, name their configuration or call the Azure webhook.
 pub(crate) fn pod(pod: &PodSettings, refusals: &mut Vec<Refusal>) {
     for (field, keys) in [("pod.labels", &pod.labels), ("pod.annotations", &pod.annotations)] {
         for key in keys.keys() {

@@ -20,8 +20,8 @@ pub(crate) struct DefaultResources {
     pub(crate) memory_limit: &'static str,
 }
 
-/// The container's requirements: each member that the object does not name has its default. A default gives way to
-/// what the object names: a request is lowered to its limit, a limit is raised to its request.
+/// Returns the container's requests and limits. Each member that the object does not name has its default. A default
+/// request is never above the named limit, and a default limit never below the named request.
 pub(crate) fn resources(
     field: &'static str,
     resources: &Resources,
@@ -34,7 +34,7 @@ pub(crate) fn resources(
                 refusals,
                 field,
                 format!(
-                    "must hold quantities that are not negative, for example 250m of cpu or 128Mi of memory; {:?} of \
+                    "must contain quantities that are not negative, for example 250m of cpu or 128Mi of memory; {:?} of \
                      {name} is none",
                     quantity.0
                 ),
@@ -165,7 +165,7 @@ mod tests {
     #[case::unit(json!({"limits": {"memory": "64MB"}}))]
     #[case::empty(json!({"limits": {"memory": ""}}))]
     #[case::more_than_the_limit(json!({"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}))]
-    fn refuses_what_the_api_server_would_refuse(#[case] named: Value) {
+    fn refuses_quantities_that_the_api_server_refuses(#[case] named: Value) {
         let (_, refusals) = judge(named);
         assert_eq!(refusals.len(), 1, "{refusals:?}");
     }

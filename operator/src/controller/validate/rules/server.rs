@@ -1,10 +1,11 @@
-//! The built-in server and its container.
+//! The rules for the built-in server and its container.
 
 use k8s_openapi::api::core::v1::EnvVar;
 
 use super::refuse;
 use crate::controller::validate::Refusal;
 
+/// Validates the name of the organization.
 pub(crate) fn organization(name: &str, refusals: &mut Vec<Refusal>) {
     let characters = name
         .bytes()
@@ -13,13 +14,13 @@ pub(crate) fn organization(name: &str, refusals: &mut Vec<Refusal>) {
         refuse(
             refusals,
             "server.azureDevOps.organization",
-            "must be the organization's name alone, as in https://dev.azure.com/<name>: letters, digits and hyphens",
+            "must be the organization's name without an address, as in https://dev.azure.com/<name>: letters, digits and hyphens",
         );
     }
 }
 
-/// The same rule as the server's own for names that a model gives: a name must not leave its place in an
-/// address.
+/// Validates names of projects. The server has the same rule for names that a model sends, because a name must not change
+/// the path of the address that it is put into.
 pub(crate) fn projects(projects: &[String], refusals: &mut Vec<Refusal>) {
     // https://learn.microsoft.com/azure/devops/organizations/settings/naming-restrictions
     let reserved = |character: char| character.is_control() || r#"\/:*?"<>|#"#.contains(character);
@@ -33,14 +34,14 @@ pub(crate) fn projects(projects: &[String], refusals: &mut Vec<Refusal>) {
             refuse(
                 refusals,
                 "server.azureDevOps.projects",
-                format!("must hold names or ids of projects; {project:?} is neither"),
+                format!("must contain names or ids of projects; {project:?} is neither"),
             );
         }
     }
 }
 
-/// Variables with which a `ConfigMap`'s content becomes code, or another host gets what was meant for Entra or Azure
-/// DevOps: what glibc itself ignores in privileged programs (its `unsecvars.h`), and proxies.
+/// Returns whether a variable makes code of a `ConfigMap`'s content, or redirects requests that are meant for Entra or Azure
+/// DevOps: the names that glibc itself ignores in privileged programs (its `unsecvars.h`), and proxies.
 fn takes_over(name: &str) -> bool {
     const GLIBC: [&str; 9] = [
         "GCONV_PATH",
@@ -69,7 +70,7 @@ pub(crate) fn environment(env: &[EnvVar], refusals: &mut Vec<Refusal>) {
                 refusals,
                 "server.env",
                 format!(
-                    "must not set {}: names that start with AZURE_ or BEHALF_ are set by the operator",
+                    "must not set {}: the operator sets names that start with AZURE_ or BEHALF_",
                     variable.name
                 ),
             );

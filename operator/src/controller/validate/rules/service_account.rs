@@ -1,4 +1,4 @@
-//! Which `ServiceAccount` the Pods may use.
+//! The rule for the `ServiceAccount` that an object names.
 
 use behalf_contract::ObjectIdentity;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -32,7 +32,7 @@ pub(crate) fn shared(
     if listed.contains(&object.name.as_str()) {
         return Ok(());
     }
-    // The message is pasted into a shell, so nothing but names goes into it.
+    // An administrator pastes the command into a shell, so it contains only names.
     let list: Vec<&str> = listed
         .into_iter()
         .filter(|name| names::is_subdomain(name))

@@ -1,4 +1,4 @@
-//! Lengths of time.
+//! The rules for lifetimes of sessions.
 
 use behalf_contract::SessionsConfig;
 
@@ -6,14 +6,11 @@ use super::refuse;
 use crate::api::v1alpha1::DurationText;
 use crate::controller::validate::Refusal;
 
+/// Returns a duration in seconds.
 pub(crate) fn seconds(field: &'static str, text: &DurationText, refusals: &mut Vec<Refusal>) -> Option<u64> {
     let seconds = text.seconds();
     if seconds.is_none() {
-        refuse(
-            refusals,
-            field,
-            "must be a length of time such as 90s, 15m or 1h30m",
-        );
+        refuse(refusals, field, "must be a duration such as 90s, 15m or 1h30m");
     }
     seconds
 }
@@ -21,6 +18,7 @@ pub(crate) fn seconds(field: &'static str, text: &DurationText, refusals: &mut V
 const MINUTE: u64 = 60;
 const DAY: u64 = 24 * 60 * MINUTE;
 
+/// Validates the lifetimes against each other.
 pub(crate) fn lifetimes(sessions: &SessionsConfig, refusals: &mut Vec<Refusal>) {
     if !(MINUTE..=DAY).contains(&sessions.access_token_lifetime_seconds) {
         refuse(
