@@ -25,7 +25,7 @@ mod token_exchange;
 
 pub use access::{AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, ServerKind};
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys};
-pub use reasons::Reason;
+pub use reasons::{EventReason, Reason};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
 pub use request_id::RequestId;
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};

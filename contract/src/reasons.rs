@@ -30,29 +30,29 @@ wire_names! {
     /// A condition's reason.
     pub enum Reason {
         // Ready
-        /// All that makes an object ready was seen.
+        /// The conditions that `Ready` depends on have been True at this generation.
         Ready,
-        /// Something was not seen yet.
+        /// A result is missing.
         Verifying,
 
         // Accepted, Stalled
-        /// The spec can be served.
+        /// The spec is valid.
         Accepted,
-        /// A field holds what cannot be used.
+        /// A field has an unusable value.
         InvalidSpec,
         /// An older object names this `publicUrl`.
         PublicUrlTaken,
         /// The bundle of `certificateAuthorityRef` does not exist.
         CertificateAuthorityNotFound,
-        /// It holds no certificate.
+        /// That bundle contains no certificate.
         CertificateAuthorityInvalid,
         /// The given `ServiceAccount` does not exist.
         ServiceAccountNotFound,
-        /// Its owner does not share it with this object, or it must not be shared.
+        /// The owner of the `ServiceAccount` does not share it with this object, or it must not be shared.
         ServiceAccountNotShared,
         /// The keyring Secret cannot be read.
         KeyringDamaged,
-        /// Somebody else's object has the name of a child.
+        /// An object of another owner has the name of a child.
         NameTaken,
         /// The API server refuses a child.
         ChildRejected,
@@ -62,7 +62,7 @@ wire_names! {
         // Available, Reconciling
         /// Enough Pods are ready.
         PodsServing,
-        /// Pods are being replaced.
+        /// A rollout replaces the Pods.
         RolloutInProgress,
         /// A Pod runs and is not ready.
         PodsNotReady,
@@ -72,7 +72,7 @@ wire_names! {
         Unschedulable,
         /// An image cannot be pulled.
         ImagePullFailed,
-        /// A container ends again and again.
+        /// A container ends repeatedly.
         ContainerCrashing,
         /// A container cannot be created.
         ContainerMisconfigured,
@@ -80,11 +80,11 @@ wire_names! {
         NotDeployed,
         /// `suspend` is true.
         Suspended,
-        /// A step of the operator failed and is tried again.
+        /// A step of the operator failed repeatedly; the operator tries again.
         StepFailed,
 
         // FederationVerified, Verified
-        /// Nothing was reported yet.
+        /// No Pod has reported yet.
         NotObserved,
         /// The operator cannot read the Pod's status.
         PodUnreachable,
@@ -124,7 +124,7 @@ wire_names! {
         AppNotAssigned,
         /// AADSTS53003.
         PolicyBlocked,
-        /// No answer from Entra.
+        /// Entra does not answer.
         Unreachable,
         /// Entra limits the rate.
         Throttled,
@@ -152,14 +152,24 @@ wire_names! {
         ConsentRequired,
         /// AADSTS90094.
         AdminConsentRequired,
-        /// AADSTS500131 and its kind.
+        /// AADSTS500131 and similar codes.
         AppMisconfigured,
-        /// AADSTS650057 and its kind.
+        /// AADSTS650057 and similar codes.
         PermissionMissing,
 
         // SessionsDurable
         /// Sessions are in one Pod's memory.
         MemoryStore,
+    }
+}
+
+wire_names! {
+    /// The reason of an event that no condition reports.
+    pub enum EventReason {
+        /// The keyring Secret was missing, and the operator made a new keyring.
+        KeyringReplaced,
+        /// The object uses a keyring Secret without an owner, as a restore from a backup creates it.
+        KeyringAdopted,
     }
 }
 
@@ -171,8 +181,9 @@ mod tests {
     fn every_reason_is_documented() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/conditions.md");
         let text = std::fs::read_to_string(path).unwrap();
-        for reason in Reason::ALL {
-            let name = reason.as_str();
+        let conditions = Reason::ALL.iter().map(|reason| reason.as_str());
+        let events = EventReason::ALL.iter().map(|reason| reason.as_str());
+        for name in conditions.chain(events) {
             assert!(
                 text.contains(&format!("`{name}`")),
                 "docs/conditions.md does not explain {name}"

@@ -2,6 +2,7 @@
 
 pub mod apply;
 mod backoff;
+mod build_and_apply;
 pub mod children;
 mod context;
 pub mod dereference;
@@ -11,7 +12,6 @@ pub mod names;
 pub mod public_url;
 mod report;
 pub mod status;
-mod undecodable;
 pub mod validate;
 pub mod watches;
 
@@ -30,9 +30,7 @@ use tokio::time::Instant;
 
 use crate::api::v1alpha1::{Guarded, McpServer, McpServerStatus};
 use crate::error_chain::chain;
-use dereference::dereferenced::Found;
 use status::{Outcome, StatusError};
-use validate::plan::{KeyringPlan, Plan};
 
 /// Maximum duration of one reconcile. A reconcile makes a few requests to the API server.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -67,7 +65,6 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         Err(invalid) => return Ok(report::undecodable(&guard, &invalid.error, &context).await),
     };
     let uid = server.uid().unwrap_or_default();
-    context.undecodable.forget(&uid);
     let start = Instant::now();
     let steps = Box::pin(run_steps(&context, server));
     let result = match tokio::time::timeout(LIMIT, steps).await {
@@ -115,7 +112,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
     );
     let outcome = match validate::validate(server, &found, &context.defaults) {
         Err(refusals) => Outcome::Refused(refusals),
-        Ok(plan) => Box::pin(build_and_apply(context, server, plan, &found)).await?,
+        Ok(plan) => Box::pin(build_and_apply::build_and_apply(context, server, plan, &found)).await?,
     };
     if server.spec.suspend && matches!(outcome, Outcome::Refused(_)) {
         apply::suspend(client, server, &found.existing)
@@ -128,49 +125,11 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
         .map_err(ReconcileError::Status)?
     {
         report::transitions(context, server, &status).await;
+        if let Outcome::Applied { plan, .. } = &outcome {
+            report::adopted_keyring(context, server, &plan.keyring).await;
+        }
     }
     Ok(status)
-}
-
-/// Builds and applies the children of a valid spec. A child that the API server rejects is a refusal.
-async fn build_and_apply(
-    context: &Context,
-    server: &McpServer,
-    plan: Plan,
-    found: &Found,
-) -> Result<Outcome, ReconcileError> {
-    let keys = match plan.keyring {
-        KeyringPlan::Make => Some(context.fresh_keys().map_err(ReconcileError::Random)?),
-        KeyringPlan::Keep { .. } => None,
-    };
-    let mut built = children::build(&plan, keys).map_err(ReconcileError::Build)?;
-    let client = &context.sources.client;
-    let applied = async {
-        if let Some(keyring) = built.keyring.take() {
-            built.keyring = Some(apply::create_keyring(client, keyring).await?);
-            // Reported before the other children are applied: if one of them fails, the next reconcile finds the
-            // keyring and does not know that it is new.
-            report::new_keyring(context, server).await;
-        }
-        Box::pin(apply::apply(
-            client,
-            &context.stored_forms,
-            built,
-            &found.existing,
-        ))
-        .await
-    };
-    let children = match applied.await {
-        Ok(children) => children,
-        Err(error) => match error.refusal() {
-            Some(refusal) => return Ok(Outcome::Refused(validate::Refusals::one(refusal))),
-            None => return Err(ReconcileError::Apply(error)),
-        },
-    };
-    Ok(Outcome::Applied {
-        plan: Box::new(plan),
-        children: Box::new(children),
-    })
 }
 
 #[cfg(test)]

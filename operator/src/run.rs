@@ -28,22 +28,22 @@ use crate::error_chain::chain;
 use crate::health::{self, HealthState};
 use crate::telemetry::metrics::{Gauges, Metrics};
 
-/// Why the operator cannot run. It does not name what it waits for: a missing CRD or a silent API server.
+/// Why the operator cannot run. A missing CRD or a silent API server is no reason: the operator waits for them.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// No namespace to watch.
+    /// There is no namespace to watch.
     #[error(transparent)]
     Scope(#[from] NothingToWatch),
 
-    /// No cluster.
+    /// The configuration of the cluster was not found.
     #[error("failed to find the cluster: run in a Pod, or set KUBECONFIG")]
     Cluster(#[source] Box<kube::Error>),
 
-    /// TLS.
+    /// TLS cannot be set up.
     #[error("failed to set up the HTTP client")]
     Http(#[source] reqwest::Error),
 
-    /// The port is taken.
+    /// The operator cannot listen on its port.
     #[error("failed to listen on {address}: choose another with --port")]
     Listen {
         /// The address.
@@ -59,7 +59,7 @@ pub enum RunError {
     Signal(#[source] std::io::Error),
 }
 
-/// How long to wait before asking again for the CRD.
+/// Time between two checks for the CRD, and between two checks of the Pods' reachability.
 const CRD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT, then finishes the reconciles that have begun.
@@ -178,7 +178,6 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
             .collect();
         context.retries.keep_only(|uid| servers.contains(uid));
         context.stored_forms.keep_only(|uid| servers.contains(uid));
-        context.undecodable.keep_only(|uid| servers.contains(uid));
         let (unreachable, all) = reports.counts();
         match (lost, reports.are_lost()) {
             (false, true) => tracing::error!(

@@ -9,8 +9,8 @@ use behalf_contract::Reason;
 use jiff::{SignedDuration, Timestamp};
 
 use super::jitter::spread;
-use super::status::{ConditionType, find};
 use crate::api::v1alpha1::McpServerStatus;
+use crate::api::v1alpha1::conditions::{ConditionType, find};
 
 /// Time between two reconciles of a settled object if no event occurs. The reconciles detect changes to objects
 /// that are read but not watched: a referenced `ConfigMap` or `ServiceAccount`.

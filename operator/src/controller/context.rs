@@ -12,7 +12,6 @@ use crate::controller::backoff::Retries;
 use crate::controller::children::{FreshKey, FreshKeys};
 use crate::controller::dereference::Sources;
 use crate::controller::jitter;
-use crate::controller::undecodable::Undecodable;
 use crate::controller::validate::plan::Defaults;
 use crate::telemetry::metrics::Metrics;
 
@@ -39,9 +38,6 @@ pub struct Context {
     /// Digests of children as the API server stores them.
     pub stored_forms: StoredForms,
 
-    /// The errors in the statuses of objects that cannot be decoded.
-    pub undecodable: Undecodable,
-
     /// Source of randomness for jitter.
     pub(super) random: fn() -> u32,
 }
@@ -63,7 +59,6 @@ impl Context {
             clock,
             retries: Retries::default(),
             stored_forms: StoredForms::default(),
-            undecodable: Undecodable::default(),
             random: jitter::random,
         }
     }

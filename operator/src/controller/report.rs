@@ -9,7 +9,10 @@ use super::backoff::{Failures, SETTLED, STALE, UNSETTLED};
 use super::context::Context;
 use super::error::ReconcileError;
 use super::jitter::spread;
+use super::names;
 use super::status::{self, StatusError};
+use super::validate::plan::KeyringPlan;
+use crate::api::v1alpha1::conditions::{self, ConditionType, Status};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::error_chain::chain;
 use crate::telemetry::events;
@@ -18,13 +21,7 @@ use crate::telemetry::metrics::ReconcileResult;
 /// Returns how a reconcile ended, for the metrics.
 pub(super) fn result(reconcile: &Result<McpServerStatus, ReconcileError>) -> ReconcileResult {
     match reconcile {
-        Ok(status)
-            if status::is(
-                &status.conditions,
-                status::ConditionType::Accepted,
-                status::Status::True,
-            ) =>
-        {
+        Ok(status) if conditions::is(&status.conditions, ConditionType::Accepted, Status::True) => {
             ReconcileResult::Accepted
         }
         Ok(_) => ReconcileResult::Refused,
@@ -37,11 +34,32 @@ pub(super) fn result(reconcile: &Result<McpServerStatus, ReconcileError>) -> Rec
 /// the object has ended.
 pub(super) async fn new_keyring(context: &Context, server: &McpServer) {
     let name = full_name(server);
-    let replaced = events::keyring_replaced(server);
-    tracing::info!(mcp_server.name = %name, keyring.replaced = replaced.is_some(), "Made a keyring for {name}");
-    if let Some(event) = replaced {
+    let replaced = key_in_status(server).is_some();
+    tracing::info!(mcp_server.name = %name, keyring.replaced = replaced, "Made a keyring for {name}");
+    if replaced {
+        let event = events::keyring_replaced(&names::keyring_secret(&server.name_any()));
         events::publish(&context.recorder, &server.object_ref(&()), &event).await;
     }
+}
+
+/// Reports in the log and as an event that the object begins to use a keyring that was restored from a backup.
+pub(super) async fn adopted_keyring(context: &Context, server: &McpServer, keyring: &KeyringPlan) {
+    let KeyringPlan::Adopt { sealing } = keyring else {
+        return;
+    };
+    if key_in_status(server) == Some(sealing.as_str()) {
+        return;
+    }
+    let (name, secret) = (full_name(server), names::keyring_secret(&server.name_any()));
+    tracing::info!(mcp_server.name = %name, "{name} uses the keyring without an owner in Secret {secret}");
+    let event = events::keyring_adopted(&secret);
+    events::publish(&context.recorder, &server.object_ref(&()), &event).await;
+}
+
+/// Returns the id of the sealing key in the status.
+fn key_in_status(server: &McpServer) -> Option<&str> {
+    let keys = server.status.as_ref()?.keys.as_ref()?;
+    Some(&keys.current)
 }
 
 /// Reports each changed condition in the log and as an event.
@@ -87,47 +105,38 @@ pub(super) async fn failed_step(
     }
 }
 
-/// Reports an object that cannot be decoded: in the log, as an event and in its status. The status cannot be read to
-/// compare it, so the operator remembers what it reported, and reports the same error of the same generation once.
+/// Reports an object that cannot be decoded: in its status, and if that changes it, in the log and as an event.
 pub(super) async fn undecodable(
     guard: &DeserializeGuard<McpServer>,
     error: &str,
     context: &Context,
 ) -> Action {
-    let uid = guard.uid().unwrap_or_default();
-    let generation = guard.meta().generation.unwrap_or_default();
+    let name = format!("{}/{}", guard.namespace().unwrap_or_default(), guard.name_any());
     let message = format!(
         "this version of the operator cannot read the object ({error}); install the CRD of the same version and apply it again"
     );
-    let settled = || Action::requeue(spread(SETTLED, (context.random)()));
-    if context.undecodable.is_reported(&uid, generation, &message) {
-        return settled();
-    }
-    let name = format!("{}/{}", guard.namespace().unwrap_or_default(), guard.name_any());
-    // The object may contain any text, so only its event and its status quote the error.
-    tracing::error!(
-        mcp_server.name = %name,
-        "{name} cannot be read by this version of the operator; install the CRD of the same version and apply it again"
-    );
-    events::publish(
-        &context.recorder,
-        &guard.object_ref(&()),
-        &events::undecodable(&message),
-    )
-    .await;
     let writing = status::write_undecodable(&context.sources.client, guard, &message, context.now());
     match tokio::time::timeout(LIMIT, writing).await {
-        Ok(Ok(())) => {
-            context.undecodable.remember(&uid, generation, message);
-            return settled();
+        Ok(Ok(is_new)) => {
+            if is_new {
+                // The object may contain any text, so only its event and its status quote the error.
+                tracing::error!(
+                    mcp_server.name = %name,
+                    "{name} cannot be read by this version of the operator; install the CRD of the same version and apply it again"
+                );
+                let event = events::undecodable(&message);
+                events::publish(&context.recorder, &guard.object_ref(&()), &event).await;
+            }
+            // Another version of the CRD may make the object readable without a new generation, which no watch reports.
+            return Action::requeue(spread(SETTLED, (context.random)()));
         }
         // Another change came first. The watch reports it only if it changed the spec.
         Ok(Err(StatusError::Stale)) => return Action::requeue(spread(STALE, (context.random)())),
         Ok(Err(error)) => {
-            tracing::warn!(mcp_server.name = %name, error = %chain(&error), "Status of {name} is not written");
+            tracing::warn!(mcp_server.name = %name, error = %chain(&error), "{name} cannot be read by this version of the operator, and its status does not say so yet");
         }
         Err(_) => {
-            tracing::warn!(mcp_server.name = %name, "Status of {name} is not written: the API server is silent");
+            tracing::warn!(mcp_server.name = %name, "{name} cannot be read by this version of the operator, and its status does not say so yet: the API server is silent");
         }
     }
     Action::requeue(spread(UNSETTLED, (context.random)()))

@@ -1,8 +1,11 @@
 //! Tests the controller: writes of the status, error messages and whole passes.
 
 mod cluster;
+mod keyring_events;
+mod metrics;
 mod passes;
 mod public_url;
+mod undecodable;
 
 use http::{Request, Response};
 use kube::Client;

@@ -1,24 +1,20 @@
-//! Events: what `kubectl describe` shows of the past.
+//! Publishes events: changes of conditions, and what happened to a keyring.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt as _;
 use kube::runtime::events::{Event, EventType, Recorder};
 
-use crate::api::v1alpha1::McpServer;
-use crate::controller::names;
-use crate::controller::status::ConditionType;
-use crate::controller::status::{Status, find, is};
+use crate::api::v1alpha1::conditions::{ConditionType, Status, find, is};
 use crate::error_chain::chain;
-use behalf_contract::Reason;
+use behalf_contract::{EventReason, Reason};
 
-/// The API server refuses notes of more than 1024 bytes.
+/// Maximum length of a note in bytes. The API server refuses notes of more than 1024 bytes.
 const LONGEST_NOTE: usize = 1000;
 
-/// A condition that got another status.
+/// A condition whose status or reason changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
-    /// Which.
+    /// The type of the condition.
     pub kind: ConditionType,
 
     /// Its new status.
@@ -32,7 +28,7 @@ pub struct Transition {
 }
 
 impl Transition {
-    /// The event.
+    /// Returns the event that reports it. An event about something that nobody must act on is no warning.
     pub fn event(&self) -> Event {
         let quiet = [Reason::Suspended, Reason::Verifying, Reason::RolloutInProgress];
         let wanted = self.status == "True" || quiet.iter().any(|reason| reason.as_str() == self.reason);
@@ -49,8 +45,7 @@ impl Transition {
     }
 }
 
-/// What is worth an event: `Accepted` and `Ready` that changed, and what a new object starts with once it is
-/// more than "not yet".
+/// Returns the changes that an event reports: those of `Accepted` and `Ready`, and the refusal of a new object.
 pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Transition> {
     // A refusal also changes Ready; one event reports both.
     let refused = is(after, ConditionType::Accepted, Status::False);
@@ -60,14 +55,14 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Transition>
         .filter_map(|kind| {
             let now = find(after, kind)?;
             let changed = match find(before, kind) {
-                // Another cause is news, too; that a rollout goes on is not.
+                // A failure with another reason is reported, too; a rollout is not.
                 Some(then) => {
                     then.status != now.status
                         || (now.status == "False"
                             && then.reason != now.reason
                             && now.reason != Reason::RolloutInProgress.as_str())
                 }
-                // A fresh object is accepted and not ready; only a refusal is news.
+                // A new object is accepted and not ready yet, which needs no event.
                 None => kind == ConditionType::Accepted && now.status == "False",
             };
             changed.then(|| Transition {
@@ -80,7 +75,7 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Transition>
         .collect()
 }
 
-/// An object that this version cannot read. `message` names the cause and the fix.
+/// Returns the event of an object that this version cannot read. `message` names the cause and the fix.
 pub fn undecodable(message: &str) -> Event {
     event(
         EventType::Warning,
@@ -90,19 +85,30 @@ pub fn undecodable(message: &str) -> Event {
     )
 }
 
-/// A keyring was made for an object that had one before.
-pub fn keyring_replaced(server: &McpServer) -> Option<Event> {
-    server.status.as_ref()?.keys.as_ref()?;
-    Some(event(
+/// Returns the event of a keyring that was made for an object that had another one before.
+pub fn keyring_replaced(secret: &str) -> Event {
+    event(
         EventType::Warning,
-        "KeyringReplaced".to_owned(),
-        "Accepted",
+        EventReason::KeyringReplaced.as_str().to_owned(),
+        ConditionType::Accepted.as_str(),
         &format!(
-            "Secret {} was gone and a new keyring was made: every session has ended, users sign in again and \
-             clients register again; find out who deleted it",
-            names::keyring_secret(&server.name_any())
+            "Secret {secret} was gone and a new keyring was made: every session has ended, users sign in again and \
+             clients register again; find out who deleted it"
         ),
-    ))
+    )
+}
+
+/// Returns the event of a keyring without an owner that the object uses from now on.
+pub fn keyring_adopted(secret: &str) -> Event {
+    event(
+        EventType::Warning,
+        EventReason::KeyringAdopted.as_str().to_owned(),
+        ConditionType::Accepted.as_str(),
+        &format!(
+            "Secret {secret} has no owner, as after a restore from a backup, and its keys are used from now on; if nobody \
+             restored it, find out who created it and delete it: the operator then makes a new keyring"
+        ),
+    )
 }
 
 fn event(type_: EventType, reason: String, action: &str, note: &str) -> Event {
@@ -149,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_each_transition_once() {
+    fn each_transition_is_reported_once() {
         let ready = [condition("Accepted", "True"), condition("Ready", "True")];
         let broken = [condition("Accepted", "True"), condition("Ready", "False")];
         assert_eq!(kinds(&ready, &broken), [("Ready", "False".to_owned())]);
@@ -158,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_object_is_news_only_when_it_is_refused() {
+    fn a_new_object_has_an_event_only_if_it_is_refused() {
         assert_eq!(
             kinds(&[], &[condition("Accepted", "True"), condition("Ready", "False")]),
             []
@@ -168,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_once() {
+    fn a_refusal_that_also_changes_ready_is_reported_once() {
         let before = [condition("Accepted", "True"), condition("Ready", "True")];
         let after = [condition("Accepted", "False"), condition("Ready", "False")];
         assert_eq!(kinds(&before, &after), [("Accepted", "False".to_owned())]);
     }
 
     #[test]
-    fn another_cause_is_news_and_a_rollout_is_not() {
+    fn a_failure_with_another_reason_has_an_event_and_a_rollout_has_none() {
         let with_reason = |reason: &str| Condition {
             reason: reason.to_owned(),
             ..condition("Ready", "False")
@@ -189,23 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_keyring_that_was_there_before_was_replaced() {
-        use crate::api::v1alpha1::{KeysStatus, McpServerStatus};
-        let mut server = crate::testing::server(crate::testing::QUICKSTART);
-        assert!(keyring_replaced(&server).is_none());
-        server.status = Some(McpServerStatus::default());
-        assert!(keyring_replaced(&server).is_none());
-        server.status.as_mut().unwrap().keys = Some(KeysStatus {
-            current: "s00000001".to_owned(),
-        });
-        let event = keyring_replaced(&server).unwrap();
-        assert_eq!(event.reason, "KeyringReplaced");
-        assert!(matches!(event.type_, EventType::Warning));
-        assert!(event.note.unwrap().contains("azure-devops-keyring"));
-    }
-
-    #[test]
-    fn notes_fit() {
+    fn a_long_message_is_cut_to_the_maximum_length_of_a_note() {
         let event = transitions(&[condition("Ready", "True")], &[condition("Ready", "False")])[0].event();
         assert!(event.note.unwrap().len() <= 1024);
     }

@@ -9,6 +9,7 @@
     reason = "printer columns repeat the keys of #[kube(printcolumn(..))]"
 )]
 
+pub mod conditions;
 mod schema;
 mod spec;
 mod status;

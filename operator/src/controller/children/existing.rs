@@ -86,3 +86,26 @@ pub struct Existing {
     /// Other Pods with the object's label. They say nothing about the object, but may use its configurations.
     pub other_pods: Vec<Arc<Pod>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    #[test]
+    fn a_child_is_found_by_its_name() {
+        let named = |name: &str| {
+            let mut config_map = ConfigMap::default();
+            config_map.metadata.name = Some(name.to_owned());
+            Arc::new(config_map)
+        };
+        let existing = ExistingChildren {
+            config_maps: vec![named("old"), named("new")],
+            ..ExistingChildren::default()
+        };
+        let found = existing.named::<ConfigMap>("new").map(ConfigMap::name_any);
+        assert_eq!(found.as_deref(), Some("new"));
+        assert!(existing.named::<ConfigMap>("other").is_none());
+    }
+}

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_no_name_is_not_asked_for() {
+    async fn no_request_is_made_for_an_invalid_name() {
         for name in [
             "../secrets/azure-devops-keyring",
             "a/b",
@@ -189,5 +189,25 @@ mod tests {
             );
             assert!(answer.await.unwrap().unwrap().is_none(), "{name:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn only_the_children_with_the_objects_label_and_namespace_are_found() {
+        let server = crate::testing::server(crate::testing::QUICKSTART);
+        let mut cached = crate::testing::children(&server).existing();
+        let config_map = cached.config_maps[0].as_ref().clone();
+        let mut of_another_object = config_map.clone();
+        of_another_object.metadata.name = Some("of-another-object".to_owned());
+        of_another_object.metadata.labels = Some(names::labels("other"));
+        let mut elsewhere = config_map;
+        elsewhere.metadata.namespace = Some("elsewhere".to_owned());
+        cached
+            .config_maps
+            .extend([Arc::new(of_another_object), Arc::new(elsewhere)]);
+        let own = cached.config_maps[0].clone();
+        let stores = Stores::containing(&[], cached, Vec::new());
+        let existing = existing(&stores, &server);
+        assert_eq!(existing.children.config_maps, [own]);
+        assert_eq!(existing.children.services.len(), 1);
     }
 }

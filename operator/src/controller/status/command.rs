@@ -3,14 +3,14 @@
 use behalf_contract::ObjectIdentity;
 use serde_json::json;
 
-/// A federated identity credential's name has 3 to 120 characters and never changes.
+/// Maximum length of the name of a federated identity credential. It has at least 3 characters and never changes.
 const LONGEST_NAME: usize = 120;
 
-/// The schema's limit.
+/// Maximum length of the command, as in the schema of the status.
 const LONGEST_COMMAND: usize = 2048;
 
-/// The command that creates the federated identity credential, quoted for a POSIX shell. Nothing if it would
-/// be longer than the schema of the status allows.
+/// Returns the command that creates the federated identity credential, quoted for a POSIX shell, or `None` if it is longer
+/// than the schema of the status allows.
 pub(super) fn federated_credential(
     client_id: &str,
     object: &ObjectIdentity,
@@ -32,7 +32,7 @@ pub(super) fn federated_credential(
     (command.len() <= LONGEST_COMMAND).then_some(command)
 }
 
-/// One word of a POSIX shell, whatever is in it. A single quote ends the quoted text, stands alone behind a
+/// Quotes any text as one word of a POSIX shell. A single quote ends the quoted text, stands alone behind a
 /// backslash, and begins the next.
 fn quote(text: &str) -> String {
     let plain = !text.is_empty()
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn is_exactly_what_an_administrator_would_write() {
+    fn is_the_command_that_an_administrator_would_write() {
         let command = federated_credential(
             "22222222-2222-4222-8222-222222222222",
             &object(),

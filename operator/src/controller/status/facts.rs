@@ -1,4 +1,4 @@
-//! What the status is computed from: the plan, or what is left of an earlier one.
+//! The facts that the status is computed from: the plan and its children, or the Deployment of an earlier plan.
 
 use behalf_contract::{ObjectIdentity, Reason, endpoints};
 use jiff::Timestamp;
@@ -6,8 +6,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
 
 use super::command;
-use super::conditions::{Finding, Status, available};
+use super::conditions::{Finding, available};
 use super::running::Running;
+use crate::api::v1alpha1::conditions::Status;
 use crate::api::v1alpha1::{FederationStatus, McpServer};
 use crate::controller::children::{Applied, Children};
 use crate::controller::dereference::dereferenced::Found;
@@ -18,7 +19,7 @@ use crate::controller::validate::plan::Plan;
 /// The outcome of a reconcile, before the status is computed.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The object is refused. What was applied before keeps running.
+    /// The object is refused. The children that were applied before stay, and their Pods go on.
     Refused(Refusals),
 
     /// Every child is applied.
@@ -31,7 +32,7 @@ pub enum Outcome {
     },
 }
 
-/// What the status is computed from, whether the object is accepted or refused.
+/// The facts that the status is computed from.
 pub(super) struct Facts<'a> {
     /// The object that the status describes.
     pub(super) object: ObjectIdentity,
@@ -42,7 +43,7 @@ pub(super) struct Facts<'a> {
     /// The address and identity of the Pods, from this generation or from the last accepted one.
     pub(super) running: Option<Running>,
 
-    /// The Deployment: as just applied, or what is left of an earlier generation.
+    /// The Deployment: as just applied, or of an earlier generation if the object is refused.
     pub(super) deployment: Option<&'a Deployment>,
 
     pub(super) children: Option<&'a Children<Applied>>,
@@ -81,7 +82,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Returns the credential to create in Entra. No value comes from a Pod. The command names the
+    /// Returns the federated identity credential to create in Entra. No value comes from a Pod. The command names the
     /// application only if the spec is accepted. An administrator runs the command unchanged, and a user who
     /// can write Deployments in the namespace could make them name another application.
     pub(super) fn federation(&self, issuer: Option<String>) -> Option<FederationStatus> {
@@ -102,7 +103,7 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// Whether no Pod is wanted.
+    /// Returns whether the Deployment has no replicas.
     pub(super) fn suspended(&self) -> bool {
         let replicas = self
             .deployment
@@ -117,12 +118,13 @@ impl<'a> Facts<'a> {
             .filter(|text| is_digest(text))
     }
 
-    /// An annotation of the current Deployment.
+    /// Returns an annotation of the current Deployment.
     pub(super) fn annotation(&self, key: &str) -> Option<&'a str> {
         let annotations = self.deployment?.metadata.annotations.as_ref()?;
         annotations.get(key).map(String::as_str)
     }
 
+    /// Computes `Available`.
     pub(super) fn available(&self, found: &Found, now: Timestamp) -> Finding {
         match self.deployment {
             Some(deployment) => {

@@ -6,14 +6,17 @@ mod facts;
 pub mod running;
 #[cfg(test)]
 mod tests;
+mod undecodable;
 mod write;
 
-pub use conditions::{ConditionType, Finding, Status, conditions_equal, find, is};
+pub use conditions::Finding;
 pub use facts::Outcome;
-pub use write::{StatusError, with_failed_step, write, write_undecodable};
+pub use undecodable::write_undecodable;
+pub use write::{StatusError, with_failed_step, write};
 
 use jiff::Timestamp;
 
+use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use crate::api::v1alpha1::{Address, KeysStatus, McpServer, McpServerStatus};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
@@ -127,8 +130,11 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
     status
 }
 
-/// The generation that was verified before. An operator of another release builds other Pods from the same spec:
-/// nothing was seen of these yet. If the template can no longer be read, the next status has none to compare with.
+/// Returns the generation that was verified before. An operator of another release builds other Pods from the same spec, and
+/// these were not verified yet. If the template can no longer be read, the next status has none to compare with.
+///
+/// An edit that changes no Pod is verified at its generation at once: the template names the digest of the configuration, so
+/// the verified Pods serve the configuration of the new generation (`Observed::same_template`).
 fn verified_before(previous: &McpServerStatus, generation: i64, template: Option<&str>) -> Option<i64> {
     let has_other_template = previous
         .observed_template
@@ -145,7 +151,7 @@ fn address(running: &Running) -> Address {
     }
 }
 
-/// The sealing key: of the keyring that was found, or of the one that was made a moment ago.
+/// Returns the id of the sealing key, from the keyring that was found or made in this reconcile.
 fn keys(facts: &Facts<'_>) -> Option<KeysStatus> {
     let made = || {
         let secret = facts.children?.keyring.as_ref()?;
@@ -153,7 +159,7 @@ fn keys(facts: &Facts<'_>) -> Option<KeysStatus> {
         Some(behalf_contract::Keyring::parse(&file.0).ok()?.sessions.sealing)
     };
     let current = match &facts.plan?.keyring {
-        KeyringPlan::Keep { sealing } => Some(sealing.clone()),
+        KeyringPlan::Keep { sealing } | KeyringPlan::Adopt { sealing } => Some(sealing.clone()),
         KeyringPlan::Make => made(),
     };
     current.map(|current| KeysStatus { current })

@@ -1,4 +1,4 @@
-//! The address and identity that an object's Pods run with: those of its plan, or of its Deployment while its
+//! The address and identity that an object's Pods run with: from its plan, or from its Deployment while its
 //! newest spec is refused.
 
 use std::sync::Arc;
@@ -87,7 +87,7 @@ mod tests {
     use crate::testing::{EXAMPLES, QUICKSTART, children, plan, server};
 
     #[test]
-    fn what_runs_is_read_back_as_it_was_planned() {
+    fn address_and_identity_are_read_back_as_planned() {
         for (_, manifest) in EXAMPLES {
             let server = server(manifest);
             let children = children(&server);

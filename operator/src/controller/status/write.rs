@@ -2,17 +2,16 @@
 
 use std::fmt::Debug;
 
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use kube::core::DeserializeGuard;
-use kube::{Api, Client, Resource as _, ResourceExt as _};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::conditions::{Finding, Status, conditions_equal, set};
+use super::conditions::{Finding, set};
+use crate::api::v1alpha1::conditions::{ConditionType, Status, conditions_equal};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::controller::names::FIELD_MANAGER;
-use crate::controller::status::ConditionType;
 use behalf_contract::Reason;
 use jiff::Timestamp;
 
@@ -22,6 +21,10 @@ pub enum StatusError {
     /// The object changed since it was read; the next reconcile reads it again.
     #[error("the object changed meanwhile")]
     Stale,
+
+    /// The API server did not return the status of an object that cannot be decoded.
+    #[error("failed to read the status")]
+    Read(#[source] Box<kube::Error>),
 
     /// The request failed.
     #[error("failed to write the status")]
@@ -52,42 +55,9 @@ pub async fn write(
     .map(|()| true)
 }
 
-/// Writes into the status of an object that it cannot be read. The message names the decoder's error and the fix.
-/// What the conditions said before is removed, because it cannot be read either.
-pub async fn write_undecodable(
-    client: &Client,
-    object: &DeserializeGuard<McpServer>,
-    message: &str,
-    now: Timestamp,
-) -> Result<(), StatusError> {
-    let metadata = object.meta();
-    let generation = metadata.generation.unwrap_or_default();
-    let mut conditions = Vec::new();
-    for (kind, status) in [
-        (ConditionType::Accepted, Status::False),
-        (ConditionType::Ready, Status::False),
-        (ConditionType::Stalled, Status::True),
-    ] {
-        let finding = Finding::new(status, Reason::Undecodable, message);
-        set(&mut conditions, &[], kind, &finding, generation, now);
-    }
-    let status = json!({"observedGeneration": generation, "conditions": conditions});
-    // The API server returns the object, which cannot be read as an McpServer.
-    let kind = ApiResource::erase::<McpServer>(&());
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &object.namespace().unwrap_or_default(), &kind);
-    apply(
-        &api,
-        &object.name_any(),
-        metadata.resource_version.as_deref(),
-        &status,
-    )
-    .await
-}
-
 /// Applies a status. What an earlier status said and this one does not disappears. The resource version makes the API
 /// server refuse the request if the object changed or was replaced by another one of the same name.
-async fn apply<K>(
+pub(super) async fn apply<K>(
     api: &Api<K>,
     name: &str,
     resource_version: Option<&str>,

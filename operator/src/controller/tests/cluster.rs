@@ -24,6 +24,15 @@ pub(super) struct Cluster {
     pub(super) pods: Vec<k8s_openapi::api::core::v1::Pod>,
     pub(super) reports: Arc<PodReports>,
 
+    /// The status that the API server has of the object before the first pass.
+    pub(super) status: Value,
+
+    /// Objects that the API server returns when they are read by name, by the end of their path.
+    pub(super) stored: Vec<(&'static str, Value)>,
+
+    /// The metrics that the passes count in.
+    pub(super) metrics: Arc<Metrics>,
+
     /// Part of the method and path of the refused request, and the answer to it.
     pub(super) refused: Option<(&'static str, Value)>,
 
@@ -59,7 +68,12 @@ impl Cluster {
         order: Vec<Guarded>,
     ) -> (Vec<Result<Action, ReconcileError>>, Vec<Asked>) {
         let (service, handle) = mock::pair();
-        let api_server = tokio::spawn(api_server(handle, self.refused.clone()));
+        let api_server = tokio::spawn(api_server(
+            handle,
+            self.status.clone(),
+            self.stored.clone(),
+            self.refused.clone(),
+        ));
         let client = Client::new(service, "default");
         let servers: Vec<Guarded> = self
             .servers
@@ -75,7 +89,7 @@ impl Cluster {
             },
             defaults(),
             Recorder::new(client, Reporter::from("behalf")),
-            Arc::new(Metrics::default()),
+            self.metrics.clone(),
             self.clock.unwrap_or(|| time(60)),
         );
         context.random = lowest_jitter;
@@ -91,8 +105,14 @@ impl Cluster {
 
 async fn api_server(
     mut handle: mock::Handle<Request<Body>, Response<Body>>,
+    mut status: Value,
+    stored: Vec<(&'static str, Value)>,
     refused: Option<(&'static str, Value)>,
 ) -> Vec<Asked> {
+    let object_at = |path: &str| {
+        let mut found = stored.iter().filter(|(end, _)| path.ends_with(end));
+        found.next().map(|(_, object)| object.clone())
+    };
     let mut asked = Vec::new();
     while let Some((request, send)) = pin!(&mut handle).next_request().await {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -107,9 +127,22 @@ async fn api_server(
             _ if path == "/.well-known/openid-configuration" => {
                 (200, json!({"issuer": "https://issuer.contoso.example"}))
             }
+            _ if method == http::Method::GET && path.ends_with("/mcpservers") => {
+                let object = json!({"metadata": {"name": "azure-devops"}, "status": status});
+                (
+                    200,
+                    json!({"kind": "McpServerList", "apiVersion": "behalf.dev/v1alpha1", "metadata": {}, "items": [object]}),
+                )
+            }
+            _ if method == http::Method::GET && object_at(&path).is_some() => {
+                (200, object_at(&path).unwrap_or_default())
+            }
             _ if method == http::Method::GET => (404, failure(404, "NotFound", "not found")),
             // The API server returns the whole object for a write of any part of it.
-            _ if path.ends_with("/status") => (200, json!(server(QUICKSTART))),
+            _ if path.ends_with("/status") => {
+                status = body["status"].clone();
+                (200, json!(server(QUICKSTART)))
+            }
             _ => (200, body.clone()),
         };
         asked.push((line, body));

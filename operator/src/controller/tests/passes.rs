@@ -3,11 +3,9 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::DeserializeGuard;
-use kube::core::error_boundary::InvalidObject;
 use rstest::rstest;
 
-use super::cluster::{Cluster, condition, failure, lowest_jitter, statuses};
+use super::cluster::{Cluster, condition, failure, statuses};
 use super::*;
 use crate::api::v1alpha1::KeysStatus;
 use crate::controller::children::{Built, Children, ExistingChildren};
@@ -129,7 +127,7 @@ fn quick() -> jiff::Timestamp {
 #[case::three_failures(3, Some(quick as fn() -> jiff::Timestamp), 1)]
 #[case::three_failures_at_once(3, None, 0)]
 #[tokio::test]
-async fn a_step_is_told_in_the_status_when_it_failed_three_times_in_thirty_seconds(
+async fn a_step_is_reported_in_the_status_when_it_failed_three_times_in_thirty_seconds(
     #[case] passes: usize,
     #[case] clock: Option<fn() -> jiff::Timestamp>,
     #[case] told: usize,
@@ -156,115 +154,7 @@ async fn a_step_is_told_in_the_status_when_it_failed_three_times_in_thirty_secon
 }
 
 #[tokio::test]
-async fn a_replaced_keyring_is_told_also_when_a_later_child_fails() {
-    let mut server = server(QUICKSTART);
-    server.status.get_or_insert_default().keys = Some(KeysStatus {
-        current: "s00000009".to_owned(),
-    });
-    let cluster = Cluster {
-        refused: Some(("/services/", failure(500, "InternalError", "etcd is slow"))),
-        ..Cluster::of(std::slice::from_ref(&server))
-    };
-    let (results, asked) = cluster.passes(&[server]).await;
-    assert!(
-        matches!(results[..], [Err(ReconcileError::Apply(_))]),
-        "{results:?}"
-    );
-    let reasons: Vec<_> = asked
-        .iter()
-        .filter(|(line, _)| line.contains("/events"))
-        .map(|(_, body)| &body["reason"])
-        .collect();
-    assert_eq!(reasons, ["KeyringReplaced"]);
-}
-
-fn undecodable(error: &str, generation: i64) -> Guarded {
-    let mut metadata = server(QUICKSTART).metadata;
-    metadata.generation = Some(generation);
-    DeserializeGuard(Err(InvalidObject {
-        error: error.to_owned(),
-        metadata,
-    }))
-}
-
-/// A requeue with the jitter of these tests.
-fn requeue(base: Duration) -> Action {
-    Action::requeue(jitter::spread(base, lowest_jitter()))
-}
-
-#[tokio::test]
-async fn an_object_that_cannot_be_decoded_says_so_in_its_status() {
-    let guard = undecodable("unknown variant `Redis`", 7);
-    let (results, asked) = Cluster::default().passes_over(vec![guard]).await;
-    assert_eq!(results[0].as_ref().unwrap(), &requeue(backoff::SETTLED));
-    let [status] = statuses(&asked, NAME)[..] else {
-        panic!("{asked:?}")
-    };
-    assert_eq!(status["observedGeneration"], json!(7));
-    for (kind, expected) in [("Accepted", "False"), ("Ready", "False"), ("Stalled", "True")] {
-        let [is, reason, message] = condition(status, kind).unwrap();
-        assert_eq!((is, reason), (expected, "Undecodable"), "{kind}");
-        assert!(message.contains("unknown variant `Redis`"), "{message}");
-    }
-}
-
-#[tokio::test]
-async fn an_error_of_decoding_is_written_again_only_for_another_generation_or_another_error() {
-    let variant = "unknown variant `Redis`";
-    let order = [
-        (variant, 1),
-        (variant, 1),
-        (variant, 2),
-        ("missing field `entra`", 2),
-    ];
-    let (results, asked) = Cluster::default()
-        .passes_over(order.map(|(error, at)| undecodable(error, at)).into())
-        .await;
-    for result in results {
-        assert_eq!(result.unwrap(), requeue(backoff::SETTLED));
-    }
-    let written: Vec<&serde_json::Value> = statuses(&asked, NAME)
-        .into_iter()
-        .map(|status| &status["observedGeneration"])
-        .collect();
-    assert_eq!(written, [1, 2, 2]);
-}
-
-#[tokio::test]
-async fn an_error_of_decoding_is_written_again_after_the_object_was_decoded() {
-    let server = server(QUICKSTART);
-    let variant = || undecodable("unknown variant `Redis`", 1);
-    let order = vec![variant(), DeserializeGuard(Ok(server.clone())), variant()];
-    let (_, asked) = Cluster::of(&[server]).passes_over(order).await;
-    let undecodable = statuses(&asked, NAME)
-        .into_iter()
-        .filter(|status| condition(status, "Accepted").unwrap()[1] == "Undecodable");
-    assert_eq!(undecodable.count(), 2);
-}
-
-#[rstest]
-#[case::the_object_changed("Conflict", 409, backoff::STALE)]
-#[case::the_request_failed("InternalError", 500, backoff::UNSETTLED)]
-#[tokio::test]
-async fn an_error_of_decoding_that_was_not_written_is_tried_again_soon(
-    #[case] reason: &str,
-    #[case] code: u16,
-    #[case] wait: Duration,
-) {
-    let cluster = Cluster {
-        refused: Some(("/status", failure(code, reason, "not written"))),
-        ..Cluster::default()
-    };
-    let guard = || undecodable("unknown variant `Redis`", 1);
-    let (results, asked) = cluster.passes_over(vec![guard(), guard()]).await;
-    for result in results {
-        assert_eq!(result.unwrap(), requeue(wait));
-    }
-    assert_eq!(statuses(&asked, NAME).len(), 2);
-}
-
-#[tokio::test]
-async fn a_child_that_a_quota_refuses_is_told_in_accepted_and_is_no_failed_step() {
+async fn a_child_that_a_quota_refuses_is_reported_in_accepted_and_is_no_failed_step() {
     let server = server(QUICKSTART);
     let quota = "deployments.apps \"azure-devops\" is forbidden: exceeded quota: few";
     let cluster = Cluster {
@@ -286,6 +176,41 @@ async fn a_child_that_a_quota_refuses_is_told_in_accepted_and_is_no_failed_step(
             "the quota can be changed as well"
         );
     }
+}
+
+#[tokio::test]
+async fn a_pass_deletes_the_unused_children_of_each_kind_and_no_used_one() {
+    let held = held(&server(QUICKSTART)).existing();
+    // The object names another ServiceAccount, needs no NetworkPolicy, and has another configuration.
+    let server = quickstart_with(json!({
+        "entra": {"federation": {"serviceAccountName": "shared"}},
+        "network": {"policy": "Open"},
+        "server": {"azureDevOps": {"readOnly": true}},
+    }));
+    let annotations = json!({"behalf.dev/mcp-servers": NAME});
+    let account = json!({"metadata": {"name": "shared", "annotations": annotations}});
+    let unused = format!("configmaps/{}", held.config_maps[0].name_any());
+    let cluster = Cluster {
+        children: held,
+        stored: vec![("/serviceaccounts/shared", account)],
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let deleted: Vec<&str> = asked
+        .iter()
+        .filter_map(|(line, _)| line.strip_prefix("DELETE "))
+        .filter_map(|path| path.split_once("/namespaces/mcp/"))
+        .map(|(_, object)| object)
+        .collect();
+    assert_eq!(
+        deleted,
+        [
+            "networkpolicies/azure-devops",
+            "serviceaccounts/azure-devops",
+            &unused
+        ]
+    );
 }
 
 #[rstest]

@@ -11,7 +11,7 @@ pub use refusal::{NotShared, Refusal, Refusals};
 
 use behalf_contract::{
     AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ClientsConfig,
-    EntraConfig, ExchangePlace, Injection, Keyring, ObjectIdentity, ServerKind, SessionsConfig, StaticClient,
+    EntraConfig, ExchangePlace, Injection, ObjectIdentity, ServerKind, SessionsConfig, StaticClient,
     StoreConfig, TokenExchange, paths,
 };
 use kube::Resource as _;
@@ -20,7 +20,7 @@ use kube::ResourceExt as _;
 use crate::api::v1alpha1::{self as api, McpServer};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
-use plan::{ContainerPlan, Defaults, KeyringPlan, Plan, ServiceAccountPlan};
+use plan::{ContainerPlan, Defaults, Plan, ServiceAccountPlan};
 
 /// The scope of Azure DevOps: all that was consented to.
 pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
@@ -74,7 +74,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let entra = entra(&spec.entra, &object.namespace, defaults, refusals);
     rules::certificate_authority(&spec.entra, found, refusals);
     let service_account = service_account(&spec.entra.federation, &object, &uid, found, defaults, refusals);
-    let keyring = keyring(&object, &uid, found, refusals);
+    let keyring = rules::keyring(&object, &uid, found, refusals);
     let azure_dev_ops = azure_dev_ops(&spec.server, defaults, refusals);
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
     let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
@@ -199,48 +199,6 @@ fn service_account(
         None => refusals.push(Refusal::ServiceAccountNotFound { name: name.clone() }),
     }
     ServiceAccountPlan::Given(name.clone())
-}
-
-fn keyring(
-    object: &ObjectIdentity,
-    uid: &str,
-    found: &Found,
-    refusals: &mut Vec<Refusal>,
-) -> Option<KeyringPlan> {
-    if let Some(sealing) = &found.key_in_use {
-        return Some(KeyringPlan::Keep {
-            sealing: sealing.clone(),
-        });
-    }
-    let Some(secret) = &found.keyring else {
-        return Some(KeyringPlan::Make);
-    };
-    let name = names::keyring_secret(&object.name);
-    let is_own = match names::controller(&secret.metadata) {
-        Some(owner) => owner.uid == uid,
-        // A keyring that was restored from a backup. Its owner's UID went with the former object.
-        None => {
-            secret.type_.as_deref() == Some(names::KEYRING_TYPE)
-                && secret.labels().get(names::SERVER_LABEL) == Some(&object.name)
-        }
-    };
-    if !is_own {
-        refusals.push(Refusal::NameTaken { kind: "Secret", name });
-        return None;
-    }
-    let file = secret.data.as_ref().and_then(|data| data.get(names::KEYRING_KEY));
-    match Keyring::parse(file.map_or(b"".as_slice(), |bytes| bytes.0.as_slice())) {
-        Ok(keyring) => Some(KeyringPlan::Keep {
-            sealing: keyring.sessions.sealing,
-        }),
-        Err(error) => {
-            refusals.push(Refusal::KeyringDamaged {
-                name,
-                problem: error.to_string(),
-            });
-            None
-        }
-    }
 }
 
 fn azure_dev_ops(

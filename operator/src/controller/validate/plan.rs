@@ -1,4 +1,4 @@
-//! A valid spec with every default computed. The children are built from it alone.
+//! The plan: a valid spec with every default computed. The children are built from it alone.
 
 use std::net::IpAddr;
 
@@ -27,7 +27,7 @@ pub struct Defaults {
     /// The hosts that objects may name.
     pub allowed: Allowed,
 
-    /// The namespace of the operator's Pod; nothing outside a cluster.
+    /// The namespace of the operator's Pod. `None` outside a cluster.
     pub operator_namespace: Option<String>,
 
     /// The unspecified address of the cluster's IP family, on which Pods listen.
@@ -82,19 +82,19 @@ pub struct Plan {
     /// Networks of proxies whose `X-Forwarded-For` header names the client.
     pub trusted_proxies: Vec<IpNet>,
 
-    /// Zero while suspended.
+    /// Number of Pods. Zero while the object is suspended.
     pub replicas: i32,
 
-    /// Network policy.
+    /// The connections that the `NetworkPolicy` allows.
     pub network: Network,
 
     /// Settings of the Pods.
     pub pod: PodSettings,
 
-    /// Where the Pods listen.
+    /// The address on which the Pods listen.
     pub listen: IpAddr,
 
-    /// Where the operator runs.
+    /// The namespace of the operator's Pod, from which the network policy admits it.
     pub operator_namespace: Option<String>,
 }
 
@@ -129,6 +129,12 @@ pub enum ServiceAccountPlan {
 pub enum KeyringPlan {
     /// A readable keyring exists and is not changed.
     Keep {
+        /// The id of the session key that seals.
+        sealing: String,
+    },
+
+    /// A readable keyring without an owner exists, as a restore from a backup creates it. It is not changed.
+    Adopt {
         /// The id of the session key that seals.
         sealing: String,
     },

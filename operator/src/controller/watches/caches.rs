@@ -210,12 +210,20 @@ where
 mod tests {
     use std::time::Duration;
 
+    use k8s_openapi::api::apps::v1::Deployment;
     use kube::runtime::reflector;
+    use rstest::rstest;
 
     use super::*;
 
+    #[rstest]
+    #[case::children(0)]
+    #[case::replica_sets(1)]
+    #[case::pods(2)]
     #[tokio::test]
-    async fn every_reconcile_that_waits_for_the_caches_is_woken() {
+    async fn every_reconcile_that_waits_for_the_caches_is_woken_when_the_last_one_is_filled(
+        #[case] last: usize,
+    ) {
         let (servers, _servers) = reflector::store();
         let (children, fill_children) = ChildStores::unfilled();
         let (replica_sets, replica_set_writer) = reflector::store();
@@ -229,14 +237,23 @@ mod tests {
             .collect();
         // All tasks wait before the first cache is filled.
         tokio::task::yield_now().await;
-        fill_children();
-        fill(replica_set_writer);
-        tokio::task::yield_now().await;
+        let mut fills: [Option<Box<dyn FnOnce()>>; 3] = [
+            Some(Box::new(fill_children)),
+            Some(Box::new(|| fill(replica_set_writer))),
+            Some(Box::new(|| fill(pod_writer))),
+        ];
+        let fill_last = fills[last].take().unwrap();
+        for fill in fills.into_iter().flatten() {
+            fill();
+        }
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
         assert!(
             reconciles.iter().all(|reconcile| !reconcile.is_finished()),
-            "the Pods are still missing"
+            "one cache is still unfilled"
         );
-        fill(pod_writer);
+        fill_last();
         for reconcile in reconciles {
             tokio::time::timeout(Duration::from_secs(30), reconcile)
                 .await
@@ -244,5 +261,38 @@ mod tests {
                 .unwrap()
                 .unwrap();
         }
+    }
+
+    #[rstest]
+    #[case::own(|_: &mut Deployment| {}, true)]
+    #[case::of_another_name(|deployment: &mut Deployment| {
+        deployment.metadata.name = Some("other".to_owned());
+    }, false)]
+    #[case::of_another_object(|deployment: &mut Deployment| {
+        deployment.metadata.owner_references.as_mut().unwrap()[0].name = "other".to_owned();
+    }, false)]
+    #[case::of_another_kind(|deployment: &mut Deployment| {
+        deployment.metadata.owner_references.as_mut().unwrap()[0].kind = "Website".to_owned();
+    }, false)]
+    #[case::of_nobody(|deployment: &mut Deployment| deployment.metadata.owner_references = None, false)]
+    #[tokio::test]
+    async fn a_pod_counts_only_if_the_deployment_of_its_object_made_it(
+        #[case] change: fn(&mut Deployment),
+        #[case] is_own: bool,
+    ) {
+        let mut children = crate::testing::children(&crate::testing::server(crate::testing::QUICKSTART));
+        children.deployment.metadata.uid = Some("a-deployment".to_owned());
+        change(&mut children.deployment);
+        let name = children.deployment.name_any();
+        let pod = serde_json::json!({"metadata": {
+            "name": "a-pod", "namespace": "mcp", "uid": "a-pod", "labels": names::labels("azure-devops"),
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "controller": true,
+                "uid": format!("replica-set-of-{name}"),
+            }],
+        }});
+        let pods = vec![serde_json::from_value(pod).unwrap()];
+        let stores = Stores::containing(&[], children.existing(), pods);
+        assert_eq!(stores.own_pods().len(), usize::from(is_own));
     }
 }

@@ -159,7 +159,17 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::convert::Infallible;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use kube::client::Body;
     use kube::core::DeserializeGuard;
+    use kube::runtime::controller::Action;
+    use tower_test::mock;
 
     use super::*;
 
@@ -183,6 +193,56 @@ mod tests {
             .collect()
             .await;
         assert_eq!(reconciles, ["1", "3", "4"]);
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_the_table_is_watched_beside_the_objects_and_what_their_deployments_create() {
+        let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+        let scope = Scope::Namespaces(vec!["mcp".to_owned()]);
+        let (controller, stores) = start(
+            &Client::new(service, "default"),
+            &scope,
+            futures::stream::pending(),
+        );
+        let running = tokio::spawn(async move {
+            let reconcile = |_, _| std::future::ready(Ok(Action::await_change()));
+            let policy = |_: Arc<Guarded>, _: &Infallible, _: Arc<()>| Action::await_change();
+            let results = controller.run(reconcile, policy, Arc::new(()));
+            results.for_each(|_| std::future::ready(())).await;
+        });
+        let watched = async {
+            let mut watched = BTreeSet::new();
+            let mut unanswered = Vec::new();
+            while watched.len() < 8 {
+                let (request, answer) = pin!(&mut handle).next_request().await.unwrap();
+                let query = request.uri().query().unwrap_or_default();
+                if query.contains("watch=") {
+                    let (_, kind) = request.uri().path().rsplit_once('/').unwrap();
+                    watched.insert(kind.to_owned());
+                    unanswered.push(answer);
+                } else {
+                    let list = serde_json::json!({"metadata": {"resourceVersion": "1"}, "items": []});
+                    answer.send_response(Response::new(Body::from(list.to_string().into_bytes())));
+                }
+            }
+            watched
+        };
+        let watched = tokio::time::timeout(Duration::from_secs(30), watched)
+            .await
+            .unwrap();
+        let expected = [
+            "configmaps",
+            "deployments",
+            "mcpservers",
+            "networkpolicies",
+            "pods",
+            "replicasets",
+            "serviceaccounts",
+            "services",
+        ];
+        assert_eq!(watched, BTreeSet::from(expected.map(str::to_owned)));
+        running.abort();
+        drop(stores);
     }
 
     #[test]

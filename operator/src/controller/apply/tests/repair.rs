@@ -40,7 +40,7 @@ async fn a_repair_replaces_lists_and_leaves_no_second_field_manager() {
 }
 
 #[tokio::test]
-async fn what_was_created_is_owned_as_applied_from_its_first_change_on() {
+async fn a_created_child_has_one_entry_of_managed_fields_after_its_first_change() {
     let mut applied = stored(service());
     applied["metadata"]["managedFields"] = json!([managed("Update", &json!({"f:spec": {}}))]);
     // The Deployment controller was faster.
@@ -67,7 +67,7 @@ async fn what_was_created_is_owned_as_applied_from_its_first_change_on() {
 }
 
 #[tokio::test]
-async fn a_child_that_stays_invalid_tells_the_first_reason() {
+async fn a_child_that_stays_invalid_is_reported_with_the_first_error() {
     let answers = vec![
         failure(422, "Invalid", "first"),
         failure(422, "Invalid", "second"),

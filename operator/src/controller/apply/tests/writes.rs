@@ -41,7 +41,7 @@ async fn asks_nothing_for_a_child_that_is_so_already() {
 }
 
 #[tokio::test]
-async fn puts_right_what_others_changed() {
+async fn repairs_fields_that_another_writer_changed() {
     let (result, asked) = put(service(), Some(&edited()), vec![(200, stored(service()))]).await;
     result.unwrap();
     let (request, body) = &asked[0];

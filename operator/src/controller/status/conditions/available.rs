@@ -15,7 +15,7 @@ use behalf_contract::Reason;
 /// start.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
-/// Whether enough Pods serve the Deployment's current template, and if not, why.
+/// Computes the condition: whether enough Pods serve the Deployment's current template, and if not, why.
 pub(in crate::controller::status) fn judge(
     deployment: &Deployment,
     pods: &[Arc<Pod>],
@@ -103,7 +103,7 @@ fn trouble(pod: &Pod, now: Timestamp) -> Option<Finding> {
     if let Some(finding) = containers.clone().find_map(waiting) {
         return Some(finding);
     }
-    // All containers run: what is missing is the answer of a probe. The first one takes a moment.
+    // All containers run, so a probe has not succeeded yet. The first one takes a moment.
     let running = containers.clone().count() >= 2
         && containers.clone().all(|container| {
             container.started == Some(true)
@@ -142,7 +142,7 @@ fn waiting(container: &ContainerStatus) -> Option<Finding> {
     match waiting.reason.as_deref()? {
         "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => finding(
             Reason::ImagePullFailed,
-            // The kubelet alternates between two reasons and texts; the image is what matters.
+            // The kubelet alternates between two reasons and texts, so the message names only the image.
             format!(
                 "the image {} of container {name} cannot be pulled; check its name and spec.pod.imagePullSecrets",
                 container.image

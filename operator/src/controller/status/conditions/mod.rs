@@ -1,4 +1,4 @@
-//! Conditions of the status: compares, finds and sets them.
+//! Computes the conditions of the status, one file for each.
 
 pub(super) mod accepted;
 pub(super) mod available;
@@ -12,71 +12,19 @@ pub(super) mod verified;
 use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use behalf_contract::Reason;
-
-behalf_contract::wire_names! {
-    /// A condition's type, in the order in which they are shown.
-    pub enum ConditionType {
-        /// Everything was seen to work at this generation, and nothing is seen to fail.
-        Ready,
-        /// The spec is valid and everything it names exists.
-        Accepted,
-        /// Enough Pods serve the current configuration.
-        Available,
-        /// Entra takes the Pods' token as the application.
-        FederationVerified,
-        /// The MCP server listed its tools.
-        Verified,
-        /// Users sign in, and their tokens are exchanged.
-        UserSignIn,
-        /// Sessions survive a restart.
-        SessionsDurable,
-        /// Work is going on; present only while true.
-        Reconciling,
-        /// This object must be edited; present only while true.
-        Stalled,
-    }
-}
-
-/// A condition's status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// It was seen.
-    True,
-    /// The contrary was seen.
-    False,
-    /// Neither.
-    Unknown,
-}
-
-impl Status {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
-    }
-
-    fn parse(text: &str) -> Self {
-        match text {
-            "True" => Self::True,
-            "False" => Self::False,
-            _ => Self::Unknown,
-        }
-    }
-}
 
 /// The content of a condition without its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// True, False or Unknown.
+    /// The status.
     pub status: Status,
 
-    /// One word for programs.
+    /// The reason, one word for programs.
     pub reason: Reason,
 
-    /// One sentence for people.
+    /// The message for users: the observation and the next step.
     pub message: String,
 }
 
@@ -84,7 +32,7 @@ pub struct Finding {
 const LONGEST_MESSAGE: usize = 4000;
 
 impl Finding {
-    /// A finding whose message fits into a condition.
+    /// Creates a finding. A message that is too long for a condition is cut.
     pub fn new(status: Status, reason: Reason, message: impl Into<String>) -> Self {
         let mut message: String = message.into();
         if message.len() > LONGEST_MESSAGE {
@@ -113,19 +61,7 @@ pub(super) fn judgement(condition: &Condition) -> Option<(Status, Reason)> {
     ))
 }
 
-/// The condition of a type.
-pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == kind.as_str())
-}
-
-/// Whether a condition has a status.
-pub fn is(conditions: &[Condition], kind: ConditionType, status: Status) -> bool {
-    find(conditions, kind).is_some_and(|condition| condition.status == status.as_str())
-}
-
-/// Adds a condition. The time of its last transition stays while its status does.
+/// Adds or replaces a condition. The time of its last transition stays if its status stays.
 pub(super) fn set(
     conditions: &mut Vec<Condition>,
     previous: &[Condition],
@@ -154,30 +90,7 @@ pub(super) fn set(
     });
 }
 
-/// Kubernetes keeps whole seconds; with a fraction, what is read back would differ from what was written.
+/// Rounds to whole seconds, as Kubernetes stores times. With a fraction, a status would differ from itself when read back.
 fn whole_seconds(time: Timestamp) -> Timestamp {
     time.round(Unit::Second).unwrap_or(time)
-}
-
-/// Returns whether two lists contain the same conditions, in any order.
-pub fn conditions_equal(left: &[Condition], right: &[Condition]) -> bool {
-    left.len() == right.len() && left.iter().all(|condition| right.contains(condition))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_condition_type_is_documented() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/conditions.md");
-        let text = std::fs::read_to_string(path).unwrap();
-        for kind in ConditionType::ALL {
-            let name = kind.as_str();
-            assert!(
-                text.contains(&format!("`{name}`")),
-                "docs/conditions.md does not explain {name}"
-            );
-        }
-    }
 }

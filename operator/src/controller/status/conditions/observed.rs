@@ -193,7 +193,7 @@ fn fits(running: &Running, document: &StatusDocument) -> bool {
         && same(&document.federation.audience, &running.audience)
 }
 
-/// What one Pod reports for one condition.
+/// The report of one Pod for one condition.
 pub(super) struct Seen<'b> {
     pub(super) outcome: contract::Outcome,
     pub(super) reason: &'b str,

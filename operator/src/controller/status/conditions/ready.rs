@@ -1,17 +1,16 @@
-//! Computes the condition `Ready` from all other conditions.
+//! Computes the condition `Ready` from the conditions that it depends on.
 
-use super::{Finding, Status};
-use crate::controller::status::ConditionType;
+use super::{ConditionType, Finding, Status};
 use behalf_contract::Reason;
 
-/// `Ready`, and whether everything is seen to work at this very moment.
+/// `Ready`, and whether all conditions that it depends on are True now.
 pub(in crate::controller::status) struct Summary {
     pub(in crate::controller::status) finding: Finding,
     pub(in crate::controller::status) all_true: bool,
 }
 
-/// Sums up. `seen_before`: at this generation everything was seen to work once; from then on only what is
-/// seen to fail takes `Ready` away, not what cannot be seen.
+/// Computes `Ready`. With `seen_before`, all these conditions have been True at this generation. Then only a condition that
+/// is False makes `Ready` False; one that is Unknown does not.
 pub(in crate::controller::status) fn summarize(
     parts: &[(ConditionType, &Finding)],
     seen_before: bool,

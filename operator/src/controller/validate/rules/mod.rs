@@ -5,6 +5,7 @@ mod address;
 mod clients;
 mod entra;
 mod installation_policy;
+mod keyring;
 mod object;
 mod pod;
 mod resources;
@@ -16,6 +17,7 @@ pub(super) use address::{https_origin, public_url, public_url_owner, trusted_pro
 pub(super) use clients::{redirect_hosts, static_clients};
 pub(super) use entra::{audience, certificate_authority, default_audience, guid};
 pub(super) use installation_policy::{azure_dev_ops_host, client_id, entra_host, public_url_host};
+pub(super) use keyring::keyring;
 pub(super) use object::{name, object_name, replicas};
 pub(super) use pod::pod;
 pub(super) use resources::{DefaultResources, resources};

@@ -26,7 +26,7 @@ fn refuses_an_address(#[case] field: &str, #[case] patch: Value) {
 #[case("http://127.0.0.1:9000")]
 #[case("http://[::1]:9000")]
 #[case("https://mcp.contoso.example:8443")]
-fn takes_as_public_url(#[case] public_url: &str) {
+fn accepts_as_public_url(#[case] public_url: &str) {
     assert!(
         judge(
             &quickstart_with(json!({"publicUrl": public_url})),

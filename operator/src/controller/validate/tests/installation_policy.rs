@@ -28,7 +28,7 @@ fn message(patch: Value) -> String {
 }
 
 #[test]
-fn what_is_not_allowed_is_named_with_the_setting_that_allows_it() {
+fn a_refusal_names_the_value_and_the_setting_that_allows_it() {
     let authority = message(json!({"entra": {"authority": "https://evil.example:8443"}}));
     assert!(
         authority.starts_with("entra.authority must not name the host evil.example:8443:"),
@@ -77,7 +77,7 @@ fn what_is_not_allowed_is_named_with_the_setting_that_allows_it() {
 #[case::client_of_a_vendor(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://claude.ai/api/mcp/auth_callback"]}]}}))]
 #[case::client_on_this_machine(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.1:9000/cb"]}]}}))]
 #[case::client_on_this_machine_with_tls(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://localhost/cb"]}]}}))]
-fn takes_what_the_installation_allows(#[case] patch: Value) {
+fn accepts_hosts_that_the_installation_allows(#[case] patch: Value) {
     assert_eq!(refusals(&quickstart_with(patch), &Found::default()), []);
 }
 
@@ -107,7 +107,7 @@ fn refusals_where(reserved: &str, server: &McpServer, found: &Found) -> Vec<Refu
     "entra.clientId must not name the application 22222222-2222-4222-8222-222222222222:",
     "namespaces.mcp.clientIds of the chart behalf"
 )]
-fn refuses_what_the_installation_reserves_for_other_namespaces(
+fn refuses_values_that_the_installation_reserves_for_other_namespaces(
     #[case] reserved: &str,
     #[case] start: &str,
     #[case] setting: &str,

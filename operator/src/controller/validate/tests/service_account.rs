@@ -1,4 +1,4 @@
-//! Tests the validation of a ServiceAccount that the object names.
+//! Tests the validation of a `ServiceAccount` that the object names.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 #[test]
-fn refuses_what_is_no_name() {
+fn refuses_an_invalid_name() {
     assert_refused(
         "entra.federation.serviceAccountName",
         json!({"entra": {"federation": {"serviceAccountName": "a..b"}}}),
@@ -70,7 +70,7 @@ fn borrows_a_service_account_whose_owner_agreed() {
 }
 
 #[test]
-fn borrows_nothing_that_belongs_to_another_object_or_stands_beside_the_operator() {
+fn borrows_no_service_account_of_another_object_or_of_the_operators_namespace() {
     let annotations = json!({"behalf.dev/mcp-servers": "azure-devops"});
     let owner = json!({"apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "name": "other", "uid": "o", "controller": true});
     let controlled = borrowing(

@@ -1,0 +1,85 @@
+//! The status of an object that cannot be decoded. The operator changes it as JSON, because the status may be the part
+//! that this version cannot read.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+use serde_json::{Map, Value, json};
+
+use super::StatusError;
+use super::conditions::{Finding, set};
+use super::write::apply;
+use crate::api::v1alpha1::McpServer;
+use crate::api::v1alpha1::conditions::{ConditionType, Status};
+use behalf_contract::Reason;
+
+/// Writes into the status of an object that it cannot be read, unless the status says so already. The message names the
+/// decoder's error and the fix. True when something was written.
+pub async fn write_undecodable(
+    client: &Client,
+    object: &DeserializeGuard<McpServer>,
+    message: &str,
+    now: Timestamp,
+) -> Result<bool, StatusError> {
+    let metadata = object.meta();
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let kind = ApiResource::erase::<McpServer>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &kind);
+    // The watches need the right to list objects, so that no right to get one is needed.
+    let named = ListParams::default().fields(&format!("metadata.name={name}"));
+    let found = api
+        .list(&named)
+        .await
+        .map_err(|error| StatusError::Read(Box::new(error)))?;
+    let Some(current) = found.items.into_iter().next() else {
+        return Ok(false);
+    };
+    let before = match current.data.get("status") {
+        Some(Value::Object(status)) => status.clone(),
+        _ => Map::new(),
+    };
+    let after = with_error(
+        before.clone(),
+        message,
+        metadata.generation.unwrap_or_default(),
+        now,
+    );
+    if after == before {
+        return Ok(false);
+    }
+    let version = metadata.resource_version.as_deref();
+    apply(&api, &name, version, &after).await.map(|()| true)
+}
+
+/// Returns the status with the error. It keeps what the error does not contradict: the Pods go on as before, and the
+/// next version that can read the object finds the keys that they use.
+fn with_error(
+    mut status: Map<String, Value>,
+    message: &str,
+    generation: i64,
+    now: Timestamp,
+) -> Map<String, Value> {
+    let previous: Vec<Condition> = match status.get("conditions") {
+        Some(Value::Array(conditions)) => conditions
+            .iter()
+            .filter_map(|condition| serde_json::from_value(condition.clone()).ok())
+            .collect(),
+        _ => Vec::new(),
+    };
+    let mut conditions = previous.clone();
+    // The operator does nothing for the object until it is edited.
+    conditions.retain(|condition| condition.type_ != ConditionType::Reconciling.as_str());
+    for (kind, is) in [
+        (ConditionType::Accepted, Status::False),
+        (ConditionType::Ready, Status::False),
+        (ConditionType::Stalled, Status::True),
+    ] {
+        let finding = Finding::new(is, Reason::Undecodable, message);
+        set(&mut conditions, &previous, kind, &finding, generation, now);
+    }
+    status.insert("observedGeneration".to_owned(), json!(generation));
+    status.insert("conditions".to_owned(), json!(conditions));
+    status
+}
