@@ -14,11 +14,11 @@ pub struct Cli {
     #[arg(long, value_name = "PATH", default_value = paths::SIDECAR_CONFIG)]
     pub config: PathBuf,
 
-    /// The SHA-256 that the configuration file must have; the operator sets it. Without it any file is taken.
+    /// The SHA-256 that the configuration file must have. The operator sets it. Without it, any file is accepted.
     #[arg(long, value_name = "SHA256", env = digest::VARIABLE)]
     pub configuration_digest: Option<String>,
 
-    /// How much of its own work the sidecar logs.
+    /// The level of the sidecar's own log lines.
     #[arg(
         long,
         value_name = "LEVEL",
@@ -28,7 +28,7 @@ pub struct Cli {
     )]
     pub log: LogLevel,
 
-    /// The projected `ServiceAccount` token, read on every use.
+    /// The file of the projected `ServiceAccount` token. It is read on every use.
     #[arg(long, value_name = "PATH", env = paths::FEDERATED_TOKEN_VARIABLE)]
     pub federated_token_file: Option<PathBuf>,
 }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_told_by_the_pod_template_which_configuration_to_start_with() {
+    fn reads_the_expected_digest_from_the_environment_variable_of_the_pod_template() {
         use clap::CommandFactory as _;
         let command = Cli::command();
         let digest = command

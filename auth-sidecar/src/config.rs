@@ -1,4 +1,4 @@
-//! The sidecar's configuration: loaded once, and checked as a whole.
+//! Loads and validates the sidecar's configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,17 @@ use behalf_contract::{Injection, SidecarConfig};
 use behalf_runtime::{ConfigFile, ConfigFileError};
 use url::{Host, Url};
 
-/// Why the configuration cannot be used. Each names the file and what to do.
+/// Why the configuration cannot be used. Each message names the file and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read or parsed, or is not the operator's.
+    /// The file cannot be read or parsed, or has another digest than expected.
     #[error(transparent)]
     File(#[from] ConfigFileError),
 
-    /// A field has a value that this version cannot serve with.
+    /// A field has a value that this version does not support.
     #[error("the configuration {} cannot be used: {fault}", path.display())]
     Fault {
-        /// The file.
+        /// Path of the configuration file.
         path: PathBuf,
 
         /// The field, and the value to write.
@@ -28,14 +28,14 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
 pub struct Fault {
-    /// The field as in the file.
+    /// Path of the field in the file, with dots.
     pub field: &'static str,
 
-    /// What is wrong, and what to write.
+    /// The violated rule and the value to write, as the rest of the message.
     pub problem: &'static str,
 }
 
-/// Loads and checks the file. `expected` is the digest that [`ConfigFile::load`] compares.
+/// Loads and validates the file. [`ConfigFile::load`] compares its digest with `expected`.
 pub fn load(path: &Path, expected: Option<&str>) -> Result<ConfigFile<SidecarConfig>, ConfigError> {
     let file: ConfigFile<SidecarConfig> = ConfigFile::load(path, expected)?;
     check(&file.config).map_err(|fault| ConfigError::Fault {
@@ -83,8 +83,8 @@ fn check(config: &SidecarConfig) -> Result<(), Fault> {
     Ok(())
 }
 
-/// RFC 8414, section 2: an issuer has no query or fragment; ours has no path either, so that it equals the
-/// base of every well-known address byte for byte.
+/// True for an origin that can be the issuer. RFC 8414, section 2, allows an issuer no query or fragment. This
+/// server allows no path either, so that every well-known URL begins with the issuer byte for byte.
 fn is_public_origin(url: &Url) -> bool {
     let secure = match url.scheme() {
         "https" => true,
@@ -149,7 +149,7 @@ terminationGracePeriodSeconds: 60
     }
 
     #[test]
-    fn accepts_the_file_of_the_operator() {
+    fn accepts_a_file_as_the_operator_writes_it() {
         assert_eq!(load_text(FILE).unwrap().config.object.name, "azure-devops");
     }
 
@@ -178,7 +178,7 @@ terminationGracePeriodSeconds: 60
         "maximumLifetimeSeconds: 7776000",
         "maximumLifetimeSeconds: 60"
     )]
-    fn refuses_and_names_the_field(#[case] field: &str, #[case] from: &str, #[case] to: &str) {
+    fn refuses_a_value_and_names_its_field(#[case] field: &str, #[case] from: &str, #[case] to: &str) {
         let text = FILE.replacen(from, to, 1);
         assert_ne!(text, FILE);
         match load_text(&text) {
@@ -191,7 +191,7 @@ terminationGracePeriodSeconds: 60
     #[case("http://localhost:8080")]
     #[case("http://127.0.0.1:8080")]
     #[case("http://[::1]:8080")]
-    fn takes_a_loopback_origin_without_tls(#[case] origin: &str) {
+    fn accepts_a_loopback_origin_without_tls(#[case] origin: &str) {
         assert!(load_text(&FILE.replacen("https://mcp.contoso.example", origin, 1)).is_ok());
     }
 }

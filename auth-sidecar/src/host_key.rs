@@ -1,8 +1,7 @@
-//! The host key: what tells the server that a request came through this sidecar.
+//! The host key proves to the server that a request came through this sidecar.
 //!
-//! It lives in an in-memory volume that the server mounts read-only. The volume ends with the Pod, not with
-//! the container: a sidecar that restarts keeps the key it finds, so that the server beside it, which may
-//! have read the file once, keeps answering.
+//! The key is in a file on an in-memory volume, which the server mounts read-only. The volume lives as long as
+//! the Pod. A sidecar that restarts uses the key in the file, because the server may have read the file before.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -15,52 +14,53 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-/// 256 bits, as many as an HMAC-SHA-256 key: not to be guessed.
+/// Length of the key in bytes. 256 random bits cannot be guessed.
 const BYTES: usize = 32;
 
-/// [`BYTES`] in base64url without padding.
+/// Length of [`BYTES`] in base64url without padding.
 const CHARACTERS: usize = 43;
 
-/// Readable by the sidecar and, through the Pod's `fsGroup`, by the server; by nobody else.
+/// Mode of the file. The sidecar owns it, and the server reads it through the Pod's `fsGroup`.
 const MODE: u32 = 0o440;
 
-/// The key of this Pod.
+/// The host key of this Pod, as text.
 #[derive(Clone)]
 pub struct HostKey(Zeroizing<String>);
 
-/// Why there is no host key.
+/// Why the host key cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum HostKeyError {
     /// The volume is missing, read-only or full.
     #[error("failed to write the host key {}: mount an in-memory volume there that this user may write", path.display())]
     Write {
-        /// The file.
+        /// Path from `hostKeyFile` of the configuration.
         path: PathBuf,
 
-        /// The cause.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
 
-    /// There is a file, and it cannot be read.
+    /// The file exists and cannot be read.
     #[error("failed to read the host key {}: give the volume to this user or its fsGroup", path.display())]
     Read {
-        /// The file.
+        /// Path from `hostKeyFile` of the configuration.
         path: PathBuf,
 
-        /// The cause.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl HostKey {
-    /// Makes a key of random bytes.
+    /// Creates a key from random bytes.
     pub fn from_random(random: &[u8; BYTES]) -> Self {
         Self(Zeroizing::new(BASE64URL.encode(random)))
     }
 
-    /// The key of an earlier run of this container, else one of `random`, which is then in the file.
+    /// Returns the key in the file, which an earlier run of this container wrote. If there is none, creates a key
+    /// from `random` and writes it.
     pub fn establish(path: &Path, random: &[u8; BYTES]) -> Result<Self, HostKeyError> {
         if let Some(existing) = Self::read(path)? {
             return Ok(existing);
@@ -73,7 +73,7 @@ impl HostKey {
         Ok(key)
     }
 
-    /// The value of `X-Behalf-Host-Key`, which no `Debug` shows.
+    /// Returns the value of `X-Behalf-Host-Key`. `Debug` does not show it.
     pub fn header_value(&self) -> HeaderValue {
         // 43 characters of base64url are always a header value; an empty one is refused by the server.
         let mut value = HeaderValue::from_str(&self.0).unwrap_or_else(|_| HeaderValue::from_static(""));
@@ -99,16 +99,16 @@ impl HostKey {
             && bytes
                 .iter()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        // A file of another shape is left over from something else and is replaced.
+        // A file with other content is not a host key, and is replaced.
         Ok(well_formed.then(|| Self(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))))
     }
 
-    /// Writes beside the file and renames: the server sees no file or the whole one.
+    /// Writes a temporary file and renames it, so that the server never reads a half-written key.
     fn write(&self, path: &Path) -> std::io::Result<()> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
-        let beside = PathBuf::from(beside);
-        match fs::remove_file(&beside) {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".new");
+        let temporary = PathBuf::from(temporary);
+        match fs::remove_file(&temporary) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -116,12 +116,12 @@ impl HostKey {
             .write(true)
             .create_new(true)
             .mode(MODE)
-            .open(&beside)?;
-        // Once more, because the umask may have taken the group's right away.
+            .open(&temporary)?;
+        // The umask may have removed the group's right.
         file.set_permissions(fs::Permissions::from_mode(MODE))?;
         file.write_all(self.0.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&beside, path)
+        fs::rename(&temporary, path)
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_holds_the_header_value_and_is_for_owner_and_group_only() {
+    fn the_file_contains_the_header_value_and_only_owner_and_group_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("host-key");
         let key = HostKey::establish(&path, &[7; 32]).unwrap();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_key_is_replaced() {
+    fn a_file_without_a_valid_key_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("host-key");
         for content in [
@@ -191,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_volume_is_named() {
+    fn the_error_names_the_path_of_a_missing_volume() {
         let error = HostKey::establish(Path::new("/nonexistent/host-key"), &[0; 32]).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/host-key"));
     }
 
     #[test]
-    fn debug_shows_nothing() {
+    fn debug_does_not_show_the_key() {
         let key = HostKey::from_random(&[5; 32]);
         assert_eq!(
             format!("{key:?} {:?}", key.header_value()),

@@ -1,4 +1,5 @@
-//! The internal port: probes for the kubelet, the status for the operator, counts for Prometheus.
+//! The endpoints of the internal port: probes for the kubelet, the status document for the operator and metrics
+//! for Prometheus.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use behalf_contract::{SessionsReport, StatusDocument};
 use crate::services::Services;
 use crate::telemetry::metrics;
 
-/// `/startupz`
+/// `/startupz`: 200 after the start has ended.
 pub(crate) async fn startup(State(services): State<Arc<Services>>) -> (StatusCode, &'static str) {
     if services.has_started() {
         (StatusCode::OK, "started\n")
@@ -21,8 +22,9 @@ pub(crate) async fn startup(State(services): State<Arc<Services>>) -> (StatusCod
     }
 }
 
-/// `/readyz`: can a request be served by this Pod? Never asks Entra: its outage is no reason to take every
-/// Pod out of the Service, where clients would get no answer instead of a clear one.
+/// `/readyz`: 200 while the MCP server listens and the session store answers. It does not depend on Entra: an
+/// outage of Entra would make every Pod unready, and clients would get no answer instead of an error that names
+/// the outage.
 pub(crate) async fn ready(State(services): State<Arc<Services>>) -> (StatusCode, &'static str) {
     if !services.has_started() {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting\n");
@@ -41,12 +43,12 @@ pub(crate) async fn ready(State(services): State<Arc<Services>>) -> (StatusCode,
     }
 }
 
-/// `/livez`: answering at all is the proof.
+/// `/livez`: 200 while the process can answer.
 pub(crate) async fn live() -> &'static str {
     "alive\n"
 }
 
-/// `/status`
+/// `/status`: the status document.
 pub(crate) async fn status(State(services): State<Arc<Services>>) -> Json<StatusDocument> {
     Json(StatusDocument {
         configuration_digest: services.configuration_digest.clone(),
@@ -60,9 +62,9 @@ pub(crate) async fn status(State(services): State<Arc<Services>>) -> Json<Status
     })
 }
 
-/// `/metrics`
+/// `/metrics`: the metrics for Prometheus.
 pub(crate) async fn metrics(State(services): State<Arc<Services>>) -> impl IntoResponse {
-    // A store that does not answer has no size; its last one would be a claim.
+    // A store that does not answer counts as empty. Its last known size may be wrong.
     let report = services.sessions.store().report().await.unwrap_or_default();
     let usage = report.usage.unwrap_or_default();
     services.metrics.session_store(usage.entries, usage.bytes);

@@ -1,9 +1,9 @@
-//! The auth sidecar of a Behalf Pod: OAuth 2.1 authorization server for MCP clients, and the proxy that puts
-//! the signed-in user's token into every call to the MCP server beside it.
+//! The auth sidecar of a Behalf Pod. It is the OAuth 2.1 authorization server for MCP clients, and the proxy that
+//! adds the signed-in user's token to every call of the MCP server in the same Pod.
 //!
-//! [`lifecycle`] starts and stops the process. [`router`] builds the routers of both ports from [`oauth`], the
-//! authorization server, [`proxy`], the way to the MCP server, and the internal port. [`observe`] probes Entra
-//! and the MCP server and publishes the results.
+//! [`lifecycle`] starts and stops the process. [`router`] builds the routers of both ports: [`oauth`] is the
+//! authorization server, and [`proxy`] forwards requests to the MCP server. [`observe`] probes Entra and the MCP
+//! server, and publishes the results.
 
 pub mod access;
 pub mod cli;

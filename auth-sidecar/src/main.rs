@@ -1,4 +1,4 @@
-//! The auth sidecar's process: command line, logs, signals.
+//! The auth sidecar's process: command line, logging and signals.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -14,9 +14,9 @@ use behalf_entra::{RetryPolicy, SystemClock};
 use behalf_runtime::{LogFormat, LogLevel, Logging, Signal, Signals, error_chain};
 use clap::Parser as _;
 
-/// Threads at most. Without a CPU limit a container sees every core of its node, and each thread has caches
-/// of its own; four of them carry far more calls than a server behind one sidecar.
-const MOST_THREADS: usize = 4;
+/// Maximum number of worker threads. Without a CPU limit the process sees every core of its node, and each thread
+/// needs its own memory for caches. Four threads forward far more calls than one server can answer.
+const MAX_THREADS: usize = 4;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(cli: Cli) -> Result<(), Box<dyn Error>> {
-    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(MOST_THREADS));
+    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS));
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
@@ -48,7 +48,7 @@ fn serve(cli: Cli) -> Result<(), Box<dyn Error>> {
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::listen()?;
-    // Once for the process: whatever speaks TLS here uses it. It fails only when it was done before.
+    // All TLS connections of the process use this provider. The call fails only if a provider is installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 
     let loaded = config::load(&cli.config, cli.configuration_digest.as_deref())?;
@@ -61,7 +61,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let sidecar = Sidecar::start(loaded, environment).await?;
     match signals.next().await {
         Signal::Terminate => {
-            tracing::info!("Asked to stop: serving until the MCP server is gone");
+            tracing::info!("Received SIGTERM; serving until the MCP server has stopped");
             sidecar.stop_after_server().await;
         }
         Signal::Interrupt => sidecar.stop().await,

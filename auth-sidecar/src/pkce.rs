@@ -8,20 +8,20 @@ use subtle::ConstantTimeEq as _;
 
 use crate::random::{Random, random_bytes};
 
-/// Base64url of a SHA-256, without padding.
+/// Length of a SHA-256 in base64url without padding.
 const CHALLENGE_LENGTH: usize = 43;
 
-/// A verifier of our own, for Entra: 256 bits.
+/// Creates a verifier of 256 random bits, for the sidecar's own login at Entra.
 pub(super) fn new_verifier(random: &dyn Random) -> Secret {
     Secret::new(BASE64URL.encode(random_bytes::<32>(random)))
 }
 
-/// The S256 challenge of a verifier.
+/// Returns the S256 challenge of a verifier.
 pub(crate) fn challenge(verifier: &Secret) -> String {
     BASE64URL.encode(Sha256::digest(verifier.expose()))
 }
 
-/// True for a text that can be an S256 challenge.
+/// True for a text with the form of an S256 challenge.
 pub(super) fn is_challenge(text: &str) -> bool {
     text.len() == CHALLENGE_LENGTH
         && text
@@ -29,7 +29,7 @@ pub(super) fn is_challenge(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// True for a text that can be a verifier (RFC 7636, section 4.1).
+/// True for a text with the form of a verifier (RFC 7636, section 4.1).
 pub(crate) fn is_verifier(text: &str) -> bool {
     (43..=128).contains(&text.len())
         && text
@@ -37,7 +37,7 @@ pub(crate) fn is_verifier(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
 }
 
-/// True when `verifier` is the one that `expected` was made of. Takes the same time wherever they differ.
+/// True when `expected` is the challenge of `verifier`. The comparison takes constant time.
 pub(crate) fn verify(verifier: &Secret, expected: &str) -> bool {
     is_verifier(verifier.expose()) && challenge(verifier).as_bytes().ct_eq(expected.as_bytes()).into()
 }
@@ -68,7 +68,7 @@ mod tests {
         ] {
             assert!(!verify(&Secret::new(verifier), CHALLENGE), "{verifier}");
         }
-        // What `plain` would accept.
+        // The method `plain` would accept this.
         assert!(!verify(&Secret::new(VERIFIER), VERIFIER));
     }
 

@@ -1,4 +1,4 @@
-//! Turns the services into the routers of both ports.
+//! Builds the routers of both ports from the services.
 
 use std::sync::Arc;
 
@@ -13,20 +13,21 @@ use crate::services::Services;
 
 /// The public port: the OAuth endpoints and `/mcp`.
 pub fn public_router(services: &Arc<Services>) -> Router {
-    // One connection of a gateway carries many users: a defect met by one request must not end the others.
+    // One connection of a gateway carries the requests of many users. A panic in one request must not end the
+    // connection.
     let endpoints = oauth::router(Arc::clone(services)).merge(proxy::router(Arc::clone(services)));
     endpoints.layer(CatchPanicLayer::new())
 }
 
-/// Every path of the public port. The router is built from the same tables.
+/// Every path of the public port. [`public_router`] uses the same tables.
 pub fn public_paths() -> impl Iterator<Item = &'static str> {
     oauth::paths().chain(proxy::PATHS)
 }
 
-/// A path, and what answers there.
+/// A path and its handler.
 type Endpoint = (&'static str, fn() -> MethodRouter<Arc<Services>>);
 
-/// The internal port's.
+/// The endpoints of the internal port.
 const INTERNAL: [Endpoint; 5] = [
     ("/startupz", || get(internal_port::startup)),
     ("/readyz", || get(internal_port::ready)),
@@ -40,7 +41,7 @@ pub fn internal_paths() -> impl Iterator<Item = &'static str> {
     INTERNAL.into_iter().map(|(path, _)| path)
 }
 
-/// The internal port.
+/// The router of the internal port.
 pub fn internal_router(services: Arc<Services>) -> Router {
     let router = INTERNAL
         .into_iter()

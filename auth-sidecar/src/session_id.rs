@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::random::{Random, random_bytes};
 
-/// Names a session. Not a secret: it stands in logs and in the store's keys, and opens nothing.
+/// Identifies a session. It is not secret: logs and the store's keys contain it, and it opens nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId([u8; 16]);
 
@@ -39,7 +39,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Opens a session's record, together with the keyring. It is in the client's tokens and nowhere else.
+/// Opens a session's record, together with the keyring. Only the client's tokens contain it.
 #[derive(Clone)]
 pub(crate) struct SessionSecret(Arc<Zeroizing<[u8; 32]>>);
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lengths_are_none() {
+    fn texts_of_another_length_are_refused() {
         for text in ["", "AAAA", "!", &"A".repeat(21), &"A".repeat(64)] {
             assert!(SessionId::parse(text).is_none(), "{text}");
             assert!(SessionSecret::parse(text).is_none(), "{text}");

@@ -1,4 +1,4 @@
-//! The inner hop: HTTP/1.1 on loopback to the MCP server in the same Pod.
+//! The HTTP client for the MCP server in the same Pod: HTTP/1.1 on loopback.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -14,19 +14,19 @@ use url::{Host, Url};
 
 use crate::host_key::HostKey;
 
-/// On loopback a connection is there at once or not at all.
+/// Maximum time to connect. A loopback connection succeeds or fails at once.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Shorter than the idle limit of usual servers (Node closes after 5 s), so that a connection is rarely closed
-/// under a request; on loopback a new one costs next to nothing.
+/// Idle connections close after this time. It is shorter than the idle limit of usual servers (Node: 5 s), so that
+/// a server rarely closes a connection while a request is sent. A new loopback connection costs very little.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// The server's endpoint is not one that this sidecar may send tokens to.
+/// The server's endpoint is not loopback, so that the sidecar must not send tokens to it.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream {0} is not http on a loopback address with a port")]
 pub struct NotLoopback(String);
 
-/// A pooled client for the one server, with the host key that opens it.
+/// An HTTP client with a connection pool for the MCP server. It adds the host key to each request.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     client: Client<HttpConnector, Body>,
@@ -37,7 +37,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// A client for `endpoint`, which must be loopback: tokens travel there without TLS.
+    /// Creates a client for `endpoint`, which must be loopback, because tokens are sent there without TLS.
     pub fn new(endpoint: &Url, host_key: &HostKey) -> Result<Self, NotLoopback> {
         let refused = || NotLoopback(endpoint.as_str().to_owned());
         let ip = match endpoint.host() {
@@ -68,13 +68,12 @@ impl Upstream {
         })
     }
 
-    /// The endpoint, for requests and messages.
+    /// The URL of the server's MCP endpoint.
     pub fn endpoint(&self) -> &Uri {
         &self.endpoint
     }
 
-    /// Sends `request` to the endpoint. Address, `Host` and host key are this function's; whatever the
-    /// request had there is replaced.
+    /// Sends `request` to the endpoint. Replaces the request's URI, `Host` and host key.
     pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Error> {
         *request.uri_mut() = self.endpoint.clone();
         *request.version_mut() = http::Version::HTTP_11;
@@ -84,7 +83,7 @@ impl Upstream {
         self.client.request(request).await
     }
 
-    /// Whether something listens on the server's port.
+    /// True when a process listens on the server's port.
     pub async fn listens(&self) -> bool {
         matches!(
             tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(self.address)).await,
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_what_is_not_loopback() {
+    fn refuses_an_endpoint_that_is_not_loopback() {
         let key = HostKey::from_random(&[0; 32]);
         for endpoint in [
             "http://10.0.0.1:3000/mcp",

@@ -14,7 +14,7 @@ pub struct AccessPolicy {
 }
 
 impl AccessPolicy {
-    /// The policy that the operator wrote.
+    /// Reads the policy from the operator's configuration.
     pub fn new(config: &AccessConfig) -> Self {
         Self {
             read_only_tools: config.read_only_tools.iter().cloned().collect(),
@@ -71,14 +71,14 @@ mod tests {
     #[case::unknown("", Scopes::ALL)]
     #[case::another_case("List", Scopes::ALL)]
     #[case::longer("list ", Scopes::ALL)]
-    fn only_a_tool_that_is_said_to_read_needs_no_run(#[case] tool: &str, #[case] expected: Scopes) {
+    fn only_a_tool_that_is_listed_as_read_only_needs_no_run(#[case] tool: &str, #[case] expected: Scopes) {
         assert_eq!(policy(true).needed(tool), expected);
         // A call never needs a scope that no client can get.
         assert_eq!(policy(false).needed(tool), Scopes::READ);
     }
 
     #[test]
-    fn what_was_asked_for_is_what_is_granted() {
+    fn the_granted_scopes_are_the_requested_ones_that_the_server_offers() {
         let writing = policy(true);
         assert_eq!(writing.grantable(Some(Scopes::READ)), Scopes::READ);
         assert_eq!(writing.grantable(Some(Scopes::ALL)), Scopes::ALL);

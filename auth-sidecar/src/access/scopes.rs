@@ -23,14 +23,14 @@ fn is_false(value: &bool) -> bool {
 
 /// A `scope` parameter that violates RFC 6749, section 3.3, or names only scopes of other servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("none of the scopes exists here; ask for mcp:read or mcp:run")]
+#[error("this server has none of the requested scopes; request mcp:read or mcp:run")]
 pub struct UnknownScopes;
 
 impl Scopes {
-    /// The name of [`Scopes::read`].
+    /// The name of the scope for [`Scopes::read`].
     pub const READ_NAME: &'static str = "mcp:read";
 
-    /// The name of [`Scopes::run`].
+    /// The name of the scope for [`Scopes::run`].
     pub const RUN_NAME: &'static str = "mcp:run";
 
     /// Clients may request it. It has no effect, because every login gets a refresh token.
@@ -95,7 +95,7 @@ impl Scopes {
     }
 }
 
-/// `%x21 / %x23-5B / %x5D-7E`
+/// True for `%x21 / %x23-5B / %x5D-7E`, the characters of a scope (RFC 6749, section 3.3).
 fn is_scope_character(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'
 }
@@ -136,12 +136,12 @@ mod tests {
     #[case::wild("*")]
     #[case::quotes("mcp:read \"")]
     #[case::line_break("mcp:read\n")]
-    fn refuses_what_names_nothing_here(#[case] text: &str) {
+    fn refuses_a_parameter_without_a_scope_of_this_server(#[case] text: &str) {
         assert_eq!(Scopes::parse(text), Err(UnknownScopes));
     }
 
     #[test]
-    fn more_than_granted_is_not_contained() {
+    fn narrower_scopes_do_not_contain_wider_ones() {
         assert!(Scopes::ALL.contains(Scopes::READ));
         assert!(!Scopes::READ.contains(Scopes::ALL));
         assert_eq!(Scopes::ALL.intersection(Scopes::READ), Scopes::READ);

@@ -1,4 +1,4 @@
-//! The clients that may ask for a user: registered and static clients, and their redirect URIs.
+//! The OAuth clients of this server, registered and static, and their redirect URIs.
 
 mod rate_limit;
 mod redirect_uri;
@@ -26,28 +26,28 @@ pub struct Client {
     /// The client id, as the client sends it.
     pub id: String,
 
-    /// What the client, or the administrator for it, calls it. Untrusted text.
+    /// The name that the client registered, or that the administrator configured. It is untrusted text.
     pub name: Option<String>,
 
-    /// Where codes may go.
+    /// The redirect URIs that may receive codes.
     pub redirect_uris: Vec<String>,
 
-    /// How it became known.
+    /// The way it became known to the server.
     pub kind: ClientKind,
 }
 
-/// How a client became known.
+/// The way in which a client became known to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientKind {
-    /// By the administrator.
+    /// The administrator listed it in `spec.clients.static`.
     Static,
 
-    /// By itself.
+    /// It registered itself (RFC 7591).
     Registered,
 }
 
 impl Client {
-    /// True when a code may go to `redirect_uri`.
+    /// True when `redirect_uri` may receive a code.
     pub fn may_redirect_to(&self, redirect_uri: &str) -> bool {
         self.redirect_uris
             .iter()
@@ -55,35 +55,35 @@ impl Client {
     }
 }
 
-/// Why a client id is not taken.
+/// Why a client id is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// Neither static nor sealed here.
+    /// It is neither static nor sealed by this server.
     #[error("the client is not registered here; remove its saved client id so that it registers again")]
     Unknown,
 
-    /// Sealed under a key that a running rotation has not brought here yet.
+    /// The keyring file of this Pod does not contain its key yet. A key rotation is in progress.
     #[error("the client cannot be looked up at the moment")]
     Unavailable,
 }
 
-/// A static client that cannot work. The administrator has to correct `spec.clients.static`.
+/// A static client with a redirect URI that cannot work. The administrator must correct `spec.clients.static`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("redirect URI {uri:?} of the static client {client_id:?} {reason}")]
 pub struct StaticClientError {
-    /// Which client.
+    /// Id of the client.
     pub client_id: String,
 
-    /// Which redirect URI.
+    /// The refused redirect URI.
     pub uri: String,
 
-    /// What is wrong with it.
+    /// The rule that the URI violates.
     pub reason: RedirectUriError,
 }
 
-/// The registration of a client, sealed in its id.
+/// The registration of a client. The client's id is this value, sealed.
 #[derive(Serialize, Deserialize)]
-struct Sealed {
+struct SealedRegistration {
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
 
@@ -94,27 +94,27 @@ struct Sealed {
     issued_at: Timestamp,
 }
 
-/// Every client of this server.
+/// The clients of this server.
 ///
-/// Ids of registered clients are sealed and hold the whole registration, so that nothing is stored, and
-/// clients that keep an id for years keep one that works.
+/// The id of a registered client contains its whole registration, sealed. The server stores nothing, and an id
+/// stays valid without a time limit.
 pub struct Clients {
     keyring: Arc<KeyringHandle>,
     clock: Arc<dyn Clock>,
-    fixed: Vec<Client>,
+    configured: Vec<Client>,
     dynamic_registration: DynamicRegistration,
     redirects: RedirectRules,
     registrations: RegistrationLimit,
 }
 
 impl Clients {
-    /// The clients that `config` allows.
+    /// Creates the clients that `config` allows.
     pub fn new(
         config: &ClientsConfig,
         keyring: Arc<KeyringHandle>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StaticClientError> {
-        let mut fixed = Vec::with_capacity(config.r#static.len());
+        let mut configured = Vec::with_capacity(config.r#static.len());
         for client in &config.r#static {
             for uri in &client.redirect_uris {
                 redirect_uri::check_static(uri).map_err(|reason| StaticClientError {
@@ -123,7 +123,7 @@ impl Clients {
                     reason,
                 })?;
             }
-            fixed.push(Client {
+            configured.push(Client {
                 id: client.client_id.clone(),
                 name: Some(client.display_name.clone()),
                 redirect_uris: client.redirect_uris.clone(),
@@ -134,7 +134,7 @@ impl Clients {
         Ok(Self {
             keyring,
             clock,
-            fixed,
+            configured,
             dynamic_registration: config.dynamic_registration,
             redirects: RedirectRules::new(config.vendor_redirects, &config.additional_redirect_hosts),
             registrations,
@@ -146,26 +146,28 @@ impl Clients {
         self.dynamic_registration == DynamicRegistration::Enabled
     }
 
-    /// True for an https origin at a host that redirect URIs may name.
+    /// True for an https URL at a host that redirect URIs may have.
     pub(crate) fn trusts_host_of(&self, url: &Url) -> bool {
         self.redirects.allows_host(url)
     }
 
-    /// Looks a client up.
+    /// Returns the client with this id.
     pub fn find(&self, client_id: &str) -> Result<Client, ClientError> {
-        if let Some(client) = self.fixed.iter().find(|client| client.id == client_id) {
+        if let Some(client) = self.configured.iter().find(|client| client.id == client_id) {
             return Ok(client.clone());
         }
-        let sealed: Sealed = self
-            .keyring
-            .open(Purpose::Client, client_id)
-            .map_err(|error| match error {
-                OpenError::UnknownKey {
-                    rotation_pending: true,
-                } => ClientError::Unavailable,
-                OpenError::UnknownKey { .. } | OpenError::Malformed | OpenError::Seal => ClientError::Unknown,
-            })?;
-        // Registered when other hosts were allowed: what is not allowed now gets no code any more.
+        let sealed: SealedRegistration =
+            self.keyring
+                .open(Purpose::Client, client_id)
+                .map_err(|error| match error {
+                    OpenError::UnknownKey {
+                        rotation_pending: true,
+                    } => ClientError::Unavailable,
+                    OpenError::UnknownKey { .. } | OpenError::Malformed | OpenError::Seal => {
+                        ClientError::Unknown
+                    }
+                })?;
+        // The client may have registered when other hosts were allowed. Only URIs that are allowed now get codes.
         let mut redirect_uris = sealed.redirect_uris;
         redirect_uris.retain(|uri| self.redirects.check(uri).is_ok());
         Ok(Client {
@@ -181,7 +183,7 @@ impl std::fmt::Debug for Clients {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Clients")
-            .field("static", &self.fixed)
+            .field("static", &self.configured)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Limits how many clients may register: one budget for each address, and one for all addresses together.
+//! Limits the number of registrations, with one budget for each address and one for all addresses together.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_then_the_rate() {
+    fn a_burst_is_admitted_and_then_the_rate() {
         let limit = RegistrationLimit::new(START);
         let one = address("192.0.2.1");
         assert_eq!(exhaust(&limit, one, START), 300);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_gives_and_takes_nothing() {
+    fn a_clock_that_goes_back_does_not_change_the_budget() {
         let start = START + SignedDuration::from_hours(1);
         let limit = RegistrationLimit::new(start);
         let one = address("192.0.2.1");

@@ -1,4 +1,4 @@
-//! Redirect URIs: which may be registered, and which request matches a registered one. Pure.
+//! Decides whether a client may register a redirect URI, and whether a request matches a registered one. Pure.
 
 use behalf_contract::VendorRedirects;
 pub use behalf_contract::redirect_uri::RedirectUriError;
@@ -7,24 +7,24 @@ pub(crate) use behalf_contract::redirect_uri::is_loopback;
 use behalf_contract::redirect_uri::{check_local, is_vendor, is_vendor_callback, parse};
 use url::Url;
 
-/// Vendors' pages that hand the code to a program on the user's machine.
+/// Hosts of vendors' pages that pass the code to a program on the user's machine.
 const RELAYS: [&str; 2] = ["vscode.dev", "insiders.vscode.dev"];
 
-/// The hosts that RFC 8252, section 7.3, and the clients of the field listen on.
+/// Origins of loopback redirects: the addresses of RFC 8252, section 7.3, and `localhost`, which clients use.
 const LOOPBACK_ORIGINS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
 
-/// Which https redirect URIs clients may register.
+/// The rules for the redirect URIs that clients register.
 #[derive(Clone, Debug)]
 pub(super) struct RedirectRules {
     vendors: VendorRedirects,
 
-    /// Hosts where any path is allowed. At a known vendor's host only the vendor's callback is. A port other
-    /// than 443 belongs to the host.
+    /// Additional hosts, with their port unless it is 443. Any path is allowed there, except at the host of a
+    /// known vendor, where only the vendor's callback is allowed.
     hosts: Vec<String>,
 }
 
 impl RedirectRules {
-    /// Allows the known vendors' callbacks if they are enabled, and the additional hosts.
+    /// Creates rules that allow the known vendors' callbacks if they are enabled, and the additional hosts.
     pub(super) fn new(vendors: VendorRedirects, additional_hosts: &[String]) -> Self {
         Self {
             vendors,
@@ -48,7 +48,7 @@ impl RedirectRules {
         }
     }
 
-    /// Returns whether an https address is at an allowed host.
+    /// True when an https URL is at an allowed host.
     pub(super) fn allows_host(&self, url: &Url) -> bool {
         let vendor = self.vendors == VendorRedirects::Enabled && is_vendor(url);
         let address = match (url.host_str(), url.port()) {
@@ -60,22 +60,23 @@ impl RedirectRules {
     }
 }
 
-/// True for a vendor's page that passes codes on to whatever program of the user's machine its editor's links
-/// open. `vscode.dev` has no other callback.
+/// True for a vendor's page that opens the code in a local program, through a link with the editor's own scheme.
+/// Any local program can claim that scheme. `vscode.dev` has no other callback.
 pub(crate) fn is_relay(url: &Url) -> bool {
     url.scheme() == "https" && url.host_str().is_some_and(|host| RELAYS.contains(&host))
 }
 
-/// Exact, but for the port of a loopback redirect (RFC 8252, section 7.3; OAuth 2.1, section 2.3.1): the
-/// same literal, and only the port differs. `localhost` is an extension that command-line clients need.
+/// True when both URIs are equal, or when they are the same loopback redirect and only the port differs (RFC
+/// 8252, section 7.3; OAuth 2.1, section 2.3.1). `localhost` counts as loopback, because command-line clients
+/// use it.
 pub(super) fn matches(registered: &str, requested: &str) -> bool {
     registered == requested
         || loopback_without_port(registered)
             .is_some_and(|registered| loopback_without_port(requested) == Some(registered))
 }
 
-/// Origin without port, and what follows it. Works on the text: nothing is normalised, so nothing can be
-/// normalised into a match.
+/// Returns the origin without its port, and the path and query. It does not parse the URI, so that no
+/// normalization can turn two different URIs into equal ones.
 fn loopback_without_port(text: &str) -> Option<(&str, &str)> {
     let (origin, rest) = LOOPBACK_ORIGINS
         .iter()
@@ -154,7 +155,7 @@ mod tests {
     #[case::inspector_cli("http://127.0.0.1:6276/oauth/callback")]
     #[case::ipv6("http://[::1]:1234/callback")]
     #[case::no_path("http://127.0.0.1:33418")]
-    fn known_clients_may_register(#[case] uri: &str) {
+    fn redirect_uris_of_known_clients_are_accepted(#[case] uri: &str) {
         assert_eq!(vendors().check(uri), Ok(()));
     }
 
@@ -196,7 +197,7 @@ mod tests {
     #[case::relative("/callback", RedirectUriError::Form)]
     #[case::empty("", RedirectUriError::Form)]
     #[case::wildcard("https://*.claude.ai/cb", RedirectUriError::Host)]
-    fn others_may_not_register(#[case] uri: &str, #[case] expected: RedirectUriError) {
+    fn other_redirect_uris_are_refused(#[case] uri: &str, #[case] expected: RedirectUriError) {
         assert_eq!(vendors().check(uri), Err(expected));
     }
 

@@ -5,107 +5,110 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::redirect_uri::RedirectUriError;
-use super::{Clients, Sealed};
+use super::{Clients, SealedRegistration};
 use crate::keys::Purpose;
 
-const MOST_REDIRECT_URIS: usize = 10;
-const LONGEST_NAME: usize = 128;
+/// Maximum number of redirect URIs of one client. Known clients register at most three.
+const MAX_REDIRECT_URIS: usize = 10;
 
-/// What a client says of itself. Fields that mean nothing here are not read, and not echoed: an
-/// authorization server returns what it registered (RFC 7591, section 3.2.1).
+/// Maximum length of a client's name in bytes. The consent page shows it.
+const MAX_NAME_BYTES: usize = 128;
+
+/// The metadata that a client sends. Fields without a meaning for this server are neither read nor returned:
+/// the response contains the registered metadata only (RFC 7591, section 3.2.1).
 #[derive(Clone, Debug, Deserialize)]
 pub struct RegistrationRequest {
-    /// Where codes may go.
+    /// The redirect URIs that may receive codes.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
 
-    /// The name that users see.
+    /// The name that the consent page shows.
     pub client_name: Option<String>,
 
-    /// `native` or `web`; not enforced, because clients of the field mix both.
+    /// `native` or `web`. It is not enforced, because known clients do not use it consistently.
     pub application_type: Option<String>,
 
-    /// Has to contain `authorization_code`, when it is there.
+    /// If present, it must contain `authorization_code`.
     pub grant_types: Option<Vec<String>>,
 
-    /// Has to contain `code`, when it is there.
+    /// If present, it must contain `code`.
     pub response_types: Option<Vec<String>>,
 }
 
 /// The answer to a registration.
 #[derive(Clone, Debug, Serialize)]
 pub struct Registered {
-    /// The client's id, for ever.
+    /// The sealed registration. It does not expire.
     pub client_id: String,
 
     /// Seconds since 1970.
     pub client_id_issued_at: i64,
 
-    /// As registered.
+    /// Absent if the client sent no name or an empty one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
 
-    /// As sent.
+    /// The value that the client sent, if it is known. It is not stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub application_type: Option<String>,
 
-    /// As registered.
+    /// The redirect URIs that the client sent.
     pub redirect_uris: Vec<String>,
 
-    /// Always `none`: a client that registers itself can keep no secret worth its name.
+    /// Always `none`: clients that register themselves are public clients and cannot keep a secret.
     pub token_endpoint_auth_method: &'static str,
 
-    /// What every client may use.
+    /// The grant types of every client.
     pub grant_types: [&'static str; 2],
 
-    /// What every client may use.
+    /// The response types of every client.
     pub response_types: [&'static str; 1],
 }
 
 /// Why a registration was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrationError {
-    /// `invalid_redirect_uri`
+    /// `invalid_redirect_uri`: one URI violates a rule.
     #[error("redirect_uris[{index}] {reason}")]
     RedirectUri {
-        /// Which of them.
+        /// Position of the URI in the request.
         index: usize,
 
-        /// What is wrong with it.
+        /// The rule that the URI violates.
         reason: RedirectUriError,
     },
 
-    /// `invalid_redirect_uri`: none, or too many.
-    #[error("redirect_uris must hold between 1 and {MOST_REDIRECT_URIS} URIs")]
+    /// `invalid_redirect_uri`: no URI, or too many.
+    #[error("redirect_uris must contain between 1 and {MAX_REDIRECT_URIS} URIs")]
     RedirectUris,
 
-    /// `invalid_client_metadata`
-    #[error("client_name must be at most {LONGEST_NAME} bytes long")]
+    /// `invalid_client_metadata`: the name is too long.
+    #[error("client_name must be at most {MAX_NAME_BYTES} bytes long")]
     Name,
 
-    /// `invalid_client_metadata`
-    #[error("grant_types must contain authorization_code, and response_types code")]
+    /// `invalid_client_metadata`: the client does not use the authorization code grant.
+    #[error("grant_types must contain authorization_code, and response_types must contain code")]
     Grants,
 
-    /// `invalid_client_metadata`: ids stand in URLs.
+    /// `invalid_client_metadata`: the sealed id would exceed 1 KiB, the limit for ids in URLs.
     #[error("name and redirect URIs together are too long; register fewer redirect URIs")]
     TooLong,
 
-    /// 429.
+    /// A limit of [`super::rate_limit`] is reached: 429.
     #[error("too many clients register at the moment; try again in a few seconds")]
     Busy,
 }
 
 impl Clients {
-    /// Registers a client at `address`: checks the metadata that the client sent, and seals it into a client
-    /// id. Only a registration that succeeds counts against the limit.
+    /// Registers the client that called from `address`. Validates its metadata, and seals it into a client id.
+    /// Only a registration that succeeds counts against the limit.
     pub fn register(
         &self,
         request: RegistrationRequest,
         address: Option<IpAddr>,
     ) -> Result<Registered, RegistrationError> {
         let now = self.clock.now();
-        if !(1..=MOST_REDIRECT_URIS).contains(&request.redirect_uris.len()) {
+        if !(1..=MAX_REDIRECT_URIS).contains(&request.redirect_uris.len()) {
             return Err(RegistrationError::RedirectUris);
         }
         for (index, uri) in request.redirect_uris.iter().enumerate() {
@@ -114,18 +117,18 @@ impl Clients {
                 .map_err(|reason| RegistrationError::RedirectUri { index, reason })?;
         }
         let name = request.client_name.filter(|name| !name.trim().is_empty());
-        if name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME) {
+        if name.as_ref().is_some_and(|name| name.len() > MAX_NAME_BYTES) {
             return Err(RegistrationError::Name);
         }
-        let names_all = lists(request.grant_types.as_deref(), "authorization_code")
+        let uses_code_grant = lists(request.grant_types.as_deref(), "authorization_code")
             && lists(request.response_types.as_deref(), "code");
-        if !names_all {
+        if !uses_code_grant {
             return Err(RegistrationError::Grants);
         }
         if !self.registrations.admits(address, now) {
             return Err(RegistrationError::Busy);
         }
-        let sealed = Sealed {
+        let sealed = SealedRegistration {
             name,
             redirect_uris: request.redirect_uris,
             issued_at: now,
@@ -134,7 +137,7 @@ impl Clients {
             .keyring
             .seal(Purpose::Client, &sealed)
             .ok()
-            .filter(|id| id.len() <= Purpose::Client.longest())
+            .filter(|id| id.len() <= Purpose::Client.max_length())
             .ok_or(RegistrationError::TooLong)?;
         self.registrations.charge(address, now);
         Ok(Registered {
@@ -152,7 +155,8 @@ impl Clients {
     }
 }
 
-/// True when `list` is absent or holds `name`. An empty list counts as absent: clients send it for "any".
+/// True when `list` is absent or contains `name`. An empty list counts as absent, because some clients send it
+/// for "any".
 fn lists(list: Option<&[String]>, name: &str) -> bool {
     list.is_none_or(|list| list.is_empty() || list.iter().any(|entry| entry == name))
 }

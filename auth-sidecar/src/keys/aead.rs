@@ -1,4 +1,4 @@
-//! AES-256-GCM with the nonce in front of the ciphertext, as both sealed forms contain them.
+//! AES-256-GCM. The nonce stands in front of the ciphertext. Sealed texts and sealed records both use it.
 
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 use super::error::{OpenError, SealError};
 use crate::random::{Random, random_bytes};
 
-/// Length of the nonce in bytes.
+/// Length of an AES-GCM nonce in bytes (NIST SP 800-38D, section 8.2).
 const NONCE_LENGTH: usize = 12;
 
-/// Length of the shortest result of [`encrypt`] in bytes: a nonce and an authentication tag.
-pub(super) const SHORTEST: usize = NONCE_LENGTH + 16;
+/// Length in bytes of an encrypted empty text: the nonce and the authentication tag of 16 bytes.
+pub(super) const MIN_LENGTH: usize = NONCE_LENGTH + 16;
 
 /// Encrypts `plaintext` under a random nonce. Returns the nonce and the ciphertext.
 pub(super) fn encrypt(

@@ -18,46 +18,49 @@ use super::ring::Ring;
 use super::sealed_record::RecordPlace;
 use crate::random::Random;
 
-/// An unknown key id reads the file at most this often: whoever invents key ids must not make work.
-const PAUSE: SignedDuration = SignedDuration::from_secs(2);
+/// Minimum time between two reads of the file because of an unknown key id. A client that invents key ids
+/// cannot cause more reads.
+const UNKNOWN_KEY_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
-/// Larger than any keyring; a file beyond it is not one.
-const LARGEST_FILE: u64 = 256 * 1024;
+/// Maximum size of the file in bytes. A keyring with the maximum number of keys is much smaller.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 
-/// Why the keyring file cannot be used. The operator keeps it; deleting the Secret has a new one made.
+/// Why the keyring file cannot be used. The operator owns the file's Secret, and creates a new one when the
+/// Secret is deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringFileError {
-    /// Missing, or not permitted.
+    /// The file is missing, or this user may not read it.
     #[error("failed to read the keyring {}; check that the keyring Secret is mounted", path.display())]
     Unreadable {
-        /// The file.
+        /// Path from `keyringFile` of the configuration.
         path: PathBuf,
 
-        /// The cause.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
 
-    /// Not a keyring.
+    /// The content is not a valid keyring.
     #[error("the keyring {} cannot be used", path.display())]
     Unusable {
-        /// The file.
+        /// Path from `keyringFile` of the configuration.
         path: PathBuf,
 
-        /// The cause.
+        /// The rule of keyrings that the content violates.
         #[source]
         source: KeyringError,
     },
 }
 
-/// The keyring of this process: seals and opens, and follows its file.
+/// The keyring of this process. It seals and opens, and reloads its file when the file changes.
 pub struct KeyringHandle {
     path: PathBuf,
     object: String,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     loaded: RwLock<Arc<Loaded>>,
-    asked_at: Mutex<Timestamp>,
+    /// The last read because of an unknown key id.
+    last_unknown_key: Mutex<Timestamp>,
 }
 
 struct Loaded {
@@ -66,7 +69,8 @@ struct Loaded {
 }
 
 impl KeyringHandle {
-    /// Reads the keyring at `path`. Everything sealed is bound to `object`, the `McpServer` as `namespace/name`.
+    /// Reads the keyring at `path`. It binds everything that it seals to `object`, which is the
+    /// `namespace/name` of the `McpServer`.
     pub fn load(
         path: impl Into<PathBuf>,
         object: impl Into<String>,
@@ -75,24 +79,24 @@ impl KeyringHandle {
     ) -> Result<Self, KeyringFileError> {
         let path = path.into();
         let loaded = Loaded::parse(&path, &read(&path)?)?;
-        let asked_at = Mutex::new(clock.now());
+        let last_unknown_key = Mutex::new(clock.now());
         Ok(Self {
             path,
             object: object.into(),
             clock,
             random,
             loaded: RwLock::new(Arc::new(loaded)),
-            asked_at,
+            last_unknown_key,
         })
     }
 
-    /// The ids of the session keys, for the status document.
+    /// Returns the ids of the keys for sessions. The status document contains them.
     pub fn report(&self) -> KeyringReport {
         self.loaded().ring.report()
     }
 
-    /// Reads the file again and takes it over when it changed. True when it did. What was loaded before
-    /// stays in use when the file is unusable.
+    /// Reads the file, and uses its keys if it changed. Returns true if it changed. When the file is unusable,
+    /// the keys that were loaded before stay in use.
     pub fn reload(&self) -> Result<bool, KeyringFileError> {
         let bytes = read(&self.path)?;
         if self.loaded().digest == digest(&bytes) {
@@ -104,13 +108,13 @@ impl KeyringHandle {
         tracing::info!(
             keyring.sealing = report.sealing,
             keyring.opening = report.opening.join(","),
-            "Took over a changed keyring"
+            "Loaded a changed keyring"
         );
         Ok(true)
     }
 
-    /// Follows the file for as long as the process lives. The kubelet replaces it through a symbolic link,
-    /// which file notifications miss; reading a few hundred bytes from memory is cheaper than to be wrong.
+    /// Reloads the file at every `interval`, until the future is dropped. The kubelet replaces the file through
+    /// a symbolic link, which file notifications miss. A read of a few hundred bytes from memory is cheap.
     pub async fn follow(&self, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -124,7 +128,7 @@ impl KeyringHandle {
                     let error: &dyn std::error::Error = &error;
                     tracing::error!(
                         error,
-                        "The keyring file is unusable; the keys read before stay in use"
+                        "The keyring file is unusable; the keys that were loaded before stay in use"
                     );
                 }
                 Err(_) => {}
@@ -140,9 +144,9 @@ impl KeyringHandle {
             .seal(purpose, &self.object, &plaintext, self.random.as_ref())
     }
 
-    /// Opens what [`KeyringHandle::seal`] made for the same purpose.
+    /// Opens a text that [`KeyringHandle::seal`] made for the same purpose.
     pub(crate) fn open<T: DeserializeOwned>(&self, purpose: Purpose, text: &str) -> Result<T, OpenError> {
-        let plaintext = self.with_fresh_keys(|ring| ring.open(purpose, &self.object, text))?;
+        let plaintext = self.with_reloaded_keys(|ring| ring.open(purpose, &self.object, text))?;
         serde_json::from_slice(&plaintext).map_err(|_| OpenError::Malformed)
     }
 
@@ -157,14 +161,14 @@ impl KeyringHandle {
         place: RecordPlace<'_>,
         envelope: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        self.with_fresh_keys(|ring| ring.open_record(&self.object, place, envelope))
+        self.with_reloaded_keys(|ring| ring.open_record(&self.object, place, envelope))
     }
 
-    /// Tries once more with the file's keys when the key is unknown.
-    fn with_fresh_keys<T>(&self, open: impl Fn(&Ring) -> Result<T, OpenError>) -> Result<T, OpenError> {
+    /// Calls `open`. When the key is unknown, reloads the file and calls `open` once more.
+    fn with_reloaded_keys<T>(&self, open: impl Fn(&Ring) -> Result<T, OpenError>) -> Result<T, OpenError> {
         match open(&self.loaded().ring) {
             Err(OpenError::UnknownKey { .. })
-                if self.may_ask() && self.reload().is_ok_and(|changed| changed) =>
+                if self.may_reload() && self.reload().is_ok_and(|changed| changed) =>
             {
                 open(&self.loaded().ring)
             }
@@ -172,12 +176,15 @@ impl KeyringHandle {
         }
     }
 
-    fn may_ask(&self) -> bool {
+    fn may_reload(&self) -> bool {
         let now = self.clock.now();
-        let mut asked_at = self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = now.duration_since(*asked_at) >= PAUSE;
+        let mut last = self
+            .last_unknown_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let may = now.duration_since(*last) >= UNKNOWN_KEY_PAUSE;
         if may {
-            *asked_at = now;
+            *last = now;
         }
         may
     }
@@ -209,7 +216,7 @@ impl Loaded {
     }
 }
 
-/// A Secret volume is memory, so that reading it blocks nobody.
+/// Reads the file. A Secret volume is in memory, so that this blocks no other task.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringFileError> {
     use std::io::Read as _;
 
@@ -218,11 +225,11 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringFileError> {
         source,
     };
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len().min(LARGEST_FILE);
+    let length = file.metadata().map_err(unreadable)?.len().min(MAX_FILE_BYTES);
     let mut bytes = Zeroizing::new(Vec::with_capacity(
         usize::try_from(length).unwrap_or_default() + 1,
     ));
-    file.take(LARGEST_FILE)
+    file.take(MAX_FILE_BYTES)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     Ok(bytes)

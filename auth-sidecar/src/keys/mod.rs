@@ -1,7 +1,7 @@
-//! Keys and everything sealed with them.
+//! The keyring, its subkeys, and the sealing of texts and records.
 //!
-//! A keyring key is HKDF input only. Each [`Purpose`] has a subkey of its own, so that what was sealed as
-//! one thing never opens as another.
+//! A key of the keyring is HKDF input only. Each [`Purpose`] has its own subkey, so that a text sealed for one
+//! purpose never opens for another.
 
 mod aead;
 mod error;

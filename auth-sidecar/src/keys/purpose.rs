@@ -1,9 +1,9 @@
-//! The purposes of sealed texts, each with a subkey of its own.
+//! The purposes of sealed texts. Each purpose has its own subkey.
 
 /// The purpose of a sealed text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// Session keys of clients.
+    /// Access tokens of clients.
     Access,
 
     /// Refresh tokens of clients.
@@ -12,19 +12,19 @@ pub enum Purpose {
     /// Authorization codes.
     Code,
 
-    /// A checked authorization request, in the form of the consent page.
+    /// A validated authorization request, in the HTML form of the consent page.
     Request,
 
-    /// An approved request on its way through Entra, in a cookie.
+    /// An approved request, in a cookie while the user signs in at Entra.
     Flow,
 
-    /// The token that binds the consent form to the browser that received it.
+    /// The CSRF token that binds the consent form to the browser that received it.
     Csrf,
 
     /// Ids of registered clients.
     Client,
 
-    /// Records in the session store: salt of their keys.
+    /// Records in the session store. The subkey is the salt from which each record's key is derived.
     Record,
 
     /// Requirements of Entra for a user's next login, in the session store.
@@ -53,7 +53,8 @@ impl Purpose {
         self as usize
     }
 
-    /// HKDF `info` and part of the associated data: renaming one makes everything sealed for it unreadable.
+    /// HKDF `info`, and part of the associated data. A text sealed under one name does not open under another,
+    /// so these names never change.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Access => "access",
@@ -69,8 +70,8 @@ impl Purpose {
         }
     }
 
-    /// Stands in front of the text, so that a person or a secret scanner knows what was found. The digit is
-    /// the version of the form.
+    /// The start of every sealed text. A person or a secret scanner recognizes the kind of text by it. The
+    /// digit is the version of the form.
     pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Access => "bha1",
@@ -86,9 +87,9 @@ impl Purpose {
         }
     }
 
-    /// The longest text that is looked at, in bytes. Cookies end at 4096 with their name; client ids at
-    /// 1 KiB, because they stand in URLs.
-    pub(crate) fn longest(self) -> usize {
+    /// Maximum length of a sealed text in bytes. Longer texts are refused before any decoding. Browsers keep
+    /// cookies of at most 4096 bytes, name included. Client ids have at most 1 KiB, because URLs contain them.
+    pub(crate) fn max_length(self) -> usize {
         match self {
             Self::Access | Self::Refresh | Self::Client => 1024,
             Self::Code => 2048,
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_index_is_the_place_in_the_list() {
+    fn the_index_of_a_purpose_is_its_position_in_the_list() {
         for (place, purpose) in Purpose::ALL.iter().enumerate() {
             assert_eq!(purpose.index(), place);
         }

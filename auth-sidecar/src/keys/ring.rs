@@ -9,16 +9,17 @@ use zeroize::Zeroizing;
 use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
 
-/// HKDF salt: another version would be another set of subkeys.
+/// HKDF salt. Another salt would derive other subkeys, so that nothing that is sealed would open.
 const SALT: &[u8] = b"behalf/keys/1";
 
-/// A keyring with its subkeys, derived once.
+/// The keys of a keyring with their subkeys. Each subkey is derived once.
 pub(super) struct Ring {
-    sessions: Set,
-    clients: Set,
+    sessions: KeySet,
+    clients: KeySet,
 }
 
-struct Set {
+/// The keys of one set, and the id of the key that seals.
+struct KeySet {
     sealing: String,
     rotation_pending: bool,
     keys: Vec<Subkeys>,
@@ -34,8 +35,8 @@ pub(super) struct Subkeys {
 impl Ring {
     pub(super) fn new(keyring: &Keyring) -> Self {
         Self {
-            sessions: Set::new(&keyring.sessions),
-            clients: Set::new(&keyring.clients),
+            sessions: KeySet::new(&keyring.sessions),
+            clients: KeySet::new(&keyring.clients),
         }
     }
 
@@ -58,8 +59,9 @@ impl Ring {
         }
     }
 
-    /// Clients keep ids for ever, so their keys are a set of their own.
-    fn set(&self, purpose: Purpose) -> &Set {
+    /// Returns the keys for `purpose`. Client ids have their own keys, because clients keep their ids without
+    /// a time limit.
+    fn set(&self, purpose: Purpose) -> &KeySet {
         if purpose == Purpose::Client {
             &self.clients
         } else {
@@ -68,12 +70,13 @@ impl Ring {
     }
 }
 
-impl Set {
+impl KeySet {
     fn new(keys: &Keys) -> Self {
         let sealing = keys.keys.iter().find(|key| key.id == keys.sealing);
         Self {
             sealing: keys.sealing.clone(),
-            // A key made after the one that seals is still open-only: some replica does not hold it yet.
+            // The operator lets a new key seal only after every replica has read it. Until then a newer key
+            // than the sealing key exists.
             rotation_pending: sealing
                 .is_some_and(|sealing| keys.keys.iter().any(|key| key.created_at > sealing.created_at)),
             keys: keys.keys.iter().map(Subkeys::derive).collect(),
@@ -102,7 +105,7 @@ impl Subkeys {
         self.ciphers.get(purpose.index())
     }
 
-    /// The salt under which a session's secret becomes its record's key.
+    /// The HKDF salt for deriving a record's key from its session's secret.
     pub(super) fn record_salt(&self) -> &[u8; 32] {
         &self.record
     }
@@ -112,7 +115,7 @@ fn subkey(hkdf: &Hkdf<Sha256>, purpose: Purpose) -> Zeroizing<[u8; 32]> {
     expand(hkdf, purpose.name().as_bytes())
 }
 
-/// 32 bytes of HKDF output.
+/// Returns 32 bytes of HKDF output for `info`.
 #[expect(
     clippy::expect_used,
     reason = "RFC 5869 allows 255 blocks of output; this is one"

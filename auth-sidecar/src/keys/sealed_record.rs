@@ -9,18 +9,20 @@ use super::aead;
 use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
 use super::ring::{Ring, Subkeys, expand};
-use super::sealed_text::{LONGEST_KEY_ID, append};
+use super::sealed_text::{MAX_KEY_ID_LENGTH, append};
 use crate::random::Random;
 use crate::session_id::{SessionId, SessionSecret};
 
-/// Version of the record's envelope: its first byte, and part of the associated data.
+/// Version of the envelope of a record. It is the first byte, and part of the associated data.
 const VERSION: u8 = 1;
 
 impl Ring {
-    /// Seals a session's record so that the store and the keyring together do not open it: the key comes
-    /// from the session's secret, which only the client holds. The revision is bound, so that a store
-    /// cannot pass an older record off under a newer revision. It can roll both back together: the client's
-    /// secret does not know the revision, so an older record with its own revision opens.
+    /// Seals a session's record under a key that is derived from the session's secret. Only the client has
+    /// that secret, so that the store and the keyring together do not open the record.
+    ///
+    /// The seal binds the revision, so that a store cannot return an older record under a newer revision. A
+    /// store that returns an older record with its own revision is not detected, because the client does not
+    /// know the revision.
     pub(super) fn seal_record(
         &self,
         object: &str,
@@ -39,7 +41,7 @@ impl Ring {
         Ok(envelope)
     }
 
-    /// Opens what [`Ring::seal_record`] made for the same place.
+    /// Opens a record that [`Ring::seal_record`] sealed for the same place.
     pub(super) fn open_record(
         &self,
         object: &str,
@@ -54,14 +56,14 @@ impl Ring {
 
 fn split(envelope: &[u8]) -> Option<(&str, &[u8])> {
     let (&[version, id_length], rest) = envelope.split_first_chunk::<2>()?;
-    if version != VERSION || usize::from(id_length) > LONGEST_KEY_ID {
+    if version != VERSION || usize::from(id_length) > MAX_KEY_ID_LENGTH {
         return None;
     }
     let (key_id, rest) = rest.split_at_checked(usize::from(id_length))?;
     Some((std::str::from_utf8(key_id).ok()?, rest))
 }
 
-/// Where a record is: which session, opened by which secret, at which revision.
+/// The session, secret and revision that a record is sealed for.
 #[derive(Clone, Copy)]
 pub(crate) struct RecordPlace<'a> {
     pub(crate) id: &'a SessionId,
@@ -75,7 +77,7 @@ impl RecordPlace<'_> {
         Aes256Gcm::new(&(*expand(&hkdf, self.id.as_bytes())).into())
     }
 
-    /// session id ‖ key id ‖ revision, and the object the session belongs to.
+    /// version ‖ session id ‖ key id ‖ revision ‖ namespace/name of the object.
     fn associated_data(&self, key_id: &str, object: &str) -> Vec<u8> {
         let mut data = vec![VERSION];
         append(&mut data, self.id.as_bytes());

@@ -1,4 +1,4 @@
-//! Seals texts with AES-GCM and opens them.
+//! Seals values into texts with AES-GCM, and opens them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -10,15 +10,15 @@ use super::purpose::Purpose;
 use super::ring::Ring;
 use crate::random::Random;
 
-/// Version of the sealed form, part of the associated data.
+/// Version of the sealed form. It is part of the associated data.
 const VERSION: u8 = 1;
 
-/// `contract::Keys` allows no longer ids.
-pub(super) const LONGEST_KEY_ID: usize = 16;
+/// Maximum length of a key id in bytes. `behalf_contract::Keyring` refuses longer ids.
+pub(super) const MAX_KEY_ID_LENGTH: usize = 16;
 
 impl Ring {
-    /// Seals `plaintext`: prefix, key id, base64url of nonce and ciphertext, with dots between. Everything
-    /// in it may stand in a URL, a cookie and a header.
+    /// Seals `plaintext`. The result is `prefix.key id.base64url(nonce and ciphertext)`. URLs, cookies and
+    /// headers can carry all of its characters.
     pub(super) fn seal(
         &self,
         purpose: Purpose,
@@ -42,7 +42,7 @@ impl Ring {
         ))
     }
 
-    /// Opens what [`Ring::seal`] made for the same purpose and object.
+    /// Opens a text that [`Ring::seal`] made for the same purpose and object.
     pub(super) fn open(
         &self,
         purpose: Purpose,
@@ -53,16 +53,16 @@ impl Ring {
         let key = self.opening(purpose, key_id)?;
         let cipher = key.cipher(purpose).ok_or(OpenError::Malformed)?;
         let bytes = BASE64URL.decode(body).map_err(|_| OpenError::Malformed)?;
-        if bytes.len() < aead::SHORTEST {
+        if bytes.len() < aead::MIN_LENGTH {
             return Err(OpenError::Malformed);
         }
         aead::decrypt(cipher, &associated_data(key_id, purpose, object), &bytes)
     }
 }
 
-/// Key id and body, after every check that needs no decoding.
+/// Returns the key id and the body of a sealed text. Makes every check that needs no decoding.
 fn split(purpose: Purpose, text: &str) -> Result<(&str, &str), OpenError> {
-    if text.len() > purpose.longest() {
+    if text.len() > purpose.max_length() {
         return Err(OpenError::Malformed);
     }
     let mut parts = text.split('.');
@@ -71,20 +71,20 @@ fn split(purpose: Purpose, text: &str) -> Result<(&str, &str), OpenError> {
     else {
         return Err(OpenError::Malformed);
     };
-    let key_id_is_one = (1..=LONGEST_KEY_ID).contains(&key_id.len())
+    let is_key_id = (1..=MAX_KEY_ID_LENGTH).contains(&key_id.len())
         && key_id
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    if prefix == purpose.prefix() && key_id_is_one && !body.is_empty() {
+    if prefix == purpose.prefix() && is_key_id && !body.is_empty() {
         Ok((key_id, body))
     } else {
         Err(OpenError::Malformed)
     }
 }
 
-/// version ‖ key id ‖ purpose ‖ namespace/name of the object. Each value follows its length, so that two
-/// different lists never give the same bytes. The UID is not included: an object restored from a backup has
-/// another one.
+/// version ‖ key id ‖ purpose ‖ namespace/name of the object. The length stands in front of each value, so
+/// that two different lists never give the same bytes. The UID is not included, because an object that is
+/// restored from a backup has another UID.
 fn associated_data(key_id: &str, purpose: Purpose, object: &str) -> Vec<u8> {
     let mut data = vec![VERSION];
     for part in [key_id, purpose.name(), object] {
@@ -93,7 +93,7 @@ fn associated_data(key_id: &str, purpose: Purpose, object: &str) -> Vec<u8> {
     data
 }
 
-/// Appends `part` with its length in front.
+/// Appends the length of `part` and then `part`.
 pub(super) fn append(data: &mut Vec<u8>, part: &[u8]) {
     data.extend_from_slice(&(part.len() as u64).to_be_bytes());
     data.extend_from_slice(part);

@@ -1,8 +1,8 @@
-//! The end, in both orders.
+//! Stops the sidecar after the MCP server.
 //!
-//! Usually the kubelet stops the MCP server first and a native sidecar after it. When the signal comes first,
-//! the sidecar goes on serving for as long as the server does, and never past the grace period: calls that
-//! the server is still finishing (it waits in `preStop`) come through here.
+//! The kubelet usually stops the MCP server first and a native sidecar after it. If the sidecar gets its signal
+//! first, it serves until the server stops, at most for the grace period: the answers of calls in flight pass
+//! through it while the server waits in `preStop`.
 
 use std::time::Duration;
 
@@ -10,38 +10,38 @@ use tokio::time::Instant;
 
 use crate::upstream::Upstream;
 
-/// Kept from the grace period for draining and the exit itself.
+/// Part of the grace period for draining and for the exit of the process.
 const RESERVE: Duration = Duration::from_secs(5);
 
-/// How often the server is looked for.
-const LOOK: Duration = Duration::from_millis(250);
+/// Time between two checks whether the server still listens.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long the sidecar serves beside a server that does not end.
-pub fn patience(grace_period_seconds: u32) -> Duration {
+/// Maximum time that the sidecar waits for the server to stop.
+pub fn server_limit(grace_period_seconds: u32) -> Duration {
     let grace = Duration::from_secs(u64::from(grace_period_seconds));
-    // Of a short period a half stays for draining.
+    // Half of a short grace period is left for draining.
     grace.saturating_sub(RESERVE).max(grace / 2)
 }
 
-/// How long open requests may go on once nothing new is taken.
+/// Maximum time for requests in flight after the sidecar stops accepting new ones.
 pub fn drain_limit(grace_period_seconds: u32) -> Duration {
     let grace = Duration::from_secs(u64::from(grace_period_seconds));
-    let left = grace.saturating_sub(patience(grace_period_seconds));
+    let left = grace.saturating_sub(server_limit(grace_period_seconds));
     left.saturating_sub(Duration::from_secs(1))
         .max(Duration::from_millis(500))
 }
 
-/// Returns when the server is gone, or `patience` is over.
-pub async fn server_gone(upstream: &Upstream, patience: Duration) {
-    let end = Instant::now() + patience;
+/// Returns when the server has stopped, at the latest after `limit`.
+pub async fn wait_for_server(upstream: &Upstream, limit: Duration) {
+    let end = Instant::now() + limit;
     while upstream.listens().await {
         if Instant::now() >= end {
             tracing::warn!(
-                "The MCP server is still there at the end of the grace period; stopping all the same"
+                "The MCP server still listens at the end of the grace period; the sidecar stops now"
             );
             return;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 
@@ -50,16 +50,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_answer_comes_before_the_grace_period_ends() {
+    fn waiting_and_draining_end_within_the_grace_period() {
         for grace in [1, 2, 5, 8, 10, 30, 60, 3600] {
-            let whole = patience(grace) + drain_limit(grace);
+            let whole = server_limit(grace) + drain_limit(grace);
             assert!(
                 whole <= Duration::from_secs(u64::from(grace)),
                 "{grace}: {whole:?}"
             );
         }
-        assert_eq!(patience(60), Duration::from_secs(55));
+        assert_eq!(server_limit(60), Duration::from_secs(55));
         assert_eq!(drain_limit(60), Duration::from_secs(4));
-        assert_eq!(patience(0), Duration::ZERO);
+        assert_eq!(server_limit(0), Duration::ZERO);
     }
 }

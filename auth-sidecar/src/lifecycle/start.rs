@@ -1,4 +1,4 @@
-//! The wiring: what is read, bound and written, in which order, until the process is asked to end.
+//! Starts the sidecar in order (host key, services, ports, tasks), and stops it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,32 +44,34 @@ const HTTP2: Http2Limits = Http2Limits {
     idle: Duration::from_mins(3),
 };
 
-/// How often the keyring file is looked at; the kubelet itself takes up to a minute to bring a new one.
+/// Time between two reads of the keyring file. The kubelet takes up to a minute to write a new file.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why the sidecar did not start. Each says what to do, and the kubelet starts it again meanwhile.
+/// Why the sidecar did not start. Each message says what to do. Meanwhile the kubelet restarts the container.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration or a mounted file cannot be used.
     #[error(transparent)]
     Services(#[from] ServicesError),
 
-    /// A port.
-    #[error("failed to listen on {address} ({field}): end what holds the port, or configure another one")]
+    /// A port is in use, or the process may not bind it.
+    #[error(
+        "failed to listen on {address} ({field}): stop the process that uses the port, or configure another port"
+    )]
     Bind {
-        /// The address.
+        /// Address and port from the configuration.
         address: SocketAddr,
 
-        /// The field of the configuration.
+        /// The field of the configuration that names the address.
         field: &'static str,
 
-        /// The cause.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
 
-    /// The host key.
-    #[error("the server cannot be given its host key")]
+    /// The host key cannot be written or read.
+    #[error("failed to prepare the host key for the server")]
     HostKey(#[from] HostKeyError),
 }
 
@@ -80,7 +82,7 @@ pub struct Sidecar {
     internal: SocketAddr,
     upstream: Upstream,
     grace_period_seconds: u32,
-    /// Ends what serves the public port, then the rest.
+    /// Its cancellation ends all tasks.
     end: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -156,23 +158,24 @@ impl Sidecar {
         })
     }
 
-    /// Where the public port is.
+    /// The bound address of the public port.
     pub fn public(&self) -> SocketAddr {
         self.public
     }
 
-    /// Where the internal port is.
+    /// The bound address of the internal port.
     pub fn internal(&self) -> SocketAddr {
         self.internal
     }
 
-    /// Goes on serving while the server does, then stops.
+    /// Serves until the server has stopped, then stops.
     pub async fn stop_after_server(self) {
-        drain::server_gone(&self.upstream, drain::patience(self.grace_period_seconds)).await;
+        let limit = drain::server_limit(self.grace_period_seconds);
+        drain::wait_for_server(&self.upstream, limit).await;
         self.stop().await;
     }
 
-    /// Takes nothing new, lets open requests finish, ends.
+    /// Accepts no new requests, lets the requests in flight finish, and returns.
     pub async fn stop(mut self) {
         self.end.cancel();
         while self.tasks.join_next().await.is_some() {}

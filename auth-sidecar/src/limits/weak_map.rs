@@ -1,76 +1,77 @@
-//! Values that are there as long as somebody holds on to them, one for each key.
+//! A map of shared values. Each entry exists only while a holder keeps it alive.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// The values that somebody holds on to. Cheap to clone.
-pub(crate) struct Registry<K: Clone + Eq + Hash, V>(Arc<Mutex<Values<K, V>>>);
+/// Maps each key to one shared value. The map holds weak references, so that an entry disappears with its last
+/// holder. Clones share the map.
+pub(crate) struct WeakMap<K: Clone + Eq + Hash, V>(Arc<Mutex<Values<K, V>>>);
 
-type Values<K, V> = HashMap<K, Weak<Held<K, V>>>;
+type Values<K, V> = HashMap<K, Weak<WeakMapEntry<K, V>>>;
 
-/// A value of a [`Registry`]; with its last holder it leaves.
-pub(crate) struct Held<K: Clone + Eq + Hash, V> {
+/// An entry of a [`WeakMap`]. When its last holder drops it, it removes itself from the map.
+pub(crate) struct WeakMapEntry<K: Clone + Eq + Hash, V> {
     key: K,
     value: V,
-    all: Registry<K, V>,
+    map: WeakMap<K, V>,
 }
 
-impl<K: Clone + Eq + Hash, V> Registry<K, V> {
-    /// The value of this key, made if nobody holds on to one.
-    pub(crate) fn hold(&self, key: K, make: impl FnOnce() -> V) -> Arc<Held<K, V>> {
-        let mut held = self.held();
-        if let Some(value) = held.get(&key).and_then(Weak::upgrade) {
-            return value;
+impl<K: Clone + Eq + Hash, V> WeakMap<K, V> {
+    /// Returns the entry of this key. Creates it with `create` if no holder keeps one alive.
+    pub(crate) fn get_or_insert_with(&self, key: K, create: impl FnOnce() -> V) -> Arc<WeakMapEntry<K, V>> {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get(&key).and_then(Weak::upgrade) {
+            return entry;
         }
-        let value = Arc::new(Held {
+        let entry = Arc::new(WeakMapEntry {
             key: key.clone(),
-            value: make(),
-            all: self.clone(),
+            value: create(),
+            map: self.clone(),
         });
-        held.insert(key, Arc::downgrade(&value));
-        value
+        entries.insert(key, Arc::downgrade(&entry));
+        entry
     }
 
-    /// Takes a value out, for whom it is there still. Who comes later has a new one.
-    pub(crate) fn take(&self, key: &K) -> Option<Arc<Held<K, V>>> {
-        let held = self.held().remove(key);
-        // The lock is free again: if this is the last holder, dropping it takes the lock.
-        held.as_ref().and_then(Weak::upgrade)
+    /// Removes the entry and returns it if some holder still keeps it alive. Later calls create a new one.
+    pub(crate) fn remove(&self, key: &K) -> Option<Arc<WeakMapEntry<K, V>>> {
+        let entry = self.lock().remove(key);
+        // The lock is released here. The returned entry may be the last one, and its drop takes the lock.
+        entry.as_ref().and_then(Weak::upgrade)
     }
 
-    /// How many values there are.
+    /// Returns the number of entries.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.held().len()
+        self.lock().len()
     }
 
-    fn held(&self) -> MutexGuard<'_, Values<K, V>> {
+    fn lock(&self) -> MutexGuard<'_, Values<K, V>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Clone + Eq + Hash, V> Clone for Registry<K, V> {
+impl<K: Clone + Eq + Hash, V> Clone for WeakMap<K, V> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K: Clone + Eq + Hash, V> Default for Registry<K, V> {
+impl<K: Clone + Eq + Hash, V> Default for WeakMap<K, V> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<K: Clone + Eq + Hash, V> Held<K, V> {
-    /// Whose value it is.
+impl<K: Clone + Eq + Hash, V> WeakMapEntry<K, V> {
+    /// Returns the key of this entry.
     pub(crate) fn key(&self) -> &K {
         &self.key
     }
 }
 
-impl<K: Clone + Eq + Hash, V> Deref for Held<K, V> {
+impl<K: Clone + Eq + Hash, V> Deref for WeakMapEntry<K, V> {
     type Target = V;
 
     fn deref(&self) -> &V {
@@ -78,15 +79,15 @@ impl<K: Clone + Eq + Hash, V> Deref for Held<K, V> {
     }
 }
 
-impl<K: Clone + Eq + Hash, V> Drop for Held<K, V> {
+impl<K: Clone + Eq + Hash, V> Drop for WeakMapEntry<K, V> {
     fn drop(&mut self) {
-        let mut held = self.all.held();
-        // Another may have taken the place since the last holder let go.
-        if held
+        let mut entries = self.map.lock();
+        // The map may already contain a newer entry for this key.
+        if entries
             .get(&self.key)
-            .is_some_and(|kept| std::ptr::eq(kept.as_ptr(), self))
+            .is_some_and(|current| std::ptr::eq(current.as_ptr(), self))
         {
-            held.remove(&self.key);
+            entries.remove(&self.key);
         }
     }
 }

@@ -14,68 +14,68 @@ use crate::oauth::login::cookies::{self, Cookies};
 use crate::oauth::login::{AuthorizationRequest, OfferedRequest, REQUEST_LIFETIME, Refused, csrf};
 use crate::services::Services;
 
-/// Longest query that is looked at: client id, redirect URI and state at their longest, URL-encoded.
-const LONGEST_QUERY: usize = 12 * 1024;
+/// Maximum length of the query in bytes. The longest client id, redirect URI and state fit, URL-encoded.
+const MAX_QUERY_BYTES: usize = 12 * 1024;
 
-/// `GET /authorize`: checks the request and asks the user, every time. Nothing is kept and no cookie that
-/// could finish a login is set before the user says yes.
+/// `GET /authorize`: validates the request and shows the consent page. It asks the user every time. Before the
+/// approval it stores nothing, and sets no cookie that can finish a login.
 pub(super) async fn authorize(
-    State(server): State<Arc<Services>>,
+    State(services): State<Arc<Services>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
-    if query.len() > LONGEST_QUERY {
-        return page::problem(&server, Problem::RequestTooLong);
+    if query.len() > MAX_QUERY_BYTES {
+        return page::problem(&services, Problem::RequestTooLong);
     }
     let checked = AuthorizationRequest::check(
         query.as_bytes(),
-        &server.clients,
-        &server.addresses,
-        &server.access,
+        &services.clients,
+        &services.addresses,
+        &services.access,
     );
     let (request, client) = match checked {
         Ok(checked) => checked,
-        Err(Refused::Page(error)) => return page::refused(&server, error),
-        Err(Refused::Redirect(error)) => return redirect::error(&server, &error),
+        Err(Refused::Page(error)) => return page::refused(&services, error),
+        Err(Refused::Redirect(error)) => return redirect::error(&services, &error),
     };
-    // A page that leads nowhere would waste the user's consent; and its address is part of the page.
-    let entra = match server.entra.discovery().await {
+    // The page's content security policy needs Entra's address. A consent is useless while Entra is unreachable.
+    let entra = match services.entra.discovery().await {
         Ok(discovery) => discovery.authorization_endpoint.clone(),
-        Err(error) => return redirect::entra_unavailable(&server, &request, &error),
+        Err(error) => return redirect::entra_unavailable(&services, &request, &error),
     };
-    offer(&server, &request, &client, &headers, &entra).unwrap_or_else(|SealError| {
-        // Client id, redirect URI and state are each within bounds, and together beyond a cookie's.
+    consent_page(&services, &request, &client, &headers, &entra).unwrap_or_else(|SealError| {
+        // Client id, redirect URI and state together are too long for a cookie.
         redirect::error(
-            &server,
+            &services,
             &request.refuse("invalid_request", "the request is too long; shorten state"),
         )
     })
 }
 
-fn offer(
-    server: &Services,
+fn consent_page(
+    services: &Services,
     request: &AuthorizationRequest,
     client: &Client,
     headers: &HeaderMap,
     entra: &url::Url,
 ) -> Result<Response, SealError> {
-    let now = server.clock.now();
+    let now = services.clock.now();
     let expires_at = now.checked_add(REQUEST_LIFETIME).unwrap_or(now);
-    let kept = Cookies::read(headers)
+    let existing = Cookies::read(headers)
         .get(csrf::COOKIE_NAME)
         .filter(|value| csrf::is_value(value));
-    let browser = kept.map_or_else(|| csrf::new_value(server.random.as_ref()), str::to_owned);
+    let browser = existing.map_or_else(|| csrf::new_value(services.random.as_ref()), str::to_owned);
     let offered = OfferedRequest {
         request: request.clone(),
         expires_at,
     };
-    let sealed = server.keyring.seal(Purpose::Request, &offered)?;
-    // The flow cookie holds the same and about 150 bytes more.
-    if sealed.len() + 400 > Purpose::Flow.longest() {
+    let sealed = services.keyring.seal(Purpose::Request, &offered)?;
+    // The flow cookie contains the same request and about 150 bytes more.
+    if sealed.len() + 400 > Purpose::Flow.max_length() {
         return Err(SealError);
     }
-    let csrf_token = csrf::issue(&server.keyring, &browser, &sealed)?;
+    let csrf_token = csrf::issue(&services.keyring, &browser, &sealed)?;
     let page = ConsentPage {
         client,
         redirect_uri: &request.redirect_uri,
@@ -85,7 +85,7 @@ fn offer(
         entra,
     };
     Ok(redirect::with_cookies(
-        page.respond(server),
+        page.respond(services),
         [cookies::set(csrf::COOKIE_NAME, &browser, csrf::COOKIE_LIFETIME)],
     ))
 }

@@ -1,4 +1,4 @@
-//! `POST /consent`: the answer of the consent form.
+//! `POST /consent`: the user's decision on the consent page.
 
 use std::sync::Arc;
 
@@ -25,97 +25,98 @@ use crate::telemetry::metrics::SecurityEvent;
 /// A form that is not a consent form of this server.
 const UNREADABLE: Problem = Problem::ConsentUnreadable(StatusCode::BAD_REQUEST);
 
-/// `POST /consent`: the user's answer. Only a yes sets the cookie that can finish the login, and only then
-/// the browser goes to Entra.
+/// `POST /consent`: reads the user's decision. Only an approval sets the cookie that can finish the login and sends
+/// the browser to Entra.
 pub(super) async fn consent(
-    State(server): State<Arc<Services>>,
+    State(services): State<Arc<Services>>,
     headers: HeaderMap,
     form: Result<Form, OAuthError>,
 ) -> Response {
     let form = match form {
         Ok(Form(form)) => form,
         Err(error) if error.status() == StatusCode::REQUEST_TIMEOUT => {
-            return page::problem(&server, Problem::ConsentUnreadable(error.status()));
+            return page::problem(&services, Problem::ConsentUnreadable(error.status()));
         }
         Err(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => {
-            return page::problem(&server, Problem::Busy);
+            return page::problem(&services, Problem::Busy);
         }
-        Err(_) => return page::problem(&server, UNREADABLE),
+        Err(_) => return page::problem(&services, UNREADABLE),
     };
     let field = |name| form.one(name).ok().flatten();
     let (Some(sealed), Some(token), Some(decision)) = (field("request"), field("csrf"), field("decision"))
     else {
-        return page::problem(&server, UNREADABLE);
+        return page::problem(&services, UNREADABLE);
     };
-    let now = server.clock.now();
+    let now = services.clock.now();
     let cookies = Cookies::read(&headers);
     let browser = cookies.get(csrf::COOKIE_NAME).unwrap_or_default();
-    let is_ours = csrf::is_same_origin(&headers, server.addresses.issuer())
-        && csrf::verify(&server.keyring, token, browser, sealed);
+    let is_ours = csrf::is_same_origin(&headers, services.addresses.issuer())
+        && csrf::verify(&services.keyring, token, browser, sealed);
     if !is_ours {
-        tracing::warn!("Refused a consent that did not come from its own page");
-        server.metrics.security_event(SecurityEvent::ConsentRefused);
-        return page::problem(&server, Problem::ForeignConsent);
+        tracing::warn!("Refused a consent form from another page or browser");
+        services.metrics.security_event(SecurityEvent::ConsentRefused);
+        return page::problem(&services, Problem::ForeignConsent);
     }
-    let offered = match server.keyring.open::<OfferedRequest>(Purpose::Request, sealed) {
+    let offered = match services.keyring.open::<OfferedRequest>(Purpose::Request, sealed) {
         Ok(offered) if offered.expires_at > now => offered,
-        Ok(_) => return page::problem(&server, Problem::ConsentExpired),
-        Err(_) => return page::problem(&server, UNREADABLE),
+        Ok(_) => return page::problem(&services, Problem::ConsentExpired),
+        Err(_) => return page::problem(&services, UNREADABLE),
     };
     let mut request = offered.request;
-    // The page has a box only for tools that change something. The result never exceeds the requested scopes.
+    // The page has a checkbox only for tools that write. The result never exceeds the requested scopes.
     request.scopes.run &= field("run") == Some("allow");
     // The administrator may have removed the client or the redirect URI while the page was open.
-    match server.clients.find(&request.client_id) {
+    match services.clients.find(&request.client_id) {
         Ok(client) if client.may_redirect_to(&request.redirect_uri) => {}
-        Ok(_) => return page::problem(&server, Problem::ForeignRedirectUri),
-        Err(error) => return page::problem(&server, PageError::from(error)),
+        Ok(_) => return page::problem(&services, Problem::ForeignRedirectUri),
+        Err(error) => return page::problem(&services, PageError::from(error)),
     }
     match decision {
         "allow" => {
-            let approved = ApprovedRequest::new(request, false, now, server.random.as_ref());
-            send_to_entra(&server, &approved, &cookies, &SignInAgain::default()).await
+            let approved = ApprovedRequest::new(request, false, now, services.random.as_ref());
+            send_to_entra(&services, &approved, &cookies, &SignInAgain::default()).await
         }
         "deny" => {
             tracing::info!("A user denied a client");
             redirect::error(
-                &server,
+                &services,
                 &request.refuse("access_denied", "the user denied the request"),
             )
         }
-        _ => page::problem(&server, UNREADABLE),
+        _ => page::problem(&services, UNREADABLE),
     }
 }
 
 /// Sets the flow's cookie and sends the browser to Entra.
 pub(super) async fn send_to_entra(
-    server: &Services,
+    services: &Services,
     approved: &ApprovedRequest,
     browser: &Cookies<'_>,
     again: &SignInAgain,
 ) -> Response {
-    let url = match authorize_url(server, approved, again).await {
+    let url = match authorize_url(services, approved, again).await {
         Ok(url) => url,
-        Err(error) => return redirect::entra_unavailable(server, &approved.request, &error),
+        Err(error) => return redirect::entra_unavailable(services, &approved.request, &error),
     };
-    let Ok(value) = approved.seal(&server.keyring) else {
-        return page::problem(server, Problem::Defect);
+    let Ok(value) = approved.seal(&services.keyring) else {
+        return page::problem(services, Problem::Defect);
     };
-    let surplus = flow_cookies(browser, &server.keyring, server.clock.now());
+    let surplus = flow_cookies(browser, &services.keyring, services.clock.now());
     let removals = surplus.iter().map(|name| cookies::remove(name));
     let cookie = cookies::set(&approved.cookie_name(), &value, FLOW_COOKIE_LIFETIME);
-    redirect::with_cookies(redirect::to(server, &url), removals.chain([cookie]))
+    redirect::with_cookies(redirect::to(services, &url), removals.chain([cookie]))
 }
 
-/// `resource` is not in it: Entra refuses one beside scopes (AADSTS9010010).
+/// Builds the authorization request for Entra. It has no `resource`, because Entra refuses `resource` together with
+/// scopes (AADSTS9010010).
 async fn authorize_url(
-    server: &Services,
+    services: &Services,
     approved: &ApprovedRequest,
     again: &SignInAgain,
 ) -> Result<Url, EntraError> {
     let request = AuthorizeRequest {
-        redirect_uri: &server.callback(),
-        scope: &server.entra_scope,
+        redirect_uri: &services.callback(),
+        scope: &services.entra_scope,
         state: &approved.handle,
         code_challenge: &pkce::challenge(&approved.verifier),
         nonce: &approved.nonce,
@@ -123,5 +124,5 @@ async fn authorize_url(
         claims: again.claims.as_deref(),
         login_hint: None,
     };
-    server.entra.authorize_url(&request).await
+    services.entra.authorize_url(&request).await
 }

@@ -1,8 +1,8 @@
-//! Which web pages may call the endpoints for programs.
+//! CORS of the endpoints that programs call: the web pages whose scripts may call them.
 //!
-//! The rule: pages on the user's own machine (the MCP Inspector at `http://localhost:6274`) and pages of
-//! the hosts that redirect URIs may name. Their origin is answered by name; there is no wildcard and no
-//! `Access-Control-Allow-Credentials`, since none of these endpoints looks at a cookie.
+//! Allowed are pages on the user's machine (the MCP Inspector at `http://localhost:6274`) and pages at the hosts
+//! that redirect URIs may have. The answer names the page's origin, and no wildcard. There is no
+//! `Access-Control-Allow-Credentials`, because these endpoints ignore cookies.
 
 use std::sync::Arc;
 
@@ -19,26 +19,26 @@ use url::Url;
 use crate::clients::is_loopback;
 use crate::services::Services;
 
-/// The `Origin` of a request, when a page from there may read answers.
-pub fn allowed_origin(server: &Services, headers: &HeaderMap) -> Option<HeaderValue> {
+/// Returns the `Origin` of a request if pages of that origin may read answers.
+pub fn allowed_origin(services: &Services, headers: &HeaderMap) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?;
     let text = origin.to_str().ok()?;
     let url = Url::parse(text).ok()?;
-    // An origin has no path; anything else in that header is not from a browser.
+    // Browsers send an origin in this normal form, without a path.
     if url.origin().ascii_serialization() != text {
         return None;
     }
     let is_allowed = match url.scheme() {
         "http" => is_loopback(&url),
-        "https" => is_loopback(&url) || server.clients.trusts_host_of(&url),
+        "https" => is_loopback(&url) || services.clients.trusts_host_of(&url),
         _ => false,
     };
     is_allowed.then(|| origin.clone())
 }
 
-/// Answers preflight requests, and says of every other answer who may read it.
-pub(super) async fn cors(State(server): State<Arc<Services>>, request: Request, next: Next) -> Response {
-    let origin = allowed_origin(&server, request.headers());
+/// Answers preflight requests, and adds the CORS headers to all other answers.
+pub(super) async fn cors(State(services): State<Arc<Services>>, request: Request, next: Next) -> Response {
+    let origin = allowed_origin(&services, request.headers());
     let mut response = if request.method() == Method::OPTIONS {
         preflight(origin.is_some())
     } else {
@@ -73,7 +73,7 @@ fn preflight(allowed: bool) -> Response {
     response
 }
 
-/// `OPTIONS` of an endpoint that browsers navigate to: no page may call it.
+/// Answers `OPTIONS` of the pages that browsers navigate to. No script may call them.
 pub(super) async fn navigation() -> Response {
     (StatusCode::NO_CONTENT, [(ALLOW, "GET, POST, OPTIONS")]).into_response()
 }

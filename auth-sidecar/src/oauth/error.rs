@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::sessions::GrantError;
 
-/// A client waits so long when nothing better is known.
+/// `Retry-After` in seconds, sent when no better estimate exists.
 const RETRY_SECONDS: u64 = 5;
 
 /// An error answer to a program (RFC 6749, section 5.2).
@@ -40,17 +40,17 @@ impl OAuthError {
         self.status
     }
 
-    /// 400
+    /// 400 with this code of RFC 6749, section 5.2, or of the endpoint's own RFC.
     pub(super) fn bad_request(error: &'static str, description: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error, description)
     }
 
-    /// 401: the client registers again.
+    /// 401 `invalid_client`: the client registers again.
     pub(super) fn unknown_client(description: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description)
     }
 
-    /// 503: the client tries again later. Never 401, which would end sessions that are fine.
+    /// 503: the client tries again later. It is never 401, because clients would then discard valid sessions.
     pub(super) fn unavailable(description: impl Into<String>) -> Self {
         Self {
             retry_after: Some(RETRY_SECONDS),
@@ -62,7 +62,7 @@ impl OAuthError {
         }
     }
 
-    /// 429
+    /// 429: the client tries again later.
     pub(super) fn busy(description: impl Into<String>) -> Self {
         Self {
             retry_after: Some(RETRY_SECONDS),
@@ -75,7 +75,8 @@ impl OAuthError {
     }
 }
 
-/// `error_description` has the alphabet of RFC 6749, section 5.2: ASCII without quotes and backslashes.
+/// Replaces the characters that RFC 6749, section 5.2, does not allow in `error_description`: all but printable
+/// ASCII, quotation marks and backslashes.
 pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|character| match character {

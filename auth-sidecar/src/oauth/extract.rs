@@ -1,4 +1,4 @@
-//! Bodies of programs' requests. What is wrong with one is told in the protocol's own terms.
+//! Extractors for request bodies. They answer an unusable body with an OAuth error.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 
-use super::LARGEST_BODY;
+use super::MAX_BODY_BYTES;
 use super::error::OAuthError;
 use crate::limits::body_budget::ReadError;
 use crate::oauth::login::parameters::Parameters;
@@ -33,7 +33,7 @@ impl FromRequest<Arc<Services>> for Form {
     }
 }
 
-/// A body of `application/json`, not parsed yet.
+/// The bytes of an `application/json` body.
 pub(super) struct JsonBytes(pub(super) Bytes);
 
 impl FromRequest<Arc<Services>> for JsonBytes {
@@ -48,12 +48,12 @@ impl FromRequest<Arc<Services>> for JsonBytes {
 
 async fn read(
     request: Request,
-    server: &Services,
+    services: &Services,
     content_type: &str,
     error: &'static str,
 ) -> Result<Bytes, OAuthError> {
     if !is(request.headers(), content_type) {
-        let description = format!("the body has to be {content_type}");
+        let description = format!("the content type must be {content_type}");
         return Err(OAuthError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             error,
@@ -61,23 +61,23 @@ async fn read(
         ));
     }
     if request.headers().contains_key(CONTENT_ENCODING) {
-        let description = "compressed bodies are not taken";
+        let description = "compressed bodies are not supported";
         return Err(OAuthError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             error,
             description,
         ));
     }
-    // Who has signed in needs these two, whatever becomes of those who have not.
+    // Signed-in users need these two endpoints, also while clients without a sign-in use up the other memory.
     let is_of_grants = matches!(request.uri().path(), "/token" | "/revoke");
-    let memory = &server.body_memory;
+    let memory = &services.body_memory;
     let share = if is_of_grants {
         &memory.grants
     } else {
         &memory.forms
     };
-    // What is made of it is as small as it is, and made at once: its memory need not be held any longer.
-    let read = share.read(request.into_body(), LARGEST_BODY);
+    // The values that are parsed from the body are no larger than it, so the memory is released after the read.
+    let read = share.read(request.into_body(), MAX_BODY_BYTES);
     let refused = |refusal: ReadError| match refusal {
         ReadError::TooLarge => OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, error, refusal.to_string()),
         ReadError::Late => OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, refusal.to_string()),
@@ -87,7 +87,7 @@ async fn read(
     read.await.map(|(body, _)| body).map_err(refused)
 }
 
-/// True when the media type is `expected`, whatever its parameters say.
+/// True when the media type is `expected`. Its parameters do not count.
 fn is(headers: &HeaderMap, expected: &str) -> bool {
     headers
         .get(CONTENT_TYPE)

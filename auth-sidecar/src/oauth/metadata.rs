@@ -1,4 +1,4 @@
-//! Metadata for clients (RFC 9728 and RFC 8414). It lists only endpoints that exist.
+//! The metadata documents for clients (RFC 9728 and RFC 8414). They list only endpoints that exist.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::access::Scopes;
 use crate::services::Services;
 
-/// Short, so that a changed server is seen soon.
+/// Clients cache the metadata for one minute, so that they soon see a changed configuration.
 const CACHING: (axum::http::HeaderName, &str) = (CACHE_CONTROL, "public, max-age=60");
 
 #[derive(Serialize)]
@@ -22,14 +22,14 @@ struct ProtectedResource<'a> {
     bearer_methods_supported: [&'static str; 1],
 }
 
-/// Both at the path variant and at the root: clients that miss one begin to guess.
-pub(super) async fn protected_resource(State(server): State<Arc<Services>>) -> impl IntoResponse {
+/// The metadata of the protected resource, at the root and at the variant with the path of the resource. Clients
+/// that do not find the variant they try guess addresses.
+pub(super) async fn protected_resource(State(services): State<Arc<Services>>) -> impl IntoResponse {
     let body = ProtectedResource {
-        resource: server.addresses.resource(),
-        authorization_servers: [server.addresses.issuer()],
-        // Clients request all of these scopes when no challenge named one, so challenges name the same
-        // scopes.
-        scopes_supported: server.access.offered().names().collect(),
+        resource: services.addresses.resource(),
+        authorization_servers: [services.addresses.issuer()],
+        // Clients request all of these scopes if no challenge names scopes. Challenges name the same scopes.
+        scopes_supported: services.access.offered().names().collect(),
         bearer_methods_supported: ["header"],
     };
     ([CACHING], Json(body)).into_response()
@@ -53,14 +53,14 @@ struct Metadata<'a> {
     authorization_response_iss_parameter_supported: bool,
 }
 
-/// The same document under both names that clients try.
-pub(super) async fn authorization_server(State(server): State<Arc<Services>>) -> impl IntoResponse {
-    let endpoint = |path| server.addresses.endpoint(path);
+/// The metadata of the authorization server. Both well-known paths answer with the same document.
+pub(super) async fn authorization_server(State(services): State<Arc<Services>>) -> impl IntoResponse {
+    let endpoint = |path| services.addresses.endpoint(path);
     let body = Metadata {
-        issuer: server.addresses.issuer(),
+        issuer: services.addresses.issuer(),
         authorization_endpoint: endpoint("/authorize"),
         token_endpoint: endpoint("/token"),
-        registration_endpoint: server.clients.may_register().then(|| endpoint("/register")),
+        registration_endpoint: services.clients.may_register().then(|| endpoint("/register")),
         revocation_endpoint: endpoint("/revoke"),
         response_types_supported: ["code"],
         response_modes_supported: ["query"],
@@ -68,7 +68,7 @@ pub(super) async fn authorization_server(State(server): State<Arc<Services>>) ->
         token_endpoint_auth_methods_supported: ["none"],
         revocation_endpoint_auth_methods_supported: ["none"],
         code_challenge_methods_supported: ["S256"],
-        scopes_supported: server
+        scopes_supported: services
             .access
             .offered()
             .names()

@@ -35,17 +35,17 @@ pub use cors::allowed_origin;
 use self::error::OAuthError;
 use crate::services::Services;
 
-/// Largest body of any endpoint here. A registration with ten redirect URIs is about 6 KiB.
-const LARGEST_BODY: usize = 32 * 1024;
+/// Maximum size of a request body in bytes. A registration with ten redirect URIs has about 6 KiB.
+const MAX_BODY_BYTES: usize = 32 * 1024;
 
-/// A path, and what answers there.
+/// A path and its handler.
 type Endpoint = (&'static str, fn() -> MethodRouter<Arc<Services>>);
 
-/// Where clients register; there only while the configuration lets them.
+/// The registration endpoint. The router contains it only if the configuration allows registration.
 const REGISTER: Endpoint = ("/register", || post(register::register));
 
-/// What programs call, from web pages too: no cookie has a meaning there.
-const FOR_PROGRAMS: [Endpoint; 6] = [
+/// The endpoints that programs call, also from web pages (CORS). They ignore cookies.
+const API: [Endpoint; 6] = [
     ("/.well-known/oauth-protected-resource", || {
         get(metadata::protected_resource)
     }),
@@ -62,8 +62,8 @@ const FOR_PROGRAMS: [Endpoint; 6] = [
     ("/revoke", || post(revoke::revoke)),
 ];
 
-/// Where browsers go.
-const FOR_PEOPLE: [Endpoint; 3] = [
+/// The endpoints that a browser navigates to.
+const PAGES: [Endpoint; 3] = [
     ("/authorize", || {
         get(authorize::authorize).options(cors::navigation)
     }),
@@ -77,22 +77,21 @@ const FOR_PEOPLE: [Endpoint; 3] = [
 
 /// Every path of [`router`].
 pub fn paths() -> impl Iterator<Item = &'static str> {
-    let all = FOR_PROGRAMS.into_iter().chain([REGISTER]).chain(FOR_PEOPLE);
+    let all = API.into_iter().chain([REGISTER]).chain(PAGES);
     all.map(|(path, _)| path)
 }
 
-/// Every endpoint but `/mcp`. Paths that do not exist answer 404 and wrong methods 405, both with JSON, also
-/// after merging with a router that has no fallback of its own.
-pub fn router<S>(server: Arc<Services>) -> Router<S> {
-    let registration = server.clients.may_register().then_some(REGISTER);
-    let for_programs = routes(FOR_PROGRAMS.into_iter().chain(registration));
-    let for_people = routes(FOR_PEOPLE);
-    for_programs
-        .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&server), cors::cors))
-        .merge(for_people.method_not_allowed_fallback(wrong_method))
+/// Builds the router of the authorization server. Unknown paths answer 404 and wrong methods 405, both with JSON,
+/// also after a merge with a router that has no fallback.
+pub fn router<S>(services: Arc<Services>) -> Router<S> {
+    let registration = services.clients.may_register().then_some(REGISTER);
+    let api = routes(API.into_iter().chain(registration));
+    let pages = routes(PAGES);
+    api.method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&services), cors::cors))
+        .merge(pages.method_not_allowed_fallback(wrong_method))
         .fallback(not_found)
-        .with_state(server)
+        .with_state(services)
 }
 
 fn routes(endpoints: impl IntoIterator<Item = Endpoint>) -> Router<Arc<Services>> {
@@ -104,7 +103,7 @@ async fn wrong_method() -> Response {
     OAuthError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "invalid_request",
-        "this endpoint does not take this method",
+        "this endpoint does not support this method",
     )
     .into_response()
 }
@@ -113,7 +112,7 @@ async fn not_found() -> Response {
     OAuthError::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        "there is nothing here; the MCP endpoint is /mcp",
+        "this path does not exist; the MCP endpoint is /mcp",
     )
     .into_response()
 }

@@ -10,10 +10,10 @@ use super::page::{self, Problem};
 use crate::oauth::login::{AuthorizationRequest, RedirectError};
 use crate::services::Services;
 
-/// Sends the browser to `url` with a GET, whatever brought it here. Nothing of this is kept or told on.
-pub(super) fn to(server: &Services, url: &Url) -> Response {
+/// Sends the browser to `url` with a GET, also after a POST. The answer is not cached, and sends no referrer.
+pub(super) fn to(services: &Services, url: &Url) -> Response {
     let Ok(location) = HeaderValue::from_str(url.as_str()) else {
-        return page::problem(server, Problem::Defect);
+        return page::problem(services, Problem::Defect);
     };
     let headers = [
         (LOCATION, location),
@@ -24,7 +24,7 @@ pub(super) fn to(server: &Services, url: &Url) -> Response {
 }
 
 /// Sends the browser back to the client with an error.
-pub(super) fn error(server: &Services, error: &RedirectError) -> Response {
+pub(super) fn error(services: &Services, error: &RedirectError) -> Response {
     let description = super::error::printable(&error.description);
     let error = RedirectError {
         description,
@@ -36,15 +36,15 @@ pub(super) fn error(server: &Services, error: &RedirectError) -> Response {
         "Sent the browser back to the client with {}",
         error.error
     );
-    match error.location(server.addresses.issuer()) {
-        Some(url) => to(server, &url),
-        None => page::problem(server, Problem::Defect),
+    match error.location(services.addresses.issuer()) {
+        Some(url) => to(services, &url),
+        None => page::problem(services, Problem::Defect),
     }
 }
 
 /// Sends the browser back to the client because Entra's discovery document is not available.
 pub(super) fn entra_unavailable(
-    server: &Services,
+    services: &Services,
     request: &AuthorizationRequest,
     cause: &EntraError,
 ) -> Response {
@@ -53,7 +53,7 @@ pub(super) fn entra_unavailable(
         "A user cannot sign in: Entra's discovery document is not available"
     );
     let description = "Entra cannot be reached at the moment; try again in a minute";
-    error(server, &request.refuse("temporarily_unavailable", description))
+    error(services, &request.refuse("temporarily_unavailable", description))
 }
 
 /// Adds cookies to an answer.

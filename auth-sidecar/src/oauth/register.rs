@@ -14,9 +14,9 @@ use crate::clients::{RegistrationError, RegistrationRequest};
 use crate::services::Services;
 use crate::telemetry::metrics::SecurityEvent;
 
-/// `POST /register` (RFC 7591).
+/// `POST /register`: registers a client, and answers 201 with its metadata.
 pub(super) async fn register(
-    State(server): State<Arc<Services>>,
+    State(services): State<Arc<Services>>,
     extensions: Extensions,
     headers: HeaderMap,
     JsonBytes(body): JsonBytes,
@@ -26,13 +26,15 @@ pub(super) async fn register(
         let place = format!("line {}, column {}", error.line(), error.column());
         OAuthError::bad_request(
             "invalid_client_metadata",
-            format!("the body is no client metadata (RFC 7591, section 2): see {place}"),
+            format!("the body is not client metadata (RFC 7591, section 2): see {place}"),
         )
     })?;
-    let address = server.trusted_proxies.client(&extensions, &headers);
-    let registered = server.clients.register(request, address).inspect_err(|error| {
+    let address = services.trusted_proxies.client(&extensions, &headers);
+    let registered = services.clients.register(request, address).inspect_err(|error| {
         if *error == RegistrationError::Busy {
-            server.metrics.security_event(SecurityEvent::RegistrationLimited);
+            services
+                .metrics
+                .security_event(SecurityEvent::RegistrationLimited);
         }
     })?;
     tracing::info!("Registered a client");

@@ -14,14 +14,15 @@ use super::token::{client, required};
 use crate::services::Services;
 use crate::sessions::Revocation;
 
-/// `POST /revoke` (RFC 7009). `token_type_hint` is not needed: a token says itself what it is.
+/// `POST /revoke`: ends the session of a token. It ignores `token_type_hint`, because the prefix of a token names
+/// its type.
 pub(super) async fn revoke(
-    State(server): State<Arc<Services>>,
+    State(services): State<Arc<Services>>,
     Form(parameters): Form,
 ) -> Result<Response, OAuthError> {
-    let client = client(&server, &parameters)?;
+    let client = client(&services, &parameters)?;
     let token = Secret::new(required(&parameters, "token")?);
-    match server.sessions.revoke(&token, &client.id).await? {
+    match services.sessions.revoke(&token, &client.id).await? {
         Revocation::Done => Ok((StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response()),
         Revocation::OtherClient => Err(OAuthError::bad_request(
             "unauthorized_client",

@@ -28,12 +28,12 @@ struct TokenResponse<'a> {
     scope: String,
 }
 
-/// `POST /token`
+/// `POST /token`: redeems a code or a refresh token.
 pub(super) async fn token(
-    State(server): State<Arc<Services>>,
+    State(services): State<Arc<Services>>,
     Form(parameters): Form,
 ) -> Result<Response, OAuthError> {
-    let client = client(&server, &parameters)?;
+    let client = client(&services, &parameters)?;
     let grant_type = required(&parameters, "grant_type")?;
     let is_grant = matches!(grant_type, "authorization_code" | "refresh_token");
     if !is_grant {
@@ -42,15 +42,15 @@ pub(super) async fn token(
     }
     if !parameters
         .all("resource")
-        .all(|resource| server.addresses.are_meant_by(resource))
+        .all(|resource| services.addresses.are_meant_by(resource))
     {
-        let description = format!("the only resource here is {}", server.addresses.resource());
+        let description = format!("the only resource here is {}", services.addresses.resource());
         return Err(OAuthError::bad_request("invalid_target", description));
     }
     let tokens = if grant_type == "authorization_code" {
-        redeem_code(&server, &client, &parameters).await?
+        redeem_code(&services, &client, &parameters).await?
     } else {
-        refresh(&server, &client, &parameters).await?
+        refresh(&services, &client, &parameters).await?
     };
     let body = TokenResponse {
         access_token: tokens.access_token.expose(),
@@ -63,7 +63,7 @@ pub(super) async fn token(
 }
 
 async fn redeem_code(
-    server: &Services,
+    services: &Services,
     client: &Client,
     parameters: &Parameters,
 ) -> Result<ClientTokens, OAuthError> {
@@ -79,12 +79,12 @@ async fn redeem_code(
         redirect_uri: parameters.one("redirect_uri")?,
         code_verifier: &code_verifier,
     };
-    let outcome = server.sessions.redeem_code(redemption).await;
-    outcome.map_err(|error| counted(server, error))
+    let outcome = services.sessions.redeem_code(redemption).await;
+    outcome.map_err(|error| refused(services, error))
 }
 
 async fn refresh(
-    server: &Services,
+    services: &Services,
     client: &Client,
     parameters: &Parameters,
 ) -> Result<ClientTokens, OAuthError> {
@@ -95,22 +95,25 @@ async fn refresh(
         .transpose()
         .map_err(|error| OAuthError::bad_request("invalid_scope", error.to_string()))?
         .flatten();
-    let outcome = server.sessions.refresh(&refresh_token, &client.id, scopes).await;
-    outcome.map_err(|error| counted(server, error))
+    let outcome = services
+        .sessions
+        .refresh(&refresh_token, &client.id, scopes)
+        .await;
+    outcome.map_err(|error| refused(services, error))
 }
 
-/// Counts what an attack would do, and answers the client.
-fn counted(server: &Services, error: GrantError) -> OAuthError {
+/// Counts the reuse of a grant as a security event. Returns the answer to the client.
+fn refused(services: &Services, error: GrantError) -> OAuthError {
     if matches!(error, GrantError::Dead(DeadGrant::Reused)) {
-        server.metrics.security_event(SecurityEvent::GrantReused);
+        services.metrics.security_event(SecurityEvent::GrantReused);
     }
     error.into()
 }
 
-/// The client that asks: public ones say who they are and prove it with the grant.
-pub(super) fn client(server: &Services, parameters: &Parameters) -> Result<Client, OAuthError> {
+/// Returns the client of the request. Clients are public: they name themselves, and the grant proves it.
+pub(super) fn client(services: &Services, parameters: &Parameters) -> Result<Client, OAuthError> {
     let client_id = required(parameters, "client_id")?;
-    server.clients.find(client_id).map_err(|error| match error {
+    services.clients.find(client_id).map_err(|error| match error {
         ClientError::Unknown => OAuthError::unknown_client(error.to_string()),
         ClientError::Unavailable => OAuthError::unavailable(error.to_string()),
     })

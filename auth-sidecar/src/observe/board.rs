@@ -1,4 +1,4 @@
-//! The latest of each observation, for `/status`.
+//! The last result of each probe, for `/status`.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use behalf_contract::{FederationReport, HandshakeReport};
 
 use super::{federation, handshake};
 
-/// Holds what was seen last.
+/// Keeps the last result of each probe.
 #[derive(Debug)]
 pub struct StatusBoard {
     federation: Mutex<FederationReport>,
@@ -23,7 +23,7 @@ impl Default for StatusBoard {
 }
 
 impl StatusBoard {
-    /// Publishes; true when outcome or reason differ from what was there.
+    /// Replaces the result of the federation probe. Returns true if the outcome or the reason changed.
     pub fn publish_federation(&self, report: FederationReport) -> bool {
         let mut current = self.federation.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = (current.outcome, &current.reason) != (report.outcome, &report.reason);
@@ -31,7 +31,7 @@ impl StatusBoard {
         changed
     }
 
-    /// Publishes; true when outcome or reason differ from what was there.
+    /// Replaces the result of the handshake probe. Returns true if the outcome or the reason changed.
     pub fn publish_handshake(&self, report: HandshakeReport) -> bool {
         let mut current = self.handshake.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = (current.outcome, &current.reason) != (report.outcome, &report.reason);
@@ -39,7 +39,7 @@ impl StatusBoard {
         changed
     }
 
-    /// The last observation of the federation.
+    /// Returns the last result of the federation probe.
     pub fn federation(&self) -> FederationReport {
         self.federation
             .lock()
@@ -47,7 +47,7 @@ impl StatusBoard {
             .clone()
     }
 
-    /// The last observation of the MCP server.
+    /// Returns the last result of the handshake probe.
     pub fn handshake(&self) -> HandshakeReport {
         self.handshake
             .lock()
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_claimed_before_it_was_seen() {
+    fn results_are_unknown_before_the_first_probe() {
         let board = StatusBoard::default();
         assert_eq!(board.federation().outcome, Outcome::Unknown);
         assert_eq!(board.federation().observed_at, None);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_again_is_no_change() {
+    fn an_equal_result_is_no_change() {
         let board = StatusBoard::default();
         let mut report = federation::pending();
         report.outcome = Outcome::Failed;

@@ -1,7 +1,8 @@
-//! Does Entra take this Pod's `ServiceAccount` token as the application?
+//! Probes whether Entra accepts this Pod's `ServiceAccount` token as the application.
 //!
-//! A client-credentials request proves it without a user. The scope is the downstream API's: with "assignment
-//! required" a token for the application itself is refused (AADSTS501051) although the federation works.
+//! The probe is a client-credentials request, which needs no user. It requests the scope of the downstream API:
+//! if the application requires assignment, Entra refuses a token for the application itself (AADSTS501051)
+//! although the federation works.
 
 use behalf_contract::{FederationReport, Outcome, Reason, SidecarConfig};
 use behalf_entra::{AssertionClaims, EntraClient, EntraError, FederationReason, NextStep, Verdict};
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use super::capitalised;
 use super::schedule::Pace;
 
-/// Asks Entra, with everything that needs.
+/// Sends the probe to Entra.
 #[derive(Debug, Clone)]
 pub struct FederationProbe {
     entra: EntraClient,
@@ -19,7 +20,7 @@ pub struct FederationProbe {
 }
 
 impl FederationProbe {
-    /// A probe for the configured application.
+    /// Creates the probe of the configured application.
     pub fn new(entra: EntraClient, config: &SidecarConfig) -> Self {
         let scope = config
             .token_exchange
@@ -30,20 +31,20 @@ impl FederationProbe {
         Self { entra, scope }
     }
 
-    /// Asks once. The token that comes back is dropped inside.
-    pub async fn ask(&self) -> (Result<(), EntraError>, Option<AssertionClaims>) {
-        // Read first: if the kubelet replaces the file in between, its claims are the same but for the time.
+    /// Sends one probe. Returns its result and the claims of the assertion. Drops the token that Entra issues.
+    pub async fn run(&self) -> (Result<(), EntraError>, Option<AssertionClaims>) {
+        // If the kubelet replaces the file between the two reads, only the times in the claims differ.
         let claims = self.entra.assertion().claims().await.ok();
         (self.entra.client_credentials(&self.scope).await, claims)
     }
 }
 
-/// Returns the status before the first probe ended.
+/// Returns the status before the first probe has ended.
 pub fn pending() -> FederationReport {
     FederationReport {
         outcome: Outcome::Unknown,
         reason: Reason::NotObserved.as_str().to_owned(),
-        message: "Entra was not asked yet.".to_owned(),
+        message: "No probe of the federation has ended yet.".to_owned(),
         correlation_id: None,
         issuer: None,
         subject: None,
@@ -52,7 +53,7 @@ pub fn pending() -> FederationReport {
     }
 }
 
-/// Returns the status after an answer.
+/// Returns the status after a probe.
 pub fn report(
     answer: &Result<(), EntraError>,
     claims: Option<AssertionClaims>,
@@ -97,14 +98,15 @@ pub fn report(
     }
 }
 
-/// How soon to ask again.
+/// Returns the pace of the next probe.
 pub fn pace(answer: &Result<(), EntraError>, failures_before: u32) -> Pace {
     let Err(error) = answer else { return Pace::Settled };
     if matches!(
         error.federation_finding().reason,
         FederationReason::PolicyBlocked | FederationReason::AppNotAssigned
     ) {
-        // Decided by an administrator and not fixed within a minute; asking often only fills their logs.
+        // An administrator decided this and rarely changes it within a minute. Frequent probes would only fill
+        // the tenant's sign-in logs.
         return Pace::Settled;
     }
     let at_least = match error.next_step() {
@@ -130,7 +132,7 @@ fn what_happened(error: &EntraError) -> String {
         };
         return format!("Entra refused ({})", said.trim_end_matches('.'));
     }
-    // The causes name the file, or what the connection died of.
+    // The causes contain the path of the file or the network error.
     error_chain(error)
 }
 
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_token_is_verified_and_names_what_was_presented() {
+    fn an_accepted_token_is_verified_and_reported_with_its_claims() {
         let report = report(&Ok(()), Some(claims()), Timestamp::UNIX_EPOCH);
         assert_eq!(report.outcome, Outcome::Verified);
         assert_eq!(
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_unknown_and_asked_again_soon() {
+    fn a_timeout_is_unknown_and_repeated_soon() {
         let answer = Err(EntraError::TimedOut);
         let report = report(&answer, Some(claims()), Timestamp::UNIX_EPOCH);
         assert_eq!(
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn who_limits_the_rate_is_left_alone() {
+    fn throttling_delays_the_next_probe_by_retry_after() {
         let wait = Some(Duration::from_secs(90));
         let answer = Err(EntraError::Throttled { retry_after: wait });
         assert_eq!(

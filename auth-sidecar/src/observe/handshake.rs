@@ -1,4 +1,5 @@
-//! Does the MCP server answer a real handshake? What is published of it, and when it is asked again.
+//! Probes whether the MCP server answers a handshake. Turns the result into the published report and the time
+//! of the next probe.
 
 use std::time::Duration;
 
@@ -7,59 +8,59 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::capitalised;
-use super::mcp_client::Talk;
+use super::mcp_client::McpClient;
 use super::schedule::Pace;
 use crate::upstream::Upstream;
 
-/// For one whole handshake. A server that needs longer to list its tools is no use to a client either.
+/// Maximum time of one handshake. Clients do not wait longer for a list of tools either.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Why the handshake did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// Nothing listens, or the connection broke.
+    /// The port refuses connections, or the connection broke.
     #[error("the server does not answer on its port")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
 
-    /// It took longer than [`LIMIT`].
+    /// The handshake took longer than [`LIMIT`].
     #[error("the server did not finish the handshake within {} s", LIMIT.as_secs())]
     TimedOut,
 
-    /// It wants a user's token even for the handshake.
+    /// The server requires a user's token even for the handshake.
     #[error("the server answers {method} only with a user's token (HTTP 401)")]
     AuthRequired {
-        /// The method that it refused.
+        /// The JSON-RPC method that the server refused.
         method: &'static str,
     },
 
-    /// Another status than success.
+    /// The server answered with an HTTP status other than success.
     #[error("the server answered {method} with HTTP {status}")]
     Status {
-        /// The method.
+        /// The JSON-RPC method of the request.
         method: &'static str,
 
-        /// The status.
+        /// The HTTP status of the answer.
         status: StatusCode,
     },
 
-    /// A JSON-RPC error.
+    /// The server answered with a JSON-RPC error.
     #[error("the server refused {method} with the JSON-RPC error {code}")]
     Refused {
-        /// The method.
+        /// The JSON-RPC method of the request.
         method: &'static str,
 
-        /// The error's code.
+        /// The code of the JSON-RPC error.
         code: i64,
     },
 
-    /// An answer that is not what MCP says.
-    #[error("the server's answer to {method} is not MCP: {what}")]
+    /// The answer violates MCP.
+    #[error("the server's answer to {method} is not MCP: {problem}")]
     Malformed {
-        /// The method.
+        /// The JSON-RPC method of the request.
         method: &'static str,
 
-        /// What is wrong with it.
-        what: &'static str,
+        /// The violated rule, as the rest of the message.
+        problem: &'static str,
     },
 }
 
@@ -82,7 +83,7 @@ impl HandshakeError {
             }
             Self::TimedOut => "read the log of the server's container and its resource limits",
             Self::AuthRequired { .. } => {
-                "nothing is wrong if this server is meant to; whether it works shows with the first user's call"
+                "this is no error if the server always requires a user; the first user's call shows whether it works"
             }
             Self::Status { .. } | Self::Malformed { .. } => {
                 "a container of your own must serve MCP over Streamable HTTP at spec.server.container.path"
@@ -92,39 +93,39 @@ impl HandshakeError {
     }
 }
 
-/// Asks the server, with everything that needs.
+/// Makes handshakes with the server.
 #[derive(Debug, Clone)]
 pub struct HandshakeProbe {
     upstream: Upstream,
 }
 
 impl HandshakeProbe {
-    /// A probe for the server behind `upstream`.
+    /// Creates the probe of the server at `upstream`.
     pub fn new(upstream: Upstream) -> Self {
         Self { upstream }
     }
 
-    /// One handshake, and the end of the session if the server opened one.
-    pub async fn ask(&self) -> Result<ServerInfo, HandshakeError> {
-        let mut talk = Talk::new(&self.upstream);
-        let result = tokio::time::timeout(LIMIT, talk.handshake()).await;
-        talk.end().await;
+    /// Makes one handshake. Then ends the MCP session if the server opened one.
+    pub async fn run(&self) -> Result<ServerInfo, HandshakeError> {
+        let mut client = McpClient::new(&self.upstream);
+        let result = tokio::time::timeout(LIMIT, client.handshake()).await;
+        client.end_session().await;
         result.unwrap_or(Err(HandshakeError::TimedOut))
     }
 }
 
-/// Returns the status before the first handshake ended.
+/// Returns the status before the first handshake has ended.
 pub fn pending() -> HandshakeReport {
     HandshakeReport {
         outcome: Outcome::Unknown,
         reason: Reason::NotObserved.as_str().to_owned(),
-        message: "The server was not asked yet.".to_owned(),
+        message: "No handshake with the server has ended yet.".to_owned(),
         server_info: None,
         observed_at: None,
     }
 }
 
-/// Returns the status after a handshake. `starting`: the server may still be on its way up.
+/// Returns the status after a handshake. `starting` is true while the server may still be starting.
 pub fn report(
     answer: &Result<ServerInfo, HandshakeError>,
     starting: bool,
@@ -142,7 +143,7 @@ pub fn report(
         Err(HandshakeError::Unreachable(_)) if starting => (
             Outcome::Unknown,
             Reason::ServerStarting,
-            "The server does not listen yet; it is asked again in a moment.".to_owned(),
+            "The server does not listen yet; the next handshake follows at once.".to_owned(),
         ),
         Err(error) => {
             let outcome = match error {
@@ -165,7 +166,7 @@ pub fn report(
     }
 }
 
-/// How soon to ask again.
+/// Returns the pace of the next handshake.
 pub fn pace(answer: &Result<ServerInfo, HandshakeError>, failures_before: u32) -> Pace {
     match answer {
         Ok(_) | Err(HandshakeError::AuthRequired { .. }) => Pace::Settled,
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_on_its_way_up_is_unknown_and_one_that_stays_away_has_failed() {
+    fn an_unreachable_server_is_unknown_while_starting_and_failed_later() {
         let starting = report(&unreachable(), true, Timestamp::UNIX_EPOCH);
         assert_eq!(
             (starting.outcome, starting.reason.as_str()),
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_wants_a_user_is_unknown_and_not_asked_often() {
+    fn a_server_that_requires_a_user_is_unknown_and_probed_at_the_regular_interval() {
         let answer = Err(HandshakeError::AuthRequired { method: "initialize" });
         let report = report(&answer, false, Timestamp::UNIX_EPOCH);
         assert_eq!(

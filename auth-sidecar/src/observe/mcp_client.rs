@@ -1,6 +1,6 @@
-//! The handshake itself: `initialize`, `notifications/initialized`, `tools/list`, as a client of the legacy era
-//! does it; a server that knows only the modern era is asked `server/discover` instead. It carries the host key
-//! and no user's token, so a server may serve it these methods and nothing else.
+//! The MCP client of the handshake probe. It sends `initialize`, `notifications/initialized` and `tools/list`.
+//! To a server that knows only MCP 2026-07-28 it sends `server/discover` and `tools/list`. Its requests contain
+//! the host key and no user's token, so that a server may refuse it every other method.
 
 use std::time::Duration;
 
@@ -17,37 +17,37 @@ use super::handshake::HandshakeError;
 use super::sse::EventReader;
 use crate::upstream::Upstream;
 
-/// The newest revision that begins with `initialize`.
+/// The newest MCP revision that begins with `initialize`.
 const LEGACY: &str = "2025-11-25";
 
-/// The first revision without a handshake.
+/// The first MCP revision without `initialize`.
 const MODERN: &str = "2026-07-28";
 
-/// A list of tools with large schemas fits many times; an endless answer does not.
-const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+/// Maximum size of one answer in bytes. A list of tools with large schemas is many times smaller.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Maximum number of JSON values of one answer: the schemas of thousands of tools.
-const MOST_VALUES: usize = 100_000;
+/// Maximum number of JSON values of one answer. The schemas of thousands of tools have fewer.
+const MAX_VALUES: usize = 100_000;
 
-/// Pages of tools that are counted.
-const PAGES: usize = 32;
+/// Maximum number of pages of `tools/list` that are read. A server may return a next page without end.
+const MAX_PAGES: usize = 32;
 
-/// Names and versions are shown in a status: no more than a line.
-const LONGEST_NAME: usize = 128;
+/// Maximum length of the server's name and version in characters. The status shows them on one line.
+const MAX_NAME_LENGTH: usize = 128;
 
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 
-/// One handshake in progress.
-pub(super) struct Talk<'a> {
+/// The state of one handshake.
+pub(super) struct McpClient<'a> {
     upstream: &'a Upstream,
     session: Option<HeaderValue>,
     version: Option<HeaderValue>,
     next_id: u64,
 }
 
-impl<'a> Talk<'a> {
+impl<'a> McpClient<'a> {
     pub(super) fn new(upstream: &'a Upstream) -> Self {
         Self {
             upstream,
@@ -57,7 +57,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// The whole of it, up to the last page of tools.
+    /// Makes the handshake and counts the server's tools.
     pub(super) async fn handshake(&mut self) -> Result<ServerInfo, HandshakeError> {
         let initialize = json!({
             "protocolVersion": LEGACY,
@@ -66,7 +66,7 @@ impl<'a> Talk<'a> {
         });
         match self.request("initialize", initialize, None).await {
             Ok(result) => self.legacy(&result).await,
-            // Only a server that does not know `initialize` is asked in the modern way.
+            // A server that refuses `initialize` may know only the modern revision.
             Err(error @ (HandshakeError::Refused { .. } | HandshakeError::Status { .. })) => {
                 self.modern().await.map_err(|_| error)
             }
@@ -75,9 +75,9 @@ impl<'a> Talk<'a> {
     }
 
     async fn legacy(&mut self, initialized: &Value) -> Result<ServerInfo, HandshakeError> {
-        let missing = |what| HandshakeError::Malformed {
+        let missing = |problem| HandshakeError::Malformed {
             method: "initialize",
-            what,
+            problem,
         };
         let agreed = text(&initialized["protocolVersion"]).ok_or_else(|| missing("no protocolVersion"))?;
         let name = text(&initialized["serverInfo"]["name"]).ok_or_else(|| missing("no serverInfo.name"))?;
@@ -120,12 +120,12 @@ impl<'a> Talk<'a> {
     async fn count_tools(&mut self, meta: Option<&Value>) -> Result<u32, HandshakeError> {
         let mut tools = 0_usize;
         let mut params = json!({});
-        for _ in 0..PAGES {
+        for _ in 0..MAX_PAGES {
             let page = self.request("tools/list", params, meta).await?;
             let Some(list) = page["tools"].as_array() else {
                 return Err(HandshakeError::Malformed {
                     method: "tools/list",
-                    what: "no list of tools",
+                    problem: "no list of tools",
                 });
             };
             tools += list.len();
@@ -137,7 +137,7 @@ impl<'a> Talk<'a> {
         Ok(u32::try_from(tools).unwrap_or(u32::MAX))
     }
 
-    /// Sends a request and reads its result, from JSON or from a stream.
+    /// Sends a request and reads its result from a JSON body or an event stream.
     async fn request(
         &mut self,
         method: &'static str,
@@ -171,11 +171,11 @@ impl<'a> Talk<'a> {
         match answer {
             Value::Object(mut fields) => fields.remove("result").ok_or(HandshakeError::Malformed {
                 method,
-                what: "neither result nor error",
+                problem: "neither result nor error",
             }),
             _ => Err(HandshakeError::Malformed {
                 method,
-                what: "not an object",
+                problem: "not an object",
             }),
         }
     }
@@ -213,11 +213,11 @@ impl<'a> Talk<'a> {
             .map_err(|error| HandshakeError::Unreachable(error.into()))
     }
 
-    /// Ends the session of a server that keeps them: a probe every minute must not fill its memory.
-    pub(super) async fn end(&self) {
+    /// Ends the MCP session if the server opened one. Otherwise the probes would fill the server's memory.
+    pub(super) async fn end_session(&self) {
         if self.session.is_some() {
             let request = self.headed(Method::DELETE, Body::empty());
-            // Some servers do not know DELETE; then their sessions end by themselves.
+            // Some servers refuse DELETE and end unused sessions themselves.
             let _ = tokio::time::timeout(Duration::from_secs(1), self.upstream.send(request)).await;
         }
     }
@@ -255,7 +255,7 @@ async fn read_answer(
         _ => {
             return Err(HandshakeError::Malformed {
                 method,
-                what: "neither JSON nor an event stream",
+                problem: "neither JSON nor an event stream",
             });
         }
     };
@@ -267,10 +267,10 @@ async fn read_answer(
         let frame = frame.map_err(|error| HandshakeError::Unreachable(error.into()))?;
         let Ok(bytes) = frame.into_data() else { continue };
         size += bytes.len();
-        if size > LARGEST_ANSWER {
+        if size > MAX_ANSWER_BYTES {
             return Err(HandshakeError::Malformed {
                 method,
-                what: "larger than 4 MiB",
+                problem: "larger than 4 MiB",
             });
         }
         if !streamed {
@@ -278,12 +278,12 @@ async fn read_answer(
             continue;
         }
         for event in events.push(&bytes) {
-            // A server that keeps sessions opens its stream with an id and empty data.
+            // rmcp opens its streams with an event that has an id and empty data.
             if event.is_empty() {
                 continue;
             }
             let message = parse(method, event.as_bytes())?;
-            // Notifications may come first.
+            // The server may send notifications before the answer.
             if is_answer(&message, id) {
                 return Ok(message);
             }
@@ -292,7 +292,7 @@ async fn read_answer(
     if streamed {
         return Err(HandshakeError::Malformed {
             method,
-            what: "the stream ended without an answer",
+            problem: "the stream ended without an answer",
         });
     }
     let message = parse(method, &whole)?;
@@ -301,16 +301,16 @@ async fn read_answer(
     } else {
         Err(HandshakeError::Malformed {
             method,
-            what: "an answer to another request",
+            problem: "an answer to another request",
         })
     }
 }
 
 /// Reads a message of the server. The server may be an untrusted image.
 fn parse(method: &'static str, message: &[u8]) -> Result<Value, HandshakeError> {
-    let parsed = foreign_json::parse(message, MOST_VALUES).map_err(|error| HandshakeError::Malformed {
+    let parsed = foreign_json::parse(message, MAX_VALUES).map_err(|error| HandshakeError::Malformed {
         method,
-        what: match error {
+        problem: match error {
             JsonError::NotJson => "not JSON",
             JsonError::TooDeep => "JSON that is nested too deep",
             JsonError::TooManyValues(_) => "JSON with too many values",
@@ -328,13 +328,13 @@ fn client_info() -> Value {
     json!({"name": "behalf-auth-sidecar", "version": env!("CARGO_PKG_VERSION")})
 }
 
-/// What a server says of itself goes into a status and a log: one line, bounded.
+/// Returns a text of the server as one line of at most [`MAX_NAME_LENGTH`] characters, for status and log.
 fn text(value: &Value) -> Option<String> {
     let text: String = value
         .as_str()?
         .chars()
         .filter(|c| !c.is_control())
-        .take(LONGEST_NAME)
+        .take(MAX_NAME_LENGTH)
         .collect();
     (!text.is_empty()).then_some(text)
 }
@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn names_are_one_bounded_line() {
         assert_eq!(text(&json!("a\nb")).as_deref(), Some("ab"));
-        assert_eq!(text(&json!("x".repeat(1000))).unwrap().len(), LONGEST_NAME);
+        assert_eq!(text(&json!("x".repeat(1000))).unwrap().len(), MAX_NAME_LENGTH);
         assert_eq!(text(&json!("")), None);
         assert_eq!(text(&json!(7)), None);
     }

@@ -1,5 +1,5 @@
-//! What the sidecar looks at by itself, so that a status says only what was seen: whether Entra takes this
-//! Pod's token ([`federation`]), and whether the MCP server answers ([`handshake`]).
+//! The probes of the sidecar. [`federation`] probes whether Entra accepts this Pod's token, and [`handshake`]
+//! whether the MCP server answers. The status contains only their results and the results of users' requests.
 
 mod board;
 pub mod federation;
@@ -25,66 +25,67 @@ pub use board::StatusBoard;
 pub use federation::FederationProbe;
 pub use handshake::{HandshakeError, HandshakeProbe};
 
-/// A server that never answered counts as starting for so long: its image may still be pulled.
+/// For this time after the start, a server that has never answered counts as starting. The kubelet may still
+/// pull its image.
 const START_LIMIT: Duration = Duration::from_mins(2);
 
-/// Asks for a federation probe out of turn. Cheap to clone.
+/// Starts a federation probe before its scheduled time. Clones share the trigger.
 #[derive(Debug, Clone, Default)]
 pub struct ProbeTrigger(Arc<Notify>);
 
 impl ProbeTrigger {
-    /// Somebody's request met a client-authentication error: look soon. Many calls make one probe, and
-    /// probes keep the gap of [`schedule::FEDERATION`].
+    /// Requests a probe, because Entra refused the client assertion of a user's request. Many requests start one
+    /// probe. Probes keep the minimum gap of [`schedule::FEDERATION`].
     pub fn wake(&self) {
         self.0.notify_one();
     }
 
-    /// Waits until somebody woke it since the last time.
+    /// Waits for a call of [`ProbeTrigger::wake`] since the last return.
     pub async fn woken(&self) {
         self.0.notified().await;
     }
 }
 
-/// The state that every watch needs.
+/// Repeats the probes. The fields are what both probes need.
 #[derive(Clone)]
 pub struct Watch {
-    /// Where results are published.
+    /// Receives the last result.
     pub board: Arc<StatusBoard>,
 
-    /// Where results are counted.
+    /// Counts the results.
     pub metrics: Arc<Metrics>,
 
-    /// Times of observations.
+    /// Gives the time of each result.
     pub clock: Arc<dyn Clock>,
 
-    /// Jitter.
+    /// Gives the jitter of the pauses.
     pub random: Arc<dyn Random>,
 
-    /// Ends the watch.
+    /// Its cancellation ends the probes.
     pub stop: CancellationToken,
 }
 
 impl Watch {
-    /// Observes the federation until stopped.
+    /// Probes the federation until [`Watch::stop`] is cancelled.
     pub async fn federation(self, probe: FederationProbe, trigger: ProbeTrigger) {
-        self.watch_federation(|| probe.ask(), trigger).await;
+        self.watch_federation(|| probe.run(), trigger).await;
     }
 
-    async fn watch_federation<F>(self, ask: impl Fn() -> F, trigger: ProbeTrigger)
+    async fn watch_federation<F>(self, run: impl Fn() -> F, trigger: ProbeTrigger)
     where
         F: Future<Output = (Result<(), EntraError>, Option<AssertionClaims>)>,
     {
         let mut failures = 0;
         loop {
             let began = Instant::now();
-            let Some((answer, claims)) = self.stop.run_until_cancelled(ask()).await else {
+            let Some((answer, claims)) = self.stop.run_until_cancelled(run()).await else {
                 return;
             };
             let report = federation::report(&answer, claims, self.clock.now());
             self.metrics
                 .federation_probe(label(report.outcome), &report.reason);
             if self.board.publish_federation(report.clone()) {
-                announce("Federation", report.outcome, &report.reason, &report.message);
+                log_change("Federation", report.outcome, &report.reason, &report.message);
             }
 
             let pace = federation::pace(&answer, failures);
@@ -103,12 +104,12 @@ impl Watch {
         }
     }
 
-    /// Observes the MCP server until stopped.
+    /// Probes the MCP server until [`Watch::stop`] is cancelled.
     pub async fn handshake(self, probe: HandshakeProbe) {
-        self.watch_handshake(|| probe.ask()).await;
+        self.watch_handshake(|| probe.run()).await;
     }
 
-    async fn watch_handshake<F>(self, ask: impl Fn() -> F)
+    async fn watch_handshake<F>(self, run: impl Fn() -> F)
     where
         F: Future<Output = Result<ServerInfo, HandshakeError>>,
     {
@@ -116,7 +117,7 @@ impl Watch {
         let mut never_answered = true;
         let mut failures = 0;
         loop {
-            let Some(answer) = self.stop.run_until_cancelled(ask()).await else {
+            let Some(answer) = self.stop.run_until_cancelled(run()).await else {
                 return;
             };
             never_answered &= matches!(answer, Err(HandshakeError::Unreachable(_)));
@@ -127,7 +128,7 @@ impl Watch {
                     .handshake_probe(label(report.outcome), &report.reason);
             }
             if self.board.publish_handshake(report.clone()) && !starting {
-                announce("MCP handshake", report.outcome, &report.reason, &report.message);
+                log_change("MCP handshake", report.outcome, &report.reason, &report.message);
             }
 
             let pace = handshake::pace(&answer, failures);
@@ -170,15 +171,15 @@ fn label(outcome: Outcome) -> &'static str {
     }
 }
 
-fn announce(what: &'static str, outcome: Outcome, reason: &str, message: &str) {
+fn log_change(probe: &'static str, outcome: Outcome, reason: &str, message: &str) {
     match outcome {
-        Outcome::Verified => tracing::info!(probe.reason = reason, "{what} verified: {message}"),
-        Outcome::Failed => tracing::error!(probe.reason = reason, "{what} failed: {message}"),
-        Outcome::Unknown => tracing::warn!(probe.reason = reason, "{what} not known: {message}"),
+        Outcome::Verified => tracing::info!(probe.reason = reason, "{probe} verified: {message}"),
+        Outcome::Failed => tracing::error!(probe.reason = reason, "{probe} failed: {message}"),
+        Outcome::Unknown => tracing::warn!(probe.reason = reason, "{probe} not known: {message}"),
     }
 }
 
-/// An error's text as the start of a sentence.
+/// Returns `sentence` with a capital first letter.
 pub(crate) fn capitalised(sentence: &str) -> String {
     let mut characters = sentence.chars();
     match characters.next() {
@@ -196,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    /// Always the same number, so that pauses have no jitter to speak of.
+    /// Returns always the middle number, so that pauses have almost no jitter.
     struct Middle;
 
     impl Random for Middle {
@@ -215,7 +216,7 @@ mod tests {
         }
     }
 
-    /// The whole seconds, by tokio's clock, at which something was asked.
+    /// Records the whole seconds since its start, by tokio's clock, at which probes ran.
     #[derive(Clone)]
     struct Times(Instant, Arc<Mutex<Vec<u64>>>);
 
@@ -224,86 +225,95 @@ mod tests {
             Self(Instant::now(), Arc::default())
         }
 
-        /// Notes the moment; the number of moments before it.
-        fn note(&self) -> usize {
+        /// Records the current time. Returns the number of times recorded before.
+        fn record(&self) -> usize {
             let mut times = self.1.lock().unwrap();
             times.push((self.0.elapsed() + Duration::from_millis(500)).as_secs());
             times.len() - 1
         }
 
-        fn seen(&self) -> Vec<u64> {
+        fn recorded(&self) -> Vec<u64> {
             self.1.lock().unwrap().clone()
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_broken_federation_is_asked_ever_less_often_and_a_mended_one_is_seen_without_a_restart() {
+    async fn a_broken_federation_is_probed_with_longer_pauses_and_its_fix_is_found_without_a_restart() {
         let watch = watch();
         let (board, stop) = (Arc::clone(&watch.board), watch.stop.clone());
         let times = Times::start();
-        let ask = {
+        let run = {
             let times = times.clone();
             move || {
-                let mended = times.note() >= 6;
-                async move { (if mended { Ok(()) } else { Err(EntraError::TimedOut) }, None) }
+                let is_fixed = times.record() >= 6;
+                async move {
+                    (
+                        if is_fixed {
+                            Ok(())
+                        } else {
+                            Err(EntraError::TimedOut)
+                        },
+                        None,
+                    )
+                }
             }
         };
-        let task = tokio::spawn(watch.watch_federation(ask, ProbeTrigger::default()));
+        let task = tokio::spawn(watch.watch_federation(run, ProbeTrigger::default()));
         tokio::time::sleep(Duration::from_secs(194)).await;
         assert_eq!(board.federation().outcome, Outcome::Unknown);
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(board.federation().outcome, Outcome::Verified);
         tokio::time::sleep(Duration::from_secs(310)).await;
-        assert_eq!(times.seen(), [0, 5, 15, 35, 75, 135, 195, 495]);
+        assert_eq!(times.recorded(), [0, 5, 15, 35, 75, 135, 195, 495]);
         stop.cancel();
         task.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_users_failed_request_is_looked_into_at_once_but_a_storm_of_them_is_not() {
+    async fn a_users_failed_request_starts_a_probe_at_once_and_many_of_them_keep_the_gap() {
         let watch = watch();
         let stop = watch.stop.clone();
         let times = Times::start();
-        let ask = {
+        let run = {
             let times = times.clone();
             move || {
-                times.note();
+                times.record();
                 async { (Ok(()), None) }
             }
         };
         let trigger = ProbeTrigger::default();
-        let task = tokio::spawn(watch.watch_federation(ask, trigger.clone()));
+        let task = tokio::spawn(watch.watch_federation(run, trigger.clone()));
         tokio::time::sleep(Duration::from_secs(100)).await;
         for _ in 0..1000 {
             trigger.wake();
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         tokio::time::sleep(Duration::from_secs(50)).await;
-        // The last of them waits for its gap, too.
-        assert_eq!(times.seen(), [0, 100, 105, 110, 115]);
+        // The probe after the last request keeps the gap as well.
+        assert_eq!(times.recorded(), [0, 100, 105, 110, 115]);
         stop.cancel();
         task.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_starting_server_is_looked_for_closely_and_quietly() {
+    async fn a_starting_server_is_probed_often_and_neither_logged_nor_counted() {
         let watch = watch();
         let (board, metrics, stop) = (
             Arc::clone(&watch.board),
             Arc::clone(&watch.metrics),
             watch.stop.clone(),
         );
-        let asked = Arc::new(Mutex::new(0));
-        let ask = {
-            let asked = Arc::clone(&asked);
+        let probes = Arc::new(Mutex::new(0));
+        let run = {
+            let probes = Arc::clone(&probes);
             move || {
-                *asked.lock().unwrap() += 1;
+                *probes.lock().unwrap() += 1;
                 async { Err(HandshakeError::Unreachable("connection refused".into())) }
             }
         };
-        let task = tokio::spawn(watch.watch_handshake(ask));
+        let task = tokio::spawn(watch.watch_handshake(run));
         tokio::time::sleep(Duration::from_secs(10)).await;
-        assert!(*asked.lock().unwrap() >= 38, "every quarter of a second");
+        assert!(*probes.lock().unwrap() >= 38, "every quarter of a second");
         assert_eq!(board.handshake().reason, "ServerStarting");
         assert!(!metrics.encode().contains("behalf_handshake_probes_total{"));
         tokio::time::sleep(START_LIMIT).await;

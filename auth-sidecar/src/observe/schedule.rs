@@ -1,40 +1,40 @@
-//! When to look again. Pure: what came before, and randomness, are arguments.
+//! The pauses between probes. Pure: the last result and the random number are arguments.
 
 use std::time::Duration;
 
-/// The consequence of the last observation for the next one.
+/// How soon the next probe runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// All is well, or looking more often would not help: the regular interval.
+    /// After the regular interval: the probe succeeded, or more probes would not help.
     Settled,
 
-    /// Something is broken and may be fixed at any moment: look again soon, then less and less often.
+    /// Soon, because the fault may be fixed at any time. Each failure doubles the pause.
     Broken {
-        /// Observations in a row that were broken, this one included.
+        /// Number of failed probes in a row, including the last one.
         failures: u32,
 
-        /// The other side asked to be left alone for so long.
+        /// The minimum pause that the other side requested (`Retry-After`).
         at_least: Option<Duration>,
     },
 }
 
-/// How often one thing is observed.
+/// The pauses of one probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
-    /// The interval while settled.
+    /// The pause after [`Pace::Settled`].
     pub interval: Duration,
 
-    /// The first pause while broken; it doubles each time.
+    /// The pause after the first failure. Each further failure doubles it.
     pub shortest: Duration,
 
-    /// The longest pause while broken.
+    /// The maximum pause after a failure.
     pub longest: Duration,
 
-    /// Two observations are never closer than this, whatever asks for one.
+    /// The minimum time between the starts of two probes, also for a probe that is triggered.
     pub gap: Duration,
 }
 
-/// Federation: five minutes, 5 to 60 s while broken.
+/// The federation probe. Entra gets a request every five minutes, and a fix is found within a minute.
 pub const FEDERATION: Schedule = Schedule {
     interval: Duration::from_mins(5),
     shortest: Duration::from_secs(5),
@@ -42,7 +42,7 @@ pub const FEDERATION: Schedule = Schedule {
     gap: Duration::from_secs(5),
 };
 
-/// Handshake: a minute, 2 to 30 s while broken.
+/// The handshake probe. It costs only loopback traffic, so that it runs more often.
 pub const HANDSHAKE: Schedule = Schedule {
     interval: Duration::from_mins(1),
     shortest: Duration::from_secs(2),
@@ -50,18 +50,17 @@ pub const HANDSHAKE: Schedule = Schedule {
     gap: Duration::from_secs(1),
 };
 
-/// While the server has not been seen yet, its start is waited for this closely: a Pod must not be ready
-/// later because nobody looked.
+/// The pause between handshakes while the server starts. It delays the readiness of the Pod by at most this time.
 pub const STARTING: Duration = Duration::from_millis(250);
 
-/// A pause is at most this part longer or shorter than planned, so that Pods started together part.
+/// The maximum deviation of a pause, as a fraction of it. Pods that start together then probe at different times.
 const JITTER: f64 = 0.2;
 
-/// Maximum gap that the other side may ask for. A fixed federation must not stay unseen for hours.
-const MOST_PATIENT: Duration = Duration::from_mins(10);
+/// The maximum pause that the other side can request. The fix of a federation must not stay unseen for hours.
+const MAX_REQUESTED_PAUSE: Duration = Duration::from_mins(10);
 
 impl Schedule {
-    /// The pause before the next observation. `random` is any number, all equally likely.
+    /// Returns the pause before the next probe. `random` is a uniformly distributed number.
     pub fn pause(&self, pace: Pace, random: u32) -> Duration {
         let planned = match pace {
             Pace::Settled => self.interval,
@@ -76,12 +75,12 @@ impl Schedule {
             Pace::Broken {
                 at_least: Some(asked),
                 ..
-            } => pause.max(asked.min(MOST_PATIENT)),
+            } => pause.max(asked.min(MAX_REQUESTED_PAUSE)),
             _ => pause,
         }
     }
 
-    /// Returns the rest of the gap when an observation is wanted `elapsed` after the last one began.
+    /// Returns the rest of the minimum gap, `elapsed` after the last probe began.
     pub fn remaining_gap(&self, elapsed: Duration) -> Duration {
         self.gap.saturating_sub(elapsed)
     }
@@ -110,7 +109,7 @@ mod tests {
     #[case(broken(5), 60)]
     #[case(broken(u32::MAX), 60)]
     #[case(broken(0), 5)]
-    fn doubles_while_broken_up_to_the_longest(#[case] pace: Pace, #[case] seconds: u64) {
+    fn the_pause_doubles_with_each_failure_up_to_the_longest(#[case] pace: Pace, #[case] seconds: u64) {
         let pause = FEDERATION.pause(pace, MIDDLE);
         assert!(
             pause.abs_diff(Duration::from_secs(seconds)) < Duration::from_millis(1),
@@ -119,24 +118,24 @@ mod tests {
     }
 
     #[test]
-    fn jitter_spreads_to_both_sides_and_no_further() {
+    fn jitter_lengthens_or_shortens_a_pause_by_at_most_a_fifth() {
         assert_eq!(FEDERATION.pause(Pace::Settled, 0), Duration::from_mins(4));
         assert_eq!(FEDERATION.pause(Pace::Settled, u32::MAX), Duration::from_mins(6));
     }
 
     #[test]
-    fn leaves_alone_who_asks_for_it_but_not_for_ever() {
+    fn a_requested_pause_is_kept_up_to_ten_minutes() {
         let asked = |seconds| Pace::Broken {
             failures: 1,
             at_least: Some(Duration::from_secs(seconds)),
         };
         assert_eq!(FEDERATION.pause(asked(90), MIDDLE), Duration::from_secs(90));
         assert_eq!(FEDERATION.pause(asked(1), u32::MAX), Duration::from_secs(6));
-        assert_eq!(FEDERATION.pause(asked(86_400), MIDDLE), MOST_PATIENT);
+        assert_eq!(FEDERATION.pause(asked(86_400), MIDDLE), MAX_REQUESTED_PAUSE);
     }
 
     #[test]
-    fn what_asks_often_is_served_rarely() {
+    fn a_triggered_probe_keeps_the_minimum_gap() {
         assert_eq!(
             FEDERATION.remaining_gap(Duration::from_secs(1)),
             Duration::from_secs(4)

@@ -1,8 +1,8 @@
-//! The state of the application as users' sign-ins show it, for the condition `UserSignIn`.
+//! The results of users' sign-ins and token exchanges, for the condition `UserSignIn`.
 //!
-//! The probe of the federation has no user. Whether the application's permissions are granted and its
-//! registration fits shows only when Entra answers for one. What concerns one user alone (an assignment, a
-//! policy, a refused consent) is no finding, and nothing of a user is kept.
+//! Only Entra's answer for a user shows whether the application's permissions are granted and its registration
+//! is correct: the federation probe has no user. A failure that concerns one user alone (an assignment, a
+//! policy, a refused consent) does not count. The findings contain no data of users.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,21 +12,21 @@ use jiff::Timestamp;
 
 use crate::observe::capitalised;
 
-/// The last finding of each step. A failure stands until its own step succeeds: that people can log in does
-/// not mean that their tokens can be exchanged.
+/// Keeps the last finding of each step. A failure of a step stays until the same step succeeds: a login can
+/// succeed although Entra refuses the exchange of the user's token.
 pub struct SignIns {
     clock: Arc<dyn Clock>,
     exchanges: bool,
-    seen: Mutex<Seen>,
+    findings: Mutex<Findings>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Findings {
     login: Option<Finding>,
     exchange: Option<Finding>,
 
-    /// When a step last succeeded that had failed before: what was told of the failure no longer holds.
-    mended: Option<Timestamp>,
+    /// The last success of a step that had failed before. It makes an earlier report of the failure obsolete.
+    recovered_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -47,50 +47,51 @@ struct Failure {
 }
 
 impl SignIns {
-    /// Nothing seen yet. `exchanges`: this sidecar exchanges users' tokens, so that a login is half of the way.
+    /// Starts without findings. `exchanges` is true when this sidecar exchanges users' tokens. Then a login alone
+    /// does not verify the application.
     pub fn new(clock: Arc<dyn Clock>, exchanges: bool) -> Self {
         Self {
             clock,
             exchanges,
-            seen: Mutex::default(),
+            findings: Mutex::default(),
         }
     }
 
-    /// A user signed in.
+    /// Records that a user signed in.
     pub fn login_succeeded(&self) {
-        self.note(|seen| &mut seen.login, None);
+        self.record(|findings| &mut findings.login, None);
     }
 
-    /// Entra refused the code of a login.
+    /// Records that Entra refused the code of a login.
     pub fn login_refused(&self, error: &EntraError) {
-        self.entra_refused(|seen| &mut seen.login, error);
+        self.record_entra_refusal(|findings| &mut findings.login, error);
     }
 
-    /// The access token of a login was not what the application is configured for.
+    /// Records that the tokens of a login do not match the configured application.
     pub fn login_rejected(&self, rejection: &TokenRejection) {
-        self.refused(
-            |seen| &mut seen.login,
+        self.record_failure(
+            |findings| &mut findings.login,
             rejection.sign_in_reason(),
             &rejection.to_string(),
             None,
         );
     }
 
-    /// Entra exchanged a user's token just now.
+    /// Records that Entra exchanged a user's token.
     pub fn exchange_succeeded(&self) {
-        self.note(|seen| &mut seen.exchange, None);
+        self.record(|findings| &mut findings.exchange, None);
     }
 
-    /// Entra refused to exchange a user's token.
+    /// Records that Entra refused to exchange a user's token.
     pub fn exchange_refused(&self, error: &EntraError) {
-        self.entra_refused(|seen| &mut seen.exchange, error);
+        self.record_entra_refusal(|findings| &mut findings.exchange, error);
     }
 
     /// Returns the status to publish.
     pub fn report(&self) -> SignInReport {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let findings = || [&seen.login, &seen.exchange].into_iter().flatten();
-        let failures = findings().filter_map(|finding| Some((finding.at, finding.failure.as_ref()?)));
+        let findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let steps = [&findings.login, &findings.exchange].into_iter().flatten();
+        let failures = steps.filter_map(|finding| Some((finding.at, finding.failure.as_ref()?)));
         if let Some((at, failure)) = failures.max_by_key(|(at, _)| *at) {
             return SignInReport {
                 outcome: Outcome::Failed,
@@ -101,15 +102,20 @@ impl SignIns {
             };
         }
         let last = if self.exchanges {
-            &seen.exchange
+            &findings.exchange
         } else {
-            &seen.login
+            &findings.login
         };
         match last {
             Some(Finding { at, .. }) => SignInReport {
                 outcome: Outcome::Verified,
                 reason: Reason::SignedIn.as_str().to_owned(),
-                message: "Users get through.".to_owned(),
+                message: if self.exchanges {
+                    "Users can sign in, and Entra exchanges their tokens."
+                } else {
+                    "Users can sign in."
+                }
+                .to_owned(),
                 correlation_id: None,
                 observed_at: Some(*at),
             },
@@ -118,12 +124,16 @@ impl SignIns {
                 reason: Reason::NotObserved.as_str().to_owned(),
                 message: "No user has signed in and called a tool yet.".to_owned(),
                 correlation_id: None,
-                observed_at: seen.mended,
+                observed_at: findings.recovered_at,
             },
         }
     }
 
-    fn entra_refused(&self, step: impl FnOnce(&mut Seen) -> &mut Option<Finding>, error: &EntraError) {
+    fn record_entra_refusal(
+        &self,
+        step: impl FnOnce(&mut Findings) -> &mut Option<Finding>,
+        error: &EntraError,
+    ) {
         let refusal = error.refusal();
         let correlation_id = refusal.and_then(|refusal| refusal.correlation_id.clone());
         let said = refusal.map_or_else(
@@ -133,12 +143,13 @@ impl SignIns {
                 format!("Entra refused ({}{})", refusal.error, codes.collect::<String>())
             },
         );
-        self.refused(step, error.sign_in_reason(), &said, correlation_id);
+        self.record_failure(step, error.sign_in_reason(), &said, correlation_id);
     }
 
-    fn refused(
+    /// Records a failure unless it concerns one user alone (no reason, or a reason without a fix).
+    fn record_failure(
         &self,
-        step: impl FnOnce(&mut Seen) -> &mut Option<Finding>,
+        step: impl FnOnce(&mut Findings) -> &mut Option<Finding>,
         reason: Option<SignInReason>,
         said: &str,
         correlation_id: Option<String>,
@@ -151,17 +162,17 @@ impl SignIns {
                 message: format!("{}. {fix}", capitalised(said)),
                 correlation_id,
             };
-            self.note(step, Some(failure));
+            self.record(step, Some(failure));
         }
     }
 
-    fn note(&self, step: impl FnOnce(&mut Seen) -> &mut Option<Finding>, failure: Option<Failure>) {
+    fn record(&self, step: impl FnOnce(&mut Findings) -> &mut Option<Finding>, failure: Option<Failure>) {
         let at = self.clock.now();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
         let is_success = failure.is_none();
-        let before = step(&mut seen).replace(Finding { at, failure });
+        let before = step(&mut findings).replace(Finding { at, failure });
         if is_success && before.is_some_and(|before| before.failure.is_some()) {
-            seen.mended = Some(at);
+            findings.recovered_at = Some(at);
         }
     }
 }
@@ -194,13 +205,13 @@ mod tests {
         )))
     }
 
-    fn told(sign_ins: &SignIns) -> (Outcome, String) {
+    fn outcome_and_reason(sign_ins: &SignIns) -> (Outcome, String) {
         let report = sign_ins.report();
         (report.outcome, report.reason)
     }
 
     #[test]
-    fn nothing_is_claimed_before_a_user_came() {
+    fn the_outcome_is_unknown_before_the_first_user() {
         let report = sign_ins().report();
         assert_eq!((report.outcome, report.observed_at), (Outcome::Unknown, None));
     }
@@ -210,11 +221,14 @@ mod tests {
     #[case(90_094, "AdminConsentRequired")]
     #[case(650_057, "PermissionMissing")]
     #[case(500_131, "AppMisconfigured")]
-    fn what_every_user_may_meet_is_a_failure_with_its_fix(#[case] code: u32, #[case] reason: &str) {
+    fn a_refusal_that_every_user_may_get_is_a_failure_with_its_fix(#[case] code: u32, #[case] reason: &str) {
         let sign_ins = sign_ins();
         sign_ins.login_succeeded();
         sign_ins.exchange_refused(&error(code));
-        assert_eq!(told(&sign_ins), (Outcome::Failed, reason.to_owned()));
+        assert_eq!(
+            outcome_and_reason(&sign_ins),
+            (Outcome::Failed, reason.to_owned())
+        );
         let message = sign_ins.report().message;
         assert!(message.contains(&format!("AADSTS{code}")), "{message}");
         assert!(!message.contains("ana@contoso.example"), "{message}");
@@ -228,31 +242,37 @@ mod tests {
     #[case::ended(700_082)]
     #[case::federation(700_213)]
     #[case::unknown(1)]
-    fn what_concerns_one_user_changes_nothing(#[case] code: u32) {
+    fn a_refusal_that_concerns_one_user_changes_nothing(#[case] code: u32) {
         let sign_ins = sign_ins();
         sign_ins.login_refused(&error(code));
-        assert_eq!(told(&sign_ins).0, Outcome::Unknown);
+        assert_eq!(outcome_and_reason(&sign_ins).0, Outcome::Unknown);
         sign_ins.exchange_succeeded();
         sign_ins.exchange_refused(&error(code));
-        assert_eq!(told(&sign_ins), (Outcome::Verified, "SignedIn".to_owned()));
+        assert_eq!(
+            outcome_and_reason(&sign_ins),
+            (Outcome::Verified, "SignedIn".to_owned())
+        );
     }
 
     #[test]
-    fn a_login_is_the_whole_way_only_where_nothing_is_exchanged_here() {
+    fn a_login_alone_verifies_the_application_only_without_exchanges() {
         let sign_ins = sign_ins();
         sign_ins.login_succeeded();
-        assert_eq!(told(&sign_ins).0, Outcome::Unknown);
+        assert_eq!(outcome_and_reason(&sign_ins).0, Outcome::Unknown);
         assert_eq!(sign_ins.report().observed_at, None);
         let elsewhere = SignIns::new(Arc::new(FixedClock::new(Timestamp::UNIX_EPOCH)), false);
         elsewhere.login_succeeded();
-        assert_eq!(told(&elsewhere), (Outcome::Verified, "SignedIn".to_owned()));
+        assert_eq!(
+            outcome_and_reason(&elsewhere),
+            (Outcome::Verified, "SignedIn".to_owned())
+        );
     }
 
     #[test]
-    fn a_failed_login_that_was_mended_is_news_also_before_the_next_exchange() {
+    fn a_fixed_login_ends_its_failure_before_the_next_exchange() {
         let sign_ins = sign_ins();
         sign_ins.login_refused(&error(650_057));
-        assert_eq!(told(&sign_ins).0, Outcome::Failed);
+        assert_eq!(outcome_and_reason(&sign_ins).0, Outcome::Failed);
         sign_ins.login_succeeded();
         let report = sign_ins.report();
         assert_eq!(report.outcome, Outcome::Unknown);
@@ -263,7 +283,7 @@ mod tests {
     fn an_outage_changes_nothing() {
         let sign_ins = sign_ins();
         sign_ins.login_refused(&EntraError::TimedOut);
-        assert_eq!(told(&sign_ins).0, Outcome::Unknown);
+        assert_eq!(outcome_and_reason(&sign_ins).0, Outcome::Unknown);
     }
 
     #[test]
@@ -271,19 +291,25 @@ mod tests {
         let sign_ins = sign_ins();
         sign_ins.exchange_refused(&error(65_001));
         sign_ins.login_succeeded();
-        assert_eq!(told(&sign_ins).0, Outcome::Failed);
+        assert_eq!(outcome_and_reason(&sign_ins).0, Outcome::Failed);
         sign_ins.exchange_succeeded();
-        assert_eq!(told(&sign_ins), (Outcome::Verified, "SignedIn".to_owned()));
+        assert_eq!(
+            outcome_and_reason(&sign_ins),
+            (Outcome::Verified, "SignedIn".to_owned())
+        );
     }
 
     #[test]
     fn tokens_of_version_1_show_a_registration_that_does_not_fit() {
         let sign_ins = sign_ins();
         sign_ins.login_rejected(&TokenRejection::Version);
-        assert_eq!(told(&sign_ins), (Outcome::Failed, "AppMisconfigured".to_owned()));
+        assert_eq!(
+            outcome_and_reason(&sign_ins),
+            (Outcome::Failed, "AppMisconfigured".to_owned())
+        );
         sign_ins.login_succeeded();
         sign_ins.exchange_succeeded();
         sign_ins.login_rejected(&TokenRejection::Nonce);
-        assert_eq!(told(&sign_ins).0, Outcome::Verified);
+        assert_eq!(outcome_and_reason(&sign_ins).0, Outcome::Verified);
     }
 }

@@ -1,6 +1,6 @@
-//! Reads `text/event-stream` (WHATWG HTML, section 9.2) as far as MCP uses it: the data of each event.
+//! Reads the data of each event in a `text/event-stream` (WHATWG HTML, section 9.2). MCP uses no other fields.
 
-/// Collects bytes into events. The caller bounds how many bytes there are.
+/// Collects bytes into events. The caller limits the number of bytes.
 #[derive(Debug, Default)]
 pub(super) struct EventReader {
     line: Vec<u8>,
@@ -10,7 +10,7 @@ pub(super) struct EventReader {
 }
 
 impl EventReader {
-    /// Takes the next bytes, and returns the data of each event that they complete.
+    /// Reads the next bytes. Returns the data of each event that they complete.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut events = Vec::new();
         for &byte in bytes {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_events_whatever_ends_their_lines_and_wherever_they_are_cut() {
+    fn reads_events_with_every_line_ending_and_at_every_cut() {
         let expected = vec!["{\"a\":1}".to_owned(), "x\ny".to_owned()];
         for text in [
             "id: 1\ndata: {\"a\":1}\n\n: keep-alive\n\nevent: message\ndata:x\ndata: y\n\n",
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_did_not_end_is_none() {
+    fn an_incomplete_event_is_not_returned() {
         assert!(EventReader::default().push(b"data: half\n").is_empty());
         assert!(EventReader::default().push(b"id: 0\nretry: 3000\n\n").is_empty());
     }

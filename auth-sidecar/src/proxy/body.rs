@@ -1,4 +1,4 @@
-//! The body of a POST: one JSON-RPC message, read as far as the proxy must.
+//! Parses the body of a POST, which is one JSON-RPC message, as far as the proxy needs.
 
 use axum::body::Bytes;
 use behalf_contract::{RequestId, json};
@@ -8,32 +8,32 @@ use serde_json::value::RawValue;
 use super::edit::{Edited, Place, offset, place_of};
 use super::members::{self, Members};
 
-/// The method whose arguments carry the token.
+/// The method whose arguments can contain the token.
 pub(super) const TOOLS_CALL: &str = "tools/call";
 
-/// Why a body is not forwarded; the client's fault in each case.
+/// Why a body is refused. The client must correct it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
-    /// JSON-RPC 2.0: parse error.
+    /// Parse error of JSON-RPC 2.0.
     #[error("the body is not JSON")]
     NotJson,
 
-    /// Removed from MCP with 2025-06-18, and refused by servers.
+    /// MCP 2025-06-18 removed batches, and servers refuse them.
     #[error("batches are not part of MCP; send one message per request")]
     Batch,
 
-    /// JSON-RPC 2.0: invalid request.
+    /// Invalid request of JSON-RPC 2.0.
     #[error(
         "the body is not one JSON-RPC object of Unicode text with at most {} members",
-        members::MOST
+        members::MAX_MEMBERS
     )]
     NotAnObject,
 
-    /// A repeated member reads differently in different parsers.
-    #[error("the message names a member twice, or in another case")]
+    /// Different parsers use different values of a repeated member.
+    #[error("the message has a member twice, or with another case")]
     Ambiguous,
 
-    /// A parser that gives this key a special meaning would read another message.
+    /// A parser that treats this key specially would read another message.
     #[error("{}", json::JsonError::ReservedKey)]
     ReservedKey,
 
@@ -41,17 +41,17 @@ pub(super) enum BodyError {
     #[error("the id must be an integer or a string of at most 256 bytes; a notification has none")]
     Id,
 
-    /// JSON-RPC 2.0: invalid params. What cannot be decoded cannot be looked at, so it does not pass.
+    /// Invalid params of JSON-RPC 2.0. A key that cannot be decoded cannot be checked, so it is refused.
     #[error(
         "params and params.arguments of tools/call must be objects of Unicode text with at most {} members, \
          params.name and params.uri strings",
-        members::MOST
+        members::MAX_MEMBERS
     )]
     Params,
 }
 
 impl BodyError {
-    /// The code of JSON-RPC 2.0, section 5.1.
+    /// Returns the error code of JSON-RPC 2.0, section 5.1.
     pub(super) fn code(self) -> i32 {
         match self {
             Self::NotJson => -32700,
@@ -61,14 +61,14 @@ impl BodyError {
     }
 }
 
-/// A message, with what the proxy decides on.
+/// A message, with the members that the proxy's decisions depend on.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     body: Bytes,
     /// Absent in notifications.
     id: Option<RequestId>,
     method: Option<String>,
-    /// `params.name` or `params.uri`, what `Mcp-Name` mirrors.
+    /// `params.name` or `params.uri`, which `Mcp-Name` mirrors.
     name: Option<String>,
     /// `io.modelcontextprotocol/protocolVersion` of `params._meta`.
     protocol_version: Option<String>,
@@ -76,7 +76,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Reads `body`.
+    /// Parses `body`.
     pub(super) fn parse(body: Bytes) -> Result<Self, BodyError> {
         let text = std::str::from_utf8(&body).map_err(|_| BodyError::NotJson)?;
         let raw: &RawValue = serde_json::from_str(text).map_err(|_| BodyError::NotJson)?;
@@ -111,7 +111,7 @@ impl Message {
                 let fields = members::of(params).ok_or(BodyError::Params)?;
                 let wanted = ["name", "uri", "_meta", "arguments"];
                 let [name, uri, meta, arguments] = pick(&fields, wanted, is_tool_call)?;
-                // The server reads the tool's name only from `name`, so the scope check does too.
+                // The server reads a tool's name only from `name`, so the scope check does as well.
                 let named = if is_tool_call { name } else { name.or(uri) };
                 read.name = named.map(text_of).transpose()?;
                 read.protocol_version = meta.map(protocol_version).transpose()?.flatten();
@@ -146,7 +146,7 @@ impl Message {
         self.id.as_ref()
     }
 
-    /// `method`; absent in a client's answer to a server's request.
+    /// The method. Absent in a client's response to a request of the server.
     pub(super) fn method(&self) -> Option<&str> {
         self.method.as_deref()
     }
@@ -156,23 +156,24 @@ impl Message {
         self.name.as_deref()
     }
 
-    /// The revision that the body names; only the modern era has one.
+    /// The MCP revision in the body. Only MCP 2026-07-28 and later have one.
     pub(super) fn protocol_version(&self) -> Option<&str> {
         self.protocol_version.as_deref()
     }
 
-    /// Whether it calls a tool.
+    /// True for a `tools/call`.
     pub(super) fn is_tool_call(&self) -> bool {
         !matches!(self.place, Place::None)
     }
 
-    /// The body for the server, with `token` among the arguments of a tool call if there is one.
+    /// Returns the body for the server. The arguments of a tool call contain `token` if there is one.
     pub(super) fn edit(self, token: Option<&Secret>) -> Edited {
         self.place.edit(self.body, token)
     }
 }
 
-/// Picks the members with these names. A name twice is refused; with `strictly`, so is one in another case.
+/// Returns the members with these names. Refuses a repeated name. With `strictly` it also refuses a name in another
+/// case.
 fn pick<'a, const N: usize>(
     members: &Members<'a>,
     names: [&str; N],
@@ -261,7 +262,7 @@ mod tests {
         r#"{"method":"tools/call","params":{"arguments":[{"bearerToken":1}]}}"#,
         BodyError::Params
     )]
-    // Half of a surrogate pair is no Unicode: what cannot be decoded cannot be looked at.
+    // Half of a surrogate pair is not Unicode. A key that cannot be decoded cannot be checked.
     #[case(
         r#"{"method":"tools/call","params":{"arguments":{"\ud800":1,"bearerToken":"x"}}}"#,
         BodyError::Params
@@ -298,7 +299,7 @@ mod tests {
         r#"{"method":"ping","id":1,"x":[{"$serde_json::private::RawValue":"1"}]}"#,
         BodyError::ReservedKey
     )]
-    fn refuses_what_it_cannot_read_in_one_way(#[case] text: &str, #[case] expected: BodyError) {
+    fn refuses_bodies_that_parsers_may_read_differently(#[case] text: &str, #[case] expected: BodyError) {
         assert_eq!(
             Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap_err(),
             expected
@@ -308,7 +309,7 @@ mod tests {
     #[rstest]
     #[case(1024, None)]
     #[case(1025, Some(BodyError::Params))]
-    fn arguments_have_a_bounded_number_of_members(#[case] count: usize, #[case] expected: Option<BodyError>) {
+    fn arguments_have_at_most_1024_members(#[case] count: usize, #[case] expected: Option<BodyError>) {
         let members: Vec<_> = (0..count).map(|n| format!("\"a{n}\":0")).collect();
         let text = format!(
             r#"{{"method":"tools/call","params":{{"arguments":{{{}}}}}}}"#,
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_headers_mirror() {
+    fn reads_the_members_that_headers_mirror() {
         let call = message(
             r#"{"id":"a","method":"tools/call","params":{"name":"run","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
         );

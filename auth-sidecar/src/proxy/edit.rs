@@ -1,4 +1,4 @@
-//! The one place of a message that the proxy changes.
+//! Puts the user's token among the arguments of a tool call, and removes a token that the client sent there.
 
 use std::ops::Range;
 
@@ -11,44 +11,44 @@ use zeroize::Zeroizing;
 use super::body::{BodyError, is_object};
 use super::members;
 
-/// Where the arguments of `tools/call` stand in the body.
+/// The position of the arguments of `tools/call` in the body.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    /// Not a `tools/call`.
+    /// The message is not a `tools/call`.
     None,
 
-    /// No `params`: this is the offset behind the message's brace.
+    /// The message has no `params`. The value is the offset after the message's opening brace.
     NoParams(usize),
 
-    /// `params` without usable `arguments`: the offset behind its brace, and whether it has members.
+    /// `params` has no `arguments`. The fields are the offset after its opening brace, and whether it has members.
     NoArguments { behind_brace: usize, has_members: bool },
 
-    /// The arguments, an object or `null`.
+    /// `arguments` is an object or `null`.
     Arguments {
         range: Range<usize>,
-        /// Keys, and where their values stand, without the reserved one.
+        /// The keys and the positions of their values, without the reserved argument.
         kept: Vec<(String, Range<usize>)>,
-        /// The reserved one was there.
+        /// True if the client sent the reserved argument.
         dropped: bool,
     },
 }
 
-/// A body ready for the server.
+/// The body for the server.
 #[derive(Debug)]
 pub(super) struct Edited {
     /// The bytes to send.
     pub(super) body: Bytes,
 
-    /// The client had sent the reserved argument itself.
+    /// True if the client sent the reserved argument, which was removed.
     pub(super) dropped: bool,
 }
 
 impl Place {
-    /// Drops the client's own reserved argument, and puts `token` there if there is one. Method, name,
-    /// `_meta` and every other argument stay as they are: mirrored headers must still agree with them.
+    /// Removes the reserved argument that the client sent, and inserts `token` if there is one. Everything else
+    /// stays unchanged, so that the mirrored headers still agree with it.
     pub(super) fn edit(&self, body: Bytes, token: Option<&Secret>) -> Edited {
         let member = token.map(|token| {
-            // A JSON string of a token never fails to encode; an empty one is refused by the server.
+            // Encoding a string as JSON cannot fail. The server would refuse an empty token.
             let value =
                 Zeroizing::new(serde_json::to_string(token.expose()).unwrap_or_else(|_| "\"\"".to_owned()));
             Zeroizing::new(format!("\"{BEARER_ARGUMENT}\":{}", value.as_str()))
@@ -57,7 +57,7 @@ impl Place {
         match self {
             Self::None => Edited { body, dropped: false },
             Self::NoParams(at) => {
-                // A message with a method has members, so a comma follows.
+                // The message has at least the member `method`, so a comma must follow.
                 let new = member.map(|member| format!("\"params\":{{\"arguments\":{{{member}}}}},"));
                 Edited {
                     body: insert(&body, *at, new),
@@ -90,7 +90,7 @@ impl Place {
     }
 }
 
-/// Where `arguments` and their members stand in `text`.
+/// Returns the position of `arguments` and its members in `text`.
 pub(super) fn place_of(text: &str, arguments: &RawValue) -> Result<Place, BodyError> {
     let fields = if is_object(arguments) {
         members::of(arguments).ok_or(BodyError::Params)?.0
@@ -111,14 +111,15 @@ pub(super) fn place_of(text: &str, arguments: &RawValue) -> Result<Place, BodyEr
     })
 }
 
-/// The body with new arguments in their place. Written once: bodies are large, and copies of a token too many.
+/// Returns the body with new arguments. It writes the body once, because bodies are large and each copy of the token
+/// stays in memory.
 fn with_arguments(
     body: &Bytes,
     range: &Range<usize>,
     kept: &[(String, Range<usize>)],
     member: Option<&str>,
 ) -> Bytes {
-    // Parts of what was read as text already.
+    // The ranges are valid, because the parser took them from the same body.
     let part = |range: Range<usize>| body.get(range).unwrap_or_default();
     let mut new = Vec::with_capacity(body.len() + member.map_or(0, str::len) + 2);
     new.extend_from_slice(part(0..range.start));
@@ -138,7 +139,7 @@ fn with_arguments(
     new.into()
 }
 
-/// The body with `new` at `at`.
+/// Returns the body with `new` inserted at the offset `at`.
 fn insert(body: &Bytes, at: usize, new: Option<String>) -> Bytes {
     let Some(new) = new.map(Zeroizing::new) else {
         return body.clone();
@@ -149,13 +150,13 @@ fn insert(body: &Bytes, at: usize, new: Option<String>) -> Bytes {
     }
 }
 
-/// Where `raw` stands in `text`, of which it is a part.
+/// Returns the position of `raw` in `text`. `raw` must be a part of `text`.
 fn range(text: &str, raw: &RawValue) -> Range<usize> {
     let start = offset(text, raw);
     start..start + raw.get().len()
 }
 
-/// Where `raw` begins in `text`, of which it is a part.
+/// Returns the offset of `raw` in `text`. `raw` must be a part of `text`.
 pub(super) fn offset(text: &str, raw: &RawValue) -> usize {
     raw.get().as_ptr() as usize - text.as_ptr() as usize
 }
@@ -212,7 +213,7 @@ mod tests {
     #[case("BearerToken")]
     #[case(r"bearer\u0054oken")]
     #[case("bearerTo\u{212a}en")]
-    fn a_clients_own_token_is_dropped_in_every_spelling(#[case] key: &str) {
+    fn a_token_that_the_client_sent_is_removed_in_every_spelling(#[case] key: &str) {
         let text = format!(
             r#"{{"method":"tools/call","params":{{"arguments":{{"{key}":"a","n":1,"{key}":{{"b":2}}}}}}}}"#
         );
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_inside_another_is_the_tools_own() {
+    fn a_nested_argument_with_the_reserved_name_stays() {
         let text = r#"{"method":"tools/call","params":{"arguments":{"headers":{"bearerToken":"x"}}}}"#;
         assert_eq!(edited(text, None), (text.to_owned(), false));
     }
@@ -247,14 +248,14 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_not_unicode_are_the_tools_own() {
+    fn values_that_are_not_unicode_stay() {
         let text = r#"{"method":"tools/call","params":{"arguments":{"a":"\ud800","bearerToken":"x"}}}"#;
         let expected = r#"{"method":"tools/call","params":{"arguments":{"a":"\ud800"}}}"#;
         assert_eq!(edited(text, None), (expected.to_owned(), true));
     }
 
     #[test]
-    fn deep_nesting_is_no_danger() {
+    fn deeply_nested_arguments_are_edited_without_recursion() {
         let deep = format!(
             r#"{{"method":"tools/call","params":{{"arguments":{{"a":{}{}}}}}}}"#,
             "[".repeat(200_000),

@@ -1,6 +1,6 @@
-//! Which headers cross the proxy: lists of what is known and needed, not of what is known to be bad. A server
-//! behind a proxy may believe a header such as `X-Forwarded-User`, and a browser whatever stands in an answer
-//! of the origin that also serves the consent page.
+//! Selects the headers that the proxy forwards. The lists name the known and needed headers, because a list of
+//! dangerous ones would never be complete: servers may trust a header such as `X-Forwarded-User`, and browsers apply
+//! every header of the origin that also serves the consent page.
 
 use axum::http::header::{
     ACCEPT, ACCEPT_LANGUAGE, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING,
@@ -21,7 +21,8 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*` and what later revisions add: an intermediary strips none of them.
+/// Prefix of MCP's headers: `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*` and those of later revisions. Intermediaries
+/// must forward all of them.
 const MCP_PREFIX: &str = "mcp-";
 
 /// Request headers that pass beside the headers of MCP: W3C Trace Context and Baggage, and the headers that
@@ -36,11 +37,12 @@ const TO_SERVER: [HeaderName; 5] = [
     HeaderName::from_static("baggage"),
 ];
 
-/// How every message goes to the server. A client's parameters (`charset=utf-7`) or second line could make
-/// the server read another message than was checked here.
+/// The `Content-Type` of every message to the server. With a client's parameters (`charset=utf-7`) or a second
+/// `Content-Type` the server could read another message than the proxy checked.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Every MCP client accepts both, and servers require that both are named: rmcp answers `*/*` with 406.
+/// The `Accept` of every request to the server. Every MCP client accepts both types. Servers require both names:
+/// rmcp answers `*/*` with 406.
 const JSON_AND_EVENT_STREAM: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
 const TO_CLIENT: [HeaderName; 7] = [
@@ -65,18 +67,19 @@ pub(super) fn to_client(server: &HeaderMap) -> HeaderMap {
     let mut headers = selected(server, &TO_CLIENT);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if is_event_stream(&headers) {
-        // A buffering gateway would hold back what the client waits for.
+        // A gateway that buffers would delay the events.
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     }
-    // One user's answer, on an address that all users share.
+    // The answer belongs to one user, and all users share the URL.
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     headers
 }
 
-/// A stateful server's `Mcp-Session-Id` names a session of one user and Pod, and nothing here binds it to
-/// them: it is passed neither out nor in, so that nobody can enter another user's.
+/// Copies the headers in `known` and the headers of MCP. `Mcp-Session-Id` is forwarded in neither direction: it
+/// names a session of one user in one Pod, and the proxy does not bind it to that user. With it, one user could
+/// enter another user's session.
 fn selected(from: &HeaderMap, known: &[HeaderName]) -> HeaderMap {
     let hop: Vec<&str> = from
         .get_all(CONNECTION)
@@ -87,7 +90,7 @@ fn selected(from: &HeaderMap, known: &[HeaderName]) -> HeaderMap {
     let mut to = HeaderMap::with_capacity(16);
     for (name, value) in from {
         let passes = known.contains(name) || is_mcp(name);
-        // RFC 9110, section 7.6.1: what `Connection` names ends here.
+        // A proxy must remove the headers that `Connection` names (RFC 9110, section 7.6.1).
         if passes && !hop.iter().any(|hop| hop.eq_ignore_ascii_case(name.as_str())) {
             to.append(name.clone(), value.clone());
         }
@@ -95,32 +98,33 @@ fn selected(from: &HeaderMap, known: &[HeaderName]) -> HeaderMap {
     to
 }
 
-/// A header of MCP that crosses. MCP has no underscore in names, and servers of CGI's kind read one as a
-/// hyphen: `Mcp-Session_Id` would be the session id after all.
+/// True for a header of MCP that is forwarded. MCP's names have no underscore. CGI servers read an underscore as a
+/// hyphen, so that `Mcp-Session_Id` would be the session id.
 fn is_mcp(name: &HeaderName) -> bool {
     let text = name.as_str();
     text.starts_with(MCP_PREFIX) && !text.contains('_') && name != SESSION_ID
 }
 
-/// Whether a client tried a header of the inner hop.
+/// True when a client sent a header that is reserved for the connection from sidecar to server.
 pub(super) fn has_reserved(client: &HeaderMap) -> bool {
     client
         .keys()
         .any(|name| name.as_str().starts_with(RESERVED_PREFIX))
 }
 
-/// Whether a media type is the event stream's.
+/// True when the media type is `text/event-stream`.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
 }
 
-/// The media type without parameters.
+/// Returns the media type without parameters.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     value.split(';').next().map(str::trim)
 }
 
-/// `Authorization: Bearer`, which no `Debug` shows. `None` when the token has characters that no header has.
+/// Returns the value of `Authorization: Bearer`, which `Debug` does not show. Returns `None` if the token contains
+/// characters that a header must not have.
 pub(super) fn bearer(token: &Secret) -> Option<HeaderValue> {
     let text = Zeroizing::new(format!("Bearer {}", token.expose()));
     let mut value = HeaderValue::from_str(&text).ok()?;
@@ -128,8 +132,8 @@ pub(super) fn bearer(token: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The bearer token of a request (RFC 6750, section 2.1). A query parameter is never looked at: OAuth 2.1
-/// forbids it, and addresses reach logs.
+/// Returns the bearer token of a request (RFC 6750, section 2.1). A query parameter does not count: OAuth 2.1
+/// forbids it, because URLs are logged.
 pub(super) fn presented_token(client: &HeaderMap) -> Option<Secret> {
     let mut values = client.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -140,8 +144,8 @@ pub(super) fn presented_token(client: &HeaderMap) -> Option<Secret> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| Secret::new(token))
 }
 
-/// Whether the mirrored headers say what the body says. Whoever reads the body must look (MCP 2026-07-28);
-/// a header that is absent is the server's affair, for older revisions have none.
+/// True when the headers that mirror the body agree with it. MCP 2026-07-28 requires this check of every party that
+/// reads the body. An absent header is left to the server, because older revisions have none.
 pub(super) fn agree(client: &HeaderMap, message: &Message) -> bool {
     mirrors(client, &METHOD, message.method(), false)
         && mirrors(client, &NAME, message.name(), true)
@@ -155,7 +159,7 @@ fn mirrors(client: &HeaderMap, name: &HeaderName, body: Option<&str>, encoded: b
         return false;
     }
     let Some(body) = body else {
-        // Nothing to compare with: `Mcp-Name` and the version also come with messages that name none.
+        // `Mcp-Name` and the version may accompany messages whose body has neither.
         return true;
     };
     let Ok(text) = value.to_str() else { return false };
@@ -195,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_gets_what_mcp_and_tracing_need() {
+    fn the_server_gets_the_headers_of_mcp_and_tracing() {
         let kept = [
             "accept-language",
             "mcp-method",
@@ -253,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_connection_names_ends_here() {
+    fn headers_that_connection_names_are_not_forwarded() {
         let map = to_server(&headers(&[
             ("connection", "close, Mcp-Method"),
             ("mcp-method", "x"),
@@ -278,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_not_to_be_buffered_and_nothing_is_to_be_cached() {
+    fn an_event_stream_forbids_buffering_and_every_answer_forbids_caching() {
         let map = to_client(&headers(&[("content-type", "text/event-stream; charset=utf-8")]));
         assert_eq!(map["x-accel-buffering"], "no");
         assert_eq!(map["cache-control"], "no-store");
@@ -318,7 +322,7 @@ mod tests {
     #[case(&[("mcp-name", "=?base64?%%?=")], false)]
     #[case(&[("mcp-protocol-version", "2025-11-25")], false)]
     #[case(&[("mcp-method", "tools/call"), ("mcp-method", "tools/list")], false)]
-    fn mirrored_headers_must_say_what_the_body_says(
+    fn mirrored_headers_must_agree_with_the_body(
         #[case] pairs: &[(&'static str, &str)],
         #[case] expected: bool,
     ) {

@@ -1,14 +1,14 @@
-//! Which token goes where on the inner hop: the table of the design, section 5.
+//! Decides which token the server gets, and whether in a header or as an argument (`docs/proxy.md`).
 
 use behalf_contract::{ExchangePlace, Injection};
 
 /// A token of the signed-in user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
-    /// For this application: the server exchanges it.
+    /// The token for this application. The server exchanges it.
     User,
 
-    /// For the downstream API: exchanged here.
+    /// The token for the downstream API. The sidecar obtains it.
     Downstream,
 }
 
@@ -23,8 +23,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Reads the table. The argument exists on `tools/call` alone: no other method has arguments that a
-    /// server would look into.
+    /// Returns the tokens for a request. Only `tools/call` gets the argument, because no other method has arguments
+    /// of a tool.
     pub(super) fn of(at: ExchangePlace, injection: Injection, is_tool_call: bool) -> Self {
         let token = match at {
             ExchangePlace::Sidecar => Token::Downstream,
@@ -55,7 +55,7 @@ impl Plan {
         self.header.is_some() || self.argument.is_some()
     }
 
-    /// Whether the token must be exchanged here.
+    /// True if the sidecar must exchange the user's token.
     pub(super) fn needs_exchange(self) -> bool {
         self.header == Some(Token::Downstream) || self.argument == Some(Token::Downstream)
     }
@@ -81,7 +81,7 @@ mod tests {
     #[case(Server, Argument, false, Some(User), None)]
     #[case(Sidecar, Nothing, true, None, None)]
     #[case(Server, Nothing, true, None, None)]
-    fn follows_the_table(
+    fn the_plan_depends_on_place_injection_and_method(
         #[case] at: ExchangePlace,
         #[case] injection: Injection,
         #[case] is_tool_call: bool,

@@ -1,17 +1,18 @@
-//! A JSON object as its members in their order, values untouched.
+//! Reads a JSON object as a list of its members, in their order and with the text of their values.
 //!
-//! The proxy changes one member of a body and must leave the rest byte for byte: numbers beyond 64 bits,
-//! repeated keys elsewhere, the order that a server shows to a model.
+//! The proxy changes one member of a body and leaves the rest unchanged byte for byte: numbers beyond 64 bits,
+//! repeated keys in other objects, and the order of members, which a server may show to a model.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Members that an object may have at most. Each takes memory many times its text; no tool has so many.
-pub(super) const MOST: usize = 1024;
+/// Maximum number of members of one object. A member needs many times the memory of its text. No known tool has
+/// that many arguments.
+pub(super) const MAX_MEMBERS: usize = 1024;
 
-/// The members of an object. Repeated keys are all here.
+/// The members of an object, including those with the same key.
 pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -28,7 +29,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(map.size_hint().unwrap_or(8));
                 while let Some(member) = map.next_entry::<String, &'de RawValue>()? {
-                    if members.len() == MOST {
+                    if members.len() == MAX_MEMBERS {
                         return Err(A::Error::custom("too many members"));
                     }
                     members.push(member);
@@ -41,13 +42,14 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// The members of `raw`, if it is an object whose keys are Unicode and not more than [`MOST`].
+/// Returns the members of `raw` if it is an object of at most [`MAX_MEMBERS`] members whose keys are Unicode.
 pub(super) fn of(raw: &RawValue) -> Option<Members<'_>> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// Two keys with the same folding are one key to servers that compare without case (Go's `encoding/json`,
-/// .NET with its usual options). Upper case first: the long s and the Kelvin sign become `S` and `K` only so.
+/// Returns the key without its case. Servers that compare without case (Go's `encoding/json`, .NET with its usual
+/// options) treat two keys with the same result as one. The conversion to upper case comes first, because only it
+/// turns the long s and the Kelvin sign into `S` and `K`.
 pub(super) fn folded(key: &str) -> String {
     key.chars()
         .flat_map(char::to_uppercase)
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn folds_what_other_parsers_take_for_the_same() {
+    fn keys_that_other_parsers_treat_as_equal_fold_to_the_same_text() {
         for key in ["bearerToken", "BEARERTOKEN", "bearerTo\u{212a}en"] {
             assert_eq!(folded(key), "bearertoken");
         }

@@ -1,9 +1,9 @@
-//! `/mcp`: a client's access token comes in, the user's token goes on to the server.
+//! `/mcp`: forwards the requests of clients to the server, with the user's token in place of the access token.
 //!
-//! Every request is one of a living session, or is answered here. The body is parsed as far as needed and
-//! changed in one place at most ([`edit`]); headers cross by list ([`headers`]); the table of the design says
-//! which token goes where ([`injection`]). Answers stream through: nothing is buffered, and when the client
-//! goes away the request to the server ends with it; when the session ends, so does the answer ([`stream`]).
+//! A request without a live session is refused. The body is parsed as far as needed and changed in at most one
+//! place ([`edit`]). Only listed headers are forwarded ([`headers`]). [`injection`] decides which token the server
+//! gets. Answers are streamed without buffering. When the client disconnects, the request to the server is
+//! cancelled. When the session ends, its answers end ([`stream`]).
 
 mod body;
 mod edit;
@@ -46,14 +46,14 @@ use crate::services::Services;
 use crate::sessions::{OpenSession, SessionError};
 use crate::telemetry::metrics::SecurityEvent;
 
-/// What rmcp takes by default, too.
-const LARGEST_BODY: usize = 4 * 1024 * 1024;
+/// Maximum size of a message in bytes. It is the default of rmcp, too.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// The state of `/mcp`.
 #[derive(Clone)]
 struct ProxyState {
     services: Arc<Services>,
-    /// `None` when the server exchanges tokens itself, or needs none.
+    /// `None` if the server exchanges tokens itself or needs none.
     exchange: Option<Exchange>,
     refused_tokens: RefusedTokens,
     users: Users,
@@ -71,10 +71,10 @@ impl ProxyState {
     }
 }
 
-/// With and without a slash: clients disagree about it.
+/// The paths of the MCP endpoint. Some clients add a slash.
 pub(crate) const PATHS: [&str; 2] = ["/mcp", "/mcp/"];
 
-/// `/mcp`.
+/// Builds the router of [`PATHS`].
 pub(crate) fn router(services: Arc<Services>) -> Router {
     PATHS
         .into_iter()
@@ -138,7 +138,7 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
             .security_event(SecurityEvent::ReservedHeader);
     }
     let session = authenticate(state, &parts.headers).await?;
-    let user = state.users.hold(&session.user);
+    let user = state.users.get(&session.user);
     let message = if has_body {
         let (bytes, taken) = read(state, &user, &parts.headers, body).await?;
         let message = Message::parse(bytes.clone()).inspect_err(|_| *about = About::refused(&bytes))?;
@@ -167,7 +167,7 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
         .as_ref()
         .is_some_and(|(message, _)| message.is_tool_call());
     let call = if is_tool_call {
-        Some(user.call().await?)
+        Some(user.acquire_call().await?)
     } else {
         None
     };
@@ -177,7 +177,7 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
     let to_server = headers::to_server(&parts.headers);
     let mut outgoing = Outgoing::new(parts.method, to_server, message, plan, label);
     let mut response = outgoing.send(state, &session, &tokens).await?;
-    // Only once: the client gets a second refusal as the answer.
+    // There is only one second try. If it is refused as well, the client gets that refusal.
     if outgoing.can_be_sent_again()
         && let Some(wanted) = wanted(&response)
         && let Some(replacement) = replace(state, &session, &tokens, &wanted).await?
@@ -199,7 +199,8 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
     answer(state, &session, response, call)
 }
 
-/// Without the note, one kind of client cannot step up. The challenge is the answer in any case.
+/// Prepares the session for the client's step-up. After a failure the client still gets the challenge, but the
+/// TypeScript SDK cannot step up.
 async fn expect_step_up(state: &ProxyState, session: &OpenSession, needed: Scopes) {
     if let Err(error) = state.services.sessions.expect_step_up(session, needed).await {
         let cause: &dyn std::error::Error = &error;
@@ -207,7 +208,7 @@ async fn expect_step_up(state: &ProxyState, session: &OpenSession, needed: Scope
     }
 }
 
-/// The session whose access token the client presents.
+/// Opens the session of the client's access token.
 async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<OpenSession, Refusal> {
     let token = headers::presented_token(headers).ok_or(Refusal::NoToken)?;
     state.services.sessions.open(&token).await.map_err(|error| {
@@ -244,18 +245,18 @@ async fn read(
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > LARGEST_BODY as u64) {
+    if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         return Err(Refusal::TooLarge);
     }
     Ok(state
         .services
         .body_memory
         .messages
-        .read_of(user.bodies(), body, LARGEST_BODY)
+        .read_of(user.bodies(), body, MAX_BODY_BYTES)
         .await?)
 }
 
-/// Passes the server's answer on, or turns it into what a client must see instead.
+/// Forwards the server's answer, or refuses one that clients must not see.
 fn answer(
     state: &ProxyState,
     session: &OpenSession,
@@ -265,7 +266,7 @@ fn answer(
     let status = response.status();
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            // The client must not see this status: it would start a login that changes nothing.
+            // At this status clients would start a login, which does not help.
             state
                 .services
                 .metrics
@@ -279,7 +280,7 @@ fn answer(
         StatusCode::SERVICE_UNAVAILABLE if is_invalid_client(response.headers()) => {
             Err(Refusal::ClientAuthentication)
         }
-        // No address behind the sidecar is for clients, and no protocol is switched to.
+        // Clients cannot reach addresses behind the sidecar, and MCP does not switch protocols.
         _ if status.is_redirection() || status.is_informational() => {
             tracing::error!(
                 http.status = status.as_u16(),
@@ -290,14 +291,15 @@ fn answer(
         _ => {
             let (parts, body) = response.into_parts();
             let is_event_stream = headers::is_event_stream(&parts.headers);
-            // A client reopens an endless stream with a new key; an answer that has begun is not lost.
+            // A client reopens a stream of notifications with a new access token. The answer to a call has the time
+            // until the session ends.
             let end = if is_event_stream && call.is_none() {
                 session.expires_at
             } else {
                 session.ends_at
             };
             let end = session
-                .lifeline()
+                .end_signal()
                 .ended_within(state.services.sessions.until(end));
             let body = stream::until(body, end, is_event_stream, call);
             let mut passed = Response::new(body);
@@ -308,13 +310,13 @@ fn answer(
     }
 }
 
-/// The server exchanges tokens itself, and Entra did not take it as the application.
+/// True when the server exchanges tokens itself, and Entra refused its client assertion.
 fn is_invalid_client(headers: &HeaderMap) -> bool {
-    let said = headers.get(behalf_contract::headers::ERROR);
-    said.is_some_and(|said| said == behalf_contract::headers::INVALID_CLIENT)
+    let error = headers.get(behalf_contract::headers::ERROR);
+    error.is_some_and(|error| error == behalf_contract::headers::INVALID_CLIENT)
 }
 
-/// The method as a metric's label: from a closed list, for clients choose the text.
+/// Returns the method as the label of a metric. The label is one of a fixed list, because clients choose the text.
 fn label(method: &Method, message: Option<&Message>) -> &'static str {
     const KNOWN: [&str; 18] = [
         "completion/complete",

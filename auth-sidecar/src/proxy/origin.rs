@@ -1,23 +1,23 @@
-//! Browsers: whose pages may call `/mcp`, and what they are told (Fetch standard, CORS protocol).
+//! The web pages that may call `/mcp` (CORS protocol of the Fetch standard).
 //!
-//! MCP 2026-07-28 demands the check: a page of another origin must not reach a server that trusts the address
-//! it is called at (DNS rebinding).
+//! MCP 2026-07-28 requires the check of `Origin`, because DNS rebinding lets a page of another origin call a server
+//! that the page's browser can reach.
 
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HeaderMap,
     HeaderValue, ORIGIN, VARY,
 };
-/// The methods of the endpoint.
+/// The methods of `/mcp`.
 pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DELETE, OPTIONS");
 
-/// How long a browser remembers a preflight, in seconds.
+/// Time in seconds for which a browser caches the answer of a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// The headers of an answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static("WWW-Authenticate, MCP-Protocol-Version, Retry-After");
 
-/// The headers that a page may send, beside every `Mcp-*`.
+/// The headers that a page may send in addition to every `Mcp-*` header.
 const ALLOWED: [&str; 7] = [
     "accept",
     "authorization",
@@ -28,34 +28,34 @@ const ALLOWED: [&str; 7] = [
     "tracestate",
 ];
 
-/// A page of an origin that may not call.
+/// The request comes from a page that may not call `/mcp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Foreign;
+pub(super) struct ForeignOrigin;
 
-/// The caller: a page of this origin, or no browser.
+/// The origin of the page that sent the request. `None` for a program that is no browser.
 #[derive(Debug, Clone)]
 pub(super) struct Caller(Option<HeaderValue>);
 
 impl Caller {
-    /// Reads `Origin`. Pages of this server may call, and those that may call its other endpoints: `allowed`
-    /// is [`crate::oauth::allowed_origin`] of the same headers.
+    /// Reads `Origin`. Pages of this server may call, and pages that may call the OAuth endpoints. `allowed` is the
+    /// result of [`crate::oauth::allowed_origin`] for the same headers.
     pub(super) fn of(
         headers: &HeaderMap,
         public_origin: &str,
         allowed: Option<HeaderValue>,
-    ) -> Result<Self, Foreign> {
+    ) -> Result<Self, ForeignOrigin> {
         let mut values = headers.get_all(ORIGIN).iter();
         match (values.next(), values.next()) {
             (None, _) => Ok(Self(None)),
             (Some(origin), None) if origin == public_origin => Ok(Self(Some(origin.clone()))),
-            (Some(_), None) => allowed.map(|origin| Self(Some(origin))).ok_or(Foreign),
-            (Some(_), Some(_)) => Err(Foreign),
+            (Some(_), None) => allowed.map(|origin| Self(Some(origin))).ok_or(ForeignOrigin),
+            (Some(_), Some(_)) => Err(ForeignOrigin),
         }
     }
 
     /// Lets the page read the answer.
     pub(super) fn admit(&self, headers: &mut HeaderMap) {
-        // Said to everyone, so that no cache hands one origin's answer to another.
+        // Every answer has `Vary`, so that no cache returns the answer for one origin to another.
         headers.append(VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = &self.0 {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -63,14 +63,14 @@ impl Caller {
         }
     }
 
-    /// What a preflight is told beside that.
+    /// Adds the headers of a preflight's answer.
     pub(super) fn preflight(request: &HeaderMap, answer: &mut HeaderMap) {
         answer.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         answer.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-        let asked = request
+        let requested = request
             .get(ACCESS_CONTROL_REQUEST_HEADERS)
             .and_then(|value| value.to_str().ok());
-        let allowed: Vec<String> = asked
+        let allowed: Vec<String> = requested
             .unwrap_or_default()
             .split(',')
             .map(|name| name.trim().to_ascii_lowercase())
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn known_pages_may_call_and_read() {
+    fn allowed_pages_may_call_and_read_the_answer() {
         let inspector = HeaderValue::from_static("http://localhost:6274");
         for (headers, allowed) in [
             (origins(&[PUBLIC]), None),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn other_pages_may_not() {
+    fn pages_of_other_origins_are_refused() {
         for values in [
             &["https://evil.example"][..],
             &["null"],
@@ -121,19 +121,19 @@ mod tests {
         ] {
             assert_eq!(
                 Caller::of(&origins(values), PUBLIC, None).unwrap_err(),
-                Foreign,
+                ForeignOrigin,
                 "{values:?}"
             );
         }
         let two = origins(&[PUBLIC, "https://evil.example"]);
         assert_eq!(
             Caller::of(&two, PUBLIC, Some(HeaderValue::from_static(PUBLIC))).unwrap_err(),
-            Foreign
+            ForeignOrigin
         );
     }
 
     #[test]
-    fn who_is_no_browser_needs_no_origin() {
+    fn a_program_that_is_no_browser_needs_no_origin() {
         let mut answer = HeaderMap::new();
         Caller::of(&HeaderMap::new(), PUBLIC, None)
             .unwrap()
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_allows_what_the_proxy_forwards_and_no_more() {
+    fn a_preflight_allows_exactly_the_headers_that_the_proxy_reads_or_forwards() {
         let mut request = HeaderMap::new();
         request.insert(
             ACCESS_CONTROL_REQUEST_HEADERS,

@@ -1,4 +1,4 @@
-//! A request to the server. It is sent with the user's tokens, and at most once more with other tokens.
+//! A request to the server. It is sent with the user's tokens, and at most once again with other tokens.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use super::token_exchange::Tokens;
 use crate::sessions::OpenSession;
 use crate::telemetry::metrics::SecurityEvent;
 
-/// Maximum size of a message that is kept until the server answers, so that it can be sent again. 16 calls of
-/// one user keep at most 1 MiB of the memory for messages. Calls of models are a few KiB long.
-const KEPT: usize = 64 * 1024;
+/// Maximum size in bytes of a message that is kept until the server answers, so that it can be sent again. 16 calls
+/// of one user keep at most 1 MiB of the memory for messages. A usual call has a few KiB.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 /// The memory reserved for a message. The last holder releases it.
 type Memory = Arc<dyn Any + Send + Sync>;
@@ -81,7 +81,7 @@ impl Outgoing {
         }
         let sent = tokio::select! {
             biased;
-            // The session ended. The call may have run, and the client learns no more than that.
+            // The session ended. The server may have run the call. The client cannot learn more than that.
             () = session.ended(), if is_tool_call => return Err(Refusal::MayHaveRun),
             () = session.ended() => return Err(Refusal::InvalidToken),
             sent = state.services.upstream.send(request) => sent,
@@ -107,7 +107,7 @@ impl Outgoing {
     }
 
     fn request(&mut self, state: &ProxyState, tokens: &Tokens) -> Result<Request, Refusal> {
-        let is_small = |(message, _): &(Message, Memory)| message.size() <= KEPT;
+        let is_small = |(message, _): &(Message, Memory)| message.size() <= MAX_KEPT_BYTES;
         let message = if self.message.as_ref().is_some_and(is_small) {
             self.message.clone()
         } else {

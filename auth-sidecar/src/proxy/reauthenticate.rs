@@ -1,4 +1,4 @@
-//! Demands of the server for the user or for another token (`X-Behalf-Reauthenticate`).
+//! Handles the server's demand for a new sign-in or another token (`X-Behalf-Reauthenticate`).
 
 use axum::http::{Response, StatusCode};
 use behalf_contract::{Reauthenticate, ReauthenticateReason};
@@ -11,7 +11,7 @@ use super::refused_tokens::Answers;
 use super::token_exchange::Tokens;
 use crate::sessions::OpenSession;
 
-/// Returns other tokens for a second try. A refusal of them is remembered for the refused ones, too.
+/// Returns other tokens for the second try. If Entra refuses them, the refusal is remembered for the old tokens.
 pub(super) async fn replace(
     state: &ProxyState,
     session: &OpenSession,
@@ -25,7 +25,8 @@ pub(super) async fn replace(
     replacement
 }
 
-/// A claims challenge is of the API behind the tool that was called; every other demand is of Entra.
+/// Returns the requests that the demand concerns. A claims challenge comes from the API behind one tool. Every other
+/// demand comes from Entra and concerns all requests.
 fn answers_of(wanted: &Reauthenticate) -> Answers {
     if wanted.claims.is_some() {
         Answers::ToolCalls
@@ -34,7 +35,7 @@ fn answers_of(wanted: &Reauthenticate) -> Answers {
     }
 }
 
-/// Reads the server's demand for the user or for another token. `None` when no readable one exists.
+/// Reads the server's demand. Returns `None` if the answer contains no valid one.
 pub(super) fn wanted(response: &Response<Incoming>) -> Option<Reauthenticate> {
     if response.status() != StatusCode::UNAUTHORIZED {
         return None;
@@ -43,7 +44,7 @@ pub(super) fn wanted(response: &Response<Incoming>) -> Option<Reauthenticate> {
     Reauthenticate::decode(value.as_bytes()).ok()
 }
 
-/// The server demands the user, and another token did not help.
+/// Handles a demand that remains after the second try. Returns the refusal for the client.
 pub(super) async fn reauthenticate(
     state: &ProxyState,
     session: &OpenSession,
@@ -54,7 +55,7 @@ pub(super) async fn reauthenticate(
     tracing::info!(
         session.id = %session.id,
         reauthenticate.reason = ?wanted.reason,
-        "The MCP server wants the user of session {} to sign in again",
+        "The MCP server requires the user of session {} to sign in again",
         session.id
     );
     let answers = answers_of(&wanted);
@@ -72,7 +73,7 @@ pub(super) async fn reauthenticate(
             Refusal::SignInRequired
         }
     };
-    // Of a message too large for a second try, the next call is the second try.
+    // A message that is too large for a second try is not sent again. The next call then gets another token.
     if had_second_try || advice.is_none() {
         tokens.remember_refusal(state, answers, &refusal).await;
     } else {

@@ -1,19 +1,19 @@
-//! Answers to a user whose token is refused minutes after the sign-in.
+//! The answers to a user whose token is refused within minutes after the sign-in.
 
 use jiff::SignedDuration;
 
-/// A user who signed in within this time is not asked to sign in again for a refused token. Another login
-/// would bring the same token, and the client would never stop asking.
+/// A user who signed in within this time is not asked to sign in again because of a refused token. Another login
+/// would bring the same token, and the client would ask for logins without end.
 pub(super) const RECENT: SignedDuration = SignedDuration::from_mins(10);
 
-/// Message to a user who signed in that recently.
+/// Message to the user when the downstream API refuses the token within [`RECENT`].
 pub(super) const TOKEN_REFUSED: &str = "The service behind this server refuses this account's token although the sign-in \
     is only minutes old, so signing in again does not help. For Azure DevOps: check that the account belongs to the \
     tenant of the organization (a guest account has to be a member there), and open the organization once in a \
     browser with this account. If that does not help, ask an administrator to compare the organization's tenant with \
     the one of this server.";
 
-/// Message to a user whose token Entra keeps refusing.
+/// Message to the user when Entra refuses to exchange the user's token within [`RECENT`].
 pub(super) const ASSERTION_REFUSED: &str = "Entra refuses this account's token for the service behind this server \
     although the sign-in is only minutes old, so signing in again does not help. Ask an administrator to compare the \
     application and the tenant of this server with the ones in Entra, and to look at the tenant's sign-in logs.";

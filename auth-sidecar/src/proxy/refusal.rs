@@ -69,7 +69,7 @@ pub(super) enum Refusal {
     Compressed,
 
     /// Size.
-    #[error("the message is larger than {} bytes", super::LARGEST_BODY)]
+    #[error("the message is larger than {} bytes", super::MAX_BODY_BYTES)]
     TooLarge,
 
     /// The client stopped sending.

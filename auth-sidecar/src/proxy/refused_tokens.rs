@@ -1,4 +1,4 @@
-//! Users' tokens that were refused lately, and the answer that their clients got.
+//! Remembers the user tokens that were refused within the last minute, and the refusals.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::refusal::Refusal;
 
-/// Maximum number of refusals that are remembered.
-const REFUSALS: u64 = 10_000;
+/// Maximum number of remembered refusals. At the limit the cache evicts one, and Entra refuses that token again.
+const MAX_REFUSALS: u64 = 10_000;
 
-/// Life of a remembered refusal. A client that ignores a refusal must not cause requests to Entra
+/// Lifetime of a remembered refusal. A client that ignores a refusal must not cause requests to Entra
 /// (AADSTS50196). A new login brings another token, which is used at once.
-const REFUSED_FOR: Duration = Duration::from_mins(1);
+const REFUSAL_LIFETIME: Duration = Duration::from_mins(1);
 
 /// The requests that a remembered refusal answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub(super) struct RefusedTokens(Cache<[u8; 32], (Answers, Refusal)>);
 impl RefusedTokens {
     pub(super) fn new() -> Self {
         let cache = Cache::builder()
-            .max_capacity(REFUSALS)
-            .time_to_live(REFUSED_FOR)
+            .max_capacity(MAX_REFUSALS)
+            .time_to_live(REFUSAL_LIFETIME)
             .build();
         Self(cache)
     }

@@ -1,4 +1,4 @@
-//! The server's answer on its way to the client, for as long as the session lives.
+//! Streams the server's answer to the client until the session ends.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,14 +11,14 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::users::Call;
 
-/// Why an answer does not come to its end.
+/// Why an answer is cut off.
 #[derive(Debug, thiserror::Error)]
 enum StreamError {
-    /// The connection to the server.
+    /// The connection to the server broke.
     #[error("the MCP server broke off its answer")]
     Server(#[source] hyper::Error),
 
-    /// Revoked, or ended by its user's other doings.
+    /// The session was revoked, expired, or ended for another reason.
     #[error("the session has ended")]
     Ended,
 }
@@ -27,12 +27,12 @@ struct Passed<B> {
     body: B,
     end: BoxFuture<'static, ()>,
     is_event_stream: bool,
-    /// Under way until the answer has come to its end.
+    /// The user's place for a tool call. It is released when the answer has ended.
     _call: Option<Call>,
 }
 
-/// Passes `body` on until `end` comes. Then a stream of events just ends, as it may at any time and clients know
-/// how to go on; any other answer breaks off, so that a part of it is not taken for all.
+/// Forwards `body` until `end` completes. An event stream then ends without an error: it may end at any time, and
+/// clients reopen it. Every other answer ends with an error, so that the client does not use a part of it as the whole.
 pub(super) fn until<B>(
     body: B,
     end: impl Future<Output = ()> + Send + 'static,
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_ends_when_its_time_is_over() {
+    async fn an_event_stream_ends_and_another_answer_breaks_off_at_the_end_of_the_session() {
         const HOUR: Duration = Duration::from_hours(1);
         for is_event_stream in [true, false] {
             let began = tokio::time::Instant::now();

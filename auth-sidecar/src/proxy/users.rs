@@ -1,6 +1,5 @@
-//! Limits the requests of one user through all sessions and clients, so that no user blocks the others.
-//!
-//! In this process only: each replica counts its own.
+//! Limits the requests of one user through all sessions and clients, so that no user blocks the others. Each
+//! replica counts its own requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +10,9 @@ use tokio::time::timeout;
 
 use super::refusal::Refusal;
 use crate::limits::body_budget::Share;
-use crate::limits::weak_map::{Held, Registry};
+use crate::limits::weak_map::{WeakMap, WeakMapEntry};
 
-/// Tool calls of one user at a time. The server of this project takes 64 of all users.
+/// Maximum number of tool calls of one user in flight. The built-in server accepts 64 calls of all users.
 const MOST_CALLS: usize = 16;
 
 /// Maximum number of tool calls of one user that wait for a place. An agent that starts 30 calls at once gets
@@ -24,35 +23,37 @@ const MOST_WAITING: usize = 48;
 /// server end within this time.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// The tenant and the object id: together the only key of a user.
+/// The tenant id and the object id. Only both together identify a user.
 type Key = (String, String);
 
-/// The users that something of this process goes on for.
+/// The users with requests in flight in this process.
 #[derive(Clone, Default)]
-pub(super) struct Users(Registry<Key, Part>);
+pub(super) struct Users(WeakMap<Key, UserLimits>);
 
-/// The share of one user.
-struct Part {
+/// The limits of one user.
+struct UserLimits {
     bodies: Share,
     calls: Arc<Semaphore>,
-    /// Semaphore of the calls that wait.
+    /// Counts the calls that wait for a place.
     waiting: Semaphore,
 }
 
-/// One of them. Whatever takes of a user's part holds on to the user, so that there is one part.
+/// A user with requests in flight. Every place and body of the user keeps this alive, so that all requests of
+/// the user share one set of limits.
 #[derive(Clone)]
-pub(super) struct User(Arc<Held<Key, Part>>);
+pub(super) struct User(Arc<WeakMapEntry<Key, UserLimits>>);
 
-/// A tool call's place, until it is dropped.
+/// One of the user's places for tool calls. The drop releases it.
 pub(super) struct Call {
     _permit: OwnedSemaphorePermit,
     _user: User,
 }
 
 impl Users {
-    /// The user, as long as somebody holds on.
-    pub(super) fn hold(&self, user: &UserIdentity) -> User {
-        User(self.0.hold((user.tid.clone(), user.oid.clone()), || Part {
+    /// Returns the user's limits, which all current requests of the user share.
+    pub(super) fn get(&self, user: &UserIdentity) -> User {
+        let key = (user.tid.clone(), user.oid.clone());
+        User(self.0.get_or_insert_with(key, || UserLimits {
             bodies: Share::of_user(),
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
             waiting: Semaphore::new(MOST_WAITING),
@@ -61,13 +62,13 @@ impl Users {
 }
 
 impl User {
-    /// The memory for this user's messages on their way in.
+    /// The memory budget of this user's request bodies.
     pub(super) fn bodies(&self) -> &Share {
         &self.0.bodies
     }
 
     /// Waits for a place for a tool call, in the order of the calls. Dropping the future ends the wait.
-    pub(super) async fn call(&self) -> Result<Call, Refusal> {
+    pub(super) async fn acquire_call(&self) -> Result<Call, Refusal> {
         let calls = &self.0.calls;
         let permit = if let Ok(permit) = Arc::clone(calls).try_acquire_owned() {
             permit
@@ -97,57 +98,57 @@ mod tests {
     async fn fill(user: &User) -> Vec<Call> {
         let mut calls = Vec::new();
         for _ in 0..MOST_CALLS {
-            calls.push(user.call().await.unwrap());
+            calls.push(user.acquire_call().await.unwrap());
         }
         calls
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_holds_the_user_and_the_last_one_leaves_nothing_behind() {
+    async fn a_call_keeps_its_users_limits_and_the_last_one_removes_them() {
         let users = Users::default();
-        let calls = fill(&users.hold(&user("ana"))).await;
+        let calls = fill(&users.get(&user("ana"))).await;
         assert_eq!(
-            users.hold(&user("ana")).call().await.err(),
+            users.get(&user("ana")).acquire_call().await.err(),
             Some(Refusal::UserBusy),
-            "though nothing but the calls holds on"
+            "only the calls keep the limits alive"
         );
-        assert!(users.hold(&user("ben")).call().await.is_ok());
+        assert!(users.get(&user("ben")).acquire_call().await.is_ok());
         drop(calls);
         assert_eq!(users.0.len(), 0);
-        assert!(users.hold(&user("ana")).call().await.is_ok());
+        assert!(users.get(&user("ana")).acquire_call().await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_waits_for_a_place_for_a_bounded_time() {
         let users = Users::default();
-        let ana = users.hold(&user("ana"));
+        let ana = users.get(&user("ana"));
         let mut calls = fill(&ana).await;
         let began = tokio::time::Instant::now();
-        assert_eq!(ana.call().await.err(), Some(Refusal::UserBusy));
+        assert_eq!(ana.acquire_call().await.err(), Some(Refusal::UserBusy));
         assert_eq!(began.elapsed(), WAIT);
 
         let frees = async {
             tokio::time::sleep(WAIT / 2).await;
             calls.pop();
         };
-        let (call, ()) = tokio::join!(ana.call(), frees);
+        let (call, ()) = tokio::join!(ana.acquire_call(), frees);
         assert!(call.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_number_of_calls_that_wait_is_bounded_and_one_whose_client_left_does_not_count() {
         let users = Users::default();
-        let ana = users.hold(&user("ana"));
+        let ana = users.get(&user("ana"));
         let _calls = fill(&ana).await;
-        let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(ana.call())).collect();
+        let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(ana.acquire_call())).collect();
         for call in &mut waiting {
             assert!(futures::poll!(call.as_mut()).is_pending());
         }
         let began = tokio::time::Instant::now();
-        assert_eq!(ana.call().await.err(), Some(Refusal::UserBusy));
+        assert_eq!(ana.acquire_call().await.err(), Some(Refusal::UserBusy));
         assert!(began.elapsed().is_zero(), "one more does not wait");
         waiting.pop();
-        let mut next = Box::pin(ana.call());
+        let mut next = Box::pin(ana.acquire_call());
         assert!(futures::poll!(next.as_mut()).is_pending());
     }
 }

@@ -18,20 +18,20 @@ use crate::pkce;
 use crate::session_id::{SessionId, SessionSecret};
 use crate::store::Written;
 
-/// Life of a code. Long enough for a person who carries it by hand into a terminal; RFC 6749, section
-/// 4.1.2, allows ten minutes. It is good once and only with its verifier.
+/// Lifetime of a code. Some users copy the code into a terminal by hand. RFC 6749, section 4.1.2, allows at
+/// most ten minutes. A code is valid once, and only with its verifier.
 pub(crate) const CODE_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 
 /// A user who has just signed in.
 #[derive(Debug)]
 pub struct NewLogin {
-    /// The user who signed in.
+    /// Tenant and object id of the user.
     pub user: UserIdentity,
 
-    /// Through which client.
+    /// The client that the user signed in through.
     pub client_id: String,
 
-    /// Where the code goes.
+    /// The redirect URI that receives the code.
     pub redirect_uri: String,
 
     /// S256 challenge of the client (RFC 7636).
@@ -47,23 +47,23 @@ pub struct NewLogin {
 /// The parameters that come with a code at the token endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeRedemption<'a> {
-    /// The code.
+    /// The sealed code that [`Sessions::issue_code`] returned.
     pub code: &'a Secret,
 
-    /// The client that presents it.
+    /// The client that presents the code.
     pub client_id: &'a str,
 
-    /// Byte for byte the one of the authorization request. OAuth 2.1 clients leave it out, since the
-    /// verifier proves more.
+    /// If present, it must equal the redirect URI of the authorization request byte for byte. OAuth 2.1 clients
+    /// leave it out, because the verifier proves more.
     pub redirect_uri: Option<&'a str>,
 
-    /// The verifier (RFC 7636).
+    /// The PKCE verifier (RFC 7636, section 4.5).
     pub code_verifier: &'a Secret,
 }
 
 impl Sessions {
-    /// Keeps a new session under a secret that only the code carries, and returns the code. Nobody can use
-    /// the session before the code is redeemed; without that it goes with the code.
+    /// Stores a new session under a secret that only the code contains, and returns the code. The session is
+    /// unusable until a client redeems the code. If no client does, the session expires with the code.
     pub async fn issue_code(&self, login: NewLogin) -> Result<Secret, SessionError> {
         let now = self.clock.now();
         let id = SessionId::generate(self.random.as_ref());
@@ -100,22 +100,22 @@ impl Sessions {
             .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
         match self.repository.save(&id, &secret, 0, &record, expires_at).await? {
             Written::Stored => {}
-            // 128 random bits met again.
+            // Another session has the same 128 random bits as id.
             Written::Conflict => return Err(SessionError::unavailable(Unavailable::Contention)),
         }
-        if let Err(error) = self.count(&user, &id).await {
-            // Nobody holds its code, so nobody would miss it; but it is not counted.
+        if let Err(error) = self.add_to_user(&user, &id).await {
+            // The user's list does not contain this session. No client has its code, so it can end.
             self.end(&id).await?;
             return Err(error);
         }
         Ok(Secret::new(text))
     }
 
-    /// Redeems a code: the record moves to a new secret, so that the code opens nothing any more. A second
-    /// redemption ends the session that came of the first (RFC 6749, section 4.1.2).
+    /// Redeems a code. The record is sealed under a new secret, so that the code does not open it again. A
+    /// second redemption ends the session of the first one (RFC 6749, section 4.1.2).
     ///
-    /// A code presented with the wrong client, redirect URI or verifier stays good: guessing 256 bits is
-    /// hopeless, and whoever sends it wrongly must not take it from its owner.
+    /// A code stays valid when it is presented with a wrong client, redirect URI or verifier. Another party
+    /// that presents the code must not be able to invalidate it, and cannot guess the 256 bits of the verifier.
     pub async fn redeem_code(&self, redemption: CodeRedemption<'_>) -> Result<ClientTokens, GrantError> {
         let now = self.clock.now();
         let code: Code = self.keyring.open(Purpose::Code, redemption.code.expose())?;
@@ -154,29 +154,29 @@ impl Sessions {
         let tokens = self
             .client_tokens(&issue)
             .map_err(|_| GrantError::Unavailable(Unavailable::Sealing))?;
-        let expires_at = self.repository.end_of_idleness(&record, now);
+        let expires_at = self.repository.idle_expiry(&record, now);
         match self
             .repository
             .save(&code.id, &secret, loaded.revision, &record, expires_at)
             .await
         {
             Ok(Written::Stored) => {
-                tracing::info!(session.id = %code.id, "Session {} begins", code.id);
+                tracing::info!(session.id = %code.id, "Started session {}", code.id);
                 Ok(tokens)
             }
-            // The same code was redeemed at the same moment.
+            // Another request redeemed the same code at the same time.
             Ok(Written::Conflict) => Err(self.end_reused(&code.id, "code").await?),
             Err(LoadError::Unavailable(source)) => Err(GrantError::Unavailable(source)),
             Err(LoadError::Gone | LoadError::OtherSecret) => Err(DeadGrant::Ended.into()),
         }
     }
 
-    /// Ends a session whose code or refresh token came a second time.
-    pub(super) async fn end_reused(&self, id: &SessionId, what: &str) -> Result<GrantError, GrantError> {
+    /// Ends a session whose code or refresh token a client presented a second time.
+    pub(super) async fn end_reused(&self, id: &SessionId, grant: &str) -> Result<GrantError, GrantError> {
         self.end(id).await?;
         tracing::warn!(
             session.id = %id,
-            "Ended session {id}: its {what} was used again"
+            "Ended session {id}: its {grant} was used again"
         );
         Ok(DeadGrant::Reused.into())
     }

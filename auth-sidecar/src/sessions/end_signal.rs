@@ -1,7 +1,7 @@
-//! Ends what is open of a session when the session ends.
+//! Cancels the open requests and streams of a session when the session ends.
 //!
-//! In this process only: with the memory store there is no other. A shared store has to carry the news between
-//! replicas, and each calls [`Lifelines::cut`] when it comes.
+//! A signal reaches the requests of this process. A store that replicas share must carry the end of a session
+//! to each replica, which then calls [`EndSignals::send`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,48 +9,49 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use crate::limits::weak_map::{Held, Registry};
+use crate::limits::weak_map::{WeakMap, WeakMapEntry};
 use crate::session_id::SessionId;
 
-/// The sessions that something of this process goes on for.
+/// The end signals of the sessions with open requests or streams in this process.
 #[derive(Clone, Default)]
-pub(super) struct Lifelines(Registry<SessionId, CancellationToken>);
+pub(super) struct EndSignals(WeakMap<SessionId, CancellationToken>);
 
-/// The cancellation of one session's open requests and streams.
+/// Tells the open requests and streams of one session that the session has ended.
 #[derive(Clone)]
-pub(crate) struct Lifeline(Arc<Held<SessionId, CancellationToken>>);
+pub(crate) struct EndSignal(Arc<WeakMapEntry<SessionId, CancellationToken>>);
 
-impl Lifelines {
-    /// The session's lifeline. Taken before the session is looked up, so that no end of it is missed.
-    pub(super) fn hold(&self, id: SessionId) -> Lifeline {
-        Lifeline(self.0.hold(id, CancellationToken::new))
+impl EndSignals {
+    /// Returns the session's end signal. Call it before the session is loaded, so that no end of the session is
+    /// missed.
+    pub(super) fn subscribe(&self, id: SessionId) -> EndSignal {
+        EndSignal(self.0.get_or_insert_with(id, CancellationToken::new))
     }
 
-    /// Ends everything that hangs on the session's lifeline. What comes later has a new one.
-    pub(super) fn cut(&self, id: &SessionId) {
-        if let Some(cut) = self.0.take(id) {
-            cut.cancel();
+    /// Ends the open requests and streams of the session. Later requests get a new signal.
+    pub(super) fn send(&self, id: &SessionId) {
+        if let Some(signal) = self.0.remove(id) {
+            signal.cancel();
         }
     }
 }
 
-impl Lifeline {
+impl EndSignal {
     /// Returns when the session has ended.
     pub(super) fn ended(&self) -> WaitForCancellationFuture<'_> {
         self.0.cancelled()
     }
 
-    /// Returns when the session has ended, at the latest after `left`. Holds on until then: the session's end is
-    /// heard of only while somebody does.
+    /// Returns when the session has ended, at the latest after `left`. Keeps the signal alive until then,
+    /// because a signal without a holder is not sent.
     pub(crate) async fn ended_within(self, left: Duration) {
-        // Nobody has to hear which of the two it was.
+        // The caller does not need to know which of the two happened.
         let _ = tokio::time::timeout(left, self.ended()).await;
     }
 }
 
-impl fmt::Debug for Lifeline {
+impl fmt::Debug for EndSignal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Lifeline({})", self.0.key())
+        write!(formatter, "EndSignal({})", self.0.key())
     }
 }
 
@@ -61,46 +62,46 @@ mod tests {
     use super::*;
     use crate::keys::SystemRandom;
 
-    fn is_cut(lifeline: &Lifeline) -> bool {
-        lifeline.ended().now_or_never().is_some()
+    fn is_sent(signal: &EndSignal) -> bool {
+        signal.ended().now_or_never().is_some()
     }
 
     #[test]
-    fn a_cut_ends_all_that_holds_on_and_nothing_else() {
-        let lifelines = Lifelines::default();
+    fn a_signal_reaches_every_holder_of_its_session_and_no_other() {
+        let signals = EndSignals::default();
         let [one, other] = [(); 2].map(|()| SessionId::generate(&SystemRandom));
-        let held = [lifelines.hold(one), lifelines.hold(one)];
-        let others = lifelines.hold(other);
-        lifelines.cut(&one);
-        assert!(held.iter().all(is_cut) && !is_cut(&others));
-        assert!(!is_cut(&lifelines.hold(one)), "a later request is judged anew");
+        let held = [signals.subscribe(one), signals.subscribe(one)];
+        let others = signals.subscribe(other);
+        signals.send(&one);
+        assert!(held.iter().all(is_sent) && !is_sent(&others));
+        assert!(!is_sent(&signals.subscribe(one)), "a later request is not ended");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_goes_on_ends_with_the_session_or_in_time() {
+    async fn the_wait_returns_at_the_end_of_the_session_or_of_the_given_time() {
         const HOUR: Duration = Duration::from_hours(1);
-        let lifelines = Lifelines::default();
+        let signals = EndSignals::default();
         let id = SessionId::generate(&SystemRandom);
         let began = tokio::time::Instant::now();
-        lifelines.hold(id).ended_within(HOUR).await;
+        signals.subscribe(id).ended_within(HOUR).await;
         assert_eq!(began.elapsed(), HOUR);
-        let cut = Box::pin(lifelines.hold(id).ended_within(HOUR));
-        lifelines.cut(&id);
-        cut.await;
+        let ended = Box::pin(signals.subscribe(id).ended_within(HOUR));
+        signals.send(&id);
+        ended.await;
         assert_eq!(began.elapsed(), HOUR, "at once");
     }
 
     #[test]
-    fn what_is_let_go_leaves_nothing_behind() {
-        let lifelines = Lifelines::default();
+    fn a_signal_without_holders_leaves_no_entry() {
+        let signals = EndSignals::default();
         let id = SessionId::generate(&SystemRandom);
-        let held = [lifelines.hold(id), lifelines.hold(id)];
-        lifelines.cut(&id);
-        let later = lifelines.hold(id);
+        let held = [signals.subscribe(id), signals.subscribe(id)];
+        signals.send(&id);
+        let later = signals.subscribe(id);
         drop(held);
-        assert_eq!(lifelines.0.len(), 1, "the later one is not taken along");
+        assert_eq!(signals.0.len(), 1, "the later signal stays");
         drop(later);
-        assert_eq!(lifelines.0.len(), 0);
-        lifelines.cut(&id);
+        assert_eq!(signals.0.len(), 0);
+        signals.send(&id);
     }
 }

@@ -1,4 +1,4 @@
-//! The user's own tokens, kept fresh.
+//! Renews the user's tokens for this application before they expire.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,20 @@ use super::repository::Change;
 use super::sign_in_again::SignInAgain;
 use super::{OpenSession, Sessions};
 
-/// A token handed out lives at least this long, so that a call and its On-Behalf-Of exchange end before it.
-const FRESH: SignedDuration = SignedDuration::from_mins(10);
+/// A token is renewed when less than this time is left, so that a call and its On-Behalf-Of exchange end before
+/// the token expires.
+const RENEW_BEFORE_EXPIRY: SignedDuration = SignedDuration::from_mins(10);
 
-/// While Entra cannot be reached, a token is used up to this close to its end.
-const LAST_RESORT: SignedDuration = SignedDuration::from_secs(60);
+/// Minimum time left of a token that calls still use while Entra cannot renew it.
+const MINIMUM_TIME_LEFT: SignedDuration = SignedDuration::from_secs(60);
 
 /// Maximum time that a call with a valid token waits for a renewal. A usual renewal takes a fraction of a
 /// second. A slower one continues for later calls.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// After Entra refused to renew, it is asked again no sooner: a client that ignores the challenge must not
-/// make requests (AADSTS50196).
-const PAUSE: SignedDuration = SignedDuration::from_mins(5);
+/// Minimum time between a refused renewal and the next request for it. Entra blocks applications that repeat a
+/// refused request (AADSTS50196), and some clients ignore the challenge and call again.
+const PAUSE_AFTER_REFUSAL: SignedDuration = SignedDuration::from_mins(5);
 
 impl Sessions {
     /// Returns the user's token for this application, valid for at least ten more minutes if Entra permits.
@@ -35,10 +36,10 @@ impl Sessions {
     /// While Entra is slow, throttles or is unreachable, calls use the old token until it expires.
     pub async fn user_token(self: &Arc<Self>, session: &OpenSession) -> Result<Arc<TokenSet>, SessionError> {
         let now = self.clock.now();
-        if lives_for(&session.tokens, now, FRESH) {
+        if lives_for(&session.tokens, now, RENEW_BEFORE_EXPIRY) {
             return Ok(Arc::clone(&session.tokens));
         }
-        let living = lives_for(&session.tokens, now, LAST_RESORT).then(|| Arc::clone(&session.tokens));
+        let living = lives_for(&session.tokens, now, MINIMUM_TIME_LEFT).then(|| Arc::clone(&session.tokens));
         let flight = match self.join_renewal(session, None) {
             Joined::Flight(flight) => flight,
             Joined::Paused(error) => return living.ok_or(error),
@@ -46,15 +47,15 @@ impl Sessions {
         let Some(living) = living else {
             return flight.await;
         };
-        match tokio::time::timeout(PATIENCE, flight).await {
-            Ok(Err(error)) if !is_passing(&error) => Err(error),
+        match tokio::time::timeout(MAX_WAIT, flight).await {
+            Ok(Err(error)) if !is_temporary(&error) => Err(error),
             Ok(Ok(renewed)) => Ok(renewed),
             Ok(Err(_)) | Err(_) => Ok(living),
         }
     }
 
-    /// Returns the user's token after Entra refused `refused` as On-Behalf-Of assertion, even if that has not
-    /// expired.
+    /// Renews the user's token after Entra refused `refused` as On-Behalf-Of assertion, even if `refused` has
+    /// not expired.
     pub async fn renewed_user_token(
         self: &Arc<Self>,
         session: &OpenSession,
@@ -62,7 +63,7 @@ impl Sessions {
     ) -> Result<Arc<TokenSet>, SessionError> {
         let mut renewed = self.join(session, refused).await?;
         if renewed.access_token == *refused {
-            // An older renewal was in flight, which did not know of the refusal. It has ended.
+            // This call joined a renewal that started before the refusal. That renewal has ended.
             renewed = self.join(session, refused).await?;
         }
         Ok(renewed)
@@ -102,12 +103,12 @@ impl Sessions {
         let now = self.clock.now();
         let is_refused = refused.is_some_and(|refused| record.tokens.access_token == *refused);
         // Another replica may have renewed the token.
-        if lives_for(&record.tokens, now, FRESH) && !is_refused {
+        if lives_for(&record.tokens, now, RENEW_BEFORE_EXPIRY) && !is_refused {
             return (Ok(record.tokens), None);
         }
         if let Some(refused) = record
             .refused
-            .filter(|refused| now.duration_since(refused.at) < PAUSE)
+            .filter(|refused| now.duration_since(refused.at) < PAUSE_AFTER_REFUSAL)
         {
             let error = refused.hint.map_or(
                 SessionError::SignInRequired { claims: None },
@@ -116,7 +117,7 @@ impl Sessions {
             return (Err(error), None);
         }
         let Some(refresh_token) = &record.tokens.refresh_token else {
-            let living = lives_for(&record.tokens, now, LAST_RESORT) && !is_refused;
+            let living = lives_for(&record.tokens, now, MINIMUM_TIME_LEFT) && !is_refused;
             let renewed = if living {
                 Ok(record.tokens)
             } else {
@@ -129,14 +130,20 @@ impl Sessions {
             .refresh(refresh_token, &self.rules.entra_scope, None)
             .await
         {
-            Ok(tokens) => (self.keep(session, tokens, refused).await, None),
-            Err(error) => self.without_renewal(session, error, now).await,
+            Ok(tokens) => (self.save_tokens(session, tokens, refused).await, None),
+            Err(error) => self.failed_renewal(session, error, now).await,
         }
     }
 
-    /// Keeps what Entra gave. When another replica was faster, its tokens are as good: Entra lets the old
-    /// refresh token live. A `refused` one is replaced however long it would live: Entra gives each token a random life.
-    async fn keep(&self, session: &OpenSession, tokens: TokenSet, refused: Option<&Secret>) -> Renewed {
+    /// Stores the tokens that Entra issued. If another replica stored tokens that expire later, those are used:
+    /// Entra does not revoke a refresh token when it issues a new one. A `refused` token is always replaced,
+    /// because its expiry says nothing about its age: Entra gives each token a random lifetime.
+    async fn save_tokens(
+        &self,
+        session: &OpenSession,
+        tokens: TokenSet,
+        refused: Option<&Secret>,
+    ) -> Renewed {
         let kept = self
             .repository
             .change(&session.id, &session.secret, |record| {
@@ -157,15 +164,17 @@ impl Sessions {
         Ok(kept)
     }
 
-    async fn without_renewal(
+    /// Returns the error for the calls that wait, and the pause before the next renewal. Stores the
+    /// requirements of Entra for the next login.
+    async fn failed_renewal(
         &self,
         session: &OpenSession,
         error: EntraError,
         now: Timestamp,
     ) -> (Renewed, Option<Pause>) {
         let step = error.next_step();
-        // Entra wants nothing more of the user, it has taken back what it gave: calls are refused from now on,
-        // so what they opened before ends as well. A policy that asks for more lets it go on.
+        // Entra has revoked the user's grant. Later calls are refused, so the open requests and streams end as
+        // well. A policy that only requires a claim does not end them.
         let has_ended = matches!(
             step,
             NextStep::Blocked
@@ -175,7 +184,7 @@ impl Sessions {
                 }
         );
         if has_ended {
-            self.lifelines.cut(&session.id);
+            self.end_signals.send(&session.id);
         }
         let pause = error.pause();
         let error = match step {
@@ -203,7 +212,7 @@ impl Sessions {
             error = cause,
             session.id = %session.id,
             entra.pause_seconds = pause.as_secs(),
-            "Unable to renew a user's tokens; calls go on with the old ones while they live"
+            "Unable to renew a user's tokens; calls use the old ones until they expire"
         );
         let pause = Pause::new(self.clock.now(), pause, error.clone());
         (Err(error), Some(pause))
@@ -237,8 +246,8 @@ impl Sessions {
     }
 }
 
-/// True when the renewal failed but the user's old token is still valid.
-fn is_passing(error: &SessionError) -> bool {
+/// True when the renewal failed for a temporary reason, so that the user's old token stays valid.
+fn is_temporary(error: &SessionError) -> bool {
     matches!(
         error,
         SessionError::ClientAuthentication(_)

@@ -1,4 +1,4 @@
-//! Why a session or a grant cannot be used.
+//! Errors of sessions, codes and refresh tokens.
 
 use std::time::Duration;
 
@@ -7,33 +7,33 @@ use behalf_entra::EntraError;
 use crate::keys::OpenError;
 use crate::store::StoreError;
 
-/// Why a call cannot continue with its session key. It is `Clone` because calls that wait for the same
+/// Why a call cannot continue with its access token. It is `Clone` because calls that wait for the same
 /// renewal share its error.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SessionError {
-    /// Not one of our session keys, or its session is over: 401 `invalid_token`.
-    #[error("the session key is not valid; the client refreshes it or signs in again")]
+    /// This sidecar did not issue the access token, or its session has ended: 401 `invalid_token`.
+    #[error("the access token is not valid; the client refreshes it or signs in again")]
     Invalid,
 
-    /// Entra wants the user: 401 with a challenge. The session stays.
-    #[error("Entra wants the user to sign in again")]
+    /// Entra requires a new sign-in of the user: 401 with a challenge. The session stays.
+    #[error("Entra requires the user to sign in again")]
     SignInRequired {
-        /// Kept for the next login already; here for the log's sake only.
+        /// The claims challenge. It is stored for the next login already; this copy is for the log.
         claims: Option<String>,
     },
 
-    /// No login cures it: a tool result with `isError` that says this sentence.
+    /// A new login does not help: a tool result with `isError` and this text.
     #[error("{0}")]
     Blocked(String),
 
-    /// Entra does not take this process as the application: 503, and the federation is probed.
+    /// Entra refused the client assertion of this process: 503. A probe of the federation starts.
     #[error("Entra does not accept this server as the application")]
     ClientAuthentication(#[source] EntraError),
 
-    /// It passes: 503 with `Retry-After`.
+    /// A dependency is temporarily unavailable: 503 with `Retry-After`.
     #[error("sessions are not available at the moment")]
     Unavailable {
-        /// How long to wait, when it is known.
+        /// Value of `Retry-After`, if known.
         retry_after: Option<Duration>,
 
         /// The missing dependency.
@@ -45,23 +45,23 @@ pub enum SessionError {
 /// A dependency of a session that is temporarily unavailable.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Unavailable {
-    /// The session store.
+    /// The session store does not answer or is full.
     #[error("the session store does not answer")]
     Store(#[source] StoreError),
 
-    /// Sealed under a key that a running rotation has not brought here yet.
-    #[error("the keyring does not hold the key yet that sealed this")]
+    /// The keyring file of this Pod does not contain the key yet. A key rotation is in progress.
+    #[error("the keyring does not contain the key of this token yet")]
     Keyring,
 
-    /// Entra.
+    /// Entra does not answer, or throttles.
     #[error("unable to renew the user's tokens")]
     Entra(#[source] EntraError),
 
-    /// Other replicas changed the session again and again.
-    #[error("the session is being changed by too many requests at once")]
+    /// Each attempt to write the entry lost against another writer.
+    #[error("too many requests change the session at the same time")]
     Contention,
 
-    /// What is kept cannot be written; a defect of this project.
+    /// The session cannot be sealed. This is a defect of this project.
     #[error("the session cannot be sealed")]
     Sealing,
 }
@@ -96,51 +96,51 @@ impl From<OpenError> for SessionError {
     }
 }
 
-/// Why a code or refresh token was not redeemed: one variant for each answer a client can tell apart.
+/// Why a code or refresh token was not redeemed. Each variant is a different answer to the client.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
     /// `invalid_grant`: the client starts a new login.
     #[error("{0}")]
     Dead(DeadGrant),
 
-    /// `invalid_scope`: more than was granted.
-    #[error("the scope is not part of what the user granted")]
+    /// `invalid_scope`: the client requests a scope that the user did not grant.
+    #[error("the user did not grant the requested scope")]
     Scope,
 
-    /// 503 with `Retry-After`.
+    /// A dependency is temporarily unavailable: 503 with `Retry-After`.
     #[error("the grant cannot be redeemed at the moment")]
     Unavailable(#[source] Unavailable),
 }
 
-/// Why a grant is dead. The words go to the client, so they say what its user can do.
+/// Why a code or refresh token is not valid. The text goes to the client, so it says what the user can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DeadGrant {
-    /// Never ours, or altered.
+    /// This sidecar did not issue it, or it was altered.
     #[error("the grant is not valid; sign in again")]
     Unknown,
 
-    /// Too old.
+    /// Its lifetime has ended.
     #[error("the grant has expired; sign in again")]
     Expired,
 
-    /// Issued to another client, for another redirect URI or resource.
+    /// It was issued to another client, or for another redirect URI or resource.
     #[error("the grant was issued for another client, redirect URI or resource")]
     Binding,
 
-    /// RFC 7636, section 4.6.
-    #[error("the code verifier does not fit the code challenge")]
+    /// The PKCE verifier does not match (RFC 7636, section 4.6).
+    #[error("the code verifier does not match the code challenge")]
     Verifier,
 
-    /// Redeemed before; the session that came of it has ended.
+    /// It was redeemed before. The session of the first redemption has ended.
     #[error("the grant was used before, so its session has ended; sign in again")]
     Reused,
 
-    /// The session is over.
+    /// Its session has expired or was revoked.
     #[error("the session has ended; sign in again")]
     Ended,
 
-    /// Entra wants the user; the session stays for calls that need nothing more.
-    #[error("Entra wants the user to sign in again")]
+    /// Entra requires a new sign-in. The session stays for calls that do not need it.
+    #[error("Entra requires the user to sign in again")]
     SignInRequired,
 
     /// A call needs a scope that a refresh cannot add; the session stays.

@@ -1,4 +1,4 @@
-//! The tokens that a client gets, and their sealed content.
+//! The access tokens, refresh tokens and codes of clients, and their sealed content.
 
 use behalf_entra::Secret;
 use jiff::Timestamp;
@@ -15,20 +15,21 @@ use crate::session_id::{SessionId, SessionSecret};
 /// The response of the token endpoint to a client.
 #[derive(Debug)]
 pub struct ClientTokens {
-    /// The session key.
+    /// Sealed [`Grant`] for `/mcp`.
     pub access_token: Secret,
 
-    /// Renews it.
+    /// Sealed [`Grant`] for the token endpoint.
     pub refresh_token: Secret,
 
-    /// Life of the session key in seconds.
+    /// Lifetime of the access token in seconds.
     pub expires_in_seconds: u64,
 
-    /// Scopes of the session key.
+    /// Scopes of the access token.
     pub scopes: Scopes,
 }
 
-/// What is sealed in a session key and in a refresh token. Short names: it travels with every call.
+/// The sealed content of an access token or a refresh token. The field names are short, because every call
+/// carries them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Grant {
     #[serde(rename = "i")]
@@ -53,8 +54,8 @@ pub(super) struct Grant {
     pub(super) expires_at: Timestamp,
 }
 
-/// What is sealed in an authorization code. None of Entra's tokens is in it; its secret opens the record
-/// until the code is redeemed, and never after.
+/// The sealed content of an authorization code. It contains no token of Entra. Its secret opens the session's
+/// record until a client redeems the code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Code {
     #[serde(rename = "i")]
@@ -79,7 +80,7 @@ pub(super) struct Code {
     pub(super) expires_at: Timestamp,
 }
 
-/// SHA-256 of a client id: ids of registered clients are too long to travel with every call.
+/// SHA-256 of a client id. The ids of registered clients are too long for every call to carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClientDigest([u8; 32]);
 
@@ -89,7 +90,7 @@ impl ClientDigest {
     }
 }
 
-/// The content of a session's access token and refresh token.
+/// The inputs for a session's access token and refresh token.
 pub(super) struct Issue<'a> {
     pub(super) id: &'a SessionId,
     pub(super) secret: &'a SessionSecret,
@@ -100,7 +101,7 @@ pub(super) struct Issue<'a> {
 }
 
 impl Sessions {
-    /// A session key and a refresh token of one generation.
+    /// Seals an access token and a refresh token of one generation.
     pub(super) fn client_tokens(&self, issue: &Issue<'_>) -> Result<ClientTokens, SealError> {
         let Issue {
             id,
@@ -134,7 +135,7 @@ impl Sessions {
     }
 }
 
-/// The text forms inside sealed values.
+/// Serializes ids, secrets and digests as base64url.
 mod text {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;

@@ -1,8 +1,8 @@
-//! The sessions of signed-in users: codes, session keys, refresh tokens and the record behind them.
+//! The sessions of signed-in users: codes, access tokens, refresh tokens and records.
 //!
-//! A client gets a session key (its access token) and a refresh token. Both are sealed and carry the
-//! session's id and secret; the user's Entra tokens are in a record that only the secret, together with the
-//! keyring, can open. `docs/sessions.md` has the lifetimes.
+//! A client gets an access token and a refresh token. Both are sealed, and contain the session's id and secret.
+//! The session's record contains the user's Entra tokens. It opens only with the secret and the keyring
+//! together. `docs/sessions.md` lists the lifetimes.
 
 mod authorization_code;
 mod end_signal;
@@ -28,12 +28,12 @@ use behalf_entra::{Clock, EntraClient};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
-use self::end_signal::Lifelines;
+use self::end_signal::EndSignals;
 use self::per_user::UserDigest;
 use self::renewals::Renewals;
 use self::repository::SessionRepository;
 use crate::keys::{KeyringHandle, Random};
-use crate::limits::weak_map::Registry;
+use crate::limits::weak_map::WeakMap;
 use crate::store::{SessionStore, StoreError};
 
 pub use crate::session_id::SessionId;
@@ -50,7 +50,7 @@ fn later(now: Timestamp, duration: SignedDuration) -> Timestamp {
     now.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
-/// Every session of this server.
+/// Issues, opens, renews and ends the sessions of this server.
 pub struct Sessions {
     repository: SessionRepository,
     rules: SessionRules,
@@ -60,13 +60,13 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     renewals: Renewals,
-    lifelines: Lifelines,
-    /// Serializes the counting of one user's logins. Logins of other users do not wait.
-    counting: Registry<UserDigest, Mutex<()>>,
+    end_signals: EndSignals,
+    /// Serializes the changes of one user's list of sessions. Logins of other users do not wait.
+    user_locks: WeakMap<UserDigest, Mutex<()>>,
 }
 
 impl Sessions {
-    /// The sessions that `store` keeps.
+    /// Creates the sessions of this server, with their records in `store`.
     pub fn new(
         rules: SessionRules,
         keyring: Arc<KeyringHandle>,
@@ -90,17 +90,17 @@ impl Sessions {
             clock,
             random,
             renewals: Renewals::default(),
-            lifelines: Lifelines::default(),
-            counting: Registry::default(),
+            end_signals: EndSignals::default(),
+            user_locks: WeakMap::default(),
         }
     }
 
-    /// The one resource that session keys are good for.
+    /// The resource (RFC 8707) that every access token is bound to.
     pub fn resource(&self) -> &str {
         &self.rules.resource
     }
 
-    /// The time from now until `moment`; none when it has passed.
+    /// Returns the time from now until `moment`, or zero if `moment` has passed.
     pub(crate) fn until(&self, moment: Timestamp) -> Duration {
         Duration::try_from(moment.duration_since(self.clock.now())).unwrap_or_default()
     }
@@ -110,15 +110,15 @@ impl Sessions {
         self.clock.now().duration_since(session.signed_in_at) <= time
     }
 
-    /// Where they are kept, for metrics and readiness.
+    /// The store of the records, for metrics and readiness.
     pub fn store(&self) -> &dyn SessionStore {
         self.store.as_ref()
     }
 
-    /// Ends a session, and what is open of it. True when there was one.
+    /// Removes a session and ends its open requests and streams. Returns true if the session existed.
     async fn end(&self, id: &SessionId) -> Result<bool, StoreError> {
         let ended = self.repository.remove(id).await?;
-        self.lifelines.cut(id);
+        self.end_signals.send(id);
         Ok(ended)
     }
 }

@@ -6,7 +6,7 @@ use behalf_entra::{Secret, TokenSet, UserIdentity};
 use jiff::Timestamp;
 
 use super::Sessions;
-use super::end_signal::Lifeline;
+use super::end_signal::EndSignal;
 use super::error::SessionError;
 use super::grant::{ClientDigest, Grant};
 use super::repository::Loaded;
@@ -14,68 +14,69 @@ use crate::access::Scopes;
 use crate::keys::Purpose;
 use crate::session_id::{SessionId, SessionSecret};
 
-/// A session whose key a client presented, as it was at that moment.
+/// The state of a session when a client presented its access token.
 #[derive(Clone, Debug)]
 pub struct OpenSession {
-    /// Names the session in logs.
+    /// Identifies the session in logs. It is not secret.
     pub id: SessionId,
 
-    /// The user who signed in.
+    /// Tenant and object id of the user.
     pub user: UserIdentity,
 
     /// The client that the user signed in through.
     pub client_id: String,
 
-    /// Scopes of the session key.
+    /// Scopes of the access token. The session may have more.
     pub scopes: Scopes,
 
-    /// When the user signed in at Entra.
+    /// Time of the user's last sign-in at Entra for this session.
     pub signed_in_at: Timestamp,
 
-    /// End of the session key.
+    /// Expiry of the access token.
     pub expires_at: Timestamp,
 
-    /// End of the session, however much it is used.
+    /// Latest end of the session, even if it is used.
     pub ends_at: Timestamp,
 
     pub(super) secret: SessionSecret,
     pub(crate) tokens: Arc<TokenSet>,
-    pub(super) lifeline: Lifeline,
+    pub(super) end_signal: EndSignal,
 }
 
 impl OpenSession {
-    /// Returns when the session is ended in this process: revoked, used up, or given up by Entra. What goes on
-    /// in its name ends then.
+    /// Returns when this process ends the session: a client revokes it, a grant is reused, or Entra revokes the
+    /// user's grant. Open requests and streams of the session end then.
     pub async fn ended(&self) {
-        self.lifeline.ended().await;
+        self.end_signal.ended().await;
     }
 
-    pub(crate) fn lifeline(&self) -> Lifeline {
-        self.lifeline.clone()
+    pub(crate) fn end_signal(&self) -> EndSignal {
+        self.end_signal.clone()
     }
 }
 
 impl Sessions {
-    /// Opens a session key that a client presented in `Authorization`. Counts as use.
+    /// Opens the session of an access token that a client presented in `Authorization`. This counts as use of
+    /// the session.
     ///
     /// # Errors
-    /// [`SessionError::Invalid`] for anything but a session key of a living session of this resource;
-    /// [`SessionError::Unavailable`] when that cannot be told.
+    /// [`SessionError::Invalid`] unless the text is an access token of a live session of this resource.
+    /// [`SessionError::Unavailable`] if the store or the keyring cannot decide that.
     pub async fn open(&self, access_token: &Secret) -> Result<OpenSession, SessionError> {
         let now = self.clock.now();
         let grant: Grant = self.keyring.open(Purpose::Access, access_token.expose())?;
         if grant.expires_at <= now || grant.resource != self.rules.resource {
             return Err(SessionError::Invalid);
         }
-        let lifeline = self.lifelines.hold(grant.id);
+        let end_signal = self.end_signals.subscribe(grant.id);
         let loaded = self.repository.load(&grant.id, &grant.secret).await?;
         let record = &loaded.record;
-        // Without a family the code was never redeemed, so that nobody can hold a session key.
-        let is_whole = record.family.is_some() && ClientDigest::of(&record.client_id) == grant.client;
-        if !is_whole || record.ends_at <= now {
+        // A record without a family belongs to a code that no client has redeemed: no access token exists.
+        let is_redeemed = record.family.is_some() && ClientDigest::of(&record.client_id) == grant.client;
+        if !is_redeemed || record.ends_at <= now {
             return Err(SessionError::Invalid);
         }
-        self.repository.count_as_use(&grant.id, &loaded, now).await;
+        self.repository.extend(&grant.id, &loaded, now).await;
         let Loaded { record, .. } = loaded;
         Ok(OpenSession {
             id: grant.id,
@@ -87,7 +88,7 @@ impl Sessions {
             ends_at: record.ends_at,
             secret: grant.secret,
             tokens: record.tokens,
-            lifeline,
+            end_signal,
         })
     }
 }

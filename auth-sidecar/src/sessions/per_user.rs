@@ -1,5 +1,5 @@
-//! How many sessions one user may have: so many that nobody meets the bound in daily work, and so few that one
-//! user alone cannot fill the store for all.
+//! Limits the number of sessions of one user. The limit is too high for daily work to reach it, and too low for
+//! one user to fill the store.
 
 use behalf_entra::UserIdentity;
 use serde::{Deserialize, Serialize};
@@ -7,51 +7,51 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
 use super::error::{SessionError, Unavailable};
-use super::repository::MOST_TRIES;
+use super::repository::MAX_ATTEMPTS;
 use super::{Sessions, later};
 use crate::keys::{OpenError, Purpose};
 use crate::session_id::SessionId;
 use crate::store::{Entry, StoreKey, Written};
 
-/// Sessions of one user, through all clients.
-const MOST: usize = 64;
+/// Maximum number of sessions of one user through all clients.
+const MAX_SESSIONS: usize = 64;
 
 impl Sessions {
-    /// Counts a session that has just been kept. One too many ends the user's oldest.
-    pub(super) async fn count(&self, user: &UserIdentity, id: &SessionId) -> Result<(), SessionError> {
+    /// Adds a new session to its user's list. Beyond the limit the user's oldest session ends.
+    pub(super) async fn add_to_user(&self, user: &UserIdentity, id: &SessionId) -> Result<(), SessionError> {
         let place = UserDigest::of(user);
         let key = StoreKey::User(place.0);
-        // This process counts a user's logins one after the other; other replicas may count at the same time.
-        let counting = self.counting.hold(place, Mutex::default);
-        let _turn = counting.lock().await;
-        for _ in 0..MOST_TRIES {
+        // Logins in this process wait for each other. Other replicas may change the list at the same time.
+        let lock = self.user_locks.get_or_insert_with(place, Mutex::default);
+        let _guard = lock.lock().await;
+        for _ in 0..MAX_ATTEMPTS {
             let entry = self.store.get(&key).await?;
             let revision = entry.as_ref().map_or(0, |entry| entry.revision);
-            let mut ids = self.listed(entry.as_ref(), &place)?;
-            if ids.len() >= MOST {
+            let mut ids = self.open_list(entry.as_ref(), &place)?;
+            if ids.len() >= MAX_SESSIONS {
                 ids = self.living(ids).await?;
             }
-            let surplus = (ids.len() + 1).saturating_sub(MOST);
+            let surplus = (ids.len() + 1).saturating_sub(MAX_SESSIONS);
             let oldest: Vec<_> = ids.drain(..surplus).collect();
             ids.push(*id);
             let sealed = self
                 .keyring
                 .seal(
                     Purpose::User,
-                    &Listed {
+                    &SessionList {
                         user: place,
                         ids: &ids,
                     },
                 )
                 .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
-            // No session that is listed now lives longer.
+            // Every session in the list ends before this time.
             let end = later(self.clock.now(), self.rules.maximum_lifetime);
             if self.store.put(&key, revision, sealed.into_bytes(), end).await? == Written::Stored {
                 for id in oldest {
                     self.end(&id).await?;
                     tracing::info!(
                         session.id = %id,
-                        "Ended session {id}: its user has {MOST} newer ones"
+                        "Ended session {id}: its user has {MAX_SESSIONS} newer ones"
                     );
                 }
                 return Ok(());
@@ -60,20 +60,25 @@ impl Sessions {
         Err(SessionError::unavailable(Unavailable::Contention))
     }
 
-    /// The user's sessions, oldest first, also those that have ended since.
-    fn listed(&self, entry: Option<&Entry>, place: &UserDigest) -> Result<Vec<SessionId>, SessionError> {
+    /// Returns the ids in the user's list, oldest first. Some of the sessions may have ended.
+    fn open_list(&self, entry: Option<&Entry>, place: &UserDigest) -> Result<Vec<SessionId>, SessionError> {
         let Some(entry) = entry else { return Ok(Vec::new()) };
         let text = std::str::from_utf8(&entry.value).unwrap_or_default();
-        match self.keyring.open::<Listed<Vec<SessionId>>>(Purpose::User, text) {
+        match self
+            .keyring
+            .open::<SessionList<Vec<SessionId>>>(Purpose::User, text)
+        {
             Ok(listed) if listed.user == *place => Ok(listed.ids),
             Err(OpenError::UnknownKey {
                 rotation_pending: true,
             }) => Err(SessionError::unavailable(Unavailable::Keyring)),
-            // The store shows another user's list; or its key has retired, and with it every session of that time.
+            // The store returned another user's list, or the list's key was retired. The sessions of a retired
+            // key cannot be opened either.
             Ok(_) | Err(_) => Ok(Vec::new()),
         }
     }
 
+    /// Returns the ids of the sessions that have not ended.
     async fn living(&self, ids: Vec<SessionId>) -> Result<Vec<SessionId>, SessionError> {
         let mut living = Vec::with_capacity(ids.len());
         for id in ids {
@@ -85,14 +90,16 @@ impl Sessions {
     }
 }
 
-/// A user's sessions, oldest first, and whose they are: a store that exchanges lists changes nothing.
+/// The ids of a user's sessions, oldest first. The list contains its user, so that a store cannot exchange the
+/// lists of two users.
 #[derive(Serialize, Deserialize)]
-struct Listed<T> {
+struct SessionList<T> {
     user: UserDigest,
     ids: T,
 }
 
-/// SHA-256 of a user's tenant and object id, whose border counts: the user's place in the store.
+/// SHA-256 of a user's tenant id and object id. It is the user's key in the store. The length stands in front
+/// of each part, so that no two pairs give the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct UserDigest(pub(super) [u8; 32]);
 

@@ -12,8 +12,9 @@ use super::refresh_rotation::Family;
 use crate::access::Scopes;
 use crate::keys::SealError;
 
-/// Room for the usual record at once: growing would leave copies of tokens behind.
-const USUAL_SIZE: usize = 16 * 1024;
+/// Initial capacity in bytes for the serialized record. Usual records fit, so that the buffer does not grow and
+/// leave copies of tokens in memory.
+const INITIAL_CAPACITY: usize = 16 * 1024;
 
 /// The stored data of a session, sealed under its secret.
 #[derive(Clone, Debug)]
@@ -22,10 +23,10 @@ pub(super) struct Record {
     pub(super) client_id: String,
     pub(super) scopes: Scopes,
 
-    /// When the user signed in at Entra.
+    /// Time of the sign-in at Entra.
     pub(super) signed_in_at: Timestamp,
 
-    /// End of the session, used or not.
+    /// Latest end of the session, even if it is used.
     pub(super) ends_at: Timestamp,
 
     /// `None` until the code is redeemed.
@@ -33,18 +34,18 @@ pub(super) struct Record {
 
     pub(super) tokens: Arc<TokenSet>,
 
-    /// Entra wants the user: the next refresh of this family answers `invalid_grant`.
+    /// Entra requires a new sign-in. Refreshes of this family answer `invalid_grant`.
     pub(super) sign_in_required: bool,
 
-    /// Until then, one refresh of this family answers `invalid_grant`, which sets this to the present: see
-    /// [`super::step_up`].
+    /// Until this time, one refresh of this family answers `invalid_grant`. That answer sets the value to its
+    /// own time. See [`super::step_up`].
     pub(super) step_up_until: Option<Timestamp>,
 
-    /// Entra refused to renew the tokens.
+    /// The last refusal of Entra to renew the tokens.
     pub(super) refused: Option<Refused>,
 }
 
-/// That Entra refused to renew a user's tokens.
+/// A refusal of Entra to renew a user's tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Refused {
     pub(super) at: Timestamp,
@@ -54,14 +55,14 @@ pub(super) struct Refused {
     pub(super) hint: Option<String>,
 }
 
-/// The form of a record. Borrowed where it can be, so that tokens are copied once.
+/// The serialized form of a record. It borrows texts where possible, so that tokens are copied only once.
 #[derive(Serialize, Deserialize)]
 struct Form<'a> {
     tid: Cow<'a, str>,
     oid: Cow<'a, str>,
     client_id: Cow<'a, str>,
     scopes: Scopes,
-    /// Absent in records of earlier releases. Their logins are old.
+    /// Absent in records of earlier releases. Their sign-ins count as old.
     #[serde(default)]
     signed_in_at: Timestamp,
     ends_at: Timestamp,
@@ -101,7 +102,7 @@ impl Record {
             step_up_until: self.step_up_until,
             refused: self.refused.clone(),
         };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_SIZE));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(INITIAL_CAPACITY));
         serde_json::to_writer(&mut *bytes, &form).map_err(|_| SealError)?;
         Ok(bytes)
     }
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn survives_its_form() {
+    fn a_record_is_equal_after_serialization() {
         let record = Record {
             user: UserIdentity {
                 tid: "t".to_owned(),
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_are_none() {
+    fn other_bytes_are_not_a_record() {
         for bytes in [&b""[..], b"{}", b"[1]", b"\xff"] {
             assert!(Record::from_bytes(bytes).is_none());
         }

@@ -1,4 +1,4 @@
-//! Refresh tokens of clients.
+//! Redeems the refresh tokens of clients.
 
 use behalf_entra::Secret;
 
@@ -20,9 +20,8 @@ enum Outcome {
 }
 
 impl Sessions {
-    /// Issues a new session key and replaces the refresh token. `scopes` narrows the new session key; it may
-    /// not exceed the scopes that the user granted. The refresh token keeps all granted scopes (RFC 6749,
-    /// section 6).
+    /// Issues a new access token and a new refresh token. `scopes` narrows the new access token, and must not
+    /// exceed the scopes that the user granted. The refresh token keeps all granted scopes (RFC 6749, section 6).
     pub async fn refresh(
         &self,
         refresh_token: &Secret,

@@ -3,14 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How often one generation is handed out again. Clients of the field send bursts of parallel refreshes
-/// after the machine wakes up; beyond that it is somebody else.
-const MOST_REPLAYS: u32 = 32;
+/// Maximum number of times that one generation is issued again. Some clients send many parallel refreshes after
+/// the machine wakes up. More replays are treated as theft.
+const MAX_REPLAYS: u32 = 32;
 
-/// The one generation of refresh tokens that a session knows.
+/// The refresh token family of a session. It keeps only its current generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Family {
-    /// The generation that was handed out last.
+    /// The generation that was issued last.
     #[serde(rename = "g")]
     pub(super) generation: u64,
 
@@ -24,10 +24,10 @@ pub(super) struct Family {
 /// The outcome for a presented refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presented {
-    /// Tokens of this family's generation are handed out.
+    /// The token is valid. The caller stores this family and issues tokens of its generation.
     Good(Family),
 
-    /// It was used long ago: whoever has it is not whom it was given to, or the other way round.
+    /// The token was used before, outside the grace time. Either this caller or the earlier one stole it.
     Reused,
 }
 
@@ -50,7 +50,7 @@ impl Family {
                 replays: 0,
             });
         }
-        // The store forgot a write that a client has seen the outcome of: its fail-over lost it.
+        // A fail-over of the store lost the write of a generation that a client already has.
         if presented == next {
             let generation = next.saturating_add(1);
             return Presented::Good(Self {
@@ -61,7 +61,7 @@ impl Family {
         }
         let is_previous = presented.checked_add(1) == Some(self.generation);
         let in_time = now.duration_since(self.rotated_at) < grace;
-        if is_previous && in_time && self.replays < MOST_REPLAYS {
+        if is_previous && in_time && self.replays < MAX_REPLAYS {
             return Presented::Good(Self {
                 replays: self.replays + 1,
                 ..self
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn each_use_hands_out_the_next_generation() {
+    fn each_use_issues_the_next_generation() {
         let first = Family::new(START);
         let second = good(first.present(1, after(10), GRACE));
         let third = good(second.present(2, after(20), GRACE));
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn replays_are_bounded() {
         let mut family = good(Family::new(START).present(1, after(0), GRACE));
-        for _ in 0..MOST_REPLAYS {
+        for _ in 0..MAX_REPLAYS {
             family = good(family.present(1, after(1), GRACE));
         }
         assert_eq!(family.present(1, after(1), GRACE), Presented::Reused);

@@ -1,4 +1,4 @@
-//! Renewals of users' tokens: one in flight for each session, and a pause after a failure.
+//! Renewals of users' tokens. Each session has at most one in flight, and a pause after a failure.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,14 +27,14 @@ enum Renewal {
     Paused(Pause),
 }
 
-/// Entra is not asked again for a session before this time.
+/// The time until the next renewal of a session may start, and the error that calls get until then.
 #[derive(Clone, Debug)]
 pub(super) struct Pause {
     until: Timestamp,
     error: SessionError,
 }
 
-/// The state that a call finds when it needs a renewal.
+/// The result of [`Renewals::join`].
 pub(super) enum Joined {
     /// A renewal is in flight. This call or an earlier one started it.
     Flight(Flight),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failure_nothing_begins_before_the_pause_has_ended() {
+    fn after_a_failure_no_renewal_begins_before_the_pause_has_ended() {
         let renewals = Renewals::default();
         let id = SessionId::generate(&SystemRandom);
         renewals.join(id, START, never);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn ended_renewals_and_pauses_leave_nothing_behind() {
+    fn ended_renewals_and_pauses_leave_no_entries() {
         let renewals = Renewals::default();
         for second in 0..100 {
             let now = later(START, SignedDuration::from_secs(second));

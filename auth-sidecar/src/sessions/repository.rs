@@ -13,9 +13,9 @@ use crate::session_id::{SessionId, SessionSecret};
 use crate::store::{SessionStore, StoreError, StoreKey, Written};
 
 /// Maximum number of attempts to change an entry that other requests change at the same time.
-pub(super) const MOST_TRIES: usize = 8;
+pub(super) const MAX_ATTEMPTS: usize = 8;
 
-/// Use moves a session's end only when it gains at least this fraction of the idle lifetime, so that most
+/// A call writes a later expiry only if it is later by at least the idle lifetime divided by this number. Most
 /// calls do not write.
 const TOUCH_FRACTION: i32 = 64;
 
@@ -68,7 +68,7 @@ impl From<LoadError> for SessionError {
     }
 }
 
-/// The decision of a change about the record that it was given.
+/// The decision of the closure that [`SessionRepository::change`] calls.
 pub(super) enum Change<T> {
     /// Leaves the record unchanged.
     Nothing(T),
@@ -92,21 +92,22 @@ impl SessionRepository {
         }
     }
 
-    /// Moves the end of an unused session. A failure is no reason to refuse a good key: the next use moves
-    /// it again.
-    pub(super) async fn count_as_use(&self, id: &SessionId, loaded: &Loaded, now: Timestamp) {
-        let end = self.end_of_idleness(&loaded.record, now);
+    /// Moves the expiry of the session after a use. An error is logged and does not refuse the call: the next
+    /// use moves the expiry again.
+    pub(super) async fn extend(&self, id: &SessionId, loaded: &Loaded, now: Timestamp) {
+        let end = self.idle_expiry(&loaded.record, now);
         let gain = end.duration_since(loaded.expires_at);
         if gain <= SignedDuration::ZERO || gain < self.idle_lifetime / TOUCH_FRACTION {
             return;
         }
         if let Err(error) = self.store.touch(&StoreKey::Session(*id), end).await {
             let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, session.id = %id, "Unable to note the use of session {id}");
+            tracing::warn!(error, session.id = %id, "Unable to extend session {id} after a use");
         }
     }
 
-    pub(super) fn end_of_idleness(&self, record: &Record, now: Timestamp) -> Timestamp {
+    /// Returns the expiry of a session that is used now and then never again.
+    pub(super) fn idle_expiry(&self, record: &Record, now: Timestamp) -> Timestamp {
         later(now, self.idle_lifetime).min(record.ends_at)
     }
 
@@ -159,20 +160,20 @@ impl SessionRepository {
             .await?)
     }
 
-    /// Reads, changes and writes a record; repeats it when another writer was first.
+    /// Loads a record, changes it and writes it. Starts again when another writer was faster.
     pub(super) async fn change<T>(
         &self,
         id: &SessionId,
         secret: &SessionSecret,
         mut change: impl FnMut(&mut Record) -> Change<T> + Send,
     ) -> Result<T, LoadError> {
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let mut loaded = self.load(id, secret).await?;
             let outcome = match change(&mut loaded.record) {
                 Change::Nothing(outcome) => return Ok(outcome),
                 Change::Write(outcome) => outcome,
             };
-            let expires_at = self.end_of_idleness(&loaded.record, self.clock.now());
+            let expires_at = self.idle_expiry(&loaded.record, self.clock.now());
             match self
                 .save(id, secret, loaded.revision, &loaded.record, expires_at)
                 .await?
@@ -184,7 +185,7 @@ impl SessionRepository {
         Err(LoadError::Unavailable(Unavailable::Contention))
     }
 
-    /// Removes a record. True when there was one.
+    /// Removes a record. Returns true if it existed.
     pub(super) async fn remove(&self, id: &SessionId) -> Result<bool, StoreError> {
         Ok(self.store.take(&StoreKey::Session(*id)).await?.is_some())
     }

@@ -11,16 +11,16 @@ use crate::keys::{OpenError, Purpose};
 /// The result of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revocation {
-    /// The token opens nothing, now or before: RFC 7009, section 2.2, makes no difference between them.
+    /// The token is not valid. RFC 7009, section 2.2, gives the same answer whether it was valid before or not.
     Done,
 
-    /// The token is another client's.
+    /// The token belongs to another client.
     OtherClient,
 }
 
 impl Sessions {
-    /// Ends the session of a session key or refresh token. Both end all of it: they are sealed, so that one
-    /// of them alone cannot be taken back, and RFC 7009, section 2.1, allows to end the whole grant.
+    /// Ends the session of an access token or refresh token. Each of them ends the whole session, as RFC 7009,
+    /// section 2.1, allows: a sealed token cannot be revoked alone.
     pub async fn revoke(&self, token: &Secret, client_id: &str) -> Result<Revocation, GrantError> {
         let opened = match self.keyring.open::<Grant>(Purpose::Refresh, token.expose()) {
             Err(OpenError::Malformed) => self.keyring.open::<Grant>(Purpose::Access, token.expose()),

@@ -3,30 +3,30 @@
 use behalf_contract::SessionsConfig;
 use jiff::SignedDuration;
 
-/// The lifetimes, and what sessions are for.
+/// The lifetimes, the resource and the scope of all sessions.
 #[derive(Clone, Debug)]
 pub struct SessionRules {
-    /// The one resource (RFC 8707) that session keys are good for.
+    /// The resource (RFC 8707) that access tokens are bound to.
     pub resource: String,
 
     /// The scope of the user's token for this application.
     pub entra_scope: String,
 
-    /// Life of a session key.
+    /// Lifetime of an access token.
     pub access_token_lifetime: SignedDuration,
 
-    /// A session that nobody used for so long ends.
+    /// A session ends after this time without use.
     pub idle_lifetime: SignedDuration,
 
-    /// A session ends so long after the login, used or not.
+    /// A session ends at the latest this long after the login.
     pub maximum_lifetime: SignedDuration,
 
-    /// A used refresh token gets the same generation again for so long.
+    /// For this time after its use, the previous refresh token gets tokens of the same generation again.
     pub refresh_grace: SignedDuration,
 }
 
 impl SessionRules {
-    /// The rules that the configuration gives. `entra_scope` is what the login asks Entra for.
+    /// Reads the rules from the configuration. `entra_scope` is the scope that a login requests from Entra.
     pub fn new(config: &SessionsConfig, resource: impl Into<String>, entra_scope: impl Into<String>) -> Self {
         Self {
             resource: resource.into(),

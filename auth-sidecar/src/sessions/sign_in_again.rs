@@ -9,33 +9,34 @@ use sha2::{Digest as _, Sha256};
 use super::error::{SessionError, Unavailable};
 use super::grant::ClientDigest;
 use super::per_user::UserDigest;
-use super::repository::{Change, MOST_TRIES};
+use super::repository::{Change, MAX_ATTEMPTS};
 use super::{OpenSession, Sessions, later};
 use crate::keys::Purpose;
 use crate::store::{Entry, StoreKey, Written};
 
-/// Life of the requirements for a next login. After it a login starts without them, and Entra asks again.
-const KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// Lifetime of the stored requirements. A later login starts without them, and Entra states them again.
+const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
-/// Clients of one user for which something is kept, the newest: anybody may register clients without end, and one
-/// user could fill the store for all.
-const MOST_CLIENTS: usize = 16;
+/// Maximum number of clients of one user with stored requirements. The newest are kept. Clients can register
+/// without limit, so that otherwise one user could fill the store.
+const MAX_CLIENTS: usize = 16;
 
-/// For what is kept of one user, well below the longest sealed text. Usual claims have a few hundred bytes.
-const MOST_BYTES: usize = 32 * 1024;
+/// Maximum bytes of claims for one user. It is well below the longest sealed text. Usual claims have a few
+/// hundred bytes.
+const MAX_CLAIMS_BYTES: usize = 32 * 1024;
 
-/// Entra wants the user back.
+/// The requirements of Entra for the next login of a user.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignInAgain {
-    /// A claims challenge to send along: a JSON object as text.
+    /// The `claims` parameter of the next authorization request at Entra: a JSON object as text.
     pub claims: Option<String>,
 
-    /// The next login asks for consent.
+    /// The next authorization request at Entra asks for consent.
     pub consent: bool,
 }
 
 impl SignInAgain {
-    /// True when the next login need not be different from any other.
+    /// True when an ordinary login is enough.
     pub fn is_plain(&self) -> bool {
         self.claims.is_none() && !self.consent
     }
@@ -61,26 +62,27 @@ impl From<Option<String>> for SignInAgain {
 
 /// The requirements for the next login through one client.
 #[derive(Clone, Serialize, Deserialize)]
-struct Wanted {
+struct ClientRequirements {
     client: ClientDigest,
     again: SignInAgain,
     until: Timestamp,
 }
 
-impl Wanted {
-    fn size(&self) -> usize {
+impl ClientRequirements {
+    fn claims_bytes(&self) -> usize {
         self.again.claims.as_ref().map_or(0, String::len)
     }
 }
 
-/// All that is kept of one user, oldest first, and whose it is.
+/// The stored requirements of one user, oldest first. They contain their user, so that a store cannot exchange
+/// the entries of two users.
 #[derive(Serialize, Deserialize)]
 struct Pending {
     user: UserDigest,
-    kept: Vec<Wanted>,
+    kept: Vec<ClientRequirements>,
 }
 
-/// Claims may name what a policy is about.
+/// Hides the claims, because they can show the content of a policy.
 impl std::fmt::Debug for SignInAgain {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
@@ -92,9 +94,9 @@ impl std::fmt::Debug for SignInAgain {
 }
 
 impl Sessions {
-    /// Entra, or the server, wants the user. What is wanted is kept for the next login of the same user
-    /// through the same client; the next refresh of this family answers `invalid_grant`, which makes the
-    /// client log in. The session itself stays.
+    /// Requires a new sign-in, because Entra or the server demands it. The requirements are stored for the next
+    /// login of the same user through the same client. The next refresh of this family answers `invalid_grant`,
+    /// so that the client logs in. The session itself stays.
     pub async fn require_sign_in(
         &self,
         session: &OpenSession,
@@ -102,7 +104,7 @@ impl Sessions {
     ) -> Result<(), SessionError> {
         let again = again.into();
         if !again.is_plain() {
-            self.keep_pending(&session.user, &session.client_id, &again)
+            self.save_pending(&session.user, &session.client_id, &again)
                 .await?;
         }
         let mark = |record: &mut super::record::Record| {
@@ -115,24 +117,27 @@ impl Sessions {
         Ok(self.repository.change(&session.id, &session.secret, mark).await?)
     }
 
-    async fn keep_pending(
+    async fn save_pending(
         &self,
         user: &UserIdentity,
         client_id: &str,
         again: &SignInAgain,
     ) -> Result<(), SessionError> {
         let now = self.clock.now();
-        let wanted = Wanted {
+        let new = ClientRequirements {
             client: ClientDigest::of(client_id),
             again: again.clone(),
-            until: later(now, KEPT),
+            until: later(now, LIFETIME),
         };
         self.change_pending(user, |kept| {
-            kept.retain(|other| other.client != wanted.client);
-            kept.push(wanted.clone());
-            let surplus = kept.len().saturating_sub(MOST_CLIENTS);
+            kept.retain(|other| other.client != new.client);
+            kept.push(new.clone());
+            let surplus = kept.len().saturating_sub(MAX_CLIENTS);
             kept.drain(..surplus);
-            while kept.len() > 1 && kept.iter().map(Wanted::size).sum::<usize>() > MOST_BYTES {
+            let bytes = |kept: &[ClientRequirements]| -> usize {
+                kept.iter().map(ClientRequirements::claims_bytes).sum()
+            };
+            while kept.len() > 1 && bytes(kept) > MAX_CLAIMS_BYTES {
                 kept.remove(0);
             }
             Some(())
@@ -141,8 +146,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// What Entra wants of this user, once: it is forgotten with this call, so that a challenge that a
-    /// login does not satisfy cannot become a loop.
+    /// Removes and returns the requirements for this user and client. They apply to one login only, so that a
+    /// challenge that the login does not satisfy does not repeat for ever.
     pub(crate) async fn take_pending(
         &self,
         user: &UserIdentity,
@@ -150,32 +155,32 @@ impl Sessions {
     ) -> Result<Option<SignInAgain>, SessionError> {
         let client = ClientDigest::of(client_id);
         self.change_pending(user, |kept| {
-            let place = kept.iter().position(|wanted| wanted.client == client)?;
+            let place = kept.iter().position(|stored| stored.client == client)?;
             Some(kept.remove(place).again)
         })
         .await
     }
 
-    /// Reads, changes and writes what is kept of a user; again when somebody else wrote in between. `None` of
-    /// `change` is no change.
+    /// Loads, changes and writes the requirements of a user. Starts again when another writer was faster. Writes
+    /// nothing when `change` returns `None`.
     async fn change_pending<T>(
         &self,
         user: &UserIdentity,
-        mut change: impl FnMut(&mut Vec<Wanted>) -> Option<T> + Send,
+        mut change: impl FnMut(&mut Vec<ClientRequirements>) -> Option<T> + Send,
     ) -> Result<Option<T>, SessionError> {
         let place = UserDigest::of(user);
         let key = StoreKey::Pending(place.0);
         let now = self.clock.now();
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let entry = self.store.get(&key).await?;
             let revision = entry.as_ref().map_or(0, |entry| entry.revision);
             let mut kept = self.pending(entry.as_ref(), place);
-            kept.retain(|wanted| wanted.until > now);
+            kept.retain(|stored| stored.until > now);
             let Some(changed) = change(&mut kept) else {
                 return Ok(None);
             };
-            // With the last of them the entry is over.
-            let end = kept.iter().map(|wanted| wanted.until).max().unwrap_or(now);
+            // The entry expires together with the last requirements in it.
+            let end = kept.iter().map(|stored| stored.until).max().unwrap_or(now);
             let sealed = self
                 .keyring
                 .seal(Purpose::Pending, &Pending { user: place, kept })
@@ -187,8 +192,8 @@ impl Sessions {
         Err(SessionError::unavailable(Unavailable::Contention))
     }
 
-    /// What is kept of the user with this place; nothing where a store shows what is another's.
-    fn pending(&self, entry: Option<&Entry>, place: UserDigest) -> Vec<Wanted> {
+    /// Opens the stored requirements. Returns none if the store returned another user's entry.
+    fn pending(&self, entry: Option<&Entry>, place: UserDigest) -> Vec<ClientRequirements> {
         let text = entry.and_then(|entry| std::str::from_utf8(&entry.value).ok());
         text.and_then(|text| self.keyring.open::<Pending>(Purpose::Pending, text).ok())
             .filter(|pending| pending.user == place)
@@ -196,7 +201,7 @@ impl Sessions {
             .unwrap_or_default()
     }
 
-    /// Notes that an approved request has come back. True the first time.
+    /// Marks an approved request as finished when its callback arrives. Returns true for the first callback.
     pub(crate) async fn finish_flow(
         &self,
         handle: &str,

@@ -1,4 +1,4 @@
-//! A session store in the memory of one process.
+//! The session store in the memory of this process.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,16 +9,16 @@ use jiff::Timestamp;
 
 use super::{Entry, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage, Written};
 
-/// Bounds of a [`MemoryStore`].
+/// Limits of a [`MemoryStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimits {
-    /// Most entries.
+    /// Maximum number of entries.
     pub entries: usize,
 
-    /// Most bytes of values together.
+    /// Maximum bytes of all values together.
     pub bytes: usize,
 
-    /// Most bytes of one value. A record with two of Entra's largest tokens stays below.
+    /// Maximum bytes of one value. A record with two of Entra's largest tokens is smaller.
     pub value_bytes: usize,
 }
 
@@ -32,46 +32,46 @@ impl Default for MemoryLimits {
     }
 }
 
-/// Sessions in the memory of this process: one replica, and a restart ends them all.
+/// Stores sessions in the memory of this process. It serves one replica only, and a restart ends all sessions.
 ///
-/// What expired goes at the next write, so that no task has to run. When a bound is reached new entries are
-/// refused; giving up an old one would log somebody out.
+/// Each write removes the expired entries, so that no background task is needed. At a limit the store refuses
+/// new entries, because the eviction of an old one would log a user out.
 pub struct MemoryStore {
     limits: MemoryLimits,
     clock: Arc<dyn Clock>,
-    shelves: Mutex<Shelves>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Shelves {
+struct State {
     entries: HashMap<StoreKey, Entry>,
-    ends: BTreeSet<(Timestamp, StoreKey)>,
+    by_expiry: BTreeSet<(Timestamp, StoreKey)>,
     bytes: usize,
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new(limits: MemoryLimits, clock: Arc<dyn Clock>) -> Self {
         Self {
             limits,
             clock,
-            shelves: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
-    fn shelves(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shelves {
+impl State {
     fn get(&self, key: &StoreKey, now: Timestamp) -> Option<&Entry> {
         self.entries.get(key).filter(|entry| entry.expires_at > now)
     }
 
     fn remove(&mut self, key: &StoreKey) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
-        self.ends.remove(&(entry.expires_at, key.clone()));
+        self.by_expiry.remove(&(entry.expires_at, key.clone()));
         self.bytes = self.bytes.saturating_sub(entry.value.len());
         Some(entry)
     }
@@ -79,12 +79,12 @@ impl Shelves {
     fn insert(&mut self, key: &StoreKey, entry: Entry) {
         self.remove(key);
         self.bytes = self.bytes.saturating_add(entry.value.len());
-        self.ends.insert((entry.expires_at, key.clone()));
+        self.by_expiry.insert((entry.expires_at, key.clone()));
         self.entries.insert(key.clone(), entry);
     }
 
     fn sweep(&mut self, now: Timestamp) {
-        while let Some((expires_at, key)) = self.ends.first().cloned() {
+        while let Some((expires_at, key)) = self.by_expiry.first().cloned() {
             if expires_at > now {
                 break;
             }
@@ -97,7 +97,7 @@ impl Shelves {
 impl SessionStore for MemoryStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let now = self.clock.now();
-        Ok(self.shelves().get(key, now).cloned())
+        Ok(self.lock().get(key, now).cloned())
     }
 
     async fn put(
@@ -111,20 +111,20 @@ impl SessionStore for MemoryStore {
             return Err(StoreError::TooLarge);
         }
         let now = self.clock.now();
-        let mut shelves = self.shelves();
-        shelves.sweep(now);
-        let kept = shelves.get(key, now);
+        let mut state = self.lock();
+        state.sweep(now);
+        let kept = state.get(key, now);
         let (revision, size) = kept.map_or((0, 0), |entry| (entry.revision, entry.value.len()));
         if revision != expected {
             return Ok(Written::Conflict);
         }
-        // A session that is already kept can always be written: refusing would lose it.
+        // An entry that exists can always be written, because a refusal would lose its session.
         let is_new = kept.is_none();
-        let bytes = shelves.bytes.saturating_sub(size).saturating_add(value.len());
-        if is_new && (shelves.entries.len() >= self.limits.entries || bytes > self.limits.bytes) {
+        let bytes = state.bytes.saturating_sub(size).saturating_add(value.len());
+        if is_new && (state.entries.len() >= self.limits.entries || bytes > self.limits.bytes) {
             return Err(StoreError::Full);
         }
-        shelves.insert(
+        state.insert(
             key,
             Entry {
                 revision: revision.saturating_add(1),
@@ -137,29 +137,29 @@ impl SessionStore for MemoryStore {
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let mut shelves = self.shelves();
-        if shelves.get(key, now).is_some()
-            && let Some(mut entry) = shelves.remove(key)
+        let mut state = self.lock();
+        if state.get(key, now).is_some()
+            && let Some(mut entry) = state.remove(key)
         {
             entry.expires_at = expires_at;
-            shelves.insert(key, entry);
+            state.insert(key, entry);
         }
         Ok(())
     }
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let now = self.clock.now();
-        Ok(self.shelves().remove(key).filter(|entry| entry.expires_at > now))
+        Ok(self.lock().remove(key).filter(|entry| entry.expires_at > now))
     }
 
     async fn report(&self) -> Result<StoreReport, StoreError> {
         let now = self.clock.now();
-        let mut shelves = self.shelves();
-        shelves.sweep(now);
+        let mut state = self.lock();
+        state.sweep(now);
         Ok(StoreReport {
             usage: Some(StoreUsage {
-                entries: shelves.entries.len(),
-                bytes: shelves.bytes,
+                entries: state.entries.len(),
+                bytes: state.bytes,
             }),
             eviction_policy: None,
         })
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_expired_is_gone_and_frees_its_room() {
+    async fn an_expired_entry_is_not_returned_and_frees_its_place() {
         let (clock, store) = store(MemoryLimits {
             entries: 1,
             ..MemoryLimits::default()
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_touch_moves_the_end_and_brings_nothing_back() {
+    async fn a_touch_moves_the_expiry_and_does_not_revive_an_expired_entry() {
         let (clock, store) = store(MemoryLimits::default());
         store.put(&key(1), 0, vec![1], after(60)).await.unwrap();
         store.touch(&key(1), after(120)).await.unwrap();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_taken_is_gone() {
+    async fn a_taken_entry_is_removed() {
         let (_, store) = store(MemoryLimits::default());
         store.put(&key(1), 0, vec![1], after(60)).await.unwrap();
         assert!(store.take(&key(1)).await.unwrap().is_some());

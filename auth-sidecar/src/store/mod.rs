@@ -1,4 +1,4 @@
-//! Where sessions are kept.
+//! The session store: keys, values with revisions, and the trait that each store implements.
 
 mod memory;
 mod redis;
@@ -15,19 +15,19 @@ pub use redis::{RedisSettingsError, RedisStore};
 
 use crate::session_id::SessionId;
 
-/// The kinds of entries and their names.
+/// The key of an entry. The variant is the kind of the entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StoreKey {
-    /// A session's record.
+    /// The record of a session.
     Session(SessionId),
 
-    /// The ids of one user's sessions; the hash of the user.
+    /// The ids of one user's sessions, under the SHA-256 of the user's tenant and object id.
     User([u8; 32]),
 
-    /// What Entra wants of a user at the next login; the hash of the user.
+    /// The requirements of Entra for one user's next logins, under the SHA-256 of the user's tenant and object id.
     Pending([u8; 32]),
 
-    /// An approved request that has come back from Entra; the hash of its handle.
+    /// Marks an approved request whose callback has arrived, under the SHA-256 of the request's handle.
     Finished([u8; 32]),
 }
 
@@ -44,26 +44,27 @@ impl StoreKey {
     }
 }
 
-/// A value with its revision.
+/// A stored value with its revision and expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Grows by one with each write.
+    /// Number of the write that stored the value. The first write has number 1.
     pub revision: u64,
 
-    /// Sealed: a store reads nothing of it.
+    /// Sealed bytes. The store cannot read them.
     pub value: Vec<u8>,
 
-    /// When it goes, unless it is touched.
+    /// The entry expires at this time, unless [`SessionStore::touch`] moves it.
     pub expires_at: Timestamp,
 }
 
 /// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It is kept.
+    /// The store has the new value.
     Stored,
 
-    /// Another writer was first. The caller reads and decides again.
+    /// The entry has another revision than expected, because another writer was faster. The store is unchanged.
+    /// The caller reads the entry and decides again.
     Conflict,
 }
 
@@ -78,42 +79,42 @@ pub struct StoreReport {
     pub eviction_policy: Option<String>,
 }
 
-/// The content of a store.
+/// Size of a store's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreUsage {
-    /// Number of entries.
+    /// Number of entries of all kinds.
     pub entries: usize,
 
-    /// Bytes of values, without what the store itself needs.
+    /// Bytes of all values, without the store's own overhead.
     pub bytes: usize,
 }
 
-/// Why a store did not do what it was asked: in every case 503, never 401.
+/// Why a store did not do an operation. Clients get 503, never 401: the session may still exist.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A bound is reached; nothing that is kept was given up for it.
+    /// A new entry would exceed a limit of the store. The store evicts no entry for it.
     #[error("the session store is full; raise its memory or shorten spec.sessions.idleLifetime")]
     Full,
 
-    /// The value is larger than any session of this project.
-    #[error("the session is too large to be kept")]
+    /// The value exceeds the store's limit for one value. No session of this project is that large.
+    #[error("the session is too large for the store")]
     TooLarge,
 
-    /// No answer.
+    /// The store did not answer, or answered with an error.
     #[error("failed to reach the session store")]
     Unreachable(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
-/// A store of sealed values with a revision and an end each.
+/// Stores sealed values. Each value has a revision and an expiry.
 ///
-/// Writes are compare-and-swap, so that replicas need no locks. Every operation is one round trip.
+/// Writes are compare-and-swap, so that replicas need no locks. Each operation takes one round trip.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Reads a value that has not expired.
+    /// Returns the entry, or `None` if there is none or it has expired.
     async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
 
-    /// Writes a value as revision `expected + 1` when the kept one has revision `expected`; zero means that
-    /// nothing may be kept under this key.
+    /// Writes a value as revision `expected + 1` if the stored entry has revision `expected`. With `expected`
+    /// zero it writes only if there is no entry.
     async fn put(
         &self,
         key: &StoreKey,
@@ -122,12 +123,12 @@ pub trait SessionStore: Send + Sync {
         expires_at: Timestamp,
     ) -> Result<Written, StoreError>;
 
-    /// Moves the end of what is kept. Nothing happens when nothing is.
+    /// Sets the expiry of an entry. Does nothing if there is no entry.
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError>;
 
-    /// Removes and returns what is kept.
+    /// Removes the entry and returns it.
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
 
-    /// Asks the store for its state. Fails if the store does not answer.
+    /// Returns the current state of the store. Fails if the store does not answer.
     async fn report(&self) -> Result<StoreReport, StoreError>;
 }

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Seconds until the server's answer begins: from a warm local call to a slow pipeline query.
+/// Buckets in seconds until the server's answer begins, from a cached local call to a slow pipeline query.
 const ANSWER_SECONDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
 ];
@@ -38,10 +38,10 @@ struct EventLabels {
     event: &'static str,
 }
 
-/// Something that an attack would do, and an ordinary client would not. Each has its own count.
+/// A request that indicates an attack or a broken client. Each kind has its own counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecurityEvent {
-    /// An access token that no key of ours opens, or whose session has ended.
+    /// A request had an access token that no key opens, or whose session has ended.
     InvalidAccessToken,
     /// A browser page of another origin called `/mcp`.
     ForeignOrigin,
@@ -49,19 +49,19 @@ pub enum SecurityEvent {
     ReservedArgument,
     /// A client sent a header of the inner hop.
     ReservedHeader,
-    /// Mirrored headers and body name different things.
+    /// The headers that mirror the body (`Mcp-Method` and others) differ from the body.
     HeaderBodyMismatch,
-    /// The server behind the sidecar answered 401 or 403 where it must not.
+    /// The server answered 401 or 403 although the request had a token.
     ServerRefusal,
-    /// A code or refresh token came a second time; its session was ended.
+    /// A client used a code or refresh token a second time, and its session was ended.
     GrantReused,
-    /// A consent that did not come from its own page.
+    /// A consent form was posted from another page or browser.
     ConsentRefused,
-    /// A callback that the browser did not begin.
+    /// A callback arrived in a browser that did not begin the login.
     ForeignCallback,
-    /// Entra's tokens at the end of a login were not of this application, tenant or login.
+    /// Entra's tokens at the end of a login were for another application, tenant or login.
     TokenRejected,
-    /// More clients registered than the limit lets through.
+    /// A registration exceeded the limit.
     RegistrationLimited,
 }
 
@@ -80,7 +80,7 @@ impl SecurityEvent {
         Self::RegistrationLimited,
     ];
 
-    /// The label.
+    /// The value of the label `event`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidAccessToken => "invalid_access_token",
@@ -98,7 +98,7 @@ impl SecurityEvent {
     }
 }
 
-/// Every count of this process.
+/// The metrics of this process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -124,7 +124,7 @@ impl Default for Metrics {
         let answer_seconds = Histogram::new(ANSWER_SECONDS);
         let store_entries = Gauge::default();
         let store_bytes = Gauge::default();
-        // A count that was never raised still exists: an alert on its rise works from the first event.
+        // Each counter exists from the start, so that an alert on its increase works from the first event.
         for event in SecurityEvent::ALL {
             let _ = security.get_or_create(&EventLabels {
                 event: event.as_str(),
@@ -144,7 +144,7 @@ impl Default for Metrics {
         );
         registry.register(
             "sign_ins",
-            "Sign-ins that came to Entra's token endpoint, by how they ended",
+            "Sign-ins that reached Entra's token endpoint, by result",
             sign_ins.clone(),
         );
         registry.register(
@@ -159,7 +159,7 @@ impl Default for Metrics {
         );
         registry.register(
             "security_events",
-            "What an attack would do and an ordinary client would not",
+            "Requests that indicate an attack or a broken client, by kind",
             security.clone(),
         );
         registry.register(
@@ -193,24 +193,24 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A request reached the server, and its answer began with `status` after `seconds`. `method` comes
-    /// from a closed list.
+    /// Counts a request whose answer from the server began with `status` after `seconds`. `method` is one of a
+    /// fixed list.
     pub fn call(&self, method: &'static str, status: u16, seconds: f64) {
         self.calls.get_or_create(&CallLabels { method, status }).inc();
         self.answer_seconds.observe(seconds);
     }
 
-    /// The sidecar answered a request to `/mcp` itself.
+    /// Counts a request to `/mcp` that the sidecar answered itself.
     pub fn refusal(&self, reason: &'static str) {
         self.refusals.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// A user's sign-in ended at Entra's token endpoint, well or not. `reason` comes from a closed list.
+    /// Counts a sign-in that reached Entra's token endpoint. `reason` is one of a fixed list.
     pub fn sign_in(&self, reason: &'static str) {
         self.sign_ins.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// A federation probe ended.
+    /// Counts a federation probe.
     pub fn federation_probe(&self, outcome: &'static str, reason: &str) {
         self.federation
             .get_or_create(&ProbeLabels {
@@ -220,7 +220,7 @@ impl Metrics {
             .inc();
     }
 
-    /// A handshake ended.
+    /// Counts a handshake probe.
     pub fn handshake_probe(&self, outcome: &'static str, reason: &str) {
         self.handshake
             .get_or_create(&ProbeLabels {
@@ -230,7 +230,7 @@ impl Metrics {
             .inc();
     }
 
-    /// A security event happened.
+    /// Counts a security event.
     pub fn security_event(&self, event: SecurityEvent) {
         self.security
             .get_or_create(&EventLabels {
@@ -239,16 +239,16 @@ impl Metrics {
             .inc();
     }
 
-    /// The current content of the session store.
+    /// Sets the current size of the session store.
     pub fn session_store(&self, entries: usize, bytes: usize) {
         self.store_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
         self.store_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// All counts as [`CONTENT_TYPE`].
+    /// Returns all metrics as [`CONTENT_TYPE`].
     pub fn encode(&self) -> String {
         let mut body = String::new();
-        // Writing into a String fails only if a metric's own encoder does; an empty page is then the truth.
+        // Writing to a String fails only when the encoder of a metric fails. The page is then empty.
         match text::encode(&mut body, &self.registry) {
             Ok(()) => body,
             Err(_) => String::new(),
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_appear_with_their_labels() {
+    fn counters_have_their_labels() {
         let metrics = Metrics::default();
         metrics.call("tools/call", 200, 0.004);
         metrics.refusal("no_token");

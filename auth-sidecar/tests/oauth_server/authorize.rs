@@ -1,3 +1,5 @@
+//! `GET /authorize`: refused requests, and the consent page.
+
 use behalf_simulators::entra::{Effect, Fault, RequestKind};
 use serde_json::json;
 
@@ -32,7 +34,7 @@ async fn an_unknown_client_or_redirect_gets_a_page_and_no_redirect() {
 }
 
 #[tokio::test]
-async fn repeated_clients_and_redirects_get_a_page() {
+async fn a_repeated_client_id_or_redirect_uri_gets_a_page() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     let path = world.authorize_path(&id, &[]);
@@ -51,7 +53,7 @@ async fn repeated_clients_and_redirects_get_a_page() {
 }
 
 #[tokio::test]
-async fn other_errors_go_to_the_client_with_state_and_iss() {
+async fn every_other_error_goes_to_the_client_with_state_and_iss() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     let cases: [(&[(&str, &str)], &str); 16] = [
@@ -107,7 +109,7 @@ async fn other_errors_go_to_the_client_with_state_and_iss() {
 }
 
 #[tokio::test]
-async fn repeated_parameters_and_an_overlong_state_are_told_to_the_client() {
+async fn repeated_parameters_and_an_overlong_state_are_errors_for_the_client() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     let path = world.authorize_path(&id, &[]);
@@ -134,7 +136,7 @@ async fn repeated_parameters_and_an_overlong_state_are_told_to_the_client() {
 }
 
 #[tokio::test]
-async fn a_request_as_long_as_allowed_still_fits_its_cookie_or_is_refused() {
+async fn a_request_that_does_not_fit_into_a_cookie_is_refused() {
     let world = World::start().await;
     let uri = format!("http://127.0.0.1/{}", "c".repeat(450));
     let id = world.register(&[&uri]).await;
@@ -164,7 +166,7 @@ async fn approve(world: &World, page: &crate::fixture::Answer) -> crate::fixture
 }
 
 #[tokio::test]
-async fn every_spelling_of_the_one_resource_is_taken() {
+async fn every_spelling_of_the_resource_is_accepted() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     let port = world.base.port().unwrap();
@@ -184,7 +186,7 @@ async fn every_spelling_of_the_one_resource_is_taken() {
 }
 
 #[tokio::test]
-async fn a_command_line_client_may_come_back_on_another_port() {
+async fn a_loopback_redirect_uri_may_have_another_port() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     let answer = world
@@ -195,7 +197,7 @@ async fn a_command_line_client_may_come_back_on_another_port() {
 }
 
 #[tokio::test]
-async fn the_consent_page_names_the_client_and_where_it_leads() {
+async fn the_consent_page_names_the_client_and_its_redirect_host() {
     let world = World::start().await;
     let body = json!({
         "client_name": "<script>x('y')</script> \u{202e}\"IDE\"",
@@ -226,7 +228,7 @@ async fn the_consent_page_names_the_client_and_where_it_leads() {
 }
 
 #[tokio::test]
-async fn the_consent_page_cannot_be_framed_scripted_cached_or_leaked() {
+async fn the_consent_page_forbids_frames_scripts_caching_and_referrers() {
     let world = World::start().await;
     let id = world.register(&["https://vscode.dev/redirect"]).await;
     let page = world
@@ -241,7 +243,7 @@ async fn the_consent_page_cannot_be_framed_scripted_cached_or_leaked() {
         policy.contains("style-src 'sha256-") && !policy.contains("unsafe"),
         "{policy}"
     );
-    // The way to Entra, whose pages the simulator serves on plain http here.
+    // The simulator serves Entra's pages over plain http.
     let entra = world.entra.authority().origin().ascii_serialization();
     assert!(
         policy.contains(&format!("form-action 'self' https: {entra}")),
@@ -254,7 +256,7 @@ async fn the_consent_page_cannot_be_framed_scripted_cached_or_leaked() {
 }
 
 #[tokio::test]
-async fn the_consent_page_warns_where_the_answer_goes_to_a_program_on_this_computer() {
+async fn the_consent_page_warns_if_a_local_program_gets_the_code() {
     let world = World::start_with(|config| {
         config.clients.r#static[0]
             .redirect_uris
@@ -287,7 +289,7 @@ async fn the_consent_page_warns_where_the_answer_goes_to_a_program_on_this_compu
         assert!(page.body.contains("Did you just start"), "{uri}");
         assert_eq!(page.body.contains("program"), warns, "{uri}");
     }
-    // An administrator's client goes the same way.
+    // A static client gets the same warning.
     let uri = "https://vscode.dev/redirect?to=ci";
     let page = world
         .get(&world.authorize_path("ci", &[("redirect_uri", uri)]))
@@ -300,7 +302,7 @@ async fn the_consent_page_warns_where_the_answer_goes_to_a_program_on_this_compu
 }
 
 #[tokio::test]
-async fn consent_is_asked_for_every_time_whatever_cookies_there_are() {
+async fn every_authorization_request_shows_the_consent_page() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     let path = world.authorize_path(&id, &[]);
@@ -332,7 +334,7 @@ async fn no_cookie_that_finishes_a_login_is_set_before_the_approval() {
 }
 
 #[tokio::test]
-async fn the_csrf_cookie_of_a_browser_is_kept_so_that_other_tabs_go_on() {
+async fn the_csrf_cookie_of_a_browser_is_reused_for_other_tabs() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     let path = world.authorize_path(&id, &[]);
@@ -348,7 +350,7 @@ async fn the_csrf_cookie_of_a_browser_is_kept_so_that_other_tabs_go_on() {
 }
 
 #[tokio::test]
-async fn without_entra_the_client_is_told_to_come_back_later() {
+async fn without_entra_the_client_gets_temporarily_unavailable() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     let fault = Fault::always(

@@ -1,8 +1,10 @@
+//! `POST /consent`: approval, denial and forged forms.
+
 use behalf_simulators::sign_in::{Answer as Press, Browser, Visit};
 
 use crate::fixture::{Answer, REDIRECT_URI, World, flip, parameter};
 
-/// A consent page and the cookie that came with it.
+/// A consent page and its cookie.
 #[derive(Clone)]
 struct Offer {
     request: String,
@@ -39,7 +41,7 @@ impl Offer {
 }
 
 #[tokio::test]
-async fn approval_sends_the_browser_to_entra_with_parameters_of_its_own() {
+async fn the_approval_sends_the_browser_to_entra_with_new_pkce_state_and_nonce() {
     let world = World::start().await;
     let answer = offer(&world).await.send(&world, "allow", &[]).await;
     assert_eq!(answer.status, 303);
@@ -71,7 +73,7 @@ async fn approval_sends_the_browser_to_entra_with_parameters_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_browser_that_sends_null_as_origin_is_let_through_with_its_fetch_metadata() {
+async fn an_origin_of_null_is_accepted_with_sec_fetch_site() {
     let world = World::start().await;
     let headers = [("origin", "null"), ("sec-fetch-site", "same-origin")];
     assert_eq!(
@@ -81,7 +83,7 @@ async fn a_browser_that_sends_null_as_origin_is_let_through_with_its_fetch_metad
 }
 
 #[tokio::test]
-async fn denial_goes_to_the_client_and_sets_no_cookie() {
+async fn the_denial_goes_to_the_client_and_sets_no_cookie() {
     let world = World::start().await;
     let answer = offer(&world).await.send(&world, "deny", &[]).await;
     assert_eq!(answer.parameter("error").as_deref(), Some("access_denied"));
@@ -167,7 +169,7 @@ async fn a_form_older_than_ten_minutes_is_refused() {
         "{}",
         answer.body
     );
-    // Another browser does not learn the age of the request.
+    // Another browser does not learn that the request has expired.
     let foreign = Offer {
         cookie: String::new(),
         ..offer
@@ -184,7 +186,7 @@ async fn a_form_older_than_ten_minutes_is_refused() {
 }
 
 #[tokio::test]
-async fn cookies_of_a_sibling_site_do_not_keep_a_user_from_signing_in() {
+async fn cookies_of_a_sibling_site_do_not_prevent_a_sign_in() {
     let world = World::start().await;
     let mut offer = offer(&world).await;
     let foreign = "sibling=x; ".repeat(200);
@@ -200,7 +202,7 @@ async fn cookies_of_a_sibling_site_do_not_keep_a_user_from_signing_in() {
 }
 
 #[tokio::test]
-async fn other_decisions_and_bodies_are_a_page() {
+async fn an_unknown_decision_or_body_gets_a_page() {
     let world = World::start().await;
     let offer = offer(&world).await;
     offer.send(&world, "maybe", &[]).await.assert_page(400);
@@ -217,7 +219,7 @@ async fn other_decisions_and_bodies_are_a_page() {
 }
 
 #[tokio::test]
-async fn a_browser_has_at_most_four_sign_ins_under_way() {
+async fn a_browser_has_at_most_four_sign_ins_in_progress() {
     let world = World::start().await;
     let offer = offer(&world).await;
     let mut jar: Vec<(String, String)> = Vec::new();
@@ -243,7 +245,7 @@ async fn a_browser_has_at_most_four_sign_ins_under_way() {
 }
 
 #[tokio::test]
-async fn the_page_policy_lets_a_browser_through_to_the_client() {
+async fn the_content_security_policy_allows_the_redirects_to_the_client() {
     let world = World::start().await;
     let control = world.entra.control();
     control
@@ -253,7 +255,7 @@ async fn the_page_policy_lets_a_browser_through_to_the_client() {
     let client_id = world.register(&[REDIRECT_URI]).await;
     let url = world.base.join(&world.authorize_path(&client_id, &[])).unwrap();
     let browser = Browser::new().unwrap();
-    // The second time Entra shows no page, so that the form's redirects lead to the client in one go.
+    // At the second login Entra shows no page, so the form's redirects lead directly to the client.
     for _ in 0..2 {
         let signed_in = browser.sign_in(&Visit::new(url.clone(), "ana")).await.unwrap();
         assert!(signed_in.code.is_some(), "{signed_in:?}");

@@ -1,4 +1,4 @@
-//! The user's own tokens, renewed before calls need them.
+//! The renewal of the user's token for this application.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::fixture::{Login, Tokens, World, request};
 
-/// Entra's token lives an hour; ours much longer, so that only Entra's matters here.
+/// Starts a server whose access tokens live longer than Entra's, so that only Entra's token expires.
 async fn world() -> (World, Login, Tokens) {
     let world = World::start_with(|config| config.sessions.access_token_lifetime_seconds = 24 * 3600).await;
     let control = world.entra.control();
@@ -42,7 +42,7 @@ async fn refreshes(world: &World) -> usize {
 }
 
 #[tokio::test]
-async fn a_token_with_ten_minutes_left_is_handed_out_as_it_is() {
+async fn a_token_with_ten_minutes_left_is_not_renewed() {
     let (world, _, tokens) = world().await;
     world.advance(3000);
     let session = open(&world, &tokens).await;
@@ -55,7 +55,7 @@ async fn a_token_with_ten_minutes_left_is_handed_out_as_it_is() {
 }
 
 #[tokio::test]
-async fn with_less_left_it_is_renewed_once_for_all_who_wait() {
+async fn an_older_token_is_renewed_once_for_all_waiting_calls() {
     let (world, _, tokens) = world().await;
     let session = open(&world, &tokens).await;
     let old = world.sessions.user_token(&session).await.unwrap();
@@ -72,7 +72,7 @@ async fn with_less_left_it_is_renewed_once_for_all_who_wait() {
         );
     }
     assert_eq!(refreshes(&world).await, 1);
-    // Kept for the next call, and for a session that was opened before.
+    // The new token is stored for the next call and for a session that was opened before.
     world
         .sessions
         .user_token(&open(&world, &tokens).await)
@@ -83,7 +83,7 @@ async fn with_less_left_it_is_renewed_once_for_all_who_wait() {
 }
 
 #[tokio::test]
-async fn a_user_whom_entra_no_longer_knows_signs_in_again() {
+async fn a_revoked_entra_grant_requires_a_new_sign_in() {
     let (world, login, tokens) = world().await;
     world.entra.control().revoke(ANA.user_name).await.unwrap();
     world.advance(3001);
@@ -211,7 +211,7 @@ async fn an_outage_of_entra_uses_the_token_up_and_is_then_503() {
 }
 
 #[tokio::test]
-async fn parallel_calls_share_one_slow_renewal_and_go_on_with_the_living_token() {
+async fn parallel_calls_share_one_slow_renewal_and_use_the_valid_token() {
     let (world, _, tokens) = world().await;
     world.advance(3300);
     let old = open(&world, &tokens).await;
@@ -224,7 +224,7 @@ async fn parallel_calls_share_one_slow_renewal_and_go_on_with_the_living_token()
     assert!(held.iter().all(|token| token.expires_at == held[0].expires_at));
     assert_eq!(refreshes(&world).await, 1, "each call asked for itself");
 
-    // The renewal that was slow still counts.
+    // The result of the slow renewal is used.
     world.entra.control().clear_faults().await.unwrap();
     let renewed = world.sessions.user_token(&old).await.unwrap();
     assert!(renewed.expires_at > held[0].expires_at);
@@ -232,7 +232,7 @@ async fn parallel_calls_share_one_slow_renewal_and_go_on_with_the_living_token()
 }
 
 #[tokio::test]
-async fn parallel_calls_without_a_living_token_wait_for_one_renewal_and_share_its_failure() {
+async fn parallel_calls_without_a_valid_token_share_one_renewal_and_its_failure() {
     let (world, _, tokens) = world().await;
     world.advance(3600);
     refreshes_meet(&world, Fault::always([RequestKind::RefreshToken], outage(40))).await;
@@ -250,7 +250,7 @@ async fn parallel_calls_without_a_living_token_wait_for_one_renewal_and_share_it
 }
 
 #[tokio::test]
-async fn throttling_of_one_session_keeps_the_others_from_asking() {
+async fn throttling_of_one_session_pauses_the_renewals_of_all() {
     let (world, _, first) = world().await;
     let (_, second) = world.session(BEN).await;
     world.advance(3300);
@@ -286,7 +286,7 @@ async fn throttling_of_one_session_keeps_the_others_from_asking() {
 }
 
 #[tokio::test]
-async fn a_renewal_ends_even_if_the_client_goes_away() {
+async fn a_renewal_completes_after_the_client_disconnects() {
     let (world, _, tokens) = world().await;
     world.advance(3600);
     refreshes_meet(&world, Fault::always([RequestKind::RefreshToken], Effect::Hold)).await;
@@ -303,7 +303,7 @@ async fn a_renewal_ends_even_if_the_client_goes_away() {
 }
 
 #[tokio::test]
-async fn a_blocked_user_is_told_so_and_sent_into_no_login() {
+async fn a_blocked_user_gets_a_message_and_no_login() {
     let (world, _, tokens) = world().await;
     let effect = Effect::Refusal {
         status: 400,
@@ -331,7 +331,7 @@ async fn a_blocked_user_is_told_so_and_sent_into_no_login() {
 }
 
 #[tokio::test]
-async fn a_user_whom_entra_no_longer_knows_sees_no_more_of_an_open_stream() {
+async fn a_revoked_entra_grant_ends_open_streams() {
     let stream = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
                   9\r\ndata: 1\n\n\r\n";
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! A user's token that Entra no longer takes as On-Behalf-Of assertion: it is renewed and exchanged once more.
+//! A user token that Entra refuses as On-Behalf-Of assertion is renewed and exchanged once more.
 
 use axum::body::Body;
 use axum::http::Method;
@@ -78,7 +78,7 @@ fn stale(code: u32) -> Effect {
 #[case::expired(500_133)]
 #[case::invalid(50_013)]
 #[tokio::test]
-async fn a_users_token_that_entra_refuses_is_renewed_and_exchanged_once_more(#[case] code: u32) {
+async fn a_refused_user_token_is_renewed_and_exchanged_once_more(#[case] code: u32) {
     let (world, server) = world(ExchangePlace::Sidecar).await;
     let (_, tokens) = world.session(ANA).await;
     let control = world.entra.control();
@@ -89,13 +89,13 @@ async fn a_users_token_that_entra_refuses_is_renewed_and_exchanged_once_more(#[c
     assert_eq!(asked(&world, RequestKind::OnBehalfOf).await, 2);
     assert_eq!(asked(&world, RequestKind::RefreshToken).await, 1);
     assert_eq!(server.received_requests().await.unwrap().len(), 1);
-    // The session continues with the renewed token.
+    // The session uses the renewed token from now on.
     assert_eq!(call(&world, &tokens).await.status, 200);
     assert_eq!(asked(&world, RequestKind::OnBehalfOf).await, 2);
 }
 
 #[tokio::test]
-async fn a_renewed_token_that_is_refused_too_asks_for_a_sign_in_unless_the_last_one_is_minutes_old() {
+async fn a_second_refusal_requires_a_sign_in_unless_the_last_one_is_recent() {
     let (world, server) = world(ExchangePlace::Sidecar).await;
     let (_, tokens) = world.session(ANA).await;
     let control = world.entra.control();

@@ -1,15 +1,13 @@
-//! A running authorization server with Entra beside it.
+//! Starts the authorization server with the Entra simulator, and sends it requests.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::http::{Method, Request, Response, StatusCode};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use behalf_auth_sidecar::host_key::HostKey;
 use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
 use behalf_auth_sidecar::observe::ProbeTrigger;
@@ -17,27 +15,29 @@ use behalf_auth_sidecar::observe::sign_ins::SignIns;
 use behalf_auth_sidecar::router;
 use behalf_auth_sidecar::services::{Environment, Services};
 use behalf_auth_sidecar::sessions::Sessions;
-use behalf_auth_sidecar::store::{
-    Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
-};
+use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore};
 use behalf_auth_sidecar::telemetry::metrics::Metrics;
 use behalf_contract::SidecarConfig;
 use behalf_entra::{Clock as _, FixedClock, RetryPolicy, SystemClock};
 use behalf_runtime::ConfigFile;
 use behalf_simulators::entra::{EntraSimulator, EntraSimulatorOptions, IssuerFixture};
-use behalf_simulators::people::{CLIENT_ID, Person, TENANT_ID};
+use behalf_simulators::people::{CLIENT_ID, Person};
 use behalf_simulators::sign_in::{Browser, SignedIn, Visit};
 use http_body_util::BodyExt as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
 use url::Url;
 
-/// A redirect URI that every test client registers unless it says otherwise.
+pub(crate) use crate::answer::{Answer, Tokens};
+use crate::breakable_store::Breakable;
+use crate::configuration::{config, keyring};
+
+/// The redirect URI that test clients register by default.
 pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 
-/// 43 characters.
+/// A PKCE verifier of 44 characters. The minimum is 43 (RFC 7636, section 4.1).
 pub(crate) const VERIFIER: &str = "a-verifier-of-the-client.0123456789_abcdefgh";
 
 pub(crate) struct World {
@@ -56,25 +56,12 @@ pub(crate) struct World {
     number: AtomicU64,
 }
 
-/// An answer, read to its end.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: String,
-}
-
-/// A login that has come back with a code.
+/// A finished login with its code.
 #[derive(Clone)]
 pub(crate) struct Login {
     pub(crate) client_id: String,
     pub(crate) redirect_uri: String,
     pub(crate) code: String,
-}
-
-pub(crate) struct Tokens {
-    pub(crate) access: String,
-    pub(crate) refresh: String,
 }
 
 impl World {
@@ -124,11 +111,7 @@ impl World {
             random: Arc::new(SystemRandom),
         };
         let memory = MemoryStore::new(MemoryLimits::default(), clock.clone());
-        let store = Arc::new(Breakable {
-            memory,
-            broken: AtomicBool::new(false),
-            pending: Mutex::default(),
-        });
+        let store = Arc::new(Breakable::new(memory));
         let loaded = ConfigFile {
             config,
             digest: "sha256:0123".to_owned(),
@@ -157,7 +140,7 @@ impl World {
         }
     }
 
-    /// The issuer, as clients compare it.
+    /// Returns the issuer, in the form in which clients compare it.
     pub(crate) fn issuer_url(&self) -> String {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
@@ -180,12 +163,12 @@ impl World {
             .unwrap();
     }
 
-    /// Through the router, without a connection.
+    /// Sends a request through the router, without a connection.
     pub(crate) async fn respond(&self, request: Request<Body>) -> Response<Body> {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
-    /// The same, read to its end.
+    /// Sends a request through the router, and reads the whole answer.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.respond(request).await;
         let (parts, body) = response.into_parts();
@@ -207,7 +190,7 @@ impl World {
             .await
     }
 
-    /// A form post of a program.
+    /// Posts a form, as a program does.
     pub(crate) async fn post_form(
         &self,
         path: &str,
@@ -235,7 +218,7 @@ impl World {
         answer.json()["client_id"].as_str().unwrap().to_owned()
     }
 
-    /// Where a client sends the browser. `changes` replace parameters; an empty value removes one.
+    /// Returns the path of an authorization request. `changes` replace parameters. An empty value removes one.
     pub(crate) fn authorize_path(&self, client_id: &str, changes: &[(&str, &str)]) -> String {
         let challenge = challenge(VERIFIER);
         let resource = self.resource();
@@ -258,7 +241,7 @@ impl World {
         format!("/authorize?{}", encode(&fields))
     }
 
-    /// The whole way through consent and Entra.
+    /// Signs a person in, through consent and Entra.
     pub(crate) async fn sign_in(&self, client_id: &str, person: Person) -> SignedIn {
         self.sign_in_with(&Browser::new().unwrap(), client_id, person)
             .await
@@ -269,7 +252,7 @@ impl World {
         browser.sign_in(&Visit::new(url, person.user_name)).await.unwrap()
     }
 
-    /// A fresh client and a person who signs in through it.
+    /// Registers a client, and signs a person in through it.
     pub(crate) async fn login(&self, person: Person) -> Login {
         let client_id = self.register(&[REDIRECT_URI]).await;
         self.login_of(&client_id, person).await
@@ -314,14 +297,14 @@ impl World {
         self.post_form("/token", &fields, &[]).await
     }
 
-    /// Signed in, with tokens.
+    /// Signs a person in, and redeems the code.
     pub(crate) async fn session(&self, person: Person) -> (Login, Tokens) {
         let login = self.login(person).await;
         let tokens = self.redeem(&login, &[]).await.tokens();
         (login, tokens)
     }
 
-    /// How often a security event was counted.
+    /// Returns the counter of a security event.
     pub(crate) fn counted(&self, event: &str) -> u64 {
         let text = self.metrics.encode();
         let label = format!("event=\"{event}\"");
@@ -329,147 +312,9 @@ impl World {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    /// A number that no other call got.
+    /// Returns a different number at each call.
     pub(crate) fn next(&self) -> u64 {
         self.number.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    /// The values of `Set-Cookie`, without attributes.
-    pub(crate) fn cookies(&self) -> Vec<(String, String)> {
-        let cookie = |value: &axum::http::HeaderValue| {
-            let text = value.to_str().unwrap().split(';').next().unwrap().to_owned();
-            let (name, value) = text.split_once('=').unwrap();
-            (name.to_owned(), value.to_owned())
-        };
-        self.headers.get_all("set-cookie").iter().map(cookie).collect()
-    }
-
-    pub(crate) fn location(&self) -> Url {
-        Url::parse(
-            self.header("location")
-                .unwrap_or_else(|| panic!("no redirect: {self:?}")),
-        )
-        .unwrap()
-    }
-
-    /// A parameter of the redirect.
-    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
-        parameter(&self.location(), name)
-    }
-
-    pub(crate) fn tokens(&self) -> Tokens {
-        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
-        let json = self.json();
-        let text = |name: &str| json[name].as_str().unwrap().to_owned();
-        Tokens {
-            access: text("access_token"),
-            refresh: text("refresh_token"),
-        }
-    }
-
-    /// An OAuth error that no cache keeps.
-    #[track_caller]
-    pub(crate) fn assert_error(&self, status: u16, error: &str) {
-        assert_eq!(self.status.as_u16(), status, "{}", self.body);
-        assert_eq!(self.json()["error"], error, "{}", self.body);
-        assert_eq!(self.header("cache-control"), Some("no-store"));
-        let description = self.json()["error_description"].as_str().unwrap().to_owned();
-        assert!(!description.is_empty() && description.is_ascii(), "{description}");
-    }
-
-    /// A page of our own: no redirect, no cookie.
-    #[track_caller]
-    pub(crate) fn assert_page(&self, status: u16) {
-        assert_eq!(self.status.as_u16(), status, "{}", self.body);
-        assert!(
-            self.header("content-type").unwrap().starts_with("text/html"),
-            "{:?}",
-            self.headers
-        );
-        assert_eq!(self.header("location"), None);
-        assert_eq!(self.header("set-cookie"), None);
-        assert_eq!(self.header("cache-control"), Some("no-store"));
-    }
-
-    /// The hidden fields of the consent form.
-    pub(crate) fn form(&self) -> (String, String) {
-        let field = |name: &str| {
-            let start = self.body.find(&format!("name=\"{name}\" value=\"")).unwrap();
-            let rest = &self.body[start..];
-            rest.split('"').nth(3).unwrap().to_owned()
-        };
-        (field("request"), field("csrf"))
-    }
-}
-
-/// A store that can be made to fail.
-pub(crate) struct Breakable {
-    memory: MemoryStore,
-    pub(crate) broken: AtomicBool,
-    /// What was kept for a next login, sealed.
-    pub(crate) pending: Mutex<Vec<String>>,
-}
-
-impl Breakable {
-    pub(crate) fn set_broken(&self, broken: bool) {
-        self.broken.store(broken, Ordering::Relaxed);
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        if self.broken.load(Ordering::Relaxed) {
-            return Err(StoreError::Unreachable(Arc::from(Box::<
-                dyn std::error::Error + Send + Sync,
-            >::from("cut off"))));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl SessionStore for Breakable {
-    async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
-        self.check()?;
-        self.memory.get(key).await
-    }
-
-    async fn put(
-        &self,
-        key: &StoreKey,
-        expected: u64,
-        value: Vec<u8>,
-        expires_at: Timestamp,
-    ) -> Result<Written, StoreError> {
-        self.check()?;
-        if let StoreKey::Pending(_) = key {
-            let sealed = String::from_utf8(value.clone()).unwrap();
-            self.pending.lock().unwrap().push(sealed);
-        }
-        self.memory.put(key, expected, value, expires_at).await
-    }
-
-    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError> {
-        self.check()?;
-        self.memory.touch(key, expires_at).await
-    }
-
-    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
-        self.check()?;
-        self.memory.take(key).await
-    }
-
-    async fn report(&self) -> Result<StoreReport, StoreError> {
-        self.check()?;
-        self.memory.report().await
     }
 }
 
@@ -483,7 +328,7 @@ pub(crate) fn parameter(url: &Url, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// The text with another letter at `index`.
+/// Returns the text with another letter at `index`.
 pub(crate) fn flip(text: &str, index: usize) -> String {
     let mut bytes = text.as_bytes().to_vec();
     bytes[index] = if bytes[index] == b'a' { b'b' } else { b'a' };
@@ -501,53 +346,4 @@ pub(crate) fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> a
     headers
         .iter()
         .fold(request, |request, (name, value)| request.header(*name, *value))
-}
-
-/// Each id has a key of its own; a later id is made later.
-fn keyring(sealing: &str, ids: &[&str]) -> String {
-    let key = |id: &str| {
-        let number: u8 = id.trim_start_matches(char::is_alphabetic).parse().unwrap();
-        let created_at = format!("2026-01-{number:02}T00:00:00Z");
-        json!({"id": id, "material": STANDARD.encode([number; 32]), "createdAt": created_at})
-    };
-    let sessions: Vec<_> = ids.iter().map(|id| key(id)).collect();
-    json!({
-        "sessions": {"sealing": sealing, "keys": sessions},
-        "clients": {"sealing": "c9", "keys": [key("c9")]},
-    })
-    .to_string()
-}
-
-fn config(base: &Url, authority: &Url, keyring_file: &Path) -> SidecarConfig {
-    let config = json!({
-        "object": {"namespace": "mcp", "name": "azure-devops"},
-        "publicUrl": base,
-        "entra": {
-            "tenantId": TENANT_ID,
-            "clientId": CLIENT_ID,
-            "authority": authority,
-            "scope": format!("{CLIENT_ID}/.default"),
-            "federationAudience": "api://AzureADTokenExchange",
-        },
-        "upstream": "http://127.0.0.1:3000/mcp",
-        "access": {"server": {"type": "AzureDevOps", "organization": "contoso"},
-            "readOnlyTools": ["list"], "writes": true},
-        "tokenExchange": {"at": "Sidecar", "injection": "Header",
-            "scope": "499b84ac-1321-427f-aa17-267ca6975798/.default"},
-        "sessions": {
-            "accessTokenLifetimeSeconds": 3600,
-            "idleLifetimeSeconds": 14 * 24 * 3600,
-            "maximumLifetimeSeconds": 90 * 24 * 3600,
-            "refreshGraceSeconds": 120,
-            "store": {"type": "Memory"},
-        },
-        "clients": {"dynamicRegistration": "Enabled", "vendorRedirects": "Enabled", "additionalRedirectHosts": [], "static": [
-            {"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.contoso.example/cb"]},
-        ]},
-        "listen": {"public": "127.0.0.1:0", "internal": "127.0.0.1:0"},
-        "keyringFile": keyring_file,
-        "hostKeyFile": "/nowhere",
-        "terminationGracePeriodSeconds": 60,
-    });
-    serde_json::from_value(config).unwrap()
 }

@@ -1,44 +1,19 @@
-//! No secret in an answer that is not for its owner, and none in a log at any level.
-
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+//! No secret is in an answer to another party, nor in a log at any level.
 
 use behalf_auth_sidecar::sessions::SessionError;
 use behalf_entra::Secret;
 use behalf_simulators::entra::{RequestKind, SecretKind};
 use behalf_simulators::people::ANA;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
+use crate::captured_log::CapturedLog;
 use crate::fixture::World;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
-async fn no_secret_is_in_any_log_or_foreign_answer() {
-    let log = Log::default();
+async fn no_secret_is_in_a_log_or_in_an_answer_to_another_party() {
+    let log = CapturedLog::default();
     let filter = EnvFilter::new("behalf_auth_sidecar=trace,behalf_entra=trace");
     tracing_subscriber::registry()
         .with(filter)
@@ -53,7 +28,7 @@ async fn no_secret_is_in_any_log_or_foreign_answer() {
     let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
     world.advance(2 * 3600);
     world.sessions.user_token(&session).await.unwrap();
-    // Things go wrong, too.
+    // Failures log and answer, too.
     let reused = world.redeem(&login, &[]).await;
     let dead = world.refresh(&login.client_id, &tokens.refresh, &[]).await;
     world.store.set_broken(true);
@@ -80,7 +55,7 @@ async fn no_secret_is_in_any_log_or_foreign_answer() {
             .is_empty()
     );
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert!(text.contains("planted-value"), "the search finds what is there");
     assert!(text.contains("TRACE") || text.contains("DEBUG"));
     let renewed = renewed.tokens();

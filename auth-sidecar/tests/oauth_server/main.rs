@@ -2,13 +2,26 @@
 
 // `cfg(test)` tells the lints that the helpers are test code, too.
 #[cfg(test)]
+mod answer;
+#[cfg(test)]
 mod authorize;
+#[cfg(test)]
+mod breakable_store;
+#[cfg(test)]
+mod callback;
+#[cfg(test)]
+#[path = "../support/captured_log.rs"]
+mod captured_log;
+#[cfg(test)]
+mod configuration;
 #[cfg(test)]
 mod consent;
 #[cfg(test)]
 mod entra_refresh;
 #[cfg(test)]
 mod exchange;
+#[cfg(test)]
+mod exchanged_entries;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
@@ -25,5 +38,7 @@ mod refresh;
 mod register;
 #[cfg(test)]
 mod scopes;
+#[cfg(test)]
+mod sign_in_requirements;
 #[cfg(test)]
 mod token;

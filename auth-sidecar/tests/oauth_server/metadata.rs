@@ -1,3 +1,5 @@
+//! The metadata documents, CORS and unknown paths.
+
 use std::time::Duration;
 
 use axum::body::Body;
@@ -29,7 +31,7 @@ async fn the_protected_resource_is_described_at_both_paths() {
 }
 
 #[tokio::test]
-async fn the_issuer_is_the_base_of_its_own_metadata_under_both_names() {
+async fn both_well_known_paths_describe_the_same_issuer() {
     let world = World::start().await;
     let one = world.get("/.well-known/oauth-authorization-server").await.json();
     let other = world.get("/.well-known/openid-configuration").await.json();
@@ -86,7 +88,7 @@ async fn every_advertised_endpoint_answers() {
 }
 
 #[tokio::test]
-async fn registration_that_is_switched_off_is_neither_advertised_nor_there() {
+async fn disabled_registration_is_not_advertised_and_answers_404() {
     let world =
         World::start_with(|config| config.clients.dynamic_registration = DynamicRegistration::Disabled).await;
     let metadata = world.get("/.well-known/oauth-authorization-server").await.json();
@@ -98,7 +100,7 @@ async fn registration_that_is_switched_off_is_neither_advertised_nor_there() {
 }
 
 #[tokio::test]
-async fn pages_of_known_origins_may_read_and_no_others() {
+async fn only_pages_of_allowed_origins_may_read_answers() {
     let world = World::start().await;
     let path = "/.well-known/oauth-authorization-server";
     for origin in [
@@ -137,7 +139,7 @@ async fn pages_of_known_origins_may_read_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_for_programs_and_allows_nothing_where_people_go() {
+async fn a_preflight_is_allowed_for_api_endpoints_only() {
     let world = World::start().await;
     for path in [
         "/register",
@@ -223,7 +225,7 @@ async fn what_does_not_exist_is_404_and_a_wrong_method_is_405_in_json() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_a_408_at_every_endpoint() {
     let world = World::start().await;
-    // From here on nothing but the sidecar's own limit is waited for.
+    // From here on the test waits only for the limit of the sidecar.
     tokio::time::pause();
     for (path, content_type) in [
         ("/token", "application/x-www-form-urlencoded"),

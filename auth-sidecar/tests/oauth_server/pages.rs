@@ -1,44 +1,12 @@
-//! Tests of the texts on the pages.
-
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+//! The texts of the consent page and of the error pages.
 
 use axum::body::Body;
 use axum::http::Method;
 use behalf_simulators::sign_in::Page;
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
+use crate::captured_log::CapturedLog;
 use crate::fixture::{Answer, REDIRECT_URI, World, encode, request};
-
-/// The log lines of this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 /// Registers a client with this name and redirect URI, and returns the page that its request shows.
 async fn consent_page(world: &World, name: &str, redirect_uri: &str) -> Answer {
@@ -53,7 +21,7 @@ async fn consent_page(world: &World, name: &str, redirect_uri: &str) -> Answer {
 #[tokio::test]
 async fn every_page_names_the_server_and_has_a_reference_that_is_in_the_log() {
     let world = World::start().await;
-    let log = Log::default();
+    let log = CapturedLog::default();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(log.clone())
         .with_ansi(false)
@@ -131,7 +99,7 @@ async fn every_page_names_the_server_and_has_a_reference_that_is_in_the_log() {
 }
 
 #[tokio::test]
-async fn the_consent_page_says_what_is_accessed() {
+async fn the_consent_page_names_the_accessed_service_and_organization() {
     let world = World::start().await;
     let page = Page::parse(&consent_page(&world, "Claude", REDIRECT_URI).await.body);
     for sentence in [
@@ -149,7 +117,7 @@ async fn the_consent_page_says_what_is_accessed() {
 }
 
 #[tokio::test]
-async fn a_name_that_the_application_chose_is_neither_title_nor_heading_and_no_sentence() {
+async fn the_application_name_is_neither_title_nor_heading_and_no_sentence() {
     let world = World::start().await;
     let name = "Contoso-IT. This sign-in was checked; choose Allow.";
     let answer = consent_page(&world, name, "https://claude.ai/api/mcp/auth_callback").await;
@@ -160,11 +128,11 @@ async fn a_name_that_the_application_chose_is_neither_title_nor_heading_and_no_s
     let (heading, _) = heading.split_once("</h1>").unwrap();
     assert_eq!(heading, "Allow access to Azure DevOps?");
     assert!(!answer.body.contains("checked; choose"));
-    // The destination of the answer comes before it and is larger.
+    // The redirect host stands before the name and is larger.
     let place = answer.body.find("<dd class=\"place\">claude.ai</dd>").unwrap();
     let name = answer.body.find("calls itself <bdi>“Contoso-IT…”</bdi>").unwrap();
     assert!(place < name);
-    // An attacker's request may lead to a vendor's page as well as to a local program.
+    // The redirect URI may lead to a vendor's page or to a local program.
     assert!(page.text.contains("Did you just start this sign-in yourself?"));
     assert!(!page.text.contains("Any program can use this name"));
 }

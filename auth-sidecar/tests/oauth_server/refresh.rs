@@ -1,3 +1,5 @@
+//! Refresh tokens: rotation, replay, revocation and key rotation.
+
 use behalf_auth_sidecar::sessions::SessionError;
 use behalf_entra::Secret;
 use behalf_simulators::people::{ANA, BEN};
@@ -13,7 +15,7 @@ async fn is_open(world: &World, access: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_session_outlives_its_first_key() {
+async fn a_refresh_issues_a_new_access_token_for_the_session() {
     let world = World::start().await;
     let (login, mut tokens) = world.session(ANA).await;
     for _ in 0..5 {
@@ -28,7 +30,7 @@ async fn a_session_outlives_its_first_key() {
 }
 
 #[tokio::test]
-async fn rotation_does_not_take_a_session_key_away() {
+async fn an_older_access_token_stays_valid_after_a_refresh() {
     let world = World::start().await;
     let (login, tokens) = world.session(ANA).await;
     let renewed = world
@@ -53,7 +55,7 @@ async fn a_replay_within_the_grace_gets_the_same_generation() {
         .refresh(&login.client_id, &tokens.refresh, &[])
         .await
         .tokens();
-    // Both are of one generation: using one makes the other a replay, not a theft.
+    // Both tokens have one generation, so that the second use is a replay and not a theft.
     let third = world
         .refresh(&login.client_id, &first.refresh, &[])
         .await
@@ -96,7 +98,7 @@ async fn a_replay_after_the_grace_ends_the_family() {
 }
 
 #[tokio::test]
-async fn a_replay_with_too_wide_a_scope_ends_the_family_too() {
+async fn a_replay_with_too_wide_a_scope_ends_the_family() {
     let world = World::start_with(|config| config.access.writes = false).await;
     let (login, tokens) = world.session(ANA).await;
     let renewed = world
@@ -118,7 +120,7 @@ async fn a_replay_with_too_wide_a_scope_ends_the_family_too() {
 }
 
 #[tokio::test]
-async fn the_end_of_one_family_leaves_others_alone() {
+async fn the_end_of_one_family_does_not_affect_others() {
     let world = World::start().await;
     let (login, tokens) = world.session(ANA).await;
     let (other_login, other) = world.session(ANA).await;
@@ -163,7 +165,7 @@ async fn a_refresh_token_is_bound_to_client_and_resource() {
 }
 
 #[tokio::test]
-async fn a_user_who_is_wanted_at_entra_keeps_the_session_and_gets_a_new_login() {
+async fn a_required_sign_in_refuses_the_refresh_and_keeps_the_session() {
     let world = World::start().await;
     let (login, tokens) = world.session(ANA).await;
     let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
@@ -187,7 +189,7 @@ async fn a_user_who_is_wanted_at_entra_keeps_the_session_and_gets_a_new_login() 
 }
 
 #[tokio::test]
-async fn use_keeps_a_session_and_idleness_ends_it() {
+async fn use_extends_a_session_and_idleness_ends_it() {
     let world = World::start_with(|config| {
         config.sessions.idle_lifetime_seconds = 3600;
         config.sessions.access_token_lifetime_seconds = 24 * 3600;
@@ -271,7 +273,7 @@ async fn a_store_outage_is_503_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn revocation_ends_the_session_with_either_token() {
+async fn revoking_either_token_ends_the_session() {
     let world = World::start().await;
     for use_refresh in [true, false] {
         let (login, tokens) = world.session(ANA).await;
@@ -298,7 +300,7 @@ async fn revocation_ends_the_session_with_either_token() {
 }
 
 #[tokio::test]
-async fn a_client_cannot_revoke_what_is_not_its_own() {
+async fn a_client_cannot_revoke_the_token_of_another_client() {
     let world = World::start().await;
     let (_, tokens) = world.session(ANA).await;
     let other = world.register(&[REDIRECT_URI]).await;
@@ -331,7 +333,7 @@ async fn a_client_cannot_revoke_what_is_not_its_own() {
 async fn sessions_survive_a_rotation_of_keys() {
     let world = World::start().await;
     let (login, tokens) = world.session(ANA).await;
-    // Added open-only, then sealing: what the old key sealed stays good.
+    // A key is first added for opening only and seals later. Texts of the old key stay valid.
     for sealing in ["k1", "k2"] {
         world.write_keyring(sealing, &["k1", "k2"]);
         world.keyring.reload().unwrap();
@@ -355,7 +357,7 @@ async fn sessions_survive_a_rotation_of_keys() {
 async fn an_unknown_key_is_503_while_a_rotation_is_pending() {
     let world = World::start().await;
     let (login, tokens) = world.session(ANA).await;
-    // A replica that has not heard of k3 yet, in the middle of a rotation.
+    // A replica that has not read k3 yet, in the middle of a rotation.
     let foreign = tokens.access.replacen(".k1.", ".k3.", 1);
     assert!(!is_open(&world, &foreign).await);
     world.write_keyring("k1", &["k1", "k2"]);

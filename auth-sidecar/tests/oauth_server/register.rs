@@ -1,3 +1,5 @@
+//! `POST /register`: accepted and refused clients, and the limits.
+
 use std::net::SocketAddr;
 
 use axum::body::Body;
@@ -8,7 +10,7 @@ use serde_json::json;
 use crate::fixture::{Answer, REDIRECT_URI, World, request};
 
 #[tokio::test]
-async fn a_registration_is_created_echoed_and_not_cached() {
+async fn a_registration_answers_201_with_its_metadata_and_no_caching() {
     let world = World::start().await;
     let body = json!({
         "client_name": "Inspector", "application_type": "native", "token_endpoint_auth_method": "client_secret_basic",
@@ -39,7 +41,7 @@ async fn a_registration_is_created_echoed_and_not_cached() {
 }
 
 #[tokio::test]
-async fn clients_of_the_field_can_register() {
+async fn known_clients_can_register() {
     let world = World::start().await;
     let clients: [&[&str]; 3] = [
         &[
@@ -149,7 +151,7 @@ async fn bad_metadata_is_refused_in_terms_of_rfc_7591() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_json_are_refused_and_not_quoted() {
+async fn a_body_that_is_not_json_is_refused_and_not_quoted() {
     let world = World::start().await;
     let send = |content_type: &'static str, body: Vec<u8>| {
         let request = request(Method::POST, "/register", &[("content-type", content_type)]);
@@ -228,7 +230,7 @@ async fn register_from(world: &World, peer: &str, forwarded_for: &str, redirect_
 
 const GOOD: &str = "http://localhost/cb";
 
-/// A server that knows the network of its gateway.
+/// Starts a server that trusts its gateway's network.
 async fn behind_a_known_gateway() -> World {
     World::start_with(|config| config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await
 }
@@ -245,7 +247,7 @@ async fn exhaust(world: &World, peer: &str, forwarded_for: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_flood_of_registrations_is_limited_and_passes() {
+async fn a_flood_of_registrations_is_limited_until_the_budget_refills() {
     let world = behind_a_known_gateway().await;
     let limited = exhaust(&world, "192.0.2.1:1000", "").await;
     limited.assert_error(429, "temporarily_unavailable");
@@ -256,7 +258,7 @@ async fn a_flood_of_registrations_is_limited_and_passes() {
 }
 
 #[tokio::test]
-async fn refused_registrations_cost_nobody_the_next_one() {
+async fn refused_registrations_do_not_count_against_the_limit() {
     let world = World::start().await;
     for _ in 0..1000 {
         let answer = register_from(&world, "192.0.2.1:1000", "", "javascript:alert(1)").await;
@@ -267,7 +269,7 @@ async fn refused_registrations_cost_nobody_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_flood_from_one_address_leaves_the_others_alone() {
+async fn a_flood_from_one_address_does_not_limit_others() {
     let world = behind_a_known_gateway().await;
     exhaust(&world, "192.0.2.1:1000", "").await;
     // The header of an untrusted peer has no effect: it neither evades the limit nor exhausts that of others.
@@ -283,7 +285,7 @@ async fn a_flood_from_one_address_leaves_the_others_alone() {
 }
 
 #[tokio::test]
-async fn a_flood_through_an_unknown_gateway_leaves_the_others_alone() {
+async fn a_flood_through_an_untrusted_gateway_does_not_limit_others() {
     let world = World::start().await;
     let gateway = "10.1.2.3:1000";
     for _ in 0..1000 {
@@ -295,7 +297,7 @@ async fn a_flood_through_an_unknown_gateway_leaves_the_others_alone() {
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_the_limit_is_the_clients() {
+async fn behind_a_trusted_proxy_the_limit_applies_to_the_client_address() {
     let world = behind_a_known_gateway().await;
     let gateway = "10.1.2.3:1000";
     exhaust(&world, gateway, "192.0.2.1").await;

@@ -1,4 +1,4 @@
-//! Tests of scopes: requested, granted, left out, needed, and requested again.
+//! Scopes: requested, granted, left out by the user, needed by a call, and requested again.
 
 use axum::body::Body;
 use axum::http::Method;
@@ -11,7 +11,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::fixture::{Answer, Login, REDIRECT_URI, World, request};
 
-/// Returns the scopes that a login grants when it requests `scope` and the user leaves the boxes in
+/// Returns the scopes that a login grants when it requests `scope` and the user unticks the checkboxes in
 /// `unticked`.
 async fn granted(world: &World, scope: &str, unticked: &[&str]) -> Answer {
     let client_id = world.register(&[REDIRECT_URI]).await;
@@ -34,7 +34,7 @@ async fn login(world: &World, client_id: &str, scope: &str, unticked: &[&str]) -
 }
 
 #[tokio::test]
-async fn a_login_that_does_not_ask_to_run_has_no_box_for_it() {
+async fn a_login_without_mcp_run_has_no_checkbox_for_it() {
     let world = World::start().await;
     let client_id = world.register(&[REDIRECT_URI]).await;
     let path = world.authorize_path(&client_id, &[("scope", "mcp:read")]);
@@ -51,19 +51,19 @@ async fn a_login_that_does_not_ask_to_run_has_no_box_for_it() {
 #[case::both("mcp:read mcp:run", "mcp:read mcp:run")]
 #[case::run_implies_read("mcp:run", "mcp:read mcp:run")]
 #[tokio::test]
-async fn a_login_grants_what_was_asked_for(#[case] asked: &str, #[case] expected: &str) {
+async fn a_login_grants_the_requested_scopes(#[case] asked: &str, #[case] expected: &str) {
     let world = World::start().await;
     let answer = granted(&world, asked, &[]).await;
     assert_eq!(answer.json()["scope"], expected);
 }
 
 #[tokio::test]
-async fn the_user_may_leave_run_out_and_a_form_cannot_add_it() {
+async fn the_user_may_leave_out_mcp_run_and_a_form_cannot_add_it() {
     let world = World::start().await;
     let narrowed = granted(&world, "mcp:read mcp:run", &["run"]).await;
     assert_eq!(narrowed.json()["scope"], "mcp:read");
 
-    // The same form, with a box that the page does not have.
+    // The same form, with a checkbox that the page does not have.
     let client_id = world.register(&[REDIRECT_URI]).await;
     let page = world
         .get(&world.authorize_path(&client_id, &[("scope", "mcp:read")]))
@@ -80,7 +80,7 @@ async fn the_user_may_leave_run_out_and_a_form_cannot_add_it() {
     let cookie = format!("{name}={value}");
     let approved = world.post_form("/consent", &fields, &[("cookie", &cookie)]).await;
     let (name, value) = approved.cookies().remove(0);
-    // From Entra's pages back to our callback.
+    // Entra redirects the browser to the callback.
     let visit = Visit::new(approved.location(), ANA.user_name);
     let back = Browser::new().unwrap().sign_in(&visit).await.unwrap().redirect;
     let path = format!("{}?{}", back.path(), back.query().unwrap());
@@ -113,7 +113,7 @@ fn scope_of_challenge(answer: &Answer) -> &str {
 }
 
 #[tokio::test]
-async fn metadata_and_the_first_challenge_name_what_the_tools_need() {
+async fn metadata_and_the_first_challenge_name_the_scopes_of_the_tools() {
     let world = World::start().await;
     assert_eq!(
         scopes_everywhere(&world).await,
@@ -141,14 +141,14 @@ async fn a_read_only_server_neither_names_nor_grants_run() {
     }
 }
 
-/// A tool call over the public router.
+/// Sends a tool call through the public router.
 async fn call(world: &World, access_token: &str, tool: &str) -> Answer {
     let message =
         json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": tool, "arguments": {}}});
     send(world, access_token, message.to_string()).await
 }
 
-/// A message over the public router, byte for byte.
+/// Sends a message through the public router, byte for byte.
 async fn send(world: &World, access_token: &str, message: String) -> Answer {
     let authorization = format!("Bearer {access_token}");
     let headers = [
@@ -160,7 +160,7 @@ async fn send(world: &World, access_token: &str, message: String) -> Answer {
     world.send(request.unwrap()).await
 }
 
-/// A server behind the sidecar that answers every call.
+/// Starts a server that answers every call.
 async fn server() -> MockServer {
     let server = MockServer::start().await;
     let result = json!({"jsonrpc": "2.0", "id": 7, "result": {"content": []}});
@@ -231,7 +231,7 @@ async fn a_call_without_its_scope_is_challenged_once_and_the_next_login_may_run_
 }
 
 #[tokio::test]
-async fn a_refresh_narrows_the_access_token_and_widens_nothing() {
+async fn a_refresh_narrows_the_access_token_and_never_widens_it() {
     let server = server().await;
     let upstream = format!("{}/mcp", server.uri()).parse().unwrap();
     let world = World::start_with(|config| config.upstream = upstream).await;
@@ -275,14 +275,14 @@ async fn a_refresh_right_after_a_scope_challenge_is_refused_once_so_that_the_cli
     let refused = world.refresh(&client_id, &reading.refresh, &[]).await;
     refused.assert_error(400, "invalid_grant");
 
-    // The session stays: its access token and its refresh token are as good as before.
+    // The session stays, and its access token and refresh token are valid.
     assert_eq!(call(&world, &reading.access, "list").await.status, 200);
     let again = world.refresh(&client_id, &reading.refresh, &[]).await;
     assert_eq!(again.json()["scope"], "mcp:read");
     let again = again.tokens();
     assert_eq!(call(&world, &again.access, "list").await.status, 200);
 
-    // A client that calls on goes on refreshing.
+    // A client that repeats the call can still refresh.
     assert_eq!(call(&world, &again.access, "trigger").await.status, 403);
     let later = world.refresh(&client_id, &again.refresh, &[]).await.tokens();
     world.advance(601);

@@ -1,3 +1,5 @@
+//! `POST /token`: codes, malformed requests and the memory for forms.
+
 use std::convert::Infallible;
 use std::future::Future;
 
@@ -13,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::fixture::{Answer, REDIRECT_URI, VERIFIER, World, encode, flip, request};
 
 #[tokio::test]
-async fn a_code_used_twice_ends_the_session_that_came_of_it() {
+async fn a_reused_code_ends_its_session() {
     let world = World::start().await;
     let login = world.login(ANA).await;
     let tokens = world.redeem(&login, &[]).await.tokens();
@@ -29,7 +31,7 @@ async fn a_code_used_twice_ends_the_session_that_came_of_it() {
 }
 
 #[tokio::test]
-async fn of_two_redemptions_at_once_at_most_one_succeeds() {
+async fn at_most_one_of_two_parallel_redemptions_succeeds() {
     let world = World::start().await;
     let login = world.login(ANA).await;
     let (one, other) = tokio::join!(world.redeem(&login, &[]), world.redeem(&login, &[]));
@@ -42,7 +44,7 @@ async fn of_two_redemptions_at_once_at_most_one_succeeds() {
 }
 
 #[tokio::test]
-async fn a_code_is_bound_and_a_wrong_try_does_not_take_it_from_its_owner() {
+async fn a_wrong_redemption_is_refused_and_the_code_stays_valid() {
     let world = World::start().await;
     let login = world.login(ANA).await;
     let other_client = world.register(&[REDIRECT_URI]).await;
@@ -85,7 +87,7 @@ async fn a_code_expires() {
 }
 
 #[tokio::test]
-async fn altered_codes_and_tokens_are_invalid_and_never_an_outage() {
+async fn altered_codes_and_tokens_are_invalid_and_not_an_outage() {
     let world = World::start().await;
     let login = world.login(ANA).await;
     for index in [0, 5, 9, login.code.len() / 2, login.code.len() - 2] {
@@ -129,7 +131,7 @@ async fn altered_codes_and_tokens_are_invalid_and_never_an_outage() {
     assert!(world.sessions.open(&Secret::new(tokens.access)).await.is_ok());
 }
 
-/// Fields, status, error.
+/// Fields of the request, status, error.
 type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str);
 
 #[tokio::test]
@@ -217,7 +219,7 @@ async fn malformed_requests_get_standard_errors() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_forms_are_refused() {
+async fn a_body_that_is_not_a_form_is_refused() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     for path in ["/token", "/revoke"] {
@@ -258,7 +260,7 @@ async fn bodies_that_are_no_forms_are_refused() {
 }
 
 #[tokio::test]
-async fn a_content_type_with_a_charset_is_a_form_too() {
+async fn a_form_may_have_a_charset() {
     let world = World::start().await;
     let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
     let body = encode(&[("client_id", "nobody")]);
@@ -269,7 +271,7 @@ async fn a_content_type_with_a_charset_is_a_form_too() {
 }
 
 #[tokio::test]
-async fn codes_and_tokens_stay_small_and_differ() {
+async fn codes_and_tokens_are_small_and_unique() {
     let world = World::start().await;
     let (login, one) = world.session(ANA).await;
     let again = world.login_of(&login.client_id, ANA).await;
@@ -282,12 +284,12 @@ async fn codes_and_tokens_stay_small_and_differ() {
         one.access.len(),
         one.refresh.len()
     );
-    // Entra's smallest token is larger than the whole code.
+    // The smallest token of Entra is larger than the whole code.
     assert!(login.code.len() < 900, "{}", login.code.len());
 }
 
 #[tokio::test]
-async fn what_an_attack_would_do_is_counted() {
+async fn security_events_are_counted() {
     let world = World::start().await;
     let login = world.login(ANA).await;
     world.redeem(&login, &[]).await.tokens();
@@ -313,7 +315,7 @@ async fn what_an_attack_would_do_is_counted() {
     }
 }
 
-/// A form whose end never comes; `taken` hears when its begin has been read.
+/// Returns a form that never ends. `taken` is notified when its beginning has been read.
 fn unfinished<'a>(
     world: &'a World,
     path: &str,
@@ -322,7 +324,7 @@ fn unfinished<'a>(
 ) -> impl Future<Output = Answer> + use<'a> {
     let taken = taken.clone();
     let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from(vec![b'a'; begin]))));
-    // Asked for more, so it has what came before; and more never comes.
+    // The reader polls for more, so it has read the bytes before. No more bytes follow.
     let rest = stream::once(async move {
         taken.send(()).unwrap();
         future::pending().await
@@ -334,10 +336,9 @@ fn unfinished<'a>(
 }
 
 #[tokio::test]
-async fn large_forms_that_would_take_more_memory_than_there_is_are_told_to_come_again_and_small_ones_are_not()
-{
+async fn large_forms_beyond_the_memory_get_503_and_small_ones_do_not() {
     const LARGEST: usize = 32 * 1024;
-    // 4 MiB, and 4 KiB of each form are free.
+    // The memory has 4 MiB, and 4 KiB of each form are free.
     const FIT: usize = 146;
     let world = World::start().await;
     let client_id = world.register(&[REDIRECT_URI]).await;
@@ -370,7 +371,7 @@ async fn large_forms_that_would_take_more_memory_than_there_is_are_told_to_come_
 }
 
 #[tokio::test]
-async fn forms_that_do_not_come_to_their_end_keep_nobody_out_of_the_token_endpoint() {
+async fn unfinished_forms_do_not_block_the_token_endpoint() {
     const MANY: usize = 1_000;
     let world = World::start().await;
     let client_id = world.register(&[REDIRECT_URI]).await;

@@ -19,7 +19,7 @@ use crate::fake_server::{Received, status};
 use crate::world::{CLIENT, World, body, call, post};
 
 #[tokio::test]
-async fn what_only_the_inner_hop_may_say_stays_inside() {
+async fn headers_of_the_inner_hop_do_not_reach_the_client() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);
     let login = sidecar.sign_in(&world).await;
@@ -55,7 +55,7 @@ async fn what_only_the_inner_hop_may_say_stays_inside() {
 }
 
 #[tokio::test]
-async fn a_server_that_entra_does_not_take_as_the_application_has_the_federation_probed_at_once() {
+async fn an_invalid_client_error_of_the_server_starts_a_federation_probe() {
     let world = World::start().await;
     let sidecar = world.sidecar(Server, Header);
     let login = sidecar.sign_in(&world).await;
@@ -69,7 +69,7 @@ async fn a_server_that_entra_does_not_take_as_the_application_has_the_federation
             response
         }
     };
-    // A 503 of the server's own is no news of the federation.
+    // Another 503 of the server says nothing about the federation.
     world.server.answers(answer(None));
     let response = sidecar.post(&login, &call()).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -92,7 +92,7 @@ async fn a_server_that_entra_does_not_take_as_the_application_has_the_federation
 #[case(StatusCode::TOO_MANY_REQUESTS)]
 #[case(StatusCode::INTERNAL_SERVER_ERROR)]
 #[tokio::test]
-async fn other_statuses_are_the_servers_own(#[case] expected: StatusCode) {
+async fn other_statuses_of_the_server_are_forwarded(#[case] expected: StatusCode) {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);
     let login = sidecar.sign_in(&world).await;
@@ -117,7 +117,7 @@ async fn a_status_that_would_mislead_the_client_becomes_502(#[case] answered: St
     assert_eq!(body(response).await["id"], 7);
 }
 
-fn wants_sign_in(status: u16, value: &str) -> Response<Body> {
+fn demands_sign_in(status: u16, value: &str) -> Response<Body> {
     Response::builder()
         .status(status)
         .header("x-behalf-reauthenticate", value)
@@ -126,7 +126,7 @@ fn wants_sign_in(status: u16, value: &str) -> Response<Body> {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_the_user_makes_the_client_sign_in() {
+async fn a_server_that_demands_a_sign_in_makes_the_client_sign_in() {
     let world = World::start().await;
     let sidecar = world.sidecar(Server, Header);
     let login = sidecar.sign_in(&world).await;
@@ -136,7 +136,7 @@ async fn a_server_that_wants_the_user_makes_the_client_sign_in() {
         consent: false,
     };
     let value = wanted.encode();
-    world.server.answers(move |_| wants_sign_in(401, &value));
+    world.server.answers(move |_| demands_sign_in(401, &value));
     let response = sidecar.post(&login, &call()).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert!(
@@ -162,7 +162,7 @@ async fn a_wish_that_cannot_be_read_or_comes_with_another_status_is_a_502(
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);
     let login = sidecar.sign_in(&world).await;
-    world.server.answers(move |_| wants_sign_in(code, value));
+    world.server.answers(move |_| demands_sign_in(code, value));
     assert_eq!(
         sidecar.post(&login, &call()).await.status(),
         StatusCode::BAD_GATEWAY
@@ -177,7 +177,7 @@ async fn a_wish_that_cannot_be_read_or_comes_with_another_status_is_a_502(
 }
 
 #[tokio::test]
-async fn without_a_server_the_client_is_told_to_wait() {
+async fn without_a_server_the_answer_is_503_with_retry_after() {
     let mut world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);
     let login = sidecar.sign_in(&world).await;
@@ -188,7 +188,7 @@ async fn without_a_server_the_client_is_told_to_wait() {
     assert_eq!(response.headers()["retry-after"], "2");
 }
 
-/// Tells when it is dropped.
+/// Sends a message when it is dropped.
 struct Gone(Arc<Notify>);
 
 impl Drop for Gone {
@@ -198,7 +198,7 @@ impl Drop for Gone {
 }
 
 #[tokio::test]
-async fn events_pass_one_by_one_and_a_client_that_leaves_ends_the_request_to_the_server() {
+async fn events_are_forwarded_one_by_one_and_a_disconnect_cancels_the_request_to_the_server() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);
     let login = sidecar.sign_in(&world).await;
@@ -223,7 +223,7 @@ async fn events_pass_one_by_one_and_a_client_that_leaves_ends_the_request_to_the
         .await;
     assert_eq!(response.headers()["x-accel-buffering"], "no");
     let mut stream = response.into_body().into_data_stream();
-    // Each event arrives before the next one exists: nothing collects them.
+    // Each event arrives before the server sends the next one, so the proxy does not buffer.
     for text in ["data: 1\n\n", ": keep-alive\n\n", "data: 2\n\n"] {
         events.send(Bytes::from(text)).await.unwrap();
         assert_eq!(stream.next().await.unwrap().unwrap(), text);
@@ -233,7 +233,7 @@ async fn events_pass_one_by_one_and_a_client_that_leaves_ends_the_request_to_the
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_the_answer_ends_the_request_to_the_server_too() {
+async fn a_disconnect_before_the_answer_cancels_the_request_to_the_server() {
     let world = World::start().await;
     // A server that reads and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -260,12 +260,12 @@ async fn a_client_that_leaves_before_the_answer_ends_the_request_to_the_server_t
     let mut received = [0; 4096];
     assert!(connection.read(&mut received).await.unwrap() > 0);
     client.abort();
-    // The end of the connection, after what is left of the request.
+    // The connection ends after the rest of the request.
     while connection.read(&mut received).await.unwrap() > 0 {}
 }
 
 #[tokio::test]
-async fn large_answers_arrive_whole() {
+async fn large_answers_arrive_completely() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);
     let login = sidecar.sign_in(&world).await;

@@ -51,7 +51,7 @@ fn head(method: &str, path: &str, headers: &str, length: usize) -> String {
 #[case::wrong_type_of_form("POST", "/token", TEXT, 415)]
 #[case::absent("POST", "/nothing-here", JSON, 404)]
 #[tokio::test]
-async fn a_connection_outlives_every_refusal(
+async fn a_connection_stays_usable_after_every_refusal(
     #[case] method: &str,
     #[case] path: &str,
     #[case] headers: &str,
@@ -68,7 +68,7 @@ async fn a_connection_outlives_every_refusal(
             .write_all(head(method, path, headers, size).as_bytes())
             .await
             .unwrap();
-        // The body comes half a millisecond behind the head, or later.
+        // The body follows the head after half a millisecond or more.
         tokio::time::sleep(Duration::from_millis(number as u64 / 2)).await;
         stream.write_all(&vec![b'x'; size]).await.unwrap();
         let head = answer(&mut stream)
@@ -93,7 +93,7 @@ async fn a_connection_outlives_every_refusal(
 #[case::too_large("/register", JSON, 413)]
 #[case::too_large_a_form("/token", FORM, 413)]
 #[tokio::test]
-async fn a_client_that_sends_everything_first_reads_the_refusal_every_time(
+async fn a_client_that_sends_the_whole_body_first_reads_the_refusal_every_time(
     #[case] path: &str,
     #[case] headers: &str,
     #[case] status: u16,
@@ -124,7 +124,7 @@ async fn a_client_that_sends_everything_first_reads_the_refusal_every_time(
 }
 
 #[tokio::test]
-async fn idle_connections_to_the_internal_port_do_not_keep_a_probe_out() {
+async fn idle_connections_to_the_internal_port_do_not_block_a_probe() {
     let world = World::start().await;
     let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
     let mut idle = Vec::new();

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::world::World;
 
-/// A store that never answers the first question for a user's sessions.
+/// A store that never answers the first read of a user's list of sessions.
 struct SilentOnce {
     store: MemoryStore,
     is_silent: AtomicBool,
@@ -59,7 +59,7 @@ impl SessionStore for SilentOnce {
 }
 
 #[tokio::test]
-async fn a_login_that_the_store_does_not_answer_holds_up_no_other_user() {
+async fn a_login_that_waits_for_the_store_does_not_block_other_users() {
     let world = World::start().await;
     let store = Arc::new(SilentOnce {
         store: MemoryStore::new(MemoryLimits::default(), Arc::new(SystemClock)),

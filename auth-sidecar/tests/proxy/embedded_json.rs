@@ -12,7 +12,7 @@ use crate::world::{World, body, post};
 
 const ESCAPED_KEY: &str = r"\u0024serde_json::private::Raw\u0056alue";
 
-/// Sends `text` and returns the refusal; nothing reaches the server.
+/// Sends `text`, asserts that the server receives nothing, and returns the refusal.
 async fn refusal(injection: behalf_contract::Injection, text: String, mcp_method: Option<&str>) -> Value {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, injection);
@@ -28,7 +28,7 @@ async fn refusal(injection: behalf_contract::Injection, text: String, mcp_method
 }
 
 #[tokio::test]
-async fn an_id_that_hides_nested_json_is_refused_though_a_header_does_not_agree() {
+async fn an_id_with_nested_json_is_refused_before_the_headers_are_compared() {
     let id = nested(88_000);
     let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"run"}}}}"#);
     let answer = refusal(Header, text, Some("tools/list")).await;
@@ -43,7 +43,7 @@ async fn an_id_that_hides_nested_json_is_refused_though_a_header_does_not_agree(
 )]
 #[case::another_member(r#"{"jsonrpc":"2.0","id":7,"method":"ping","other":[[HIDDEN]]}"#)]
 #[tokio::test]
-async fn hidden_json_is_refused_in_any_member_and_the_id_is_echoed(#[case] text: &str) {
+async fn embedded_json_is_refused_in_any_member_and_the_id_is_echoed(#[case] text: &str) {
     for hidden in [
         nested(200_000),
         many_values(200_000),
@@ -64,7 +64,7 @@ async fn hidden_json_is_refused_in_any_member_and_the_id_is_echoed(#[case] text:
 }
 
 #[tokio::test]
-async fn a_hidden_tool_call_is_refused_and_not_passed_on_as_a_message_without_a_method() {
+async fn an_embedded_tool_call_is_refused() {
     let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"run"}}"#;
     for text in [
         hide(call),
@@ -88,7 +88,7 @@ async fn a_hidden_tool_call_is_refused_and_not_passed_on_as_a_message_without_a_
 )]
 #[case::message("HIDDEN", r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"run","arguments":{"bearerToken":"mine"}}}"#)]
 #[tokio::test]
-async fn a_clients_own_token_does_not_reach_the_server_in_hidden_json(
+async fn a_token_that_the_client_sent_in_embedded_json_does_not_reach_the_server(
     #[case] text: &str,
     #[case] json: &str,
 ) {
@@ -99,7 +99,7 @@ async fn a_clients_own_token_does_not_reach_the_server_in_hidden_json(
 }
 
 #[tokio::test]
-async fn a_text_about_the_key_is_a_text_as_any_other() {
+async fn the_reserved_key_inside_a_text_is_allowed() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -111,7 +111,7 @@ async fn a_text_about_the_key_is_a_text_as_any_other() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_not_the_requests_own_or_is_long_is_not_echoed() {
+async fn a_nested_or_overlong_id_is_not_echoed() {
     let response = format!(r#"{{"jsonrpc":"2.0","id":7,"result":{}}}"#, nested(88_000));
     let long = format!(
         r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#,

@@ -1,4 +1,4 @@
-//! What Entra's answers to the exchange mean for the client.
+//! The answer to the client for each answer of Entra to an exchange.
 
 use axum::http::StatusCode;
 use behalf_auth_sidecar::sessions::GrantError;
@@ -11,10 +11,11 @@ use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use jiff::SignedDuration;
 use rstest::rstest;
 
+use crate::tool_error::tool_error;
 use crate::world::{CLIENT, World, body, call, list};
 
 #[tokio::test]
-async fn one_exchange_serves_many_calls() {
+async fn many_calls_share_one_exchange() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -33,7 +34,7 @@ async fn one_exchange_serves_many_calls() {
 }
 
 #[tokio::test]
-async fn with_an_argument_only_tools_call_is_exchanged() {
+async fn with_injection_argument_only_tool_calls_are_exchanged() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Argument);
     let login = sidecar.sign_in(&world).await;
@@ -59,7 +60,7 @@ async fn with_an_argument_only_tools_call_is_exchanged() {
 }
 
 #[tokio::test]
-async fn with_the_exchange_in_the_server_the_sidecar_asks_entra_for_nothing() {
+async fn with_the_exchange_in_the_server_the_sidecar_sends_no_request_to_entra() {
     let world = World::start().await;
     let sidecar = world.sidecar(Server, Argument);
     let login = sidecar.sign_in(&world).await;
@@ -72,7 +73,7 @@ async fn with_the_exchange_in_the_server_the_sidecar_asks_entra_for_nothing() {
 }
 
 #[tokio::test]
-async fn when_entra_wants_the_user_the_client_is_challenged_and_its_session_survives() {
+async fn a_required_sign_in_challenges_the_client_and_keeps_its_session() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -91,7 +92,7 @@ async fn when_entra_wants_the_user_the_client_is_challenged_and_its_session_surv
         );
     }
     assert!(world.server.received().is_empty());
-    // A client that ignores the challenge makes no requests to Entra (AADSTS50196).
+    // A client that ignores the challenge causes no requests to Entra (AADSTS50196).
     assert_eq!(
         world
             .control()
@@ -118,7 +119,7 @@ async fn when_entra_wants_the_user_the_client_is_challenged_and_its_session_surv
 #[case::blocked(Policy::blocked(), "A Conditional Access policy blocks this")]
 #[case::token_protection(Policy::token_protection(), "token protection")]
 #[tokio::test]
-async fn what_a_login_does_not_cure_is_said_to_the_person(#[case] policy: Policy, #[case] words: &str) {
+async fn a_refusal_that_a_login_cannot_fix_is_a_tool_result(#[case] policy: Policy, #[case] words: &str) {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -129,13 +130,7 @@ async fn what_a_login_does_not_cure_is_said_to_the_person(#[case] policy: Policy
         .unwrap();
 
     let response = sidecar.post(&login, &call()).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    let answer = body(response).await;
-    assert_eq!(
-        (&answer["id"], &answer["result"]["isError"]),
-        (&7.into(), &true.into())
-    );
-    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    let text = tool_error(response).await;
     assert!(text.contains("correlation id") && text.contains(words), "{text}");
 
     let response = sidecar.post(&login, &list()).await;
@@ -145,7 +140,7 @@ async fn what_a_login_does_not_cure_is_said_to_the_person(#[case] policy: Policy
 }
 
 #[tokio::test]
-async fn an_exchange_that_nobody_consented_to_is_shown_until_one_succeeds() {
+async fn a_missing_consent_is_reported_until_an_exchange_succeeds() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let (login, other) = (sidecar.sign_in(&world).await, sidecar.sign_in(&world).await);
@@ -166,7 +161,7 @@ async fn an_exchange_that_nobody_consented_to_is_shown_until_one_succeeds() {
     let refused = sidecar.post(&other, &call()).await;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(told(), (Outcome::Failed, "ConsentRequired".to_owned()));
-    // A token of the cache is no news.
+    // A cached token says nothing about Entra's present answer.
     assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
     assert_eq!(told().0, Outcome::Failed);
 
@@ -215,7 +210,7 @@ async fn an_outage_of_entra_is_a_503_and_passes() {
 }
 
 #[tokio::test]
-async fn throttling_of_one_session_keeps_the_others_from_asking_and_takes_no_token_away() {
+async fn throttling_pauses_the_exchanges_of_all_sessions_and_cached_tokens_stay_in_use() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let [first, second, third] = [
@@ -267,12 +262,12 @@ async fn a_broken_federation_is_a_503_and_is_probed_at_once() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key("retry-after"));
     assert!(!response.headers().contains_key("www-authenticate"));
-    // Returns at once, because somebody woke it.
+    // Returns at once if a probe was requested.
     sidecar.trigger.woken().await;
 }
 
 #[tokio::test]
-async fn a_wrong_scope_is_nobodys_login() {
+async fn a_wrong_downstream_scope_asks_no_user_to_sign_in() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -299,7 +294,7 @@ async fn a_wrong_scope_is_nobodys_login() {
 #[case::nothing_is_injected_or_exchanged(Server, Nothing)]
 #[case::the_argument_is_for_tools_call(Sidecar, Argument)]
 #[tokio::test]
-async fn a_user_whom_entra_disabled_loses_access_where_no_token_is_needed(
+async fn a_disabled_user_loses_access_to_a_server_without_tokens(
     #[case] at: ExchangePlace,
     #[case] injection: Injection,
 ) {

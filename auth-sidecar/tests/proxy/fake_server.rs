@@ -1,4 +1,4 @@
-//! An MCP server that notes every request, and answers what the test says.
+//! An MCP server that records every request, and answers as the test sets it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::Url;
 
-/// One request as it arrived.
+/// One received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
     pub(crate) method: Method,
@@ -31,7 +31,7 @@ impl Received {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// `params.arguments.bearerToken`
+    /// Returns `params.arguments.bearerToken`.
     pub(crate) fn argument(&self) -> Option<String> {
         let body: Value = serde_json::from_slice(&self.body).ok()?;
         body["params"]["arguments"]["bearerToken"]
@@ -47,7 +47,7 @@ struct Shared {
     script: Mutex<Script>,
 }
 
-/// Listens until dropped.
+/// The server listens until this is dropped.
 pub(crate) struct FakeServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -91,14 +91,14 @@ impl FakeServer {
         self.shared.received.lock().unwrap().clone()
     }
 
-    /// The one request there was.
+    /// Returns the only request.
     pub(crate) fn only(&self) -> Received {
         let received = self.received();
         assert_eq!(received.len(), 1, "{received:?}");
         received.into_iter().next().unwrap()
     }
 
-    /// Closes the port and waits until it refuses.
+    /// Closes the port. Returns when it refuses connections.
     pub(crate) async fn stop(self) {
         self.task.abort();
         let key = behalf_auth_sidecar::host_key::HostKey::from_random(&[0; 32]);
@@ -128,7 +128,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     script(&received)
 }
 
-/// An MCP server of the legacy era that answers in JSON.
+/// Answers as an MCP server of revision 2025-11-25, in JSON.
 pub(crate) fn mcp(received: &Received) -> Response<Body> {
     if received.method != Method::POST {
         return status(StatusCode::METHOD_NOT_ALLOWED);

@@ -1,4 +1,4 @@
-//! What the server receives: the table of the design, section 5, and the header rules.
+//! The tokens and headers that the server receives.
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -18,7 +18,7 @@ use crate::world::{World, audience, body, call, list, post};
 #[case(Server, Argument, Some(USER), Some(USER))]
 #[case(Server, Nothing, None, None)]
 #[tokio::test]
-async fn tools_call_carries_the_tokens_of_the_table(
+async fn a_tool_call_carries_the_tokens_of_its_place_and_injection(
     #[case] at: ExchangePlace,
     #[case] injection: Injection,
     #[case] header: Option<&str>,
@@ -63,7 +63,7 @@ async fn tools_call_carries_the_tokens_of_the_table(
 #[case(Server, Header, Some(USER))]
 #[case(Server, Argument, Some(USER))]
 #[tokio::test]
-async fn other_requests_have_no_argument_and_the_header_of_the_table(
+async fn other_requests_carry_no_token_argument(
     #[case] at: ExchangePlace,
     #[case] injection: Injection,
     #[case] header: Option<&str>,
@@ -104,7 +104,10 @@ async fn other_requests_have_no_argument_and_the_header_of_the_table(
 #[case(Server, Header)]
 #[case(Server, Argument)]
 #[tokio::test]
-async fn a_clients_own_token_argument_never_arrives(#[case] at: ExchangePlace, #[case] injection: Injection) {
+async fn a_token_argument_that_the_client_sent_does_not_reach_the_server(
+    #[case] at: ExchangePlace,
+    #[case] injection: Injection,
+) {
     let world = World::start().await;
     let sidecar = world.sidecar(at, injection);
     let login = sidecar.sign_in(&world).await;
@@ -121,7 +124,7 @@ async fn a_clients_own_token_argument_never_arrives(#[case] at: ExchangePlace, #
 }
 
 #[tokio::test]
-async fn nothing_of_the_client_that_the_server_could_believe_arrives() {
+async fn headers_that_a_server_could_trust_are_not_forwarded() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);
     let login = sidecar.sign_in(&world).await;
@@ -172,7 +175,7 @@ async fn nothing_of_the_client_that_the_server_could_believe_arrives() {
 }
 
 #[tokio::test]
-async fn the_server_gets_one_content_type_and_it_is_json() {
+async fn the_server_gets_exactly_one_content_type_which_is_json() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);
     let login = sidecar.sign_in(&world).await;
@@ -215,7 +218,7 @@ async fn the_modern_era_passes_through_unchanged() {
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_does_not_count_and_a_query_does_not_cross() {
+async fn a_trailing_slash_is_accepted_and_a_query_is_not_forwarded() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);
     let login = sidecar.sign_in(&world).await;

@@ -1,8 +1,6 @@
 //! No log line at any level shows a secret.
 
 use std::cell::Cell;
-use std::io;
-use std::sync::{Arc, Mutex};
 
 use axum::http::StatusCode;
 use behalf_contract::ExchangePlace::{Server, Sidecar};
@@ -11,44 +9,22 @@ use behalf_simulators::entra::Policy;
 use behalf_simulators::people::ANA;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::dynamic_filter_fn;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::captured_log::CapturedLog;
 use crate::world::{World, call, list, read};
 
 thread_local! {
     static LISTENING: Cell<bool> = const { Cell::new(false) };
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn at_trace_level_no_line_of_any_library_shows_a_secret() {
-    let lines = Lines::default();
-    // Every target at trace: more than the process itself ever logs. For the whole process, because callsites
-    // remember the subscriber of the thread that met them first; but only this thread, which is the only one of
-    // the test's runtime, is listened to.
+    let lines = CapturedLog::default();
+    // All targets log at trace, which is more than the process itself ever logs. The subscriber is global, because a
+    // callsite keeps the subscriber of the thread that reached it first. The filter admits only lines of this
+    // thread, which is the only one of the test's runtime.
     let written = tracing_subscriber::fmt::layer()
         .with_writer(lines.clone())
         .with_ansi(false);
@@ -66,7 +42,7 @@ async fn at_trace_level_no_line_of_any_library_shows_a_secret() {
         let login = sidecar.sign_in(&world).await;
         assert_eq!(sidecar.post(&login, &call()).await.status(), StatusCode::OK);
         assert_eq!(sidecar.post(&login, &list()).await.status(), StatusCode::OK);
-        let (answer, _) = world.probe(injection).ask().await;
+        let (answer, _) = world.probe(injection).run().await;
         answer.unwrap();
         // Failures log more than successes.
         for policy in [Policy::multi_factor(), Policy::blocked()] {
@@ -100,13 +76,13 @@ async fn at_trace_level_no_line_of_any_library_shows_a_secret() {
         secrets.extend(received.argument());
     }
 
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     assert!(
         text.contains("TRACE behalf_auth_sidecar::proxy"),
         "the log is there"
     );
     for secret in secrets {
-        // The middle of a token is its own; heads of JWTs are alike.
+        // Only the middle of a token is unique. The beginnings of JWTs are alike.
         let half = secret.len() / 2;
         let part = secret.get(half..).unwrap();
         assert!(!text.contains(part), "a secret is in the log: ..{part}");

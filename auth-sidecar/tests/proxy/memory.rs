@@ -1,4 +1,4 @@
-//! What requests under way may take, of one user and together.
+//! The limits of the memory and the number of requests in flight, for one user and for all.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,13 +13,13 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::world::{Login, Sidecar, World, body, call, post};
 
-/// The largest message, but for a byte.
+/// One byte less than the largest message.
 const LARGE: usize = 4 * 1024 * 1024 - 1;
 
-/// As many of them as fit for one user.
+/// Number of large messages that fit into the memory of one user.
 const FIT: usize = 2;
 
-/// Users whose messages fill the memory of all.
+/// Number of users whose messages fill the memory for all users.
 const USERS: [&str; 7] = [
     "00000000-0000-4000-8000-000000000001",
     "00000000-0000-4000-8000-000000000002",
@@ -30,10 +30,10 @@ const USERS: [&str; 7] = [
     "00000000-0000-4000-8000-000000000007",
 ];
 
-/// Tool calls of one user at a time.
+/// Maximum number of tool calls of one user in flight.
 const MOST_CALLS: usize = 16;
 
-/// A message that goes no further than its [`LARGE`] begin; `taken` hears when that has been read.
+/// Returns a message that stops after [`LARGE`] bytes. `taken` is notified when these bytes have been read.
 fn unfinished<'a>(
     sidecar: &'a Sidecar,
     login: &Login,
@@ -41,7 +41,7 @@ fn unfinished<'a>(
 ) -> impl Future<Output = Response<Body>> + use<'a> {
     let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from(vec![b' '; LARGE]))));
     let taken = taken.clone();
-    // Asked for more, so it has what came before; and more never comes.
+    // The reader polls for more, so it has read the bytes before. No more bytes follow.
     let rest = stream::once(async move {
         taken.send(()).unwrap();
         future::pending().await
@@ -61,7 +61,7 @@ async fn assert_busy(response: Response<Body>) {
 }
 
 #[tokio::test]
-async fn messages_that_would_take_more_memory_than_there_is_for_them_are_told_to_come_again() {
+async fn messages_beyond_the_memory_for_all_users_get_503() {
     let world = World::start().await;
     let sidecar = world.sidecar_for_client();
     let (taken, mut arrivals) = unbounded_channel();
@@ -80,7 +80,7 @@ async fn messages_that_would_take_more_memory_than_there_is_for_them_are_told_to
     assert_busy(sidecar.post(&login, &call()).await).await;
     assert!(world.server.received().is_empty());
 
-    // What anybody may send has a share of its own.
+    // Requests without a sign-in use other memory.
     let form = sidecar.post_form("/token", &[("grant_type", "other")]).await;
     assert_eq!(form.status(), StatusCode::BAD_REQUEST);
 
@@ -90,7 +90,7 @@ async fn messages_that_would_take_more_memory_than_there_is_for_them_are_told_to
 }
 
 #[tokio::test]
-async fn a_users_messages_take_no_more_than_a_part_of_the_memory_through_all_sessions() {
+async fn messages_of_one_user_use_only_a_part_of_the_memory_through_all_sessions() {
     let world = World::start().await;
     let sidecar = world.sidecar_for_client();
     let (first, second) = (sidecar.sign_in(&world).await, sidecar.sign_in(&world).await);
@@ -115,12 +115,12 @@ async fn a_users_messages_take_no_more_than_a_part_of_the_memory_through_all_ses
 }
 
 #[tokio::test]
-async fn a_user_has_a_bounded_number_of_tool_calls_under_way_and_others_have_theirs() {
+async fn each_user_has_a_limit_of_tool_calls_in_flight() {
     let world = World::start().await;
     let sidecar = world.sidecar_for_client();
     let (first, second) = (sidecar.sign_in(&world).await, sidecar.sign_in(&world).await);
     let bens = sidecar.sign_in_as(&world, BEN).await;
-    // A call is under way until its answer has come to its end.
+    // A call keeps its place until its answer has ended.
     world.server.answers(|_| {
         let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from("data: 1\n\n"))));
         Response::builder()

@@ -21,7 +21,7 @@ use crate::fake_server::{FakeServer, json_answer, result, status};
 use crate::world::World;
 
 async fn observe(world: &World) -> FederationReport {
-    let (answer, claims) = world.probe(Header).ask().await;
+    let (answer, claims) = world.probe(Header).run().await;
     federation::report(&answer, claims, Timestamp::UNIX_EPOCH)
 }
 
@@ -30,7 +30,7 @@ fn seen(report: &FederationReport) -> (Outcome, &str) {
 }
 
 #[tokio::test]
-async fn a_federation_that_works_is_verified_and_says_what_was_presented() {
+async fn a_working_federation_is_verified_and_reports_the_claims_of_the_token() {
     let world = World::start().await;
     let report = observe(&world).await;
     assert_eq!(seen(&report), (Outcome::Verified, "TokenAccepted"));
@@ -54,7 +54,7 @@ async fn a_federation_that_works_is_verified_and_says_what_was_presented() {
 #[case::issuer(|_: &str| ("https://other.example", IssuerFixture::SUBJECT, None), "FicIssuerMismatch")]
 #[case::audience(|_: &str| ("", IssuerFixture::SUBJECT, Some("api://Other")), "FicAudienceMismatch")]
 #[tokio::test]
-async fn each_wrong_part_of_the_credential_has_its_reason_and_mending_it_is_seen(
+async fn each_wrong_part_of_the_credential_has_its_reason_and_its_fix_is_found(
     #[case] wrong: fn(&str) -> (&'static str, &'static str, Option<&'static str>),
     #[case] reason: &str,
 ) {
@@ -75,7 +75,7 @@ async fn each_wrong_part_of_the_credential_has_its_reason_and_mending_it_is_seen
         .await
         .unwrap();
     let probe = world.probe(Header);
-    let (answer, claims) = probe.ask().await;
+    let (answer, claims) = probe.run().await;
     let report = federation::report(&answer, claims, Timestamp::UNIX_EPOCH);
     assert_eq!(seen(&report), (Outcome::Failed, reason), "{}", report.message);
     assert_eq!(
@@ -89,7 +89,7 @@ async fn each_wrong_part_of_the_credential_has_its_reason_and_mending_it_is_seen
         .put_federated_credentials(CLIENT_ID, &[world.issuer.credential()])
         .await
         .unwrap();
-    let (answer, claims) = probe.ask().await;
+    let (answer, claims) = probe.run().await;
     assert_eq!(
         seen(&federation::report(&answer, claims, Timestamp::UNIX_EPOCH)).0,
         Outcome::Verified
@@ -97,7 +97,7 @@ async fn each_wrong_part_of_the_credential_has_its_reason_and_mending_it_is_seen
 }
 
 #[tokio::test]
-async fn a_new_credential_is_asked_for_again_until_entra_knows_it_everywhere() {
+async fn a_new_credential_is_probed_until_it_works_steadily() {
     let world = World::start().await;
     let control = world.control();
     control
@@ -112,7 +112,7 @@ async fn a_new_credential_is_asked_for_again_until_entra_knows_it_everywhere() {
         .put_federated_credentials(CLIENT_ID, &created)
         .await
         .unwrap();
-    let (answer, claims) = world.probe(Header).ask().await;
+    let (answer, claims) = world.probe(Header).run().await;
     let report = federation::report(&answer, claims, Timestamp::UNIX_EPOCH);
     assert_eq!(seen(&report), (Outcome::Failed, "FicNotFound"));
     assert!(report.message.contains("about ten minutes"), "{}", report.message);
@@ -150,7 +150,7 @@ async fn a_policy_against_the_application_is_unknown() {
 }
 
 #[tokio::test]
-async fn bad_tokens_are_told_apart() {
+async fn each_unusable_token_file_has_its_own_reason() {
     let world = World::start().await;
     let write = |token: &str| world.issuer.write_token(&world.token_file(), token).unwrap();
     let right = ServiceAccountToken::of(IssuerFixture::SUBJECT);
@@ -192,14 +192,14 @@ async fn bad_tokens_are_told_apart() {
 }
 
 #[tokio::test]
-async fn without_a_downstream_api_the_application_itself_is_asked_for() {
+async fn without_a_downstream_api_the_probe_requests_the_scope_of_the_application() {
     let world = World::start().await;
     world
         .control()
         .update_application(CLIENT_ID, |one| one.assignment_required = false)
         .await
         .unwrap();
-    let (answer, _) = world.probe(Nothing).ask().await;
+    let (answer, _) = world.probe(Nothing).run().await;
     answer.unwrap();
     let requests = world
         .control()
@@ -217,9 +217,9 @@ fn handshake_with(server: &FakeServer) -> HandshakeProbe {
 }
 
 #[tokio::test]
-async fn a_server_that_answers_is_verified_with_the_host_key_and_nothing_of_a_user() {
+async fn the_handshake_sends_the_host_key_and_no_user_token() {
     let server = FakeServer::start().await;
-    let info = handshake_with(&server).ask().await.unwrap();
+    let info = handshake_with(&server).run().await.unwrap();
     assert_eq!(
         (info.name.as_str(), info.version.as_str(), info.tools),
         ("fake", "1.2.3", 1)
@@ -245,7 +245,7 @@ async fn a_server_that_answers_is_verified_with_the_host_key_and_nothing_of_a_us
 }
 
 #[tokio::test]
-async fn answers_in_streams_and_in_pages_are_read_and_a_session_is_ended() {
+async fn streams_and_pages_are_read_and_the_mcp_session_is_ended() {
     let server = FakeServer::start().await;
     server.answers(|request| {
         if request.method == Method::DELETE {
@@ -275,7 +275,7 @@ async fn answers_in_streams_and_in_pages_are_read_and_a_session_is_ended() {
             .body(Body::from(events))
             .unwrap()
     });
-    let info = handshake_with(&server).ask().await.unwrap();
+    let info = handshake_with(&server).run().await.unwrap();
     assert_eq!(info.tools, 3);
     let received = server.received();
     assert_eq!(received[0].header("mcp-session-id"), None);
@@ -288,7 +288,7 @@ async fn answers_in_streams_and_in_pages_are_read_and_a_session_is_ended() {
 }
 
 #[tokio::test]
-async fn a_server_of_the_modern_era_alone_is_asked_to_discover() {
+async fn a_server_that_knows_only_2026_07_28_gets_server_discover() {
     let server = FakeServer::start().await;
     server.answers(|request| {
         let message = request.json();
@@ -311,7 +311,7 @@ async fn a_server_of_the_modern_era_alone_is_asked_to_discover() {
         );
         json_answer(&json!({"jsonrpc": "2.0", "id": message["id"], "result": result}))
     });
-    let info = handshake_with(&server).ask().await.unwrap();
+    let info = handshake_with(&server).run().await.unwrap();
     assert_eq!(
         (info.name.as_str(), info.tools, info.protocol_version.as_str()),
         ("modern", 0, "2026-07-28")
@@ -319,10 +319,10 @@ async fn a_server_of_the_modern_era_alone_is_asked_to_discover() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_a_user_is_unknown() {
+async fn a_server_that_requires_a_user_is_unknown() {
     let server = FakeServer::start().await;
     server.answers(|_| status(StatusCode::UNAUTHORIZED));
-    let answer = handshake_with(&server).ask().await;
+    let answer = handshake_with(&server).run().await;
     let report = handshake::report(&answer, false, Timestamp::UNIX_EPOCH);
     assert_eq!(
         (report.outcome, report.reason.as_str()),
@@ -340,13 +340,13 @@ async fn a_server_that_wants_a_user_is_unknown() {
 #[case::not_found(|_: &_| status(StatusCode::NOT_FOUND), "ServerError")]
 #[case::broken(|_: &_| status(StatusCode::INTERNAL_SERVER_ERROR), "ServerError")]
 #[tokio::test]
-async fn what_is_not_mcp_has_failed(
+async fn an_answer_that_is_not_mcp_has_failed(
     #[case] script: fn(&crate::fake_server::Received) -> Response<Body>,
     #[case] reason: &str,
 ) {
     let server = FakeServer::start().await;
     server.answers(script);
-    let answer = handshake_with(&server).ask().await;
+    let answer = handshake_with(&server).run().await;
     let report = handshake::report(&answer, false, Timestamp::UNIX_EPOCH);
     assert_eq!(
         (report.outcome, report.reason.as_str()),
@@ -362,7 +362,7 @@ async fn what_is_not_mcp_has_failed(
 #[case::result(r#"{"jsonrpc":"2.0","id":1,"result":HIDDEN}"#)]
 #[case::whole("HIDDEN")]
 #[tokio::test]
-async fn a_server_that_hides_json_in_json_is_not_mcp_and_ends_nothing(
+async fn a_server_answer_with_embedded_json_is_not_mcp_and_does_not_crash_the_sidecar(
     #[case] answer: &'static str,
     #[values("application/json", "text/event-stream")] content_type: &'static str,
 ) {
@@ -379,18 +379,18 @@ async fn a_server_that_hides_json_in_json_is_not_mcp_and_ends_nothing(
             .body(Body::from(body.clone()))
             .unwrap()
     });
-    let answer = handshake_with(&server).ask().await;
+    let answer = handshake_with(&server).run().await;
     let reserved = "JSON with a key that is reserved";
     assert!(
-        matches!(&answer, Err(HandshakeError::Malformed { what, .. }) if *what == reserved),
+        matches!(&answer, Err(HandshakeError::Malformed { problem, .. }) if *problem == reserved),
         "{answer:?}"
     );
 }
 
 #[tokio::test]
-async fn a_port_that_refuses_is_unreachable() {
+async fn a_port_that_refuses_connections_is_unreachable() {
     let server = FakeServer::start().await;
     let probe = handshake_with(&server);
     server.stop().await;
-    assert!(matches!(probe.ask().await, Err(HandshakeError::Unreachable(_))));
+    assert!(matches!(probe.run().await, Err(HandshakeError::Unreachable(_))));
 }

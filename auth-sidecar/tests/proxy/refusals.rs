@@ -1,4 +1,4 @@
-//! What the proxy answers itself, before anything reaches the server.
+//! The refusals of the proxy. The server receives nothing of these requests.
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
@@ -42,11 +42,11 @@ async fn without_a_token_the_challenge_names_no_error(
 }
 
 #[tokio::test]
-async fn a_token_that_is_none_of_ours_is_an_invalid_token() {
+async fn a_token_that_the_sidecar_did_not_issue_is_invalid() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
-    // One character changed, Entra's own token, the refresh token, rubbish.
+    // One changed character, a token of Entra, the refresh token, and other texts.
     let mut changed = login.access_token.clone();
     let last = if changed.pop() == Some('A') { 'B' } else { 'A' };
     changed.push(last);
@@ -86,7 +86,7 @@ async fn a_token_that_is_none_of_ours_is_an_invalid_token() {
     -32602
 )]
 #[tokio::test]
-async fn a_body_that_reads_in_two_ways_or_none_is_the_clients_mistake(
+async fn an_ambiguous_or_unreadable_body_is_a_client_error(
     #[case] text: &'static str,
     #[case] status: u16,
     #[case] code: i32,
@@ -110,7 +110,7 @@ async fn a_body_that_reads_in_two_ways_or_none_is_the_clients_mistake(
 #[case::params(r#"{"id":"a","method":"tools/call","params":7}"#, -32602)]
 #[case::arguments(r#"{"id":"a","method":"tools/call","params":{"arguments":[]}}"#, -32602)]
 #[tokio::test]
-async fn a_readable_id_is_echoed_though_the_rest_is_refused(#[case] text: &'static str, #[case] code: i32) {
+async fn a_readable_id_is_echoed_when_the_rest_is_refused(#[case] text: &'static str, #[case] code: i32) {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -160,7 +160,7 @@ async fn an_error_whose_request_is_unknown_has_no_id() {
 #[case(Some("*/*"))]
 #[case(Some("application/json"))]
 #[tokio::test]
-async fn whatever_a_client_accepts_the_server_is_offered_json_and_streams(#[case] accept: Option<&str>) {
+async fn every_request_to_the_server_accepts_json_and_event_streams(#[case] accept: Option<&str>) {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -183,7 +183,11 @@ async fn whatever_a_client_accepts_the_server_is_offered_json_and_streams(#[case
 #[case::origin("origin", "https://evil.example", 403)]
 #[case::opaque_origin("origin", "null", 403)]
 #[tokio::test]
-async fn a_header_that_does_not_fit_is_refused(#[case] name: &str, #[case] value: &str, #[case] status: u16) {
+async fn a_header_that_contradicts_the_body_is_refused(
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] status: u16,
+) {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -203,7 +207,7 @@ async fn a_header_that_does_not_fit_is_refused(#[case] name: &str, #[case] value
 #[case::announced(true)]
 #[case::streamed(false)]
 #[tokio::test]
-async fn a_message_beyond_four_mebibytes_is_too_large(#[case] announced: bool) {
+async fn a_message_of_more_than_four_mebibytes_is_refused(#[case] announced: bool) {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -228,7 +232,7 @@ async fn a_message_beyond_four_mebibytes_is_too_large(#[case] announced: bool) {
 }
 
 #[tokio::test]
-async fn other_methods_are_named_in_allow() {
+async fn an_unsupported_method_gets_405_with_allow() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     for method in ["PUT", "HEAD", "PATCH", "TRACE"] {
@@ -244,7 +248,7 @@ async fn other_methods_are_named_in_allow() {
 }
 
 #[tokio::test]
-async fn a_known_page_is_told_what_it_may_send_and_may_read_refusals() {
+async fn an_allowed_page_gets_a_preflight_answer_and_may_read_refusals() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Nothing);
     let preflight = Request::options("/mcp")

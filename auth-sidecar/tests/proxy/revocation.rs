@@ -1,4 +1,4 @@
-//! What ends with a session, also where it has begun already.
+//! The end of a session also ends its open streams and requests.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,15 +15,16 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::tool_error::tool_error;
 use crate::world::{CLIENT, Login, Sidecar, World, call, post};
 
-/// The design's promise.
+/// Maximum time until the end of a session reaches its streams.
 const IN_FORCE: Duration = Duration::from_secs(2);
 
-/// Sessions that one user may have.
+/// Maximum number of sessions of one user.
 const MOST_SESSIONS: usize = 64;
 
-/// The server answers each request with the begin of something that it never ends.
+/// Lets the server answer each request with the beginning of an endless body.
 fn server_streams(world: &World, content_type: &'static str) {
     world.server.answers(move |_| {
         let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from("data: 1\n\n"))));
@@ -34,7 +35,7 @@ fn server_streams(world: &World, content_type: &'static str) {
     });
 }
 
-/// What streams to the user of `login`, after its begin.
+/// Opens a stream for `login`. Returns it after its first part.
 async fn open(sidecar: &Sidecar, login: &Login, method: &Method) -> BodyDataStream {
     let request = if method == Method::POST {
         post(login).body(Body::from(call().to_string()))
@@ -51,7 +52,7 @@ async fn open(sidecar: &Sidecar, login: &Login, method: &Method) -> BodyDataStre
     stream
 }
 
-/// What comes last; nothing after a clean end.
+/// Returns the error at the end of the stream. `None` after a clean end.
 async fn end_of(mut stream: BodyDataStream) -> Option<Result<Bytes, axum::Error>> {
     timeout(IN_FORCE, stream.next())
         .await
@@ -83,7 +84,7 @@ async fn status(sidecar: &Sidecar, login: &Login) -> StatusCode {
 #[case::post(Method::POST)]
 #[case::get(Method::GET)]
 #[tokio::test]
-async fn a_revoked_session_key_ends_open_streams_of_its_session_and_of_no_other(#[case] method: Method) {
+async fn a_revoked_access_token_ends_the_open_streams_of_its_session_only(#[case] method: Method) {
     let world = World::start().await;
     server_streams(&world, "text/event-stream");
     let sidecar = world.sidecar_for_client();
@@ -129,7 +130,7 @@ async fn a_refresh_token_used_again_ends_open_streams() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_the_session_key_it_was_opened_with_and_a_call_does_not() {
+async fn a_notification_stream_ends_with_its_access_token_and_a_call_does_not() {
     let world = World::start().await;
     server_streams(&world, "text/event-stream");
     let mut config = world.config(AtSidecar, Nothing);
@@ -144,7 +145,7 @@ async fn a_stream_ends_with_the_session_key_it_was_opened_with_and_a_call_does_n
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_stream_of_events_breaks_off_and_does_not_look_whole() {
+async fn a_json_answer_of_a_revoked_session_ends_with_an_error() {
     let world = World::start().await;
     server_streams(&world, "application/json");
     let sidecar = world.sidecar_for_client();
@@ -154,7 +155,7 @@ async fn an_answer_that_is_no_stream_of_events_breaks_off_and_does_not_look_whol
     assert!(matches!(end_of(answer).await, Some(Err(_))));
 }
 
-/// The answer to `message` when the session is revoked after the server has got it.
+/// Returns the answer to `message` if the session is revoked after the server has received it.
 async fn revoked_while_it_waits(message: Value) -> Response<Body> {
     let world = World::start().await;
     // A server that reads and never answers.
@@ -180,26 +181,22 @@ async fn revoked_while_it_waits(message: Value) -> Response<Body> {
 }
 
 #[tokio::test]
-async fn a_tool_call_that_waits_for_its_answer_is_told_that_it_may_have_run() {
+async fn a_waiting_tool_call_of_a_revoked_session_may_have_run() {
     let response = revoked_while_it_waits(call()).await;
-    // A client that gets 401 signs in and calls again.
-    assert_eq!(response.status(), StatusCode::OK);
-    let answer = crate::world::body(response).await;
-    assert_eq!(answer["id"], call()["id"]);
-    assert_eq!(answer["result"]["isError"], true);
-    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    // It is not 401: at 401 the client would sign in and repeat the call.
+    let text = tool_error(response).await;
     assert!(text.contains("it may have run"), "{text}");
 }
 
 #[tokio::test]
-async fn a_request_that_waits_for_its_answer_gets_none_of_a_revoked_session() {
+async fn another_waiting_request_of_a_revoked_session_gets_401() {
     let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
     let response = revoked_while_it_waits(message).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
-async fn one_more_session_than_a_user_may_have_ends_the_oldest_of_that_user() {
+async fn a_session_beyond_the_users_limit_ends_the_users_oldest() {
     let world = World::start().await;
     let sidecar = world.sidecar_for_client();
     let bens = sidecar.sign_in_as(&world, BEN).await;

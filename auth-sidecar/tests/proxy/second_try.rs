@@ -14,6 +14,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::fake_server::{Received, mcp};
+use crate::tool_error::tool_error;
 use crate::world::{CLIENT, World, body, call};
 
 fn refused(reason: ReauthenticateReason, claims: Option<&str>) -> Response<Body> {
@@ -83,7 +84,7 @@ async fn a_refused_token_is_exchanged_once_more_and_the_call_is_sent_again(#[cas
 }
 
 #[tokio::test]
-async fn calls_that_were_refused_with_the_same_token_exchange_once_more_together() {
+async fn calls_that_were_refused_with_the_same_token_share_one_exchange() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -108,7 +109,7 @@ async fn calls_that_were_refused_with_the_same_token_exchange_once_more_together
 #[case::exchange_here(Sidecar, 2)]
 #[case::exchange_in_the_server(Server, 1)]
 #[tokio::test]
-async fn after_a_fresh_sign_in_a_refused_token_is_a_tool_result_that_says_what_to_do(
+async fn after_a_recent_sign_in_a_refused_token_is_a_tool_result_that_says_what_to_do(
     #[case] at: ExchangePlace,
     #[case] sent: usize,
 ) {
@@ -117,13 +118,7 @@ async fn after_a_fresh_sign_in_a_refused_token_is_a_tool_result_that_says_what_t
     let login = sidecar.sign_in(&world).await;
     world.server.answers(|_| token_refused());
     let response = sidecar.post(&login, &call()).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    let answer = body(response).await;
-    assert_eq!(
-        (&answer["id"], &answer["result"]["isError"]),
-        (&7.into(), &true.into())
-    );
-    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    let text = tool_error(response).await;
     for word in [
         "signing in again does not help",
         "tenant",
@@ -142,7 +137,7 @@ async fn after_a_fresh_sign_in_a_refused_token_is_a_tool_result_that_says_what_t
 #[case::exchange_here(Sidecar, 2, 2)]
 #[case::exchange_in_the_server(Server, 1, 0)]
 #[tokio::test]
-async fn a_client_that_calls_again_and_again_with_a_refused_token_makes_no_exchanges(
+async fn repeated_calls_with_a_refused_token_cause_no_exchanges(
     #[case] at: ExchangePlace,
     #[case] received: usize,
     #[case] exchanged: usize,
@@ -152,8 +147,7 @@ async fn a_client_that_calls_again_and_again_with_a_refused_token_makes_no_excha
     let login = sidecar.sign_in(&world).await;
     world.server.answers(|_| token_refused());
     for _ in 0..5 {
-        let answer = body(sidecar.post(&login, &call()).await).await;
-        assert_eq!(answer["result"]["isError"], true, "{answer}");
+        tool_error(sidecar.post(&login, &call()).await).await;
     }
     assert_eq!(
         (world.server.received().len(), exchanges(&world).await),
@@ -209,15 +203,12 @@ async fn after_an_older_sign_in_a_refused_token_asks_the_user_to_sign_in_again(#
     );
 
     let again = sidecar.sign_in(&world).await;
-    let answer = body(sidecar.post(&again, &call()).await).await;
-    assert_eq!(
-        answer["result"]["isError"], true,
-        "no second login follows: {answer}"
-    );
+    // No second login follows.
+    tool_error(sidecar.post(&again, &call()).await).await;
 }
 
 #[tokio::test]
-async fn a_server_that_gets_no_token_cannot_have_the_users_token_renewed() {
+async fn a_server_without_tokens_cannot_trigger_a_renewal() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Injection::None);
     let refresh_token = Some(Secret::new("rt"));
@@ -234,7 +225,7 @@ async fn a_server_that_gets_no_token_cannot_have_the_users_token_renewed() {
 }
 
 #[tokio::test]
-async fn a_claims_challenge_of_the_downstream_api_is_first_put_to_entra() {
+async fn a_claims_challenge_of_the_downstream_api_is_first_sent_to_entra() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -271,8 +262,7 @@ async fn a_message_that_is_too_large_to_keep_is_sent_once() {
     world.server.answers(|_| token_refused());
     let mut message: Value = call();
     message["params"]["arguments"] = json!({"text": "x".repeat(64 * 1024)});
-    let answer = body(sidecar.post(&login, &message).await).await;
-    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    tool_error(sidecar.post(&login, &message).await).await;
     assert_eq!((world.server.received().len(), exchanges(&world).await), (1, 1));
     // The next call is the second try.
     world.server.answers(mcp);
@@ -299,7 +289,7 @@ async fn an_exchange_that_fails_at_the_second_try_is_answered_as_at_the_first() 
 }
 
 #[tokio::test]
-async fn an_outage_at_the_second_try_leaves_a_good_token_in_use() {
+async fn an_outage_at_the_second_try_keeps_the_token() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;
@@ -321,7 +311,7 @@ async fn an_outage_at_the_second_try_leaves_a_good_token_in_use() {
 }
 
 #[tokio::test]
-async fn a_claims_challenge_of_one_tool_leaves_other_requests_alone() {
+async fn a_claims_challenge_of_one_tool_does_not_affect_other_requests() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
     let login = sidecar.sign_in(&world).await;

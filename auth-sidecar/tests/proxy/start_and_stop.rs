@@ -1,4 +1,4 @@
-//! A whole sidecar on loopback: the order of start and stop, and what the internal port says.
+//! A whole sidecar on loopback: start, stop, and the answers of the internal port.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +28,7 @@ async fn status(address: SocketAddr) -> StatusDocument {
     serde_json::from_str(&get(address, "/status").await.1).unwrap()
 }
 
-/// Asks for the status until it is as wished; a test that waits for ever is ended by its runner.
+/// Reads the status until it satisfies the condition. The test runner ends a test that waits too long.
 async fn until(address: SocketAddr, wished: impl Fn(&StatusDocument) -> bool) -> StatusDocument {
     loop {
         let status = status(address).await;
@@ -40,7 +40,7 @@ async fn until(address: SocketAddr, wished: impl Fn(&StatusDocument) -> bool) ->
 }
 
 #[tokio::test]
-async fn starts_writes_the_host_key_and_says_what_it_saw() {
+async fn the_start_writes_the_host_key_and_the_status_reports_both_probes() {
     let world = World::start().await;
     let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
     let internal = sidecar.internal();
@@ -110,7 +110,7 @@ async fn the_internal_port_answers_malformed_requests_with_client_errors() {
 }
 
 #[tokio::test]
-async fn starts_and_is_ready_with_entra_away_and_starts_but_is_not_ready_without_a_server() {
+async fn readiness_depends_on_the_server_and_not_on_entra() {
     let mut world = World::start().await;
     world
         .control()
@@ -139,7 +139,7 @@ async fn starts_and_is_ready_with_entra_away_and_starts_but_is_not_ready_without
 }
 
 #[tokio::test]
-async fn a_server_that_comes_later_is_seen_in_a_moment() {
+async fn a_server_that_starts_later_is_found_within_a_second() {
     let mut world = World::start().await;
     let loaded = world.loaded();
     let address = world.server.address();
@@ -154,7 +154,7 @@ async fn a_server_that_comes_later_is_seen_in_a_moment() {
 }
 
 #[tokio::test]
-async fn serves_for_as_long_as_the_server_does_and_then_ends() {
+async fn serves_until_the_server_stops_and_then_ends() {
     let mut world = World::start().await;
     let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
     let internal = sidecar.internal();
@@ -170,7 +170,7 @@ async fn serves_for_as_long_as_the_server_does_and_then_ends() {
 }
 
 #[tokio::test]
-async fn with_the_server_gone_already_it_ends_at_once() {
+async fn ends_at_once_if_the_server_has_stopped() {
     let mut world = World::start().await;
     let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
     let other = FakeServer::start().await;
@@ -179,7 +179,7 @@ async fn with_the_server_gone_already_it_ends_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_missing_at_the_start_is_named() {
+async fn a_failed_start_names_the_missing_file_or_setting() {
     let world = World::start().await;
 
     let mut environment = world.environment();

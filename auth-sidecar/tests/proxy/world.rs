@@ -1,8 +1,7 @@
-//! Everything around the sidecar: a cluster's issuer, Entra, a server, files, and a user who has signed in.
+//! The surroundings of the sidecar: the cluster's issuer, Entra, a server, the mounted files, and a signed-in user.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -33,7 +32,7 @@ use behalf_simulators::entra::{
 };
 use behalf_simulators::people::{ANA, CLIENT_ID, Person, TENANT_ID};
 use http_body_util::BodyExt as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -41,6 +40,7 @@ use tower::ServiceExt as _;
 use url::Url;
 
 use crate::fake_server::FakeServer;
+use crate::moved_clock::MovedClock;
 
 pub(crate) const CLIENT: &str = "test-client";
 const VERIFIER: &str = "a-verifier-that-is-long-enough-for-rfc-7636-to-take";
@@ -51,28 +51,12 @@ pub(crate) struct World {
     pub(crate) issuer: IssuerFixture,
     pub(crate) entra: EntraSimulator,
     pub(crate) server: FakeServer,
-    /// The sidecar's clock: the machine's, moved on by tests.
+    /// The sidecar's clock. Tests advance it.
     pub(crate) clock: Arc<MovedClock>,
 }
 
-/// The machine's clock, and what was added to it.
-#[derive(Debug, Default)]
-pub(crate) struct MovedClock(AtomicI64);
-
-impl MovedClock {
-    pub(crate) fn advance(&self, by: SignedDuration) {
-        self.0.fetch_add(by.as_secs(), Ordering::Relaxed);
-    }
-}
-
-impl Clock for MovedClock {
-    fn now(&self) -> Timestamp {
-        SystemClock.now() + SignedDuration::from_secs(self.0.load(Ordering::Relaxed))
-    }
-}
-
 impl World {
-    /// With a federation that works.
+    /// Starts the surroundings, with a working federation.
     pub(crate) async fn start() -> Self {
         // Both are idempotent: the first test of the process installs the provider.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -157,7 +157,7 @@ fn other_texts_are_malformed(#[case] text: &str) {
 #[test]
 fn texts_beyond_the_bound_are_not_looked_at() {
     let fixture = one_key();
-    let text = format!("bha1.k1.{}", "A".repeat(Purpose::Access.longest()));
+    let text = format!("bha1.k1.{}", "A".repeat(Purpose::Access.max_length()));
     assert_eq!(
         fixture
             .handle("mcp/azure-devops")
@@ -218,7 +218,7 @@ fn an_unknown_key_id_reads_the_file_and_not_at_will() {
         keys.open::<String>(Purpose::Access, &sealed),
         Err(OpenError::UnknownKey { .. })
     ));
-    fixture.clock.advance(PAUSE);
+    fixture.clock.advance(UNKNOWN_KEY_PAUSE);
     assert_eq!(keys.open::<String>(Purpose::Access, &sealed).unwrap(), "value");
 }
 

@@ -1,4 +1,5 @@
-//! An approved request on its way through Entra: one cookie each, that only the approval sets.
+//! An approved authorization request while the user signs in at Entra. Each one is sealed in a cookie of its own,
+//! which only the approval sets.
 
 use behalf_entra::Secret;
 use jiff::{SignedDuration, Timestamp};
@@ -13,45 +14,46 @@ use crate::pkce;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
-/// How long a sign-in at Entra may take.
+/// Maximum time of a sign-in at Entra. The error page names ten minutes.
 pub(crate) const FLOW_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 
-/// Life of the cookie in the browser. It exceeds the time that a sign-in may take, so that the callback can
-/// distinguish a slow sign-in from one of another browser.
+/// Lifetime of the cookie in the browser. It exceeds [`FLOW_LIFETIME`], so that the callback can distinguish a slow
+/// sign-in from one of another browser.
 pub(crate) const FLOW_COOKIE_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
-/// Sign-ins that one browser may have under way. Cookies travel with every request, and proxies limit
-/// their size.
-const MOST_FLOWS: usize = 4;
+/// Maximum number of sign-ins in progress in one browser. The browser sends all their cookies with every request,
+/// and proxies limit the size of a request's head.
+const MAX_FLOWS: usize = 4;
 
-/// `__Host-`: only this host sets it, only over a secure connection, for the whole host (RFC 6265bis).
+/// Prefix of the names of flow cookies. Browsers accept a `__Host-` cookie only from this host and over a secure
+/// connection (RFC 6265bis, section 4.1.3.2).
 const PREFIX: &str = "__Host-behalf-flow-";
 
-/// 128 bits in base64url.
+/// Length of 128 bits in base64url.
 const HANDLE_LENGTH: usize = 22;
 
 /// A request that the user approved.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ApprovedRequest {
-    /// `state` towards Entra: a random handle that means nothing without the cookie.
+    /// The `state` of the request to Entra: a random handle, which is useless without the cookie.
     #[serde(rename = "i")]
     pub(crate) handle: String,
 
     #[serde(rename = "r")]
     pub(crate) request: AuthorizationRequest,
 
-    /// PKCE towards Entra; not the client's.
+    /// The PKCE verifier of the request to Entra. It is not the client's verifier.
     #[serde(rename = "v", serialize_with = "expose")]
     pub(crate) verifier: Secret,
 
-    /// Comes back in the id token.
+    /// The nonce that Entra must return in the id token.
     #[serde(rename = "n")]
     pub(crate) nonce: String,
 
     #[serde(rename = "e")]
     pub(crate) expires_at: Timestamp,
 
-    /// The user was sent back to Entra once already, with what it wanted.
+    /// True after the sidecar sent the user back to Entra once, with Entra's requirements for the login.
     #[serde(rename = "a", default)]
     pub(crate) again: bool,
 }
@@ -74,7 +76,7 @@ fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Err
 }
 
 impl ApprovedRequest {
-    /// A new trip to Entra.
+    /// Creates the state of a new sign-in at Entra.
     pub(crate) fn new(
         request: AuthorizationRequest,
         again: bool,
@@ -91,12 +93,12 @@ impl ApprovedRequest {
         }
     }
 
-    /// The cookie's name.
+    /// Returns the name of the flow cookie.
     pub(crate) fn cookie_name(&self) -> String {
         format!("{PREFIX}{}", self.handle)
     }
 
-    /// The cookie's value.
+    /// Returns the value of the flow cookie.
     pub(crate) fn seal(&self, keyring: &KeyringHandle) -> Result<String, SealError> {
         keyring.seal(Purpose::Flow, self)
     }
@@ -138,8 +140,8 @@ impl ApprovedRequest {
     }
 }
 
-/// The names of flow cookies to remove, so that one more keeps within the bound: what does not open any
-/// more, and the oldest.
+/// Returns the names of the flow cookies to remove before another one is set: those that do not open or have
+/// expired, and the oldest ones beyond the limit.
 pub(crate) fn flow_cookies(cookies: &Cookies<'_>, keyring: &KeyringHandle, now: Timestamp) -> Vec<String> {
     let mut living = Vec::new();
     let mut surplus = Vec::new();
@@ -150,7 +152,7 @@ pub(crate) fn flow_cookies(cookies: &Cookies<'_>, keyring: &KeyringHandle, now: 
         }
     }
     living.sort_unstable();
-    let too_many = (living.len() + 1).saturating_sub(MOST_FLOWS);
+    let too_many = (living.len() + 1).saturating_sub(MAX_FLOWS);
     surplus.extend(living.into_iter().take(too_many).map(|(_, name)| name.to_owned()));
     surplus
 }

@@ -1,4 +1,4 @@
-//! Cookies of the browser.
+//! Reads and writes the browser's cookies.
 
 use axum::http::header::COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 const NAME_PREFIX: &str = "__Host-behalf-";
 
 /// Maximum number of our cookies that are read. A browser has one for forms and at most four for sign-ins.
-const MOST: usize = 64;
+const MAX_COOKIES: usize = 64;
 
 /// Our cookies of one request. Other cookies are ignored and do not count.
 pub(crate) struct Cookies<'a>(Vec<(&'a str, &'a str)>);
@@ -27,7 +27,7 @@ impl<'a> Cookies<'a> {
             .filter(|pair| pair.starts_with(NAME_PREFIX.as_bytes()))
             // Parses each pair alone: an invalid cookie of a sibling site must not hide ours.
             .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
-            .take(MOST);
+            .take(MAX_COOKIES);
         Self(pairs.collect())
     }
 
@@ -43,14 +43,15 @@ impl<'a> Cookies<'a> {
     }
 }
 
-/// `Set-Cookie` of a `__Host-` cookie. `Lax`: the callback is a navigation that another site begins.
+/// Returns the `Set-Cookie` of a `__Host-` cookie. It is `SameSite=Lax`, because the callback is a navigation that
+/// another site (Entra) begins.
 pub(crate) fn set(name: &str, value: &str, lifetime: SignedDuration) -> Option<HeaderValue> {
     let seconds = lifetime.as_secs();
     let cookie = format!("{name}={value}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Lax");
     HeaderValue::from_str(&cookie).ok()
 }
 
-/// `Set-Cookie` that removes a cookie.
+/// Returns the `Set-Cookie` that removes a cookie.
 pub(crate) fn remove(name: &str) -> Option<HeaderValue> {
     set(name, "", SignedDuration::ZERO)
 }
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_of_other_sites_leave_room_for_ours_and_ours_are_bounded() {
+    fn foreign_cookies_do_not_count_against_the_limit_of_ours() {
         let foreign = "sibling=x; ".repeat(500);
         let ours: Vec<_> = (0..100).map(|n| format!("__Host-behalf-{n}=y")).collect();
         let ours = ours.join("; ");
@@ -106,11 +107,11 @@ mod tests {
         headers.insert(COOKIE, format!("{foreign}{ours}").parse().unwrap());
         let cookies = Cookies::read(&headers);
         assert_eq!(cookies.get("__Host-behalf-0"), Some("y"));
-        assert_eq!(cookies.iter().count(), MOST);
+        assert_eq!(cookies.iter().count(), MAX_COOKIES);
     }
 
     #[test]
-    fn cookies_are_bound_to_the_host_and_out_of_reach_of_scripts() {
+    fn cookies_are_bound_to_the_host_and_hidden_from_scripts() {
         let cookie = set("__Host-x", "v", SignedDuration::from_mins(10)).unwrap();
         assert_eq!(
             cookie,

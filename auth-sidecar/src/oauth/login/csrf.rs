@@ -1,8 +1,8 @@
 //! The CSRF token that binds the consent form to the browser that received it.
 //!
-//! The browser holds a random value in a `__Host-` cookie; the form holds a sealed token with the hashes of
-//! that value and of the request. Another site can neither read the cookie nor set it, and a token fetched
-//! elsewhere carries another browser's hash.
+//! The browser has a random value in a `__Host-` cookie. The form contains a sealed token with the hash of that
+//! value and of the request. Another site can neither read nor set the cookie. A token from another browser contains
+//! the hash of another value.
 
 use axum::http::HeaderMap;
 use axum::http::header::{ORIGIN, REFERER};
@@ -16,21 +16,21 @@ use url::Url;
 
 use crate::keys::{KeyringHandle, Purpose, Random, SealError, random_bytes};
 
-/// Name of the cookie.
+/// Name of the cookie with the browser's random value.
 pub(crate) const COOKIE_NAME: &str = "__Host-behalf-csrf";
 
-/// Life of the cookie: longer than any form, so that forms in other tabs keep working.
+/// Lifetime of the cookie. It exceeds the lifetime of a form, so that forms in other tabs stay valid.
 pub(crate) const COOKIE_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
-/// 256 bits in base64url.
+/// Length of 256 bits in base64url.
 const VALUE_LENGTH: usize = 43;
 
-/// A new value for the cookie.
+/// Returns a new value for the cookie.
 pub(crate) fn new_value(random: &dyn Random) -> String {
     BASE64URL.encode(random_bytes::<32>(random))
 }
 
-/// True for a text that [`new_value`] can have made.
+/// True for a text with the form of a value from [`new_value`].
 pub(crate) fn is_value(text: &str) -> bool {
     text.len() == VALUE_LENGTH
         && text
@@ -38,20 +38,20 @@ pub(crate) fn is_value(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// The hidden field of the form.
+/// The content of the form's hidden field.
 #[derive(Serialize, Deserialize)]
 struct Token {
     #[serde(rename = "b")]
     binding: String,
 }
 
-/// The token for a form that carries `request`, in the browser that holds `value`.
+/// Seals the token for a form that contains `request`, in the browser whose cookie has `value`.
 pub(crate) fn issue(keyring: &KeyringHandle, value: &str, request: &str) -> Result<String, SealError> {
     let binding = binding(value, request);
     keyring.seal(Purpose::Csrf, &Token { binding })
 }
 
-/// True when `token` was issued for this browser and this request. The request itself says when it expires.
+/// True when `token` was issued for this browser and this request. The request contains its own expiry.
 pub(crate) fn verify(keyring: &KeyringHandle, token: &str, value: &str, request: &str) -> bool {
     keyring.open::<Token>(Purpose::Csrf, token).is_ok_and(|token| {
         let is_bound = bool::from(token.binding.as_bytes().ct_eq(binding(value, request).as_bytes()));
@@ -68,12 +68,11 @@ fn binding(value: &str, request: &str) -> String {
     BASE64URL.encode(hash.finalize())
 }
 
-/// True unless the browser says that another site made it send this. Pages cannot forge `Sec-Fetch-Site`,
-/// `Origin` or `Referer`; programs that are no browsers send none of them, and still need the token and its
-/// cookie.
+/// True unless a header shows that another site sent the form. Pages cannot forge `Sec-Fetch-Site`, `Origin` or
+/// `Referer`. Programs that are no browsers send none of them, and still need the token and its cookie.
 ///
-/// The form's page has the referrer policy `no-referrer`, under which browsers send `Origin: null` (Fetch,
-/// section 3.2): taken only together with `Sec-Fetch-Site: same-origin`.
+/// The consent page has the referrer policy `no-referrer`, with which browsers send `Origin: null` (Fetch, section
+/// 3.2). That origin is accepted only together with `Sec-Fetch-Site: same-origin`.
 pub(crate) fn is_same_origin(headers: &HeaderMap, issuer: &str) -> bool {
     let text = |name: &str| {
         headers
@@ -117,7 +116,10 @@ mod tests {
     #[case::longer_origin(&[("origin", "https://mcp.contoso.example.evil.example")], false)]
     #[case::foreign_referer(&[("referer", "https://evil.example/https://mcp.contoso.example")], false)]
     #[case::broken_referer(&[("referer", "mcp.contoso.example")], false)]
-    fn only_our_own_page_may_send_the_form(#[case] headers: &[(&'static str, &str)], #[case] expected: bool) {
+    fn only_the_consent_page_of_this_server_may_send_the_form(
+        #[case] headers: &[(&'static str, &str)],
+        #[case] expected: bool,
+    ) {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))

@@ -1,4 +1,4 @@
-//! A login on its way: the client's request, the user's approval, the detour through Entra.
+//! The state of a login in progress: the client's request, the user's approval, and the sign-in at Entra.
 
 mod approved;
 pub(crate) mod cookies;

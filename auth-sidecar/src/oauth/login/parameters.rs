@@ -1,22 +1,22 @@
-//! Parameters of a query or a form.
+//! The parameters of a query or a form.
 
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-/// More than any request of these protocols has.
-const MOST: usize = 40;
+/// Maximum number of parameters. No request of OAuth or OpenID Connect needs as many.
+const MAX_PARAMETERS: usize = 40;
 
-/// Parameters in the order they came. Codes, verifiers and tokens are among them.
+/// The parameters in the order of the request. Some are codes, verifiers and tokens, so the memory is zeroized.
 pub(crate) struct Parameters(Vec<(String, Zeroizing<String>)>);
 
-/// A parameter that came more than once (RFC 6749, sections 3.1 and 3.2).
+/// A parameter occurs more than once (RFC 6749, sections 3.1 and 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the parameter {0} is repeated")]
 pub(crate) struct Repeated(pub(crate) &'static str);
 
-/// More parameters than are looked at.
+/// The request has more than [`MAX_PARAMETERS`] parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are more than {MOST} parameters")]
+#[error("there are more than {MAX_PARAMETERS} parameters")]
 pub(crate) struct TooMany;
 
 impl Parameters {
@@ -24,7 +24,7 @@ impl Parameters {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, TooMany> {
         let mut pairs = Vec::new();
         for (name, value) in form_urlencoded::parse(bytes) {
-            if pairs.len() == MOST {
+            if pairs.len() == MAX_PARAMETERS {
                 return Err(TooMany);
             }
             pairs.push((name.into_owned(), Zeroizing::new(value.into_owned())));
@@ -32,8 +32,8 @@ impl Parameters {
         Ok(Self(pairs))
     }
 
-    /// Every value of a parameter that may be repeated. Empty ones count as left out (RFC 6749,
-    /// section 3.1).
+    /// Returns every value of a parameter that may be repeated. An empty value counts as absent (RFC 6749, section
+    /// 3.1).
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0
             .iter()
@@ -41,7 +41,7 @@ impl Parameters {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The value of a parameter that may come once.
+    /// Returns the value of a parameter that must not be repeated.
     pub(crate) fn one(&self, name: &'static str) -> Result<Option<&str>, Repeated> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_one_none_and_refuses_two() {
+    fn reads_one_value_or_none_and_refuses_two() {
         let parameters = Parameters::parse(b"a=1&b=2&b=3&c=&d=%C3%A9+x").unwrap();
         assert_eq!(parameters.one("a"), Ok(Some("1")));
         assert_eq!(parameters.one("b"), Err(Repeated("b")));
@@ -66,13 +66,13 @@ mod tests {
     }
 
     #[test]
-    fn refuses_more_than_it_would_look_at() {
-        assert!(Parameters::parse("a=1&".repeat(MOST).as_bytes()).is_ok());
-        assert!(Parameters::parse("a=1&".repeat(MOST + 1).as_bytes()).is_err());
+    fn refuses_more_than_forty_parameters() {
+        assert!(Parameters::parse("a=1&".repeat(MAX_PARAMETERS).as_bytes()).is_ok());
+        assert!(Parameters::parse("a=1&".repeat(MAX_PARAMETERS + 1).as_bytes()).is_err());
     }
 
     #[test]
-    fn bytes_that_are_no_text_do_no_harm() {
+    fn invalid_utf_8_becomes_replacement_characters() {
         let parameters = Parameters::parse(b"a=%FF%00&%ZZ=%\xff").unwrap();
         assert_eq!(parameters.one("a"), Ok(Some("\u{fffd}\0")));
     }

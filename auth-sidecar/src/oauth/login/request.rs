@@ -1,4 +1,5 @@
-//! The authorization request of a client, checked in the order that decides where an error may go.
+//! Validates the authorization request of a client. The client and its redirect URI are validated first, because
+//! they decide whether an error goes to the client or onto a page.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -9,10 +10,10 @@ use crate::clients::{Client, ClientError, Clients};
 use crate::http::public_url::Addresses;
 use crate::pkce;
 
-/// Longest `state` that is sent back. It travels in a cookie with the rest of the request.
-const LONGEST_STATE: usize = 1024;
+/// Maximum length of `state` in bytes. A cookie of at most 4 KiB contains it with the rest of the request.
+const MAX_STATE_BYTES: usize = 1024;
 
-/// An authorization request that everything is right about.
+/// A valid authorization request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AuthorizationRequest {
     #[serde(rename = "c")]
@@ -31,18 +32,18 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) scopes: Scopes,
 }
 
-/// Why a request is refused, and where the refusal may be shown.
+/// A refused request, and where its error goes.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// To the person, on a page of our own: nobody is known to whom a redirect could go (RFC 6749,
+    /// To the user, on a page of this server, because no redirect URI is known to belong to the client (RFC 6749,
     /// section 4.1.2.1).
     Page(PageError),
 
-    /// To the client.
+    /// To the client's redirect URI.
     Redirect(RedirectError),
 }
 
-/// Why there is nobody to redirect to.
+/// Why no redirect URI is known to belong to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PageError {
     #[error("the request names no client, or more than one")]
@@ -71,7 +72,7 @@ pub(crate) struct RedirectError {
 }
 
 impl AuthorizationRequest {
-    /// Checks the query of `/authorize`.
+    /// Validates the query of `/authorize`.
     pub(crate) fn check(
         query: &[u8],
         clients: &Clients,
@@ -79,7 +80,7 @@ impl AuthorizationRequest {
         access: &AccessPolicy,
     ) -> Result<(Self, Client), Refused> {
         let parameters = Parameters::parse(query).map_err(|_| Refused::Page(PageError::Parameters))?;
-        let (client, redirect_uri) = receiver(&parameters, clients).map_err(Refused::Page)?;
+        let (client, redirect_uri) = client_and_redirect_uri(&parameters, clients).map_err(Refused::Page)?;
         let to_client = |error, description: String, state: Option<&str>| {
             Refused::Redirect(RedirectError {
                 redirect_uri: redirect_uri.clone(),
@@ -88,11 +89,11 @@ impl AuthorizationRequest {
                 description,
             })
         };
-        // Without its state no error can be told apart from another: it comes first.
+        // `state` is validated before the rest, because every later error contains it.
         let state = match parameters.one("state") {
-            Ok(state) if state.is_none_or(|state| state.len() <= LONGEST_STATE) => state,
+            Ok(state) if state.is_none_or(|state| state.len() <= MAX_STATE_BYTES) => state,
             Ok(_) => {
-                let description = format!("state is longer than {LONGEST_STATE} bytes");
+                let description = format!("state is longer than {MAX_STATE_BYTES} bytes");
                 return Err(to_client("invalid_request", description, None));
             }
             Err(repeated) => return Err(to_client("invalid_request", repeated.to_string(), None)),
@@ -113,7 +114,7 @@ impl AuthorizationRequest {
         ))
     }
 
-    /// The error that tells the client why its request came to nothing.
+    /// Returns the error of this request for the client's redirect URI.
     pub(crate) fn refuse(&self, error: &'static str, description: impl Into<String>) -> RedirectError {
         RedirectError {
             redirect_uri: self.redirect_uri.clone(),
@@ -123,7 +124,7 @@ impl AuthorizationRequest {
         }
     }
 
-    /// Where the browser takes the code.
+    /// Returns the client's redirect URI with the code.
     pub(crate) fn success(&self, code: &str, issuer: &str) -> Option<Url> {
         with_parameters(
             &self.redirect_uri,
@@ -135,7 +136,7 @@ impl AuthorizationRequest {
 }
 
 impl RedirectError {
-    /// Where the browser takes the error. `iss` is in it as it is in a success (RFC 9207).
+    /// Returns the client's redirect URI with the error. It contains `iss`, as a success does (RFC 9207).
     pub(crate) fn location(&self, issuer: &str) -> Option<Url> {
         let parameters = [("error", self.error), ("error_description", &*self.description)];
         with_parameters(&self.redirect_uri, &parameters, self.state.as_deref(), issuer)
@@ -156,8 +157,11 @@ fn with_parameters(
     Some(url)
 }
 
-/// The client that asks, and the address that gets the answer.
-fn receiver(parameters: &Parameters, clients: &Clients) -> Result<(Client, String), PageError> {
+/// Returns the client and its redirect URI.
+fn client_and_redirect_uri(
+    parameters: &Parameters,
+    clients: &Clients,
+) -> Result<(Client, String), PageError> {
     let Ok(Some(client_id)) = parameters.one("client_id") else {
         return Err(PageError::ClientId);
     };
@@ -210,7 +214,7 @@ fn check_rest(
     if one("response_mode")?.is_some_and(|mode| mode != "query") {
         return invalid("response_mode must be query");
     }
-    // An absent method means plain (RFC 7636, section 4.3), which proves nothing to whoever saw the request.
+    // An absent method means plain (RFC 7636, section 4.3). A party that saw the request could then redeem the code.
     if one("code_challenge_method")? != Some("S256") {
         return invalid("code_challenge_method must be S256");
     }
@@ -218,7 +222,7 @@ fn check_rest(
     else {
         return invalid("code_challenge must be the base64url form of a SHA-256");
     };
-    // Checked here and never sent on: Entra refuses a resource beside scopes (AADSTS9010010).
+    // `resource` is validated here and not sent to Entra, which refuses it together with scopes (AADSTS9010010).
     if !parameters
         .all("resource")
         .all(|resource| addresses.are_meant_by(resource))
@@ -231,10 +235,10 @@ fn check_rest(
     if one("prompt")?.is_some_and(|prompt| prompt.split(' ').any(|word| word == "none")) {
         return Err((
             "interaction_required",
-            "every sign-in here asks the user for consent".to_owned(),
+            "every sign-in at this server asks the user for consent".to_owned(),
         ));
     }
-    let asked = Scopes::parse(one("scope")?.unwrap_or_default());
-    let asked = asked.map_err(|error| ("invalid_scope", error.to_string()))?;
-    Ok((code_challenge.to_owned(), access.grantable(asked)))
+    let requested = Scopes::parse(one("scope")?.unwrap_or_default());
+    let requested = requested.map_err(|error| ("invalid_scope", error.to_string()))?;
+    Ok((code_challenge.to_owned(), access.grantable(requested)))
 }

@@ -1,14 +1,14 @@
-//! Forms of an authorization request that the sidecar seals and gives to the browser.
+//! The authorization request that the consent page contains, sealed.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::request::AuthorizationRequest;
 
-/// How long a person may look at the consent page.
+/// Maximum time between the consent page and the user's decision. The error page names ten minutes.
 pub(crate) const REQUEST_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 
-/// A checked request in the form of the consent page.
+/// A validated request in the HTML form of the consent page.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct OfferedRequest {
     #[serde(rename = "r")]

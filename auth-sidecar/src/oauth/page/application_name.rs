@@ -1,12 +1,12 @@
-//! The name of an application as a page shows it. Anyone may register a client with any name, so the name
-//! must not be able to address the user.
+//! The name of an application as a page shows it. Any client can register any name, so the name must not be able
+//! to address the user.
 
 /// Maximum number of characters of a name. The longest among known clients has 29 (Visual Studio Code -
 /// Insiders).
-const MOST_CHARACTERS: usize = 32;
+const MAX_CHARACTERS: usize = 32;
 
 /// Maximum number of words of a name. More words can form a sentence.
-const MOST_WORDS: usize = 4;
+const MAX_WORDS: usize = 4;
 
 /// Shown when the name has no visible characters.
 const NONE: &str = "(no name)";
@@ -26,7 +26,7 @@ pub(super) fn shown(name: Option<&str>) -> String {
         let continues = character.is_alphanumeric() || is_combining(character);
         words += usize::from(continues && !in_word);
         in_word = continues;
-        if words > MOST_WORDS {
+        if words > MAX_WORDS {
             return cut(&shown);
         }
         shown.push(character);
@@ -34,7 +34,7 @@ pub(super) fn shown(name: Option<&str>) -> String {
     if shown.is_empty() {
         return NONE.to_owned();
     }
-    if shown.chars().count() > MOST_CHARACTERS {
+    if shown.chars().count() > MAX_CHARACTERS {
         return cut(&shown);
     }
     shown
@@ -64,7 +64,7 @@ fn visible(name: &str) -> String {
 }
 
 fn cut(shown: &str) -> String {
-    let end = shown.char_indices().nth(MOST_CHARACTERS - 1);
+    let end = shown.char_indices().nth(MAX_CHARACTERS - 1);
     let shown = end.map_or(shown, |(end, _)| shown.get(..end).unwrap_or_default());
     let shown = shown.trim_end_matches(|character: char| !character.is_alphanumeric());
     format!("{shown}…")
@@ -129,7 +129,7 @@ mod tests {
     fn sentences_are_cut(#[case] name: &str, #[case] expected: &str) {
         let shown = shown(Some(name));
         assert_eq!(shown, expected);
-        assert!(shown.chars().count() <= MOST_CHARACTERS);
+        assert!(shown.chars().count() <= MAX_CHARACTERS);
     }
 
     #[rstest]
@@ -138,7 +138,7 @@ mod tests {
     #[case(Some("\u{301}Cafe\u{301}\u{302}\u{303} x"), "Cafe\u{301} x")]
     #[case(Some(" \u{200b}\n"), NONE)]
     #[case(None, NONE)]
-    fn nothing_invisible_is_left(#[case] name: Option<&str>, #[case] expected: &str) {
+    fn invisible_characters_are_removed(#[case] name: Option<&str>, #[case] expected: &str) {
         assert_eq!(shown(name), expected);
     }
 }

@@ -47,11 +47,11 @@ struct ConsentTemplate<'a> {
 }
 
 impl ConsentPage<'_> {
-    pub(in crate::oauth) fn respond(self, server: &Services) -> Response {
-        let frame = Frame::new(server);
+    pub(in crate::oauth) fn respond(self, services: &Services) -> Response {
+        let frame = Frame::new(services);
         tracing::info!(page.reference = %frame.reference, "Asked a user for consent");
         let redirect = Url::parse(self.redirect_uri).ok();
-        let (service, read, run) = match &server.config.access.server {
+        let (service, read, run) = match &services.config.access.server {
             ServerKind::AzureDevOps { organization } => (
                 "Azure DevOps",
                 format!(
@@ -68,7 +68,7 @@ impl ConsentPage<'_> {
             name: application_name::shown(self.client.name.as_deref()),
             origin_of_name: match self.client.kind {
                 ClientKind::Static => "Registered by the administrator of this server",
-                ClientKind::Registered => "It chose this name itself; nobody has checked it",
+                ClientKind::Registered => "The application chose this name itself; nobody has verified it",
             },
             request: self.request,
             csrf: self.csrf,
@@ -77,16 +77,16 @@ impl ConsentPage<'_> {
             local: redirect.as_ref().is_some_and(leads_to_local_program),
             redirect_uri: self.redirect_uri,
             scopes: self.scopes,
-            entra_scope: &server.entra_scope,
+            entra_scope: &services.entra_scope,
             client_id: shorten(&self.client.id),
         };
         respond(StatusCode::OK, &page, &form_action)
     }
 
-    /// Chromium applies `form-action` to every redirect that follows the form: to Entra, and, for a user who
-    /// is signed in there, on to our callback and to the client. Entra may send the browser through the
-    /// https address of a federated identity provider that nobody here knows, hence `https:`. The directive
-    /// still stops plain http and other schemes, and there is no way for markup into this page.
+    /// Returns the sources for `form-action`. Chromium applies the directive to every redirect after the form: to
+    /// Entra, and for a signed-in user on to the callback and the client. Entra may redirect the browser to a
+    /// federated identity provider at any https address, so `https:` is allowed. Plain http and other schemes
+    /// stay forbidden.
     fn form_action(&self) -> String {
         let mut sources = "'self' https:".to_owned();
         for url in [Some(self.entra.clone()), Url::parse(self.redirect_uri).ok()]
@@ -94,7 +94,7 @@ impl ConsentPage<'_> {
             .flatten()
         {
             if url.scheme() != "https" {
-                // Writing into a String cannot fail.
+                // Writing to a String cannot fail.
                 let _ = write!(sources, " {}", source(&url));
             }
         }
@@ -129,7 +129,7 @@ fn place(url: &Url) -> String {
     }
 }
 
-/// The ids of registered clients are long and mean nothing to users.
+/// Cuts an id after 32 characters. The ids of registered clients have up to 1 KiB.
 fn shorten(id: &str) -> String {
     match id.char_indices().nth(32) {
         Some((end, _)) => format!("{}…", id.get(..end).unwrap_or_default()),

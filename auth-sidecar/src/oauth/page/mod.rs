@@ -39,11 +39,11 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn new(server: &'a Services) -> Self {
+    fn new(services: &'a Services) -> Self {
         Self {
             style: STYLE,
-            server: server.addresses.host(),
-            reference: Reference::new(server.random.as_ref()),
+            server: services.addresses.host(),
+            reference: Reference::new(services.random.as_ref()),
         }
     }
 }

@@ -133,7 +133,7 @@ impl Problem {
     fn log(self, frame: &Frame<'_>, reason: &dyn fmt::Display) {
         let reference = &frame.reference;
         if self == Self::Defect {
-            tracing::error!(page.reference = %reference, "An answer could not be built: this is a defect of the sidecar");
+            tracing::error!(page.reference = %reference, "Failed to build an answer: this is a defect of the sidecar");
         } else {
             tracing::info!(page.reference = %reference, page.problem = ?self, "Showed a page: {reason}");
         }
@@ -160,18 +160,18 @@ struct ProblemTemplate<'a> {
 }
 
 /// Builds the page for `problem`.
-pub(in crate::oauth) fn problem(server: &Services, problem: impl Into<Problem>) -> Response {
+pub(in crate::oauth) fn problem(services: &Services, problem: impl Into<Problem>) -> Response {
     let problem = problem.into();
-    problem_because(server, problem, &problem.title())
+    problem_because(services, problem, &problem.title())
 }
 
 /// Builds the page for a refused authorization request.
-pub(in crate::oauth) fn refused(server: &Services, error: PageError) -> Response {
-    problem_because(server, error.into(), &error)
+pub(in crate::oauth) fn refused(services: &Services, error: PageError) -> Response {
+    problem_because(services, error.into(), &error)
 }
 
-fn problem_because(server: &Services, problem: Problem, reason: &dyn fmt::Display) -> Response {
-    let frame = Frame::new(server);
+fn problem_because(services: &Services, problem: Problem, reason: &dyn fmt::Display) -> Response {
+    let frame = Frame::new(services);
     problem.log(&frame, reason);
     let page = ProblemTemplate {
         frame,

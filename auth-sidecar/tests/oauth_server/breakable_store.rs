@@ -1,0 +1,79 @@
+//! A session store that a test can make unreachable.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use behalf_auth_sidecar::store::{
+    Entry, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
+};
+use jiff::Timestamp;
+
+/// A memory store that refuses every operation while it is broken.
+pub(crate) struct Breakable {
+    memory: MemoryStore,
+    broken: AtomicBool,
+    /// The sealed requirements for next logins, in the order of the writes.
+    pub(crate) pending: Mutex<Vec<String>>,
+}
+
+impl Breakable {
+    pub(crate) fn new(memory: MemoryStore) -> Self {
+        Self {
+            memory,
+            broken: AtomicBool::new(false),
+            pending: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(StoreError::Unreachable(Arc::from(Box::<
+                dyn std::error::Error + Send + Sync,
+            >::from("cut off"))));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SessionStore for Breakable {
+    async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        self.check()?;
+        self.memory.get(key).await
+    }
+
+    async fn put(
+        &self,
+        key: &StoreKey,
+        expected: u64,
+        value: Vec<u8>,
+        expires_at: Timestamp,
+    ) -> Result<Written, StoreError> {
+        self.check()?;
+        if let StoreKey::Pending(_) = key {
+            let sealed = String::from_utf8(value.clone()).unwrap();
+            self.pending.lock().unwrap().push(sealed);
+        }
+        self.memory.put(key, expected, value, expires_at).await
+    }
+
+    async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError> {
+        self.check()?;
+        self.memory.touch(key, expires_at).await
+    }
+
+    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        self.check()?;
+        self.memory.take(key).await
+    }
+
+    async fn report(&self) -> Result<StoreReport, StoreError> {
+        self.check()?;
+        self.memory.report().await
+    }
+}

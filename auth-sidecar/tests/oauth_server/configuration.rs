@@ -1,0 +1,60 @@
+//! The files that the operator mounts into the sidecar: keyring and configuration.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use behalf_contract::SidecarConfig;
+use behalf_simulators::people::{CLIENT_ID, TENANT_ID};
+use serde_json::json;
+use url::Url;
+
+/// Returns a keyring file. Each id has its own key. The number in the id is the day on which the key was made.
+pub(crate) fn keyring(sealing: &str, ids: &[&str]) -> String {
+    let key = |id: &str| {
+        let number: u8 = id.trim_start_matches(char::is_alphabetic).parse().unwrap();
+        let created_at = format!("2026-01-{number:02}T00:00:00Z");
+        json!({"id": id, "material": STANDARD.encode([number; 32]), "createdAt": created_at})
+    };
+    let sessions: Vec<_> = ids.iter().map(|id| key(id)).collect();
+    json!({
+        "sessions": {"sealing": sealing, "keys": sessions},
+        "clients": {"sealing": "c9", "keys": [key("c9")]},
+    })
+    .to_string()
+}
+
+/// Returns the configuration of a sidecar at `base`, as the operator writes it.
+pub(crate) fn config(base: &Url, authority: &Url, keyring_file: &Path) -> SidecarConfig {
+    let config = json!({
+        "object": {"namespace": "mcp", "name": "azure-devops"},
+        "publicUrl": base,
+        "entra": {
+            "tenantId": TENANT_ID,
+            "clientId": CLIENT_ID,
+            "authority": authority,
+            "scope": format!("{CLIENT_ID}/.default"),
+            "federationAudience": "api://AzureADTokenExchange",
+        },
+        "upstream": "http://127.0.0.1:3000/mcp",
+        "access": {"server": {"type": "AzureDevOps", "organization": "contoso"},
+            "readOnlyTools": ["list"], "writes": true},
+        "tokenExchange": {"at": "Sidecar", "injection": "Header",
+            "scope": "499b84ac-1321-427f-aa17-267ca6975798/.default"},
+        "sessions": {
+            "accessTokenLifetimeSeconds": 3600,
+            "idleLifetimeSeconds": 14 * 24 * 3600,
+            "maximumLifetimeSeconds": 90 * 24 * 3600,
+            "refreshGraceSeconds": 120,
+            "store": {"type": "Memory"},
+        },
+        "clients": {"dynamicRegistration": "Enabled", "vendorRedirects": "Enabled", "additionalRedirectHosts": [], "static": [
+            {"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.contoso.example/cb"]},
+        ]},
+        "listen": {"public": "127.0.0.1:0", "internal": "127.0.0.1:0"},
+        "keyringFile": keyring_file,
+        "hostKeyFile": "/nowhere",
+        "terminationGracePeriodSeconds": 60,
+    });
+    serde_json::from_value(config).unwrap()
+}
