@@ -22,7 +22,7 @@ pub fn format_sha256(hash: &[u8; 32]) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn is_lower_case_hexadecimal_with_leading_zeros() {
+    fn the_digest_is_lower_case_hexadecimal_with_leading_zeros() {
         let text = super::format_sha256(&[0x0a; 32]);
         assert_eq!(text, format!("sha256:{}", "0a".repeat(32)));
     }

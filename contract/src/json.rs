@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_serde_json_reads() {
+    fn reads_the_same_values_as_serde_json() {
         for text in [
             "null",
             " true ",

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_sealing_key_it_does_not_hold() {
+    fn refuses_a_missing_sealing_key() {
         assert!(
             matches!(Keyring::parse(file("k9", &["k1"]).as_bytes()), Err(KeyringError::NoSealingKey(id)) if id == "k9")
         );

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_older_server_leaves_out_or_a_newer_one_adds_is_no_fault() {
+    fn missing_and_additional_members_are_accepted() {
         let older = BASE64URL.encode(r#"{"reason":"GrantExpired"}"#);
         assert!(!Reauthenticate::decode(older.as_bytes()).unwrap().consent);
         let newer = BASE64URL.encode(r#"{"reason":"GrantExpired","consent":true,"later":{}}"#);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_sidecar_is_told_of_consent_only_when_it_is_needed() {
+    fn consent_is_written_only_if_it_is_needed() {
         let plain = Reauthenticate {
             reason: ReauthenticateReason::GrantExpired,
             claims: None,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_challenge() {
+    fn refuses_values_that_are_not_a_challenge() {
         assert_eq!(Reauthenticate::decode(b"%%"), Err(ReauthenticateError::Encoding));
         assert_eq!(
             Reauthenticate::decode(BASE64URL.encode("{}").as_bytes()),

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_string_or_an_integer() {
+    fn an_id_is_a_string_or_an_integer() {
         for (json, integer) in [
             ("7", 7),
             ("-1", -1),
@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_short() {
+    fn a_text_id_has_at_most_256_bytes() {
         let text = |length: usize| id(&format!("\"{}\"", "x".repeat(length)));
         assert_eq!(text(LONGEST), Some(RequestId::Text("x".repeat(LONGEST))));
         assert_eq!(text(LONGEST + 1), None);
     }
 
     #[test]
-    fn is_read_from_a_message_that_is_refused_for_something_else() {
+    fn the_id_of_a_refused_message_is_read() {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         let message = format!(r#"{{"method":7,"params":{deep},"id":"a"}}"#);
         let found = RequestId::of_refused(message.as_bytes()).unwrap();

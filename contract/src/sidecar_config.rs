@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_token_holds_the_first_permission_that_the_scope_names() {
+    fn a_user_token_needs_the_first_permission_of_the_scope() {
         for (scope, expected) in [
             ("7d0c2f1e/.default", "access_as_user"),
             ("api://7d0c2f1e/.default", "access_as_user"),

@@ -42,7 +42,7 @@ pub enum AssertionError {
     },
 
     /// The file does not contain a token.
-    #[error("{} holds no JSON Web Token: mount the projected ServiceAccount token there", path.display())]
+    #[error("{} contains no JSON Web Token: mount the projected ServiceAccount token there", path.display())]
     NotAToken {
         /// The file.
         path: PathBuf,
@@ -92,7 +92,7 @@ impl Assertion {
     }
 
     /// Reads the token, and refuses one that Entra is known to refuse, so that only tokens leave this process.
-    /// A token that `authority` issued is chained federation, too.
+    /// It also refuses a token that `authority` itself issued (chained federation).
     pub(crate) async fn client_assertion(&self, authority: &Url) -> Result<Secret, AssertionError> {
         let token = self.read().await?;
         let claims = self.parse(&token)?;
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn takes_an_audience_that_is_not_a_list() {
+    async fn accepts_an_audience_that_is_not_a_list() {
         let (_file, assertion) = file(token(&json!({"iss": "i", "sub": "s", "aud": "a"})).as_bytes());
         let claims = assertion.claims().await.unwrap();
         assert_eq!((claims.audience, claims.expires_at), (vec!["a".to_owned()], None));
@@ -260,7 +260,7 @@ mod tests {
     #[case("https://login.contoso.example:8443/tenant/v2.0")]
     #[case("kubernetes/serviceaccount")]
     #[tokio::test]
-    async fn a_cluster_is_not_taken_for_entra(#[case] issuer: &str) {
+    async fn the_issuer_of_a_cluster_is_not_treated_as_entra(#[case] issuer: &str) {
         let (_file, assertion) = file(from(issuer).as_bytes());
         assert!(assertion.client_assertion(&authority()).await.is_ok());
     }
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_file_is_named() {
+    async fn the_error_of_a_missing_file_names_it() {
         let assertion = Assertion::File("/nowhere/token".into());
         let error = assertion.claims().await.unwrap_err();
         assert!(matches!(error, AssertionError::Unreadable { .. }));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_file_is_not_read_whole() {
+    async fn a_large_file_is_not_read_completely() {
         let (_file, assertion) = file(&vec![b'a'; 1024 * 1024]);
         assert_eq!(
             assertion.read().await.unwrap().expose().len(),

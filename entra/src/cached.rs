@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn asks_once_while_fresh() {
+    async fn a_fresh_value_is_not_fetched_again() {
         let bench = Bench::new();
         assert_eq!(bench.get(at(0), 0).await.unwrap(), 1);
         assert_eq!(bench.get(at(3_599), 0).await.unwrap(), 1);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn callers_at_the_same_time_share_one_answer() {
+    async fn parallel_callers_share_one_fetch() {
         let bench = Bench::new();
         let all = tokio::join!(bench.get(at(0), 0), bench.get(at(0), 0), bench.get(at(0), 0));
         assert_eq!((all.0.unwrap(), all.1.unwrap(), all.2.unwrap()), (1, 1, 1));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn callers_at_the_same_time_share_one_failure_and_nobody_later() {
+    async fn parallel_callers_share_one_failure_and_later_callers_do_not() {
         let bench = Bench::new();
         bench.down.set(true);
         let all = tokio::join!(bench.get(at(0), 0), bench.get(at(0), 0), bench.get(at(0), 0));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_outage_is_bridged_with_what_is_known_until_it_is_too_old() {
+    async fn the_old_value_is_used_during_an_outage_until_it_is_too_old() {
         let bench = Bench::new();
         bench.get(at(0), 0).await.unwrap();
         bench.down.set(true);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_satisfy_is_asked_for_again_at_most_once_in_a_pause() {
+    async fn an_unsatisfying_value_is_fetched_again_at_most_once_in_a_pause() {
         let bench = Bench::new();
         bench.get(at(0), 0).await.unwrap();
         assert_eq!(bench.get(at(1), 99).await.unwrap(), 2);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_gives_up_leaves_no_trace() {
+    async fn a_caller_that_gives_up_does_not_affect_the_next() {
         let bench = Bench::new();
         {
             let mut given_up = Box::pin(bench.get(at(0), 0));

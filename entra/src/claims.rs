@@ -18,13 +18,13 @@ pub struct UserClaims {
     /// The user.
     pub oid: String,
 
-    /// End of the token's life.
+    /// Expiry of the token.
     pub exp: Timestamp,
 
     /// The client that the token was issued to.
     pub azp: Option<String>,
 
-    /// How that client authenticated: `0` not at all, `1` by secret, `2` by assertion or certificate.
+    /// The way in which that client authenticated: `0` not at all, `1` by secret, `2` by assertion or certificate.
     pub azpacr: Option<String>,
 
     /// Delegated permissions.
@@ -98,7 +98,8 @@ pub(crate) struct Expected {
 impl Claims {
     /// Checks the rules of every token: issuer, audience, tenant, version, time.
     fn common(&self, expected: &Expected, now: Timestamp) -> Result<Timestamp, TokenRejection> {
-        // First, because a token of version 1 has another issuer and audience too, and this says the cure.
+        // The version is checked first. A token of version 1 also has another issuer and audience, and this error
+        // says how to fix it.
         if self.ver.as_deref() != Some("2.0") {
             return Err(TokenRejection::Version);
         }
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_token_of_a_user_for_this_application() {
+    fn accepts_a_token_of_a_user_for_this_application() {
         let user = user(good()).unwrap();
         assert_eq!((user.tid.as_str(), user.oid.as_str()), ("t", "ana"));
         assert_eq!(user.scp, ["access_as_user", "other"]);
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_id_token_of_this_login() {
+    fn accepts_the_id_token_of_this_login() {
         let identity = good().identity(&expected(), "n1", now()).unwrap();
         assert_eq!(
             identity,
@@ -372,7 +373,7 @@ mod tests {
     #[case(Claims { nbf: Some(NOW + 301), ..good() })]
     #[case(Claims { oid: None, ..good() })]
     #[case(Claims { azp: Some("other".to_owned()), ..good() })]
-    fn an_id_token_is_held_to_the_same_rules(#[case] claims: Claims) {
+    fn an_id_token_follows_the_same_rules(#[case] claims: Claims) {
         assert!(claims.identity(&expected(), "n1", now()).is_err());
     }
 }

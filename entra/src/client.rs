@@ -192,7 +192,7 @@ impl EntraClient {
         self.request(Grant::Code(grant)).await
     }
 
-    /// Renews a user's tokens. Entra answers with a new refresh token and lets the old one live.
+    /// Renews a user's tokens. Entra answers with a new refresh token and does not revoke the old one.
     pub async fn refresh(
         &self,
         refresh_token: &Secret,

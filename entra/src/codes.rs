@@ -11,13 +11,13 @@ use crate::reason::{FederationReason, SignInReason};
 /// The meaning of an AADSTS number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// Concerns the application and its federation; no user can cure it.
+    /// Concerns the application and its federation; no user can fix it.
     Federation(FederationReason),
 
     /// Concerns a user's sign-in.
     SignIn(SignInReason),
 
-    /// A disturbance at Entra. The same request may succeed later.
+    /// A temporary failure of Entra. The same request may succeed later.
     Transient,
 
     /// The request was wrong: a defect of this project.
@@ -72,7 +72,7 @@ pub(crate) fn meaning(code: u32) -> Option<Meaning> {
         70_000 | 9_002_313 => Meaning::SignIn(SignIn::GrantMalformed),
         50_196 => Meaning::SignIn(SignIn::LoopDetected),
 
-        // A secret where none should be, `resource`, scopes, a missing parameter
+        // A client secret, `resource`, a wrong scope, a missing parameter
         7_000_215 | 7_000_218 | 7_000_222 | 9_010_010 | 901_002 | 700_022 | 70_011 | 28_002 | 28_003
         | 900_144 => Meaning::OurBug,
 

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_document_of_the_expected_issuer() {
+    fn accepts_a_document_of_the_expected_issuer() {
         assert!(document().check(ISSUER).is_ok());
     }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_each_endpoint_in_the_clear() {
+    fn refuses_an_endpoint_without_tls() {
         let clear = Url::parse("http://login.contoso.example/x").unwrap();
         let documents = [
             (

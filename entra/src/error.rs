@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_says_when_to_come_back() {
+    fn an_outage_has_a_pause() {
         let after = Some(Duration::from_secs(7));
         assert_eq!(
             EntraError::Throttled { retry_after: after }.next_step(),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_administrator_has_to_mend_is_not_retried() {
+    fn a_failure_that_an_administrator_must_fix_is_not_retried() {
         for error in [chained(), foreign_issuer()] {
             assert_eq!(error.next_step(), NextStep::ClientAuthentication);
             assert!(!error.is_transient());

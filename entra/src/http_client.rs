@@ -22,7 +22,7 @@ pub enum TrustError {
     },
 
     /// The bundle is not a list of PEM certificates.
-    #[error("the CA bundle {} holds no readable PEM certificate", path.display())]
+    #[error("the CA bundle {} contains no readable PEM certificate", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -125,7 +125,7 @@ impl HttpClient {
             match build(Some(path), shared.limits) {
                 Ok(client) => {
                     current.client = client;
-                    tracing::info!(path = %path.display(), "Took the new CA bundle into use");
+                    tracing::info!(path = %path.display(), "Loaded a changed CA bundle");
                 }
                 Err(error) => tracing::error!(
                     error = &error as &dyn std::error::Error,

@@ -79,7 +79,7 @@ mod tests {
     #[case(json!({"issuer": ISSUER}))]
     #[case(json!({"issuer": "https://login.contoso.example/{tenantid}/v2.0"}))]
     #[case(json!({"x5c": ["MIIC"], "x5t": "k", "cloud_instance_name": "contoso.example"}))]
-    fn takes_keys_without_alg(#[case] key: Value) {
+    fn accepts_keys_without_alg(#[case] key: Value) {
         assert!(keys(&key).get("k").is_some());
     }
 
@@ -91,7 +91,7 @@ mod tests {
     #[case(json!({"n": null}))]
     #[case(json!({"e": "!!"}))]
     #[case(json!({"issuer": "https://login.contoso.example/other/v2.0"}))]
-    fn passes_over_a_key_that_cannot_sign_for_this_tenant(#[case] key: Value) {
+    fn ignores_a_key_that_cannot_sign_for_this_tenant(#[case] key: Value) {
         assert!(keys(&key).is_empty());
     }
 }

@@ -45,13 +45,13 @@ pub struct OnBehalfOf {
     failures: Cache<Key, Failure>,
 }
 
-/// A downstream token, and where it comes from.
+/// A downstream token, and whether it comes from the cache.
 #[derive(Clone, Debug)]
 pub struct Exchanged {
     /// The token.
     pub token: Arc<TokenSet>,
 
-    /// Entra answered just now; false for a token of the cache, which says nothing about what Entra would do.
+    /// True if Entra issued the token for this call. A cached token says nothing about Entra's present answer.
     pub fresh: bool,
 }
 
@@ -94,14 +94,14 @@ impl OnBehalfOf {
         }
     }
 
-    /// The downstream token for `user_token`. With `claims` (a challenge of the resource) the cached token
-    /// is passed over and the new one takes its place.
+    /// Returns the downstream token for `user_token`. With `claims` (a challenge of the resource) it exchanges
+    /// again, and the new token replaces the cached one.
     pub async fn get(&self, user_token: &Secret, claims: Option<&str>) -> Result<Arc<TokenSet>, EntraError> {
         let exchanged = self.exchange(user_token, claims).await?;
         Ok(exchanged.token)
     }
 
-    /// As [`Self::get`], and whether Entra was asked for it.
+    /// As [`Self::get`], and says whether Entra issued the token for this call.
     pub async fn exchange(&self, user_token: &Secret, claims: Option<&str>) -> Result<Exchanged, EntraError> {
         let key = Key {
             assertion: hash(user_token.expose()),
@@ -110,7 +110,7 @@ impl OnBehalfOf {
         if let Some(token) = self.tokens.get(&key).await {
             return Ok(Exchanged { token, fresh: false });
         }
-        // Its own task: a caller that goes away must not end the exchange, or its next call begins it again.
+        // The exchange has its own task. If a caller that disconnects ended it, the next call would begin it again.
         let (this, user_token, claims) = (self.clone(), user_token.clone(), claims.map(str::to_owned));
         let exchange = async move { this.exchange_once(key, &user_token, claims.as_deref()).await };
         match tokio::spawn(exchange).await {
@@ -241,8 +241,8 @@ impl Expiry<Key, Arc<TokenSet>> for BeforeTheTokenDoes {
 }
 
 impl BeforeTheTokenDoes {
-    /// An exchange under a challenge is shared by those who wait for it and kept under no key of its own:
-    /// the same challenge again means that its token did not satisfy the resource.
+    /// Callers with the same challenge share one exchange. Its token has no cache key of its own: the same challenge
+    /// again means that the token did not satisfy the resource.
     fn storage_time(&self, key: &Key, token: &TokenSet) -> Duration {
         if key.claims.is_some() {
             return Duration::ZERO;
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_cache_takes_a_new_token_and_drops_the_one_unused_for_longest() {
+    async fn a_full_cache_evicts_the_least_recently_used_token() {
         const FITTING: u64 = 100;
         let token = token();
         let cache = cache(FITTING * u64::from(size(&token)));

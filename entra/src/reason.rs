@@ -1,4 +1,4 @@
-//! Reasons that people read: of the condition `FederationVerified`, and of a refused sign-in.
+//! Reasons for administrators and users: of the condition `FederationVerified`, and of a refused sign-in.
 
 mod federation;
 mod sign_in;
@@ -21,7 +21,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_a_name_of_its_own_and_a_sentence() {
+    fn every_reason_has_a_unique_name_and_a_sentence() {
         let federation = FederationReason::ALL
             .iter()
             .map(|reason| (reason.as_str(), reason.fix()));

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_an_error_body_whole() {
+    fn reads_every_member_of_an_error_body() {
         let refusal = refusal(&json!({
             "error": "invalid_grant",
             "error_description": "AADSTS65001: The user or administrator has not consented to use the \
@@ -222,7 +222,7 @@ mod tests {
     #[case(json!({"message": "no"}))]
     #[case(json!(["error"]))]
     #[case(json!(null))]
-    fn takes_nothing_else_for_an_error_body(#[case] body: Value) {
+    fn other_bodies_are_not_error_bodies(#[case] body: Value) {
         assert_eq!(Refusal::from_body(400, None, body.to_string().as_bytes()), None);
     }
 
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_numbers_from_the_description_when_there_is_no_list() {
+    fn reads_the_numbers_from_the_description_if_there_is_no_list() {
         let refusal = Refusal::from_redirect("access_denied", Some("AADSTS65004: User declined to consent."));
         assert_eq!(refusal.codes, [65_004]);
         assert_eq!(refusal.sign_in_reason(), Some(SignInReason::ConsentDeclined));

@@ -185,7 +185,7 @@ mod tests {
     #[case(r#"{"token_type":"Bearer","access_token":"at","expires_in":"soon"}"#)]
     #[case(r#"{"token_type":"Bearer","access_token":"at","expires_in":-1}"#)]
     #[case(r#"{"token_type":"Bearer","access_token":7,"expires_in":4210}"#)]
-    fn refuses_a_success_that_is_none(#[case] body: &str) {
+    fn refuses_a_malformed_success(#[case] body: &str) {
         assert!(matches!(
             answer(200, body).tokens(now()),
             Err(EntraError::Malformed { status: 200, .. })
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_life_is_not_believed() {
+    fn an_excessive_lifetime_is_capped() {
         let body = format!(
             r#"{{"token_type":"Bearer","access_token":"at","expires_in":{}}}"#,
             u64::MAX
@@ -227,7 +227,7 @@ mod tests {
     #[case(503)]
     #[case(504)]
     #[case(408)]
-    fn a_server_error_is_an_outage_whatever_the_body(#[case] status: u16) {
+    fn a_server_error_is_an_outage_with_any_body(#[case] status: u16) {
         let failure = answer(status, r#"{"error":"invalid_grant"}"#).failure();
         assert!(matches!(failure, EntraError::Unavailable { .. }));
     }

@@ -133,7 +133,7 @@ mod tests {
     #[case(1, Some(3_001), None)]
     #[case(1, Some(0), Some(200))]
     #[case(3, Some(0), None)]
-    fn pauses_as_asked_and_never_long(
+    fn the_pause_follows_retry_after_and_is_capped(
         #[case] attempt: u32,
         #[case] asked: Option<u64>,
         #[case] expected: Option<u64>,
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_veto_and_a_final_error_end_the_tries() {
+    async fn an_unrepeatable_or_final_error_ends_the_tries() {
         let tries = Cell::new(0);
         let busy = || async {
             tries.set(tries.get() + 1);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_together_has_a_limit() {
+    async fn all_tries_together_have_a_time_limit() {
         let impatient = RetryPolicy {
             total: Duration::ZERO,
             ..POLICY

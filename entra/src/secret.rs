@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_nothing_of_the_value() {
+    fn debug_does_not_show_the_value() {
         let secret = Secret::new("eyJhbGciOi");
         assert_eq!(format!("{secret:?}"), "Secret(..)");
         assert_eq!(format!("{:?}", Some(&secret)), "Some(Secret(..))");

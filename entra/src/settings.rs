@@ -147,7 +147,7 @@ mod tests {
     #[case("http://127.0.0.1:8443")]
     #[case("http://localhost:8443")]
     #[case("http://[::1]:8443")]
-    fn takes_plain_http_on_loopback(#[case] authority: &str) {
+    fn accepts_plain_http_on_loopback(#[case] authority: &str) {
         assert!(Settings::new(&url(authority), TENANT, CLIENT).is_ok());
     }
 

@@ -141,7 +141,7 @@ mod tests {
     #[case(Some(0), 15)]
     #[case(Some(40), 40)]
     #[case(Some(86_400), 600)]
-    fn a_pause_is_what_entra_asked_for_within_bounds(#[case] asked: Option<u64>, #[case] seconds: u64) {
+    fn a_pause_is_retry_after_within_bounds(#[case] asked: Option<u64>, #[case] seconds: u64) {
         assert_eq!(throttled(asked).pause(), Duration::from_secs(seconds));
     }
 
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_asked_before_the_end_of_the_longest_pause() {
+    fn no_request_is_sent_before_the_end_of_the_longest_pause() {
         let throttle = Throttle::default();
         assert!(throttle.check(START).is_ok());
         observe(&throttle, throttled(Some(40)), START);
@@ -166,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn only_throttling_concerns_everybody() {
+    fn only_throttling_pauses_all_requests() {
         let throttle = Throttle::default();
         observe(&throttle, EntraError::TimedOut, START);
         assert!(throttle.check(START).is_ok());
     }
 
     #[test]
-    fn after_a_pause_one_request_goes_first_and_its_answer_lets_the_others_go() {
+    fn after_a_pause_one_request_goes_first_and_its_answer_ends_the_pause() {
         let throttle = Throttle::default();
         observe(&throttle, throttled(Some(40)), START);
         assert!(throttle.check(after(40)).is_ok());
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_request_without_an_answer_makes_room_for_the_next() {
+    fn a_first_request_without_an_answer_is_followed_by_another() {
         let throttle = Throttle::default();
         observe(&throttle, throttled(Some(40)), START);
         assert!(throttle.check(after(40)).is_ok());

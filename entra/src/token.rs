@@ -20,7 +20,7 @@ const LARGEST: usize = 64 * 1024;
 /// Why a token is refused.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TokenRejection {
-    /// Not a JSON Web Token, or not one with Entra's claims.
+    /// The text is not a JSON Web Token with the claims of Entra.
     #[error("the token is not a JSON Web Token of Entra")]
     Malformed,
 
@@ -33,57 +33,57 @@ pub enum TokenRejection {
     UnknownKey,
 
     /// The signature does not match the key.
-    #[error("the token's signature does not fit")]
+    #[error("the token's signature does not match")]
     Signature,
 
-    /// `iss`.
+    /// `iss` is not the issuer of the tenant.
     #[error("the token comes from another issuer")]
     Issuer,
 
-    /// `aud`.
+    /// `aud` is not this application.
     #[error("the token is for another audience")]
     Audience,
 
-    /// `tid`.
+    /// `tid` is not the configured tenant.
     #[error("the token is of another tenant")]
     Tenant,
 
-    /// `ver`: the application's manifest must request version 2.
+    /// `ver` is not 2.0: the application's manifest must request version 2.
     #[error("the token is not of version 2.0: set requestedAccessTokenVersion of the application to 2")]
     Version,
 
-    /// `nbf`.
+    /// `nbf` is in the future, beyond the leeway.
     #[error("the token is not valid yet")]
     NotYetValid,
 
-    /// `exp`.
+    /// `exp` has passed, beyond the leeway.
     #[error("the token has expired")]
     Expired,
 
-    /// `idtyp`, or no `scp`: an application without a user.
+    /// `idtyp` names an application, or `scp` is absent: the token has no user.
     #[error("the token is of an application, not of a user")]
     AppOnly,
 
-    /// `scp`.
+    /// `scp` does not contain the required scope.
     #[error("the token lacks the scope {required}")]
     Scope {
         /// The scope that `scp` must contain.
         required: String,
     },
 
-    /// `oid`: the scope `profile` is missing in the request.
+    /// `oid` is absent, because the request lacked the scope `profile`.
     #[error("the token names no user (oid)")]
     User,
 
-    /// `azp`.
+    /// `azp` is not an allowed client.
     #[error("the token was issued to a client that is not allowed")]
     Client,
 
-    /// `azpacr`.
+    /// `azpacr` is not 2.
     #[error("the token's client did not authenticate with an assertion")]
     ClientAuthentication,
 
-    /// `nonce` of an id token.
+    /// `nonce` of the id token is not the one of this login.
     #[error("the id token belongs to another login")]
     Nonce,
 
@@ -243,7 +243,7 @@ mod tests {
     #[case("e30")]
     #[case("!!.e30.x")]
     #[case("bnVsbA.e30.x")]
-    fn refuses_what_has_no_header(#[case] token: &str) {
+    fn refuses_a_token_without_a_valid_header(#[case] token: &str) {
         assert!(matches!(key_id(token), Err(TokenRejection::Malformed)));
     }
 
@@ -260,7 +260,7 @@ mod tests {
         "Malformed"
     )]
     #[case(r#"{"alg":"RS256","kid":"k","jwk":{"kty":"RSA","n":"","e":""}}"#, "Malformed")]
-    fn refuses_any_other_way_to_sign(#[case] header: &str, #[case] rejection: &str) {
+    fn refuses_every_other_algorithm(#[case] header: &str, #[case] rejection: &str) {
         let token = format!("{}.e30.x", URL_SAFE_NO_PAD.encode(header));
         assert_eq!(format!("{:?}", key_id(&token).unwrap_err()), rejection);
     }

@@ -176,7 +176,7 @@ listen: {mcp: '127.0.0.1:3000', probes: '0.0.0.0:3001'}
     }
 
     #[test]
-    fn reads_what_the_operator_writes() {
+    fn reads_a_file_as_the_operator_writes_it() {
         assert_eq!(read(WHOLE).unwrap().azure_dev_ops.projects, ["shop"]);
     }
 

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_named() {
+    fn the_error_of_a_missing_file_names_it() {
         let error = ConfigFile::<Config>::load(Path::new("/nonexistent/sidecar.yaml"), None).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/sidecar.yaml"), "{error}");
     }

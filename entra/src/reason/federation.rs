@@ -1,16 +1,16 @@
 //! Reasons why the federation of `ServiceAccount` and application does not work.
 
-/// Whether a finding contradicts that the federation works, or only hides whether it does.
+/// Whether a finding shows that the federation does not work, or leaves it open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Entra answered, and the answer means that the federation does not work.
     False,
-    /// Nothing was learned about the federation: an outage, a policy, an answer nobody knows.
+    /// The error says nothing about the federation: an outage, a policy, or an answer with an unknown meaning.
     Unknown,
 }
 
 impl Verdict {
-    /// The condition status.
+    /// Returns the status of the condition.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::False => "False",
@@ -22,15 +22,15 @@ impl Verdict {
 /// The finding of an error about the federation of `ServiceAccount` and application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FederationFinding {
-    /// The condition's status.
+    /// Gives the status of the condition `FederationVerified`.
     pub verdict: Verdict,
 
-    /// The condition's reason.
+    /// The reason of the condition `FederationVerified`.
     pub reason: FederationReason,
 }
 
 behalf_contract::wire_names! {
-    /// Why Entra does not take the Pod's token as the application. Reasons of the condition
+    /// Why Entra does not accept the Pod's token as the application. Reasons of the condition
     /// `FederationVerified`. The file `codes.rs` contains the AADSTS numbers of each; no control flow depends on
     /// them.
     pub enum FederationReason {
@@ -46,7 +46,7 @@ behalf_contract::wire_names! {
         FicNotFound,
         /// Entra itself issued the token.
         ChainedFederation,
-        /// Entra takes no such token as assertion, or the file contains no token.
+        /// Entra does not accept such a token as assertion, or the file contains no token.
         WrongAssertion,
         /// The token has expired, or is not valid yet.
         FederatedTokenExpired,
@@ -68,7 +68,7 @@ behalf_contract::wire_names! {
         AppNotAssigned,
         /// A Conditional Access policy blocks the application.
         PolicyBlocked,
-        /// No answer from Entra, or none that could be used.
+        /// Entra did not answer, or its answer cannot be used.
         Unreachable,
         /// Entra asked to wait.
         Throttled,
@@ -78,7 +78,7 @@ behalf_contract::wire_names! {
 }
 
 impl FederationReason {
-    /// One sentence: what to do next, and where.
+    /// Returns one sentence for the administrator: the next step, and where to take it.
     pub fn fix(self) -> &'static str {
         match self {
             Self::FicIssuerMismatch => {
@@ -154,7 +154,7 @@ impl FederationReason {
         }
     }
 
-    /// Whether this contradicts the federation, when Entra said it in so many words.
+    /// Returns whether this reason, if Entra states it, shows that the federation does not work.
     pub fn verdict(self) -> Verdict {
         match self {
             Self::PolicyBlocked

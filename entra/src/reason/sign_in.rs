@@ -1,7 +1,7 @@
 //! Reasons why Entra refused a user's sign-in, refresh or On-Behalf-Of exchange.
 
 behalf_contract::wire_names! {
-    /// Why Entra refused a user's sign-in, refresh or On-Behalf-Of: what to tell the person, and a label for
+    /// Why Entra refused a user's sign-in, refresh or On-Behalf-Of: the message to the user, and a label for
     /// metrics. The file `codes.rs` contains the AADSTS numbers of each.
     pub enum SignInReason {
         /// Neither the user nor an administrator has consented.
@@ -44,7 +44,7 @@ behalf_contract::wire_names! {
 }
 
 impl SignInReason {
-    /// One sentence for the person: what happened, what to do next, and who can.
+    /// Returns one sentence for the user: what happened, the next step, and who can take it.
     pub fn hint(self) -> &'static str {
         match self {
             Self::ConsentRequired => {
@@ -95,8 +95,8 @@ impl SignInReason {
         }
     }
 
-    /// One sentence for an administrator, where the cause lies in the application and every user may meet it.
-    /// `None` where it is the matter of one user, one device or one login.
+    /// Returns one sentence for an administrator if the cause is in the application, so that every user may get
+    /// this refusal. `None` if the cause concerns one user, one device or one login.
     pub fn fix(self) -> Option<&'static str> {
         match self {
             Self::ConsentRequired | Self::AdminConsentRequired => Some(
@@ -115,7 +115,7 @@ impl SignInReason {
         }
     }
 
-    /// True where a login cannot change the answer. `with_claims`: Entra named claims that a login could
+    /// True if a login cannot change the answer. `with_claims` is true if Entra named claims that a login could
     /// satisfy.
     pub(crate) fn blocks(self, with_claims: bool) -> bool {
         match self {

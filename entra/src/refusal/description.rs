@@ -65,7 +65,7 @@ mod tests {
         "AADSTS700211: No matching federated identity record found for presented assertion issuer \
          'https://westeurope.oic.prod-aks.azure.com/a/b/'."
     )]
-    fn the_description_keeps_what_helps_and_names_nobody(#[case] given: &str, #[case] kept: &str) {
+    fn the_description_keeps_the_cause_and_drops_names(#[case] given: &str, #[case] kept: &str) {
         assert_eq!(first_line(given), kept);
     }
 

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_handed_on_to_the_next_login() {
+    fn claims_are_kept_for_the_next_login() {
         let claims = r#"{"access_token":{"polids":{}}}"#;
         let refusal = refusal(&json!({"error": "interaction_required", "claims": claims}));
         let expected = NextStep::SignInAgain {
@@ -222,7 +222,7 @@ mod tests {
     #[case(90_038, "invalid_request", FederationReason::TenantNotFound)]
     #[case(700_025, "invalid_client", FederationReason::PublicClient)]
     #[case(500_011, "invalid_resource", FederationReason::ResourceNotFound)]
-    fn names_the_reason_of_a_client_that_entra_does_not_take(
+    fn a_refused_client_has_its_reason(
         #[case] code: u32,
         #[case] error: &str,
         #[case] reason: FederationReason,
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detected_loop_is_not_fed_further() {
+    fn a_detected_loop_causes_no_further_request() {
         let refusal = with("invalid_grant", 50_196);
         assert!(!refusal.is_transient());
         assert_eq!(refusal.next_step(), NextStep::RetryLater { after: None });

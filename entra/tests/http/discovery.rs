@@ -19,7 +19,7 @@ async fn is_read_once_a_day() {
 }
 
 #[tokio::test]
-async fn a_foreign_issuer_stops_everything() {
+async fn a_foreign_issuer_prevents_every_request() {
     let entra = Entra::without_discovery().await;
     let mut document = entra.document();
     document["issuer"] = "https://login.microsoftonline.com/common/v2.0".into();
@@ -34,7 +34,7 @@ async fn a_foreign_issuer_stops_everything() {
 }
 
 #[tokio::test]
-async fn a_token_endpoint_in_the_clear_gets_no_assertion() {
+async fn a_token_endpoint_without_tls_gets_no_assertion() {
     let entra = Entra::without_discovery().await;
     let mut document = entra.document();
     document["token_endpoint"] = "http://login.contoso.example/token".into();
@@ -61,7 +61,7 @@ async fn an_unknown_tenant_has_its_reason() {
 }
 
 #[tokio::test]
-async fn a_page_in_its_place_is_no_document() {
+async fn an_html_page_is_not_a_discovery_document() {
     let entra = Entra::without_discovery().await;
     let page = ResponseTemplate::new(200).set_body_string("<html>Sign in to the proxy</html>");
     discovery().respond_with(page).mount(&entra.server).await;
@@ -102,7 +102,7 @@ async fn an_outage_is_tried_three_times_and_not_remembered() {
 }
 
 #[tokio::test]
-async fn an_answer_that_makes_no_sense_has_it_read_again() {
+async fn a_malformed_answer_causes_the_document_to_be_read_again() {
     let entra = Entra::start().await;
     entra
         .answer_once(ResponseTemplate::new(404).set_body_string("gone"))

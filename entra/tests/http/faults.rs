@@ -44,7 +44,7 @@ async fn hanging_up(entra: &Entra) -> Arc<AtomicUsize> {
 }
 
 #[tokio::test]
-async fn waits_as_long_as_asked_and_succeeds() {
+async fn waits_for_retry_after_and_succeeds() {
     let entra = Entra::start().await;
     entra
         .answer_once(ResponseTemplate::new(503).insert_header("retry-after", "0"))
@@ -80,7 +80,7 @@ async fn a_429_of_a_code_pauses_nobody() {
 }
 
 #[tokio::test]
-async fn does_not_keep_a_user_waiting_for_a_minute() {
+async fn a_long_retry_after_ends_the_tries() {
     let entra = Entra::start().await;
     entra
         .answer(ResponseTemplate::new(429).insert_header("retry-after", "60"))
@@ -122,7 +122,7 @@ async fn tries_what_passes_by_itself_three_times(#[case] answer: ResponseTemplat
 #[case(ResponseTemplate::new(400).set_body_string("<html>Bad request</html>"))]
 #[case(ResponseTemplate::new(302).insert_header("location", "https://login.contoso.example/"))]
 #[tokio::test]
-async fn asks_once_where_asking_again_changes_nothing(#[case] answer: ResponseTemplate) {
+async fn a_final_refusal_is_not_retried(#[case] answer: ResponseTemplate) {
     let entra = Entra::start().await;
     entra.answer(answer).await;
     assert!(refresh(&entra).await.is_err());
@@ -130,7 +130,7 @@ async fn asks_once_where_asking_again_changes_nothing(#[case] answer: ResponseTe
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_cut_off() {
+async fn an_endless_answer_is_cut_off() {
     let entra = Entra::start().await;
     let body = format!(
         r#"{{"token_type":"Bearer","access_token":"at","expires_in":60}}{}"#,
@@ -158,7 +158,7 @@ async fn a_broken_connection_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_is_not_waited_for() {
+async fn a_slow_answer_times_out() {
     let limits = HttpLimits {
         connect: Duration::from_secs(5),
         request: Duration::from_millis(200),
@@ -178,7 +178,7 @@ async fn a_slow_answer_is_not_waited_for() {
 #[case(500, 1)]
 #[case(504, 1)]
 #[tokio::test]
-async fn a_code_is_sent_again_only_when_it_was_not_taken(#[case] status: u16, #[case] times: usize) {
+async fn a_code_is_sent_again_only_if_it_was_not_processed(#[case] status: u16, #[case] times: usize) {
     let entra = Entra::start().await;
     entra.answer(ResponseTemplate::new(status)).await;
     assert!(redeem(&entra).await.is_err());
@@ -194,7 +194,7 @@ async fn a_code_is_not_sent_again_over_a_broken_connection() {
 }
 
 #[tokio::test]
-async fn a_code_is_not_sent_again_after_silence() {
+async fn a_code_is_not_sent_again_after_a_timeout() {
     let limits = HttpLimits {
         connect: Duration::from_secs(5),
         request: Duration::from_millis(200),
@@ -209,7 +209,7 @@ async fn a_code_is_not_sent_again_after_silence() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_ids_and_nothing_else() {
+async fn a_refusal_is_shown_with_ids_and_without_its_description() {
     let entra = Entra::start().await;
     entra.answer(refused(400, "invalid_grant", 50_173)).await;
     let error = refresh(&entra).await.unwrap_err();
@@ -259,7 +259,7 @@ async fn a_token_that_the_kubelet_just_renewed_is_tried_once_more() {
 }
 
 #[tokio::test]
-async fn a_renewed_token_that_is_refused_too_ends_it() {
+async fn a_second_refused_assertion_is_final() {
     let entra = Entra::start().await;
     let renewing = RefuseAndRenew(entra.assertion.path().to_owned());
     token().respond_with(renewing).mount(&entra.server).await;
@@ -269,7 +269,7 @@ async fn a_renewed_token_that_is_refused_too_ends_it() {
 }
 
 #[tokio::test]
-async fn a_refused_client_with_the_same_token_is_not_asked_again() {
+async fn an_unchanged_assertion_is_not_sent_again_after_a_refusal() {
     let entra = Entra::start().await;
     entra.answer(refused(401, "invalid_client", 700_213)).await;
     let error = refresh(&entra).await.unwrap_err();

@@ -37,7 +37,7 @@ async fn the_same_token_is_exchanged_once() {
 }
 
 #[tokio::test]
-async fn callers_at_the_same_time_share_one_exchange() {
+async fn parallel_callers_share_one_exchange() {
     let entra = Entra::start().await;
     entra.answer(tokens("at")).await;
     let (cache, user) = (cache(&entra), secret("user"));
@@ -67,7 +67,7 @@ async fn another_token_of_the_same_user_is_exchanged_for_itself() {
 }
 
 #[tokio::test]
-async fn a_failure_is_shared_by_those_who_waited_and_kept_for_nobody() {
+async fn a_refusal_is_shared_by_waiting_callers_and_not_cached() {
     let entra = Entra::start().await;
     entra
         .answer_once(refused(400, "interaction_required", 50_076))
@@ -95,7 +95,7 @@ async fn a_token_near_its_end_serves_one_call() {
 }
 
 #[tokio::test]
-async fn a_forgotten_token_is_exchanged_anew() {
+async fn a_forgotten_token_is_exchanged_again() {
     let entra = Entra::start().await;
     entra.answer(tokens("at")).await;
     let cache = cache(&entra);
@@ -155,7 +155,7 @@ async fn after_an_outage_entra_is_not_asked_again_for_this_token_before_the_paus
 }
 
 #[tokio::test]
-async fn throttling_holds_for_every_token_request_but_that_of_a_code() {
+async fn throttling_pauses_every_token_request_except_codes() {
     let entra = Entra::start().await;
     let throttled = ResponseTemplate::new(429).insert_header("retry-after", "40");
     entra.answer_once(throttled).await;
@@ -186,7 +186,7 @@ async fn throttling_holds_for_every_token_request_but_that_of_a_code() {
 }
 
 #[tokio::test]
-async fn a_challenge_passes_over_the_cached_token_and_replaces_it() {
+async fn a_challenge_replaces_the_cached_token() {
     let entra = Entra::start().await;
     entra.answer_once(tokens("before")).await;
     entra.answer(tokens("after")).await;
@@ -209,7 +209,7 @@ async fn a_challenge_passes_over_the_cached_token_and_replaces_it() {
 }
 
 #[tokio::test]
-async fn a_caller_that_gives_up_does_not_take_the_others_along() {
+async fn a_caller_that_gives_up_does_not_end_the_exchange_of_others() {
     let entra = Entra::start().await;
     entra.answer(tokens("at")).await;
     let (cache, user) = (cache(&entra), secret("user"));
@@ -231,7 +231,7 @@ async fn begin_and_go_away(entra: &Entra, cache: &OnBehalfOf, user: &Secret) {
 }
 
 #[tokio::test]
-async fn an_exchange_whose_only_caller_goes_away_fills_the_cache() {
+async fn an_exchange_without_callers_still_fills_the_cache() {
     let entra = Entra::start().await;
     entra.answer(tokens("at").set_delay(ANSWER_TIME)).await;
     let (cache, user) = (cache(&entra), secret("user"));
@@ -241,7 +241,7 @@ async fn an_exchange_whose_only_caller_goes_away_fills_the_cache() {
 }
 
 #[tokio::test]
-async fn an_exchange_whose_only_caller_goes_away_begins_the_pause() {
+async fn an_exchange_without_callers_still_begins_the_pause() {
     let entra = Entra::start().await;
     let outage = ResponseTemplate::new(503).insert_header("retry-after", "40");
     entra.answer(outage.set_delay(ANSWER_TIME)).await;

@@ -62,7 +62,10 @@ async fn a_refused_application_has_its_reason(
 #[case("530084-token-protection.json", SignInReason::TokenProtection)]
 #[case("500131-assertion-audience.json", SignInReason::AppMisconfigured)]
 #[tokio::test]
-async fn what_no_login_cures_is_not_answered_with_one(#[case] file: &str, #[case] reason: SignInReason) {
+async fn a_refusal_that_a_login_cannot_fix_asks_for_no_login(
+    #[case] file: &str,
+    #[case] reason: SignInReason,
+) {
     let error = error(400, file).await;
     assert_eq!(error.sign_in_reason(), Some(reason));
     assert_eq!(error.next_step(), NextStep::Blocked);
@@ -78,7 +81,7 @@ async fn missing_consent_asks_for_consent() {
 }
 
 #[tokio::test]
-async fn a_second_factor_is_asked_for_with_entras_claims() {
+async fn a_required_second_factor_keeps_the_claims_of_entra() {
     let file = "50076-multi-factor.json";
     let expected = NextStep::SignInAgain {
         claims: body(file)["claims"].as_str().map(str::to_owned),

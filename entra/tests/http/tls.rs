@@ -120,7 +120,7 @@ async fn a_broken_or_missing_new_bundle_changes_nothing() {
 }
 
 #[test]
-fn a_bundle_has_to_be_good_at_the_start() {
+fn a_bundle_must_be_valid_at_the_start() {
     let limits = HttpLimits::default();
     let missing = TrustRoots::with_bundle("/nowhere/ca.crt").http_client(limits);
     assert!(matches!(missing, Err(TrustError::Unreadable { .. })));

@@ -54,7 +54,7 @@ impl Entra {
 }
 
 #[tokio::test]
-async fn takes_a_token_that_the_tenant_signed() {
+async fn accepts_a_token_that_the_tenant_signed() {
     let entra = Entra::start().await;
     entra.publish_keys(json!([published("k1", &ONE)]), 1).await;
     let validator = entra.validator();
@@ -134,7 +134,7 @@ async fn invented_key_ids_cause_one_request_in_thirty_seconds() {
 }
 
 #[tokio::test]
-async fn an_outage_of_the_keys_is_no_verdict_about_the_token() {
+async fn an_outage_of_the_keys_is_not_a_rejection() {
     let entra = Entra::start().await;
     let rejection = entra
         .validator()
@@ -145,7 +145,7 @@ async fn an_outage_of_the_keys_is_no_verdict_about_the_token() {
 }
 
 #[tokio::test]
-async fn known_keys_outlive_an_outage_by_a_day() {
+async fn known_keys_are_used_for_a_day_of_outage() {
     let entra = Entra::start().await;
     entra.publish_keys(json!([published("k1", &ONE)]), 1).await;
     let validator = entra.validator();
@@ -159,7 +159,7 @@ async fn known_keys_outlive_an_outage_by_a_day() {
 }
 
 #[tokio::test]
-async fn no_keys_are_fetched_for_a_token_that_cannot_be_right() {
+async fn an_obviously_invalid_token_causes_no_request() {
     let entra = Entra::start().await;
     let header = Header {
         kid: Some("k1".to_owned()),

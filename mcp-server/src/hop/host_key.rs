@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn admits_the_key_and_nothing_else() {
+    fn admits_only_the_host_key() {
         let file = file(&format!("{KEY}\n"));
         let key = HostKey::load(file.path()).unwrap();
         assert!(key.admits(KEY.as_bytes()));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_became_empty_admits_nobody() {
+    fn an_emptied_file_admits_no_request() {
         let file = file(KEY);
         let key = HostKey::load(file.path()).unwrap();
         std::fs::write(file.path(), "").unwrap();

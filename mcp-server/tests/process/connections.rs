@@ -33,7 +33,7 @@ async fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
 }
 
 #[tokio::test]
-async fn a_connection_outlives_refusals_on_the_inner_hop() {
+async fn a_connection_stays_usable_after_refusals_on_the_inner_hop() {
     let world = World::start().await;
     let mut pod = PodProcess::start(&world).await;
     let host_key = format!("{}: {HOST_KEY}\r\n", headers::HOST_KEY);

@@ -106,7 +106,7 @@ async fn stdio_fetches_one_token_from_the_azure_cli_for_all_calls() {
 }
 
 #[tokio::test]
-async fn stdio_refuses_json_hidden_in_json_with_its_id_and_continues() {
+async fn stdio_refuses_embedded_json_with_its_id_and_continues() {
     let world = World::start().await;
     let folder = az_with(&world.azure_token("ana").await);
     let mut session = Session::start(&world, folder.path()).await;

@@ -28,7 +28,7 @@ fn modern(method: &str, mut params: Value) -> Ask {
 }
 
 #[tokio::test]
-async fn the_legacy_era_initializes_lists_and_calls() {
+async fn revision_2025_11_25_initializes_lists_and_calls() {
     let world = World::start().await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
     let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
@@ -64,7 +64,7 @@ async fn the_legacy_era_initializes_lists_and_calls() {
 }
 
 #[tokio::test]
-async fn the_modern_era_discovers_lists_and_calls() {
+async fn revision_2026_07_28_discovers_lists_and_calls() {
     let world = World::start().await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
     let answer = pod.send(modern("server/discover", json!({}))).await;
@@ -112,7 +112,7 @@ async fn there_are_no_streams_and_no_sessions() {
 }
 
 #[tokio::test]
-async fn nothing_is_served_beside_the_endpoint() {
+async fn other_paths_are_not_served() {
     let world = World::start().await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
     for path in ["/", "/mcp/", "/mcp/x", "/livez"] {
@@ -125,7 +125,7 @@ async fn nothing_is_served_beside_the_endpoint() {
 }
 
 #[tokio::test]
-async fn tools_say_what_they_do() {
+async fn tools_have_descriptions_and_annotations() {
     let world = World::start().await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Argument);
     let list = pod.send(Ask::request("tools/list")).await;
@@ -160,7 +160,7 @@ async fn tools_say_what_they_do() {
 }
 
 #[tokio::test]
-async fn read_only_leaves_out_what_changes_something() {
+async fn read_only_leaves_out_tools_that_write() {
     let world = World::start().await;
     let pod = world.pod_with(ExchangePlace::Sidecar, Injection::Header, |config| {
         config.azure_dev_ops.read_only = true;

@@ -105,7 +105,7 @@ async fn malformed_parameters_and_cursors_of_a_known_method_are_invalid_params(
 #[case("initialize", json!({"protocolVersion": 7}))]
 #[case("ping", json!({}))]
 #[tokio::test]
-async fn a_method_that_the_modern_era_removed_is_not_found(#[case] method: &str, #[case] params: Value) {
+async fn a_method_that_2026_07_28_removed_is_not_found(#[case] method: &str, #[case] params: Value) {
     let world = World::start().await;
     let token = world.azure_token("ana").await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);

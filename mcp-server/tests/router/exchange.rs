@@ -65,7 +65,7 @@ async fn listing_tools_exchanges_nothing() {
 }
 
 #[tokio::test]
-async fn conditional_access_asks_the_user_back_with_its_claims() {
+async fn conditional_access_demands_a_sign_in_with_its_claims() {
     let world = World::start().await;
     world
         .entra()
@@ -80,7 +80,7 @@ async fn conditional_access_asks_the_user_back_with_its_claims() {
 }
 
 #[tokio::test]
-async fn what_no_login_cures_is_a_tool_result() {
+async fn a_refusal_that_a_login_cannot_fix_is_a_tool_result() {
     let world = World::start().await;
     world
         .entra()
@@ -95,7 +95,7 @@ async fn what_no_login_cures_is_a_tool_result() {
 }
 
 #[tokio::test]
-async fn missing_consent_asks_the_user_back() {
+async fn missing_consent_demands_a_sign_in() {
     let world = World::start().await;
     world.entra().put_consents(&[]).await.unwrap();
     let (pod, token) = (server(&world), world.user_token("ana").await);
@@ -108,7 +108,7 @@ async fn missing_consent_asks_the_user_back() {
 #[case::expired(500_133)]
 #[case::invalid(50_013)]
 #[tokio::test]
-async fn a_users_token_that_entra_refuses_is_told_apart_so_that_the_sidecar_renews_it(#[case] code: u32) {
+async fn a_refused_user_token_is_reported_so_that_the_sidecar_renews_it(#[case] code: u32) {
     let world = World::start().await;
     let refusal = Effect::Refusal {
         status: 400,
@@ -247,7 +247,7 @@ async fn a_token_that_azure_devops_refuses_is_exchanged_once_more() {
 }
 
 #[tokio::test]
-async fn a_token_that_azure_devops_refuses_twice_needs_the_user() {
+async fn a_token_that_azure_devops_refuses_twice_demands_a_sign_in() {
     let world = World::start().await;
     let (pod, token) = (server(&world), world.user_token("ana").await);
     world
@@ -282,7 +282,7 @@ async fn a_challenge_of_azure_devops_goes_into_the_next_exchange() {
 }
 
 #[tokio::test]
-async fn a_challenge_that_entra_cannot_meet_needs_the_user() {
+async fn a_challenge_that_entra_cannot_satisfy_demands_a_sign_in() {
     let world = World::start().await;
     let (pod, token) = (server(&world), world.user_token("ana").await);
     call(&world, &pod, &token).await.structured();
@@ -301,7 +301,7 @@ async fn a_challenge_that_entra_cannot_meet_needs_the_user() {
 }
 
 #[tokio::test]
-async fn with_the_exchange_in_the_sidecar_a_refused_token_goes_back_to_it() {
+async fn with_the_exchange_in_the_sidecar_a_refused_token_is_reported_to_it() {
     let world = World::start().await;
     for injection in [Injection::Header, Injection::Argument] {
         let pod = world.pod(ExchangePlace::Sidecar, injection);

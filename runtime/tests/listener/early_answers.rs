@@ -26,7 +26,7 @@ async fn ask(stream: &mut TcpStream, path: &str, body: &[u8], pause: Duration) -
 #[case::absent("/nothing", "http/1.1 404")]
 #[case::wrong_method("/", "http/1.1 405")]
 #[tokio::test]
-async fn a_connection_outlives_refusals_whose_body_comes_behind_the_head(
+async fn a_connection_stays_usable_when_the_body_follows_a_refused_head(
     #[case] path: &str,
     #[case] expected: &str,
     #[values(0, 1, 5, 30)] behind_ms: u64,
@@ -67,7 +67,7 @@ async fn send_all_then_read(address: std::net::SocketAddr, size: usize, head: &s
 #[case::as_large_as_a_message(4_000_000)]
 #[case::too_large_to_wait_for(9_000_000)]
 #[tokio::test]
-async fn a_client_that_sends_everything_first_reads_the_refusal_every_time(#[case] size: usize) {
+async fn a_client_that_sends_the_whole_body_first_reads_the_refusal_every_time(#[case] size: usize) {
     let (address, _end) = listen(limits()).await;
     for number in 0..20 {
         let head = head("/refuse", size, "connection: close\r\n");
@@ -78,7 +78,7 @@ async fn a_client_that_sends_everything_first_reads_the_refusal_every_time(#[cas
 }
 
 #[tokio::test]
-async fn a_body_too_large_to_wait_for_is_answered_at_once_and_says_close() {
+async fn a_refused_large_body_is_answered_at_once_with_connection_close() {
     let (address, _end) = listen(limits()).await;
     let mut stream = connect(address).await;
     stream
@@ -94,7 +94,7 @@ async fn a_body_too_large_to_wait_for_is_answered_at_once_and_says_close() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_waited_for_within_bounds() {
+async fn a_refusal_waits_for_a_missing_body_for_a_limited_time() {
     let (address, _end) = listen(limits()).await;
     let mut stream = connect(address).await;
     stream
@@ -110,7 +110,7 @@ async fn a_body_that_does_not_come_is_waited_for_within_bounds() {
 }
 
 #[tokio::test]
-async fn an_endless_body_gives_its_place_back() {
+async fn an_endless_body_releases_its_place() {
     let (address, _end) = listen(limits()).await;
     let mut stream = connect(address).await;
     let head = "POST /refuse HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";

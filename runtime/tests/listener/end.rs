@@ -60,7 +60,7 @@ async fn an_http2_connection_without_streams_ends_though_its_peer_answers() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_does_not_hold_the_end_back() {
+async fn a_silent_connection_does_not_delay_the_stop() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let end = CancellationToken::new();
@@ -75,7 +75,7 @@ async fn a_silent_connection_does_not_hold_the_end_back() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_its_client_does_not_close_holds_the_end_back_for_seconds_at_most() {
+async fn an_open_keep_alive_connection_delays_the_stop_by_seconds_at_most() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let end = CancellationToken::new();

@@ -39,7 +39,7 @@ async fn occupy(address: SocketAddr, sent: &[u8]) -> Vec<TcpStream> {
 #[case::silent(b"")]
 #[case::in_the_head(b"GET / HTTP/1.1\r\n")]
 #[tokio::test]
-async fn a_probe_gets_in_and_the_oldest_connection_goes(#[case] sent: &[u8]) {
+async fn at_the_limit_a_probe_is_served_and_the_oldest_connection_closes(#[case] sent: &[u8]) {
     let (address, _end) = listen(patient_probes()).await;
     let mut held = occupy(address, sent).await;
     for number in 0..20 {
@@ -105,7 +105,7 @@ async fn get_http2(client: &mut SendRequest<Body>, path: &str) -> Body {
 }
 
 #[tokio::test]
-async fn a_new_client_gets_in_and_the_connection_without_a_request_for_longest_goes() {
+async fn at_the_limit_a_new_client_is_served_and_the_longest_idle_connection_closes() {
     let (address, _end) = listen(Limits {
         connections: 3,
         // The wait for the next request frees no place in the time of this test.

@@ -14,7 +14,7 @@ use crate::support::{PREFACE, SETTINGS, SHORT, connect, is_served, limits, liste
 #[case::nothing(b"")]
 #[case::a_part_of_the_preface(b"PRI * HTTP/2.0\r\n")]
 #[tokio::test]
-async fn a_connection_that_does_not_say_its_version_loses_its_place(#[case] sent: &[u8]) {
+async fn a_connection_without_a_complete_preface_is_closed(#[case] sent: &[u8]) {
     let first_bytes = SHORT;
     let (address, _end) = listen(Limits {
         first_bytes,
@@ -28,7 +28,7 @@ async fn a_connection_that_does_not_say_its_version_loses_its_place(#[case] sent
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_end_loses_its_place() {
+async fn an_unfinished_head_is_closed() {
     let (address, _end) = listen(Limits {
         head: SHORT,
         ..limits()
@@ -41,7 +41,7 @@ async fn a_head_that_does_not_end_loses_its_place() {
 }
 
 #[tokio::test]
-async fn a_preface_in_two_parts_is_one() {
+async fn a_preface_in_two_parts_is_accepted() {
     let (address, _end) = listen(limits()).await;
     let mut stream = connect(address).await;
     let (head, tail) = PREFACE.split_at(7);
@@ -103,7 +103,7 @@ async fn the_head_of_an_http2_request_has_the_bound_of_http1(
 }
 
 #[tokio::test]
-async fn every_answer_says_that_its_type_is_not_to_be_guessed() {
+async fn every_answer_has_nosniff() {
     let (address, _end) = listen(limits()).await;
     for (method, path) in [
         ("GET", "/"),

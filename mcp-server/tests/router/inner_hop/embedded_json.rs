@@ -31,7 +31,7 @@ fn assert_refused(answer: &Answer) {
 #[case::another_member(r#"{"jsonrpc":"2.0","id":7,"method":"ping","other":[HIDDEN]}"#, true)]
 #[case::result(r#"{"jsonrpc":"2.0","id":7,"result":HIDDEN}"#, false)]
 #[tokio::test]
-async fn hidden_json_is_refused_in_any_member(#[case] text: &str, #[case] has_id: bool) {
+async fn embedded_json_is_refused_in_any_member(#[case] text: &str, #[case] has_id: bool) {
     let world = World::start().await;
     for shape in SHAPES {
         let pod = world.pod(shape.0, shape.1);
@@ -49,7 +49,7 @@ async fn hidden_json_is_refused_in_any_member(#[case] text: &str, #[case] has_id
 }
 
 #[tokio::test]
-async fn a_hidden_tool_call_is_no_tool_call() {
+async fn an_embedded_tool_call_is_refused() {
     let world = World::start().await;
     let token = world.azure_token("ana").await;
     let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {
@@ -68,7 +68,7 @@ async fn a_hidden_tool_call_is_no_tool_call() {
 }
 
 #[tokio::test]
-async fn thirty_calls_with_hidden_values_at_once_are_refused() {
+async fn thirty_parallel_calls_with_embedded_values_are_refused() {
     let world = World::start().await;
     let token = world.azure_token("ana").await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
@@ -83,7 +83,7 @@ async fn thirty_calls_with_hidden_values_at_once_are_refused() {
 }
 
 #[tokio::test]
-async fn nesting_is_bounded() {
+async fn the_depth_is_limited() {
     let world = World::start().await;
     let pod = world.pod(ExchangePlace::Sidecar, Injection::Header);
     for (depth, status) in [

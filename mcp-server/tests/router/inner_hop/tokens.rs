@@ -10,7 +10,7 @@ use super::a_call;
 use crate::support::{Ask, SHAPES, World};
 
 #[tokio::test]
-async fn every_shape_calls_with_its_token() {
+async fn every_configuration_calls_with_its_token() {
     let world = World::start().await;
     let (user, azure) = (world.user_token("ana").await, world.azure_token("ana").await);
     for shape in SHAPES {
