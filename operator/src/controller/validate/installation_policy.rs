@@ -1,5 +1,5 @@
 //! The installation policy: the hosts that objects may name. An administrator sets it when the operator is installed;
-//! users who may write objects cannot change it. See `docs/adr/0008-the-installation-says-where-tokens-go.md`.
+//! users who may write objects cannot change it. See `docs/adr/0008-installation-policy.md`.
 
 use std::collections::BTreeMap;
 
