@@ -48,7 +48,7 @@ fn complete(root: &mut JSONSchemaProps) {
             "size(self.metadata.name) <= {NAME_LENGTH} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')"
         ),
         message: Some(format!(
-            "metadata.name must have at most {NAME_LENGTH} characters, start with a letter and hold only a-z, 0-9 and -"
+            "metadata.name must have at most {NAME_LENGTH} characters, start with a letter and contain only a-z, 0-9 and -"
         )),
         ..ValidationRule::default()
     }]);
@@ -175,7 +175,7 @@ mod tests {
     fn every_field_of_ours_is_described() {
         let mut missing = Vec::new();
         walk(&schema(), "", &mut |path, schema| {
-            // Entries of lists and maps are described by the field that holds them.
+            // The description of a list or map also describes its entries.
             let is_field = path.starts_with(".spec") && !path.ends_with("[]");
             if is_field && schema["description"].as_str().is_none_or(str::is_empty) {
                 missing.push(path.to_owned());

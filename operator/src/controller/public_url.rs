@@ -1,4 +1,4 @@
-//! Which `McpServer` owns which `publicUrl`.
+//! Decides which `McpServer` owns a `publicUrl`.
 //!
 //! Of the live objects whose spec names an address, the one with the oldest `creationTimestamp` owns it; among
 //! objects of the same second, the one with the smallest UID. Both values come from the API server and never
@@ -40,14 +40,14 @@ impl Claim {
         }
     }
 
-    /// The owner's key is the smallest. The API server always sets a creation time; an object without one
-    /// takes nothing from others.
+    /// Returns the key by which claims are ordered. The owner's key is the smallest. The API server always sets a creation time; an object without one
+    /// owns no address that another object names.
     fn key(&self) -> (bool, Option<Timestamp>, &str) {
         (self.created_at.is_none(), self.created_at, &self.uid)
     }
 }
 
-/// The claims of all other objects to the address that `server` names.
+/// Returns the claims of all other objects to the address that `server` names.
 pub fn other_claims(server: &McpServer, servers: &[Arc<Guarded>]) -> Vec<Claim> {
     servers
         .iter()
@@ -58,7 +58,7 @@ pub fn other_claims(server: &McpServer, servers: &[Arc<Guarded>]) -> Vec<Claim> 
         .collect()
 }
 
-/// The owner of the address that `server` names, unless it is `server` itself.
+/// Returns the owner of the address that `server` names, unless it is `server` itself.
 pub fn other_owner<'a>(
     server: &McpServer,
     other_claims: impl IntoIterator<Item = &'a Claim>,
@@ -70,8 +70,8 @@ pub fn other_owner<'a>(
         .filter(|oldest| oldest.key() < own.key())
 }
 
-/// The objects whose judgement may change with this event of another object: those that name an address which
-/// that object comes to name or ceases to name. `servers` is the state before the event.
+/// Returns the objects to reconcile after this event of another object: those that name the address that the other object
+/// named before or names now, if the event changes it. `servers` is the state before the event.
 pub fn affected(event: &watcher::Event<Guarded>, servers: &Store<Guarded>) -> Vec<ObjectRef<Guarded>> {
     let (object, after) = match event {
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => (object, claimed(object)),
@@ -99,7 +99,7 @@ pub fn affected(event: &watcher::Event<Guarded>, servers: &Store<Guarded>) -> Ve
         .collect()
 }
 
-/// The address that a live object's spec names. A suspended object is live; one that is being deleted is not.
+/// Returns the address that a live object's spec names. A suspended object is live; one that is being deleted is not.
 /// An object that this version of the operator cannot read names none.
 fn claimed(object: &Guarded) -> Option<&str> {
     let server = object.0.as_ref().ok()?;

@@ -145,7 +145,7 @@ fn first_sentence(text: &str) -> String {
             return sentence;
         }
     }
-    // A list follows, or a line break stands for the full stop.
+    // A list follows, or a line break replaces the full stop.
     let mut sentence = sentence.trim_end_matches([':', ',']).to_owned();
     if !sentence.ends_with('.') {
         sentence.push('.');

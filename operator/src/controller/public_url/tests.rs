@@ -98,7 +98,7 @@ fn neither_status_nor_annotations_of_another_object_take_an_address_away() {
     assert_eq!(taken_by(&object("older", 0, URL), &[guard(&younger)]), None);
 }
 
-/// The names of the objects that are reconciled when `event` reaches a cache that holds `before`.
+/// The names of the objects that are reconciled when `event` reaches a cache that contains `before`.
 fn woken(before: &[McpServer], event: watcher::Event<Guarded>) -> Vec<String> {
     let (store, mut writer) = reflector::store();
     for object in before {

@@ -32,8 +32,8 @@ pub(super) fn federated_credential(
     (command.len() <= LONGEST_COMMAND).then_some(command)
 }
 
-/// Quotes any text as one word of a POSIX shell. A single quote ends the quoted text, stands alone behind a
-/// backslash, and begins the next.
+/// Quotes any text as one word of a POSIX shell. A single quote in the text becomes `'\''`: the end of
+/// the quoted text, an escaped quote, and the start of the next quoted text.
 fn quote(text: &str) -> String {
     let plain = !text.is_empty()
         && text

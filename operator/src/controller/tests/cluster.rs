@@ -36,7 +36,7 @@ pub(super) struct Cluster {
     /// Part of the method and path of the refused request, and the answer to it.
     pub(super) refused: Option<(&'static str, Value)>,
 
-    /// The time of each look at the clock. Without it, the time stands still.
+    /// The clock. Without it, the time does not change.
     pub(super) clock: Option<fn() -> jiff::Timestamp>,
 }
 

@@ -27,7 +27,7 @@ pub struct Allowed {
     /// Hosts of `server.azureDevOps.endpoints`, written in the same way.
     pub azure_dev_ops_hosts: Vec<String>,
 
-    /// Hosts of https redirect URIs that objects may name beside the known vendors' callbacks, written in the same way.
+    /// Hosts of https redirect URIs that objects may name in addition to the known vendors' callbacks, written in the same way.
     pub redirect_hosts: Vec<String>,
 
     /// Which namespaces may use which addresses and applications.
@@ -53,7 +53,7 @@ impl Allowed {
 
 /// The hosts and applications that the installation reserves for namespaces. A namespace that has a list may use only the
 /// entries of its list. Another namespace may use the values that are in no list. A host in a list is reserved with each of its ports, because
-/// cookies do not tell ports apart.
+/// cookies do not distinguish ports.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Namespaces(BTreeMap<String, Reserved>);

@@ -2,8 +2,8 @@
 //!
 //! A reflector's store accepts the events of one watch alone: each watch begins with a list, and begins again with one
 //! after an interruption, and a list replaces the whole store. [`merge`] therefore reports the first lists of all
-//! watches as one list, and each later list as changes. A namespace in which the operator may not list does not hold up
-//! the others: it counts as empty until it lists.
+//! watches as one list, and each later list as changes. A namespace in which the operator may not list does not delay
+//! the others: it counts as empty until the operator may list.
 
 use std::collections::HashMap;
 

@@ -48,8 +48,8 @@ pub fn start(
     (controller, Stores::new(servers, children, replica_sets, pods))
 }
 
-/// The cache of the objects themselves, the stream of changes that fills it, and the other objects whose
-/// judgement may change with one of them.
+/// Returns the cache of the objects, the stream of changes that fills it, and the stream of the other objects that must be
+/// reconciled after such a change.
 fn servers(
     client: &Client,
     scope: &Scope,

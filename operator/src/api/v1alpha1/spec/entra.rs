@@ -34,7 +34,7 @@ pub struct Entra {
     )]
     pub scope: Option<String>,
 
-    /// A ConfigMap with certificate authorities (PEM) that are trusted beside those of the system, for every call to
+    /// A ConfigMap with certificate authorities (PEM) that are trusted in addition to those of the system, for every call to
     /// Entra and to Azure DevOps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_authority_ref: Option<CertificateAuthorityRef>,

@@ -23,12 +23,12 @@ pub struct Network {
     #[schemars(schema_with = "embedded_list::<NetworkPolicyPeer>")]
     pub ingress_from: Vec<NetworkPolicyPeer>,
 
-    /// Peers that may scrape metrics from port 9090, beside the operator. Empty means none.
+    /// Peers that may scrape metrics from port 9090, in addition to the operator. Empty means none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "embedded_list::<NetworkPolicyPeer>")]
     pub metrics_from: Vec<NetworkPolicyPeer>,
 
-    /// Destinations that the Pods may reach beside DNS. If a host of the spec is in the cluster (host.namespace.svc), the
+    /// Destinations that the Pods may reach in addition to DNS. If a host of the spec is in the cluster (host.namespace.svc), the
     /// Pods may also reach its namespace on its port.
     #[serde(default, deserialize_with = "egress_or_rules")]
     pub egress: Egress,

@@ -157,7 +157,7 @@ fn a_pod_from_before_an_edit_of_its_template_does_not_count(#[case] patch: Value
         ..quickstart_with(patch)
     };
     world.server.metadata.generation = Some(2);
-    // An old Pod says no subject: only its template tells it apart.
+    // An old Pod reports no subject, so only its template distinguishes it.
     world.document().federation.subject = None;
     let status = world.reconcile();
     for kind in [ConditionType::FederationVerified, ConditionType::Verified] {

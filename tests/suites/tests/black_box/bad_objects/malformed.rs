@@ -26,7 +26,7 @@ pub(super) fn malformed() -> Vec<Malformed> {
     const ENDPOINT: &str =
         "an endpoint must be https://<host>[:port] in lower case, without path or trailing slash";
     const NAME: &str =
-        "metadata.name must have at most 48 characters, start with a letter and hold only a-z, 0-9 and -";
+        "metadata.name must have at most 48 characters, start with a letter and contain only a-z, 0-9 and -";
     const ANNOTATIONS: &str =
         "pod.annotations must not use keys of azure.workload.identity, behalf.dev or app.kubernetes.io";
     const LABELS: &str =
