@@ -1,6 +1,7 @@
 //! The client of Entra: discovery, the authorize URL, the four token requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
@@ -278,21 +279,22 @@ impl EntraClient {
 
     async fn request(&self, grant: Grant<'_>) -> Result<TokenSet, EntraError> {
         let url = &self.discovery().await?.token_endpoint;
-        if grant.can_wait() {
-            self.0.throttle.check(self.now())?;
-        }
+        let part = grant.part_in_pauses();
+        let goes_first = AtomicBool::new(false);
+        // Each try looks for a pause, because another request may have begun one meanwhile. The request that goes
+        // first after a pause does not wait for itself.
         let attempt = || async {
-            let result = self.attempt(url, grant).await;
-            if grant.can_wait() {
-                self.0.throttle.observe(&result, self.now());
+            if !goes_first.load(Ordering::Relaxed) {
+                goes_first.store(self.0.throttle.check(part, self.now())?, Ordering::Relaxed);
             }
-            result
+            self.attempt(url, grant).await
         };
         let result = self
             .0
             .retry
             .run(attempt, |error| grant.may_be_repeated(error))
             .await;
+        self.0.throttle.observe(part, &result, self.now());
         if let Err(error) = &result {
             tracing::debug!(
                 entra.grant = grant.name(),

@@ -46,13 +46,13 @@ pub enum EntraError {
         retry_after: Option<Duration>,
     },
 
-    /// No request was sent, because the pause after an earlier failure has not ended.
-    #[error("Entra failed a moment ago and is not asked again yet")]
+    /// No request was sent, because the pause after an earlier failure or refusal of the client has not ended.
+    #[error("Entra failed or refused a moment ago and is not asked again yet")]
     Paused {
         /// The rest of the pause.
         after: Duration,
 
-        /// The failure that began the pause.
+        /// The answer that began the pause.
         #[source]
         cause: Arc<EntraError>,
     },
@@ -112,6 +112,7 @@ impl EntraError {
             Self::Throttled { retry_after } | Self::Unavailable { retry_after, .. } => {
                 NextStep::RetryLater { after: *retry_after }
             }
+            Self::Paused { cause, .. } if cause.refuses_the_client() => NextStep::ClientAuthentication,
             Self::Paused { after, .. } => NextStep::RetryLater { after: Some(*after) },
             Self::Refused(refusal) => refusal.next_step(),
         }
@@ -180,6 +181,11 @@ impl EntraError {
             Self::Refused(refusal) => Some(refusal),
             _ => None,
         }
+    }
+
+    /// True if Entra refused this process as the application, whoever the user is.
+    pub(crate) fn refuses_the_client(&self) -> bool {
+        self.refusal().is_some_and(Refusal::refuses_the_client)
     }
 
     /// True when the same request may succeed in a moment.

@@ -2,6 +2,7 @@
 
 use crate::error::EntraError;
 use crate::secret::Secret;
+use crate::throttle::Part;
 
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const ON_BEHALF_OF: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -117,10 +118,13 @@ impl<'a> Grant<'a> {
         }
     }
 
-    /// False for a code: it is valid once and for minutes, and a user waits for it. All other grants wait for
-    /// the end of a pause.
-    pub(crate) fn can_wait(self) -> bool {
-        !matches!(self, Self::Code(_))
+    /// Returns the part that the request takes in the client's pauses.
+    pub(crate) fn part_in_pauses(self) -> Part {
+        match self {
+            Self::Code(_) => Part::Nothing,
+            Self::Refresh { .. } | Self::OnBehalfOf { .. } => Part::Full,
+            Self::ClientCredentials { .. } => Part::Probe,
+        }
     }
 
     /// Returns the grant's name for logs.

@@ -111,6 +111,8 @@ impl OnBehalfOf {
             return Ok(Exchanged { token, fresh: false });
         }
         // The exchange has its own task. If a caller that disconnects ended it, the next call would begin it again.
+        // Each caller that waits has a task, at most 16 for each user. One task for all of them would need a table of
+        // exchanges in flight beside the cache, and a guard that removes an exchange that panicked.
         let (this, user_token, claims) = (self.clone(), user_token.clone(), claims.map(str::to_owned));
         let exchange = async move { this.exchange_once(key, &user_token, claims.as_deref()).await };
         match tokio::spawn(exchange).await {

@@ -1,4 +1,4 @@
-//! Pauses requests to Entra after it failed or limited their rate.
+//! Pauses requests to Entra after it failed, limited their rate or refused the application.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,20 +38,35 @@ pub(crate) fn end_of(pause: Duration, now: Timestamp) -> Timestamp {
 /// first.
 const FIRST_REQUEST: Duration = SHORTEST;
 
-/// The pause of all token requests of one client. Entra limits the rate of requests for each application, so
-/// one answer 429 applies to every user of the process.
+/// The pause of the token requests of one client. Entra limits the rate of requests for each application, and
+/// refuses an application whoever the user is. One such answer therefore applies to every user of the process.
 ///
 /// Three rules:
-/// 1. Each answer 429 begins a pause at once, or prolongs it.
+/// 1. Each answer 429 or refused client begins a pause at once, or prolongs it.
 /// 2. When the time is over, one request goes first. The others wait for its answer, so that all sessions do
 ///    not start together.
-/// 3. A token or a refusal for that request ends the pause. After an outage the next request goes first.
+/// 3. A token or another refusal for that request ends the pause. After an outage the next request goes first.
 ///
-/// The redemption of a code takes no part (see [`crate::grant::Grant::can_wait`]): it does not wait, and its
-/// 429 begins no pause. Otherwise a stream of logins, which are never held back, would prolong the pause
-/// without end. The next request of another kind finds out for itself.
+/// [`Part`] says which requests take part.
 #[derive(Default)]
 pub(crate) struct Throttle(Mutex<Option<Pause>>);
+
+/// The part that a request takes in the pauses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Begins pauses, and waits for their end.
+    Full,
+
+    /// A probe of the federation. It waits after 429. It does not wait after a refused client, because it finds out
+    /// whether the application is accepted again: its success ends that pause. Its refusal begins none, because
+    /// Entra may refuse the application's own requests and accept those for users.
+    Probe,
+
+    /// The redemption of a code: it does not wait, and begins no pause. A code is valid once and for minutes, and a
+    /// user waits for it. A stream of logins, which are never held back, would prolong a pause without end. The
+    /// next request of another kind finds out for itself.
+    Nothing,
+}
 
 struct Pause {
     until: Timestamp,
@@ -64,21 +79,28 @@ struct Pause {
 
 impl Throttle {
     /// Records the result of one request to Entra.
-    pub(crate) fn observe<T>(&self, result: &Result<T, EntraError>, now: Timestamp) {
-        match result {
-            Err(error @ EntraError::Throttled { .. }) => self.begin(error, now),
-            Ok(_) | Err(EntraError::Refused(_)) => self.end(),
-            Err(_) => {}
+    pub(crate) fn observe<T>(&self, part: Part, result: &Result<T, EntraError>, now: Timestamp) {
+        match (part, result) {
+            (Part::Nothing, _) => {}
+            (_, Err(error @ EntraError::Throttled { .. })) => self.begin(error, now),
+            (Part::Full, Err(error)) if error.refuses_the_client() => self.begin(error, now),
+            (Part::Probe, Ok(_)) => self.end(|pause| pause.goes_first || pause.is_of_a_refused_client()),
+            // An answer to a request from before the pause does not end it.
+            (Part::Full, Ok(_)) | (_, Err(EntraError::Refused(_))) => self.end(|pause| pause.goes_first),
+            (_, Err(_)) => {}
         }
     }
 
-    /// Returns the error of a request that is not sent because Entra demanded a pause. The first caller after
-    /// the end of the pause may send its request, and begins a short pause for all others.
-    pub(crate) fn check(&self, now: Timestamp) -> Result<(), EntraError> {
+    /// Returns the error of a request that is not sent because of a pause. The first caller after the end of the
+    /// pause may send its request, and begins a short pause for all others. Returns true to that caller.
+    pub(crate) fn check(&self, part: Part, now: Timestamp) -> Result<bool, EntraError> {
         let mut pause = self.pause();
         let Some(pause) = &mut *pause else {
-            return Ok(());
+            return Ok(false);
         };
+        if part == Part::Nothing || part == Part::Probe && pause.is_of_a_refused_client() {
+            return Ok(false);
+        }
         if let Some(after) = left(now, pause.until) {
             return Err(EntraError::Paused {
                 after,
@@ -87,7 +109,7 @@ impl Throttle {
         }
         pause.until = end_of(FIRST_REQUEST, now);
         pause.goes_first = true;
-        Ok(())
+        Ok(true)
     }
 
     fn begin(&self, error: &EntraError, now: Timestamp) {
@@ -105,16 +127,21 @@ impl Throttle {
         }
     }
 
-    /// Ends the pause if a request went first. An answer to a request from before the pause does not end it.
-    fn end(&self) {
+    fn end(&self, ends: impl FnOnce(&Pause) -> bool) {
         let mut pause = self.pause();
-        if pause.as_ref().is_some_and(|pause| pause.goes_first) {
+        if pause.as_ref().is_some_and(ends) {
             *pause = None;
         }
     }
 
     fn pause(&self) -> MutexGuard<'_, Option<Pause>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pause {
+    fn is_of_a_refused_client(&self) -> bool {
+        self.cause.refuses_the_client()
     }
 }
 
@@ -146,63 +173,63 @@ mod tests {
     }
 
     fn observe(throttle: &Throttle, error: EntraError, now: Timestamp) {
-        throttle.observe(&Err::<(), _>(error), now);
+        throttle.observe(Part::Full, &Err::<(), _>(error), now);
     }
 
     fn succeed(throttle: &Throttle, now: Timestamp) {
-        throttle.observe(&Ok(()), now);
+        throttle.observe(Part::Full, &Ok(()), now);
     }
 
     #[test]
     fn no_request_is_sent_before_the_end_of_the_longest_pause() {
         let throttle = Throttle::default();
-        assert!(throttle.check(START).is_ok());
+        assert!(throttle.check(Part::Full, START).is_ok());
         observe(&throttle, throttled(Some(40)), START);
         observe(&throttle, throttled(None), after(1));
-        let refused = throttle.check(after(30)).unwrap_err();
+        let refused = throttle.check(Part::Full, after(30)).unwrap_err();
         assert_eq!(refused.retry_after(), Some(Duration::from_secs(10)));
-        assert!(throttle.check(after(39)).is_err());
-        assert!(throttle.check(after(40)).is_ok());
+        assert!(throttle.check(Part::Full, after(39)).is_err());
+        assert!(throttle.check(Part::Full, after(40)).is_ok());
     }
 
     #[test]
     fn only_throttling_pauses_all_requests() {
         let throttle = Throttle::default();
         observe(&throttle, EntraError::TimedOut, START);
-        assert!(throttle.check(START).is_ok());
+        assert!(throttle.check(Part::Full, START).is_ok());
     }
 
     #[test]
     fn after_a_pause_one_request_goes_first_and_its_answer_ends_the_pause() {
         let throttle = Throttle::default();
         observe(&throttle, throttled(Some(40)), START);
-        assert!(throttle.check(after(40)).is_ok());
-        let second = throttle.check(after(40)).unwrap_err();
+        assert!(throttle.check(Part::Full, after(40)).is_ok());
+        let second = throttle.check(Part::Full, after(40)).unwrap_err();
         assert_eq!(second.retry_after(), Some(FIRST_REQUEST));
         succeed(&throttle, after(41));
-        assert!(throttle.check(after(41)).is_ok());
-        assert!(throttle.check(after(41)).is_ok());
+        assert!(throttle.check(Part::Full, after(41)).is_ok());
+        assert!(throttle.check(Part::Full, after(41)).is_ok());
     }
 
     #[test]
     fn a_first_request_that_is_throttled_begins_the_next_pause() {
         let throttle = Throttle::default();
         observe(&throttle, throttled(Some(40)), START);
-        assert!(throttle.check(after(40)).is_ok());
+        assert!(throttle.check(Part::Full, after(40)).is_ok());
         observe(&throttle, throttled(Some(15)), after(41));
-        assert!(throttle.check(after(55)).is_err());
-        assert!(throttle.check(after(56)).is_ok());
+        assert!(throttle.check(Part::Full, after(55)).is_err());
+        assert!(throttle.check(Part::Full, after(56)).is_ok());
     }
 
     #[test]
     fn a_first_request_without_an_answer_is_followed_by_another() {
         let throttle = Throttle::default();
         observe(&throttle, throttled(Some(40)), START);
-        assert!(throttle.check(after(40)).is_ok());
+        assert!(throttle.check(Part::Full, after(40)).is_ok());
         observe(&throttle, EntraError::TimedOut, after(45));
-        assert!(throttle.check(after(54)).is_err());
-        assert!(throttle.check(after(55)).is_ok());
-        assert!(throttle.check(after(55)).is_err());
+        assert!(throttle.check(Part::Full, after(54)).is_err());
+        assert!(throttle.check(Part::Full, after(55)).is_ok());
+        assert!(throttle.check(Part::Full, after(55)).is_err());
     }
 
     #[test]
@@ -210,6 +237,6 @@ mod tests {
         let throttle = Throttle::default();
         observe(&throttle, throttled(Some(40)), START);
         succeed(&throttle, after(1));
-        assert!(throttle.check(after(39)).is_err());
+        assert!(throttle.check(Part::Full, after(39)).is_err());
     }
 }

@@ -249,21 +249,35 @@ async fn throttling_pauses_the_exchanges_of_all_sessions_and_cached_tokens_stay_
 }
 
 #[tokio::test]
-async fn a_broken_federation_is_a_503_and_is_probed_at_once() {
+async fn a_broken_federation_is_a_503_for_every_session_and_entra_is_asked_once() {
     let world = World::start().await;
     let sidecar = world.sidecar(Sidecar, Header);
-    let login = sidecar.sign_in(&world).await;
-    world
-        .control()
-        .put_federated_credentials(CLIENT_ID, &[])
+    let logins = [sidecar.sign_in(&world).await, sidecar.sign_in(&world).await];
+    let control = world.control();
+    control.put_federated_credentials(CLIENT_ID, &[]).await.unwrap();
+    for login in logins.iter().chain(&logins) {
+        let response = sidecar.post(login, &call()).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key("retry-after"));
+        assert!(!response.headers().contains_key("www-authenticate"));
+        let answer = body(response).await;
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("FederationVerified"), "{message}");
+        // Returns at once if a probe was requested.
+        sidecar.trigger.woken().await;
+    }
+    let asked = control.requests_of(RequestKind::OnBehalfOf).await.unwrap();
+    assert_eq!(asked.len(), 1);
+
+    let credential = world.issuer.credential();
+    control
+        .put_federated_credentials(CLIENT_ID, &[credential])
         .await
         .unwrap();
-    let response = sidecar.post(&login, &call()).await;
-    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(response.headers().contains_key("retry-after"));
-    assert!(!response.headers().contains_key("www-authenticate"));
-    // Returns at once if a probe was requested.
-    sidecar.trigger.woken().await;
+    world.clock.advance(SignedDuration::from_secs(15));
+    for login in &logins {
+        assert_eq!(sidecar.post(login, &call()).await.status(), StatusCode::OK);
+    }
 }
 
 #[tokio::test]

@@ -78,6 +78,19 @@ impl Refusal {
         }
     }
 
+    /// True if the refusal concerns the client's authentication. `unauthorized_client` without a known number does
+    /// not: it may concern one grant or one user.
+    pub(crate) fn refuses_the_client(&self) -> bool {
+        match self.meaning() {
+            Some(Meaning::Federation(reason)) => !matches!(
+                reason,
+                FederationReason::ResourceNotFound | FederationReason::AppNotAssigned
+            ),
+            Some(Meaning::SignIn(_) | Meaning::Transient) => false,
+            Some(Meaning::OurBug) | None => self.error == "invalid_client",
+        }
+    }
+
     /// True when the same request may succeed in a moment.
     pub(crate) fn is_transient(&self) -> bool {
         match self.meaning() {

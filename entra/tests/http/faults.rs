@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use behalf_entra::{CodeGrant, EntraError, FederationReason, HttpLimits, NextStep, TokenSet, Verdict};
+use jiff::SignedDuration;
 use rstest::rstest;
 use tokio::net::TcpListener;
 use wiremock::{Request, Respond, ResponseTemplate};
@@ -65,6 +66,42 @@ async fn a_429_is_not_tried_again_and_pauses_the_next_request() {
     assert_eq!(error.reason(), Some(FederationReason::Throttled));
     assert!(matches!(refresh(&entra).await, Err(EntraError::Paused { .. })));
     assert_eq!(entra.forms().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_is_not_sent_in_the_pause_that_another_request_began() {
+    let entra = Entra::start().await;
+    let outage = ResponseTemplate::new(503).insert_header("retry-after", "1");
+    entra.answer_once(outage).await;
+    let throttled = ResponseTemplate::new(429).insert_header("retry-after", "40");
+    entra.answer_once(throttled).await;
+    entra.answer(tokens("at")).await;
+    let another = async {
+        while entra.forms().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        refresh(&entra).await
+    };
+    let (first, another) = tokio::join!(refresh(&entra), another);
+    assert!(
+        matches!(another, Err(EntraError::Throttled { .. })),
+        "{another:?}"
+    );
+    assert!(matches!(first, Err(EntraError::Paused { .. })), "{first:?}");
+    assert_eq!(entra.forms().await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_request_that_goes_first_after_a_pause_may_be_tried_again() {
+    let entra = Entra::start().await;
+    let throttled = ResponseTemplate::new(429).insert_header("retry-after", "40");
+    entra.answer_once(throttled).await;
+    entra.answer_once(ResponseTemplate::new(503)).await;
+    entra.answer(tokens("at")).await;
+    refresh(&entra).await.unwrap_err();
+    entra.clock.advance(SignedDuration::from_secs(40));
+    refresh(&entra).await.unwrap();
+    assert_eq!(entra.forms().await.len(), 3);
 }
 
 #[tokio::test]

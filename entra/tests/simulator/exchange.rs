@@ -205,5 +205,7 @@ async fn a_broken_federation_does_not_blame_the_user() {
         assert_eq!(error.sign_in_reason(), None);
     }
     tenant.project(&ServiceAccountToken::of(IssuerFixture::SUBJECT));
+    // Its success ends the pause that the refusal began.
+    tenant.probe().await.unwrap();
     tenant.refresh(&tokens).await.unwrap();
 }

@@ -1,10 +1,14 @@
 //! Tests On-Behalf-Of in the server, and its answers to the sidecar if the exchange fails.
 
+use std::sync::Arc;
+
 use behalf_contract::{ExchangePlace, Injection, ReauthenticateReason, headers};
+use behalf_entra::{Clock as _, FixedClock, SystemClock};
 use behalf_simulators::azure_devops::{Action, Fault as AzureFault};
 use behalf_simulators::entra::{Effect, Fault, MintRequest, Policy, RequestKind};
 use behalf_simulators::people::CLIENT_ID;
 use http::StatusCode;
+use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::json;
 
@@ -213,18 +217,24 @@ async fn a_broken_federation_is_503_and_works_again_without_a_restart() {
         .put_federated_credentials(CLIENT_ID, &[])
         .await
         .unwrap();
-    let (pod, token) = (server(&world), world.user_token("ana").await);
-    let answer = call(&world, &pod, &token).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
-    assert!(answer.headers.get("retry-after").is_some());
-    // So that the sidecar probes the federation at once.
-    assert_eq!(answer.headers[headers::ERROR], headers::INVALID_CLIENT);
+    let clock = Arc::new(FixedClock::new(SystemClock.now()));
+    let pod = world.pod_at(ExchangePlace::Server, Injection::Argument, clock.clone());
+    let token = world.user_token("ana").await;
+    for _ in 0..3 {
+        let answer = call(&world, &pod, &token).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+        assert!(answer.headers.get("retry-after").is_some());
+        // So that the sidecar probes the federation at once.
+        assert_eq!(answer.headers[headers::ERROR], headers::INVALID_CLIENT);
+    }
+    assert_eq!(exchanges(&world).await, 1);
 
     world
         .entra()
         .put_federated_credentials(CLIENT_ID, &right)
         .await
         .unwrap();
+    clock.advance(SignedDuration::from_secs(15));
     call(&world, &pod, &token).await.structured();
 }
 

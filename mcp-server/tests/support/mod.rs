@@ -11,7 +11,7 @@ use behalf_contract::{
     AzureDevOpsConfig, AzureDevOpsEndpoints, EntraConfig, ExchangePlace, Injection, Reauthenticate,
     ServerConfig, ServerListen, TokenExchange, headers,
 };
-use behalf_entra::{AZURE_DEVOPS_SCOPE, SystemClock};
+use behalf_entra::{AZURE_DEVOPS_SCOPE, Clock, SystemClock};
 use behalf_mcp_server::serve::pod_app;
 use behalf_simulators::azure_devops::{self, AzureDevOpsOptions, AzureDevOpsSimulator};
 use behalf_simulators::entra::{
@@ -124,14 +124,18 @@ impl World {
     ) -> Pod {
         let mut config = self.config(at, injection);
         change(&mut config);
-        behalf_mcp_server::config::check(&config).unwrap();
-        let app = pod_app(
-            &config,
-            Some(self.federated_token_file()),
-            false,
-            Arc::new(SystemClock),
-        )
-        .unwrap();
+        self.pod_of(&config, Arc::new(SystemClock))
+    }
+
+    /// A Pod whose clock the test moves.
+    pub(crate) fn pod_at(&self, at: ExchangePlace, injection: Injection, clock: Arc<dyn Clock>) -> Pod {
+        self.pod_of(&self.config(at, injection), clock)
+    }
+
+    fn pod_of(&self, config: &ServerConfig, clock: Arc<dyn Clock>) -> Pod {
+        behalf_mcp_server::config::check(config).unwrap();
+        let app = pod_app(config, Some(self.federated_token_file()), false, clock).unwrap();
+        let TokenExchange { at, injection, .. } = config.token_exchange;
         Pod {
             router: app.router(),
             shape: Some((at, injection)),
