@@ -19,6 +19,7 @@ use crate::host_key::HostKey;
 use crate::http::client_address::TrustedProxies;
 use crate::http::public_url::Addresses;
 use crate::keys::{KeyringFileError, KeyringHandle, Random};
+use crate::limits::address_budget::AddressBudgets;
 use crate::limits::body_budget::BodyMemory;
 use crate::observe::sign_ins::SignIns;
 use crate::observe::{ProbeTrigger, StatusBoard};
@@ -122,6 +123,9 @@ pub struct Services {
     /// The proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: TrustedProxies,
 
+    /// How often callbacks may ask Entra.
+    pub(crate) callbacks: AddressBudgets,
+
     /// The memory for request bodies at the public port.
     pub(crate) body_memory: BodyMemory,
 
@@ -202,6 +206,7 @@ impl Services {
             validator: TokenValidator::new(entra.clone(), token_rules),
             sessions: Arc::new(sessions),
             sign_ins: Arc::new(sign_ins),
+            callbacks: AddressBudgets::of_callbacks(clock.now()),
             body_memory: BodyMemory::default(),
             metrics: Arc::default(),
             board: Arc::default(),

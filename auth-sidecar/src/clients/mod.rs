@@ -1,6 +1,5 @@
 //! The OAuth clients of this server, registered and static, and their redirect URIs.
 
-mod rate_limit;
 mod redirect_uri;
 mod registration;
 
@@ -16,9 +15,9 @@ pub use redirect_uri::RedirectUriError;
 pub(crate) use redirect_uri::{is_loopback, is_relay};
 pub use registration::{Registered, RegistrationError, RegistrationRequest};
 
-use self::rate_limit::RegistrationLimit;
 use self::redirect_uri::RedirectRules;
 use crate::keys::{KeyringHandle, OpenError, Purpose};
+use crate::limits::address_budget::AddressBudgets;
 
 /// A client that the authorization server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +103,7 @@ pub struct Clients {
     configured: Vec<Client>,
     dynamic_registration: DynamicRegistration,
     redirects: RedirectRules,
-    registrations: RegistrationLimit,
+    registrations: AddressBudgets,
 }
 
 impl Clients {
@@ -130,7 +129,7 @@ impl Clients {
                 kind: ClientKind::Static,
             });
         }
-        let registrations = RegistrationLimit::new(clock.now());
+        let registrations = AddressBudgets::of_registrations(clock.now());
         Ok(Self {
             keyring,
             clock,

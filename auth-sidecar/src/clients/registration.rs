@@ -94,7 +94,7 @@ pub enum RegistrationError {
     #[error("name and redirect URIs together are too long; register fewer redirect URIs")]
     TooLong,
 
-    /// A limit of [`super::rate_limit`] is reached: 429.
+    /// A budget of registrations is used up: 429.
     #[error("too many clients register at the moment; try again in a few seconds")]
     Busy,
 }

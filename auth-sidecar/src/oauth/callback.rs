@@ -1,9 +1,10 @@
 //! `GET /callback`: Entra redirects the browser here after the sign-in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
 use behalf_contract::Reason;
 use behalf_entra::{
@@ -30,6 +31,7 @@ const LONGEST_QUERY: usize = 16 * 1024;
 pub(super) async fn callback(
     State(server): State<Arc<Services>>,
     RawQuery(query): RawQuery,
+    extensions: Extensions,
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
@@ -47,7 +49,8 @@ pub(super) async fn callback(
         Ok(Found::Nothing) => return foreign(&server),
         Err(_) => return page::problem(&server, Problem::Busy),
     };
-    let answer = match finish(&server, &approved, &parameters).await {
+    let address = server.trusted_proxies.client(&extensions, &headers);
+    let answer = match finish(&server, &approved, &parameters, address).await {
         Ok(Finished::Code(code)) => {
             match approved.request.success(code.expose(), server.addresses.issuer()) {
                 Some(url) => redirect::to(&server, &url),
@@ -59,25 +62,34 @@ pub(super) async fn callback(
             let next = ApprovedRequest::new(request, true, server.clock.now(), server.random.as_ref());
             send_to_entra(&server, &next, &browser, &again).await
         }
+        // The cookie stays: the user may load the same address again.
+        Ok(Finished::Limited) => {
+            server.metrics.security_event(SecurityEvent::SignInsLimited);
+            return page::problem(&server, Problem::TooManySignIns);
+        }
         Err(error) => redirect::error(&server, &error),
     };
     // Whatever came of it, the same callback does not count twice.
     redirect::with_cookies(answer, [cookies::remove(&approved.cookie_name())])
 }
 
-/// How a callback ends well.
+/// The result of a callback for the browser.
 enum Finished {
     /// Signed in.
     Code(Secret),
 
     /// Entra wants something more, and this is the one time that it is asked for.
     Again(SignInAgain),
+
+    /// Entra is not asked: too many callbacks of this address, or of all, asked Entra before.
+    Limited,
 }
 
 async fn finish(
     server: &Services,
     approved: &ApprovedRequest,
     parameters: &Parameters,
+    address: Option<IpAddr>,
 ) -> Result<Finished, RedirectError> {
     let request = &approved.request;
     if let Ok(Some(error)) = parameters.one("error") {
@@ -93,12 +105,16 @@ async fn finish(
     let Ok(Some(code)) = parameters.one("code") else {
         return Err(request.refuse("server_error", "Entra sent neither a code nor an error"));
     };
+    if !server.callbacks.admits(address, server.clock.now()) {
+        return Ok(Finished::Limited);
+    }
     // Before the code is redeemed: with a made-up code, one approval must not cause more than one request to
     // Entra.
     let first = server.sessions.finish_flow(&approved.handle, FLOW_LIFETIME).await;
     if !first.map_err(|error| not_kept(approved, &error))? {
         return Err(request.refuse("access_denied", "this sign-in was finished already"));
     }
+    server.callbacks.charge(address, server.clock.now());
     let code = Secret::new(code);
     let grant = CodeGrant {
         code: &code,

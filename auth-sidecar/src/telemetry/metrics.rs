@@ -63,10 +63,12 @@ pub enum SecurityEvent {
     TokenRejected,
     /// A registration exceeded the limit.
     RegistrationLimited,
+    /// More callbacks asked Entra than the limit lets through.
+    SignInsLimited,
 }
 
 impl SecurityEvent {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::InvalidAccessToken,
         Self::ForeignOrigin,
         Self::ReservedArgument,
@@ -78,6 +80,7 @@ impl SecurityEvent {
         Self::ForeignCallback,
         Self::TokenRejected,
         Self::RegistrationLimited,
+        Self::SignInsLimited,
     ];
 
     /// The value of the label `event`.
@@ -94,6 +97,7 @@ impl SecurityEvent {
             Self::ForeignCallback => "foreign_callback",
             Self::TokenRejected => "token_rejected",
             Self::RegistrationLimited => "registration_limited",
+            Self::SignInsLimited => "sign_ins_limited",
         }
     }
 }

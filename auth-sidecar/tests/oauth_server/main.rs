@@ -10,6 +10,8 @@ mod breakable_store;
 #[cfg(test)]
 mod callback;
 #[cfg(test)]
+mod callback_limit;
+#[cfg(test)]
 #[path = "../support/captured_log.rs"]
 mod captured_log;
 #[cfg(test)]

@@ -42,6 +42,9 @@ pub(in crate::oauth) enum Problem {
     /// Entra's answer belongs to no sign-in of this browser.
     ForeignCallback,
 
+    /// Callbacks of this address, or of all addresses, asked Entra too often.
+    TooManySignIns,
+
     /// Keys, sessions or memory are temporarily unavailable.
     Busy,
 
@@ -55,6 +58,7 @@ impl Problem {
             Self::RequestTooLong => StatusCode::URI_TOO_LONG,
             Self::ForeignConsent => StatusCode::FORBIDDEN,
             Self::ConsentUnreadable(status) => status,
+            Self::TooManySignIns => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Defect => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestIncomplete
             | Self::UnknownClient
@@ -76,6 +80,7 @@ impl Problem {
             Self::ForeignConsent => "This answer does not belong to this browser",
             Self::ConsentUnreadable(_) => "This answer cannot be read",
             Self::ForeignCallback => "This sign-in was not started in this browser",
+            Self::TooManySignIns => "Too many sign-ins at the moment",
             Self::Busy => "This server is busy",
             Self::Defect => "This server could not build its answer",
         }
@@ -119,6 +124,11 @@ impl Problem {
             Self::ForeignCallback => {
                 "The sign-in was started in another browser, is finished already, or this browser blocks cookies. \
                  Nothing was changed. Start the sign-in again in your application."
+            }
+            Self::TooManySignIns => {
+                "More sign-ins came from your network, or from all networks together, than this server allows. Nothing \
+                 was changed. Reload this page in a minute. If this page comes back, tell the administrator of this \
+                 server the reference."
             }
             Self::Busy => "The sign-in cannot be finished at the moment. Reload this page in a minute.",
             Self::Defect => {
@@ -179,7 +189,7 @@ fn problem_because(services: &Services, problem: Problem, reason: &dyn fmt::Disp
         text: problem.text(),
     };
     let mut response = respond(problem.status(), &page, "'none'");
-    if problem == Problem::Busy {
+    if matches!(problem, Problem::Busy | Problem::TooManySignIns) {
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static("60"));

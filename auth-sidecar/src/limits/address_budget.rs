@@ -1,0 +1,259 @@
+//! Limits how often clients may do something: one budget for each address, and one for all addresses together.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+/// The registrations of one address. A company behind one gateway starts its clients within minutes, and some
+/// clients register at every start.
+const REGISTRATIONS_OF_ONE: Rate = Rate {
+    burst: 300.0,
+    per_second: 5.0,
+};
+
+/// The registrations of all addresses together. A registration stores nothing and costs one HKDF and one AES-GCM
+/// sealing of at most 1 KiB, well below a tenth of a millisecond. This many registrations use less than a fifth of
+/// one core.
+const REGISTRATIONS: Rate = Rate {
+    burst: 10_000.0,
+    per_second: 2000.0,
+};
+
+/// The callbacks of one address that ask Entra. Everybody can approve a request and send a made-up code, and each
+/// asks Entra in the name of the application, which Entra then throttles for all users. A company behind one
+/// gateway signs in within minutes.
+const CALLBACKS_OF_ONE: Rate = Rate {
+    burst: 300.0,
+    per_second: 1.0,
+};
+
+/// The callbacks of all addresses together that ask Entra. Microsoft does not publish the rate at which Entra
+/// throttles an application. This is the rate of 30,000 users who sign in within ten minutes.
+const CALLBACKS: Rate = Rate {
+    burst: 2000.0,
+    per_second: 50.0,
+};
+
+/// Maximum number of addresses whose budget is not full. An entry has about 50 bytes.
+const MOST_ADDRESSES: usize = 4096;
+
+/// The capacity of a budget, and how fast it refills.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    burst: f64,
+    per_second: f64,
+}
+
+/// The rest of a budget.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tokens: f64,
+    filled_at: Timestamp,
+}
+
+impl Bucket {
+    fn full(rate: Rate, now: Timestamp) -> Self {
+        Self {
+            tokens: rate.burst,
+            filled_at: now,
+        }
+    }
+
+    fn tokens(&self, rate: Rate, now: Timestamp) -> f64 {
+        // When the clock goes back, the budget stays as it is.
+        let elapsed = now.duration_since(self.filled_at).as_secs_f64().max(0.0);
+        elapsed.mul_add(rate.per_second, self.tokens).min(rate.burst)
+    }
+
+    fn charge(&mut self, rate: Rate, now: Timestamp) {
+        self.tokens = (self.tokens(rate, now) - 1.0).max(0.0);
+        self.filled_at = now;
+    }
+}
+
+/// The budgets of one kind of request.
+pub(crate) struct AddressBudgets {
+    per_address: Rate,
+    total: Rate,
+    budgets: Mutex<Budgets>,
+}
+
+struct Budgets {
+    total: Bucket,
+    addresses: HashMap<IpAddr, Bucket>,
+}
+
+impl AddressBudgets {
+    /// The budgets of registrations.
+    pub(crate) fn of_registrations(now: Timestamp) -> Self {
+        Self::new(REGISTRATIONS_OF_ONE, REGISTRATIONS, now)
+    }
+
+    /// The budgets of callbacks that ask Entra.
+    pub(crate) fn of_callbacks(now: Timestamp) -> Self {
+        Self::new(CALLBACKS_OF_ONE, CALLBACKS, now)
+    }
+
+    fn new(per_address: Rate, total: Rate, now: Timestamp) -> Self {
+        let budgets = Budgets {
+            total: Bucket::full(total, now),
+            addresses: HashMap::new(),
+        };
+        Self {
+            per_address,
+            total,
+            budgets: Mutex::new(budgets),
+        }
+    }
+
+    /// True when the budgets admit one more request of this address now. Without an address only the total counts.
+    pub(crate) fn admits(&self, address: Option<IpAddr>, now: Timestamp) -> bool {
+        let budgets = self.lock();
+        let own = address.and_then(|address| budgets.addresses.get(&network(address)));
+        own.is_none_or(|own| own.tokens(self.per_address, now) >= 1.0)
+            && budgets.total.tokens(self.total, now) >= 1.0
+    }
+
+    /// Charges one request to the total, and to this address.
+    pub(crate) fn charge(&self, address: Option<IpAddr>, now: Timestamp) {
+        let mut budgets = self.lock();
+        let budgets = &mut *budgets;
+        budgets.total.charge(self.total, now);
+        let Some(address) = address else { return };
+        let network = network(address);
+        if budgets.addresses.len() >= MOST_ADDRESSES && !budgets.addresses.contains_key(&network) {
+            make_room(&mut budgets.addresses, self.per_address, now);
+        }
+        budgets
+            .addresses
+            .entry(network)
+            .or_insert_with(|| Bucket::full(self.per_address, now))
+            .charge(self.per_address, now);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Budgets> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes the budgets that are full again, or else the fullest: its address loses the least of its limit.
+fn make_room(addresses: &mut HashMap<IpAddr, Bucket>, rate: Rate, now: Timestamp) {
+    addresses.retain(|_, bucket| bucket.tokens(rate, now) < rate.burst);
+    if addresses.len() < MOST_ADDRESSES {
+        return;
+    }
+    let fullest = addresses
+        .iter()
+        .max_by(|(_, one), (_, other)| one.tokens(rate, now).total_cmp(&other.tokens(rate, now)))
+        .map(|(address, _)| *address);
+    if let Some(fullest) = fullest {
+        addresses.remove(&fullest);
+    }
+}
+
+/// The network of one subscriber: an IPv4 address, or the 64 bits of an IPv6 network (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn address(text: &str) -> Option<IpAddr> {
+        let address = text.parse();
+        assert!(address.is_ok(), "{text}");
+        address.ok()
+    }
+
+    /// Sends requests until the budgets admit no more, and returns their number.
+    fn exhaust(budgets: &AddressBudgets, address: Option<IpAddr>, now: Timestamp) -> usize {
+        let mut admitted = 0;
+        while budgets.admits(address, now) {
+            budgets.charge(address, now);
+            admitted += 1;
+            assert!(admitted < 20_000, "never limited");
+        }
+        admitted
+    }
+
+    #[test]
+    fn a_burst_is_admitted_and_then_the_rate() {
+        let budgets = AddressBudgets::of_registrations(START);
+        let one = address("192.0.2.1");
+        assert_eq!(exhaust(&budgets, one, START), 300);
+        let later = START + SignedDuration::from_secs(2);
+        assert_eq!(exhaust(&budgets, one, later), 10);
+    }
+
+    #[test]
+    fn one_address_leaves_the_budget_of_others_alone() {
+        let budgets = AddressBudgets::of_registrations(START);
+        exhaust(&budgets, address("192.0.2.1"), START);
+        assert!(budgets.admits(address("192.0.2.2"), START));
+        exhaust(&budgets, address("2001:db8:1:2:3::4"), START);
+        assert!(
+            !budgets.admits(address("2001:db8:1:2::1"), START),
+            "the same network"
+        );
+        assert!(budgets.admits(address("2001:db8:1:3::1"), START));
+        assert!(
+            !budgets.admits(address("::ffff:192.0.2.1"), START),
+            "the same address in another form"
+        );
+    }
+
+    #[test]
+    fn many_addresses_together_meet_the_total() {
+        let budgets = AddressBudgets::of_registrations(START);
+        let admitted: usize = (0..40)
+            .map(|n| exhaust(&budgets, Some(IpAddr::from([192, 0, 2, n])), START))
+            .sum();
+        assert_eq!(admitted, 10_000);
+        assert!(!budgets.admits(address("198.51.100.1"), START));
+        let later = START + SignedDuration::from_secs(1);
+        assert_eq!(exhaust(&budgets, None, later), 2000);
+    }
+
+    #[test]
+    fn without_an_address_only_the_total_counts() {
+        let budgets = AddressBudgets::of_registrations(START);
+        assert_eq!(exhaust(&budgets, None, START), 10_000);
+        assert!(budgets.lock().addresses.is_empty());
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_the_fullest_first() {
+        let budgets = AddressBudgets::of_registrations(START);
+        let busy = address("203.0.113.9");
+        exhaust(&budgets, busy, START);
+        for n in 0..6000_u32 {
+            let [_, _, c, d] = n.to_be_bytes();
+            budgets.charge(Some(IpAddr::from([10, 0, c, d])), START);
+        }
+        let budgets = budgets.lock();
+        assert!(budgets.addresses.len() <= MOST_ADDRESSES);
+        assert!(budgets.addresses.contains_key(&busy.unwrap()));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_does_not_change_the_budget() {
+        let start = START + SignedDuration::from_hours(1);
+        let budgets = AddressBudgets::of_registrations(start);
+        let one = address("192.0.2.1");
+        budgets.charge(one, start);
+        assert_eq!(exhaust(&budgets, one, START), 299);
+    }
+}
