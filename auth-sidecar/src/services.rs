@@ -20,7 +20,7 @@ use crate::http::client_address::TrustedProxies;
 use crate::http::public_url::Addresses;
 use crate::keys::{KeyringFileError, KeyringHandle, Random};
 use crate::limits::address_budget::AddressBudgets;
-use crate::limits::body_budget::BodyMemory;
+use crate::limits::body_budget::MessageMemory;
 use crate::observe::sign_ins::SignIns;
 use crate::observe::{ProbeTrigger, StatusBoard};
 use crate::sessions::{SessionRules, Sessions};
@@ -126,8 +126,8 @@ pub struct Services {
     /// How often callbacks may ask Entra.
     pub(crate) callbacks: AddressBudgets,
 
-    /// The memory for request bodies at the public port.
-    pub(crate) body_memory: BodyMemory,
+    /// The memory for messages to `/mcp` on their way in.
+    pub(crate) message_memory: MessageMemory,
 
     /// The MCP server beside this sidecar.
     pub upstream: Upstream,
@@ -207,7 +207,7 @@ impl Services {
             sessions: Arc::new(sessions),
             sign_ins: Arc::new(sign_ins),
             callbacks: AddressBudgets::of_callbacks(clock.now()),
-            body_memory: BodyMemory::default(),
+            message_memory: MessageMemory::of_all(),
             metrics: Arc::default(),
             board: Arc::default(),
             federation_trigger: ProbeTrigger::default(),

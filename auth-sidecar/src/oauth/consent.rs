@@ -37,9 +37,6 @@ pub(super) async fn consent(
         Err(error) if error.status() == StatusCode::REQUEST_TIMEOUT => {
             return page::problem(&services, Problem::ConsentUnreadable(error.status()));
         }
-        Err(error) if error.status() == StatusCode::SERVICE_UNAVAILABLE => {
-            return page::problem(&services, Problem::Busy);
-        }
         Err(_) => return page::problem(&services, UNREADABLE),
     };
     let field = |name| form.one(name).ok().flatten();

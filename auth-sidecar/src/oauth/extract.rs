@@ -7,9 +7,8 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 
-use super::MAX_BODY_BYTES;
 use super::error::OAuthError;
-use crate::limits::body_budget::ReadError;
+use crate::limits::body_budget::{ReadError, read_form};
 use crate::oauth::login::parameters::Parameters;
 use crate::services::Services;
 
@@ -19,14 +18,8 @@ pub(super) struct Form(pub(super) Parameters);
 impl FromRequest<Arc<Services>> for Form {
     type Rejection = OAuthError;
 
-    async fn from_request(request: Request, state: &Arc<Services>) -> Result<Self, Self::Rejection> {
-        let body = read(
-            request,
-            state,
-            "application/x-www-form-urlencoded",
-            "invalid_request",
-        )
-        .await?;
+    async fn from_request(request: Request, _: &Arc<Services>) -> Result<Self, Self::Rejection> {
+        let body = read(request, "application/x-www-form-urlencoded", "invalid_request").await?;
         let parameters = Parameters::parse(&body)
             .map_err(|error| OAuthError::bad_request("invalid_request", error.to_string()))?;
         Ok(Self(parameters))
@@ -39,19 +32,14 @@ pub(super) struct JsonBytes(pub(super) Bytes);
 impl FromRequest<Arc<Services>> for JsonBytes {
     type Rejection = OAuthError;
 
-    async fn from_request(request: Request, state: &Arc<Services>) -> Result<Self, Self::Rejection> {
-        read(request, state, "application/json", "invalid_client_metadata")
+    async fn from_request(request: Request, _: &Arc<Services>) -> Result<Self, Self::Rejection> {
+        read(request, "application/json", "invalid_client_metadata")
             .await
             .map(Self)
     }
 }
 
-async fn read(
-    request: Request,
-    services: &Services,
-    content_type: &str,
-    error: &'static str,
-) -> Result<Bytes, OAuthError> {
+async fn read(request: Request, content_type: &str, error: &'static str) -> Result<Bytes, OAuthError> {
     if !is(request.headers(), content_type) {
         let description = format!("the content type must be {content_type}");
         return Err(OAuthError::new(
@@ -68,23 +56,13 @@ async fn read(
             description,
         ));
     }
-    // Signed-in users need these two endpoints, also while clients without a sign-in use up the other memory.
-    let is_of_grants = matches!(request.uri().path(), "/token" | "/revoke");
-    let memory = &services.body_memory;
-    let share = if is_of_grants {
-        &memory.grants
-    } else {
-        &memory.forms
-    };
-    // The values that are parsed from the body are no larger than it, so the memory is released after the read.
-    let read = share.read(request.into_body(), MAX_BODY_BYTES);
-    let refused = |refusal: ReadError| match refusal {
-        ReadError::TooLarge => OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, error, refusal.to_string()),
-        ReadError::Late => OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, refusal.to_string()),
-        ReadError::Broken => OAuthError::bad_request(error, refusal.to_string()),
-        ReadError::NoMemory | ReadError::NoMemoryOfUser => OAuthError::unavailable(refusal.to_string()),
-    };
-    read.await.map(|(body, _)| body).map_err(refused)
+    read_form(request.into_body())
+        .await
+        .map_err(|refusal| match refusal {
+            ReadError::TooLarge => OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, error, refusal.to_string()),
+            ReadError::Late => OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, refusal.to_string()),
+            ReadError::Broken => OAuthError::bad_request(error, refusal.to_string()),
+        })
 }
 
 /// True when the media type is `expected`. Its parameters do not count.

@@ -35,9 +35,6 @@ pub use cors::allowed_origin;
 use self::error::OAuthError;
 use crate::services::Services;
 
-/// Maximum size of a request body in bytes. A registration with ten redirect URIs has about 6 KiB.
-const MAX_BODY_BYTES: usize = 32 * 1024;
-
 /// A path and its handler.
 type Endpoint = (&'static str, fn() -> MethodRouter<Arc<Services>>);
 

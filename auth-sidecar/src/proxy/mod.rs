@@ -250,9 +250,8 @@ async fn read(
     }
     Ok(state
         .services
-        .body_memory
-        .messages
-        .read_of(user.bodies(), body, MAX_BODY_BYTES)
+        .message_memory
+        .read(user.message_memory(), body, MAX_BODY_BYTES)
         .await?)
 }
 

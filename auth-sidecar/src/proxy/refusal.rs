@@ -14,7 +14,7 @@ use super::headers;
 use super::origin;
 use crate::access::Scopes;
 use crate::access::challenge::Challenger;
-use crate::limits::body_budget::ReadError;
+use crate::limits::body_budget::{MessageError, ReadError};
 use crate::sessions::SessionError;
 
 /// `HeaderMismatch` of MCP 2026-07-28.
@@ -271,13 +271,13 @@ impl Refusal {
     }
 }
 
-impl From<ReadError> for Refusal {
-    fn from(error: ReadError) -> Self {
+impl From<MessageError> for Refusal {
+    fn from(error: MessageError) -> Self {
         match error {
-            ReadError::TooLarge => Self::TooLarge,
-            ReadError::Late | ReadError::Broken => Self::Incomplete,
-            ReadError::NoMemory => Self::Busy,
-            ReadError::NoMemoryOfUser => Self::UserBusy,
+            MessageError::Read(ReadError::TooLarge) => Self::TooLarge,
+            MessageError::Read(ReadError::Late | ReadError::Broken) => Self::Incomplete,
+            MessageError::NoMemory => Self::Busy,
+            MessageError::NoMemoryOfUser => Self::UserBusy,
         }
     }
 }

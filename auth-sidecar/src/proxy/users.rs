@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
-use crate::limits::body_budget::Share;
+use crate::limits::body_budget::MessageMemory;
 use crate::limits::weak_map::{WeakMap, WeakMapEntry};
 
 /// Maximum number of tool calls of one user in flight. The built-in server accepts 64 calls of all users.
@@ -32,7 +32,7 @@ pub(super) struct Users(WeakMap<Key, UserLimits>);
 
 /// The limits of one user.
 struct UserLimits {
-    bodies: Share,
+    messages: MessageMemory,
     calls: Arc<Semaphore>,
     /// Counts the calls that wait for a place.
     waiting: Semaphore,
@@ -54,7 +54,7 @@ impl Users {
     pub(super) fn get(&self, user: &UserIdentity) -> User {
         let key = (user.tid.clone(), user.oid.clone());
         User(self.0.get_or_insert_with(key, || UserLimits {
-            bodies: Share::of_user(),
+            messages: MessageMemory::of_user(),
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
             waiting: Semaphore::new(MOST_WAITING),
         }))
@@ -62,9 +62,9 @@ impl Users {
 }
 
 impl User {
-    /// The memory budget of this user's request bodies.
-    pub(super) fn bodies(&self) -> &Share {
-        &self.0.bodies
+    /// The memory for this user's messages.
+    pub(super) fn message_memory(&self) -> &MessageMemory {
+        &self.0.messages
     }
 
     /// Waits for a place for a tool call, in the order of the calls. Dropping the future ends the wait.
