@@ -55,6 +55,22 @@ async fn a_token_with_ten_minutes_left_is_not_renewed() {
 }
 
 #[tokio::test]
+async fn a_refused_token_is_renewed_although_an_older_renewal_in_flight_returns_it() {
+    let (world, _, tokens) = world().await;
+    world.advance(3001);
+    let session = open(&world, &tokens).await;
+    let current = world.sessions.user_token(&session).await.unwrap();
+    assert_eq!(refreshes(&world).await, 1);
+    // The session was opened before. Its renewal finds the current token and asks Entra for nothing.
+    let older = world.sessions.user_token(&session);
+    let renewed = world.sessions.renewed_user_token(&session, &current.access_token);
+    let (older, renewed) = tokio::join!(older, renewed);
+    assert_eq!(older.unwrap().access_token, current.access_token);
+    assert_ne!(renewed.unwrap().access_token, current.access_token);
+    assert_eq!(refreshes(&world).await, 2);
+}
+
+#[tokio::test]
 async fn an_older_token_is_renewed_once_for_all_waiting_calls() {
     let (world, _, tokens) = world().await;
     let session = open(&world, &tokens).await;

@@ -224,6 +224,21 @@ async fn a_server_without_tokens_cannot_trigger_a_renewal() {
     assert!(renewals.unwrap().is_empty());
 }
 
+#[rstest]
+#[case::token(ReauthenticateReason::TokenRefused)]
+#[case::policy(ReauthenticateReason::InteractionRequired)]
+#[tokio::test]
+async fn a_request_without_a_downstream_token_is_sent_once(#[case] reason: ReauthenticateReason) {
+    let world = World::start().await;
+    let sidecar = world.sidecar(Sidecar, Argument);
+    let login = sidecar.sign_in(&world).await;
+    world.server.answers(move |_| refused(reason, Some("{}")));
+    let list = json!({"jsonrpc": "2.0", "id": 8, "method": "tools/list"});
+    let response = sidecar.post(&login, &list).await;
+    assert_ne!(body(response).await["error"], Value::Null);
+    assert_eq!((world.server.received().len(), exchanges(&world).await), (1, 0));
+}
+
 #[tokio::test]
 async fn a_claims_challenge_of_the_downstream_api_is_first_sent_to_entra() {
     let world = World::start().await;
