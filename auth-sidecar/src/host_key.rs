@@ -91,7 +91,7 @@ impl HostKey {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),
         };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(CHARACTERS + 1));
+        let mut bytes = Vec::with_capacity(CHARACTERS + 1);
         file.take(CHARACTERS as u64 + 1)
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;

@@ -54,8 +54,8 @@ impl SessionSecret {
         &self.0
     }
 
-    pub(crate) fn to_text(&self) -> Zeroizing<String> {
-        Zeroizing::new(BASE64URL.encode(self.expose()))
+    pub(crate) fn to_text(&self) -> String {
+        BASE64URL.encode(self.expose())
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {

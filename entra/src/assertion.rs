@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
-use zeroize::Zeroizing;
 
 use crate::secret::Secret;
 
@@ -111,7 +110,7 @@ impl Assertion {
             source: Arc::new(source),
         };
         let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-        let mut text = Zeroizing::new(String::with_capacity(4096));
+        let mut text = String::new();
         let read = file.take(LARGEST).read_to_string(&mut text).await;
         match read {
             Ok(_) => Ok(Secret::new(text.trim())),
@@ -149,7 +148,7 @@ fn unverified(token: &Secret) -> Option<AssertionClaims> {
     if parts.next().is_some() {
         return None;
     }
-    let payload = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload).ok()?);
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
     let payload: Payload = serde_json::from_slice(&payload).ok()?;
     Some(AssertionClaims {
         issuer: payload.iss,

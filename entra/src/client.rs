@@ -54,41 +54,11 @@ pub struct AuthorizeRequest<'a> {
     /// Entra returns it in the id token; check it with [`crate::TokenValidator::validate_id_token`].
     pub nonce: &'a str,
 
-    /// The page that Entra shows even to a user who is signed in.
-    pub prompt: Option<Prompt>,
+    /// Entra shows the consent dialog, also to a user who consented before.
+    pub consent: bool,
 
     /// A pending claims challenge: a JSON object as text.
     pub claims: Option<&'a str>,
-
-    /// Name of the user who is expected to sign in.
-    pub login_hint: Option<&'a str>,
-}
-
-/// `prompt` of the authorize request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prompt {
-    /// The user enters credentials again.
-    Login,
-
-    /// Entra shows the consent dialog.
-    Consent,
-
-    /// The user chooses an account.
-    SelectAccount,
-
-    /// Entra shows no page. It returns an error if one would be needed.
-    None,
-}
-
-impl Prompt {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Login => "login",
-            Self::Consent => "consent",
-            Self::SelectAccount => "select_account",
-            Self::None => "none",
-        }
-    }
 }
 
 /// A client of one application in one tenant. Cheap to clone; clones share caches and pauses.
@@ -175,14 +145,11 @@ impl EntraClient {
                 .append_pair("code_challenge", request.code_challenge)
                 .append_pair("code_challenge_method", "S256")
                 .append_pair("nonce", request.nonce);
-            if let Some(prompt) = request.prompt {
-                query.append_pair("prompt", prompt.as_str());
+            if request.consent {
+                query.append_pair("prompt", "consent");
             }
             if let Some(claims) = request.claims {
                 query.append_pair("claims", claims);
-            }
-            if let Some(login_hint) = request.login_hint {
-                query.append_pair("login_hint", login_hint);
             }
         }
         Ok(url)

@@ -38,7 +38,7 @@ mod token;
 
 pub use assertion::{Assertion, AssertionClaims, AssertionError};
 pub use claims::{UserClaims, UserIdentity};
-pub use client::{AuthorizeRequest, EntraClient, Prompt};
+pub use client::{AuthorizeRequest, EntraClient};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use discovery::{Discovery, DiscoveryError};
 pub use error::{EntraError, NextStep};

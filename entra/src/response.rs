@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
 
 use crate::error::EntraError;
 use crate::refusal::Refusal;
@@ -51,7 +50,7 @@ struct TokenBody {
 pub(crate) struct Answer {
     status: u16,
     retry_after: Option<Duration>,
-    body: Zeroizing<Vec<u8>>,
+    body: Vec<u8>,
 }
 
 impl Answer {
@@ -59,11 +58,7 @@ impl Answer {
     pub(crate) async fn read(mut response: reqwest::Response, now: Timestamp) -> Result<Self, EntraError> {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), now);
-        // Allocated once: a buffer that grows would leave copies of tokens in freed memory.
-        let expected = response
-            .content_length()
-            .and_then(|length| usize::try_from(length).ok());
-        let mut body = Zeroizing::new(Vec::with_capacity(expected.unwrap_or(16 * 1024).min(LARGEST)));
+        let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(EntraError::transport)? {
             if body.len() + chunk.len() > LARGEST {
                 return Err(EntraError::Malformed {
@@ -160,7 +155,7 @@ mod tests {
         Answer {
             status,
             retry_after: None,
-            body: Zeroizing::new(body.as_bytes().to_vec()),
+            body: body.as_bytes().to_vec(),
         }
     }
 

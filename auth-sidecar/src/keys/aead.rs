@@ -2,7 +2,6 @@
 
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
-use zeroize::Zeroizing;
 
 use super::error::{OpenError, SealError};
 use crate::random::{Random, random_bytes};
@@ -36,7 +35,7 @@ pub(super) fn decrypt(
     cipher: &Aes256Gcm,
     associated_data: &[u8],
     encrypted: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+) -> Result<Vec<u8>, OpenError> {
     let (nonce, ciphertext) = encrypted
         .split_first_chunk::<NONCE_LENGTH>()
         .ok_or(OpenError::Malformed)?;
@@ -46,6 +45,5 @@ pub(super) fn decrypt(
     };
     cipher
         .decrypt(&Nonce::from(*nonce), payload)
-        .map(Zeroizing::new)
         .map_err(|_| OpenError::Seal)
 }

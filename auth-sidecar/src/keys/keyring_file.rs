@@ -10,7 +10,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
 
 use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
@@ -138,7 +137,7 @@ impl KeyringHandle {
 
     /// Seals a value for `purpose`.
     pub(crate) fn seal<T: Serialize>(&self, purpose: Purpose, value: &T) -> Result<String, SealError> {
-        let plaintext = Zeroizing::new(serde_json::to_vec(value).map_err(|_| SealError)?);
+        let plaintext = serde_json::to_vec(value).map_err(|_| SealError)?;
         self.loaded()
             .ring
             .seal(purpose, &self.object, &plaintext, self.random.as_ref())
@@ -156,11 +155,7 @@ impl KeyringHandle {
             .seal_record(&self.object, place, plaintext, self.random.as_ref())
     }
 
-    pub(crate) fn open_record(
-        &self,
-        place: RecordPlace<'_>,
-        envelope: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    pub(crate) fn open_record(&self, place: RecordPlace<'_>, envelope: &[u8]) -> Result<Vec<u8>, OpenError> {
         self.with_reloaded_keys(|ring| ring.open_record(&self.object, place, envelope))
     }
 
@@ -217,7 +212,7 @@ impl Loaded {
 }
 
 /// Reads the file. A Secret volume is in memory, so that this blocks no other task.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringFileError> {
+fn read(path: &Path) -> Result<Vec<u8>, KeyringFileError> {
     use std::io::Read as _;
 
     let unreadable = |source| KeyringFileError::Unreadable {
@@ -225,10 +220,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyringFileError> {
         source,
     };
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len().min(MAX_FILE_BYTES);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(length).unwrap_or_default() + 1,
-    ));
+    let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;

@@ -3,7 +3,6 @@
 use aes_gcm::{Aes256Gcm, KeyInit as _};
 use hkdf::Hkdf;
 use sha2::Sha256;
-use zeroize::Zeroizing;
 
 use super::aead;
 use super::error::{OpenError, SealError};
@@ -47,7 +46,7 @@ impl Ring {
         object: &str,
         place: RecordPlace<'_>,
         envelope: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    ) -> Result<Vec<u8>, OpenError> {
         let (key_id, rest) = split(envelope).ok_or(OpenError::Malformed)?;
         let key = self.opening(Purpose::Record, key_id)?;
         aead::decrypt(&place.cipher(key), &place.associated_data(key_id, object), rest)

@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use zeroize::Zeroizing;
 
 use super::aead;
 use super::error::{OpenError, SealError};
@@ -43,12 +42,7 @@ impl Ring {
     }
 
     /// Opens a text that [`Ring::seal`] made for the same purpose and object.
-    pub(super) fn open(
-        &self,
-        purpose: Purpose,
-        object: &str,
-        text: &str,
-    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    pub(super) fn open(&self, purpose: Purpose, object: &str, text: &str) -> Result<Vec<u8>, OpenError> {
         let (key_id, body) = split(purpose, text)?;
         let key = self.opening(purpose, key_id)?;
         let cipher = key.cipher(purpose).ok_or(OpenError::Malformed)?;

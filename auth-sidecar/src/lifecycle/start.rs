@@ -9,7 +9,6 @@ use behalf_runtime::{ConfigFile, Http2Limits, Limits, WhenFull, serve};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 use crate::host_key::{HostKey, HostKeyError};
 use crate::lifecycle::drain;
@@ -94,8 +93,8 @@ impl Sidecar {
         loaded: ConfigFile<SidecarConfig>,
         environment: Environment,
     ) -> Result<Self, StartError> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        environment.random.fill(bytes.as_mut());
+        let mut bytes = [0; 32];
+        environment.random.fill(&mut bytes);
         let host_key = HostKey::establish(&loaded.config.host_key_file, &bytes)?;
         let services = Arc::new(Services::new(loaded, environment, &host_key)?);
         let config = &services.config;

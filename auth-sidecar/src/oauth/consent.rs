@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use behalf_entra::{AuthorizeRequest, EntraError, Prompt};
+use behalf_entra::{AuthorizeRequest, EntraError};
 use url::Url;
 
 use super::error::OAuthError;
@@ -117,9 +117,8 @@ async fn authorize_url(
         state: &approved.handle,
         code_challenge: &pkce::challenge(&approved.verifier),
         nonce: &approved.nonce,
-        prompt: again.consent.then_some(Prompt::Consent),
+        consent: again.consent,
         claims: again.claims.as_deref(),
-        login_hint: None,
     };
     services.entra.authorize_url(&request).await
 }

@@ -6,7 +6,6 @@ use axum::body::Bytes;
 use behalf_contract::headers::BEARER_ARGUMENT;
 use behalf_entra::Secret;
 use serde_json::value::RawValue;
-use zeroize::Zeroizing;
 
 use super::body::{BodyError, is_object};
 use super::members;
@@ -49,11 +48,10 @@ impl Place {
     pub(super) fn edit(&self, body: Bytes, token: Option<&Secret>) -> Edited {
         let member = token.map(|token| {
             // Encoding a string as JSON cannot fail. The server would refuse an empty token.
-            let value =
-                Zeroizing::new(serde_json::to_string(token.expose()).unwrap_or_else(|_| "\"\"".to_owned()));
-            Zeroizing::new(format!("\"{BEARER_ARGUMENT}\":{}", value.as_str()))
+            let value = serde_json::to_string(token.expose()).unwrap_or_else(|_| "\"\"".to_owned());
+            format!("\"{BEARER_ARGUMENT}\":{value}")
         });
-        let member = member.as_ref().map(|member| member.as_str());
+        let member = member.as_deref();
         match self {
             Self::None => Edited { body, dropped: false },
             Self::NoParams(at) => {
@@ -141,7 +139,7 @@ fn with_arguments(
 
 /// Returns the body with `new` inserted at the offset `at`.
 fn insert(body: &Bytes, at: usize, new: Option<String>) -> Bytes {
-    let Some(new) = new.map(Zeroizing::new) else {
+    let Some(new) = new else {
         return body.clone();
     };
     match body.split_at_checked(at) {

@@ -11,7 +11,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use behalf_contract::headers::RESERVED_PREFIX;
 use behalf_entra::Secret;
-use zeroize::Zeroizing;
 
 use super::body::Message;
 
@@ -126,7 +125,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
 /// Returns the value of `Authorization: Bearer`, which `Debug` does not show. Returns `None` if the token contains
 /// characters that a header must not have.
 pub(super) fn bearer(token: &Secret) -> Option<HeaderValue> {
-    let text = Zeroizing::new(format!("Bearer {}", token.expose()));
+    let text = format!("Bearer {}", token.expose());
     let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
     Some(value)

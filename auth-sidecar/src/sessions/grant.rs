@@ -141,7 +141,6 @@ mod text {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use zeroize::Zeroizing;
 
     use super::{ClientDigest, SessionId, SessionSecret, UserDigest};
 
@@ -166,7 +165,7 @@ mod text {
 
     impl<'de> Deserialize<'de> for SessionSecret {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let text = Zeroizing::new(String::deserialize(deserializer)?);
+            let text = String::deserialize(deserializer)?;
             Self::parse(&text).ok_or_else(|| D::Error::custom("not a session secret"))
         }
     }

@@ -6,15 +6,10 @@ use std::sync::Arc;
 use behalf_entra::{Secret, TokenSet, UserIdentity};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::refresh_rotation::Family;
 use crate::access::Scopes;
 use crate::keys::SealError;
-
-/// Initial capacity in bytes for the serialized record. Usual records fit, so that the buffer does not grow and
-/// leave copies of tokens in memory.
-const INITIAL_CAPACITY: usize = 16 * 1024;
 
 /// The stored data of a session, sealed under its secret.
 #[derive(Clone, Debug)]
@@ -82,7 +77,7 @@ struct Form<'a> {
 }
 
 impl Record {
-    pub(super) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, SealError> {
         let form = Form {
             tid: Cow::Borrowed(&self.user.tid),
             oid: Cow::Borrowed(&self.user.oid),
@@ -102,9 +97,7 @@ impl Record {
             step_up_until: self.step_up_until,
             refused: self.refused.clone(),
         };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(INITIAL_CAPACITY));
-        serde_json::to_writer(&mut *bytes, &form).map_err(|_| SealError)?;
-        Ok(bytes)
+        serde_json::to_vec(&form).map_err(|_| SealError)
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {

@@ -1,6 +1,6 @@
 //! The requests, to the last parameter.
 
-use behalf_entra::{AuthorizeRequest, CodeGrant, Prompt, sign_in_scope};
+use behalf_entra::{AuthorizeRequest, CodeGrant, sign_in_scope};
 
 use crate::entra::{ASSERTION, CLIENT, Entra, TENANT, secret, tokens};
 
@@ -149,9 +149,8 @@ fn request(scope: &str) -> AuthorizeRequest<'_> {
         state: "handle",
         code_challenge: "challenge",
         nonce: "n1",
-        prompt: None,
+        consent: false,
         claims: None,
-        login_hint: None,
     }
 }
 
@@ -186,18 +185,13 @@ async fn relays_a_claims_challenge_to_the_browser() {
     let entra = Entra::start().await;
     let claims = r#"{"access_token":{"polids":{"essential":true,"values":["9ab0"]}}}"#;
     let request = AuthorizeRequest {
-        prompt: Some(Prompt::Consent),
+        consent: true,
         claims: Some(claims),
-        login_hint: Some("ana@contoso.example"),
         ..request("openid")
     };
     let url = entra.client.authorize_url(&request).await.unwrap();
     let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-    for (name, value) in [
-        ("prompt", "consent"),
-        ("claims", claims),
-        ("login_hint", "ana@contoso.example"),
-    ] {
+    for (name, value) in [("prompt", "consent"), ("claims", claims)] {
         assert!(
             query.contains(&(name.to_owned(), value.to_owned())),
             "{name} in {query:?}"

@@ -120,9 +120,8 @@ impl Tenant {
             state: "handle",
             code_challenge: CHALLENGE,
             nonce: "n1",
-            prompt: None,
+            consent: false,
             claims,
-            login_hint: None,
         };
         let url = self.client.authorize_url(&request).await.unwrap();
         let page = self

@@ -75,7 +75,7 @@ pub(super) async fn transmit(
 }
 
 fn bearer(token: &Secret) -> HeaderValue {
-    let text = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
+    let text = format!("Bearer {}", token.expose());
     // Tokens are visible ASCII: the inner hop and the Azure CLI refuse others.
     let mut value = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
     value.set_sensitive(true);

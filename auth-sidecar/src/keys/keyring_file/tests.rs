@@ -266,7 +266,7 @@ fn a_record_needs_its_session_its_secret_and_its_revision() {
         revision: 3,
     };
     let envelope = keys.seal_record(place, b"record").unwrap();
-    assert_eq!(*keys.open_record(place, &envelope).unwrap(), b"record");
+    assert_eq!(*keys.open_record(place, &envelope).unwrap(), b"record"[..]);
     let others = [
         RecordPlace {
             id: &other_id,

@@ -1,13 +1,12 @@
 //! The parameters of a query or a form.
 
 use url::form_urlencoded;
-use zeroize::Zeroizing;
 
 /// Maximum number of parameters. No request of OAuth or OpenID Connect needs as many.
 const MAX_PARAMETERS: usize = 40;
 
-/// The parameters in the order of the request. Some are codes, verifiers and tokens, so the memory is zeroized.
-pub(crate) struct Parameters(Vec<(String, Zeroizing<String>)>);
+/// The parameters in the order of the request. Some are codes, verifiers and tokens.
+pub(crate) struct Parameters(Vec<(String, String)>);
 
 /// A parameter occurs more than once (RFC 6749, sections 3.1 and 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +26,7 @@ impl Parameters {
             if pairs.len() == MAX_PARAMETERS {
                 return Err(TooMany);
             }
-            pairs.push((name.into_owned(), Zeroizing::new(value.into_owned())));
+            pairs.push((name.into_owned(), value.into_owned()));
         }
         Ok(Self(pairs))
     }
