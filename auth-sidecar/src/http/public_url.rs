@@ -14,7 +14,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// `public_url` is an origin; a path in it would not count.
+    /// Derives the addresses from the origin of `public_url`.
     pub fn new(public_url: &Url) -> Self {
         let issuer = public_url.origin().ascii_serialization();
         let resource = format!("{issuer}{MCP}");
@@ -35,25 +35,26 @@ impl Addresses {
         &self.resource
     }
 
-    /// Host, and port when it is not the scheme's, as a person reads it.
+    /// The host, with the port unless it is the default of the scheme. Pages show it.
     pub fn host(&self) -> &str {
         self.issuer
             .split_once("://")
             .map_or(&*self.issuer, |(_, host)| host)
     }
 
-    /// The address of an endpoint; `path` begins with a slash.
+    /// Returns the URL of an endpoint. `path` begins with a slash.
     pub fn endpoint(&self, path: &str) -> String {
         format!("{}{path}", self.issuer)
     }
 
-    /// Where the resource's metadata is (RFC 9728, section 3.1: the well-known part before the path).
+    /// Returns the URL of the resource's metadata. The well-known part precedes the path of the resource (RFC 9728,
+    /// section 3.1).
     pub fn resource_metadata(&self) -> String {
         self.endpoint("/.well-known/oauth-protected-resource/mcp")
     }
 
-    /// True when a `resource` parameter means this server. Clients add slashes, write hosts in upper case
-    /// or send the bare origin; there is only one resource here that they can mean.
+    /// True when a `resource` parameter means this server. Some clients add a slash, write the host in upper case or
+    /// send only the origin. The server has one resource, so that these forms are unambiguous.
     pub fn are_meant_by(&self, resource: &str) -> bool {
         if resource.len() > 2048 {
             return false;

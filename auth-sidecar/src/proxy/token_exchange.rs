@@ -1,4 +1,4 @@
-//! The user's tokens for one request.
+//! Gets the user's tokens for one request: the user token, and the downstream token if the sidecar exchanges it.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(super) struct Exchange {
     on_behalf_of: OnBehalfOf,
 }
 
-/// The user's own token, and what a plan needs beside it.
+/// The user token, and the downstream token if the plan needs it.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     user: Option<Arc<TokenSet>>,
@@ -31,7 +31,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// The token; the downstream one only if the plan needed it.
+    /// Returns the token of this kind. `None` for a downstream token that the plan does not need.
     pub(super) fn get(&self, token: Token) -> Option<&Secret> {
         let set = match token {
             Token::User => &self.user,
@@ -40,14 +40,14 @@ impl Tokens {
         set.as_ref().map(|set| &set.access_token)
     }
 
-    /// Gets what `plan` needs for the user of `session`.
+    /// Gets the tokens that `plan` needs for the user of `session`.
     pub(super) async fn of(
         state: &ProxyState,
         session: &OpenSession,
         plan: Plan,
         is_tool_call: bool,
     ) -> Result<Self, Refusal> {
-        // Also when the server gets none: its renewal is where Entra says that the user may no longer come.
+        // The user token is renewed even if the server gets no token: at the renewal Entra refuses a disabled user.
         let user = match state.services.sessions.user_token(session).await {
             Ok(user) => user,
             Err(error) => {
@@ -238,7 +238,7 @@ impl Exchange {
     }
 }
 
-/// What an error of the exchange means for the client. The session keeps what the next login needs to know.
+/// Returns the refusal for the client after a failed exchange. Stores the requirements of Entra for the next login.
 async fn refused(state: &ProxyState, session: &OpenSession, error: &EntraError) -> Result<Refusal, Refusal> {
     let step = error.next_step();
     log(session, error, &step);
@@ -270,14 +270,14 @@ fn log(session: &OpenSession, error: &EntraError, step: &NextStep) {
     let (id, error): (_, &dyn std::error::Error) = (session.id, error);
     match step {
         NextStep::SignInAgain { .. } => {
-            tracing::info!(error, session.id = %id, "Entra wants the user of session {id} to sign in again");
+            tracing::info!(error, session.id = %id, "Entra requires the user of session {id} to sign in again");
         }
         NextStep::Blocked => {
-            tracing::warn!(error, session.id = %id, "Entra blocks the user of session {id}; a login does not cure it");
+            tracing::warn!(error, session.id = %id, "Entra blocks the user of session {id}; a login does not help");
         }
-        // The probe that follows says what is wrong, once for all users.
+        // The federation probe that follows logs the cause once for all users.
         NextStep::ClientAuthentication => {
-            tracing::warn!(error, session.id = %id, "Entra did not take this Pod's token as the application");
+            tracing::warn!(error, session.id = %id, "Entra refused this Pod's token as the application");
         }
         NextStep::RetryLater { .. } => {
             tracing::warn!(error, session.id = %id, "Unable to exchange a token for session {id} at the moment");
@@ -286,13 +286,13 @@ fn log(session: &OpenSession, error: &EntraError, step: &NextStep) {
             tracing::error!(
                 error,
                 session.id = %id,
-                "Entra could not make sense of the On-Behalf-Of request; check tokenExchange.scope"
+                "Entra rejected the form of the On-Behalf-Of request; check tokenExchange.scope"
             );
         }
     }
 }
 
-/// The hint sends the person to an administrator with the correlation id; so the id has to be there.
+/// Adds the correlation id to the hint, which tells the user to give it to an administrator.
 fn blocked_message(error: &EntraError) -> String {
     match error
         .refusal()

@@ -48,8 +48,7 @@ impl Sessions {
                 Presented::Good(_) if record.sign_in_required => {
                     Change::Nothing(Outcome::Dead(DeadGrant::SignInRequired))
                 }
-                // This follows the check for reuse: a stolen old token ends the family whatever scope it
-                // requests.
+                // The check for reuse comes first: a stolen old token ends the family, whichever scope it requests.
                 Presented::Good(_) if scopes.is_some_and(|scopes| !record.scopes.contains(scopes)) => {
                     Change::Nothing(Outcome::Scope)
                 }

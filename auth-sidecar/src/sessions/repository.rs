@@ -43,7 +43,7 @@ pub(super) enum LoadError {
     /// The record exists under another secret.
     OtherSecret,
 
-    /// The store or the keyring does not answer, so that nobody can tell.
+    /// The store or the keyring cannot decide whether the session exists.
     Unavailable(Unavailable),
 }
 

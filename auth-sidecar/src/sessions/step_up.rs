@@ -4,7 +4,7 @@
 //! it tries another login, gets the same scopes and gives up. One `invalid_grant` right after the challenge
 //! makes it log in with the scopes of the challenge. The session itself stays: the client may use its tokens,
 //! and the next refresh succeeds. It happens once in ten minutes, so that a client that repeats a call without
-//! its scope goes on refreshing.
+//! its scope can still refresh.
 
 use jiff::SignedDuration;
 
