@@ -12,7 +12,7 @@ use super::record::{Record, Refused};
 use super::renewals::{Flight, Joined, Pause, Renewed};
 use super::repository::Change;
 use super::sign_in_again::SignInAgain;
-use super::{OpenSession, Sessions};
+use super::{OpenSession, Sessions, renewal_lease};
 
 /// A token is renewed when less than this time is left, so that a call and its On-Behalf-Of exchange end before
 /// the token expires.
@@ -28,6 +28,15 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// Minimum time between a refused renewal and the next request for it. Entra blocks applications that repeat a
 /// refused request (AADSTS50196), and some clients ignore the challenge and call again.
 const PAUSE_AFTER_REFUSAL: SignedDuration = SignedDuration::from_mins(5);
+
+/// The next step of a renewal.
+enum Turn {
+    /// No request to Entra is needed.
+    Done(Renewed),
+
+    /// This refresh token must be sent to Entra.
+    AskEntra(Secret),
+}
 
 impl Sessions {
     /// Returns the user's token for this application, valid for at least ten more minutes if Entra permits.
@@ -94,17 +103,56 @@ impl Sessions {
         self.renewals.join(session.id, self.clock.now(), begin)
     }
 
-    /// Renews once, and pauses the next renewal if the request to Entra failed.
+    /// Renews once, and pauses the next renewal if the request to Entra failed. Of several replicas one asks
+    /// Entra; the others wait for its tokens.
     async fn renew(&self, session: &OpenSession, refused: Option<&Secret>) -> (Renewed, Option<Pause>) {
+        match self.turn(session, refused).await {
+            Turn::Done(renewed) => (renewed, None),
+            Turn::AskEntra(refresh_token) => {
+                let renewed = self.ask_entra(session, &refresh_token, refused).await;
+                renewal_lease::release(self.store.as_ref(), session.id).await;
+                renewed
+            }
+        }
+    }
+
+    /// Waits until the session's record has the answer, or until this replica may ask Entra.
+    async fn turn(&self, session: &OpenSession, refused: Option<&Secret>) -> Turn {
+        let store = self.store.as_ref();
+        let mut holds_lease = false;
+        for _ in 0..renewal_lease::MOST_LOOKS {
+            match self.look_at_record(session, refused).await {
+                Turn::AskEntra(refresh_token) if holds_lease => return Turn::AskEntra(refresh_token),
+                Turn::AskEntra(_) => {}
+                Turn::Done(renewed) => {
+                    if holds_lease {
+                        renewal_lease::release(store, session.id).await;
+                    }
+                    return Turn::Done(renewed);
+                }
+            }
+            match renewal_lease::acquire(store, session.id, self.clock.now()).await {
+                // The replica that held it before may have changed the record since the look at it.
+                Ok(acquired) => holds_lease = acquired,
+                Err(error) => return Turn::Done(Err(error.into())),
+            }
+            if !holds_lease {
+                tokio::time::sleep(renewal_lease::LOOK).await;
+            }
+        }
+        Turn::Done(Err(SessionError::unavailable(Unavailable::Contention)))
+    }
+
+    async fn look_at_record(&self, session: &OpenSession, refused: Option<&Secret>) -> Turn {
         let record = match self.repository.load(&session.id, &session.secret).await {
             Ok(loaded) => loaded.record,
-            Err(error) => return (Err(error.into()), None),
+            Err(error) => return Turn::Done(Err(error.into())),
         };
         let now = self.clock.now();
         let is_refused = refused.is_some_and(|refused| record.tokens.access_token == *refused);
         // Another replica may have renewed the token.
         if lives_for(&record.tokens, now, RENEW_BEFORE_EXPIRY) && !is_refused {
-            return (Ok(record.tokens), None);
+            return Turn::Done(Ok(record.tokens));
         }
         if let Some(refused) = record
             .refused
@@ -114,17 +162,26 @@ impl Sessions {
                 SessionError::SignInRequired { claims: None },
                 SessionError::Blocked,
             );
-            return (Err(error), None);
+            return Turn::Done(Err(error));
         }
-        let Some(refresh_token) = &record.tokens.refresh_token else {
-            let living = lives_for(&record.tokens, now, MINIMUM_TIME_LEFT) && !is_refused;
-            let renewed = if living {
-                Ok(record.tokens)
-            } else {
-                Err(SessionError::SignInRequired { claims: None })
-            };
-            return (renewed, None);
-        };
+        if let Some(refresh_token) = &record.tokens.refresh_token {
+            return Turn::AskEntra(refresh_token.clone());
+        }
+        let living = lives_for(&record.tokens, now, MINIMUM_TIME_LEFT) && !is_refused;
+        Turn::Done(if living {
+            Ok(record.tokens)
+        } else {
+            Err(SessionError::SignInRequired { claims: None })
+        })
+    }
+
+    async fn ask_entra(
+        &self,
+        session: &OpenSession,
+        refresh_token: &Secret,
+        refused: Option<&Secret>,
+    ) -> (Renewed, Option<Pause>) {
+        let now = self.clock.now();
         match self
             .entra
             .refresh(refresh_token, &self.rules.entra_scope, None)

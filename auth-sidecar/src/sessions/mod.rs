@@ -14,6 +14,7 @@ mod per_user;
 mod record;
 mod refresh;
 mod refresh_rotation;
+mod renewal_lease;
 mod renewals;
 mod repository;
 mod revocation;

@@ -29,6 +29,9 @@ pub enum StoreKey {
 
     /// Marks an approved request whose callback has arrived, under the SHA-256 of the request's handle.
     Finished([u8; 32]),
+
+    /// The replica that renews a session's tokens at Entra.
+    Renewal(SessionId),
 }
 
 impl StoreKey {
@@ -39,6 +42,7 @@ impl StoreKey {
             Self::User(hash) => (hash, "user"),
             Self::Pending(hash) => (hash, "pending"),
             Self::Finished(hash) => (hash, "finished"),
+            Self::Renewal(id) => (id.as_bytes(), "renewal"),
         };
         (BASE64URL.encode(id), kind)
     }
