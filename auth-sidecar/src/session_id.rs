@@ -14,7 +14,8 @@ use crate::random::{Random, random_bytes};
 pub struct SessionId([u8; 16]);
 
 impl SessionId {
-    pub(crate) fn generate(random: &dyn Random) -> Self {
+    /// A new id.
+    pub fn generate(random: &dyn Random) -> Self {
         Self(random_bytes(random))
     }
 

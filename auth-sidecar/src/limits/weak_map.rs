@@ -41,6 +41,11 @@ impl<K: Clone + Eq + Hash, V> WeakMap<K, V> {
         entry.as_ref().and_then(Weak::upgrade)
     }
 
+    /// Returns the keys of all entries.
+    pub(crate) fn keys(&self) -> Vec<K> {
+        self.lock().keys().cloned().collect()
+    }
+
     /// Returns the number of entries.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

@@ -1,7 +1,7 @@
 //! Cancels the open requests and streams of a session when the session ends.
 //!
-//! A signal reaches the requests of this process. A store that replicas share must carry the end of a session
-//! to each replica, which then calls [`EndSignals::send`].
+//! A signal reaches the requests of this process. [`super::remote_ends`] sends it when another replica ended the
+//! session.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +25,11 @@ impl EndSignals {
     /// missed.
     pub(super) fn subscribe(&self, id: SessionId) -> EndSignal {
         EndSignal(self.0.get_or_insert_with(id, CancellationToken::new))
+    }
+
+    /// Returns the sessions with open requests or streams.
+    pub(super) fn ids(&self) -> Vec<SessionId> {
+        self.0.keys()
     }
 
     /// Ends the open requests and streams of the session. Later requests get a new signal.

@@ -241,7 +241,7 @@ impl Sessions {
                 }
         );
         if has_ended {
-            self.end_signals.send(&session.id);
+            self.end_everywhere(&session.id).await;
         }
         let pause = error.pause();
         let error = match step {

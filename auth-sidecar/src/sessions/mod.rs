@@ -14,6 +14,7 @@ mod per_user;
 mod record;
 mod refresh;
 mod refresh_rotation;
+mod remote_ends;
 mod renewal_lease;
 mod renewals;
 mod repository;
@@ -119,7 +120,7 @@ impl Sessions {
     /// Removes a session and ends its open requests and streams. Returns true if the session existed.
     async fn end(&self, id: &SessionId) -> Result<bool, StoreError> {
         let ended = self.repository.remove(id).await?;
-        self.end_signals.send(id);
+        self.end_everywhere(id).await;
         Ok(ended)
     }
 }

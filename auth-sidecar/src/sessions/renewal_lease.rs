@@ -26,8 +26,15 @@ pub(super) const MOST_LOOKS: u32 = 200;
 ///
 /// # Errors
 /// [`StoreError::Unreachable`].
-pub(super) async fn acquire(store: &dyn SessionStore, id: SessionId, now: Timestamp) -> Result<bool, StoreError> {
-    match store.put(&StoreKey::Renewal(id), 0, Vec::new(), later(now, LEASE)).await {
+pub(super) async fn acquire(
+    store: &dyn SessionStore,
+    id: SessionId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    match store
+        .put(&StoreKey::Renewal(id), 0, Vec::new(), later(now, LEASE))
+        .await
+    {
         Ok(written) => Ok(written == Written::Stored),
         // A full store keeps the sessions that it has. Their tokens must go on being renewed.
         Err(StoreError::Full) => Ok(true),

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use behalf_entra::Clock;
 use jiff::Timestamp;
+use tokio::sync::broadcast;
 
-use super::{Entry, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage, Written};
+use super::{Announcement, Entry, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage, Written};
+use crate::session_id::SessionId;
 
 /// Limits of a [`MemoryStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +152,14 @@ impl SessionStore for MemoryStore {
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let now = self.clock.now();
         Ok(self.lock().remove(key).filter(|entry| entry.expires_at > now))
+    }
+
+    async fn announce_end(&self, _: &SessionId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn announcements(&self) -> Option<broadcast::Receiver<Announcement>> {
+        None
     }
 
     async fn report(&self) -> Result<StoreReport, StoreError> {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use jiff::Timestamp;
+use tokio::sync::broadcast;
 
 pub use memory::{MemoryLimits, MemoryStore};
 pub use redis::{RedisSettingsError, RedisStore};
@@ -59,6 +60,16 @@ pub struct Entry {
 
     /// The entry expires at this time, unless [`SessionStore::touch`] moves it.
     pub expires_at: Timestamp,
+}
+
+/// Information that a replica gets from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// The open requests and streams of this session must end.
+    SessionEnded(SessionId),
+
+    /// Earlier announcements may have been lost.
+    Lost,
 }
 
 /// The result of a write.
@@ -132,6 +143,13 @@ pub trait SessionStore: Send + Sync {
 
     /// Removes the entry and returns it.
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
+
+    /// Tells all replicas, this one included, that the open requests and streams of a session must end. A store of
+    /// one process does nothing.
+    async fn announce_end(&self, id: &SessionId) -> Result<(), StoreError>;
+
+    /// Returns the announcements of all replicas from now on, or `None` for a store of one process.
+    fn announcements(&self) -> Option<broadcast::Receiver<Announcement>>;
 
     /// Returns the current state of the store. Fails if the store does not answer.
     async fn report(&self) -> Result<StoreReport, StoreError>;

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use behalf_auth_sidecar::sessions::SessionId;
 use behalf_auth_sidecar::store::{
-    Entry, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
+    Announcement, Entry, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
 };
 use jiff::Timestamp;
+use tokio::sync::broadcast::Receiver;
 
 /// A memory store that refuses every operation while it is broken.
 pub(crate) struct Breakable {
@@ -72,6 +74,15 @@ impl SessionStore for Breakable {
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         self.check()?;
         self.memory.take(key).await
+    }
+
+    async fn announce_end(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.check()?;
+        self.memory.announce_end(id).await
+    }
+
+    fn announcements(&self) -> Option<Receiver<Announcement>> {
+        self.memory.announcements()
     }
 
     async fn report(&self) -> Result<StoreReport, StoreError> {

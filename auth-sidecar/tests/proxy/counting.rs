@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use behalf_auth_sidecar::sessions::SessionId;
 use behalf_auth_sidecar::store::{
-    Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
+    Announcement, Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
 };
 use behalf_contract::ExchangePlace::Sidecar;
 use behalf_contract::Injection::None as Nothing;
@@ -14,6 +15,7 @@ use behalf_entra::SystemClock;
 use behalf_simulators::people::BEN;
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
 use crate::world::World;
@@ -51,6 +53,14 @@ impl SessionStore for SilentOnce {
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         self.store.take(key).await
+    }
+
+    async fn announce_end(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.store.announce_end(id).await
+    }
+
+    fn announcements(&self) -> Option<Receiver<Announcement>> {
+        self.store.announcements()
     }
 
     async fn report(&self) -> Result<StoreReport, StoreError> {

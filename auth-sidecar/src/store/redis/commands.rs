@@ -40,6 +40,11 @@ impl KeyNames {
         let (id, kind) = key.parts();
         format!("{prefix}{{{id}}}:{kind}")
     }
+
+    /// The channel of the object's replicas.
+    pub(super) fn channel(&self) -> String {
+        format!("{}announcements", self.prefix)
+    }
 }
 
 pub(super) fn get(name: &str) -> Pipeline {

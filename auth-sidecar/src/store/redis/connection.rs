@@ -9,6 +9,7 @@ use ::redis::{Pipeline, RedisError, Value, cmd};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::announcements::Announcements;
 use super::settings::{Connection, Settings};
 use super::unreachable;
 use crate::store::StoreError;
@@ -29,6 +30,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// After a failed attempt all callers fail at once until the pause ends.
 pub(super) struct SharedConnection {
     settings: Settings,
+    announcements: Announcements,
     state: Mutex<State>,
 }
 
@@ -49,7 +51,7 @@ struct Failure {
 }
 
 impl SharedConnection {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, announcements: Announcements) -> Self {
         let state = State {
             connection: None,
             number: 0,
@@ -57,6 +59,7 @@ impl SharedConnection {
         };
         Self {
             settings,
+            announcements,
             state: Mutex::new(state),
         }
     }
@@ -100,6 +103,18 @@ impl SharedConnection {
         answer.map_err(unreachable)
     }
 
+    /// Sends a message to every replica, this one included.
+    pub(super) async fn publish(&self, message: &str) -> Result<(), StoreError> {
+        let (number, connection) = self.open().await?;
+        let mut publish = cmd("PUBLISH");
+        publish.arg(self.announcements.channel()).arg(message);
+        let answer = match connection {
+            Connection::Standalone(mut connection) => connection.req_packed_command(&publish).await,
+            Connection::Cluster(mut connection) => connection.req_packed_command(&publish).await,
+        };
+        self.settle(number, answer).await.map(drop)
+    }
+
     async fn open(&self) -> Result<(u64, Connection), StoreError> {
         let mut state = self.state.lock().await;
         if let Some(connection) = &state.connection {
@@ -110,7 +125,7 @@ impl SharedConnection {
         {
             return Err(StoreError::Unreachable(Arc::clone(&failure.error) as _));
         }
-        match self.settings.open().await {
+        match self.settings.open(&self.announcements).await {
             Ok(connection) => {
                 if state.failure.take().is_some() {
                     tracing::info!("Connected to the session store again");

@@ -4,7 +4,9 @@
 //! - [`credentials`]: user and password, read again when they change
 //! - [`connection`]: one shared connection, opened on demand
 //! - [`commands`]: the commands and the names of keys
+//! - [`announcements`]: messages between replicas
 
+mod announcements;
 mod commands;
 mod connection;
 mod credentials;
@@ -14,10 +16,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::broadcast;
 
 pub use settings::RedisSettingsError;
 
-use super::{Entry, SessionStore, StoreError, StoreKey, StoreReport, Written};
+use super::{Announcement, Entry, SessionStore, StoreError, StoreKey, StoreReport, Written};
+use crate::session_id::SessionId;
+use announcements::Announcements;
 use commands::KeyNames;
 use connection::SharedConnection;
 use settings::Settings;
@@ -30,6 +35,7 @@ const VALUE_BYTES: usize = 64 * 1024;
 pub struct RedisStore {
     connection: SharedConnection,
     names: KeyNames,
+    announcements: Announcements,
 }
 
 impl RedisStore {
@@ -41,9 +47,12 @@ impl RedisStore {
         config: &behalf_contract::RedisConfig,
         object: &behalf_contract::ObjectIdentity,
     ) -> Result<Self, RedisSettingsError> {
+        let names = KeyNames::new(object);
+        let announcements = Announcements::new(names.channel());
         Ok(Self {
-            connection: SharedConnection::new(Settings::new(config)?),
-            names: KeyNames::new(object),
+            connection: SharedConnection::new(Settings::new(config)?, announcements.clone()),
+            names,
+            announcements,
         })
     }
 }
@@ -82,6 +91,14 @@ impl SessionStore for RedisStore {
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let commands = commands::take(&self.names.of(key));
         commands::read_entry(self.connection.run(&commands).await?)
+    }
+
+    async fn announce_end(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.connection.publish(&announcements::ended(id)).await
+    }
+
+    fn announcements(&self) -> Option<broadcast::Receiver<Announcement>> {
+        Some(self.announcements.subscribe())
     }
 
     async fn report(&self) -> Result<StoreReport, StoreError> {

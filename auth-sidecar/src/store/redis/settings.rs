@@ -1,14 +1,19 @@
 //! The configured Redis, checked.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::cluster::{ClusterClient, ClusterClientBuilder};
 use ::redis::cluster_async::ClusterConnection;
-use ::redis::{AsyncConnectionConfig, Client, RedisError, TlsCertificates};
+use ::redis::{
+    AsyncConnectionConfig, Client, IntoConnectionInfo as _, ProtocolVersion, PushInfo, RedisError,
+    TlsCertificates,
+};
 use behalf_contract::{RedisAuthentication, RedisConfig, RedisTopology};
 use url::Url;
 
+use super::announcements::Announcements;
 use super::connection::{COMMAND, CONNECT};
 use super::credentials::Credentials;
 
@@ -83,36 +88,60 @@ impl Settings {
         })
     }
 
-    /// Opens a connection with the certificates and the credentials of this moment.
-    pub(super) async fn open(&self) -> Result<Connection, RedisError> {
-        match self.topology {
-            RedisTopology::Standalone => self.open_standalone().await.map(Connection::Standalone),
-            RedisTopology::Cluster => self.open_cluster().await.map(Connection::Cluster),
-        }
+    /// Opens a connection with the certificates and the credentials of this moment. It receives announcements.
+    pub(super) async fn open(&self, announcements: &Announcements) -> Result<Connection, RedisError> {
+        let channel = announcements.channel();
+        let connection = match self.topology {
+            RedisTopology::Standalone => {
+                let mut connection = self.open_standalone(announcements.clone()).await?;
+                connection.subscribe(channel).await?;
+                Connection::Standalone(connection)
+            }
+            RedisTopology::Cluster => {
+                let client = self.cluster_client(announcements.clone()).await?;
+                let mut connection = client.get_async_connection().await?;
+                connection.subscribe(channel).await?;
+                Connection::Cluster(connection)
+            }
+        };
+        announcements.connected();
+        Ok(connection)
     }
 
-    async fn open_standalone(&self) -> Result<MultiplexedConnection, RedisError> {
-        let endpoint = self.endpoints.first().map_or("", Url::as_str);
+    async fn open_standalone(
+        &self,
+        announcements: Announcements,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let endpoint = self
+            .endpoints
+            .first()
+            .map_or("", Url::as_str)
+            .into_connection_info()?;
+        // Only RESP3 carries announcements and answers in one connection.
+        let redis = endpoint
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3);
+        let endpoint = endpoint.set_redis_settings(redis);
         let client = match self.certificates().await? {
             Some(certificates) => Client::build_with_tls(endpoint, certificates)?,
             None => Client::open(endpoint)?,
         };
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(COMMAND));
+            .set_response_timeout(Some(COMMAND))
+            .set_push_sender(receiver(announcements));
         if let Some(credentials) = &self.credentials {
             config = config.set_credentials_provider(credentials.clone());
         }
         client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    async fn open_cluster(&self) -> Result<ClusterConnection, RedisError> {
-        self.cluster_client().await?.get_async_connection().await
-    }
-
-    async fn cluster_client(&self) -> Result<ClusterClient, RedisError> {
+    async fn cluster_client(&self, announcements: Announcements) -> Result<ClusterClient, RedisError> {
         let nodes = self.endpoints.iter().map(Url::as_str);
         let mut builder = ClusterClientBuilder::new(nodes)
+            .use_protocol(ProtocolVersion::RESP3)
+            .push_sender(receiver(announcements))
             .connection_timeout(CONNECT)
             .response_timeout(COMMAND)
             .retries(CLUSTER_RETRIES)
@@ -145,6 +174,13 @@ impl Settings {
 pub(super) enum Connection {
     Standalone(MultiplexedConnection),
     Cluster(ClusterConnection),
+}
+
+fn receiver(announcements: Announcements) -> impl Fn(PushInfo) -> Result<(), Infallible> {
+    move |push| {
+        announcements.received(push);
+        Ok(())
+    }
 }
 
 fn check(endpoint: &Url) -> Result<(), RedisSettingsError> {
