@@ -1,7 +1,7 @@
 //! Starts the authorization server with the Entra simulator, and sends it requests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -51,6 +51,7 @@ pub(crate) struct World {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trigger: ProbeTrigger,
     pub(crate) sign_ins: Arc<SignIns>,
+    pub(crate) replicas: Vec<Arc<Services>>,
     router: Router,
     directory: tempfile::TempDir,
     number: AtomicU64,
@@ -70,6 +71,11 @@ impl World {
     }
 
     pub(crate) async fn start_with(adjust: impl FnOnce(&mut SidecarConfig)) -> Self {
+        Self::start_replicas(1, adjust).await
+    }
+
+    /// Starts several replicas with one store. Each request reaches the next replica.
+    pub(crate) async fn start_replicas(count: usize, adjust: impl FnOnce(&mut SidecarConfig)) -> Self {
         let issuer = IssuerFixture::start().await.unwrap();
         let entra = EntraSimulator::start(EntraSimulatorOptions::default())
             .await
@@ -112,14 +118,18 @@ impl World {
         };
         let memory = MemoryStore::new(MemoryLimits::default(), clock.clone());
         let store = Arc::new(Breakable::new(memory));
-        let loaded = ConfigFile {
-            config,
-            digest: "sha256:0123".to_owned(),
+        let replica = || {
+            let loaded = ConfigFile {
+                config: config.clone(),
+                digest: "sha256:0123".to_owned(),
+            };
+            let host_key = HostKey::from_random(&[42; 32]);
+            let services = Services::with_store(loaded, environment.clone(), &host_key, store.clone());
+            Arc::new(services.unwrap())
         };
-        let host_key = HostKey::from_random(&[42; 32]);
-        let services = Services::with_store(loaded, environment, &host_key, store.clone()).unwrap();
-        let services = Arc::new(services);
-        let router = router::public_router(&services);
+        let replicas: Vec<_> = (0..count).map(|_| replica()).collect();
+        let router = round_robin(replicas.iter().map(router::public_router).collect());
+        let services = replicas[0].clone();
         let app = router.clone();
         tokio::spawn(async move { axum::serve(listener, app).await });
         let number = AtomicU64::new(0);
@@ -134,6 +144,7 @@ impl World {
             metrics: services.metrics.clone(),
             trigger: services.federation_trigger.clone(),
             sign_ins: services.sign_ins.clone(),
+            replicas,
             router,
             directory,
             number,
@@ -346,4 +357,13 @@ pub(crate) fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> a
     headers
         .iter()
         .fold(request, |request, (name, value)| request.header(*name, *value))
+}
+
+/// Sends each request to the next of these routers.
+fn round_robin(routers: Vec<Router>) -> Router {
+    let turn = Arc::new(AtomicUsize::new(0));
+    Router::new().fallback(move |request: Request<Body>| {
+        let number = turn.fetch_add(1, Ordering::Relaxed);
+        routers[number % routers.len()].clone().oneshot(request)
+    })
 }

@@ -39,6 +39,8 @@ mod refresh;
 #[cfg(test)]
 mod register;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod scopes;
 #[cfg(test)]
 mod sign_in_requirements;

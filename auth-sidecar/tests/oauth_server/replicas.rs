@@ -1,0 +1,105 @@
+//! Several replicas with one store, where each request reaches another replica than the one before.
+
+use axum::http::StatusCode;
+use behalf_auth_sidecar::sessions::SessionError;
+use behalf_entra::Secret;
+use behalf_simulators::entra::RequestKind;
+use behalf_simulators::people::{ANA, BEN};
+
+use crate::fixture::{REDIRECT_URI, World};
+
+async fn world() -> World {
+    World::start_replicas(3, |config| {
+        config.sessions.access_token_lifetime_seconds = 24 * 3600;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_login_works_when_each_of_its_requests_reaches_another_replica() {
+    let world = world().await;
+    // A login has a number of requests that three does not divide, so that each round begins at another replica.
+    for person in [ANA, BEN, ANA, BEN] {
+        let (login, tokens) = world.session(person).await;
+        let renewed = world
+            .refresh(&login.client_id, &tokens.refresh, &[])
+            .await
+            .tokens();
+        for replica in &world.replicas {
+            let session = replica
+                .sessions
+                .open(&Secret::new(&*renewed.access))
+                .await
+                .unwrap();
+            assert_eq!(session.user.oid, person.object_id);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_redeemed_by_one_replica_alone() {
+    let world = world().await;
+    let login = world.login(ANA).await;
+    let answers = futures::future::join_all((0..6).map(|_| world.redeem(&login, &[]))).await;
+    let redeemed = answers.iter().filter(|answer| answer.status == StatusCode::OK);
+    assert_eq!(redeemed.count(), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_one_replica_revoked_is_over_in_all() {
+    let world = world().await;
+    let (login, tokens) = world.session(ANA).await;
+    let form = [
+        ("token", tokens.refresh.as_str()),
+        ("client_id", login.client_id.as_str()),
+    ];
+    assert_eq!(
+        world.post_form("/revoke", &form, &[]).await.status,
+        StatusCode::OK
+    );
+    for replica in &world.replicas {
+        let opened = replica.sessions.open(&Secret::new(&*tokens.access)).await;
+        assert!(matches!(opened, Err(SessionError::Invalid)), "{opened:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_calls_over_three_replicas_renew_the_entra_token_once() {
+    let world = world().await;
+    let control = world.entra.control();
+    control
+        .update_settings(|settings| settings.application_token_seconds = Some(3600))
+        .await
+        .unwrap();
+    let (_, tokens) = world.session(ANA).await;
+    world.advance(3001);
+    let calls = (0..100).map(|call: usize| {
+        let sessions = &world.replicas[call % world.replicas.len()].sessions;
+        let access = Secret::new(&*tokens.access);
+        async move {
+            let session = sessions.open(&access).await.unwrap();
+            sessions.user_token(&session).await.unwrap().access_token.clone()
+        }
+    });
+    let renewed = futures::future::join_all(calls).await;
+    assert!(
+        renewed.iter().all(|token| *token == renewed[0]),
+        "replicas use different tokens"
+    );
+    let refreshes = control.requests_of(RequestKind::RefreshToken).await.unwrap();
+    assert_eq!(refreshes.len(), 1);
+}
+
+#[tokio::test]
+async fn thirty_refreshes_of_one_token_over_three_replicas_all_get_usable_tokens() {
+    let world = world().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let login = world.login_of(&client_id, ANA).await;
+    let tokens = world.redeem(&login, &[]).await.tokens();
+    let refreshes = (0..30).map(|_| world.refresh(&client_id, &tokens.refresh, &[]));
+    for answer in futures::future::join_all(refreshes).await {
+        let renewed = answer.tokens();
+        let sessions = &world.replicas[0].sessions;
+        sessions.open(&Secret::new(&*renewed.access)).await.unwrap();
+    }
+}
