@@ -15,7 +15,7 @@ use wiremock::{Mock, MockBuilder, MockServer, ResponseTemplate};
 pub(crate) const TENANT: &str = "0b4f3a51-6a2c-4c0e-9d3b-2f4e5a6b7c8d";
 pub(crate) const CLIENT: &str = "7d0c2f1e-1111-4222-8333-944445555666";
 
-/// `{"alg":"none"}` and the claims of a `ServiceAccount` token of cluster one, unsigned: nobody here checks it.
+/// `{"alg":"none"}` and the claims of a `ServiceAccount` token of cluster one, unsigned: no test here checks it.
 pub(crate) const ASSERTION: &str = "eyJhbGciOiJub25lIn0.\
     eyJpc3MiOiJodHRwczovL29uZS5leGFtcGxlLyIsInN1YiI6InMiLCJhdWQiOlsiYSJdfQ.c2ln";
 
@@ -97,7 +97,7 @@ impl Entra {
         token().respond_with(response).mount(&self.server).await;
     }
 
-    /// Once, before whatever was or will be mounted with `answer`.
+    /// Mounts an answer for one request. It precedes all answers of `answer`.
     pub(crate) async fn answer_once(&self, response: ResponseTemplate) {
         let mock = token().respond_with(response).up_to_n_times(1).with_priority(1);
         mock.mount(&self.server).await;
@@ -113,7 +113,7 @@ impl Entra {
             .collect()
     }
 
-    /// How often a path with this end was asked for.
+    /// Number of requests to paths with this end.
     pub(crate) async fn count(&self, end: &str) -> usize {
         let requests = self.server.received_requests().await.unwrap();
         requests

@@ -1,4 +1,4 @@
-//! What happens when Entra, or something on the way, misbehaves.
+//! Tests faults of Entra and of the network.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

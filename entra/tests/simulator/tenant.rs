@@ -82,7 +82,7 @@ impl Tenant {
         self.client.client_credentials(AZURE_DEVOPS_SCOPE).await
     }
 
-    /// What a failing probe finds.
+    /// Sends a probe that must fail and returns its finding.
     pub(crate) async fn finding(&self) -> FederationFinding {
         self.probe().await.unwrap_err().federation_finding()
     }

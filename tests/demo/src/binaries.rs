@@ -5,7 +5,7 @@ use super::{DemoError, Progress};
 use behalf_local_cluster::files::checkout;
 use behalf_local_cluster::images::{self, Image, Product};
 
-/// Builds every binary with one cargo command, and an image of each. What did not change costs nothing.
+/// Builds all binaries with one cargo command, and an image of each. Unchanged binaries and images are reused.
 pub fn build_images(progress: &Progress) -> Result<Vec<Image>, DemoError> {
     progress.line("  cargo build, in the profile of images");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -27,7 +27,7 @@ pub fn binary(product: Product) -> PathBuf {
     target().join("image").join(product.name())
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target folder.
 fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from)
 }

@@ -5,7 +5,7 @@ use super::{DemoError, Progress, forwarder};
 use crate::environment::{self, Layout};
 use behalf_local_cluster::cluster::{self, Kind};
 
-/// Removes every trace: the forwarder, the cluster (or, on somebody else's cluster, everything that the demo
+/// Removes every trace: the forwarder, the cluster (or, on a foreign cluster, everything that the demo
 /// put there), and the demo's folder. Where a demo was brought up counts for more than the requested `kind`:
 /// only there is something to remove.
 pub fn down(

@@ -18,7 +18,7 @@ pub enum DemoError {
     #[error("failed to build the images")]
     Images(#[source] Box<ImageError>),
 
-    /// What runs on the cluster.
+    /// The demo that runs on the cluster.
     #[error("failed to set up the demo on the cluster")]
     Environment(#[source] Box<EnvironmentError>),
 

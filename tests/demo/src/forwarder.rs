@@ -11,7 +11,7 @@ use super::DemoError;
 use crate::environment::Layout;
 use crate::forward::Way;
 
-/// How long the forwarder may take to answer on every port, and to end.
+/// Maximum time until the forwarder answers on each port, and until it ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The forwarder's process id, start time and log, in the demo's folder.
@@ -65,7 +65,7 @@ pub(super) async fn start(
     Err(DemoError::Forwarder(files.log))
 }
 
-/// Whether every port answers while the forwarder lives: a port alone may be somebody else's.
+/// Whether every port answers while the forwarder lives: another program may serve a port.
 async fn answers(forwarder: &mut Child, ports: Vec<u16>) -> bool {
     let open = async {
         for port in ports {
@@ -126,7 +126,7 @@ fn has_ended(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return true;
     };
-    // The name before the state stands in parentheses, and may hold some itself.
+    // The name before the state is in parentheses and may contain parentheses.
     let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes().first());
     matches!(state, Some(Some(b'Z' | b'X')))
 }
@@ -162,7 +162,7 @@ mod tests {
         let mut child = run("sleep");
         assert!(!has_ended(child.id()));
         child.kill().expect("it lives");
-        // Nobody has waited for it yet, as nobody waits for the forwarder of an earlier command.
+        // The parent has not waited for it, like that of the forwarder of an earlier command.
         let end = Instant::now() + PATIENCE;
         while !has_ended(child.id()) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));

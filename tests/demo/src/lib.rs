@@ -1,6 +1,6 @@
-//! `make demo`: brings up a cluster, installs Behalf, signs three people in and calls the tools.
+//! `make demo`: starts a cluster, installs Behalf, signs three users in and calls the tools.
 //!
-//! The black-box suite stands on the same code: [`environment`], [`forward`] and [`mcp_client`].
+//! The black-box suite uses the same code: [`environment`], [`forward`] and [`mcp_client`].
 
 mod binaries;
 mod down;

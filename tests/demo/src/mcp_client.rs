@@ -1,4 +1,4 @@
-//! An MCP client that nobody here wrote, rmcp's own, signed in through its OAuth support.
+//! The MCP client of rmcp, signed in through its OAuth support.
 //!
 //! It gets a URL and a person at a browser, nothing else: no header, no token, no registered client.
 
@@ -114,7 +114,7 @@ impl PendingSignIn {
         })
     }
 
-    /// What the person's browser opens.
+    /// The URL that the user's browser opens.
     pub fn authorize_url(&self) -> &Url {
         &self.authorize
     }

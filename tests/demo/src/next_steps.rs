@@ -1,7 +1,7 @@
 use crate::environment::{Layout, Server};
 use behalf_local_cluster::cluster::{Cluster, Kind};
 
-/// How to look around in the running demo.
+/// Commands to explore the running demo.
 pub fn next_steps(layout: &Layout, cluster: &Cluster) -> String {
     let kubectl = cluster.clients().kubectl().display();
     // With CLUSTER=current the kubeconfig is the reader's own.

@@ -18,7 +18,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Where a cluster of ours is going to be.
+    /// The place of a cluster that the demo will create.
     pub(super) fn planned(kind: Kind) -> Self {
         Self {
             kind: kind.name().to_owned(),
@@ -26,7 +26,7 @@ impl Place {
         }
     }
 
-    /// Where this cluster is.
+    /// The place of this cluster.
     pub(super) fn of(cluster: &Cluster) -> Result<Self, DemoError> {
         let uid = [
             "get",
@@ -51,7 +51,7 @@ impl Place {
         self.kind.parse().ok()
     }
 
-    /// What the last demo left in its folder, if one runs.
+    /// Reads the note that the running demo left in its folder. `None` if none runs.
     pub(super) fn read(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(file(folder)).ok()?).ok()
     }
@@ -79,7 +79,7 @@ impl Place {
         }
     }
 
-    /// Whether this is the cluster that the note speaks of.
+    /// Whether the note describes this cluster.
     pub(super) fn is(&self, cluster: &Cluster) -> bool {
         self.kind() == Some(cluster.kind())
             && (cluster.kind() != Kind::Current || Self::of(cluster).is_ok_and(|here| self.admits(&here)))

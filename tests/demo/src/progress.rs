@@ -42,7 +42,7 @@ impl Progress {
         (self.say)(text);
     }
 
-    /// The time since the start, for people.
+    /// The time since the start, as text.
     pub fn total(&self) -> String {
         duration(self.started.elapsed())
     }

@@ -38,7 +38,7 @@ fn script(person: &Person) -> Vec<(&'static str, Value)> {
     }
 }
 
-/// Signs everybody in at every server, makes the calls, and tells `said` each finished part.
+/// Signs all users in at each server and makes the calls. Calls `said` with each finished part.
 pub async fn play(layout: &Layout, mut said: impl FnMut(&str)) -> Result<Transcript, DemoError> {
     let mut transcript = Transcript::default();
     for server in Server::ALL {

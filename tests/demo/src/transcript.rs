@@ -9,11 +9,11 @@ const LINES: usize = 8;
 /// The widest line that is shown, in characters.
 const WIDTH: usize = 110;
 
-/// What was asked, what came back, as which user, how long it took.
+/// The calls of each user, with answers and durations.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Transcript {
-    /// One entry for each person who signed in at each server, in order.
+    /// One entry for each sign-in of a user at a server, in order.
     pub sign_ins: Vec<SignIn>,
 }
 
@@ -30,7 +30,7 @@ pub struct SignIn {
     /// `oid` of the person.
     pub object_id: String,
 
-    /// What the browser saw, step by step.
+    /// The steps of the browser.
     pub steps: Vec<String>,
 
     /// From the first request to the redeemed code.
@@ -53,7 +53,7 @@ pub struct Call {
     /// Its arguments.
     pub arguments: Value,
 
-    /// What came back.
+    /// The text of the answer.
     pub outcome: Outcome,
 
     /// The text of the answer.
@@ -63,7 +63,7 @@ pub struct Call {
     pub milliseconds: u64,
 }
 
-/// Whether the tool did what it was asked.
+/// Whether the tool carried out the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// It did.
@@ -109,7 +109,7 @@ impl fmt::Display for Call {
     }
 }
 
-/// A step without the names of the parameters, which only somebody who debugs wants to read.
+/// A step without the names of the parameters, which are needed only to debug.
 fn without_parameters(step: &str) -> String {
     let bare = |word: &str| {
         word.split_once('?')

@@ -19,7 +19,7 @@ use behalf_local_cluster::cluster::{self, Cluster, ClusterError, Kind, Options};
 use behalf_local_cluster::images::Product;
 use behalf_simulators::entra::Control;
 
-/// How long a server may take from the first look to Ready.
+/// Maximum time until a server is Ready.
 const READY: Duration = Duration::from_mins(4);
 
 /// Everything that an environment consists of, running.
@@ -31,7 +31,7 @@ pub struct Running {
     pub client: Client,
 }
 
-/// Who serves the loopback ports.
+/// The process or task that serves the loopback ports.
 #[derive(Clone)]
 pub enum Forwarding<'f> {
     /// A process that outlives this one; its files are in this folder.

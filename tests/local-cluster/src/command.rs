@@ -1,4 +1,4 @@
-//! External programs: how they are called, and how their failure is told.
+//! Calls external programs and reports their failure.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,10 +15,10 @@ const LIMIT: Duration = Duration::from_mins(30);
 /// The pause between two looks at a program that closed its outputs and has not ended yet.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How many arguments an error shows. Later ones may carry values that belong in no log.
+/// Number of arguments that an error shows. Later ones may contain values that belong in no log.
 const SHOWN_ARGUMENTS: usize = 4;
 
-/// How many lines of a program's complaint an error quotes.
+/// Number of lines of a program's output that an error quotes.
 const SHOWN_LINES: usize = 15;
 
 /// Why an external program did not do what it was asked to.
@@ -155,7 +155,7 @@ impl Call {
         self
     }
 
-    /// Runs the program to its end, whatever that is.
+    /// Runs the program until it ends and returns its exit status.
     pub fn output(mut self) -> Result<Output, CommandError> {
         let mut child = self.spawn_piped()?;
         let deadline = Instant::now() + self.limit;
@@ -182,7 +182,7 @@ impl Call {
             });
         };
         if let Some(writer) = writer {
-            // A program that ends early closes its input; its exit status tells the rest.
+            // A program that ends early closes its input; its exit status shows why.
             drop(writer.join());
         }
         Ok(output)
@@ -212,7 +212,7 @@ impl Call {
         self.text().map(drop)
     }
 
-    /// Runs the program and tells whether it succeeded. Not even being able to start it counts as no.
+    /// Runs the program and returns whether it succeeded. A program that cannot be started did not succeed.
     pub fn succeeds(self) -> bool {
         self.output().is_ok_and(|output| output.status.success())
     }

@@ -26,7 +26,7 @@ impl FileError {
     }
 }
 
-/// Where everything outside the checkout is kept: `${XDG_CACHE_HOME:-$HOME/.cache}/behalf`.
+/// The folder of all files outside the checkout: `${XDG_CACHE_HOME:-$HOME/.cache}/behalf`.
 pub fn cache() -> PathBuf {
     std::env::var_os("XDG_CACHE_HOME")
         .filter(|value| !value.is_empty())
@@ -53,7 +53,7 @@ pub fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<(), FileError> {
     }
     let next = path.with_extension("next");
     let mut options = File::options();
-    // Kubeconfigs and private keys pass through here: for nobody else to read.
+    // Only the user may read them: some are kubeconfigs and private keys.
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&next).map_err(FileError::at("create", &next))?;
     io::Write::write_all(&mut file, text.as_ref()).map_err(FileError::at("write", &next))?;
@@ -78,7 +78,7 @@ pub(crate) fn remove_directory(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Marks a file or folder as used just now, for those who remove what nobody used for long.
+/// Marks a file or folder as used now. Entries that were not used for long are removed.
 pub(crate) fn touch(path: &Path) {
     #[expect(clippy::disallowed_methods, reason = "a file's time is the system clock's")]
     let now = SystemTime::now();

@@ -1,4 +1,4 @@
-//! What must be installed: checked always, installed where that is possible without asking.
+//! Programs that must be installed. Missing ones are installed on Debian as root.
 
 use std::path::Path;
 
@@ -18,10 +18,10 @@ const fn need(file: &'static str, package: &'static str) -> Need {
 /// The version of kind that is built where none is installed.
 pub(crate) const KIND_VERSION: &str = "v0.33.0";
 
-/// What builds images.
+/// The program that builds images.
 const IMAGES: &[Need] = &[need("buildah", "buildah")];
 
-/// What a node consists of beside our own binary.
+/// The programs of a node, beside the project's own binary.
 const NODE: &[Need] = &[
     need("containerd", "containerd"),
     need("runc", "runc"),
@@ -47,10 +47,10 @@ const FOLDERS: &[&str] = &[
     "/bin",
 ];
 
-/// Something that is needed is not there.
+/// A prerequisite is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum PrerequisiteError {
-    /// Packages are missing, and it is not for us to install them.
+    /// Packages are missing, and this machine is not Debian or the user not root.
     #[error(
         "missing: {missing}; run as root: apt-get update && apt-get install --no-install-recommends {missing}"
     )]

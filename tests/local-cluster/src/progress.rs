@@ -1,28 +1,28 @@
-//! Long steps tell that they started, that they go on, and how long they took.
+//! Reports the start, the duration and the end of long steps.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What is told about a step.
+/// A report about a step.
 #[derive(Debug, Clone, Copy)]
 pub enum Report<'a> {
     /// The step with this name begins.
     Started(&'a str),
 
-    /// The step with this name has gone on for this time; told every half minute.
+    /// The step with this name has run for this time. Reported every half minute.
     Running(&'a str, Duration),
 
     /// The step with this name succeeded after this time.
     Finished(&'a str, Duration),
 }
 
-/// How often a step tells that it goes on.
+/// Time between two reports of a running step.
 const REMINDER: Duration = Duration::from_secs(30);
 
 type Listener = Box<dyn Fn(Report<'_>) + Send + Sync>;
 
-/// Where reports go: always to the log at `info`, and to one listener when there is one.
+/// The receivers of reports: always the log at `info`, and one listener if there is one.
 #[derive(Default)]
 pub struct Progress(Option<Listener>);
 
@@ -47,7 +47,7 @@ impl Progress {
         Ok(done)
     }
 
-    /// Does `work` in this thread while another one tells that it goes on.
+    /// Does `work` in this thread while another one reports that it still runs.
     fn reminding<T>(&self, name: &str, work: impl FnOnce() -> T, every: Duration) -> T {
         let start = Instant::now();
         let (working, ended) = mpsc::channel::<()>();
@@ -88,7 +88,7 @@ mod tests {
                 tell.send(name.to_owned()).unwrap();
             }
         });
-        // The work ends once it was told of: no time decides.
+        // The work ends after its report, so that the test does not depend on time.
         let first = progress.reminding("build", || told.recv().unwrap(), Duration::from_millis(1));
         assert_eq!(first, "build");
         drop(progress);

@@ -9,13 +9,13 @@ use crate::files::{self, ContentName, FileError};
 use crate::prerequisites::{self, PrerequisiteError};
 use crate::progress::Progress;
 
-/// How many builds are kept: the current one, and one for another branch of the checkout.
+/// Number of builds that are kept: the current one, and one for another branch of the checkout.
 const KEPT: usize = 2;
 
 /// The files that decide what is built.
 const SOURCES: &[&str] = &["go.mod", "go.sum", "main.go", "node/main.go", "pause/main.go"];
 
-/// Where Kubernetes keeps the version that it reports.
+/// The variables in which Kubernetes keeps the version that it reports.
 const VERSION_PACKAGE: &str = "k8s.io/component-base/version";
 
 /// The cluster's binaries could not be built.
@@ -130,7 +130,7 @@ pub(crate) fn clients(progress: &Progress, in_use: fn() -> Vec<PathBuf>) -> Resu
     }
 }
 
-/// Returns the binaries of this checkout's module, and builds them if nobody has yet.
+/// Returns the binaries of this checkout's module, and builds them if they are missing.
 /// The first build takes five to ten minutes on two cores, a changed `main.go` one minute.
 /// Builds in the folders of `in_use` are never removed as old.
 pub(crate) fn ensure(progress: &Progress, in_use: fn() -> Vec<PathBuf>) -> Result<Toolchain, ToolchainError> {

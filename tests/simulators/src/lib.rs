@@ -1,5 +1,5 @@
-//! What takes the place of Entra and Azure DevOps in tests and in the demo: their simulators, the people that both
-//! know, and a browser that signs these people in.
+//! The simulators of Entra and Azure DevOps for tests and demo, the users that both know, and a browser that signs these
+//! users in.
 
 pub mod azure_devops;
 pub mod certificates;

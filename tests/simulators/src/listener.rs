@@ -1,4 +1,4 @@
-//! Where a simulator listens: plain HTTP in process, HTTPS in a Pod, and able to break a connection on
+//! A simulator's ports: plain HTTP in process, HTTPS in a Pod, and able to break a connection on
 //! command.
 
 use std::io;
@@ -52,7 +52,7 @@ pub enum ListenError {
     Tls(#[source] rustls::Error),
 }
 
-/// What a TLS server shows and signs with, as PEM.
+/// Certificate chain and private key of a TLS server, as PEM.
 #[derive(Clone)]
 pub struct TlsIdentity {
     /// Leaf certificate first, then its issuers.
@@ -108,7 +108,7 @@ pub struct ResetConnection;
 #[error("connection is dropped on command")]
 struct Dropped;
 
-/// An open port that serves nothing yet, so that its address can be told before it answers.
+/// An open port that serves nothing yet, so that its address is known before it answers.
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,

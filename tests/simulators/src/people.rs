@@ -1,4 +1,4 @@
-//! The tenant, the application and the people that both simulators know.
+//! The tenant, the application and the users that both simulators know.
 //!
 //! Everything here is invented. The Entra simulator signs these people in, the Azure DevOps simulator
 //! recognises them by [`Person::object_id`] alone, as the real services do.

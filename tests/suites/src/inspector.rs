@@ -109,7 +109,7 @@ pub struct InspectorVisit {
 }
 
 impl InspectorVisit {
-    /// How often it asked for the browser so far.
+    /// Number of times that it has asked for the browser.
     pub fn sign_ins(&self) -> usize {
         self.sign_ins
     }

@@ -1,5 +1,5 @@
-//! What the black-box suite runs with: the MCP Inspector, the official SDKs and the public conformance suite, and
-//! the order of its tests.
+//! Tools of the black-box suite: it runs the MCP Inspector, the official SDKs and the public conformance suite, orders the
+//! tests, and judges what a cluster reports.
 
 pub mod conformance;
 pub mod header_proxy;

@@ -6,7 +6,7 @@ use std::thread;
 /// What a test uses. It decides which tests run at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Uses {
-    /// Namespaces of its own. What it reads of the servers, no test changes.
+    /// Namespaces of its own. It reads only those parts of the servers that no test changes.
     OwnNamespaces,
 
     /// Both servers, the operator or the simulators' settings.

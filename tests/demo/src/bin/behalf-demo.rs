@@ -13,7 +13,7 @@ use behalf_local_cluster::files;
 use behalf_runtime::error_chain;
 use clap::{Parser, Subcommand};
 
-/// The whole of Behalf on a cluster, with three people signing in and calling tools.
+/// Runs Behalf on a cluster: three users sign in and call tools.
 #[derive(Parser)]
 #[command(name = "behalf-demo", version)]
 struct Cli {
@@ -84,7 +84,7 @@ async fn main() -> ExitCode {
         Action::Kubeconfig => {
             behalf_demo::kubeconfig(&layout, &folder).map(|path| say(&path.display().to_string()))
         }
-        // The command alone goes to standard output, for whoever passes it on.
+        // Only the command goes to standard output, so that a script can use it.
         Action::Images { registry } => {
             behalf_demo::publish(&registry, &Progress::new(say_aside)).map(|command| say(&command))
         }
@@ -123,7 +123,7 @@ async fn up(
     Ok(())
 }
 
-/// How long ago this was; a clock that was set back makes it now.
+/// The time since this moment. Zero if the clock was set back.
 fn since(started: Option<u64>) -> Duration {
     let now = UNIX_EPOCH.elapsed().unwrap_or_default();
     started.map_or(Duration::ZERO, |started| {
@@ -136,7 +136,7 @@ async fn serve(layout: &Layout, way: Way) -> Result<(), DemoError> {
     Ok(forward::serve(client, way, layout.forwards(), None).await?)
 }
 
-/// Prints a line; that nobody reads any more is no reason to stop half-way.
+/// Prints a line. A closed standard output does not end the program half-way.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }

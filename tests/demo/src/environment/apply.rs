@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::EnvironmentError;
 
-/// Who the environment is for server-side apply.
+/// The field manager of the environment's server-side apply.
 const FIELD_MANAGER: &str = "behalf-environment";
 
 /// Objects to apply, in this order.

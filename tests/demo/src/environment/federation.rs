@@ -9,7 +9,7 @@ use behalf_simulators::people::CLIENT_ID;
 /// Does at the Entra simulator what the administrator does at Entra with the line in
 /// `status.federation.command`: creates the federated identity credential that the status asks for, and
 /// registers the redirect URI. Returns true if the credential was missing, and then only when the new one has
-/// propagated, as an administrator waits before people sign in.
+/// propagated, as an administrator waits before users sign in.
 pub async fn create_federated_credential(
     entra: &Control,
     name: &str,

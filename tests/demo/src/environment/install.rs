@@ -7,7 +7,7 @@ use super::{EnvironmentError, Layout, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, NAM
 use behalf_local_cluster::cluster::Cluster;
 use behalf_local_cluster::files::checkout;
 
-/// How long the operator may take to become available.
+/// Maximum time until the operator is available.
 const START: Duration = Duration::from_mins(2);
 
 /// The references of the images that the charts install.

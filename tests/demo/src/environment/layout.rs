@@ -2,16 +2,16 @@ use url::Url;
 
 use crate::forward::Forward;
 
-/// Where the operator runs.
+/// The operator's namespace.
 pub const NAMESPACE_OPERATOR: &str = "behalf-system";
 
-/// Where the simulators run.
+/// The simulators' namespace.
 pub const NAMESPACE_SIMULATORS: &str = "behalf-simulators";
 
-/// Where the `McpServer` objects of the examples live.
+/// The namespace of the examples' `McpServer` objects.
 pub const NAMESPACE_SERVERS: &str = "mcp";
 
-/// What tells one environment from another that runs beside it.
+/// Names and ports of one environment. Environments that run at the same time differ in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// The cluster's name.
@@ -20,7 +20,7 @@ pub struct Layout {
     /// The loopback ports.
     pub ports: Ports,
 
-    /// How much operator, sidecars and servers log: `Info`, or `Trace` where logs are searched.
+    /// Log level of operator, sidecars and servers: `Info`, or `Trace` where logs are searched.
     pub log_level: &'static str,
 }
 
@@ -65,7 +65,7 @@ impl Server {
         }
     }
 
-    /// One line for people.
+    /// One line for the user.
     pub fn description(self) -> &'static str {
         match self {
             Self::Quickstart => "the five facts; the sidecar exchanges the token",

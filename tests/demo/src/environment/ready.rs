@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{EnvironmentError, NAMESPACE_SERVERS};
 
-/// One condition as it stands in the status.
+/// One condition of the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConditionLine {
     /// For example `FederationVerified`.
@@ -22,11 +22,11 @@ pub struct ConditionLine {
     /// The message.
     pub message: String,
 
-    /// The generation it speaks of.
+    /// The generation of the object that it describes.
     pub observed_generation: i64,
 }
 
-/// What an `McpServer` says of itself.
+/// The conditions and the status of an `McpServer`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conditions {
     /// `metadata.generation`.
@@ -38,7 +38,7 @@ pub struct Conditions {
     /// All conditions, in the order of the status.
     pub all: Vec<ConditionLine>,
 
-    /// The whole status, for everything else.
+    /// The whole status.
     pub status: Value,
 }
 
@@ -117,7 +117,7 @@ fn servers(client: &Client) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), NAMESPACE_SERVERS, &resource)
 }
 
-/// Waits until the object's conditions satisfy `wanted`; tells `seen` every change on the way.
+/// Waits until the object's conditions satisfy `wanted`. Calls `seen` at each change.
 pub async fn wait_for(
     client: &Client,
     name: &str,

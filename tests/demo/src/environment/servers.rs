@@ -49,7 +49,7 @@ pub async fn apply_servers(
 pub fn render(cluster: &Cluster) -> Result<Objects, EnvironmentError> {
     let overlay = checkout().join("examples/demo");
     let folder = overlay.display().to_string();
-    // The overlay stands on files beside it, which kustomize reads only when told so.
+    // The overlay refers to files beside its folder, which kustomize reads only with this option.
     let text = cluster
         .kubectl(&["kustomize", "--load-restrictor", "LoadRestrictionsNone", &folder])
         .map_err(EnvironmentError::cluster("render examples/demo"))?;

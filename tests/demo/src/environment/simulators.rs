@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::certificates::{self, TLS_SECRET};
 use super::{EnvironmentError, Layout, NAMESPACE_SIMULATORS, Objects};
 
-/// How long a simulator may take to become available.
+/// Maximum time until a simulator is available.
 const START: Duration = Duration::from_mins(2);
 
 /// Propagation time of a new federated credential. As at Entra, requests fail intermittently during it, so

@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What came back through the loopback ports: for each connection its port and every byte.
+/// The answers that came through the loopback ports: port and bytes of each connection.
 #[derive(Clone, Default)]
 pub struct Answers(Arc<Mutex<Vec<(u16, Copied)>>>);
 
-/// What one connection brought back so far.
+/// The answers of one connection.
 pub(super) type Copied = Arc<Mutex<Vec<u8>>>;
 
 impl Answers {
-    /// What came back through this port so far, connection by connection.
+    /// Returns the answers that came through this port, by connection.
     pub fn of(&self, port: u16) -> Vec<Vec<u8>> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter()

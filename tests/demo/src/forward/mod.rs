@@ -1,4 +1,4 @@
-//! Loopback ports that lead to Services of a cluster, whatever Pods stand behind them at the moment.
+//! Loopback ports that lead to the current Pods of a cluster's Services.
 //!
 //! Every connection asks the API server for a ready Pod, so a forwarded address survives restarts and rollouts;
 //! connections that are open when a Pod dies break, as behind any load balancer.
@@ -17,7 +17,7 @@ pub use self::answers::Answers;
 use self::pod::{Remote, open};
 use self::relay::relay;
 
-/// How often, and how long apart, a connection looks for a ready Pod before it is closed.
+/// Number of searches for a ready Pod before a connection is closed, and the time between two of them.
 const ATTEMPTS: u32 = 120;
 const PAUSE: Duration = Duration::from_millis(500);
 

@@ -25,7 +25,7 @@ enum Action {
         #[command(flatten)]
         which: Which,
 
-        /// How many nodes a new cluster gets.
+        /// Number of nodes of a new cluster.
         #[arg(long, default_value_t = 1)]
         nodes: u8,
     },
@@ -57,7 +57,7 @@ enum Action {
         #[command(flatten)]
         which: Which,
 
-        /// What to pass to kubectl.
+        /// Arguments for kubectl.
         #[arg(last = true, required = true)]
         arguments: Vec<String>,
     },

@@ -10,7 +10,7 @@ use super::local::{self, LocalCluster};
 use crate::images::{self, Image};
 use crate::toolchain::Clients;
 
-/// How images reach the current cluster.
+/// The way of images to the current cluster.
 #[derive(Debug, Clone)]
 pub(crate) enum Images {
     /// Pushed to this registry, such as `registry.example/behalf`.

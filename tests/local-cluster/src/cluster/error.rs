@@ -73,13 +73,13 @@ pub enum ClusterError {
         /// The component's name.
         component: String,
 
-        /// How often it ended.
+        /// Number of its ends.
         exits: u32,
 
-        /// How it ended last.
+        /// Description of its last end.
         last_exit: String,
 
-        /// Where its log is.
+        /// Path of its log.
         log: PathBuf,
 
         /// The end of its log.
@@ -89,13 +89,13 @@ pub enum ClusterError {
     /// Something did not happen in time.
     #[error("{what} within {seconds} s; the last answer: {answer}; logs: {}{tail}", logs.display())]
     Timeout {
-        /// What did not happen.
+        /// The awaited event.
         what: String,
 
-        /// How long it was waited for.
+        /// The duration of the wait.
         seconds: u64,
 
-        /// What was seen last.
+        /// The last observation.
         answer: String,
 
         /// The folder of all logs.

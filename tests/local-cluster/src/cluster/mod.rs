@@ -1,7 +1,7 @@
 //! Clusters to test and to show Behalf on.
 //!
 //! Three kinds: a local one of real components without Docker ([`Kind::Local`]), one in Docker
-//! ([`Kind::Kind`]), and whatever KUBECONFIG points to ([`Kind::Current`]).
+//! ([`Kind::Kind`]), and the cluster of KUBECONFIG ([`Kind::Current`]).
 
 mod addresses;
 mod current;
@@ -66,16 +66,16 @@ pub fn choose(requested: Option<Kind>) -> Kind {
     })
 }
 
-/// What to bring up.
+/// Description of a cluster to start.
 #[derive(Debug)]
 pub struct Options {
     /// Names the cluster; clusters with different names live side by side.
     pub name: String,
 
-    /// Where it is to run.
+    /// The kind of cluster.
     pub kind: Kind,
 
-    /// How many nodes, up to [`MAX_NODES`]. The current cluster has the nodes that it has.
+    /// Number of nodes, at most [`MAX_NODES`]. The current cluster has the nodes that it has.
     pub nodes: u8,
 
     /// Hears about the steps.

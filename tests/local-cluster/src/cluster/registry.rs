@@ -10,8 +10,8 @@ use super::addresses::{Addresses, MAX_CLUSTERS, Range};
 use crate::command::{Call, CommandError};
 use crate::files::{self, Lock};
 
-/// What is known about one cluster. It is written before anything is created, so that
-/// whatever interrupts a start, `down` finds what there is to undo.
+/// The record of one cluster. It is written before anything is created, so that `down` can remove the rest of an
+/// interrupted start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record {
@@ -23,7 +23,7 @@ pub(crate) struct Record {
     /// The folder of the binaries it runs.
     pub(crate) tools: PathBuf,
 
-    /// How many nodes it has.
+    /// Number of nodes.
     pub(crate) nodes: u8,
 
     /// Whether its start came to its end; one that was interrupted may lack anything.
@@ -50,7 +50,7 @@ impl Record {
     }
 }
 
-/// Where a cluster keeps everything.
+/// The folder of a cluster's files.
 pub(crate) fn directory(name: &str) -> PathBuf {
     home().join(name)
 }

@@ -17,7 +17,7 @@ const RECIPE: &str = "FROM scratch\nCOPY root /\nUSER 65532:65532\n";
 
 const PACKAGES: [&str; 4] = ["libc6", "libgcc-s1", "tzdata", "ca-certificates"];
 
-/// What the packages have and no program of ours reads; paths from the root of the image.
+/// Paths of the packages that no program of the project reads, from the root of the image.
 const DROPPED: [&str; 8] = [
     "usr/share/doc",
     "usr/share/doc-base",
@@ -37,14 +37,14 @@ const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
 /// A base to build on.
 #[derive(Debug)]
 pub(super) struct Base {
-    /// Where the builder finds it.
+    /// The place where the builder finds it.
     pub(super) source: Source,
 
-    /// What tells it from another base.
+    /// Text that differs between two bases.
     pub(super) identity: String,
 }
 
-/// Where a builder finds a base.
+/// The place where a builder finds a base.
 #[derive(Debug)]
 pub(super) enum Source {
     /// Under this name, in a registry.

@@ -56,7 +56,7 @@ impl Builder {
                 buildah(work).args(["push", reference, &target]).run()
             }
             Self::Docker => {
-                // Docker keeps what it is given until it is told otherwise.
+                // Docker keeps an image until it is removed.
                 let (base, _base) = match base {
                     None => (None, None),
                     Some(Source::Named(name)) => (Some(name.clone()), None),
@@ -73,7 +73,7 @@ impl Builder {
     }
 }
 
-/// What both builders are told about an image.
+/// Arguments that both builders need for an image.
 fn recipe(build: Call, work: &Path, base: Option<&str>, reference: &str) -> Call {
     let base = base.map(|base| format!("BASE={base}"));
     build
@@ -134,7 +134,7 @@ pub fn push(image: &Image, reference: &str) -> Result<(), ImageError> {
         .map_err(failed)
 }
 
-/// Holds off others who put the same images into Docker's storage, and remove them again.
+/// Locks out other processes that load the same images into Docker's storage and remove them.
 pub(super) fn lock() -> Result<Lock, FileError> {
     files::lock(&super::home().join("docker.lock"))
 }

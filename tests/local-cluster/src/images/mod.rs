@@ -19,7 +19,7 @@ use crate::{CommandError, Progress};
 /// Raised when the way of building changes, so that no archive of the old way is taken.
 const FORMAT: &str = "1";
 
-/// How many archives of each image are kept.
+/// Number of archives of each image that are kept.
 const KEPT: usize = 3;
 
 /// An image could not be built or pushed.
@@ -42,7 +42,7 @@ pub enum ImageError {
     /// The registry or the network refused.
     #[error("failed to push image {reference}: check REGISTRY and the login to it")]
     Push {
-        /// Where it was pushed to.
+        /// The target of the push.
         reference: String,
 
         /// What the builder said.
@@ -120,7 +120,7 @@ impl Product {
         }
     }
 
-    /// Where its Containerfile is, from the root of the checkout.
+    /// Path of its Containerfile from the root of the checkout.
     pub fn containerfile(self) -> &'static str {
         match self {
             Self::Operator => "operator/Containerfile",

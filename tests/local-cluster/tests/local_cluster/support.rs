@@ -1,4 +1,4 @@
-//! What the checks share.
+//! Helpers of the tests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Who may pass: the verified user with their rights and budget, or the many shapes of a refusal.
+//! Admits a verified user with rights and budget, or refuses in one of the service's many forms.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::people;
 
-/// Somebody who may pass.
+/// An admitted user.
 pub(super) struct Admission {
     pub(super) caller: Caller,
     /// Headers of the answer that come from the counter.

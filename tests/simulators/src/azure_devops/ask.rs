@@ -1,4 +1,4 @@
-//! What a route gets: the verified caller with their rights, the query and the shared state.
+//! The arguments of a route: the verified caller with their rights, the query and the shared state.
 
 use std::{str::FromStr, sync::Arc};
 

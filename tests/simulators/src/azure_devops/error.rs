@@ -86,7 +86,7 @@ impl ServiceError {
         )
     }
 
-    /// 401 for somebody of the right tenant who never opened the organization in a browser.
+    /// 401 for a user of the right tenant who never opened the organization in a browser.
     pub(super) fn never_signed_in(object_id: &str) -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,

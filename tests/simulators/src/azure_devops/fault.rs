@@ -11,11 +11,11 @@ pub struct Fault {
     #[serde(default)]
     pub calls: Calls,
 
-    /// How many of them; absent: one; null: all, until the fault is taken away.
+    /// Number of calls. Absent: one. Null: all, until the fault is removed.
     #[serde(default = "once")]
     pub times: Option<u32>,
 
-    /// What goes wrong.
+    /// The effect.
     pub action: Action,
 }
 
@@ -61,7 +61,7 @@ impl Fault {
     }
 }
 
-/// Which calls a fault is for. What is absent matches everything.
+/// The calls that a fault matches. An absent member matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Calls {
@@ -114,7 +114,7 @@ impl Calls {
     }
 }
 
-/// What goes wrong. Unless said otherwise the call is not carried out.
+/// The effect of a fault. Unless stated otherwise the call is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "type",
@@ -131,7 +131,7 @@ pub enum Action {
 
     /// The answer comes late but comes: 200 with `X-RateLimit-Delay` and, when given, `Retry-After`.
     Delay {
-        /// How late, in milliseconds.
+        /// Delay in milliseconds.
         milliseconds: u64,
 
         /// Seconds for `Retry-After` on the good answer.

@@ -1,4 +1,4 @@
-//! What a fault does to an answer.
+//! Applies a fault to an answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What happens to every call before and after its route: token, faults, throttle, version, record, headers.
+//! The steps of each call before and after its route: token, faults, throttle, version, record, headers.
 
 use std::sync::Arc;
 

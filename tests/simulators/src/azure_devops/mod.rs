@@ -79,11 +79,11 @@ pub struct AzureDevOpsOptions {
     /// Base URLs that clients know the services by, for the links in answers; absent: their own addresses.
     pub endpoints: Option<Endpoints>,
 
-    /// Where the control port listens: plain HTTP, `GET /health` for probes.
+    /// Address of the control port: plain HTTP, `GET /health` for probes.
     pub control_listen: SocketAddr,
 }
 
-/// Where the three services listen. Port 0: any free one.
+/// Addresses of the three services. Port 0: any free one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ports {
     /// A port each, as the real services have a host each: a call to the wrong one is 404.
@@ -98,7 +98,7 @@ pub enum Ports {
         identity: SocketAddr,
     },
 
-    /// One port that is all three; the path tells which is meant.
+    /// One port for all three. The path decides which one is meant.
     Shared(SocketAddr),
 }
 

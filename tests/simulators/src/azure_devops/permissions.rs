@@ -1,4 +1,4 @@
-//! What each user may see and do. Keyed by `oid`, like the service.
+//! The rights of each user, by `oid`, as in the service.
 
 use std::collections::{BTreeMap, BTreeSet};
 

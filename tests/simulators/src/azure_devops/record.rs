@@ -1,4 +1,4 @@
-//! What the simulator was asked, without anything secret, and separately the tokens it received.
+//! The record of requests, without secrets, and separately the tokens that the simulator received.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -77,7 +77,7 @@ impl Record {
 
     pub(super) fn calls(&self) -> Vec<RecordedCall> {
         let mut calls: Vec<RecordedCall> = self.calls.iter().cloned().collect();
-        // Calls are pushed when they end; who reads wants them as they began.
+        // Calls are added when they end. Readers get them in the order in which they began.
         calls.sort_by_key(|call| call.sequence);
         calls
     }

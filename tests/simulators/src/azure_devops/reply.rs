@@ -74,7 +74,7 @@ pub(super) fn typed(status: StatusCode, content_type: &str, body: impl Into<Body
     response
 }
 
-/// The sign-in page that stands where an answer should be.
+/// The sign-in page that the service sends in place of an answer.
 pub(super) fn sign_in_page(status: StatusCode) -> Response {
     typed(
         status,

@@ -21,7 +21,7 @@ use super::{
 /// The organization that exists. Any other is 404.
 pub const ORGANIZATION: &str = "contoso";
 
-/// What a refused token is answered with on GET and POST.
+/// The answer to a refused token, on GET and POST.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SignInAnswer {
@@ -33,11 +33,11 @@ pub enum SignInAnswer {
     Redirect,
 }
 
-/// How the service behaves where it can behave in more than one way.
+/// Settings for behaviour that differs between organizations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Settings {
-    /// What a refused token is answered with on GET and POST.
+    /// The answer to a refused token, on GET and POST.
     pub sign_in_answer: SignInAnswer,
 
     /// A UTF-8 byte order mark leads every JSON body.
@@ -78,7 +78,7 @@ pub struct Endpoints {
     pub identity: Url,
 }
 
-/// What changes.
+/// The state that requests change.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) world: World,

@@ -12,14 +12,14 @@ const WINDOW_SECONDS: i64 = 300;
 /// The resource that answers name.
 pub(super) const RESOURCE: &str = "Azure DevOps Services TSTU";
 
-/// How much a user may use, in thousandths of a TSTU so that sums are exact.
+/// A user's budget, in thousandths of a TSTU so that sums are exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RateLimit {
     /// Limit of the window. The service: 200 TSTU.
     pub limit_milli_tstu: u64,
 
-    /// What each call costs.
+    /// Cost of each call.
     pub cost_milli_tstu: u64,
 }
 
@@ -32,11 +32,11 @@ impl Default for RateLimit {
     }
 }
 
-/// What a user used.
+/// A user's consumption.
 #[derive(Debug, Default)]
 pub(super) struct Usage(BTreeMap<String, VecDeque<(i64, u64)>>);
 
-/// What the counter says about one call.
+/// The counter's decision on one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Charge {
     /// Too much: the call is not carried out.
@@ -50,7 +50,7 @@ impl Usage {
         self.0.clear();
     }
 
-    /// Books one call of `object_id`. A blocked call costs nothing: otherwise nobody would ever come back.
+    /// Books one call of `object_id`. A blocked call costs nothing: otherwise a blocked user would stay blocked.
     pub(super) fn charge(&mut self, object_id: &str, limit: RateLimit, now: Timestamp) -> Charge {
         let now = now.as_second();
         let calls = self.0.entry(object_id.to_owned()).or_default();

@@ -1,4 +1,4 @@
-//! Who is calling: nobody but the user of a token whose signature was checked against the tenant's keys.
+//! Identifies the caller: the user of a token whose signature was checked against the tenant's keys.
 //!
 //! The simulator trusts no header, no client id and no network address. It reads the tenant's discovery
 //! document, fetches the keys, checks signature, issuer, audience, time, that the token is a delegated one and
@@ -18,7 +18,7 @@ use crate::people::{AZURE_DEVOPS_APPLICATION_ID, AZURE_DEVOPS_APPLICATION_URI};
 /// token used after its end is a mistake that a test wants to see at once.
 const NOT_BEFORE_LEEWAY_SECONDS: i64 = 60;
 
-/// Where the tenant's keys come from.
+/// The source of the tenant's keys.
 #[derive(Debug, Clone)]
 pub struct Issuer {
     /// Base URL of the authority, for example `https://login.microsoftonline.com`.

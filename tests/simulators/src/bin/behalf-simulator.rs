@@ -39,7 +39,7 @@ enum Service {
     FixtureServer(FixtureServerArgs),
 }
 
-/// What a TLS port shows.
+/// Certificate and key of a TLS port.
 #[derive(Args)]
 struct TlsArgs {
     /// PEM file with the certificate chain; without it the port speaks plain HTTP.
@@ -66,26 +66,26 @@ struct EntraArgs {
     #[arg(long, default_value = TENANT_ID)]
     tenant_id: String,
 
-    /// Where Entra listens.
+    /// Address of Entra's endpoints.
     #[arg(long, default_value = "0.0.0.0:8443")]
     listen: SocketAddr,
 
     #[command(flatten)]
     tls: TlsArgs,
 
-    /// What other Pods reach that port by, for example `https://entra.simulators.svc:8443`.
+    /// The URL by which other Pods reach that port, for example `https://entra.simulators.svc:8443`.
     #[arg(long)]
     public_base: Option<Url>,
 
-    /// Where the browser's pages are served without TLS.
+    /// Address of the browser's pages, without TLS.
     #[arg(long)]
     browser_listen: Option<SocketAddr>,
 
-    /// What a browser reaches those pages by, for example `http://localhost:8081`.
+    /// The URL by which a browser reaches those pages, for example `http://localhost:8081`.
     #[arg(long)]
     browser_base: Option<Url>,
 
-    /// Where the control port listens. It has no protection: keep it inside the test's network.
+    /// Address of the control port. It has no protection: keep it inside the test's network.
     #[arg(long, default_value = "0.0.0.0:9000")]
     control_listen: SocketAddr,
 
@@ -93,7 +93,7 @@ struct EntraArgs {
     #[arg(long)]
     directory: Option<PathBuf>,
 
-    /// How long a new federated credential propagates: every second request that presents it is refused. Absent:
+    /// Seconds for which a new federated credential propagates: every second request that presents it is refused. Absent:
     /// as the directory says.
     #[arg(long)]
     federation_propagation_seconds: Option<u64>,
@@ -103,7 +103,7 @@ struct EntraArgs {
     #[arg(long)]
     cluster_issuer: Option<String>,
 
-    /// Where to fetch that issuer's documents instead.
+    /// The address to fetch that issuer's documents from.
     #[arg(long, requires = "cluster_issuer")]
     cluster_issuer_base: Option<Url>,
 
@@ -154,18 +154,18 @@ struct AzureDevOpsArgs {
     #[arg(long, default_value = TENANT_ID)]
     tenant_id: String,
 
-    /// Where all three services listen; the path tells which is meant.
+    /// Address of all three services. The path decides which one is meant.
     #[arg(long, default_value = "0.0.0.0:8443")]
     listen: SocketAddr,
 
     #[command(flatten)]
     tls: TlsArgs,
 
-    /// What other Pods reach that port by.
+    /// The URL by which other Pods reach that port.
     #[arg(long)]
     public_base: Option<Url>,
 
-    /// Where the control port listens. It has no protection: keep it inside the test's network.
+    /// Address of the control port. It has no protection: keep it inside the test's network.
     #[arg(long, default_value = "0.0.0.0:9000")]
     control_listen: SocketAddr,
 
@@ -201,11 +201,11 @@ impl AzureDevOpsArgs {
 
 #[derive(Args)]
 struct FixtureServerArgs {
-    /// Where MCP is served, at `/mcp`.
+    /// Address of MCP, at `/mcp`.
     #[arg(long)]
     listen: SocketAddr,
 
-    /// Where the kubelet's probes are answered.
+    /// Address for the kubelet's probes.
     #[arg(long)]
     probes_listen: SocketAddr,
 
@@ -215,7 +215,7 @@ struct FixtureServerArgs {
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
-    // Caught before anybody can be told that the ports answer.
+    // Caught before the ports are reported as ready.
     let terminate = signal(SignalKind::terminate())?;
     match cli.service {
         Service::Entra(args) => {

@@ -186,7 +186,7 @@ impl Control {
         self.port.command(Method::PUT, "settings", Some(&settings)).await
     }
 
-    /// Moves the simulator's clock by so many seconds against the machine's.
+    /// Sets the difference between the simulator's clock and the machine's, in seconds.
     pub async fn set_clock_offset(&self, seconds: i64) -> Result<(), ControlError> {
         self.update_settings(|settings| settings.clock_offset_seconds = seconds)
             .await

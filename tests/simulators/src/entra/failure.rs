@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::random;
 use super::report::Outcome;
 
-/// What correlates a request with its answer.
+/// The ids that correlate a request with its answer.
 #[derive(Debug, Clone)]
 pub(super) struct Trace {
     pub(super) id: String,

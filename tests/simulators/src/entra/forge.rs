@@ -1,7 +1,7 @@
 use super::jwt::Unverified;
 use super::keys::{KeyError, SigningKey};
 
-/// The same claims under the same key id, signed with a key that nobody published: what an attacker who
+/// The same claims under the same key id, signed with an unpublished key: what an attacker who
 /// has seen a token could write.
 pub fn forge(token: &str) -> Result<String, KeyError> {
     let Some(seen) = Unverified::parse(token) else {

@@ -138,7 +138,7 @@ impl KeyRing {
         }
     }
 
-    /// Signs with a key nobody publishes, under the current key's id.
+    /// Signs with an unpublished key, under the current key's id.
     pub(super) fn sign_foreign(&mut self, claims: &impl Serialize) -> Result<String, KeyError> {
         let foreign = match self.foreign.take() {
             Some(key) => key,

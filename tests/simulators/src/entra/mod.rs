@@ -1,4 +1,4 @@
-//! The Entra simulator: one tenant that checks what Entra checks, and says no in Entra's words.
+//! The Entra simulator: one tenant that checks what Entra checks, and refuses with Entra's errors.
 //!
 //! [`EntraSimulator::start`] serves it on loopback inside a test; the binary `behalf-simulator entra`
 //! serves the same code in a Pod. Tests script it and read its records through [`Control`]. What it does
@@ -75,16 +75,16 @@ pub enum StartError {
     Control(#[source] ControlError),
 }
 
-/// Where the simulator listens, what it calls itself, and what it starts with.
+/// The simulator's addresses, names and initial directory.
 #[derive(Debug, Clone)]
 pub struct EntraSimulatorOptions {
     /// The one tenant it plays.
     pub tenant_id: String,
 
-    /// What it plays, and comes back to at a reset.
+    /// The initial directory. A reset restores it.
     pub directory: Directory,
 
-    /// Where Entra listens. Port 0: any free one.
+    /// Address of Entra's endpoints. Port 0: any free one.
     pub listen: SocketAddr,
 
     /// TLS on that port; absent: plain HTTP, for loopback.
@@ -100,7 +100,7 @@ pub struct EntraSimulatorOptions {
     /// with it. Absent: `public_base`.
     pub browser_base: Option<Url>,
 
-    /// Where the control port listens.
+    /// Address of the control port.
     pub control_listen: SocketAddr,
 }
 
@@ -168,7 +168,7 @@ impl EntraSimulator {
         })
     }
 
-    /// What stands where `https://login.microsoftonline.com` stands in production.
+    /// The authority, in production `https://login.microsoftonline.com`.
     pub fn authority(&self) -> Url {
         self.authority.clone()
     }

@@ -43,7 +43,7 @@ fn page(status: u16, title: &str, head: &str, body: &str) -> Response {
     response
 }
 
-/// What the sign-in page shows.
+/// The contents of the sign-in page.
 pub(super) struct SignInPage<'a> {
     pub(super) tenant: &'a str,
     pub(super) context: &'a str,
@@ -53,7 +53,7 @@ pub(super) struct SignInPage<'a> {
     pub(super) problem: Option<&'a Failure>,
 }
 
-/// The page that asks who it is. There are no passwords.
+/// The page that asks for the user's name. There are no passwords.
 pub(super) fn sign_in(what: &SignInPage<'_>) -> Response {
     let problem = what.problem.map_or_else(String::new, |failure| {
         format!(

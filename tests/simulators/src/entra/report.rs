@@ -1,4 +1,4 @@
-//! What a test learns from the simulator: the redacted record, the secret values, and minted tokens.
+//! The reports of the simulator: the redacted record, the secret values, and minted tokens.
 
 use std::fmt;
 
@@ -49,7 +49,7 @@ pub struct RequestRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization_scheme: Option<String>,
 
-    /// What the client assertion says about itself, unverified.
+    /// The claims of the client assertion, unverified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assertion: Option<AssertionNames>,
 
@@ -61,7 +61,7 @@ pub struct RequestRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 
-    /// How it was answered; absent while it waits, or when the client left first.
+    /// The answer. Absent while the request waits, or if the client left first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
 
@@ -113,7 +113,7 @@ impl RequestRecord {
     }
 }
 
-/// Who a client assertion says it is.
+/// The names in a client assertion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AssertionNames {
@@ -125,7 +125,7 @@ pub struct AssertionNames {
     pub audience: Vec<String>,
 }
 
-/// How a request was answered.
+/// The answer to a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
@@ -145,7 +145,7 @@ pub struct Outcome {
     pub suberror: Option<String>,
 }
 
-/// What kind of secret a value is.
+/// The kind of a secret value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SecretKind {
@@ -161,7 +161,7 @@ pub enum SecretKind {
     ClientAssertion,
     /// Received.
     CodeVerifier,
-    /// Received, although nobody should send one.
+    /// Received, although no client should send one.
     ClientSecret,
 }
 
@@ -250,7 +250,7 @@ impl MintRequest {
         self
     }
 
-    /// Expires so many seconds from now; negative: it has.
+    /// Seconds until it expires. Negative: it has expired.
     #[must_use]
     pub fn expires_in(mut self, seconds: i64) -> Self {
         self.expires_in_seconds = Some(seconds);

@@ -156,7 +156,7 @@ impl Requested {
         scopes.join(" ")
     }
 
-    /// What must be consented to at a login: `.default` asks for everything declared.
+    /// The resources that need consent at a login: `.default` asks for everything declared.
     pub(super) fn needs_consent_to(&self, application: &Application) -> Vec<Resource> {
         match self.resource {
             Resource::Application if self.default && application.azure_devops_permission => {

@@ -99,7 +99,7 @@ async fn answer(
     grants::grant(world, &application, request)
 }
 
-/// 900144 for what the grant cannot do without, 70003 for a grant nobody knows.
+/// The error is 900144 for a missing parameter and 70003 for an unknown grant.
 fn check_shape(request: &TokenRequest) -> Result<(), Failure> {
     let grant_type = request.form.required("grant_type")?;
     let needed: &[&str] = match request.kind {

@@ -18,14 +18,14 @@ const CP1_SECONDS: u64 = 24 * 3600;
 
 type Claims = Map<String, Value>;
 
-/// Whom a token is about, and who asked for it.
+/// The subject of a token and the application that requested it.
 pub(super) struct Grantee<'a> {
     pub(super) user: &'a User,
     pub(super) application: &'a Application,
     pub(super) login: &'a Login,
 }
 
-/// What an access token is for.
+/// The purpose of an access token.
 pub(super) struct Access<'a> {
     pub(super) resource: Resource,
     pub(super) scopes: &'a str,

@@ -26,7 +26,7 @@ impl fmt::Debug for Browser {
     }
 }
 
-/// Where a navigation ended.
+/// The page at which a navigation ended.
 pub(super) enum Arrival {
     /// A page is shown.
     Page(Box<Shown>),

@@ -49,7 +49,7 @@ pub enum SignInError {
     FormBlocked {
         /// The page with the form.
         page: String,
-        /// Where it led.
+        /// The address to which it led.
         target: String,
     },
 
@@ -87,7 +87,7 @@ pub enum SignInError {
     NoButton {
         /// Address with parameter names only.
         url: String,
-        /// What was looked for.
+        /// The missing part.
         wanted: &'static str,
     },
 
@@ -100,7 +100,7 @@ pub enum SignInError {
         client_name: String,
     },
 
-    /// The person was told to leave the consent page alone.
+    /// The visit was to stop at the consent page.
     #[error("sign-in stops at the consent page, as asked")]
     StoppedAtConsent {
         /// The page as it was shown.

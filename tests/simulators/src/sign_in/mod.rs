@@ -25,7 +25,7 @@ use crate::people::Person;
 /// Pages a sign-in may show before it counts as going round in circles.
 const PAGE_LIMIT: usize = 8;
 
-/// What the person does on a page that asks for consent.
+/// The user's action on a page that asks for consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// Presses the button that agrees.
@@ -39,10 +39,10 @@ pub enum Answer {
 /// One sign-in to do.
 #[derive(Debug, Clone)]
 pub struct Visit {
-    /// Where the client sends the browser. Its `redirect_uri` is what the sign-in waits for.
+    /// The URL to which the client sends the browser. The sign-in waits for its `redirect_uri`.
     pub authorize_url: Url,
 
-    /// Who signs in.
+    /// Name of the user.
     pub user: String,
 
     /// The answer on Behalf's consent page.
@@ -51,7 +51,7 @@ pub struct Visit {
     /// The answer on Entra's consent page, should it come.
     pub entra_consent: Answer,
 
-    /// What Behalf's consent page must call the client.
+    /// The client's name that Behalf's consent page must show.
     pub client_name: Option<String>,
 
     /// Names of checkboxes that the person clears before pressing a button.
@@ -232,7 +232,7 @@ const ALLOW: [&str; 6] = ["allow", "approve", "accept", "continue", "yes", "gran
 const DENY: [&str; 6] = ["deny", "cancel", "decline", "refuse", "no", "reject"];
 const NEXT: [&str; 3] = ["next", "sign", "continue"];
 
-/// What to do on this page: the form, the field to type the user name into, the button to press.
+/// The next action on this page: the form, the field to type the user name into, the button to press.
 fn act(visit: &Visit, shown: &Shown) -> Result<(Form, Option<String>, Button), SignInError> {
     let url = trace::shown(&shown.url);
     let page = &shown.page;

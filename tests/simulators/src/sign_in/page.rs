@@ -1,4 +1,4 @@
-//! What a person sees of an HTML page: its words and its forms.
+//! The visible part of an HTML page: its text and its forms.
 
 use std::cell::RefCell;
 
@@ -36,7 +36,7 @@ pub struct Form {
     /// Everything but buttons.
     pub fields: Vec<Field>,
 
-    /// What submits it.
+    /// The buttons that submit it.
     pub buttons: Vec<Button>,
 }
 
@@ -71,7 +71,7 @@ pub struct Button {
     /// `value`.
     pub value: String,
 
-    /// What is written on it.
+    /// Its label.
     pub label: String,
 }
 
@@ -94,7 +94,7 @@ impl Form {
             .find(|field| field.kind == "text" || field.kind == "email")
     }
 
-    /// What a browser sends: the fields, with one of them typed into, and the pressed button.
+    /// The data that a browser sends: the fields, with the typed text in one of them, and the pressed button.
     pub fn submission(&self, typed: Option<(&str, &str)>, button: &Button) -> Vec<(String, String)> {
         let mut pairs: Vec<(String, String)> = self
             .fields

@@ -1,4 +1,4 @@
-//! What a browser adds to a navigation and what it refuses: `Sec-Fetch-*`, `Origin`, CSP `form-action`.
+//! The headers that a browser adds to a navigation, and the navigations that it refuses: `Sec-Fetch-*`, `Origin`, CSP `form-action`.
 
 use http::HeaderMap;
 use url::{Host, Url};

@@ -1,4 +1,4 @@
-//! The control port, the record, and how the simulator stands in a Pod.
+//! The control port, the record, and the simulator in a Pod.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -20,7 +20,7 @@ use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use url::Url;
 
-/// Two keys of the tenant and one that nobody publishes.
+/// Two keys of the tenant and an unpublished one.
 static KEYS: LazyLock<[SigningKey; 3]> = LazyLock::new(|| {
     [
         SigningKey::new("one", RSA[0]),

@@ -81,7 +81,7 @@ async fn serves_tls_and_leads_the_browser_to_the_plain_port() {
     );
 }
 
-/// An API server's issuer: discovery and keys for whoever shows the token, keys at another address.
+/// An API server's issuer: discovery and keys for a client that shows the token, keys at another address.
 struct ApiServer {
     name: String,
     keys: String,

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::stage::Stage;
 
-/// What the stand-in does differently.
+/// The deviation of the stand-in.
 #[derive(Clone, Copy, Default)]
 struct Quirks {
     policy: &'static str,

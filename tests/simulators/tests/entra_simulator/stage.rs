@@ -154,7 +154,7 @@ impl Stage {
         Answer::of(request.send().await.unwrap()).await
     }
 
-    /// What every request carries.
+    /// The headers of each request.
     pub(crate) fn client(&self) -> Pairs {
         Self::client_with(&self.issuer.token().unwrap())
     }

@@ -1,4 +1,4 @@
-//! What clients got back, as text that can be searched.
+//! Decodes the answers that clients received into text that can be searched.
 
 use crate::ensure;
 use crate::world::TestResult;
@@ -37,7 +37,7 @@ pub(crate) fn cookies(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// How what the sidecar seals begins. Ids of clients (`bhi1`) are no secret: they stand in every authorize URL.
+/// Prefixes of the values that the sidecar seals. Ids of clients (`bhi1`) are no secret: each authorize URL contains one.
 const SEALED: [(&str, &str); 7] = [
     ("bha1.", "access token"),
     ("bhr1.", "refresh token"),

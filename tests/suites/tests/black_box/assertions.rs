@@ -27,7 +27,7 @@ struct TokenEndpoint {
     _forwarding: tokio::task::JoinSet<()>,
 }
 
-/// What the endpoint said.
+/// The endpoint's answer.
 #[derive(Debug)]
 struct Answer {
     status: u16,

@@ -333,7 +333,7 @@ async fn check(request: reqwest::RequestBuilder, expected: Answer) -> TestResult
     Ok(())
 }
 
-/// A panic that was caught restarts nothing, but is told in the log.
+/// A panic that was caught restarts nothing, but the log contains it.
 async fn nothing_panicked(world: &World, pod: &Pod) -> TestResult {
     let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
     let name = pod.metadata.name.clone().unwrap_or_default();

@@ -22,7 +22,7 @@ crate::tests![
     ],
 ];
 
-/// What the API server says to new objects, without keeping any.
+/// Creates objects with a dry run: the API server answers and keeps none.
 struct Admission {
     api: Api<DynamicObject>,
     good: Value,
@@ -65,7 +65,7 @@ impl Admission {
     }
 }
 
-/// Puts a value at a JSON pointer; what is missing on the way is made. `-` stands for a list's only entry.
+/// Sets a value at a JSON pointer and creates missing parents. `-` is a list's only entry.
 fn put(object: &mut Value, pointer: &str, value: Value) {
     let mut place = object;
     for name in pointer.split('/').skip(1) {

@@ -56,10 +56,10 @@ fn is_false_alone(before: &Conditions, after: &Conditions, kind: &str, reason: &
     only_these_changed(before, after, kind)
 }
 
-/// A sign-in that ends at Entra's token endpoint: whatever is wrong there, the sidecar notices at once.
+/// Tries to sign in, so that the sidecar calls Entra's token endpoint and reports an error of it at once.
 async fn try_to_sign_in(world: &World, server: Server) -> TestResult {
     let pending = PendingSignIn::begin(&world.layout.mcp_url(server)).await?;
-    // Whether the browser gets back is not the question here.
+    // The result of the sign-in does not matter here.
     let _ = Browser::new()?
         .sign_in(&Visit::new(pending.authorize_url().clone(), ANA.user_name))
         .await;
@@ -90,9 +90,9 @@ async fn federation_verified_follows_the_federated_credential_without_a_restart(
             now.is("FederationVerified", "False")
         })
         .await;
-    let mended = create_federated_credential(&world.entra, server.name(), &before).await;
+    let recreated = create_federated_credential(&world.entra, server.name(), &before).await;
     let broken = broken?;
-    mended?;
+    recreated?;
 
     let condition = broken.get("FederationVerified").ok_or("the condition is gone")?;
     ensure!(
@@ -175,7 +175,7 @@ async fn a_permission_that_is_withdrawn_is_told_by_user_sign_in_alone(world: &Wo
     world.call_a_tool(server, Era::Modern).await?;
     let before = world.wait(server, "UserSignIn=True", works).await?;
 
-    // Signed in and not exchanged yet: the next call meets what an administrator does meanwhile.
+    // The user is signed in and no token is exchanged yet, so that the next call needs the consent.
     let signed_in = world.sign_in(server, &ANA).await?;
     world.entra.put_consents(&consents(&[CLIENT_ID])).await?;
     // The first request of a connection needs the exchange, so that none opens.
@@ -267,7 +267,7 @@ async fn a_pod_that_no_node_takes_is_not_available(world: &World) -> TestResult 
 async fn an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs(world: &World) -> TestResult {
     // The older object owns the address, so the younger one is edited.
     let [other, server] = by_age(world)?;
-    // What the sign-in further down would show is known before.
+    // UserSignIn is True before the edit, so that the sign-in further down does not change it.
     world.sign_in(server, &ANA).await?;
     let before = world
         .wait(server, "UserSignIn=True", |now| {

@@ -1,4 +1,4 @@
-//! Who may edit a `ConfigMap` in the namespace does not thereby decide where tokens go.
+//! Tests that a user who may edit a `ConfigMap` in the namespace cannot redirect tokens with it.
 
 use std::time::Duration;
 

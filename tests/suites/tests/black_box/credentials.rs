@@ -127,7 +127,7 @@ pub(crate) async fn pod_of(world: &World, server: Server) -> TestResult<Pod> {
     alive.ok_or_else(|| format!("{} has no Pod", server.name()).into())
 }
 
-/// How often the containers of a Pod were started again, all together.
+/// The number of restarts of all containers of a Pod.
 pub(crate) fn restarts(pod: &Pod) -> i32 {
     let status = pod.status.iter();
     let all = status.flat_map(|status| [&status.init_container_statuses, &status.container_statuses]);
@@ -137,7 +137,7 @@ pub(crate) fn restarts(pod: &Pod) -> i32 {
         .sum()
 }
 
-/// How the containers of a Pod ended that were started again: name, reason, exit code and time.
+/// Describes the last end of each restarted container of a Pod: name, reason, exit code and time.
 pub(crate) fn last_ends(pod: &Pod) -> Vec<String> {
     let status = pod.status.iter();
     let all = status.flat_map(|status| [&status.init_container_statuses, &status.container_statuses]);
@@ -165,8 +165,8 @@ async fn only_the_containers_that_exchange_hold_a_federated_token(world: &World)
     Ok(())
 }
 
-/// Looks as code that took over the container could: at its process's variables, and at every file it can
-/// read that begins like a JWT. Prints where, never what.
+/// Searches for tokens as code that took over the container could: the process's variables, and each readable file that
+/// begins like a JWT. Prints the path, never the token.
 const LOOK_FOR_TOKENS: &str = r#"
     tr '\0' '\n' < /proc/1/environ | grep -E '^AZURE_[A-Z_]*=' | cut -d= -f1
     find /proc/1/root/ \( -path /proc/1/root/proc -o -path /proc/1/root/sys \) -prune -o -type f -size -64k -print 2>/dev/null |

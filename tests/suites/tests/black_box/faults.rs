@@ -1,4 +1,4 @@
-//! What goes wrong at Entra, at Azure DevOps and in the namespace, and what people see of it.
+//! Tests faults at Entra, at Azure DevOps and in the namespace, and what users see of them.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ async fn conditional_access_is_a_challenge_that_the_session_survives(world: &Wor
         Ok(())
     };
     Box::pin(restoring(work, policies(world, &[]))).await?;
-    // The sidecar remembers the refusal for a minute: a request to Entra at every call would look like a loop to it.
+    // The sidecar remembers the refusal for a minute. Entra would take a request at each call for a loop.
     for (server, _, token) in &sessions {
         let mut survived = StatusCode::UNAUTHORIZED;
         for _ in 0..40 {
@@ -182,8 +182,8 @@ async fn a_deleted_child_comes_back(world: &World) -> TestResult {
     let name = server.name();
     world.wait_ready(server).await?;
 
-    // Its name tells its content, so it comes back under the same name with the same content, and the Pod,
-    // which holds the files already, does not change.
+    // The name contains a hash of the content, so the operator creates it again with the same name and content. The
+    // Pod already has the files and does not change.
     let configuration = &world.configuration(server)?;
     let (before, pod) = (
         world.get("configmap", configuration)?,
@@ -233,7 +233,8 @@ async fn a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_is_told_as_an_eve
         "the session does not work to begin with: {works}"
     );
 
-    // The Pods have the keys in memory. While they report them, the operator replaces nothing.
+    // The Pods have the keys in memory. While they report these keys, the operator replaces nothing. It reconciles a
+    // settled object every 30 s.
     world.kubectl(&["delete", "secret", &secret, "--wait=true"])?;
     tokio::time::sleep(Duration::from_secs(45)).await;
     let works = call(world, server, &token).await?.status();
@@ -260,10 +261,10 @@ async fn a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_is_told_as_an_eve
                 && now.is("Available", "True")
         })
         .await?;
-    let told = replaced_keyrings(world, name)?;
+    let after = replaced_keyrings(world, name)?;
     ensure!(
-        told > replacements,
-        "no event KeyringReplaced: {replacements} before, {told} after"
+        after > replacements,
+        "no event KeyringReplaced: {replacements} before, {after} after"
     );
     let answer = call(world, server, &token).await?;
     ensure!(
@@ -282,14 +283,14 @@ async fn a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_is_told_as_an_eve
     Ok(())
 }
 
-/// How often it was told that the object's keyring was replaced.
+/// Number of events that report a replaced keyring of the object.
 fn replaced_keyrings(world: &World, name: &str) -> TestResult<u64> {
     let text = world.kubectl(&["get", "events", "--output", "json"])?;
     let events: Value = serde_json::from_str(&text)?;
     let all = events["items"].as_array().into_iter().flatten();
     let ours =
         all.filter(|event| event["reason"] == "KeyringReplaced" && event["involvedObject"]["name"] == name);
-    // Alike ones may be one event that counts.
+    // Equal events may be one event with a count.
     let times = ours.map(|event| {
         let count = event["series"]["count"].as_u64().or(event["count"].as_u64());
         count.unwrap_or(1).max(1)

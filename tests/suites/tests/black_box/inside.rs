@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::ensure;
 use crate::world::{TestResult, World};
 
-/// How long a script may take, its image's way to the node included.
+/// Maximum duration of a script, with the time to load its image on the node.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// A container to look into: an ephemeral container joins its processes, as its user.

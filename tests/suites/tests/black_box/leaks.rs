@@ -1,5 +1,5 @@
-//! Every value that the simulators issued or received, everything clients got and every key is searched for
-//! in all logs, in objects, in events, in what a sidecar tells of itself, and in what clients got back.
+//! Searches all logs, objects, events, internal documents of the sidecars and answers to clients for secrets: values that
+//! the simulators issued or received, values that clients received, and the keys of the keyrings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,10 +78,10 @@ async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> 
     Ok(())
 }
 
-/// Of what the sidecar seals for clients, what a program needs: it comes back in one answer and no other.
+/// Sealed values that a client's program needs. Each is in exactly one answer.
 const GIVEN_ONCE: [&str; 3] = ["code", "access token", "refresh token"];
 
-/// Everything sealed in what clients got back, whoever the client was, and how often it is there.
+/// Returns each sealed value in the answers to any client, and the number of its occurrences.
 fn given(places: &[Place], known: &[Value]) -> TestResult<BTreeMap<Value, usize>> {
     let mut given = BTreeMap::new();
     for (kind, text) in places.iter().flat_map(|place| answers::sealed(&place.text)) {
@@ -104,7 +104,7 @@ fn given(places: &[Place], known: &[Value]) -> TestResult<BTreeMap<Value, usize>
     Ok(given)
 }
 
-/// Objects and events, as whoever may look at a namespace sees them. Secrets are where keys belong.
+/// Objects and events, as a user with read access to the namespace sees them. Secrets are left out: keys belong there.
 fn objects(world: &World) -> TestResult<Vec<Place>> {
     const OBJECTS: &str = "events,pods,deployments,replicasets,configmaps,services,serviceaccounts,\
                            networkpolicies,mcpservers";
@@ -124,7 +124,7 @@ fn objects(world: &World) -> TestResult<Vec<Place>> {
     Ok(places)
 }
 
-/// What the internal port of each sidecar answers.
+/// The documents that the internal port of each sidecar serves.
 async fn internal_documents(world: &World) -> TestResult<Vec<Place>> {
     let mut places = Vec::new();
     for server in Server::ALL {
@@ -167,7 +167,7 @@ async fn get_internal(world: &World, pod: &str, path: &str) -> TestResult<String
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What clients got back, all connections since the cluster came up.
+/// The answers to clients on all connections since the cluster started.
 fn answers(world: &World) -> TestResult<Vec<Place>> {
     let mut places = Vec::new();
     for server in Server::ALL {
@@ -224,8 +224,8 @@ async fn use_everything(world: &World) -> TestResult {
     Ok(())
 }
 
-/// What no client may ever get: values of Entra and Azure DevOps, and the keys of the keyrings. A kind that is
-/// missing fails the search.
+/// Values that no client may receive: values of Entra and Azure DevOps, and the keys of the keyrings. Fails if a kind of
+/// value is missing.
 async fn never_for_clients(world: &World) -> TestResult<Vec<Value>> {
     let issued = world.entra.secrets().await?;
     for kind in SecretKind::EXPECTED {
@@ -247,7 +247,7 @@ async fn never_for_clients(world: &World) -> TestResult<Vec<Value>> {
     Ok(values)
 }
 
-/// The keys of every keyring that there is or was: tests delete some.
+/// The keys of all keyrings, also of those that tests deleted.
 async fn keys(world: &World) -> TestResult<Vec<Value>> {
     let secrets: Api<Secret> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
     let now = secrets.list(&ListParams::default()).await?;
@@ -263,7 +263,7 @@ async fn keys(world: &World) -> TestResult<Vec<Value>> {
     Ok(values.map(|key| Value::new("key of a keyring", key)).collect())
 }
 
-/// What clients were given, and nobody else may have.
+/// Values that clients received and that may be nowhere else.
 fn of_clients(world: &World) -> TestResult<Vec<Value>> {
     let clients: BTreeSet<_> = world.client_values().into_iter().collect();
     for kind in GIVEN_ONCE {

@@ -23,14 +23,14 @@ use crate::world::TestResult;
 /// Every namespace in which something of ours runs.
 pub(crate) const NAMESPACES: [&str; 3] = [NAMESPACE_SERVERS, NAMESPACE_OPERATOR, NAMESPACE_SIMULATORS];
 
-/// The Pod whose only purpose is to log a value that must be found.
+/// The Pod that logs a value that the search must find.
 pub(crate) const PLANTED: &str = "planted";
 
-/// How often to look for new containers.
+/// Time between two searches for new containers.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether the containers of this namespace log at trace level: the product's do. The simulators do not, for
-/// their libraries would show what they play with: of requests they log nothing.
+/// Whether the containers of this namespace log at trace level. The simulators do not, because their libraries would log
+/// the secrets that they issue.
 pub(crate) fn is_traced(namespace: &str, pod: &str) -> bool {
     namespace != NAMESPACE_SIMULATORS && pod != PLANTED
 }
@@ -59,7 +59,7 @@ struct Run {
     restarts: i32,
 }
 
-/// How far the log of a run was read.
+/// The position up to which the log of a run was read.
 #[derive(Debug, Clone, Copy)]
 enum Progress {
     Open,
@@ -233,7 +233,7 @@ impl Recorder {
                 previous: true,
                 ..LogParams::default()
             };
-            // That it is gone already is told by the run itself, if it was never read.
+            // If the run is gone and was never read, the run itself reports it.
             drop(recorder.copy(&pods, &before, &parameters).await);
         }));
     }
@@ -275,7 +275,7 @@ impl Recorder {
     }
 }
 
-/// Whether the container has ended; none when it has not started yet.
+/// Whether the container has ended. `None` if it has not started.
 fn is_over(container: &ContainerStatus) -> Option<bool> {
     let state = container.state.as_ref()?;
     if state.running.is_some() {

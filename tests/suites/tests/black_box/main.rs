@@ -1,9 +1,8 @@
-//! The black-box suite: a real cluster, the Pods that the operator made, clients that nobody here wrote.
+//! The black-box suite: a real cluster, the Pods that the operator made, and foreign clients.
 //!
-//! It brings up a cluster of its own, so it runs only when `BEHALF_TEST_CLUSTER=1` says so (`make test`
-//! does). Tests that use different things run side by side (`behalf_tests::schedule`); the others run one after
-//! the other: some break what others need, and each puts back what it broke. `BEHALF_KEEP_CLUSTER=1` leaves the
-//! cluster running for a look.
+//! It starts a cluster of its own, so it runs only if `BEHALF_TEST_CLUSTER=1` is set (`make test` sets it). Tests that use
+//! different things run side by side (`behalf_tests::schedule`). The others run one after the other, because some break
+//! what others need; each restores what it broke. With `BEHALF_KEEP_CLUSTER=1` the cluster keeps running afterwards.
 
 #![expect(clippy::print_stdout, reason = "a test's output")]
 
@@ -180,7 +179,7 @@ fn trials(tests: Vec<Test>, runtime: &Arc<tokio::runtime::Runtime>, world: &Arc<
             let (took, total) = (started.elapsed().as_secs(), began.elapsed().as_secs());
             let outcome = if result.is_ok() { "passed" } else { "FAILED" };
             println!("    {outcome} in {took} s, at {total} s: {}", shorten(test.name));
-            // The receiver is dropped if nobody waits for this result any more.
+            // The receiver is dropped if the trial no longer waits for this result.
             drop(sender.send(result));
         });
     });
@@ -205,7 +204,7 @@ fn within_limit(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: 
         Ok(result) => result.map_err(Failed::from),
         Err(RecvTimeoutError::Disconnected) => Err("the test panicked".into()),
         Err(RecvTimeoutError::Timeout) => Err(format!(
-            "took over {} s; it goes on beside the tests that follow",
+            "took over {} s; it keeps running beside the tests that follow",
             LIMIT.as_secs()
         )
         .into()),

@@ -1,4 +1,4 @@
-//! Further objects beside the two servers, and what each is told: an address that is taken, a host that the
+//! Further objects beside the two servers, and the status of each: an address that is taken, a host that the
 //! installation does not allow, a Pod that never comes.
 
 use std::time::Duration;

@@ -96,7 +96,7 @@ impl<'v> Search<'v> {
         found
     }
 
-    /// What is where, one sentence for each.
+    /// One sentence for each value that was found, with its place.
     pub(crate) fn found_in<'p>(&self, places: impl IntoIterator<Item = &'p Place>) -> Vec<String> {
         let mut found = Vec::new();
         for place in places {

@@ -103,7 +103,7 @@ async fn users_get_their_own_results(world: &World) -> TestResult {
         let ana = world.connect(server, &ANA, Era::Legacy).await?;
         let ben = world.connect(server, &BEN, Era::Legacy).await?;
         let mut answers = Vec::new();
-        // In turns on purpose: a token kept under the wrong key would show here.
+        // The calls alternate, so that a token cached under the wrong key gives one user the other's data.
         for _ in 0..3 {
             let hers = behalf_demo::text(&ana.call("list_pipeline_runs", arguments.clone()).await?);
             let his = behalf_demo::text(&ben.call("list_pipeline_runs", arguments.clone()).await?);
@@ -167,7 +167,7 @@ async fn login_fails_when_the_consent_post_is_skipped(world: &World) -> TestResu
         "no consent page stood in the way: {stopped:?}"
     );
 
-    // Without the approval nobody went to Entra, and no code comes out of a callback without its cookie.
+    // Without the approval the sidecar sends no browser to Entra, and a callback without its cookie gives no code.
     let authorized = world.entra.requests().await?.into_iter().skip(before);
     let authorized = authorized
         .filter(|request| request.kind == RequestKind::Authorize)
@@ -290,7 +290,7 @@ async fn a_refreshed_session_goes_on_working(world: &World) -> TestResult {
 }
 
 /// The request that begins a tool's work, as Azure DevOps must have recorded it: method, path and status.
-/// None where the server itself refuses: the object names the projects it serves.
+/// None if the server itself refuses, because the object names the allowed projects.
 fn first_request(server: &str, call: &Call) -> Option<(String, String, u16)> {
     let argument = |name: &str| match &call.arguments[name] {
         Value::String(text) => text.clone(),
@@ -332,7 +332,7 @@ async fn the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators(w
         .flat_map(|entry| entry.calls.iter().map(move |call| (entry, call)))
         .filter_map(|(entry, call)| Some((entry.object_id.clone(), first_request(&entry.server, call)?)))
         .collect();
-    // What follows a tool's first request: the timeline and the logs of a run.
+    // Requests that follow a tool's first one: the timeline and the logs of a run.
     let follows = |path: &str| {
         ["/timeline", "/logs", "/build/definitions/"]
             .iter()
@@ -361,7 +361,7 @@ async fn the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators(w
          project that the article's object does not name to Ben"
     );
 
-    // Entra: one redeemed code for each sign-in, by the application of that server, and exchanges of nobody else.
+    // Entra: one redeemed code for each sign-in, by the application of that server, and exchanges only for these users.
     let requests = world.entra.requests_after(seen_before).await?;
     let of = |kind: RequestKind| -> Vec<(String, String)> {
         let requests = requests.iter().filter(|request| request.kind == kind);

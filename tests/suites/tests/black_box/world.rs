@@ -1,4 +1,4 @@
-//! What every test of the suite stands on.
+//! The environment of all tests: the cluster, the simulators and the recorded answers.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -68,11 +68,11 @@ impl World {
         })
     }
 
-    /// Takes the cluster down, unless somebody wants to look at it.
+    /// Deletes the cluster, unless `BEHALF_KEEP_CLUSTER` is set.
     pub(crate) fn dispose(&self) {
         if std::env::var_os("BEHALF_KEEP_CLUSTER").is_some() {
             println!(
-                "the cluster {} goes on running: {}",
+                "the cluster {} keeps running: {}",
                 self.layout.cluster,
                 self.running.cluster.kubeconfig().display()
             );
@@ -85,7 +85,7 @@ impl World {
             &self.folder,
             &progress,
         ) {
-            println!("failed to take the cluster down: {}", error_chain(&error));
+            println!("failed to delete the cluster: {}", error_chain(&error));
         }
     }
 
@@ -95,7 +95,7 @@ impl World {
             .await
     }
 
-    /// Signs the same client's person in once more: a client keeps the id that it registered.
+    /// Signs a person in again with the same client, which keeps the id that it registered.
     pub(crate) async fn sign_in_again(
         &self,
         server: Server,
@@ -116,14 +116,14 @@ impl World {
         Ok(signed_in)
     }
 
-    /// Signs a person in and takes the access token out of the client, for requests by hand.
+    /// Signs a person in and returns the access token, for requests that a test sends itself.
     pub(crate) async fn access_token(&self, server: Server, person: &Person) -> TestResult<String> {
         let signed_in = self.sign_in(server, person).await?;
         let token = signed_in.manager().lock().await.get_access_token().await?;
         Ok(token)
     }
 
-    /// Notes the tokens that a client holds now, for the leak search.
+    /// Records the tokens that a client holds now, for the search for leaks.
     pub(crate) async fn remember_tokens(&self, signed_in: &SignedIn) -> TestResult {
         let (_, tokens): (_, Option<OAuthTokenResponse>) =
             signed_in.manager().lock().await.get_credentials().await?;
@@ -142,7 +142,7 @@ impl World {
         values.extend(value.map(|value| (kind, value)));
     }
 
-    /// Everything secret that clients got so far.
+    /// All secret values that clients have received.
     pub(crate) fn client_values(&self) -> Vec<(&'static str, String)> {
         self.client_values
             .lock()
@@ -150,7 +150,7 @@ impl World {
             .clone()
     }
 
-    /// Everything that came back from this server so far, connection by connection.
+    /// All bytes that this server has sent to clients, by connection.
     pub(crate) fn answers(&self, server: Server) -> TestResult<Vec<Vec<u8>>> {
         let port = self.layout.public_url(server).port();
         Ok(self.answers.of(port.ok_or("the server's address has no port")?))
@@ -177,7 +177,7 @@ impl World {
         self.load(&images::debug(&behalf_local_cluster::Progress::default())?)
     }
 
-    /// A web server that stands where the MCP server should, loaded into the cluster.
+    /// The image of a web server that replaces the MCP server, loaded into the cluster.
     pub(crate) fn web_server_image(&self) -> TestResult<String> {
         let progress = behalf_local_cluster::Progress::default();
         self.load(&images::web_server(
@@ -209,7 +209,7 @@ impl World {
         Ok(self.sign_in(server, person).await?.connect(era).await?)
     }
 
-    /// What the object says of itself now.
+    /// Reads the object's current conditions.
     pub(crate) async fn conditions(&self, server: Server) -> TestResult<Conditions> {
         Ok(Conditions::read(&self.running.client, server.name()).await?)
     }
@@ -282,7 +282,7 @@ impl World {
         Ok(())
     }
 
-    /// A place for what people want to look at afterwards.
+    /// Returns the path of a file that remains after the run.
     pub(crate) fn artifact(name: &str) -> TestResult<PathBuf> {
         let folder =
             std::env::var_os("ARTIFACTS").map_or_else(|| files::checkout().join("artifacts"), PathBuf::from);

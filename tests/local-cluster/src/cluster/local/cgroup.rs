@@ -1,5 +1,5 @@
 //! The cgroup below which a node's kubelet puts its Pods. Without one of its own, the nodes would
-//! share `/kubepods` with each other and with whatever else runs Kubernetes on this machine.
+//! share `/kubepods` with each other and with every other Kubernetes on this machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ fn remove_tree(group: &Path) -> Result<(), FileError> {
     fs::remove_dir(group).map_err(FileError::at("remove", group))
 }
 
-/// Where the cgroup hierarchies are mounted: one in version 2, many in version 1.
+/// Mount points of the cgroup hierarchies: one in version 2, many in version 1.
 fn roots() -> Vec<PathBuf> {
     fs::read_to_string("/proc/self/mounts")
         .unwrap_or_default()

@@ -11,7 +11,7 @@ use crate::cluster::registry::Record;
 use crate::command::Call;
 use crate::files::{self, FileError};
 
-/// Where the API server listens on the first node's address.
+/// Port of the API server on the first node's address.
 pub(crate) const API_PORT: u16 = 6443;
 
 /// The cluster's DNS domain.

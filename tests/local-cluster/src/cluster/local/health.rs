@@ -17,14 +17,14 @@ const POLL: Duration = Duration::from_millis(150);
 const LAUNCH_TIME: Duration = Duration::from_secs(10);
 const LAUNCH_POLL: Duration = Duration::from_millis(20);
 
-/// How often a component may end before the start is given up: some end once or twice while the
+/// Number of ends of a component after which the start fails: some end once or twice while the
 /// things that they need are not there yet.
 const TOLERATED_EXITS: u32 = 5;
 
-/// How many lines of a log an error quotes.
+/// Number of lines of a log that an error quotes.
 const QUOTED_LINES: usize = 20;
 
-/// What a node's first process says about one of the others.
+/// The report of a node's first process about another one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ComponentStatus {

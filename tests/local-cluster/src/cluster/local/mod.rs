@@ -29,7 +29,7 @@ use crate::{Progress, prerequisites};
 
 pub(crate) use self::dns::HOST_NAME;
 
-/// How long one step of the start may take on a slow and busy machine.
+/// Maximum duration of one step of the start on a slow and busy machine.
 const START_TIME: Duration = Duration::from_mins(2);
 
 /// A running local cluster.
@@ -163,7 +163,7 @@ impl LocalCluster {
         Ok(())
     }
 
-    /// Loads archives as they are, whatever they hold.
+    /// Loads archives without looking at their contents.
     pub(crate) fn load_archives(&self, archives: &[PathBuf]) -> Result<(), ClusterError> {
         for (number, node) in (0..).zip(self.each_node()) {
             let inner = self.inner(number, &node)?;

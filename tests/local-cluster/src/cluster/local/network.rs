@@ -70,7 +70,7 @@ if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then
     echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables
 fi";
 
-/// Loads the bridge filter if it is a module that nobody has loaded yet.
+/// Loads the bridge filter if it is a module that is not loaded.
 pub(crate) fn load_bridge_filter() -> bool {
     let there = || std::path::Path::new("/proc/sys/net/bridge").exists();
     if !there() {

@@ -29,7 +29,7 @@ impl Pki {
         self.directory.join("certificates").join(name)
     }
 
-    /// For people and tests.
+    /// For users and tests.
     pub(crate) fn admin(&self) -> PathBuf {
         self.directory.join("admin.conf")
     }

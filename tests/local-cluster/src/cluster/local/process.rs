@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::ClusterError;
 use crate::command::{Call, CommandError};
 
-/// How long the kernel may take to end all processes of a node.
+/// Maximum time until the kernel has ended all processes of a node.
 const KILL_TIME: Duration = Duration::from_secs(20);
 
 const KILL_POLL: Duration = Duration::from_millis(20);
@@ -50,7 +50,7 @@ pub(crate) fn holders(plan: &Path) -> Holders {
 
 /// Starts a node's first process in namespaces of its own, detached from this process and its terminal.
 pub(crate) fn launch(binary: &Path, plan: &Path, log: &Path) -> Result<(), CommandError> {
-    // The shell puts it in the background and ends, so that whoever called us never has a child to
+    // The shell puts it in the background and ends, so that the caller never has a child to
     // wait for. Descriptors 3 to 9 could be pipes that a `make` above us waits to see closed.
     const SCRIPT: &str = r#"
 log=$1; shift
@@ -125,7 +125,7 @@ impl NodeFiles {
         }
     }
 
-    /// What the first process is to do.
+    /// The plan for the first process.
     pub(crate) fn plan(&self) -> PathBuf {
         self.directory.join("plan.json")
     }
@@ -135,7 +135,7 @@ impl NodeFiles {
         self.directory.join("start")
     }
 
-    /// What the first process says about the others.
+    /// The reports of the first process about the others.
     pub(crate) fn status(&self) -> PathBuf {
         self.directory.join("status.json")
     }

@@ -40,7 +40,7 @@ impl Control {
         self.port.command(Method::GET, "health", None::<&()>).await
     }
 
-    /// Where the three services answer.
+    /// The addresses of the three services.
     pub async fn endpoints(&self) -> Result<Endpoints, ControlError> {
         self.port.get("endpoints").await
     }
@@ -60,7 +60,7 @@ impl Control {
         self.port.get("tokens").await
     }
 
-    /// What is planted in the logs.
+    /// Returns the text that is planted in the logs.
     pub async fn planted(&self) -> Result<Planted, ControlError> {
         self.port.get("planted").await
     }
@@ -80,7 +80,7 @@ impl Control {
         self.port.command(Method::DELETE, "faults", None::<&()>).await
     }
 
-    /// How the service behaves now.
+    /// Returns the current settings.
     pub async fn settings(&self) -> Result<Settings, ControlError> {
         self.port.get("settings").await
     }
@@ -110,7 +110,7 @@ impl Control {
             .await
     }
 
-    /// Makes somebody a stranger: `TF401444` from now on.
+    /// Makes a user unknown to the organization: answers are `TF401444` from now on.
     pub async fn forget_user(&self, object_id: &str) -> Result<(), ControlError> {
         self.port
             .command(Method::DELETE, &format!("permissions/{object_id}"), None::<&()>)

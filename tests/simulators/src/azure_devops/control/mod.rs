@@ -1,6 +1,6 @@
 //! The control port: what a test, or a person at a demo, can make the simulator do, and see of it.
 //!
-//! Plain HTTP and no authentication: whoever reaches it can read every token the simulator received. It
+//! Plain HTTP and no authentication: a client that reaches it can read all tokens that the simulator received. It
 //! exists for tests only and belongs on loopback or inside a test cluster.
 
 mod client;
@@ -34,10 +34,10 @@ pub struct NewBuild {
     #[serde(default = "main_branch")]
     pub branch: String,
 
-    /// What its timeline and logs tell.
+    /// The course of the build, for timeline and logs.
     pub story: Story,
 
-    /// How many such builds.
+    /// Number of such builds.
     #[serde(default = "one")]
     pub copies: u32,
 }
@@ -69,7 +69,7 @@ impl NewBuild {
     }
 }
 
-/// What becomes of a build: absent members stay as they are.
+/// Changes of a build. Absent members stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct BuildChange {
@@ -83,7 +83,7 @@ pub struct BuildChange {
     pub story: Option<Story>,
 }
 
-/// What leak tests search for.
+/// Values that leak tests search for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planted {
     /// Fake credentials in logs.

@@ -83,7 +83,7 @@ pub(super) async fn get(ask: Ask, Path((_, project, environment)): Path<(String,
     })
 }
 
-/// `top` without `$`: who sends `$top` gets the whole page.
+/// `top` without `$`: a client that sends `$top` gets the whole page.
 pub(super) async fn records(
     ask: Ask,
     Path((_, project, environment)): Path<(String, String, String)>,

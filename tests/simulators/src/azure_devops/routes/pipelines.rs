@@ -11,7 +11,7 @@ use crate::azure_devops::{
     world::model::Definition,
 };
 
-/// More runs than this the service does not tell.
+/// Maximum number of runs in one answer.
 const MOST_RUNS: usize = 10_000;
 
 pub(super) async fn list(ask: Ask, Path((_, project)): Path<(String, String)>) -> Answer {

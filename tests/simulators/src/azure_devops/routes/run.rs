@@ -17,7 +17,7 @@ use crate::azure_devops::{
     },
 };
 
-/// What a run body asks for, validated.
+/// The validated request for a run.
 #[derive(Debug)]
 struct RunRequest {
     branch: String,

@@ -284,7 +284,7 @@ pub(super) fn run(
     Value::Object(view)
 }
 
-/// An id of a log or artifact address that works without a token: nobody may pass it on.
+/// An id of a log or artifact address that works without a token: no server may pass it on.
 pub(super) fn signed_content(simulator: &Simulator, what: &str) -> Value {
     let now = simulator.clock.now();
     let expires = now

@@ -1,4 +1,4 @@
-//! Log texts: short ones are written out, big ones are made line by line when somebody reads them.
+//! Log texts: short ones are written out, big ones are made line by line when they are read.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What the organization holds. Values only: routes read and change it, `demo` fills it.
+//! The contents of the organization. Routes read and change them, `demo` fills them.
 
 mod demo;
 mod generated;

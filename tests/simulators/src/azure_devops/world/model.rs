@@ -56,7 +56,7 @@ impl Definition {
     }
 }
 
-/// What happened in a build: decides its timeline and its logs.
+/// The course of a build. It decides timeline and logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Story {
@@ -120,7 +120,7 @@ impl Build {
     }
 }
 
-/// Somebody, with all the identifiers the service sends along and nobody should pass on.
+/// A user, with all identifiers that the service sends and that no server should pass on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) id: String,

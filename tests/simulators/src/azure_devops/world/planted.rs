@@ -1,4 +1,4 @@
-//! What the logs contain and no answer to a client or a model may pass on unmarked. Leak tests search for
+//! Text in the logs that no answer to a client or a model may pass on unmarked. Leak tests search for
 //! these very strings.
 
 /// Credentials that a careless script printed. All invented, none of a form that any service accepts.

@@ -1,4 +1,4 @@
-//! What a build's [`Story`] looks like: the timeline, its earlier attempts and the logs.
+//! Makes a build's [`Story`]: the timeline, its earlier attempts and the logs.
 
 use std::borrow::Cow;
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::uuid_of;
 use crate::azure_devops::clock;
 
-/// Where a record stands: `state` and, when completed, `result`.
+/// The progress of a record: `state` and, when completed, `result`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     Pending,
@@ -42,7 +42,7 @@ impl Timeline {
         self.records
     }
 
-    /// Adds a record and gives its id. `path` tells records of one name apart and makes the id stable.
+    /// Adds a record and gives its id. `path` distinguishes records of one name and makes the id stable.
     pub(crate) fn add(
         &mut self,
         kind: &'static str,

@@ -65,7 +65,7 @@ pub(super) async fn consent(Shared(world): Shared<Arc<World>>, headers: HeaderMa
     finish(&world, number, &trace, step)
 }
 
-/// Client and redirect URI first: until both are right there is nowhere to send an error to.
+/// Checks client and redirect URI first: until both are right, the simulator cannot redirect with an error.
 fn start(world: &World, query: &Parameters, headers: &HeaderMap) -> Step {
     let mut state = world.lock();
     let known = query
@@ -128,7 +128,7 @@ fn start(world: &World, query: &Parameters, headers: &HeaderMap) -> Step {
     ask_who(world, &mut state, &application, pending, None)
 }
 
-/// The rest of the request; what is wrong with it goes back to the application.
+/// Reads the rest of the request. An error is redirected to the application.
 fn understand(
     state: &State,
     query: &Parameters,
@@ -222,7 +222,7 @@ fn decide(world: &World, form: &Parameters) -> Step {
     complete(&mut state, pending, user)
 }
 
-/// The user is known: account, assignment, policy, consent.
+/// Checks the known user's account, assignment, policies and consent.
 fn proceed(
     world: &World,
     state: &mut State,

@@ -1,4 +1,4 @@
-//! How a step of the sign-in ends, and its answer to the browser.
+//! The end of a step of the sign-in, and its answer to the browser.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -13,7 +13,7 @@ use crate::entra::{pages, random};
 
 const BROWSER_COOKIE: &str = "SIMSESSION";
 
-/// How a step of the sign-in ends.
+/// The end of a step of the sign-in.
 pub(super) enum Step {
     /// Another page.
     Page(Response),

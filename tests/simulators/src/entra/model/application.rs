@@ -1,4 +1,4 @@
-//! App registrations, and whom they trust instead of a secret.
+//! App registrations and their federated credentials.
 
 use std::path::{Path, PathBuf};
 
@@ -105,14 +105,14 @@ impl FederatedCredential {
     }
 }
 
-/// How the simulator reaches one issuer's discovery document and keys.
+/// Access to one issuer's discovery document and keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssuerAccess {
     /// The issuer exactly as tokens name it.
     pub issuer: String,
 
-    /// Where to fetch instead, when the issuer's own name does not lead to it from here.
+    /// The address to fetch from, if the issuer's own name does not lead to it from the simulator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Url>,
 
@@ -127,7 +127,7 @@ pub struct IssuerAccess {
 
 impl IssuerAccess {
     /// The cluster this process runs in, if it runs in a Pod: its own `ServiceAccount` token names the
-    /// issuer, and the API server answers for it to whoever shows such a token.
+    /// issuer, and the API server answers for it to each client that shows such a token.
     pub fn of_own_cluster() -> Option<Self> {
         let mounted = Path::new("/var/run/secrets/kubernetes.io/serviceaccount");
         let bearer_token_file = mounted.join("token");

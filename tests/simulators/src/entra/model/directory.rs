@@ -28,7 +28,7 @@ pub struct Directory {
     /// App registrations with their service principals.
     pub applications: Vec<Application>,
 
-    /// The people who may try to sign in.
+    /// The users who may try to sign in.
     pub users: Vec<User>,
 
     /// The consents of users to applications.
@@ -40,7 +40,7 @@ pub struct Directory {
     /// Whether the tenant has Azure DevOps' service principal; without it 500011.
     pub azure_devops_principal: bool,
 
-    /// How to reach the issuers that federated credentials name.
+    /// Access to the issuers that federated credentials name.
     pub issuers: Vec<IssuerAccess>,
 
     /// Lifetimes, clock and delays.
@@ -118,7 +118,7 @@ impl Directory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct User {
-    /// What the person types; case does not matter, and the part before `@` is enough.
+    /// The name that the user types. Case does not matter, and the part before `@` is enough.
     pub name: String,
 
     /// `oid`.
@@ -165,7 +165,7 @@ pub struct Consent {
     /// Application id of the resource: the application itself, or Azure DevOps.
     pub resource: String,
 
-    /// Object id of the user who consented; absent: an administrator, for everybody.
+    /// Object id of the user who consented; absent: an administrator, for all users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }
@@ -194,7 +194,7 @@ pub struct Settings {
     /// Life of an authorization code.
     pub authorization_code_seconds: u64,
 
-    /// A refresh token unused for so long is dead (700082).
+    /// Seconds after which an unused refresh token expires (700082).
     pub refresh_token_idle_seconds: u64,
 
     /// Propagation time of a new federated credential. During it, the simulator refuses the first and then

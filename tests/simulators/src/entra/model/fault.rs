@@ -1,4 +1,4 @@
-//! What goes wrong on command.
+//! Faults that a test switches on.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,11 +16,11 @@ pub struct Fault {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
 
-    /// How many requests it hits; absent: all until the faults are cleared.
+    /// Number of requests that it hits. Absent: all until the faults are cleared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
 
-    /// What happens to them.
+    /// The effect on them.
     pub effect: Effect,
 }
 
@@ -56,7 +56,7 @@ impl Fault {
     }
 }
 
-/// What a fault does.
+/// The effect of a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "type", deny_unknown_fields)]
 pub enum Effect {
@@ -78,7 +78,7 @@ pub enum Effect {
 
     /// The request is answered rightly, but late.
     Slow {
-        /// How late.
+        /// The delay.
         milliseconds: u64,
     },
 

@@ -1,4 +1,4 @@
-//! What a test tells the simulator: the directory it plays, its policies, faults and settings. These are
+//! The inputs of the simulator: directory, policies, faults and settings. These are
 //! the documents of the control port.
 
 mod application;

@@ -12,11 +12,11 @@ pub struct Policy {
     /// Which requests it is judged at.
     pub at: Vec<RequestKind>,
 
-    /// What it demands.
+    /// The demand.
     pub demand: Demand,
 }
 
-/// What a policy demands.
+/// The demand of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "type", deny_unknown_fields)]
 pub enum Demand {

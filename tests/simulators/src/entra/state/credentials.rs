@@ -11,7 +11,7 @@ use crate::entra::model::{Application, Directory, FederatedCredential};
 /// Maximum number of federated credentials of an application.
 const CREDENTIAL_LIMIT: usize = 20;
 
-/// The tenant's state of one credential of one application.
+/// The age of one credential of one application.
 pub(super) struct Known {
     /// When it was created.
     pub(super) since: Timestamp,
@@ -78,7 +78,7 @@ impl State {
         Ok(())
     }
 
-    /// Replaces the directory; credentials that were there keep their age.
+    /// Replaces the directory. Existing credentials keep their age.
     pub(in crate::entra) fn put_directory(&mut self, mut directory: Directory) -> Result<(), String> {
         for application in &directory.applications {
             check_credentials(&application.federated_credentials)?;
@@ -99,7 +99,7 @@ impl State {
     }
 }
 
-/// At most twenty, each issuer and subject once, names within Entra's limits (entra.md section 9).
+/// Checks the limits of Entra: at most twenty credentials, and each pair of issuer and subject once.
 fn check_credentials(credentials: &[FederatedCredential]) -> Result<(), String> {
     if credentials.len() > CREDENTIAL_LIMIT {
         return Err(format!(

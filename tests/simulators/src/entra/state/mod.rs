@@ -28,7 +28,7 @@ pub(super) struct World {
     released: watch::Sender<u64>,
 }
 
-/// A login, as far as codes and tokens carry it on.
+/// The part of a login that codes and tokens keep.
 #[derive(Debug, Clone)]
 pub(super) struct Login {
     pub(super) client_id: String,
@@ -39,7 +39,7 @@ pub(super) struct Login {
     pub(super) claims: Option<Value>,
 }
 
-/// A sign-in page that waits for its person.
+/// A sign-in page that waits for its user.
 #[derive(Debug, Clone)]
 pub(super) struct Pending {
     pub(super) client_id: String,
@@ -54,7 +54,7 @@ pub(super) struct Pending {
     pub(super) object_id: Option<String>,
 }
 
-/// An authorization code's meaning.
+/// The login and the request of an authorization code.
 #[derive(Debug, Clone)]
 pub(super) struct Code {
     pub(super) login: Login,
@@ -65,7 +65,7 @@ pub(super) struct Code {
     pub(super) used: bool,
 }
 
-/// A refresh token's meaning.
+/// The login and the state of a refresh token.
 #[derive(Debug, Clone)]
 pub(super) struct RefreshToken {
     pub(super) login: Login,
@@ -73,7 +73,7 @@ pub(super) struct RefreshToken {
     pub(super) revoked: bool,
 }
 
-/// Everything that changes.
+/// The state that requests and tests change.
 pub(super) struct State {
     pub(super) directory: Directory,
     pub(super) keys: KeyRing,
@@ -105,12 +105,12 @@ impl World {
         })
     }
 
-    /// The state; a panic elsewhere does not make it useless.
+    /// Locks the state, also after a panic of another thread.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Back to the start: directory, keys, logins, faults and records.
+    /// Restores the initial directory and new keys; removes logins, faults and records.
     pub(super) fn reset(&self) -> Result<(), KeyError> {
         let mut fresh = State::new(self.initial.clone(), KeyRing::of_entra()?);
         let mut state = self.lock();
@@ -249,7 +249,7 @@ impl State {
         values
     }
 
-    /// The application, or 700016, 7000112.
+    /// Returns the application. If it does not exist or is disabled, the error is 700016 or 7000112.
     pub(super) fn application(&self, client_id: &str) -> Result<Application, Failure> {
         let application = self.directory.application(client_id).ok_or_else(|| {
             Failure::new(
@@ -270,7 +270,7 @@ impl State {
         Ok(application.clone())
     }
 
-    /// A user who may still hold tokens, or 50034, 50057.
+    /// Returns a user who exists and is enabled. Otherwise the error is 50034 or 50057.
     pub(super) fn user(&self, object_id: &str) -> Result<User, Failure> {
         let user = self.directory.user_by_object_id(object_id).ok_or_else(|| {
             Failure::invalid_grant(50_034, "The user account does not exist in the directory.")

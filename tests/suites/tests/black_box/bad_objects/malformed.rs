@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 /// An object that the API server must refuse.
 pub(super) struct Malformed {
     pub(super) what: &'static str,
-    /// Where the fault is, as a JSON pointer.
+    /// JSON pointer to the fault.
     pub(super) pointer: &'static str,
     pub(super) value: Value,
     /// Which field refuses it, in the API server's words; empty for the object itself.

@@ -31,7 +31,7 @@ impl Written {
         self.with("/hostNetwork", json!(true))
     }
 
-    /// A Deployment without Pods that somebody else changed.
+    /// A Deployment without Pods that another user changed.
     pub(super) fn edited_by_somebody(&self) -> Value {
         let mut edited = self.on_its_node();
         edited["metadata"]["name"] = json!("edited");
