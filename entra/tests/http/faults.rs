@@ -105,7 +105,7 @@ async fn the_request_that_goes_first_after_a_pause_may_be_tried_again() {
 }
 
 #[tokio::test]
-async fn a_429_of_a_code_pauses_nobody() {
+async fn a_429_for_a_code_pauses_no_other_request() {
     let entra = Entra::start().await;
     entra
         .answer_once(ResponseTemplate::new(429).insert_header("retry-after", "60"))

@@ -193,7 +193,7 @@ async fn only_a_users_own_good_token_can_be_exchanged() {
 }
 
 #[tokio::test]
-async fn a_broken_federation_does_not_blame_the_user() {
+async fn a_broken_federation_is_not_reported_as_a_fault_of_the_user() {
     let tenant = Tenant::start().await;
     let tokens = tenant.sign_in(ANA).await;
     tenant.project(&ServiceAccountToken::of(IssuerFixture::SUBJECT).foreign_key());

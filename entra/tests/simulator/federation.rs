@@ -40,7 +40,7 @@ async fn the_projected_token_is_taken_as_the_application() {
 }
 
 #[tokio::test]
-async fn a_removed_credential_shows_and_a_mended_one_works_without_a_restart() {
+async fn a_removed_credential_is_reported_and_a_recreated_one_works_without_a_restart() {
     let tenant = Tenant::start().await;
     tenant.probe().await.unwrap();
     tenant

@@ -22,7 +22,7 @@ async fn a_login_ends_with_tokens_of_that_user() {
 }
 
 #[tokio::test]
-async fn the_whole_way_needs_no_secret_and_names_no_resource() {
+async fn login_refresh_exchange_and_probe_need_no_secret_and_name_no_resource() {
     let tenant = Tenant::start().await;
     let tokens = tenant.sign_in(ANA).await;
     let tokens = tenant.refresh(&tokens).await.unwrap();
@@ -46,7 +46,7 @@ async fn the_whole_way_needs_no_secret_and_names_no_resource() {
 }
 
 #[tokio::test]
-async fn a_code_is_good_once_and_with_its_verifier() {
+async fn a_code_is_redeemed_once_and_with_its_verifier() {
     let tenant = Tenant::start().await;
     let code = tenant.callback(ANA, "next", None).await["code"].clone();
     let error = tenant.redeem(&code, "another verifier").await.unwrap_err();

@@ -6,7 +6,7 @@ use behalf_simulators::entra::{Effect, Fault, RequestKind};
 use crate::tenant::{ANA, Tenant};
 
 #[tokio::test]
-async fn an_outage_of_one_request_goes_unnoticed() {
+async fn an_outage_of_one_request_is_retried() {
     let tenant = Tenant::start().await;
     let tokens = tenant.sign_in(ANA).await;
     for effect in [
@@ -27,7 +27,7 @@ async fn an_outage_of_one_request_goes_unnoticed() {
 }
 
 #[tokio::test]
-async fn an_outage_that_lasts_ends_nobodys_session() {
+async fn a_lasting_outage_ends_no_session() {
     let tenant = Tenant::start().await;
     let tokens = tenant.sign_in(ANA).await;
     for effect in [
@@ -56,7 +56,7 @@ async fn an_outage_that_lasts_ends_nobodys_session() {
 }
 
 #[tokio::test]
-async fn throttling_that_lasts_ends_nobodys_session_and_is_left_alone() {
+async fn lasting_throttling_ends_no_session_and_stops_the_requests() {
     let tenant = Tenant::start().await;
     let tokens = tenant.sign_in(ANA).await;
     let throttled = Effect::Throttled {

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_ended_when_it_is_a_zombie_or_gone() {
+    fn a_process_has_ended_if_it_is_a_zombie_or_missing() {
         let mut child = run("sleep");
         assert!(!has_ended(child.id()));
         child.kill().expect("it lives");

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_cluster_is_known_by_its_identity() {
+    fn a_foreign_cluster_is_recognized_by_its_identity() {
         let here = place(Kind::Current, "a");
         assert!(here.admits(&here));
         assert!(!here.admits(&place(Kind::Current, "b")));

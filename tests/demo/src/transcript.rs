@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_shown_as_lines_that_people_can_read() {
+    fn json_is_shown_as_readable_lines() {
         let text =
             r#"{"project":"shop","runs":[{"id":638,"result":"failed","links":{"web":"x"}},{"id":637}]}"#;
         assert_eq!(

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_tells_that_it_goes_on_until_it_ends() {
+    fn a_step_reports_that_it_runs_until_it_ends() {
         let (tell, told) = mpsc::channel();
         let progress = Progress::to(move |report| {
             if let Report::Running(name, _) = report {

@@ -118,7 +118,7 @@ async fn up(
             source,
         })?;
     }
-    progress.line(&format!("done in {}; the demo goes on running", progress.total()));
+    progress.line(&format!("done in {}; the demo keeps running", progress.total()));
     progress.plain(&behalf_demo::next_steps(layout, &cluster));
     Ok(())
 }

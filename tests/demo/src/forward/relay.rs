@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_close_of_the_pod_reaches_a_client_that_goes_on_sending() {
+    async fn a_close_of_the_pod_reaches_a_client_that_keeps_sending() {
         let (mut client, mut server) = connected().await;
         server.write_all(b"answer").await.unwrap();
         server.shutdown().await.unwrap();

@@ -227,7 +227,7 @@ async fn a_reset_ends_the_connection_and_nothing_was_done() {
 }
 
 #[tokio::test]
-async fn a_reset_afterwards_leaves_a_run_that_nobody_was_told_about() {
+async fn a_reset_after_the_work_leaves_a_run_without_an_answer() {
     let bench = Bench::start().await;
     bench
         .fault(Fault::once(Action::ResetAfterwards).on(Calls::to("/runs")))

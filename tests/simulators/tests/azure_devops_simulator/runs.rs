@@ -83,7 +83,7 @@ async fn the_exact_body_is_recorded() {
 }
 
 #[tokio::test]
-async fn who_may_not_queue_is_told_which_permission_is_missing() {
+async fn a_user_who_may_not_queue_learns_the_missing_permission() {
     let bench = Bench::start().await;
     let message = bench
         .run(CAROL, 178, &on("refs/heads/main"))

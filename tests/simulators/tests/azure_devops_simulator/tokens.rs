@@ -50,7 +50,7 @@ async fn refuses_a_token_with_a_wrong_claim(
     bench.try_token(&tenants_key().sign(&claims)).await.expect(203);
     let call = bench.last_call().await;
     assert_eq!(call.refusal.as_deref(), Some(refusal));
-    assert_eq!(call.object_id, None, "an unverified token names nobody");
+    assert_eq!(call.object_id, None, "an unverified token names no user");
 }
 
 #[tokio::test]
@@ -216,7 +216,7 @@ async fn a_token_of_another_tenant_is_vs30063() {
 }
 
 #[tokio::test]
-async fn somebody_who_never_opened_the_organization_is_tf401444() {
+async fn a_user_who_never_opened_the_organization_is_refused_with_tf401444() {
     let bench = Bench::start().await;
     let stranger = Person {
         object_id: "99999999-dddd-4000-8000-000000000009",

@@ -287,7 +287,7 @@ async fn the_twenty_first_credential_and_duplicates_are_refused() {
 }
 
 #[tokio::test]
-async fn an_application_without_any_credential_says_so_and_a_new_credential_works_at_once() {
+async fn an_application_without_credentials_is_reported_and_a_new_credential_works_at_once() {
     let stage = Stage::new().await;
     stage
         .control

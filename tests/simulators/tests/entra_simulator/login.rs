@@ -218,7 +218,7 @@ async fn minted_tokens_can_be_wrong_in_one_thing() {
 }
 
 #[tokio::test]
-async fn the_record_says_who_and_with_what() {
+async fn the_record_contains_user_client_and_scope() {
     let stage = Stage::new().await;
     stage.tokens("ana", &[]).await;
     let [request] = stage

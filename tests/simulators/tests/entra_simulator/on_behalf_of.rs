@@ -45,7 +45,7 @@ async fn the_assertion_must_be_a_users_token_for_this_application() {
 }
 
 #[tokio::test]
-async fn an_expired_access_token_is_told_apart() {
+async fn an_expired_access_token_has_its_own_error() {
     let stage = Stage::new().await;
     stage
         .control

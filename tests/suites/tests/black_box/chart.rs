@@ -133,7 +133,7 @@ async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &Wo
             ensure!(
                 binding["subjects"]
                     == json!([{"kind": "ServiceAccount", "name": "behalf-operator", "namespace": NAMESPACE}]),
-                "{:?}: {binding} is for somebody else",
+                "{:?}: {binding} is for another subject",
                 row.set
             );
         }
@@ -144,7 +144,7 @@ async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &Wo
         let (name, value) = row.variable;
         ensure!(
             scopes == [(name.to_owned(), value.to_owned())],
-            "{:?}: the operator is told {scopes:?}",
+            "{:?}: the operator gets the scopes {scopes:?}",
             row.set
         );
     }

@@ -22,7 +22,7 @@ crate::tests![
     Article: [a_pod_that_no_node_takes_is_not_available],
     Everything: [
         entra_that_does_not_answer_is_unknown_and_keeps_ready,
-        a_permission_that_is_withdrawn_is_told_by_user_sign_in_alone,
+        a_withdrawn_permission_changes_user_sign_in_alone,
         an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs,
     ],
 ];
@@ -163,7 +163,7 @@ async fn entra_that_does_not_answer_is_unknown_and_keeps_ready(world: &World) ->
     Ok(())
 }
 
-async fn a_permission_that_is_withdrawn_is_told_by_user_sign_in_alone(world: &World) -> TestResult {
+async fn a_withdrawn_permission_changes_user_sign_in_alone(world: &World) -> TestResult {
     let server = Server::Quickstart;
     let consents = |resources: &[&str]| -> Vec<Consent> {
         resources

@@ -11,9 +11,9 @@ use crate::ensure;
 use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
-crate::tests![a_configuration_that_somebody_replaced_is_not_run_and_is_made_anew];
+crate::tests![a_replaced_configuration_is_not_run_and_is_created_again];
 
-async fn a_configuration_that_somebody_replaced_is_not_run_and_is_made_anew(world: &World) -> TestResult {
+async fn a_replaced_configuration_is_not_run_and_is_created_again(world: &World) -> TestResult {
     let server = Server::Article;
     world.wait_ready(server).await?;
     let name = world.configuration(server)?;

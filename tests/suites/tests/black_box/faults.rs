@@ -19,12 +19,12 @@ use crate::world::{TestResult, World};
 crate::tests![
     Article: [
         a_deleted_child_comes_back,
-        a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_is_told_as_an_event,
+        a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_an_event_reports_it,
     ],
     Everything: [
         a_user_whose_grant_is_gone_is_asked_to_sign_in_again,
         conditional_access_is_a_challenge_that_the_session_survives,
-        a_removed_permission_is_told_to_the_model,
+        a_removed_permission_is_reported_to_the_model,
     ],
 ];
 
@@ -148,7 +148,7 @@ async fn step_up(world: &World, server: Server, before: &SignedIn) -> TestResult
     Ok(call(world, server, &token).await?.status())
 }
 
-async fn a_removed_permission_is_told_to_the_model(world: &World) -> TestResult {
+async fn a_removed_permission_is_reported_to_the_model(world: &World) -> TestResult {
     let connection = world.connect(Server::Quickstart, &ANA, Era::Modern).await?;
     let run = json!({"project": "shop", "pipeline_id": 178, "branch": "main"});
     let all = world.azure_devops.permissions().await?;
@@ -212,7 +212,7 @@ async fn a_deleted_child_comes_back(world: &World) -> TestResult {
     world.call_a_tool(server, Era::Legacy).await
 }
 
-async fn a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_is_told_as_an_event(
+async fn a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_an_event_reports_it(
     world: &World,
 ) -> TestResult {
     let server = Server::Article;
@@ -269,7 +269,7 @@ async fn a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_is_told_as_an_eve
     let answer = call(world, server, &token).await?;
     ensure!(
         answer.status() == StatusCode::UNAUTHORIZED,
-        "the session goes on with a key that is gone: {}",
+        "the session still works with a deleted key: {}",
         answer.status()
     );
     let challenge = format!("{:?}", answer.headers().get("www-authenticate"));

@@ -106,7 +106,7 @@ impl Recording {
     pub(crate) fn logs(&self) -> TestResult<Vec<Place>> {
         ensure!(
             !self.task.is_finished(),
-            "nobody records logs: the search would prove nothing"
+            "no logs are recorded: the search would prove nothing"
         );
         let (runs, mut silent) = {
             let seen = self.recorder.seen();

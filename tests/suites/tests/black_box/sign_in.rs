@@ -70,7 +70,10 @@ async fn all_four_tools(world: &World, server: Server, era: Era) -> TestResult {
         .iter()
         .filter(|call| call.object_id.as_deref() != Some(ANA.object_id))
         .collect();
-    ensure!(foreign.is_empty(), "Azure DevOps saw somebody else: {foreign:?}");
+    ensure!(
+        foreign.is_empty(),
+        "Azure DevOps received calls of another user: {foreign:?}"
+    );
     ensure!(
         seen.len() >= calls().len(),
         "Azure DevOps saw {} requests for {} tools",
@@ -351,13 +354,13 @@ async fn the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators(w
         .collect();
     ensure!(
         told == seen,
-        "the transcript tells {told:#?}, Azure DevOps saw {seen:#?}"
+        "the transcript contains {told:#?}, Azure DevOps saw {seen:#?}"
     );
     let refusals = transcript.sign_ins.iter().flat_map(|entry| &entry.calls);
     let refusals = refusals.filter(|call| call.outcome == Outcome::Refused).count();
     ensure!(
         refusals == 5,
-        "the transcript tells of {refusals} refusals: Carol's runs and Ana's hidden project at both servers, and the \
+        "the transcript contains {refusals} refusals: Carol's runs and Ana's hidden project at both servers, and the \
          project that the article's object does not name to Ben"
     );
 
@@ -386,12 +389,12 @@ async fn the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators(w
     let redeemed = of(RequestKind::AuthorizationCode);
     ensure!(
         told == redeemed,
-        "the transcript tells of the sign-ins {told:#?}, Entra saw {redeemed:#?}"
+        "the transcript contains the sign-ins {told:#?}, Entra saw {redeemed:#?}"
     );
     let exchanged = of(RequestKind::OnBehalfOf);
     ensure!(
         told.iter().all(|who| exchanged.contains(who)) && exchanged.iter().all(|who| told.contains(who)),
-        "the transcript tells of {told:#?}, Entra exchanged for {exchanged:#?}"
+        "the transcript contains {told:#?}, Entra exchanged for {exchanged:#?}"
     );
     Ok(())
 }

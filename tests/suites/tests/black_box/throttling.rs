@@ -20,7 +20,7 @@ use crate::world::{TestResult, World};
 
 crate::tests![
     azure_devops_throttling_is_waited_for,
-    lasting_throttling_is_a_tool_error_and_azure_devops_is_left_alone,
+    lasting_throttling_is_a_tool_error_and_stops_the_requests,
     parallel_calls_go_on_with_the_living_token_while_entra_throttles,
     a_token_that_azure_devops_refuses_once_is_replaced_without_a_login,
     a_token_that_azure_devops_refuses_after_a_fresh_sign_in_is_a_tool_error,
@@ -63,7 +63,7 @@ async fn azure_devops_throttling_is_waited_for(world: &World) -> TestResult {
     );
     let calls = calls_after(world, before).await?;
     let throttled = calls.iter().position(|call| call.status == Some(429));
-    let at = throttled.ok_or("Azure DevOps throttled nobody: the test proved nothing")?;
+    let at = throttled.ok_or("Azure DevOps throttled no call: the test proved nothing")?;
     let [throttled, next, ..] = calls.get(at..).unwrap_or_default() else {
         return Err("nothing was asked after the 429, yet the call succeeded".into());
     };
@@ -76,7 +76,7 @@ async fn azure_devops_throttling_is_waited_for(world: &World) -> TestResult {
     Ok(())
 }
 
-async fn lasting_throttling_is_a_tool_error_and_azure_devops_is_left_alone(world: &World) -> TestResult {
+async fn lasting_throttling_is_a_tool_error_and_stops_the_requests(world: &World) -> TestResult {
     let connection = world.connect(Server::Quickstart, &ANA, Era::Modern).await?;
     let before = last_call(world).await?;
     let fault = AzureDevOpsFault::always(Action::Throttle {

@@ -75,12 +75,12 @@ impl Written {
         let mut worse = self.edited_by_somebody();
         worse["spec"]["template"]["spec"]["hostPID"] = json!(true);
         rows.push((
-            "Pods that somebody changed, unchanged",
+            "Pods that another user changed, unchanged",
             APPLY,
             self.edited_by_somebody(),
             None,
         ));
-        rows.push(("Pods that somebody changed, changed more", APPLY, worse, NODE));
+        rows.push(("Pods that another user changed, changed more", APPLY, worse, NODE));
         rows
     }
 }
