@@ -9,14 +9,16 @@ use behalf_auth_sidecar::store::{
     Announcement, Entry, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
 };
 use jiff::Timestamp;
-use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::{Receiver, Sender};
 
-/// A memory store that refuses every operation while it is broken.
+/// A memory store that refuses every operation while it is broken. Replicas share it and announce through it.
 pub(crate) struct Breakable {
     memory: MemoryStore,
     broken: AtomicBool,
     /// The sealed requirements for next logins, in the order of the writes.
     pub(crate) pending: Mutex<Vec<String>>,
+    announcements: Sender<Announcement>,
+    mute: AtomicBool,
 }
 
 impl Breakable {
@@ -25,7 +27,19 @@ impl Breakable {
             memory,
             broken: AtomicBool::new(false),
             pending: Mutex::default(),
+            announcements: Sender::new(64),
+            mute: AtomicBool::new(false),
         }
+    }
+
+    /// Loses the announcements of replicas from now on.
+    pub(crate) fn mute(&self) {
+        self.mute.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn announce(&self, announcement: Announcement) {
+        // Without a receiver there is no other replica.
+        let _ = self.announcements.send(announcement);
     }
 
     pub(crate) fn set_broken(&self, broken: bool) {
@@ -78,11 +92,14 @@ impl SessionStore for Breakable {
 
     async fn announce_end(&self, id: &SessionId) -> Result<(), StoreError> {
         self.check()?;
-        self.memory.announce_end(id).await
+        if !self.mute.load(Ordering::Relaxed) {
+            self.announce(Announcement::SessionEnded(*id));
+        }
+        Ok(())
     }
 
     fn announcements(&self) -> Option<Receiver<Announcement>> {
-        self.memory.announcements()
+        Some(self.announcements.subscribe())
     }
 
     async fn report(&self) -> Result<StoreReport, StoreError> {

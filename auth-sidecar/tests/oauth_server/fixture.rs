@@ -129,6 +129,10 @@ impl World {
         };
         let replicas: Vec<_> = (0..count).map(|_| replica()).collect();
         let router = round_robin(replicas.iter().map(router::public_router).collect());
+        for replica in &replicas {
+            let sessions = replica.sessions.clone();
+            tokio::spawn(async move { sessions.follow_remote_ends().await });
+        }
         let services = replicas[0].clone();
         let app = router.clone();
         tokio::spawn(async move { axum::serve(listener, app).await });

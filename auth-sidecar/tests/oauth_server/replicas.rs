@@ -1,10 +1,14 @@
 //! Several replicas with one store, where each request reaches another replica than the one before.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
-use behalf_auth_sidecar::sessions::SessionError;
+use behalf_auth_sidecar::sessions::{OpenSession, SessionError};
+use behalf_auth_sidecar::store::Announcement;
 use behalf_entra::Secret;
 use behalf_simulators::entra::RequestKind;
 use behalf_simulators::people::{ANA, BEN};
+use tokio::time::timeout;
 
 use crate::fixture::{REDIRECT_URI, World};
 
@@ -61,6 +65,45 @@ async fn a_session_that_one_replica_revoked_is_over_in_all() {
         let opened = replica.sessions.open(&Secret::new(&*tokens.access)).await;
         assert!(matches!(opened, Err(SessionError::Invalid)), "{opened:?}");
     }
+}
+
+/// Signs in, opens the session at the first replica, and lets the second one revoke it.
+async fn revoked_at_another_replica(world: &World) -> OpenSession {
+    let (login, tokens) = world.session(ANA).await;
+    let access = Secret::new(&*tokens.access);
+    let [first, second, ..] = &world.replicas[..] else {
+        panic!("one replica")
+    };
+    let opened = first.sessions.open(&access).await.unwrap();
+    second.sessions.revoke(&access, &login.client_id).await.unwrap();
+    opened
+}
+
+#[tokio::test]
+async fn open_streams_end_in_every_replica_when_one_revokes_the_session() {
+    let world = world().await;
+    let opened = revoked_at_another_replica(&world).await;
+    timeout(Duration::from_secs(2), opened.ended()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_may_have_lost_announcements_looks_in_the_store() {
+    let world = world().await;
+    world.store.mute();
+    let (_, tokens) = world.session(BEN).await;
+    let living = world.replicas[0]
+        .sessions
+        .open(&Secret::new(&*tokens.access))
+        .await
+        .unwrap();
+    let opened = revoked_at_another_replica(&world).await;
+    let unheard = timeout(Duration::from_millis(200), opened.ended()).await;
+    assert!(unheard.is_err(), "the announcement was not lost");
+
+    world.store.announce(Announcement::Lost);
+    timeout(Duration::from_secs(2), opened.ended()).await.unwrap();
+    let other = timeout(Duration::from_millis(200), living.ended()).await;
+    assert!(other.is_err(), "a session that lives was ended");
 }
 
 #[tokio::test]
