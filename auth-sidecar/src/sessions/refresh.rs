@@ -56,13 +56,17 @@ impl Sessions {
                     record.step_up_until = Some(now);
                     Change::Write(Outcome::Dead(DeadGrant::StepUp))
                 }
-                Presented::Good(family) => {
-                    record.family = Some(family);
-                    let generation = family.generation;
-                    Change::Write(Outcome::Issue {
+                Presented::Good(next) => {
+                    record.family = Some(next);
+                    let issue = Outcome::Issue {
                         record: Box::new(record.clone()),
-                        generation,
-                    })
+                        generation: next.generation,
+                    };
+                    if next == family {
+                        Change::Nothing(issue)
+                    } else {
+                        Change::Write(issue)
+                    }
                 }
             }
         };

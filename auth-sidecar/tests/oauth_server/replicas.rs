@@ -134,12 +134,12 @@ async fn a_hundred_calls_over_three_replicas_renew_the_entra_token_once() {
 }
 
 #[tokio::test]
-async fn thirty_refreshes_of_one_token_over_three_replicas_all_get_usable_tokens() {
+async fn a_hundred_refreshes_of_one_token_over_three_replicas_all_get_usable_tokens() {
     let world = world().await;
     let client_id = world.register(&[REDIRECT_URI]).await;
     let login = world.login_of(&client_id, ANA).await;
     let tokens = world.redeem(&login, &[]).await.tokens();
-    let refreshes = (0..30).map(|_| world.refresh(&client_id, &tokens.refresh, &[]));
+    let refreshes = (0..100).map(|_| world.refresh(&client_id, &tokens.refresh, &[]));
     for answer in futures::future::join_all(refreshes).await {
         let renewed = answer.tokens();
         let sessions = &world.replicas[0].sessions;
