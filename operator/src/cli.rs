@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use behalf_runtime::LogLevel;
 use clap::{Args, Parser, Subcommand};
 
+use crate::controller::validate::Defaults;
 use crate::controller::validate::installation_policy::{self, Allowed, Namespaces};
-use crate::controller::validate::plan::Defaults;
 use crate::controller::watches::scope::{self, NothingToWatch, Scope};
 
 /// The Behalf operator.

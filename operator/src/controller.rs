@@ -9,6 +9,7 @@ pub mod dereference;
 mod error;
 pub mod jitter;
 pub mod names;
+pub mod plan;
 pub mod public_url;
 mod report;
 pub mod status;

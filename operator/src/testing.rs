@@ -14,10 +14,11 @@ use crate::api::v1alpha1::McpServer;
 use crate::controller::children::{Built, Children};
 use crate::controller::children::{FreshKey, FreshKeys, build};
 use crate::controller::dereference::dereferenced::Found;
+use crate::controller::plan::Plan;
+use crate::controller::validate::Defaults;
 use crate::controller::validate::installation_policy::{
     AZURE_DEV_OPS_HOSTS, Allowed, ENTRA_HOSTS, Namespaces,
 };
-use crate::controller::validate::plan::{Defaults, Plan};
 use crate::controller::validate::{Refusals, validate};
 
 pub(crate) const QUICKSTART: &str = include_str!("../../examples/quickstart.yaml");

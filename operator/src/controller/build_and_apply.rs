@@ -3,9 +3,9 @@
 use super::context::Context;
 use super::dereference::dereferenced::Found;
 use super::error::ReconcileError;
+use super::plan::{KeyringPlan, Plan};
 use super::status::Outcome;
 use super::validate::Refusals;
-use super::validate::plan::{KeyringPlan, Plan};
 use super::{apply, children, report};
 use crate::api::v1alpha1::McpServer;
 

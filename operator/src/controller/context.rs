@@ -12,7 +12,7 @@ use crate::controller::backoff::Retries;
 use crate::controller::children::{FreshKey, FreshKeys};
 use crate::controller::dereference::Sources;
 use crate::controller::jitter;
-use crate::controller::validate::plan::Defaults;
+use crate::controller::validate::Defaults;
 use crate::telemetry::metrics::Metrics;
 
 /// The state that all reconciles share.

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{Applied, BuildError, ChildKind, Children, Existing, metadata};
 use crate::controller::names::{self, SIDECAR_FILE};
-use crate::controller::validate::plan::Plan;
+use crate::controller::plan::Plan;
 
 /// The key of the server's file.
 pub(super) const SERVER_KEY: &str = "server.yaml";

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::{BuildError, ChildKind, metadata};
 use crate::controller::names;
-use crate::controller::validate::plan::Plan;
+use crate::controller::plan::Plan;
 
 /// The randomness of a new keyring, and its time.
 #[derive(Debug)]

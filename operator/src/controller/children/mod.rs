@@ -25,7 +25,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::v1alpha1::NetworkPolicyMode;
 use crate::controller::names;
-use crate::controller::validate::plan::{Plan, ServiceAccountPlan};
+use crate::controller::plan::{Plan, ServiceAccountPlan};
 
 /// Marks children that were built and not yet written.
 #[derive(Debug, Clone, Copy)]

@@ -14,7 +14,7 @@ use url::Url;
 use super::{Applied, ChildKind, Children, Existing, metadata};
 use crate::api::v1alpha1::Internet;
 use crate::controller::names;
-use crate::controller::validate::plan::Plan;
+use crate::controller::plan::Plan;
 
 impl ChildKind for NetworkPolicy {
     const KIND: &'static str = "NetworkPolicy";

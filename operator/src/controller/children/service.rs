@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{ChildKind, metadata};
 use crate::controller::names;
-use crate::controller::validate::plan::Plan;
+use crate::controller::plan::Plan;
 
 impl ChildKind for Service {
     const KIND: &'static str = "Service";

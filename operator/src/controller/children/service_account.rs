@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 
 use super::{Applied, ChildKind, Children, Existing, metadata};
-use crate::controller::validate::plan::Plan;
+use crate::controller::plan::Plan;
 
 impl ChildKind for ServiceAccount {
     const KIND: &'static str = "ServiceAccount";

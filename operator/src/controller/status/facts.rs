@@ -13,8 +13,8 @@ use crate::api::v1alpha1::{FederationStatus, McpServer};
 use crate::controller::children::{Applied, Children};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
+use crate::controller::plan::Plan;
 use crate::controller::validate::Refusals;
-use crate::controller::validate::plan::Plan;
 
 /// The outcome of a reconcile, before the status is computed.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use crate::api::v1alpha1::{Address, KeysStatus, McpServer, McpServerStatus};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
-use crate::controller::validate::plan::KeyringPlan;
+use crate::controller::plan::KeyringPlan;
 use behalf_contract::{Reason, endpoints};
 use conditions::observed::Observed;
 use conditions::set;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::controller::names;
-use crate::controller::validate::plan::Plan;
+use crate::controller::plan::Plan;
 
 /// The address and the identity of running Pods.
 #[derive(Debug, Clone, PartialEq, Eq)]

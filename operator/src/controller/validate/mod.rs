@@ -1,12 +1,13 @@
 //! Validates a spec against the objects that were read. Pure: the same input gives the same plan or the same refusals.
 
+mod defaults;
 pub mod installation_policy;
-pub mod plan;
 mod refusal;
 mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use defaults::Defaults;
 pub use refusal::{NotShared, Refusal, Refusals};
 
 use behalf_contract::{
@@ -20,7 +21,7 @@ use kube::ResourceExt as _;
 use crate::api::v1alpha1::{self as api, McpServer};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
-use plan::{ContainerPlan, Defaults, Plan, ServiceAccountPlan};
+use crate::controller::plan::{ContainerPlan, Plan, ServiceAccountPlan};
 
 /// The scope of Azure DevOps: all that was consented to.
 pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";

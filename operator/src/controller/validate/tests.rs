@@ -16,8 +16,8 @@ mod sessions;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::plan::KeyringPlan;
 use super::*;
+use crate::controller::plan::KeyringPlan;
 use crate::controller::validate::installation_policy::parse_namespaces;
 use crate::testing::{QUICKSTART, defaults, judge, quickstart_with, server, shared, time};
 use behalf_contract::Reason;

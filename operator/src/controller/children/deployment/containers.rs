@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::volumes;
 use crate::controller::children::Configuration;
 use crate::controller::names;
-use crate::controller::validate::plan::{ContainerPlan, Plan};
+use crate::controller::plan::{ContainerPlan, Plan};
 
 /// The sidecar's user. Only its container mounts the keyring.
 const SIDECAR_USER: i64 = 65532;

@@ -16,7 +16,7 @@ use crate::controller::children::{
     BuildError, ChildKind, Configuration, configuration_annotations, metadata,
 };
 use crate::controller::names;
-use crate::controller::validate::plan::Plan;
+use crate::controller::plan::Plan;
 
 /// The group that both users share, for the host key and projected files. It is the primary group of neither.
 const SHARED_GROUP: i64 = 65531;

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use crate::controller::children::Configuration;
 use crate::controller::children::config_map::SERVER_KEY;
 use crate::controller::names::{self, SIDECAR_FILE};
-use crate::controller::validate::plan::Plan;
+use crate::controller::plan::Plan;
 
 const SIDECAR_CONFIGURATION: &str = "sidecar-configuration";
 const SERVER_CONFIGURATION: &str = "server-configuration";

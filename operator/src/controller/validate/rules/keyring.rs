@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
-use crate::controller::validate::plan::KeyringPlan;
+use crate::controller::plan::KeyringPlan;
 use crate::controller::validate::refusal::Refusal;
 
 /// Returns whether the keyring is kept, adopted or made. The Secret was not read if a Pod reports its key.
