@@ -21,12 +21,12 @@ use crate::cli::Run;
 use crate::controller::dereference::pod_reports::{PodReports, StatusReader, poll};
 use crate::controller::dereference::{Issuer, Sources};
 use crate::controller::jitter;
+use crate::controller::watches;
 use crate::controller::watches::scope::{NothingToWatch, Scope};
-use crate::controller::watches::{self, Stores};
 use crate::controller::{self, Context, names};
 use crate::error_chain::chain;
 use crate::health::{self, HealthState};
-use crate::telemetry::metrics::{Gauges, Metrics};
+use crate::telemetry::metrics::Metrics;
 
 /// Why the operator cannot run. A missing CRD or a silent API server is no reason: the operator waits for them.
 #[derive(Debug, thiserror::Error)]
@@ -77,12 +77,21 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
 
     let (changed, to_reconcile) = mpsc::unbounded();
     let (controller, stores) = watches::start(&client, &scope, to_reconcile);
-    let (metrics, reports) = (Arc::new(Metrics::default()), Arc::new(PodReports::default()));
+    let metrics = Arc::new(Metrics::default());
+    let sources = Sources {
+        client: client.clone(),
+        stores,
+        reports: Arc::new(PodReports::default()),
+        issuer: Arc::new(Issuer::default()),
+    };
     let ready = Arc::new(AtomicBool::new(false));
     let health = health::router(HealthState {
         ready: ready.clone(),
         metrics: metrics.clone(),
-        gauges: gauges(stores.clone(), reports.clone()),
+        gauges: {
+            let sources = sources.clone();
+            Arc::new(move || sources.gauges())
+        },
     });
     let serving = tokio::spawn(
         axum::serve(listener, health)
@@ -98,13 +107,9 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         controller: names::FIELD_MANAGER.to_owned(),
         instance: options.pod_name.clone(),
     };
+    let Sources { stores, reports, .. } = sources.clone();
     let context = Context::new(
-        Sources {
-            client: client.clone(),
-            stores: stores.clone(),
-            reports: reports.clone(),
-            issuer: Arc::new(Issuer::default()),
-        },
+        sources,
         options.defaults(),
         Recorder::new(client, reporter),
         metrics,
@@ -190,12 +195,4 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
         }
         lost = reports.are_lost();
     }
-}
-
-fn gauges(stores: Stores, reports: Arc<PodReports>) -> Arc<dyn Fn() -> Gauges + Send + Sync> {
-    Arc::new(move || Gauges {
-        mcp_servers: stores.servers.len(),
-        pods_unreachable: reports.counts().0,
-        most_pods_unreachable: reports.are_lost(),
-    })
 }

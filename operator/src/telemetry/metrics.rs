@@ -92,7 +92,7 @@ impl Step {
 }
 
 /// Values that are read when the metrics are requested.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// `McpServers` in the watched namespaces.
     pub mcp_servers: usize,

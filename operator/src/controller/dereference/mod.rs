@@ -20,6 +20,7 @@ use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::names;
 use crate::controller::public_url;
 use crate::controller::watches::Stores;
+use crate::telemetry::metrics::Gauges;
 
 /// An object that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,17 @@ pub struct Sources {
 
     /// The cluster's issuer.
     pub issuer: Arc<Issuer>,
+}
+
+impl Sources {
+    /// Returns the values of the metrics that are read when the metrics are requested.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            mcp_servers: self.stores.servers.len(),
+            pods_unreachable: self.reports.counts().0,
+            most_pods_unreachable: self.reports.are_lost(),
+        }
+    }
 }
 
 /// Reads what one reconcile of `server` depends on.
@@ -165,9 +177,11 @@ mod tests {
 
     use http::{Request, Response};
     use kube::client::Body;
+    use kube::core::DeserializeGuard;
     use tower_test::mock;
 
     use super::*;
+    use crate::controller::children::ExistingChildren;
 
     #[tokio::test]
     async fn no_request_is_made_for_an_invalid_name() {
@@ -188,6 +202,48 @@ mod tests {
                 "{name:?} was asked for"
             );
             assert!(answer.await.unwrap().unwrap().is_none(), "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_gauges_count_the_cached_objects_and_the_unreachable_pods() {
+        let server = |uid: &str| {
+            let mut server = crate::testing::server(crate::testing::QUICKSTART);
+            server.metadata.name = Some(uid.to_owned());
+            server.metadata.uid = Some(uid.to_owned());
+            DeserializeGuard(Ok(server))
+        };
+        let (service, _handle) = mock::pair::<Request<Body>, Response<Body>>();
+        let sources = Sources {
+            client: Client::new(service, "default"),
+            stores: Stores::containing(
+                &[server("a"), server("b")],
+                ExistingChildren::default(),
+                Vec::new(),
+            ),
+            reports: Arc::default(),
+            issuer: Arc::default(),
+        };
+        let gauges = |unreachable, most| Gauges {
+            mcp_servers: 2,
+            pods_unreachable: unreachable,
+            most_pods_unreachable: most,
+        };
+        for pod in ["a", "b", "c", "d", "e"] {
+            let document = crate::testing::document("sha256:0");
+            sources.reports.store(pod, true, Ok(document));
+        }
+        assert_eq!(sources.gauges(), gauges(0, false));
+        for (pod, expected) in [
+            ("a", gauges(1, false)),
+            ("b", gauges(2, false)),
+            ("c", gauges(3, true)),
+        ] {
+            for _ in 0..pod_reports::UNREACHABLE_AFTER {
+                let unreachable = pod_reports::StatusError::Unreachable;
+                sources.reports.store(pod, true, Err(unreachable));
+            }
+            assert_eq!(sources.gauges(), expected);
         }
     }
 

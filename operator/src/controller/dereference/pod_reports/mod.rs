@@ -61,7 +61,7 @@ impl PodReports {
 
     /// Stores the answer of a Pod, or the failure to get one. Returns true if a reconcile would see a
     /// difference.
-    fn store(&self, pod: &str, ready: bool, answer: Result<StatusDocument, StatusError>) -> bool {
+    pub(super) fn store(&self, pod: &str, ready: bool, answer: Result<StatusDocument, StatusError>) -> bool {
         let mut known = self.lock();
         let before = known.remove(pod);
         let document = answer.map_err(|error| {
