@@ -82,6 +82,32 @@ fn no_binding_has_the_name_of_one_that_bound_a_role_in_an_older_release() {
 }
 
 #[test]
+fn a_value_that_consists_of_digits_stays_a_text() {
+    // Without quotes, YAML makes a number of a namespace or release with the name 2026, and the API server rejects it.
+    let files = [
+        "_helpers.tpl",
+        "deployment.yaml",
+        "rbac.yaml",
+        "serviceaccount.yaml",
+        "admission.yaml",
+    ];
+    let mut values = 0;
+    for file in files {
+        for line in chart(&format!("templates/{file}")).lines() {
+            let Some((key, value)) = line.split_once(": {{ .") else {
+                continue;
+            };
+            if key.trim().contains(' ') || !value.ends_with("}}") {
+                continue;
+            }
+            values += 1;
+            assert!(value.ends_with("| quote }}"), "{file}: {line}");
+        }
+    }
+    assert!(values >= 6, "{values} values were found");
+}
+
+#[test]
 fn the_defaults_of_the_chart_equal_those_of_the_operator() {
     let allowed = &values()["allowed"];
     assert_eq!(

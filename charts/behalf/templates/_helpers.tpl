@@ -10,14 +10,14 @@
 {{/* The labels that select the operator's Pods. Network policies of McpServers let Pods of this name in. */}}
 {{- define "behalf.selectorLabels" -}}
 app.kubernetes.io/name: behalf-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "behalf.labels" -}}
 {{ include "behalf.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: behalf
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
@@ -58,7 +58,7 @@ roleRef:
 subjects:
   - kind: ServiceAccount
     name: {{ include "behalf.fullname" . }}
-    namespace: {{ .Release.Namespace }}
+    namespace: {{ .Release.Namespace | quote }}
 {{- end -}}
 
 {{/* CEL: whether the request comes from the operator. */}}
