@@ -39,7 +39,7 @@ pub(crate) fn end_of(pause: Duration, now: Timestamp) -> Timestamp {
 const FIRST_REQUEST: Duration = SHORTEST;
 
 /// The pause of the token requests of one client. Entra limits the rate of requests for each application, and
-/// refuses an application whoever the user is. One such answer therefore applies to every user of the process.
+/// refuses an application for all users. One such answer therefore applies to every user of the process.
 ///
 /// Three rules:
 /// 1. Each answer 429 or refused client begins a pause at once, or prolongs it.
@@ -85,6 +85,9 @@ impl Throttle {
             (_, Err(error @ EntraError::Throttled { .. })) => self.begin(error, now),
             (Part::Full, Err(error)) if error.refuses_the_client() => self.begin(error, now),
             (Part::Probe, Ok(_)) => self.end(|pause| pause.goes_first || pause.is_of_a_refused_client()),
+            (Part::Probe, Err(error)) if error.refuses_the_client() => {
+                self.end(|pause| pause.goes_first && !pause.is_of_a_refused_client());
+            }
             // An answer to a request from before the pause does not end it.
             (Part::Full, Ok(_)) | (_, Err(EntraError::Refused(_))) => self.end(|pause| pause.goes_first),
             (_, Err(_)) => {}
@@ -101,7 +104,8 @@ impl Throttle {
         if part == Part::Nothing || part == Part::Probe && pause.is_of_a_refused_client() {
             return Ok(false);
         }
-        if let Some(after) = left(now, pause.until) {
+        // More than the longest pause is left only after the clock went back.
+        if let Some(after) = left(now, pause.until).filter(|after| *after <= LONGEST) {
             return Err(EntraError::Paused {
                 after,
                 cause: Arc::clone(&pause.cause),
@@ -150,6 +154,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::refusal::Refusal;
 
     const START: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -230,6 +235,28 @@ mod tests {
         assert!(throttle.check(Part::Full, after(54)).is_err());
         assert!(throttle.check(Part::Full, after(55)).is_ok());
         assert!(throttle.check(Part::Full, after(55)).is_err());
+    }
+
+    #[test]
+    fn a_refused_probe_does_not_end_the_pause_of_a_refused_client() {
+        let throttle = Throttle::default();
+        let refused = || EntraError::Refused(Box::new(Refusal::from_redirect("invalid_client", None)));
+        observe(&throttle, refused(), START);
+        assert_eq!(throttle.check(Part::Full, after(15)).ok(), Some(true));
+        throttle.observe(Part::Probe, &Err::<(), _>(refused()), after(16));
+        assert!(
+            throttle.check(Part::Full, after(16)).is_err(),
+            "a second request while one goes first"
+        );
+        throttle.observe(Part::Probe, &Ok(()), after(17));
+        assert_eq!(throttle.check(Part::Full, after(17)).ok(), Some(false));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_does_not_prolong_a_pause() {
+        let throttle = Throttle::default();
+        observe(&throttle, throttled(Some(40)), after(3600));
+        assert_eq!(throttle.check(Part::Full, START).ok(), Some(true));
     }
 
     #[test]

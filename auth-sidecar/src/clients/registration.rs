@@ -125,7 +125,7 @@ impl Clients {
         if !uses_code_grant {
             return Err(RegistrationError::Grants);
         }
-        if !self.registrations.admits(address, now) {
+        if !self.registrations.try_charge(address, now) {
             return Err(RegistrationError::Busy);
         }
         let sealed = SealedRegistration {
@@ -137,9 +137,11 @@ impl Clients {
             .keyring
             .seal(Purpose::Client, &sealed)
             .ok()
-            .filter(|id| id.len() <= Purpose::Client.max_length())
-            .ok_or(RegistrationError::TooLong)?;
-        self.registrations.charge(address, now);
+            .filter(|id| id.len() <= Purpose::Client.max_length());
+        let Some(client_id) = client_id else {
+            self.registrations.refund(address);
+            return Err(RegistrationError::TooLong);
+        };
         Ok(Registered {
             client_id,
             client_id_issued_at: now.as_second(),

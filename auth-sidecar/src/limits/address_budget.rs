@@ -21,16 +21,16 @@ const REGISTRATIONS: Rate = Rate {
     per_second: 2000.0,
 };
 
-/// The callbacks of one address that ask Entra. Everybody can approve a request and send a made-up code, and each
-/// asks Entra in the name of the application, which Entra then throttles for all users. A company behind one
-/// gateway signs in within minutes.
+/// The callbacks of one address whose code Entra does not accept. Everybody can approve a request and send a
+/// made-up code, and each asks Entra in the name of the application, which Entra then throttles for all users. The
+/// sign-ins of a company behind one gateway cost nothing, because their codes are accepted.
 const CALLBACKS_OF_ONE: Rate = Rate {
     burst: 300.0,
-    per_second: 1.0,
+    per_second: 5.0,
 };
 
-/// The callbacks of all addresses together that ask Entra. Microsoft does not publish the rate at which Entra
-/// throttles an application. This is the rate of 30,000 users who sign in within ten minutes.
+/// The callbacks of all addresses together whose code Entra does not accept. Microsoft does not publish the rate at
+/// which Entra throttles an application.
 const CALLBACKS: Rate = Rate {
     burst: 2000.0,
     per_second: 50.0,
@@ -71,6 +71,10 @@ impl Bucket {
         self.tokens = (self.tokens(rate, now) - 1.0).max(0.0);
         self.filled_at = now;
     }
+
+    fn refund(&mut self, rate: Rate) {
+        self.tokens = (self.tokens + 1.0).min(rate.burst);
+    }
 }
 
 /// The budgets of one kind of request.
@@ -91,7 +95,7 @@ impl AddressBudgets {
         Self::new(REGISTRATIONS_OF_ONE, REGISTRATIONS, now)
     }
 
-    /// The budgets of callbacks that ask Entra.
+    /// The budgets of callbacks whose code Entra does not accept.
     pub(crate) fn of_callbacks(now: Timestamp) -> Self {
         Self::new(CALLBACKS_OF_ONE, CALLBACKS, now)
     }
@@ -108,21 +112,20 @@ impl AddressBudgets {
         }
     }
 
-    /// True when the budgets admit one more request of this address now. Without an address only the total counts.
-    pub(crate) fn admits(&self, address: Option<IpAddr>, now: Timestamp) -> bool {
-        let budgets = self.lock();
-        let own = address.and_then(|address| budgets.addresses.get(&network(address)));
-        own.is_none_or(|own| own.tokens(self.per_address, now) >= 1.0)
-            && budgets.total.tokens(self.total, now) >= 1.0
-    }
-
-    /// Charges one request to the total, and to this address.
-    pub(crate) fn charge(&self, address: Option<IpAddr>, now: Timestamp) {
+    /// Charges one request to the total and to this address. Charges nothing and returns false if one of the two
+    /// budgets is used up. Without an address only the total counts.
+    pub(crate) fn try_charge(&self, address: Option<IpAddr>, now: Timestamp) -> bool {
         let mut budgets = self.lock();
         let budgets = &mut *budgets;
+        let network = address.map(network);
+        let own = network.and_then(|network| budgets.addresses.get(&network));
+        let admits = own.is_none_or(|own| own.tokens(self.per_address, now) >= 1.0)
+            && budgets.total.tokens(self.total, now) >= 1.0;
+        if !admits {
+            return false;
+        }
         budgets.total.charge(self.total, now);
-        let Some(address) = address else { return };
-        let network = network(address);
+        let Some(network) = network else { return true };
         if budgets.addresses.len() >= MOST_ADDRESSES && !budgets.addresses.contains_key(&network) {
             make_room(&mut budgets.addresses, self.per_address, now);
         }
@@ -131,6 +134,16 @@ impl AddressBudgets {
             .entry(network)
             .or_insert_with(|| Bucket::full(self.per_address, now))
             .charge(self.per_address, now);
+        true
+    }
+
+    /// Takes back the charge of a request that turned out to cost nothing.
+    pub(crate) fn refund(&self, address: Option<IpAddr>) {
+        let mut budgets = self.lock();
+        budgets.total.refund(self.total);
+        if let Some(own) = address.and_then(|address| budgets.addresses.get_mut(&network(address))) {
+            own.refund(self.per_address);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Budgets> {
@@ -181,8 +194,7 @@ mod tests {
     /// Sends requests until the budgets admit no more, and returns their number.
     fn exhaust(budgets: &AddressBudgets, address: Option<IpAddr>, now: Timestamp) -> usize {
         let mut admitted = 0;
-        while budgets.admits(address, now) {
-            budgets.charge(address, now);
+        while budgets.try_charge(address, now) {
             admitted += 1;
             assert!(admitted < 20_000, "never limited");
         }
@@ -202,15 +214,15 @@ mod tests {
     fn one_address_leaves_the_budget_of_others_alone() {
         let budgets = AddressBudgets::of_registrations(START);
         exhaust(&budgets, address("192.0.2.1"), START);
-        assert!(budgets.admits(address("192.0.2.2"), START));
+        assert!(budgets.try_charge(address("192.0.2.2"), START));
         exhaust(&budgets, address("2001:db8:1:2:3::4"), START);
         assert!(
-            !budgets.admits(address("2001:db8:1:2::1"), START),
+            !budgets.try_charge(address("2001:db8:1:2::1"), START),
             "the same network"
         );
-        assert!(budgets.admits(address("2001:db8:1:3::1"), START));
+        assert!(budgets.try_charge(address("2001:db8:1:3::1"), START));
         assert!(
-            !budgets.admits(address("::ffff:192.0.2.1"), START),
+            !budgets.try_charge(address("::ffff:192.0.2.1"), START),
             "the same address in another form"
         );
     }
@@ -222,7 +234,7 @@ mod tests {
             .map(|n| exhaust(&budgets, Some(IpAddr::from([192, 0, 2, n])), START))
             .sum();
         assert_eq!(admitted, 10_000);
-        assert!(!budgets.admits(address("198.51.100.1"), START));
+        assert!(!budgets.try_charge(address("198.51.100.1"), START));
         let later = START + SignedDuration::from_secs(1);
         assert_eq!(exhaust(&budgets, None, later), 2000);
     }
@@ -235,13 +247,29 @@ mod tests {
     }
 
     #[test]
+    fn a_refunded_request_costs_nothing() {
+        let budgets = AddressBudgets::of_callbacks(START);
+        let one = address("192.0.2.1");
+        for _ in 0..5000 {
+            assert!(budgets.try_charge(one, START));
+            budgets.refund(one);
+        }
+        budgets.refund(one);
+        assert_eq!(
+            exhaust(&budgets, one, START),
+            300,
+            "a refund adds nothing to a full budget"
+        );
+    }
+
+    #[test]
     fn the_table_is_bounded_and_forgets_the_fullest_first() {
         let budgets = AddressBudgets::of_registrations(START);
         let busy = address("203.0.113.9");
         exhaust(&budgets, busy, START);
         for n in 0..6000_u32 {
             let [_, _, c, d] = n.to_be_bytes();
-            budgets.charge(Some(IpAddr::from([10, 0, c, d])), START);
+            budgets.try_charge(Some(IpAddr::from([10, 0, c, d])), START);
         }
         let budgets = budgets.lock();
         assert!(budgets.addresses.len() <= MOST_ADDRESSES);
@@ -253,7 +281,7 @@ mod tests {
         let start = START + SignedDuration::from_hours(1);
         let budgets = AddressBudgets::of_registrations(start);
         let one = address("192.0.2.1");
-        budgets.charge(one, start);
+        budgets.try_charge(one, start);
         assert_eq!(exhaust(&budgets, one, START), 299);
     }
 }

@@ -105,16 +105,16 @@ async fn finish(
     let Ok(Some(code)) = parameters.one("code") else {
         return Err(request.refuse("server_error", "Entra sent neither a code nor an error"));
     };
-    if !server.callbacks.admits(address, server.clock.now()) {
+    if !server.callbacks.try_charge(address, server.clock.now()) {
         return Ok(Finished::Limited);
     }
     // Before the code is redeemed: with a made-up code, one approval must not cause more than one request to
     // Entra.
     let first = server.sessions.finish_flow(&approved.handle, FLOW_LIFETIME).await;
     if !first.map_err(|error| not_kept(approved, &error))? {
+        server.callbacks.refund(address);
         return Err(request.refuse("access_denied", "this sign-in was finished already"));
     }
-    server.callbacks.charge(address, server.clock.now());
     let code = Secret::new(code);
     let grant = CodeGrant {
         code: &code,
@@ -126,6 +126,8 @@ async fn finish(
         Ok(tokens) => tokens,
         Err(error) => return again_or_refused(server, approved, &error),
     };
+    // Only codes that Entra does not accept count, because a person without a sign-in has no others.
+    server.callbacks.refund(address);
     let user = identify(server, approved, &tokens).await?;
     if !approved.again {
         let pending = server.sessions.take_pending(&user, &request.client_id).await;

@@ -244,6 +244,8 @@ impl Sessions {
             self.end_everywhere(&session.id).await;
         }
         let pause = error.pause();
+        // The request was not sent, because the whole process pauses. When that pause ends, this session may ask.
+        let was_sent = !matches!(error, EntraError::Paused { .. });
         let error = match step {
             NextStep::SignInAgain { claims, consent } => {
                 let again = SignInAgain { claims, consent };
@@ -271,8 +273,8 @@ impl Sessions {
             entra.pause_seconds = pause.as_secs(),
             "Unable to renew a user's tokens; calls use the old ones until they expire"
         );
-        let pause = Pause::new(self.clock.now(), pause, error.clone());
-        (Err(error), Some(pause))
+        let pause = was_sent.then(|| Pause::new(self.clock.now(), pause, error.clone()));
+        (Err(error), pause)
     }
 
     /// Stores the requirements of Entra for the next login.

@@ -14,8 +14,12 @@ use crate::session_id::SessionId;
 /// Limits of a [`MemoryStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimits {
-    /// Maximum number of entries.
+    /// Maximum number of entries without markers.
     pub entries: usize,
+
+    /// Maximum number of markers ([`StoreKey::is_marker`]). They have a limit of their own, because a person
+    /// without a sign-in can cause them.
+    pub markers: usize,
 
     /// Maximum bytes of all values together.
     pub bytes: usize,
@@ -28,6 +32,8 @@ impl Default for MemoryLimits {
     fn default() -> Self {
         Self {
             entries: 20_000,
+            // The callbacks of ten minutes, in which a marker expires, are fewer (`limits/address_budget.rs`).
+            markers: 40_000,
             bytes: 256 * 1024 * 1024,
             value_bytes: 64 * 1024,
         }
@@ -48,6 +54,7 @@ pub struct MemoryStore {
 struct State {
     entries: HashMap<StoreKey, Entry>,
     by_expiry: BTreeSet<(Timestamp, StoreKey)>,
+    markers: usize,
     bytes: usize,
 }
 
@@ -75,12 +82,14 @@ impl State {
         let entry = self.entries.remove(key)?;
         self.by_expiry.remove(&(entry.expires_at, key.clone()));
         self.bytes = self.bytes.saturating_sub(entry.value.len());
+        self.markers -= usize::from(key.is_marker());
         Some(entry)
     }
 
     fn insert(&mut self, key: &StoreKey, entry: Entry) {
         self.remove(key);
         self.bytes = self.bytes.saturating_add(entry.value.len());
+        self.markers += usize::from(key.is_marker());
         self.by_expiry.insert((entry.expires_at, key.clone()));
         self.entries.insert(key.clone(), entry);
     }
@@ -123,7 +132,12 @@ impl SessionStore for MemoryStore {
         // An entry that exists can always be written, because a refusal would lose its session.
         let is_new = kept.is_none();
         let bytes = state.bytes.saturating_sub(size).saturating_add(value.len());
-        if is_new && (state.entries.len() >= self.limits.entries || bytes > self.limits.bytes) {
+        let is_full = if key.is_marker() {
+            state.markers >= self.limits.markers
+        } else {
+            state.entries.len() - state.markers >= self.limits.entries
+        };
+        if is_new && (is_full || bytes > self.limits.bytes) {
             return Err(StoreError::Full);
         }
         state.insert(
@@ -254,11 +268,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn markers_take_no_place_of_sessions_and_have_their_own_limit() {
+        let (_, store) = store(MemoryLimits {
+            entries: 1,
+            markers: 2,
+            ..MemoryLimits::default()
+        });
+        let mark = |number| {
+            let marker = StoreKey::Finished([number; 32]);
+            let store = &store;
+            async move { store.put(&marker, 0, Vec::new(), after(60)).await }
+        };
+        assert_eq!(mark(1).await.unwrap(), Written::Stored);
+        assert_eq!(mark(2).await.unwrap(), Written::Stored);
+        assert!(matches!(mark(3).await, Err(StoreError::Full)));
+        assert_eq!(
+            store.put(&key(1), 0, vec![1], after(60)).await.unwrap(),
+            Written::Stored
+        );
+        assert!(matches!(
+            store.put(&key(2), 0, vec![1], after(60)).await,
+            Err(StoreError::Full)
+        ));
+        store.take(&StoreKey::Finished([1; 32])).await.unwrap();
+        assert_eq!(mark(3).await.unwrap(), Written::Stored);
+    }
+
+    #[tokio::test]
     async fn a_full_store_refuses_new_entries_and_keeps_the_old_ones_writable() {
         let (_, store) = store(MemoryLimits {
             entries: 1,
             bytes: 4,
             value_bytes: 8,
+            ..MemoryLimits::default()
         });
         store.put(&key(1), 0, vec![1; 4], after(60)).await.unwrap();
         assert!(matches!(

@@ -36,6 +36,11 @@ pub enum StoreKey {
 }
 
 impl StoreKey {
+    /// True for an entry without a value, which says only that something happened or is going on.
+    pub(crate) fn is_marker(&self) -> bool {
+        matches!(self, Self::Finished(_) | Self::Renewal(_))
+    }
+
     /// The id as base64url, and the kind. Stores outside this process name their entries with it.
     pub(crate) fn parts(&self) -> (String, &'static str) {
         let (id, kind): (&[u8], _) = match self {

@@ -84,7 +84,10 @@ impl Refusal {
         match self.meaning() {
             Some(Meaning::Federation(reason)) => !matches!(
                 reason,
-                FederationReason::ResourceNotFound | FederationReason::AppNotAssigned
+                FederationReason::ResourceNotFound
+                    | FederationReason::AppNotAssigned
+                    // Entra could not read the issuer's keys. The next request may succeed.
+                    | FederationReason::IssuerUnreachable
             ),
             Some(Meaning::SignIn(_) | Meaning::Transient) => false,
             Some(Meaning::OurBug) | None => self.error == "invalid_client",
