@@ -183,7 +183,7 @@ impl EntraError {
         }
     }
 
-    /// True if Entra refused this process as the application, whoever the user is.
+    /// True if Entra refused this process as the application. The refusal applies to every user.
     pub(crate) fn refuses_the_client(&self) -> bool {
         self.refusal().is_some_and(Refusal::refuses_the_client)
     }

@@ -38,8 +38,8 @@ pub(crate) fn end_of(pause: Duration, now: Timestamp) -> Timestamp {
 /// first.
 const FIRST_REQUEST: Duration = SHORTEST;
 
-/// The pause of the token requests of one client. Entra limits the rate of requests for each application, and
-/// refuses an application for all users. One such answer therefore applies to every user of the process.
+/// The pause of the token requests of one client. Entra limits the rate of requests for each application,
+/// and refuses an application for all its users. One such answer therefore applies to every user of the process.
 ///
 /// Three rules:
 /// 1. Each answer 429 or refused client begins a pause at once, or prolongs it.

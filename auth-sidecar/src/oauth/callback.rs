@@ -21,72 +21,75 @@ use crate::services::Services;
 use crate::sessions::{NewLogin, SessionError, SignInAgain};
 use crate::telemetry::metrics::SecurityEvent;
 
-/// Longest query that is looked at. Entra's codes are about 1.5 KiB.
+/// Maximum length of the query in bytes. Entra's codes are about 1.5 KiB.
 const LONGEST_QUERY: usize = 16 * 1024;
 
-/// `GET /callback`: the browser comes back from Entra.
+/// Finishes the sign-in that the browser brings back from Entra, and redirects the browser to the client.
 ///
-/// It needs the cookie that the approval set; without it nothing happens, so that a link to this address,
-/// or a callback of somebody else's login, signs nobody in.
+/// The callback needs the cookie that the approval set. A link to this address, or the callback of another
+/// browser's login, therefore signs nobody in.
 pub(super) async fn callback(
-    State(server): State<Arc<Services>>,
+    State(services): State<Arc<Services>>,
     RawQuery(query): RawQuery,
     extensions: Extensions,
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
     if query.len() > LONGEST_QUERY {
-        return foreign(&server);
+        return foreign(&services);
     }
     let Ok(parameters) = Parameters::parse(query.as_bytes()) else {
-        return foreign(&server);
+        return foreign(&services);
     };
     let browser = Cookies::read(&headers);
     let state = parameters.one("state").ok().flatten().unwrap_or_default();
-    let approved = match ApprovedRequest::find(state, &browser, &server.keyring, server.clock.now()) {
+    let approved = match ApprovedRequest::find(state, &browser, &services.keyring, services.clock.now()) {
         Ok(Found::Approved(approved)) => *approved,
-        Ok(Found::Expired) => return page::problem(&server, Problem::FlowExpired),
-        Ok(Found::Nothing) => return foreign(&server),
-        Err(_) => return page::problem(&server, Problem::Busy),
+        Ok(Found::Expired) => return page::problem(&services, Problem::FlowExpired),
+        Ok(Found::Nothing) => return foreign(&services),
+        Err(_) => return page::problem(&services, Problem::Busy),
     };
-    let address = server.trusted_proxies.client(&extensions, &headers);
-    let answer = match finish(&server, &approved, &parameters, address).await {
+    let address = services.trusted_proxies.client(&extensions, &headers);
+    let answer = match finish(&services, &approved, &parameters, address).await {
         Ok(Finished::Code(code)) => {
-            match approved.request.success(code.expose(), server.addresses.issuer()) {
-                Some(url) => redirect::to(&server, &url),
-                None => page::problem(&server, Problem::Defect),
+            match approved
+                .request
+                .success(code.expose(), services.addresses.issuer())
+            {
+                Some(url) => redirect::to(&services, &url),
+                None => page::problem(&services, Problem::Defect),
             }
         }
         Ok(Finished::Again(again)) => {
             let request = approved.request.clone();
-            let next = ApprovedRequest::new(request, true, server.clock.now(), server.random.as_ref());
-            send_to_entra(&server, &next, &browser, &again).await
+            let next = ApprovedRequest::new(request, true, services.clock.now(), services.random.as_ref());
+            send_to_entra(&services, &next, &browser, &again).await
         }
         // The cookie stays: the user may load the same address again.
         Ok(Finished::Limited) => {
-            server.metrics.security_event(SecurityEvent::SignInsLimited);
-            return page::problem(&server, Problem::TooManySignIns);
+            services.metrics.security_event(SecurityEvent::SignInsLimited);
+            return page::problem(&services, Problem::TooManySignIns);
         }
-        Err(error) => redirect::error(&server, &error),
+        Err(error) => redirect::error(&services, &error),
     };
-    // Whatever came of it, the same callback does not count twice.
+    // The flow is finished, with success or not: a repeated callback must find no cookie.
     redirect::with_cookies(answer, [cookies::remove(&approved.cookie_name())])
 }
 
 /// The result of a callback for the browser.
 enum Finished {
-    /// Signed in.
+    /// The user is signed in. Holds the code for the client.
     Code(Secret),
 
-    /// Entra wants something more, and this is the one time that it is asked for.
+    /// Entra requires a claim or consent. The sidecar sends the browser to Entra once more, and only once.
     Again(SignInAgain),
 
-    /// Entra is not asked: too many callbacks of this address, or of all, asked Entra before.
+    /// The code is not redeemed: this address, or all together, caused too many requests to Entra.
     Limited,
 }
 
 async fn finish(
-    server: &Services,
+    services: &Services,
     approved: &ApprovedRequest,
     parameters: &Parameters,
     address: Option<IpAddr>,
@@ -95,7 +98,7 @@ async fn finish(
     if let Ok(Some(error)) = parameters.one("error") {
         let description = parameters.one("error_description").ok().flatten();
         let refusal = EntraError::Refused(Box::new(Refusal::from_redirect(error, description)));
-        // Whoever holds the cookie can write anything here: it is told to the client, and believed no further.
+        // The browser can change these parameters, so they prove nothing. Only the client gets them.
         tracing::info!(
             error = &refusal as &dyn std::error::Error,
             "A sign-in came back from Entra with an error"
@@ -105,32 +108,35 @@ async fn finish(
     let Ok(Some(code)) = parameters.one("code") else {
         return Err(request.refuse("server_error", "Entra sent neither a code nor an error"));
     };
-    if !server.callbacks.try_charge(address, server.clock.now()) {
+    if !services.callbacks.try_charge(address, services.clock.now()) {
         return Ok(Finished::Limited);
     }
     // Before the code is redeemed: with a made-up code, one approval must not cause more than one request to
     // Entra.
-    let first = server.sessions.finish_flow(&approved.handle, FLOW_LIFETIME).await;
+    let first = services
+        .sessions
+        .finish_flow(&approved.handle, FLOW_LIFETIME)
+        .await;
     if !first.map_err(|error| not_kept(approved, &error))? {
-        server.callbacks.refund(address);
+        services.callbacks.refund(address);
         return Err(request.refuse("access_denied", "this sign-in was finished already"));
     }
     let code = Secret::new(code);
     let grant = CodeGrant {
         code: &code,
-        redirect_uri: &server.callback(),
+        redirect_uri: &services.callback(),
         code_verifier: &approved.verifier,
-        scope: &server.entra_scope,
+        scope: &services.entra_scope,
     };
-    let tokens = match server.entra.redeem_code(grant).await {
+    let tokens = match services.entra.redeem_code(grant).await {
         Ok(tokens) => tokens,
-        Err(error) => return again_or_refused(server, approved, &error),
+        Err(error) => return again_or_refused(services, approved, &error),
     };
     // Only codes that Entra does not accept count, because a person without a sign-in has no others.
-    server.callbacks.refund(address);
-    let user = identify(server, approved, &tokens).await?;
+    services.callbacks.refund(address);
+    let user = identify(services, approved, &tokens).await?;
     if !approved.again {
-        let pending = server.sessions.take_pending(&user, &request.client_id).await;
+        let pending = services.sessions.take_pending(&user, &request.client_id).await;
         if let Some(again) = pending.map_err(|error| not_kept(approved, &error))? {
             return Ok(Finished::Again(again));
         }
@@ -143,20 +149,20 @@ async fn finish(
         scopes: request.scopes,
         tokens,
     };
-    let code = server
+    let code = services
         .sessions
         .issue_code(login)
         .await
         .map_err(|error| not_kept(approved, &error))?;
-    server.sign_ins.login_succeeded();
-    server.metrics.sign_in(Reason::SignedIn.as_str());
+    services.sign_ins.login_succeeded();
+    services.metrics.sign_in(Reason::SignedIn.as_str());
     Ok(Finished::Code(code))
 }
 
-/// Who signed in. Both tokens have to be of this application and tenant and name the same user, and the id
-/// token has to belong to this login.
+/// Returns the user who signed in. Both tokens must be for this application and tenant and name the same user.
+/// The id token must have the nonce of this login.
 async fn identify(
-    server: &Services,
+    services: &Services,
     approved: &ApprovedRequest,
     tokens: &TokenSet,
 ) -> Result<UserIdentity, RedirectError> {
@@ -169,35 +175,35 @@ async fn identify(
             return request.refuse("temporarily_unavailable", description);
         }
         tracing::error!(error, "Entra's token was not accepted: {rejection}");
-        server.metrics.security_event(SecurityEvent::TokenRejected);
-        server.metrics.sign_in("TokenRejected");
+        services.metrics.security_event(SecurityEvent::TokenRejected);
+        services.metrics.sign_in("TokenRejected");
         request.refuse("server_error", rejection.to_string())
     };
     let Some(id_token) = &tokens.id_token else {
         return Err(request.refuse("server_error", "Entra sent no id token"));
     };
-    let identity = server
+    let identity = services
         .validator
         .validate_id_token(id_token, &approved.nonce)
         .await;
     let identity = identity.map_err(refuse)?;
-    let claims = server
+    let claims = services
         .validator
         .validate(&tokens.access_token)
         .await
-        .inspect_err(|rejection| server.sign_ins.login_rejected(rejection))
+        .inspect_err(|rejection| services.sign_ins.login_rejected(rejection))
         .map_err(refuse)?;
     if claims.tid == identity.tid && claims.oid == identity.oid {
         return Ok(identity);
     }
     tracing::error!("Entra's tokens of one login name different users");
-    server.metrics.security_event(SecurityEvent::TokenRejected);
+    services.metrics.security_event(SecurityEvent::TokenRejected);
     Err(request.refuse("server_error", "Entra's tokens name different users"))
 }
 
-/// A sign-in policy that applies to the redemption is asked for once.
+/// Returns the answer to a refused redemption: one more sign-in if Entra requires a claim or consent, else an error.
 fn again_or_refused(
-    server: &Services,
+    services: &Services,
     approved: &ApprovedRequest,
     error: &EntraError,
 ) -> Result<Finished, RedirectError> {
@@ -212,23 +218,23 @@ fn again_or_refused(
         NextStep::RetryLater { .. } => tracing::warn!(error = source, "A sign-in failed for the moment"),
         NextStep::ClientAuthentication => {
             tracing::error!(error = source, "A sign-in failed: {error}");
-            server.federation_trigger.wake();
+            services.federation_trigger.wake();
         }
         NextStep::OurBug => tracing::error!(error = source, "A sign-in failed: {error}"),
     }
-    server.sign_ins.login_refused(error);
-    server.metrics.sign_in(label(error));
+    services.sign_ins.login_refused(error);
+    services.metrics.sign_in(label(error));
     Err(approved.request.refuse(oauth_error(error), error.hint()))
 }
 
-/// Why a sign-in was refused, for a metric.
+/// Returns the metric's label for a refused sign-in.
 fn label(error: &EntraError) -> &'static str {
     let of_sign_in = error.sign_in_reason().map(SignInReason::as_str);
     of_sign_in.unwrap_or_else(|| error.federation_finding().reason.as_str())
 }
 
-/// What the client is told when Entra refuses (RFC 6749, section 4.1.2.1). Entra's own words may name people
-/// and addresses; they stay here.
+/// Returns the error code for the client when Entra refuses (RFC 6749, section 4.1.2.1). Entra's own text may name
+/// people and addresses, so the client does not get it.
 fn oauth_error(error: &EntraError) -> &'static str {
     match error.next_step() {
         NextStep::SignInAgain { .. } | NextStep::Blocked => "access_denied",
@@ -245,8 +251,8 @@ fn not_kept(approved: &ApprovedRequest, error: &SessionError) -> RedirectError {
         .refuse("temporarily_unavailable", error.to_string())
 }
 
-/// A callback that this browser did not begin. Its cookies stay: another sign-in may still need them.
-fn foreign(server: &Services) -> Response {
-    server.metrics.security_event(SecurityEvent::ForeignCallback);
-    page::problem(server, Problem::ForeignCallback)
+/// Answers a callback that this browser did not begin. Its cookies stay: another sign-in may still need them.
+fn foreign(services: &Services) -> Response {
+    services.metrics.security_event(SecurityEvent::ForeignCallback);
+    page::problem(services, Problem::ForeignCallback)
 }

@@ -1,0 +1,260 @@
+//! The HTTP response for a refusal. Only refusals that a sign-in or another origin resolves have status 401 or 403,
+//! because clients then ask the user to sign in, or give up. No refusal has status 500.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{Response, StatusCode};
+use behalf_contract::RequestId;
+use serde_json::{Value, json};
+
+use super::body::Message;
+use super::headers;
+use super::origin;
+use super::refusal::Refusal;
+use crate::access::challenge::Challenger;
+
+/// `HeaderMismatch` of MCP 2026-07-28.
+const HEADER_MISMATCH: i32 = -32020;
+
+/// `Retry-After` when the source of the failure names no time.
+const SOON: Duration = Duration::from_secs(5);
+
+/// `Retry-After` while the server starts, or while other messages or calls hold the limit.
+const IN_A_MOMENT: Duration = Duration::from_secs(2);
+
+/// `Retry-After` while the federation is broken: an administrator must act, which takes longer.
+const LATER: Duration = Duration::from_secs(30);
+
+/// The parts of a refused request that its response depends on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct About {
+    id: Option<RequestId>,
+    is_tool_call: bool,
+    is_modern: bool,
+}
+
+impl About {
+    /// Describes a body that is not a valid message, with its id if that is readable.
+    pub(super) fn refused(body: &[u8]) -> Self {
+        Self {
+            id: RequestId::of_refused(body),
+            ..Self::default()
+        }
+    }
+
+    /// Describes a valid message.
+    pub(super) fn message(message: &Message, headers: &axum::http::HeaderMap) -> Self {
+        Self {
+            // The id of a client's response was chosen by the server.
+            id: message.method().and(message.id()).cloned(),
+            is_tool_call: message.is_tool_call(),
+            // Revisions are dates, so their text order is their order in time. 2026-07-28 is the first revision
+            // without a handshake.
+            is_modern: headers
+                .get(headers::PROTOCOL_VERSION)
+                .is_some_and(|version| version >= "2026-07-28"),
+        }
+    }
+}
+
+impl Refusal {
+    fn status(&self, about: &About) -> StatusCode {
+        match self {
+            Self::NoToken | Self::InvalidToken | Self::SignInRequired => StatusCode::UNAUTHORIZED,
+            Self::ForeignOrigin | Self::InsufficientScope(_) => StatusCode::FORBIDDEN,
+            // The user must see the message. Clients show JSON-RPC answers, and treat an HTTP error as a broken
+            // server.
+            Self::Blocked(_) | Self::MayHaveRun if about.id.is_some() => StatusCode::OK,
+            Self::Blocked(_) | Self::MayHaveRun | Self::Body(_) | Self::HeaderMismatch => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ContentType | Self::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy
+            | Self::UserBusy
+            | Self::Unavailable(_)
+            | Self::ClientAuthentication
+            | Self::ServerAbsent => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Exchange | Self::ServerFailed | Self::ServerRefused => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable(after) => Some(after.unwrap_or(SOON)),
+            Self::ClientAuthentication => Some(LATER),
+            Self::Busy | Self::UserBusy | Self::ServerAbsent => Some(IN_A_MOMENT),
+            _ => None,
+        }
+    }
+
+    /// Returns the value of `WWW-Authenticate`.
+    fn challenge(&self, challenger: &Challenger) -> Option<HeaderValue> {
+        match self {
+            Self::NoToken => Some(challenger.sign_in()),
+            Self::InvalidToken | Self::SignInRequired => Some(challenger.invalid_token()),
+            Self::InsufficientScope(needed) => Some(challenger.insufficient_scope(*needed)),
+            _ => None,
+        }
+    }
+
+    /// Builds the response, with a challenge where a login helps.
+    pub(super) fn answer(&self, about: &About, challenger: &Challenger) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.body(about).to_string()));
+        *response.status_mut() = self.status(about);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(after) = self.retry_after() {
+            // Rounds a wait of less than a second up: 0 would mean an immediate retry.
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        if let Some(challenge) = self.challenge(challenger) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if matches!(self, Self::Method) {
+            headers.insert(ALLOW, origin::METHODS);
+        }
+        response
+    }
+
+    fn body(&self, about: &About) -> Value {
+        // If the id is not readable, the answer has no member `id` (MCP 2026-07-28, Error Responses).
+        let mut answer = json!({"jsonrpc": "2.0"});
+        if let Some(id) = &about.id {
+            answer["id"] = json!(id);
+        }
+        if matches!(self, Self::Blocked(_) | Self::MayHaveRun) && about.is_tool_call && about.id.is_some() {
+            let text = self.to_string();
+            answer["result"] = json!({"content": [{"type": "text", "text": text}], "isError": true});
+            if about.is_modern {
+                answer["result"]["resultType"] = json!("complete");
+            }
+            return answer;
+        }
+        let code = match self {
+            Self::Body(error) => error.code(),
+            Self::HeaderMismatch => HEADER_MISMATCH,
+            Self::Blocked(_) => i32::from(StatusCode::FORBIDDEN.as_u16()),
+            // JSON-RPC and MCP reserve the codes from -32768 to -32000.
+            _ => i32::from(self.status(about).as_u16()),
+        };
+        answer["error"] = json!({"code": code, "message": self.to_string()});
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use axum::http::HeaderMap;
+    use http_body_util::BodyExt as _;
+    use url::Url;
+
+    use super::super::body::BodyError;
+    use super::*;
+    use crate::access::Scopes;
+    use crate::http::public_url::Addresses;
+
+    fn challenger() -> Challenger {
+        let url = Url::parse("https://mcp.contoso.example").unwrap();
+        Challenger::new(&Addresses::new(&url), Scopes::ALL)
+    }
+
+    async fn json_of(response: Response<Body>) -> Value {
+        serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+    }
+
+    fn about(body: &'static str, version: &str) -> About {
+        let message = Message::parse(Bytes::from_static(body.as_bytes())).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(headers::PROTOCOL_VERSION, HeaderValue::from_str(version).unwrap());
+        About::message(&message, &headers)
+    }
+
+    const CALL: &str = r#"{"jsonrpc":"2.0","id":"seven","method":"tools/call","params":{"name":"run"}}"#;
+
+    #[tokio::test]
+    async fn a_blocked_tool_call_gets_a_tool_result() {
+        let refusal = Refusal::Blocked("Ask an administrator.".to_owned());
+        let response = refusal.answer(&about(CALL, "2025-11-25"), &challenger());
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = json_of(response).await;
+        assert_eq!(body["id"], "seven");
+        assert_eq!(body["result"]["isError"], true);
+        assert_eq!(body["result"]["content"][0]["text"], "Ask an administrator.");
+        assert!(body["result"].get("resultType").is_none());
+        let body = json_of(refusal.answer(&about(CALL, "2026-07-28"), &challenger())).await;
+        assert_eq!(body["result"]["resultType"], "complete");
+    }
+
+    #[tokio::test]
+    async fn another_blocked_request_gets_an_error_without_a_challenge() {
+        let refusal = Refusal::Blocked("Ask an administrator.".to_owned());
+        let listed = about(r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#, "2025-11-25");
+        let response = refusal.answer(&listed, &challenger());
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(json_of(response).await["error"]["code"], 403);
+        assert_eq!(
+            refusal.answer(&About::default(), &challenger()).status(),
+            StatusCode::BAD_REQUEST
+        );
+    }
+
+    #[test]
+    fn only_sign_in_scope_and_origin_answer_401_and_403_and_nothing_answers_500() {
+        let all = [
+            Refusal::NoToken,
+            Refusal::InvalidToken,
+            Refusal::SignInRequired,
+            Refusal::InsufficientScope(Scopes::ALL),
+            Refusal::Blocked(String::new()),
+            Refusal::ForeignOrigin,
+            Refusal::Method,
+            Refusal::ContentType,
+            Refusal::Compressed,
+            Refusal::TooLarge,
+            Refusal::Incomplete,
+            Refusal::Busy,
+            Refusal::UserBusy,
+            Refusal::MayHaveRun,
+            Refusal::Body(BodyError::NotJson),
+            Refusal::HeaderMismatch,
+            Refusal::Unavailable(None),
+            Refusal::ClientAuthentication,
+            Refusal::Exchange,
+            Refusal::ServerAbsent,
+            Refusal::ServerFailed,
+            Refusal::ServerRefused,
+        ];
+        for refusal in all {
+            let response = refusal.answer(&About::default(), &challenger());
+            let status = response.status();
+            assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{refusal:?}");
+            let wants_scope = refusal == Refusal::InsufficientScope(Scopes::ALL);
+            assert_eq!(
+                status == StatusCode::UNAUTHORIZED || wants_scope,
+                response.headers().contains_key(WWW_AUTHENTICATE),
+                "{refusal:?}"
+            );
+            assert_eq!(
+                status == StatusCode::FORBIDDEN,
+                refusal == Refusal::ForeignOrigin || wants_scope,
+                "{refusal:?}"
+            );
+            let waits = response.headers().contains_key(RETRY_AFTER);
+            assert_eq!(status == StatusCode::SERVICE_UNAVAILABLE, waits, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_never_zero() {
+        let response =
+            Refusal::Unavailable(Some(Duration::from_millis(10))).answer(&About::default(), &challenger());
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
+}
