@@ -38,6 +38,12 @@ impl Answer {
         self.headers.get_all("set-cookie").iter().map(cookie).collect()
     }
 
+    /// Returns the first cookie as a browser sends it.
+    pub(crate) fn cookie(&self) -> String {
+        let (name, value) = self.cookies().remove(0);
+        format!("{name}={value}")
+    }
+
     pub(crate) fn location(&self) -> Url {
         Url::parse(
             self.header("location")

@@ -147,7 +147,7 @@ async fn a_request_that_does_not_fit_into_a_cookie_is_refused() {
             .await;
         match answer.status.as_u16() {
             200 => {
-                let answer = approve(&world, &answer).await;
+                let answer = world.approve(&answer).await;
                 let cookies = answer.cookies();
                 let (name, value) = cookies.iter().find(|(name, _)| name.contains("flow")).unwrap();
                 assert!(name.len() + value.len() < 4096, "{}", value.len());
@@ -155,14 +155,6 @@ async fn a_request_that_does_not_fit_into_a_cookie_is_refused() {
             _ => assert_eq!(answer.parameter("error").as_deref(), Some("invalid_request")),
         }
     }
-}
-
-async fn approve(world: &World, page: &crate::fixture::Answer) -> crate::fixture::Answer {
-    let (request, csrf) = page.form();
-    let cookies = page.cookies();
-    let cookie = format!("{}={}", cookies[0].0, cookies[0].1);
-    let fields = [("request", &*request), ("csrf", &csrf), ("decision", "allow")];
-    world.post_form("/consent", &fields, &[("cookie", &cookie)]).await
 }
 
 #[tokio::test]

@@ -13,15 +13,8 @@ use crate::fixture::{Answer, REDIRECT_URI, World, flip, parameter, request};
 /// Approves a request. Returns the authorization URL at Entra, and the flow cookie.
 async fn approved(world: &World) -> (Url, String) {
     let client_id = world.register(&[REDIRECT_URI]).await;
-    let page = world.get(&world.authorize_path(&client_id, &[])).await;
-    let (request, csrf) = page.form();
-    let (name, value) = page.cookies().remove(0);
-    let fields = [("request", &*request), ("csrf", &csrf), ("decision", "allow")];
-    let answer = world
-        .post_form("/consent", &fields, &[("cookie", &format!("{name}={value}"))])
-        .await;
-    let (name, value) = answer.cookies().remove(0);
-    (answer.location(), format!("{name}={value}"))
+    let answer = world.approved(&client_id).await;
+    (answer.location(), answer.cookie())
 }
 
 /// Signs in at Entra. Returns the URL of the callback without following it.

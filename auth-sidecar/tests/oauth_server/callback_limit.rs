@@ -24,20 +24,13 @@ struct MadeUp {
 
 /// Approves the consent page without a sign-in at Entra.
 async fn made_up(world: &World, client_id: &str) -> MadeUp {
-    let page = world.get(&world.authorize_path(client_id, &[])).await;
-    let (request, csrf) = page.form();
-    let (name, value) = page.cookies().remove(0);
-    let fields = [("request", &*request), ("csrf", &csrf), ("decision", "allow")];
-    let answer = world
-        .post_form("/consent", &fields, &[("cookie", &format!("{name}={value}"))])
-        .await;
-    let (name, value) = answer.cookies().remove(0);
+    let answer = world.approved(client_id).await;
     MadeUp {
         path: format!(
             "/callback?state={}&code=made-up",
             answer.parameter("state").unwrap()
         ),
-        cookie: format!("{name}={value}"),
+        cookie: answer.cookie(),
     }
 }
 

@@ -16,11 +16,10 @@ async fn offer(world: &World) -> Offer {
     let id = world.register(&[REDIRECT_URI]).await;
     let page = world.get(&world.authorize_path(&id, &[])).await;
     let (request, csrf) = page.form();
-    let (name, value) = page.cookies().remove(0);
     Offer {
         request,
         csrf,
-        cookie: format!("{name}={value}"),
+        cookie: page.cookie(),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::fixture::{Login, Tokens, World, request};
+use crate::sign_in_requirements::{CLAIMS, claims_challenge};
 
 /// Starts a server whose access tokens live longer than Entra's, so that only Entra's token expires.
 async fn world() -> (World, Login, Tokens) {
@@ -126,14 +127,7 @@ async fn a_revoked_entra_grant_requires_a_new_sign_in() {
 #[tokio::test]
 async fn a_claims_challenge_at_renewal_reaches_the_next_login() {
     let (world, login, tokens) = world().await;
-    let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
-    let effect = Effect::Refusal {
-        status: 400,
-        error: "interaction_required".to_owned(),
-        code: 50076,
-        suberror: Some("basic_action".to_owned()),
-        claims: Some(claims.to_owned()),
-    };
+    let effect = claims_challenge();
     let control = world.entra.control();
     control
         .add_fault(&Fault::once([RequestKind::RefreshToken], effect))
@@ -143,12 +137,12 @@ async fn a_claims_challenge_at_renewal_reaches_the_next_login() {
     let session = open(&world, &tokens).await;
     let outcome = world.sessions.user_token(&session).await;
     assert!(
-        matches!(&outcome, Err(SessionError::SignInRequired { claims: Some(sent) }) if sent == claims),
+        matches!(&outcome, Err(SessionError::SignInRequired { claims: Some(sent) }) if sent == CLAIMS),
         "{outcome:?}"
     );
     world.login_of(&login.client_id, ANA).await;
     let sent = control.requests_of(RequestKind::Authorize).await.unwrap();
-    assert_eq!(sent.last().unwrap().claims.as_deref(), Some(claims));
+    assert_eq!(sent.last().unwrap().claims.as_deref(), Some(CLAIMS));
 }
 
 fn outage(seconds: u32) -> Effect {

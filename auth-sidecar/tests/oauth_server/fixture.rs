@@ -256,6 +256,20 @@ impl World {
         format!("/authorize?{}", encode(&fields))
     }
 
+    /// Submits the form of a consent page with "Allow", in the browser that got the page.
+    pub(crate) async fn approve(&self, page: &Answer) -> Answer {
+        let (request, csrf) = page.form();
+        let fields = [("request", &*request), ("csrf", &csrf), ("decision", "allow")];
+        self.post_form("/consent", &fields, &[("cookie", &page.cookie())])
+            .await
+    }
+
+    /// Opens a login of this client, and approves it.
+    pub(crate) async fn approved(&self, client_id: &str) -> Answer {
+        let page = self.get(&self.authorize_path(client_id, &[])).await;
+        self.approve(&page).await
+    }
+
     /// Signs a person in, through consent and Entra.
     pub(crate) async fn sign_in(&self, client_id: &str, person: Person) -> SignedIn {
         self.sign_in_with(&Browser::new().unwrap(), client_id, person)

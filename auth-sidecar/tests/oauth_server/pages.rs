@@ -31,18 +31,15 @@ async fn every_page_names_the_server_and_has_a_reference_that_is_in_the_log() {
     let consent = consent_page(&world, "Claude", REDIRECT_URI).await;
     let (sealed, csrf) = consent.form();
     let fields = [("request", &*sealed), ("csrf", &csrf), ("decision", "allow")];
-    let (name, value) = consent.cookies().remove(0);
-    let cookie = format!("{name}={value}");
+    let cookie = consent.cookie();
     let forged = world.post_form("/consent", &fields, &[]).await;
     let approved = world.post_form("/consent", &fields, &[("cookie", &cookie)]).await;
-    let (flow, flow_value) = approved.cookies().remove(0);
+    let flow = approved.cookie();
     let callback = format!("/callback?state={}&code=x", approved.parameter("state").unwrap());
     let foreign = world.get(&callback).await;
     world.advance(601);
     let late_form = world.post_form("/consent", &fields, &[("cookie", &cookie)]).await;
-    let late_callback = world
-        .get_with(&callback, &[("cookie", &format!("{flow}={flow_value}"))])
-        .await;
+    let late_callback = world.get_with(&callback, &[("cookie", &flow)]).await;
     let too_much = encode(&[("state", &"x".repeat(20_000))]);
     let unregistered = world.authorize_path("nobody", &[]);
     let id = world.register(&[REDIRECT_URI]).await;

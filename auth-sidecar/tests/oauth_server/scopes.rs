@@ -70,23 +70,20 @@ async fn the_user_may_leave_out_mcp_run_and_a_form_cannot_add_it() {
         .await;
     assert!(!page.body.contains("name=\"run\""));
     let (sealed, csrf) = page.form();
-    let (name, value) = page.cookies().remove(0);
     let fields = [
         ("request", &*sealed),
         ("csrf", &csrf),
         ("decision", "allow"),
         ("run", "allow"),
     ];
-    let cookie = format!("{name}={value}");
-    let approved = world.post_form("/consent", &fields, &[("cookie", &cookie)]).await;
-    let (name, value) = approved.cookies().remove(0);
+    let approved = world
+        .post_form("/consent", &fields, &[("cookie", &page.cookie())])
+        .await;
     // Entra redirects the browser to the callback.
     let visit = Visit::new(approved.location(), ANA.user_name);
     let back = Browser::new().unwrap().sign_in(&visit).await.unwrap().redirect;
     let path = format!("{}?{}", back.path(), back.query().unwrap());
-    let answer = world
-        .get_with(&path, &[("cookie", &format!("{name}={value}"))])
-        .await;
+    let answer = world.get_with(&path, &[("cookie", &approved.cookie())]).await;
     let login = Login {
         client_id,
         redirect_uri: REDIRECT_URI.to_owned(),

@@ -4,13 +4,27 @@ use axum::body::Body;
 use axum::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use behalf_auth_sidecar::sessions::SignInAgain;
+use behalf_auth_sidecar::sessions::{OpenSession, SignInAgain};
 use behalf_auth_sidecar::store::SessionStore as _;
 use behalf_entra::Secret;
 use behalf_simulators::entra::{Effect, Fault, RequestKind};
 use behalf_simulators::people::{ANA, BEN};
 
 use crate::fixture::{REDIRECT_URI, World, request};
+
+/// The claims of a Conditional Access policy that demands an authentication context.
+pub(crate) const CLAIMS: &str = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
+
+/// Entra's answer when such a policy applies.
+pub(crate) fn claims_challenge() -> Effect {
+    Effect::Refusal {
+        status: 400,
+        error: "interaction_required".to_owned(),
+        code: 50076,
+        suberror: Some("basic_action".to_owned()),
+        claims: Some(CLAIMS.to_owned()),
+    }
+}
 
 /// Returns the claims of all authorization requests at Entra, in order.
 pub(crate) async fn claims_sent(world: &World) -> Vec<Option<String>> {
@@ -23,14 +37,18 @@ pub(crate) async fn claims_sent(world: &World) -> Vec<Option<String>> {
     records.into_iter().map(|record| record.claims).collect()
 }
 
+/// Registers a client, signs Ana in through it, and opens her session.
+async fn open_session(world: &World) -> (String, OpenSession) {
+    let (login, tokens) = world.session(ANA).await;
+    let session = world.sessions.open(&Secret::new(tokens.access)).await.unwrap();
+    (login.client_id, session)
+}
+
 #[tokio::test]
 async fn pending_claims_of_user_and_client_are_sent_once() {
     let world = World::start().await;
-    let client_id = world.register(&[REDIRECT_URI]).await;
-    let login = world.login_of(&client_id, ANA).await;
-    let tokens = world.redeem(&login, &[]).await.tokens();
-    let session = world.sessions.open(&Secret::new(tokens.access)).await.unwrap();
-    let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#.to_owned();
+    let (client_id, session) = open_session(&world).await;
+    let claims = CLAIMS.to_owned();
     world
         .sessions
         .require_sign_in(&session, Some(claims.clone()))
@@ -62,10 +80,7 @@ async fn pending_claims_of_user_and_client_are_sent_once() {
 #[tokio::test]
 async fn a_required_consent_is_requested_once() {
     let world = World::start().await;
-    let client_id = world.register(&[REDIRECT_URI]).await;
-    let login = world.login_of(&client_id, ANA).await;
-    let tokens = world.redeem(&login, &[]).await.tokens();
-    let session = world.sessions.open(&Secret::new(tokens.access)).await.unwrap();
+    let (client_id, session) = open_session(&world).await;
     world
         .sessions
         .require_sign_in(
@@ -96,21 +111,14 @@ async fn a_required_consent_is_requested_once() {
 async fn a_claims_challenge_at_the_redemption_sends_the_user_to_entra_once_more() {
     let world = World::start().await;
     let client_id = world.register(&[REDIRECT_URI]).await;
-    let claims = r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#;
-    let effect = Effect::Refusal {
-        status: 400,
-        error: "interaction_required".to_owned(),
-        code: 50076,
-        suberror: Some("basic_action".to_owned()),
-        claims: Some(claims.to_owned()),
-    };
+    let effect = claims_challenge();
     let control = world.entra.control();
     control
         .add_fault(&Fault::once([RequestKind::AuthorizationCode], effect.clone()))
         .await
         .unwrap();
     assert!(world.sign_in(&client_id, ANA).await.code.is_some());
-    assert_eq!(claims_sent(&world).await, [None, Some(claims.to_owned())]);
+    assert_eq!(claims_sent(&world).await, [None, Some(CLAIMS.to_owned())]);
     control
         .add_fault(&Fault::always([RequestKind::AuthorizationCode], effect))
         .await
