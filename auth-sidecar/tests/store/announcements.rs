@@ -23,7 +23,7 @@ async fn replicas_hear_of_the_end_of_a_session_through_a_cluster() {
     announced(RedisTopology::Cluster, &cluster.endpoint()).await;
 }
 
-/// What one store announces, another one of the same object hears, and one of another object does not.
+/// A store receives the announcements of another store of its object, and none of another object's.
 async fn announced(topology: RedisTopology, endpoint: &Url) {
     let [speaker, listener] = [(); 2].map(|()| store_at(topology, std::slice::from_ref(endpoint)));
     let other = ObjectIdentity {

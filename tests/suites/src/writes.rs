@@ -11,7 +11,7 @@ const CHILDREN: [&str; 6] = [
     "deployments",
 ];
 
-/// What one look at a cluster found.
+/// The state of a cluster at one time: its objects, and its counts of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// One line for each object, with its version.

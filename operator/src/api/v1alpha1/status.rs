@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::embedded_list;
 
-/// What the operator observed of this object.
+/// The operator's observations of this object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct McpServerStatus {
