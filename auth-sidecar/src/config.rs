@@ -98,7 +98,8 @@ fn is_loopback_endpoint(url: &Url) -> bool {
     url.scheme() == "http" && is_loopback(url, false) && url.port().is_some() && is_plain(url)
 }
 
-fn is_plain(url: &Url) -> bool {
+/// True for a URL without user, password, query and fragment.
+pub(crate) fn is_plain(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn ready(State(services): State<Arc<Services>>) -> (StatusCode,
     if !services.has_started() {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting\n");
     }
-    let (listens, store) = tokio::join!(services.upstream.listens(), services.sessions.store().report());
+    let (listens, store) = tokio::join!(services.upstream.listens(), services.sessions.store().ping());
     match (listens, store.is_ok()) {
         (true, true) => (StatusCode::OK, "ready\n"),
         (false, _) => (

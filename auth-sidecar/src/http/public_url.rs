@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use crate::config::is_plain;
+
 /// Path of the MCP endpoint.
 const MCP: &str = "/mcp";
 
@@ -63,10 +65,7 @@ impl Addresses {
             return false;
         };
         url.origin() == self.origin.origin()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
+            && is_plain(&url)
             && matches!(url.path(), "" | "/" | MCP | "/mcp/")
     }
 }

@@ -117,11 +117,11 @@ impl Sessions {
         self.store.as_ref()
     }
 
-    /// Removes a session and ends its open requests and streams. Returns true if the session existed.
-    async fn end(&self, id: &SessionId) -> Result<bool, StoreError> {
-        let ended = self.repository.remove(id).await?;
+    /// Removes a session and ends its open requests and streams.
+    async fn end(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.repository.remove(id).await?;
         self.end_everywhere(id).await;
-        Ok(ended)
+        Ok(())
     }
 }
 

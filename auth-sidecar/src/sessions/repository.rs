@@ -185,8 +185,8 @@ impl SessionRepository {
         Err(LoadError::Unavailable(Unavailable::Contention))
     }
 
-    /// Removes a record. Returns true if it existed.
-    pub(super) async fn remove(&self, id: &SessionId) -> Result<bool, StoreError> {
-        Ok(self.store.take(&StoreKey::Session(*id)).await?.is_some())
+    /// Removes a record.
+    pub(super) async fn remove(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.store.take(&StoreKey::Session(*id)).await.map(drop)
     }
 }

@@ -8,7 +8,10 @@ use behalf_entra::Clock;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use super::{Announcement, Entry, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage, Written};
+use super::{
+    Announcement, Entry, MAX_VALUE_BYTES, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage,
+    Written,
+};
 use crate::session_id::SessionId;
 
 /// Limits of a [`MemoryStore`].
@@ -24,7 +27,7 @@ pub struct MemoryLimits {
     /// Maximum bytes of all values together.
     pub bytes: usize,
 
-    /// Maximum bytes of one value. A record with two of Entra's largest tokens is smaller.
+    /// Maximum bytes of one value.
     pub value_bytes: usize,
 }
 
@@ -35,7 +38,7 @@ impl Default for MemoryLimits {
             // The callbacks of ten minutes, in which a marker expires, are fewer (`limits/address_budget.rs`).
             markers: 40_000,
             bytes: 256 * 1024 * 1024,
-            value_bytes: 64 * 1024,
+            value_bytes: MAX_VALUE_BYTES,
         }
     }
 }
@@ -174,6 +177,10 @@ impl SessionStore for MemoryStore {
 
     fn announcements(&self) -> Option<broadcast::Receiver<Announcement>> {
         None
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn report(&self) -> Result<StoreReport, StoreError> {

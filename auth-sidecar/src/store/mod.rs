@@ -16,6 +16,9 @@ pub use redis::{RedisSettingsError, RedisStore};
 
 use crate::session_id::SessionId;
 
+/// Maximum bytes of one value. A record with two of Entra's largest tokens is smaller.
+const MAX_VALUE_BYTES: usize = 64 * 1024;
+
 /// The key of an entry. The variant is the kind of the entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StoreKey {
@@ -155,6 +158,9 @@ pub trait SessionStore: Send + Sync {
 
     /// Returns the announcements of all replicas from now on, or `None` for a store of one process.
     fn announcements(&self) -> Option<broadcast::Receiver<Announcement>>;
+
+    /// Succeeds if the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
 
     /// Returns the current state of the store. Fails if the store does not answer.
     async fn report(&self) -> Result<StoreReport, StoreError>;

@@ -102,6 +102,11 @@ impl SessionStore for Breakable {
         Some(self.announcements.subscribe())
     }
 
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.check()?;
+        self.memory.ping().await
+    }
+
     async fn report(&self) -> Result<StoreReport, StoreError> {
         self.check()?;
         self.memory.report().await

@@ -63,6 +63,10 @@ impl SessionStore for SilentOnce {
         self.store.announcements()
     }
 
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+
     async fn report(&self) -> Result<StoreReport, StoreError> {
         self.store.report().await
     }

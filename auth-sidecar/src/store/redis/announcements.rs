@@ -1,4 +1,4 @@
-//! What replicas tell each other: one channel of Redis for each `McpServer`.
+//! Messages between the replicas of one `McpServer`, through a channel of Redis.
 
 use ::redis::{FromRedisValue as _, PushInfo, PushKind, Value};
 use tokio::sync::broadcast;

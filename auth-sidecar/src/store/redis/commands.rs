@@ -20,7 +20,7 @@ redis.call('PEXPIREAT', KEYS[1], ARGV[4])
 return 1";
 
 /// The policy under which Redis never deletes an entry before its expiry.
-pub(crate) const NO_EVICTION: &str = "noeviction";
+const NO_EVICTION: &str = "noeviction";
 
 /// Names the keys of one `McpServer`.
 pub(super) struct KeyNames {

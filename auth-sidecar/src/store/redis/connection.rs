@@ -1,24 +1,16 @@
 //! The one connection that all requests share. It opens on demand and closes at the first failure.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::ConnectionLike as _;
-use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use ::redis::{Pipeline, RedisError, Value, cmd};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, broadcast};
 use tokio::time::Instant;
 
 use super::announcements::Announcements;
 use super::settings::{Connection, Settings};
 use super::unreachable;
-use crate::store::StoreError;
-
-/// Maximum time to open a connection.
-pub(super) const CONNECT: Duration = Duration::from_secs(1);
-
-/// Maximum time for an answer. Redis answers within a millisecond; a client waits for a whole tool call anyway.
-pub(super) const COMMAND: Duration = Duration::from_secs(1);
+use crate::store::{Announcement, StoreError};
 
 /// Shortest and longest pause after a failed attempt to connect. It doubles with each failure.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -45,7 +37,7 @@ struct State {
 
 /// The last attempt to connect, if it failed.
 struct Failure {
-    error: Arc<RedisError>,
+    error: StoreError,
     pause: Duration,
     until: Instant,
 }
@@ -69,50 +61,39 @@ impl SharedConnection {
     /// # Errors
     /// [`StoreError::Unreachable`] without an answer, [`StoreError::Full`] if Redis has no memory left.
     pub(super) async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
-        let (number, connection) = self.open().await?;
-        let answer = match connection {
-            Connection::Standalone(mut connection) => commands.query_async(&mut connection).await,
-            Connection::Cluster(mut connection) => commands.query_async(&mut connection).await,
-        };
+        let (number, mut connection) = self.open().await?;
+        let answer = commands.query_async(&mut connection).await;
         self.settle(number, answer).await
     }
 
     /// Succeeds if a server answers; in a cluster, any node.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let (number, connection) = self.open().await?;
-        let ping = cmd("PING");
-        let answer = match connection {
-            Connection::Standalone(mut connection) => connection.req_packed_command(&ping).await,
-            Connection::Cluster(mut connection) => {
-                let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                connection.route_command(ping, anywhere).await
-            }
-        };
+        let (number, mut connection) = self.open().await?;
+        let answer = connection.ask_any_node(cmd("PING")).await;
         self.settle(number, answer).await.map(drop)
     }
 
     /// `INFO memory`; in a cluster, of every node.
     pub(super) async fn information(&self) -> Result<Value, StoreError> {
-        let (_, connection) = self.open().await?;
+        let (_, mut connection) = self.open().await?;
         let mut information = cmd("INFO");
         information.arg("memory");
-        let answer = match connection {
-            Connection::Standalone(mut connection) => connection.req_packed_command(&information).await,
-            Connection::Cluster(mut connection) => connection.req_packed_command(&information).await,
-        };
+        let answer = connection.req_packed_command(&information).await;
         answer.map_err(unreachable)
     }
 
     /// Sends a message to every replica, this one included.
     pub(super) async fn publish(&self, message: &str) -> Result<(), StoreError> {
-        let (number, connection) = self.open().await?;
+        let (number, mut connection) = self.open().await?;
         let mut publish = cmd("PUBLISH");
         publish.arg(self.announcements.channel()).arg(message);
-        let answer = match connection {
-            Connection::Standalone(mut connection) => connection.req_packed_command(&publish).await,
-            Connection::Cluster(mut connection) => connection.req_packed_command(&publish).await,
-        };
+        let answer = connection.req_packed_command(&publish).await;
         self.settle(number, answer).await.map(drop)
+    }
+
+    /// Returns the announcements from now on.
+    pub(super) fn announcements(&self) -> broadcast::Receiver<Announcement> {
+        self.announcements.subscribe()
     }
 
     async fn open(&self) -> Result<(u64, Connection), StoreError> {
@@ -123,7 +104,7 @@ impl SharedConnection {
         if let Some(failure) = &state.failure
             && Instant::now() < failure.until
         {
-            return Err(StoreError::Unreachable(Arc::clone(&failure.error) as _));
+            return Err(failure.error.clone());
         }
         match self.settings.open(&self.announcements).await {
             Ok(connection) => {
@@ -139,15 +120,15 @@ impl SharedConnection {
                 if state.failure.is_none() {
                     tracing::warn!(error = cause, "Unable to connect to the session store");
                 }
-                let error = Arc::new(error);
+                let error = unreachable(error);
                 let last = state.failure.take().map_or(PAUSE.0, |failure| failure.pause * 2);
                 let pause = last.min(PAUSE.1);
                 state.failure = Some(Failure {
-                    error: Arc::clone(&error),
+                    error: error.clone(),
                     pause,
                     until: Instant::now() + pause,
                 });
-                Err(StoreError::Unreachable(error))
+                Err(error)
             }
         }
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use ::redis::auth::{BasicAuth, StreamingCredentialsProvider};
 use ::redis::{RedisError, RedisResult};
 use futures::{Stream, stream};
-use zeroize::Zeroizing;
 
 /// How often the files are read. The kubelet itself takes up to a minute to replace them.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -33,10 +32,10 @@ impl Credentials {
 
     async fn read(&self) -> RedisResult<BasicAuth> {
         let username = match &self.username_file {
-            Some(path) => line_of(path).await?.to_string(),
+            Some(path) => line_of(path).await?,
             None => DEFAULT_USER.to_owned(),
         };
-        let password = line_of(&self.password_file).await?.to_string();
+        let password = line_of(&self.password_file).await?;
         Ok(BasicAuth::new(username, password))
     }
 
@@ -78,13 +77,12 @@ fn same(one: &BasicAuth, other: &BasicAuth) -> bool {
 }
 
 /// The text of a file without the newline at its end.
-async fn line_of(path: &Path) -> RedisResult<Zeroizing<String>> {
+async fn line_of(path: &Path) -> RedisResult<String> {
     let text = tokio::fs::read_to_string(path).await.map_err(|error| {
         let message = format!("failed to read {}: {error}", path.display());
         RedisError::from(std::io::Error::new(error.kind(), message))
     })?;
-    let text = Zeroizing::new(text);
-    Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 #[cfg(test)]

@@ -20,22 +20,18 @@ use tokio::sync::broadcast;
 
 pub use settings::RedisSettingsError;
 
-use super::{Announcement, Entry, SessionStore, StoreError, StoreKey, StoreReport, Written};
+use super::{Announcement, Entry, MAX_VALUE_BYTES, SessionStore, StoreError, StoreKey, StoreReport, Written};
 use crate::session_id::SessionId;
 use announcements::Announcements;
 use commands::KeyNames;
 use connection::SharedConnection;
 use settings::Settings;
 
-/// Maximum size of one value, as in the memory store. A record with two of Entra's largest tokens is smaller.
-const VALUE_BYTES: usize = 64 * 1024;
-
 /// Sessions in Redis. Keys of several `McpServer`s may share one Redis: each key begins with
 /// `behalf:<namespace>/<name>:`.
 pub struct RedisStore {
     connection: SharedConnection,
     names: KeyNames,
-    announcements: Announcements,
 }
 
 impl RedisStore {
@@ -50,9 +46,8 @@ impl RedisStore {
         let names = KeyNames::new(object);
         let announcements = Announcements::new(names.channel());
         Ok(Self {
-            connection: SharedConnection::new(Settings::new(config)?, announcements.clone()),
+            connection: SharedConnection::new(Settings::new(config)?, announcements),
             names,
-            announcements,
         })
     }
 }
@@ -76,7 +71,7 @@ impl SessionStore for RedisStore {
         value: Vec<u8>,
         expires_at: Timestamp,
     ) -> Result<Written, StoreError> {
-        if value.len() > VALUE_BYTES {
+        if value.len() > MAX_VALUE_BYTES {
             return Err(StoreError::TooLarge);
         }
         let commands = commands::put(&self.names.of(key), expected, &value, expires_at);
@@ -98,11 +93,15 @@ impl SessionStore for RedisStore {
     }
 
     fn announcements(&self) -> Option<broadcast::Receiver<Announcement>> {
-        Some(self.announcements.subscribe())
+        Some(self.connection.announcements())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.connection.ping().await
     }
 
     async fn report(&self) -> Result<StoreReport, StoreError> {
-        self.connection.ping().await?;
+        self.ping().await?;
         // Some installations refuse INFO to this user. The policy is unknown then.
         let information = self.connection.information().await.ok();
         Ok(StoreReport {

@@ -2,20 +2,28 @@
 
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
+use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::cluster::{ClusterClient, ClusterClientBuilder};
 use ::redis::cluster_async::ClusterConnection;
+use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use ::redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo as _, ProtocolVersion, PushInfo, RedisError,
-    TlsCertificates,
+    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, Pipeline, ProtocolVersion, PushInfo,
+    RedisError, RedisFuture, TlsCertificates, Value,
 };
 use behalf_contract::{RedisAuthentication, RedisConfig, RedisTopology};
 use url::Url;
 
 use super::announcements::Announcements;
-use super::connection::{COMMAND, CONNECT};
 use super::credentials::Credentials;
+use crate::config::is_plain;
+
+/// Maximum time to open a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// Maximum time for an answer. Redis answers within a millisecond; a client waits for a whole tool call anyway.
+const COMMAND: Duration = Duration::from_secs(1);
 
 /// How often the cluster client sends one command, with pauses of [`RETRY_PAUSE`]. A cluster that moves a slot or
 /// promotes a replica refuses commands for a moment.
@@ -91,19 +99,16 @@ impl Settings {
     /// Opens a connection with the certificates and the credentials of this moment. It receives announcements.
     pub(super) async fn open(&self, announcements: &Announcements) -> Result<Connection, RedisError> {
         let channel = announcements.channel();
-        let connection = match self.topology {
+        let mut connection = match self.topology {
             RedisTopology::Standalone => {
-                let mut connection = self.open_standalone(announcements.clone()).await?;
-                connection.subscribe(channel).await?;
-                Connection::Standalone(connection)
+                Connection::Standalone(self.open_standalone(announcements.clone()).await?)
             }
             RedisTopology::Cluster => {
                 let client = self.cluster_client(announcements.clone()).await?;
-                let mut connection = client.get_async_connection().await?;
-                connection.subscribe(channel).await?;
-                Connection::Cluster(connection)
+                Connection::Cluster(client.get_async_connection().await?)
             }
         };
+        connection.subscribe(channel).await?;
         announcements.connected();
         Ok(connection)
     }
@@ -176,6 +181,54 @@ pub(super) enum Connection {
     Cluster(ClusterConnection),
 }
 
+impl Connection {
+    async fn subscribe(&mut self, channel: &str) -> Result<(), RedisError> {
+        match self {
+            Self::Standalone(connection) => connection.subscribe(channel).await,
+            Self::Cluster(connection) => connection.subscribe(channel).await,
+        }
+    }
+
+    /// Asks the server, or in a cluster any node, whichever slots it has.
+    pub(super) async fn ask_any_node(&mut self, command: Cmd) -> Result<Value, RedisError> {
+        match self {
+            Self::Standalone(connection) => connection.req_packed_command(&command).await,
+            Self::Cluster(connection) => {
+                let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+                connection.route_command(command, anywhere).await
+            }
+        }
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Standalone(connection) => connection.req_packed_command(command),
+            Self::Cluster(connection) => connection.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Standalone(connection) => connection.req_packed_commands(commands, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(commands, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Standalone(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
+
 fn receiver(announcements: Announcements) -> impl Fn(PushInfo) -> Result<(), Infallible> {
     move |push| {
         announcements.received(push);
@@ -184,11 +237,9 @@ fn receiver(announcements: Announcements) -> impl Fn(PushInfo) -> Result<(), Inf
 }
 
 fn check(endpoint: &Url) -> Result<(), RedisSettingsError> {
-    let bare = endpoint.username().is_empty() && endpoint.password().is_none();
     let complete = endpoint.has_host() && endpoint.port().is_some();
-    let no_more =
-        matches!(endpoint.path(), "" | "/") && endpoint.query().is_none() && endpoint.fragment().is_none();
-    if bare && complete && no_more && matches!(endpoint.scheme(), "redis" | "rediss") {
+    let is_root = matches!(endpoint.path(), "" | "/");
+    if complete && is_root && is_plain(endpoint) && matches!(endpoint.scheme(), "redis" | "rediss") {
         return Ok(());
     }
     let mut endpoint = endpoint.clone();
