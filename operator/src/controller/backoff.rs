@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::jitter::spread;
 use crate::api::v1alpha1::McpServerStatus;
-use crate::api::v1alpha1::conditions::{ConditionType, find};
+use crate::api::v1alpha1::conditions::{ConditionType, Status, find, is};
 
 /// Time between two reconciles of a settled object if no event occurs. The reconciles detect changes to objects
 /// that are read but not watched: a referenced `ConfigMap` or `ServiceAccount`.
@@ -48,7 +48,7 @@ fn is_settled(status: &McpServerStatus) -> bool {
     ];
     required
         .into_iter()
-        .all(|kind| find(&status.conditions, kind).is_some_and(|condition| condition.status == "True"))
+        .all(|kind| is(&status.conditions, kind, Status::True))
 }
 
 /// Number of consecutive failures after which a failure counts as lasting.

@@ -58,8 +58,7 @@ pub(super) async fn adopted_keyring(context: &Context, server: &McpServer, keyri
 
 /// Returns the id of the sealing key in the status.
 fn key_in_status(server: &McpServer) -> Option<&str> {
-    let keys = server.status.as_ref()?.keys.as_ref()?;
-    Some(&keys.current)
+    server.status.as_ref()?.sealing_key()
 }
 
 /// Reports each changed condition in the log and as an event.
@@ -111,12 +110,12 @@ pub(super) async fn undecodable(
     error: &str,
     context: &Context,
 ) -> Action {
-    let name = format!("{}/{}", guard.namespace().unwrap_or_default(), guard.name_any());
+    let name = full_name(guard);
     let message = format!(
         "this version of the operator cannot read the object ({error}); install the CRD of the same version and apply it again"
     );
     let writing = status::write_undecodable(&context.sources.client, guard, &message, context.now());
-    match tokio::time::timeout(LIMIT, writing).await {
+    let wait = match tokio::time::timeout(LIMIT, writing).await {
         Ok(Ok(is_new)) => {
             if is_new {
                 // The object may contain any text, so only its event and its status quote the error.
@@ -128,20 +127,22 @@ pub(super) async fn undecodable(
                 events::publish(&context.recorder, &guard.object_ref(&()), &event).await;
             }
             // Another version of the CRD may make the object readable without a new generation, which no watch reports.
-            return Action::requeue(spread(SETTLED, (context.random)()));
+            SETTLED
         }
         // Another change came first. The watch reports it only if it changed the spec.
-        Ok(Err(StatusError::Stale)) => return Action::requeue(spread(STALE, (context.random)())),
+        Ok(Err(StatusError::Stale)) => STALE,
         Ok(Err(error)) => {
             tracing::warn!(mcp_server.name = %name, error = %chain(&error), "{name} cannot be read by this version of the operator, and its status does not say so yet");
+            UNSETTLED
         }
         Err(_) => {
             tracing::warn!(mcp_server.name = %name, "{name} cannot be read by this version of the operator, and its status does not say so yet: the API server is silent");
+            UNSETTLED
         }
-    }
-    Action::requeue(spread(UNSETTLED, (context.random)()))
+    };
+    Action::requeue(spread(wait, (context.random)()))
 }
 
-fn full_name(server: &McpServer) -> String {
-    format!("{}/{}", server.namespace().unwrap_or_default(), server.name_any())
+fn full_name(object: &impl kube::ResourceExt) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }

@@ -77,20 +77,13 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Transition>
 
 /// Returns the event of an object that this version cannot read. `message` names the cause and the fix.
 pub fn undecodable(message: &str) -> Event {
-    event(
-        EventType::Warning,
-        Reason::Undecodable.as_str().to_owned(),
-        ConditionType::Accepted.as_str(),
-        message,
-    )
+    warning(Reason::Undecodable.as_str(), message)
 }
 
 /// Returns the event of a keyring that was made for an object that had another one before.
 pub fn keyring_replaced(secret: &str) -> Event {
-    event(
-        EventType::Warning,
-        EventReason::KeyringReplaced.as_str().to_owned(),
-        ConditionType::Accepted.as_str(),
+    warning(
+        EventReason::KeyringReplaced.as_str(),
         &format!(
             "Secret {secret} was gone and a new keyring was made: every session has ended, users sign in again and \
              clients register again; find out who deleted it"
@@ -100,14 +93,22 @@ pub fn keyring_replaced(secret: &str) -> Event {
 
 /// Returns the event of a keyring without an owner that the object uses from now on.
 pub fn keyring_adopted(secret: &str) -> Event {
-    event(
-        EventType::Warning,
-        EventReason::KeyringAdopted.as_str().to_owned(),
-        ConditionType::Accepted.as_str(),
+    warning(
+        EventReason::KeyringAdopted.as_str(),
         &format!(
             "Secret {secret} has no owner, as after a restore from a backup, and its keys are used from now on; if nobody \
              restored it, find out who created it and delete it: the operator then makes a new keyring"
         ),
+    )
+}
+
+/// Returns an event about what the object needs before its children are made.
+fn warning(reason: &str, note: &str) -> Event {
+    event(
+        EventType::Warning,
+        reason.to_owned(),
+        ConditionType::Accepted.as_str(),
+        note,
     )
 }
 

@@ -26,34 +26,15 @@ behalf_contract::wire_names! {
     }
 }
 
-/// A condition's status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// The operator observed what the condition says.
-    True,
-    /// The operator observed the contrary.
-    False,
-    /// The operator observed neither.
-    Unknown,
-}
-
-impl Status {
-    /// Returns the status as Kubernetes writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
-    }
-
-    /// Reads a status. Another text than `True` or `False` is `Unknown`.
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "True" => Self::True,
-            "False" => Self::False,
-            _ => Self::Unknown,
-        }
+behalf_contract::wire_names! {
+    /// A condition's status.
+    pub enum Status {
+        /// The operator observed what the condition says.
+        True,
+        /// The operator observed the contrary.
+        False,
+        /// The operator observed neither.
+        Unknown,
     }
 }
 

@@ -51,6 +51,13 @@ pub struct McpServerStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl McpServerStatus {
+    /// Returns the id of the key that seals.
+    pub fn sealing_key(&self) -> Option<&str> {
+        self.keys.as_ref().map(|keys| keys.current.as_str())
+    }
+}
+
 fn never() -> i64 {
     -1
 }

@@ -163,12 +163,12 @@ fn existing(stores: &Stores, server: &McpServer) -> Existing {
 /// Returns the id of the sealing key if the status names it and a Pod reports it. The keyring is then in use,
 /// so its Secret need not be read.
 fn key_in_use(server: &McpServer, reports: &[PodReport]) -> Option<String> {
-    let expected = &server.status.as_ref()?.keys.as_ref()?.current;
+    let expected = server.status.as_ref()?.sealing_key()?;
     let reported = |report: &PodReport| {
         let document = report.document.as_ref();
-        document.is_ok_and(|document| document.keyring.sealing == *expected)
+        document.is_ok_and(|document| document.keyring.sealing == expected)
     };
-    reports.iter().any(reported).then(|| expected.clone())
+    reports.iter().any(reported).then(|| expected.to_owned())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use super::StatusError;
@@ -36,10 +37,8 @@ pub async fn write_undecodable(
     let Some(current) = found.items.into_iter().next() else {
         return Ok(false);
     };
-    let before = match current.data.get("status") {
-        Some(Value::Object(status)) => status.clone(),
-        _ => Map::new(),
-    };
+    let status = current.data.get("status").and_then(Value::as_object);
+    let before = status.cloned().unwrap_or_default();
     let after = with_error(
         before.clone(),
         message,
@@ -61,13 +60,12 @@ fn with_error(
     generation: i64,
     now: Timestamp,
 ) -> Map<String, Value> {
-    let previous: Vec<Condition> = match status.get("conditions") {
-        Some(Value::Array(conditions)) => conditions
-            .iter()
-            .filter_map(|condition| serde_json::from_value(condition.clone()).ok())
-            .collect(),
-        _ => Vec::new(),
-    };
+    let conditions = status.get("conditions").and_then(Value::as_array);
+    let previous: Vec<_> = conditions
+        .into_iter()
+        .flatten()
+        .filter_map(|condition| Condition::deserialize(condition).ok())
+        .collect();
     let mut conditions = previous.clone();
     // The operator does nothing for the object until it is edited.
     conditions.retain(|condition| condition.type_ != ConditionType::Reconciling.as_str());

@@ -168,6 +168,15 @@ pub(super) fn statuses<'a>(asked: &'a [Asked], name: &str) -> Vec<&'a Value> {
         .collect()
 }
 
+/// Returns the reasons of the events that were published.
+pub(super) fn event_reasons(asked: &[Asked]) -> Vec<&str> {
+    asked
+        .iter()
+        .filter(|(line, _)| line.contains("/events"))
+        .map(|(_, body)| body["reason"].as_str().unwrap())
+        .collect()
+}
+
 /// Returns status, reason and message of a condition in a status.
 pub(super) fn condition<'a>(status: &'a Value, kind: &str) -> Option<[&'a str; 3]> {
     let conditions = status["conditions"].as_array()?;

@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 
-use super::cluster::{Asked, Cluster, failure};
+use super::cluster::{Cluster, event_reasons, failure};
 use super::*;
 use crate::api::v1alpha1::KeysStatus;
 use crate::testing::children;
@@ -14,14 +14,6 @@ fn with_key(key: Option<&str>) -> McpServer {
         current: key.to_owned(),
     });
     server
-}
-
-fn events(asked: &[Asked]) -> Vec<&str> {
-    asked
-        .iter()
-        .filter(|(line, _)| line.contains("/events"))
-        .map(|(_, body)| body["reason"].as_str().unwrap())
-        .collect()
 }
 
 #[tokio::test]
@@ -36,7 +28,7 @@ async fn a_replaced_keyring_is_reported_also_when_a_later_child_fails() {
         matches!(results[..], [Err(ReconcileError::Apply(_))]),
         "{results:?}"
     );
-    assert_eq!(events(&asked), ["KeyringReplaced"]);
+    assert_eq!(event_reasons(&asked), ["KeyringReplaced"]);
 }
 
 #[tokio::test]
@@ -44,7 +36,7 @@ async fn the_first_keyring_of_an_object_replaces_none() {
     let server = with_key(None);
     let (results, asked) = Cluster::of(std::slice::from_ref(&server)).passes(&[server]).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
-    assert_eq!(events(&asked), Vec::<&str>::new());
+    assert_eq!(event_reasons(&asked), Vec::<&str>::new());
 }
 
 #[rstest]
@@ -69,5 +61,5 @@ async fn the_use_of_a_restored_keyring_is_reported_when_it_begins(
     };
     let (results, asked) = cluster.passes(&[server]).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
-    assert_eq!(events(&asked), expected);
+    assert_eq!(event_reasons(&asked), expected);
 }

@@ -18,14 +18,27 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::controller::plan::KeyringPlan;
+use crate::controller::public_url::Claim;
 use crate::controller::validate::installation_policy::parse_namespaces;
 use crate::testing::{QUICKSTART, defaults, judge, quickstart_with, server, shared, time};
 use behalf_contract::Reason;
 
 fn refusals(server: &McpServer, found: &Found) -> Vec<Refusal> {
-    match judge(server, found) {
-        Ok(_) => Vec::new(),
-        Err(refusals) => refusals.iter().cloned().collect(),
+    refusals_of(judge(server, found))
+}
+
+fn refusals_of(result: Result<Plan, Refusals>) -> Vec<Refusal> {
+    let refusals = result.err();
+    refusals.iter().flat_map(Refusals::iter).cloned().collect()
+}
+
+/// The claim of another object to the same address, which is this many seconds younger than the quickstart's.
+fn other_claim(seconds: i64) -> Claim {
+    Claim {
+        namespace: "other".to_owned(),
+        name: "older".to_owned(),
+        uid: "ffffffff-0000-4000-8000-000000000002".to_owned(),
+        created_at: Some(time(seconds)),
     }
 }
 

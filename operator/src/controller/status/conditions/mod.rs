@@ -56,7 +56,7 @@ impl Finding {
 /// from it.
 pub(super) fn judgement(condition: &Condition) -> Option<(Status, Reason)> {
     Some((
-        Status::parse(&condition.status),
+        Status::parse(&condition.status).unwrap_or(Status::Unknown),
         Reason::parse(&condition.reason)?,
     ))
 }

@@ -30,9 +30,9 @@ pub(in crate::controller::validate) fn keyring(
         return Some(KeyringPlan::Make);
     };
     let name = names::keyring_secret(&object.name);
-    let owner = names::controller(&secret.metadata);
-    let is_own = match &owner {
-        Some(owner) => owner.uid == uid,
+    let owner = names::controller_uid(&secret.metadata);
+    let is_own = match owner {
+        Some(owner) => owner == uid,
         None => {
             secret.type_.as_deref() == Some(names::KEYRING_TYPE)
                 && secret.labels().get(names::SERVER_LABEL) == Some(&object.name)

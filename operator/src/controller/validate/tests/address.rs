@@ -39,14 +39,8 @@ fn accepts_as_public_url(#[case] public_url: &str) {
 #[test]
 fn an_older_object_takes_the_public_url_and_is_named() {
     let mine = server(QUICKSTART);
-    let claim = |seconds| crate::controller::public_url::Claim {
-        namespace: "other".to_owned(),
-        name: "older".to_owned(),
-        uid: "ffffffff-0000-4000-8000-000000000002".to_owned(),
-        created_at: Some(time(seconds)),
-    };
     let beside = |seconds| {
-        let other_claims = vec![claim(seconds)];
+        let other_claims = vec![other_claim(seconds)];
         refusals(
             &mine,
             &Found {

@@ -85,10 +85,7 @@ fn accepts_hosts_that_the_installation_allows(#[case] patch: Value) {
 fn refusals_where(reserved: &str, server: &McpServer, found: &Found) -> Vec<Refusal> {
     let mut defaults = defaults();
     defaults.allowed.namespaces = parse_namespaces(reserved).unwrap();
-    match validate(server, found, &defaults) {
-        Ok(_) => Vec::new(),
-        Err(refusals) => refusals.iter().cloned().collect(),
-    }
+    refusals_of(validate(server, found, &defaults))
 }
 
 #[rstest]
@@ -133,12 +130,7 @@ fn refuses_values_that_the_installation_reserves_for_other_namespaces(
 #[test]
 fn an_older_object_that_may_not_have_the_public_url_does_not_own_it() {
     let found = Found {
-        other_claims: vec![crate::controller::public_url::Claim {
-            namespace: "other".to_owned(),
-            name: "older".to_owned(),
-            uid: "ffffffff-0000-4000-8000-000000000002".to_owned(),
-            created_at: Some(time(-1)),
-        }],
+        other_claims: vec![other_claim(-1)],
         ..Found::default()
     };
     let mine = server(QUICKSTART);

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::*;
 
 #[rstest]
-#[case::replicas("replicas", json!({"replicas": 2}))]
-#[case::no_replicas("replicas", json!({"replicas": 0}))]
-fn refuses_replicas(#[case] field: &str, #[case] patch: Value) {
-    assert_refused(field, patch);
+#[case::replicas(json!({"replicas": 2}))]
+#[case::no_replicas(json!({"replicas": 0}))]
+fn refuses_replicas(#[case] patch: Value) {
+    assert_refused("replicas", patch);
 }
 
 #[rstest]
