@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use crate::token::{TokenRejection, TokenRules};
+use crate::token_rules::{TokenRejection, TokenRules};
 
 /// Maximum difference between clocks: **a security invariant**, the maximum of Entra's documentation.
 const LEEWAY: SignedDuration = SignedDuration::from_mins(5);

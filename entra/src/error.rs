@@ -1,13 +1,14 @@
-//! Errors of requests to Entra, and the next step after each.
+//! Errors of requests to Entra.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::assertion::AssertionError;
 use crate::discovery::DiscoveryError;
+use crate::next_step::NextStep;
+use crate::pause;
 use crate::reason::{FederationFinding, FederationReason, SignInReason};
 use crate::refusal::Refusal;
-use crate::throttle;
 
 /// Why a request to Entra brought no usable answer. `Clone`, because callers that waited for one request share
 /// its failure.
@@ -70,35 +71,6 @@ pub enum EntraError {
         /// The fault in the answer.
         what: &'static str,
     },
-}
-
-/// The next step of a caller after an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NextStep {
-    /// The user has to sign in again: 401 to the client, or `invalid_grant` to its refresh.
-    SignInAgain {
-        /// Claims to send with the next authorize request, once.
-        claims: Option<String>,
-
-        /// The next authorize request should carry `prompt=consent`.
-        consent: bool,
-    },
-
-    /// Signing in does not help: tell the user and stop. See [`EntraError::hint`].
-    Blocked,
-
-    /// Entra does not accept this process as the application, or the settings are wrong: an administrator must
-    /// act. 503 to the client, and the federation should be probed at once.
-    ClientAuthentication,
-
-    /// The failure is temporary: 503 to the client.
-    RetryLater {
-        /// `Retry-After` of Entra, if it sent one.
-        after: Option<Duration>,
-    },
-
-    /// The request was wrong: a defect of this project. 502 to the client, and an error in the log.
-    OurBug,
 }
 
 impl EntraError {
@@ -202,7 +174,7 @@ impl EntraError {
     pub fn pause(&self) -> Duration {
         match self {
             Self::Paused { after, .. } => *after,
-            _ => throttle::pause(self.retry_after()),
+            _ => pause::length(self.retry_after()),
         }
     }
 

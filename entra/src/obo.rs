@@ -12,10 +12,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::client::EntraClient;
 use crate::clock::Clock;
-use crate::error::{EntraError, NextStep};
+use crate::error::EntraError;
+use crate::next_step::NextStep;
+use crate::pause;
 use crate::response::TokenSet;
 use crate::secret::Secret;
-use crate::throttle;
 
 /// A cached token has at least this long to live: a call that starts with it can end with it.
 const MARGIN: Duration = Duration::from_mins(5);
@@ -169,7 +170,7 @@ impl OnBehalfOf {
         let Some(Failure { cause, until }) = self.failures.get(key).await else {
             return Ok(());
         };
-        match throttle::left(self.client.now(), until) {
+        match pause::left(self.client.now(), until) {
             Some(after) => Err(EntraError::Paused { after, cause }),
             None => Ok(()),
         }
@@ -183,7 +184,7 @@ impl OnBehalfOf {
         }
         let failure = Failure {
             cause: Arc::new(error.clone()),
-            until: throttle::end_of(error.pause(), self.client.now()),
+            until: pause::end_of(error.pause(), self.client.now()),
         };
         self.failures.insert(key.clone(), failure).await;
     }

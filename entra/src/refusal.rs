@@ -175,7 +175,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::error::NextStep;
+    use crate::next_step::NextStep;
     use crate::reason::SignInReason;
 
     fn refusal(body: &Value) -> Refusal {

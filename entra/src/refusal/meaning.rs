@@ -2,7 +2,7 @@
 
 use super::Refusal;
 use crate::codes::{self, Meaning};
-use crate::error::NextStep;
+use crate::next_step::NextStep;
 use crate::reason::{FederationFinding, FederationReason, SignInReason, Verdict};
 
 impl Refusal {
