@@ -37,10 +37,10 @@ pub struct Environment {
     /// How often a failed request to Entra is tried again.
     pub entra_retry: RetryPolicy,
 
-    /// The time.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
 
-    /// Randomness.
+    /// The source of keys, ids and jitter.
     pub random: Arc<dyn Random>,
 }
 
@@ -70,7 +70,7 @@ pub enum ServicesError {
     #[error("the configuration's clients.static cannot be used")]
     StaticClient(#[from] StaticClientError),
 
-    /// The Redis is described in a way that cannot work.
+    /// The configured addresses of Redis cannot work.
     #[error("the configuration's sessions.store cannot be used")]
     Store(#[from] RedisSettingsError),
 
@@ -79,18 +79,18 @@ pub enum ServicesError {
     Upstream(#[from] NotLoopback),
 }
 
-/// Every part of the sidecar. Requests at both ports and the background tasks share it.
+/// Contains every part of the sidecar. The handlers of both ports and the background tasks share it.
 pub struct Services {
     /// The configuration that the operator wrote.
     pub config: SidecarConfig,
 
-    /// [`ConfigFile::digest`].
+    /// The digest of the configuration file, which the operator compares with its own.
     pub configuration_digest: String,
 
-    /// The time.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
 
-    /// Randomness.
+    /// The source of keys, ids and jitter.
     pub random: Arc<dyn Random>,
 
     /// Seals and opens what leaves this process.
@@ -120,10 +120,10 @@ pub struct Services {
     /// Writes `WWW-Authenticate`.
     pub challenger: Challenger,
 
-    /// The proxies whose `X-Forwarded-For` counts.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
 
-    /// How often callbacks may ask Entra.
+    /// Limits the callbacks whose code Entra does not accept.
     pub(crate) callbacks: AddressBudgets,
 
     /// The memory for messages to `/mcp` on their way in.
@@ -161,7 +161,7 @@ impl Services {
         Self::with_store(loaded, environment, host_key, store)
     }
 
-    /// [`Services::new`] with sessions in another store than the configured one.
+    /// As [`Services::new`], with sessions in `store` instead of the configured one.
     ///
     /// # Errors
     /// As [`Services::new`].
@@ -238,7 +238,7 @@ impl Services {
         self.started.store(true, Ordering::Release);
     }
 
-    /// True after [`Services::mark_started`].
+    /// Returns whether [`Services::mark_started`] was called.
     pub fn has_started(&self) -> bool {
         self.started.load(Ordering::Acquire)
     }

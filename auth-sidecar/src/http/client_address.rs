@@ -21,7 +21,7 @@ impl TrustedProxies {
     /// Returns the address of a request's client: the rightmost one that is not a trusted proxy's. Every proxy
     /// appends the address that it saw, so the client itself may have written the entries further left. Returns
     /// `None` when no proxy is trusted, because the peer may then be a gateway that all clients share, and when the
-    /// listener tells no peer.
+    /// connection has no known peer.
     pub fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
         if self.0.is_empty() {
             return None;
@@ -51,7 +51,7 @@ impl TrustedProxies {
     }
 }
 
-/// An entry of `X-Forwarded-For`. Some gateways (Azure Application Gateway) write the port, too.
+/// Parses an entry of `X-Forwarded-For`. Some gateways (Azure Application Gateway) write the port, too.
 fn parse(entry: &str) -> Option<IpAddr> {
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let address = bare.unwrap_or(entry).parse().ok();
@@ -68,13 +68,13 @@ mod tests {
 
     #[rstest]
     #[case::no_proxy("198.51.100.7", &[], "198.51.100.7")]
-    #[case::a_stranger_says_what_it_likes("198.51.100.7", &["192.0.2.1"], "198.51.100.7")]
+    #[case::a_header_of_an_untrusted_peer_is_ignored("198.51.100.7", &["192.0.2.1"], "198.51.100.7")]
     #[case::one_proxy("10.0.0.1", &["192.0.2.1"], "192.0.2.1")]
-    #[case::what_the_client_wrote_stays_left("10.0.0.1", &["203.0.113.9, 192.0.2.1"], "192.0.2.1")]
+    #[case::an_entry_of_the_client_is_ignored("10.0.0.1", &["203.0.113.9, 192.0.2.1"], "192.0.2.1")]
     #[case::two_proxies("10.0.0.1", &["203.0.113.9, 192.0.2.1, 10.0.0.2"], "192.0.2.1")]
     #[case::two_headers("10.0.0.1", &["203.0.113.9, 192.0.2.1", "10.0.0.2"], "192.0.2.1")]
     #[case::only_proxies("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3")]
-    #[case::rubbish_ends_it("10.0.0.1", &["192.0.2.1, unknown, 10.0.0.2"], "10.0.0.2")]
+    #[case::an_invalid_entry_ends_the_search("10.0.0.1", &["192.0.2.1, unknown, 10.0.0.2"], "10.0.0.2")]
     #[case::not_ascii_stays_left("10.0.0.1", &["é, 192.0.2.1"], "192.0.2.1")]
     #[case::empty("10.0.0.1", &[""], "10.0.0.1")]
     #[case::port("10.0.0.1", &["192.0.2.1:55555"], "192.0.2.1")]

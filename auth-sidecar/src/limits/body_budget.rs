@@ -1,4 +1,4 @@
-//! Bodies of requests: how much memory they may take, and how long they may take to arrive.
+//! Reads the bodies of requests, within limits of memory and time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,24 +23,24 @@ const LARGEST_FORM: usize = 8 * 1024;
 
 const MIB: usize = 1024 * 1024;
 
-/// Memory for the messages of all users: 14 of the largest.
+/// Maximum memory for the messages of all users in bytes: 14 of the largest messages.
 const FOR_MESSAGES: usize = 56 * MIB;
 
-/// Memory for the messages of one user, through all sessions: two of the largest.
+/// Maximum memory for the messages of one user in bytes, through all sessions: two of the largest messages.
 const FOR_USER: usize = 8 * MIB;
 
-/// Memory for messages, in bytes.
+/// A budget of memory for messages, in bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct MessageMemory(Arc<Semaphore>);
 
-/// A part of the memory, in use until it is dropped.
+/// A part of a [`MessageMemory`]. Its drop returns it.
 #[derive(Debug)]
 pub(crate) struct Taken(OwnedSemaphorePermit);
 
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// The body exceeds its bound.
+    /// The body exceeds its limit.
     #[error("the body is too large")]
     TooLarge,
 
@@ -48,7 +48,7 @@ pub(crate) enum ReadError {
     #[error("the body did not arrive in time")]
     Late,
 
-    /// The sender stopped.
+    /// The connection ended before the body did.
     #[error("the body could not be read to its end")]
     Broken,
 }
@@ -56,22 +56,22 @@ pub(crate) enum ReadError {
 /// Why a message was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MessageError {
-    /// The message alone is the cause.
+    /// The message itself could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
 
-    /// The messages of all users take all the memory.
+    /// The messages of all users use all the memory.
     #[error("the memory for messages is in use")]
     NoMemory,
 
-    /// The messages of this user take all that one user may.
+    /// The messages of this user use all the memory of one user.
     #[error("this user's memory for messages is in use")]
     NoMemoryOfUser,
 }
 
 /// Reads the body of an OAuth endpoint.
 pub(crate) async fn read_form(body: Body) -> Result<Bytes, ReadError> {
-    // Allocated whole with the first bytes: a buffer that grows may have twice its bytes.
+    // The first bytes allocate the whole buffer, because a buffer that grows may take twice its bytes.
     let mut bytes = BytesMut::new();
     let keep = |data: &Bytes| -> Result<(), ReadError> {
         bytes.reserve(LARGEST_FORM - bytes.len());
@@ -99,8 +99,8 @@ impl MessageMemory {
         Self(Arc::new(Semaphore::new(bytes)))
     }
 
-    /// Reads a message of at most `largest` bytes, which counts for all and for `user`. Memory is taken as bytes
-    /// arrive, so that an announced length takes none. When there is no more, the message does not wait.
+    /// Reads a message of at most `largest` bytes, and charges it to this budget and to that of `user`. It charges the
+    /// bytes that arrive, not the announced length. Without enough memory it fails at once.
     pub(crate) async fn read(
         &self,
         user: &Self,
@@ -131,7 +131,7 @@ impl MessageMemory {
     }
 }
 
-/// Gives each part of `body` to `keep`.
+/// Passes each part of `body` to `keep`.
 async fn collect<E: From<ReadError>>(
     mut body: Body,
     largest: usize,
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_comes_back_however_a_message_ends() {
+    async fn memory_is_free_again_after_each_end_of_a_message() {
         let [all, user] = [(); 2].map(|()| MessageMemory::new(10));
         let (bytes, taken) = all.read(&user, Body::from("12345678"), 8).await.unwrap();
         assert_eq!((&*bytes, left(&all)), (&b"12345678"[..], 2));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_in_use_of_one_user_is_missing_to_that_user_first() {
+    async fn a_user_without_memory_leaves_the_memory_of_others() {
         let all = MessageMemory::new(10);
         let [one, other] = [(); 2].map(|()| MessageMemory::new(4));
         let held = all.read(&one, Body::from("123"), 8).await.unwrap();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_form_is_read_whole_up_to_its_bound_however_it_comes() {
+    async fn a_form_of_up_to_eight_kib_is_read_whole_in_any_parts() {
         let parts = |lengths: &[usize]| {
             let parts = lengths
                 .iter()
