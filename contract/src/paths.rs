@@ -12,6 +12,15 @@ pub const CERTIFICATE_AUTHORITY: &str = "/etc/behalf/certificate-authority/ca.cr
 /// The keyring ([`crate::Keyring`], JSON), from the keyring Secret; reloaded in place.
 pub const KEYRING: &str = "/var/run/behalf/keyring/keyring.json";
 
+/// The certificate authorities (PEM) of the session store; reloaded in place.
+pub const STORE_CERTIFICATE_AUTHORITY: &str = "/etc/behalf/store-certificate-authority/ca.crt";
+
+/// The user name for the session store, from the Secret that the spec names; reloaded in place.
+pub const STORE_USERNAME: &str = "/var/run/behalf/store-credentials/username";
+
+/// The password for the session store, in the same directory; reloaded in place.
+pub const STORE_PASSWORD: &str = "/var/run/behalf/store-credentials/password";
+
 /// The host key, in an in-memory volume that is deleted with the Pod.
 pub const HOST_KEY: &str = "/var/run/behalf/host-key/host-key";
 

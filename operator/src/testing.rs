@@ -46,26 +46,41 @@ pub(crate) fn server(manifest: &str) -> McpServer {
 
 /// The quickstart with other fields of its spec, as a merge patch.
 pub(crate) fn quickstart_with(patch: serde_json::Value) -> McpServer {
-    fn merge(target: &mut serde_json::Value, patch: serde_json::Value) {
-        match (target, patch) {
-            (serde_json::Value::Object(target), serde_json::Value::Object(patch)) => {
-                for (key, value) in patch {
-                    if value.is_null() {
-                        target.remove(&key);
-                    } else {
-                        merge(target.entry(key).or_insert(serde_json::json!({})), value);
-                    }
-                }
-            }
-            (target, patch) => *target = patch,
-        }
-    }
     let original = server(QUICKSTART);
     let mut value = serde_json::to_value(&original).unwrap();
     merge(value.get_mut("spec").unwrap(), patch);
     let changed: McpServer = serde_json::from_value(value).unwrap();
     assert_eq!(changed.name_any(), original.name_any());
     changed
+}
+
+/// The address of the Redis in [`redis`].
+pub(crate) const REDIS: &str = "rediss://redis.example:6380";
+
+/// A patch that selects a Redis, with these settings merged into those of the Redis. `null` removes a field.
+pub(crate) fn redis(settings: serde_json::Value) -> serde_json::Value {
+    let mut redis = serde_json::json!({
+        "endpoints": [REDIS],
+        "auth": {"type": "Secret", "secret": {"secretRef": {"name": "redis-behalf-store", "usernameKey": "username"}}},
+    });
+    merge(&mut redis, settings);
+    serde_json::json!({"sessions": {"store": {"type": "Redis", "redis": redis}}})
+}
+
+/// Merges a patch as RFC 7396 describes it.
+fn merge(target: &mut serde_json::Value, patch: serde_json::Value) {
+    match (target, patch) {
+        (serde_json::Value::Object(target), serde_json::Value::Object(patch)) => {
+            for (key, value) in patch {
+                if value.is_null() {
+                    target.remove(&key);
+                } else {
+                    merge(target.entry(key).or_insert(serde_json::json!({})), value);
+                }
+            }
+        }
+        (target, patch) => *target = patch,
+    }
 }
 
 pub(crate) fn defaults() -> Defaults {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use behalf_contract::{
-    AccessConfig, AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, SessionsConfig,
+    AccessConfig, AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, SessionsConfig, StoreConfig,
     TokenExchange,
 };
 use ipnet::IpNet;
@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use url::Url;
 
-use crate::api::v1alpha1::{CertificateAuthorityRef, LogLevel, Network, PodSettings};
+use crate::api::v1alpha1::{CertificateAuthorityRef, LogLevel, Network, PodSettings, RedisSecretRef};
 use crate::controller::names;
 
 /// Everything that the children are built from.
@@ -31,6 +31,9 @@ pub struct Plan {
 
     /// The `ConfigMap` with further certificate authorities.
     pub certificate_authority: Option<CertificateAuthorityRef>,
+
+    /// The objects that the session store needs.
+    pub store: StorePlan,
 
     /// The Pods' `ServiceAccount`.
     pub service_account: ServiceAccountPlan,
@@ -76,6 +79,16 @@ pub struct Plan {
 
     /// The namespace of the operator's Pod, from which the network policy admits it.
     pub operator_namespace: Option<String>,
+}
+
+/// The objects of the namespace that the Pods mount for the session store.
+#[derive(Debug, Clone, Default)]
+pub struct StorePlan {
+    /// The Secret with the credentials.
+    pub secret: Option<RedisSecretRef>,
+
+    /// The `ConfigMap` with the certificate authorities.
+    pub certificate_authority: Option<CertificateAuthorityRef>,
 }
 
 /// A container's settings.
@@ -138,13 +151,20 @@ impl Plan {
     }
 
     /// Every address that the Pods call, for the network policy.
-    pub fn outgoing(&self) -> [&Url; 4] {
+    pub fn outgoing(&self) -> Vec<&Url> {
         let endpoints = &self.azure_dev_ops.endpoints;
+        let store: &[Url] = match &self.sessions.store {
+            StoreConfig::Memory => &[],
+            StoreConfig::Redis(redis) => &redis.endpoints,
+        };
         [
             &self.entra.authority,
             &endpoints.core,
             &endpoints.release,
             &endpoints.identity,
         ]
+        .into_iter()
+        .chain(store)
+        .collect()
     }
 }

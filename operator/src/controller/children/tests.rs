@@ -11,7 +11,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{ARTICLE, EXAMPLES, QUICKSTART, children, plan, quickstart_with, server};
+use crate::testing::{ARTICLE, EXAMPLES, QUICKSTART, children, plan, quickstart_with, redis, server};
 
 fn pod(deployment: &Deployment) -> PodSpec {
     deployment.spec.clone().unwrap().template.spec.unwrap()
@@ -40,7 +40,9 @@ fn has_federated_token(pod: &PodSpec, container: &Container) -> bool {
 
 #[test]
 fn children_of_the_examples_are_as_reviewed() {
-    for (name, manifest) in EXAMPLES {
+    let examples = EXAMPLES.map(|(name, manifest)| (name, server(manifest)));
+    let redis = ("redis", quickstart_with(redis(json!({}))));
+    for (name, server) in examples.into_iter().chain([redis]) {
         let Children {
             service_account,
             keyring,
@@ -49,7 +51,7 @@ fn children_of_the_examples_are_as_reviewed() {
             service,
             deployment,
             state: _,
-        } = children(&server(manifest));
+        } = children(&server);
         let mut golden = insta::Settings::clone_current();
         golden.set_prepend_module_to_snapshot(false);
         golden.set_omit_expression(true);

@@ -12,6 +12,9 @@ pub struct Found {
     /// The `ConfigMap` of `entra.certificateAuthorityRef`, if it exists.
     pub certificate_authority: Option<ConfigMap>,
 
+    /// The `ConfigMap` of `sessions.store.redis.certificateAuthorityRef`, if it exists.
+    pub store_certificate_authority: Option<ConfigMap>,
+
     /// The `ServiceAccount` of `entra.federation.serviceAccountName`, if it exists.
     pub service_account: Option<ServiceAccount>,
 

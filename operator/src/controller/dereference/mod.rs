@@ -88,6 +88,11 @@ pub async fn dereference(
         Some(reference) => get::<ConfigMap>(&sources.client, &namespace, &reference.name).await?,
         None => None,
     };
+    let redis = server.spec.sessions.store.redis.as_ref();
+    let store_certificate_authority = match redis.and_then(|redis| redis.certificate_authority_ref.as_ref()) {
+        Some(reference) => get::<ConfigMap>(&sources.client, &namespace, &reference.name).await?,
+        None => None,
+    };
     let service_account = match &entra.federation.service_account_name {
         Some(name) => get::<ServiceAccount>(&sources.client, &namespace, name).await?,
         None => None,
@@ -104,6 +109,7 @@ pub async fn dereference(
     };
     Ok(Found {
         certificate_authority,
+        store_certificate_authority,
         service_account,
         key_in_use,
         keyring,

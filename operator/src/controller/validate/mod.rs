@@ -13,7 +13,7 @@ pub use refusal::{NotShared, Refusal, Refusals};
 use behalf_contract::{
     AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ClientsConfig,
     EntraConfig, ExchangePlace, Injection, ObjectIdentity, ServerKind, SessionsConfig, StaticClient,
-    StoreConfig, TokenExchange, paths,
+    TokenExchange, paths,
 };
 use kube::Resource as _;
 use kube::ResourceExt as _;
@@ -21,7 +21,7 @@ use kube::ResourceExt as _;
 use crate::api::v1alpha1::{self as api, McpServer};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
-use crate::controller::plan::{ContainerPlan, Plan, ServiceAccountPlan};
+use crate::controller::plan::{ContainerPlan, Plan, ServiceAccountPlan, StorePlan};
 
 /// The scope of Azure DevOps: all that was consented to.
 pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
@@ -73,7 +73,19 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         rules::public_url_host(url, &object.namespace, &defaults.allowed, refusals);
     }
     let entra = entra(&spec.entra, &object.namespace, defaults, refusals);
-    rules::certificate_authority(&spec.entra, found, refusals);
+    rules::certificate_authority(
+        rules::certificate_authority::ENTRA,
+        spec.entra.certificate_authority_ref.as_ref(),
+        found.certificate_authority.as_ref(),
+        refusals,
+    );
+    let store = store_plan(&spec.sessions.store);
+    rules::certificate_authority(
+        rules::certificate_authority::STORE,
+        store.certificate_authority.as_ref(),
+        found.store_certificate_authority.as_ref(),
+        refusals,
+    );
     let service_account = service_account(&spec.entra.federation, &object, &uid, found, defaults, refusals);
     let keyring = rules::keyring(&object, &uid, found, refusals);
     let azure_dev_ops = azure_dev_ops(&spec.server, defaults, refusals);
@@ -98,6 +110,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         public_url: public_url?,
         entra: entra?,
         certificate_authority: spec.entra.certificate_authority_ref.clone(),
+        store,
         service_account,
         keyring: keyring?,
         access: access(azure_dev_ops.as_ref()?),
@@ -121,7 +134,8 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         replicas: if spec.suspend {
             0
         } else {
-            spec.replicas.unwrap_or(1)
+            spec.replicas
+                .unwrap_or_else(|| default_replicas(spec.sessions.store.kind))
         },
         network: spec.network.clone(),
         pod: spec.pod.clone(),
@@ -275,17 +289,35 @@ fn sessions(sessions: &api::Sessions, refusals: &mut Vec<Refusal>) -> Option<Ses
     let idle = rules::seconds("sessions.idleLifetime", &sessions.idle_lifetime, refusals);
     let maximum = rules::seconds("sessions.maximumLifetime", &sessions.maximum_lifetime, refusals);
     let grace = rules::seconds("sessions.refreshGrace", &sessions.refresh_grace, refusals);
+    let store = rules::store(&sessions.store, refusals);
     let config = SessionsConfig {
         access_token_lifetime_seconds: access?,
         idle_lifetime_seconds: idle?,
         maximum_lifetime_seconds: maximum?,
         refresh_grace_seconds: grace?,
-        store: match sessions.store.kind {
-            api::StoreType::Memory => StoreConfig::Memory,
-        },
+        store: store?,
     };
     rules::lifetimes(&config, refusals);
     Some(config)
+}
+
+/// Returns the objects that the Pods mount for the store.
+fn store_plan(store: &api::Store) -> StorePlan {
+    let redis = store.redis.as_ref();
+    StorePlan {
+        secret: redis
+            .and_then(|redis| redis.auth.secret.as_ref())
+            .map(|secret| secret.secret_ref.clone()),
+        certificate_authority: redis.and_then(|redis| redis.certificate_authority_ref.clone()),
+    }
+}
+
+/// Returns the number of Pods of a spec without `replicas`: as many as a Pod's loss needs, if Pods share their sessions.
+fn default_replicas(store: api::StoreType) -> i32 {
+    match store {
+        api::StoreType::Memory => 1,
+        api::StoreType::Redis => 2,
+    }
 }
 
 fn clients(

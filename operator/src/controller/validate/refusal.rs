@@ -31,9 +31,12 @@ pub enum Refusal {
 
     /// The referenced `ConfigMap` or its key does not exist.
     #[error(
-        "entra.certificateAuthorityRef names the key {key} of ConfigMap {name}, which does not exist in this namespace; create it"
+        "{field} names the key {key} of ConfigMap {name}, which does not exist in this namespace; create it"
     )]
     CertificateAuthorityNotFound {
+        /// The field that names it.
+        field: &'static str,
+
         /// The `ConfigMap`.
         name: String,
 

@@ -12,6 +12,7 @@ mod resources;
 mod server;
 mod service_account;
 mod sessions;
+mod store;
 
 use kube::ResourceExt as _;
 use serde_json::{Value, json};

@@ -19,6 +19,7 @@ crate::tests![
     OwnNamespaces: [
         malformed_objects_are_refused_with_a_reason,
         every_bound_of_the_schema_is_kept,
+        every_kind_of_session_store_is_taken,
     ],
 ];
 
@@ -148,6 +149,65 @@ async fn malformed_objects_are_refused_with_a_reason(world: &World) -> TestResul
                 wrong.push(format!("{}: refused for another reason: {refusal}", row.what));
             }
             Some(_) => {}
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// The counterpart of the rules for stores in the table of malformed objects.
+async fn every_kind_of_session_store_is_taken(world: &World) -> TestResult {
+    let admission = Admission::of(world).await?;
+    let secret = |reference: Value| json!({"type": "Secret", "secret": {"secretRef": reference}});
+    let redis = |endpoints: Value, auth: Value| json!({"type": "Redis", "redis": {"endpoints": endpoints, "auth": auth}});
+    let none = json!({"type": "None"});
+    let stores = [
+        ("nothing", json!({})),
+        ("memory", json!({"type": "Memory"})),
+        (
+            "a Service",
+            redis(json!(["redis://redis.mcp.svc:6379"]), none.clone()),
+        ),
+        (
+            "TLS",
+            redis(json!(["rediss://redis.example:10000"]), none.clone()),
+        ),
+        (
+            "an address of IPv6",
+            redis(json!(["redis://[fd00::1]:6379"]), none.clone()),
+        ),
+        (
+            "a password",
+            redis(
+                json!(["redis://redis:6379"]),
+                secret(json!({"name": "behalf-store"})),
+            ),
+        ),
+        (
+            "a user and a password",
+            redis(
+                json!(["redis://redis:6379"]),
+                secret(json!({"name": "redis-behalf-store", "usernameKey": "user", "passwordKey": "p"})),
+            ),
+        ),
+        (
+            "a cluster with its own certificate authority",
+            json!({"type": "Redis", "redis": {
+                "topology": "Cluster", "endpoints": ["rediss://a:6379", "rediss://b:6379"], "auth": none,
+                "certificateAuthorityRef": {"name": "redis-ca"},
+            }}),
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (what, store) in stores {
+        let mut object = admission.good.clone();
+        let is_shared = store["type"] == "Redis";
+        put(&mut object, "/spec/sessions/store", store);
+        if is_shared {
+            put(&mut object, "/spec/replicas", json!(3));
+        }
+        if let Some(refusal) = admission.refusal(&object).await? {
+            wrong.push(format!("{what}: {refusal}"));
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));

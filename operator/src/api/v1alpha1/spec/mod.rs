@@ -9,6 +9,7 @@ mod resources;
 mod server;
 mod sessions;
 mod sidecar;
+mod store;
 mod token_exchange;
 
 pub use clients::{Clients, DynamicRegistration, StaticClient, VendorRedirects};
@@ -18,8 +19,12 @@ pub use network::{Egress, Internet, Network, NetworkPolicyMode};
 pub use pod::PodSettings;
 pub use resources::Resources;
 pub use server::{AzureDevOps, AzureDevOpsEndpoints, Server};
-pub use sessions::{Sessions, Store, StoreType};
+pub use sessions::Sessions;
 pub use sidecar::{LogLevel, Sidecar};
+pub use store::{
+    CREDENTIALS_SUFFIX, Redis, RedisAuth, RedisAuthType, RedisSecret, RedisSecretRef, RedisTopology, Store,
+    StoreType,
+};
 pub use token_exchange::{ExchangePlace, Injection, TokenExchange};
 
 use kube::CustomResource;
@@ -106,7 +111,7 @@ pub struct McpServerSpec {
     #[serde(default)]
     pub clients: Clients,
 
-    /// Number of Pods. With sessions.store.type Memory only 1 is possible, which is also the default.
+    /// Number of Pods. By default 2 with sessions.store.type Redis, and 1 with Memory, where no other number is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,

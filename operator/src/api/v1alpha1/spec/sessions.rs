@@ -1,9 +1,9 @@
-//! Lifetimes of sessions, and where sessions are stored.
+//! Lifetimes of sessions.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::DurationText;
+use super::{DurationText, Store};
 use crate::api::v1alpha1::schema::rule;
 
 /// Lifetimes of the users' sessions, and where sessions are stored.
@@ -55,22 +55,4 @@ impl Default for Sessions {
             store: Store::default(),
         }
     }
-}
-
-/// Where sessions are stored.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Store {
-    /// The kind of store. Memory: the memory of the Pod. Only one replica is possible then, and a restart ends every
-    /// session.
-    #[serde(rename = "type", default)]
-    pub kind: StoreType,
-}
-
-/// The kind of session store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub enum StoreType {
-    /// The sidecar's memory.
-    #[default]
-    Memory,
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use crate::api::v1alpha1::RedisSecretRef;
 use crate::controller::children::Configuration;
 use crate::controller::children::config_map::SERVER_KEY;
 use crate::controller::names::{self, SIDECAR_FILE};
@@ -16,6 +17,8 @@ const SIDECAR_CONFIGURATION: &str = "sidecar-configuration";
 const SERVER_CONFIGURATION: &str = "server-configuration";
 const CERTIFICATE_AUTHORITY: &str = "certificate-authority";
 const KEYRING: &str = "keyring";
+const STORE_CREDENTIALS: &str = "store-credentials";
+const STORE_CERTIFICATE_AUTHORITY: &str = "store-certificate-authority";
 const HOST_KEY: &str = "host-key";
 const SIDECAR_TOKEN: &str = "sidecar-federated-token";
 const SERVER_TOKEN: &str = "server-federated-token";
@@ -48,6 +51,15 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Vec<Volume> {
             file_name(paths::CERTIFICATE_AUTHORITY),
         ));
     }
+    volumes.extend(plan.store.secret.as_ref().map(store_credentials));
+    if let Some(reference) = &plan.store.certificate_authority {
+        volumes.push(config_map(
+            STORE_CERTIFICATE_AUTHORITY,
+            &reference.name,
+            &reference.key,
+            file_name(paths::STORE_CERTIFICATE_AUTHORITY),
+        ));
+    }
     volumes
 }
 
@@ -63,6 +75,15 @@ pub(super) fn sidecar_mounts(plan: &Plan) -> Vec<VolumeMount> {
         read_only(SIDECAR_TOKEN, paths::FEDERATED_TOKEN),
     ];
     mounts.extend(certificate_authority_mount(plan));
+    if plan.store.secret.is_some() {
+        mounts.push(read_only(STORE_CREDENTIALS, paths::STORE_PASSWORD));
+    }
+    if plan.store.certificate_authority.is_some() {
+        mounts.push(read_only(
+            STORE_CERTIFICATE_AUTHORITY,
+            paths::STORE_CERTIFICATE_AUTHORITY,
+        ));
+    }
     mounts
 }
 
@@ -123,16 +144,34 @@ fn config_map(volume: &str, name: &str, key: &str, path: &str) -> Volume {
 }
 
 fn keyring(plan: &Plan) -> Volume {
+    let name = names::keyring_secret(&plan.object.name);
+    secret(KEYRING, &name, &[(names::KEYRING_KEY, paths::KEYRING)])
+}
+
+/// The user and the password for the session store.
+fn store_credentials(reference: &RedisSecretRef) -> Volume {
+    let username = reference
+        .username_key
+        .as_deref()
+        .map(|key| (key, paths::STORE_USERNAME));
+    let password = (reference.password_key.as_str(), paths::STORE_PASSWORD);
+    let files: Vec<_> = username.into_iter().chain([password]).collect();
+    secret(STORE_CREDENTIALS, &reference.name, &files)
+}
+
+/// Keys of a Secret as files with these paths.
+fn secret(volume: &str, name: &str, files: &[(&str, &str)]) -> Volume {
+    let items = files.iter().map(|(key, path)| KeyToPath {
+        key: (*key).to_owned(),
+        path: file_name(path).to_owned(),
+        mode: None,
+    });
     Volume {
-        name: KEYRING.to_owned(),
+        name: volume.to_owned(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(names::keyring_secret(&plan.object.name)),
+            secret_name: Some(name.to_owned()),
             default_mode: Some(READ_GROUP),
-            items: Some(vec![KeyToPath {
-                key: names::KEYRING_KEY.to_owned(),
-                path: file_name(paths::KEYRING).to_owned(),
-                mode: None,
-            }]),
+            items: Some(items.collect()),
             optional: None,
         }),
         ..Volume::default()

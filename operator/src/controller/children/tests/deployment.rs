@@ -1,6 +1,9 @@
 //! Tests the Pods of the Deployment: their rights, volumes and settings.
 
+use k8s_openapi::api::core::v1::ConfigMap;
+
 use super::*;
+use crate::api::v1alpha1::McpServer;
 
 #[rstest]
 #[case::exchange_in_the_sidecar(QUICKSTART, [true, false])]
@@ -132,17 +135,59 @@ fn only_the_sidecar_writes_the_host_key_and_reads_the_keyring() {
 }
 
 #[test]
+fn only_the_sidecar_reads_the_credentials_of_the_store() {
+    let pod = pod(&children(&quickstart_with(redis(json!({})))).deployment);
+    let mounts = containers(&pod).map(|container| {
+        let mounts = container.volume_mounts.unwrap();
+        mounts.into_iter().find(|mount| mount.name == "store-credentials")
+    });
+    let [Some(sidecar), None] = mounts else {
+        panic!("{mounts:?}")
+    };
+    assert_eq!(sidecar.read_only, Some(true));
+    // A mounted file would never change, a directory does.
+    assert_eq!((sidecar.sub_path, sidecar.sub_path_expr), (None, None));
+    let volumes = pod.volumes.unwrap();
+    let volume = volumes.iter().find(|volume| volume.name == "store-credentials");
+    let expected = json!({
+        "secretName": "redis-behalf-store", "defaultMode": 0o440,
+        "items": [{"key": "username", "path": "username"}, {"key": "password", "path": "password"}],
+    });
+    assert_eq!(
+        serde_json::to_value(volume.unwrap().secret.as_ref()).unwrap(),
+        expected
+    );
+}
+
+#[test]
+fn pods_that_share_their_sessions_are_replaced_one_by_one_and_others_at_once() {
+    let strategy = |server: &McpServer| {
+        let spec = children(server).deployment.spec.unwrap();
+        (spec.replicas, serde_json::to_value(spec.strategy).unwrap())
+    };
+    let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+    assert_eq!(
+        strategy(&server(QUICKSTART)),
+        (Some(1), json!({"type": "Recreate"}))
+    );
+    assert_eq!(strategy(&quickstart_with(redis(json!({})))), (Some(2), rolling));
+}
+
+#[test]
 fn files_are_mounted_where_the_containers_look_for_them() {
     let with_authority = quickstart_with(json!({
         "entra": {"certificateAuthorityRef": {"name": "private-ca"}},
         "tokenExchange": {"at": "Server"},
+        "sessions": redis(json!({"certificateAuthorityRef": {"name": "redis-ca"}}))["sessions"],
     }));
-    let certificate_authority = serde_json::from_value(json!({
+    let certificate_authority: ConfigMap = serde_json::from_value(json!({
         "metadata": {"name": "private-ca"},
         "data": {"ca.crt": "-----BEGIN CERTIFICATE-----"},
-    }));
+    }))
+    .unwrap();
     let found = crate::controller::dereference::dereferenced::Found {
-        certificate_authority: Some(certificate_authority.unwrap()),
+        certificate_authority: Some(certificate_authority.clone()),
+        store_certificate_authority: Some(certificate_authority),
         ..crate::controller::dereference::dereferenced::Found::default()
     };
     let plan = crate::testing::judge(&with_authority, &found).unwrap();
@@ -154,6 +199,9 @@ fn files_are_mounted_where_the_containers_look_for_them() {
             paths::HOST_KEY,
             paths::FEDERATED_TOKEN,
             paths::CERTIFICATE_AUTHORITY,
+            paths::STORE_USERNAME,
+            paths::STORE_PASSWORD,
+            paths::STORE_CERTIFICATE_AUTHORITY,
         ],
         vec![
             paths::SERVER_CONFIG,

@@ -78,6 +78,31 @@ fn a_pod_of_the_cluster_is_reachable_only_where_a_host_of_the_spec_is_a_service(
     }
 }
 
+#[rstest]
+#[case::outside_the_cluster("rediss://redis.example:6380", json!([443, 6380]), None)]
+#[case::a_service("redis://redis.data.svc:6379", json!([443]), Some(("data", 6379)))]
+fn the_session_store_is_reachable(
+    #[case] endpoint: &str,
+    #[case] ports: Value,
+    #[case] service: Option<(&str, u16)>,
+) {
+    let rules = egress(redis(json!({"endpoints": [endpoint]})));
+    let open: Vec<_> = rules[0]["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|port| port["port"].clone())
+        .collect();
+    assert_eq!(Value::from(open), ports);
+    let expected = service.map(|(namespace, port)| {
+        json!({
+            "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}],
+            "ports": [{"protocol": "TCP", "port": port}],
+        })
+    });
+    assert_eq!(rules.get(1), expected.as_ref());
+}
+
 #[test]
 fn without_internet_only_dns_and_the_destinations_of_the_spec_are_reachable() {
     let proxy =

@@ -83,7 +83,7 @@ fn a_new_object_has_only_unknown_observations() {
 
 #[rstest]
 #[case::refused("Accepted", "CertificateAuthorityNotFound", |world: &mut World| {
-    world.refusals = Some(Refusals::one(Refusal::CertificateAuthorityNotFound { name: "a".into(), key: "b".into() }));
+    world.refusals = Some(Refusals::one(Refusal::CertificateAuthorityNotFound { field: "entra.certificateAuthorityRef", name: "a".into(), key: "b".into() }));
 })]
 #[case::crash("Available", "ContainerCrashing", |world: &mut World| {
     world.deployment["availableReplicas"] = json!(0);

@@ -1,11 +1,9 @@
-//! The rules for the application, the audience and the certificate authorities.
+//! The rules for the application and the audience.
 
 use behalf_entra::is_guid;
 use url::Url;
 
-use super::{object_name, refuse};
-use crate::api::v1alpha1::Entra;
-use crate::controller::dereference::dereferenced::Found;
+use super::refuse;
 use crate::controller::validate::Refusal;
 
 /// Returns a GUID in lower case, as tokens contain it.
@@ -41,37 +39,5 @@ pub(crate) fn audience(audience: &str, refusals: &mut Vec<Refusal>) {
             "entra.federation.audience",
             "must start with api:// and contain no spaces, as api://AzureADTokenExchange does",
         );
-    }
-}
-
-/// Validates that the bundle exists and contains a certificate. The containers parse it.
-pub(crate) fn certificate_authority(entra: &Entra, found: &Found, refusals: &mut Vec<Refusal>) {
-    let Some(reference) = &entra.certificate_authority_ref else {
-        return;
-    };
-    if !object_name("entra.certificateAuthorityRef.name", &reference.name, refusals) {
-        return;
-    }
-    let (name, key) = (reference.name.clone(), reference.key.clone());
-    let content = found.certificate_authority.as_ref().and_then(|config_map| {
-        let text = config_map
-            .data
-            .as_ref()
-            .and_then(|data| data.get(&key))
-            .map(String::as_bytes);
-        let bytes = config_map
-            .binary_data
-            .as_ref()
-            .and_then(|data| data.get(&key))
-            .map(|data| data.0.as_slice());
-        text.or(bytes)
-    });
-    let begin = b"-----BEGIN CERTIFICATE-----";
-    match content {
-        None => refusals.push(Refusal::CertificateAuthorityNotFound { name, key }),
-        Some(bytes) if !bytes.windows(begin.len()).any(|window| window == begin) => {
-            refusals.push(Refusal::CertificateAuthorityInvalid { name, key });
-        }
-        Some(_) => {}
     }
 }

@@ -2,6 +2,7 @@
 //! the object; here they also apply to objects that an older schema admitted.
 
 mod address;
+pub(super) mod certificate_authority;
 mod clients;
 mod entra;
 mod installation_policy;
@@ -12,10 +13,12 @@ mod resources;
 mod server;
 mod service_account;
 mod sessions;
+mod store;
 
 pub(super) use address::{https_origin, public_url, public_url_owner, trusted_proxies};
+pub(super) use certificate_authority::certificate_authority;
 pub(super) use clients::{redirect_hosts, static_clients};
-pub(super) use entra::{audience, certificate_authority, default_audience, guid};
+pub(super) use entra::{audience, default_audience, guid};
 pub(super) use installation_policy::{azure_dev_ops_host, client_id, entra_host, public_url_host};
 pub(super) use keyring::keyring;
 pub(super) use object::{name, object_name, replicas};
@@ -24,6 +27,7 @@ pub(super) use resources::{DefaultResources, resources};
 pub(super) use server::{environment, organization, projects};
 pub(super) use service_account::shared;
 pub(super) use sessions::{lifetimes, seconds};
+pub(super) use store::store;
 
 use super::refusal::Refusal;
 

@@ -39,6 +39,9 @@ pub(super) fn malformed() -> Vec<Malformed> {
     const QUANTITY: &str =
         "resources must be quantities that are not negative, for example 250m of cpu or 128Mi of memory";
     const ACCESS: &str = "sessions.accessTokenLifetime must be between 1m and 24h";
+    const ENDPOINTS: &str = "sessions.store.redis.endpoints must be redis://<host>:<port> or rediss://<host>:<port> in lower \
+        case, without user, password or path";
+    const AUTH: &str = "sessions.store.redis.auth.secret must be set with type Secret, and only then";
     const MAXIMUM: &str =
         "sessions.maximumLifetime must be between sessions.idleLifetime and 8784h (366 days)";
     let row = |what, pointer, value, field, message| Malformed {
@@ -69,6 +72,18 @@ pub(super) fn malformed() -> Vec<Malformed> {
     };
     let sessions =
         |what, pointer, value: &str, message| row(what, pointer, json!(value), "spec.sessions", message);
+    let redis = |endpoints: &Value| json!({"endpoints": endpoints, "auth": {"type": "None"}});
+    let with_auth = |auth: Value| json!({"endpoints": ["redis://a:6379"], "auth": auth});
+    let store = |what, settings: Value, field, message| {
+        let field = match field {
+            "" => "spec.sessions.store.redis",
+            "endpoints" => "spec.sessions.store.redis.endpoints",
+            "auth" => "spec.sessions.store.redis.auth",
+            _ => "spec.sessions.store.redis.auth.secret.secretRef.name",
+        };
+        let value = json!({"type": "Redis", "redis": settings});
+        row(what, "/spec/sessions/store", value, field, message)
+    };
     vec![
         row(
             "a name with a dot",
@@ -265,6 +280,74 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "/spec/sessions/refreshGrace",
             "11m",
             "sessions.refreshGrace must not be longer than 10m",
+        ),
+        row(
+            "a Redis without settings",
+            "/spec/sessions/store",
+            json!({"type": "Redis"}),
+            "spec.sessions.store",
+            "sessions.store.redis must be set with type Redis, and only then",
+        ),
+        row(
+            "settings of a Redis for the store in memory",
+            "/spec/sessions/store",
+            json!({"type": "Memory", "redis": redis(&json!(["redis://redis.mcp.svc:6379"]))}),
+            "spec.sessions.store",
+            "sessions.store.redis must be set with type Redis, and only then",
+        ),
+        store(
+            "a Redis without a port",
+            redis(&json!(["redis://redis.mcp.svc"])),
+            "endpoints",
+            ENDPOINTS,
+        ),
+        store(
+            "a password in the address of a Redis",
+            redis(&json!(["redis://:secret@redis.mcp.svc:6379"])),
+            "endpoints",
+            ENDPOINTS,
+        ),
+        store(
+            "a database in the address of a Redis",
+            redis(&json!(["redis://redis.mcp.svc:6379/1"])),
+            "endpoints",
+            ENDPOINTS,
+        ),
+        store(
+            "a cluster with and without TLS",
+            json!({"topology": "Cluster", "endpoints": ["redis://a:6379", "rediss://b:6379"], "auth": {"type": "None"}}),
+            "endpoints",
+            "sessions.store.redis.endpoints must use TLS (rediss://) for all nodes or for none",
+        ),
+        store(
+            "two addresses of one server",
+            redis(&json!(["redis://a:6379", "redis://b:6379"])),
+            "",
+            "sessions.store.redis.endpoints must name exactly one address with topology Standalone",
+        ),
+        store(
+            "a Redis without auth",
+            json!({"endpoints": ["redis://a:6379"]}),
+            "auth",
+            "",
+        ),
+        store(
+            "a password from nowhere",
+            with_auth(json!({"type": "Secret"})),
+            "auth",
+            AUTH,
+        ),
+        store(
+            "a Secret that nothing uses",
+            with_auth(json!({"type": "None", "secret": {"secretRef": {"name": "redis-behalf-store"}}})),
+            "auth",
+            AUTH,
+        ),
+        store(
+            "a Secret that nobody wrote for Behalf",
+            with_auth(json!({"type": "Secret", "secret": {"secretRef": {"name": "database"}}})),
+            "auth.secret.secretRef.name",
+            "the name of the Secret in sessions.store.redis.auth must end in behalf-store",
         ),
         row(
             "a tenant that is no GUID",

@@ -173,6 +173,18 @@ fn of_others() -> Vec<Change> {
             SECRET,
         ),
         (
+            "credentials of a session store",
+            "/volumes/-",
+            volume("secret", &json!({"secretName": "redis-behalf-store"})),
+            None,
+        ),
+        (
+            "a Secret whose name only begins like credentials of a session store",
+            "/volumes/-",
+            volume("secret", &json!({"secretName": "behalf-store-tls"})),
+            SECRET,
+        ),
+        (
             "a Secret in a variable",
             "/containers/0/env/-",
             json!({"name": "MORE", "valueFrom": {"secretKeyRef": {"name": "other", "key": "key"}}}),

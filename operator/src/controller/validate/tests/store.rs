@@ -1,0 +1,112 @@
+//! Tests the validation of the session store.
+
+use behalf_contract::{RedisAuthentication, StoreConfig, paths};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::{REDIS, redis};
+
+const ENDPOINTS: &str = "sessions.store.redis.endpoints";
+const SECRET: &str = "sessions.store.redis.auth.secret";
+const NAME: &str = "sessions.store.redis.auth.secret.secretRef.name";
+
+#[rstest]
+#[case::memory_with_redis("sessions.store.redis", json!({"sessions": {"store": {"type": "Memory", "redis": {
+    "endpoints": [REDIS], "auth": {"type": "None"},
+}}}}))]
+#[case::redis_without_settings("sessions.store.redis", json!({"sessions": {"store": {"type": "Redis"}}}))]
+#[case::no_endpoint(ENDPOINTS, redis(json!({"endpoints": []})))]
+#[case::two_standalone(ENDPOINTS, redis(json!({"endpoints": [REDIS, "rediss://b.example:6380"]})))]
+#[case::mixed(ENDPOINTS, redis(json!({"topology": "Cluster", "endpoints": [REDIS, "redis://b.example:6379"]})))]
+#[case::no_port(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc"]})))]
+#[case::port_zero(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc:0"]})))]
+#[case::a_path(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc:6379/1"]})))]
+#[case::a_slash(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc:6379/"]})))]
+#[case::a_password(ENDPOINTS, redis(json!({"endpoints": ["redis://:secret@redis.mcp.svc:6379"]})))]
+#[case::a_query(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc:6379?protocol=2"]})))]
+#[case::upper_case(ENDPOINTS, redis(json!({"endpoints": ["redis://Redis.mcp.svc:6379"]})))]
+#[case::upper_case_scheme(ENDPOINTS, redis(json!({"endpoints": ["REDIS://redis.mcp.svc:6379"]})))]
+#[case::another_scheme(ENDPOINTS, redis(json!({"endpoints": ["https://redis.mcp.svc:6379"]})))]
+#[case::secret_without_settings(SECRET, redis(json!({"auth": {"type": "Secret", "secret": null}})))]
+#[case::settings_without_secret(SECRET, redis(json!({"auth": {"type": "None"}})))]
+#[case::another_secret(NAME, redis(json!({"auth": {"secret": {"secretRef": {"name": "tls"}}}})))]
+#[case::a_path_as_secret(NAME, redis(json!({"auth": {"secret": {"secretRef": {"name": "../behalf-store"}}}})))]
+#[case::certificate_authority_path("sessions.store.redis.certificateAuthorityRef.name", redis(json!({"certificateAuthorityRef": {"name": "../x"}})))]
+fn refuses_a_store(#[case] field: &str, #[case] patch: Value) {
+    assert_refused(field, patch);
+}
+
+#[rstest]
+#[case::a_service(json!({"endpoints": ["redis://redis.mcp.svc:6379"]}))]
+#[case::an_address(json!({"endpoints": ["redis://10.1.2.3:6379"]}))]
+#[case::an_address_of_ipv6(json!({"endpoints": ["redis://[fd00::1]:6379"]}))]
+#[case::nodes_of_a_cluster(json!({"topology": "Cluster", "endpoints": [REDIS, "rediss://b.example:6380"]}))]
+fn accepts_a_redis(#[case] settings: Value) {
+    let endpoints = settings["endpoints"].clone();
+    let plan = judge(&quickstart_with(redis(settings)), &Found::default()).unwrap();
+    let StoreConfig::Redis(config) = plan.sessions.store else {
+        panic!("no Redis")
+    };
+    assert_eq!(serde_json::to_value(config.endpoints).unwrap(), endpoints);
+}
+
+#[test]
+fn the_sidecar_reads_the_user_only_if_the_secret_has_one() {
+    let authentication = |auth: Value| {
+        let plan = judge(&quickstart_with(redis(json!({"auth": auth}))), &Found::default()).unwrap();
+        match plan.sessions.store {
+            StoreConfig::Redis(config) => config.authentication,
+            StoreConfig::Memory => panic!("no Redis"),
+        }
+    };
+    let files = |username: Option<&str>| RedisAuthentication::Secret {
+        username_file: username.map(Into::into),
+        password_file: paths::STORE_PASSWORD.into(),
+    };
+    assert_eq!(authentication(json!({})), files(Some(paths::STORE_USERNAME)));
+    let without = json!({"secret": {"secretRef": {"usernameKey": null}}});
+    assert_eq!(authentication(without), files(None));
+    let none = json!({"type": "None", "secret": null});
+    assert_eq!(authentication(none), RedisAuthentication::None);
+}
+
+#[test]
+fn the_store_decides_the_number_of_pods_unless_the_spec_does() {
+    let replicas = |patch: Value| {
+        judge(&quickstart_with(patch), &Found::default())
+            .unwrap()
+            .replicas
+    };
+    assert_eq!(replicas(json!({})), 1);
+    assert_eq!(replicas(redis(json!({}))), 2);
+    let mut three = redis(json!({}));
+    three["replicas"] = json!(3);
+    assert_eq!(replicas(three.clone()), 3);
+    three["suspend"] = json!(true);
+    assert_eq!(replicas(three), 0);
+}
+
+#[test]
+fn refuses_a_certificate_authority_of_the_store_that_does_not_exist() {
+    let server = quickstart_with(redis(json!({"certificateAuthorityRef": {"name": "redis-ca"}})));
+    let of_entra = json!({"metadata": {}, "data": {"ca.crt": "-----BEGIN CERTIFICATE-----"}});
+    let found = Found {
+        certificate_authority: Some(serde_json::from_value(of_entra.clone()).unwrap()),
+        ..Found::default()
+    };
+    let refusals_found = refusals(&server, &found);
+    let [refusal @ Refusal::CertificateAuthorityNotFound { .. }] = &refusals_found[..] else {
+        panic!("{refusals_found:?}")
+    };
+    let message = refusal.to_string();
+    assert!(
+        message.starts_with("sessions.store.redis.certificateAuthorityRef names the key ca.crt"),
+        "{message}"
+    );
+    let found = Found {
+        store_certificate_authority: Some(serde_json::from_value(of_entra).unwrap()),
+        ..Found::default()
+    };
+    assert_eq!(refusals(&server, &found), []);
+}
