@@ -139,6 +139,7 @@ sessions:
 clients: {dynamicRegistration: Enabled, vendorRedirects: Enabled, additionalRedirectHosts: [], static: []}
 listen: {public: "0.0.0.0:8080", internal: "0.0.0.0:9090"}
 keyringFile: /var/run/behalf/keyring/keyring.json
+revocationsFile: /etc/behalf/revocations/revocations.json
 hostKeyFile: /var/run/behalf/host-key/host-key
 terminationGracePeriodSeconds: 60
 "#;

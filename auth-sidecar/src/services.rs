@@ -23,6 +23,7 @@ use crate::limits::address_budget::AddressBudgets;
 use crate::limits::body_budget::MessageMemory;
 use crate::observe::sign_ins::SignIns;
 use crate::observe::{ProbeTrigger, StatusBoard};
+use crate::revocations::{RevocationsFile, RevocationsFileError};
 use crate::sessions::{SessionRules, Sessions};
 use crate::store::{MemoryLimits, MemoryStore, RedisSettingsError, RedisStore, SessionStore};
 use crate::telemetry::metrics::Metrics;
@@ -65,6 +66,10 @@ pub enum ServicesError {
     /// The keyring file is unreadable or malformed.
     #[error("the configuration's keyringFile cannot be used")]
     Keyring(#[from] KeyringFileError),
+
+    /// The file of revocations is unreadable or malformed. Without it, sessions that must stay ended could be used.
+    #[error("the configuration's revocationsFile cannot be used")]
+    Revocations(#[from] RevocationsFileError),
 
     /// A static client has no usable redirect URI.
     #[error("the configuration's clients.static cannot be used")]
@@ -184,8 +189,10 @@ impl Services {
         let access = AccessPolicy::new(&config.access);
         let entra_scope = sign_in_scope(&config.entra.scope);
         let rules = SessionRules::new(&config.sessions, addresses.resource(), &*entra_scope);
+        let revocations = Arc::new(RevocationsFile::load(&config.revocations_file)?);
         let sessions = Sessions::new(
             rules,
+            revocations,
             Arc::clone(&keyring),
             store,
             entra.clone(),

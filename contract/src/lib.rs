@@ -1,7 +1,7 @@
 //! The formats and rules that the parts of Behalf share, and nothing else.
 //!
-//! The operator writes [`SidecarConfig`], [`ServerConfig`] and [`Keyring`]; the auth sidecar and the MCP
-//! server read them. The sidecar publishes a [`StatusDocument`]; the operator turns it into conditions.
+//! The operator writes [`SidecarConfig`], [`ServerConfig`], [`Keyring`] and [`Revocations`]; the auth sidecar and the
+//! MCP server read them. The sidecar publishes a [`StatusDocument`]; the operator turns it into conditions.
 //! Sidecar and server exchange the headers of [`headers`], and both parse messages by the rules of [`json`]. This crate
 //! contains types, and the rules that both sides of a file or a message must follow. It opens no file and no socket,
 //! and reads no clock.
@@ -18,6 +18,7 @@ mod reasons;
 mod reauthenticate;
 pub mod redirect_uri;
 mod request_id;
+mod revocations;
 mod server_config;
 mod sidecar_config;
 mod status;
@@ -28,6 +29,7 @@ pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys};
 pub use reasons::{EventReason, Reason};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
 pub use request_id::RequestId;
+pub use revocations::{Revocations, RevokedUser};
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};
 pub use sidecar_config::{
     ClientsConfig, DynamicRegistration, EntraConfig, ObjectIdentity, RedisAuthentication, RedisConfig,

@@ -9,6 +9,9 @@ pub const SERVER_CONFIG: &str = "/etc/behalf/server/server.yaml";
 /// The extra certificate authorities (PEM) for outgoing calls; reloaded in place.
 pub const CERTIFICATE_AUTHORITY: &str = "/etc/behalf/certificate-authority/ca.crt";
 
+/// The revocations ([`crate::Revocations`], JSON); reloaded in place.
+pub const REVOCATIONS: &str = "/etc/behalf/revocations/revocations.json";
+
 /// The keyring ([`crate::Keyring`], JSON), from the keyring Secret; reloaded in place.
 pub const KEYRING: &str = "/var/run/behalf/keyring/keyring.json";
 

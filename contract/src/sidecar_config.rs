@@ -52,6 +52,9 @@ pub struct SidecarConfig {
     /// The keyring file, read at start and whenever it changes.
     pub keyring_file: PathBuf,
 
+    /// The file of revocations ([`crate::Revocations`]), read at start and whenever it changes.
+    pub revocations_file: PathBuf,
+
     /// The host key file, written before the sidecar reports started.
     pub host_key_file: PathBuf,
 

@@ -9,20 +9,17 @@ use behalf_entra::Clock;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256};
 
 use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
 use super::ring::Ring;
 use super::sealed_record::RecordPlace;
+use crate::mounted_file::{self, digest};
 use crate::random::Random;
 
 /// Minimum time between two reads of the file because of an unknown key id. A client that invents key ids
 /// cannot cause more reads.
 const UNKNOWN_KEY_PAUSE: SignedDuration = SignedDuration::from_secs(2);
-
-/// Maximum size of the file in bytes. A keyring with the maximum number of keys is much smaller.
-const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// Why the keyring file cannot be used. The operator owns the file's Secret, and creates a new one when the
 /// Secret is deleted.
@@ -112,27 +109,10 @@ impl KeyringHandle {
         Ok(true)
     }
 
-    /// Reloads the file at every `interval`, until the future is dropped. The kubelet replaces the file through
-    /// a symbolic link, which file notifications miss. A read of a few hundred bytes from memory is cheap.
+    /// Reloads the file at every `interval`, until the future is dropped.
     pub async fn follow(&self, interval: Duration) {
-        let mut ticks = tokio::time::interval(interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut healthy = true;
-        loop {
-            ticks.tick().await;
-            match self.reload() {
-                Ok(_) => healthy = true,
-                Err(error) if healthy => {
-                    healthy = false;
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(
-                        error,
-                        "The keyring file is unusable; the keys that were loaded before stay in use"
-                    );
-                }
-                Err(_) => {}
-            }
-        }
+        let complaint = "The keyring file is unusable; the keys that were loaded before stay in use";
+        mounted_file::follow(interval, complaint, || self.reload().map(drop)).await;
     }
 
     /// Seals a value for `purpose`.
@@ -211,24 +191,11 @@ impl Loaded {
     }
 }
 
-/// Reads the file. A Secret volume is in memory, so that this blocks no other task.
 fn read(path: &Path) -> Result<Vec<u8>, KeyringFileError> {
-    use std::io::Read as _;
-
-    let unreadable = |source| KeyringFileError::Unreadable {
+    mounted_file::read(path).map_err(|source| KeyringFileError::Unreadable {
         path: path.to_owned(),
         source,
-    };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    Ok(bytes)
-}
-
-fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
+    })
 }
 
 #[cfg(test)]

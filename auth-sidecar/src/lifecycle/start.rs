@@ -128,6 +128,10 @@ impl Sidecar {
         tasks.spawn(async move {
             stop.run_until_cancelled(sessions.follow_remote_ends()).await;
         });
+        let (stop, sessions) = (end.clone(), Arc::clone(&services.sessions));
+        tasks.spawn(async move {
+            stop.run_until_cancelled(sessions.follow_revocations()).await;
+        });
         let grace_period_seconds = config.termination_grace_period_seconds;
         let finish = drain::drain_limit(grace_period_seconds);
         tasks.spawn(serve(

@@ -46,6 +46,12 @@ impl<K: Clone + Eq + Hash, V> WeakMap<K, V> {
         self.lock().keys().cloned().collect()
     }
 
+    /// Returns all entries that some holder still keeps alive.
+    pub(crate) fn entries(&self) -> Vec<Arc<WeakMapEntry<K, V>>> {
+        // The lock is released before the caller drops the entries, because the drop of the last one takes the lock.
+        self.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
     /// Returns the number of entries.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

@@ -245,6 +245,10 @@ fn oauth_error(error: &EntraError) -> &'static str {
 
 fn not_kept(approved: &ApprovedRequest, error: &SessionError) -> RedirectError {
     let source: &dyn std::error::Error = error;
+    if let SessionError::Blocked(reason) = error {
+        tracing::info!(error = source, "A sign-in was refused: {reason}");
+        return approved.request.refuse("access_denied", reason);
+    }
     tracing::error!(error = source, "A signed-in user's session could not be kept");
     approved
         .request

@@ -24,6 +24,11 @@ pub(super) async fn revoke(
     let token = Secret::new(required(&parameters, "token")?);
     match services.sessions.revoke(&token, &client.id).await? {
         Revocation::Done => Ok((StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response()),
+        // A 200 would tell the client that the code is no longer valid (RFC 7009, section 2.2).
+        Revocation::UnsupportedType => Err(OAuthError::bad_request(
+            "unsupported_token_type",
+            "a code cannot be revoked; it expires by itself, and its tokens can be revoked",
+        )),
         Revocation::OtherClient => Err(OAuthError::bad_request(
             "unauthorized_client",
             "the token was issued to another client",

@@ -66,6 +66,13 @@ impl Sessions {
     /// unusable until a client redeems the code. If no client does, the session expires with the code.
     pub async fn issue_code(&self, login: NewLogin) -> Result<Secret, SessionError> {
         let now = self.clock.now();
+        if let Some(first) = self.revocations.first_login(&login.user.oid)
+            && now < first
+        {
+            return Err(SessionError::Blocked(format!(
+                "an administrator of this server refuses sign-ins until {first}"
+            )));
+        }
         let id = SessionId::generate(self.random.as_ref());
         let secret = SessionSecret::generate(self.random.as_ref());
         let expires_at = later(now, CODE_LIFETIME);
@@ -138,6 +145,10 @@ impl Sessions {
             Err(LoadError::Unavailable(source)) => return Err(GrantError::Unavailable(source)),
         };
         let mut record = loaded.record;
+        if self.is_revoked(&record) {
+            self.end_revoked(&code.id).await;
+            return Err(DeadGrant::Revoked.into());
+        }
         let family = Family::new(now);
         record.family = Some(family);
         let secret = SessionSecret::generate(self.random.as_ref());

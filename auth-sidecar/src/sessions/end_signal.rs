@@ -4,9 +4,10 @@
 //! session.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::limits::weak_map::{WeakMap, WeakMapEntry};
@@ -14,17 +15,33 @@ use crate::session_id::SessionId;
 
 /// The end signals of the sessions with open requests or streams in this process.
 #[derive(Clone, Default)]
-pub(super) struct EndSignals(WeakMap<SessionId, CancellationToken>);
+pub(super) struct EndSignals(WeakMap<SessionId, Signal>);
 
 /// Tells the open requests and streams of one session that the session has ended.
 #[derive(Clone)]
-pub(crate) struct EndSignal(Arc<WeakMapEntry<SessionId, CancellationToken>>);
+pub(crate) struct EndSignal(Arc<WeakMapEntry<SessionId, Signal>>);
+
+#[derive(Default)]
+struct Signal {
+    token: CancellationToken,
+
+    /// Unknown until the session is loaded.
+    login: OnceLock<Login>,
+}
+
+/// The login that began a session.
+#[derive(Debug)]
+pub(super) struct Login {
+    /// Object id of the user.
+    pub(super) user: String,
+    pub(super) at: Timestamp,
+}
 
 impl EndSignals {
     /// Returns the session's end signal. Call it before the session is loaded, so that no end of the session is
     /// missed.
     pub(super) fn subscribe(&self, id: SessionId) -> EndSignal {
-        EndSignal(self.0.get_or_insert_with(id, CancellationToken::new))
+        EndSignal(self.0.get_or_insert_with(id, Signal::default))
     }
 
     /// Returns the sessions with open requests or streams.
@@ -35,15 +52,34 @@ impl EndSignals {
     /// Ends the open requests and streams of the session. Later requests get a new signal.
     pub(super) fn send(&self, id: &SessionId) {
         if let Some(signal) = self.0.remove(id) {
-            signal.cancel();
+            signal.token.cancel();
         }
+    }
+
+    /// Returns the sessions with open requests or streams whose login is `wanted`.
+    pub(super) fn ids_with(&self, wanted: impl Fn(&Login) -> bool) -> Vec<SessionId> {
+        let entries = self.0.entries().into_iter();
+        entries
+            .filter(|signal| signal.login.get().is_some_and(&wanted))
+            .map(|signal| *signal.key())
+            .collect()
     }
 }
 
 impl EndSignal {
     /// Returns when the session has ended.
     pub(super) fn ended(&self) -> WaitForCancellationFuture<'_> {
-        self.0.cancelled()
+        self.0.token.cancelled()
+    }
+
+    /// Remembers the login of the session. Call it before the check whether the login is revoked, so that a revocation
+    /// after the check finds it.
+    pub(super) fn set_login(&self, user: &str, at: Timestamp) {
+        // All requests of a session set the same login.
+        let _ = self.0.login.get_or_init(|| Login {
+            user: user.to_owned(),
+            at,
+        });
     }
 
     /// Returns when the session has ended, at the latest after `left`. Keeps the signal alive until then,

@@ -139,6 +139,10 @@ pub enum DeadGrant {
     #[error("the session has ended; sign in again")]
     Ended,
 
+    /// An administrator revoked its session.
+    #[error("an administrator ended the session; sign in again")]
+    Revoked,
+
     /// Entra requires a new sign-in. The session stays for calls that do not need it.
     #[error("Entra requires the user to sign in again")]
     SignInRequired,

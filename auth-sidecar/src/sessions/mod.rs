@@ -5,6 +5,7 @@
 //! together. `docs/sessions.md` lists the lifetimes.
 
 mod authorization_code;
+mod declared_revocations;
 mod end_signal;
 mod entra_refresh;
 mod error;
@@ -36,6 +37,7 @@ use self::renewals::Renewals;
 use self::repository::SessionRepository;
 use crate::keys::{KeyringHandle, Random};
 use crate::limits::weak_map::WeakMap;
+use crate::revocations::RevocationsFile;
 use crate::store::{SessionStore, StoreError};
 
 pub use crate::session_id::SessionId;
@@ -63,6 +65,7 @@ pub struct Sessions {
     random: Arc<dyn Random>,
     renewals: Renewals,
     end_signals: EndSignals,
+    revocations: Arc<RevocationsFile>,
     /// Serializes the changes of one user's list of sessions. Logins of other users do not wait.
     user_locks: WeakMap<UserDigest, Mutex<()>>,
 }
@@ -71,6 +74,7 @@ impl Sessions {
     /// Creates the sessions of this server, with their records in `store`.
     pub fn new(
         rules: SessionRules,
+        revocations: Arc<RevocationsFile>,
         keyring: Arc<KeyringHandle>,
         store: Arc<dyn SessionStore>,
         entra: EntraClient,
@@ -93,6 +97,7 @@ impl Sessions {
             random,
             renewals: Renewals::default(),
             end_signals: EndSignals::default(),
+            revocations,
             user_locks: WeakMap::default(),
         }
     }

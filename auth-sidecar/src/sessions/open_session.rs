@@ -44,8 +44,8 @@ pub struct OpenSession {
 }
 
 impl OpenSession {
-    /// Returns when this process ends the session: a client revokes it, a grant is reused, or Entra revokes the
-    /// user's grant. Open requests and streams of the session end then.
+    /// Returns when this process ends the session: a client or an administrator revokes it, a grant is reused, or Entra
+    /// revokes the user's grant. Open requests and streams of the session end then.
     pub async fn ended(&self) {
         self.end_signal.ended().await;
     }
@@ -71,6 +71,11 @@ impl Sessions {
         let end_signal = self.end_signals.subscribe(grant.id);
         let loaded = self.repository.load(&grant.id, &grant.secret).await?;
         let record = &loaded.record;
+        end_signal.set_login(&record.user.oid, record.signed_in_at);
+        if self.is_revoked(record) {
+            self.end_revoked(&grant.id).await;
+            return Err(SessionError::Invalid);
+        }
         // A record without a family belongs to a code that no client has redeemed: no access token exists.
         let is_redeemed = record.family.is_some() && ClientDigest::of(&record.client_id) == grant.client;
         if !is_redeemed || record.ends_at <= now {

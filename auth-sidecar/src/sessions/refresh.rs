@@ -37,6 +37,9 @@ impl Sessions {
             return Err(DeadGrant::Expired.into());
         }
         let decide = |record: &mut Record| {
+            if self.is_revoked(record) {
+                return Change::Nothing(Outcome::Dead(DeadGrant::Revoked));
+            }
             let Some(family) = record.family else {
                 return Change::Nothing(Outcome::Dead(DeadGrant::Unknown));
             };
@@ -89,6 +92,10 @@ impl Sessions {
                     .map_err(|_| GrantError::Unavailable(Unavailable::Sealing))
             }
             Outcome::Dead(DeadGrant::Reused) => Err(self.end_reused(&grant.id, "refresh token").await?),
+            Outcome::Dead(DeadGrant::Revoked) => {
+                self.end_revoked(&grant.id).await;
+                Err(DeadGrant::Revoked.into())
+            }
             Outcome::Dead(dead) => Err(dead.into()),
             Outcome::Scope => Err(GrantError::Scope),
         }

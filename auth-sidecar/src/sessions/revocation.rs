@@ -4,7 +4,7 @@ use behalf_entra::Secret;
 
 use super::Sessions;
 use super::error::{GrantError, Unavailable};
-use super::grant::{ClientDigest, Grant};
+use super::grant::{ClientDigest, Code, Grant};
 use super::repository::LoadError;
 use crate::keys::{OpenError, Purpose};
 
@@ -16,12 +16,18 @@ pub enum Revocation {
 
     /// The token belongs to another client.
     OtherClient,
+
+    /// The text is an authorization code. Its session has no token yet.
+    UnsupportedType,
 }
 
 impl Sessions {
     /// Ends the session of an access token or refresh token. Each of them ends the whole session, as RFC 7009,
     /// section 2.1, allows: a sealed token cannot be revoked alone.
     pub async fn revoke(&self, token: &Secret, client_id: &str) -> Result<Revocation, GrantError> {
+        if self.keyring.open::<Code>(Purpose::Code, token.expose()).is_ok() {
+            return Ok(Revocation::UnsupportedType);
+        }
         let opened = match self.keyring.open::<Grant>(Purpose::Refresh, token.expose()) {
             Err(OpenError::Malformed) => self.keyring.open::<Grant>(Purpose::Access, token.expose()),
             opened => opened,

@@ -37,6 +37,9 @@ use crate::configuration::{config, keyring};
 /// The redirect URI that test clients register by default.
 pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 
+/// The file of revocations of an object that has none, as the operator writes it.
+const NO_REVOCATIONS: &str = r#"{"users":[]}"#;
+
 /// A PKCE verifier of 44 characters. The minimum is 43 (RFC 7636, section 4.1).
 pub(crate) const VERIFIER: &str = "a-verifier-of-the-client.0123456789_abcdefgh";
 
@@ -103,6 +106,8 @@ impl World {
         let keyring_file = directory.path().join("keyring.json");
         std::fs::write(&keyring_file, keyring("k1", &["k1"])).unwrap();
 
+        std::fs::write(directory.path().join("revocations.json"), NO_REVOCATIONS).unwrap();
+
         let mut config = config(&base, &entra.authority(), &keyring_file);
         adjust(&mut config);
 
@@ -132,6 +137,8 @@ impl World {
         for replica in &replicas {
             let sessions = replica.sessions.clone();
             tokio::spawn(async move { sessions.follow_remote_ends().await });
+            let sessions = replica.sessions.clone();
+            tokio::spawn(async move { sessions.follow_revocations().await });
         }
         let services = replicas[0].clone();
         let app = router.clone();
@@ -170,6 +177,14 @@ impl World {
 
     pub(crate) fn write_keyring(&self, sealing: &str, ids: &[&str]) {
         std::fs::write(self.directory.path().join("keyring.json"), keyring(sealing, ids)).unwrap();
+    }
+
+    /// Changes the file of revocations of all replicas, as the kubelet does after a change of the object.
+    pub(crate) fn write_revocations(&self, revocations: &Value) {
+        let path = self.directory.path().join("revocations.json");
+        let new = path.with_extension("new");
+        std::fs::write(&new, revocations.to_string()).unwrap();
+        std::fs::rename(new, path).unwrap();
     }
 
     pub(crate) fn write_token(&self, token: &str) {

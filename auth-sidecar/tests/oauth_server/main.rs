@@ -19,6 +19,8 @@ mod configuration;
 #[cfg(test)]
 mod consent;
 #[cfg(test)]
+mod declared_revocations;
+#[cfg(test)]
 mod entra_refresh;
 #[cfg(test)]
 mod exchange;

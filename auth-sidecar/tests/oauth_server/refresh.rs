@@ -373,3 +373,37 @@ async fn an_unknown_key_is_503_while_a_rotation_is_pending() {
         .await
         .assert_error(503, "temporarily_unavailable");
 }
+
+#[tokio::test]
+async fn a_code_at_the_revocation_endpoint_is_an_unsupported_token_type() {
+    let world = World::start().await;
+    let login = world.login(ANA).await;
+    let fields = [("client_id", &*login.client_id), ("token", &*login.code)];
+    let answer = world.post_form("/revoke", &fields, &[]).await;
+    answer.assert_error(400, "unsupported_token_type");
+    assert_eq!(world.redeem(&login, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_of_an_ended_session_or_of_an_earlier_generation_is_revoked_with_200() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let renewed = world
+        .refresh(&login.client_id, &tokens.refresh, &[])
+        .await
+        .tokens();
+    // RFC 7009, section 2.2: the answer does not depend on the state of the token, or on a wrong hint.
+    for (token, hint) in [
+        (&tokens.refresh, "access_token"),
+        (&renewed.refresh, "refresh_token"),
+        (&renewed.access, "unknown"),
+    ] {
+        let fields = [
+            ("client_id", &*login.client_id),
+            ("token", token),
+            ("token_type_hint", hint),
+        ];
+        assert_eq!(world.post_form("/revoke", &fields, &[]).await.status, 200);
+        assert!(!is_open(&world, &renewed.access).await);
+    }
+}

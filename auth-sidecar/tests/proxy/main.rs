@@ -12,6 +12,8 @@ mod connections;
 #[cfg(test)]
 mod counting;
 #[cfg(test)]
+mod declared_revocations;
+#[cfg(test)]
 mod embedded_json;
 #[cfg(test)]
 mod exchange;

@@ -25,7 +25,7 @@ const IN_FORCE: Duration = Duration::from_secs(2);
 const MOST_SESSIONS: usize = 64;
 
 /// Lets the server answer each request with the beginning of an endless body.
-fn server_streams(world: &World, content_type: &'static str) {
+pub(crate) fn server_streams(world: &World, content_type: &'static str) {
     world.server.answers(move |_| {
         let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from("data: 1\n\n"))));
         Response::builder()
@@ -36,7 +36,7 @@ fn server_streams(world: &World, content_type: &'static str) {
 }
 
 /// Opens a stream for `login`. Returns it after its first part.
-async fn open(sidecar: &Sidecar, login: &Login, method: &Method) -> BodyDataStream {
+pub(crate) async fn open(sidecar: &Sidecar, login: &Login, method: &Method) -> BodyDataStream {
     let request = if method == Method::POST {
         post(login).body(Body::from(call().to_string()))
     } else {
@@ -53,7 +53,7 @@ async fn open(sidecar: &Sidecar, login: &Login, method: &Method) -> BodyDataStre
 }
 
 /// Returns the error at the end of the stream. `None` after a clean end.
-async fn end_of(mut stream: BodyDataStream) -> Option<Result<Bytes, axum::Error>> {
+pub(crate) async fn end_of(mut stream: BodyDataStream) -> Option<Result<Bytes, axum::Error>> {
     timeout(IN_FORCE, stream.next())
         .await
         .expect("the stream goes on")

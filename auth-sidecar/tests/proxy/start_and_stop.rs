@@ -200,6 +200,16 @@ async fn a_failed_start_names_the_missing_file_or_setting() {
     let error = Sidecar::start(loaded, world.environment()).await.unwrap_err();
     assert!(error.to_string().contains("listen.public"), "{error}");
 
+    std::fs::write(world.file("revocations.json"), "{}").unwrap();
+    let error = Sidecar::start(world.loaded(), world.environment())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, StartError::Services(ServicesError::Revocations(_))),
+        "{error}"
+    );
+    std::fs::write(world.file("revocations.json"), r#"{"users":[]}"#).unwrap();
+
     std::fs::remove_file(world.file("keyring.json")).unwrap();
     let error = Sidecar::start(world.loaded(), world.environment())
         .await

@@ -87,6 +87,7 @@ impl World {
         let keys = |id: &str| json!({"sealing": id, "keys": [{"id": id, "material": material, "createdAt": "2026-01-01T00:00:00Z"}]});
         let keyring = json!({"sessions": keys("k1"), "clients": keys("c1")});
         std::fs::write(world.file("keyring.json"), keyring.to_string()).unwrap();
+        std::fs::write(world.file("revocations.json"), r#"{"users":[]}"#).unwrap();
         world
     }
 
@@ -150,6 +151,7 @@ impl World {
                 internal: "127.0.0.1:0".parse().unwrap(),
             },
             keyring_file: self.file("keyring.json"),
+            revocations_file: self.file("revocations.json"),
             host_key_file: self.file("host-key"),
             termination_grace_period_seconds: 60,
         }

@@ -43,6 +43,12 @@ pub fn keyring_secret(object: &str) -> String {
     format!("{object}-keyring")
 }
 
+/// Returns the name of the `ConfigMap` with the revocations of an object. The name of a configuration ends with ten
+/// hexadecimal digits, so that no configuration has this name.
+pub fn revocations(object: &str) -> String {
+    format!("{object}-revocations")
+}
+
 /// The sidecar's file inside a configuration.
 pub const SIDECAR_FILE: &str = "sidecar.yaml";
 

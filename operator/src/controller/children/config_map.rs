@@ -86,6 +86,7 @@ impl ChildKind for ConfigMap {
         });
         let mut users = of_pods.chain(of_replica_sets);
         name != children.config_map.name_any()
+            && name != children.revocations.name_any()
             && !users.any(|annotations| annotations.get(names::CONFIGURATION_ANNOTATION) == Some(&name))
     }
 }
@@ -118,6 +119,7 @@ fn sidecar(plan: &Plan) -> SidecarConfig {
             internal: SocketAddr::new(plan.listen, ports::INTERNAL),
         },
         keyring_file: paths::KEYRING.into(),
+        revocations_file: paths::REVOCATIONS.into(),
         host_key_file: paths::HOST_KEY.into(),
         termination_grace_period_seconds: plan.pod.termination_grace_period_seconds.unsigned_abs(),
     }

@@ -5,6 +5,7 @@ mod deployment;
 mod existing;
 mod keyring;
 mod network_policy;
+mod revocations;
 mod service;
 mod service_account;
 #[cfg(test)]
@@ -47,6 +48,9 @@ pub struct Children<S> {
     /// The files of both containers; its name contains their digest.
     pub config_map: ConfigMap,
 
+    /// The revocations, which Pods read again when they change.
+    pub revocations: ConfigMap,
+
     /// Absent with `network.policy: Open`.
     pub network_policy: Option<NetworkPolicy>,
 
@@ -67,6 +71,7 @@ impl Children<Built> {
             service_account,
             keyring,
             config_map,
+            revocations,
             network_policy,
             service,
             deployment,
@@ -76,6 +81,7 @@ impl Children<Built> {
             service_account,
             keyring,
             config_map,
+            revocations,
             network_policy,
             service,
             deployment,
@@ -88,7 +94,7 @@ impl Children<Built> {
         use std::sync::Arc;
         ExistingChildren {
             service_accounts: self.service_account.into_iter().map(Arc::new).collect(),
-            config_maps: vec![Arc::new(self.config_map)],
+            config_maps: vec![Arc::new(self.config_map), Arc::new(self.revocations)],
             network_policies: self.network_policy.into_iter().map(Arc::new).collect(),
             services: vec![Arc::new(self.service)],
             deployments: vec![Arc::new(self.deployment)],
@@ -114,6 +120,10 @@ pub enum BuildError {
     #[error("failed to write the Pod template as JSON")]
     Template(#[source] serde_json::Error),
 
+    /// The revocations.
+    #[error("failed to write the revocations")]
+    Revocations(#[source] serde_json::Error),
+
     /// The keyring.
     #[error("failed to write the keyring")]
     Keyring(#[source] serde_json::Error),
@@ -129,6 +139,7 @@ pub fn build(plan: &Plan, fresh: Option<FreshKeys>) -> Result<Children<Built>, B
         },
         keyring: fresh.map(|fresh| keyring::build(plan, fresh)).transpose()?,
         config_map: config_map::build(plan, &configuration),
+        revocations: revocations::build(plan)?,
         network_policy: match plan.network.policy {
             NetworkPolicyMode::Restricted => Some(network_policy::build(plan)),
             NetworkPolicyMode::Open => None,

@@ -47,6 +47,7 @@ fn children_of_the_examples_are_as_reviewed() {
             service_account,
             keyring,
             config_map,
+            revocations,
             network_policy,
             service,
             deployment,
@@ -59,6 +60,7 @@ fn children_of_the_examples_are_as_reviewed() {
             insta::assert_yaml_snapshot!(format!("{name}.service_account"), service_account);
             insta::assert_yaml_snapshot!(format!("{name}.keyring"), keyring);
             insta::assert_yaml_snapshot!(format!("{name}.config_map"), config_map);
+            insta::assert_yaml_snapshot!(format!("{name}.revocations"), revocations);
             insta::assert_yaml_snapshot!(format!("{name}.network_policy"), network_policy);
             insta::assert_yaml_snapshot!(format!("{name}.service"), service);
             insta::assert_yaml_snapshot!(format!("{name}.deployment"), deployment);
@@ -111,6 +113,53 @@ fn another_configuration_is_another_config_map_and_a_rollout() {
         before.deployment.spec.unwrap().template,
         after.deployment.spec.unwrap().template
     );
+}
+
+#[test]
+fn a_revocation_changes_its_own_file_and_rolls_no_pod() {
+    let before = children(&server(QUICKSTART));
+    let after = children(&quickstart_with(json!({"sessions": {"revocations": {
+        "before": "2026-01-02T03:04:05+01:00",
+        "users": [{"id": "AAAAAAAA-0000-4000-8000-000000000001", "before": "2026-02-03T04:05:06Z"}],
+    }}})));
+    assert_eq!(before.deployment, after.deployment);
+    assert_eq!(before.config_map, after.config_map);
+    assert_eq!(before.revocations.name_any(), after.revocations.name_any());
+    let file =
+        |children: &Children<Built>| children.revocations.data.clone().unwrap()["revocations.json"].clone();
+    assert_eq!(file(&before), r#"{"users":[]}"#);
+    assert_eq!(
+        file(&after),
+        r#"{"before":"2026-01-02T02:04:05Z","users":[{"id":"aaaaaaaa-0000-4000-8000-000000000001","before":"2026-02-03T04:05:06Z"}]}"#
+    );
+}
+
+#[test]
+fn the_sidecar_alone_reads_the_directory_of_the_revocations() {
+    let children = children(&server(ARTICLE));
+    let pod = pod(&children.deployment);
+    let volume = pod
+        .volumes
+        .iter()
+        .flatten()
+        .find(|volume| volume.name == "revocations");
+    let source = volume.unwrap().config_map.clone().unwrap();
+    // A missing file is a fault: with an optional one the sidecar could not tell it from no revocations.
+    assert_eq!(
+        (source.name, source.optional),
+        (children.revocations.name_any(), None)
+    );
+    let [mounted, elsewhere] = containers(&pod).map(|container| {
+        let mounts = container.volume_mounts.unwrap();
+        mounts.into_iter().find(|mount| mount.name == "revocations")
+    });
+    let mounted = mounted.unwrap();
+    assert_eq!(
+        mounted.sub_path, None,
+        "a single mounted file would never be renewed"
+    );
+    assert!(paths::REVOCATIONS.starts_with(&mounted.mount_path));
+    assert!(elsewhere.is_none());
 }
 
 #[test]
@@ -170,6 +219,7 @@ fn every_child_is_owned_labelled_and_named_within_limits() {
         &children.service_account.unwrap().metadata,
         &children.keyring.unwrap().metadata,
         &children.config_map.metadata,
+        &children.revocations.metadata,
         &children.network_policy.unwrap().metadata,
         &children.service.metadata,
         &children.deployment.metadata,

@@ -257,7 +257,8 @@ mod tests {
     async fn only_the_children_with_the_objects_label_and_namespace_are_found() {
         let server = crate::testing::server(crate::testing::QUICKSTART);
         let mut cached = crate::testing::children(&server).existing();
-        let config_map = cached.config_maps[0].as_ref().clone();
+        let own = cached.config_maps.clone();
+        let config_map = own[0].as_ref().clone();
         let mut of_another_object = config_map.clone();
         of_another_object.metadata.name = Some("of-another-object".to_owned());
         of_another_object.metadata.labels = Some(names::labels("other"));
@@ -266,10 +267,9 @@ mod tests {
         cached
             .config_maps
             .extend([Arc::new(of_another_object), Arc::new(elsewhere)]);
-        let own = cached.config_maps[0].clone();
         let stores = Stores::containing(&[], cached, Vec::new());
         let existing = existing(&stores, &server);
-        assert_eq!(existing.children.config_maps, [own]);
+        assert_eq!(existing.children.config_maps, own);
         assert_eq!(existing.children.services.len(), 1);
     }
 }

@@ -95,6 +95,10 @@ async fn a_settled_pass_asks_the_api_server_for_nothing() {
     let mut held = held(&server);
     held.service_account = Some(serde_json::from_value(written("ServiceAccount")).unwrap());
     held.config_map = serde_json::from_value(written("ConfigMap")).unwrap();
+    let revocations = asked.iter().find(|(line, body)| {
+        line.starts_with("POST ") && body["metadata"]["name"] == format!("{NAME}-revocations")
+    });
+    held.revocations = serde_json::from_value(revocations.unwrap().1.clone()).unwrap();
     held.network_policy = Some(serde_json::from_value(written("NetworkPolicy")).unwrap());
     held.service = serde_json::from_value(written("Service")).unwrap();
     held.deployment = serde_json::from_value(written("Deployment")).unwrap();

@@ -92,6 +92,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
     let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
     let sessions = sessions(&spec.sessions, refusals);
+    let revocations = rules::revocations(spec.sessions.revocations.as_ref(), refusals);
     let clients = clients(&spec.clients, defaults, refusals);
     let trusted_proxies = rules::trusted_proxies(&spec.trusted_proxies, refusals);
     let log_level = spec
@@ -129,6 +130,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         },
         token_exchange: token_exchange(&spec.token_exchange),
         sessions: sessions?,
+        revocations: revocations?,
         clients: clients?,
         trusted_proxies,
         replicas: if spec.suspend {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DurationText, Store};
+use super::{DurationText, Revocations, Store};
 use crate::api::v1alpha1::schema::rule;
 
 /// Lifetimes of the users' sessions, and where sessions are stored.
@@ -41,6 +41,10 @@ pub struct Sessions {
     /// because the token may have been stolen.
     pub refresh_grace: DurationText,
 
+    /// Logins whose sessions have ended. A change reaches running Pods without a restart, within about a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<Revocations>,
+
     /// Where sessions are stored.
     pub store: Store,
 }
@@ -52,6 +56,7 @@ impl Default for Sessions {
             idle_lifetime: DurationText::new("336h"),
             maximum_lifetime: DurationText::new("2160h"),
             refresh_grace: DurationText::new("120s"),
+            revocations: None,
             store: Store::default(),
         }
     }

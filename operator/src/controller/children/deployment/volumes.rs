@@ -10,12 +10,14 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use crate::api::v1alpha1::RedisSecretRef;
 use crate::controller::children::Configuration;
 use crate::controller::children::config_map::SERVER_KEY;
+use crate::controller::children::revocations::REVOCATIONS_KEY;
 use crate::controller::names::{self, SIDECAR_FILE};
 use crate::controller::plan::Plan;
 
 const SIDECAR_CONFIGURATION: &str = "sidecar-configuration";
 const SERVER_CONFIGURATION: &str = "server-configuration";
 const CERTIFICATE_AUTHORITY: &str = "certificate-authority";
+const REVOCATIONS: &str = "revocations";
 const KEYRING: &str = "keyring";
 const STORE_CREDENTIALS: &str = "store-credentials";
 const STORE_CERTIFICATE_AUTHORITY: &str = "store-certificate-authority";
@@ -36,6 +38,12 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Vec<Volume> {
     let mut volumes = vec![
         file(SIDECAR_CONFIGURATION, configuration, SIDECAR_FILE),
         file(SERVER_CONFIGURATION, configuration, SERVER_KEY),
+        config_map(
+            REVOCATIONS,
+            &names::revocations(&plan.object.name),
+            REVOCATIONS_KEY,
+            file_name(paths::REVOCATIONS),
+        ),
         keyring(plan),
         host_key(),
         token(plan, SIDECAR_TOKEN),
@@ -66,6 +74,7 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Vec<Volume> {
 pub(super) fn sidecar_mounts(plan: &Plan) -> Vec<VolumeMount> {
     let mut mounts = vec![
         read_only(SIDECAR_CONFIGURATION, paths::SIDECAR_CONFIG),
+        read_only(REVOCATIONS, paths::REVOCATIONS),
         read_only(KEYRING, paths::KEYRING),
         // It writes the key that the server reads.
         VolumeMount {

@@ -195,6 +195,7 @@ fn files_are_mounted_where_the_containers_look_for_them() {
     let expected = [
         vec![
             paths::SIDECAR_CONFIG,
+            paths::REVOCATIONS,
             paths::KEYRING,
             paths::HOST_KEY,
             paths::FEDERATED_TOKEN,

@@ -26,7 +26,7 @@ pub(super) use pod::pod;
 pub(super) use resources::{DefaultResources, resources};
 pub(super) use server::{environment, organization, projects};
 pub(super) use service_account::shared;
-pub(super) use sessions::{lifetimes, seconds};
+pub(super) use sessions::{lifetimes, revocations, seconds};
 pub(super) use store::store;
 
 use super::refusal::Refusal;

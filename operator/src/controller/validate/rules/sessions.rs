@@ -1,9 +1,10 @@
-//! The rules for lifetimes of sessions.
+//! The rules for lifetimes and revocations of sessions.
 
-use behalf_contract::SessionsConfig;
+use behalf_contract::{Revocations, RevokedUser, SessionsConfig};
+use jiff::Timestamp;
 
-use super::refuse;
-use crate::api::v1alpha1::DurationText;
+use super::{guid, refuse};
+use crate::api::v1alpha1::{self as api, DurationText};
 use crate::controller::validate::Refusal;
 
 /// Returns a duration in seconds.
@@ -44,4 +45,35 @@ pub(crate) fn lifetimes(sessions: &SessionsConfig, refusals: &mut Vec<Refusal>) 
     if sessions.refresh_grace_seconds > 10 * MINUTE {
         refuse(refusals, "sessions.refreshGrace", "must not be longer than 10m");
     }
+}
+
+/// Returns the revocations with users in lower case and times in UTC.
+pub(crate) fn revocations(
+    revocations: Option<&api::Revocations>,
+    refusals: &mut Vec<Refusal>,
+) -> Option<Revocations> {
+    const USERS: &str = "sessions.revocations.users";
+    let Some(revocations) = revocations else {
+        return Some(Revocations::default());
+    };
+    let refused_before = refusals.len();
+    let before = revocations
+        .before
+        .as_ref()
+        .and_then(|text| time("sessions.revocations.before", text, refusals));
+    let mut users = Vec::with_capacity(revocations.users.len());
+    for user in &revocations.users {
+        let id = guid(USERS, &user.id, refusals);
+        let before = time(USERS, &user.before, refusals);
+        users.extend(id.zip(before).map(|(id, before)| RevokedUser { id, before }));
+    }
+    (refusals.len() == refused_before).then_some(Revocations { before, users })
+}
+
+fn time(field: &'static str, text: &str, refusals: &mut Vec<Refusal>) -> Option<Timestamp> {
+    let time = text.parse().ok();
+    if time.is_none() {
+        refuse(refusals, field, "must name times such as 2026-11-26T09:00:00Z");
+    }
+    time
 }

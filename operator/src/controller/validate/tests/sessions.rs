@@ -14,3 +14,18 @@ use super::*;
 fn refuses_a_lifetime(#[case] field: &str, #[case] patch: Value) {
     assert_refused(field, patch);
 }
+
+#[rstest]
+#[case::everyone("sessions.revocations.before", json!({"before": "yesterday"}))]
+#[case::no_zone("sessions.revocations.before", json!({"before": "2026-11-26T09:00:00"}))]
+#[case::a_user(
+    "sessions.revocations.users",
+    json!({"users": [{"id": "ana@contoso.example", "before": "2026-11-26T09:00:00Z"}]})
+)]
+#[case::a_time_of_a_user(
+    "sessions.revocations.users",
+    json!({"users": [{"id": "aaaaaaaa-0000-4000-8000-000000000001", "before": "2026-13-26T09:00:00Z"}]})
+)]
+fn refuses_a_revocation(#[case] field: &str, #[case] revocations: Value) {
+    assert_refused(field, json!({"sessions": {"revocations": revocations}}));
+}

@@ -350,6 +350,30 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "the name of the Secret in sessions.store.redis.auth must end in behalf-store",
         ),
         row(
+            "a revocation without a time",
+            "/spec/sessions/revocations/before",
+            json!("yesterday"),
+            "spec.sessions.revocations.before",
+            "",
+        ),
+        row(
+            "a revocation of a mail address",
+            "/spec/sessions/revocations/users",
+            json!([{"id": "ana@contoso.example", "before": "2026-11-26T09:00:00Z"}]),
+            "spec.sessions.revocations.users",
+            "",
+        ),
+        row(
+            "two revocations of one user",
+            "/spec/sessions/revocations/users",
+            json!([
+                {"id": "aaaaaaaa-0000-4000-8000-000000000001", "before": "2026-11-26T09:00:00Z"},
+                {"id": "aaaaaaaa-0000-4000-8000-000000000001", "before": "2026-11-27T09:00:00Z"},
+            ]),
+            "spec.sessions.revocations.users",
+            "",
+        ),
+        row(
             "a tenant that is no GUID",
             "/spec/entra/tenantId",
             json!("common"),
