@@ -249,7 +249,9 @@ fn not_kept(approved: &ApprovedRequest, error: &SessionError) -> RedirectError {
         tracing::info!(error = source, "A sign-in was refused: {reason}");
         return approved.request.refuse("access_denied", reason);
     }
-    tracing::error!(error = source, "A signed-in user's session could not be kept");
+    if !error.is_outage_of_store() {
+        tracing::error!(error = source, "A signed-in user's session could not be kept");
+    }
     approved
         .request
         .refuse("temporarily_unavailable", error.to_string())

@@ -93,8 +93,10 @@ impl From<GrantError> for OAuthError {
             GrantError::Dead(dead) => Self::bad_request("invalid_grant", dead.to_string()),
             GrantError::Scope => Self::bad_request("invalid_scope", error.to_string()),
             GrantError::Unavailable(source) => {
-                let source: &dyn std::error::Error = source;
-                tracing::error!(error = source, "A grant could not be redeemed: {source}");
+                if !source.is_outage_of_store() {
+                    let source: &dyn std::error::Error = source;
+                    tracing::error!(error = source, "A grant could not be redeemed: {source}");
+                }
                 Self::unavailable(error.to_string())
             }
         }

@@ -204,7 +204,9 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
 /// Prepares the session for the client's step-up. After a failure the client still gets the challenge, but the
 /// TypeScript SDK cannot step up.
 async fn expect_step_up(state: &ProxyState, session: &OpenSession, needed: Scopes) {
-    if let Err(error) = state.services.sessions.expect_step_up(session, needed).await {
+    if let Err(error) = state.services.sessions.expect_step_up(session, needed).await
+        && !error.is_outage_of_store()
+    {
         let cause: &dyn std::error::Error = &error;
         tracing::warn!(error = cause, session.id = %session.id, "Unable to prepare the step-up of a session: {error}");
     }
@@ -219,6 +221,7 @@ async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<OpenSes
                 .services
                 .metrics
                 .security_event(SecurityEvent::InvalidAccessToken),
+            other if other.is_outage_of_store() => {}
             other => {
                 let cause: &dyn std::error::Error = other;
                 tracing::warn!(error = cause, "Unable to open a session: {other}");

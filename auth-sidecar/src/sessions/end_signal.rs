@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::limits::weak_map::{WeakMap, WeakMapEntry};
-use crate::session_id::SessionId;
+use crate::session_id::{SessionId, SessionSecret};
 
 /// The end signals of the sessions with open requests or streams in this process.
 #[derive(Clone, Default)]
@@ -21,9 +21,11 @@ pub(super) struct EndSignals(WeakMap<SessionId, Signal>);
 #[derive(Clone)]
 pub(crate) struct EndSignal(Arc<WeakMapEntry<SessionId, Signal>>);
 
-#[derive(Default)]
 struct Signal {
     token: CancellationToken,
+
+    /// Opens the record, to look whether the session has ended.
+    secret: SessionSecret,
 
     /// Unknown until the session is loaded.
     login: OnceLock<Login>,
@@ -40,13 +42,22 @@ pub(super) struct Login {
 impl EndSignals {
     /// Returns the session's end signal. Call it before the session is loaded, so that no end of the session is
     /// missed.
-    pub(super) fn subscribe(&self, id: SessionId) -> EndSignal {
-        EndSignal(self.0.get_or_insert_with(id, Signal::default))
+    pub(super) fn subscribe(&self, id: SessionId, secret: &SessionSecret) -> EndSignal {
+        let signal = || Signal {
+            token: CancellationToken::new(),
+            secret: secret.clone(),
+            login: OnceLock::new(),
+        };
+        EndSignal(self.0.get_or_insert_with(id, signal))
     }
 
-    /// Returns the sessions with open requests or streams.
-    pub(super) fn ids(&self) -> Vec<SessionId> {
-        self.0.keys()
+    /// Returns the sessions with open requests or streams, and their secrets.
+    pub(super) fn open(&self) -> Vec<(SessionId, SessionSecret)> {
+        let signals = self.0.entries();
+        signals
+            .iter()
+            .map(|signal| (*signal.key(), signal.secret.clone()))
+            .collect()
     }
 
     /// Ends the open requests and streams of the session. Later requests get a new signal.
@@ -103,6 +114,10 @@ mod tests {
     use super::*;
     use crate::keys::SystemRandom;
 
+    fn subscribe(signals: &EndSignals, id: SessionId) -> EndSignal {
+        signals.subscribe(id, &SessionSecret::generate(&SystemRandom))
+    }
+
     fn is_sent(signal: &EndSignal) -> bool {
         signal.ended().now_or_never().is_some()
     }
@@ -111,11 +126,14 @@ mod tests {
     fn a_signal_reaches_every_holder_of_its_session_and_no_other() {
         let signals = EndSignals::default();
         let [one, other] = [(); 2].map(|()| SessionId::generate(&SystemRandom));
-        let held = [signals.subscribe(one), signals.subscribe(one)];
-        let others = signals.subscribe(other);
+        let held = [subscribe(&signals, one), subscribe(&signals, one)];
+        let others = subscribe(&signals, other);
         signals.send(&one);
         assert!(held.iter().all(is_sent) && !is_sent(&others));
-        assert!(!is_sent(&signals.subscribe(one)), "a later request is not ended");
+        assert!(
+            !is_sent(&subscribe(&signals, one)),
+            "a later request is not ended"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -124,9 +142,9 @@ mod tests {
         let signals = EndSignals::default();
         let id = SessionId::generate(&SystemRandom);
         let began = tokio::time::Instant::now();
-        signals.subscribe(id).ended_within(HOUR).await;
+        subscribe(&signals, id).ended_within(HOUR).await;
         assert_eq!(began.elapsed(), HOUR);
-        let ended = Box::pin(signals.subscribe(id).ended_within(HOUR));
+        let ended = Box::pin(subscribe(&signals, id).ended_within(HOUR));
         signals.send(&id);
         ended.await;
         assert_eq!(began.elapsed(), HOUR, "at once");
@@ -136,9 +154,9 @@ mod tests {
     fn a_signal_without_holders_leaves_no_entry() {
         let signals = EndSignals::default();
         let id = SessionId::generate(&SystemRandom);
-        let held = [signals.subscribe(id), signals.subscribe(id)];
+        let held = [subscribe(&signals, id), subscribe(&signals, id)];
         signals.send(&id);
-        let later = signals.subscribe(id);
+        let later = subscribe(&signals, id);
         drop(held);
         assert_eq!(signals.0.len(), 1, "the later signal stays");
         drop(later);

@@ -29,6 +29,12 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// refused request (AADSTS50196), and some clients ignore the challenge and call again.
 const PAUSE_AFTER_REFUSAL: SignedDuration = SignedDuration::from_mins(5);
 
+/// For this time a replica uses tokens that the store did not save. Then it asks Entra again and tries to save those.
+const UNSAVED: Duration = Duration::from_mins(5);
+
+/// Minimum time between two requests to Entra for a session whose refusal the store did not save.
+const UNSAVED_REFUSAL: Duration = Duration::from_mins(1);
+
 /// The next step of a renewal.
 enum Turn {
     /// No request to Entra is needed.
@@ -51,7 +57,8 @@ impl Sessions {
         let living = lives_for(&session.tokens, now, MINIMUM_TIME_LEFT).then(|| Arc::clone(&session.tokens));
         let flight = match self.join_renewal(session, None) {
             Joined::Flight(flight) => flight,
-            Joined::Paused(error) => return living.ok_or(error),
+            Joined::Paused(Err(error)) if is_temporary(&error) => return living.ok_or(error),
+            Joined::Paused(result) => return result,
         };
         let Some(living) = living else {
             return flight.await;
@@ -79,17 +86,17 @@ impl Sessions {
     }
 
     async fn join(self: &Arc<Self>, session: &OpenSession, refused: &Secret) -> Renewed {
-        match self.join_renewal(session, Some(refused.clone())) {
+        match self.join_renewal(session, Some(refused)) {
             Joined::Flight(flight) => flight.await,
-            Joined::Paused(error) => Err(error),
+            Joined::Paused(result) => result,
         }
     }
 
     /// Starts the session's renewal. It runs in its own task, so that it finishes even if its client goes
     /// away.
-    fn join_renewal(self: &Arc<Self>, session: &OpenSession, refused: Option<Secret>) -> Joined {
+    fn join_renewal(self: &Arc<Self>, session: &OpenSession, refused: Option<&Secret>) -> Joined {
         let begin = || -> Flight {
-            let (sessions, session) = (Arc::clone(self), session.clone());
+            let (sessions, session, refused) = (Arc::clone(self), session.clone(), refused.cloned());
             let renewal = async move {
                 let mut end = sessions.renewals.end(session.id, sessions.clock.as_ref());
                 let (renewed, pause) = sessions.renew(&session, refused.as_ref()).await;
@@ -100,7 +107,7 @@ impl Sessions {
             tokio::spawn(flight.clone());
             flight
         };
-        self.renewals.join(session.id, self.clock.now(), begin)
+        self.renewals.join(session.id, self.clock.now(), refused, begin)
     }
 
     /// Renews once, and pauses the next renewal if the request to Entra failed. Of several replicas one asks
@@ -116,28 +123,25 @@ impl Sessions {
         }
     }
 
-    /// Waits until the session's record has the answer, or until this replica may ask Entra.
+    /// Waits until this replica may ask Entra, or until the session's record has the answer.
     async fn turn(&self, session: &OpenSession, refused: Option<&Secret>) -> Turn {
         let store = self.store.as_ref();
-        let mut holds_lease = false;
-        for _ in 0..renewal_lease::MOST_LOOKS {
-            match self.look_at_record(session, refused).await {
-                Turn::AskEntra(refresh_token) if holds_lease => return Turn::AskEntra(refresh_token),
-                Turn::AskEntra(_) => {}
-                Turn::Done(renewed) => {
-                    if holds_lease {
+        for wait in renewal_lease::waits() {
+            match renewal_lease::acquire(store, session.id, self.clock.now()).await {
+                Ok(true) => {
+                    // The replica that held the lease before may have renewed the tokens.
+                    let turn = self.look_at_record(session, refused).await;
+                    if let Turn::Done(_) = turn {
                         renewal_lease::release(store, session.id).await;
                     }
-                    return Turn::Done(renewed);
+                    return turn;
                 }
-            }
-            match renewal_lease::acquire(store, session.id, self.clock.now()).await {
-                // The replica that held it before may have changed the record since the look at it.
-                Ok(acquired) => holds_lease = acquired,
+                Ok(false) => {}
                 Err(error) => return Turn::Done(Err(error.into())),
             }
-            if !holds_lease {
-                tokio::time::sleep(renewal_lease::LOOK).await;
+            tokio::time::sleep(wait).await;
+            if let Turn::Done(renewed) = self.look_at_record(session, refused).await {
+                return Turn::Done(renewed);
             }
         }
         Turn::Done(Err(SessionError::unavailable(Unavailable::Contention)))
@@ -187,7 +191,23 @@ impl Sessions {
             .refresh(refresh_token, &self.rules.entra_scope, None)
             .await
         {
-            Ok(tokens) => (self.save_tokens(session, tokens, refused).await, None),
+            Ok(tokens) => {
+                let saved = self.save_tokens(session, &tokens, refused).await;
+                let is_unsaved = matches!(
+                    saved,
+                    Err(SessionError::Unavailable {
+                        source: Unavailable::Store(_),
+                        ..
+                    })
+                );
+                if !is_unsaved {
+                    return (saved, None);
+                }
+                // A full store must not make each call ask Entra. Meanwhile this replica uses the tokens alone.
+                let unsaved = Ok(Arc::new(tokens));
+                let pause = Pause::new(self.clock.now(), UNSAVED, unsaved.clone());
+                (unsaved, Some(pause))
+            }
             Err(error) => self.failed_renewal(session, error, now).await,
         }
     }
@@ -198,7 +218,7 @@ impl Sessions {
     async fn save_tokens(
         &self,
         session: &OpenSession,
-        tokens: TokenSet,
+        tokens: &TokenSet,
         refused: Option<&Secret>,
     ) -> Renewed {
         let kept = self
@@ -246,19 +266,26 @@ impl Sessions {
         let pause = error.pause();
         // The request was not sent, because the whole process pauses. When that pause ends, this session may ask.
         let was_sent = !matches!(error, EntraError::Paused { .. });
+        // Without the refusal in the record, each call would repeat the refused request.
+        let unsaved = |error: SessionError| {
+            let pause = matches!(error, SessionError::Unavailable { .. })
+                .then(|| Pause::new(self.clock.now(), UNSAVED_REFUSAL, Err(error.clone())));
+            (Err(error), pause)
+        };
         let error = match step {
             NextStep::SignInAgain { claims, consent } => {
                 let again = SignInAgain { claims, consent };
-                return (Err(self.ask_for_sign_in(session, again, now).await), None);
+                return unsaved(self.ask_for_sign_in(session, again, now).await);
             }
             NextStep::Blocked => {
                 let hint = error.hint().to_owned();
                 let refused = Refused {
                     at: now,
                     hint: Some(hint.clone()),
+                    revoked: true,
                 };
                 let marked = self.mark_refused(session, refused).await;
-                return (Err(marked.err().unwrap_or(SessionError::Blocked(hint))), None);
+                return unsaved(marked.err().unwrap_or(SessionError::Blocked(hint)));
             }
             NextStep::ClientAuthentication => SessionError::ClientAuthentication(error),
             NextStep::RetryLater { .. } | NextStep::OurBug => SessionError::Unavailable {
@@ -273,7 +300,7 @@ impl Sessions {
             entra.pause_seconds = pause.as_secs(),
             "Unable to renew a user's tokens; calls use the old ones until they expire"
         );
-        let pause = was_sent.then(|| Pause::new(self.clock.now(), pause, error.clone()));
+        let pause = was_sent.then(|| Pause::new(self.clock.now(), pause, Err(error.clone())));
         (Err(error), pause)
     }
 
@@ -286,8 +313,12 @@ impl Sessions {
     ) -> SessionError {
         let claims = again.claims.clone();
         let kept = async {
-            self.mark_refused(session, Refused { at: now, hint: None })
-                .await?;
+            let refused = Refused {
+                at: now,
+                hint: None,
+                revoked: again.is_plain(),
+            };
+            self.mark_refused(session, refused).await?;
             self.require_sign_in(session, again).await
         };
         match kept.await {

@@ -66,7 +66,19 @@ pub enum Unavailable {
     Sealing,
 }
 
+impl Unavailable {
+    /// True if the store does not answer. The store logs its outage once, so that callers do not log each request.
+    pub(crate) fn is_outage_of_store(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unreachable(_)))
+    }
+}
+
 impl SessionError {
+    /// As [`Unavailable::is_outage_of_store`].
+    pub(crate) fn is_outage_of_store(&self) -> bool {
+        matches!(self, Self::Unavailable { source, .. } if source.is_outage_of_store())
+    }
+
     pub(super) fn unavailable(source: Unavailable) -> Self {
         let retry_after = match &source {
             Unavailable::Contention => Duration::from_secs(1),

@@ -124,9 +124,10 @@ impl Sessions {
 
     /// Removes a session and ends its open requests and streams.
     async fn end(&self, id: &SessionId) -> Result<(), StoreError> {
-        self.repository.remove(id).await?;
+        let removed = self.repository.remove(id).await;
+        // Also without an answer, because the store may have removed the session.
         self.end_everywhere(id).await;
-        Ok(())
+        removed
     }
 }
 

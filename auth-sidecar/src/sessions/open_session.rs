@@ -68,7 +68,7 @@ impl Sessions {
         if grant.expires_at <= now || grant.resource != self.rules.resource {
             return Err(SessionError::Invalid);
         }
-        let end_signal = self.end_signals.subscribe(grant.id);
+        let end_signal = self.end_signals.subscribe(grant.id, &grant.secret);
         let loaded = self.repository.load(&grant.id, &grant.secret).await?;
         let record = &loaded.record;
         end_signal.set_login(&record.user.oid, record.signed_in_at);

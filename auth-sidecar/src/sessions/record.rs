@@ -48,6 +48,10 @@ pub(super) struct Refused {
     /// The message to the user when no login helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hint: Option<String>,
+
+    /// Entra has revoked the user's grant. Open requests and streams of the session end.
+    #[serde(default)]
+    pub(super) revoked: bool,
 }
 
 /// The serialized form of a record. It borrows texts where possible, so that tokens are copied only once.
@@ -77,6 +81,11 @@ struct Form<'a> {
 }
 
 impl Record {
+    /// True if the last renewal found that Entra has revoked the user's grant.
+    pub(super) fn is_revoked_at_entra(&self) -> bool {
+        self.refused.as_ref().is_some_and(|refused| refused.revoked)
+    }
+
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, SealError> {
         let form = Form {
             tid: Cow::Borrowed(&self.user.tid),

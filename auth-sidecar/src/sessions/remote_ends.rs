@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
+use tokio::sync::Notify;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Sessions;
+use super::repository::LoadError;
 use crate::session_id::SessionId;
-use crate::store::{Announcement, StoreKey};
+use crate::store::Announcement;
 
 /// How often this replica looks in the store for the sessions of its open requests and streams, in case it lost an
 /// announcement without a sign.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// Minimum time between two looks. A store that closes connections again and again loses announcements as often.
+const GAP: Duration = Duration::from_secs(1);
 
 /// Maximum number of reads at a time.
 const AT_ONCE: usize = 16;
@@ -19,29 +25,47 @@ const AT_ONCE: usize = 16;
 impl Sessions {
     /// Follows the announcements of other replicas. Returns at once with a store of one process.
     pub async fn follow_remote_ends(&self) {
-        let Some(mut announcements) = self.store.announcements() else {
+        let Some(announcements) = self.store.announcements() else {
             return;
         };
-        let mut look = tokio::time::interval(LOOK);
+        let lost = Notify::new();
+        // The search must not delay the announcements that arrive meanwhile.
+        tokio::select! {
+            () = self.end_announced(announcements, &lost) => {}
+            () = self.search_for_lost(&lost) => {}
+        }
+    }
+
+    async fn end_announced(&self, mut announcements: Receiver<Announcement>, lost: &Notify) {
         loop {
-            tokio::select! {
-                announcement = announcements.recv() => match announcement {
-                    Ok(Announcement::SessionEnded(id)) => self.end_signals.send(&id),
-                    Ok(Announcement::Lost) | Err(RecvError::Lagged(_)) => self.look_for_ended().await,
-                    Err(RecvError::Closed) => return,
-                },
-                _ = look.tick() => self.look_for_ended().await,
+            match announcements.recv().await {
+                Ok(Announcement::SessionEnded(id)) => self.end_signals.send(&id),
+                Ok(Announcement::Lost) | Err(RecvError::Lagged(_)) => lost.notify_one(),
+                Err(RecvError::Closed) => return,
             }
         }
     }
 
-    /// Ends the open requests and streams of sessions that the store no longer has. A store that does not answer ends
-    /// nothing.
+    async fn search_for_lost(&self, lost: &Notify) {
+        loop {
+            // The result does not matter: both are reasons to look.
+            let _ = tokio::time::timeout(LOOK, lost.notified()).await;
+            self.look_for_ended().await;
+            tokio::time::sleep(GAP).await;
+        }
+    }
+
+    /// Ends the open requests and streams of sessions that the store no longer has, and of those whose grant Entra has
+    /// revoked. A store that does not answer ends nothing.
     async fn look_for_ended(&self) {
-        let open: Vec<SessionId> = self.end_signals.ids();
-        stream::iter(open)
-            .for_each_concurrent(AT_ONCE, |id| async move {
-                if let Ok(None) = self.store.get(&StoreKey::Session(id)).await {
+        stream::iter(self.end_signals.open())
+            .for_each_concurrent(AT_ONCE, |(id, secret)| async move {
+                let has_ended = match self.repository.load(&id, &secret).await {
+                    Ok(loaded) => loaded.record.is_revoked_at_entra(),
+                    Err(LoadError::Gone | LoadError::OtherSecret) => true,
+                    Err(LoadError::Unavailable(_)) => false,
+                };
+                if has_ended {
                     self.end_signals.send(&id);
                 }
             })

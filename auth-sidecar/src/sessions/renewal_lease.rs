@@ -12,15 +12,15 @@ use super::later;
 use crate::session_id::SessionId;
 use crate::store::{SessionStore, StoreError, StoreKey, Written};
 
-/// A replica that dies during a renewal delays the others for at most this long. One request to Entra with its
-/// retries takes at most as long.
-const LEASE: SignedDuration = SignedDuration::from_secs(15);
+/// A replica that dies during a renewal delays the others for at most this long. Reading Entra's discovery document and
+/// one request to Entra, each with its retries, take at most as long.
+const LEASE: SignedDuration = SignedDuration::from_secs(35);
 
-/// How often a waiting replica looks for the result.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
-
-/// Maximum number of looks at the record: longer than a lease, so that a dead replica's lease ends meanwhile.
-pub(super) const MOST_LOOKS: u32 = 200;
+/// The waits of a replica until it gives up: longer together than a lease, so that the lease of a dead replica ends
+/// meanwhile. They grow, because a slow Entra makes the replicas of every session wait.
+pub(super) fn waits() -> impl Iterator<Item = Duration> {
+    (0..30).map(|number| Duration::from_millis(100 << number.min(4)))
+}
 
 /// True if this replica may renew the session's tokens now. The lease ends by [`release`], or by itself.
 ///
@@ -47,5 +47,27 @@ pub(super) async fn release(store: &dyn SessionStore, id: SessionId) {
     if let Err(error) = store.take(&StoreKey::Renewal(id)).await {
         let error: &dyn std::error::Error = &error;
         tracing::debug!(error, session.id = %id, "Unable to release the renewal of session {id}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use behalf_entra::RetryPolicy;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_is_longer_than_a_renewal_that_reads_the_discovery_document_first() {
+        let renewal = RetryPolicy::default().total * 2;
+        assert!(LEASE > SignedDuration::try_from(renewal).unwrap());
+    }
+
+    #[test]
+    fn a_replica_waits_longer_than_a_lease_with_few_looks() {
+        let all: Duration = waits().sum();
+        assert!(SignedDuration::try_from(all).unwrap() > LEASE, "{all:?}");
+        assert_eq!(waits().next(), Some(Duration::from_millis(100)));
+        assert_eq!(waits().max(), Some(Duration::from_millis(1600)));
+        assert!(waits().count() <= 30);
     }
 }

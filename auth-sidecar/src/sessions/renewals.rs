@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use behalf_entra::{Clock, TokenSet};
+use behalf_entra::{Clock, Secret, TokenSet};
 use futures::future::{BoxFuture, Shared};
 use jiff::{SignedDuration, Timestamp};
 
@@ -27,11 +27,11 @@ enum Renewal {
     Paused(Pause),
 }
 
-/// The time until the next renewal of a session may start, and the error that calls get until then.
+/// The time until the next renewal of a session may start, and the result that calls get until then.
 #[derive(Clone, Debug)]
 pub(super) struct Pause {
     until: Timestamp,
-    error: SessionError,
+    result: Renewed,
 }
 
 /// The result of [`Renewals::join`].
@@ -39,17 +39,26 @@ pub(super) enum Joined {
     /// A renewal is in flight. This call or an earlier one started it.
     Flight(Flight),
 
-    /// The last renewal failed, and its pause has not ended.
-    Paused(SessionError),
+    /// The last renewal failed, or its tokens could not be stored, and its pause has not ended.
+    Paused(Renewed),
 }
 
 impl Renewals {
-    /// Joins the session's renewal. `begin` starts one if none is in flight and no pause forbids it.
-    pub(super) fn join(&self, id: SessionId, now: Timestamp, begin: impl FnOnce() -> Flight) -> Joined {
+    /// Joins the session's renewal. `begin` starts one if none is in flight and no pause forbids it. A pause that would
+    /// give the call its `refused` token does not count.
+    pub(super) fn join(
+        &self,
+        id: SessionId,
+        now: Timestamp,
+        refused: Option<&Secret>,
+        begin: impl FnOnce() -> Flight,
+    ) -> Joined {
         let mut renewals = self.renewals();
         match renewals.get(&id) {
             Some(Renewal::InFlight(flight)) => return Joined::Flight(flight.clone()),
-            Some(Renewal::Paused(pause)) if pause.until > now => return Joined::Paused(pause.error_at(now)),
+            Some(Renewal::Paused(pause)) if pause.until > now && !pause.gives(refused) => {
+                return Joined::Paused(pause.result_at(now));
+            }
             _ => {}
         }
         let flight = begin();
@@ -101,25 +110,31 @@ impl Drop for End<'_> {
 }
 
 impl Pause {
-    /// Creates a pause of `length` after `error`.
-    pub(super) fn new(now: Timestamp, length: Duration, error: SessionError) -> Self {
+    /// Creates a pause of `length` in which calls get `result`.
+    pub(super) fn new(now: Timestamp, length: Duration, result: Renewed) -> Self {
         let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
         Self {
             until: later(now, length),
-            error,
+            result,
         }
     }
 
-    /// Returns the error that began the pause, with the rest of the pause as time to wait.
-    fn error_at(&self, now: Timestamp) -> SessionError {
+    /// Returns the result that began the pause. An error has the rest of the pause as time to wait.
+    fn result_at(&self, now: Timestamp) -> Renewed {
         let left = Duration::try_from(self.until.duration_since(now)).unwrap_or_default();
-        match &self.error {
-            SessionError::Unavailable { source, .. } => SessionError::Unavailable {
+        match &self.result {
+            Err(SessionError::Unavailable { source, .. }) => Err(SessionError::Unavailable {
                 retry_after: Some(left),
                 source: source.clone(),
-            },
+            }),
             other => other.clone(),
         }
+    }
+
+    /// True if calls get the token that was `refused`.
+    fn gives(&self, refused: Option<&Secret>) -> bool {
+        let tokens = self.result.as_ref().ok();
+        tokens.is_some_and(|tokens| Some(&tokens.access_token) == refused)
     }
 }
 
@@ -153,11 +168,11 @@ mod tests {
     fn one_session_shares_its_renewal_and_another_has_its_own() {
         let renewals = Renewals::default();
         let [one, other] = [(); 2].map(|()| SessionId::generate(&SystemRandom));
-        assert!(is_flight(&renewals.join(one, START, never)));
-        let second = renewals.join(one, START, || unreachable!("a second renewal began"));
+        assert!(is_flight(&renewals.join(one, START, None, never)));
+        let second = renewals.join(one, START, None, || unreachable!("a second renewal began"));
         assert!(is_flight(&second));
         let mut begun = false;
-        renewals.join(other, START, || {
+        renewals.join(other, START, None, || {
             begun = true;
             never()
         });
@@ -168,12 +183,13 @@ mod tests {
     fn after_a_failure_no_renewal_begins_before_the_pause_has_ended() {
         let renewals = Renewals::default();
         let id = SessionId::generate(&SystemRandom);
-        renewals.join(id, START, never);
-        let pause = Pause::new(START, Duration::from_secs(15), outage());
+        renewals.join(id, START, None, never);
+        let pause = Pause::new(START, Duration::from_secs(15), Err(outage()));
         renewals.finish(id, START, Some(pause));
 
         let early = later(START, SignedDuration::from_secs(14));
-        let Joined::Paused(error) = renewals.join(id, early, || unreachable!("asked too early")) else {
+        let Joined::Paused(Err(error)) = renewals.join(id, early, None, || unreachable!("asked too early"))
+        else {
             panic!("no pause")
         };
         let SessionError::Unavailable { retry_after, .. } = error else {
@@ -181,7 +197,7 @@ mod tests {
         };
         assert_eq!(retry_after, Some(Duration::from_secs(1)));
         let end = later(START, SignedDuration::from_secs(15));
-        assert!(is_flight(&renewals.join(id, end, never)));
+        assert!(is_flight(&renewals.join(id, end, None, never)));
     }
 
     #[tokio::test]
@@ -194,13 +210,13 @@ mod tests {
             let _end = broken.end(id, &clock);
             panic!("a defect")
         };
-        let joined = renewals.join(id, START, || flight.boxed().shared());
+        let joined = renewals.join(id, START, None, || flight.boxed().shared());
         let Joined::Flight(flight) = joined else {
             panic!("no flight")
         };
         assert!(tokio::spawn(flight).await.is_err());
         let mut begun = false;
-        renewals.join(id, START, || {
+        renewals.join(id, START, None, || {
             begun = true;
             never()
         });
@@ -213,8 +229,8 @@ mod tests {
         for second in 0..100 {
             let now = later(START, SignedDuration::from_secs(second));
             let id = SessionId::generate(&SystemRandom);
-            renewals.join(id, now, never);
-            let pause = (second % 2 == 0).then(|| Pause::new(now, Duration::from_secs(1), outage()));
+            renewals.join(id, now, None, never);
+            let pause = (second % 2 == 0).then(|| Pause::new(now, Duration::from_secs(1), Err(outage())));
             renewals.finish(id, now, pause);
         }
         assert!(renewals.renewals().len() <= 1);

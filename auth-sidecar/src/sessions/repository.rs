@@ -92,8 +92,8 @@ impl SessionRepository {
         }
     }
 
-    /// Moves the expiry of the session after a use. An error is logged and does not refuse the call: the next
-    /// use moves the expiry again.
+    /// Moves the expiry of the session after a use. An error does not refuse the call: the next use moves the expiry
+    /// again.
     pub(super) async fn extend(&self, id: &SessionId, loaded: &Loaded, now: Timestamp) {
         let end = self.idle_expiry(&loaded.record, now);
         let gain = end.duration_since(loaded.expires_at);
@@ -102,7 +102,7 @@ impl SessionRepository {
         }
         if let Err(error) = self.store.touch(&StoreKey::Session(*id), end).await {
             let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, session.id = %id, "Unable to extend session {id} after a use");
+            tracing::debug!(error, session.id = %id, "Unable to extend session {id} after a use");
         }
     }
 

@@ -17,6 +17,10 @@ use crate::store::{Entry, StoreKey, Written};
 /// Lifetime of the stored requirements. A later login starts without them, and Entra states them again.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
+/// Lifetime of an entry after its last requirements were removed. If it were removed at once, its revisions would begin
+/// again, and a replica that read the old entry could overwrite a new one. No request takes as long.
+const EMPTY_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+
 /// Maximum number of clients of one user with stored requirements. The newest are kept. Clients can register
 /// without limit, so that otherwise one user could fill the store.
 const MAX_CLIENTS: usize = 16;
@@ -180,7 +184,8 @@ impl Sessions {
                 return Ok(None);
             };
             // The entry expires together with the last requirements in it.
-            let end = kept.iter().map(|stored| stored.until).max().unwrap_or(now);
+            let end = kept.iter().map(|stored| stored.until).max();
+            let end = end.unwrap_or(later(now, EMPTY_LIFETIME));
             let sealed = self
                 .keyring
                 .seal(Purpose::Pending, &Pending { user: place, kept })

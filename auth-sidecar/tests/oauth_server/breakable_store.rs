@@ -1,6 +1,6 @@
 //! A session store that a test can make unreachable.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -17,8 +17,15 @@ pub(crate) struct Breakable {
     broken: AtomicBool,
     /// The sealed requirements for next logins, in the order of the writes.
     pub(crate) pending: Mutex<Vec<String>>,
+    /// The revisions of these writes.
+    pub(crate) pending_revisions: Mutex<Vec<u64>>,
     announcements: Sender<Announcement>,
     mute: AtomicBool,
+    full: AtomicBool,
+    /// Removals happen, and their answers are lost.
+    loses_removals: AtomicBool,
+    /// Number of times that a session was read.
+    session_reads: AtomicUsize,
 }
 
 impl Breakable {
@@ -27,9 +34,28 @@ impl Breakable {
             memory,
             broken: AtomicBool::new(false),
             pending: Mutex::default(),
+            pending_revisions: Mutex::default(),
             announcements: Sender::new(64),
             mute: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            loses_removals: AtomicBool::new(false),
+            session_reads: AtomicUsize::new(0),
         }
+    }
+
+    /// Refuses every write because of its memory.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// Loses the answers to removals from now on.
+    pub(crate) fn lose_removals(&self) {
+        self.loses_removals.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns how often a session was read.
+    pub(crate) fn session_reads(&self) -> usize {
+        self.session_reads.load(Ordering::Relaxed)
     }
 
     /// Loses the announcements of replicas from now on.
@@ -48,12 +74,15 @@ impl Breakable {
 
     fn check(&self) -> Result<(), StoreError> {
         if self.broken.load(Ordering::Relaxed) {
-            return Err(StoreError::Unreachable(Arc::from(Box::<
-                dyn std::error::Error + Send + Sync,
-            >::from("cut off"))));
+            return Err(unreachable());
         }
         Ok(())
     }
+}
+
+fn unreachable() -> StoreError {
+    let cause = Box::<dyn std::error::Error + Send + Sync>::from("cut off");
+    StoreError::Unreachable(Arc::from(cause))
 }
 
 #[async_trait]
@@ -62,6 +91,9 @@ impl SessionStore for Breakable {
         // Answers at a later turn, as a store over the network does.
         tokio::task::yield_now().await;
         self.check()?;
+        if let StoreKey::Session(_) = key {
+            self.session_reads.fetch_add(1, Ordering::Relaxed);
+        }
         self.memory.get(key).await
     }
 
@@ -73,9 +105,13 @@ impl SessionStore for Breakable {
         expires_at: Timestamp,
     ) -> Result<Written, StoreError> {
         self.check()?;
+        if self.full.load(Ordering::Relaxed) {
+            return Err(StoreError::Full);
+        }
         if let StoreKey::Pending(_) = key {
             let sealed = String::from_utf8(value.clone()).unwrap();
             self.pending.lock().unwrap().push(sealed);
+            self.pending_revisions.lock().unwrap().push(expected + 1);
         }
         self.memory.put(key, expected, value, expires_at).await
     }
@@ -87,7 +123,11 @@ impl SessionStore for Breakable {
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         self.check()?;
-        self.memory.take(key).await
+        let taken = self.memory.take(key).await;
+        if self.loses_removals.load(Ordering::Relaxed) {
+            return Err(unreachable());
+        }
+        taken
     }
 
     async fn announce_end(&self, id: &SessionId) -> Result<(), StoreError> {

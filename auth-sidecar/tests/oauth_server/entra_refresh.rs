@@ -125,6 +125,58 @@ async fn a_revoked_entra_grant_requires_a_new_sign_in() {
 }
 
 #[tokio::test]
+async fn tokens_that_a_full_store_does_not_save_are_used_and_entra_is_asked_once() {
+    let (world, _, tokens) = world().await;
+    world.store.set_full(true);
+    // Without a valid token a call needs the new one.
+    world.advance(3601);
+    let mut used = Vec::new();
+    for _ in 0..5 {
+        let session = open(&world, &tokens).await;
+        used.push(world.sessions.user_token(&session).await.unwrap());
+    }
+    assert_eq!(refreshes(&world).await, 1);
+    assert!(
+        used.iter()
+            .all(|token| token.access_token == used[0].access_token)
+    );
+    // Entra refused the token as assertion.
+    let session = open(&world, &tokens).await;
+    let renewed = world
+        .sessions
+        .renewed_user_token(&session, &used[0].access_token)
+        .await
+        .unwrap();
+    assert_ne!(renewed.access_token, used[0].access_token);
+
+    world.store.set_full(false);
+    world.advance(301);
+    let session = open(&world, &tokens).await;
+    world.sessions.user_token(&session).await.unwrap();
+    assert_eq!(refreshes(&world).await, 3);
+    let saved = open(&world, &tokens).await;
+    world.sessions.user_token(&saved).await.unwrap();
+    assert_eq!(refreshes(&world).await, 3, "the store has the tokens");
+}
+
+#[tokio::test]
+async fn a_refusal_that_a_full_store_does_not_save_is_not_asked_for_again() {
+    let (world, _, tokens) = world().await;
+    world.entra.control().revoke(ANA.user_name).await.unwrap();
+    world.store.set_full(true);
+    world.advance(3001);
+    for _ in 0..3 {
+        let session = open(&world, &tokens).await;
+        let refused = world.sessions.user_token(&session).await;
+        assert!(
+            matches!(refused, Err(SessionError::Unavailable { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(refreshes(&world).await, 1);
+}
+
+#[tokio::test]
 async fn a_claims_challenge_at_renewal_reaches_the_next_login() {
     let (world, login, tokens) = world().await;
     let effect = claims_challenge();

@@ -8,7 +8,7 @@ use behalf_auth_sidecar::store::Announcement;
 use behalf_entra::Secret;
 use behalf_simulators::entra::RequestKind;
 use behalf_simulators::people::{ANA, BEN};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::fixture::{REDIRECT_URI, World};
 
@@ -104,6 +104,78 @@ async fn a_replica_that_may_have_lost_announcements_looks_in_the_store() {
     timeout(Duration::from_secs(2), opened.ended()).await.unwrap();
     let other = timeout(Duration::from_millis(200), living.ended()).await;
     assert!(other.is_err(), "a session that lives was ended");
+}
+
+#[tokio::test]
+async fn many_lost_announcements_cause_one_look_a_second() {
+    let world = world().await;
+    let (_, tokens) = world.session(BEN).await;
+    let _open = world.replicas[0]
+        .sessions
+        .open(&Secret::new(&*tokens.access))
+        .await
+        .unwrap();
+    let before = world.store.session_reads();
+    for _ in 0..30 {
+        world.store.announce(Announcement::Lost);
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.store.session_reads() - before, 1);
+    // The later announcements are not forgotten.
+    let looks_again = async {
+        while world.store.session_reads() - before < 2 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), looks_again).await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_end_at_once_when_the_answer_to_a_removal_is_lost() {
+    let world = world().await;
+    let (login, tokens) = world.session(ANA).await;
+    let access = Secret::new(&*tokens.access);
+    let [first, second, ..] = &world.replicas[..] else {
+        panic!("one replica")
+    };
+    let opened = [
+        first.sessions.open(&access).await.unwrap(),
+        second.sessions.open(&access).await.unwrap(),
+    ];
+    world.store.lose_removals();
+    let revoked = second.sessions.revoke(&access, &login.client_id).await;
+    assert!(revoked.is_err(), "the client tries again");
+    for opened in opened {
+        timeout(Duration::from_secs(2), opened.ended()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_grant_that_entra_revoked_is_found_after_a_lost_announcement() {
+    let world = world().await;
+    let control = world.entra.control();
+    control
+        .update_settings(|settings| settings.application_token_seconds = Some(3600))
+        .await
+        .unwrap();
+    world.store.mute();
+    let (_, tokens) = world.session(ANA).await;
+    let access = Secret::new(&*tokens.access);
+    let opened = world.replicas[0].sessions.open(&access).await.unwrap();
+    control.revoke(ANA.user_name).await.unwrap();
+    world.advance(3001);
+    let sessions = &world.replicas[1].sessions;
+    let session = sessions.open(&access).await.unwrap();
+    let refused = sessions.user_token(&session).await;
+    assert!(
+        matches!(refused, Err(SessionError::SignInRequired { .. })),
+        "{refused:?}"
+    );
+    let unheard = timeout(Duration::from_millis(200), opened.ended()).await;
+    assert!(unheard.is_err(), "the announcement was not lost");
+
+    world.store.announce(Announcement::Lost);
+    timeout(Duration::from_secs(2), opened.ended()).await.unwrap();
 }
 
 #[tokio::test]

@@ -196,6 +196,23 @@ async fn requirements_are_sealed_for_their_own_purpose() {
 }
 
 #[tokio::test]
+async fn the_revisions_of_an_emptied_entry_do_not_begin_again() {
+    let world = World::start().await;
+    let (client_id, session) = open_session(&world).await;
+    let claims = Some(CLAIMS.to_owned());
+    world
+        .sessions
+        .require_sign_in(&session, claims.clone())
+        .await
+        .unwrap();
+    world.login_of(&client_id, ANA).await;
+    let (_, session) = open_session(&world).await;
+    world.sessions.require_sign_in(&session, claims).await.unwrap();
+    let written = world.store.pending_revisions.lock().unwrap().clone();
+    assert_eq!(written, [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn the_requirements_of_one_user_take_one_entry_for_all_clients() {
     const MAX_CLIENTS: usize = 16;
     let world = World::start().await;

@@ -5,7 +5,12 @@
 #[cfg(test)]
 mod announcements;
 #[cfg(test)]
+#[path = "../support/captured_log.rs"]
+mod captured_log;
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod foreign_values;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use behalf_entra::{Clock as _, SystemClock};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::captured_log::CapturedLog;
 use crate::redis_server::{RedisServer, free_port, store_at};
 
 const KEY: StoreKey = StoreKey::User([1; 32]);
@@ -64,6 +65,68 @@ async fn a_full_server_is_full_and_keeps_its_entries() {
         .await;
     assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
     assert!(store.get(&KEY).await.unwrap().is_some());
+}
+
+/// A server that loads its data accepts connections and refuses every command.
+#[tokio::test]
+async fn a_server_that_refuses_every_command_is_not_asked_without_a_pause() {
+    let server = RedisServer::start(&[
+        "--user",
+        "default",
+        "on",
+        "nopass",
+        "allchannels",
+        "-@all",
+        "+@connection",
+        "+@pubsub",
+        "+acl",
+        "+info",
+    ])
+    .await;
+    let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
+    let end = Instant::now() + Duration::from_secs(3);
+    let mut calls = 0;
+    while Instant::now() < end {
+        let refused = store.get(&KEY).await;
+        assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
+        calls += 1;
+        sleep(Duration::from_millis(5)).await;
+    }
+    let connections = server.connections_received().await;
+    assert!(
+        calls > 100 && connections < 20,
+        "{calls} calls, {connections} connections"
+    );
+}
+
+#[tokio::test]
+async fn an_outage_is_one_line_with_its_cause_and_one_at_its_end() {
+    let log = CapturedLog::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let mut server = RedisServer::start(&[]).await;
+    let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
+    store.put(&KEY, 0, vec![1], in_a_minute()).await.unwrap();
+    server.kill();
+    for _ in 0..50 {
+        assert!(store.get(&KEY).await.is_err());
+        assert!(store.put(&KEY, 1, vec![1], in_a_minute()).await.is_err());
+    }
+    server.restart().await;
+    eventually_stored(&store, 0).await;
+    store.get(&KEY).await.unwrap();
+    let text = log.text();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(
+        lines[0].contains("WARN") && lines[0].contains("Connection refused"),
+        "{text}"
+    );
+    assert!(lines[1].contains("INFO") && lines[1].contains("again"), "{text}");
 }
 
 #[tokio::test]

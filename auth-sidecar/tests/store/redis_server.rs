@@ -129,6 +129,15 @@ impl RedisServer {
         asked.query_async(&mut connection).await
     }
 
+    /// Number of connections since the server started, with the one that asks.
+    pub(crate) async fn connections_received(&self) -> u32 {
+        let statistics: String = self.ask(&["INFO", "stats"]).await.unwrap();
+        let connections = statistics
+            .lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"));
+        connections.unwrap().trim().parse().unwrap()
+    }
+
     /// Every key that the server holds has an expiry.
     pub(crate) async fn every_key_expires(&self) {
         let keys: Vec<String> = self.ask(&["KEYS", "*"]).await.unwrap();

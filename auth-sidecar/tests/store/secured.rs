@@ -13,10 +13,10 @@ use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::conformance::{Real, check_all};
-use crate::redis_server::{RedisServer, config, free_port, object};
+use crate::redis_server::{RedisCluster, RedisServer, config, free_port, object};
 
 /// The rights that a user needs, as `docs/sessions.md` lists them.
-const RIGHTS: &str = "resetkeys ~behalf:mcp/azure-devops:* resetchannels &behalf:mcp/azure-devops:* -@all +publish +subscribe +hmget +hget +hset +eval +pexpireat +pexpiretime +del +multi +exec +ping +info";
+const RIGHTS: &str = "resetkeys ~behalf:mcp/azure-devops:* resetchannels &behalf:mcp/azure-devops:* -@all +publish +subscribe +eval +hget +hset +hstrlen +pexpireat +pexpiretime +del +ping +info";
 
 struct Files {
     folder: TempDir,
@@ -122,6 +122,21 @@ async fn a_user_with_the_documented_rights_alone_can_keep_sessions() {
     check_all(&store, &Real).await;
     let denied: Vec<redis::Value> = server.ask(&["ACL", "LOG"]).await.unwrap();
     assert!(denied.is_empty(), "a command was denied: {denied:?}");
+}
+
+#[tokio::test]
+async fn a_user_of_a_cluster_needs_one_more_right() {
+    let (files, cluster) = (Files::new(), RedisCluster::start().await);
+    for node in &cluster.nodes {
+        set_user(node, "first").await;
+        node.ask::<()>(&["ACL", "SETUSER", "behalf", "+cluster|slots"])
+            .await
+            .unwrap();
+    }
+    let mut config = config(RedisTopology::Cluster, &[cluster.endpoint()]);
+    config.authentication = user(&files, "first");
+    let store = RedisStore::new(&config, &object()).unwrap();
+    check_all(&store, &Real).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,21 @@ use behalf_contract::ObjectIdentity;
 use jiff::Timestamp;
 
 use super::unreachable;
-use crate::store::{Entry, StoreError, StoreKey, Written};
+use crate::store::{Entry, MAX_VALUE_BYTES, StoreError, StoreKey, Written};
+
+/// Reads an entry. KEYS: the entry. ARGV: maximum length of its value, `1` to remove it. Returns revision, value and
+/// expiry. A longer value is returned as an empty one: nobody of this project wrote it, and it must not fill the memory
+/// of the sidecar. An entry that this project wrote has a revision of at most 20 digits.
+const READ: &str = "\
+local entry = {false, '', redis.call('PEXPIRETIME', KEYS[1])}
+if redis.call('HSTRLEN', KEYS[1], 'revision') <= 20 then
+  entry[1] = redis.call('HGET', KEYS[1], 'revision')
+end
+if redis.call('HSTRLEN', KEYS[1], 'value') <= tonumber(ARGV[1]) then
+  entry[2] = redis.call('HGET', KEYS[1], 'value')
+end
+if ARGV[2] == '1' then redis.call('DEL', KEYS[1]) end
+return entry";
 
 /// Compare-and-swap. KEYS: the entry. ARGV: expected revision, next revision, value, expiry in milliseconds since
 /// 1970. Returns 1 if it wrote.
@@ -48,22 +62,23 @@ impl KeyNames {
 }
 
 pub(super) fn get(name: &str) -> Pipeline {
-    let mut commands = pipe();
-    read(&mut commands, name);
-    commands
+    read(name, false)
 }
 
 pub(super) fn take(name: &str) -> Pipeline {
-    let mut commands = pipe();
-    commands.atomic();
-    read(&mut commands, name);
-    commands.cmd("DEL").arg(name).ignore();
-    commands
+    read(name, true)
 }
 
-fn read(commands: &mut Pipeline, name: &str) {
-    commands.cmd("HMGET").arg(name).arg("revision").arg("value");
-    commands.cmd("PEXPIRETIME").arg(name);
+fn read(name: &str, removes: bool) -> Pipeline {
+    let mut commands = pipe();
+    commands
+        .cmd("EVAL")
+        .arg(READ)
+        .arg(1)
+        .arg(name)
+        .arg(MAX_VALUE_BYTES)
+        .arg(u8::from(removes));
+    commands
 }
 
 pub(super) fn put(name: &str, expected: u64, value: &[u8], expires_at: Timestamp) -> Pipeline {
@@ -91,8 +106,8 @@ pub(super) fn touch(name: &str, expires_at: Timestamp) -> Pipeline {
 
 /// Reads the answers of [`get`] and [`take`].
 pub(super) fn read_entry(answers: Vec<Value>) -> Result<Option<Entry>, StoreError> {
-    type Answer = ((Option<u64>, Option<Vec<u8>>), i64);
-    let ((revision, value), expires_at) =
+    type Answer = ((Option<u64>, Option<Vec<u8>>, i64),);
+    let ((revision, value, expires_at),) =
         Answer::from_redis_value(Value::Array(answers)).map_err(|error| unreachable(error.into()))?;
     let (Some(revision), Some(value)) = (revision, value) else {
         return Ok(None);

@@ -1,5 +1,6 @@
 //! The one connection that all requests share. It opens on demand and closes at the first failure.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::redis::aio::ConnectionLike as _;
@@ -8,22 +9,30 @@ use tokio::sync::{Mutex, broadcast};
 use tokio::time::Instant;
 
 use super::announcements::Announcements;
+use super::outage_log::OutageLog;
 use super::settings::{Connection, Settings};
 use super::unreachable;
 use crate::store::{Announcement, StoreError};
 
-/// Shortest and longest pause after a failed attempt to connect. It doubles with each failure.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Pause after the second of several failures in a row. It doubles with each further one. After the first failure
+/// there is none, because the connection may only have been idle for too long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A connection that all callers share.
 ///
-/// The first caller opens it; the others wait for the result. After a failed command the next caller opens
-/// another one, so that a promoted replica, changed credentials and a restarted server need no rule of their own.
-/// After a failed attempt all callers fail at once until the pause ends.
+/// The first caller opens it; the others wait for the result. After a failed command the next caller opens another one,
+/// so that a promoted replica, changed credentials and a restarted server need no rule of their own. After several
+/// failures in a row all callers fail at once until a pause ends. A command that succeeds ends the row.
 pub(super) struct SharedConnection {
     settings: Settings,
     announcements: Announcements,
     state: Mutex<State>,
+
+    /// True from a failure until the next command that succeeds. Read without the lock.
+    is_failing: AtomicBool,
 }
 
 struct State {
@@ -33,12 +42,32 @@ struct State {
     number: u64,
 
     failure: Option<Failure>,
+    outages: OutageLog,
+    full: OutageLog,
 }
 
-/// The last attempt to connect, if it failed.
+impl State {
+    /// Logs that Redis is full, at most once a minute. Reads still succeed, so that nothing shows the end.
+    fn report_full(&mut self, error: &RedisError) {
+        if self.full.began(Instant::now()) {
+            self.full.ended();
+            let cause: &dyn std::error::Error = error;
+            tracing::warn!(
+                error = cause,
+                "The session store is full; raise maxmemory of the Redis"
+            );
+        }
+    }
+}
+
+/// The last of several failures in a row.
 struct Failure {
     error: StoreError,
-    pause: Duration,
+
+    /// Pause after the next failure.
+    next_pause: Duration,
+
+    /// Callers fail at once before this time.
     until: Instant,
 }
 
@@ -48,11 +77,14 @@ impl SharedConnection {
             connection: None,
             number: 0,
             failure: None,
+            outages: OutageLog::default(),
+            full: OutageLog::default(),
         };
         Self {
             settings,
             announcements,
             state: Mutex::new(state),
+            is_failing: AtomicBool::new(false),
         }
     }
 
@@ -108,50 +140,73 @@ impl SharedConnection {
         }
         match self.settings.open(&self.announcements).await {
             Ok(connection) => {
-                if state.failure.take().is_some() {
-                    tracing::info!("Connected to the session store again");
-                }
                 state.number = state.number.wrapping_add(1);
                 state.connection = Some(connection.clone());
                 Ok((state.number, connection))
             }
-            Err(error) => {
-                let cause: &dyn std::error::Error = &error;
-                if state.failure.is_none() {
-                    tracing::warn!(error = cause, "Unable to connect to the session store");
-                }
-                let error = unreachable(error);
-                let last = state.failure.take().map_or(PAUSE.0, |failure| failure.pause * 2);
-                let pause = last.min(PAUSE.1);
-                state.failure = Some(Failure {
-                    error: error.clone(),
-                    pause,
-                    until: Instant::now() + pause,
-                });
-                Err(error)
-            }
+            Err(error) => Err(self.fail(&mut state, error)),
         }
     }
 
     /// Closes the connection if the command failed on it.
     async fn settle<T>(&self, number: u64, answer: Result<T, RedisError>) -> Result<T, StoreError> {
         let error = match answer {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                if self.is_failing.swap(false, Ordering::Relaxed) {
+                    let mut state = self.state.lock().await;
+                    state.failure = None;
+                    if state.outages.ended() {
+                        tracing::info!("The session store answers again");
+                    }
+                }
+                return Ok(answer);
+            }
             Err(error) => error,
         };
-        if is_full(&error) {
+        if has_code(&error, "OOM") {
+            self.state.lock().await.report_full(&error);
             return Err(StoreError::Full);
         }
+        // Somebody else wrote another kind of value to this key. Other keys are not concerned.
+        if has_code(&error, "WRONGTYPE") {
+            return Err(unreachable(error));
+        }
         let mut state = self.state.lock().await;
-        if state.number == number {
-            state.connection = None;
+        // Of several commands that fail on one connection, the first closes it.
+        if state.number == number && state.connection.take().is_some() {
+            return Err(self.fail(&mut state, error));
         }
         Err(unreachable(error))
     }
+
+    /// Records a failure, and begins a pause if it is not the first in a row.
+    fn fail(&self, state: &mut State, error: RedisError) -> StoreError {
+        let (pause, next_pause) = match &state.failure {
+            None => (Duration::ZERO, FIRST_PAUSE),
+            Some(failure) => {
+                let cause: &dyn std::error::Error = &error;
+                if state.outages.began(Instant::now()) {
+                    tracing::warn!(
+                        error = cause,
+                        "The session store does not answer; clients get 503 until it does"
+                    );
+                }
+                (failure.next_pause, (failure.next_pause * 2).min(LONGEST_PAUSE))
+            }
+        };
+        let error = unreachable(error);
+        state.failure = Some(Failure {
+            error: error.clone(),
+            next_pause,
+            until: Instant::now() + pause,
+        });
+        self.is_failing.store(true, Ordering::Relaxed);
+        error
+    }
 }
 
-/// Redis refuses a write because of `maxmemory` and a policy that does not evict.
-fn is_full(error: &RedisError) -> bool {
+/// True if Redis answered with an error of this code.
+fn has_code(error: &RedisError, code: &str) -> bool {
     let answers = error.clone().into_server_errors();
-    answers.is_some_and(|answers| answers.iter().any(|(_, answer)| answer.code() == "OOM"))
+    answers.is_some_and(|answers| answers.iter().any(|(_, answer)| answer.code() == code))
 }

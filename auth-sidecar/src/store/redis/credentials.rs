@@ -58,17 +58,23 @@ impl Credentials {
 impl StreamingCredentialsProvider for Credentials {
     fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send + 'static>> {
         let files = self.clone();
-        Box::pin(stream::unfold(None, move |known: Option<BasicAuth>| {
-            let files = files.clone();
-            async move {
-                let read = match &known {
-                    Some(known) => Ok(files.next(known).await),
-                    None => files.read().await,
-                };
-                let known = read.as_ref().ok().cloned();
-                Some((read, known))
-            }
-        }))
+        Box::pin(stream::unfold(
+            None,
+            move |last: Option<RedisResult<BasicAuth>>| {
+                let files = files.clone();
+                async move {
+                    let read = match &last {
+                        None => files.read().await,
+                        Some(Ok(known)) => Ok(files.next(known).await),
+                        Some(Err(_)) => {
+                            tokio::time::sleep(INTERVAL).await;
+                            files.read().await
+                        }
+                    };
+                    Some((read.clone(), Some(read)))
+                }
+            },
+        ))
     }
 }
 

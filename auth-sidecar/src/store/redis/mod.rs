@@ -3,6 +3,7 @@
 //! - [`settings`]: the configured addresses, checked
 //! - [`credentials`]: user and password, read again when they change
 //! - [`connection`]: one shared connection, opened on demand
+//! - [`outage_log`]: which failures are logged
 //! - [`commands`]: the commands and the names of keys
 //! - [`announcements`]: messages between replicas
 
@@ -10,6 +11,7 @@ mod announcements;
 mod commands;
 mod connection;
 mod credentials;
+mod outage_log;
 mod settings;
 
 use std::sync::Arc;

@@ -126,7 +126,9 @@ impl Settings {
         let redis = endpoint
             .redis_settings()
             .clone()
-            .set_protocol(ProtocolVersion::RESP3);
+            .set_protocol(ProtocolVersion::RESP3)
+            // A user needs one right less without the library's name.
+            .set_skip_set_lib_name();
         let endpoint = endpoint.set_redis_settings(redis);
         let client = match self.certificates().await? {
             Some(certificates) => Client::build_with_tls(endpoint, certificates)?,
