@@ -1,6 +1,7 @@
 //! On-Behalf-Of exchanges, and the cache of their tokens.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use crate::next_step::NextStep;
 use crate::pause;
 use crate::response::TokenSet;
 use crate::secret::Secret;
+use crate::shared_tokens::{NotShared, SharedTokens};
 
 /// A cached token has at least this long to live: a call that starts with it can end with it.
 const MARGIN: Duration = Duration::from_mins(5);
@@ -52,7 +54,7 @@ pub struct Exchanged {
     /// The token.
     pub token: Arc<TokenSet>,
 
-    /// True if Entra issued the token for this call. A cached token says nothing about Entra's present answer.
+    /// True if Entra issued the token for this call. A cached or shared token says nothing about Entra's present answer.
     pub fresh: bool,
 }
 
@@ -98,12 +100,19 @@ impl OnBehalfOf {
     /// Returns the downstream token for `user_token`. With `claims` (a challenge of the resource) it exchanges
     /// again, and the new token replaces the cached one.
     pub async fn get(&self, user_token: &Secret, claims: Option<&str>) -> Result<Arc<TokenSet>, EntraError> {
-        let exchanged = self.exchange(user_token, claims).await?;
+        let exchanged = self.exchange(user_token, claims, || NotShared).await?;
         Ok(exchanged.token)
     }
 
-    /// As [`Self::get`], and says whether Entra issued the token for this call.
-    pub async fn exchange(&self, user_token: &Secret, claims: Option<&str>) -> Result<Exchanged, EntraError> {
+    /// As [`Self::get`], and says whether Entra issued the token for this call. Before it asks Entra without `claims`, it
+    /// looks for the token that another process shares. It shares the token that Entra issues. A cached token needs no
+    /// `shared`.
+    pub async fn exchange<S: SharedTokens>(
+        &self,
+        user_token: &Secret,
+        claims: Option<&str>,
+        shared: impl FnOnce() -> S + Send,
+    ) -> Result<Exchanged, EntraError> {
         let key = Key {
             assertion: hash(user_token.expose()),
             claims: claims.map(hash),
@@ -115,9 +124,13 @@ impl OnBehalfOf {
         // Each caller that waits has a task, at most 16 for each user. One task for all of them would need a table of
         // exchanges in flight beside the cache, and a guard that removes an exchange that panicked.
         let (this, user_token, claims) = (self.clone(), user_token.clone(), claims.map(str::to_owned));
-        let exchange = async move { this.exchange_once(key, &user_token, claims.as_deref()).await };
+        let shared = shared();
+        let exchange = async move {
+            this.exchange_once(key, &user_token, claims.as_deref(), &shared)
+                .await
+        };
         match tokio::spawn(exchange).await {
-            Ok(result) => result.map(|token| Exchanged { token, fresh: true }),
+            Ok(result) => result,
             // The task panicked, or the process stops.
             Err(_) => Err(EntraError::TimedOut),
         }
@@ -129,16 +142,30 @@ impl OnBehalfOf {
         key: Key,
         user_token: &Secret,
         claims: Option<&str>,
-    ) -> Result<Arc<TokenSet>, EntraError> {
+        shared: &impl SharedTokens,
+    ) -> Result<Exchanged, EntraError> {
+        let fresh = AtomicBool::new(false);
         let exchange = async {
+            if claims.is_none()
+                && let Some(token) = shared.load().await
+                && self.is_usable(&token)
+            {
+                return Ok(Arc::new(token));
+            }
             // This check is part of the shared request, so that a call that comes a moment later does not
             // send another one.
             self.check_pause(&key).await?;
-            let result = self.client.on_behalf_of(user_token, &self.scope, claims).await;
-            if let Err(error) = &result {
-                self.begin_pause(&key, error).await;
+            match self.client.on_behalf_of(user_token, &self.scope, claims).await {
+                Ok(token) => {
+                    fresh.store(true, Ordering::Relaxed);
+                    shared.save(&token).await;
+                    Ok(Arc::new(token))
+                }
+                Err(error) => {
+                    self.begin_pause(&key, &error).await;
+                    Err(error)
+                }
             }
-            result.map(Arc::new)
         };
         let result = self.tokens.try_get_with_by_ref(&key, exchange).await;
         let token = result.map_err(|error| EntraError::clone(&error))?;
@@ -147,7 +174,16 @@ impl OnBehalfOf {
                 .insert(Key { claims: None, ..key }, Arc::clone(&token))
                 .await;
         }
-        Ok(token)
+        Ok(Exchanged {
+            token,
+            fresh: fresh.into_inner(),
+        })
+    }
+
+    /// True if the token lives long enough for a call.
+    fn is_usable(&self, token: &TokenSet) -> bool {
+        let left = token.expires_at.duration_since(self.client.now());
+        Duration::try_from(left).is_ok_and(|left| left > MARGIN)
     }
 
     /// Drops the downstream token of a user's token that is no longer used.

@@ -16,4 +16,4 @@ pub use crate::random::{Random, SystemRandom};
 pub use error::{OpenError, SealError};
 pub use keyring_file::{KeyringFileError, KeyringHandle};
 pub use purpose::Purpose;
-pub(crate) use sealed_record::RecordPlace;
+pub(crate) use sealed_record::{RecordKind, RecordPlace};

@@ -62,9 +62,30 @@ fn split(envelope: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(key_id).ok()?, rest))
 }
 
-/// The session, secret and revision that a record is sealed for.
+/// The content of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordKind {
+    /// The session itself.
+    Session,
+
+    /// The session's downstream token.
+    Downstream,
+}
+
+impl RecordKind {
+    /// Separates the keys of the kinds. A record of one kind does not open as another.
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::Session => b"",
+            Self::Downstream => b"downstream",
+        }
+    }
+}
+
+/// The kind, session, secret and revision that a record is sealed for.
 #[derive(Clone, Copy)]
 pub(crate) struct RecordPlace<'a> {
+    pub(crate) kind: RecordKind,
     pub(crate) id: &'a SessionId,
     pub(crate) secret: &'a SessionSecret,
     pub(crate) revision: u64,
@@ -73,7 +94,9 @@ pub(crate) struct RecordPlace<'a> {
 impl RecordPlace<'_> {
     fn cipher(&self, key: &Subkeys) -> Aes256Gcm {
         let hkdf = Hkdf::<Sha256>::new(Some(key.record_salt()), self.secret.expose());
-        Aes256Gcm::new(&(*expand(&hkdf, self.id.as_bytes())).into())
+        // All ids have the same length, so that no two places have the same text.
+        let info = [self.id.as_bytes(), self.kind.label()].concat();
+        Aes256Gcm::new(&(*expand(&hkdf, &info)).into())
     }
 
     /// version ‖ session id ‖ key id ‖ revision ‖ namespace/name of the object.

@@ -20,7 +20,9 @@ pub(super) async fn replace(
 ) -> Result<Option<Tokens>, Refusal> {
     let replacement = tokens.replacement(state, session, wanted).await;
     if let Err(refusal) = &replacement {
-        tokens.remember_refusal(state, answers_of(wanted), refusal).await;
+        tokens
+            .remember_refusal(state, session, answers_of(wanted), refusal)
+            .await;
     }
     replacement
 }
@@ -75,9 +77,9 @@ pub(super) async fn reauthenticate(
     };
     // A message that is too large for a second try is not sent again. The next call then gets another token.
     if had_second_try || advice.is_none() {
-        tokens.remember_refusal(state, answers, &refusal).await;
+        tokens.remember_refusal(state, session, answers, &refusal).await;
     } else {
-        tokens.forget_downstream(state).await;
+        tokens.forget_downstream(state, session).await;
     }
     Ok(refusal)
 }

@@ -21,6 +21,7 @@ const CAPACITY: u64 = 64 * 1024 * 1024;
 #[derive(Clone)]
 pub(super) struct Exchange {
     on_behalf_of: OnBehalfOf,
+    scope: Arc<str>,
 }
 
 /// The user token, and the downstream token if the plan needs it.
@@ -89,10 +90,7 @@ impl Tokens {
         let exchange = state.exchange.as_ref().zip(self.downstream.as_ref());
         Ok(Some(match (wanted.reason, exchange) {
             (ReauthenticateReason::TokenRefused, Some((exchange, downstream))) => {
-                exchange
-                    .on_behalf_of
-                    .forget_refused(&user.access_token, &downstream.access_token)
-                    .await;
+                exchange.forget_refused(state, session, user, downstream).await;
                 exchange.tokens(state, session, Arc::clone(user), None).await?
             }
             // A challenge of the downstream API: Entra may issue a token that satisfies it, or require the
@@ -121,26 +119,29 @@ impl Tokens {
 
     /// Remembers the refusal that the client of these tokens gets, and drops the downstream token. After an
     /// outage both tokens stay as they are.
-    pub(super) async fn remember_refusal(&self, state: &ProxyState, answers: Answers, refusal: &Refusal) {
+    pub(super) async fn remember_refusal(
+        &self,
+        state: &ProxyState,
+        session: &OpenSession,
+        answers: Answers,
+        refusal: &Refusal,
+    ) {
         let Some(user) = &self.user else { return };
         let remembered = state
             .refused_tokens
             .remember(&user.access_token, answers, refusal)
             .await;
         if remembered {
-            self.forget_downstream(state).await;
+            self.forget_downstream(state, session).await;
         }
     }
 
     /// Drops the downstream token, so that the next call exchanges again.
-    pub(super) async fn forget_downstream(&self, state: &ProxyState) {
+    pub(super) async fn forget_downstream(&self, state: &ProxyState, session: &OpenSession) {
         if let (Some(user), Some(exchange), Some(downstream)) =
             (&self.user, &state.exchange, &self.downstream)
         {
-            exchange
-                .on_behalf_of
-                .forget_refused(&user.access_token, &downstream.access_token)
-                .await;
+            exchange.forget_refused(state, session, user, downstream).await;
         }
     }
 }
@@ -151,10 +152,30 @@ impl Exchange {
         if !exchange.in_sidecar() {
             return None;
         }
-        let scope = exchange.scope.as_deref()?;
+        let scope: Arc<str> = exchange.scope.as_deref()?.into();
         Some(Self {
-            on_behalf_of: OnBehalfOf::new(entra, scope, CAPACITY),
+            on_behalf_of: OnBehalfOf::new(entra, Arc::clone(&scope), CAPACITY),
+            scope,
         })
+    }
+
+    /// Drops a downstream token that was refused, here and for the other replicas.
+    async fn forget_refused(
+        &self,
+        state: &ProxyState,
+        session: &OpenSession,
+        user: &TokenSet,
+        downstream: &TokenSet,
+    ) {
+        let refused = &downstream.access_token;
+        self.on_behalf_of
+            .forget_refused(&user.access_token, refused)
+            .await;
+        let shared = state
+            .services
+            .sessions
+            .shared_downstream(session, &user.access_token, &self.scope);
+        shared.remove_refused(refused).await;
     }
 
     /// Exchanges the user's token. If Entra no longer accepts it as assertion, renews it and exchanges once
@@ -166,7 +187,7 @@ impl Exchange {
         user: Arc<TokenSet>,
         claims: Option<&str>,
     ) -> Result<Tokens, Refusal> {
-        let error = match self.exchange(state, &user, claims).await {
+        let error = match self.exchange(state, session, &user, claims).await {
             Ok(tokens) => return Ok(tokens),
             Err(error) => error,
         };
@@ -200,7 +221,7 @@ impl Exchange {
             .sessions
             .renewed_user_token(session, &user.access_token)
             .await?;
-        match self.exchange(state, &renewed, claims).await {
+        match self.exchange(state, session, &renewed, claims).await {
             Ok(tokens) => Ok(tokens),
             Err(error) => {
                 let refusal = refused(state, session, &error).await?;
@@ -216,11 +237,18 @@ impl Exchange {
     async fn exchange(
         &self,
         state: &ProxyState,
+        session: &OpenSession,
         user: &Arc<TokenSet>,
         claims: Option<&str>,
     ) -> Result<Tokens, EntraError> {
         let sign_ins = &state.services.sign_ins;
-        match self.on_behalf_of.exchange(&user.access_token, claims).await {
+        let sessions = &state.services.sessions;
+        let shared = || sessions.shared_downstream(session, &user.access_token, &self.scope);
+        match self
+            .on_behalf_of
+            .exchange(&user.access_token, claims, shared)
+            .await
+        {
             Ok(Exchanged { token, fresh }) => {
                 if fresh {
                     sign_ins.exchange_succeeded();

@@ -21,6 +21,7 @@ mod renewals;
 mod repository;
 mod revocation;
 mod rules;
+mod shared_downstream;
 mod sign_in_again;
 mod step_up;
 
@@ -66,6 +67,8 @@ pub struct Sessions {
     renewals: Renewals,
     end_signals: EndSignals,
     revocations: Arc<RevocationsFile>,
+    /// True if other replicas use the same store.
+    is_shared: bool,
     /// Serializes the changes of one user's list of sessions. Logins of other users do not wait.
     user_locks: WeakMap<UserDigest, Mutex<()>>,
 }
@@ -87,8 +90,10 @@ impl Sessions {
             Arc::clone(&clock),
             rules.idle_lifetime,
         );
+        let is_shared = store.announcements().is_some();
         Self {
             repository,
+            is_shared,
             rules,
             keyring,
             store,

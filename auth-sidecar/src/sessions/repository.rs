@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::error::{SessionError, Unavailable};
 use super::later;
 use super::record::Record;
-use crate::keys::{KeyringHandle, OpenError, RecordPlace, SealError};
+use crate::keys::{KeyringHandle, OpenError, RecordKind, RecordPlace, SealError};
 use crate::session_id::{SessionId, SessionSecret};
 use crate::store::{SessionStore, StoreError, StoreKey, Written};
 
@@ -117,6 +117,7 @@ impl SessionRepository {
             return Err(LoadError::Gone);
         };
         let place = RecordPlace {
+            kind: RecordKind::Session,
             id,
             secret,
             revision: entry.revision,
@@ -149,6 +150,7 @@ impl SessionRepository {
         expires_at: Timestamp,
     ) -> Result<Written, LoadError> {
         let place = RecordPlace {
+            kind: RecordKind::Session,
             id,
             secret,
             revision: revision.saturating_add(1),
@@ -185,8 +187,11 @@ impl SessionRepository {
         Err(LoadError::Unavailable(Unavailable::Contention))
     }
 
-    /// Removes a record.
+    /// Removes a record, and its downstream token.
     pub(super) async fn remove(&self, id: &SessionId) -> Result<(), StoreError> {
-        self.store.take(&StoreKey::Session(*id)).await.map(drop)
+        self.store.take(&StoreKey::Session(*id)).await?;
+        // Nobody asks for it without the record, and it expires by itself.
+        let _ = self.store.take(&StoreKey::Downstream(*id)).await;
+        Ok(())
     }
 }

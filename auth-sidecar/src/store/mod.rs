@@ -25,6 +25,9 @@ pub enum StoreKey {
     /// The record of a session.
     Session(SessionId),
 
+    /// The downstream token of a session.
+    Downstream(SessionId),
+
     /// The ids of one user's sessions, under the SHA-256 of the user's tenant and object id.
     User([u8; 32]),
 
@@ -48,6 +51,7 @@ impl StoreKey {
     pub(crate) fn parts(&self) -> (String, &'static str) {
         let (id, kind): (&[u8], _) = match self {
             Self::Session(id) => (id.as_bytes(), "session"),
+            Self::Downstream(id) => (id.as_bytes(), "downstream"),
             Self::User(hash) => (hash, "user"),
             Self::Pending(hash) => (hash, "pending"),
             Self::Finished(hash) => (hash, "finished"),

@@ -17,7 +17,7 @@ use crate::fake_server::{Received, mcp};
 use crate::tool_error::tool_error;
 use crate::world::{CLIENT, World, body, call};
 
-fn refused(reason: ReauthenticateReason, claims: Option<&str>) -> Response<Body> {
+pub(crate) fn refused(reason: ReauthenticateReason, claims: Option<&str>) -> Response<Body> {
     let wanted = Reauthenticate {
         reason,
         claims: claims.map(str::to_owned),
@@ -35,12 +35,12 @@ fn token_refused() -> Response<Body> {
 }
 
 /// The downstream token of a request.
-fn token(request: &Received) -> String {
+pub(crate) fn token(request: &Received) -> String {
     let in_header = request.header("authorization").map(str::to_owned);
     in_header.or_else(|| request.argument()).unwrap()
 }
 
-async fn exchanges(world: &World) -> usize {
+pub(crate) async fn exchanges(world: &World) -> usize {
     world
         .control()
         .requests_of(RequestKind::OnBehalfOf)

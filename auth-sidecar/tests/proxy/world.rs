@@ -23,14 +23,15 @@ use behalf_contract::{
     ServerKind, SessionsConfig, SidecarConfig, SidecarListen, StaticClient, StoreConfig, TokenExchange,
 };
 use behalf_entra::{
-    AZURE_DEVOPS_SCOPE, Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Secret, Settings,
-    SystemClock, TokenSet, TrustRoots, UserIdentity,
+    AZURE_DEVOPS_SCOPE, Assertion, AuthorizeRequest, Clock, CodeGrant, EntraClient, HttpLimits, RetryPolicy,
+    Secret, Settings, SystemClock, TokenSet, TrustRoots, UserIdentity, sign_in_scope,
 };
 use behalf_runtime::ConfigFile;
 use behalf_simulators::entra::{
     Control, Directory, EntraSimulator, EntraSimulatorOptions, IssuerFixture, MintRequest,
 };
 use behalf_simulators::people::{ANA, CLIENT_ID, Person, TENANT_ID};
+use behalf_simulators::sign_in::{Browser, Visit};
 use http_body_util::BodyExt as _;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -43,6 +44,10 @@ use crate::fake_server::FakeServer;
 use crate::moved_clock::MovedClock;
 
 pub(crate) const CLIENT: &str = "test-client";
+
+/// The material of the only key.
+pub(crate) const KEY_MATERIAL: [u8; 32] = [7; 32];
+
 const VERIFIER: &str = "a-verifier-that-is-long-enough-for-rfc-7636-to-take";
 
 /// The world outside of the sidecar.
@@ -83,7 +88,7 @@ impl World {
             .issuer
             .write_token(&world.token_file(), &world.issuer.token().unwrap())
             .unwrap();
-        let material = STANDARD.encode([7; 32]);
+        let material = STANDARD.encode(KEY_MATERIAL);
         let keys = |id: &str| json!({"sealing": id, "keys": [{"id": id, "material": material, "createdAt": "2026-01-01T00:00:00Z"}]});
         let keyring = json!({"sessions": keys("k1"), "clients": keys("c1")});
         std::fs::write(world.file("keyring.json"), keyring.to_string()).unwrap();
@@ -232,6 +237,37 @@ impl World {
             sign_ins: services.sign_ins.clone(),
             host_key,
         }
+    }
+
+    /// A refresh token of Ana, from a whole sign-in at Entra.
+    pub(crate) async fn refresh_token(&self) -> Secret {
+        const CALLBACK: &str = "http://127.0.0.1/callback";
+        self.control()
+            .add_redirect_uri(CLIENT_ID, CALLBACK)
+            .await
+            .unwrap();
+        let scope = sign_in_scope(&format!("{CLIENT_ID}/.default"));
+        let request = AuthorizeRequest {
+            redirect_uri: CALLBACK,
+            scope: &scope,
+            state: "handle",
+            code_challenge: &URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER)),
+            nonce: "n1",
+            consent: false,
+            claims: None,
+        };
+        let client = self.client();
+        let url = client.authorize_url(&request).await.unwrap();
+        let visit = Visit::new(url, ANA.user_name);
+        let signed_in = Browser::new().unwrap().sign_in(&visit).await.unwrap();
+        let grant = CodeGrant {
+            code: &Secret::new(signed_in.code.unwrap()),
+            redirect_uri: CALLBACK,
+            code_verifier: &Secret::new(VERIFIER),
+            scope: &scope,
+        };
+        let tokens = client.redeem_code(grant).await.unwrap();
+        tokens.refresh_token.unwrap()
     }
 
     /// A token of this person for this application, as a login brings it.

@@ -5,6 +5,7 @@ use behalf_entra::FixedClock;
 use rstest::rstest;
 
 use super::*;
+use crate::keys::RecordKind;
 use crate::random::SystemRandom;
 use crate::session_id::{SessionId, SessionSecret};
 
@@ -261,6 +262,7 @@ fn a_record_needs_its_session_its_secret_and_its_revision() {
     let [id, other_id] = [(); 2].map(|()| SessionId::generate(&SystemRandom));
     let [secret, other_secret] = [(); 2].map(|()| SessionSecret::generate(&SystemRandom));
     let place = RecordPlace {
+        kind: RecordKind::Session,
         id: &id,
         secret: &secret,
         revision: 3,
@@ -277,6 +279,10 @@ fn a_record_needs_its_session_its_secret_and_its_revision() {
             ..place
         },
         RecordPlace { revision: 2, ..place },
+        RecordPlace {
+            kind: RecordKind::Downstream,
+            ..place
+        },
     ];
     for other in others {
         assert_eq!(keys.open_record(other, &envelope).unwrap_err(), OpenError::Seal);
@@ -294,6 +300,7 @@ fn altered_and_cut_records_do_not_open() {
         SessionSecret::generate(&SystemRandom),
     );
     let place = RecordPlace {
+        kind: RecordKind::Session,
         id: &id,
         secret: &secret,
         revision: 1,

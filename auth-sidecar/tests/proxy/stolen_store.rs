@@ -1,0 +1,199 @@
+//! A thief of the whole Redis and of the keyring finds no token.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use aes_gcm::aead::Aead as _;
+use aes_gcm::{Aes256Gcm, KeyInit as _, Nonce};
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use behalf_auth_sidecar::sessions::SignInAgain;
+use behalf_contract::ExchangePlace::Sidecar as InSidecar;
+use behalf_contract::Injection::Header;
+use behalf_contract::RedisTopology;
+use behalf_entra::Secret;
+use behalf_simulators::people::BEN;
+use hkdf::Hkdf;
+use jiff::SignedDuration;
+use sha2::Sha256;
+
+use crate::redis_server::{RedisServer, store_at};
+use crate::world::{KEY_MATERIAL, World, call};
+
+/// Every name from which the sidecar derives a subkey, and the kinds of records.
+const NAMES: [&str; 12] = [
+    "access",
+    "refresh",
+    "code",
+    "request",
+    "flow",
+    "consent",
+    "csrf",
+    "client",
+    "record",
+    "pending",
+    "user",
+    "downstream",
+];
+
+fn hkdf(salt: &[u8], input: &[u8], info: &[u8]) -> [u8; 32] {
+    let mut output = [0; 32];
+    Hkdf::<Sha256>::new(Some(salt), input)
+        .expand(info, &mut output)
+        .unwrap();
+    output
+}
+
+/// The subkey of a purpose, as `auth-sidecar/src/keys/ring.rs` derives it.
+fn subkey(name: &str) -> [u8; 32] {
+    hkdf(b"behalf/keys/1", &KEY_MATERIAL, name.as_bytes())
+}
+
+/// Length of the beginning that decides whether a decryption gave a text.
+const BEGINNING: usize = 64;
+
+/// Decrypts a whole value if its beginning gives ASCII, as all of the sidecar's plaintexts are.
+fn decrypt_text(key: &[u8; 32], sealed: &[u8]) -> Option<String> {
+    let beginning = &sealed[..sealed.len().min(12 + 16 + BEGINNING)];
+    let is_text = decrypt(key, beginning)?.is_ascii();
+    is_text.then(|| String::from_utf8_lossy(&decrypt(key, sealed).unwrap()).into_owned())
+}
+
+/// Decrypts without the check of the tag, so that the thief need not know the associated data: the same key and nonce
+/// give the same key stream.
+fn decrypt(key: &[u8; 32], sealed: &[u8]) -> Option<Vec<u8>> {
+    let (nonce, rest) = sealed.split_first_chunk::<12>()?;
+    let ciphertext = rest.get(..rest.len().checked_sub(16)?)?;
+    let plaintext = Aes256Gcm::new(key.into())
+        .encrypt(&Nonce::from(*nonce), ciphertext)
+        .ok()?;
+    Some(plaintext[..ciphertext.len()].to_vec())
+}
+
+/// The nonce and ciphertext of a value: after `prefix.key id.` of a sealed text, or after the head of a record.
+fn sealed_parts(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut parts = vec![value.to_vec()];
+    if let Ok(text) = std::str::from_utf8(value)
+        && let Some(body) = text.rsplit('.').next()
+        && let Ok(bytes) = URL_SAFE_NO_PAD.decode(body)
+    {
+        parts.push(bytes);
+    }
+    if let Some((head, rest)) = value.split_first_chunk::<2>() {
+        parts.extend(rest.get(usize::from(head[1])..).map(<[u8]>::to_vec));
+    }
+    parts
+}
+
+/// Everything that the thief reads: keys, fields and each decryption with each key.
+struct Loot {
+    raw: Vec<Vec<u8>>,
+    texts: Vec<String>,
+}
+
+impl Loot {
+    /// `secrets` are the session secrets that the thief knows, if any.
+    async fn of(redis: &RedisServer, secrets: &[Vec<u8>]) -> Self {
+        let names: Vec<String> = redis.ask(&["KEYS", "*"]).await.unwrap();
+        let mut values = Vec::new();
+        let mut ids = BTreeSet::new();
+        for name in &names {
+            let fields: Vec<Vec<u8>> = redis.ask(&["HGETALL", name]).await.unwrap();
+            values.extend(fields);
+            let id = name.split(['{', '}']).nth(1).unwrap();
+            ids.insert(URL_SAFE_NO_PAD.decode(id).unwrap());
+        }
+        let mut inputs: Vec<Vec<u8>> = NAMES.iter().map(|name| subkey(name).to_vec()).collect();
+        inputs.extend(ids.iter().cloned());
+        inputs.extend([KEY_MATERIAL.to_vec(), Vec::new(), vec![0; 32]]);
+        inputs.extend_from_slice(secrets);
+        let mut keys: Vec<[u8; 32]> = NAMES.iter().map(|name| subkey(name)).collect();
+        for input in &inputs {
+            for id in &ids {
+                for label in [&b""[..], b"downstream"] {
+                    let info = [id.as_slice(), label].concat();
+                    keys.push(hkdf(&subkey("record"), input, &info));
+                }
+            }
+        }
+        let (mut raw, mut texts) = (Vec::new(), names);
+        for part in values.iter().flat_map(|value| sealed_parts(value)) {
+            texts.extend(keys.iter().filter_map(|key| decrypt_text(key, &part)));
+            texts.push(String::from_utf8_lossy(&part).into_owned());
+            raw.push(part);
+        }
+        Self { raw, texts }
+    }
+
+    fn contains(&self, wanted: &str) -> bool {
+        self.texts.iter().any(|text| text.contains(wanted))
+    }
+
+    fn contains_bytes(&self, wanted: &[u8]) -> bool {
+        let mut raw = self.raw.iter();
+        raw.any(|bytes| bytes.windows(wanted.len()).any(|window| window == wanted))
+    }
+}
+
+/// The session secret in an access token. Only its holder and the keyring together have it.
+fn secret_of(access_token: &str) -> Vec<u8> {
+    let body = access_token.rsplit('.').next().unwrap();
+    let content = decrypt(&subkey("access"), &URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
+    let content: serde_json::Value = serde_json::from_slice(&content).unwrap();
+    URL_SAFE_NO_PAD.decode(content["k"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn the_whole_store_and_the_keyring_yield_no_token() {
+    let (world, redis) = (World::start().await, RedisServer::start(&[]).await);
+    let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
+    let sidecar = world.sidecar_with_store(world.config(InSidecar, Header), Arc::new(store));
+    let refresh_token = world.refresh_token().await;
+    let logins = [
+        sidecar
+            .sign_in_for(&world, SignedDuration::from_mins(30), Some(refresh_token))
+            .await,
+        sidecar.sign_in_as(&world, BEN).await,
+    ];
+    for login in &logins {
+        assert_eq!(sidecar.post(login, &call()).await.status(), StatusCode::OK);
+    }
+    world.clock.advance(SignedDuration::from_mins(21));
+    for login in &logins {
+        assert_eq!(sidecar.post(login, &call()).await.status(), StatusCode::OK);
+    }
+    let session = sidecar
+        .sessions
+        .open(&Secret::new(&*logins[1].access_token))
+        .await
+        .unwrap();
+    let claims = r#"{"access_token":{"acrs":{"value":"c1"}}}"#;
+    let again = SignInAgain::from(Some(claims.to_owned()));
+    sidecar.sessions.require_sign_in(&session, again).await.unwrap();
+
+    let tokens = world.control().secrets().await.unwrap();
+    assert!(tokens.len() > 4, "Entra issued too little: {}", tokens.len());
+    let loot = Loot::of(&redis, &[]).await;
+    assert!(
+        loot.contains(&claims.replace('"', "\\\"")),
+        "the thief cannot decrypt at all"
+    );
+    for token in &tokens {
+        assert!(!loot.contains(&token.value), "{:?}", token.kind);
+    }
+    for login in &logins {
+        let secret = secret_of(&login.access_token);
+        let secret_text = URL_SAFE_NO_PAD.encode(&secret);
+        for wanted in [&login.access_token, login.refresh_token.expose(), &secret_text] {
+            assert!(!loot.contains(wanted), "a client's token");
+        }
+        assert!(!loot.contains_bytes(&secret));
+    }
+
+    // The thief looks in the right place: with the secret of one access token he reads that session.
+    let opened = Loot::of(&redis, &[secret_of(&logins[1].access_token)]).await;
+    let found = tokens.iter().filter(|token| opened.contains(&token.value));
+    assert!(found.count() >= 2, "the user token and the downstream token");
+    assert!(!opened.contains(&logins[0].at_entra), "another session");
+}
