@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use behalf_contract::{SidecarConfig, StoreConfig, StoreKind, paths};
+use behalf_contract::{RedisAuthentication, SidecarConfig, StoreConfig, StoreKind, paths};
 use behalf_entra::{
     Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Settings, SettingsError, TokenRules,
     TokenValidator, TrustError, TrustRoots, sign_in_scope,
@@ -162,7 +162,7 @@ impl Services {
         environment: Environment,
         host_key: &HostKey,
     ) -> Result<Self, ServicesError> {
-        let store = open_store(&loaded.config, &environment.clock)?;
+        let store = open_store(&loaded.config, &environment)?;
         Self::with_store(loaded, environment, host_key, store)
     }
 
@@ -177,7 +177,7 @@ impl Services {
         store: Arc<dyn SessionStore>,
     ) -> Result<Self, ServicesError> {
         let ConfigFile { config, digest } = loaded;
-        let entra = entra_client(&config, &environment)?;
+        let entra = entra_client(&config, &environment, &config.entra.client_id)?;
         let Environment { clock, random, .. } = environment;
         let keyring = Arc::new(KeyringHandle::load(
             &config.keyring_file,
@@ -256,10 +256,15 @@ impl Services {
     }
 }
 
-fn entra_client(config: &SidecarConfig, environment: &Environment) -> Result<EntraClient, ServicesError> {
+/// Makes the client of one application, which this Pod's `ServiceAccount` token proves.
+fn entra_client(
+    config: &SidecarConfig,
+    environment: &Environment,
+    client_id: &str,
+) -> Result<EntraClient, ServicesError> {
     let entra = &config.entra;
     let settings =
-        Settings::new(&entra.authority, &entra.tenant_id, &entra.client_id).map_err(ServicesError::Entra)?;
+        Settings::new(&entra.authority, &entra.tenant_id, client_id).map_err(ServicesError::Entra)?;
     let token_file = environment.federated_token_file.clone();
     let assertion = Assertion::File(token_file.ok_or(ServicesError::NoFederatedToken)?);
     let roots = match &entra.certificate_authority_file {
@@ -280,12 +285,24 @@ fn entra_client(config: &SidecarConfig, environment: &Environment) -> Result<Ent
 
 fn open_store(
     config: &SidecarConfig,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn SessionStore>, RedisSettingsError> {
-    Ok(match &config.sessions.store {
-        StoreConfig::Memory => Arc::new(MemoryStore::new(MemoryLimits::default(), Arc::clone(clock))),
-        StoreConfig::Redis(redis) => Arc::new(RedisStore::new(redis, &config.object)?),
-    })
+    environment: &Environment,
+) -> Result<Arc<dyn SessionStore>, ServicesError> {
+    let redis = match &config.sessions.store {
+        StoreConfig::Memory => {
+            let clock = Arc::clone(&environment.clock);
+            return Ok(Arc::new(MemoryStore::new(MemoryLimits::default(), clock)));
+        }
+        StoreConfig::Redis(redis) => redis,
+    };
+    // A client of its own: the pauses of users' requests to Entra do not concern it.
+    let entra = match &redis.authentication {
+        RedisAuthentication::Entra { client_id, .. } => {
+            let client_id = client_id.as_ref().unwrap_or(&config.entra.client_id);
+            Some(entra_client(config, environment, client_id)?)
+        }
+        RedisAuthentication::None | RedisAuthentication::Secret { .. } => None,
+    };
+    Ok(Arc::new(RedisStore::new(redis, &config.object, entra)?))
 }
 
 impl fmt::Debug for Services {

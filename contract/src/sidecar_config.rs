@@ -197,6 +197,18 @@ pub enum RedisAuthentication {
         /// The file with the password.
         password_file: PathBuf,
     },
+
+    /// With a token that Entra issues to an application. Its `oid` is the user's name. The sidecar authenticates again
+    /// before it expires.
+    Entra {
+        /// The application or managed identity that the Redis knows. It must trust the Pod's `ServiceAccount`, as the
+        /// application of `entra` does. That application if it is absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_id: Option<String>,
+
+        /// The scope of the token, for example `https://redis.azure.com/.default`.
+        scope: String,
+    },
 }
 
 /// The MCP clients that may use this server.

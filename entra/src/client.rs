@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
+use crate::application_token::ApplicationToken;
 use crate::assertion::Assertion;
 use crate::cached::{Cached, Lifetime};
 use crate::clock::Clock;
@@ -196,6 +197,16 @@ impl EntraClient {
         self.request(Grant::ClientCredentials { scope }).await.map(drop)
     }
 
+    /// Gets a token for the application itself, for an API that this process calls in its own name.
+    pub async fn application_token(&self, scope: &str) -> Result<ApplicationToken, EntraError> {
+        let asked_at = self.now();
+        let tokens = self.request(Grant::ClientCredentials { scope }).await?;
+        ApplicationToken::new(tokens, asked_at).ok_or(EntraError::Malformed {
+            status: 200,
+            what: "no token of the application with an oid",
+        })
+    }
+
     /// Returns the tenant's signing keys. They are fetched again if `kid` is not among them.
     pub(crate) async fn signing_keys(&self, kid: &str) -> Result<Arc<SigningKeys>, EntraError> {
         let load = || async {
@@ -218,7 +229,8 @@ impl EntraClient {
             .await
     }
 
-    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+    /// Returns the source of the current time.
+    pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.0.clock)
     }
 

@@ -10,11 +10,13 @@
 //! | Authorize URL, the four token requests, discovery | [`EntraClient`] |
 //! | Meaning of a refusal, and who must act | [`EntraError`], [`NextStep`], [`FederationReason`], [`SignInReason`] |
 //! | On-Behalf-Of with a cache | [`OnBehalfOf`] |
+//! | Tokens of the application itself | [`ApplicationToken`] |
 //! | Validation of tokens issued for this application | [`TokenValidator`] |
 //! | Trust roots of every outgoing connection | [`TrustRoots`], [`HttpClient`] |
 
 #![warn(missing_docs)]
 
+mod application_token;
 mod assertion;
 mod cached;
 mod claims;
@@ -35,10 +37,12 @@ mod response;
 mod retry;
 mod secret;
 mod settings;
+mod shared_tokens;
 mod throttle;
 mod token;
 mod token_rules;
 
+pub use application_token::ApplicationToken;
 pub use assertion::{Assertion, AssertionClaims, AssertionError};
 pub use claims::{UserClaims, UserIdentity};
 pub use client::{AuthorizeRequest, EntraClient};
@@ -55,5 +59,6 @@ pub use response::TokenSet;
 pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use settings::{AZURE_DEVOPS_SCOPE, Settings, SettingsError, is_guid, sign_in_scope};
+pub use shared_tokens::{NotShared, SharedTokens};
 pub use token::TokenValidator;
 pub use token_rules::{TokenRejection, TokenRules};

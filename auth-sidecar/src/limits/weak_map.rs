@@ -41,12 +41,6 @@ impl<K: Clone + Eq + Hash, V> WeakMap<K, V> {
         entry.as_ref().and_then(Weak::upgrade)
     }
 
-    /// Returns all entries that some holder keeps alive.
-    pub(crate) fn entries(&self) -> Vec<Arc<WeakMapEntry<K, V>>> {
-        // The entries are dropped by the caller, without the lock, because the drop of the last one takes it.
-        self.lock().values().filter_map(Weak::upgrade).collect()
-    }
-
     /// Returns all entries that some holder still keeps alive.
     pub(crate) fn entries(&self) -> Vec<Arc<WeakMapEntry<K, V>>> {
         // The lock is released before the caller drops the entries, because the drop of the last one takes the lock.

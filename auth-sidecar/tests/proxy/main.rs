@@ -24,11 +24,26 @@ mod injection;
 #[cfg(test)]
 mod leaks;
 #[cfg(test)]
+mod lost_write;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod moved_clock;
 #[cfg(test)]
 mod probes;
+#[cfg(test)]
+#[path = "../support/redis_entra_checker.rs"]
+#[expect(dead_code, reason = "the tests of the store use the rest")]
+mod redis_entra_checker;
+#[cfg(test)]
+#[path = "../support/redis_failover.rs"]
+mod redis_failover;
+#[cfg(test)]
+mod redis_identity;
+#[cfg(test)]
+#[path = "../support/redis_server.rs"]
+#[expect(dead_code, reason = "the tests of the store use the rest")]
+mod redis_server;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
@@ -36,7 +51,11 @@ mod revocation;
 #[cfg(test)]
 mod second_try;
 #[cfg(test)]
+mod shared_downstream;
+#[cfg(test)]
 mod start_and_stop;
+#[cfg(test)]
+mod stolen_store;
 #[cfg(test)]
 mod tool_error;
 #[cfg(test)]

@@ -30,7 +30,7 @@ async fn announced(topology: RedisTopology, endpoint: &Url) {
         name: "other".to_owned(),
         ..object()
     };
-    let other = RedisStore::new(&config(topology, std::slice::from_ref(endpoint)), &other).unwrap();
+    let other = RedisStore::new(&config(topology, std::slice::from_ref(endpoint)), &other, None).unwrap();
     let mut heard = listener.announcements().unwrap();
     let mut others = other.announcements().unwrap();
     // Connecting subscribes.

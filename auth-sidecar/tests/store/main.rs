@@ -10,22 +10,32 @@ mod captured_log;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod entra;
+#[cfg(test)]
 mod foreign_values;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+#[path = "../support/redis_entra_checker.rs"]
+mod redis_entra_checker;
+#[cfg(test)]
+#[path = "../support/redis_failover.rs"]
+mod redis_failover;
+#[cfg(test)]
+#[path = "../support/redis_server.rs"]
 mod redis_server;
 #[cfg(test)]
 mod secured;
 
 use std::sync::Arc;
 
-use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore};
+use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore, SessionStore};
 use behalf_contract::RedisTopology;
 use behalf_entra::{Clock, FixedClock};
 use jiff::Timestamp;
 
 use crate::conformance::{Moved, Real, check_all};
+use crate::redis_failover::RedisPair;
 use crate::redis_server::{RedisCluster, RedisServer, store_at};
 
 #[tokio::test]
@@ -41,6 +51,35 @@ async fn redis_keeps_the_promises_of_a_store() {
     let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
     check_all(&store, &Real).await;
     redis.every_key_expires().await;
+}
+
+#[tokio::test]
+async fn a_restarted_server_keeps_the_promises_of_a_store() {
+    let mut redis = RedisServer::start(&[]).await;
+    let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
+    store.report().await.unwrap();
+    redis.kill();
+    redis.restart().await;
+    answers_again(&store).await;
+    check_all(&store, &Real).await;
+}
+
+#[tokio::test]
+async fn a_promoted_replica_keeps_the_promises_of_a_store() {
+    let mut redis = RedisPair::start().await;
+    let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
+    store.report().await.unwrap();
+    redis.separate().await;
+    redis.fail_over();
+    answers_again(&store).await;
+    check_all(&store, &Real).await;
+}
+
+/// Waits until the store has found out that its connection is closed, and has opened another one.
+async fn answers_again(store: &dyn SessionStore) {
+    while store.ping().await.is_err() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn a_server_behind_tls_keeps_the_promises_of_a_store() {
     let (files, issuer) = (Files::new(), authority());
     let (_server, mut config) = with_tls(&files, &issuer).await;
     config.certificate_authority_file = Some(files.write("ca.crt", &issuer.pem()));
-    let store = RedisStore::new(&config, &object()).unwrap();
+    let store = RedisStore::new(&config, &object(), None).unwrap();
     check_all(&store, &Real).await;
 }
 
@@ -87,7 +87,7 @@ async fn a_server_with_a_certificate_of_another_authority_is_refused() {
     let other = authority();
     for bundle in [None, Some(files.write("ca.crt", &other.pem()))] {
         config.certificate_authority_file = bundle;
-        let store = RedisStore::new(&config, &object()).unwrap();
+        let store = RedisStore::new(&config, &object(), None).unwrap();
         let refused = store.get(&StoreKey::User([1; 32])).await;
         assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
     }
@@ -118,7 +118,7 @@ async fn a_user_with_the_documented_rights_alone_can_keep_sessions() {
     let (files, server) = (Files::new(), with_users().await);
     let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
     config.authentication = user(&files, "first");
-    let store = RedisStore::new(&config, &object()).unwrap();
+    let store = RedisStore::new(&config, &object(), None).unwrap();
     check_all(&store, &Real).await;
     let denied: Vec<redis::Value> = server.ask(&["ACL", "LOG"]).await.unwrap();
     assert!(denied.is_empty(), "a command was denied: {denied:?}");
@@ -135,7 +135,7 @@ async fn a_user_of_a_cluster_needs_one_more_right() {
     }
     let mut config = config(RedisTopology::Cluster, &[cluster.endpoint()]);
     config.authentication = user(&files, "first");
-    let store = RedisStore::new(&config, &object()).unwrap();
+    let store = RedisStore::new(&config, &object(), None).unwrap();
     check_all(&store, &Real).await;
 }
 
@@ -144,7 +144,7 @@ async fn a_wrong_password_is_unreachable_until_the_file_is_corrected() {
     let (files, server) = (Files::new(), with_users().await);
     let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
     config.authentication = user(&files, "hunter2");
-    let store = RedisStore::new(&config, &object()).unwrap();
+    let store = RedisStore::new(&config, &object(), None).unwrap();
     let key = StoreKey::User([1; 32]);
     let refused = store.get(&key).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unreachable(_)), "{refused:?}");
@@ -165,7 +165,7 @@ async fn a_changed_password_is_used_without_losing_a_command() {
     let (files, server) = (Files::new(), with_users().await);
     let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
     config.authentication = user(&files, "first");
-    let store = RedisStore::new(&config, &object()).unwrap();
+    let store = RedisStore::new(&config, &object(), None).unwrap();
     let (key, end) = (
         StoreKey::User([1; 32]),
         SystemClock.now() + SignedDuration::from_mins(5),

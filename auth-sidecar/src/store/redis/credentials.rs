@@ -1,4 +1,4 @@
-//! User and password for Redis, from files that may change while the process runs.
+//! User and password for Redis, which may change while the process runs: from files, or from Entra.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -8,48 +8,63 @@ use ::redis::auth::{BasicAuth, StreamingCredentialsProvider};
 use ::redis::{RedisError, RedisResult};
 use futures::{Stream, stream};
 
+use super::entra_credentials::EntraCredentials;
+
 /// How often the files are read. The kubelet itself takes up to a minute to replace them.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The user of a Redis that has only a password.
 const DEFAULT_USER: &str = "default";
 
-/// Gives each connection its user and password, and new ones when the files change. The connection then
-/// authenticates again without a reconnect.
+/// Gives each connection its user and password, and new ones when they change. The connection then authenticates again
+/// without a reconnect.
 #[derive(Clone)]
-pub(super) struct Credentials {
-    username_file: Option<PathBuf>,
-    password_file: PathBuf,
+pub(super) enum Credentials {
+    Files {
+        username: Option<PathBuf>,
+        password: PathBuf,
+    },
+    Entra(EntraCredentials),
 }
 
 impl Credentials {
-    pub(super) fn files(username_file: Option<PathBuf>, password_file: PathBuf) -> Self {
-        Self {
-            username_file,
-            password_file,
+    async fn read(&self) -> RedisResult<BasicAuth> {
+        match self {
+            Self::Files { username, password } => {
+                let username = match username {
+                    Some(path) => line_of(path).await?,
+                    None => DEFAULT_USER.to_owned(),
+                };
+                Ok(BasicAuth::new(username, line_of(password).await?))
+            }
+            Self::Entra(entra) => entra.read().await,
         }
     }
 
-    async fn read(&self) -> RedisResult<BasicAuth> {
-        let username = match &self.username_file {
-            Some(path) => line_of(path).await?,
-            None => DEFAULT_USER.to_owned(),
-        };
-        let password = line_of(&self.password_file).await?;
-        Ok(BasicAuth::new(username, password))
+    /// Waits until the credentials may have changed.
+    async fn changed(&self) {
+        match self {
+            Self::Files { .. } => tokio::time::sleep(INTERVAL).await,
+            Self::Entra(entra) => entra.changed().await,
+        }
     }
 
-    /// Waits until the files hold something else than `known`.
+    fn log(&self, error: &RedisError) {
+        // Entra's refusal is logged once where it is found.
+        if let Self::Files { .. } = self {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(error, "Unable to read the credentials of the session store again");
+        }
+    }
+
+    /// Waits for other credentials than `known`.
     async fn next(&self, known: &BasicAuth) -> BasicAuth {
         loop {
-            tokio::time::sleep(INTERVAL).await;
+            self.changed().await;
             match self.read().await {
                 Ok(read) if !same(&read, known) => return read,
                 Ok(_) => {}
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "Unable to read the credentials of the session store again");
-                }
+                Err(error) => self.log(&error),
             }
         }
     }
@@ -57,18 +72,18 @@ impl Credentials {
 
 impl StreamingCredentialsProvider for Credentials {
     fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send + 'static>> {
-        let files = self.clone();
+        let credentials = self.clone();
         Box::pin(stream::unfold(
             None,
             move |last: Option<RedisResult<BasicAuth>>| {
-                let files = files.clone();
+                let credentials = credentials.clone();
                 async move {
                     let read = match &last {
-                        None => files.read().await,
-                        Some(Ok(known)) => Ok(files.next(known).await),
+                        None => credentials.read().await,
+                        Some(Ok(known)) => Ok(credentials.next(known).await),
                         Some(Err(_)) => {
-                            tokio::time::sleep(INTERVAL).await;
-                            files.read().await
+                            credentials.changed().await;
+                            credentials.read().await
                         }
                     };
                     Some((read.clone(), Some(read)))
@@ -103,7 +118,10 @@ mod tests {
         let (username, password) = (folder.path().join("username"), folder.path().join("password"));
         std::fs::write(&username, "behalf\n").unwrap();
         std::fs::write(&password, "first\n").unwrap();
-        let credentials = Credentials::files(Some(username), password.clone());
+        let credentials = Credentials::Files {
+            username: Some(username),
+            password: password.clone(),
+        };
         let mut stream = credentials.subscribe();
         let first = stream.next().await.unwrap().unwrap();
         assert_eq!((first.username(), first.password()), ("behalf", "first"));
@@ -114,7 +132,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_file_is_an_error_that_names_it() {
-        let credentials = Credentials::files(None, PathBuf::from("/nowhere/password"));
+        let credentials = Credentials::Files {
+            username: None,
+            password: PathBuf::from("/nowhere/password"),
+        };
         let error = credentials.subscribe().next().await.unwrap().unwrap_err();
         assert!(error.to_string().contains("/nowhere/password"), "{error}");
     }

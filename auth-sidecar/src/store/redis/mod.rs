@@ -2,6 +2,7 @@
 //!
 //! - [`settings`]: the configured addresses, checked
 //! - [`credentials`]: user and password, read again when they change
+//! - [`entra_credentials`]: user and password from Entra
 //! - [`connection`]: one shared connection, opened on demand
 //! - [`outage_log`]: which failures are logged
 //! - [`commands`]: the commands and the names of keys
@@ -11,12 +12,14 @@ mod announcements;
 mod commands;
 mod connection;
 mod credentials;
+mod entra_credentials;
 mod outage_log;
 mod settings;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use behalf_entra::EntraClient;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
@@ -38,17 +41,19 @@ pub struct RedisStore {
 
 impl RedisStore {
     /// A store at the configured address. Connects at the first use, so that a sidecar starts while its store is away.
+    /// `entra` is the client of the application that authenticates to the store, if the configuration says so.
     ///
     /// # Errors
     /// [`RedisSettingsError`] for a configuration that cannot work.
     pub fn new(
         config: &behalf_contract::RedisConfig,
         object: &behalf_contract::ObjectIdentity,
+        entra: Option<EntraClient>,
     ) -> Result<Self, RedisSettingsError> {
         let names = KeyNames::new(object);
         let announcements = Announcements::new(names.channel());
         Ok(Self {
-            connection: SharedConnection::new(Settings::new(config)?, announcements),
+            connection: SharedConnection::new(Settings::new(config, entra)?, announcements),
             names,
         })
     }

@@ -1,6 +1,7 @@
 //! The configured Redis, checked.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use ::redis::{
     RedisError, RedisFuture, TlsCertificates, Value,
 };
 use behalf_contract::{RedisAuthentication, RedisConfig, RedisTopology};
+use behalf_entra::EntraClient;
 use url::Url;
 
 use super::announcements::Announcements;
 use super::credentials::Credentials;
+use super::entra_credentials::EntraCredentials;
 use crate::config::is_plain;
 
 /// Maximum time to open a connection.
@@ -51,6 +54,14 @@ pub enum RedisSettingsError {
         endpoint: Url,
     },
 
+    /// A token of Entra would cross the network readable.
+    #[error("authentication with Entra needs rediss:// endpoints: the token is a password")]
+    PlainToken,
+
+    /// This process made no client for Entra.
+    #[error("there is no client of Entra for the session store: this is a defect of the sidecar")]
+    NoEntra,
+
     /// Some addresses are `redis://`, others `rediss://`.
     #[error("endpoints mixes redis:// and rediss://: use TLS for all nodes of a cluster or for none")]
     MixedTls,
@@ -65,7 +76,8 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(config: &RedisConfig) -> Result<Self, RedisSettingsError> {
+    /// `entra` is the client of the application that [`RedisAuthentication::Entra`] names.
+    pub(super) fn new(config: &RedisConfig, entra: Option<EntraClient>) -> Result<Self, RedisSettingsError> {
         let count = config.endpoints.len();
         if count == 0 || (config.topology == RedisTopology::Standalone && count > 1) {
             return Err(RedisSettingsError::Count { count });
@@ -86,7 +98,17 @@ impl Settings {
             RedisAuthentication::Secret {
                 username_file,
                 password_file,
-            } => Some(Credentials::files(username_file.clone(), password_file.clone())),
+            } => Some(Credentials::Files {
+                username: username_file.clone(),
+                password: password_file.clone(),
+            }),
+            RedisAuthentication::Entra { scope, .. } => {
+                if !config.endpoints.iter().all(is_tls_or_loopback) {
+                    return Err(RedisSettingsError::PlainToken);
+                }
+                let entra = entra.ok_or(RedisSettingsError::NoEntra)?;
+                Some(Credentials::Entra(EntraCredentials::new(entra, scope)))
+            }
         };
         Ok(Self {
             topology: config.topology,
@@ -251,18 +273,53 @@ fn check(endpoint: &Url) -> Result<(), RedisSettingsError> {
     Err(RedisSettingsError::Endpoint { endpoint })
 }
 
+fn is_tls_or_loopback(endpoint: &Url) -> bool {
+    // The address of a scheme that is not of the web stays a text.
+    let host = endpoint.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    endpoint.scheme() == "rediss" || host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn settings(topology: RedisTopology, endpoints: &[&str]) -> Result<(), RedisSettingsError> {
-        Settings::new(&RedisConfig {
+        settings_with(topology, endpoints, RedisAuthentication::None)
+    }
+
+    fn settings_with(
+        topology: RedisTopology,
+        endpoints: &[&str],
+        authentication: RedisAuthentication,
+    ) -> Result<(), RedisSettingsError> {
+        let config = RedisConfig {
             topology,
             endpoints: endpoints.iter().map(|text| Url::parse(text).unwrap()).collect(),
-            authentication: RedisAuthentication::None,
+            authentication,
             certificate_authority_file: None,
-        })
-        .map(drop)
+        };
+        Settings::new(&config, None).map(drop)
+    }
+
+    #[test]
+    fn a_token_of_entra_is_not_sent_without_tls() {
+        for (endpoint, is_refused) in [
+            ("redis://redis:6379", true),
+            ("redis://10.0.0.1:6379", true),
+            ("redis://127.0.0.1.example:6379", true),
+            ("redis://127.0.0.1:6379", false),
+            ("redis://[::1]:6379", false),
+            ("rediss://redis.example:10000", false),
+        ] {
+            let entra = RedisAuthentication::Entra {
+                client_id: None,
+                scope: "https://redis.azure.com/.default".to_owned(),
+            };
+            let refused = settings_with(RedisTopology::Standalone, &[endpoint], entra);
+            let is_plain = matches!(refused, Err(RedisSettingsError::PlainToken));
+            assert_eq!(is_plain, is_refused, "{endpoint}");
+        }
     }
 
     #[test]

@@ -102,6 +102,7 @@ pub(super) fn consent(
         .map(|resource| match resource {
             Resource::Application => "<li>Use the application in your name</li>",
             Resource::AzureDevOps => "<li>Full access to Azure DevOps Services REST APIs</li>",
+            Resource::Redis => "<li>Use Azure Cache for Redis in your name</li>",
             Resource::Graph => "<li>Sign you in and read your profile</li>",
         })
         .collect();

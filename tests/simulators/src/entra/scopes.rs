@@ -2,7 +2,9 @@
 
 use super::failure::Failure;
 use super::model::{Application, Directory};
-use crate::people::{AZURE_DEVOPS_APPLICATION_ID, AZURE_DEVOPS_APPLICATION_URI};
+use crate::people::{
+    AZURE_DEVOPS_APPLICATION_ID, AZURE_DEVOPS_APPLICATION_URI, REDIS_APPLICATION_ID, REDIS_APPLICATION_URI,
+};
 
 const GRAPH_APPLICATION_ID: &str = "00000003-0000-0000-c000-000000000000";
 const GRAPH_URI: &str = "https://graph.microsoft.com";
@@ -14,6 +16,8 @@ pub(super) enum Resource {
     Application,
     /// Azure DevOps.
     AzureDevOps,
+    /// Redis on Azure. It has no delegated permissions.
+    Redis,
     /// Microsoft Graph: what a request without any resource means.
     Graph,
 }
@@ -24,6 +28,7 @@ impl Resource {
         match self {
             Self::Application => Some(client_id),
             Self::AzureDevOps => Some(AZURE_DEVOPS_APPLICATION_ID),
+            Self::Redis => Some(REDIS_APPLICATION_ID),
             Self::Graph => None,
         }
     }
@@ -105,6 +110,7 @@ impl Requested {
         let exists = match resource {
             Resource::Application => permission == "access_as_user",
             Resource::AzureDevOps => permission == "user_impersonation" || permission.starts_with("vso."),
+            Resource::Redis => false,
             Resource::Graph => permission == "User.Read",
         };
         if permission == ".default" {
@@ -133,6 +139,7 @@ impl Requested {
         match self.resource {
             Resource::Application => "access_as_user".to_owned(),
             Resource::AzureDevOps => "user_impersonation".to_owned(),
+            Resource::Redis => String::new(),
             Resource::Graph => "openid profile email User.Read".to_owned(),
         }
     }
@@ -176,6 +183,7 @@ impl Requested {
         let identifier = match self.resource {
             Resource::Application => format!("api://{}", application.client_id),
             Resource::AzureDevOps => AZURE_DEVOPS_APPLICATION_URI.to_owned(),
+            Resource::Redis => REDIS_APPLICATION_URI.to_owned(),
             Resource::Graph => GRAPH_URI.to_owned(),
         };
         if sent == identifier {
@@ -206,6 +214,9 @@ fn resource(name: &str, application: &Application, directory: &Directory) -> Res
     }
     if is(GRAPH_APPLICATION_ID) || is(GRAPH_URI) {
         return Ok(Resource::Graph);
+    }
+    if is(REDIS_APPLICATION_ID) || is(REDIS_APPLICATION_URI) {
+        return Ok(Resource::Redis);
     }
     let azure_devops = is(AZURE_DEVOPS_APPLICATION_ID) || is(AZURE_DEVOPS_APPLICATION_URI);
     if azure_devops && directory.azure_devops_principal {

@@ -185,6 +185,7 @@ impl State {
         let settings = &self.directory.settings;
         let commanded = match resource {
             Resource::AzureDevOps => settings.azure_devops_token_seconds,
+            Resource::Redis => settings.redis_token_seconds,
             Resource::Application | Resource::Graph => settings.application_token_seconds,
         };
         match commanded {

@@ -191,6 +191,9 @@ pub struct Settings {
     /// Life of access tokens for Azure DevOps; absent: as above.
     pub azure_devops_token_seconds: Option<u64>,
 
+    /// Life of access tokens for Redis; absent: as above.
+    pub redis_token_seconds: Option<u64>,
+
     /// Life of an authorization code.
     pub authorization_code_seconds: u64,
 
@@ -213,6 +216,7 @@ impl Default for Settings {
         Self {
             application_token_seconds: None,
             azure_devops_token_seconds: None,
+            redis_token_seconds: None,
             authorization_code_seconds: 600,
             refresh_token_idle_seconds: 90 * 24 * 3600,
             federation_propagation_seconds: 0,

@@ -1,0 +1,176 @@
+//! A Redis that authenticates its clients with Entra.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use behalf_auth_sidecar::store::{RedisStore, SessionStore as _, StoreKey};
+use behalf_contract::{RedisAuthentication, RedisTopology};
+use behalf_entra::{
+    Assertion, Clock as _, EntraClient, HttpLimits, RetryPolicy, Settings, SystemClock, TrustRoots,
+};
+use behalf_simulators::entra::{EntraSimulator, EntraSimulatorOptions, IssuerFixture, RequestKind};
+use behalf_simulators::people::{CLIENT_ID, SERVICE_PRINCIPAL_OBJECT_ID, TENANT_ID};
+use jiff::SignedDuration;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::conformance::{Real, check_all};
+use crate::redis_entra_checker::EntraChecker;
+use crate::redis_server::{RedisServer, config, object};
+
+const KEY: StoreKey = StoreKey::User([1; 32]);
+
+struct World {
+    entra: EntraSimulator,
+    checker: EntraChecker,
+    store: RedisStore,
+    issuer: IssuerFixture,
+    _redis: RedisServer,
+    _folder: TempDir,
+}
+
+impl World {
+    /// Entra does not yet trust the `ServiceAccount`.
+    async fn start() -> Self {
+        // Idempotent: the first test of the process installs the provider.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let issuer = IssuerFixture::start().await.unwrap();
+        let entra = EntraSimulator::start(EntraSimulatorOptions::default())
+            .await
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let token_file = folder.path().join("token");
+        issuer.write_token(&token_file, &issuer.token().unwrap()).unwrap();
+        let redis = RedisServer::start(&[]).await;
+        let checker = EntraChecker::start(redis.port).await;
+        let mut config = config(RedisTopology::Standalone, &[checker.endpoint()]);
+        config.authentication = RedisAuthentication::Entra {
+            client_id: None,
+            scope: "https://redis.azure.com/.default".to_owned(),
+        };
+        let client = EntraClient::with_retry_policy(
+            Settings::new(&entra.authority(), TENANT_ID, CLIENT_ID).unwrap(),
+            Assertion::File(token_file),
+            TrustRoots::system().http_client(HttpLimits::default()).unwrap(),
+            Arc::new(SystemClock),
+            RetryPolicy {
+                attempts: 1,
+                ..RetryPolicy::default()
+            },
+        );
+        Self {
+            store: RedisStore::new(&config, &object(), Some(client)).unwrap(),
+            entra,
+            checker,
+            issuer,
+            _redis: redis,
+            _folder: folder,
+        }
+    }
+
+    async fn start_trusted() -> Self {
+        let world = Self::start().await;
+        let credential = [world.issuer.credential()];
+        let control = world.entra.control();
+        control
+            .put_federated_credentials(CLIENT_ID, &credential)
+            .await
+            .unwrap();
+        world
+    }
+
+    async fn tokens_asked_for(&self) -> usize {
+        let control = self.entra.control();
+        let requests = control.requests_of(RequestKind::ClientCredentials).await;
+        requests.unwrap().len()
+    }
+
+    /// Calls again and again for this time. Every call must fail.
+    async fn fails_for(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            assert!(self.store.get(&KEY).await.is_err());
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_user_is_the_oid_of_the_token_and_the_token_is_the_password() {
+    let world = World::start_trusted().await;
+    check_all(&world.store, &Real).await;
+    let authentications = world.checker.authentications();
+    assert!(!authentications.is_empty());
+    for one in authentications {
+        assert!(
+            one.is_accepted && one.user == SERVICE_PRINCIPAL_OBJECT_ID,
+            "{one:?}"
+        );
+    }
+    assert_eq!(world.tokens_asked_for().await, 1);
+}
+
+#[tokio::test]
+async fn a_token_is_replaced_on_the_same_connection_before_it_expires() {
+    const LIFE: u64 = 4;
+    let world = World::start_trusted().await;
+    let control = world.entra.control();
+    control
+        .update_settings(|settings| settings.redis_token_seconds = Some(LIFE))
+        .await
+        .unwrap();
+    let end = SystemClock.now() + SignedDuration::from_mins(1);
+    world.store.put(&KEY, 0, vec![1], end).await.unwrap();
+    // Two lifetimes and a half.
+    let end = Instant::now() + Duration::from_secs(LIFE * 5 / 2);
+    while Instant::now() < end {
+        assert!(world.store.get(&KEY).await.unwrap().is_some());
+        sleep(Duration::from_millis(20)).await;
+    }
+    let authentications = world.checker.authentications();
+    assert!(
+        authentications
+            .iter()
+            .all(|one| one.connection == 1 && one.is_accepted),
+        "{authentications:?}"
+    );
+    let mut tokens: Vec<_> = authentications.into_iter().map(|one| one.token).collect();
+    tokens.dedup();
+    assert!(tokens.len() >= 3, "{} tokens", tokens.len());
+    assert_eq!(world.checker.expired(), 0);
+}
+
+#[tokio::test]
+async fn an_application_that_entra_refuses_asks_once_in_a_pause_and_says_why() {
+    let world = World::start().await;
+    world.fails_for(Duration::from_secs(2)).await;
+    assert_eq!(world.tokens_asked_for().await, 1);
+    assert!(world.checker.authentications().is_empty());
+    let error = world.store.get(&KEY).await.unwrap_err();
+    let text = behalf_runtime::error_chain(&error);
+    assert!(
+        text.contains("trusts this ServiceAccount") && text.contains("AADSTS"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_redis_refuses_is_tried_with_a_pause_and_entra_is_not_asked_again() {
+    let world = World::start_trusted().await;
+    world.checker.refuse_all(true);
+    world.fails_for(Duration::from_secs(3)).await;
+    let tries = world.checker.authentications().len();
+    assert!((1..20).contains(&tries), "{tries} tries");
+    let error = world.store.get(&KEY).await.unwrap_err();
+    let text = behalf_runtime::error_chain(&error);
+    assert!(text.contains("WRONGPASS") && !text.contains("eyJ"), "{text}");
+
+    world.checker.refuse_all(false);
+    let answers = async {
+        while world.store.get(&KEY).await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), answers).await.unwrap();
+    assert_eq!(world.tokens_asked_for().await, 1);
+}

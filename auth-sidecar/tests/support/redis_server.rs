@@ -1,0 +1,226 @@
+//! Redis servers that a test starts on loopback and that end with it.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use behalf_auth_sidecar::store::RedisStore;
+use behalf_contract::{ObjectIdentity, RedisAuthentication, RedisConfig, RedisTopology};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use url::Url;
+
+/// Debian's package is `redis-server`; `.ci/prerequisites unit` installs it.
+const PROGRAM: &str = "redis-server";
+
+/// Maximum time for a server or a cluster to come up on a busy machine.
+const START: Duration = Duration::from_secs(30);
+
+pub(crate) fn object() -> ObjectIdentity {
+    ObjectIdentity {
+        namespace: "mcp".to_owned(),
+        name: "azure-devops".to_owned(),
+    }
+}
+
+pub(crate) fn config(topology: RedisTopology, endpoints: &[Url]) -> RedisConfig {
+    RedisConfig {
+        topology,
+        endpoints: endpoints.to_vec(),
+        authentication: RedisAuthentication::None,
+        certificate_authority_file: None,
+    }
+}
+
+pub(crate) fn store_at(topology: RedisTopology, endpoints: &[Url]) -> RedisStore {
+    RedisStore::new(&config(topology, endpoints), &object(), None).unwrap()
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// One server without persistence.
+pub(crate) struct RedisServer {
+    process: Child,
+    pub(crate) port: u16,
+    arguments: Vec<String>,
+    _folder: TempDir,
+}
+
+impl RedisServer {
+    /// Starts a server with these arguments and waits until it answers.
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let server = Self::start_at(free_port(), arguments);
+        server.wait_for_port().await;
+        server
+    }
+
+    /// Starts a server at a port.
+    pub(crate) fn start_at(port: u16, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port_text = port.to_string();
+        let folder_text = folder.path().to_str().unwrap();
+        let mut all = vec![
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            folder_text,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ];
+        if !arguments.contains(&"--tls-port") {
+            all.extend(["--port", &port_text]);
+        }
+        all.extend(arguments);
+        let arguments: Vec<String> = all.into_iter().map(str::to_owned).collect();
+        Self {
+            process: spawn(&arguments),
+            port,
+            arguments,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> Url {
+        Url::parse(&format!("redis://127.0.0.1:{}", self.port)).unwrap()
+    }
+
+    pub(crate) async fn wait_for_port(&self) {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let connects = async {
+            while tokio::net::TcpStream::connect(address).await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(START, connects)
+            .await
+            .expect("the Redis server does not listen");
+    }
+
+    /// The port at which the nodes of a cluster talk to each other.
+    fn bus_port(&self) -> &str {
+        let mut arguments = self.arguments.iter();
+        arguments.find(|argument| *argument == "--cluster-port");
+        arguments.next().expect("a node of a cluster")
+    }
+
+    /// Ends the server and all that it kept.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts a server that was killed, at the same port.
+    pub(crate) async fn restart(&mut self) {
+        self.process = spawn(&self.arguments);
+        self.wait_for_port().await;
+    }
+
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
+        let client = redis::Client::open(self.endpoint()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut asked = redis::cmd(command[0]);
+        asked.arg(&command[1..]);
+        asked.query_async(&mut connection).await
+    }
+
+    /// Number of connections since the server started, with the one that asks.
+    pub(crate) async fn connections_received(&self) -> u32 {
+        let statistics: String = self.ask(&["INFO", "stats"]).await.unwrap();
+        let connections = statistics
+            .lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"));
+        connections.unwrap().trim().parse().unwrap()
+    }
+
+    /// Every key that the server holds has an expiry.
+    pub(crate) async fn every_key_expires(&self) {
+        let keys: Vec<String> = self.ask(&["KEYS", "*"]).await.unwrap();
+        assert!(!keys.is_empty(), "the server holds nothing");
+        for key in keys {
+            let remaining: i64 = self.ask(&["PTTL", &key]).await.unwrap();
+            assert!(remaining > 0, "{key} has no expiry: PTTL is {remaining}");
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(arguments: &[String]) -> Child {
+    Command::new(PROGRAM)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("failed to start {PROGRAM}: {error}; run .ci/prerequisites unit"))
+}
+
+/// A node of a cluster. Its bus has a port of its own: the default, 10,000 above the first port, may not exist.
+async fn node() -> RedisServer {
+    let bus_port = free_port().to_string();
+    let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+    RedisServer::start(&[&cluster[..], &["--cluster-port", &bus_port]].concat()).await
+}
+
+/// Three primaries that share the slots.
+pub(crate) struct RedisCluster {
+    pub(crate) nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    pub(crate) async fn start() -> Self {
+        let mut nodes = Vec::new();
+        for _ in 0..3 {
+            nodes.push(node().await);
+        }
+        let cluster = Self { nodes };
+        cluster.join().await;
+        timeout(START, cluster.agreed())
+            .await
+            .expect("the cluster does not agree on its slots");
+        cluster
+    }
+
+    pub(crate) fn endpoint(&self) -> Url {
+        self.nodes[0].endpoint()
+    }
+
+    async fn join(&self) {
+        for (node, slots) in self.nodes.iter().zip(["0 5460", "5461 10922", "10923 16383"]) {
+            let (first, last) = slots.split_once(' ').unwrap();
+            node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", first, last])
+                .await
+                .unwrap();
+        }
+        for node in &self.nodes[1..] {
+            let (port, bus_port) = (node.port.to_string(), node.bus_port().to_owned());
+            self.nodes[0]
+                .ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port])
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Waits until every node knows an owner of every slot.
+    async fn agreed(&self) {
+        for node in &self.nodes {
+            loop {
+                let information: String = node.ask(&["CLUSTER", "INFO"]).await.unwrap();
+                if information.contains("cluster_state:ok") && information.contains("cluster_known_nodes:3") {
+                    break;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
