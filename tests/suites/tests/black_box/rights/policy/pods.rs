@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::{APPLY, CREATE, OURS, Row, object};
 use crate::world::{TestResult, World};
 
-const NODE: Option<&str> = Some("may not use namespaces or ports of their node");
-const PRIVILEGED: Option<&str> = Some("may not run as root, be privileged or gain privileges");
+const NODE: Option<&str> = Some("may not use namespaces, ports or devices of their node");
+const PRIVILEGED: Option<&str> = Some("may not run as root or unconfined, be privileged or gain privileges");
+const PROBE: Option<&str> = Some("may send requests to their own Pod only");
 const VOLUME: Option<&str> = Some("may mount ConfigMaps, empty directories, Secrets and tokens only");
 const SECRET: Option<&str> = Some("may read no Secret but the keyring of their McpServer");
 const TOKEN: Option<&str> = Some("only for audiences that start with api://");
@@ -57,6 +58,7 @@ impl Written {
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = of_the_node()
             .into_iter()
+            .chain(of_the_kubelet())
             .chain(of_others())
             .map(|(what, path, value, refusal)| (what, CREATE, self.with(path, value), refusal))
             .collect();
@@ -98,6 +100,36 @@ fn place<'a>(value: &'a mut Value, path: &str) -> &'a mut Value {
 /// One change of the spec of the Pods: a description, the path, the value, and the expected refusal, if any.
 type Change = (&'static str, &'static str, Value, Option<&'static str>);
 
+/// Requests that the kubelet sends from the network of the node.
+fn of_the_kubelet() -> Vec<Change> {
+    vec![
+        (
+            "a probe of another host",
+            "/containers/0/readinessProbe",
+            json!({"httpGet": {"port": 80, "host": "169.254.169.254"}}),
+            PROBE,
+        ),
+        (
+            "a TCP probe of another host in the sidecar",
+            "/initContainers/0/livenessProbe",
+            json!({"tcpSocket": {"port": 80, "host": "169.254.169.254"}}),
+            PROBE,
+        ),
+        (
+            "a request to another host at the start",
+            "/containers/0/lifecycle/postStart",
+            json!({"httpGet": {"port": 80, "host": "169.254.169.254"}}),
+            PROBE,
+        ),
+        (
+            "a request to its own Pod at the start",
+            "/containers/0/lifecycle/postStart",
+            json!({"httpGet": {"port": 3001, "path": "/readyz"}}),
+            None,
+        ),
+    ]
+}
+
 /// Changes that give a Pod something of its node, or privileges.
 fn of_the_node() -> Vec<Change> {
     vec![
@@ -110,6 +142,30 @@ fn of_the_node() -> Vec<Change> {
             "/containers/0/ports/0/hostPort",
             json!(3001),
             NODE,
+        ),
+        (
+            "a device of the node",
+            "/resourceClaims",
+            json!([{"name": "gpu", "resourceClaimName": "gpu"}]),
+            NODE,
+        ),
+        (
+            "no seccomp profile",
+            "/securityContext/seccompProfile",
+            json!({"type": "Unconfined"}),
+            PRIVILEGED,
+        ),
+        (
+            "no seccomp profile in a container",
+            "/containers/0/securityContext/seccompProfile",
+            json!({"type": "Unconfined"}),
+            PRIVILEGED,
+        ),
+        (
+            "no AppArmor profile",
+            "/containers/0/securityContext/appArmorProfile",
+            json!({"type": "Unconfined"}),
+            PRIVILEGED,
         ),
         (
             "a privileged container",
