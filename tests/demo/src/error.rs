@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use crate::environment::EnvironmentError;
 use crate::forward::ForwardError;
+use crate::internal_document::InternalDocumentError;
 use crate::mcp_client::ClientError;
 use behalf_local_cluster::cluster::ClusterError;
 use behalf_local_cluster::images::ImageError;
@@ -67,6 +68,18 @@ pub enum DemoError {
     /// A demo runs already, and would be lost.
     #[error("a demo runs on another cluster, of kind {0}: take it down with `make demo-down` first")]
     RunsElsewhere(String),
+
+    /// The metrics of a Pod.
+    #[error(transparent)]
+    InternalDocument(#[from] InternalDocumentError),
+
+    /// No Pod's metrics show the call.
+    #[error("the metrics of no Pod count the tool call: compare `kubectl get pods --namespace mcp`")]
+    NoPodAnswered,
+
+    /// A deleted Pod does not go.
+    #[error("Pod {0} was deleted and does not stop: its node may be away, see `kubectl get nodes`")]
+    PodStays(String),
 
     /// Nothing to look at.
     #[error("no demo runs here: start it with `make demo`")]

@@ -1,11 +1,12 @@
 use std::time::Instant;
 
+use kube::Client;
 use rmcp::model::CallToolResult;
 use serde_json::{Value, json};
 
-use super::{Call, DemoError, Outcome, SignIn, Transcript};
+use super::{Call, DemoError, Outcome, SignIn, Transcript, failover};
 use crate::environment::{Layout, Server};
-use crate::mcp_client::{CLIENT_NAME, Connection, Era, PendingSignIn};
+use crate::mcp_client::{CLIENT_NAME, Connection, Era, PendingSignIn, SignedIn};
 use behalf_simulators::people::{ANA, BEN, CAROL, Person};
 use behalf_simulators::sign_in::{Browser, Visit};
 
@@ -38,8 +39,13 @@ fn script(person: &Person) -> Vec<(&'static str, Value)> {
     }
 }
 
-/// Signs all users in at each server and makes the calls. Calls `said` with each finished part.
-pub async fn play(layout: &Layout, mut said: impl FnMut(&str)) -> Result<Transcript, DemoError> {
+/// Signs all users in at each server, makes the calls, and deletes a Pod between two calls. Calls `said` with each
+/// finished part.
+pub async fn play(
+    client: &Client,
+    layout: &Layout,
+    mut said: impl FnMut(&str),
+) -> Result<Transcript, DemoError> {
     let mut transcript = Transcript::default();
     for server in Server::ALL {
         said(&format!("\n{} ({})\n", server.name(), server.description()));
@@ -54,41 +60,57 @@ pub async fn play(layout: &Layout, mut said: impl FnMut(&str)) -> Result<Transcr
             transcript.sign_ins.push(entry);
         }
     }
+    said(&format!(
+        "\n{}: its Pods come and go, the session stays\n",
+        Server::Article.name()
+    ));
+    let failover = failover::play(client, layout).await?;
+    said(&failover.to_string());
+    transcript.failover = Some(failover);
     Ok(transcript)
 }
 
 async fn visit(layout: &Layout, server: Server, person: &Person, era: Era) -> Result<SignIn, DemoError> {
+    let (signed_in, mut entry) = sign_in(layout, server, person).await?;
+    let connection = signed_in.connect(era).await?;
+    entry.tools = tools(&connection).await?;
+    for (tool, arguments) in script(person) {
+        entry.calls.push(call(&connection, tool, arguments).await?);
+    }
+    connection.close().await;
+    Ok(entry)
+}
+
+/// Signs a person in with rmcp's client, and begins the entry of the transcript.
+pub(super) async fn sign_in(
+    layout: &Layout,
+    server: Server,
+    person: &Person,
+) -> Result<(SignedIn, SignIn), DemoError> {
     let started = Instant::now();
     let pending = PendingSignIn::begin(&layout.mcp_url(server)).await?;
     let visit = Visit::new(pending.authorize_url().clone(), person.user_name).client_name(CLIENT_NAME);
     let back = Browser::new()?.sign_in(&visit).await?;
     let signed_in = pending.finish(&back.redirect).await?;
-    let seconds = started.elapsed().as_secs_f64();
-
-    let connection = signed_in.connect(era).await?;
-    let tools = connection
-        .tools()
-        .await?
-        .into_iter()
-        .map(|tool| tool.name.into_owned())
-        .collect();
-    let mut calls = Vec::new();
-    for (tool, arguments) in script(person) {
-        calls.push(call(&connection, tool, arguments).await?);
-    }
-    connection.close().await;
-    Ok(SignIn {
+    let entry = SignIn {
         server: server.name().to_owned(),
         user: person.user_name.to_owned(),
         object_id: person.object_id.to_owned(),
         steps: back.trace,
-        seconds,
-        tools,
-        calls,
-    })
+        seconds: started.elapsed().as_secs_f64(),
+        tools: Vec::new(),
+        calls: Vec::new(),
+    };
+    Ok((signed_in, entry))
 }
 
-async fn call(connection: &Connection, tool: &str, arguments: Value) -> Result<Call, DemoError> {
+/// The names of the tools that the server lists.
+pub(super) async fn tools(connection: &Connection) -> Result<Vec<String>, DemoError> {
+    let tools = connection.tools().await?.into_iter();
+    Ok(tools.map(|tool| tool.name.into_owned()).collect())
+}
+
+pub(super) async fn call(connection: &Connection, tool: &str, arguments: Value) -> Result<Call, DemoError> {
     let started = Instant::now();
     let result = connection.call(tool, arguments.clone()).await?;
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

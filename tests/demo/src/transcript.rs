@@ -3,6 +3,8 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Failover;
+
 /// The most lines of one answer that are shown.
 const LINES: usize = 8;
 
@@ -15,6 +17,10 @@ const WIDTH: usize = 110;
 pub struct Transcript {
     /// One entry for each sign-in of a user at a server, in order.
     pub sign_ins: Vec<SignIn>,
+
+    /// The calls around the deletion of a Pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Failover>,
 }
 
 /// One person at one server.

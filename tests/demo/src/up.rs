@@ -16,7 +16,7 @@ use crate::environment::{
 };
 use crate::forward::{self, Answers, Way};
 use behalf_local_cluster::cluster::{self, Cluster, ClusterError, Kind, Options};
-use behalf_local_cluster::images::Product;
+use behalf_local_cluster::images::{self, Product};
 use behalf_simulators::entra::Control;
 
 /// Maximum time until a server is Ready.
@@ -54,7 +54,7 @@ pub async fn up(
         source,
     })?;
     let running = start(layout, kind, Forwarding::Process(folder), progress).await?;
-    let transcript = script::play(layout, |text| progress.plain(text)).await?;
+    let transcript = script::play(&running.client, layout, |text| progress.plain(text)).await?;
     Ok((running.cluster, transcript))
 }
 
@@ -87,7 +87,7 @@ pub async fn start(
     progress.line("operator: helm install behalf-crds, behalf");
     environment::install_operator(&cluster, &client, layout, &images).await?;
     progress.line("kubectl apply examples/demo");
-    environment::apply_servers(&cluster, &client, layout, &authority).await?;
+    environment::apply_servers(&cluster, &client, layout, &authority, &images.redis).await?;
     // This machine has a route to the Pods of a local cluster, and of no other.
     let way = if kind == Kind::Local {
         Way::Direct
@@ -177,7 +177,9 @@ async fn ready(
 
 /// Builds what changed, loads what is missing.
 pub fn load_images(cluster: &Cluster, progress: &Progress) -> Result<ImageReferences, DemoError> {
-    let images = build_images(progress)?;
+    let mut images = build_images(progress)?;
+    let redis = images::redis(&progress.steps())?;
+    images.push(redis.clone());
     progress
         .steps()
         .step("load images into the cluster", || cluster.load(&images))?;
@@ -192,6 +194,7 @@ pub fn load_images(cluster: &Cluster, progress: &Progress) -> Result<ImageRefere
         sidecar: reference(Product::AuthSidecar),
         mcp_server: reference(Product::McpServer),
         simulator: reference(Product::Simulator),
+        redis: cluster.image_reference(&redis),
     })
 }
 

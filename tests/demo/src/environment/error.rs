@@ -38,8 +38,12 @@ pub enum EnvironmentError {
     },
 
     /// A certificate could not be made.
-    #[error("failed to make the simulators' certificates")]
+    #[error("failed to make a certificate")]
     Certificates(#[source] CertificateError),
+
+    /// The system's random numbers.
+    #[error("failed to make a password for Redis")]
+    Random(#[source] getrandom::Error),
 
     /// A manifest is not what it should be.
     #[error("failed to read {path}: {problem}")]

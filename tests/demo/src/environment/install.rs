@@ -24,6 +24,9 @@ pub struct ImageReferences {
 
     /// `behalf-simulator`.
     pub simulator: String,
+
+    /// Redis, for `examples/high-availability`.
+    pub redis: String,
 }
 
 /// Installs or upgrades the CRD chart and the operator chart, and waits for the operator.

@@ -9,6 +9,7 @@ mod federation;
 mod install;
 mod layout;
 mod ready;
+mod redis;
 mod remove;
 mod servers;
 mod simulators;

@@ -1,7 +1,7 @@
 use kube::Client;
 use serde_json::{Value, json};
 
-use super::{EnvironmentError, Layout, NAMESPACE_SERVERS, Objects, Server};
+use super::{EnvironmentError, Layout, NAMESPACE_SERVERS, Objects, Server, redis};
 use behalf_local_cluster::cluster::Cluster;
 use behalf_local_cluster::files::checkout;
 
@@ -16,6 +16,7 @@ pub async fn apply_servers(
     client: &Client,
     layout: &Layout,
     certificate_authority: &str,
+    redis_image: &str,
 ) -> Result<(), EnvironmentError> {
     let mut objects = Objects::default();
     objects.add_namespace(NAMESPACE_SERVERS);
@@ -24,6 +25,7 @@ pub async fn apply_servers(
         "data": {"ca.crt": certificate_authority},
     }));
     objects.apply(client).await?;
+    redis::ensure_credentials(client).await?;
 
     let mut servers = render(cluster)?;
     for object in servers.iter_mut() {
@@ -32,9 +34,15 @@ pub async fn apply_servers(
             .and_then(Value::as_str)
             .unwrap_or_default()
             .to_owned();
-        let Some(spec) = object.get_mut("spec") else {
-            continue;
-        };
+        match object.get("kind").and_then(Value::as_str) {
+            Some("McpServer") => {}
+            Some("StatefulSet") => {
+                object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(redis_image);
+                continue;
+            }
+            _ => continue,
+        }
+        let spec = &mut object["spec"];
         spec["sidecar"]["logLevel"] = json!(layout.log_level);
         spec["server"]["azureDevOps"]["logLevel"] = json!(layout.log_level);
         if let Some(server) = Server::ALL.into_iter().find(|server| server.name() == name) {

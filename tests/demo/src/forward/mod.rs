@@ -1,13 +1,14 @@
 //! Loopback ports that lead to the current Pods of a cluster's Services.
 //!
-//! Every connection asks the API server for a ready Pod, so a forwarded address survives restarts and rollouts;
-//! connections that are open when a Pod dies break, as behind any load balancer.
+//! Every connection asks the API server for the ready Pods and takes the next one in turn, so a forwarded address
+//! survives restarts and rollouts; connections that are open when a Pod dies break, as behind any load balancer.
 
 mod answers;
 mod pod;
 mod relay;
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kube::Client;
@@ -139,6 +140,9 @@ async fn accept(client: Client, way: Way, listener: TcpListener, forward: Forwar
     }
 }
 
+/// The number of connections so far. Connections that follow each other reach different Pods.
+static TURN: AtomicUsize = AtomicUsize::new(0);
+
 async fn connection(
     client: &Client,
     way: Way,
@@ -148,7 +152,8 @@ async fn connection(
 ) -> Result<(), ForwardError> {
     let mut last = ForwardError::NoPod(forward.service.clone());
     for _ in 0..ATTEMPTS {
-        match open(client, way, forward).await {
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        match open(client, way, forward, turn).await {
             Ok(remote) => {
                 let copy = answers.map(|answers| answers.connection(forward.local));
                 match remote {

@@ -18,8 +18,13 @@ pub(super) enum Remote {
     Forwarded(kube::api::Portforwarder, DuplexStream),
 }
 
-/// Connects to a ready Pod of the Service.
-pub(super) async fn open(client: &Client, way: Way, forward: &Forward) -> Result<Remote, ForwardError> {
+/// Connects to a ready Pod of the Service: to the next one at each turn.
+pub(super) async fn open(
+    client: &Client,
+    way: Way,
+    forward: &Forward,
+    turn: usize,
+) -> Result<Remote, ForwardError> {
     let no_port = || ForwardError::NoPort {
         service: forward.service.clone(),
         port: forward.port,
@@ -44,7 +49,7 @@ pub(super) async fn open(client: &Client, way: Way, forward: &Forward) -> Result
 
     let pods: Api<Pod> = Api::namespaced(client.clone(), &forward.namespace);
     let selector = labels(&spec.selector.unwrap_or_default());
-    let pod = pods
+    let mut ready: Vec<Pod> = pods
         .list(&ListParams::default().labels(&selector))
         .await
         .map_err(|source| ForwardError::Api {
@@ -52,8 +57,12 @@ pub(super) async fn open(client: &Client, way: Way, forward: &Forward) -> Result
             source,
         })?
         .into_iter()
-        .find(is_ready)
+        .filter(is_ready)
+        .collect();
+    let next = turn
+        .checked_rem(ready.len())
         .ok_or_else(|| ForwardError::NoPod(forward.service.clone()))?;
+    let pod = ready.swap_remove(next);
 
     let port = container_port(&pod, &target).ok_or_else(no_port)?;
     let address = pod.status.and_then(|status| status.pod_ip);

@@ -127,7 +127,8 @@ pub(super) fn busybox(context: &Path, folder: &Path) -> Result<(), ImageError> {
     Ok(())
 }
 
-fn unpack(packages: &[&str], downloads: &Path, root: &Path) -> Result<(), ImageError> {
+/// Downloads packages of the machine's own Debian and unpacks them into `root`.
+pub(super) fn unpack(packages: &[&str], downloads: &Path, root: &Path) -> Result<(), ImageError> {
     files::create_directory(downloads)?;
     download(packages, downloads).map_err(ImageError::Base)?;
     for package in files::newest_first(downloads) {

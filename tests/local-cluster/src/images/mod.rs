@@ -5,12 +5,14 @@
 
 mod base;
 mod builder;
+mod redis;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::base::Base;
 pub use self::builder::{Builder, push};
+pub use self::redis::redis;
 use crate::files::{self, ContentName, FileError};
 use crate::prerequisites::{self, PrerequisiteError};
 use crate::toolchain::Toolchain;

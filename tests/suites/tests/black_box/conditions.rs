@@ -138,8 +138,7 @@ async fn entra_that_does_not_answer_is_unknown_and_keeps_ready(world: &World) ->
         .entra
         .add_fault(&Fault::always(RequestKind::TOKEN, Effect::Reset))
         .await?;
-    let pod = pod_of(world, server).await?.metadata.name.unwrap_or_default();
-    let deleted = world.kubectl(&["delete", "pod", &pod]);
+    let deleted = world.delete_pods(server);
     let unknown = world
         .wait(server, "FederationVerified=Unknown", |now| {
             now.is("FederationVerified", "Unknown")
@@ -239,7 +238,6 @@ async fn a_server_that_is_no_mcp_server_is_not_verified(world: &World) -> TestRe
 async fn a_pod_that_no_node_takes_is_not_available(world: &World) -> TestResult {
     let server = Server::Article;
     let before = world.wait_ready(server).await?;
-    let pod = pod_of(world, server).await?.metadata.name.unwrap_or_default();
     let nodes = world.kubectl(&["get", "nodes", "--output", "name"])?;
     let nodes: Vec<_> = nodes.split_whitespace().collect();
     let each = |verb: &str| {
@@ -249,7 +247,7 @@ async fn a_pod_that_no_node_takes_is_not_available(world: &World) -> TestResult 
     };
     let work = async {
         each("cordon")?;
-        world.kubectl(&["delete", "pod", &pod])?;
+        world.delete_pods(server)?;
         let unschedulable = |now: &Conditions| {
             let available = now.get("Available");
             available.is_some_and(|condition| condition.reason == "Unschedulable")

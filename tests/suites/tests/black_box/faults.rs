@@ -224,7 +224,6 @@ async fn a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_an_event_reports_
         key.map(str::to_owned)
     };
     let old = sealing(&before).ok_or("the status names no key")?;
-    let pod = pod_of(world, server).await?;
     let replacements = replaced_keyrings(world, name)?;
     let token = world.access_token(server, &ANA).await?;
     let works = call(world, server, &token).await?.status();
@@ -247,13 +246,8 @@ async fn a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_an_event_reports_
         "the keyring was replaced although a Pod still reports it"
     );
 
-    // A new Pod needs the Secret.
-    world.kubectl(&[
-        "delete",
-        "pod",
-        &pod.metadata.name.clone().unwrap_or_default(),
-        "--wait=true",
-    ])?;
+    // New Pods need the Secret.
+    world.delete_pods(server)?;
     world
         .wait(server, "another key", |now| {
             sealing(now).is_some_and(|key| key != old)

@@ -38,6 +38,7 @@ impl Inside {
             .security_context
             .as_ref()
             .and_then(|context| context.run_as_user)
+            .or_else(|| spec.security_context.as_ref()?.run_as_user)
             .ok_or("the container names no user")?;
         Ok(Self {
             pods: Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS),

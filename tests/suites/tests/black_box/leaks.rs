@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use behalf_contract::ports;
 use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
+use behalf_demo::internal_document;
 use behalf_demo::mcp_client::Era;
 use behalf_simulators::entra::SecretKind;
 use behalf_simulators::people::{ANA, BEN};
-use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use kube::api::{ListParams, LogParams};
@@ -130,7 +129,7 @@ async fn internal_documents(world: &World) -> TestResult<Vec<Place>> {
     for server in Server::ALL {
         let pod = pod_of(world, server).await?.metadata.name.unwrap_or_default();
         for path in ["/status", "/metrics"] {
-            let text = get_internal(world, &pod, path).await?;
+            let text = internal_document(&world.running.client, &pod, path).await?;
             ensure!(!text.trim().is_empty(), "{pod} answers nothing at {path}");
             places.push(Place {
                 name: format!("{path} of {pod}"),
@@ -139,32 +138,6 @@ async fn internal_documents(world: &World) -> TestResult<Vec<Place>> {
         }
     }
     Ok(places)
-}
-
-/// A document of the internal port. The Pod's policy lets only the operator there; a forwarded port begins in
-/// the Pod.
-async fn get_internal(world: &World, pod: &str, path: &str) -> TestResult<String> {
-    let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
-    let mut forwarder = pods.portforward(pod, &[ports::INTERNAL]).await?;
-    let stream = forwarder
-        .take_stream(ports::INTERNAL)
-        .ok_or("the internal port was not forwarded")?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let mut connections = tokio::task::JoinSet::new();
-    connections.spawn(connection);
-    let request = http::Request::get(path)
-        .header("host", "localhost")
-        .body(String::new())?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let body = axum::body::Body::new(response.into_body());
-    let bytes = axum::body::to_bytes(body, 16 * 1024 * 1024).await?;
-    forwarder.abort();
-    ensure!(
-        status == http::StatusCode::OK,
-        "{path} of {pod} answered {status}"
-    );
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The answers to clients on all connections since the cluster started.
@@ -243,6 +216,7 @@ async fn never_for_clients(world: &World) -> TestResult<Vec<Value>> {
     let downstream = downstream.into_iter();
     values.extend(downstream.map(|token| Value::new("token at Azure DevOps", token)));
     values.extend(keys(world).await?);
+    values.push(password_of_redis(world).await?);
     values.retain(|value| value.text.len() >= SHORTEST);
     Ok(values)
 }
@@ -261,6 +235,17 @@ async fn keys(world: &World) -> TestResult<Vec<Value>> {
     all.extend(now);
     let values = all.into_iter();
     Ok(values.map(|key| Value::new("key of a keyring", key)).collect())
+}
+
+async fn password_of_redis(world: &World) -> TestResult<Value> {
+    let secrets: Api<Secret> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
+    let secret = secrets.get("article-behalf-store").await?;
+    let password = secret.data.as_ref().and_then(|data| data.get("password"));
+    let password = password.ok_or("the Secret of Redis has no password")?;
+    Ok(Value::new(
+        "password of Redis",
+        String::from_utf8(password.0.clone())?,
+    ))
 }
 
 /// Values that clients received and that may be nowhere else.

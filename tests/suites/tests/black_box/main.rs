@@ -19,6 +19,7 @@ mod consent_page;
 mod credentials;
 mod faults;
 mod guard;
+mod high_availability;
 mod inside;
 mod inspector;
 mod leaks;
@@ -85,6 +86,7 @@ fn all_tests() -> Vec<Test> {
         bad_input::tests(),
         connections::tests(),
         survival::tests(),
+        high_availability::tests(),
         conditions::tests(),
         scratch_objects::tests(),
         faults::tests(),

@@ -244,6 +244,13 @@ impl World {
         .await
     }
 
+    /// Deletes every Pod of a server and waits until they are gone.
+    pub(crate) fn delete_pods(&self, server: Server) -> TestResult {
+        let selector = format!("app.kubernetes.io/instance={}", server.name());
+        self.kubectl(&["delete", "pod", "--selector", &selector, "--wait=true"])?;
+        Ok(())
+    }
+
     /// Runs kubectl in the servers' namespace.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> TestResult<String> {
         let mut all = vec!["--namespace", NAMESPACE_SERVERS];

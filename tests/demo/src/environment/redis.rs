@@ -1,0 +1,72 @@
+//! What `examples/high-availability` needs beside its manifests: a certificate and users for Redis.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::{EnvironmentError, NAMESPACE_SERVERS, Objects, Server};
+use behalf_simulators::certificates::CertificateAuthority;
+
+/// The Secret with the certificate of Redis.
+const TLS_SECRET: &str = "redis-tls";
+
+/// The rights that `docs/sessions.md` lists for the user of one `McpServer`.
+const RIGHTS: &str = "-@all +publish +subscribe +hmget +hget +hset +eval +pexpireat +pexpiretime +del +multi +exec \
+                      +ping +info";
+
+/// Creates the certificate and the users once. Nobody learns the password: the Secrets alone contain it.
+pub(super) async fn ensure_credentials(client: &Client) -> Result<(), EnvironmentError> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE_SERVERS);
+    let found = secrets
+        .get_opt(TLS_SECRET)
+        .await
+        .map_err(EnvironmentError::api("read the certificate of Redis"))?;
+    if found.is_some() {
+        return Ok(());
+    }
+    let authority = CertificateAuthority::generate("Redis").map_err(EnvironmentError::Certificates)?;
+    let names = [
+        format!("redis.{NAMESPACE_SERVERS}.svc"),
+        format!("redis.{NAMESPACE_SERVERS}.svc.cluster.local"),
+    ];
+    let identity = authority
+        .issue(&names.each_ref().map(String::as_str))
+        .map_err(EnvironmentError::Certificates)?;
+    let password = random_password()?;
+    let user = Server::Article.name();
+    let prefix = format!("behalf:{NAMESPACE_SERVERS}/{user}:*");
+    let mut objects = Objects::default();
+    objects
+        .add(json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "redis-ca", "namespace": NAMESPACE_SERVERS},
+            "data": {"ca.crt": authority.certificate_pem()},
+        }))
+        .add(secret(
+            "redis-users",
+            &json!({"users.acl": format!(
+                "user default off\nuser {user} on >{password} resetkeys ~{prefix} resetchannels &{prefix} {RIGHTS}\n"
+            )}),
+        ))
+        .add(secret("article-behalf-store", &json!({"username": user, "password": password})))
+        // Last: its presence says that all are there.
+        .add(secret(
+            TLS_SECRET,
+            &json!({"tls.crt": identity.certificate_chain_pem, "tls.key": identity.private_key_pem}),
+        ));
+    objects.apply(client).await
+}
+
+fn secret(name: &str, data: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": name, "namespace": NAMESPACE_SERVERS},
+        "stringData": data,
+    })
+}
+
+fn random_password() -> Result<String, EnvironmentError> {
+    let mut bytes = [0; 24];
+    getrandom::fill(&mut bytes).map_err(EnvironmentError::Random)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
