@@ -2,6 +2,7 @@
 //! for Prometheus.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -56,10 +57,26 @@ pub(crate) async fn status(State(services): State<Arc<Services>>) -> Json<Status
         federation: services.board.federation(),
         handshake: services.board.handshake(),
         sign_in: Some(services.sign_ins.report()),
-        sessions: SessionsReport {
-            store: services.store_kind(),
-        },
+        sessions: sessions(&services).await,
     })
+}
+
+/// Maximum time that `/status` waits for the session store. The operator gives up after two seconds.
+const STORE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Maximum length of an eviction policy that is reported. Redis knows none that is as long.
+const POLICY_LENGTH: usize = 64;
+
+async fn sessions(services: &Services) -> SessionsReport {
+    let report = tokio::time::timeout(STORE_LIMIT, services.sessions.store().report()).await;
+    let report = report.ok().and_then(Result::ok);
+    SessionsReport {
+        store: services.store_kind(),
+        reachable: Some(report.is_some()),
+        eviction_policy: report
+            .and_then(|report| report.eviction_policy)
+            .filter(|policy| policy.len() <= POLICY_LENGTH),
+    }
 }
 
 /// `/metrics`: the metrics for Prometheus.

@@ -66,6 +66,10 @@ wire_names! {
         RolloutInProgress,
         /// A Pod runs and is not ready.
         PodsNotReady,
+        /// A Pod does not reach the store of the sessions. Also of `SessionsDurable`.
+        StoreUnreachable,
+        /// A Secret or `ConfigMap` of a Pod does not exist.
+        VolumesUnavailable,
         /// No Pod could be created.
         PodsRefused,
         /// No node fits.
@@ -160,6 +164,12 @@ wire_names! {
         // SessionsDurable
         /// Sessions are in one Pod's memory.
         MemoryStore,
+        /// Sessions are in a Redis that deletes none of them.
+        SharedStore,
+        /// The Redis deletes sessions when its memory is full.
+        EvictionPolicy,
+        /// The Redis does not say whether it deletes sessions.
+        EvictionPolicyUnknown,
     }
 }
 

@@ -149,11 +149,20 @@ pub struct KeyringReport {
 }
 
 /// The store of the sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionsReport {
     /// The kind of store in use.
     pub store: StoreKind,
+
+    /// Whether the store answered just now. Absent from a sidecar that does not observe it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reachable: Option<bool>,
+
+    /// `maxmemory-policy` of a Redis: what it does when its memory is full. Absent for other stores, and if the Redis does not
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eviction_policy: Option<String>,
 }
 
 /// The kind of session store.

@@ -192,6 +192,8 @@ pub(crate) fn document(digest: &str) -> StatusDocument {
         }),
         sessions: SessionsReport {
             store: StoreKind::Memory,
+            reachable: Some(true),
+            eviction_policy: None,
         },
     }
 }

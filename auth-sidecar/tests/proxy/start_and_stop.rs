@@ -7,7 +7,10 @@ use axum::http::{Method, StatusCode};
 use behalf_auth_sidecar::lifecycle::{Sidecar, StartError};
 use behalf_auth_sidecar::router;
 use behalf_auth_sidecar::services::ServicesError;
-use behalf_contract::{Outcome, StatusDocument};
+use behalf_contract::{
+    Outcome, RedisAuthentication, RedisConfig, RedisTopology, SessionsReport, StatusDocument, StoreConfig,
+    StoreKind,
+};
 use behalf_simulators::people::CLIENT_ID;
 
 use crate::fake_server::FakeServer;
@@ -70,6 +73,8 @@ async fn the_start_writes_the_host_key_and_the_status_reports_both_probes() {
         (seen.keyring.sealing.as_str(), seen.keyring.opening.len()),
         ("k1", 1)
     );
+    let sessions = (seen.sessions.store, seen.sessions.reachable);
+    assert_eq!(sessions, (StoreKind::Memory, Some(true)));
     assert_eq!(seen.handshake.server_info.unwrap().name, "fake");
     assert!(seen.federation.observed_at.is_some());
     let key = read(&world.file("host-key"));
@@ -135,6 +140,37 @@ async fn readiness_depends_on_the_server_and_not_on_entra() {
 
     let _back = FakeServer::start_at(address).await;
     assert_eq!(get(internal, "/readyz").await.0, 200);
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn without_its_store_a_sidecar_starts_and_reports_that_it_is_not_ready() {
+    let world = World::start().await;
+    let mut loaded = world.loaded();
+    // Nothing listens on the port of a listener that is closed.
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    loaded.config.sessions.store = StoreConfig::Redis(RedisConfig {
+        topology: RedisTopology::Standalone,
+        endpoints: vec![format!("redis://127.0.0.1:{port}").parse().unwrap()],
+        authentication: RedisAuthentication::None,
+        certificate_authority_file: None,
+    });
+    let sidecar = Sidecar::start(loaded, world.environment()).await.unwrap();
+    let internal = sidecar.internal();
+    let expected = SessionsReport {
+        store: StoreKind::Redis,
+        reachable: Some(false),
+        eviction_policy: None,
+    };
+    assert_eq!(status(internal).await.sessions, expected);
+    let (code, text) = get(internal, "/readyz").await;
+    assert_eq!(
+        (code, text.as_str()),
+        (503, "the session store does not answer\n")
+    );
+    assert_eq!(get(internal, "/livez").await.0, 200);
     sidecar.stop().await;
 }
 

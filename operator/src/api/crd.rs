@@ -247,6 +247,21 @@ mod tests {
     }
 
     #[test]
+    fn the_scale_subresource_names_integers_and_a_text_of_the_schema() {
+        let crd = serde_json::to_value(mcp_server()).unwrap();
+        let scale = crd.pointer("/spec/versions/0/subresources/scale").unwrap();
+        let schema = schema();
+        for (path, kind) in [
+            ("specReplicasPath", "integer"),
+            ("statusReplicasPath", "integer"),
+            ("labelSelectorPath", "string"),
+        ] {
+            let field = scale[path].as_str().unwrap().replace('.', "/properties/");
+            assert_eq!(schema.pointer(&field).unwrap()["type"], kind, "{path}");
+        }
+    }
+
+    #[test]
     fn no_tool_takes_the_status_of_a_new_object_for_ready() {
         let crd = serde_json::to_value(mcp_server()).unwrap();
         let status = crd

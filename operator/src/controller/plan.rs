@@ -68,8 +68,11 @@ pub struct Plan {
     /// Networks of proxies whose `X-Forwarded-For` header names the client.
     pub trusted_proxies: Vec<IpNet>,
 
-    /// Number of Pods. Zero while the object is suspended.
+    /// Number of Pods while the object is not suspended.
     pub replicas: i32,
+
+    /// Whether the Pods are stopped.
+    pub suspend: bool,
 
     /// The connections that the `NetworkPolicy` allows.
     pub network: Network,

@@ -2,10 +2,11 @@
 //! counted.
 
 /// Kinds of which only the operator writes objects while the cluster is left alone.
-const CHILDREN: [&str; 6] = [
+const CHILDREN: [&str; 7] = [
     "services",
     "configmaps",
     "networkpolicies",
+    "poddisruptionbudgets",
     "serviceaccounts",
     "secrets",
     "deployments",

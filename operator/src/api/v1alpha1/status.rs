@@ -25,6 +25,15 @@ pub struct McpServerStatus {
     #[schemars(length(max = 128))]
     pub observed_template: Option<String>,
 
+    /// The number of Pods of the Deployment, of all templates. Autoscalers read it through the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+
+    /// The label selector of the Pods. Autoscalers read it through the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub selector: Option<String>,
+
     /// The address for MCP clients. Present while Verified is True.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
@@ -68,6 +77,8 @@ impl Default for McpServerStatus {
             observed_generation: never(),
             verified_generation: None,
             observed_template: None,
+            replicas: None,
+            selector: None,
             address: None,
             server_info: None,
             federation: None,

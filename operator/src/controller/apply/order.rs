@@ -37,6 +37,7 @@ pub async fn apply(
         config_map,
         revocations,
         network_policy,
+        pod_disruption_budget,
         service,
         deployment,
         state: _,
@@ -54,6 +55,11 @@ pub async fn apply(
         Some(network_policy) => Some(put(writer, network_policy, existing).await?),
         None => None,
     };
+    // Before the Pods that it protects.
+    let pod_disruption_budget = match pod_disruption_budget {
+        Some(budget) => Some(put(writer, budget, existing).await?),
+        None => None,
+    };
     let service = put(writer, service, existing).await?;
     // The Deployment is last, so that one edit causes one rollout.
     let deployment = Box::pin(put(writer, deployment, existing)).await?;
@@ -63,6 +69,7 @@ pub async fn apply(
         config_map,
         revocations,
         network_policy,
+        pod_disruption_budget,
         service,
         deployment,
         state: PhantomData,

@@ -19,6 +19,7 @@ use super::{Applied, Children};
 macro_rules! watched_children {
     ($callback:ident) => {
         $callback! {
+            pod_disruption_budgets: k8s_openapi::api::policy::v1::PodDisruptionBudget,
             network_policies: k8s_openapi::api::networking::v1::NetworkPolicy,
             service_accounts: k8s_openapi::api::core::v1::ServiceAccount,
             config_maps: k8s_openapi::api::core::v1::ConfigMap,

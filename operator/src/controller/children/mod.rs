@@ -5,6 +5,7 @@ mod deployment;
 mod existing;
 mod keyring;
 mod network_policy;
+mod pod_disruption_budget;
 mod revocations;
 mod service;
 mod service_account;
@@ -22,6 +23,7 @@ use std::marker::PhantomData;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::v1alpha1::NetworkPolicyMode;
@@ -54,6 +56,9 @@ pub struct Children<S> {
     /// Absent with `network.policy: Open`.
     pub network_policy: Option<NetworkPolicy>,
 
+    /// Present from two Pods on.
+    pub pod_disruption_budget: Option<PodDisruptionBudget>,
+
     /// The public port.
     pub service: Service,
 
@@ -73,6 +78,7 @@ impl Children<Built> {
             config_map,
             revocations,
             network_policy,
+            pod_disruption_budget,
             service,
             deployment,
             state: _,
@@ -83,6 +89,7 @@ impl Children<Built> {
             config_map,
             revocations,
             network_policy,
+            pod_disruption_budget,
             service,
             deployment,
             state: PhantomData,
@@ -96,6 +103,7 @@ impl Children<Built> {
             service_accounts: self.service_account.into_iter().map(Arc::new).collect(),
             config_maps: vec![Arc::new(self.config_map), Arc::new(self.revocations)],
             network_policies: self.network_policy.into_iter().map(Arc::new).collect(),
+            pod_disruption_budgets: self.pod_disruption_budget.into_iter().map(Arc::new).collect(),
             services: vec![Arc::new(self.service)],
             deployments: vec![Arc::new(self.deployment)],
         }
@@ -144,6 +152,7 @@ pub fn build(plan: &Plan, fresh: Option<FreshKeys>) -> Result<Children<Built>, B
             NetworkPolicyMode::Restricted => Some(network_policy::build(plan)),
             NetworkPolicyMode::Open => None,
         },
+        pod_disruption_budget: pod_disruption_budget::build(plan),
         service: service::build(plan),
         deployment: deployment::build(plan, &configuration)?,
         state: PhantomData,

@@ -49,6 +49,7 @@ fn children_of_the_examples_are_as_reviewed() {
             config_map,
             revocations,
             network_policy,
+            pod_disruption_budget,
             service,
             deployment,
             state: _,
@@ -62,6 +63,10 @@ fn children_of_the_examples_are_as_reviewed() {
             insta::assert_yaml_snapshot!(format!("{name}.config_map"), config_map);
             insta::assert_yaml_snapshot!(format!("{name}.revocations"), revocations);
             insta::assert_yaml_snapshot!(format!("{name}.network_policy"), network_policy);
+            assert_eq!(pod_disruption_budget.is_some(), name == "redis");
+            if let Some(budget) = pod_disruption_budget {
+                insta::assert_yaml_snapshot!(format!("{name}.pod_disruption_budget"), budget);
+            }
             insta::assert_yaml_snapshot!(format!("{name}.service"), service);
             insta::assert_yaml_snapshot!(format!("{name}.deployment"), deployment);
         });
@@ -212,7 +217,7 @@ fn a_given_service_account_is_used_and_not_built() {
 
 #[test]
 fn every_child_is_owned_labelled_and_named_within_limits() {
-    let mut server = server(QUICKSTART);
+    let mut server = quickstart_with(redis(json!({})));
     server.metadata.name = Some("a".repeat(crate::api::crd::NAME_LENGTH));
     let children = children(&server);
     let metadata = [
@@ -221,6 +226,7 @@ fn every_child_is_owned_labelled_and_named_within_limits() {
         &children.config_map.metadata,
         &children.revocations.metadata,
         &children.network_policy.unwrap().metadata,
+        &children.pod_disruption_budget.unwrap().metadata,
         &children.service.metadata,
         &children.deployment.metadata,
     ]
@@ -233,4 +239,22 @@ fn every_child_is_owned_labelled_and_named_within_limits() {
         );
         assert!(metadata.name.unwrap().len() <= 63);
     }
+}
+
+#[rstest]
+#[case::sessions_in_memory(json!({}), false)]
+#[case::two_by_default(redis(json!({})), true)]
+#[case::one(json!({"replicas": 1}), false)]
+#[case::two(json!({"replicas": 2}), true)]
+#[case::suspended(json!({"replicas": 2, "suspend": true}), true)]
+fn a_budget_protects_two_pods_and_does_not_block_the_drain_of_one(
+    #[case] patch: Value,
+    #[case] expected: bool,
+) {
+    let mut fields = patch;
+    if fields.get("replicas").is_some() {
+        fields["sessions"] = redis(json!({}))["sessions"].clone();
+    }
+    let budget = children(&quickstart_with(fields)).pod_disruption_budget;
+    assert_eq!(budget.is_some(), expected);
 }

@@ -257,7 +257,7 @@ mod tests {
     async fn only_the_children_with_the_objects_label_and_namespace_are_found() {
         let server = crate::testing::server(crate::testing::QUICKSTART);
         let mut cached = crate::testing::children(&server).existing();
-        let own = cached.config_maps.clone();
+        let mut own = cached.config_maps.clone();
         let config_map = own[0].as_ref().clone();
         let mut of_another_object = config_map.clone();
         of_another_object.metadata.name = Some("of-another-object".to_owned());
@@ -269,7 +269,11 @@ mod tests {
             .extend([Arc::new(of_another_object), Arc::new(elsewhere)]);
         let stores = Stores::containing(&[], cached, Vec::new());
         let existing = existing(&stores, &server);
-        assert_eq!(existing.children.config_maps, own);
+        // A cache has no order.
+        let mut found = existing.children.config_maps;
+        found.sort_by_key(|config_map| config_map.name_any());
+        own.sort_by_key(|config_map| config_map.name_any());
+        assert_eq!(found, own);
         assert_eq!(existing.children.services.len(), 1);
     }
 }

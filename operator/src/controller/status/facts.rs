@@ -111,6 +111,23 @@ impl<'a> Facts<'a> {
         replicas == Some(0)
     }
 
+    /// Returns the number of Pods that the Deployment has.
+    pub(super) fn replicas(&self) -> Option<i32> {
+        let status = self.deployment?.status.as_ref();
+        Some(status.and_then(|status| status.replicas).unwrap_or(0))
+    }
+
+    /// Returns the label selector of the Deployment's Pods as a text.
+    pub(super) fn selector(&self) -> Option<String> {
+        self.deployment?;
+        let labels = names::selector(&self.object.name);
+        let terms: Vec<_> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        Some(terms.join(","))
+    }
+
     /// The digest of the Pod template. While the object is refused, somebody else may have written the
     /// annotation; another text than a digest is ignored.
     pub(super) fn template(&self) -> Option<&'a str> {
@@ -124,12 +141,13 @@ impl<'a> Facts<'a> {
         annotations.get(key).map(String::as_str)
     }
 
-    /// Computes `Available`.
-    pub(super) fn available(&self, found: &Found, now: Timestamp) -> Finding {
+    /// Computes `Available`. `store_is_away` is true if a Pod does not reach the session store.
+    pub(super) fn available(&self, found: &Found, store_is_away: bool, now: Timestamp) -> Finding {
         match self.deployment {
             Some(deployment) => {
                 let template = self.template();
-                available::judge(deployment, &found.existing.pods, template, now)
+                let moment = available::Moment { now, store_is_away };
+                available::judge(deployment, &found.existing.pods, template, moment)
             }
             None => Finding::new(
                 Status::False,

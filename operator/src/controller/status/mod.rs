@@ -46,16 +46,18 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
         Outcome::Applied { .. } => None,
     };
     let spec = accepted::judge(refusals);
-    let pods = facts.available(found, now);
+    let pods = facts.available(found, observed.store_is_away(), now);
     let federated = federation::judge(&observed, command);
     let handshake = verified::judge(&observed);
     let signed_in = user_sign_in::judge(&observed);
-    let durable = sessions_durable::judge(facts.plan.map(|plan| &plan.sessions.store));
+    let durable = sessions_durable::judge(&observed, facts.plan.map(|plan| &plan.sessions.store));
 
     let mut status = McpServerStatus {
         observed_generation: generation,
         verified_generation: verified_before(&previous, generation, template),
         observed_template: template.map(str::to_owned),
+        replicas: facts.replicas(),
+        selector: facts.selector(),
         federation: credential,
         keys: keys(&facts).or_else(|| previous.keys.clone()),
         ..McpServerStatus::default()
@@ -98,7 +100,11 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
         &signed_in,
         observed_at(ConditionType::UserSignIn),
     );
-    put(ConditionType::SessionsDurable, &durable, generation);
+    put(
+        ConditionType::SessionsDurable,
+        &durable,
+        observed_at(ConditionType::SessionsDurable),
+    );
     let seen_before = status.verified_generation == Some(generation);
     let summary = ready::summarize(
         &[

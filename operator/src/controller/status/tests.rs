@@ -3,6 +3,7 @@
 mod pods;
 mod ready;
 mod refused;
+mod sessions;
 mod texts;
 mod user_sign_in;
 

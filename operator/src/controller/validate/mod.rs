@@ -133,12 +133,10 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         revocations: revocations?,
         clients: clients?,
         trusted_proxies,
-        replicas: if spec.suspend {
-            0
-        } else {
-            spec.replicas
-                .unwrap_or_else(|| default_replicas(spec.sessions.store.kind))
-        },
+        replicas: spec
+            .replicas
+            .unwrap_or_else(|| default_replicas(spec.sessions.store.kind)),
+        suspend: spec.suspend,
         network: spec.network.clone(),
         pod: spec.pod.clone(),
         listen: defaults.listen,

@@ -213,7 +213,7 @@ mod tests {
         let watched = async {
             let mut watched = BTreeSet::new();
             let mut unanswered = Vec::new();
-            while watched.len() < 8 {
+            while watched.len() < 9 {
                 let (request, answer) = pin!(&mut handle).next_request().await.unwrap();
                 let query = request.uri().query().unwrap_or_default();
                 if query.contains("watch=") {
@@ -235,6 +235,7 @@ mod tests {
             "deployments",
             "mcpservers",
             "networkpolicies",
+            "poddisruptionbudgets",
             "pods",
             "replicasets",
             "serviceaccounts",

@@ -106,7 +106,7 @@ fn given(places: &[Place], known: &[Value]) -> TestResult<BTreeMap<Value, usize>
 /// Objects and events, as a user with read access to the namespace sees them. Secrets are left out: keys belong there.
 fn objects(world: &World) -> TestResult<Vec<Place>> {
     const OBJECTS: &str = "events,pods,deployments,replicasets,configmaps,services,serviceaccounts,\
-                           networkpolicies,mcpservers";
+                           networkpolicies,poddisruptionbudgets,mcpservers";
     let mut places = Vec::new();
     for namespace in NAMESPACES {
         for (verb, kinds) in [("get", OBJECTS), ("describe", "mcpservers,pods")] {

@@ -21,7 +21,7 @@ crate::tests![
 ];
 
 /// All rights of the operator beyond those of every `ServiceAccount`.
-const RIGHTS: [(&str, &[&str]); 11] = [
+const RIGHTS: [(&str, &[&str]); 12] = [
     ("mcpservers.behalf.dev", &["list", "watch"]),
     ("mcpservers.behalf.dev/status", &["patch"]),
     ("pods", &["list", "watch"]),
@@ -39,6 +39,10 @@ const RIGHTS: [(&str, &[&str]); 11] = [
     ("deployments.apps", &["create", "get", "list", "patch", "watch"]),
     (
         "networkpolicies.networking.k8s.io",
+        &["create", "delete", "get", "list", "patch", "watch"],
+    ),
+    (
+        "poddisruptionbudgets.policy",
         &["create", "delete", "get", "list", "patch", "watch"],
     ),
     ("events.events.k8s.io", &["create", "patch"]),

@@ -51,8 +51,7 @@ async fn use_server(world: &World, server: Server) -> TestResult {
 /// Reads the version of each object that the operator may write, in the namespaces of the servers and of the operator
 /// itself, and the API server's metrics. Of the events, only those of the operator count.
 fn look(world: &World) -> TestResult<Look> {
-    const KINDS: &str =
-        "mcpservers,deployments,services,configmaps,networkpolicies,serviceaccounts,secrets,events,leases";
+    const KINDS: &str = "mcpservers,deployments,services,configmaps,networkpolicies,poddisruptionbudgets,serviceaccounts,secrets,events,leases";
     const COLUMNS: &str = "jsonpath={range .items[*]}{.kind}/{.metadata.name}={.metadata.resourceVersion} {.reportingComponent}{\"\\n\"}{end}";
     let mut versions = Vec::new();
     for namespace in [NAMESPACE_SERVERS, NAMESPACE_OPERATOR] {

@@ -46,6 +46,11 @@ use super::status::McpServerStatus;
     category = "behalf",
     namespaced,
     status = "McpServerStatus",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     derive = "PartialEq",
     doc = "An MCP server that acts on behalf of the signed-in user, with no secret anywhere. It becomes a hardened Deployment of an MCP server and an auth sidecar; clients sign in with OAuth, and every call runs under the user's own Entra identity.",
     printcolumn(
@@ -59,6 +64,13 @@ use super::status::McpServerStatus;
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.address.url"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
+    printcolumn(
+        name = "Store",
+        type_ = "string",
+        json_path = ".spec.sessions.store.type",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",
@@ -114,6 +126,7 @@ pub struct McpServerSpec {
     pub clients: Clients,
 
     /// Number of Pods. By default 2 with sessions.store.type Redis, and 1 with Memory, where no other number is possible.
+    /// An autoscaler can set it through the scale subresource, but only if it is present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, Toleration};
+use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, Toleration, TopologySpreadConstraint};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,13 @@ pub struct PodSettings {
     #[schemars(schema_with = "embedded::<Affinity>")]
     pub affinity: Option<Affinity>,
 
+    /// How the Pods are spread over zones and nodes, as in a PodSpec. With sessions.store.type Redis the default prefers
+    /// different zones, then different nodes. These constraints replace the default. One without labelSelector counts the
+    /// Pods of this object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "topology_spread_constraints")]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+
     /// Name of the PriorityClass of the Pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
@@ -62,6 +69,7 @@ impl Default for PodSettings {
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
             affinity: None,
+            topology_spread_constraints: Vec::new(),
             priority_class_name: None,
             image_pull_secrets: Vec::new(),
             termination_grace_period_seconds: termination_grace_period_seconds(),
@@ -71,6 +79,18 @@ impl Default for PodSettings {
 
 fn termination_grace_period_seconds() -> i32 {
     60
+}
+
+/// Returns the schema of Kubernetes for a list of constraints, with its keys.
+fn topology_spread_constraints(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = embedded_list::<TopologySpreadConstraint>(generator);
+    schema.insert("maxItems".to_owned(), 8.into());
+    schema.insert("x-kubernetes-list-type".to_owned(), "map".into());
+    schema.insert(
+        "x-kubernetes-list-map-keys".to_owned(),
+        serde_json::json!(["topologyKey", "whenUnsatisfiable"]),
+    );
+    schema
 }
 
 /// Returns the schema of Kubernetes for a list of references, keyed by their names.

@@ -1,6 +1,7 @@
 //! Builds the Deployment that runs the sidecar and the server.
 
 mod containers;
+mod topology_spread;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -46,7 +47,7 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deploy
     Ok(Deployment {
         metadata,
         spec: Some(DeploymentSpec {
-            replicas: Some(plan.replicas),
+            replicas: Some(if plan.suspend { 0 } else { plan.replicas }),
             selector: LabelSelector {
                 match_labels: Some(names::selector(&plan.object.name)),
                 ..LabelSelector::default()
@@ -124,6 +125,7 @@ fn pod(plan: &Plan, configuration: &Configuration) -> PodSpec {
         node_selector: Some(node_selector(plan)),
         tolerations: (!settings.tolerations.is_empty()).then(|| settings.tolerations.clone()),
         affinity: settings.affinity.clone(),
+        topology_spread_constraints: topology_spread::build(plan),
         priority_class_name: settings.priority_class_name.clone(),
         image_pull_secrets: (!settings.image_pull_secrets.is_empty())
             .then(|| settings.image_pull_secrets.clone()),

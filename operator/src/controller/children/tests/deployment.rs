@@ -173,6 +173,39 @@ fn pods_that_share_their_sessions_are_replaced_one_by_one_and_others_at_once() {
     assert_eq!(strategy(&quickstart_with(redis(json!({})))), (Some(2), rolling));
 }
 
+/// The constraints of an object with a Redis and these constraints in its spec.
+fn topology_spread(constraints: &Value) -> Value {
+    let mut fields = redis(json!({}));
+    fields["pod"] = json!({"topologySpreadConstraints": constraints});
+    let pod = pod(&children(&quickstart_with(fields)).deployment);
+    serde_json::to_value(pod.topology_spread_constraints).unwrap()
+}
+
+#[test]
+fn pods_are_spread_over_zones_and_nodes_unless_the_spec_says_otherwise() {
+    let selector = json!({"matchLabels": {(names::SERVER_LABEL): "azure-devops"}});
+    let constraint = |key: &str, unsatisfiable: &str| {
+        json!({
+            "maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": unsatisfiable, "labelSelector": selector,
+            "matchLabelKeys": ["pod-template-hash"],
+        })
+    };
+    let default = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+        .map(|key| constraint(key, "ScheduleAnyway"));
+    assert_eq!(topology_spread(&json!([])), json!(default));
+    let memory = pod(&children(&server(QUICKSTART)).deployment);
+    assert_eq!(memory.topology_spread_constraints, None, "one Pod");
+
+    let strict = json!({"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"});
+    assert_eq!(
+        topology_spread(&json!([strict])),
+        json!([constraint("rack", "DoNotSchedule")])
+    );
+    let mut own = strict;
+    own["labelSelector"] = json!({"matchLabels": {"team": "shop"}});
+    assert_eq!(topology_spread(&json!([own])), json!([own]), "as it is");
+}
+
 #[test]
 fn files_are_mounted_where_the_containers_look_for_them() {
     let with_authority = quickstart_with(json!({

@@ -15,12 +15,25 @@ use behalf_contract::Reason;
 /// start.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
+/// Time after the kubelet has accepted a Pod from which missing volumes count as a fault. Mounting takes seconds.
+const MOUNTING: SignedDuration = SignedDuration::from_secs(30);
+
+/// What is known beside the Deployment and its Pods.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::controller::status) struct Moment {
+    /// The current time.
+    pub(in crate::controller::status) now: Timestamp,
+
+    /// Whether a Pod reports that it does not reach the session store.
+    pub(in crate::controller::status) store_is_away: bool,
+}
+
 /// Computes the condition: whether enough Pods serve the Deployment's current template, and if not, why.
 pub(in crate::controller::status) fn judge(
     deployment: &Deployment,
     pods: &[Arc<Pod>],
     template: Option<&str>,
-    now: Timestamp,
+    moment: Moment,
 ) -> Finding {
     let wanted = deployment
         .spec
@@ -62,7 +75,7 @@ pub(in crate::controller::status) fn judge(
     };
     pods.iter()
         .filter(of_this_template)
-        .find_map(|pod| trouble(pod, now))
+        .find_map(|pod| trouble(pod, moment))
         .unwrap_or_else(|| {
             Finding::new(
                 Status::False,
@@ -82,7 +95,8 @@ fn refused(status: &DeploymentStatus) -> Option<&str> {
 }
 
 /// Returns the reason why a Pod is not ready, unless it only needs more time.
-fn trouble(pod: &Pod, now: Timestamp) -> Option<Finding> {
+fn trouble(pod: &Pod, moment: Moment) -> Option<Finding> {
+    let Moment { now, store_is_away } = moment;
     let status = pod.status.as_ref()?;
     let conditions = || status.conditions.iter().flatten();
     if let Some(condition) = conditions().find(|condition| {
@@ -94,6 +108,9 @@ fn trouble(pod: &Pod, now: Timestamp) -> Option<Finding> {
             Reason::Unschedulable,
             format!("no node takes the Pod: {message}; change spec.pod or the resources, or add a node"),
         ));
+    }
+    if let Some(finding) = without_volumes(pod, now) {
+        return Some(finding);
     }
     let containers = status
         .init_container_statuses
@@ -118,20 +135,66 @@ fn trouble(pod: &Pod, now: Timestamp) -> Option<Finding> {
                             .is_none_or(|started| now.duration_since(started.0) > PATIENCE)
                     })
         });
-    let silent = containers
+    let silent: Vec<&str> = containers
         .filter(|container| !container.ready)
-        .map(|container| container.name.as_str());
+        .map(|container| container.name.as_str())
+        .collect();
     let ready = conditions().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    (running && !ready).then(|| {
-        Finding::new(
+    if !running || ready {
+        return None;
+    }
+    if store_is_away && silent == [names::SIDECAR_CONTAINER] {
+        return Some(Finding::new(
             Status::False,
-            Reason::PodsNotReady,
-            format!(
-                "the Pod runs but is not ready: container {} fails its readiness probe; read its log",
-                silent.collect::<Vec<_>>().join(" and ")
-            ),
-        )
-    })
+            Reason::StoreUnreachable,
+            "the Pods run but do not reach the Redis of spec.sessions.store, so they take no requests; check that it runs, its \
+             address, certificate, user and password, and that no network policy is in the way; clients wait meanwhile, and no \
+             session ends",
+        ));
+    }
+    Some(Finding::new(
+        Status::False,
+        Reason::PodsNotReady,
+        format!(
+            "the Pod runs but is not ready: container {} fails its readiness probe; read its log",
+            silent.join(" and ")
+        ),
+    ))
+}
+
+/// Returns the finding for a Pod that waits for its volumes. The kubelet tells only in its events what is missing.
+fn without_volumes(pod: &Pod, now: Timestamp) -> Option<Finding> {
+    let status = pod.status.as_ref()?;
+    let accepted_at = status.start_time.as_ref()?.0;
+    let waits = status
+        .conditions
+        .iter()
+        .flatten()
+        .any(|condition| condition.type_ == "PodReadyToStartContainers" && condition.status == "False");
+    if !waits || now.duration_since(accepted_at) <= MOUNTING {
+        return None;
+    }
+    let volumes = pod.spec.as_ref()?.volumes.iter().flatten();
+    let needed: Vec<String> = volumes
+        .filter_map(|volume| {
+            let secret = volume
+                .secret
+                .as_ref()
+                .and_then(|secret| secret.secret_name.as_ref());
+            let config_map = volume.config_map.as_ref().map(|config_map| &config_map.name);
+            let secret = secret.map(|name| format!("Secret {name}"));
+            secret.or_else(|| config_map.map(|name| format!("ConfigMap {name}")))
+        })
+        .collect();
+    Some(Finding::new(
+        Status::False,
+        Reason::VolumesUnavailable,
+        format!(
+            "the Pod waits for its volumes: make sure that these exist and contain the keys that the spec names: {}; kubectl \
+             describe pod shows what the kubelet misses",
+            needed.join(", ")
+        ),
+    ))
 }
 
 fn waiting(container: &ContainerStatus) -> Option<Finding> {

@@ -98,6 +98,13 @@ impl<'a> Observed<'a> {
         }
     }
 
+    /// Returns whether a Pod reports that it does not reach the session store.
+    pub(in crate::controller::status) fn store_is_away(&self) -> bool {
+        self.documents
+            .iter()
+            .any(|document| document.sessions.reachable == Some(false))
+    }
+
     /// Returns False if a Pod reports a failure, else True if a Pod reports a success, else Unknown.
     pub(super) fn judge<'b>(
         &self,
@@ -159,7 +166,7 @@ pub(in crate::controller::status) struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    fn new(status: Status, reason: Reason) -> Self {
+    pub(super) fn new(status: Status, reason: Reason) -> Self {
         Self {
             status,
             reason,

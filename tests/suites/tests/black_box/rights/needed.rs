@@ -282,13 +282,16 @@ impl TestObjects {
         }
         // A configuration that no ReplicaSet of the Deployment's history names is deleted: each round has its own.
         let grace = json!({"refreshGrace": format!("{}s", 60 + round)});
-        // Deletes the ServiceAccount and the NetworkPolicy, and makes them again.
+        // Deletes the ServiceAccount, the NetworkPolicy and the PodDisruptionBudget, and makes them again.
         let leaves_out = state == 1;
         let spec = json!({"spec": {
             "network": {"policy": if leaves_out { "Open" } else { "Restricted" }},
             "entra": {"federation": {"serviceAccountName": leaves_out.then_some("shared")}},
             "server": {"azureDevOps": {"readOnly": leaves_out}},
-            "sessions": grace,
+            "replicas": if leaves_out { 1 } else { 2 },
+            "sessions": {"refreshGrace": grace["refreshGrace"], "store": {"type": "Redis", "redis": {
+                "endpoints": ["redis://redis.example:6379"], "auth": {"type": "None"},
+            }}},
         }});
         patch(&self.servers(), "full", &spec).await?;
         let edit = json!({"spec": {
@@ -311,6 +314,7 @@ impl TestObjects {
             ("", "v1", "Service"),
             ("apps", "v1", "Deployment"),
             ("networking.k8s.io", "v1", "NetworkPolicy"),
+            ("policy", "v1", "PodDisruptionBudget"),
         ] {
             patch(&self.api(group, version, kind), "full", &stripped).await?;
         }

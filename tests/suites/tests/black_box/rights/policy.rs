@@ -123,7 +123,13 @@ fn rows(uid: &Value) -> Vec<Row> {
         row("a deletion of its own", DELETE, "own", shop, OURS, None),
         row("a foreign deletion", DELETE, "foreign", None, None, FOREIGN),
     ];
-    for kind in ["ServiceAccount", "Secret", "Service", "NetworkPolicy"] {
+    for kind in [
+        "ServiceAccount",
+        "Secret",
+        "Service",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+    ] {
         let bare = object(kind, "a", None, None, uid);
         let complete = object(kind, "a", shop, OURS, uid);
         rows.push(("a bare object", CREATE, bare, UNLIKE));
@@ -237,6 +243,7 @@ fn object(kind: &str, name: &str, label: Option<&str>, owner: Option<(&str, &str
             }}),
         ),
         "NetworkPolicy" => ("networking.k8s.io/v1", json!({"podSelector": {}})),
+        "PodDisruptionBudget" => ("policy/v1", json!({"maxUnavailable": 1})),
         "Service" => ("v1", json!({"ports": [{"port": 80}]})),
         _ => ("v1", Value::Null),
     };
