@@ -136,7 +136,7 @@ sessions:
   maximumLifetimeSeconds: 7776000
   refreshGraceSeconds: 120
   store: {type: Memory}
-clients: {dynamicRegistration: Enabled, vendorRedirects: Enabled, additionalRedirectHosts: [], static: []}
+clients: {dynamicRegistration: Enabled, metadataDocuments: {policy: Enabled, allowedHosts: []}, vendorRedirects: Enabled, additionalRedirectHosts: [], static: [], denied: [], consent: Always}
 listen: {public: "0.0.0.0:8080", internal: "0.0.0.0:9090"}
 keyringFile: /var/run/behalf/keyring/keyring.json
 revocationsFile: /etc/behalf/revocations/revocations.json

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use behalf_auth_sidecar::cli::Cli;
+use behalf_auth_sidecar::clients::{PublicAddresses, SystemResolver};
 use behalf_auth_sidecar::config;
 use behalf_auth_sidecar::keys::SystemRandom;
 use behalf_auth_sidecar::lifecycle::Sidecar;
@@ -57,6 +58,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         entra_retry: RetryPolicy::default(),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
+        document_resolver: Arc::new(PublicAddresses::of(Arc::new(SystemResolver))),
     };
     let sidecar = Sidecar::start(loaded, environment).await?;
     match signals.next().await {

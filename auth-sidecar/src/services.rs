@@ -11,10 +11,11 @@ use behalf_entra::{
     TokenValidator, TrustError, TrustRoots, sign_in_scope,
 };
 use behalf_runtime::ConfigFile;
+use reqwest::dns::Resolve;
 
 use crate::access::AccessPolicy;
 use crate::access::challenge::Challenger;
-use crate::clients::{Clients, StaticClientError};
+use crate::clients::{Clients, MetadataDocuments, StaticClientError};
 use crate::host_key::HostKey;
 use crate::http::client_address::TrustedProxies;
 use crate::http::public_url::Addresses;
@@ -43,6 +44,10 @@ pub struct Environment {
 
     /// The source of keys, ids and jitter.
     pub random: Arc<dyn Random>,
+
+    /// Finds the addresses that a fetch of a client's metadata document may connect to. Outside of tests it is
+    /// [`crate::clients::PublicAddresses`].
+    pub document_resolver: Arc<dyn Resolve>,
 }
 
 /// Why the parts cannot be built. An administrator must change the configuration or the mounted files.
@@ -101,7 +106,7 @@ pub struct Services {
     /// Seals and opens what leaves this process.
     pub keyring: Arc<KeyringHandle>,
 
-    /// OAuth clients, static and registered.
+    /// OAuth clients: static, registered, and described by a metadata document.
     pub clients: Clients,
 
     /// Sessions of signed-in users.
@@ -177,8 +182,14 @@ impl Services {
         store: Arc<dyn SessionStore>,
     ) -> Result<Self, ServicesError> {
         let ConfigFile { config, digest } = loaded;
+        let roots = trust_roots(&config);
         let entra = entra_client(&config, &environment, &config.entra.client_id)?;
-        let Environment { clock, random, .. } = environment;
+        let Environment {
+            clock,
+            random,
+            document_resolver,
+            ..
+        } = environment;
         let keyring = Arc::new(KeyringHandle::load(
             &config.keyring_file,
             config.object.qualified_name(),
@@ -203,10 +214,22 @@ impl Services {
             required_scope: config.entra.required_scope().to_owned(),
             ..TokenRules::default()
         };
+        let documents = MetadataDocuments::new(
+            &config.clients.metadata_documents,
+            &roots,
+            document_resolver,
+            Arc::clone(&clock),
+        )
+        .map_err(ServicesError::Trust)?;
         let sign_ins = SignIns::new(Arc::clone(&clock), config.token_exchange.in_sidecar());
         Ok(Self {
             configuration_digest: digest,
-            clients: Clients::new(&config.clients, Arc::clone(&keyring), Arc::clone(&clock))?,
+            clients: Clients::new(
+                &config.clients,
+                documents,
+                Arc::clone(&keyring),
+                Arc::clone(&clock),
+            )?,
             upstream: Upstream::new(&config.upstream, host_key)?,
             trusted_proxies: TrustedProxies::new(&config.trusted_proxies),
             challenger: Challenger::new(&addresses, access.offered()),
@@ -256,6 +279,14 @@ impl Services {
     }
 }
 
+/// The certificates that all outgoing connections trust, except those to Redis.
+fn trust_roots(config: &SidecarConfig) -> TrustRoots {
+    match &config.entra.certificate_authority_file {
+        Some(path) => TrustRoots::with_bundle(path),
+        None => TrustRoots::system(),
+    }
+}
+
 /// Makes the client of one application, which this Pod's `ServiceAccount` token proves.
 fn entra_client(
     config: &SidecarConfig,
@@ -267,11 +298,7 @@ fn entra_client(
         Settings::new(&entra.authority, &entra.tenant_id, client_id).map_err(ServicesError::Entra)?;
     let token_file = environment.federated_token_file.clone();
     let assertion = Assertion::File(token_file.ok_or(ServicesError::NoFederatedToken)?);
-    let roots = match &entra.certificate_authority_file {
-        Some(path) => TrustRoots::with_bundle(path),
-        None => TrustRoots::system(),
-    };
-    let http = roots
+    let http = trust_roots(config)
         .http_client(HttpLimits::default())
         .map_err(ServicesError::Trust)?;
     Ok(EntraClient::with_retry_policy(

@@ -32,8 +32,9 @@ pub use request_id::RequestId;
 pub use revocations::{Revocations, RevokedUser};
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};
 pub use sidecar_config::{
-    ClientsConfig, DynamicRegistration, EntraConfig, ObjectIdentity, RedisAuthentication, RedisConfig,
-    RedisTopology, SessionsConfig, SidecarConfig, SidecarListen, StaticClient, StoreConfig, VendorRedirects,
+    ClientsConfig, Consent, DynamicRegistration, EntraConfig, MetadataDocumentsConfig,
+    MetadataDocumentsPolicy, ObjectIdentity, RedisAuthentication, RedisConfig, RedisTopology, SessionsConfig,
+    SidecarConfig, SidecarListen, StaticClient, StoreConfig, VendorRedirects,
 };
 pub use status::{
     FederationReport, HandshakeReport, KeyringReport, Outcome, ServerInfo, SessionsReport, SignInReport,

@@ -6,40 +6,64 @@ use url::{Host, Url};
 /// Maximum length of a redirect URI in bytes.
 const LONGEST: usize = 512;
 
-/// Private-use schemes are open to any program on the user's machine (RFC 8252, section 8.6). Cursor
-/// registers this one beside its others, and refusing one refuses all.
-const PRIVATE_URIS: [&str; 1] = ["cursor://anysphere.cursor-mcp/oauth/callback"];
-
-/// The known vendors' https callbacks, which every installation allows. Other pages of these hosts must not
-/// receive codes, and some show text that anybody wrote.
-const VENDORS: [(&str, Callback); 7] = [
-    ("vscode.dev", Callback::Path("/redirect")),
-    ("insiders.vscode.dev", Callback::Path("/redirect")),
-    ("claude.ai", Callback::Path("/api/mcp/auth_callback")),
-    ("claude.com", Callback::Path("/api/mcp/auth_callback")),
-    ("chatgpt.com", Callback::Below("/connector/oauth/")),
+/// The known vendors' callbacks, by origin. Every installation allows them unless `vendorRedirects` is `Disabled`. Other
+/// pages of these hosts must not receive codes, and some show text that anybody wrote.
+///
+/// Private-use schemes are open to any program on the user's machine (RFC 8252, section 8.6). Cursor registers its own
+/// beside others, and refusing one refuses all. Its releases before 1.0 named the server in the path.
+const VENDORS: [(&str, Callback); 14] = [
+    ("https://vscode.dev", Callback::Path("/redirect")),
+    ("https://insiders.vscode.dev", Callback::Path("/redirect")),
+    ("https://claude.ai", Callback::Path("/api/mcp/auth_callback")),
+    ("https://claude.com", Callback::Path("/api/mcp/auth_callback")),
+    ("https://chatgpt.com", Callback::Named("/connector/oauth/", "")),
     (
-        "chatgpt.com",
+        "https://chatgpt.com",
         Callback::Path("/connector_platform_oauth_redirect"),
     ),
-    ("www.cursor.com", Callback::Path("/agents/mcp/oauth/callback")),
+    (
+        "https://www.cursor.com",
+        Callback::Path("/agents/mcp/oauth/callback"),
+    ),
+    ("cursor://anysphere.cursor-mcp", Callback::Path("/oauth/callback")),
+    (
+        "cursor://anysphere.cursor-retrieval",
+        Callback::Path("/oauth/callback"),
+    ),
+    (
+        "cursor://anysphere.cursor-retrieval",
+        Callback::Named("/oauth/", "/callback"),
+    ),
+    // Copilot Studio: the name of the connector, which stays.
+    (
+        "https://global.consent.azure-apim.net",
+        Callback::Named("/redirect/", ""),
+    ),
+    // Postman: the app, and the browser.
+    ("https://oauth.pstmn.io", Callback::Path("/v1/callback")),
+    ("https://oauth.pstmn.io", Callback::Path("/v1/browser-callback")),
+    ("warp://mcp", Callback::Path("/oauth2callback")),
 ];
 
-/// The paths of a vendor's host that are callbacks.
+/// The paths at a vendor's origin that are callbacks.
 #[derive(Clone, Copy, Debug)]
 enum Callback {
     /// Exactly this path.
     Path(&'static str),
 
-    /// One segment below this path: the vendor has a callback for each connector.
-    Below(&'static str),
+    /// One segment between these texts: the vendor has a callback for each connector or server.
+    Named(&'static str, &'static str),
 }
 
 impl Callback {
     fn is(self, url: &Url) -> bool {
         let fits = match self {
             Self::Path(path) => url.path() == path,
-            Self::Below(path) => url.path().strip_prefix(path).is_some_and(is_name),
+            Self::Named(before, after) => url
+                .path()
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after))
+                .is_some_and(is_name),
         };
         fits && url.query().is_none()
     }
@@ -53,18 +77,24 @@ fn is_name(segment: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Returns true for an https address at a known vendor's host.
-pub fn is_vendor(url: &Url) -> bool {
-    let at_vendor = |host| VENDORS.iter().any(|(vendor, _)| *vendor == host);
-    url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(at_vendor)
+/// Returns the callbacks of the vendor at this origin.
+fn callbacks(url: &Url) -> impl Iterator<Item = Callback> {
+    let origin = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
+    VENDORS
+        .iter()
+        .filter(move |(vendor, _)| *vendor == origin)
+        .map(|(_, callback)| *callback)
+        .filter(|_| url.port().is_none())
 }
 
-/// Returns true for a known vendor's https callback.
+/// Returns true for an https address at a known vendor's host.
+pub fn is_vendor(url: &Url) -> bool {
+    url.scheme() == "https" && callbacks(url).next().is_some()
+}
+
+/// Returns true for a known vendor's callback, with https or with the vendor's own scheme.
 pub fn is_vendor_callback(url: &Url) -> bool {
-    is_vendor(url)
-        && VENDORS
-            .iter()
-            .any(|(vendor, callback)| url.host_str() == Some(vendor) && callback.is(url))
+    callbacks(url).any(|callback| callback.is(url))
 }
 
 /// Why a redirect URI cannot be registered.
@@ -96,6 +126,10 @@ pub enum RedirectUriError {
     )]
     Host,
 
+    /// The administrator denies the URI's host.
+    #[error("is at a host that the administrator of this server denies")]
+    Denied,
+
     /// The URI is https at a vendor's host, but not the vendor's callback.
     #[error("is not the callback that this vendor uses")]
     VendorPath,
@@ -112,17 +146,16 @@ pub fn check_static(text: &str) -> Result<(), RedirectUriError> {
     if url.scheme() == "https" {
         Ok(())
     } else {
-        check_local(&url, text)
+        check_local(&url)
     }
 }
 
-/// Checks a redirect URI that is not https: it must stay on the user's machine. `text` is what [`parse`] made `url`
-/// of.
-pub fn check_local(url: &Url, text: &str) -> Result<(), RedirectUriError> {
+/// Checks a redirect URI that is not https: it must stay on the user's machine.
+pub fn check_local(url: &Url) -> Result<(), RedirectUriError> {
     match url.scheme() {
         "http" if is_loopback(url) => Ok(()),
         "http" => Err(RedirectUriError::PlainHttp),
-        _ if PRIVATE_URIS.contains(&text) => Ok(()),
+        _ if is_vendor_callback(url) => Ok(()),
         _ => Err(RedirectUriError::Scheme),
     }
 }

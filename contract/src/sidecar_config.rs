@@ -218,6 +218,9 @@ pub struct ClientsConfig {
     /// Dynamic client registration (RFC 7591).
     pub dynamic_registration: DynamicRegistration,
 
+    /// Client ID Metadata Documents.
+    pub metadata_documents: MetadataDocumentsConfig,
+
     /// Whether registering clients may use the known vendors' callbacks.
     pub vendor_redirects: VendorRedirects,
 
@@ -226,15 +229,54 @@ pub struct ClientsConfig {
 
     /// Clients that need no registration.
     pub r#static: Vec<StaticClient>,
+
+    /// Client ids, addresses of metadata documents, and hosts that are refused.
+    pub denied: Vec<String>,
+
+    /// How often a user is asked to approve a client.
+    pub consent: Consent,
 }
 
-/// Whether the known vendors' https callbacks are allowed as redirect URIs.
+/// How often a user is asked to approve a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Consent {
+    /// At each login.
+    Always,
+
+    /// Once in 30 days for each browser, user, redirect URI and set of scopes, if the client is static or has a metadata
+    /// document and does not run on the user's computer. At each login of any other client.
+    Remember,
+}
+
+/// Which Client ID Metadata Documents the sidecar reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetadataDocumentsConfig {
+    /// Whether a client may use the address of its document as its id.
+    pub policy: MetadataDocumentsPolicy,
+
+    /// The hosts whose documents are read, in lower case. If it is empty, every public host.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// Whether a client may use the address of a metadata document as its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MetadataDocumentsPolicy {
+    /// The sidecar reads documents and advertises that.
+    Enabled,
+
+    /// An address is an unknown client id, and nothing is advertised.
+    Disabled,
+}
+
+/// Whether the known vendors' callbacks are allowed as redirect URIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VendorRedirects {
     /// Each vendor's callback is allowed.
     Enabled,
 
-    /// A vendor's callback is allowed only if the additional hosts contain the vendor's host.
+    /// A vendor's https callback is allowed only if the additional hosts contain the vendor's host. A callback with a
+    /// scheme of its own is not.
     Disabled,
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::Certificate;
+use reqwest::dns::Resolve;
 
 /// Why no client could be built. An administrator must correct the CA bundle.
 #[derive(Debug, thiserror::Error)]
@@ -78,14 +79,33 @@ impl TrustRoots {
     /// Builds a client with these roots. The bundle must be readable now. If a later version is not, the failure
     /// is logged and the client keeps the version before.
     pub fn http_client(&self, limits: HttpLimits) -> Result<HttpClient, TrustError> {
-        let version = self.bundle.as_deref().and_then(version);
-        let client = build(self.bundle.as_deref(), limits)?;
-        let current = Mutex::new(Current { client, version });
-        Ok(HttpClient(Arc::new(Shared {
+        self.client_of(Settings {
             bundle: self.bundle.clone(),
             limits,
-            current,
-        })))
+            resolver: None,
+        })
+    }
+
+    /// Builds a client for addresses that strangers choose. It connects only to addresses that `resolver` returns,
+    /// and to no proxy that the environment names, because a proxy would resolve the names itself. It keeps no
+    /// connection open. An address without a name does not pass the resolver, so the caller refuses it.
+    pub fn http_client_resolving(
+        &self,
+        limits: HttpLimits,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<HttpClient, TrustError> {
+        self.client_of(Settings {
+            bundle: self.bundle.clone(),
+            limits,
+            resolver: Some(resolver),
+        })
+    }
+
+    fn client_of(&self, settings: Settings) -> Result<HttpClient, TrustError> {
+        let version = self.bundle.as_deref().and_then(version);
+        let client = build(&settings)?;
+        let current = Mutex::new(Current { client, version });
+        Ok(HttpClient(Arc::new(Shared { settings, current })))
     }
 }
 
@@ -96,9 +116,14 @@ impl TrustRoots {
 pub struct HttpClient(Arc<Shared>);
 
 struct Shared {
+    settings: Settings,
+    current: Mutex<Current>,
+}
+
+struct Settings {
     bundle: Option<PathBuf>,
     limits: HttpLimits,
-    current: Mutex<Current>,
+    resolver: Option<Arc<dyn Resolve>>,
 }
 
 struct Current {
@@ -116,13 +141,13 @@ impl HttpClient {
     pub fn client(&self) -> reqwest::Client {
         let shared = &*self.0;
         let mut current = shared.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = &shared.bundle
+        if let Some(path) = &shared.settings.bundle
             && let Some(version) = version(path)
             && current.version != Some(version)
         {
             // Remembered in any case, so that a broken bundle is reported once.
             current.version = Some(version);
-            match build(Some(path), shared.limits) {
+            match build(&shared.settings) {
                 Ok(client) => {
                     current.client = client;
                     tracing::info!(path = %path.display(), "Loaded a changed CA bundle");
@@ -142,8 +167,11 @@ impl HttpClient {
 impl From<reqwest::Client> for HttpClient {
     fn from(client: reqwest::Client) -> Self {
         Self(Arc::new(Shared {
-            bundle: None,
-            limits: HttpLimits::default(),
+            settings: Settings {
+                bundle: None,
+                limits: HttpLimits::default(),
+                resolver: None,
+            },
             current: Mutex::new(Current {
                 client,
                 version: None,
@@ -156,7 +184,7 @@ impl std::fmt::Debug for HttpClient {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("HttpClient")
-            .field("bundle", &self.0.bundle)
+            .field("bundle", &self.0.settings.bundle)
             .finish_non_exhaustive()
     }
 }
@@ -172,23 +200,34 @@ fn version(path: &Path) -> Option<Version> {
     ))
 }
 
-fn build(bundle: Option<&Path>, limits: HttpLimits) -> Result<reqwest::Client, TrustError> {
-    let builder = reqwest::Client::builder()
+fn build(settings: &Settings) -> Result<reqwest::Client, TrustError> {
+    let Settings {
+        bundle,
+        limits,
+        resolver,
+    } = settings;
+    let mut builder = reqwest::Client::builder()
         .user_agent(concat!("behalf/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .connect_timeout(limits.connect)
         .timeout(limits.request);
+    if let Some(resolver) = resolver {
+        builder = builder
+            .dns_resolver(Arc::clone(resolver))
+            .no_proxy()
+            .pool_max_idle_per_host(0);
+    }
     let Some(path) = bundle else {
         return builder.build().map_err(TrustError::Tls);
     };
 
     let pem = std::fs::read(path).map_err(|source| TrustError::Unreadable {
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     })?;
     let unusable = |source| TrustError::Unusable {
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     };
     let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(Some(error)))?;

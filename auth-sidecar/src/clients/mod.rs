@@ -1,20 +1,27 @@
-//! The OAuth clients of this server, registered and static, and their redirect URIs.
+//! The OAuth clients of this server (static, registered, described by a metadata document), and their redirect URIs.
 
+mod denied;
+mod metadata_document;
 mod redirect_uri;
 mod registration;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use behalf_contract::{ClientsConfig, DynamicRegistration};
+use behalf_contract::{ClientsConfig, Consent, DynamicRegistration};
 use behalf_entra::Clock;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub(crate) use metadata_document::MetadataDocuments;
+pub use metadata_document::{PublicAddresses, SystemResolver};
 pub use redirect_uri::RedirectUriError;
-pub(crate) use redirect_uri::{is_loopback, is_relay};
+pub(crate) use redirect_uri::{is_loopback, is_relay, leads_to_local_program};
 pub use registration::{Registered, RegistrationError, RegistrationRequest};
 
+use self::denied::Denied;
+use self::metadata_document::DocumentUrl;
 use self::redirect_uri::RedirectRules;
 use crate::keys::{KeyringHandle, OpenError, Purpose};
 use crate::limits::address_budget::AddressBudgets;
@@ -43,6 +50,9 @@ pub enum ClientKind {
 
     /// It registered itself (RFC 7591).
     Registered,
+
+    /// Its id is the address of a document that describes it.
+    Document,
 }
 
 impl Client {
@@ -51,6 +61,12 @@ impl Client {
         self.redirect_uris
             .iter()
             .any(|registered| redirect_uri::matches(registered, redirect_uri))
+    }
+
+    /// Returns the host of the document that describes the client.
+    pub(crate) fn document_host(&self) -> Option<String> {
+        let url = DocumentUrl::parse(&self.id).filter(|_| self.kind == ClientKind::Document)?;
+        Some(url.host().to_owned())
     }
 }
 
@@ -61,9 +77,30 @@ pub enum ClientError {
     #[error("the client is not registered here; remove its saved client id so that it registers again")]
     Unknown,
 
+    /// The administrator's configuration does not allow this client.
+    #[error("the administrator of this server does not allow this client")]
+    Refused,
+
+    /// Its metadata document cannot be read or used. The cause is in the log alone.
+    #[error("the metadata document of the client cannot be used")]
+    Document,
+
+    /// Too many metadata documents were fetched.
+    #[error("too many metadata documents are fetched at the moment")]
+    Busy,
+
     /// The keyring file of this Pod does not contain its key yet. A key rotation is in progress.
     #[error("the client cannot be looked up at the moment")]
     Unavailable,
+}
+
+/// A client, as far as its id tells.
+enum Known<'a> {
+    /// Everything is known.
+    Client(Client),
+
+    /// The document at this address describes the client.
+    Document(DocumentUrl, &'a MetadataDocuments),
 }
 
 /// A static client with a redirect URI that cannot work. The administrator must correct `spec.clients.static`.
@@ -96,7 +133,8 @@ struct SealedRegistration {
 /// The clients of this server.
 ///
 /// The id of a registered client contains its whole registration, sealed. The server stores nothing, and an id
-/// stays valid without a time limit.
+/// stays valid without a time limit. The id of another client is the address of its metadata document, which is read when
+/// a login begins.
 pub struct Clients {
     keyring: Arc<KeyringHandle>,
     clock: Arc<dyn Clock>,
@@ -104,12 +142,16 @@ pub struct Clients {
     dynamic_registration: DynamicRegistration,
     redirects: RedirectRules,
     registrations: AddressBudgets,
+    documents: Option<MetadataDocuments>,
+    denied: Denied,
+    consent: Consent,
 }
 
 impl Clients {
-    /// Creates the clients that `config` allows.
-    pub fn new(
+    /// Creates the clients that `config` allows. Without `documents` no metadata document is read.
+    pub(crate) fn new(
         config: &ClientsConfig,
+        documents: Option<MetadataDocuments>,
         keyring: Arc<KeyringHandle>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StaticClientError> {
@@ -130,14 +172,24 @@ impl Clients {
             });
         }
         let registrations = AddressBudgets::of_registrations(clock.now());
+        let denied = Denied::new(&config.denied);
+        let hosts = &config.additional_redirect_hosts;
         Ok(Self {
             keyring,
             clock,
             configured,
             dynamic_registration: config.dynamic_registration,
-            redirects: RedirectRules::new(config.vendor_redirects, &config.additional_redirect_hosts),
+            redirects: RedirectRules::new(config.vendor_redirects, hosts, denied.clone()),
             registrations,
+            documents,
+            denied,
+            consent: config.consent,
         })
+    }
+
+    /// True when a client may use the address of its metadata document as its id.
+    pub fn reads_metadata_documents(&self) -> bool {
+        self.documents.is_some()
     }
 
     /// True when clients may register themselves.
@@ -150,10 +202,65 @@ impl Clients {
         self.redirects.allows_host(url)
     }
 
-    /// Returns the client with this id.
-    pub fn find(&self, client_id: &str) -> Result<Client, ClientError> {
+    /// Returns the client with this id, for a login. Reads its metadata document if it has one; `caller` is the address
+    /// of the browser.
+    pub async fn find(&self, client_id: &str, caller: Option<IpAddr>) -> Result<Client, ClientError> {
+        let (url, documents) = match self.known(client_id)? {
+            Known::Client(client) => return Ok(client),
+            Known::Document(url, documents) => (url, documents),
+        };
+        let document = documents.load(&url, caller).await?;
+        Ok(Client {
+            id: client_id.to_owned(),
+            name: document.name.clone(),
+            redirect_uris: self.allowed(document.redirect_uris.clone()),
+            kind: ClientKind::Document,
+        })
+    }
+
+    /// Checks that this id belongs to a client. A grant is bound to its client id and redirect URI, so that tokens need
+    /// no more, and a session outlives the outage of its client's host.
+    pub fn check(&self, client_id: &str) -> Result<(), ClientError> {
+        self.known(client_id).map(|_| ())
+    }
+
+    /// Returns whether the configuration still allows a login that [`Self::find`] allowed minutes ago.
+    pub fn still_redirects_to(&self, client_id: &str, redirect_uri: &str) -> Result<bool, ClientError> {
+        Ok(match self.known(client_id)? {
+            Known::Client(client) => client.may_redirect_to(redirect_uri),
+            Known::Document(..) => self.redirects.check(redirect_uri).is_ok(),
+        })
+    }
+
+    /// True when the administrator denies the client with this id.
+    pub(crate) fn denies(&self, client_id: &str) -> bool {
+        self.denied.client(client_id)
+    }
+
+    /// True when the browser may remember that a user approved this client. Programs on the user's computer are asked
+    /// for each time, because any program there can use the name and the redirect URI of any other. So are clients
+    /// that register themselves, because a registration proves nothing.
+    pub(crate) fn may_be_remembered(&self, client_id: &str, redirect_uri: &str) -> bool {
+        let is_remote = || Url::parse(redirect_uri).is_ok_and(|url| !leads_to_local_program(&url));
+        let is_known = || match self.known(client_id) {
+            Ok(Known::Client(client)) => client.kind == ClientKind::Static,
+            Ok(Known::Document(..)) => true,
+            Err(_) => false,
+        };
+        self.consent == Consent::Remember && is_remote() && is_known()
+    }
+
+    fn known(&self, client_id: &str) -> Result<Known<'_>, ClientError> {
+        if self.denies(client_id) {
+            return Err(ClientError::Refused);
+        }
         if let Some(client) = self.configured.iter().find(|client| client.id == client_id) {
-            return Ok(client.clone());
+            return Ok(Known::Client(client.clone()));
+        }
+        if let Some(url) = DocumentUrl::parse(client_id) {
+            let documents = self.documents.as_ref().ok_or(ClientError::Unknown)?;
+            documents.check(&url)?;
+            return Ok(Known::Document(url, documents));
         }
         let sealed: SealedRegistration =
             self.keyring
@@ -166,15 +273,19 @@ impl Clients {
                         ClientError::Unknown
                     }
                 })?;
-        // The client may have registered when other hosts were allowed. Only URIs that are allowed now get codes.
-        let mut redirect_uris = sealed.redirect_uris;
-        redirect_uris.retain(|uri| self.redirects.check(uri).is_ok());
-        Ok(Client {
+        Ok(Known::Client(Client {
             id: client_id.to_owned(),
             name: sealed.name,
-            redirect_uris,
+            redirect_uris: self.allowed(sealed.redirect_uris),
             kind: ClientKind::Registered,
-        })
+        }))
+    }
+
+    /// Returns those redirect URIs that may get codes now. A client may have registered when other hosts were allowed,
+    /// and a document may list any.
+    fn allowed(&self, mut redirect_uris: Vec<String>) -> Vec<String> {
+        redirect_uris.retain(|uri| self.redirects.check(uri).is_ok());
+        redirect_uris
     }
 }
 

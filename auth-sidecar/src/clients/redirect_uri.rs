@@ -7,8 +7,10 @@ pub(crate) use behalf_contract::redirect_uri::is_loopback;
 use behalf_contract::redirect_uri::{check_local, is_vendor, is_vendor_callback, parse};
 use url::Url;
 
+use super::denied::Denied;
+
 /// Hosts of vendors' pages that pass the code to a program on the user's machine.
-const RELAYS: [&str; 2] = ["vscode.dev", "insiders.vscode.dev"];
+const RELAYS: [&str; 3] = ["vscode.dev", "insiders.vscode.dev", "oauth.pstmn.io"];
 
 /// Origins of loopback redirects: the addresses of RFC 8252, section 7.3, and `localhost`, which clients use.
 const LOOPBACK_ORIGINS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
@@ -21,30 +23,39 @@ pub(super) struct RedirectRules {
     /// Additional hosts, with their port unless it is 443. Any path is allowed there, except at the host of a
     /// known vendor, where only the vendor's callback is allowed.
     hosts: Vec<String>,
+
+    denied: Denied,
 }
 
 impl RedirectRules {
-    /// Creates rules that allow the known vendors' callbacks if they are enabled, and the additional hosts.
-    pub(super) fn new(vendors: VendorRedirects, additional_hosts: &[String]) -> Self {
+    /// Creates rules that allow the known vendors' callbacks if they are enabled, and the additional hosts, but nothing
+    /// at a denied host.
+    pub(super) fn new(vendors: VendorRedirects, additional_hosts: &[String], denied: Denied) -> Self {
         Self {
             vendors,
             hosts: additional_hosts
                 .iter()
                 .map(|host| host.to_ascii_lowercase())
                 .collect(),
+            denied,
         }
     }
 
     /// Checks a redirect URI that a client registers itself.
     pub(super) fn check(&self, text: &str) -> Result<(), RedirectUriError> {
         let url = parse(text)?;
+        if self.denied.redirect(&url) {
+            return Err(RedirectUriError::Denied);
+        }
         match url.scheme() {
             "https" if is_loopback(&url) => Ok(()),
             "https" if !self.allows_host(&url) => Err(RedirectUriError::Host),
             // An administrator who names a vendor's host does not allow its other pages.
             "https" if is_vendor(&url) && !is_vendor_callback(&url) => Err(RedirectUriError::VendorPath),
             "https" => Ok(()),
-            _ => check_local(&url, text),
+            "http" => check_local(&url),
+            _ if self.vendors == VendorRedirects::Disabled => Err(RedirectUriError::Scheme),
+            _ => check_local(&url),
         }
     }
 
@@ -60,10 +71,15 @@ impl RedirectRules {
     }
 }
 
-/// True for a vendor's page that opens the code in a local program, through a link with the editor's own scheme.
-/// Any local program can claim that scheme. `vscode.dev` has no other callback.
+/// True for a vendor's page that opens the code in a local program, through a link with the program's own scheme.
+/// Any local program can claim that scheme. These hosts have no other callbacks.
 pub(crate) fn is_relay(url: &Url) -> bool {
     url.scheme() == "https" && url.host_str().is_some_and(|host| RELAYS.contains(&host))
+}
+
+/// True when any program on the user's machine may receive the code.
+pub(crate) fn leads_to_local_program(url: &Url) -> bool {
+    url.scheme() != "https" || is_loopback(url) || is_relay(url)
 }
 
 /// True when both URIs are equal, or when they are the same loopback redirect and only the port differs (RFC
@@ -102,7 +118,7 @@ mod tests {
     use super::*;
 
     fn vendors() -> RedirectRules {
-        RedirectRules::new(VendorRedirects::Enabled, &[])
+        RedirectRules::new(VendorRedirects::Enabled, &[], Denied::default())
     }
 
     #[rstest]
@@ -149,6 +165,14 @@ mod tests {
     #[case::chatgpt("https://chatgpt.com/connector/oauth/abc")]
     #[case::chatgpt_old("https://chatgpt.com/connector_platform_oauth_redirect")]
     #[case::cursor("cursor://anysphere.cursor-mcp/oauth/callback")]
+    #[case::cursor_of_old("cursor://anysphere.cursor-retrieval/oauth/callback")]
+    #[case::cursor_of_old_with_a_name("cursor://anysphere.cursor-retrieval/oauth/user-azure-devops/callback")]
+    #[case::copilot_studio(
+        "https://global.consent.azure-apim.net/redirect/cr938-5fazure-20devops-5f43bcb8573bc3e84"
+    )]
+    #[case::postman("https://oauth.pstmn.io/v1/callback")]
+    #[case::postman_in_the_browser("https://oauth.pstmn.io/v1/browser-callback")]
+    #[case::warp("warp://mcp/oauth2callback")]
     #[case::cursor_agents("https://www.cursor.com/agents/mcp/oauth/callback")]
     #[case::cursor_loopback("http://localhost:8787/callback")]
     #[case::inspector("http://localhost:6274/oauth/callback")]
@@ -166,6 +190,26 @@ mod tests {
     #[case::file("file:///etc/passwd", RedirectUriError::Scheme)]
     #[case::private_scheme("claude://callback", RedirectUriError::Scheme)]
     #[case::other_path_of_cursor("cursor://anysphere.cursor-mcp/other", RedirectUriError::Scheme)]
+    #[case::other_server_of_cursor("cursor://evil.cursor-mcp/oauth/callback", RedirectUriError::Scheme)]
+    #[case::two_names_of_cursor(
+        "cursor://anysphere.cursor-retrieval/oauth/a/b/callback",
+        RedirectUriError::Scheme
+    )]
+    #[case::no_name_of_cursor(
+        "cursor://anysphere.cursor-retrieval/oauth//callback",
+        RedirectUriError::Scheme
+    )]
+    #[case::query_of_cursor("cursor://anysphere.cursor-mcp/oauth/callback?a=1", RedirectUriError::Scheme)]
+    #[case::port_of_warp("warp://mcp:1/oauth2callback", RedirectUriError::Scheme)]
+    #[case::copilot_studio_without_connector(
+        "https://global.consent.azure-apim.net/redirect",
+        RedirectUriError::VendorPath
+    )]
+    #[case::encoded_slash_at_copilot_studio(
+        "https://global.consent.azure-apim.net/redirect/a%2fb",
+        RedirectUriError::VendorPath
+    )]
+    #[case::other_page_of_postman("https://oauth.pstmn.io/v1/other", RedirectUriError::VendorPath)]
     #[case::plain_http("http://claude.ai/cb", RedirectUriError::PlainHttp)]
     #[case::plain_http_lookalike("http://localhost.evil.example/cb", RedirectUriError::PlainHttp)]
     #[case::other_loopback("http://127.0.0.2/cb", RedirectUriError::PlainHttp)]
@@ -204,7 +248,7 @@ mod tests {
     #[test]
     fn additional_hosts_are_allowed_beside_the_vendors_and_may_name_a_port() {
         let hosts = ["Agents.Contoso.example", "ci.contoso.example:8443"].map(str::to_owned);
-        let rules = RedirectRules::new(VendorRedirects::Enabled, &hosts);
+        let rules = RedirectRules::new(VendorRedirects::Enabled, &hosts, Denied::default());
         for uri in [
             "https://agents.contoso.example/cb",
             "https://agents.contoso.example/any/path?at=all",
@@ -228,7 +272,11 @@ mod tests {
 
     #[test]
     fn without_vendors_only_additional_hosts_and_loopback_are_allowed() {
-        let rules = RedirectRules::new(VendorRedirects::Disabled, &["claude.ai".to_owned()]);
+        let rules = RedirectRules::new(
+            VendorRedirects::Disabled,
+            &["claude.ai".to_owned()],
+            Denied::default(),
+        );
         assert_eq!(rules.check("https://claude.ai/api/mcp/auth_callback"), Ok(()));
         assert_eq!(
             rules.check("https://claude.ai/share/1"),
@@ -239,11 +287,29 @@ mod tests {
             Err(RedirectUriError::Host)
         );
         assert_eq!(rules.check("http://127.0.0.1:1/cb"), Ok(()));
-        let none = RedirectRules::new(VendorRedirects::Disabled, &[]);
+        assert_eq!(
+            rules.check("cursor://anysphere.cursor-mcp/oauth/callback"),
+            Err(RedirectUriError::Scheme)
+        );
+        let none = RedirectRules::new(VendorRedirects::Disabled, &[], Denied::default());
         assert_eq!(
             none.check("https://claude.ai/api/mcp/auth_callback"),
             Err(RedirectUriError::Host)
         );
+    }
+
+    #[test]
+    fn a_denied_host_is_refused_even_if_it_is_a_vendors_or_an_additional_one() {
+        let denied = Denied::new(&["claude.ai".to_owned(), "ci.contoso.example".to_owned()]);
+        let hosts = ["ci.contoso.example".to_owned()];
+        let rules = RedirectRules::new(VendorRedirects::Enabled, &hosts, denied);
+        for uri in [
+            "https://claude.ai/api/mcp/auth_callback",
+            "https://ci.contoso.example/cb",
+        ] {
+            assert_eq!(rules.check(uri), Err(RedirectUriError::Denied), "{uri}");
+        }
+        assert_eq!(rules.check("https://claude.com/api/mcp/auth_callback"), Ok(()));
     }
 
     #[test]

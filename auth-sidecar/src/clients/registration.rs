@@ -12,7 +12,7 @@ use crate::keys::Purpose;
 const MAX_REDIRECT_URIS: usize = 10;
 
 /// Maximum length of a client's name in bytes. The consent page shows it.
-const MAX_NAME_BYTES: usize = 128;
+pub(super) const MAX_NAME_BYTES: usize = 128;
 
 /// The metadata that a client sends. Fields without a meaning for this server are neither read nor returned:
 /// the response contains the registered metadata only (RFC 7591, section 3.2.1).

@@ -21,6 +21,9 @@ pub enum Purpose {
     /// The CSRF token that binds the consent form to the browser that received it.
     Csrf,
 
+    /// The approvals that a browser remembers, in a cookie.
+    Consent,
+
     /// Ids of registered clients.
     Client,
 
@@ -36,13 +39,14 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose, in the order of [`Purpose::index`].
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Access,
         Self::Refresh,
         Self::Code,
         Self::Request,
         Self::Flow,
         Self::Csrf,
+        Self::Consent,
         Self::Client,
         Self::Record,
         Self::Pending,
@@ -63,6 +67,7 @@ impl Purpose {
             Self::Request => "request",
             Self::Flow => "flow",
             Self::Csrf => "csrf",
+            Self::Consent => "consent",
             Self::Client => "client",
             Self::Record => "record",
             Self::Pending => "pending",
@@ -80,6 +85,7 @@ impl Purpose {
             Self::Request => "bhq1",
             Self::Flow => "bhf1",
             Self::Csrf => "bhx1",
+            Self::Consent => "bho1",
             Self::Client => "bhi1",
             Self::Record => "bhs1",
             Self::Pending => "bhp1",
@@ -93,7 +99,7 @@ impl Purpose {
         match self {
             Self::Access | Self::Refresh | Self::Client => 1024,
             Self::Code => 2048,
-            Self::Request | Self::Flow => 3968,
+            Self::Request | Self::Flow | Self::Consent => 3968,
             Self::Csrf => 512,
             Self::User => 4096,
             Self::Record | Self::Pending => 64 * 1024,

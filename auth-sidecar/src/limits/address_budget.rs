@@ -36,6 +36,20 @@ const CALLBACKS: Rate = Rate {
     per_second: 50.0,
 };
 
+/// The metadata documents that one address causes to be fetched. All users of a company together have a few clients, and a
+/// document is fetched once a minute at most.
+const DOCUMENTS_OF_ONE: Rate = Rate {
+    burst: 30.0,
+    per_second: 0.5,
+};
+
+/// The metadata documents that all addresses together cause to be fetched. Everybody can name any address, and a slow
+/// host keeps a fetch for five seconds: at most 150 are in flight, and no host gets more than ten requests a second.
+const DOCUMENTS: Rate = Rate {
+    burst: 100.0,
+    per_second: 10.0,
+};
+
 /// Maximum number of addresses whose budget is not full. An entry has about 50 bytes.
 const MOST_ADDRESSES: usize = 4096;
 
@@ -98,6 +112,11 @@ impl AddressBudgets {
     /// The budgets of callbacks whose code Entra does not accept.
     pub(crate) fn of_callbacks(now: Timestamp) -> Self {
         Self::new(CALLBACKS_OF_ONE, CALLBACKS, now)
+    }
+
+    /// The budgets of metadata documents that are fetched.
+    pub(crate) fn of_metadata_documents(now: Timestamp) -> Self {
+        Self::new(DOCUMENTS_OF_ONE, DOCUMENTS, now)
     }
 
     fn new(per_address: Rate, total: Rate, now: Timestamp) -> Self {

@@ -4,18 +4,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, HeaderValue};
 use axum::response::Response;
 use behalf_contract::Reason;
 use behalf_entra::{
     CodeGrant, EntraError, NextStep, Refusal, Secret, SignInReason, TokenRejection, TokenSet, UserIdentity,
 };
 
+use super::authorize::ask;
 use super::consent::send_to_entra;
 use super::page::{self, Problem};
 use super::redirect;
 use crate::oauth::login::cookies::{self, Cookies};
 use crate::oauth::login::parameters::Parameters;
+use crate::oauth::login::remembered::{self, Approvals};
 use crate::oauth::login::{ApprovedRequest, FLOW_LIFETIME, Found, RedirectError};
 use crate::services::Services;
 use crate::sessions::{NewLogin, SessionError, SignInAgain};
@@ -50,19 +52,24 @@ pub(super) async fn callback(
         Err(_) => return page::problem(&services, Problem::Busy),
     };
     let address = services.trusted_proxies.client(&extensions, &headers);
-    let answer = match finish(&services, &approved, &parameters, address).await {
-        Ok(Finished::Code(code)) => {
-            match approved
+    let answer = match finish(&services, &approved, &parameters, &browser, address).await {
+        Ok(Finished::Code(code, user)) => {
+            let success = approved
                 .request
-                .success(code.expose(), services.addresses.issuer())
-            {
-                Some(url) => redirect::to(&services, &url),
+                .success(code.expose(), services.addresses.issuer());
+            match success {
+                Some(url) => {
+                    let answer = redirect::to(&services, &url);
+                    redirect::with_cookies(answer, [remember(&services, &approved, &user, &browser)])
+                }
                 None => page::problem(&services, Problem::Defect),
             }
         }
+        Ok(Finished::Ask) => ask_after_all(&services, &approved, &browser, address).await,
         Ok(Finished::Again(again)) => {
             let request = approved.request.clone();
-            let next = ApprovedRequest::new(request, true, services.clock.now(), services.random.as_ref());
+            let next = ApprovedRequest::new(request, true, services.clock.now(), services.random.as_ref())
+                .remembered(approved.remembered);
             send_to_entra(&services, &next, &browser, &again).await
         }
         // The cookie stays: the user may load the same address again.
@@ -78,8 +85,11 @@ pub(super) async fn callback(
 
 /// The result of a callback for the browser.
 enum Finished {
-    /// The user is signed in. Holds the code for the client.
-    Code(Secret),
+    /// The user is signed in. Holds the code for the client, and the user.
+    Code(Secret, UserIdentity),
+
+    /// The browser remembers the approval of another user than the one who signed in.
+    Ask,
 
     /// Entra requires a claim or consent. The sidecar sends the browser to Entra once more, and only once.
     Again(SignInAgain),
@@ -92,6 +102,7 @@ async fn finish(
     services: &Services,
     approved: &ApprovedRequest,
     parameters: &Parameters,
+    browser: &Cookies<'_>,
     address: Option<IpAddr>,
 ) -> Result<Finished, RedirectError> {
     let request = &approved.request;
@@ -135,6 +146,9 @@ async fn finish(
     // Only codes that Entra does not accept count, because a person without a sign-in has no others.
     services.callbacks.refund(address);
     let user = identify(services, approved, &tokens).await?;
+    if approved.remembered && !still_remembered(services, approved, &user, browser) {
+        return Ok(Finished::Ask);
+    }
     if !approved.again {
         let pending = services.sessions.take_pending(&user, &request.client_id).await;
         if let Some(again) = pending.map_err(|error| not_kept(approved, &error))? {
@@ -142,7 +156,7 @@ async fn finish(
         }
     }
     let login = NewLogin {
-        user,
+        user: user.clone(),
         client_id: request.client_id.clone(),
         redirect_uri: request.redirect_uri.clone(),
         code_challenge: request.code_challenge.clone(),
@@ -156,7 +170,68 @@ async fn finish(
         .map_err(|error| not_kept(approved, &error))?;
     services.sign_ins.login_succeeded();
     services.metrics.sign_in(Reason::SignedIn.as_str());
-    Ok(Finished::Code(code))
+    Ok(Finished::Code(code, user))
+}
+
+/// True if the browser remembers the approval of this user, and the configuration still allows that.
+fn still_remembered(
+    services: &Services,
+    approved: &ApprovedRequest,
+    user: &UserIdentity,
+    browser: &Cookies<'_>,
+) -> bool {
+    let request = &approved.request;
+    let approvals = Approvals::read(browser, &services.keyring, services.clock.now());
+    let may_be = services
+        .clients
+        .may_be_remembered(&request.client_id, &request.redirect_uri);
+    may_be && approvals.allow(user, request)
+}
+
+/// Returns the cookie that remembers the approval which the user gave on the consent page of this login.
+fn remember(
+    services: &Services,
+    approved: &ApprovedRequest,
+    user: &UserIdentity,
+    browser: &Cookies<'_>,
+) -> Option<HeaderValue> {
+    let request = &approved.request;
+    let may_be = services
+        .clients
+        .may_be_remembered(&request.client_id, &request.redirect_uri);
+    if approved.remembered || !may_be {
+        return None;
+    }
+    let now = services.clock.now();
+    let approvals = Approvals::read(browser, &services.keyring, now);
+    let value = approvals.add(user, request, now, &services.keyring)?;
+    cookies::set(remembered::COOKIE_NAME, &value, remembered::LIFETIME)
+}
+
+/// Shows the consent page to the user who signed in. The tokens of this sign-in are dropped; after an approval the
+/// user signs in again.
+async fn ask_after_all(
+    services: &Services,
+    approved: &ApprovedRequest,
+    browser: &Cookies<'_>,
+    address: Option<IpAddr>,
+) -> Response {
+    let request = &approved.request;
+    let client = match services.clients.find(&request.client_id, address).await {
+        Ok(client) if client.may_redirect_to(&request.redirect_uri) => client,
+        Ok(_) => return page::problem(services, Problem::ForeignRedirectUri),
+        Err(error) => return page::refused(services, error.into()),
+    };
+    match services.entra.discovery().await {
+        Ok(discovery) => ask(
+            services,
+            request,
+            &client,
+            browser,
+            &discovery.authorization_endpoint,
+        ),
+        Err(error) => redirect::entra_unavailable(services, request, &error),
+    }
 }
 
 /// Returns the user who signed in. Both tokens must be for this application and tenant and name the same user.

@@ -63,9 +63,12 @@ pub(super) async fn consent(
     // The page has a checkbox only for tools that write. The result never exceeds the requested scopes.
     request.scopes.run &= field("run") == Some("allow");
     // The administrator may have removed the client or the redirect URI while the page was open.
-    match services.clients.find(&request.client_id) {
-        Ok(client) if client.may_redirect_to(&request.redirect_uri) => {}
-        Ok(_) => return page::problem(&services, Problem::ForeignRedirectUri),
+    match services
+        .clients
+        .still_redirects_to(&request.client_id, &request.redirect_uri)
+    {
+        Ok(true) => {}
+        Ok(false) => return page::problem(&services, Problem::ForeignRedirectUri),
         Err(error) => return page::problem(&services, PageError::from(error)),
     }
     match decision {

@@ -50,6 +50,8 @@ struct Metadata<'a> {
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
     code_challenge_methods_supported: [&'static str; 1],
     scopes_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    client_id_metadata_document_supported: bool,
     authorization_response_iss_parameter_supported: bool,
 }
 
@@ -74,6 +76,7 @@ pub(super) async fn authorization_server(State(services): State<Arc<Services>>) 
             .names()
             .chain([Scopes::OFFLINE_ACCESS])
             .collect(),
+        client_id_metadata_document_supported: services.clients.reads_metadata_documents(),
         authorization_response_iss_parameter_supported: true,
     };
     ([CACHING], Json(body)).into_response()

@@ -10,7 +10,7 @@ use behalf_entra::Secret;
 
 use super::error::OAuthError;
 use super::extract::Form;
-use super::token::{client, required};
+use super::token::{client_id, required};
 use crate::services::Services;
 use crate::sessions::Revocation;
 
@@ -20,9 +20,9 @@ pub(super) async fn revoke(
     State(services): State<Arc<Services>>,
     Form(parameters): Form,
 ) -> Result<Response, OAuthError> {
-    let client = client(&services, &parameters)?;
+    let client_id = client_id(&services, &parameters)?;
     let token = Secret::new(required(&parameters, "token")?);
-    match services.sessions.revoke(&token, &client.id).await? {
+    match services.sessions.revoke(&token, client_id).await? {
         Revocation::Done => Ok((StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response()),
         // A 200 would tell the client that the code is no longer valid (RFC 7009, section 2.2).
         Revocation::UnsupportedType => Err(OAuthError::bad_request(

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::error::OAuthError;
 use super::extract::Form;
 use crate::access::Scopes;
-use crate::clients::{Client, ClientError};
+use crate::clients::ClientError;
 use crate::oauth::login::parameters::{Parameters, Repeated};
 use crate::pkce;
 use crate::services::Services;
@@ -33,7 +33,13 @@ pub(super) async fn token(
     State(services): State<Arc<Services>>,
     Form(parameters): Form,
 ) -> Result<Response, OAuthError> {
-    let client = client(&services, &parameters)?;
+    let client_id = match client_id(&services, &parameters) {
+        Ok(client_id) => client_id,
+        Err(error) => {
+            end_if_denied(&services, &parameters).await;
+            return Err(error);
+        }
+    };
     let grant_type = required(&parameters, "grant_type")?;
     let is_grant = matches!(grant_type, "authorization_code" | "refresh_token");
     if !is_grant {
@@ -48,9 +54,9 @@ pub(super) async fn token(
         return Err(OAuthError::bad_request("invalid_target", description));
     }
     let tokens = if grant_type == "authorization_code" {
-        redeem_code(&services, &client, &parameters).await?
+        redeem_code(&services, client_id, &parameters).await?
     } else {
-        refresh(&services, &client, &parameters).await?
+        refresh(&services, client_id, &parameters).await?
     };
     let body = TokenResponse {
         access_token: tokens.access_token.expose(),
@@ -62,9 +68,20 @@ pub(super) async fn token(
     Ok(([(CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")], Json(body)).into_response())
 }
 
+/// Ends the session of a refresh token if the administrator denies its client.
+async fn end_if_denied(services: &Services, parameters: &Parameters) {
+    let one = |name| parameters.one(name).ok().flatten();
+    if let (Some(client_id), Some(token)) = (one("client_id"), one("refresh_token"))
+        && services.clients.denies(client_id)
+    {
+        // After a failure the session stays in the store, where no request of its client reaches it.
+        let _ = services.sessions.revoke(&Secret::new(token), client_id).await;
+    }
+}
+
 async fn redeem_code(
     services: &Services,
-    client: &Client,
+    client_id: &str,
     parameters: &Parameters,
 ) -> Result<ClientTokens, OAuthError> {
     let code = Secret::new(required(parameters, "code")?);
@@ -75,7 +92,7 @@ async fn redeem_code(
     }
     let redemption = CodeRedemption {
         code: &code,
-        client_id: &client.id,
+        client_id,
         redirect_uri: parameters.one("redirect_uri")?,
         code_verifier: &code_verifier,
     };
@@ -85,7 +102,7 @@ async fn redeem_code(
 
 async fn refresh(
     services: &Services,
-    client: &Client,
+    client_id: &str,
     parameters: &Parameters,
 ) -> Result<ClientTokens, OAuthError> {
     let refresh_token = Secret::new(required(parameters, "refresh_token")?);
@@ -95,10 +112,7 @@ async fn refresh(
         .transpose()
         .map_err(|error| OAuthError::bad_request("invalid_scope", error.to_string()))?
         .flatten();
-    let outcome = services
-        .sessions
-        .refresh(&refresh_token, &client.id, scopes)
-        .await;
+    let outcome = services.sessions.refresh(&refresh_token, client_id, scopes).await;
     outcome.map_err(|error| refused(services, error))
 }
 
@@ -110,13 +124,18 @@ fn refused(services: &Services, error: GrantError) -> OAuthError {
     error.into()
 }
 
-/// Returns the client of the request. Clients are public: they name themselves, and the grant proves it.
-pub(super) fn client(services: &Services, parameters: &Parameters) -> Result<Client, OAuthError> {
+/// Returns the client id of the request. Clients are public: they name themselves, and the grant proves it.
+pub(super) fn client_id<'a>(services: &Services, parameters: &'a Parameters) -> Result<&'a str, OAuthError> {
     let client_id = required(parameters, "client_id")?;
-    services.clients.find(client_id).map_err(|error| match error {
-        ClientError::Unknown => OAuthError::unknown_client(error.to_string()),
-        ClientError::Unavailable => OAuthError::unavailable(error.to_string()),
-    })
+    match services.clients.check(client_id) {
+        Ok(()) => Ok(client_id),
+        Err(error @ (ClientError::Unavailable | ClientError::Busy)) => {
+            Err(OAuthError::unavailable(error.to_string()))
+        }
+        Err(error @ (ClientError::Unknown | ClientError::Refused | ClientError::Document)) => {
+            Err(OAuthError::unknown_client(error.to_string()))
+        }
+    }
 }
 
 pub(super) fn required<'a>(parameters: &'a Parameters, name: &'static str) -> Result<&'a str, OAuthError> {

@@ -215,7 +215,7 @@ async fn expect_step_up(state: &ProxyState, session: &OpenSession, needed: Scope
 /// Opens the session of the client's access token.
 async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<OpenSession, Refusal> {
     let token = headers::presented_token(headers).ok_or(Refusal::NoToken)?;
-    state.services.sessions.open(&token).await.map_err(|error| {
+    let session = state.services.sessions.open(&token).await.map_err(|error| {
         match &error {
             SessionError::Invalid => state
                 .services
@@ -228,7 +228,14 @@ async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<OpenSes
             }
         }
         Refusal::from(error)
-    })
+    })?;
+    if state.services.clients.denies(&session.client_id) {
+        tracing::info!(session.id = %session.id, "Ending session {}: its client is denied", session.id);
+        // After a failure the next call ends it.
+        let _ = state.services.sessions.revoke(&token, &session.client_id).await;
+        return Err(Refusal::InvalidToken);
+    }
+    Ok(session)
 }
 
 async fn read(

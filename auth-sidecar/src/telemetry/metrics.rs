@@ -63,12 +63,14 @@ pub enum SecurityEvent {
     TokenRejected,
     /// A registration exceeded the limit.
     RegistrationLimited,
+    /// More metadata documents of clients were to be fetched than the limit lets through.
+    MetadataDocumentsLimited,
     /// More callbacks asked Entra than the limit lets through.
     SignInsLimited,
 }
 
 impl SecurityEvent {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::InvalidAccessToken,
         Self::ForeignOrigin,
         Self::ReservedArgument,
@@ -80,6 +82,7 @@ impl SecurityEvent {
         Self::ForeignCallback,
         Self::TokenRejected,
         Self::RegistrationLimited,
+        Self::MetadataDocumentsLimited,
         Self::SignInsLimited,
     ];
 
@@ -97,6 +100,7 @@ impl SecurityEvent {
             Self::ForeignCallback => "foreign_callback",
             Self::TokenRejected => "token_rejected",
             Self::RegistrationLimited => "registration_limited",
+            Self::MetadataDocumentsLimited => "metadata_documents_limited",
             Self::SignInsLimited => "sign_ins_limited",
         }
     }

@@ -48,9 +48,10 @@ pub(crate) fn config(base: &Url, authority: &Url, keyring_file: &Path) -> Sideca
             "refreshGraceSeconds": 120,
             "store": {"type": "Memory"},
         },
-        "clients": {"dynamicRegistration": "Enabled", "vendorRedirects": "Enabled", "additionalRedirectHosts": [], "static": [
+        "clients": {"dynamicRegistration": "Enabled",
+            "metadataDocuments": {"policy": "Enabled", "allowedHosts": []}, "vendorRedirects": "Enabled", "additionalRedirectHosts": [], "static": [
             {"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.contoso.example/cb"]},
-        ]},
+        ], "denied": [], "consent": "Always"},
         "listen": {"public": "127.0.0.1:0", "internal": "127.0.0.1:0"},
         "keyringFile": keyring_file,
         "revocationsFile": keyring_file.with_file_name("revocations.json"),

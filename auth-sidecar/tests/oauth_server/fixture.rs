@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use behalf_auth_sidecar::clients::{PublicAddresses, SystemResolver};
 use behalf_auth_sidecar::host_key::HostKey;
 use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
 use behalf_auth_sidecar::observe::ProbeTrigger;
@@ -25,6 +26,7 @@ use behalf_simulators::people::{CLIENT_ID, Person};
 use behalf_simulators::sign_in::{Browser, SignedIn, Visit};
 use http_body_util::BodyExt as _;
 use jiff::SignedDuration;
+use reqwest::dns::Resolve;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
@@ -58,6 +60,8 @@ pub(crate) struct World {
     router: Router,
     directory: tempfile::TempDir,
     number: AtomicU64,
+    config: SidecarConfig,
+    environment: Environment,
 }
 
 /// A finished login with its code.
@@ -79,6 +83,16 @@ impl World {
 
     /// Starts several replicas with one store. Each request reaches the next replica.
     pub(crate) async fn start_replicas(count: usize, adjust: impl FnOnce(&mut SidecarConfig)) -> Self {
+        let resolver = Arc::new(PublicAddresses::of(Arc::new(SystemResolver)));
+        Self::start_with_resolver(count, resolver, adjust).await
+    }
+
+    /// Starts several replicas that find the hosts of metadata documents with `resolver`.
+    pub(crate) async fn start_with_resolver(
+        count: usize,
+        document_resolver: Arc<dyn Resolve>,
+        adjust: impl FnOnce(&mut SidecarConfig),
+    ) -> Self {
         let issuer = IssuerFixture::start().await.unwrap();
         let entra = EntraSimulator::start(EntraSimulatorOptions::default())
             .await
@@ -120,6 +134,7 @@ impl World {
             },
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
+            document_resolver,
         };
         let memory = MemoryStore::new(MemoryLimits::default(), clock.clone());
         let store = Arc::new(Breakable::new(memory));
@@ -159,7 +174,26 @@ impl World {
             router,
             directory,
             number,
+            config,
+            environment,
         }
+    }
+
+    /// Starts the sidecar again with this list of denied clients, on the same store. Only requests through the router
+    /// reach it.
+    pub(crate) fn denying(mut self, denied: &[&str]) -> Self {
+        self.config.clients.denied = denied.iter().map(|&entry| entry.to_owned()).collect();
+        let loaded = ConfigFile {
+            config: self.config.clone(),
+            digest: "sha256:4567".to_owned(),
+        };
+        let host_key = HostKey::from_random(&[42; 32]);
+        let services =
+            Services::with_store(loaded, self.environment.clone(), &host_key, self.store.clone()).unwrap();
+        let services = Arc::new(services);
+        self.router = router::public_router(&services);
+        self.replicas = vec![services];
+        self
     }
 
     /// Returns the issuer, in the form in which clients compare it.

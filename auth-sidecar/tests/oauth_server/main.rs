@@ -21,6 +21,10 @@ mod consent;
 #[cfg(test)]
 mod declared_revocations;
 #[cfg(test)]
+mod denied_clients;
+#[cfg(test)]
+mod document_host;
+#[cfg(test)]
 mod entra_refresh;
 #[cfg(test)]
 mod exchange;
@@ -29,17 +33,23 @@ mod exchanged_entries;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod known_clients;
+#[cfg(test)]
 mod leaks;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]
+mod metadata_documents;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod refresh;
 #[cfg(test)]
 mod register;
+#[cfg(test)]
+mod remembered_consent;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]

@@ -44,7 +44,7 @@ async fn both_well_known_paths_describe_the_same_issuer() {
         json!(["authorization_code", "refresh_token"])
     );
     assert_eq!(one["authorization_response_iss_parameter_supported"], true);
-    assert_eq!(one.get("client_id_metadata_document_supported"), None);
+    assert_eq!(one["client_id_metadata_document_supported"], true);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use axum::http::{Request, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use behalf_auth_sidecar::access::Scopes;
+use behalf_auth_sidecar::clients::{PublicAddresses, SystemResolver};
 use behalf_auth_sidecar::host_key::HostKey;
 use behalf_auth_sidecar::keys::SystemRandom;
 use behalf_auth_sidecar::observe::sign_ins::SignIns;
@@ -146,9 +147,15 @@ impl World {
             },
             clients: ClientsConfig {
                 dynamic_registration: DynamicRegistration::Enabled,
+                metadata_documents: behalf_contract::MetadataDocumentsConfig {
+                    policy: behalf_contract::MetadataDocumentsPolicy::Enabled,
+                    allowed_hosts: Vec::new(),
+                },
                 vendor_redirects: behalf_contract::VendorRedirects::Enabled,
                 additional_redirect_hosts: Vec::new(),
                 r#static: Vec::new(),
+                denied: Vec::new(),
+                consent: behalf_contract::Consent::Always,
             },
             trusted_proxies: Vec::new(),
             listen: SidecarListen {
@@ -177,6 +184,7 @@ impl World {
             entra_retry: RetryPolicy::default(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
+            document_resolver: Arc::new(PublicAddresses::of(Arc::new(SystemResolver))),
         }
     }
 

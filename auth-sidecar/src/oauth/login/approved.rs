@@ -56,6 +56,11 @@ pub(crate) struct ApprovedRequest {
     /// True after the sidecar sent the user back to Entra once, with Entra's requirements for the login.
     #[serde(rename = "a", default)]
     pub(crate) again: bool,
+
+    /// True if the user did not see the consent page, because the browser remembers an approval. The callback checks
+    /// that it is the approval of the user who signed in.
+    #[serde(rename = "m", default)]
+    pub(crate) remembered: bool,
 }
 
 /// The result of looking up a callback's `state`.
@@ -90,7 +95,13 @@ impl ApprovedRequest {
             nonce: BASE64URL.encode(random_bytes::<16>(random)),
             expires_at: now.checked_add(FLOW_LIFETIME).unwrap_or(Timestamp::MAX),
             again,
+            remembered: false,
         }
+    }
+
+    /// Marks a request whose approval the browser remembers.
+    pub(crate) fn remembered(self, remembered: bool) -> Self {
+        Self { remembered, ..self }
     }
 
     /// Returns the name of the flow cookie.

@@ -4,11 +4,14 @@ use axum::http::header::COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
 use jiff::SignedDuration;
 
-/// Prefix of the names of our cookies. A sibling site can set cookies for this host under any other name (RFC
-/// 6265, section 8.6), but none with `__Host-` (RFC 6265bis, section 4.1.3.2).
-const NAME_PREFIX: &str = "__Host-behalf-";
+use super::remembered;
 
-/// Maximum number of our cookies that are read. A browser has one for forms and at most four for sign-ins.
+/// Prefixes of the names of our cookies. A sibling site can set cookies for this host under any other name (RFC
+/// 6265, section 8.6), but none with `__Host-` (RFC 6265bis, section 4.1.3.2).
+const NAME_PREFIXES: [&str; 2] = ["__Host-behalf-", remembered::COOKIE_NAME];
+
+/// Maximum number of our cookies that are read. A browser has one for forms, one for approvals
+/// and at most four for sign-ins.
 const MAX_COOKIES: usize = 64;
 
 /// Our cookies of one request. Other cookies are ignored and do not count.
@@ -24,7 +27,11 @@ impl<'a> Cookies<'a> {
             // Only SP and TAB: `str::trim` also removes U+2003, and a browser lets a sibling site set a cookie with
             // that character before `__Host-`.
             .map(<[u8]>::trim_ascii)
-            .filter(|pair| pair.starts_with(NAME_PREFIX.as_bytes()))
+            .filter(|pair| {
+                NAME_PREFIXES
+                    .iter()
+                    .any(|prefix| pair.starts_with(prefix.as_bytes()))
+            })
             // Parses each pair alone: an invalid cookie of a sibling site must not hide ours.
             .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
             .take(MAX_COOKIES);

@@ -4,6 +4,7 @@ mod approved;
 pub(crate) mod cookies;
 pub(crate) mod csrf;
 pub(crate) mod parameters;
+pub(crate) mod remembered;
 mod request;
 mod sealed;
 

@@ -1,6 +1,8 @@
 //! Validates the authorization request of a client. The client and its redirect URI are validated first, because
 //! they decide whether an error goes to the client or onto a page.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -30,6 +32,10 @@ pub(crate) struct AuthorizationRequest {
 
     #[serde(rename = "o")]
     pub(crate) scopes: Scopes,
+
+    /// True if the client sent `prompt`: the consent page is then shown even if the browser remembers an approval.
+    #[serde(skip)]
+    pub(crate) prompts: bool,
 }
 
 /// A refused request, and where its error goes.
@@ -72,15 +78,18 @@ pub(crate) struct RedirectError {
 }
 
 impl AuthorizationRequest {
-    /// Validates the query of `/authorize`.
-    pub(crate) fn check(
+    /// Validates the query of `/authorize`. `caller` is the address of the browser.
+    pub(crate) async fn check(
         query: &[u8],
+        caller: Option<IpAddr>,
         clients: &Clients,
         addresses: &Addresses,
         access: &AccessPolicy,
     ) -> Result<(Self, Client), Refused> {
         let parameters = Parameters::parse(query).map_err(|_| Refused::Page(PageError::Parameters))?;
-        let (client, redirect_uri) = client_and_redirect_uri(&parameters, clients).map_err(Refused::Page)?;
+        let (client, redirect_uri) = client_and_redirect_uri(&parameters, caller, clients)
+            .await
+            .map_err(Refused::Page)?;
         let to_client = |error, description: String, state: Option<&str>| {
             Refused::Redirect(RedirectError {
                 redirect_uri: redirect_uri.clone(),
@@ -109,6 +118,7 @@ impl AuthorizationRequest {
                 state,
                 code_challenge,
                 scopes,
+                prompts: parameters.all("prompt").next().is_some(),
             },
             client,
         ))
@@ -158,14 +168,15 @@ fn with_parameters(
 }
 
 /// Returns the client and its redirect URI.
-fn client_and_redirect_uri(
+async fn client_and_redirect_uri(
     parameters: &Parameters,
+    caller: Option<IpAddr>,
     clients: &Clients,
 ) -> Result<(Client, String), PageError> {
     let Ok(Some(client_id)) = parameters.one("client_id") else {
         return Err(PageError::ClientId);
     };
-    let client = clients.find(client_id)?;
+    let client = clients.find(client_id, caller).await?;
     let Ok(Some(redirect_uri)) = parameters.one("redirect_uri") else {
         return Err(PageError::RedirectUri);
     };

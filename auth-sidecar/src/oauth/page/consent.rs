@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{Frame, application_name, respond};
 use crate::access::Scopes;
-use crate::clients::{Client, ClientKind, is_loopback, is_relay};
+use crate::clients::{Client, ClientKind, is_loopback, is_relay, leads_to_local_program};
 use crate::services::Services;
 
 /// The content of the consent page.
@@ -34,7 +34,7 @@ struct ConsentTemplate<'a> {
     service: &'static str,
     place: String,
     name: String,
-    origin_of_name: &'static str,
+    origin_of_name: String,
     request: &'a str,
     csrf: &'a str,
     read: String,
@@ -66,10 +66,7 @@ impl ConsentPage<'_> {
             service,
             place: redirect.as_ref().map(place).unwrap_or_default(),
             name: application_name::shown(self.client.name.as_deref()),
-            origin_of_name: match self.client.kind {
-                ClientKind::Static => "Registered by the administrator of this server",
-                ClientKind::Registered => "The application chose this name itself; nobody has verified it",
-            },
+            origin_of_name: origin_of_name(self.client),
             request: self.request,
             csrf: self.csrf,
             read,
@@ -78,7 +75,10 @@ impl ConsentPage<'_> {
             redirect_uri: self.redirect_uri,
             scopes: self.scopes,
             entra_scope: &services.entra_scope,
-            client_id: shorten(&self.client.id),
+            client_id: match self.client.kind {
+                ClientKind::Document => self.client.id.clone(),
+                ClientKind::Static | ClientKind::Registered => shorten(&self.client.id),
+            },
         };
         respond(StatusCode::OK, &page, &form_action)
     }
@@ -102,6 +102,19 @@ impl ConsentPage<'_> {
     }
 }
 
+/// Says who vouches for the client's name.
+fn origin_of_name(client: &Client) -> String {
+    match (client.kind, client.document_host()) {
+        (_, Some(host)) => {
+            format!("{host} describes the application; trust the name only if you trust {host}")
+        }
+        (ClientKind::Static, _) => "Registered by the administrator of this server".to_owned(),
+        (ClientKind::Registered | ClientKind::Document, None) => {
+            "The application chose this name itself; nobody has verified it".to_owned()
+        }
+    }
+}
+
 /// Writes a source of a policy. CSP has no form for IPv6 addresses (CSP 3, section 2.3.1), so the scheme is
 /// used instead.
 fn source(url: &Url) -> String {
@@ -111,11 +124,6 @@ fn source(url: &Url) -> String {
         }
         _ => format!("{}:", url.scheme()),
     }
-}
-
-/// True when any program on the user's machine may receive the code.
-fn leads_to_local_program(url: &Url) -> bool {
-    url.scheme() != "https" || is_loopback(url) || is_relay(url)
 }
 
 /// Describes in words where a redirect URI leads.

@@ -24,6 +24,15 @@ pub(in crate::oauth) enum Problem {
     /// This server did not issue the client id.
     UnknownClient,
 
+    /// The administrator does not allow the client.
+    RefusedClient,
+
+    /// The metadata document of the client cannot be used.
+    UnusableDocument,
+
+    /// Too many metadata documents were fetched for this address, or for all addresses.
+    TooManyDocuments,
+
     /// The redirect URI is not one of the client's.
     ForeignRedirectUri,
 
@@ -56,12 +65,13 @@ impl Problem {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::RequestTooLong => StatusCode::URI_TOO_LONG,
-            Self::ForeignConsent => StatusCode::FORBIDDEN,
+            Self::ForeignConsent | Self::RefusedClient => StatusCode::FORBIDDEN,
             Self::ConsentUnreadable(status) => status,
-            Self::TooManySignIns => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManySignIns | Self::TooManyDocuments => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Defect => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestIncomplete
             | Self::UnknownClient
+            | Self::UnusableDocument
             | Self::ForeignRedirectUri
             | Self::ConsentExpired
             | Self::FlowExpired
@@ -74,6 +84,9 @@ impl Problem {
             Self::RequestTooLong => "This sign-in request is too long",
             Self::RequestIncomplete => "This sign-in request is incomplete",
             Self::UnknownClient => "The application is not registered with this server",
+            Self::RefusedClient => "This server does not allow the application",
+            Self::UnusableDocument => "The description of the application cannot be read",
+            Self::TooManyDocuments => "Too many sign-ins of new applications at the moment",
             Self::ForeignRedirectUri => "The application did not register this address",
             Self::ConsentExpired => "This sign-in took longer than ten minutes",
             Self::FlowExpired => "The sign-in at Microsoft Entra took longer than ten minutes",
@@ -99,6 +112,19 @@ impl Problem {
             Self::UnknownClient => {
                 "Remove this server from your MCP client and add it again. (VS Code: run \u{201c}Authentication: Remove \
                  Dynamic Authentication Providers\u{201d}. Claude: Settings > Connectors.)"
+            }
+            Self::RefusedClient => {
+                "The administrator of this server has not allowed it. Nothing was changed. If you need the application, \
+                 tell the administrator the reference."
+            }
+            Self::UnusableDocument => {
+                "The application names a page that describes it, and this server cannot use that page. Nothing was \
+                 changed. Start the sign-in again in your application. If this page comes back, tell the administrator \
+                 of this server the reference: the server may not be able to reach the page."
+            }
+            Self::TooManyDocuments => {
+                "More sign-ins of applications that this server must look up came from your network, or from all \
+                 networks together, than it allows. Nothing was changed. Reload this page in a minute."
             }
             Self::ForeignRedirectUri => {
                 "The application asked for the answer at an address that it did not register. Nothing was sent there. \
@@ -155,6 +181,9 @@ impl From<PageError> for Problem {
         match error {
             PageError::Client(ClientError::Unavailable) => Self::Busy,
             PageError::Client(ClientError::Unknown) => Self::UnknownClient,
+            PageError::Client(ClientError::Refused) => Self::RefusedClient,
+            PageError::Client(ClientError::Document) => Self::UnusableDocument,
+            PageError::Client(ClientError::Busy) => Self::TooManyDocuments,
             PageError::ForeignRedirectUri => Self::ForeignRedirectUri,
             PageError::ClientId | PageError::RedirectUri | PageError::Parameters => Self::RequestIncomplete,
         }
@@ -189,7 +218,10 @@ fn problem_because(services: &Services, problem: Problem, reason: &dyn fmt::Disp
         text: problem.text(),
     };
     let mut response = respond(problem.status(), &page, "'none'");
-    if matches!(problem, Problem::Busy | Problem::TooManySignIns) {
+    if matches!(
+        problem,
+        Problem::Busy | Problem::TooManySignIns | Problem::TooManyDocuments
+    ) {
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static("60"));

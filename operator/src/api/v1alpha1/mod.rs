@@ -15,11 +15,12 @@ mod spec;
 mod status;
 
 pub use spec::{
-    AzureDevOps, AzureDevOpsEndpoints, CREDENTIALS_SUFFIX, CertificateAuthorityRef, Clients, DurationText,
-    DynamicRegistration, Egress, Entra, ExchangePlace, Federation, Injection, Internet, LogLevel, McpServer,
-    McpServerSpec, Network, NetworkPolicyMode, PodSettings, Redis, RedisAuth, RedisAuthType, RedisSecret,
-    RedisSecretRef, RedisTopology, Resources, Revocations, RevokedUser, Server, Sessions, Sidecar,
-    StaticClient, Store, StoreType, TokenExchange, VendorRedirects,
+    AzureDevOps, AzureDevOpsEndpoints, CREDENTIALS_SUFFIX, CertificateAuthorityRef, Clients, Consent,
+    DurationText, DynamicRegistration, Egress, Entra, ExchangePlace, Federation, Injection, Internet,
+    LogLevel, McpServer, McpServerSpec, MetadataDocuments, MetadataDocumentsPolicy, Network,
+    NetworkPolicyMode, PodSettings, Redis, RedisAuth, RedisAuthType, RedisSecret, RedisSecretRef,
+    RedisTopology, Resources, Revocations, RevokedUser, Server, Sessions, Sidecar, StaticClient, Store,
+    StoreType, TokenExchange, VendorRedirects,
 };
 /// An `McpServer` as it is watched: an object that cannot be decoded does not stop the watch.
 pub type Guarded = kube::core::DeserializeGuard<McpServer>;

@@ -12,8 +12,8 @@ pub use refusal::{NotShared, Refusal, Refusals};
 
 use behalf_contract::{
     AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ClientsConfig,
-    EntraConfig, ExchangePlace, Injection, ObjectIdentity, ServerKind, SessionsConfig, StaticClient,
-    TokenExchange, paths,
+    EntraConfig, ExchangePlace, Injection, MetadataDocumentsConfig, MetadataDocumentsPolicy, ObjectIdentity,
+    ServerKind, SessionsConfig, StaticClient, TokenExchange, paths,
 };
 use kube::Resource as _;
 use kube::ResourceExt as _;
@@ -327,15 +327,28 @@ fn clients(
 ) -> Option<ClientsConfig> {
     let before = refusals.len();
     rules::redirect_hosts(&clients.additional_redirect_hosts, &defaults.allowed, refusals);
+    rules::document_hosts(&clients.metadata_documents.allowed_hosts, refusals);
     rules::static_clients(&clients.r#static, &defaults.allowed, refusals);
     (refusals.len() == before).then(|| ClientsConfig {
         dynamic_registration: match clients.dynamic_registration {
             api::DynamicRegistration::Enabled => behalf_contract::DynamicRegistration::Enabled,
             api::DynamicRegistration::Disabled => behalf_contract::DynamicRegistration::Disabled,
         },
+        metadata_documents: MetadataDocumentsConfig {
+            policy: match clients.metadata_documents.policy {
+                api::MetadataDocumentsPolicy::Enabled => MetadataDocumentsPolicy::Enabled,
+                api::MetadataDocumentsPolicy::Disabled => MetadataDocumentsPolicy::Disabled,
+            },
+            allowed_hosts: clients.metadata_documents.allowed_hosts.clone(),
+        },
         vendor_redirects: match clients.vendor_redirects {
             api::VendorRedirects::Enabled => behalf_contract::VendorRedirects::Enabled,
             api::VendorRedirects::Disabled => behalf_contract::VendorRedirects::Disabled,
+        },
+        denied: clients.denied.clone(),
+        consent: match clients.consent {
+            api::Consent::Always => behalf_contract::Consent::Always,
+            api::Consent::Remember => behalf_contract::Consent::Remember,
         },
         additional_redirect_hosts: clients.additional_redirect_hosts.clone(),
         r#static: clients

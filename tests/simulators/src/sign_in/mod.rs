@@ -177,8 +177,10 @@ impl Browser {
             .and_then(|(_, value)| Url::parse(&value).ok())
             .ok_or(SignInError::NoRedirectUri)?;
         let leaves = |url: &Url| {
-            url.origin() == redirect_uri.origin()
-                && url.scheme() == redirect_uri.scheme()
+            // Not `origin`, which differs for each URL with a scheme of a program.
+            url.scheme() == redirect_uri.scheme()
+                && url.host() == redirect_uri.host()
+                && url.port() == redirect_uri.port()
                 && url.path() == redirect_uri.path()
         };
         let mut steps = Vec::new();

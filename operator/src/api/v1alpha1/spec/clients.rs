@@ -13,8 +13,13 @@ pub struct Clients {
     #[serde(default)]
     pub dynamic_registration: DynamicRegistration,
 
-    /// Whether registering clients may use the https callbacks of well-known MCP clients. Enabled: the callbacks of VS
-    /// Code, Claude, ChatGPT and Cursor. Disabled: a callback only if additionalRedirectHosts contains its host.
+    /// Clients whose id is the https address of a document that describes them (Client ID Metadata Documents).
+    #[serde(default)]
+    pub metadata_documents: MetadataDocuments,
+
+    /// Whether registering clients may use the callbacks of well-known MCP clients. Enabled: the callbacks of VS Code,
+    /// Claude, ChatGPT, Cursor, Copilot Studio, Postman and Warp. Disabled: an https callback only if
+    /// additionalRedirectHosts contains its host, and none with a scheme of its own.
     #[serde(default)]
     pub vendor_redirects: VendorRedirects,
 
@@ -36,6 +41,34 @@ pub struct Clients {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["clientId"])
     )]
     pub r#static: Vec<StaticClient>,
+
+    /// Clients that are refused at registration, login, token endpoint and calls; their sessions end. An entry is a
+    /// client id, the address of a metadata document, or a host: it denies metadata documents and redirect URIs at that
+    /// host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 1024), regex(pattern = r"^\S+$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub denied: Vec<String>,
+
+    /// Always (default): each login shows the consent page. Remember: the browser remembers a user's approval of a client,
+    /// redirect URI and scopes for 30 days, if the client is static or has a metadata document and its redirect URI does not
+    /// lead to a program on the user's computer.
+    #[serde(default)]
+    pub consent: Consent,
+}
+
+/// How often a user is asked to approve a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Consent {
+    /// At each login.
+    #[default]
+    Always,
+
+    /// Once in 30 days.
+    Remember,
 }
 
 /// Whether clients may register themselves.
@@ -49,10 +82,42 @@ pub enum DynamicRegistration {
     Disabled,
 }
 
-/// Whether registering clients may use the https callbacks of well-known MCP clients.
+/// Clients whose id is the https address of a document that describes them (Client ID Metadata Documents).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MetadataDocuments {
+    /// Whether such clients are accepted. Enabled: the sidecar reads a document when a user begins a login. The Pods
+    /// must reach the document's host on port 443. Disabled: clients register themselves, if dynamicRegistration
+    /// allows it.
+    #[serde(default)]
+    pub policy: MetadataDocumentsPolicy,
+
+    /// The hosts whose documents are read, for example vscode.dev. Empty means every public host. Redirect URIs of a
+    /// document have the same rules as those of a client that registers itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub allowed_hosts: Vec<String>,
+}
+
+/// Whether clients may use the address of a metadata document as their id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum MetadataDocumentsPolicy {
+    /// Documents are read, and clients learn that from the metadata.
+    #[default]
+    Enabled,
+
+    /// An address is an unknown client id.
+    Disabled,
+}
+
+/// Whether registering clients may use the callbacks of well-known MCP clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum VendorRedirects {
-    /// The callbacks of VS Code, Claude, ChatGPT and Cursor are allowed.
+    /// Each vendor's callback is allowed.
     #[default]
     Enabled,
 

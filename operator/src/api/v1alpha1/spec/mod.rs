@@ -13,7 +13,10 @@ mod sidecar;
 mod store;
 mod token_exchange;
 
-pub use clients::{Clients, DynamicRegistration, StaticClient, VendorRedirects};
+pub use clients::{
+    Clients, Consent, DynamicRegistration, MetadataDocuments, MetadataDocumentsPolicy, StaticClient,
+    VendorRedirects,
+};
 pub use duration::DurationText;
 pub use entra::{CertificateAuthorityRef, Entra, Federation};
 pub use network::{Egress, Internet, Network, NetworkPolicyMode};

@@ -14,17 +14,32 @@ use crate::controller::validate::installation_policy::Allowed;
 pub(crate) fn redirect_hosts(hosts: &[String], allowed: &Allowed, refusals: &mut Vec<Refusal>) {
     let field = "clients.additionalRedirectHosts";
     for host in hosts {
-        match origin(&format!("https://{host}")).filter(|url| url.host_str() == Some(host.as_str())) {
-            // The sidecar accepts only the vendor's own callback on such a host.
-            Some(url) if is_vendor(&url) => {}
-            Some(url) => redirect_host(field, &url, allowed, refusals),
-            None => refuse(
-                refusals,
-                field,
-                format!("must contain hosts without scheme, port and path, in lower case; {host:?} is none"),
-            ),
+        // The sidecar accepts only the vendor's own callback on a vendor's host.
+        if let Some(url) = host_only(field, host, refusals)
+            && !is_vendor(&url)
+        {
+            redirect_host(field, &url, allowed, refusals);
         }
     }
+}
+
+/// Validates the hosts whose metadata documents the sidecar reads. It sends them nothing but a GET request, so that the
+/// installation need not allow them.
+pub(crate) fn document_hosts(hosts: &[String], refusals: &mut Vec<Refusal>) {
+    for host in hosts {
+        host_only("clients.metadataDocuments.allowedHosts", host, refusals);
+    }
+}
+
+/// Returns the https address of a host, which must be the name of a host and nothing else.
+fn host_only(field: &'static str, host: &str, refusals: &mut Vec<Refusal>) -> Option<Url> {
+    let url = origin(&format!("https://{host}")).filter(|url| url.host_str() == Some(host));
+    if url.is_none() {
+        let problem =
+            format!("must contain hosts without scheme, port and path, in lower case; {host:?} is none");
+        refuse(refusals, field, problem);
+    }
+    url
 }
 
 /// Validates the https redirect URIs of a client that the object registers. The sidecar sends authorization

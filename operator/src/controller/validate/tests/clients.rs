@@ -7,6 +7,7 @@ use super::*;
 
 #[rstest]
 #[case::redirect_host("clients.additionalRedirectHosts", json!({"clients": {"additionalRedirectHosts": ["https://ci.example"]}}))]
+#[case::document_host("clients.metadataDocuments.allowedHosts", json!({"clients": {"metadataDocuments": {"allowedHosts": ["vscode.dev:443"]}}}))]
 #[case::client_at_a_vendors_other_page("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://claude.ai/share/1"]}]}}))]
 #[case::redirect_uri("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://ci.example/cb"]}]}}))]
 #[case::other_loopback("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.2/cb"]}]}}))]

@@ -1,0 +1,156 @@
+//! Client ID Metadata Documents: the id of a client is the https address of a document that describes it
+//! (draft-ietf-oauth-client-id-metadata-document-00).
+//!
+//! The sidecar reads a document only when a user begins a login. Anybody can name any address there, so the fetch
+//! reaches public hosts alone, and its result is small, cached and limited. `docs/adr/0024-*` has the reasons.
+
+mod content;
+mod document_url;
+mod freshness;
+mod public_addresses;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::http::header::ACCEPT;
+use behalf_contract::{MetadataDocumentsConfig, MetadataDocumentsPolicy};
+use behalf_entra::{Clock, HttpClient, HttpLimits, TrustError, TrustRoots};
+use jiff::Timestamp;
+use moka::future::Cache;
+use reqwest::dns::Resolve;
+
+pub(super) use content::Document;
+use content::DocumentError;
+pub(super) use document_url::DocumentUrl;
+use freshness::freshness;
+pub use public_addresses::{PublicAddresses, SystemResolver};
+
+use super::ClientError;
+use crate::limits::address_budget::AddressBudgets;
+
+/// Maximum size of a document in bytes, as the draft recommends (section 6.6).
+const LARGEST: usize = 5 * 1024;
+
+/// Limits for the connection, and for the whole answer. A user waits for it.
+const LIMITS: HttpLimits = HttpLimits {
+    connect: Duration::from_secs(3),
+    request: Duration::from_secs(5),
+};
+
+/// Maximum number of cached documents. The least used one is dropped. They take at most 1.5 MiB.
+const MOST_DOCUMENTS: u64 = 256;
+
+/// The metadata documents of clients, and how they are read.
+pub(crate) struct MetadataDocuments {
+    allowed_hosts: Vec<String>,
+    http: HttpClient,
+    clock: Arc<dyn Clock>,
+    fetches: AddressBudgets,
+    cache: Cache<DocumentUrl, Cached>,
+}
+
+/// The result of a fetch. Logins that wait for the same document share it. A failure is never fresh, so that the next
+/// login fetches the document again.
+#[derive(Clone)]
+struct Cached {
+    document: Result<Arc<Document>, ClientError>,
+    fresh_until: Timestamp,
+}
+
+impl MetadataDocuments {
+    /// Returns `None` if the configuration disables documents. `resolver` decides which addresses a fetch may connect
+    /// to: [`PublicAddresses`], except in tests.
+    pub(crate) fn new(
+        config: &MetadataDocumentsConfig,
+        roots: &TrustRoots,
+        resolver: Arc<dyn Resolve>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Option<Self>, TrustError> {
+        if config.policy == MetadataDocumentsPolicy::Disabled {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            allowed_hosts: config.allowed_hosts.clone(),
+            http: roots.http_client_resolving(LIMITS, resolver)?,
+            fetches: AddressBudgets::of_metadata_documents(clock.now()),
+            clock,
+            cache: Cache::new(MOST_DOCUMENTS),
+        }))
+    }
+
+    /// Checks that this address may be the id of a client. Reads nothing.
+    pub(super) fn check(&self, url: &DocumentUrl) -> Result<(), ClientError> {
+        let allows =
+            self.allowed_hosts.is_empty() || self.allowed_hosts.iter().any(|host| host == url.host());
+        if allows { Ok(()) } else { Err(ClientError::Refused) }
+    }
+
+    /// Returns the document at this address, from the cache if it is fresh. `caller` is the address of the browser,
+    /// whose budget a fetch is charged to. At most one fetch of a document is in flight.
+    pub(super) async fn load(
+        &self,
+        url: &DocumentUrl,
+        caller: Option<IpAddr>,
+    ) -> Result<Arc<Document>, ClientError> {
+        let now = self.clock.now();
+        let is_stale = |cached: &Cached| cached.fresh_until <= now;
+        let entry = self.cache.entry_by_ref(url);
+        let cached = entry
+            .or_insert_with_if(self.fetch(url, caller, now), is_stale)
+            .await
+            .into_value();
+        if cached.document.is_err() {
+            self.cache.invalidate(url).await;
+        }
+        cached.document
+    }
+
+    async fn fetch(&self, url: &DocumentUrl, caller: Option<IpAddr>, now: Timestamp) -> Cached {
+        let failed = |error| Cached {
+            document: Err(error),
+            fresh_until: Timestamp::MIN,
+        };
+        if !self.fetches.try_charge(caller, now) {
+            return failed(ClientError::Busy);
+        }
+        match self.read(url).await {
+            Ok((document, freshness)) => Cached {
+                document: Ok(Arc::new(document)),
+                fresh_until: now.checked_add(freshness).unwrap_or(Timestamp::MAX),
+            },
+            Err(error) => {
+                // Only the log names the cause. An answer that depended on it would let anybody probe networks.
+                tracing::info!(
+                    error = &error as &dyn std::error::Error,
+                    client.document = url.as_str(),
+                    "Unable to use the metadata document of a client: {error}"
+                );
+                failed(ClientError::Document)
+            }
+        }
+    }
+
+    async fn read(&self, url: &DocumentUrl) -> Result<(Document, jiff::SignedDuration), DocumentError> {
+        let request = self
+            .http
+            .client()
+            .get(url.as_str())
+            .header(ACCEPT, "application/json");
+        let mut response = request.send().await.map_err(DocumentError::Fetch)?;
+        // The client follows no redirect: its target would be another address than the one that the client proved.
+        if response.status() != StatusCode::OK {
+            return Err(DocumentError::Status(response.status()));
+        }
+        let freshness = freshness(response.headers());
+        let mut bytes = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(DocumentError::Fetch)? {
+            if bytes.len() + part.len() > LARGEST {
+                return Err(DocumentError::TooLarge);
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok((Document::parse(&bytes, url.as_str())?, freshness))
+    }
+}

@@ -1,0 +1,113 @@
+//! The approvals that a browser remembers with `consent: Remember`, sealed in one cookie.
+//!
+//! An approval is bound to the user, the client, the redirect URI and the scopes. Before the sign-in at Entra nobody
+//! knows the user. `/authorize` therefore skips the consent page if any user approved the request in this browser, and
+//! `/callback` shows it after all if another user signed in.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use behalf_entra::UserIdentity;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::cookies::Cookies;
+use super::request::AuthorizationRequest;
+use crate::access::Scopes;
+use crate::keys::{KeyringHandle, Purpose};
+
+/// Name of the cookie.
+pub(crate) const COOKIE_NAME: &str = "__Host-MCP_APPROVED_CLIENTS";
+
+/// An approval is remembered for this long after the user gave it. Its use does not prolong it.
+pub(crate) const LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Maximum number of approvals in one browser. The oldest one is forgotten. A cookie has at most 4 KiB.
+const MOST: usize = 12;
+
+/// The approvals of one browser that have not expired, the oldest first.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Approvals(Vec<Approval>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Approval {
+    /// Hash of tenant and user.
+    #[serde(rename = "u")]
+    user: String,
+
+    /// Hash of client and redirect URI.
+    #[serde(rename = "c")]
+    client: String,
+
+    #[serde(rename = "o")]
+    scopes: Scopes,
+
+    #[serde(rename = "e")]
+    expires_at: Timestamp,
+}
+
+impl Approvals {
+    /// Reads the browser's cookie. A cookie that this server did not seal contains no approval.
+    pub(crate) fn read(cookies: &Cookies<'_>, keyring: &KeyringHandle, now: Timestamp) -> Self {
+        let sealed = cookies.get(COOKIE_NAME);
+        let opened = sealed.and_then(|value| keyring.open::<Self>(Purpose::Consent, value).ok());
+        let mut approvals = opened.unwrap_or_default();
+        approvals.0.retain(|approval| approval.expires_at > now);
+        approvals
+    }
+
+    /// True if some user approved this request in this browser.
+    pub(crate) fn allow_somebody(&self, request: &AuthorizationRequest) -> bool {
+        let client = client(request);
+        self.0.iter().any(|approval| approval.covers(&client, request))
+    }
+
+    /// True if this user approved this request in this browser.
+    pub(crate) fn allow(&self, user: &UserIdentity, request: &AuthorizationRequest) -> bool {
+        let (user, client) = (hash([&user.tid, &user.oid]), client(request));
+        let mut own = self.0.iter().filter(|approval| approval.user == user);
+        own.any(|approval| approval.covers(&client, request))
+    }
+
+    /// Adds an approval that the user has just given, and returns the value of the cookie. `None` if it cannot be sealed:
+    /// the user is then asked again.
+    pub(crate) fn add(
+        mut self,
+        user: &UserIdentity,
+        request: &AuthorizationRequest,
+        now: Timestamp,
+        keyring: &KeyringHandle,
+    ) -> Option<String> {
+        let approval = Approval {
+            user: hash([&user.tid, &user.oid]),
+            client: client(request),
+            scopes: request.scopes,
+            expires_at: now.checked_add(LIFETIME).ok()?,
+        };
+        self.0
+            .retain(|other| other.user != approval.user || other.client != approval.client);
+        self.0.push(approval);
+        let surplus = self.0.len().saturating_sub(MOST);
+        self.0.drain(..surplus);
+        keyring.seal(Purpose::Consent, &self).ok()
+    }
+}
+
+impl Approval {
+    fn covers(&self, client: &str, request: &AuthorizationRequest) -> bool {
+        self.client == client && self.scopes.contains(request.scopes)
+    }
+}
+
+fn client(request: &AuthorizationRequest) -> String {
+    hash([&request.client_id, &request.redirect_uri])
+}
+
+fn hash(parts: [&str; 2]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    BASE64URL.encode(hash.finalize())
+}

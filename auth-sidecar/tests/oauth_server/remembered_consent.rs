@@ -1,0 +1,202 @@
+//! `consent: Remember`: when the consent page is skipped, and when it is shown all the same.
+
+use behalf_contract::Consent;
+use behalf_simulators::people::{ANA, BEN, Person};
+use behalf_simulators::sign_in::{Answer as Press, Browser, SignInError, SignedIn, Visit};
+use rstest::rstest;
+
+use crate::answer::Answer;
+use crate::document_host::DocumentHost;
+use crate::fixture::{REDIRECT_URI, VERIFIER, World};
+
+/// The static client of the configuration, and its redirect URI.
+const CI: &str = "ci";
+const CI_REDIRECT_URI: &str = "https://ci.contoso.example/cb";
+
+const COOKIE: &str = "__Host-MCP_APPROVED_CLIENTS";
+
+async fn world() -> World {
+    World::start_with(|config| config.clients.consent = Consent::Remember).await
+}
+
+fn visit(world: &World, client_id: &str, person: Person, changes: &[(&str, &str)]) -> Visit {
+    let changes = [&[("redirect_uri", CI_REDIRECT_URI)], changes].concat();
+    let url = world
+        .base
+        .join(&world.authorize_path(client_id, &changes))
+        .unwrap();
+    Visit::new(url, person.user_name)
+}
+
+/// Signs in without an answer on a consent page.
+async fn without_page(browser: &Browser, visit: Visit) -> Result<SignedIn, SignInError> {
+    browser.sign_in(&visit.consent(Press::Skip)).await
+}
+
+#[track_caller]
+fn assert_asked(outcome: &Result<SignedIn, SignInError>) {
+    assert!(
+        matches!(outcome, Err(SignInError::StoppedAtConsent { .. })),
+        "{outcome:?}"
+    );
+}
+
+/// A browser in which Ana approved the static client.
+async fn approved(world: &World) -> Browser {
+    let browser = Browser::new().unwrap();
+    let signed_in = browser.sign_in(&visit(world, CI, ANA, &[])).await.unwrap();
+    assert!(signed_in.code.is_some());
+    browser
+}
+
+#[tokio::test]
+async fn a_returning_user_is_not_asked_again_and_gets_a_session() {
+    let world = world().await;
+    let browser = approved(&world).await;
+    for _ in 0..2 {
+        let signed_in = without_page(&browser, visit(&world, CI, ANA, &[])).await.unwrap();
+        let code = signed_in.code.unwrap();
+        let redemption = [
+            ("grant_type", "authorization_code"),
+            ("client_id", CI),
+            ("code", &code),
+            ("code_verifier", VERIFIER),
+        ];
+        world.post_form("/token", &redemption, &[]).await.tokens();
+    }
+    let fewer = [("scope", "mcp:read")];
+    let signed_in = without_page(&browser, visit(&world, CI, ANA, &fewer)).await;
+    assert!(signed_in.unwrap().code.is_some());
+}
+
+#[tokio::test]
+async fn by_default_each_login_asks() {
+    let world = World::start().await;
+    let browser = approved(&world).await;
+    assert_asked(&without_page(&browser, visit(&world, CI, ANA, &[])).await);
+}
+
+#[tokio::test]
+async fn another_user_of_the_same_browser_is_asked_after_the_sign_in() {
+    let world = world().await;
+    let browser = approved(&world).await;
+    let outcome = without_page(&browser, visit(&world, CI, BEN, &[])).await;
+    assert_asked(&outcome);
+    let signed_in = browser.sign_in(&visit(&world, CI, BEN, &[])).await.unwrap();
+    assert!(signed_in.code.is_some());
+    for person in [ANA, BEN] {
+        let signed_in = without_page(&browser, visit(&world, CI, person, &[]))
+            .await
+            .unwrap();
+        assert!(signed_in.code.is_some());
+    }
+}
+
+#[tokio::test]
+async fn more_scopes_are_asked_for() {
+    let world = world().await;
+    let browser = Browser::new().unwrap();
+    let only_read = visit(&world, CI, ANA, &[]).untick("run");
+    browser.sign_in(&only_read).await.unwrap();
+    let read = [("scope", "mcp:read")];
+    without_page(&browser, visit(&world, CI, ANA, &read))
+        .await
+        .unwrap();
+    assert_asked(&without_page(&browser, visit(&world, CI, ANA, &[])).await);
+}
+
+#[tokio::test]
+async fn an_approval_is_forgotten_after_thirty_days_although_it_is_used() {
+    let world = world().await;
+    let browser = approved(&world).await;
+    world.advance(30 * 24 * 3600 - 60);
+    without_page(&browser, visit(&world, CI, ANA, &[])).await.unwrap();
+    world.advance(120);
+    assert_asked(&without_page(&browser, visit(&world, CI, ANA, &[])).await);
+}
+
+#[tokio::test]
+async fn a_client_that_prompts_gets_the_page() {
+    let world = world().await;
+    let browser = approved(&world).await;
+    for prompt in ["consent", "login", "select_account"] {
+        let changes = [("prompt", prompt)];
+        assert_asked(&without_page(&browser, visit(&world, CI, ANA, &changes)).await);
+    }
+}
+
+#[tokio::test]
+async fn a_client_with_a_document_is_remembered_by_its_address_and_redirect_uri() {
+    let host = DocumentHost::start().await;
+    let world = host
+        .world_with(|config| config.clients.consent = Consent::Remember)
+        .await;
+    let (one, other) = (
+        "https://claude.ai/api/mcp/auth_callback",
+        "https://claude.com/api/mcp/auth_callback",
+    );
+    for id in ["https://claude.ai/oauth/c", "https://evil.example/c"] {
+        host.publish_client(id, &[one, other]);
+    }
+    let browser = Browser::new().unwrap();
+    let with = |id: &str, uri: &str| visit(&world, id, ANA, &[("redirect_uri", uri)]);
+    browser
+        .sign_in(&with("https://claude.ai/oauth/c", one))
+        .await
+        .unwrap();
+    without_page(&browser, with("https://claude.ai/oauth/c", one))
+        .await
+        .unwrap();
+    assert_asked(&without_page(&browser, with("https://claude.ai/oauth/c", other)).await);
+    assert_asked(&without_page(&browser, with("https://evil.example/c", one)).await);
+}
+
+#[tokio::test]
+async fn programs_on_the_computer_and_registered_clients_are_never_remembered() {
+    let host = DocumentHost::start().await;
+    let world = host
+        .world_with(|config| config.clients.consent = Consent::Remember)
+        .await;
+    let document = "https://vscode.dev/oauth/client-metadata.json";
+    let relay = "https://vscode.dev/redirect";
+    host.publish_client(document, &[relay, REDIRECT_URI]);
+    let claude = "https://claude.ai/api/mcp/auth_callback";
+    let registered = world.register(&[claude]).await;
+    for (id, uri) in [(document, relay), (document, REDIRECT_URI), (&registered, claude)] {
+        let browser = Browser::new().unwrap();
+        let login = || visit(&world, id, ANA, &[("redirect_uri", uri)]);
+        browser.sign_in(&login()).await.unwrap();
+        assert_asked(&without_page(&browser, login()).await);
+    }
+}
+
+/// Opens the login of the static client with this cookie.
+async fn open_with(world: &World, cookie: &str) -> Answer {
+    let path = world.authorize_path(CI, &[("redirect_uri", CI_REDIRECT_URI)]);
+    let cookie = format!("{COOKIE}={cookie}");
+    world.get_with(&path, &[("cookie", &cookie)]).await
+}
+
+#[rstest]
+#[case::unsigned("WyJjaSJd")]
+#[case::client_id("ci")]
+#[case::empty("")]
+#[case::json(r#"[{"u":"x","c":"x","o":"mcp:read","e":"2099-01-01T00:00:00Z"}]"#)]
+#[case::other_key("bho1.k9.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
+#[tokio::test]
+async fn a_forged_approval_cookie_shows_the_page(#[case] cookie: &str) {
+    let world = world().await;
+    assert_eq!(open_with(&world, cookie).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_sealed_text_for_another_purpose_is_no_approval() {
+    let world = world().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    assert_eq!(open_with(&world, &client_id).await.status, 200);
+    let page = open_with(&world, "").await;
+    let (request, csrf) = page.form();
+    for sealed in [request, csrf] {
+        assert_eq!(open_with(&world, &sealed).await.status, 200);
+    }
+}
