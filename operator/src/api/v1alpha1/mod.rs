@@ -18,7 +18,7 @@ pub use spec::{
     AzureDevOps, AzureDevOpsEndpoints, CREDENTIALS_SUFFIX, CertificateAuthorityRef, Clients, Consent,
     DurationText, DynamicRegistration, Egress, Entra, ExchangePlace, Federation, Injection, Internet,
     LogLevel, McpServer, McpServerSpec, MetadataDocuments, MetadataDocumentsPolicy, Network,
-    NetworkPolicyMode, PodSettings, Redis, RedisAuth, RedisAuthType, RedisSecret, RedisSecretRef,
+    NetworkPolicyMode, PodSettings, Redis, RedisAuth, RedisAuthType, RedisEntra, RedisSecret, RedisSecretRef,
     RedisTopology, Resources, Revocations, RevokedUser, Server, Sessions, Sidecar, StaticClient, Store,
     StoreType, TokenExchange, VendorRedirects,
 };

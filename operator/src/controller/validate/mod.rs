@@ -91,7 +91,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let azure_dev_ops = azure_dev_ops(&spec.server, defaults, refusals);
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
     let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
-    let sessions = sessions(&spec.sessions, refusals);
+    let sessions = sessions(&spec.sessions, &object.namespace, defaults, refusals);
     let revocations = rules::revocations(spec.sessions.revocations.as_ref(), refusals);
     let clients = clients(&spec.clients, defaults, refusals);
     let trusted_proxies = rules::trusted_proxies(&spec.trusted_proxies, refusals);
@@ -153,7 +153,13 @@ fn entra(
     let tenant_id = rules::guid("entra.tenantId", &entra.tenant_id, refusals);
     let client_id = rules::guid("entra.clientId", &entra.client_id, refusals);
     if let Some(client_id) = &client_id {
-        rules::client_id(client_id, namespace, &defaults.allowed, refusals);
+        rules::client_id(
+            "entra.clientId",
+            client_id,
+            namespace,
+            &defaults.allowed,
+            refusals,
+        );
     }
     let authority = rules::https_origin("entra.authority", &entra.authority, refusals);
     if let Some(authority) = &authority {
@@ -280,7 +286,12 @@ fn token_exchange(exchange: &api::TokenExchange) -> TokenExchange {
     }
 }
 
-fn sessions(sessions: &api::Sessions, refusals: &mut Vec<Refusal>) -> Option<SessionsConfig> {
+fn sessions(
+    sessions: &api::Sessions,
+    namespace: &str,
+    defaults: &Defaults,
+    refusals: &mut Vec<Refusal>,
+) -> Option<SessionsConfig> {
     let access = rules::seconds(
         "sessions.accessTokenLifetime",
         &sessions.access_token_lifetime,
@@ -289,7 +300,7 @@ fn sessions(sessions: &api::Sessions, refusals: &mut Vec<Refusal>) -> Option<Ses
     let idle = rules::seconds("sessions.idleLifetime", &sessions.idle_lifetime, refusals);
     let maximum = rules::seconds("sessions.maximumLifetime", &sessions.maximum_lifetime, refusals);
     let grace = rules::seconds("sessions.refreshGrace", &sessions.refresh_grace, refusals);
-    let store = rules::store(&sessions.store, refusals);
+    let store = rules::store(&sessions.store, namespace, &defaults.allowed, refusals);
     let config = SessionsConfig {
         access_token_lifetime_seconds: access?,
         idle_lifetime_seconds: idle?,

@@ -191,6 +191,17 @@ async fn every_kind_of_session_store_is_taken(world: &World) -> TestResult {
             ),
         ),
         (
+            "a token",
+            redis(json!(["rediss://redis:10000"]), json!({"type": "Entra"})),
+        ),
+        (
+            "a token of another application",
+            redis(
+                json!(["rediss://redis:10000"]),
+                json!({"type": "Entra", "entra": {"clientId": "22222222-2222-4222-8222-222222222222"}}),
+            ),
+        ),
+        (
             "a cluster with its own certificate authority",
             json!({"type": "Redis", "redis": {
                 "topology": "Cluster", "endpoints": ["rediss://a:6379", "rediss://b:6379"], "auth": none,

@@ -27,8 +27,8 @@ pub use server::{AzureDevOps, AzureDevOpsEndpoints, Server};
 pub use sessions::Sessions;
 pub use sidecar::{LogLevel, Sidecar};
 pub use store::{
-    CREDENTIALS_SUFFIX, Redis, RedisAuth, RedisAuthType, RedisSecret, RedisSecretRef, RedisTopology, Store,
-    StoreType,
+    CREDENTIALS_SUFFIX, Redis, RedisAuth, RedisAuthType, RedisEntra, RedisSecret, RedisSecretRef,
+    RedisTopology, Store, StoreType,
 };
 pub use token_exchange::{ExchangePlace, Injection, TokenExchange};
 

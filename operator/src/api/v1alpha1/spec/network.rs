@@ -54,7 +54,7 @@ pub struct Egress {
     #[schemars(schema_with = "embedded_list::<NetworkPolicyEgressRule>")]
     pub allow: Vec<NetworkPolicyEgressRule>,
 
-    /// Enabled (default): port 443 and the ports of Entra and of the downstream API are open to every address but
+    /// Enabled (default): port 443 and the ports of Entra, of the downstream API and of the session store are open to every address but
     /// link-local ones and the metadata services of clouds, because a NetworkPolicy knows no host names. Disabled:
     /// none of these ports is open; name a proxy or the addresses in allow.
     #[serde(default)]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::CertificateAuthorityRef;
-use super::entra::SUBDOMAIN;
+use super::entra::{GUID, SUBDOMAIN};
 use crate::api::v1alpha1::schema::rule;
 
 /// Where sessions are stored.
@@ -40,10 +40,16 @@ pub enum StoreType {
 /// when its memory is full.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [rule(
-    "self.topology != 'Standalone' || size(self.endpoints) == 1",
-    "sessions.store.redis.endpoints must name exactly one address with topology Standalone"
-)]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule(
+        "self.topology != 'Standalone' || size(self.endpoints) == 1",
+        "sessions.store.redis.endpoints must name exactly one address with topology Standalone"
+    ),
+    rule(
+        "self.auth.type != 'Entra' || self.endpoints.all(endpoint, endpoint.startsWith('rediss:'))",
+        "sessions.store.redis.endpoints must use TLS (rediss://) with auth.type Entra: the token would cross the network readable"
+    ),
+]))]
 pub struct Redis {
     /// Whether the endpoints are one server or nodes of a cluster. Standalone (default): one address, behind which one
     /// primary answers. Cluster: Redis Cluster; one endpoint is enough to find the other nodes.
@@ -92,19 +98,30 @@ pub enum RedisTopology {
 /// How the Pods authenticate to the Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [rule(
-    "has(self.secret) == (self.type == 'Secret')",
-    "sessions.store.redis.auth.secret must be set with type Secret, and only then"
-)]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule(
+        "has(self.secret) == (self.type == 'Secret')",
+        "sessions.store.redis.auth.secret must be set with type Secret, and only then"
+    ),
+    rule(
+        "!has(self.entra) || self.type == 'Entra'",
+        "sessions.store.redis.auth.entra must be set with type Entra only"
+    ),
+]))]
 pub struct RedisAuth {
     /// The kind of authentication. None: without a password, for a Redis that only these Pods can reach. Secret: with a
-    /// user and a password from a Secret.
+    /// user and a password from a Secret. Entra: with tokens that Entra issues to an application, as Azure Managed Redis
+    /// accepts them.
     #[serde(rename = "type")]
     pub kind: RedisAuthType,
 
     /// The user and the password. Set it with type Secret, and only then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<RedisSecret>,
+
+    /// The application that the Redis knows. Set it with type Entra only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entra: Option<RedisEntra>,
 }
 
 /// The kind of authentication.
@@ -115,6 +132,21 @@ pub enum RedisAuthType {
 
     /// With a user and a password from a Secret.
     Secret,
+
+    /// With tokens of Entra.
+    Entra,
+}
+
+/// The application that the Redis knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedisEntra {
+    /// The client id of an application or managed identity, a GUID. It must have a federated identity credential for the
+    /// ServiceAccount of the Pods. By default the application of spec.entra. The Redis must give access to the object id of
+    /// its service principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 36), regex(pattern = GUID))]
+    pub client_id: Option<String>,
 }
 
 /// The user and the password of the Redis.

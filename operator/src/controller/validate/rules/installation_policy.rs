@@ -42,10 +42,16 @@ pub(crate) fn public_url_host(url: &Url, namespace: &str, allowed: &Allowed, ref
 }
 
 /// Validates that the application is not reserved for other namespaces.
-pub(crate) fn client_id(id: &str, namespace: &str, allowed: &Allowed, refusals: &mut Vec<Refusal>) {
+pub(crate) fn client_id(
+    field: &'static str,
+    id: &str,
+    namespace: &str,
+    allowed: &Allowed,
+    refusals: &mut Vec<Refusal>,
+) {
     if !allowed.namespaces.allow_client_id(namespace, id) {
         let value = format!("the application {id}");
-        refuse_reserved(refusals, "entra.clientId", &value, namespace, "clientIds");
+        refuse_reserved(refusals, field, &value, namespace, "clientIds");
     }
 }
 

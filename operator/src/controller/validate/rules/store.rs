@@ -3,17 +3,25 @@
 use behalf_contract::{RedisAuthentication, RedisConfig, StoreConfig, paths};
 use url::Url;
 
-use super::{object_name, refuse};
+use super::{client_id, guid, object_name, refuse};
 use crate::api::v1alpha1::{
     CREDENTIALS_SUFFIX, Redis, RedisAuth, RedisAuthType, RedisSecretRef, RedisTopology, Store, StoreType,
 };
 use crate::controller::validate::Refusal;
+use crate::controller::validate::installation_policy::Allowed;
 
 /// Returns the configuration of the store.
-pub(crate) fn store(store: &Store, refusals: &mut Vec<Refusal>) -> Option<StoreConfig> {
+pub(crate) fn store(
+    store: &Store,
+    namespace: &str,
+    allowed: &Allowed,
+    refusals: &mut Vec<Refusal>,
+) -> Option<StoreConfig> {
     match (store.kind, &store.redis) {
         (StoreType::Memory, None) => Some(StoreConfig::Memory),
-        (StoreType::Redis, Some(settings)) => redis(settings, refusals).map(StoreConfig::Redis),
+        (StoreType::Redis, Some(settings)) => {
+            redis(settings, namespace, allowed, refusals).map(StoreConfig::Redis)
+        }
         _ => {
             refuse(
                 refusals,
@@ -25,9 +33,14 @@ pub(crate) fn store(store: &Store, refusals: &mut Vec<Refusal>) -> Option<StoreC
     }
 }
 
-fn redis(redis: &Redis, refusals: &mut Vec<Refusal>) -> Option<RedisConfig> {
+fn redis(
+    redis: &Redis,
+    namespace: &str,
+    allowed: &Allowed,
+    refusals: &mut Vec<Refusal>,
+) -> Option<RedisConfig> {
     let endpoints = endpoints(redis, refusals);
-    let authentication = authentication(&redis.auth, refusals);
+    let authentication = authentication(&redis.auth, namespace, allowed, refusals);
     Some(RedisConfig {
         topology: match redis.topology {
             RedisTopology::Standalone => behalf_contract::RedisTopology::Standalone,
@@ -63,6 +76,13 @@ fn endpoints(redis: &Redis, refusals: &mut Vec<Refusal>) -> Option<Vec<Url>> {
             "must use TLS (rediss://) for all nodes or for none",
         );
     }
+    if redis.auth.kind == RedisAuthType::Entra && first == Some("redis") {
+        refuse(
+            refusals,
+            ENDPOINTS,
+            "must use TLS (rediss://) with auth.type Entra: the token would cross the network readable",
+        );
+    }
     match (redis.topology, endpoints.len()) {
         (_, 0) => refuse(refusals, ENDPOINTS, "must name at least one address"),
         (RedisTopology::Standalone, 2..) => refuse(
@@ -90,9 +110,36 @@ fn endpoint(text: &str) -> Option<Url> {
     (is_host && port != 0 && rest == format!("{host}:{port}")).then_some(url)
 }
 
-fn authentication(auth: &RedisAuth, refusals: &mut Vec<Refusal>) -> Option<RedisAuthentication> {
+/// The scope of tokens that Azure Managed Redis and Azure Cache for Redis accept.
+/// <https://learn.microsoft.com/azure/redis/entra-for-authentication>
+const SCOPE: &str = "https://redis.azure.com/.default";
+
+fn authentication(
+    auth: &RedisAuth,
+    namespace: &str,
+    allowed: &Allowed,
+    refusals: &mut Vec<Refusal>,
+) -> Option<RedisAuthentication> {
+    if auth.entra.is_some() && auth.kind != RedisAuthType::Entra {
+        refuse(
+            refusals,
+            "sessions.store.redis.auth.entra",
+            "must be set with sessions.store.redis.auth.type Entra only",
+        );
+    }
     match (auth.kind, &auth.secret) {
         (RedisAuthType::None, None) => Some(RedisAuthentication::None),
+        (RedisAuthType::Entra, None) => {
+            let named = auth.entra.as_ref().and_then(|entra| entra.client_id.as_deref());
+            let client_id = match named {
+                Some(id) => Some(application(id, namespace, allowed, refusals)?),
+                None => None,
+            };
+            Some(RedisAuthentication::Entra {
+                client_id,
+                scope: SCOPE.to_owned(),
+            })
+        }
         (RedisAuthType::Secret, Some(secret)) => credentials(&secret.secret_ref, refusals),
         _ => {
             refuse(
@@ -103,6 +150,14 @@ fn authentication(auth: &RedisAuth, refusals: &mut Vec<Refusal>) -> Option<Redis
             None
         }
     }
+}
+
+/// Validates an application beside that of `entra`. It may be reserved for other namespaces in the same way.
+fn application(id: &str, namespace: &str, allowed: &Allowed, refusals: &mut Vec<Refusal>) -> Option<String> {
+    const CLIENT_ID: &str = "sessions.store.redis.auth.entra.clientId";
+    let id = guid(CLIENT_ID, id, refusals)?;
+    client_id(CLIENT_ID, &id, namespace, allowed, refusals);
+    Some(id)
 }
 
 /// Validates the name of the Secret. The Pods send its content to an address that the author of the object chooses, so the

@@ -11,6 +11,11 @@ const ENDPOINTS: &str = "sessions.store.redis.endpoints";
 const SECRET: &str = "sessions.store.redis.auth.secret";
 const NAME: &str = "sessions.store.redis.auth.secret.secretRef.name";
 
+/// A patch that selects a Redis that takes tokens of Entra for this application.
+fn entra(client_id: Option<&str>) -> Value {
+    redis(json!({"auth": {"type": "Entra", "secret": null, "entra": {"clientId": client_id}}}))
+}
+
 #[rstest]
 #[case::memory_with_redis("sessions.store.redis", json!({"sessions": {"store": {"type": "Memory", "redis": {
     "endpoints": [REDIS], "auth": {"type": "None"},
@@ -32,6 +37,10 @@ const NAME: &str = "sessions.store.redis.auth.secret.secretRef.name";
 #[case::settings_without_secret(SECRET, redis(json!({"auth": {"type": "None"}})))]
 #[case::another_secret(NAME, redis(json!({"auth": {"secret": {"secretRef": {"name": "tls"}}}})))]
 #[case::a_path_as_secret(NAME, redis(json!({"auth": {"secret": {"secretRef": {"name": "../behalf-store"}}}})))]
+#[case::entra_without_tls(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc:6379"], "auth": {"type": "Entra", "secret": null}})))]
+#[case::entra_with_a_secret(SECRET, redis(json!({"auth": {"type": "Entra"}})))]
+#[case::an_application_without_entra("sessions.store.redis.auth.entra", redis(json!({"auth": {"entra": {}}})))]
+#[case::no_application("sessions.store.redis.auth.entra.clientId", entra(Some("redis")))]
 #[case::certificate_authority_path("sessions.store.redis.certificateAuthorityRef.name", redis(json!({"certificateAuthorityRef": {"name": "../x"}})))]
 fn refuses_a_store(#[case] field: &str, #[case] patch: Value) {
     assert_refused(field, patch);
@@ -69,6 +78,44 @@ fn the_sidecar_reads_the_user_only_if_the_secret_has_one() {
     assert_eq!(authentication(without), files(None));
     let none = json!({"type": "None", "secret": null});
     assert_eq!(authentication(none), RedisAuthentication::None);
+}
+
+#[rstest]
+#[case::that_of_the_object(None, None)]
+#[case::another(
+    Some("AAAAAAAA-2222-4222-8222-222222222222"),
+    Some("aaaaaaaa-2222-4222-8222-222222222222")
+)]
+fn tokens_for_a_redis_of_azure_are_for_one_application(
+    #[case] named: Option<&str>,
+    #[case] expected: Option<&str>,
+) {
+    let plan = judge(&quickstart_with(entra(named)), &Found::default()).unwrap();
+    let StoreConfig::Redis(config) = plan.sessions.store else {
+        panic!("no Redis")
+    };
+    let authentication = RedisAuthentication::Entra {
+        client_id: expected.map(str::to_owned),
+        scope: "https://redis.azure.com/.default".to_owned(),
+    };
+    assert_eq!(config.authentication, authentication);
+    assert!(plan.store.secret.is_none());
+}
+
+#[test]
+fn an_application_that_is_reserved_for_another_namespace_is_refused_for_a_redis_too() {
+    const RESERVED: &str = "33333333-2222-4222-8222-222222222222";
+    let mut defaults = defaults();
+    let reserved = json!({"other": {"clientIds": [RESERVED]}}).to_string();
+    defaults.allowed.namespaces = parse_namespaces(&reserved).unwrap();
+    let server = quickstart_with(entra(Some(RESERVED)));
+    let refusals = refusals_of(validate(&server, &Found::default(), &defaults));
+    let [refusal] = &refusals[..] else {
+        panic!("{refusals:?}")
+    };
+    let message = refusal.to_string();
+    let start = format!("sessions.store.redis.auth.entra.clientId must not name the application {RESERVED}");
+    assert!(message.starts_with(&start), "{message}");
 }
 
 #[test]

@@ -344,6 +344,18 @@ pub(super) fn malformed() -> Vec<Malformed> {
             AUTH,
         ),
         store(
+            "an application that nothing uses",
+            with_auth(json!({"type": "None", "entra": {}})),
+            "auth",
+            "sessions.store.redis.auth.entra must be set with type Entra only",
+        ),
+        store(
+            "a token of Entra without TLS",
+            with_auth(json!({"type": "Entra"})),
+            "",
+            "sessions.store.redis.endpoints must use TLS (rediss://) with auth.type Entra: the token would cross the network readable",
+        ),
+        store(
             "a Secret that nobody wrote for Behalf",
             with_auth(json!({"type": "Secret", "secret": {"secretRef": {"name": "database"}}})),
             "auth.secret.secretRef.name",
