@@ -125,6 +125,22 @@ async fn a_user_with_the_documented_rights_alone_can_keep_sessions() {
 }
 
 #[tokio::test]
+async fn a_user_who_may_connect_and_not_read_is_reported() {
+    let (files, server) = (Files::new(), with_users().await);
+    let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
+    config.authentication = user(&files, "first");
+    let store = RedisStore::new(&config, &object(), None).unwrap();
+    store.report().await.unwrap();
+
+    server
+        .ask::<()>(&["ACL", "SETUSER", "behalf", "-hstrlen"])
+        .await
+        .unwrap();
+    let report = store.report().await;
+    assert!(matches!(report, Err(StoreError::Unreachable(_))), "{report:?}");
+}
+
+#[tokio::test]
 async fn a_user_of_a_cluster_needs_one_more_right() {
     let (files, cluster) = (Files::new(), RedisCluster::start().await);
     for node in &cluster.nodes {

@@ -7,14 +7,11 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::{EnvironmentError, NAMESPACE_SERVERS, Objects, Server};
+use behalf_local_cluster::files::checkout;
 use behalf_simulators::certificates::CertificateAuthority;
 
 /// The Secret with the certificate of Redis.
 const TLS_SECRET: &str = "redis-tls";
-
-/// The rights that `docs/sessions.md` lists for the user of one `McpServer`.
-const RIGHTS: &str = "-@all +publish +subscribe +hmget +hget +hset +eval +pexpireat +pexpiretime +del +multi +exec \
-                      +ping +info";
 
 /// Creates the certificate and the users once. Nobody learns the password: the Secrets alone contain it.
 pub(super) async fn ensure_credentials(client: &Client) -> Result<(), EnvironmentError> {
@@ -36,7 +33,7 @@ pub(super) async fn ensure_credentials(client: &Client) -> Result<(), Environmen
         .map_err(EnvironmentError::Certificates)?;
     let password = random_password()?;
     let user = Server::Article.name();
-    let prefix = format!("behalf:{NAMESPACE_SERVERS}/{user}:*");
+    let rights = documented_rights(user)?;
     let mut objects = Objects::default();
     objects
         .add(json!({"apiVersion": "v1", "kind": "ConfigMap",
@@ -46,10 +43,13 @@ pub(super) async fn ensure_credentials(client: &Client) -> Result<(), Environmen
         .add(secret(
             "redis-users",
             &json!({"users.acl": format!(
-                "user default off\nuser {user} on >{password} resetkeys ~{prefix} resetchannels &{prefix} {RIGHTS}\n"
+                "user default off\nuser {user} on >{password} {rights}\n"
             )}),
         ))
-        .add(secret("article-behalf-store", &json!({"username": user, "password": password})))
+        .add(secret(
+            "article-behalf-store",
+            &json!({"username": user, "password": password}),
+        ))
         // Last: its presence says that all are there.
         .add(secret(
             TLS_SECRET,
@@ -65,8 +65,43 @@ fn secret(name: &str, data: &Value) -> Value {
     })
 }
 
+/// The rights of the user of one `McpServer`, as the documentation lists them.
+fn documented_rights(object: &str) -> Result<String, EnvironmentError> {
+    let page = checkout().join("docs/sessions.md");
+    let text = std::fs::read_to_string(&page).map_err(|error| EnvironmentError::Manifest {
+        path: page.clone(),
+        problem: error.to_string(),
+    })?;
+    rights(&text, object).ok_or_else(|| EnvironmentError::Manifest {
+        path: page,
+        problem: "no line begins with ACL SETUSER behalf on >password".to_owned(),
+    })
+}
+
+fn rights(page: &str, object: &str) -> Option<String> {
+    let mut lines = page.lines();
+    let rights = lines.find_map(|line| line.strip_prefix("ACL SETUSER behalf on >password "))?;
+    let documented = format!("behalf:{NAMESPACE_SERVERS}/azure-devops:");
+    Some(rights.replace(&documented, &format!("behalf:{NAMESPACE_SERVERS}/{object}:")))
+}
+
 fn random_password() -> Result<String, EnvironmentError> {
     let mut bytes = [0; 24];
     getrandom::fill(&mut bytes).map_err(EnvironmentError::Random)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_rights_are_those_of_the_object() {
+        let rights = documented_rights("article").unwrap();
+        assert!(
+            rights.contains("~behalf:mcp/article:* ") && rights.contains(" -@all +"),
+            "{rights}"
+        );
+        assert!(!rights.contains("azure-devops"), "{rights}");
+    }
 }
