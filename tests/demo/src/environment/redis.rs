@@ -43,7 +43,7 @@ pub(super) async fn ensure_credentials(client: &Client) -> Result<(), Environmen
         .add(secret(
             "redis-users",
             &json!({"users.acl": format!(
-                "user default off\nuser {user} on >{password} {rights}\n"
+                "user default off ~* &* +@all\nuser {user} on >{password} {rights}\n"
             )}),
         ))
         .add(secret(
