@@ -1,4 +1,4 @@
-//! Two replicas and Redis: nobody is signed out when Pods are replaced or Redis restarts.
+//! Two replicas and Redis: nobody is signed out when Pods are replaced.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -8,19 +8,15 @@ use behalf_simulators::people::{ANA, BEN, CAROL, Person};
 use futures::future::join;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use reqwest::StatusCode;
 
-use crate::credentials::restarts;
 use crate::ensure;
 use crate::faults::call;
-use crate::inside::Inside;
 use crate::world::{TestResult, World};
 
 crate::tests![Article: [
     logins_and_calls_during_a_rolling_restart_all_succeed,
-    a_restart_of_redis_ends_no_session,
 ]];
 
 const PEOPLE: [Person; 3] = [ANA, BEN, CAROL];
@@ -29,7 +25,7 @@ const PEOPLE: [Person; 3] = [ANA, BEN, CAROL];
 const LOGINS: usize = 40;
 const PARALLEL: usize = 8;
 
-/// Maximum time of a rolling restart, and of a restart of Redis.
+/// Maximum time of a rolling restart.
 const LIMIT: Duration = Duration::from_mins(3);
 
 async fn logins_and_calls_during_a_rolling_restart_all_succeed(world: &World) -> TestResult {
@@ -95,42 +91,4 @@ async fn rolled_out(world: &World, server: Server) -> TestResult {
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-}
-
-async fn a_restart_of_redis_ends_no_session(world: &World) -> TestResult {
-    let server = Server::Article;
-    world.wait_ready(server).await?;
-    let signed_in = world.sign_in(server, &ANA).await?;
-    let token = signed_in.manager().lock().await.get_access_token().await?;
-    let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
-    let before = pods.get("redis-0").await?;
-    ensure!(
-        call(world, server, &token).await?.status() == StatusCode::OK,
-        "the session does not work to begin with"
-    );
-
-    // The look ends with the container, because it shares its processes.
-    drop(Inside::of(world, &before, "redis")?.run("kill -TERM 1").await);
-    let began = Instant::now();
-    loop {
-        let answer = call(world, server, &token).await?;
-        let status = answer.status();
-        let retry = answer.headers().contains_key("retry-after");
-        ensure!(
-            status == StatusCode::OK || (status == StatusCode::SERVICE_UNAVAILABLE && retry),
-            "while Redis restarts a call was answered {status}, with Retry-After: {retry}"
-        );
-        let restarted = restarts(&pods.get("redis-0").await?) > restarts(&before);
-        if restarted && status == StatusCode::OK {
-            break;
-        }
-        ensure!(
-            began.elapsed() < LIMIT,
-            "Redis did not come back, or the session did not"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    signed_in.manager().lock().await.refresh_token().await?;
-    world.remember_tokens(&signed_in).await?;
-    world.wait_settled(server).await.map(drop)
 }
