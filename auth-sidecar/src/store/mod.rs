@@ -95,13 +95,9 @@ pub enum Written {
     Conflict,
 }
 
-/// The current state of a store, for metrics and the status.
+/// The state of a store, for the status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreReport {
-    /// The content of a store that belongs to this process alone. A shared store also contains entries of other
-    /// replicas and other objects.
-    pub usage: Option<StoreUsage>,
-
     /// `maxmemory-policy` of a Redis. Absent for other stores, and if the Redis does not say.
     pub eviction_policy: Option<String>,
 }
@@ -168,4 +164,10 @@ pub trait SessionStore: Send + Sync {
 
     /// Returns the current state of the store. Fails if the store does not answer.
     async fn report(&self) -> Result<StoreReport, StoreError>;
+
+    /// Returns the size of a store that belongs to this process alone. A shared store has none: it also contains entries
+    /// of other replicas and other objects.
+    fn usage(&self) -> Option<StoreUsage> {
+        None
+    }
 }

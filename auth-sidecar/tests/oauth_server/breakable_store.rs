@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use behalf_auth_sidecar::sessions::SessionId;
 use behalf_auth_sidecar::store::{
-    Announcement, Entry, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
+    Announcement, Entry, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage, Written,
 };
 use jiff::Timestamp;
 use tokio::sync::broadcast::{Receiver, Sender};
@@ -150,5 +150,9 @@ impl SessionStore for Breakable {
     async fn report(&self) -> Result<StoreReport, StoreError> {
         self.check()?;
         self.memory.report().await
+    }
+
+    fn usage(&self) -> Option<StoreUsage> {
+        self.memory.usage()
     }
 }

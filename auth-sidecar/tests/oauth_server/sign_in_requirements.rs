@@ -224,7 +224,7 @@ async fn the_requirements_of_one_user_take_one_entry_for_all_clients() {
         sessions.push(world.sessions.open(&Secret::new(tokens.access)).await.unwrap());
         clients.push(login.client_id);
     }
-    let before = world.store.report().await.unwrap().usage.unwrap().entries;
+    let before = world.store.usage().unwrap().entries;
     for (number, session) in sessions.iter().enumerate() {
         world
             .sessions
@@ -232,10 +232,7 @@ async fn the_requirements_of_one_user_take_one_entry_for_all_clients() {
             .await
             .unwrap();
     }
-    assert_eq!(
-        world.store.report().await.unwrap().usage.unwrap().entries,
-        before + 1
-    );
+    assert_eq!(world.store.usage().unwrap().entries, before + 1);
 
     let before = claims_sent(&world).await.len();
     for client_id in &clients {

@@ -113,7 +113,6 @@ impl SessionStore for RedisStore {
         // Some installations refuse INFO to this user. The policy is unknown then.
         let information = self.connection.information().await.ok();
         Ok(StoreReport {
-            usage: None,
             eviction_policy: information.as_ref().and_then(commands::eviction_policy),
         })
     }
