@@ -6,12 +6,11 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use behalf_contract::Revocations;
 use jiff::Timestamp;
 
-use crate::mounted_file::{self, digest};
+use crate::mounted_file::{Content, MountedFile};
 
 /// Why the file of revocations cannot be used. The operator owns its `ConfigMap`, and writes it again when it is changed
 /// or deleted.
@@ -41,57 +40,36 @@ pub enum RevocationsFileError {
 }
 
 /// The file of revocations, read at start and when it changes.
-pub struct RevocationsFile {
-    path: PathBuf,
-    loaded: RwLock<Arc<Loaded>>,
-}
-
-struct Loaded {
-    digest: [u8; 32],
-    rule: RevocationRule,
-}
+pub struct RevocationsFile(MountedFile<RevocationRule>);
 
 impl RevocationsFile {
     /// Reads the file.
     pub fn load(path: impl Into<PathBuf>) -> Result<Self, RevocationsFileError> {
-        let path = path.into();
-        let loaded = Loaded::parse(&path, &read(&path)?)?;
-        Ok(Self {
-            path,
-            loaded: RwLock::new(Arc::new(loaded)),
-        })
+        Ok(Self(MountedFile::load(path)?))
     }
 
     /// Reads the file, and uses its rule if it changed. Returns true if it changed. When the file is unusable, the rule
     /// that was loaded before stays in force.
     pub fn reload(&self) -> Result<bool, RevocationsFileError> {
-        let bytes = read(&self.path)?;
-        if self.loaded().digest == digest(&bytes) {
+        let Some(rule) = self.0.reload()? else {
             return Ok(false);
-        }
-        let loaded = Loaded::parse(&self.path, &bytes)?;
-        let RevocationRule { before, users } = &loaded.rule;
+        };
         tracing::info!(
-            revocations.before = before.as_ref().map(tracing::field::display),
-            revocations.users = users.len(),
+            revocations.before = rule.before.as_ref().map(tracing::field::display),
+            revocations.users = rule.users.len(),
             "Loaded changed revocations"
         );
-        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
         Ok(true)
     }
 
     /// True if the sessions of a login of this user (an object id) at this time are revoked.
     pub fn is_revoked(&self, user: &str, login: Timestamp) -> bool {
-        self.loaded().rule.is_revoked(user, login)
+        self.0.content().is_revoked(user, login)
     }
 
     /// The earliest time at which a login of this user is not revoked.
     pub(crate) fn first_login(&self, user: &str) -> Option<Timestamp> {
-        self.loaded().rule.first_login(user)
-    }
-
-    fn loaded(&self) -> Arc<Loaded> {
-        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
+        self.0.content().first_login(user)
     }
 }
 
@@ -99,29 +77,26 @@ impl std::fmt::Debug for RevocationsFile {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("RevocationsFile")
-            .field("path", &self.path)
+            .field("path", &self.0.path())
             .finish_non_exhaustive()
     }
 }
 
-impl Loaded {
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, RevocationsFileError> {
+impl Content for RevocationRule {
+    type Error = RevocationsFileError;
+
+    fn unreadable(path: &Path, source: std::io::Error) -> Self::Error {
+        let path = path.to_owned();
+        RevocationsFileError::Unreadable { path, source }
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Self::Error> {
         let revocations = serde_json::from_slice(bytes).map_err(|source| RevocationsFileError::Unusable {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self {
-            digest: digest(bytes),
-            rule: RevocationRule::new(revocations),
-        })
+        Ok(Self::new(revocations))
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, RevocationsFileError> {
-    mounted_file::read(path).map_err(|source| RevocationsFileError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// Decides whether a login is revoked. Pure.

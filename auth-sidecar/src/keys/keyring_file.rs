@@ -1,7 +1,7 @@
 //! Loads the keyring from its file and reloads it when the file changes.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use behalf_contract::{Keyring, KeyringError, KeyringReport};
@@ -14,7 +14,7 @@ use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
 use super::ring::Ring;
 use super::sealed_record::RecordPlace;
-use crate::mounted_file::{self, digest};
+use crate::mounted_file::{self, Content, MountedFile};
 use crate::random::Random;
 
 /// Minimum time between two reads of the file because of an unknown key id. A client that invents key ids
@@ -50,18 +50,12 @@ pub enum KeyringFileError {
 
 /// The keyring of this process. It seals and opens, and reloads its file when the file changes.
 pub struct KeyringHandle {
-    path: PathBuf,
+    file: MountedFile<Ring>,
     object: String,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
-    loaded: RwLock<Arc<Loaded>>,
     /// The last read because of an unknown key id.
     last_unknown_key: Mutex<Timestamp>,
-}
-
-struct Loaded {
-    digest: [u8; 32],
-    ring: Ring,
 }
 
 impl KeyringHandle {
@@ -73,34 +67,29 @@ impl KeyringHandle {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, KeyringFileError> {
-        let path = path.into();
-        let loaded = Loaded::parse(&path, &read(&path)?)?;
+        let file = MountedFile::load(path)?;
         let last_unknown_key = Mutex::new(clock.now());
         Ok(Self {
-            path,
+            file,
             object: object.into(),
             clock,
             random,
-            loaded: RwLock::new(Arc::new(loaded)),
             last_unknown_key,
         })
     }
 
     /// Returns the ids of the keys for sessions. The status document contains them.
     pub fn report(&self) -> KeyringReport {
-        self.loaded().ring.report()
+        self.file.content().report()
     }
 
     /// Reads the file, and uses its keys if it changed. Returns true if it changed. When the file is unusable,
     /// the keys that were loaded before stay in use.
     pub fn reload(&self) -> Result<bool, KeyringFileError> {
-        let bytes = read(&self.path)?;
-        if self.loaded().digest == digest(&bytes) {
+        let Some(ring) = self.file.reload()? else {
             return Ok(false);
-        }
-        let loaded = Arc::new(Loaded::parse(&self.path, &bytes)?);
-        let report = loaded.ring.report();
-        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        };
+        let report = ring.report();
         tracing::info!(
             keyring.sealing = report.sealing,
             keyring.opening = report.opening.join(","),
@@ -118,8 +107,8 @@ impl KeyringHandle {
     /// Seals a value for `purpose`.
     pub(crate) fn seal<T: Serialize>(&self, purpose: Purpose, value: &T) -> Result<String, SealError> {
         let plaintext = serde_json::to_vec(value).map_err(|_| SealError)?;
-        self.loaded()
-            .ring
+        self.file
+            .content()
             .seal(purpose, &self.object, &plaintext, self.random.as_ref())
     }
 
@@ -130,8 +119,8 @@ impl KeyringHandle {
     }
 
     pub(crate) fn seal_record(&self, place: RecordPlace<'_>, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.loaded()
-            .ring
+        self.file
+            .content()
             .seal_record(&self.object, place, plaintext, self.random.as_ref())
     }
 
@@ -141,11 +130,11 @@ impl KeyringHandle {
 
     /// Calls `open`. When the key is unknown, reloads the file and calls `open` once more.
     fn with_reloaded_keys<T>(&self, open: impl Fn(&Ring) -> Result<T, OpenError>) -> Result<T, OpenError> {
-        match open(&self.loaded().ring) {
+        match open(&self.file.content()) {
             Err(OpenError::UnknownKey { .. })
                 if self.may_reload() && self.reload().is_ok_and(|changed| changed) =>
             {
-                open(&self.loaded().ring)
+                open(&self.file.content())
             }
             outcome => outcome,
         }
@@ -163,10 +152,6 @@ impl KeyringHandle {
         }
         may
     }
-
-    fn loaded(&self) -> Arc<Loaded> {
-        Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl std::fmt::Debug for KeyringHandle {
@@ -178,24 +163,21 @@ impl std::fmt::Debug for KeyringHandle {
     }
 }
 
-impl Loaded {
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, KeyringFileError> {
+impl Content for Ring {
+    type Error = KeyringFileError;
+
+    fn unreadable(path: &Path, source: std::io::Error) -> Self::Error {
+        let path = path.to_owned();
+        KeyringFileError::Unreadable { path, source }
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Self::Error> {
         let keyring = Keyring::parse(bytes).map_err(|source| KeyringFileError::Unusable {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self {
-            digest: digest(bytes),
-            ring: Ring::new(&keyring),
-        })
+        Ok(Self::new(&keyring))
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, KeyringFileError> {
-    mounted_file::read(path).map_err(|source| KeyringFileError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]
