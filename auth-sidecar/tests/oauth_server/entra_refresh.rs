@@ -19,11 +19,7 @@ use crate::sign_in_requirements::{CLAIMS, claims_challenge};
 /// Starts a server whose access tokens live longer than Entra's, so that only Entra's token expires.
 async fn world() -> (World, Login, Tokens) {
     let world = World::start_with(|config| config.sessions.access_token_lifetime_seconds = 24 * 3600).await;
-    let control = world.entra.control();
-    control
-        .update_settings(|settings| settings.application_token_seconds = Some(3600))
-        .await
-        .unwrap();
+    world.entra_tokens_live_an_hour().await;
     let (login, tokens) = world.session(ANA).await;
     (world, login, tokens)
 }
@@ -404,11 +400,8 @@ async fn a_revoked_entra_grant_ends_open_streams() {
         config.upstream = upstream.parse().unwrap();
     })
     .await;
+    world.entra_tokens_live_an_hour().await;
     let control = world.entra.control();
-    control
-        .update_settings(|settings| settings.application_token_seconds = Some(3600))
-        .await
-        .unwrap();
     let (_, tokens) = world.session(ANA).await;
     let listen = || {
         request(Method::GET, "/mcp", &[])

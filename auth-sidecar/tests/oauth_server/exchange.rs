@@ -28,11 +28,7 @@ async fn world(at: ExchangePlace) -> (World, MockServer) {
     })
     .await;
     // Every token has the same life, so a renewed one does not expire later than the refused one.
-    let control = world.entra.control();
-    control
-        .update_settings(|settings| settings.application_token_seconds = Some(3600))
-        .await
-        .unwrap();
+    world.entra_tokens_live_an_hour().await;
     (world, server)
 }
 

@@ -21,7 +21,7 @@ use behalf_auth_sidecar::telemetry::metrics::Metrics;
 use behalf_contract::SidecarConfig;
 use behalf_entra::{Clock as _, FixedClock, RetryPolicy, SystemClock};
 use behalf_runtime::ConfigFile;
-use behalf_simulators::entra::{EntraSimulator, EntraSimulatorOptions, IssuerFixture};
+use behalf_simulators::entra::{EntraSimulator, EntraSimulatorOptions, IssuerFixture, Settings};
 use behalf_simulators::people::{CLIENT_ID, Person};
 use behalf_simulators::sign_in::{Browser, SignedIn, Visit};
 use http_body_util::BodyExt as _;
@@ -203,6 +203,12 @@ impl World {
 
     pub(crate) fn resource(&self) -> String {
         format!("{}/mcp", self.issuer_url())
+    }
+
+    /// Sets the lifetime of user tokens to exactly an hour. Otherwise each token has another one.
+    pub(crate) async fn entra_tokens_live_an_hour(&self) {
+        let change = |settings: &mut Settings| settings.application_token_seconds = Some(3600);
+        self.entra.control().update_settings(change).await.unwrap();
     }
 
     pub(crate) fn advance(&self, seconds: i64) {

@@ -153,11 +153,8 @@ async fn streams_end_at_once_when_the_answer_to_a_removal_is_lost() {
 #[tokio::test]
 async fn a_grant_that_entra_revoked_is_found_after_a_lost_announcement() {
     let world = world().await;
+    world.entra_tokens_live_an_hour().await;
     let control = world.entra.control();
-    control
-        .update_settings(|settings| settings.application_token_seconds = Some(3600))
-        .await
-        .unwrap();
     world.store.mute();
     let (_, tokens) = world.session(ANA).await;
     let access = Secret::new(&*tokens.access);
@@ -181,11 +178,8 @@ async fn a_grant_that_entra_revoked_is_found_after_a_lost_announcement() {
 #[tokio::test]
 async fn a_hundred_calls_over_three_replicas_renew_the_entra_token_once() {
     let world = world().await;
+    world.entra_tokens_live_an_hour().await;
     let control = world.entra.control();
-    control
-        .update_settings(|settings| settings.application_token_seconds = Some(3600))
-        .await
-        .unwrap();
     let (_, tokens) = world.session(ANA).await;
     world.advance(3001);
     let calls = (0..100).map(|call: usize| {

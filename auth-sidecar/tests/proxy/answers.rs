@@ -235,13 +235,7 @@ async fn events_are_forwarded_one_by_one_and_a_disconnect_cancels_the_request_to
 #[tokio::test]
 async fn a_disconnect_before_the_answer_cancels_the_request_to_the_server() {
     let world = World::start().await;
-    // A server that reads and never answers.
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut config = world.config(Sidecar, Nothing);
-    config.upstream = format!("http://{}/mcp", silent.local_addr().unwrap())
-        .parse()
-        .unwrap();
-    let sidecar = world.sidecar_with(config);
+    let (sidecar, silent) = world.sidecar_with_silent_server().await;
     let login = sidecar.sign_in(&world).await;
     let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = public.local_addr().unwrap();

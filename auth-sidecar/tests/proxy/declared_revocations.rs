@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use behalf_contract::ExchangePlace::Sidecar as AtSidecar;
-use behalf_contract::Injection::None as Nothing;
 use behalf_entra::Clock as _;
 use behalf_simulators::people::{ANA, BEN, Person};
 use futures::{StreamExt as _, future, poll};
 use jiff::SignedDuration;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::revocation::{end_of, open, server_streams};
@@ -63,13 +60,7 @@ async fn open_streams_of_the_revoked_user_alone_end_within_two_seconds() {
 #[tokio::test]
 async fn a_tool_call_without_an_answer_is_told_that_it_may_have_run() {
     let world = World::start().await;
-    // A server that reads and never answers.
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut config = world.config(AtSidecar, Nothing);
-    config.upstream = format!("http://{}/mcp", silent.local_addr().unwrap())
-        .parse()
-        .unwrap();
-    let sidecar = world.sidecar_with(config);
+    let (sidecar, silent) = world.sidecar_with_silent_server().await;
     follow_revocations(&sidecar);
     let ana = sidecar.sign_in_as(&world, ANA).await;
     let message = call();

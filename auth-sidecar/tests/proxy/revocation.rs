@@ -12,7 +12,6 @@ use futures::{StreamExt as _, future, poll, stream};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::tool_error::tool_error;
@@ -158,13 +157,7 @@ async fn a_json_answer_of_a_revoked_session_ends_with_an_error() {
 /// Returns the answer to `message` if the session is revoked after the server has received it.
 async fn revoked_while_it_waits(message: Value) -> Response<Body> {
     let world = World::start().await;
-    // A server that reads and never answers.
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut config = world.config(AtSidecar, Nothing);
-    config.upstream = format!("http://{}/mcp", silent.local_addr().unwrap())
-        .parse()
-        .unwrap();
-    let sidecar = world.sidecar_with(config);
+    let (sidecar, silent) = world.sidecar_with_silent_server().await;
     let login = sidecar.sign_in(&world).await;
     let waits = sidecar.post(&login, &message);
     let server = async {

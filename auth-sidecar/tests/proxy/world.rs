@@ -38,6 +38,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use url::Url;
 
@@ -220,6 +221,16 @@ impl World {
     pub(crate) fn sidecar_with(&self, config: SidecarConfig) -> Sidecar {
         let store = MemoryStore::new(MemoryLimits::default(), self.clock.clone());
         self.sidecar_with_store(config, Arc::new(store))
+    }
+
+    /// A sidecar whose server reads and never answers, and this server.
+    pub(crate) async fn sidecar_with_silent_server(&self) -> (Sidecar, TcpListener) {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = self.config(ExchangePlace::Sidecar, Injection::None);
+        config.upstream = format!("http://{}/mcp", silent.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        (self.sidecar_with(config), silent)
     }
 
     /// A sidecar that keeps its sessions in this store.

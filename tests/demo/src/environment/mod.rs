@@ -23,4 +23,4 @@ pub use layout::{Layout, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, NAMESPACE_SIMULA
 pub use ready::{ConditionLine, Conditions, wait_for};
 pub use remove::remove;
 pub use servers::{apply_servers, render};
-pub use simulators::apply_simulators;
+pub use simulators::{apply_simulators, wait_available};

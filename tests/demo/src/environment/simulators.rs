@@ -67,7 +67,7 @@ pub async fn apply_simulators(
 }
 
 /// Waits until a Deployment's present generation is rolled out and available.
-pub(super) async fn wait_available(
+pub async fn wait_available(
     client: &Client,
     namespace: &str,
     name: &str,

@@ -1,14 +1,12 @@
 //! Two replicas and Redis: nobody is signed out when Pods are replaced.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
+use behalf_demo::environment::{NAMESPACE_SERVERS, Server, wait_available};
 use behalf_simulators::people::{ANA, BEN, CAROL, Person};
 use futures::future::join;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::Api;
 use reqwest::StatusCode;
 
 use crate::ensure;
@@ -43,9 +41,11 @@ async fn logins_and_calls_during_a_rolling_restart_all_succeed(world: &World) ->
             .map(|person| world.access_token(server, person))
             .buffer_unordered(PARALLEL)
             .try_collect::<Vec<_>>();
-        let (rolled_out, logins) = join(rolled_out(world, server), logins).await;
+        let rolled_out = wait_available(&world.running.client, NAMESPACE_SERVERS, server.name(), LIMIT);
+        let (rolled_out, logins) = join(rolled_out, logins).await;
         ended.set(true);
-        rolled_out.and(logins)
+        rolled_out?;
+        logins
     };
     let calls = async {
         let mut number = 0_u32;
@@ -67,28 +67,4 @@ async fn logins_and_calls_during_a_rolling_restart_all_succeed(world: &World) ->
     ensure!(logins == LOGINS, "{logins} of {LOGINS} logins ended");
     ensure!(calls >= 10, "only {calls} calls in a whole restart");
     world.wait_settled(server).await.map(drop)
-}
-
-/// Waits until every Pod is of the newest `ReplicaSet` and available.
-async fn rolled_out(world: &World, server: Server) -> TestResult {
-    let deployments: Api<Deployment> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
-    let began = Instant::now();
-    loop {
-        let now = deployments.get(server.name()).await?;
-        let wanted = now.spec.as_ref().and_then(|spec| spec.replicas);
-        let status = now.status.unwrap_or_default();
-        let counts = [
-            status.replicas,
-            status.updated_replicas,
-            status.available_replicas,
-        ];
-        if status.observed_generation == now.metadata.generation && counts == [wanted; 3] {
-            return Ok(());
-        }
-        ensure!(
-            began.elapsed() < LIMIT,
-            "the restart did not end: {counts:?} of {wanted:?} Pods"
-        );
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
 }
