@@ -1,4 +1,4 @@
-//! What two replicas are for: the Pod that answered a call is deleted, and the same access token goes on.
+//! Shows that a session survives its Pod: deletes the Pod that answered a call, then calls again with the same access token.
 
 use std::collections::BTreeMap;
 use std::fmt;

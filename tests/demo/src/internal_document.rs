@@ -20,7 +20,7 @@ pub enum InternalDocumentError {
     Forward {
         /// The Pod.
         pod: String,
-        /// What the client saw.
+        /// The error of the Kubernetes client.
         #[source]
         source: Box<kube::Error>,
     },

@@ -22,7 +22,7 @@ pub enum EnvironmentError {
     Api {
         /// What was tried.
         action: String,
-        /// What the client saw.
+        /// The error of the Kubernetes client.
         #[source]
         source: Box<kube::Error>,
     },

@@ -1,4 +1,4 @@
-//! What `examples/high-availability` needs beside its manifests: a certificate and users for Redis.
+//! Creates the Secrets that `examples/high-availability` expects: the certificate of Redis, and its users.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -68,7 +68,7 @@ pub enum ForwardError {
     Api {
         /// The operation that failed.
         action: &'static str,
-        /// What the client saw.
+        /// The error of the Kubernetes client.
         #[source]
         source: kube::Error,
     },

@@ -18,7 +18,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 /// Time after the kubelet has accepted a Pod from which missing volumes count as a fault. Mounting takes seconds.
 const MOUNTING: SignedDuration = SignedDuration::from_secs(30);
 
-/// What is known beside the Deployment and its Pods.
+/// The inputs of the condition that neither the Deployment nor its Pods contain.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::controller::status) struct Moment {
     /// The current time.
