@@ -177,7 +177,7 @@ async fn a_withdrawn_permission_changes_user_sign_in_alone(world: &World) -> Tes
     // The user is signed in and no token is exchanged yet, so that the next call needs the consent.
     let signed_in = world.sign_in(server, &ANA).await?;
     world.entra.put_consents(&consents(&[CLIENT_ID])).await?;
-    // The first request of a connection needs the exchange, so that none opens.
+    // The first request of a connection needs the exchange, so the connection fails.
     let refused = match signed_in.connect(Era::Modern).await {
         Err(error) => behalf_runtime::error_chain(&error),
         Ok(connection) => {
