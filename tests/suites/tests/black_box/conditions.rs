@@ -213,6 +213,7 @@ async fn a_withdrawn_permission_changes_user_sign_in_alone(world: &World) -> Tes
     only_these_changed(&before, &after, "nothing")
 }
 
+/// Regression: `mcp-lifecycle-operator#111`, a web server that counted as a ready MCP server.
 async fn a_server_that_is_no_mcp_server_is_not_verified(world: &World) -> TestResult {
     let server = Server::Quickstart;
     let before = world.wait_ready(server).await?;

@@ -33,6 +33,7 @@ const PARALLEL: usize = 8;
 /// Maximum time of a rolling restart, and of a restart of Redis.
 const LIMIT: Duration = Duration::from_mins(3);
 
+/// Regression: `toolhive#6378`, a rolling restart that ended sessions; `mcp-hangar#877`, logins that failed on three replicas.
 async fn logins_and_calls_during_a_rolling_restart_all_succeed(world: &World) -> TestResult {
     let server = Server::Article;
     world.wait_ready(server).await?;
