@@ -8,6 +8,7 @@
 
 mod access;
 pub mod digest;
+mod document_url;
 pub mod endpoints;
 pub mod headers;
 pub mod json;
@@ -17,6 +18,7 @@ pub mod ports;
 mod reasons;
 mod reauthenticate;
 pub mod redirect_uri;
+mod registered_client_id;
 mod request_id;
 mod revocations;
 mod server_config;
@@ -25,9 +27,11 @@ mod status;
 mod token_exchange;
 
 pub use access::{AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, ServerKind};
+pub use document_url::DocumentUrl;
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys};
 pub use reasons::{EventReason, Reason};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
+pub use registered_client_id::is_registered_client_id;
 pub use request_id::RequestId;
 pub use revocations::{Revocations, RevokedUser};
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};

@@ -1,34 +1,51 @@
 //! The clients and hosts that the administrator denies. Pure.
 
 use std::collections::HashSet;
+use std::iter::successors;
 
+use behalf_contract::DocumentUrl;
 use url::Url;
 
-use super::metadata_document::DocumentUrl;
-
-/// The entries of `spec.clients.denied`: client ids, addresses of metadata documents, and hosts.
+/// The entries of `spec.clients.denied`: client ids, addresses of metadata documents, and hosts. The operator refuses
+/// entries of any other form.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Denied(HashSet<String>);
 
 impl Denied {
     pub(super) fn new(entries: &[String]) -> Self {
-        // Hosts are in lower case wherever they are compared. A deny list must not miss one for its spelling.
-        let forms = entries
-            .iter()
-            .flat_map(|entry| [entry.clone(), entry.to_ascii_lowercase()]);
-        Self(forms.collect())
+        Self(entries.iter().cloned().collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// True for a denied client id, and for the address of a document at a denied host.
     pub(super) fn client(&self, client_id: &str) -> bool {
-        let by_host = || DocumentUrl::parse(client_id).is_some_and(|url| self.0.contains(url.host()));
+        let by_host = || DocumentUrl::parse(client_id).is_some_and(|url| self.host(url.host()));
         // Most servers deny nothing, and each call asks.
-        !self.0.is_empty() && (self.0.contains(client_id) || by_host())
+        !self.is_empty() && (self.0.contains(client_id) || by_host())
     }
 
     /// True for a redirect URI at a denied host.
+    pub(super) fn redirect_uri(&self, uri: &str) -> bool {
+        !self.is_empty() && Url::parse(uri).is_ok_and(|url| self.redirect(&url))
+    }
+
+    /// As [`Self::redirect_uri`].
     pub(super) fn redirect(&self, url: &Url) -> bool {
-        url.host_str().is_some_and(|host| self.0.contains(host))
+        url.host_str().is_some_and(|host| self.host(host))
+    }
+
+    /// True if an entry is this host or a domain that contains it. A domain has at least two labels: the id `ci` of a
+    /// static client denies no host under `.ci`.
+    fn host(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let mut domains = successors(Some(host), |host| {
+            let (_, parent) = host.split_once('.')?;
+            parent.contains('.').then_some(parent)
+        });
+        domains.any(|domain| self.0.contains(domain))
     }
 }
 
@@ -37,23 +54,36 @@ mod tests {
     use super::*;
 
     fn denied() -> Denied {
-        Denied::new(&["bhi1.c9.AAAA", "https://claude.ai/oauth/one", "ChatGPT.com"].map(str::to_owned))
+        Denied::new(
+            &[
+                "bhi1.c9.AAAA",
+                "https://claude.ai/oauth/one",
+                "chatgpt.com",
+                "ci",
+                "127.0.0.1",
+            ]
+            .map(str::to_owned),
+        )
     }
 
     #[test]
     fn a_client_is_denied_by_its_id_or_by_the_host_of_its_document() {
         for id in [
             "bhi1.c9.AAAA",
+            "ci",
             "https://claude.ai/oauth/one",
             "https://chatgpt.com/oauth/client.json",
+            "https://a.b.chatgpt.com/oauth/client.json",
         ] {
             assert!(denied().client(id), "{id}");
         }
         for id in [
             "bhi1.c9.AAAB",
             "https://claude.ai/oauth/other",
-            "https://other.chatgpt.com/c",
-            "ci",
+            "https://notchatgpt.com/c",
+            "https://chatgpt.com.evil.example/c",
+            "https://build.ci/c",
+            "CI",
             "",
         ] {
             assert!(!denied().client(id), "{id}");
@@ -62,10 +92,22 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_uri_is_denied_by_its_host() {
-        let is_denied = |uri: &str| denied().redirect(&Url::parse(uri).unwrap());
-        assert!(is_denied("https://chatgpt.com/connector/oauth/a"));
-        assert!(!is_denied("https://claude.ai/api/mcp/auth_callback"));
-        assert!(!is_denied("http://localhost/chatgpt.com"));
+    fn a_redirect_uri_is_denied_by_its_host_or_a_domain_that_contains_it() {
+        for uri in [
+            "https://chatgpt.com/connector/oauth/a",
+            "https://eu.chatgpt.com/cb",
+            "https://chatgpt.com./cb",
+            "http://127.0.0.1:33418/",
+        ] {
+            assert!(denied().redirect_uri(uri), "{uri}");
+        }
+        for uri in [
+            "https://claude.ai/api/mcp/auth_callback",
+            "http://localhost/chatgpt.com",
+            "https://xchatgpt.com/cb",
+            "https://com/cb",
+        ] {
+            assert!(!denied().redirect_uri(uri), "{uri}");
+        }
     }
 }

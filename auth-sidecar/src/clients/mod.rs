@@ -8,7 +8,7 @@ mod registration;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use behalf_contract::{ClientsConfig, Consent, DynamicRegistration};
+use behalf_contract::{ClientsConfig, Consent, DocumentUrl, DynamicRegistration};
 use behalf_entra::Clock;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,6 @@ pub(crate) use redirect_uri::{is_loopback, is_relay, leads_to_local_program};
 pub use registration::{Registered, RegistrationError, RegistrationRequest};
 
 use self::denied::Denied;
-use self::metadata_document::DocumentUrl;
 use self::redirect_uri::RedirectRules;
 use crate::keys::{KeyringHandle, OpenError, Purpose};
 use crate::limits::address_budget::AddressBudgets;
@@ -232,9 +231,35 @@ impl Clients {
         })
     }
 
-    /// True when the administrator denies the client with this id.
+    /// True when the administrator denies the client with this id. Each call asks, so that it reads nothing but the id.
     pub(crate) fn denies(&self, client_id: &str) -> bool {
-        self.denied.client(client_id)
+        let by_registration = || {
+            let registration = self.registration(client_id);
+            registration.is_ok_and(|registration| self.denies_registration(&registration))
+        };
+        !self.denied.is_empty() && (self.denied.client(client_id) || by_registration())
+    }
+
+    /// True when the administrator denies the host of this redirect URI.
+    pub(crate) fn denies_redirect_uri(&self, uri: &str) -> bool {
+        self.denied.redirect_uri(uri)
+    }
+
+    /// True when a registration names a denied host. Such a client cannot register now.
+    fn denies_registration(&self, registration: &SealedRegistration) -> bool {
+        let mut uris = registration.redirect_uris.iter();
+        uris.any(|uri| self.denied.redirect_uri(uri))
+    }
+
+    /// Opens the registration that the id of a registered client contains.
+    fn registration(&self, client_id: &str) -> Result<SealedRegistration, ClientError> {
+        let opened = self.keyring.open(Purpose::Client, client_id);
+        opened.map_err(|error| match error {
+            OpenError::UnknownKey {
+                rotation_pending: true,
+            } => ClientError::Unavailable,
+            OpenError::UnknownKey { .. } | OpenError::Malformed | OpenError::Seal => ClientError::Unknown,
+        })
     }
 
     /// True when the browser may remember that a user approved this client. Programs on the user's computer are asked
@@ -251,7 +276,7 @@ impl Clients {
     }
 
     fn known(&self, client_id: &str) -> Result<Known<'_>, ClientError> {
-        if self.denies(client_id) {
+        if self.denied.client(client_id) {
             return Err(ClientError::Refused);
         }
         if let Some(client) = self.configured.iter().find(|client| client.id == client_id) {
@@ -262,17 +287,10 @@ impl Clients {
             documents.check(&url)?;
             return Ok(Known::Document(url, documents));
         }
-        let sealed: SealedRegistration =
-            self.keyring
-                .open(Purpose::Client, client_id)
-                .map_err(|error| match error {
-                    OpenError::UnknownKey {
-                        rotation_pending: true,
-                    } => ClientError::Unavailable,
-                    OpenError::UnknownKey { .. } | OpenError::Malformed | OpenError::Seal => {
-                        ClientError::Unknown
-                    }
-                })?;
+        let sealed = self.registration(client_id)?;
+        if self.denies_registration(&sealed) {
+            return Err(ClientError::Refused);
+        }
         Ok(Known::Client(Client {
             id: client_id.to_owned(),
             name: sealed.name,

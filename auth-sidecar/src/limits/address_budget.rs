@@ -43,8 +43,8 @@ const DOCUMENTS_OF_ONE: Rate = Rate {
     per_second: 0.5,
 };
 
-/// The metadata documents that all addresses together cause to be fetched. Everybody can name any address, and a slow
-/// host keeps a fetch for five seconds: at most 150 are in flight, and no host gets more than ten requests a second.
+/// The metadata documents that all addresses together cause to be fetched. Everybody can name any address; no host gets
+/// more than ten requests a second from one replica.
 const DOCUMENTS: Rate = Rate {
     burst: 100.0,
     per_second: 10.0,

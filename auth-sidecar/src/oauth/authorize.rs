@@ -6,7 +6,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
 
-use super::consent::send_to_entra;
+use super::consent::{send_to_entra, too_long};
 use super::page::{self, ConsentPage, Problem};
 use super::redirect;
 use crate::clients::{Client, ClientError};
@@ -88,13 +88,8 @@ pub(super) fn ask(
     cookies: &Cookies<'_>,
     entra: &url::Url,
 ) -> Response {
-    consent_page(services, request, client, cookies, entra).unwrap_or_else(|SealError| {
-        // Client id, redirect URI and state together are too long for a cookie.
-        redirect::error(
-            services,
-            &request.refuse("invalid_request", "the request is too long; shorten state"),
-        )
-    })
+    consent_page(services, request, client, cookies, entra)
+        .unwrap_or_else(|SealError| too_long(services, request))
 }
 
 fn consent_page(

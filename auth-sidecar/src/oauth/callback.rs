@@ -12,7 +12,7 @@ use behalf_entra::{
 };
 
 use super::authorize::ask;
-use super::consent::send_to_entra;
+use super::consent::{no_longer_allowed, send_to_entra};
 use super::page::{self, Problem};
 use super::redirect;
 use crate::oauth::login::cookies::{self, Cookies};
@@ -51,6 +51,9 @@ pub(super) async fn callback(
         Ok(Found::Nothing) => return foreign(&services),
         Err(_) => return page::problem(&services, Problem::Busy),
     };
+    if let Some(page) = no_longer_allowed(&services, &approved.request) {
+        return page;
+    }
     let address = services.trusted_proxies.client(&extensions, &headers);
     let answer = match finish(&services, &approved, &parameters, &browser, address).await {
         Ok(Finished::Code(code, user)) => {

@@ -14,8 +14,10 @@ use super::page::{self, Problem};
 use super::redirect;
 use crate::keys::Purpose;
 use crate::oauth::login::cookies::{self, Cookies};
+use crate::oauth::login::remembered::Approvals;
 use crate::oauth::login::{
-    ApprovedRequest, FLOW_COOKIE_LIFETIME, OfferedRequest, PageError, csrf, flow_cookies,
+    ApprovedRequest, AuthorizationRequest, FLOW_COOKIE_LIFETIME, OfferedRequest, PageError, csrf,
+    flow_cookies,
 };
 use crate::pkce;
 use crate::services::Services;
@@ -62,14 +64,8 @@ pub(super) async fn consent(
     let mut request = offered.request;
     // The page has a checkbox only for tools that write. The result never exceeds the requested scopes.
     request.scopes.run &= field("run") == Some("allow");
-    // The administrator may have removed the client or the redirect URI while the page was open.
-    match services
-        .clients
-        .still_redirects_to(&request.client_id, &request.redirect_uri)
-    {
-        Ok(true) => {}
-        Ok(false) => return page::problem(&services, Problem::ForeignRedirectUri),
-        Err(error) => return page::problem(&services, PageError::from(error)),
+    if let Some(page) = no_longer_allowed(&services, &request) {
+        return page;
     }
     match decision {
         "allow" => {
@@ -78,13 +74,29 @@ pub(super) async fn consent(
         }
         "deny" => {
             tracing::info!("A user denied a client");
-            redirect::error(
-                &services,
-                &request.refuse("access_denied", "the user denied the request"),
-            )
+            let refusal = request.refuse("access_denied", "the user denied the request");
+            let approvals = Approvals::read(&cookies, &services.keyring, now);
+            let forgotten = approvals.forget(&request.client_id, &services.keyring);
+            redirect::with_cookies(redirect::error(&services, &refusal), [forgotten])
         }
         _ => page::problem(&services, UNREADABLE),
     }
+}
+
+/// Returns a page if the administrator denied or removed the client or the redirect URI after the login began.
+pub(super) fn no_longer_allowed(services: &Services, request: &AuthorizationRequest) -> Option<Response> {
+    let clients = &services.clients;
+    match clients.still_redirects_to(&request.client_id, &request.redirect_uri) {
+        Ok(true) => None,
+        Ok(false) => Some(page::problem(services, Problem::ForeignRedirectUri)),
+        Err(error) => Some(page::problem(services, PageError::from(error))),
+    }
+}
+
+/// Returns the client's redirect URI with the error for a request that does not fit into the flow's cookie.
+pub(super) fn too_long(services: &Services, request: &AuthorizationRequest) -> Response {
+    let description = "the request is too long; shorten state";
+    redirect::error(services, &request.refuse("invalid_request", description))
 }
 
 /// Sets the flow's cookie and sends the browser to Entra.
@@ -99,7 +111,7 @@ pub(super) async fn send_to_entra(
         Err(error) => return redirect::entra_unavailable(services, &approved.request, &error),
     };
     let Ok(value) = approved.seal(&services.keyring) else {
-        return page::problem(services, Problem::Defect);
+        return too_long(services, &approved.request);
     };
     let surplus = flow_cookies(browser, &services.keyring, services.clock.now());
     let removals = surplus.iter().map(|name| cookies::remove(name));

@@ -90,6 +90,11 @@ async fn redeem_code(
         let description = "code_verifier must be 43 to 128 letters, digits, '-', '.', '_' or '~'";
         return Err(OAuthError::bad_request("invalid_request", description));
     }
+    // Only the code knows the redirect URI of a client with a metadata document.
+    let redirect_uri = services.sessions.redirect_uri_of_code(&code);
+    if redirect_uri.is_some_and(|uri| services.clients.denies_redirect_uri(&uri)) {
+        return Err(OAuthError::unknown_client(ClientError::Refused.to_string()));
+    }
     let redemption = CodeRedemption {
         code: &code,
         client_id,

@@ -118,6 +118,12 @@ impl Sessions {
         Ok(Secret::new(text))
     }
 
+    /// Returns the redirect URI that received this code. `None` for a text that is no code of this server.
+    pub(crate) fn redirect_uri_of_code(&self, code: &Secret) -> Option<String> {
+        let code: Code = self.keyring.open(Purpose::Code, code.expose()).ok()?;
+        Some(code.redirect_uri)
+    }
+
     /// Redeems a code. The record is sealed under a new secret, so that the code does not open it again. A
     /// second redemption ends the session of the first one (RFC 6749, section 4.1.2).
     ///

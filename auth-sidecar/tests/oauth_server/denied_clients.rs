@@ -1,7 +1,10 @@
 //! Clients that the administrator denies.
 
 use axum::http::StatusCode;
+use behalf_contract::is_registered_client_id;
+use behalf_simulators::entra::RequestKind;
 use behalf_simulators::people::ANA;
+use behalf_simulators::sign_in::{Browser, Visit};
 use serde_json::json;
 
 use crate::document_host::DocumentHost;
@@ -70,31 +73,120 @@ async fn a_call_of_a_denied_client_ends_its_session() {
 }
 
 #[tokio::test]
-async fn a_denied_host_denies_its_documents_and_redirect_uris() {
+async fn a_denied_host_denies_its_documents_and_their_sessions() {
     let host = DocumentHost::start().await;
     host.publish_client(DOCUMENT, &[REDIRECT_URI]);
     let world = host.world().await;
     let login: Login = world.login_of(DOCUMENT, ANA).await;
     let tokens = world.redeem(&login, &[]).await.tokens();
-    let claude = "https://claude.ai/api/mcp/auth_callback";
-    let registered = world.register(&[claude, REDIRECT_URI]).await;
-    let world = world.denying(&["client.example", "claude.ai"]);
+    let world = world.denying(&["client.example"]);
 
     let requests = host.requests();
-    world
-        .get(&world.authorize_path(DOCUMENT, &[]))
-        .await
-        .assert_page(403);
+    let page = world.get(&world.authorize_path(DOCUMENT, &[])).await;
+    page.assert_page(403);
     assert_eq!(host.requests(), requests);
     assert_eq!(call(&world, &tokens.access).await, 401);
+}
 
-    let body = json!({"redirect_uris": [claude]});
-    let answer = world.post_json("/register", &body).await;
+#[tokio::test]
+async fn a_denied_host_denies_the_clients_that_registered_a_redirect_uri_there() {
+    let world = World::start().await;
+    let cursor = "https://www.cursor.com/agents/mcp/oauth/callback";
+    let denied = world.register(&[cursor, REDIRECT_URI]).await;
+    let allowed = world.register(&[REDIRECT_URI]).await;
+    let mut sessions = Vec::new();
+    for client_id in [&denied, &denied, &allowed] {
+        let login = world.login_of(client_id, ANA).await;
+        sessions.push(world.redeem(&login, &[]).await.tokens());
+    }
+    let waiting = world.login_of(&denied, ANA).await;
+    // The host includes its subdomains.
+    let world = world.denying(&["cursor.com"]);
+
+    let answer = world
+        .post_json("/register", &json!({"redirect_uris": [cursor]}))
+        .await;
     answer.assert_error(400, "invalid_redirect_uri");
-    let to_claude = world.authorize_path(&registered, &[("redirect_uri", claude)]);
-    world.get(&to_claude).await.assert_page(400);
+    // Its redirect URI on loopback does not help the client.
+    let page = world.get(&world.authorize_path(&denied, &[])).await;
+    page.assert_page(403);
+    let redemption = world.redeem(&waiting, &[]).await;
+    redemption.assert_error(401, "invalid_client");
+    assert_eq!(call(&world, &sessions[0].access).await, 401);
+    let refresh = world.refresh(&denied, &sessions[1].refresh, &[]).await;
+    refresh.assert_error(401, "invalid_client");
+    assert_ne!(call(&world, &sessions[2].access).await, 401);
+
+    // The call and the refresh ended the sessions.
+    let world = world.denying(&[]);
+    assert_eq!(call(&world, &sessions[0].access).await, 401);
+    assert_eq!(call(&world, &sessions[1].access).await, 401);
+}
+
+#[tokio::test]
+async fn a_code_of_a_document_is_not_redeemed_after_the_denial_of_its_redirect_host() {
+    let host = DocumentHost::start().await;
+    let claude = "https://claude.ai/api/mcp/auth_callback";
+    host.publish_client(DOCUMENT, &[claude]);
+    let world = host.world().await;
+    let path = world.authorize_path(DOCUMENT, &[("redirect_uri", claude)]);
+    let visit = Visit::new(world.base.join(&path).unwrap(), ANA.user_name);
+    let signed_in = Browser::new().unwrap().sign_in(&visit).await.unwrap();
+    let login = Login {
+        client_id: DOCUMENT.to_owned(),
+        redirect_uri: claude.to_owned(),
+        code: signed_in.code.unwrap(),
+    };
+    let world = world.denying(&["claude.ai"]);
+    // The client may leave the redirect URI out.
+    let variants: [&[(&str, &str)]; 2] = [&[], &[("redirect_uri", "")]];
+    for changes in variants {
+        let answer = world.redeem(&login, changes).await;
+        answer.assert_error(401, "invalid_client");
+    }
+    let world = world.denying(&[]);
+    world.redeem(&login, &[]).await.tokens();
+}
+
+#[tokio::test]
+async fn a_login_that_began_before_the_denial_gets_no_code() {
+    let world = World::start().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let page = world.get(&world.authorize_path(&client_id, &[])).await;
+    let at_entra = world.approve(&page).await;
+    let state = at_entra.parameter("state").unwrap();
+    let callback = format!("/callback?state={state}&code=x");
+    let cookie = at_entra.cookie();
+    let world = world.denying(&[&client_id]);
+
+    let form = world.approve(&page).await;
     assert_eq!(
-        world.get(&world.authorize_path(&registered, &[])).await.status,
-        200
+        (form.status, form.header("location")),
+        (StatusCode::FORBIDDEN, None)
+    );
+    world
+        .get_with(&callback, &[("cookie", &cookie)])
+        .await
+        .assert_page(403);
+    let control = world.entra.control();
+    let redemptions = control.requests_of(RequestKind::AuthorizationCode).await;
+    assert!(redemptions.unwrap().is_empty(), "Entra was asked for tokens");
+    // Without the entry the same callback goes on.
+    let world = world.denying(&[]);
+    let answer = world.get_with(&callback, &[("cookie", &cookie)]).await;
+    assert_eq!(answer.status, 303);
+}
+
+#[tokio::test]
+async fn the_consent_page_shows_the_id_that_an_administrator_denies() {
+    let world = World::start().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    assert!(is_registered_client_id(&client_id), "{client_id}");
+    let page = world.get(&world.authorize_path(&client_id, &[])).await;
+    assert!(
+        page.body
+            .contains(&format!("Client id: <code>{client_id}</code>")),
+        "{}",
+        page.body
     );
 }

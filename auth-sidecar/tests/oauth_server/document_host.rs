@@ -13,6 +13,7 @@ use behalf_simulators::listener::{Listener, Serving};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use tokio::sync::watch;
 
 use crate::fixture::World;
 
@@ -35,7 +36,7 @@ type Reply = Arc<dyn Fn() -> Response<Body> + Send + Sync>;
 pub(crate) struct DocumentHost {
     authority: NamedTempFile,
     replies: Arc<Mutex<HashMap<String, Reply>>>,
-    requests: Arc<Mutex<Vec<String>>>,
+    requests: Arc<watch::Sender<usize>>,
     serving: Serving,
 }
 
@@ -47,14 +48,14 @@ impl DocumentHost {
         std::fs::write(file.path(), authority.certificate_pem()).unwrap();
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Some(&identity)).await;
         let replies: Arc<Mutex<HashMap<String, Reply>>> = Arc::default();
-        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+        let requests: Arc<watch::Sender<usize>> = Arc::default();
         let (known, seen) = (replies.clone(), requests.clone());
         let router = Router::new().fallback(move |request: Request<Body>| {
             let header = request.headers().get("host").map(|host| host.to_str().unwrap());
             let host = request.uri().host().or(header).unwrap();
             let url = format!("https://{host}{}", request.uri().path());
             let reply = known.lock().unwrap().get(&url).cloned();
-            seen.lock().unwrap().push(url);
+            seen.send_modify(|count| *count += 1);
             async move { reply.map_or_else(|| status(404), |reply| reply()) }
         });
         Self {
@@ -114,7 +115,13 @@ impl DocumentHost {
 
     /// Returns the number of requests so far.
     pub(crate) fn requests(&self) -> usize {
-        self.requests.lock().unwrap().len()
+        *self.requests.borrow()
+    }
+
+    /// Returns when this server got this number of requests.
+    pub(crate) async fn requested(&self, number: usize) {
+        let mut requests = self.requests.subscribe();
+        requests.wait_for(|count| *count >= number).await.unwrap();
     }
 }
 

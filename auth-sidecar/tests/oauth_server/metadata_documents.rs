@@ -1,18 +1,21 @@
 //! Clients whose id is the address of a metadata document, and the guard against forged addresses.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::Response;
+use axum::extract::ConnectInfo;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Response};
 use behalf_auth_sidecar::clients::PublicAddresses;
-use behalf_contract::MetadataDocumentsPolicy;
+use behalf_contract::{MetadataDocumentsPolicy, SidecarConfig};
 use behalf_entra::Secret;
 use behalf_simulators::people::{ANA, BEN};
 use serde_json::json;
 
 use crate::answer::Answer;
 use crate::document_host::{DocumentHost, Everywhere, json_body, status};
-use crate::fixture::{REDIRECT_URI, World};
+use crate::fixture::{REDIRECT_URI, World, request};
 
 const CLIENT: &str = "https://client.example/oauth/client.json";
 
@@ -91,7 +94,6 @@ async fn the_consent_page_names_the_host_of_the_document() {
     }
 }
 
-/// Regression: `workers-oauth-provider#299`, where a login ended the sessions of all others with the same client.
 #[tokio::test]
 async fn a_new_login_through_a_shared_id_ends_no_session_of_another_user_or_device() {
     let host = host().await;
@@ -358,4 +360,155 @@ async fn nobody_can_make_this_server_send_many_requests() {
     assert_eq!(begin(&world, CLIENT).await.status, 200);
     world.advance(1);
     assert_unusable(&begin(&world, "https://client.example/one-more").await);
+}
+
+/// Uses up the fetches of all addresses together, of which `used` are used already.
+async fn use_up_fetches(world: &World, used: usize) {
+    for number in used..100 {
+        assert_unusable(&begin(world, &format!("https://client.example/unknown-{number}")).await);
+    }
+    let next = begin(world, "https://client.example/one-more").await;
+    next.assert_page(429);
+}
+
+#[tokio::test]
+async fn a_known_client_signs_in_while_others_use_up_the_fetches() {
+    let host = host().await;
+    let world = host.world().await;
+    assert_eq!(begin(&world, CLIENT).await.status, 200);
+    world.advance(60);
+    use_up_fetches(&world, 0).await;
+    let requests = host.requests();
+    assert_eq!(begin(&world, CLIENT).await.status, 200);
+    assert_eq!(host.requests(), requests);
+}
+
+#[tokio::test]
+async fn one_address_leaves_the_fetches_of_others_alone() {
+    let host = host().await;
+    let proxy = |config: &mut SidecarConfig| config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    let world = host.world_with(proxy).await;
+    for number in 0..30 {
+        let id = format!("https://client.example/{number}");
+        assert_unusable(&begin_from(&world, "192.0.2.1", &id).await);
+    }
+    begin_from(&world, "192.0.2.1", CLIENT).await.assert_page(429);
+    // Refused fetches charge nobody.
+    for _ in 0..200 {
+        begin_from(&world, "192.0.2.1", "https://client.example/x")
+            .await
+            .assert_page(429);
+    }
+    assert_eq!(begin_from(&world, "192.0.2.2", CLIENT).await.status, 200);
+}
+
+/// Begins a login from this address behind a trusted proxy.
+async fn begin_from(world: &World, address: &str, client_id: &str) -> Answer {
+    let path = world.authorize_path(client_id, &[]);
+    let mut request = request(Method::GET, &path, &[("x-forwarded-for", address)])
+        .body(Body::empty())
+        .unwrap();
+    let proxy: SocketAddr = "10.0.0.1:4711".parse().unwrap();
+    request.extensions_mut().insert(ConnectInfo(proxy));
+    world.send(request).await
+}
+
+#[tokio::test]
+async fn the_last_good_document_serves_for_a_day_while_its_host_is_away() {
+    let host = host().await;
+    let world = host.world().await;
+    assert_eq!(begin(&world, CLIENT).await.status, 200);
+    host.put(CLIENT, || status(503));
+    world.advance(60);
+    assert_eq!(begin(&world, CLIENT).await.status, 200);
+    assert_eq!(host.requests(), 2);
+    // Logins of the next minute do not wait for the host.
+    world.advance(59);
+    assert_eq!(begin(&world, CLIENT).await.status, 200);
+    assert_eq!(host.requests(), 2);
+    world.advance(24 * 3600 - 120);
+    assert_eq!(begin(&world, CLIENT).await.status, 200);
+    assert_eq!(host.requests(), 3);
+    world.advance(61);
+    assert_unusable(&begin(&world, CLIENT).await);
+    host.publish_client(CLIENT, &[REDIRECT_URI]);
+    assert_eq!(begin(&world, CLIENT).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_document_that_its_host_withdrew_or_broke_serves_no_more() {
+    let replies: [fn() -> Response<Body>; 5] = [
+        || status(404),
+        || status(410),
+        || status(302),
+        || json_body("<html>"),
+        || json_body("{}"),
+    ];
+    for reply in replies {
+        let host = host().await;
+        let world = host.world().await;
+        assert_eq!(begin(&world, CLIENT).await.status, 200);
+        host.put(CLIENT, reply);
+        world.advance(60);
+        assert_unusable(&begin(&world, CLIENT).await);
+        host.put(CLIENT, || status(503));
+        assert_unusable(&begin(&world, CLIENT).await);
+    }
+}
+
+#[tokio::test]
+async fn a_document_of_another_media_type_is_refused() {
+    let host = host().await;
+    let world = host.world().await;
+    let text = json!({"client_id": CLIENT, "redirect_uris": [REDIRECT_URI]}).to_string();
+    for (media_type, expected) in [
+        (Some("text/html"), 400),
+        (None, 400),
+        (Some("application/client-metadata+json; charset=utf-8"), 200),
+    ] {
+        let text = text.clone();
+        host.put(CLIENT, move || {
+            let mut response = Response::new(Body::from(text.clone()));
+            let headers = response.headers_mut();
+            if let Some(value) = media_type {
+                headers.insert(CONTENT_TYPE, value.parse().unwrap());
+            }
+            response
+        });
+        assert_eq!(begin(&world, CLIENT).await.status, expected, "{media_type:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bounded_number_of_fetches_runs_at_once() {
+    let host = host().await;
+    let world = host.world().await;
+    let ids: Vec<_> = (0..40)
+        .map(|number| format!("https://client.example/silent-{number}"))
+        .collect();
+    for id in &ids {
+        host.put(id, || {
+            let mut response = Response::new(Body::from_stream(futures::stream::pending::<
+                std::io::Result<Bytes>,
+            >()));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, "application/json".parse().unwrap());
+            response
+        });
+    }
+    let logins = futures::future::join_all(ids.iter().map(|id| begin(&world, id)));
+    let while_they_run = async {
+        host.requested(40).await;
+        begin(&world, CLIENT).await
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = while_they_run => answer,
+        _ = logins => panic!("the silent host answered"),
+    };
+    answer.assert_page(429);
+    assert_eq!(host.requests(), 40);
+    // The browsers left, and their fetches ended.
+    assert_eq!(begin(&world, CLIENT).await.status, 200);
 }

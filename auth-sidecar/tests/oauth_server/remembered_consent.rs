@@ -92,7 +92,6 @@ async fn another_user_of_the_same_browser_is_asked_after_the_sign_in() {
     }
 }
 
-/// Regression: `GHSA-6x8h-498w-gv8c`, an approval that counted for other scopes and redirect URIs, too.
 #[tokio::test]
 async fn more_scopes_are_asked_for() {
     let world = world().await;
@@ -126,7 +125,6 @@ async fn a_client_that_prompts_gets_the_page() {
     }
 }
 
-/// Regression: `GHSA-6x8h-498w-gv8c`; `gateway sample (unsigned approval cookie)`, which approved every client.
 #[tokio::test]
 async fn a_client_with_a_document_is_remembered_by_its_address_and_redirect_uri() {
     let host = DocumentHost::start().await;
@@ -179,7 +177,6 @@ async fn open_with(world: &World, cookie: &str) -> Answer {
     world.get_with(&path, &[("cookie", &cookie)]).await
 }
 
-/// Regression: `gateway sample (unsigned approval cookie)`, valid for a year.
 #[rstest]
 #[case::unsigned("WyJjaSJd")]
 #[case::client_id("ci")]
@@ -202,4 +199,79 @@ async fn a_sealed_text_for_another_purpose_is_no_approval() {
     for sealed in [request, csrf] {
         assert_eq!(open_with(&world, &sealed).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_denial_forgets_the_approval_of_this_client_alone() {
+    let host = DocumentHost::start().await;
+    let world = host
+        .world_with(|config| config.clients.consent = Consent::Remember)
+        .await;
+    let uri = "https://claude.ai/api/mcp/auth_callback";
+    let other = "https://claude.com/api/mcp/auth_callback";
+    let denied = "https://claude.ai/oauth/c";
+    host.publish_client(denied, &[uri, other]);
+    let browser = Browser::new().unwrap();
+    for (id, uri) in [(CI, CI_REDIRECT_URI), (denied, uri), (denied, other)] {
+        browser
+            .sign_in(&visit(&world, id, ANA, &[("redirect_uri", uri)]))
+            .await
+            .unwrap();
+    }
+    // Another user of the browser denies the client.
+    let prompting = visit(
+        &world,
+        denied,
+        BEN,
+        &[("redirect_uri", uri), ("prompt", "consent")],
+    );
+    let outcome = browser.sign_in(&prompting.consent(Press::Deny)).await.unwrap();
+    assert_eq!(outcome.error.as_deref(), Some("access_denied"));
+    for uri in [uri, other] {
+        assert_asked(&without_page(&browser, visit(&world, denied, ANA, &[("redirect_uri", uri)])).await);
+    }
+    without_page(&browser, visit(&world, CI, ANA, &[])).await.unwrap();
+
+    let prompting = visit(&world, CI, ANA, &[("prompt", "consent")]);
+    browser.sign_in(&prompting.consent(Press::Deny)).await.unwrap();
+    assert_asked(&without_page(&browser, visit(&world, CI, ANA, &[])).await);
+}
+
+#[tokio::test]
+async fn a_remembered_request_that_is_too_long_for_its_cookie_goes_back_to_the_client() {
+    let world = world().await;
+    let browser = approved(&world).await;
+    // JSON writes each of these characters with six.
+    let state = "\u{1}".repeat(1024);
+    let outcome = without_page(&browser, visit(&world, CI, ANA, &[("state", &state)])).await;
+    let signed_in = outcome.unwrap();
+    assert_eq!(signed_in.error.as_deref(), Some("invalid_request"));
+    assert_eq!(signed_in.state, Some(state));
+    without_page(&browser, visit(&world, CI, ANA, &[])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_browser_remembers_twelve_approvals_and_forgets_the_oldest() {
+    let host = DocumentHost::start().await;
+    let world = host
+        .world_with(|config| config.clients.consent = Consent::Remember)
+        .await;
+    let uri = "https://claude.ai/api/mcp/auth_callback";
+    let ids: Vec<_> = (0..13)
+        .map(|number| format!("https://claude.ai/oauth/{number}"))
+        .collect();
+    let browser = Browser::new().unwrap();
+    for id in &ids {
+        host.publish_client(id, &[uri]);
+        browser
+            .sign_in(&visit(&world, id, ANA, &[("redirect_uri", uri)]))
+            .await
+            .unwrap();
+    }
+    for id in &ids[1..] {
+        without_page(&browser, visit(&world, id, ANA, &[("redirect_uri", uri)]))
+            .await
+            .unwrap();
+    }
+    assert_asked(&without_page(&browser, visit(&world, &ids[0], ANA, &[("redirect_uri", uri)])).await);
 }

@@ -1,6 +1,7 @@
 //! Reads the content of a metadata document. Pure.
 
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use behalf_contract::json::{self, JsonError};
 use serde_json::Value;
 
@@ -23,11 +24,17 @@ pub(crate) struct Document {
 /// Why a document cannot be used. Only the log of this server contains it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DocumentError {
+    #[error("too many documents are fetched at the moment")]
+    Limited,
+
     #[error("failed to fetch it")]
     Fetch(#[source] reqwest::Error),
 
     #[error("its host answered {0} instead of 200; redirects are not followed")]
     Status(StatusCode),
+
+    #[error("its media type is neither application/json nor application/<name>+json")]
+    MediaType,
 
     #[error("it is larger than {LARGEST} bytes")]
     TooLarge,
@@ -49,6 +56,32 @@ pub(super) enum DocumentError {
 
     #[error("its grant_types lack authorization_code, or its response_types lack code")]
     Grants,
+}
+
+impl DocumentError {
+    /// True if the host was not asked, or answered for itself alone. Another answer withdraws the last good document.
+    pub(super) fn says_nothing_about_the_document(&self) -> bool {
+        match self {
+            Self::Limited | Self::Fetch(_) => true,
+            Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            _ => false,
+        }
+    }
+}
+
+/// True for `application/json` and `application/<name>+json` (draft, section 4).
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let Some(essence) = value.and_then(|value| value.split(';').next()) else {
+        return false;
+    };
+    let essence = essence.trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/");
+    subtype.is_some_and(|subtype| subtype == "json" || subtype.strip_suffix("+json").is_some_and(is_name))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
 }
 
 impl Document {
@@ -146,6 +179,22 @@ mod tests {
     fn another_document_is_refused(#[case] patch: Value, #[case] expected: &str) {
         let error = with(patch).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
+    }
+
+    #[rstest]
+    #[case::json("application/json", true)]
+    #[case::parameters("Application/JSON; charset=utf-8", true)]
+    #[case::specific("application/client-metadata+json", true)]
+    #[case::no_name("application/+json", false)]
+    #[case::html("text/html", false)]
+    #[case::plain("text/plain", false)]
+    #[case::text("text/json", false)]
+    #[case::longer("application/jsonp", false)]
+    #[case::only_in_a_parameter("text/html; x=application/json", false)]
+    fn the_media_type_is_json(#[case] value: &'static str, #[case] expected: bool) {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
+        assert_eq!(is_json(&headers), expected);
+        assert!(!is_json(&HeaderMap::new()));
     }
 
     #[rstest]

@@ -5,7 +5,7 @@ use axum::http::header::CACHE_CONTROL;
 use jiff::SignedDuration;
 
 /// A document is used for at least this long, so that logins do not fetch it again and again.
-const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
+pub(super) const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
 
 /// A document is used for at most this long, so that a client can withdraw a redirect URI.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);

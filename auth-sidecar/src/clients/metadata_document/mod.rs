@@ -2,10 +2,10 @@
 //! (draft-ietf-oauth-client-id-metadata-document-00).
 //!
 //! The sidecar reads a document only when a user begins a login. Anybody can name any address there, so the fetch
-//! reaches public hosts alone, and its result is small, cached and limited. `docs/adr/0024-*` has the reasons.
+//! reaches public hosts alone, and its result is small, cached and limited. While the host of a known client does not answer,
+//! or the limits are used up, the last good document serves. `docs/adr/0024-*` has the reasons.
 
 mod content;
-mod document_url;
 mod freshness;
 mod public_addresses;
 
@@ -15,16 +15,16 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::http::header::ACCEPT;
-use behalf_contract::{MetadataDocumentsConfig, MetadataDocumentsPolicy};
+use behalf_contract::{DocumentUrl, MetadataDocumentsConfig, MetadataDocumentsPolicy};
 use behalf_entra::{Clock, HttpClient, HttpLimits, TrustError, TrustRoots};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use moka::future::Cache;
 use reqwest::dns::Resolve;
+use tokio::sync::Semaphore;
 
 pub(super) use content::Document;
-use content::DocumentError;
-pub(super) use document_url::DocumentUrl;
-use freshness::freshness;
+use content::{DocumentError, is_json};
+use freshness::{SHORTEST, freshness};
 pub use public_addresses::{PublicAddresses, SystemResolver};
 
 use super::ClientError;
@@ -42,12 +42,21 @@ const LIMITS: HttpLimits = HttpLimits {
 /// Maximum number of cached documents. The least used one is dropped. They take at most 1.5 MiB.
 const MOST_DOCUMENTS: u64 = 256;
 
+/// Maximum number of fetches in flight. The burst of one address (30) leaves places for others, also if its hosts never
+/// answer.
+const MOST_FETCHES: usize = 40;
+
+/// A stale document serves for at most this long while its host cannot be asked, so that an outage of a vendor does not
+/// keep its users from signing in.
+const LONGEST_STALE: SignedDuration = SignedDuration::from_hours(24);
+
 /// The metadata documents of clients, and how they are read.
 pub(crate) struct MetadataDocuments {
     allowed_hosts: Vec<String>,
     http: HttpClient,
     clock: Arc<dyn Clock>,
     fetches: AddressBudgets,
+    running: Semaphore,
     cache: Cache<DocumentUrl, Cached>,
 }
 
@@ -57,6 +66,38 @@ pub(crate) struct MetadataDocuments {
 struct Cached {
     document: Result<Arc<Document>, ClientError>,
     fresh_until: Timestamp,
+
+    /// Until this time the document serves while its host cannot be asked.
+    usable_until: Timestamp,
+}
+
+impl Cached {
+    fn failed(error: ClientError) -> Self {
+        Self {
+            document: Err(error),
+            fresh_until: Timestamp::MIN,
+            usable_until: Timestamp::MIN,
+        }
+    }
+
+    /// A document that its host has just sent.
+    fn good(document: Document, freshness: SignedDuration, now: Timestamp) -> Self {
+        let fresh_until = now.checked_add(freshness).unwrap_or(Timestamp::MAX);
+        Self {
+            document: Ok(Arc::new(document)),
+            fresh_until,
+            usable_until: fresh_until.checked_add(LONGEST_STALE).unwrap_or(Timestamp::MAX),
+        }
+    }
+
+    /// The document once more, after its host could not be asked. Logins of the next minute do not try again.
+    fn stale(self, now: Timestamp) -> Self {
+        let pause = now.checked_add(SHORTEST).unwrap_or(Timestamp::MAX);
+        Self {
+            fresh_until: pause.min(self.usable_until),
+            ..self
+        }
+    }
 }
 
 impl MetadataDocuments {
@@ -76,6 +117,7 @@ impl MetadataDocuments {
             http: roots.http_client_resolving(LIMITS, resolver)?,
             fetches: AddressBudgets::of_metadata_documents(clock.now()),
             clock,
+            running: Semaphore::new(MOST_FETCHES),
             cache: Cache::new(MOST_DOCUMENTS),
         }))
     }
@@ -96,9 +138,10 @@ impl MetadataDocuments {
     ) -> Result<Arc<Document>, ClientError> {
         let now = self.clock.now();
         let is_stale = |cached: &Cached| cached.fresh_until <= now;
+        let last_good = self.cache.get(url).await.filter(|last| last.usable_until > now);
         let entry = self.cache.entry_by_ref(url);
         let cached = entry
-            .or_insert_with_if(self.fetch(url, caller, now), is_stale)
+            .or_insert_with_if(self.fetch(url, caller, last_good, now), is_stale)
             .await
             .into_value();
         if cached.document.is_err() {
@@ -107,32 +150,46 @@ impl MetadataDocuments {
         cached.document
     }
 
-    async fn fetch(&self, url: &DocumentUrl, caller: Option<IpAddr>, now: Timestamp) -> Cached {
-        let failed = |error| Cached {
-            document: Err(error),
-            fresh_until: Timestamp::MIN,
+    async fn fetch(
+        &self,
+        url: &DocumentUrl,
+        caller: Option<IpAddr>,
+        last_good: Option<Cached>,
+        now: Timestamp,
+    ) -> Cached {
+        let error = match self.read_within_limits(url, caller, now).await {
+            Ok((document, freshness)) => return Cached::good(document, freshness, now),
+            Err(error) => error,
         };
-        if !self.fetches.try_charge(caller, now) {
-            return failed(ClientError::Busy);
-        }
-        match self.read(url).await {
-            Ok((document, freshness)) => Cached {
-                document: Ok(Arc::new(document)),
-                fresh_until: now.checked_add(freshness).unwrap_or(Timestamp::MAX),
-            },
-            Err(error) => {
-                // Only the log names the cause. An answer that depended on it would let anybody probe networks.
-                tracing::info!(
-                    error = &error as &dyn std::error::Error,
-                    client.document = url.as_str(),
-                    "Unable to use the metadata document of a client: {error}"
-                );
-                failed(ClientError::Document)
-            }
+        let last_good = last_good.filter(|_| error.says_nothing_about_the_document());
+        // Only the log names the cause. An answer that depended on it would let anybody probe networks.
+        tracing::info!(
+            error = &error as &dyn std::error::Error,
+            client.document = url.as_str(),
+            client.document_is_stale = last_good.is_some(),
+            "Unable to use the metadata document of a client: {error}"
+        );
+        match (last_good, error) {
+            (Some(last_good), _) => last_good.stale(now),
+            (None, DocumentError::Limited) => Cached::failed(ClientError::Busy),
+            (None, _) => Cached::failed(ClientError::Document),
         }
     }
 
-    async fn read(&self, url: &DocumentUrl) -> Result<(Document, jiff::SignedDuration), DocumentError> {
+    async fn read_within_limits(
+        &self,
+        url: &DocumentUrl,
+        caller: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<(Document, SignedDuration), DocumentError> {
+        let _place = self.running.try_acquire().map_err(|_| DocumentError::Limited)?;
+        if !self.fetches.try_charge(caller, now) {
+            return Err(DocumentError::Limited);
+        }
+        self.read(url).await
+    }
+
+    async fn read(&self, url: &DocumentUrl) -> Result<(Document, SignedDuration), DocumentError> {
         let request = self
             .http
             .client()
@@ -142,6 +199,9 @@ impl MetadataDocuments {
         // The client follows no redirect: its target would be another address than the one that the client proved.
         if response.status() != StatusCode::OK {
             return Err(DocumentError::Status(response.status()));
+        }
+        if !is_json(response.headers()) {
+            return Err(DocumentError::MediaType);
         }
         let freshness = freshness(response.headers());
         let mut bytes = Vec::new();

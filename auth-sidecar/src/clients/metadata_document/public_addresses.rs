@@ -3,11 +3,13 @@
 //! The HTTP client connects to an address of this answer and asks no second time. A name that resolves to another address
 //! a moment later (DNS rebinding) therefore gains nothing.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
 
 /// Networks of IPv4 without public hosts: IANA's special-purpose registry, multicast and reserved addresses, and the
 /// host agent of Azure, which has a public address.
@@ -98,6 +100,15 @@ impl Resolve for PublicAddresses {
     }
 }
 
+/// The places for look-ups of this process. The operating system cannot stop a look-up: it occupies a thread until the
+/// name servers answer, also if the fetch has given up.
+static LOOK_UPS: Semaphore = Semaphore::const_new(40);
+
+/// Too many look-ups run already.
+#[derive(Debug, thiserror::Error)]
+#[error("too many names are looked up at the moment")]
+struct TooManyLookUps;
+
 /// Resolves names as the operating system does, but without the search domains of the cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemResolver;
@@ -106,12 +117,23 @@ impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
         // The dot at the end makes the name absolute. Port 0 stands for the port of the scheme.
         let host = format!("{}.", name.as_str());
-        Box::pin(async move {
-            let addresses = tokio::net::lookup_host((host, 0)).await?;
-            let addresses: Vec<SocketAddr> = addresses.collect();
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
+        Box::pin(look_up(&LOOK_UPS, move || {
+            (host.as_str(), 0_u16).to_socket_addrs().map(Iterator::collect)
+        }))
     }
+}
+
+/// Looks a name up on a thread for blocking work. The place is free when the look-up ends, not when its caller leaves.
+async fn look_up(
+    places: &'static Semaphore,
+    ask: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+) -> Result<Addrs, Box<dyn std::error::Error + Send + Sync>> {
+    let place = places.try_acquire().map_err(|_| TooManyLookUps)?;
+    let asking = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        ask()
+    });
+    Ok(Box::new(asking.await??.into_iter()) as Addrs)
 }
 
 #[cfg(test)]
@@ -212,5 +234,22 @@ mod tests {
     async fn a_name_without_address_and_one_with_private_addresses_give_one_error() {
         let none = resolve(&[]).await.unwrap_err();
         assert_eq!(resolve(&["127.0.0.1:0", "10.0.0.1:0"]).await.unwrap_err(), none);
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_nobody_waits_for_keeps_its_place_until_it_ends() {
+        static PLACES: Semaphore = Semaphore::const_new(1);
+        let (answer, answers) = std::sync::mpsc::channel::<()>();
+        let mut abandoned = Box::pin(look_up(&PLACES, move || {
+            answers.recv().ok();
+            Ok(Vec::new())
+        }));
+        assert!(futures::poll!(abandoned.as_mut()).is_pending());
+        drop(abandoned);
+        let refused = look_up(&PLACES, || Ok(Vec::new())).await.err().unwrap();
+        assert_eq!(refused.to_string(), TooManyLookUps.to_string());
+        answer.send(()).unwrap();
+        drop(PLACES.acquire().await.unwrap());
+        assert!(look_up(&PLACES, || Ok(Vec::new())).await.is_ok());
     }
 }

@@ -109,9 +109,14 @@ impl ApprovedRequest {
         format!("{PREFIX}{}", self.handle)
     }
 
-    /// Returns the value of the flow cookie.
+    /// Returns the value of the flow cookie. Fails if client id, redirect URI and state together are too long for a
+    /// cookie.
     pub(crate) fn seal(&self, keyring: &KeyringHandle) -> Result<String, SealError> {
-        keyring.seal(Purpose::Flow, self)
+        let sealed = keyring.seal(Purpose::Flow, self)?;
+        if sealed.len() > Purpose::Flow.max_length() {
+            return Err(SealError);
+        }
+        Ok(sealed)
     }
 
     /// Looks up the approved request with the handle `state` in the browser's cookies.

@@ -4,6 +4,7 @@
 //! knows the user. `/authorize` therefore skips the consent page if any user approved the request in this browser, and
 //! `/callback` shows it after all if another user signed in.
 
+use axum::http::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use behalf_entra::UserIdentity;
@@ -11,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::cookies::Cookies;
+use super::cookies::{self, Cookies};
 use super::request::AuthorizationRequest;
 use crate::access::Scopes;
 use crate::keys::{KeyringHandle, Purpose};
@@ -35,9 +36,13 @@ struct Approval {
     #[serde(rename = "u")]
     user: String,
 
-    /// Hash of client and redirect URI.
+    /// Hash of the client id.
     #[serde(rename = "c")]
     client: String,
+
+    /// Hash of the redirect URI.
+    #[serde(rename = "r")]
+    redirect_uri: String,
 
     #[serde(rename = "o")]
     scopes: Scopes,
@@ -58,15 +63,15 @@ impl Approvals {
 
     /// True if some user approved this request in this browser.
     pub(crate) fn allow_somebody(&self, request: &AuthorizationRequest) -> bool {
-        let client = client(request);
-        self.0.iter().any(|approval| approval.covers(&client, request))
+        let covers = covers(request);
+        self.0.iter().any(covers)
     }
 
     /// True if this user approved this request in this browser.
     pub(crate) fn allow(&self, user: &UserIdentity, request: &AuthorizationRequest) -> bool {
-        let (user, client) = (hash([&user.tid, &user.oid]), client(request));
+        let user = hash(&[&user.tid, &user.oid]);
         let mut own = self.0.iter().filter(|approval| approval.user == user);
-        own.any(|approval| approval.covers(&client, request))
+        own.any(covers(request))
     }
 
     /// Adds an approval that the user has just given, and returns the value of the cookie. `None` if it cannot be sealed:
@@ -79,31 +84,46 @@ impl Approvals {
         keyring: &KeyringHandle,
     ) -> Option<String> {
         let approval = Approval {
-            user: hash([&user.tid, &user.oid]),
-            client: client(request),
+            user: hash(&[&user.tid, &user.oid]),
+            client: hash(&[&request.client_id]),
+            redirect_uri: hash(&[&request.redirect_uri]),
             scopes: request.scopes,
             expires_at: now.checked_add(LIFETIME).ok()?,
         };
-        self.0
-            .retain(|other| other.user != approval.user || other.client != approval.client);
+        let key = |it: &Approval| (it.user.clone(), it.client.clone(), it.redirect_uri.clone());
+        self.0.retain(|other| key(other) != key(&approval));
         self.0.push(approval);
         let surplus = self.0.len().saturating_sub(MOST);
         self.0.drain(..surplus);
         keyring.seal(Purpose::Consent, &self).ok()
     }
-}
 
-impl Approval {
-    fn covers(&self, client: &str, request: &AuthorizationRequest) -> bool {
-        self.client == client && self.scopes.contains(request.scopes)
+    /// Forgets the approvals of this client, of all users of the browser: nobody knows the user who denied it. Returns the
+    /// new cookie, or `None` if there is nothing to forget.
+    pub(crate) fn forget(mut self, client_id: &str, keyring: &KeyringHandle) -> Option<HeaderValue> {
+        let (client, before) = (hash(&[client_id]), self.0.len());
+        self.0.retain(|approval| approval.client != client);
+        if self.0.len() == before {
+            return None;
+        }
+        let rest = Some(&self).filter(|rest| !rest.0.is_empty());
+        match rest.and_then(|rest| keyring.seal(Purpose::Consent, rest).ok()) {
+            Some(value) => cookies::set(COOKIE_NAME, &value, LIFETIME),
+            None => cookies::remove(COOKIE_NAME),
+        }
     }
 }
 
-fn client(request: &AuthorizationRequest) -> String {
-    hash([&request.client_id, &request.redirect_uri])
+/// Returns a function that is true for an approval of this client, redirect URI and these scopes.
+fn covers(request: &AuthorizationRequest) -> impl Fn(&Approval) -> bool {
+    let (client, redirect_uri) = (hash(&[&request.client_id]), hash(&[&request.redirect_uri]));
+    let scopes = request.scopes;
+    move |approval| {
+        approval.client == client && approval.redirect_uri == redirect_uri && approval.scopes.contains(scopes)
+    }
 }
 
-fn hash(parts: [&str; 2]) -> String {
+fn hash(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

@@ -43,7 +43,8 @@ struct ConsentTemplate<'a> {
     redirect_uri: &'a str,
     scopes: Scopes,
     entra_scope: &'a str,
-    client_id: String,
+    /// The whole id, which an administrator copies to `spec.clients.denied`.
+    client_id: &'a str,
 }
 
 impl ConsentPage<'_> {
@@ -75,10 +76,7 @@ impl ConsentPage<'_> {
             redirect_uri: self.redirect_uri,
             scopes: self.scopes,
             entra_scope: &services.entra_scope,
-            client_id: match self.client.kind {
-                ClientKind::Document => self.client.id.clone(),
-                ClientKind::Static | ClientKind::Registered => shorten(&self.client.id),
-            },
+            client_id: &self.client.id,
         };
         respond(StatusCode::OK, &page, &form_action)
     }
@@ -134,14 +132,6 @@ fn place(url: &Url) -> String {
         "https" if !is_loopback(url) => host.to_owned(),
         _ if is_loopback(url) => format!("a program on this computer ({host})"),
         scheme => format!("the program that opens {scheme} links on this computer"),
-    }
-}
-
-/// Cuts an id after 32 characters. The ids of registered clients have up to 1 KiB.
-fn shorten(id: &str) -> String {
-    match id.char_indices().nth(32) {
-        Some((end, _)) => format!("{}…", id.get(..end).unwrap_or_default()),
-        None => id.to_owned(),
     }
 }
 

@@ -340,6 +340,7 @@ fn clients(
     rules::redirect_hosts(&clients.additional_redirect_hosts, &defaults.allowed, refusals);
     rules::document_hosts(&clients.metadata_documents.allowed_hosts, refusals);
     rules::static_clients(&clients.r#static, &defaults.allowed, refusals);
+    rules::denied_clients(&clients.denied, &clients.r#static, refusals);
     (refusals.len() == before).then(|| ClientsConfig {
         dynamic_registration: match clients.dynamic_registration {
             api::DynamicRegistration::Enabled => behalf_contract::DynamicRegistration::Enabled,

@@ -215,7 +215,7 @@ struct FixtureServerArgs {
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
-    // The handler exists before the ports are reported as ready, so no signal is lost.
+    // Caught before the ports are reported as ready.
     let terminate = signal(SignalKind::terminate())?;
     match cli.service {
         Service::Entra(args) => {

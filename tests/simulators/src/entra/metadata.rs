@@ -53,7 +53,7 @@ async fn answer(
         Ok(()) => {
             let mut response = json_response(200, document().to_string());
             trace.stamp(&mut response, 0);
-            // Clients may cache this answer for a day. The other answers must not be cached.
+            // Unlike the other answers, these may be kept for a day.
             response.headers_mut().remove(header::PRAGMA);
             response.headers_mut().insert(
                 header::CACHE_CONTROL,

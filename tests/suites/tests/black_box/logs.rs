@@ -123,7 +123,7 @@ impl Recording {
             );
             let never = matches!(progress, Progress::Closed { until: None, .. });
             ensure!(!never, "the {name} could not be read");
-            // A log that was just opened has no file yet.
+            // One that was opened a moment ago has no file yet.
             let bytes = std::fs::read(self.recorder.file(&run)).unwrap_or_default();
             let text = String::from_utf8_lossy(&bytes).into_owned();
             if text.contains("TRACE") {
@@ -233,7 +233,7 @@ impl Recorder {
                 previous: true,
                 ..LogParams::default()
             };
-            // The result is not needed here. If the log was never read, its state shows it.
+            // If the run is gone and was never read, the run itself reports it.
             drop(recorder.copy(&pods, &before, &parameters).await);
         }));
     }

@@ -42,9 +42,10 @@ pub struct Clients {
     )]
     pub r#static: Vec<StaticClient>,
 
-    /// Clients that are refused at registration, login, token endpoint and calls; their sessions end. An entry is a
-    /// client id, the address of a metadata document, or a host: it denies metadata documents and redirect URIs at that
-    /// host.
+    /// Clients that are refused at registration, login, token endpoint and calls; their next call or refresh ends the
+    /// session. An entry is the https address of a metadata document, a host (it includes its subdomains, and denies
+    /// the metadata documents there and the clients that registered a redirect URI there), a clientId of static, or the
+    /// whole id of a registered client, which the consent page shows under Details.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

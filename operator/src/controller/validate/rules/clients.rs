@@ -1,6 +1,7 @@
 //! The rules for MCP clients.
 
 use behalf_contract::redirect_uri::{self, is_loopback, is_vendor, is_vendor_callback};
+use behalf_contract::{DocumentUrl, is_registered_client_id};
 use url::Url;
 
 use super::address::origin;
@@ -29,6 +30,42 @@ pub(crate) fn document_hosts(hosts: &[String], refusals: &mut Vec<Refusal>) {
     for host in hosts {
         host_only("clients.metadataDocuments.allowedHosts", host, refusals);
     }
+}
+
+/// Validates the clients that the administrator denies. An entry that matches no client would look like protection.
+pub(crate) fn denied_clients(denied: &[String], listed: &[StaticClient], refusals: &mut Vec<Refusal>) {
+    for entry in denied {
+        let is_client = listed.iter().any(|client| client.client_id == *entry)
+            || DocumentUrl::parse(entry).is_some()
+            || is_registered_client_id(entry)
+            || is_deniable_host(entry);
+        if !is_client {
+            // A client id has up to 1 KiB. Its beginning is enough to find the entry.
+            let shown: String = entry.chars().take(64).collect();
+            refuse(
+                refusals,
+                "clients.denied",
+                format!(
+                    "must not contain {shown:?}, which matches no client; write the https address of a metadata document \
+                     as the client sends it, a host in lower case without scheme, port and path (it includes its \
+                     subdomains), an id from clients.static, or the whole id of a registered client, which the consent \
+                     page shows under Details"
+                ),
+            );
+        }
+    }
+}
+
+/// True for a host of redirect URIs or documents. One label alone is a host only if it is `localhost`: a name without a
+/// dot is more likely a misspelt id.
+fn is_deniable_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !label.is_empty() && label.bytes().all(is_plain)
+    };
+    let is_name = text.contains('.') && text.split('.').all(is_label);
+    let is_canonical = || origin(&format!("https://{text}")).is_some();
+    matches!(text, "localhost" | "[::1]") || is_name && is_canonical()
 }
 
 /// Returns the https address of a host, which must be the name of a host and nothing else.

@@ -8,6 +8,16 @@ use super::*;
 #[rstest]
 #[case::redirect_host("clients.additionalRedirectHosts", json!({"clients": {"additionalRedirectHosts": ["https://ci.example"]}}))]
 #[case::document_host("clients.metadataDocuments.allowedHosts", json!({"clients": {"metadataDocuments": {"allowedHosts": ["vscode.dev:443"]}}}))]
+#[case::denied_without_path("clients.denied", json!({"clients": {"denied": ["https://claude.ai"]}}))]
+#[case::denied_with_port("clients.denied", json!({"clients": {"denied": ["claude.ai:443"]}}))]
+#[case::denied_in_capitals("clients.denied", json!({"clients": {"denied": ["Claude.ai"]}}))]
+#[case::denied_with_a_dot_at_the_end("clients.denied", json!({"clients": {"denied": ["claude.ai."]}}))]
+#[case::denied_by_a_pattern("clients.denied", json!({"clients": {"denied": ["*.claude.ai"]}}))]
+#[case::denied_by_a_suffix("clients.denied", json!({"clients": {"denied": [".claude.ai"]}}))]
+#[case::denied_by_a_name("clients.denied", json!({"clients": {"denied": ["claude"]}}))]
+#[case::denied_by_a_path("clients.denied", json!({"clients": {"denied": ["claude.ai/oauth"]}}))]
+#[case::denied_with_a_query("clients.denied", json!({"clients": {"denied": ["https://claude.ai/c?x=1"]}}))]
+#[case::denied_by_a_part_of_an_id("clients.denied", json!({"clients": {"denied": ["bhi1.c9.MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw"]}}))]
 #[case::client_at_a_vendors_other_page("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://claude.ai/share/1"]}]}}))]
 #[case::redirect_uri("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://ci.example/cb"]}]}}))]
 #[case::other_loopback("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.2/cb"]}]}}))]
@@ -17,4 +27,35 @@ use super::*;
 #[case::fragment("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://ci.example/cb#x"]}]}}))]
 fn refuses_a_client_setting(#[case] field: &str, #[case] patch: Value) {
     assert_refused(field, patch);
+}
+
+#[test]
+fn every_form_of_a_denied_client_is_accepted() {
+    let registered = format!("bhi1.c9.{}", "aB3-_".repeat(40));
+    let denied = json!([
+        "https://claude.ai/oauth/claude-code-client-metadata",
+        "chatgpt.com",
+        "a.b.contoso.example",
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+        "ci",
+        registered,
+    ]);
+    let listed = json!([{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.1/cb"]}]);
+    let patch = json!({"clients": {"denied": denied, "static": listed}});
+    let refusals = refusals(&quickstart_with(patch), &Found::default());
+    assert!(refusals.is_empty(), "{refusals:?}");
+}
+
+#[test]
+fn the_refusal_of_a_denied_client_shows_a_short_part_and_says_what_to_write() {
+    let entry = "x".repeat(1024);
+    let server = quickstart_with(json!({"clients": {"denied": [entry]}}));
+    let text = judge(&server, &Found::default()).unwrap_err().to_string();
+    assert!(
+        text.contains("write the https address of a metadata document"),
+        "{text}"
+    );
+    assert!(text.len() < 600, "{text}");
 }

@@ -1,0 +1,41 @@
+//! Recognizes the ids of clients that registered themselves. Pure.
+
+/// The start of every such id. The sidecar seals the registration into the rest.
+const PREFIX: &str = "bhi1.";
+
+/// Minimum length of the sealed part. The smallest registration has a few characters more. A page or a log line that
+/// cuts ids shows less.
+const SHORTEST: usize = 96;
+
+/// True for a text that has the form of a whole id: prefix, id of the key, and the sealed registration in base64url.
+pub fn is_registered_client_id(text: &str) -> bool {
+    let parts = text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('.'));
+    parts.is_some_and(|(key, sealed)| {
+        let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        is_key && sealed.len() >= SHORTEST && sealed.bytes().all(is_base64url)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_id_has_the_form() {
+        let sealed = "aA0-_".repeat(30);
+        assert!(is_registered_client_id(&format!("bhi1.c9.{sealed}")));
+        for text in [
+            String::new(),
+            "bhi1.c9.".to_owned(),
+            format!("bhi1.c9.{}", "a".repeat(24)),
+            format!("bhi1.c9.{sealed}…"),
+            format!("bhi1.c9.{sealed}.a"),
+            format!("bhi1..{sealed}"),
+            format!("bha1.c9.{sealed}"),
+            format!("bhi1.{sealed}"),
+        ] {
+            assert!(!is_registered_client_id(&text), "{text}");
+        }
+    }
+}
