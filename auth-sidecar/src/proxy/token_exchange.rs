@@ -168,14 +168,15 @@ impl Exchange {
         downstream: &TokenSet,
     ) {
         let refused = &downstream.access_token;
-        self.on_behalf_of
-            .forget_refused(&user.access_token, refused)
-            .await;
         let shared = state
             .services
             .sessions
             .shared_downstream(session, &user.access_token, &self.scope);
+        // First where other replicas find it, so that a parallel call does not bring it back from there.
         shared.remove_refused(refused).await;
+        self.on_behalf_of
+            .forget_refused(&user.access_token, refused)
+            .await;
     }
 
     /// Exchanges the user's token. If Entra no longer accepts it as assertion, renews it and exchanges once

@@ -127,7 +127,8 @@ impl Sessions {
     async fn turn(&self, session: &OpenSession, refused: Option<&Secret>) -> Turn {
         let store = self.store.as_ref();
         for wait in renewal_lease::waits() {
-            match renewal_lease::acquire(store, session.id, self.clock.now()).await {
+            let now = self.clock.now();
+            match renewal_lease::acquire(store, session.id, now, self.random.as_ref()).await {
                 Ok(true) => {
                     // The replica that held the lease before may have renewed the tokens.
                     let turn = self.look_at_record(session, refused).await;

@@ -36,6 +36,7 @@ use self::end_signal::EndSignals;
 use self::per_user::UserDigest;
 use self::renewals::Renewals;
 use self::repository::SessionRepository;
+use self::shared_downstream::RefusedDownstream;
 use crate::keys::{KeyringHandle, Random};
 use crate::limits::weak_map::WeakMap;
 use crate::revocations::RevocationsFile;
@@ -67,6 +68,7 @@ pub struct Sessions {
     renewals: Renewals,
     end_signals: EndSignals,
     revocations: Arc<RevocationsFile>,
+    refused_downstream: RefusedDownstream,
     /// True if other replicas use the same store.
     is_shared: bool,
     /// Serializes the changes of one user's list of sessions. Logins of other users do not wait.
@@ -102,6 +104,7 @@ impl Sessions {
             random,
             renewals: Renewals::default(),
             end_signals: EndSignals::default(),
+            refused_downstream: RefusedDownstream::default(),
             revocations,
             user_locks: WeakMap::default(),
         }

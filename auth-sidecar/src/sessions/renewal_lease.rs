@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::later;
+use crate::random::{Random, random_bytes};
 use crate::session_id::SessionId;
 use crate::store::{SessionStore, StoreError, StoreKey, Written};
 
@@ -30,9 +31,12 @@ pub(super) async fn acquire(
     store: &dyn SessionStore,
     id: SessionId,
     now: Timestamp,
+    random: &dyn Random,
 ) -> Result<bool, StoreError> {
+    // The store tells the leases of two replicas apart by their values.
+    let value = random_bytes::<16>(random).to_vec();
     match store
-        .put(&StoreKey::Renewal(id), 0, Vec::new(), later(now, LEASE))
+        .put(&StoreKey::Renewal(id), 0, value, later(now, LEASE))
         .await
     {
         Ok(written) => Ok(written == Written::Stored),

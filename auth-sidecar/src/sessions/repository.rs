@@ -189,9 +189,6 @@ impl SessionRepository {
 
     /// Removes a record, and its downstream token.
     pub(super) async fn remove(&self, id: &SessionId) -> Result<(), StoreError> {
-        self.store.take(&StoreKey::Session(*id)).await?;
-        // Nobody asks for it without the record, and it expires by itself.
-        let _ = self.store.take(&StoreKey::Downstream(*id)).await;
-        Ok(())
+        self.store.take(&StoreKey::Session(*id)).await.map(drop)
     }
 }

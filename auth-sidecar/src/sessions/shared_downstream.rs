@@ -5,18 +5,28 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use behalf_entra::{Secret, SharedTokens, TokenSet};
 use jiff::Timestamp;
+use moka::future::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{OpenSession, Sessions};
 use crate::keys::{RecordKind, RecordPlace};
-use crate::store::{StoreKey, Written};
+use crate::store::{Entry, StoreKey, Written};
 
 /// Maximum number of attempts to write the entry. Its loss costs one more exchange.
 const MAX_ATTEMPTS: usize = 3;
+
+/// Maximum number of remembered refused tokens, and the longest life of a token of Entra (with continuous access
+/// evaluation). A token that is forgotten earlier costs one more refused call.
+const REFUSED: (u64, Duration) = (10_000, Duration::from_hours(28));
+
+/// The downstream tokens that their API refused in this process, by their SHA-256. Another replica may not know yet, and a
+/// store may bring a value back, so that the removal of the entry alone is not enough.
+pub(super) struct RefusedDownstream(Cache<[u8; 32], ()>);
 
 /// The downstream token of one session for one user token.
 pub(crate) struct SharedDownstream {
@@ -39,13 +49,6 @@ struct Content<'a> {
     expires_at: Timestamp,
 }
 
-/// The content of the entry, opened, and its revision.
-struct Found {
-    revision: u64,
-    exchange: ExchangeDigest,
-    tokens: TokenSet,
-}
-
 impl ExchangeDigest {
     fn of(user_token: &Secret, scope: &str) -> Self {
         let mut hash = Sha256::new();
@@ -54,6 +57,24 @@ impl ExchangeDigest {
             hash.update(part);
         }
         Self(hash.finalize().into())
+    }
+}
+
+impl Default for RefusedDownstream {
+    fn default() -> Self {
+        let (most, life) = REFUSED;
+        Self(Cache::builder().max_capacity(most).time_to_live(life).build())
+    }
+}
+
+impl RefusedDownstream {
+    async fn insert(&self, token: &Secret) {
+        self.0.insert(Sha256::digest(token.expose()).into(), ()).await;
+    }
+
+    fn contains(&self, token: &Secret) -> bool {
+        self.0
+            .contains_key(&<[u8; 32]>::from(Sha256::digest(token.expose())))
     }
 }
 
@@ -74,15 +95,27 @@ impl Sessions {
 }
 
 impl SharedDownstream {
-    /// Removes the token after the downstream API refused it. A newer token stays.
+    /// Removes the token after the downstream API refused it. A newer token stays, but for one that another replica saves
+    /// at this very moment: its loss costs an exchange.
     pub(crate) async fn remove_refused(&self, refused: &Secret) {
-        if let Some(found) = self.find().await
-            && found.tokens.access_token == *refused
-        {
-            // An empty value keeps the revisions, so that a replica with an older one does not bring the token back.
-            let end = found.tokens.expires_at;
-            self.put(found.revision, Vec::new(), end).await;
+        if !self.sessions.is_shared {
+            return;
         }
+        // Before the removal, so that a call that reads the entry meanwhile does not use the token.
+        self.sessions.refused_downstream.insert(refused).await;
+        if let Some(tokens) = self.read().await
+            && tokens.access_token == *refused
+        {
+            // If the store does not answer, the token stays. This replica does not use it again.
+            let _ = self.sessions.store.take(&self.key()).await;
+        }
+    }
+
+    /// Returns the token of the entry, also one that was refused.
+    async fn read(&self) -> Option<TokenSet> {
+        // While the store is away, the session cannot be opened either. The store logs its outage.
+        let entry = self.sessions.store.get(&self.key()).await.ok()??;
+        self.open(&entry)
     }
 
     fn key(&self) -> StoreKey {
@@ -98,47 +131,18 @@ impl SharedDownstream {
         }
     }
 
-    /// Returns the revision of the entry, and its content if it can be opened.
-    async fn entry(&self) -> Option<(u64, Option<Found>)> {
-        if !self.sessions.is_shared {
-            return None;
-        }
-        // While the store is away, the session cannot be opened either. The store logs its outage.
-        let Some(entry) = self.sessions.store.get(&self.key()).await.ok()? else {
-            return Some((0, None));
+    fn open(&self, entry: &Entry) -> Option<TokenSet> {
+        let place = self.place(entry.revision);
+        let bytes = self.sessions.keyring.open_record(place, &entry.value).ok()?;
+        let content: Content<'_> = serde_json::from_slice(&bytes).ok()?;
+        let tokens = TokenSet {
+            access_token: Secret::new(content.token),
+            expires_at: content.expires_at,
+            refresh_token: None,
+            id_token: None,
+            scope: None,
         };
-        let revision = entry.revision;
-        let opened = self
-            .sessions
-            .keyring
-            .open_record(self.place(revision), &entry.value);
-        let found = opened.ok().and_then(|bytes| {
-            let content: Content<'_> = serde_json::from_slice(&bytes).ok()?;
-            Some(Found {
-                revision,
-                exchange: content.exchange,
-                tokens: TokenSet {
-                    access_token: Secret::new(content.token),
-                    expires_at: content.expires_at,
-                    refresh_token: None,
-                    id_token: None,
-                    scope: None,
-                },
-            })
-        });
-        Some((revision, found))
-    }
-
-    async fn find(&self) -> Option<Found> {
-        let (_, found) = self.entry().await?;
-        found.filter(|found| found.exchange == self.exchange)
-    }
-
-    /// Writes the entry. Returns true if no other replica was faster.
-    async fn put(&self, revision: u64, value: Vec<u8>, token_expires_at: Timestamp) -> bool {
-        let end = token_expires_at.min(self.session.ends_at);
-        let written = self.sessions.store.put(&self.key(), revision, value, end).await;
-        !matches!(written, Ok(Written::Conflict))
+        (content.exchange == self.exchange).then_some(tokens)
     }
 
     fn seal(&self, revision: u64, tokens: &TokenSet) -> Option<Vec<u8>> {
@@ -157,18 +161,28 @@ impl SharedDownstream {
 
 impl SharedTokens for SharedDownstream {
     async fn load(&self) -> Option<TokenSet> {
-        self.find().await.map(|found| found.tokens)
+        if !self.sessions.is_shared {
+            return None;
+        }
+        let tokens = self.read().await?;
+        let is_refused = self.sessions.refused_downstream.contains(&tokens.access_token);
+        (!is_refused).then_some(tokens)
     }
 
     async fn save(&self, tokens: &TokenSet) {
+        if !self.sessions.is_shared {
+            return;
+        }
+        let (store, key) = (&self.sessions.store, self.key());
+        let end = tokens.expires_at.min(self.session.ends_at);
         for _ in 0..MAX_ATTEMPTS {
-            let Some((revision, _)) = self.entry().await else {
-                return;
-            };
+            let Ok(entry) = store.get(&key).await else { return };
+            let revision = entry.map_or(0, |entry| entry.revision);
             let Some(value) = self.seal(revision.saturating_add(1), tokens) else {
                 return;
             };
-            if self.put(revision, value, tokens.expires_at).await {
+            // The token is lost for the others if the session has ended, and if the store is full or away.
+            if !matches!(store.put(&key, revision, value, end).await, Ok(Written::Conflict)) {
                 return;
             }
         }

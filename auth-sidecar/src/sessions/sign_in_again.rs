@@ -12,6 +12,7 @@ use super::per_user::UserDigest;
 use super::repository::{Change, MAX_ATTEMPTS};
 use super::{OpenSession, Sessions, later};
 use crate::keys::Purpose;
+use crate::random::random_bytes;
 use crate::store::{Entry, StoreKey, Written};
 
 /// Lifetime of the stored requirements. A later login starts without them, and Entra states them again.
@@ -214,6 +215,8 @@ impl Sessions {
     ) -> Result<bool, SessionError> {
         let key = StoreKey::Finished(Sha256::digest(handle).into());
         let end = later(self.clock.now(), lifetime);
-        Ok(self.store.put(&key, 0, Vec::new(), end).await? == Written::Stored)
+        // The store tells two callbacks apart by their values.
+        let value = random_bytes::<16>(self.random.as_ref()).to_vec();
+        Ok(self.store.put(&key, 0, value, end).await? == Written::Stored)
     }
 }

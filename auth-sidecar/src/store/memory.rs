@@ -129,7 +129,14 @@ impl SessionStore for MemoryStore {
         state.sweep(now);
         let kept = state.get(key, now);
         let (revision, size) = kept.map_or((0, 0), |entry| (entry.revision, entry.value.len()));
-        if revision != expected {
+        let next = expected.saturating_add(1);
+        if kept.is_some_and(|entry| entry.revision == next && entry.value == value) {
+            return Ok(Written::Stored);
+        }
+        let has_no_record = key
+            .record()
+            .is_some_and(|record| state.get(&record, now).is_none());
+        if revision != expected || has_no_record {
             return Ok(Written::Conflict);
         }
         // An entry that exists can always be written, because a refusal would lose its session.
@@ -146,7 +153,7 @@ impl SessionStore for MemoryStore {
         state.insert(
             key,
             Entry {
-                revision: revision.saturating_add(1),
+                revision: next,
                 value,
                 expires_at,
             },
@@ -168,7 +175,11 @@ impl SessionStore for MemoryStore {
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let now = self.clock.now();
-        Ok(self.lock().remove(key).filter(|entry| entry.expires_at > now))
+        let mut state = self.lock();
+        if let Some(companion) = key.companion() {
+            state.remove(&companion);
+        }
+        Ok(state.remove(key).filter(|entry| entry.expires_at > now))
     }
 
     async fn announce_end(&self, _: &SessionId) -> Result<(), StoreError> {

@@ -42,9 +42,25 @@ pub enum StoreKey {
 }
 
 impl StoreKey {
-    /// True for an entry without a value, which says only that something happened or is going on.
+    /// True for an entry that says only that something happened or is going on. Its value is a random number.
     pub(crate) fn is_marker(&self) -> bool {
         matches!(self, Self::Finished(_) | Self::Renewal(_))
+    }
+
+    /// The record without which this entry is not written.
+    fn record(&self) -> Option<Self> {
+        match self {
+            Self::Downstream(id) => Some(Self::Session(*id)),
+            _ => None,
+        }
+    }
+
+    /// The entry that is removed together with this one.
+    fn companion(&self) -> Option<Self> {
+        match self {
+            Self::Session(id) => Some(Self::Downstream(*id)),
+            _ => None,
+        }
     }
 
     /// The id as base64url, and the kind. Stores outside this process name their entries with it.
@@ -90,8 +106,8 @@ pub enum Written {
     /// The store has the new value.
     Stored,
 
-    /// The entry has another revision than expected, because another writer was faster. The store is unchanged.
-    /// The caller reads the entry and decides again.
+    /// The entry has another revision than expected, because another writer was faster, or its session has no record.
+    /// The store is unchanged. The caller reads the entry and decides again.
     Conflict,
 }
 
@@ -130,14 +146,18 @@ pub enum StoreError {
 
 /// Stores sealed values. Each value has a revision and an expiry.
 ///
-/// Writes are compare-and-swap, so that replicas need no locks. Each operation takes one round trip.
+/// Writes are compare-and-swap, so that replicas need no locks. Each operation takes one round trip, and may arrive twice
+/// at a store over the network.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
     /// Returns the entry, or `None` if there is none or it has expired.
     async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
 
     /// Writes a value as revision `expected + 1` if the stored entry has revision `expected`. With `expected`
-    /// zero it writes only if there is no entry.
+    /// zero it writes only if there is no entry. A session's downstream token is written only while its record exists.
+    ///
+    /// If the entry has revision `expected + 1` and this value already, the write arrived twice, and is stored. So each
+    /// write needs a value of its own: sealed values have one by their nonce, markers are random.
     async fn put(
         &self,
         key: &StoreKey,
@@ -149,7 +169,7 @@ pub trait SessionStore: Send + Sync {
     /// Sets the expiry of an entry. Does nothing if there is no entry.
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError>;
 
-    /// Removes the entry and returns it.
+    /// Removes the entry and returns it. A session's record takes its downstream token with it.
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
 
     /// Tells all replicas, this one included, that the open requests and streams of a session must end. A store of

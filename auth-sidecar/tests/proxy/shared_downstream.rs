@@ -141,6 +141,59 @@ async fn a_refused_token_is_not_left_for_the_others_when_its_exchange_fails() {
     assert!(!replicas.received()[before..].contains(&old));
 }
 
+/// A full Redis writes nothing, and removes.
+#[tokio::test]
+async fn a_full_redis_keeps_no_refused_token_for_the_others() {
+    let replicas = Replicas::start().await;
+    let first = replicas.replica();
+    let login = first.sign_in(&replicas.world).await;
+    assert_eq!(replicas.calls(&first, &login).await, StatusCode::OK);
+    let old = replicas.received()[0].clone();
+    replicas.server_refuses(old.clone());
+    replicas
+        .redis
+        .ask::<()>(&["CONFIG", "SET", "maxmemory", "1"])
+        .await
+        .unwrap();
+    assert_eq!(replicas.calls(&first, &login).await, StatusCode::OK);
+    let before = replicas.received().len();
+    for replica in [&first, &replicas.replica()] {
+        assert_eq!(replicas.calls(replica, &login).await, StatusCode::OK);
+    }
+    assert!(!replicas.received()[before..].contains(&old));
+}
+
+#[tokio::test]
+async fn a_refused_token_that_comes_back_to_the_store_is_not_used_again() {
+    let replicas = Replicas::start().await;
+    let replica = replicas.replica();
+    let login = replica.sign_in(&replicas.world).await;
+    assert_eq!(replicas.calls(&replica, &login).await, StatusCode::OK);
+    let old = replicas.received()[0].clone();
+    let downstream = replicas.key("downstream").await;
+    let copy = async |from: &str, to: &str| {
+        let copied = replicas.redis.ask::<u8>(&["COPY", from, to, "REPLACE"]).await;
+        assert_eq!(copied.unwrap(), 1);
+    };
+    copy(&downstream, "aside").await;
+    replicas.server_refuses(old.clone());
+    let outage = Effect::Status {
+        status: 503,
+        retry_after_seconds: Some(30),
+    };
+    let fault = Fault::once([RequestKind::OnBehalfOf], outage);
+    replicas.world.control().add_fault(&fault).await.unwrap();
+    assert_eq!(
+        replicas.calls(&replica, &login).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    copy("aside", &downstream).await;
+    replicas.world.clock.advance(SignedDuration::from_secs(31));
+    let before = replicas.received().len();
+    assert_eq!(replicas.calls(&replica, &login).await, StatusCode::OK);
+    assert!(!replicas.received()[before..].contains(&old));
+}
+
 #[tokio::test]
 async fn a_renewed_user_token_gets_a_downstream_token_of_its_own() {
     let replicas = Replicas::start().await;
@@ -195,6 +248,29 @@ async fn an_ended_session_leaves_no_downstream_token() {
         .unwrap();
     let keys: Vec<String> = replicas.redis.ask(&["KEYS", "*:downstream"]).await.unwrap();
     assert!(keys.is_empty(), "{keys:?}");
+}
+
+#[tokio::test]
+async fn an_exchange_that_ends_after_its_session_leaves_no_downstream_token() {
+    let replicas = Replicas::start().await;
+    let replica = replicas.replica();
+    let login = replica.sign_in(&replicas.world).await;
+    let control = replicas.world.control();
+    let hold = Fault::always([RequestKind::OnBehalfOf], Effect::Hold);
+    control.add_fault(&hold).await.unwrap();
+    let ends = async {
+        while exchanges(&replicas.world).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        let access = Secret::new(&*login.access_token);
+        let sessions = &replica.sessions;
+        sessions.revoke(&access, crate::world::CLIENT).await.unwrap();
+        control.clear_faults().await.unwrap();
+    };
+    // The call answers after its exchange.
+    tokio::join!(replicas.calls(&replica, &login), ends);
+    let fresh: Vec<String> = replicas.redis.ask(&["KEYS", "*:downstream"]).await.unwrap();
+    assert!(fresh.is_empty(), "{fresh:?}");
 }
 
 /// Somebody who can write to Redis cannot make one session use another one's token.

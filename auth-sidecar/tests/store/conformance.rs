@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use behalf_auth_sidecar::keys::SystemRandom;
+use behalf_auth_sidecar::sessions::SessionId;
 use behalf_auth_sidecar::store::{Entry, SessionStore, StoreError, StoreKey, Written};
 use behalf_entra::{Clock as _, FixedClock, SystemClock};
 use jiff::{SignedDuration, Timestamp};
@@ -57,6 +59,8 @@ pub(crate) async fn check_all(store: &dyn SessionStore, passage: &dyn Passage) {
     values_are_bytes_and_bounded(store, passage).await;
     kinds_of_keys_are_apart(store, passage).await;
     one_of_many_writers_wins(store, passage).await;
+    a_write_that_arrives_twice_is_stored_once(store, passage).await;
+    a_downstream_token_exists_only_beside_its_record(store, passage).await;
     store.report().await.unwrap();
 }
 
@@ -168,4 +172,35 @@ async fn one_of_many_writers_wins(store: &dyn SessionStore, passage: &dyn Passag
             .filter(|written| matches!(written, Ok(Written::Stored)));
         assert_eq!(stored.count(), 1, "in round {round}");
     }
+}
+
+/// The Redis client sends a write again when it lost the connection before the answer came.
+async fn a_write_that_arrives_twice_is_stored_once(store: &dyn SessionStore, passage: &dyn Passage) {
+    let (key, end) = (StoreKey::User([10; 32]), after(passage, LIFE * 20));
+    for expected in [0, 1] {
+        for _ in 0..2 {
+            let written = store.put(&key, expected, vec![7], end).await.unwrap();
+            assert_eq!(written, Written::Stored);
+        }
+        assert_eq!(store.get(&key).await.unwrap().unwrap().revision, expected + 1);
+    }
+    // Neither an older write nor another value counts as the same.
+    assert_eq!(store.put(&key, 0, vec![7], end).await.unwrap(), Written::Conflict);
+    assert_eq!(store.put(&key, 1, vec![8], end).await.unwrap(), Written::Conflict);
+    assert_eq!(store.get(&key).await.unwrap().unwrap().value, [7]);
+}
+
+async fn a_downstream_token_exists_only_beside_its_record(store: &dyn SessionStore, passage: &dyn Passage) {
+    let end = after(passage, LIFE * 20);
+    let id = SessionId::generate(&SystemRandom);
+    let (record, downstream) = (StoreKey::Session(id), StoreKey::Downstream(id));
+    let refused = store.put(&downstream, 0, vec![1], end).await.unwrap();
+    assert_eq!(refused, Written::Conflict);
+    store.put(&record, 0, vec![2], end).await.unwrap();
+    let stored = store.put(&downstream, 0, vec![3], end).await.unwrap();
+    assert_eq!(stored, Written::Stored);
+    store.take(&record).await.unwrap();
+    assert_eq!(store.get(&downstream).await.unwrap(), None);
+    let refused = store.put(&downstream, 0, vec![4], end).await.unwrap();
+    assert_eq!(refused, Written::Conflict);
 }

@@ -8,7 +8,9 @@ use behalf_contract::{RedisAuthentication, RedisTopology};
 use behalf_entra::{
     Assertion, Clock as _, EntraClient, HttpLimits, RetryPolicy, Settings, SystemClock, TrustRoots,
 };
-use behalf_simulators::entra::{EntraSimulator, EntraSimulatorOptions, IssuerFixture, RequestKind};
+use behalf_simulators::entra::{
+    Effect, EntraSimulator, EntraSimulatorOptions, Fault, IssuerFixture, RequestKind,
+};
 use behalf_simulators::people::{CLIENT_ID, SERVICE_PRINCIPAL_OBJECT_ID, TENANT_ID};
 use jiff::SignedDuration;
 use tempfile::TempDir;
@@ -25,7 +27,7 @@ struct World {
     checker: EntraChecker,
     store: RedisStore,
     issuer: IssuerFixture,
-    _redis: RedisServer,
+    redis: RedisServer,
     _folder: TempDir,
 }
 
@@ -63,7 +65,7 @@ impl World {
             entra,
             checker,
             issuer,
-            _redis: redis,
+            redis,
             _folder: folder,
         }
     }
@@ -138,6 +140,46 @@ async fn a_token_is_replaced_on_the_same_connection_before_it_expires() {
     tokens.dedup();
     assert!(tokens.len() >= 3, "{} tokens", tokens.len());
     assert_eq!(world.checker.expired(), 0);
+}
+
+#[tokio::test]
+async fn a_new_connection_does_not_wait_for_a_slow_entra_while_the_old_token_lives() {
+    const LIFE: u64 = 12;
+    let world = World::start_trusted().await;
+    let control = world.entra.control();
+    control
+        .update_settings(|settings| settings.redis_token_seconds = Some(LIFE))
+        .await
+        .unwrap();
+    world.store.ping().await.unwrap();
+    let hold = Fault::always([RequestKind::ClientCredentials], Effect::Hold);
+    control.add_fault(&hold).await.unwrap();
+    // In the last quarter of its life the token is asked for again.
+    while world.tokens_asked_for().await < 2 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    // The connection of the store is subscribed to announcements.
+    let closed = world.redis.ask::<u8>(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    assert_eq!(closed.unwrap(), 1);
+    let tokens = |connection| {
+        let all = world.checker.authentications().into_iter();
+        let of_one = all.filter(|one| one.connection == connection);
+        of_one.map(|one| one.token).collect::<Vec<_>>()
+    };
+    while tokens(2).is_empty() {
+        world.store.get(&KEY).await.unwrap();
+    }
+    let old = tokens(1)[0].clone();
+    assert!(tokens(2).iter().all(|token| *token == old));
+    control.clear_faults().await.unwrap();
+    let replaced = async {
+        while tokens(2).iter().all(|token| *token == old) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), replaced).await.unwrap();
+    assert_eq!(world.checker.expired(), 0);
+    assert_eq!(world.tokens_asked_for().await, 2);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The commands, their answers, and the names of keys.
 //!
-//! An entry is a hash with the fields `revision` and `value`, and an expiry. Each operation names one key, so that it
-//! works in a cluster, and is atomic.
+//! An entry is a hash with the fields `revision` and `value`, and an expiry. Each operation is atomic, and names keys of
+//! one slot only, so that it works in a cluster. Each may be sent twice.
 
 use ::redis::{FromRedisValue as _, Pipeline, RedisError, Value, pipe};
 use behalf_contract::ObjectIdentity;
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::unreachable;
 use crate::store::{Entry, MAX_VALUE_BYTES, StoreError, StoreKey, Written};
 
-/// Reads an entry. KEYS: the entry. ARGV: maximum length of its value, `1` to remove it. Returns revision, value and
+/// Reads an entry. KEYS: the entry, further ones to remove with it. ARGV: maximum length of its value, `1` to remove. Returns revision, value and
 /// expiry. A longer value is returned as an empty one: nobody of this project wrote it, and it must not fill the memory
 /// of the sidecar. An entry that this project wrote has a revision of at most 20 digits.
 const READ: &str = "\
@@ -21,14 +21,17 @@ end
 if redis.call('HSTRLEN', KEYS[1], 'value') <= tonumber(ARGV[1]) then
   entry[2] = redis.call('HGET', KEYS[1], 'value')
 end
-if ARGV[2] == '1' then redis.call('DEL', KEYS[1]) end
+if ARGV[2] == '1' then redis.call('DEL', unpack(KEYS)) end
 return entry";
 
-/// Compare-and-swap. KEYS: the entry. ARGV: expected revision, next revision, value, expiry in milliseconds since
-/// 1970. Returns 1 if it wrote.
+/// Compare-and-swap. KEYS: the entry, and the record that must exist, if any. ARGV: expected revision, next revision,
+/// value, expiry in milliseconds since 1970. Returns 1 if the entry has the value, also when this command arrives a second
+/// time. `PEXPIRETIME` is -2 for a key that does not exist.
 const PUT: &str = "\
 local kept = redis.call('HGET', KEYS[1], 'revision') or '0'
+if kept == ARGV[2] and redis.call('HGET', KEYS[1], 'value') == ARGV[3] then return 1 end
 if kept ~= ARGV[1] then return 0 end
+if KEYS[2] and redis.call('PEXPIRETIME', KEYS[2]) == -2 then return 0 end
 redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'value', ARGV[3])
 redis.call('PEXPIREAT', KEYS[1], ARGV[4])
 return 1";
@@ -55,43 +58,46 @@ impl KeyNames {
         format!("{prefix}{{{id}}}:{kind}")
     }
 
+    /// The names of an entry and of another one of the same session.
+    pub(super) fn of_both(&self, key: &StoreKey, other: Option<&StoreKey>) -> Vec<String> {
+        let keys = std::iter::once(key).chain(other);
+        keys.map(|key| self.of(key)).collect()
+    }
+
     /// The channel of the object's replicas.
     pub(super) fn channel(&self) -> String {
         format!("{}announcements", self.prefix)
     }
 }
 
+/// Reads an entry.
 pub(super) fn get(name: &str) -> Pipeline {
-    read(name, false)
-}
-
-pub(super) fn take(name: &str) -> Pipeline {
-    read(name, true)
-}
-
-fn read(name: &str, removes: bool) -> Pipeline {
-    let mut commands = pipe();
-    commands
-        .cmd("EVAL")
-        .arg(READ)
-        .arg(1)
-        .arg(name)
-        .arg(MAX_VALUE_BYTES)
-        .arg(u8::from(removes));
+    let mut commands = script(READ, &[name.to_owned()]);
+    commands.arg(MAX_VALUE_BYTES).arg(0);
     commands
 }
 
-pub(super) fn put(name: &str, expected: u64, value: &[u8], expires_at: Timestamp) -> Pipeline {
-    let mut commands = pipe();
+/// Reads the first entry, and removes all.
+pub(super) fn take(names: &[String]) -> Pipeline {
+    let mut commands = script(READ, names);
+    commands.arg(MAX_VALUE_BYTES).arg(1);
     commands
-        .cmd("EVAL")
-        .arg(PUT)
-        .arg(1)
-        .arg(name)
+}
+
+/// Writes the first entry. The second, if there is one, must exist.
+pub(super) fn put(names: &[String], expected: u64, value: &[u8], expires_at: Timestamp) -> Pipeline {
+    let mut commands = script(PUT, names);
+    commands
         .arg(expected)
         .arg(expected.saturating_add(1))
         .arg(value)
         .arg(expires_at.as_millisecond());
+    commands
+}
+
+fn script(source: &str, names: &[String]) -> Pipeline {
+    let mut commands = pipe();
+    commands.cmd("EVAL").arg(source).arg(names.len()).arg(names);
     commands
 }
 

@@ -59,13 +59,14 @@ impl Credentials {
 
     /// Waits for other credentials than `known`.
     async fn next(&self, known: &BasicAuth) -> BasicAuth {
+        // Reads first: the credentials may have changed before this wait began.
         loop {
-            self.changed().await;
             match self.read().await {
                 Ok(read) if !same(&read, known) => return read,
                 Ok(_) => {}
                 Err(error) => self.log(&error),
             }
+            self.changed().await;
         }
     }
 }

@@ -1,13 +1,12 @@
 //! User and password for Redis from Entra: the object id of an application, and its token.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::redis::auth::BasicAuth;
 use ::redis::{RedisError, RedisResult};
 use behalf_entra::{ApplicationToken, Clock, EntraClient, EntraError};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Mutex;
 
 /// A token is replaced when this part of its lifetime is left, as a divisor. Of an hour a quarter is left for the tries
 /// during an outage of Entra.
@@ -24,12 +23,17 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(500);
 struct NoToken(#[source] EntraError);
 
 /// The token of the application for Redis. All connections share it, so that a reconnect asks Entra nothing.
+///
+/// Connections open with the present token while it lives, and each open one sees to its replacement: so a slow Entra delays
+/// nobody.
 #[derive(Clone)]
 pub(super) struct EntraCredentials {
     client: EntraClient,
     scope: Arc<str>,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
+    /// Held by the one request to Entra.
+    request: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -51,44 +55,48 @@ impl EntraCredentials {
             clock: client.clock(),
             client,
             state: Arc::default(),
+            request: Arc::default(),
         }
     }
 
-    /// Returns user and password of this moment. They are valid.
+    /// Returns user and password of this moment. They are valid. Waits for Entra only if no token lives.
     pub(super) async fn read(&self) -> RedisResult<BasicAuth> {
-        // The attempt to connect has less time than Entra may need. The request continues for the next attempt.
-        let this = self.clone();
-        let token = tokio::spawn(async move { this.token().await });
-        let token = token.await.unwrap_or(Err(EntraError::TimedOut));
+        let living = self.state().living(self.clock.now());
+        let token = match living {
+            Some(token) => Ok(token),
+            None => self.replaced().await,
+        };
         let token = token.map_err(|error| RedisError::from(std::io::Error::other(NoToken(error))))?;
         Ok(BasicAuth::new(token.object_id, token.token.expose().to_owned()))
     }
 
-    /// Waits until a token must replace the current one, or until a failed attempt may be repeated.
+    /// Waits until the current token is due, or until a failed attempt may be repeated, and asks for another token.
     pub(super) async fn changed(&self) {
         let now = self.clock.now();
-        let state = self.state.lock().await;
-        let renewal = state.token.as_ref().map_or(now, renewed_at);
-        let repeated = state.failure.as_ref().map_or(now, |failure| failure.until);
-        drop(state);
-        let left = Duration::try_from(renewal.max(repeated).duration_since(now)).unwrap_or_default();
+        let until = self.state().asked_at(now);
+        let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
         tokio::time::sleep(left.max(SHORTEST_SLEEP)).await;
+        // A failure is logged. The next read returns the token that still lives.
+        let _ = self.replaced().await;
     }
 
-    async fn token(&self) -> Result<ApplicationToken, EntraError> {
-        let mut state = self.state.lock().await;
-        let now = self.clock.now();
-        if let Some(token) = &state.token
-            && now < renewed_at(token)
-        {
-            return Ok(token.clone());
+    /// Returns the token that replaces the current one. The request to Entra has its own task: an attempt to connect has
+    /// less time than Entra may need, and the next attempt uses the answer.
+    async fn replaced(&self) -> Result<ApplicationToken, EntraError> {
+        let this = self.clone();
+        let task = tokio::spawn(async move { this.replace().await });
+        task.await.unwrap_or(Err(EntraError::TimedOut))
+    }
+
+    /// Asks Entra for a token, unless another request has just brought one, or a failure.
+    async fn replace(&self) -> Result<ApplicationToken, EntraError> {
+        let _one_at_a_time = self.request.lock().await;
+        if let Some(known) = self.state().known(self.clock.now()) {
+            return known;
         }
-        if let Some(failure) = &state.failure
-            && now < failure.until
-        {
-            return state.living(now).ok_or_else(|| failure.error.clone());
-        }
-        match self.client.application_token(&self.scope).await {
+        let answer = self.client.application_token(&self.scope).await;
+        let mut state = self.state();
+        match answer {
             Ok(token) => {
                 if state.failure.take().is_some() {
                     tracing::info!("Entra issues tokens for the session store again");
@@ -114,9 +122,29 @@ impl EntraCredentials {
             }
         }
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl State {
+    /// The token or the failure that is used while Entra may not be asked.
+    fn known(&self, now: Timestamp) -> Option<Result<ApplicationToken, EntraError>> {
+        if now >= self.asked_at(now) {
+            return None;
+        }
+        let failure = self.failure.as_ref().map(|failure| Err(failure.error.clone()));
+        self.living(now).map(Ok).or(failure)
+    }
+
+    /// The time from which Entra may be asked: when the token is due, and the pause after a failure has ended.
+    fn asked_at(&self, now: Timestamp) -> Timestamp {
+        let due = self.token.as_ref().map_or(now, renewed_at);
+        let repeated = self.failure.as_ref().map_or(now, |failure| failure.until);
+        due.max(repeated)
+    }
+
     /// The token, if it has not expired.
     fn living(&self, now: Timestamp) -> Option<ApplicationToken> {
         self.token.clone().filter(|token| now < token.expires_at)

@@ -18,6 +18,7 @@ mod settings;
 
 use std::sync::Arc;
 
+use ::redis::{Pipeline, Value};
 use async_trait::async_trait;
 use behalf_entra::EntraClient;
 use jiff::Timestamp;
@@ -57,18 +58,22 @@ impl RedisStore {
             names,
         })
     }
+
+    /// Sends commands, and once more if no answer comes: the first try may find a connection that the server closed
+    /// meanwhile. Every command may arrive twice.
+    async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
+        match self.connection.run(commands).await {
+            Err(StoreError::Unreachable(_)) => self.connection.run(commands).await,
+            answer => answer,
+        }
+    }
 }
 
 #[async_trait]
 impl SessionStore for RedisStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let commands = commands::get(&self.names.of(key));
-        // Reading twice changes nothing. The first try may find a connection that the server closed meanwhile.
-        let answer = match self.connection.run(&commands).await {
-            Err(StoreError::Unreachable(_)) => self.connection.run(&commands).await?,
-            answer => answer?,
-        };
-        commands::read_entry(answer)
+        commands::read_entry(self.run(&commands).await?)
     }
 
     async fn put(
@@ -81,18 +86,19 @@ impl SessionStore for RedisStore {
         if value.len() > MAX_VALUE_BYTES {
             return Err(StoreError::TooLarge);
         }
-        let commands = commands::put(&self.names.of(key), expected, &value, expires_at);
-        commands::read_written(&self.connection.run(&commands).await?)
+        let names = self.names.of_both(key, key.record().as_ref());
+        let commands = commands::put(&names, expected, &value, expires_at);
+        commands::read_written(&self.run(&commands).await?)
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError> {
         let commands = commands::touch(&self.names.of(key), expires_at);
-        self.connection.run(&commands).await.map(drop)
+        self.run(&commands).await.map(drop)
     }
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
-        let commands = commands::take(&self.names.of(key));
-        commands::read_entry(self.connection.run(&commands).await?)
+        let names = self.names.of_both(key, key.companion().as_ref());
+        commands::read_entry(self.run(&commands::take(&names)).await?)
     }
 
     async fn announce_end(&self, id: &SessionId) -> Result<(), StoreError> {
