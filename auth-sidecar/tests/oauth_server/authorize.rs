@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::fixture::{REDIRECT_URI, World};
 
+/// Regression: `gateway sample (unchecked redirect)`.
 #[tokio::test]
 async fn an_unknown_client_or_redirect_gets_a_page_and_no_redirect() {
     let world = World::start().await;
@@ -52,6 +53,7 @@ async fn a_repeated_client_id_or_redirect_uri_gets_a_page() {
     world.get("/authorize").await.assert_page(400);
 }
 
+/// Regression: `gateway sample (plain PKCE)`.
 #[tokio::test]
 async fn every_other_error_goes_to_the_client_with_state_and_iss() {
     let world = World::start().await;
@@ -135,6 +137,7 @@ async fn repeated_parameters_and_an_overlong_state_are_errors_for_the_client() {
     );
 }
 
+/// Regression: `oauth2-proxy#866`, `oauth2-proxy#1071`, cookies that browsers drop because they are too large.
 #[tokio::test]
 async fn a_request_that_does_not_fit_into_a_cookie_is_refused() {
     let world = World::start().await;

@@ -32,6 +32,7 @@ async fn call_back(world: &World, redirect: &Url, cookie: &str) -> Answer {
     world.get_with(&path, &[("cookie", cookie)]).await
 }
 
+/// Regression: `GHSA-rww4-4w9c-7733` (`CVE-2026-27124`), a login that one browser approved and another one finished.
 #[tokio::test]
 async fn a_callback_without_its_cookie_is_a_page_and_the_flow_stays_valid() {
     let world = World::start().await;

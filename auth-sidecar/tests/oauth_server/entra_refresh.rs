@@ -218,6 +218,7 @@ fn once(effect: Effect) -> Fault {
     Fault::once([RequestKind::RefreshToken], effect)
 }
 
+/// Regression: `toolhive#6194`, a session that ended after one renewal whose answer was lost.
 #[tokio::test]
 async fn an_outage_of_entra_uses_the_token_up_and_is_then_503() {
     let (world, login, tokens) = world().await;

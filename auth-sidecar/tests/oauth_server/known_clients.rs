@@ -230,6 +230,8 @@ fn warp() -> KnownClient {
     }
 }
 
+/// Regression: Entra registers no clients: `azure-devops-mcp#1077`, `azure-devops-mcp#1272`, `azure-devops-mcp#1417`,
+/// `copilot-cli#4582` (AADSTS900144).
 #[rstest]
 #[case::vs_code_document(vs_code_document())]
 #[case::vs_code_registration(vs_code_registration())]

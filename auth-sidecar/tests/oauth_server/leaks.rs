@@ -11,6 +11,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 use crate::captured_log::CapturedLog;
 use crate::fixture::World;
 
+/// Regression: `gateway sample (tokens in the log)`.
 #[tokio::test]
 async fn no_secret_is_in_a_log_or_in_an_answer_to_another_party() {
     let log = CapturedLog::default();

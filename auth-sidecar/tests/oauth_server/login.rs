@@ -36,6 +36,7 @@ async fn a_whole_login_ends_in_a_session_of_that_user() {
     }
 }
 
+/// Regression: `gateway sample (second login fails)`.
 #[tokio::test]
 async fn a_returning_user_signs_in_again_in_the_same_browser() {
     let world = World::start().await;
@@ -46,6 +47,8 @@ async fn a_returning_user_signs_in_again_in_the_same_browser() {
     }
 }
 
+/// Regression: Entra refuses `resource` beside scopes (AADSTS9010010): `vscode#321249`, `claude-code#73460`,
+/// `csharp-sdk#648`, `csharp-sdk#741`, `claude-ai-mcp#851`, `fastmcp#4839`, `azure-devops-mcp#1293`, `azure-devops-mcp#1348`.
 #[tokio::test]
 async fn entra_sees_the_assertion_and_no_secret_and_no_resource() {
     let world = World::start().await;
@@ -90,6 +93,7 @@ async fn without_consent_there_is_no_login() {
     );
 }
 
+/// Regression: `gateway sample (state as cache key)`, with which a client could name an entry of somebody else.
 #[tokio::test]
 async fn every_state_of_a_client_comes_back_unchanged() {
     let world = World::start().await;

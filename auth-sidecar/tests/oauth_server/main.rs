@@ -33,6 +33,8 @@ mod exchanged_entries;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod known_attacks;
+#[cfg(test)]
 mod known_clients;
 #[cfg(test)]
 mod leaks;

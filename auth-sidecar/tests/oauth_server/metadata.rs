@@ -11,6 +11,7 @@ use crate::fixture::{World, request};
 
 const INSPECTOR: &str = "http://localhost:6274";
 
+/// Regression: `gateway sample (metadata)`, which described no protected resource.
 #[tokio::test]
 async fn the_protected_resource_is_described_at_both_paths() {
     let world = World::start().await;
@@ -47,6 +48,7 @@ async fn both_well_known_paths_describe_the_same_issuer() {
     assert_eq!(one["client_id_metadata_document_supported"], true);
 }
 
+/// Regression: `gateway sample (empty refresh token)`, which also advertised a `/revoke` that did not exist.
 #[tokio::test]
 async fn every_advertised_endpoint_answers() {
     let world = World::start().await;
@@ -99,6 +101,7 @@ async fn disabled_registration_is_not_advertised_and_answers_404() {
         .assert_error(404, "not_found");
 }
 
+/// Regression: `gateway sample (metadata)`, which every page could read.
 #[tokio::test]
 async fn only_pages_of_allowed_origins_may_read_answers() {
     let world = World::start().await;

@@ -94,6 +94,7 @@ async fn the_consent_page_names_the_host_of_the_document() {
     }
 }
 
+/// Regression: `workers-oauth-provider#299`, where a login ended the sessions of all others with the same client.
 #[tokio::test]
 async fn a_new_login_through_a_shared_id_ends_no_session_of_another_user_or_device() {
     let host = host().await;

@@ -14,6 +14,8 @@ async fn is_open(world: &World, access: &str) -> bool {
     }
 }
 
+/// Regression: a login every hour: `claude-ai-mcp#840`, `claude-ai-mcp#247`, `claude-ai-mcp#228`, `claude-code#65036`,
+/// `obot#4191`, `toolhive#6556`, `fastmcp#2468`, `gateway sample (empty refresh token)`.
 #[tokio::test]
 async fn a_refresh_issues_a_new_access_token_for_the_session() {
     let world = World::start().await;
@@ -42,6 +44,7 @@ async fn an_older_access_token_stays_valid_after_a_refresh() {
     assert!(is_open(&world, &renewed.access).await);
 }
 
+/// Regression: `fastmcp#4265`, `fastmcp#4264`, `claude-code#85236`, repeated and parallel refreshes that ended the session.
 #[tokio::test]
 async fn a_replay_within_the_grace_gets_the_same_generation() {
     let world = World::start().await;
@@ -77,6 +80,7 @@ async fn parallel_refreshes_all_succeed() {
     }
 }
 
+/// Regression: `claude-code#66210`, an old refresh token that was sent again after four days.
 #[tokio::test]
 async fn a_replay_after_the_grace_ends_the_family() {
     let world = World::start().await;
@@ -144,6 +148,7 @@ async fn the_end_of_one_family_does_not_affect_others() {
     );
 }
 
+/// Regression: `GHSA-5h2m-4q8j-pqpj` (`CVE-2025-69196`), tokens that were valid at other servers.
 #[tokio::test]
 async fn a_refresh_token_is_bound_to_client_and_resource() {
     let world = World::start().await;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::fixture::{Answer, REDIRECT_URI, World, request};
 
+/// Regression: `clerk/mcp-tools#19`, an answer without `refresh_token`; `gateway sample (registration)`, which answered 200.
 #[tokio::test]
 async fn a_registration_answers_201_with_its_metadata_and_no_caching() {
     let world = World::start().await;
@@ -40,6 +41,7 @@ async fn a_registration_answers_201_with_its_metadata_and_no_caching() {
     assert_eq!(registered, expected);
 }
 
+/// Regression: `gateway sample (registration)`, which accepted every scheme.
 #[tokio::test]
 async fn bad_metadata_is_refused_in_terms_of_rfc_7591() {
     let world = World::start().await;
@@ -156,6 +158,7 @@ async fn a_body_that_is_not_json_is_refused_and_not_quoted() {
         .assert_error(415, "invalid_client_metadata");
 }
 
+/// Regression: `gateway sample (registration)`, which stored all clients under one key.
 #[tokio::test]
 async fn one_registration_does_not_overwrite_another() {
     let world = World::start().await;
@@ -175,6 +178,7 @@ async fn one_registration_does_not_overwrite_another() {
     }
 }
 
+/// Regression: `vscode#250960`, `vscode#321834`, `claude-code#84614`, `supabase/mcp#355`, `fastmcp#2027`.
 #[tokio::test]
 async fn a_registered_id_survives_restart_and_rotation_of_session_keys() {
     let world = World::start().await;
@@ -218,6 +222,7 @@ async fn exhaust(world: &World, peer: &str, forwarded_for: &str) -> Answer {
     }
 }
 
+/// Regression: `gateway sample (registration)`, which had no limit.
 #[tokio::test]
 async fn a_flood_of_registrations_is_limited_until_the_budget_refills() {
     let world = behind_a_known_gateway().await;

@@ -92,6 +92,7 @@ async fn another_user_of_the_same_browser_is_asked_after_the_sign_in() {
     }
 }
 
+/// Regression: `GHSA-6x8h-498w-gv8c`, an approval that counted for other scopes and redirect URIs, too.
 #[tokio::test]
 async fn more_scopes_are_asked_for() {
     let world = world().await;
@@ -125,6 +126,7 @@ async fn a_client_that_prompts_gets_the_page() {
     }
 }
 
+/// Regression: `GHSA-6x8h-498w-gv8c`; `gateway sample (unsigned approval cookie)`, which approved every client.
 #[tokio::test]
 async fn a_client_with_a_document_is_remembered_by_its_address_and_redirect_uri() {
     let host = DocumentHost::start().await;
@@ -177,6 +179,7 @@ async fn open_with(world: &World, cookie: &str) -> Answer {
     world.get_with(&path, &[("cookie", &cookie)]).await
 }
 
+/// Regression: `gateway sample (unsigned approval cookie)`, valid for a year.
 #[rstest]
 #[case::unsigned("WyJjaSJd")]
 #[case::client_id("ci")]

@@ -19,6 +19,8 @@ async fn world() -> World {
     .await
 }
 
+/// Regression: state in one process: `fastmcp#2479`, `kmcp#108`, `toolhive#4531`, `toolhive#4402`, `agentgateway#754`,
+/// `agentgateway#573`, `mcp-gateway-registry#960`, `altinity-mcp#113`, `MeshWeaver#5074`, `mcp-hangar#877`.
 #[tokio::test]
 async fn a_login_works_when_each_of_its_requests_reaches_another_replica() {
     let world = world().await;
@@ -175,6 +177,7 @@ async fn a_grant_that_entra_revoked_is_found_after_a_lost_announcement() {
     timeout(Duration::from_secs(2), opened.ended()).await.unwrap();
 }
 
+/// Regression: `toolhive#4122`, replicas that renewed one token at the same time.
 #[tokio::test]
 async fn a_hundred_calls_over_three_replicas_renew_the_entra_token_once() {
     let world = world().await;
@@ -199,6 +202,7 @@ async fn a_hundred_calls_over_three_replicas_renew_the_entra_token_once() {
     assert_eq!(refreshes.len(), 1);
 }
 
+/// Regression: `fastmcp#4265`, `fastmcp#4264`, `claude-code#85236`, parallel refreshes that ended the session.
 #[tokio::test]
 async fn a_hundred_refreshes_of_one_token_over_three_replicas_all_get_usable_tokens() {
     let world = world().await;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::fixture::{Answer, REDIRECT_URI, VERIFIER, World, encode, flip, request};
 
+/// Regression: `gateway sample (reusable code)`, valid for an hour.
 #[tokio::test]
 async fn a_reused_code_ends_its_session() {
     let world = World::start().await;
@@ -43,6 +44,7 @@ async fn at_most_one_of_two_parallel_redemptions_succeeds() {
     );
 }
 
+/// Regression: `gateway sample (reusable code)`, bound to no client and no redirect URI.
 #[tokio::test]
 async fn a_wrong_redemption_is_refused_and_the_code_stays_valid() {
     let world = World::start().await;
@@ -134,13 +136,15 @@ async fn altered_codes_and_tokens_are_invalid_and_not_an_outage() {
 /// Fields of the request, status, error.
 type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str);
 
+/// Regression: `toolhive#6323`, a token exchange in which a token of another issuer named who may act. Regression: client ids
+/// that the server forgot: `vscode#250960`, `vscode#321834`, `claude-code#84614`, `supabase/mcp#355`, `fastmcp#2027`.
 #[tokio::test]
 async fn malformed_requests_get_standard_errors() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     let altered = flip(&id, id.len() / 2);
     let long = "x".repeat(5000);
-    let cases: [Case<'_>; 14] = [
+    let cases: [Case<'_>; 16] = [
         (&[], 400, "invalid_request"),
         (&[("grant_type", "authorization_code")], 400, "invalid_request"),
         (&[("client_id", &id)], 400, "invalid_request"),
@@ -167,6 +171,24 @@ async fn malformed_requests_get_standard_errors() {
         ),
         (
             &[("client_id", &id), ("grant_type", "client_credentials")],
+            400,
+            "unsupported_grant_type",
+        ),
+        (
+            &[
+                ("client_id", &id),
+                ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+                ("subject_token", "x"),
+            ],
+            400,
+            "unsupported_grant_type",
+        ),
+        (
+            &[
+                ("client_id", &id),
+                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+                ("assertion", "x"),
+            ],
             400,
             "unsupported_grant_type",
         ),

@@ -72,6 +72,8 @@ async fn with_the_exchange_in_the_server_the_sidecar_sends_no_request_to_entra()
     );
 }
 
+/// Regression: Conditional Access ended in an error that starts no login: `claude-code#48000`, `ms-365-mcp-server#485`,
+/// `vscode#319673`.
 #[tokio::test]
 async fn a_required_sign_in_challenges_the_client_and_keeps_its_session() {
     let world = World::start().await;

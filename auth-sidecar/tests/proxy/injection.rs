@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::world::{World, audience, body, call, list, post};
 
+/// Regression: `gateway sample (no user token)`, whose server never got the user's token.
 #[rstest]
 #[case(Sidecar, Header, Some(DOWNSTREAM), None)]
 #[case(Sidecar, Argument, None, Some(DOWNSTREAM))]
@@ -56,6 +57,7 @@ async fn a_tool_call_carries_the_tokens_of_its_place_and_injection(
     );
 }
 
+/// Regression: `gateway sample (no user token)`.
 #[rstest]
 #[case(Sidecar, Header, Some(DOWNSTREAM))]
 #[case(Sidecar, Argument, None)]

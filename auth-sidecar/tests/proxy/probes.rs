@@ -318,6 +318,7 @@ async fn a_server_that_knows_only_2026_07_28_gets_server_discover() {
     );
 }
 
+/// Regression: `mcp-lifecycle-operator#145`, a server that requires a user and was never verified, or asked without end.
 #[tokio::test]
 async fn a_server_that_requires_a_user_is_unknown() {
     let server = FakeServer::start().await;

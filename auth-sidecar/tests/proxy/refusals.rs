@@ -15,6 +15,7 @@ fn challenge(response: &Response<Body>) -> &str {
     response.headers()["www-authenticate"].to_str().unwrap()
 }
 
+/// Regression: `gateway sample (metadata)`, whose 401 named no `resource_metadata`.
 #[rstest]
 #[case::no_header("/mcp", None)]
 #[case::other_scheme("/mcp", Some("Basic dXNlcjpwYXNz"))]
@@ -41,6 +42,7 @@ async fn without_a_token_the_challenge_names_no_error(
     assert!(world.server.received().is_empty());
 }
 
+/// Regression: `gateway sample (static key and IV)`, which answered 500 to a changed token.
 #[tokio::test]
 async fn a_token_that_the_sidecar_did_not_issue_is_invalid() {
     let world = World::start().await;

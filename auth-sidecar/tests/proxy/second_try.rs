@@ -182,6 +182,7 @@ async fn a_client_that_ignores_401_reaches_a_server_that_exchanges_itself_once(
     assert_eq!(renewals.unwrap().len(), renewed);
 }
 
+/// Regression: `toolhive#5055`, a token that the backend refused at each call, and no login that replaced it.
 #[rstest]
 #[case(Sidecar)]
 #[case(Server)]

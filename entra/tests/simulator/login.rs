@@ -21,6 +21,7 @@ async fn a_login_ends_with_tokens_of_that_user() {
     assert!(tokens.refresh_token.is_some());
 }
 
+/// Regression: `fastmcp#3483`, `data-api-builder#3641`, where a tenant's policy forbids client secrets.
 #[tokio::test]
 async fn login_refresh_exchange_and_probe_need_no_secret_and_name_no_resource() {
     let tenant = Tenant::start().await;

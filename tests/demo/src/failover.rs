@@ -72,7 +72,7 @@ pub(super) async fn play(client: &Client, layout: &Layout) -> Result<Failover, D
         .map(|(pod, _)| pod)
         .ok_or(DemoError::NoPodAnswered)?;
     pods.delete(&deleted_pod, &DeleteParams::default()).await?;
-    // While it stops, it still answers on the connection that the client has.
+    // A Pod that stops still answers on the client's open connection, so the next call waits until it is gone.
     gone(&pods, &deleted_pod).await?;
     entry.calls.push(call(&connection, TOOL, arguments).await?);
     let same_access_token = token_before.is_some() && token_before == token().await;

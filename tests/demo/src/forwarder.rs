@@ -73,7 +73,7 @@ async fn answers(forwarder: &mut Child, ports: Vec<u16>) -> bool {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        // One that could not bind a port says so in its log and ends, and does both within this time.
+        // A forwarder that cannot bind a port ends within this time, with a message in its log.
         tokio::time::sleep(Duration::from_millis(300)).await;
     };
     tokio::time::timeout(PATIENCE, open).await.is_ok() && matches!(forwarder.try_wait(), Ok(None))
@@ -162,7 +162,7 @@ mod tests {
         let mut child = run("sleep");
         assert!(!has_ended(child.id()));
         child.kill().expect("it lives");
-        // The parent has not waited for it, like that of the forwarder of an earlier command.
+        // The parent has not waited for the child, so the child is a zombie, like the forwarder of an earlier command.
         let end = Instant::now() + PATIENCE;
         while !has_ended(child.id()) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));

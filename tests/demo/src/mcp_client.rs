@@ -206,7 +206,7 @@ impl Connection {
 
     /// Ends the connection.
     pub async fn close(self) {
-        // Nobody waits for the answer: a connection that cannot be closed is closed.
+        // The result does not matter, because the connection is dropped in any case.
         let _ = self.service.cancel().await;
     }
 }

@@ -4,7 +4,7 @@ use behalf_local_cluster::cluster::{Cluster, Kind};
 /// Commands to explore the running demo.
 pub fn next_steps(layout: &Layout, cluster: &Cluster) -> String {
     let kubectl = cluster.clients().kubectl().display();
-    // With CLUSTER=current the kubeconfig is the reader's own.
+    // With CLUSTER=current kubectl uses the reader's own kubeconfig.
     let command = match cluster.kind() {
         Kind::Local | Kind::Kind => {
             format!("{kubectl} --kubeconfig {}", cluster.kubeconfig().display())

@@ -88,7 +88,7 @@ pub async fn start(
     environment::install_operator(&cluster, &client, layout, &images).await?;
     progress.line("kubectl apply examples/demo");
     environment::apply_servers(&cluster, &client, layout, &authority, &images.redis).await?;
-    // This machine has a route to the Pods of a local cluster, and of no other.
+    // This machine has a route to the Pods of a local cluster. Other clusters need a forwarded port.
     let way = if kind == Kind::Local {
         Way::Direct
     } else {
@@ -123,7 +123,7 @@ fn only_here(options: &Options, folder: &Path) -> Result<Cluster, DemoError> {
     {
         return Err(DemoError::RunsElsewhere(kind.name().to_owned()));
     }
-    // Before there is anything to remove: a start that is interrupted is found by `make demo-down`.
+    // The place is written before anything is created, so `make demo-down` also finds an interrupted start.
     if known.is_none() && options.kind != Kind::Current {
         Place::planned(options.kind).write(folder)?;
     }
@@ -159,7 +159,7 @@ async fn ready(
     let show = |conditions: &Conditions| progress.line(&format!("{name}: {}", conditions.summary()));
     let asks = |conditions: &Conditions| conditions.status.pointer("/federation/issuer").is_some();
     let conditions = wait_for(client, name, "status.federation", READY, show, asks).await?;
-    // Also when it is Ready: a simulator that was restarted knows nothing of earlier credentials.
+    // This also runs for a Ready object, because a restarted simulator has lost its credentials.
     if create_federated_credential(entra, name, &conditions).await? {
         let command = conditions.status.pointer("/federation/command");
         let command = command.and_then(serde_json::Value::as_str).unwrap_or_default();

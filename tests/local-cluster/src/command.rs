@@ -164,7 +164,7 @@ impl Call {
             .take()
             .zip(child.stdin.take())
             .map(|(bytes, mut pipe)| {
-                // A program may answer before it has read everything: write beside reading.
+                // A program may answer before it has read its whole input, so writing and reading run concurrently.
                 std::thread::spawn(move || pipe.write_all(&bytes))
             });
         let outputs = (read(child.stdout.take()), read(child.stderr.take()));
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn a_program_that_does_not_end_is_killed() {
         let started = Instant::now();
-        // The second one closes its outputs, so that only its end can be waited for.
+        // The second script closes its outputs, so only its exit can be waited for.
         for script in ["sleep 60", "exec >&- 2>&-; exec sleep 60"] {
             let call = Call::new("sh").args(["-c", script]);
             let error = call.limit(Duration::from_millis(200)).run().unwrap_err();

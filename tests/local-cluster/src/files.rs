@@ -53,7 +53,7 @@ pub fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<(), FileError> {
     }
     let next = path.with_extension("next");
     let mut options = File::options();
-    // Only the user may read them: some are kubeconfigs and private keys.
+    // Only this user may read the files, because some are kubeconfigs and private keys.
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&next).map_err(FileError::at("create", &next))?;
     io::Write::write_all(&mut file, text.as_ref()).map_err(FileError::at("write", &next))?;
@@ -82,7 +82,7 @@ pub(crate) fn remove_directory(path: &Path) -> Result<(), FileError> {
 pub(crate) fn touch(path: &Path) {
     #[expect(clippy::disallowed_methods, reason = "a file's time is the system clock's")]
     let now = SystemTime::now();
-    // Somebody else's, or read-only: then its age is theirs to judge.
+    // The file may belong to another user or be read-only. Its time then stays as it is.
     drop(File::open(path).and_then(|file| file.set_modified(now)));
 }
 

@@ -127,7 +127,7 @@ fn ensure(progress: &Progress, needs: &[Need]) -> Result<(), PrerequisiteError> 
             missing: text.clone(),
             source,
         })?;
-    // A package may be there without the file: on another distribution with an apt-get of its own.
+    // On other distributions that have apt-get, a package may be installed without this file.
     if self::missing(needs).is_empty() {
         Ok(())
     } else {
@@ -136,7 +136,7 @@ fn ensure(progress: &Progress, needs: &[Need]) -> Result<(), PrerequisiteError> 
 }
 
 fn install(packages: &[&str]) -> Result<(), CommandError> {
-    // Another installation may be under way: wait for it.
+    // If another installation runs, apt-get waits for its lock.
     let apt = || {
         Call::new("apt-get")
             .env("DEBIAN_FRONTEND", "noninteractive")

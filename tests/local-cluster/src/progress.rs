@@ -57,7 +57,7 @@ impl Progress {
                     self.tell(Report::Running(name, start.elapsed()));
                 }
             });
-            // Moved in, so that it goes with the work, and the other thread with it; also when the work panics.
+            // The other thread ends when this value is dropped: after the work, and when the work panics.
             let _working = working;
             work()
         })
@@ -88,7 +88,7 @@ mod tests {
                 tell.send(name.to_owned()).unwrap();
             }
         });
-        // The work ends after its report, so that the test does not depend on time.
+        // The work ends only after its report was received, so the test does not depend on time.
         let first = progress.reminding("build", || told.recv().unwrap(), Duration::from_millis(1));
         assert_eq!(first, "build");
         drop(progress);

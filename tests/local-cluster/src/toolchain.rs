@@ -150,7 +150,7 @@ pub(crate) fn ensure(progress: &Progress, in_use: fn() -> Vec<PathBuf>) -> Resul
         return Ok(Toolchain { directory });
     }
     prerequisites::ensure_go()?;
-    // Two checkouts with the same module build once.
+    // Two checkouts with the same module share one build. The lock makes the second one wait for it.
     let lock = files::lock(&home.join("build.lock"))?;
     if !directory.is_dir() {
         progress.step("build Kubernetes from source (up to 10 minutes, once)", || {
@@ -191,7 +191,7 @@ fn build(module: &Path, version: &str, directory: &Path) -> Result<(), Toolchain
 fn compile(module: &Path, version: &str, directory: &Path) -> Result<(), ToolchainError> {
     let mut parts = version.trim_start_matches('v').split('.');
     let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    // Without these the API server and kubeadm take themselves for v0.0.0.
+    // Without these flags the API server and kubeadm report version v0.0.0.
     let kubernetes = format!(
         "-s -w -X {VERSION_PACKAGE}.gitVersion={version} -X {VERSION_PACKAGE}.gitMajor={major} -X {VERSION_PACKAGE}.gitMinor={minor}"
     );

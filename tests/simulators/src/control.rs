@@ -65,7 +65,7 @@ impl ControlPort {
     pub fn new(base: Url) -> Result<Self, ControlError> {
         let http = reqwest::Client::builder()
             .no_proxy()
-            // Plain HTTP only: a machine without a CA bundle must do, too.
+            // The control port is plain HTTP, and the machine may have no CA bundle.
             .tls_certs_only([])
             .timeout(Duration::from_secs(30))
             .build()

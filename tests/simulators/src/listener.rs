@@ -169,7 +169,7 @@ async fn accept(listener: Listener, router: Router, stop: CancellationToken) {
             () = stop.cancelled() => return,
             accepted = listener.tcp.accept() => accepted,
         };
-        // A failed accept is a client that went away, or a moment without file descriptors.
+        // An accept fails if the client disconnected, or while no file descriptor is free.
         let Ok((tcp, _)) = accepted else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;

@@ -155,7 +155,7 @@ impl InspectorVisit {
         words.extend(arguments);
         let command = words.into_iter().map(quote).collect::<Vec<_>>().join(" ");
 
-        // It starts an interactive login only at a terminal; `script` is one.
+        // The Inspector starts an interactive login only at a terminal. The program `script` provides one.
         let mut child = tokio::process::Command::new("script")
             .args([
                 "--quiet",

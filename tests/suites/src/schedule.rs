@@ -40,7 +40,7 @@ impl Uses {
         } else if either_is(Self::NoWrites) {
             !either_is(Self::Traffic)
         } else if either_is(Self::OwnNamespaces) {
-            // One at a time: each keeps the API server and the processors busy.
+            // These tests run one at a time, because each keeps the API server and the processors busy.
             self == other
         } else {
             either_is(Self::Everything) || either_is(Self::Traffic) || self == other

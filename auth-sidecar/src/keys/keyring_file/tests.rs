@@ -66,6 +66,7 @@ fn one_key() -> Fixture {
     Fixture::new(&keyring("k1", vec![key("k1", 1, START)]))
 }
 
+/// Regression: `gateway sample (static key and IV)`.
 #[test]
 fn opens_what_it_sealed_and_never_seals_alike() {
     let fixture = one_key();
@@ -78,6 +79,7 @@ fn opens_what_it_sealed_and_never_seals_alike() {
     }
 }
 
+/// Regression: `gateway sample (static key and IV)`, which authenticated nothing.
 #[test]
 fn any_flipped_bit_is_noticed() {
     let fixture = one_key();

@@ -117,3 +117,20 @@ async fn a_missing_or_foreign_project_is_answered_with_the_permitted_ones() {
         .await
         .structured();
 }
+
+/// Regression: `GHSA-vv7q-7jx5-f767` (`CVE-2026-32871`), an argument that led the server's request to another path.
+#[tokio::test]
+async fn a_project_whose_name_is_a_path_causes_no_request() {
+    let world = World::start().await;
+    let pod = world.pod_with(ExchangePlace::Sidecar, Injection::Header, |config| {
+        config.azure_dev_ops.projects = Vec::new();
+    });
+    let ana = world.azure_token("ana").await;
+    for project in ["..", "../..", "shop/../../_apis/projects", "..\\..", "_apis"] {
+        let answer = pod
+            .call(&ana, "list_pipeline_runs", json!({"project": project}))
+            .await;
+        answer.tool_error();
+    }
+    assert!(world.azure().record().await.unwrap().is_empty());
+}

@@ -95,6 +95,7 @@ mod tests {
         }
     }
 
+    /// Regression: `CVE-2025-62801`, a command that ran what a name contained.
     #[test]
     fn an_issuer_cannot_leave_its_quotes() {
         let issuer = "https://x/'; touch /tmp/x; echo '";

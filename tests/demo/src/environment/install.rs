@@ -62,7 +62,7 @@ pub async fn install_operator(
     ]
     .map(|(value, reference)| image_values(value, reference))
     .concat();
-    // The simulators alone: nothing of a test may reach the real services.
+    // Only the simulators are allowed, so no test reaches the real services.
     let simulators = [
         ("allowed.entraHosts", "entra"),
         ("allowed.azureDevOpsHosts", "azure-devops"),

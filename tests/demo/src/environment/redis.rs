@@ -50,7 +50,7 @@ pub(super) async fn ensure_credentials(client: &Client) -> Result<(), Environmen
             "article-behalf-store",
             &json!({"username": user, "password": password}),
         ))
-        // Last: its presence says that all are there.
+        // This object is created last. If it exists, all of them exist.
         .add(secret(
             TLS_SECRET,
             &json!({"tls.crt": identity.certificate_chain_pem, "tls.key": identity.private_key_pem}),

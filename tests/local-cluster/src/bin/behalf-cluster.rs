@@ -124,7 +124,7 @@ fn run(action: Action) -> Result<(), ClusterError> {
         Action::Load { which, archives } => which.open()?.load_archives(&archives)?,
         Action::Kubectl { which, arguments } => {
             let cluster = which.open()?;
-            // Replaces this process, so that a terminal and signals are kubectl's own.
+            // `exec` replaces this process, so kubectl gets the terminal and the signals directly.
             let program = cluster.clients().kubectl();
             let source = Command::new(program)
                 .arg("--kubeconfig")

@@ -76,7 +76,7 @@ impl Images {
 
 fn kubeconfig() -> PathBuf {
     let listed = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
-    // Of a list, kubectl would merge all; the first file is where the current context is kept.
+    // kubectl merges all files of a list. It keeps the current context in the first one.
     listed
         .and_then(|list| std::env::split_paths(&list).next())
         .or_else(|| std::env::home_dir().map(|home| home.join(".kube/config")))

@@ -55,7 +55,7 @@ pub(crate) fn exists(name: &str) -> Result<bool, ClusterError> {
 pub(crate) fn down(name: &str) -> Result<(), ClusterError> {
     let kubeconfig = kubeconfig(name);
     let Some(program) = find() else {
-        // It was there when the cluster was made.
+        // The kubeconfig exists, so kind was there when the cluster was created.
         return if kubeconfig.exists() {
             Err(PrerequisiteError::Kind(None).into())
         } else {
@@ -66,7 +66,7 @@ pub(crate) fn down(name: &str) -> Result<(), ClusterError> {
         .args(["delete", "cluster", "--name", name, "--kubeconfig"])
         .arg(&kubeconfig)
         .run()?;
-    // kind empties the file; the file itself is ours, and its folder when it was the last.
+    // kind removes its entries from the file. We remove the file, and its folder if it is empty.
     drop(std::fs::remove_file(&kubeconfig));
     drop(kubeconfig.parent().map(std::fs::remove_dir));
     Ok(())

@@ -91,7 +91,7 @@ pub(crate) fn all() -> Result<Vec<Record>, ClusterError> {
 /// Removes the cluster's folder, and the folder of clusters when it was the last.
 pub(crate) fn forget(name: &str) -> Result<(), ClusterError> {
     files::remove_directory(&directory(name))?;
-    // Not empty while other clusters exist: then it stays.
+    // This fails while the folder contains other clusters, which is intended.
     drop(fs::remove_dir(home()));
     Ok(())
 }

@@ -79,7 +79,7 @@ impl Base {
 
     /// The base made of Debian packages.
     pub(super) fn from_packages(builder: Builder, progress: &Progress) -> Result<Self, ImageError> {
-        // An upgrade of the machine's C library makes a new base.
+        // The name contains the version of the machine's C library, so an upgrade makes a new base.
         let libc = Call::new("dpkg-query")
             .args(["-W", "-f", "${Version} ${Architecture}", "libc6"])
             .text();
@@ -176,7 +176,7 @@ fn arrange(root: &Path) -> Result<(), FileError> {
             files::remove_directory(&entry.path().join("gconv"))?;
         }
     }
-    // Newer packages leave these links to another package.
+    // Newer Debian releases ship these links in another package, which is not installed here.
     for folder in ["lib", "lib64"] {
         let (link, target) = (root.join(folder), Path::new("usr").join(folder));
         if !link.exists() && root.join(&target).exists() {

@@ -49,7 +49,7 @@ impl Builder {
                     Source::Named(name) => name.clone(),
                     Source::Archive(image) => format!("oci-archive:{}", image.archive.display()),
                 });
-                // One layer, and no storage that outlives the build: vfs copies everything per layer.
+                // The storage driver vfs copies everything for each layer, so the build makes one layer.
                 let build = buildah(work).args(["build", "--isolation", "chroot", "--layers=false"]);
                 recipe(build, work, base.as_deref(), reference).run()?;
                 let target = format!("oci-archive:{}:{reference}", archive.display());
@@ -96,7 +96,7 @@ impl InDocker {
 impl Drop for InDocker {
     fn drop(&mut self) {
         let Self(reference) = self;
-        // A build that failed has left none.
+        // After a failed build there is no image.
         let there = docker("image").args(["inspect", reference.as_str()]).succeeds();
         if there && !docker("rmi").arg(reference.as_str()).succeeds() {
             tracing::warn!("Unable to remove image {reference} from Docker: use `docker rmi {reference}`");

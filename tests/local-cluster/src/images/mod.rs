@@ -326,7 +326,7 @@ fn trim(home: &Path) {
         .into_iter()
         .filter(|path| path.is_file());
     for old in archives.skip(KEPT) {
-        // Another process may have been faster.
+        // Another process may have removed the file already.
         drop(fs::remove_file(old));
     }
 }

@@ -75,7 +75,7 @@ fn with_libraries() -> Result<Vec<String>, CommandError> {
 }
 
 fn libraries(tree: &str) -> Vec<String> {
-    // A package begins its line; what it depends on is indented.
+    // Each package stands at the start of a line. Its dependencies are indented.
     let names = tree
         .lines()
         .filter(|line| line.starts_with("lib") && !IN_BASE.contains(line));
@@ -91,7 +91,7 @@ fn arrange(unpacked: &Path, local: &Path) -> Result<(), ImageError> {
         files::create_directory(&local.join(folder))?;
     }
     let programs = unpacked.join("usr/bin");
-    // The program looks at the name it was called by.
+    // redis-server and redis-check-rdb are one program, which looks at the name that started it.
     copy(&programs.join("redis-check-rdb"), &local.join("bin/redis-server"))?;
     copy(&programs.join("redis-cli"), &local.join("bin/redis-cli"))?;
     for folder in ["lib", "usr/lib"] {

@@ -92,12 +92,12 @@ pub(crate) fn names_and_addresses_are_reachable(cluster: &Cluster) {
     );
     let service = field(cluster, "service/front", "{.spec.clusterIP}");
     assert!(answer.contains(&service), "{answer}");
-    // Through the Service back into the same Pod, by its short name.
+    // The Pod calls itself through its Service, by the Service's short name.
     assert_eq!(
         exec(cluster, &["timeout", "5", "wget", "-qO-", "http://front/"]),
         "from the sidecar\n"
     );
-    // A name that does not exist is refused at once, not after a time-out.
+    // The DNS server refuses an unknown name at once, without a time-out.
     let start = Instant::now();
     let name = "unknown.example";
     let arguments = [
@@ -146,7 +146,7 @@ pub(crate) fn logs_and_port_forward(cluster: &Cluster) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // Kept until the end: kubectl dies of a closed pipe.
+    // The pipe stays open until the end, because kubectl exits when it is closed.
     let mut output = BufReader::new(forward.stdout.take().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).unwrap();

@@ -135,7 +135,7 @@ async fn answer(
     if let Some(response) = &mut response {
         stamp(response.headers_mut(), &call.activity_id, user.as_ref());
     }
-    // Before any delay: a client that gives up meanwhile takes this future with it.
+    // The call is recorded before any delay, because this future is dropped when the client disconnects.
     call.status = response.as_ref().map(|response| response.status().as_u16());
     simulator.lock().record.push(call);
     match response {

@@ -139,7 +139,7 @@ pub(super) fn cut_off(response: Response, after: usize) -> Response {
             async move { more }
         });
     let broken = stream::once(async {
-        // A body that is not ready lets hyper send what it holds; an error at once would discard that.
+        // After a pause hyper sends the bytes that it has buffered. An immediate error would discard them.
         tokio::task::yield_now().await;
         Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
     });

@@ -215,7 +215,7 @@ struct FixtureServerArgs {
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
-    // Caught before the ports are reported as ready.
+    // The handler exists before the ports are reported as ready, so no signal is lost.
     let terminate = signal(SignalKind::terminate())?;
     match cli.service {
         Service::Entra(args) => {

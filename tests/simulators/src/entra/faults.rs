@@ -20,7 +20,7 @@ pub(super) async fn strike(
     client_id: &str,
     trace: &Trace,
 ) -> Option<Response> {
-    // Subscribed first: clearing the faults between the two must not be missed.
+    // The subscription begins first, because the faults may be cleared between the two lines.
     let held = world.held();
     let effect = world.take_fault(number, kind, client_id)?;
     let mut outcome = Outcome::default();

@@ -198,7 +198,7 @@ fn use_refresh_token(
             "The refresh token has expired due to inactivity.",
         ));
     }
-    // Replaced at each use by the caller, but this one keeps working (entra.md section 7).
+    // The answer contains a new refresh token. Entra accepts the old one as well.
     token.last_used = now;
     let login = token.login.clone();
     let usual = format!("openid profile offline_access {}/.default", application.client_id);
@@ -271,7 +271,7 @@ fn exchange(
     }
     let login = match state.issued.get(jwt.text("uti")) {
         Some(login) => login.clone(),
-        // Minted for a test: a login that met no challenge.
+        // A test issued this token directly. It counts as a login without a challenge.
         None => Login {
             client_id: application.client_id.clone(),
             object_id: jwt.text("oid").to_owned(),

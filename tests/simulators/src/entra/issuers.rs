@@ -74,7 +74,7 @@ impl IssuerClients {
         if document.issuer != issuer {
             return Err(IssuerError::OtherIssuer);
         }
-        // A key address below the issuer's name is as unreachable from here as the name itself.
+        // The issuer's name is unreachable from here, so a key address below it is replaced as well.
         let keys = match document.jwks_uri.strip_prefix(issuer.trim_end_matches('/')) {
             Some(path) => format!("{base}{path}"),
             None => document.jwks_uri,

@@ -53,7 +53,7 @@ async fn answer(
         Ok(()) => {
             let mut response = json_response(200, document().to_string());
             trace.stamp(&mut response, 0);
-            // Unlike the other answers, these may be kept for a day.
+            // Clients may cache this answer for a day. The other answers must not be cached.
             response.headers_mut().remove(header::PRAGMA);
             response.headers_mut().insert(
                 header::CACHE_CONTROL,

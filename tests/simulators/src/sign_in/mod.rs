@@ -177,7 +177,7 @@ impl Browser {
             .and_then(|(_, value)| Url::parse(&value).ok())
             .ok_or(SignInError::NoRedirectUri)?;
         let leaves = |url: &Url| {
-            // Not `origin`, which differs for each URL with a scheme of a program.
+            // For schemes such as `vscode:` the origin is unique to each URL, so the parts are compared.
             url.scheme() == redirect_uri.scheme()
                 && url.host() == redirect_uri.host()
                 && url.port() == redirect_uri.port()

@@ -119,7 +119,7 @@ impl Page {
         let tokenizer = Tokenizer::new(Reader::default(), TokenizerOpts::default());
         let input = BufferQueue::default();
         input.push_back(StrTendril::from(html));
-        // The sink never asks to pause for a script, so one pass takes it all.
+        // The sink never pauses for a script, so one call processes the whole page.
         let _ = tokenizer.feed(&input);
         tokenizer.end();
         let mut page = tokenizer.sink.reading.into_inner().page;

@@ -110,7 +110,7 @@ async fn times_limit_the_field_of_the_order() {
             .await,
         [640, 639, 638]
     );
-    // An unfinished build has no time of finish.
+    // An unfinished build has no finish time.
     assert_eq!(
         bench
             .build_ids(ANA, &format!("{since}&queryOrder=finishTimeDescending"))
@@ -212,7 +212,7 @@ async fn a_hidden_definition_hides_its_builds_too() {
         .get(ANA, "/shop/_apis/build/definitions/181")
         .await
         .error(404, "DefinitionNotFoundException");
-    // A build of another project is not found through this one.
+    // The path names one project. A build of another project is not found.
     bench
         .get(BEN, "/shop/_apis/build/builds/617")
         .await

@@ -302,7 +302,7 @@ async fn a_call_is_recorded_although_its_client_gave_up() {
     let request = bench.request(Method::POST, "/shop/_apis/pipelines/178/runs?api-version=7.1");
     let request = request.bearer_auth(bench.token(ANA)).json(&json!({}));
     let waiting = tokio::spawn(request.send());
-    // Wait for the run itself, not for a time.
+    // The test waits for the run to end.
     while bench
         .build_ids(ANA, "definitions=178&statusFilter=notStarted")
         .await

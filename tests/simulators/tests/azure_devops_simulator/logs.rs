@@ -156,7 +156,7 @@ async fn a_big_log_is_made_while_it_is_read() {
         .ok()
         .text();
     assert_eq!(whole.text().lines().last(), tail.lines().next());
-    // The tail of a hundred megabytes costs no more than the tail.
+    // The service sends the tail of a log of 100 MB without building the whole log.
     let story = Story::Generated {
         records: 4,
         log_lines: 1_000_000,

@@ -99,7 +99,7 @@ async fn an_issuer_can_be_reached_under_another_address() {
         bearer_token_file: None,
     };
     stage.control.put_issuers(&[access]).await.unwrap();
-    // The document there names the fixture, not the issuer asked for: not to be believed.
+    // The document at that address names another issuer, so the simulator must refuse it.
     let token = behalf_simulators::entra::ServiceAccountToken::of("system:serviceaccount:a:b").issuer(name);
     let assertion = fixture.mint(&token).unwrap();
     let form = crate::stage::changed(stage.probe(), &[("client_assertion", &assertion)]);

@@ -32,7 +32,7 @@ async fn ninety_idle_days_end_a_refresh_token() {
     let stage = Stage::new().await;
     let token = stage.tokens("ana", &[]).await.string("refresh_token");
     stage.control.set_clock_offset(89 * 86_400).await.unwrap();
-    // The cluster's tokens follow the machine's clock, so the probe's assertion has to be made for then.
+    // The clock offset does not change the cluster's tokens, so the assertion is issued for that time.
     let later = behalf_simulators::entra::ServiceAccountToken {
         issued_seconds: 89 * 86_400,
         expires_seconds: 200 * 86_400,

@@ -157,7 +157,7 @@ async fn a_token_of_the_service_account_is_accepted_and_every_deviation_has_its_
 async fn an_expired_token_has_its_own_code(world: &World) -> TestResult {
     let entra = TokenEndpoint::reach(world).await?;
     let right = token(world, Server::Quickstart.name(), FEDERATED_AUDIENCE)?;
-    // The API server mints no expired tokens; two hours later this one is.
+    // The API server issues no expired tokens, so the simulator's clock moves on by two hours.
     world.entra.set_clock_offset(2 * 3600).await?;
     let late = entra.present(&right).await;
     world.entra.set_clock_offset(0).await?;

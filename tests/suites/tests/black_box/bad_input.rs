@@ -244,7 +244,7 @@ async fn malformed_requests_get_their_exact_error_on_every_route(world: &World) 
     }
     let http = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        // A refusal may close its connection: the next request must not find a closed one in the pool.
+        // A refusal may close its connection, so connections are not used again.
         .pool_max_idle_per_host(0)
         .build()?;
     for server in Server::ALL {

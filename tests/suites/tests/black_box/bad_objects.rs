@@ -97,7 +97,7 @@ fn walk<'s>(schema: &'s Value, pointer: &str, found: &mut impl FnMut(&str, &'s V
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         walk(property, &format!("{pointer}/{name}"), found);
     }
-    // What stands for an entry: a list has but one, a map's is named "entry".
+    // In a pointer `-` stands for an entry of a list, and `entry` for an entry of a map.
     for (entries, name) in [("items", "-"), ("additionalProperties", "entry")] {
         if schema[entries].is_object() {
             walk(&schema[entries], &format!("{pointer}/{name}"), found);
@@ -227,7 +227,7 @@ async fn every_kind_of_session_store_is_taken(world: &World) -> TestResult {
 
 /// For each bound of a schema a value beyond it.
 fn beyond(schema: &Value) -> Vec<(&'static str, Value)> {
-    // The CRD writes whole numbers as 1 and as 1.0.
+    // The CRD contains whole numbers in both forms, 1 and 1.0.
     #[expect(clippy::cast_possible_truncation, reason = "bounds of some thousands")]
     let number = |name: &str| schema[name].as_f64().map(|bound| bound as i64);
     let length = |name: &str| number(name).and_then(|bound| usize::try_from(bound).ok());
@@ -243,7 +243,7 @@ fn beyond(schema: &Value) -> Vec<(&'static str, Value)> {
         "minLength",
         length("minLength").map(|least| json!("a".repeat(least.saturating_sub(1)))),
     );
-    // No pattern takes a line break, no list of words this word.
+    // Every pattern refuses a line break, and no enum contains this word.
     add("pattern", schema["pattern"].as_str().map(|_| json!("\n")));
     add("enum", schema["enum"].as_array().map(|_| json!("Nonsense")));
     add(
@@ -256,7 +256,7 @@ fn beyond(schema: &Value) -> Vec<(&'static str, Value)> {
     );
     let entries = |most| {
         (0..=most)
-            // No null: the API server drops such entries.
+            // The API server drops entries that are null.
             .map(|number| (format!("entry-{number}"), json!("1")))
             .collect()
     };
@@ -297,7 +297,7 @@ async fn every_bound_of_the_schema_is_kept(world: &World) -> TestResult {
         let mut object = admission.good.clone();
         put(&mut object, &pointer, value);
         let refusal = admission.refusal(&object).await?;
-        // Entries are counted as `[0]` or `.0`.
+        // The API server writes the index of an entry as `[0]` or as `.0`.
         let refusal = refusal.map(|text| text.replace("[0]", "").replace(".0", ""));
         match refusal {
             None => wrong.push(format!("{bound} of {pointer} is not kept")),

@@ -177,7 +177,7 @@ async fn a_withdrawn_permission_changes_user_sign_in_alone(world: &World) -> Tes
     // The user is signed in and no token is exchanged yet, so that the next call needs the consent.
     let signed_in = world.sign_in(server, &ANA).await?;
     world.entra.put_consents(&consents(&[CLIENT_ID])).await?;
-    // The first request of a connection needs the exchange, so that none opens.
+    // The first request of a connection needs the exchange, so the connection fails.
     let refused = match signed_in.connect(Era::Modern).await {
         Err(error) => behalf_runtime::error_chain(&error),
         Ok(connection) => {
@@ -213,6 +213,7 @@ async fn a_withdrawn_permission_changes_user_sign_in_alone(world: &World) -> Tes
     only_these_changed(&before, &after, "nothing")
 }
 
+/// Regression: `mcp-lifecycle-operator#111`, a web server that counted as a ready MCP server.
 async fn a_server_that_is_no_mcp_server_is_not_verified(world: &World) -> TestResult {
     let server = Server::Quickstart;
     let before = world.wait_ready(server).await?;

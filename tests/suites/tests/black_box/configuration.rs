@@ -19,7 +19,7 @@ async fn a_replaced_configuration_is_not_run_and_is_created_again(world: &World)
     let name = world.configuration(server)?;
     let right = world.get("configmap", &name)?;
 
-    // The operator would put it right within a moment: the Pod must not depend on that.
+    // The operator is stopped, because it would restore the ConfigMap at once. The Pod must be safe without that.
     let work = async {
         scale_operator(world, 0)?;
         scale(world, server, 0)?;
@@ -51,8 +51,8 @@ async fn a_replaced_configuration_is_not_run_and_is_created_again(world: &World)
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    // As the message says. Deleting the Pod is not enough: the next one is made before the kubelet forgets the content
-    // of an immutable ConfigMap, and the operator would undo a Deployment that is scaled to none.
+    // The steps are those of the message. Deleting the Pod is not enough, because the kubelet still caches the
+    // immutable ConfigMap for the next Pod. The operator would scale an empty Deployment up again.
     let work = async {
         suspend(world, server, true)?;
         gone(world, server)
@@ -118,7 +118,7 @@ async fn refusal(world: &World, server: Server) -> TestResult {
     let limit = tokio::time::Instant::now() + Duration::from_mins(1);
     let mut log = String::new();
     loop {
-        // Between the two Pods there is none.
+        // No Pod exists after the old one ended and before the new one is created.
         if let Ok(pod) = pod_of(world, server).await {
             let status = sidecar(&pod);
             ensure!(
@@ -127,7 +127,7 @@ async fn refusal(world: &World, server: Server) -> TestResult {
             );
             if status.is_some_and(|status| status.restart_count > 0) {
                 let name = pod.metadata.name.clone().unwrap_or_default();
-                // Of a container that was removed a moment ago there is no log.
+                // A container that was just removed has no log.
                 log = world
                     .kubectl(&["logs", &name, "--container", "auth-sidecar"])
                     .unwrap_or_default();

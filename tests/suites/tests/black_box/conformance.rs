@@ -150,7 +150,7 @@ async fn wait_for_tool(world: &World, server: Server, tool: &str) -> TestResult 
             .header("Accept", "application/json, text/event-stream")
             .header("MCP-Protocol-Version", MODERN)
             .header("Mcp-Method", "tools/list");
-        // While the container is replaced there is no answer, or 502.
+        // While the container is replaced, the request fails or is answered 502.
         if let Ok(answer) = request.send().await {
             let answer: Value = answer.json().await.unwrap_or_default();
             let tools = answer["result"]["tools"].as_array();
@@ -171,7 +171,7 @@ async fn the_conformance_suite_passes_for_authorization_servers(world: &World) -
         let client_id = register(world, server, "http://127.0.0.1/callback").await?;
         let verdict = suite.authorization(&issuer, &resource, &client_id, &ANA).await?;
         println!("    {}: {}", server.name(), summary(&verdict));
-        // One check of each of the two scenarios: the metadata, and the grant.
+        // Each of the two scenarios, metadata and grant, has at least one check.
         if !verdict.passed || verdict.count("SUCCESS") < 2 {
             problems.push(format!("{}: {}", server.name(), complaint(&verdict)));
         }

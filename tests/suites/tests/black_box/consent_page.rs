@@ -182,7 +182,7 @@ async fn visit(pending: &PendingSignIn, browser: &Client) -> TestResult<url::Url
         .click()
         .await?;
 
-    // Nothing listens at the redirect URI: Chromium shows an error page, and its address is what came back.
+    // Nothing listens at the redirect URI. Chromium shows an error page, and its address contains the answer.
     for _ in 0..100 {
         let now = browser.current_url().await?;
         if now.as_str().starts_with(behalf_demo::mcp_client::REDIRECT_URI) {

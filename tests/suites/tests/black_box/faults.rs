@@ -96,6 +96,7 @@ async fn a_user_whose_grant_is_gone_is_asked_to_sign_in_again(world: &World) -> 
     Ok(())
 }
 
+/// Regression: `claude-code#48000` (AADSTS50076), `ms-365-mcp-server#485`, `vscode#319673`.
 async fn conditional_access_is_a_challenge_that_the_session_survives(world: &World) -> TestResult {
     let mut sessions = Vec::new();
     for server in Server::ALL {

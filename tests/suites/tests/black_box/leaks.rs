@@ -50,8 +50,8 @@ async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> 
         .collect();
     ensure!(panicked.is_empty(), "panics: {}", panicked.join("; "));
 
-    // A search that finds nothing proves something only if it would have found something: in the logs what
-    // was put there, in the answers what clients were given, once and never again.
+    // The search must be able to find values: it finds the planted one in the logs, and in the answers each token
+    // exactly once, where the client received it.
     let hits = Search::of(&planted)?.found_in(&logs);
     world.kubectl(&["delete", "pod", PLANTED, "--wait=false"])?;
     ensure!(!hits.is_empty(), "the planted value was not found in any log");
@@ -300,7 +300,7 @@ async fn logs(world: &World) -> TestResult<Vec<Place>> {
     }
     ensure!(places.len() >= 7, "only {} logs were found", places.len());
     let recorded = world.recording.logs()?;
-    // The planted one may be too young to be among them.
+    // The log of the planted Pod may not be recorded yet.
     ensure!(
         recorded.len() + 1 >= places.len(),
         "only {} logs were recorded, and there are {}",

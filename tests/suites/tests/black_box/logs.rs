@@ -123,7 +123,7 @@ impl Recording {
             );
             let never = matches!(progress, Progress::Closed { until: None, .. });
             ensure!(!never, "the {name} could not be read");
-            // One that was opened a moment ago has no file yet.
+            // A log that was just opened has no file yet.
             let bytes = std::fs::read(self.recorder.file(&run)).unwrap_or_default();
             let text = String::from_utf8_lossy(&bytes).into_owned();
             if text.contains("TRACE") {
@@ -233,7 +233,7 @@ impl Recorder {
                 previous: true,
                 ..LogParams::default()
             };
-            // If the run is gone and was never read, the run itself reports it.
+            // The result is not needed here. If the log was never read, its state shows it.
             drop(recorder.copy(&pods, &before, &parameters).await);
         }));
     }

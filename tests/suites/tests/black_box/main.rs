@@ -96,7 +96,7 @@ fn all_tests() -> Vec<Test> {
         leaks::tests(), // last: it searches what all the others left behind
     ]
     .concat();
-    // Tests that use one part each stand together: between them, one that uses everything would let no two meet.
+    // Tests that use one part each stand next to each other, so that two of them can run side by side.
     tests.sort_by_key(|test| match test.uses {
         Uses::OwnNamespaces => 0,
         Uses::Everything => 1,
@@ -135,7 +135,7 @@ fn main() -> ExitCode {
     let world = match runtime.block_on(World::create()) {
         Ok(world) => Arc::new(world),
         Err(error) => {
-            // A suite without its cluster is one failed test, not a crash without a count.
+            // A cluster that does not start counts as one failed test.
             let message = behalf_runtime::error_chain(error.as_ref());
             let trial = Trial::test("the environment comes up", move || Err(Failed::from(message)));
             return libtest_mimic::run(&arguments, vec![trial]).exit_code();

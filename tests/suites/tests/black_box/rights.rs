@@ -76,7 +76,7 @@ fn listed(world: &World, namespace: &str, account: (&str, &str)) -> TestResult<R
         &user,
     ];
     let text = world.running.cluster.kubectl(&arguments)?;
-    // Resources, paths, names and verbs; all but the first in brackets.
+    // The columns are resources, paths, names and verbs. All but the first are in brackets.
     Ok(text
         .lines()
         .map(|line| {

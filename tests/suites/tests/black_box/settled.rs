@@ -23,7 +23,7 @@ async fn a_settled_system_writes_nothing(world: &World) -> TestResult {
         let signed_in = |now: &Conditions| now.is("Ready", "True") && now.is("UserSignIn", "True");
         world.wait(server, "Ready and UserSignIn=True", signed_in).await?;
     }
-    // A condition that became true a moment ago may still bring an event.
+    // A condition that just became true may still cause an event.
     tokio::time::sleep(Duration::from_secs(15)).await;
     let before = look(world)?;
     tokio::time::sleep(OBSERVED).await;

@@ -186,6 +186,7 @@ fn an_outage_is_unknown_and_leaves_ready_as_it_was(#[case] reason: &str) {
     );
 }
 
+/// Regression: `mcp-lifecycle-operator#111`, a web server that counted as a ready MCP server.
 #[test]
 fn an_object_that_was_never_verified_is_not_ready() {
     let mut world = World::new();

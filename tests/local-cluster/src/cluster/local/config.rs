@@ -50,7 +50,7 @@ pub(crate) fn write(
         &directory.join("kube-proxy.json"),
         kube_proxy(record, pki, node).to_string(),
     )?;
-    // Pods with `dnsPolicy: Default` get this one. The machine's own would name servers that no
+    // Pods with `dnsPolicy: Default` get this file. The machine's own file names servers that no
     // Pod can reach.
     files::write(
         &directory.join("resolv.conf"),
@@ -154,7 +154,7 @@ fn kubelet(record: &Record, pki: &Pki, node: u8, directory: &Path) -> Value {
         "clusterDNS": [record.addresses().dns()],
         "clusterDomain": DOMAIN,
         "containerRuntimeEndpoint": CONTAINERD_ENDPOINT,
-        // A full disk of the machine is no reason to evict a test or to throw its images away.
+        // A full disk of the machine must not evict a test's Pods or delete its images.
         "evictionHard": {"imagefs.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%"},
         "imageGCHighThresholdPercent": 100,
         "failCgroupV1": false,
@@ -162,7 +162,7 @@ fn kubelet(record: &Record, pki: &Pki, node: u8, directory: &Path) -> Value {
         "oomScoreAdj": 0,
         "resolvConf": directory.join("resolv.conf"),
         "serializeImagePulls": false,
-        // Mounted ConfigMaps and Secrets are new after at most this time, in place of a minute.
+        // The kubelet updates mounted ConfigMaps and Secrets within this time. Its default is a minute.
         "syncFrequency": "10s",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
     })
@@ -178,7 +178,7 @@ fn kube_proxy(record: &Record, pki: &Pki, node: u8) -> Value {
         "hostnameOverride": node_name(record, node),
         "mode": "nftables",
         "oomScoreAdj": 0,
-        // Zero leaves the machine's own limits alone.
+        // Zero keeps the machine's own limits.
         "conntrack": {
             "maxPerCore": 0,
             "min": 0,

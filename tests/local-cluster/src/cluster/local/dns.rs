@@ -98,7 +98,7 @@ fn pod(tools: &Toolchain, image: &str) -> Value {
         "serviceAccountName": "coredns",
         "dnsPolicy": "Default",
         "priorityClassName": "system-cluster-critical",
-        // Placed before the node's first heartbeat is through: one second earlier.
+        // With this toleration the Pod starts one second earlier, before the node's first heartbeat.
         "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists"}],
         "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [{

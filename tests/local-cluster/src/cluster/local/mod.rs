@@ -64,7 +64,7 @@ pub(crate) fn up(name: &str, nodes: u8, progress: &Progress) -> Result<LocalClus
     };
     let mut cluster = LocalCluster { record };
     if let Err(error) = cluster.start(&tools, &pause, progress) {
-        // The processes go, the logs stay until the next `up` or `down`.
+        // The logs stay until the next `up` or `down`.
         cluster.kill()?;
         return Err(error);
     }
@@ -78,7 +78,7 @@ pub(crate) fn down(name: &str) -> Result<(), ClusterError> {
     let _lock = registry::lock()?;
     match registry::load(name) {
         Ok(record) => tear_down(name, record.as_ref()),
-        // Without its record the links and cgroups cannot be found, but processes and files can.
+        // Without a record the links and cgroups are unknown. Processes and files are still found and removed.
         Err(ClusterError::Record { .. }) => tear_down(name, None),
         Err(error) => Err(error),
     }

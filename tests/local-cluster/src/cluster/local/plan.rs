@@ -139,7 +139,7 @@ impl Writer<'_> {
                     ("advertise-client-urls", format!("http://{ETCD}")),
                     ("listen-peer-urls", "http://127.0.0.1:2380".to_owned()),
                     ("log-level", "warn".to_owned()),
-                    // The data lives as long as the processes: nothing is lost that a crash could keep.
+                    // The data is deleted with the cluster, so it need not survive a crash of the machine.
                     ("unsafe-no-fsync", "true".to_owned()),
                 ],
             ),
@@ -160,7 +160,7 @@ impl Writer<'_> {
                     ("client-ca-file", pki("ca.crt")),
                     ("tls-cert-file", pki("apiserver.crt")),
                     ("tls-private-key-file", pki("apiserver.key")),
-                    // By name, logs and exec would ask a DNS server that does not know the nodes.
+                    // The DNS server does not know the nodes' names, so `kubectl logs` and `exec` need addresses.
                     ("kubelet-preferred-address-types", "InternalIP".to_owned()),
                     ("kubelet-client-certificate", pki("apiserver-kubelet-client.crt")),
                     ("kubelet-client-key", pki("apiserver-kubelet-client.key")),

@@ -72,12 +72,12 @@ pub(crate) fn kill(plan: &Path) -> Result<(), ClusterError> {
     loop {
         let Holders { outer, inner } = holders(plan);
         let Some(pid) = inner.or(outer) else { return Ok(()) };
-        // SIGKILL, because both ignore SIGTERM. That it is gone by now is fine.
+        // Both processes ignore SIGTERM. The result does not matter, because the process may have ended already.
         Call::new("sh")
             .args(["-c", "kill -9 \"$1\"", "sh", &pid.to_string()])
             .succeeds();
-        // The first process of a pid namespace ends only after all others in it, and those hold
-        // mounts and cgroups. On its way it has lost its command line, so it is watched by number.
+        // The first process of a pid namespace ends after all others, which hold mounts and cgroups.
+        // While it ends it has no command line, so its number identifies it.
         for pid in [outer, inner].into_iter().flatten() {
             while !has_ended(pid) {
                 if Instant::now() > deadline {

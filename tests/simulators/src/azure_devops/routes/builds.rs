@@ -211,7 +211,7 @@ pub(super) async fn latest(
     ask.with(|state| {
         let world = &state.world;
         let project = ask.project(world, &project, Area::Build)?;
-        // By id or by name.
+        // The path contains the definition's id or its name.
         let found = world
             .definitions
             .values()

@@ -85,7 +85,7 @@ pub(super) async fn list(ask: Ask, Path((_, project)): Path<(String, String)>) -
     let (modified_after, modified_before) = (query.time("minmodifiedtime")?, query.time("maxmodifiedtime")?);
     let (started_after, started_before) = (query.time("minstartedtime")?, query.time("maxstartedtime")?);
     let size = query.page_size("$top", 50, 100)?;
-    // An int: the id the page begins with.
+    // The continuation token of this list is the first id of the page.
     let begins_with: Option<u32> = query.value("continuationtoken")?;
     let created_for = query.get("createdfor").or_else(|| query.get("createdby"));
     require_view(&ask)?;

@@ -24,7 +24,7 @@ pub(super) async fn list(ask: Ask) -> Answer {
     let query = &ask.query;
     let state_filter = query.choice("statefilter", &STATES)?;
     let size = query.page_size("$top", 100, 1_000)?;
-    // The token is an int here, and counts like $skip.
+    // The continuation token of this list is a number of entries, like $skip.
     let skip: usize = query.value("$skip")?.unwrap_or(0);
     let offset: usize = query.value("continuationtoken")?.unwrap_or(skip);
     let exists = matches!(state_filter, None | Some("all" | "wellFormed"));

@@ -127,7 +127,7 @@ fn view(
         "id": id,
         "name": format!("Release-{id}"),
         "status": "active",
-        // This service omits the offset here and there.
+        // The service omits the offset in this field.
         "createdOn": wire_without_offset(first.queued.or(first.started).unwrap_or(first.modified)),
         "modifiedOn": wire(first.modified),
         "modifiedBy": identity_json(&first.requested_for),
@@ -187,7 +187,7 @@ fn environment_view(deployment: &Deployment, all: &[&Deployment]) -> Value {
                 "dateEnded": wire_or_null(step.completed),
                 "startTime": wire_or_null(step.started),
                 "finishTime": wire_or_null(step.completed),
-                // Both spellings occur.
+                // The service uses both spellings.
                 "status": if failed { "failed" } else if step.attempt == 1 { "succeeded" } else { "success" },
                 "rank": 2,
                 "lineCount": 3,

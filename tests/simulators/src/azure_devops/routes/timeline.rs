@@ -38,7 +38,7 @@ fn answer(ask: &Ask, project: &str, id: u32, timeline: Option<&str>) -> Answer {
         let changed = build.finished.or(build.started).unwrap_or(build.queued);
         Ok((story::tell(&state.world, build), changed))
     })?;
-    // Nothing has started: no content.
+    // The service answers 204 while no record has started.
     let Some(records) = told.records else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };

@@ -134,7 +134,7 @@ pub(super) fn build(simulator: &Simulator, world: &World, build: &Build) -> Valu
     set(&mut view, "finishTime", build.finished.map(wire));
     if !build.template_parameters.is_empty() {
         view.insert("templateParameters".to_owned(), json!(build.template_parameters));
-        // A JSON document inside a string.
+        // The value is a JSON document inside a string.
         view.insert(
             "parameters".to_owned(),
             json!(json!(build.template_parameters).to_string()),

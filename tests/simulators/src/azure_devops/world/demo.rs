@@ -163,7 +163,7 @@ fn builds(now: Timestamp) -> Vec<Build> {
                     result: (!result.is_empty()).then(|| result.to_owned()),
                     reason: reason.to_owned(),
                     queued: queued_at,
-                    // Two digits, then one digit, then none: the service drops trailing zeros.
+                    // The service drops trailing zeros, so the three times have two decimals, one and none.
                     started: (status != "notStarted").then(|| ago(now, queued, 101_200_000)),
                     finished: (status == "completed").then(|| {
                         ago(

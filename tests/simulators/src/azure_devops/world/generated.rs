@@ -13,7 +13,7 @@ use super::{
 /// As many records as asked for: jobs of fifty tasks, every thousandth task failed.
 pub(super) fn told(build: u32, start: Timestamp, records: u32, log_lines: u64) -> Told {
     let mut timeline = Timeline::new(build, 1, start);
-    // Four of the records are the stage, its checkpoints and its phase.
+    // Four of the records are one stage, its two checkpoints and its phase.
     let stage = timeline.add("Stage", None, "Nightly", Some("Nightly"), FAILED);
     let checkpoint = timeline.add("Checkpoint", Some(&stage), "Checkpoint", None, SUCCEEDED);
     timeline.add(

@@ -49,7 +49,7 @@ impl Log {
     }
 
     fn time_of(&self, index: u64) -> Timestamp {
-        // Thirteen and a bit milliseconds between lines: digits in every place.
+        // The lines are 13.3701 ms apart, so their times have digits in every decimal place.
         let nanoseconds = i64::try_from(index)
             .unwrap_or(i64::MAX)
             .saturating_mul(13_370_100);

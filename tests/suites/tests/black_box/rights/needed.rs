@@ -77,7 +77,7 @@ impl Right {
             rest["verbs"] = without("verbs", &self.verb).into();
             rules.extend([others, rest]);
         }
-        // A rule without resources or verbs is refused.
+        // The API server refuses a rule without resources or verbs.
         rules.retain(|rule| rule["resources"] != json!([]) && rule["verbs"] != json!([]));
         role["rules"] = rules.into();
     }
@@ -270,7 +270,7 @@ impl TestObjects {
                 "name": "shared", "namespace": self.namespace, "annotations": {"behalf.dev/mcp-servers": server},
             }})
         };
-        // Without it, "given" is refused, and an event says so.
+        // Without this ServiceAccount the object "given" is refused, and an event reports it.
         if state == 3 {
             let accounts = self.api("", "v1", "ServiceAccount");
             accounts
@@ -280,7 +280,7 @@ impl TestObjects {
             let mut objects = Objects::default();
             objects.add(shared("full,given")).apply(&self.client).await?;
         }
-        // A configuration that no ReplicaSet of the Deployment's history names is deleted: each round has its own.
+        // Each round has its own configuration, because the operator deletes those that no ReplicaSet names.
         let grace = json!({"refreshGrace": format!("{}s", 60 + round)});
         // Deletes the ServiceAccount, the NetworkPolicy and the PodDisruptionBudget, and makes them again.
         let leaves_out = state == 1;
