@@ -6,6 +6,7 @@
 mod aead;
 mod error;
 mod keyring_file;
+mod process_key;
 mod purpose;
 mod ring;
 mod sealed_record;
@@ -15,5 +16,6 @@ pub(crate) use crate::random::random_bytes;
 pub use crate::random::{Random, SystemRandom};
 pub use error::{OpenError, SealError};
 pub use keyring_file::{KeyringFileError, KeyringHandle};
+pub(crate) use process_key::ProcessKey;
 pub use purpose::Purpose;
 pub(crate) use sealed_record::{RecordKind, RecordPlace};

@@ -13,11 +13,12 @@ use behalf_contract::headers::RESERVED_PREFIX;
 use behalf_entra::Secret;
 
 use super::body::Message;
+use super::server_session::{SESSION_ID, ServerSession};
 
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Prefix of MCP's headers: `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*` and those of later revisions. Intermediaries
@@ -26,8 +27,8 @@ const MCP_PREFIX: &str = "mcp-";
 
 /// Request headers that pass beside the headers of MCP: W3C Trace Context and Baggage, and the headers that
 /// name the client. `Accept` and `Content-Type` do not pass, because the proxy sets them to
-/// [`JSON_AND_EVENT_STREAM`] and [`JSON`]. `Last-Event-ID` does not pass, because it belongs to a session of
-/// the server.
+/// [`JSON_AND_EVENT_STREAM`] and [`JSON`]. `Last-Event-ID` passes only within a session of the server, whose events it
+/// names ([`to_server`]).
 const TO_SERVER: [HeaderName; 5] = [
     ACCEPT_LANGUAGE,
     USER_AGENT,
@@ -54,11 +55,26 @@ const TO_CLIENT: [HeaderName; 7] = [
     X_ACCEL_BUFFERING,
 ];
 
-/// Returns the client's headers that the server gets, with an `Accept` of our own.
-pub(super) fn to_server(client: &HeaderMap) -> HeaderMap {
+/// Returns the client's headers that the server gets, with an `Accept` of our own, and with the server's own id of the
+/// session that the request belongs to.
+pub(super) fn to_server(client: &HeaderMap, session: &ServerSession) -> HeaderMap {
     let mut headers = selected(client, &TO_SERVER);
     headers.insert(ACCEPT, JSON_AND_EVENT_STREAM);
+    if let ServerSession::Known(id) = session {
+        headers.insert(SESSION_ID, id.clone());
+        if let Some(event) = client.get(LAST_EVENT_ID) {
+            headers.insert(LAST_EVENT_ID, event.clone());
+        }
+    }
     headers
+}
+
+/// True when the request is of a protocol revision without handshake and sessions. Revisions are dates, so their text
+/// order is their order in time, and 2026-07-28 is the first such revision.
+pub(super) fn is_modern(client: &HeaderMap) -> bool {
+    client
+        .get(PROTOCOL_VERSION)
+        .is_some_and(|version| version >= "2026-07-28")
 }
 
 /// Returns the server's headers that the client gets.
@@ -76,9 +92,8 @@ pub(super) fn to_client(server: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Copies the headers in `known` and the headers of MCP. `Mcp-Session-Id` is forwarded in neither direction: it
-/// names a session of one user in one Pod, and the proxy does not bind it to that user. With it, one user could
-/// enter another user's session.
+/// Copies the headers in `known` and the headers of MCP. `Mcp-Session-Id` is not copied in either direction: the server's
+/// id reaches clients only sealed ([`super::server_session`]).
 fn selected(from: &HeaderMap, known: &[HeaderName]) -> HeaderMap {
     let hop: Vec<&str> = from
         .get_all(CONNECTION)
@@ -208,7 +223,7 @@ mod tests {
             "traceparent",
             "tracestate",
         ];
-        let mut map = to_server(&headers(&kept.map(|name| (name, "x"))));
+        let mut map = to_server(&headers(&kept.map(|name| (name, "x"))), &ServerSession::New);
         map.remove(ACCEPT);
         assert_eq!(names(&map), kept);
     }
@@ -240,7 +255,8 @@ mod tests {
     #[case("last-event-id")]
     #[case("content-type")]
     fn the_server_never_gets(#[case] name: &'static str) {
-        assert_eq!(names(&to_server(&headers(&[(name, "x")]))), ["accept"]);
+        let map = to_server(&headers(&[(name, "x")]), &ServerSession::New);
+        assert_eq!(names(&map), ["accept"]);
     }
 
     #[rstest]
@@ -250,19 +266,31 @@ mod tests {
     #[case(Some("text/plain"))]
     fn the_server_may_always_answer_in_json_or_with_a_stream(#[case] accept: Option<&str>) {
         let client: Vec<_> = accept.map(|value| ("accept", value)).into_iter().collect();
-        let map = to_server(&headers(&client));
+        let map = to_server(&headers(&client), &ServerSession::New);
         let values: Vec<_> = map.get_all(ACCEPT).iter().collect();
         assert_eq!(values, ["application/json, text/event-stream"]);
     }
 
     #[test]
     fn headers_that_connection_names_are_not_forwarded() {
-        let map = to_server(&headers(&[
+        let client = headers(&[
             ("connection", "close, Mcp-Method"),
             ("mcp-method", "x"),
             ("mcp-name", "y"),
-        ]));
+        ]);
+        let map = to_server(&client, &ServerSession::New);
         assert_eq!(names(&map), ["accept", "mcp-name"]);
+    }
+
+    #[test]
+    fn within_a_session_the_server_gets_its_own_id_and_the_clients_last_event() {
+        let client = headers(&[("mcp-session-id", "sealed"), ("last-event-id", "9")]);
+        let session = ServerSession::Known(HeaderValue::from_static("s1"));
+        let map = to_server(&client, &session);
+        assert_eq!(
+            (map["mcp-session-id"].as_bytes(), map["last-event-id"].as_bytes()),
+            (&b"s1"[..], &b"9"[..])
+        );
     }
 
     #[rstest]

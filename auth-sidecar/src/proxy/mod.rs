@@ -2,7 +2,7 @@
 //!
 //! A request without a live session is refused. The body is parsed as far as needed and changed in at most one
 //! place ([`edit`]). Only listed headers are forwarded ([`headers`]). [`injection`] decides which token the server
-//! gets. Answers are streamed without buffering. When the client disconnects, the request to the server is
+//! gets, and [`server_session`] which session of the server a request belongs to. Answers are streamed without buffering. When the client disconnects, the request to the server is
 //! cancelled. When the session ends, its answers end ([`stream`]).
 
 mod body;
@@ -17,6 +17,7 @@ mod recent_sign_in;
 mod refusal;
 mod refusal_response;
 mod refused_tokens;
+mod server_session;
 mod stream;
 mod token_exchange;
 mod users;
@@ -39,6 +40,7 @@ use self::reauthenticate::{reauthenticate, replace, wanted};
 use self::refusal::Refusal;
 use self::refusal_response::About;
 use self::refused_tokens::RefusedTokens;
+use self::server_session::{SESSION_ID, ServerSession, ServerSessions};
 use self::token_exchange::{Exchange, Tokens};
 use self::users::{Call, User, Users};
 use crate::access::Scopes;
@@ -58,16 +60,19 @@ struct ProxyState {
     /// `None` if the server exchanges tokens itself or needs none.
     exchange: Option<Exchange>,
     refused_tokens: RefusedTokens,
+    server_sessions: ServerSessions,
     users: Users,
 }
 
 impl ProxyState {
     fn new(services: Arc<Services>) -> Self {
         let exchange = Exchange::new(&services.config.token_exchange, services.entra.clone());
+        let server_sessions = ServerSessions::new(services.random.as_ref());
         Self {
             services,
             exchange,
             refused_tokens: RefusedTokens::new(),
+            server_sessions,
             users: Users::default(),
         }
     }
@@ -163,7 +168,9 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
     } else {
         None
     };
-    let label = label(&parts.method, message.as_ref().map(|(message, _)| message));
+    let read = message.as_ref().map(|(message, _)| message);
+    let server_session = state.server_sessions.of_request(&parts.headers, read, &session)?;
+    let label = label(&parts.method, read);
 
     let is_tool_call = message
         .as_ref()
@@ -176,7 +183,7 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
     let exchange = &state.services.config.token_exchange;
     let plan = Plan::of(exchange.at, exchange.injection, is_tool_call);
     let mut tokens = Tokens::of(state, &session, plan, is_tool_call).await?;
-    let to_server = headers::to_server(&parts.headers);
+    let to_server = headers::to_server(&parts.headers, &server_session);
     let mut outgoing = Outgoing::new(parts.method, to_server, message, plan, label);
     let mut response = outgoing.send(state, &session, &tokens).await?;
     // There is only one second try. If it is refused as well, the client gets that refusal.
@@ -198,7 +205,7 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
     if let Some(wanted) = wanted(&response) {
         return Err(reauthenticate(state, &session, &tokens, wanted, had_second_try).await?);
     }
-    answer(state, &session, response, call)
+    answer(state, &session, &server_session, response, call)
 }
 
 /// Prepares the session for the client's step-up. After a failure the client still gets the challenge, but the
@@ -271,6 +278,7 @@ async fn read(
 fn answer(
     state: &ProxyState,
     session: &OpenSession,
+    server_session: &ServerSession,
     response: Response<Incoming>,
     call: Option<Call>,
 ) -> Result<Response<Body>, Refusal> {
@@ -301,6 +309,14 @@ fn answer(
         }
         _ => {
             let (parts, body) = response.into_parts();
+            let random = state.services.random.as_ref();
+            let session_id = state
+                .server_sessions
+                .for_client(server_session, &parts.headers, session, random)
+                .map_err(|error| {
+                    tracing::error!("Refused an answer of the MCP server: {error}");
+                    Refusal::ServerFailed
+                })?;
             let is_event_stream = headers::is_event_stream(&parts.headers);
             // A client reopens a stream of notifications with a new access token. The answer to a call has the time
             // until the session ends.
@@ -316,6 +332,9 @@ fn answer(
             let mut passed = Response::new(body);
             *passed.status_mut() = status;
             *passed.headers_mut() = headers::to_client(&parts.headers);
+            if let Some(id) = session_id {
+                passed.headers_mut().insert(SESSION_ID, id);
+            }
             Ok(passed)
         }
     }

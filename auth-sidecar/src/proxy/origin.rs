@@ -15,7 +15,8 @@ pub(super) const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, DEL
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// The headers of an answer that a page may read.
-const EXPOSED: HeaderValue = HeaderValue::from_static("WWW-Authenticate, MCP-Protocol-Version, Retry-After");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("WWW-Authenticate, MCP-Protocol-Version, Mcp-Session-Id, Retry-After");
 
 /// The headers that a page may send in addition to every `Mcp-*` header.
 const ALLOWED: [&str; 7] = [

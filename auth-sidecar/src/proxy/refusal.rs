@@ -74,6 +74,10 @@ pub(super) enum Refusal {
     #[error("the headers Mcp-Method, Mcp-Name, MCP-Protocol-Version and the body name different things")]
     HeaderMismatch,
 
+    /// The `Mcp-Session-Id` is of another user, session, Pod or process, or forged.
+    #[error("the MCP session is not known here any more; initialize again")]
+    UnknownServerSession,
+
     /// The session store or Entra does not answer. Holds the time until the next attempt, if known.
     #[error("sessions or the identity provider are not available at the moment; try again")]
     Unavailable(Option<Duration>),
@@ -122,6 +126,7 @@ impl Refusal {
             Self::MayHaveRun => "may_have_run",
             Self::Body(_) => "body",
             Self::HeaderMismatch => "header_mismatch",
+            Self::UnknownServerSession => "unknown_server_session",
             Self::Unavailable(_) => "unavailable",
             Self::ClientAuthentication => "client_authentication",
             Self::Exchange => "exchange",

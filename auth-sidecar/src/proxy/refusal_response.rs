@@ -18,6 +18,9 @@ use crate::access::challenge::Challenger;
 /// `HeaderMismatch` of MCP 2026-07-28.
 const HEADER_MISMATCH: i32 = -32020;
 
+/// The code of an unknown session in the TypeScript SDK. Some clients know the 404 of a session by it.
+const SESSION_NOT_FOUND: i32 = -32001;
+
 /// `Retry-After` when the source of the failure names no time.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -50,11 +53,7 @@ impl About {
             // The id of a client's response was chosen by the server.
             id: message.method().and(message.id()).cloned(),
             is_tool_call: message.is_tool_call(),
-            // Revisions are dates, so their text order is their order in time. 2026-07-28 is the first revision
-            // without a handshake.
-            is_modern: headers
-                .get(headers::PROTOCOL_VERSION)
-                .is_some_and(|version| version >= "2026-07-28"),
+            is_modern: headers::is_modern(headers),
         }
     }
 }
@@ -70,6 +69,8 @@ impl Refusal {
             Self::Blocked(_) | Self::MayHaveRun | Self::Body(_) | Self::HeaderMismatch => {
                 StatusCode::BAD_REQUEST
             }
+            // The status at which a client initializes again (MCP 2025-11-25, Session Management).
+            Self::UnknownServerSession => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType | Self::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -139,6 +140,7 @@ impl Refusal {
         let code = match self {
             Self::Body(error) => error.code(),
             Self::HeaderMismatch => HEADER_MISMATCH,
+            Self::UnknownServerSession => SESSION_NOT_FOUND,
             Self::Blocked(_) => i32::from(StatusCode::FORBIDDEN.as_u16()),
             // JSON-RPC and MCP reserve the codes from -32768 to -32000.
             _ => i32::from(self.status(about).as_u16()),
@@ -224,6 +226,7 @@ mod tests {
             Refusal::MayHaveRun,
             Refusal::Body(BodyError::NotJson),
             Refusal::HeaderMismatch,
+            Refusal::UnknownServerSession,
             Refusal::Unavailable(None),
             Refusal::ClientAuthentication,
             Refusal::Exchange,

@@ -48,10 +48,12 @@ async fn headers_of_the_inner_hop_do_not_reach_the_client() {
             "content-length",
             "content-type",
             "mcp-protocol-version",
+            "mcp-session-id",
             "vary",
             "x-content-type-options"
         ]
     );
+    assert_ne!(response.headers()["mcp-session-id"], "s1", "it is sealed");
 }
 
 #[tokio::test]

@@ -51,6 +51,8 @@ mod revocation;
 #[cfg(test)]
 mod second_try;
 #[cfg(test)]
+mod server_sessions;
+#[cfg(test)]
 mod shared_downstream;
 #[cfg(test)]
 mod start_and_stop;
