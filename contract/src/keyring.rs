@@ -45,6 +45,11 @@ pub struct Key {
 
     /// The time at which the operator made the key.
     pub created_at: Timestamp,
+
+    /// The time from which nothing that this key sealed is valid. The operator sets it when another key begins to seal,
+    /// and removes the key after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retire_at: Option<Timestamp>,
 }
 
 /// 32 bytes of key, in base64 in the file. `Debug` prints none of them, and they are overwritten when dropped.
@@ -125,6 +130,16 @@ impl Keyring {
 }
 
 impl Keys {
+    /// Returns the key that will seal next. It is newer than the sealing key and opens already. It seals once every Pod
+    /// has read it.
+    pub fn next(&self) -> Option<&Key> {
+        let sealing = self.keys.iter().find(|key| key.id == self.sealing)?;
+        self.keys
+            .iter()
+            .filter(|key| key.retire_at.is_none() && key.created_at > sealing.created_at)
+            .max_by_key(|key| key.created_at)
+    }
+
     fn check(&self) -> Result<(), KeyringError> {
         for (index, key) in self.keys.iter().enumerate() {
             let well_formed = (1..=16).contains(&key.id.len())

@@ -180,6 +180,12 @@ wire_names! {
         KeyringReplaced,
         /// The object uses a keyring Secret without an owner, as a restore from a backup creates it.
         KeyringAdopted,
+        /// The operator added a key to the keyring, which does not seal yet.
+        KeyRotationStarted,
+        /// Every Pod reports the new key, and it seals.
+        KeyRotated,
+        /// The operator removed a key that no session needs any more.
+        KeyRetired,
     }
 }
 

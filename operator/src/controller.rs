@@ -8,6 +8,7 @@ mod context;
 pub mod dereference;
 mod error;
 pub mod jitter;
+pub mod key_rotation;
 pub mod names;
 pub mod plan;
 pub mod public_url;

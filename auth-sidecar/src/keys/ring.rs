@@ -72,13 +72,10 @@ impl Ring {
 
 impl KeySet {
     fn new(keys: &Keys) -> Self {
-        let sealing = keys.keys.iter().find(|key| key.id == keys.sealing);
         Self {
             sealing: keys.sealing.clone(),
-            // The operator lets a new key seal only after every replica has read it. Until then a newer key
-            // than the sealing key exists.
-            rotation_pending: sealing
-                .is_some_and(|sealing| keys.keys.iter().any(|key| key.created_at > sealing.created_at)),
+            // The operator lets a new key seal only after every Pod has read it.
+            rotation_pending: keys.next().is_some(),
             keys: keys.keys.iter().map(Subkeys::derive).collect(),
         }
     }

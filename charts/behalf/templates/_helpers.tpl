@@ -93,10 +93,10 @@ request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:{{ 
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]
-# Keyrings: made once, read by name, never changed, listed or watched.
+# Keyrings: made once, read by name and replaced by their rotation; never listed or watched.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create]
+  verbs: [get, create, update]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]

@@ -1,8 +1,12 @@
 //! The steps `children` and `apply` of a reconcile: builds the children of a plan and writes them.
 
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Secret;
+
 use super::context::Context;
 use super::dereference::dereferenced::Found;
 use super::error::ReconcileError;
+use super::key_rotation::{self, Circumstances, KeyChangeError, Step};
 use super::plan::{KeyringPlan, Plan};
 use super::status::Outcome;
 use super::validate::Refusals;
@@ -21,6 +25,7 @@ pub(super) async fn build_and_apply(
         KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } => None,
     };
     let mut built = children::build(&plan, keys).map_err(ReconcileError::Build)?;
+    let rotation = rotation(context, server, &plan, found).map_err(ReconcileError::Keys)?;
     let client = &context.sources.client;
     let applied = async {
         if let Some(keyring) = built.keyring.take() {
@@ -28,6 +33,9 @@ pub(super) async fn build_and_apply(
             // Reported before the other children are applied: if one of them fails, the next reconcile finds the
             // keyring and does not know that it is new.
             report::new_keyring(context, server).await;
+        } else if let Some((step, keyring)) = rotation {
+            built.keyring = Some(apply::replace_keyring(client, keyring).await?);
+            report::rotation_step(context, server, &step).await;
         }
         Box::pin(apply::apply(
             client,
@@ -48,4 +56,30 @@ pub(super) async fn build_and_apply(
         plan: Box::new(plan),
         children: Box::new(children),
     })
+}
+
+/// Returns the step of the key rotation that is due, and the keyring after it. The keyring was read if a step may be due. A
+/// keyring without an owner belongs to the person who restored it, and is not changed.
+fn rotation(
+    context: &Context,
+    server: &McpServer,
+    plan: &Plan,
+    found: &Found,
+) -> Result<Option<(Step, Secret)>, KeyChangeError> {
+    let (KeyringPlan::Keep { .. }, Some(secret)) = (&plan.keyring, &found.keyring) else {
+        return Ok(None);
+    };
+    let now = context.now();
+    let circumstances = Circumstances::of(server, &found.existing.pods, &found.reports, now);
+    let Some((keys, circumstances)) = key_rotation::keys_in(secret).zip(circumstances) else {
+        return Ok(None);
+    };
+    let Some(step) = key_rotation::step(&keys, &circumstances) else {
+        return Ok(None);
+    };
+    let fresh = || context.fresh_keys();
+    let longest_session = plan.sessions.maximum_lifetime_seconds;
+    let longest_session = SignedDuration::from_secs(i64::try_from(longest_session).unwrap_or(i64::MAX));
+    let changed = key_rotation::change(secret, &step, circumstances.request, fresh, longest_session, now)?;
+    Ok(Some((step, changed)))
 }

@@ -1,7 +1,7 @@
 //! The error of a reconcile: one variant for each step.
 
 use super::status::StatusError;
-use super::{LIMIT, apply, children, dereference};
+use super::{LIMIT, apply, children, dereference, key_rotation};
 use crate::telemetry::metrics::Step;
 
 /// A step of a reconcile that failed. The next reconcile tries it again.
@@ -14,6 +14,10 @@ pub enum ReconcileError {
     /// The operating system has no randomness for the keys of a new keyring.
     #[error("failed to draw random keys")]
     Random(#[source] getrandom::Error),
+
+    /// A step of the key rotation could not be computed.
+    #[error("failed to rotate the keys")]
+    Keys(#[source] key_rotation::KeyChangeError),
 
     /// A child could not be built.
     #[error("failed to build the object's children")]
@@ -37,7 +41,7 @@ impl ReconcileError {
     pub fn step(&self) -> Step {
         match self {
             Self::Dereference(_) => Step::Dereference,
-            Self::Random(_) => Step::Keys,
+            Self::Random(_) | Self::Keys(_) => Step::Keys,
             Self::Build(_) => Step::Build,
             Self::Apply(_) => Step::Apply,
             Self::Status(_) => Step::Status,

@@ -26,6 +26,10 @@ pub const TEMPLATE_ANNOTATION: &str = "behalf.dev/template";
 /// On a `ServiceAccount` that is not a child: the objects that may use it, separated by commas.
 pub const SHARED_WITH_ANNOTATION: &str = "behalf.dev/mcp-servers";
 
+/// On an `McpServer`: a text that differs from `status.keys.lastRequest` begins a rotation of the keys. On the keyring
+/// Secret: the text of the last rotation that was requested.
+pub const ROTATE_KEYS_ANNOTATION: &str = "behalf.dev/rotate-keys";
+
 /// On every child: the digest of what was applied last, so that an unchanged child is not applied again.
 pub const APPLIED_ANNOTATION: &str = "behalf.dev/applied";
 

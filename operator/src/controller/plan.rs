@@ -126,7 +126,7 @@ pub enum ServiceAccountPlan {
 /// Whether a keyring is created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyringPlan {
-    /// A readable keyring exists and is not changed.
+    /// A readable keyring exists. Only its rotation changes it.
     Keep {
         /// The id of the session key that seals.
         sealing: String,

@@ -9,6 +9,7 @@ use super::backoff::{Failures, SETTLED, STALE, UNSETTLED};
 use super::context::Context;
 use super::error::ReconcileError;
 use super::jitter::spread;
+use super::key_rotation::Step;
 use super::names;
 use super::plan::KeyringPlan;
 use super::status::{self, StatusError};
@@ -53,6 +54,15 @@ pub(super) async fn adopted_keyring(context: &Context, server: &McpServer, keyri
     let (name, secret) = (full_name(server), names::keyring_secret(&server.name_any()));
     tracing::info!(mcp_server.name = %name, "{name} uses the keyring without an owner in Secret {secret}");
     let event = events::keyring_adopted(&secret);
+    events::publish(&context.recorder, &server.object_ref(&()), &event).await;
+}
+
+/// Reports a step of a key rotation in the log and as an event.
+pub(super) async fn rotation_step(context: &Context, server: &McpServer, step: &Step) {
+    let name = full_name(server);
+    let event = events::rotation_step(step);
+    let note = event.note.as_deref().unwrap_or_default();
+    tracing::info!(mcp_server.name = %name, event.reason, "Keys of {name}: {note}");
     events::publish(&context.recorder, &server.object_ref(&()), &event).await;
 }
 

@@ -1,6 +1,7 @@
 //! Tests the controller: writes of the status, error messages and whole passes.
 
 mod cluster;
+mod key_rotation;
 mod keyring_events;
 mod metrics;
 mod passes;

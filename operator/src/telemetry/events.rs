@@ -5,11 +5,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType, Recorder};
 
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find, is};
+use crate::controller::key_rotation::Step;
 use crate::error_chain::chain;
 use behalf_contract::{EventReason, Reason};
 
 /// Maximum length of a note in bytes. The API server refuses notes of more than 1024 bytes.
 const LONGEST_NOTE: usize = 1000;
+
+/// The action of events about key rotations.
+const ROTATE: &str = "RotateKeys";
 
 /// A condition whose status or reason changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +104,30 @@ pub fn keyring_adopted(secret: &str) -> Event {
              restored it, find out who created it and delete it: the operator then makes a new keyring"
         ),
     )
+}
+
+/// Returns the event of a step of a key rotation.
+pub fn rotation_step(step: &Step) -> Event {
+    let (reason, note) = match step {
+        Step::Add => (
+            EventReason::KeyRotationStarted,
+            "a new key opens sessions, and seals them once every Pod reports it".to_owned(),
+        ),
+        Step::Seal(id) => (
+            EventReason::KeyRotated,
+            format!(
+                "every Pod reports key {id}, which seals sessions now; the key before it still opens them"
+            ),
+        ),
+        Step::Retire(ids) => (
+            EventReason::KeyRetired,
+            format!(
+                "every session that was sealed with {} has expired, and it is removed",
+                ids.join(", ")
+            ),
+        ),
+    };
+    event(EventType::Normal, reason.as_str().to_owned(), ROTATE, &note)
 }
 
 /// Returns an event about what the object needs before its children are made.

@@ -21,6 +21,7 @@ fn key(id: &str, byte: u8, created_at: Timestamp) -> Key {
         id: id.to_owned(),
         material: KeyMaterial::new([byte; 32]),
         created_at,
+        retire_at: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The status of an `McpServer`, which users and GitOps tools read. The operator writes only what it observed.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ pub struct McpServerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub federation: Option<FederationStatus>,
 
-    /// The ids of the keys that seal sessions.
+    /// The keys that seal sessions, without their material, and the progress of their rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysStatus>,
 
@@ -145,11 +146,54 @@ pub struct FederationStatus {
     pub redirect_uri: String,
 }
 
-/// The ids of the keys that seal sessions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Maximum number of keys in each of the keyring's sets.
+pub const MOST_KEYS: u32 = 64;
+
+/// Maximum length of the text of a request for a rotation.
+pub const LONGEST_REQUEST: u32 = 128;
+
+/// The keys that seal sessions, without their material, and the progress of their rotation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeysStatus {
     /// The id of the key that seals new sessions.
     #[schemars(length(max = 16))]
     pub current: String,
+
+    /// Time at which the current key was made. Its age decides when the next rotation begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40), extend("format" = "date-time"))]
+    pub created_at: Option<Timestamp>,
+
+    /// The id of the key that will seal next. It opens already, and seals once every Pod reports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub next: Option<String>,
+
+    /// Keys that no longer seal. They open the sessions that they sealed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MOST_KEYS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"])
+    )]
+    pub retiring: Vec<RetiringKey>,
+
+    /// The text of the annotation behalf.dev/rotate-keys whose rotation began last. Another text begins a rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = LONGEST_REQUEST))]
+    pub last_request: Option<String>,
+}
+
+/// A key that no longer seals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetiringKey {
+    /// The id of the key.
+    #[schemars(length(max = 16))]
+    pub id: String,
+
+    /// Time from which no session needs the key. The operator then removes it. A key without this time stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 40), extend("format" = "date-time"))]
+    pub retire_at: Option<Timestamp>,
 }

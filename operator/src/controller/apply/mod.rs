@@ -8,7 +8,7 @@ mod server_side_apply;
 pub mod stored_forms;
 mod unchanged;
 
-pub use order::{apply, create_keyring, suspend};
+pub use order::{apply, create_keyring, replace_keyring, suspend};
 
 use super::validate::Refusal;
 

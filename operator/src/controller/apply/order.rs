@@ -15,14 +15,20 @@ use crate::controller::children::{
 };
 use crate::controller::names;
 
-/// Creates the keyring. It must not exist yet and is never changed. If another writer was faster, the next reconcile
+/// Creates the keyring. It must not exist yet. If another writer was faster, the next reconcile
 /// reads the Secret of that writer.
 pub async fn create_keyring(client: &Client, keyring: Secret) -> Result<Secret, ApplyError> {
     server_side_apply::create(client, keyring).await
 }
 
-/// Writes every child. The order makes sure that everything that a Pod needs exists before the Pod. A new keyring was created before
-/// ([`create_keyring`]).
+/// Replaces the keyring that was read. If another writer was faster, the API server refuses the request, and the next
+/// reconcile reads the keyring of that writer: no key is lost.
+pub async fn replace_keyring(client: &Client, keyring: Secret) -> Result<Secret, ApplyError> {
+    server_side_apply::replace(client, keyring).await
+}
+
+/// Writes every child. The order makes sure that everything that a Pod needs exists before the Pod. A keyring was
+/// written before ([`create_keyring`], [`replace_keyring`]).
 pub async fn apply(
     client: &Client,
     stored_forms: &StoredForms,

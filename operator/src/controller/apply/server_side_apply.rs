@@ -33,7 +33,7 @@ impl Writer<'_> {
         // The caches contain only objects with this operator's labels. A child that exists but is not cached
         // has lost its labels, was just created, or belongs to another owner.
         let api = self.api(&child);
-        let refused = match api.create(&created_by_us(), &child).await {
+        let refused = match api.create(&written_by_us(), &child).await {
             Ok(created) => {
                 // At once: if the first edit found the fields of the create, it would have to apply twice, and a
                 // Deployment would roll out twice.
@@ -112,18 +112,27 @@ impl Writer<'_> {
     }
 }
 
-/// Creates a child that must not exist yet and is never changed.
+/// Creates a child that must not exist yet.
 pub(super) async fn create<K: ChildKind>(client: &Client, child: K) -> Result<K, ApplyError> {
     let api: Api<K> = Api::namespaced(client.clone(), &child.namespace().unwrap_or_default());
-    api.create(&created_by_us(), &child)
+    api.create(&written_by_us(), &child)
         .await
         .map_err(|error| failed("create", K::KIND, &child.name_any(), error))
+}
+
+/// Replaces a child in the version that was read. The API server refuses it if the child has changed since.
+pub(super) async fn replace<K: ChildKind>(client: &Client, child: K) -> Result<K, ApplyError> {
+    let api: Api<K> = Api::namespaced(client.clone(), &child.namespace().unwrap_or_default());
+    let name = child.name_any();
+    api.replace(&name, &written_by_us(), &child)
+        .await
+        .map_err(|error| failed("update", K::KIND, &name, error))
 }
 
 /// Maximum number of attempts to write the entries of an object that changes at the same time.
 const OWN_TRIES: u32 = 3;
 
-fn created_by_us() -> PostParams {
+fn written_by_us() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()

@@ -11,13 +11,19 @@ use super::{BuildError, ChildKind, metadata};
 use crate::controller::names;
 use crate::controller::plan::Plan;
 
-/// The randomness of a new keyring, and its time.
+/// First character of the ids of session keys.
+pub(in crate::controller) const SESSIONS: char = 's';
+
+/// First character of the ids of client keys.
+pub(in crate::controller) const CLIENTS: char = 'c';
+
+/// The randomness of new keys, and their time.
 #[derive(Debug)]
 pub struct FreshKeys {
-    /// The first key for sessions, codes, cookies and records.
+    /// A key for sessions, codes, cookies and records.
     pub sessions: FreshKey,
 
-    /// The first key for the ids of registered clients.
+    /// A key for the ids of registered clients.
     pub clients: FreshKey,
 
     /// Now.
@@ -34,6 +40,18 @@ pub struct FreshKey {
     pub material: KeyMaterial,
 }
 
+impl FreshKey {
+    /// Returns the key with the id `<set><eight hexadecimal digits>`.
+    pub(in crate::controller) fn into_key(self, set: char, created_at: Timestamp) -> Key {
+        Key {
+            id: format!("{set}{:08x}", u32::from_be_bytes(self.id)),
+            material: self.material,
+            created_at,
+            retire_at: None,
+        }
+    }
+}
+
 impl ChildKind for Secret {
     const KIND: &'static str = "Secret";
 }
@@ -45,20 +63,13 @@ pub(super) fn build(plan: &Plan, fresh: FreshKeys) -> Result<Secret, BuildError>
         clients,
         created_at,
     } = fresh;
-    let keys = |kind: char, FreshKey { id, material }| {
-        let id = format!("{kind}{:08x}", u32::from_be_bytes(id));
-        Keys {
-            sealing: id.clone(),
-            keys: vec![Key {
-                id,
-                material,
-                created_at,
-            }],
-        }
+    let keys = |key: Key| Keys {
+        sealing: key.id.clone(),
+        keys: vec![key],
     };
     let keyring = Keyring {
-        sessions: keys('s', sessions),
-        clients: keys('c', clients),
+        sessions: keys(sessions.into_key(SESSIONS, created_at)),
+        clients: keys(clients.into_key(CLIENTS, created_at)),
     };
     let file = serde_json::to_vec(&keyring).map_err(BuildError::Keyring)?;
     Ok(Secret {

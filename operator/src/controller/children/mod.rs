@@ -15,6 +15,7 @@ mod tests;
 pub use config_map::Configuration;
 pub(in crate::controller) use existing::watched_children;
 pub use existing::{ChildKind, Existing, ExistingChildren, WatchedKind};
+pub(in crate::controller) use keyring::{CLIENTS, SESSIONS};
 pub use keyring::{FreshKey, FreshKeys};
 
 use std::collections::BTreeMap;
@@ -44,7 +45,7 @@ pub struct Children<S> {
     /// Absent when the object names an existing one.
     pub service_account: Option<ServiceAccount>,
 
-    /// Present only if the object has no keyring yet: a keyring is created once and never overwritten.
+    /// Present only if this reconcile made the keyring or took a step of its rotation.
     pub keyring: Option<Secret>,
 
     /// The files of both containers; its name contains their digest.

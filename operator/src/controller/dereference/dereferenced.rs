@@ -18,7 +18,8 @@ pub struct Found {
     /// The `ServiceAccount` of `entra.federation.serviceAccountName`, if it exists.
     pub service_account: Option<ServiceAccount>,
 
-    /// The id of the sealing key, if the status names it and a Pod reports it. The Secret was not read then.
+    /// The id of the sealing key, if the status names it and a Pod reports it. The Secret was then read only
+    /// if a step of the key rotation is due.
     pub key_in_use: Option<String>,
 
     /// The keyring Secret, if it was read and exists.

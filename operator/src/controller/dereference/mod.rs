@@ -17,6 +17,7 @@ use crate::api::v1alpha1::McpServer;
 use crate::controller::children::{ChildKind, Existing};
 use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::PodReports;
+use crate::controller::key_rotation::{self, Circumstances};
 use crate::controller::names;
 use crate::controller::public_url;
 use crate::controller::watches::Stores;
@@ -101,7 +102,12 @@ pub async fn dereference(
     let existing = existing(&sources.stores, server);
     let reports = sources.reports.of(&existing.pods);
     let key_in_use = key_in_use(server, &reports);
-    let keyring = if key_in_use.is_some() {
+    let is_rotating = || {
+        let keys = server.status.as_ref()?.keys.as_ref()?;
+        let circumstances = Circumstances::of(server, &existing.pods, &reports, now)?;
+        Some(key_rotation::needs_keyring(keys, &circumstances))
+    };
+    let keyring = if key_in_use.is_some() && is_rotating() != Some(true) {
         None
     } else {
         let name = names::keyring_secret(&server.name_any());
@@ -167,7 +173,7 @@ fn existing(stores: &Stores, server: &McpServer) -> Existing {
 }
 
 /// Returns the id of the sealing key if the status names it and a Pod reports it. The keyring is then in use,
-/// so its Secret need not be read.
+/// so its Secret need not be read unless a step of its rotation is due.
 fn key_in_use(server: &McpServer, reports: &[PodReport]) -> Option<String> {
     let expected = server.status.as_ref()?.sealing_key()?;
     let reported = |report: &PodReport| {

@@ -19,8 +19,7 @@ use jiff::Timestamp;
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use crate::api::v1alpha1::{Address, KeysStatus, McpServer, McpServerStatus};
 use crate::controller::dereference::dereferenced::Found;
-use crate::controller::names;
-use crate::controller::plan::KeyringPlan;
+use crate::controller::key_rotation;
 use behalf_contract::{Reason, endpoints};
 use conditions::observed::Observed;
 use conditions::set;
@@ -59,7 +58,7 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
         replicas: facts.replicas(),
         selector: facts.selector(),
         federation: credential,
-        keys: keys(&facts).or_else(|| previous.keys.clone()),
+        keys: keys(&facts, found).or_else(|| previous.keys.clone()),
         ..McpServerStatus::default()
     };
     let mut put = |kind, finding: &Finding, at| {
@@ -157,16 +156,9 @@ fn address(running: &Running) -> Address {
     }
 }
 
-/// Returns the id of the sealing key, from the keyring that was found or made in this reconcile.
-fn keys(facts: &Facts<'_>) -> Option<KeysStatus> {
-    let made = || {
-        let secret = facts.children?.keyring.as_ref()?;
-        let file = secret.data.as_ref()?.get(names::KEYRING_KEY)?;
-        Some(behalf_contract::Keyring::parse(&file.0).ok()?.sessions.sealing)
-    };
-    let current = match &facts.plan?.keyring {
-        KeyringPlan::Keep { sealing } | KeyringPlan::Adopt { sealing } => Some(sealing.clone()),
-        KeyringPlan::Make => made(),
-    };
-    current.map(|current| KeysStatus { current })
+/// Returns the keys of the keyring that this reconcile wrote or, if the object is accepted, read.
+fn keys(facts: &Facts<'_>, found: &Found) -> Option<KeysStatus> {
+    let written = facts.children.and_then(|children| children.keyring.as_ref());
+    let read = || facts.plan.and(found.keyring.as_ref());
+    key_rotation::keys_in(written.or_else(read)?)
 }

@@ -23,6 +23,7 @@ use crate::api::v1alpha1::FederationStatus;
 use crate::controller::children::Children;
 use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
+use crate::controller::names;
 use crate::controller::validate::{Refusal, Refusals};
 use crate::testing::{ISSUER, QUICKSTART, children, document, plan, quickstart_with, server, time};
 

@@ -12,9 +12,9 @@ use crate::controller::children::{Built, Children, ExistingChildren};
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::testing::{children, document, quickstart_with};
 
-const NAME: &str = "azure-devops";
+pub(super) const NAME: &str = "azure-devops";
 
-fn pod() -> Pod {
+pub(super) fn pod() -> Pod {
     let pod = json!({
         "metadata": {
             "name": "a-pod", "namespace": "mcp", "uid": "a-pod", "labels": names::labels(NAME),
@@ -29,7 +29,7 @@ fn pod() -> Pod {
 }
 
 /// The children of an object, with a Deployment that has a UID.
-fn held(server: &McpServer) -> Children<Built> {
+pub(super) fn held(server: &McpServer) -> Children<Built> {
     let mut held = children(server);
     held.deployment.metadata.uid = Some("a-deployment".to_owned());
     held
@@ -55,6 +55,8 @@ async fn the_keyring_secret_is_read_only_when_no_pod_reports_the_expected_key(
     let mut server = server(QUICKSTART);
     server.status.get_or_insert_default().keys = Some(KeysStatus {
         current: expected.to_owned(),
+        created_at: Some(time(0)),
+        ..KeysStatus::default()
     });
     let mut cluster = Cluster {
         children: held(&server).existing(),
@@ -107,6 +109,8 @@ async fn a_settled_pass_asks_the_api_server_for_nothing() {
     // The test's Pod reports the key of the keyring that the test's children have.
     server.status.as_mut().unwrap().keys = Some(KeysStatus {
         current: "s00000001".to_owned(),
+        created_at: Some(time(0)),
+        ..KeysStatus::default()
     });
     let (_, asked) = cluster(&server, held.existing())
         .passes(std::slice::from_ref(&server))

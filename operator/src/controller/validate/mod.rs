@@ -87,6 +87,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         refusals,
     );
     let service_account = service_account(&spec.entra.federation, &object, &uid, found, defaults, refusals);
+    rules::keys(&spec.keys, refusals);
     let keyring = rules::keyring(&object, &uid, found, refusals);
     let azure_dev_ops = azure_dev_ops(&spec.server, defaults, refusals);
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);

@@ -18,7 +18,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{Controller, PredicateConfig, WatchStreamExt as _, predicates, watcher};
+use kube::runtime::{Controller, Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
@@ -78,11 +78,12 @@ fn servers(
 }
 
 /// Filters out the operator's own writes to the status, which need no reconcile. The cache still contains
-/// them.
+/// them. Annotations, which have no generation, may request a rotation of the keys.
 fn edits(
     servers: impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
-    servers.predicate_filter(predicates::generation, PredicateConfig::default())
+    let edited = predicates::generation.combine(predicates::annotations);
+    servers.predicate_filter(edited, PredicateConfig::default())
 }
 
 /// Returns the object that a Pod or `ReplicaSet` belongs to, from its label. The object is not its direct
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_edit_triggers_a_reconcile_and_a_written_status_does_not() {
+    async fn an_edit_or_an_annotation_triggers_a_reconcile_and_a_written_status_does_not() {
         let seen = |uid: &str, generation: i64, version: &str| {
             let mut server = crate::testing::server(crate::testing::QUICKSTART);
             server.metadata.uid = Some(uid.to_owned());
@@ -182,17 +183,24 @@ mod tests {
             server.metadata.resource_version = Some(version.to_owned());
             Ok(DeserializeGuard(Ok(server)))
         };
+        let requested = seen("b", 1, "5").map(|mut object| {
+            object
+                .annotations_mut()
+                .insert("behalf.dev/rotate-keys".to_owned(), "now".to_owned());
+            object
+        });
         let changes = [
             seen("a", 1, "1"),
             seen("a", 1, "2"),
             seen("a", 2, "3"),
             seen("b", 1, "4"),
+            requested,
         ];
         let reconciles: Vec<String> = edits(futures::stream::iter(changes))
             .map(|server| server.unwrap().resource_version().unwrap())
             .collect()
             .await;
-        assert_eq!(reconciles, ["1", "3", "4"]);
+        assert_eq!(reconciles, ["1", "3", "4", "5"]);
     }
 
     #[tokio::test]

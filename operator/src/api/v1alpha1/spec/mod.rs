@@ -3,6 +3,7 @@
 mod clients;
 mod duration;
 mod entra;
+mod keys;
 mod network;
 mod pod;
 mod resources;
@@ -19,6 +20,7 @@ pub use clients::{
 };
 pub use duration::DurationText;
 pub use entra::{CertificateAuthorityRef, Entra, Federation};
+pub use keys::{Keys, KeysType, ManagedKeys};
 pub use network::{Egress, Internet, Network, NetworkPolicyMode};
 pub use pod::PodSettings;
 pub use resources::Resources;
@@ -123,6 +125,10 @@ pub struct McpServerSpec {
     /// Lifetimes of the users' sessions, and where sessions are stored.
     #[serde(default)]
     pub sessions: Sessions,
+
+    /// The keys that seal sessions.
+    #[serde(default)]
+    pub keys: Keys,
 
     /// Which MCP clients may sign users in.
     #[serde(default)]

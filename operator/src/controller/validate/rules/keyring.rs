@@ -8,7 +8,8 @@ use crate::controller::names;
 use crate::controller::plan::KeyringPlan;
 use crate::controller::validate::refusal::Refusal;
 
-/// Returns whether the keyring is kept, adopted or made. The Secret was not read if a Pod reports its key.
+/// Returns whether the keyring is kept, adopted or made. If a Pod reports its key, the Secret was read only for a step of its
+/// rotation. If it is missing then, it is not made again as long as Pods have its keys.
 ///
 /// A Secret without an owner is adopted if its type and label are those of this object's keyring: a restore from a backup
 /// creates it so. It needs no further mark by the person who restores it. Creating such a Secret needs the right to
@@ -21,13 +22,14 @@ pub(in crate::controller::validate) fn keyring(
     found: &Found,
     refusals: &mut Vec<Refusal>,
 ) -> Option<KeyringPlan> {
-    if let Some(sealing) = &found.key_in_use {
-        return Some(KeyringPlan::Keep {
-            sealing: sealing.clone(),
-        });
-    }
-    let Some(secret) = &found.keyring else {
-        return Some(KeyringPlan::Make);
+    let secret = match (&found.keyring, &found.key_in_use) {
+        (Some(secret), _) => secret,
+        (None, Some(sealing)) => {
+            return Some(KeyringPlan::Keep {
+                sealing: sealing.clone(),
+            });
+        }
+        (None, None) => return Some(KeyringPlan::Make),
     };
     let name = names::keyring_secret(&object.name);
     let owner = names::controller_uid(&secret.metadata);

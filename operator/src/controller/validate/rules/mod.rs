@@ -7,6 +7,7 @@ mod clients;
 mod entra;
 mod installation_policy;
 mod keyring;
+mod keys;
 mod object;
 mod pod;
 mod resources;
@@ -21,6 +22,7 @@ pub(super) use clients::{denied_clients, document_hosts, redirect_hosts, static_
 pub(super) use entra::{audience, default_audience, guid};
 pub(super) use installation_policy::{azure_dev_ops_host, client_id, entra_host, public_url_host};
 pub(super) use keyring::keyring;
+pub(super) use keys::keys;
 pub(super) use object::{name, object_name, replicas};
 pub(super) use pod::pod;
 pub(super) use resources::{DefaultResources, resources};

@@ -29,3 +29,14 @@ fn refuses_a_lifetime(#[case] field: &str, #[case] patch: Value) {
 fn refuses_a_revocation(#[case] field: &str, #[case] revocations: Value) {
     assert_refused(field, json!({"sessions": {"revocations": revocations}}));
 }
+
+#[rstest]
+#[case::shorter_than_a_week("167h")]
+#[case::longer_than_a_year("8785h")]
+#[case::days("30d")]
+fn refuses_an_interval_of_key_rotations(#[case] interval: &str) {
+    assert_refused(
+        "keys.managed.rotationInterval",
+        json!({"keys": {"managed": {"rotationInterval": interval}}}),
+    );
+}

@@ -284,7 +284,9 @@ impl TestObjects {
         let grace = json!({"refreshGrace": format!("{}s", 60 + round)});
         // Deletes the ServiceAccount, the NetworkPolicy and the PodDisruptionBudget, and makes them again.
         let leaves_out = state == 1;
-        let spec = json!({"spec": {
+        // A rotation has two steps, each of which updates the keyring. Without Pods both are due at once.
+        let request = json!({"annotations": {"behalf.dev/rotate-keys": format!("round {round}")}});
+        let spec = json!({"metadata": request, "spec": {
             "network": {"policy": if leaves_out { "Open" } else { "Restricted" }},
             "entra": {"federation": {"serviceAccountName": leaves_out.then_some("shared")}},
             "server": {"azureDevOps": {"readOnly": leaves_out}},

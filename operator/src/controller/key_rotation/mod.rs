@@ -1,0 +1,154 @@
+//! Decides which step of the rotation of an object's keys is due. Pure: it sees the keys without their material, the Pods'
+//! reports and the time. The decision depends only on these, so that a new operator goes on where another one stopped.
+//!
+//! A rotation has two phases. A new key only opens at first. It seals once every Pod reports it, so that no Pod meets a
+//! text that it cannot open. The key before it opens until everything that it sealed has expired.
+
+mod change;
+#[cfg(test)]
+mod tests;
+
+pub use change::{KeyChangeError, change, keys_in};
+
+use std::sync::Arc;
+
+use behalf_contract::KeyringReport;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
+use crate::api::v1alpha1::{KeysStatus, LONGEST_REQUEST, MOST_KEYS, McpServer};
+use crate::controller::dereference::dereferenced::PodReport;
+use crate::controller::names;
+
+/// One step of a rotation: one write of the keyring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Adds a key that opens and does not seal yet.
+    Add,
+
+    /// Makes the key with this id the sealing one.
+    Seal(String),
+
+    /// Removes the keys with these ids.
+    Retire(Vec<String>),
+}
+
+/// What the decision depends on, beside the keys.
+#[derive(Debug)]
+pub struct Circumstances<'a> {
+    /// The text of the annotation that requests a rotation.
+    pub request: Option<String>,
+
+    /// Age of the sealing key at which a rotation begins.
+    pub interval: SignedDuration,
+
+    /// The Pods.
+    pub pods: Pods<'a>,
+
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// The keys that the object's Pods have loaded.
+#[derive(Debug)]
+pub struct Pods<'a> {
+    /// Number of Pods that run, start or stop, of every `ReplicaSet`.
+    pub count: usize,
+
+    /// The reports of these Pods. A Pod that was not read has none.
+    pub reports: Vec<&'a KeyringReport>,
+
+    /// Whether the object is suspended, so that no Pod starts.
+    pub suspended: bool,
+}
+
+impl<'a> Circumstances<'a> {
+    /// Returns the circumstances of an object, or `None` if its interval is no duration: validation then refuses it.
+    pub fn of(
+        server: &McpServer,
+        pods: &[Arc<Pod>],
+        reports: &'a [PodReport],
+        now: Timestamp,
+    ) -> Option<Self> {
+        let seconds = server.spec.keys.managed.rotation_interval.seconds()?;
+        let has_ended = |pod: &Arc<Pod>| {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            matches!(phase, Some("Succeeded" | "Failed"))
+        };
+        Some(Self {
+            request: request(server),
+            interval: SignedDuration::from_secs(i64::try_from(seconds).ok()?),
+            pods: Pods {
+                count: pods.iter().filter(|pod| !has_ended(pod)).count(),
+                reports: reports
+                    .iter()
+                    .filter_map(|report| report.document.as_ref().ok())
+                    .map(|document| &document.keyring)
+                    .collect(),
+                suspended: server.spec.suspend,
+            },
+            now,
+        })
+    }
+}
+
+/// Returns the request for a rotation in the object's annotation. The status has room for the first characters.
+pub(super) fn request(server: &McpServer) -> Option<String> {
+    let text = server.annotations().get(names::ROTATE_KEYS_ANNOTATION)?;
+    let request: String = text.chars().take(LONGEST_REQUEST as usize).collect();
+    (!request.is_empty()).then_some(request)
+}
+
+impl Pods<'_> {
+    /// Returns whether every Pod has loaded a key. Without Pods this holds only if none starts: a Pod that starts at this
+    /// moment may have mounted the keyring of a moment ago.
+    fn all_open(&self, id: &str) -> bool {
+        if self.count == 0 {
+            return self.suspended;
+        }
+        let opens = |report: &&KeyringReport| report.opening.iter().any(|key| key == id);
+        self.reports.len() == self.count && self.reports.iter().all(opens)
+    }
+
+    fn any_seals(&self, id: &str) -> bool {
+        self.reports.iter().any(|report| report.sealing == id)
+    }
+}
+
+/// Returns the step that is due, if any. A rotation ends before the next one begins: a request that arrives meanwhile waits.
+pub fn step(keys: &KeysStatus, circumstances: &Circumstances<'_>) -> Option<Step> {
+    let Circumstances {
+        request,
+        interval,
+        pods,
+        now,
+    } = circumstances;
+    if let Some(next) = keys.next.as_ref().filter(|next| pods.all_open(next)) {
+        return Some(Step::Seal(next.clone()));
+    }
+    let expired: Vec<String> = keys
+        .retiring
+        .iter()
+        .filter(|key| key.retire_at.is_some_and(|time| time <= *now) && !pods.any_seals(&key.id))
+        .map(|key| key.id.clone())
+        .collect();
+    if !expired.is_empty() {
+        return Some(Step::Retire(expired));
+    }
+    let is_full = keys.retiring.len() + 1 >= MOST_KEYS as usize;
+    if keys.next.is_some() || is_full {
+        return None;
+    }
+    let is_requested = request.is_some() && *request != keys.last_request;
+    let is_old = keys
+        .created_at
+        .and_then(|time| time.checked_add(*interval).ok())
+        .is_some_and(|time| time <= *now);
+    (is_requested || is_old).then_some(Step::Add)
+}
+
+/// Returns whether the keyring must be read for a rotation: a step is due, or the status does not say how old its key is.
+pub fn needs_keyring(keys: &KeysStatus, circumstances: &Circumstances<'_>) -> bool {
+    keys.created_at.is_none() || step(keys, circumstances).is_some()
+}

@@ -1,0 +1,325 @@
+//! Tests the decision which step of a rotation is due, and the keyring after each step.
+
+use behalf_contract::{Keyring, KeyringReport};
+use k8s_openapi::api::core::v1::Secret;
+use rstest::rstest;
+
+use super::*;
+use crate::api::v1alpha1::RetiringKey;
+use crate::testing::{QUICKSTART, children, fresh, server, time};
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// The longest session of these tests.
+const LONGEST: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// The keys after the first rotation has begun, `next` being the new one.
+fn keys(next: Option<&str>, retiring: &[(&str, i64)]) -> KeysStatus {
+    KeysStatus {
+        current: "s1".to_owned(),
+        created_at: Some(time(0)),
+        next: next.map(str::to_owned),
+        retiring: retiring
+            .iter()
+            .map(|(id, seconds)| RetiringKey {
+                id: (*id).to_owned(),
+                retire_at: Some(time(*seconds)),
+            })
+            .collect(),
+        last_request: Some("first".to_owned()),
+    }
+}
+
+fn report(sealing: &str, opening: &[&str]) -> KeyringReport {
+    KeyringReport {
+        sealing: sealing.to_owned(),
+        opening: opening.iter().map(|id| (*id).to_owned()).collect(),
+    }
+}
+
+/// Returns the step of an object with so many Pods, of which some report.
+fn due(keys: &KeysStatus, count: usize, reports: &[KeyringReport], seconds: i64) -> Option<Step> {
+    let circumstances = Circumstances {
+        request: Some("first".to_owned()),
+        interval: SignedDuration::from_hours(720),
+        pods: Pods {
+            count,
+            reports: reports.iter().collect(),
+            suspended: false,
+        },
+        now: time(seconds),
+    };
+    step(keys, &circumstances)
+}
+
+fn seal() -> Step {
+    Step::Seal("s2".to_owned())
+}
+
+#[rstest]
+#[case::young(30 * DAY - 1, None)]
+#[case::as_old_as_the_interval(30 * DAY, Some(Step::Add))]
+#[case::a_clock_that_went_back(-DAY, None)]
+fn a_rotation_begins_when_the_sealing_key_is_as_old_as_the_interval(
+    #[case] now: i64,
+    #[case] expected: Option<Step>,
+) {
+    let both = [report("s1", &["s1"]), report("s1", &["s1"])];
+    assert_eq!(due(&keys(None, &[]), 2, &both, now), expected);
+    assert_eq!(
+        due(&keys(None, &[]), 0, &[], now),
+        expected,
+        "adding a key needs no Pod"
+    );
+}
+
+#[rstest]
+#[case::all_report_it(2, &[report("s1", &["s1", "s2"]), report("s1", &["s1", "s2"])], Some(seal()))]
+#[case::one_seals_with_it_already(2, &[report("s2", &["s1", "s2"]), report("s1", &["s1", "s2"])], Some(seal()))]
+#[case::one_does_not_report(2, &[report("s1", &["s1", "s2"])], None)]
+#[case::one_of_an_older_replica_set_has_older_keys(2, &[report("s1", &["s1", "s2"]), report("s1", &["s1"])], None)]
+#[case::none_runs_at_the_moment(0, &[], None)]
+fn a_new_key_seals_once_every_pod_reports_it(
+    #[case] count: usize,
+    #[case] reports: &[KeyringReport],
+    #[case] expected: Option<Step>,
+) {
+    for now in [0, -DAY, 365 * DAY] {
+        assert_eq!(
+            due(&keys(Some("s2"), &[]), count, reports, now),
+            expected,
+            "{now}"
+        );
+    }
+}
+
+#[test]
+fn a_new_key_of_a_suspended_object_seals_when_no_pod_is_left() {
+    let suspended = |count| Circumstances {
+        request: None,
+        interval: SignedDuration::from_hours(720),
+        pods: Pods {
+            count,
+            reports: Vec::new(),
+            suspended: true,
+        },
+        now: time(0),
+    };
+    assert_eq!(step(&keys(Some("s2"), &[]), &suspended(0)), Some(seal()));
+    assert_eq!(
+        step(&keys(Some("s2"), &[]), &suspended(1)),
+        None,
+        "a Pod still stops"
+    );
+}
+
+#[rstest]
+#[case::the_text_of_the_last_rotation(Some("first"), None, None)]
+#[case::another_text(Some("second"), None, Some(Step::Add))]
+#[case::no_text(None, None, None)]
+#[case::while_a_rotation_is_pending(Some("second"), Some("s2"), None)]
+fn a_rotation_begins_on_request(
+    #[case] request: Option<&str>,
+    #[case] next: Option<&str>,
+    #[case] expected: Option<Step>,
+) {
+    let reports = [report("s1", &["s1"])];
+    let circumstances = Circumstances {
+        request: request.map(str::to_owned),
+        interval: SignedDuration::from_hours(720),
+        pods: Pods {
+            count: 1,
+            reports: reports.iter().collect(),
+            suspended: false,
+        },
+        now: time(0),
+    };
+    assert_eq!(step(&keys(next, &[]), &circumstances), expected);
+}
+
+#[rstest]
+#[case::before_its_time(DAY - 1, "s1", None)]
+#[case::at_its_time(DAY, "s1", Some(Step::Retire(vec!["s0".to_owned()])))]
+#[case::while_a_pod_still_seals_with_it(DAY, "s0", None)]
+#[case::a_clock_that_went_back(-DAY, "s1", None)]
+fn a_key_retires_when_everything_that_it_sealed_has_expired(
+    #[case] now: i64,
+    #[case] sealing: &str,
+    #[case] expected: Option<Step>,
+) {
+    let reports = [report(sealing, &["s0", "s1"])];
+    let keys = keys(None, &[("s0", DAY), ("s00", 50 * DAY)]);
+    assert_eq!(due(&keys, 1, &reports, now), expected);
+}
+
+#[test]
+fn a_key_without_a_time_of_retirement_stays() {
+    let mut keys = keys(None, &[("s0", 0)]);
+    keys.retiring[0].retire_at = None;
+    assert_eq!(due(&keys, 1, &[report("s1", &["s1"])], 29 * DAY), None);
+}
+
+#[test]
+fn a_full_keyring_waits_until_a_key_retires() {
+    let ids: Vec<String> = (1..MOST_KEYS).map(|number| format!("r{number}")).collect();
+    let retiring: Vec<(&str, i64)> = ids.iter().map(|id| (id.as_str(), 100 * DAY)).collect();
+    let reports = [report("s1", &["s1"])];
+    assert_eq!(due(&keys(None, &retiring), 1, &reports, 40 * DAY), None);
+    assert_eq!(
+        due(&keys(None, &retiring[1..]), 1, &reports, 40 * DAY),
+        Some(Step::Add)
+    );
+}
+
+#[test]
+fn a_status_that_does_not_say_how_old_its_key_is_needs_the_keyring() {
+    let mut keys = keys(None, &[]);
+    let circumstances = Circumstances {
+        request: None,
+        interval: SignedDuration::from_hours(720),
+        pods: Pods {
+            count: 0,
+            reports: Vec::new(),
+            suspended: false,
+        },
+        now: time(0),
+    };
+    assert!(!needs_keyring(&keys, &circumstances));
+    keys.created_at = None;
+    assert!(needs_keyring(&keys, &circumstances));
+}
+
+/// A keyring as the operator makes it, with a resource version as the API server returns it.
+fn secret() -> Secret {
+    let mut secret = children(&server(QUICKSTART)).keyring.unwrap();
+    secret.metadata.resource_version = Some("7".to_owned());
+    secret
+}
+
+fn file(secret: &Secret) -> Keyring {
+    Keyring::parse(&secret.data.as_ref().unwrap()[names::KEYRING_KEY].0).unwrap()
+}
+
+/// Takes a step at a time, with keys whose ids end with the number.
+fn take(secret: &Secret, step: &Step, number: u8, now: i64) -> Secret {
+    let keys = || {
+        let mut keys = fresh();
+        keys.sessions.id = [0, 0, 0, number];
+        keys.clients.id = [0, 0, 0, number];
+        Ok(keys)
+    };
+    change(secret, step, Some("now".to_owned()), keys, LONGEST, time(now)).unwrap()
+}
+
+#[test]
+fn a_rotation_adds_a_key_lets_it_seal_and_removes_the_one_before() {
+    let added = take(&secret(), &Step::Add, 2, 30 * DAY);
+    let keys = keys_in(&added).unwrap();
+    assert_eq!(
+        (keys.current.as_str(), keys.next.as_deref()),
+        ("s00000001", Some("s00000002"))
+    );
+    assert_eq!(keys.last_request.as_deref(), Some("now"));
+    assert_eq!(
+        added.metadata.resource_version.as_deref(),
+        Some("7"),
+        "compare-and-swap"
+    );
+    assert_eq!(
+        added.metadata.owner_references,
+        secret().metadata.owner_references
+    );
+
+    let sealing = take(&added, &Step::Seal("s00000002".to_owned()), 3, 31 * DAY);
+    let keys = keys_in(&sealing).unwrap();
+    assert_eq!((keys.current.as_str(), keys.next), ("s00000002", None));
+    assert_eq!(keys.created_at, Some(time(30 * DAY)));
+    let retiring = &keys.retiring[0];
+    assert_eq!(retiring.id, "s00000001");
+    assert_eq!(
+        retiring.retire_at,
+        Some(time(121 * DAY + 3600)),
+        "the longest session, and an hour"
+    );
+    assert_eq!(file(&sealing).clients.sealing, "c00000002");
+
+    let retired = take(
+        &sealing,
+        &Step::Retire(vec!["s00000001".to_owned()]),
+        3,
+        122 * DAY,
+    );
+    assert_eq!(keys_in(&retired).unwrap().retiring, []);
+    let clients = file(&retired).clients;
+    assert_eq!(
+        clients.keys.len(),
+        2,
+        "ids of registered clients open for a year more"
+    );
+    let year_later = take(&retired, &Step::Add, 4, 31 * DAY + 366 * DAY);
+    let ids: Vec<String> = file(&year_later)
+        .clients
+        .keys
+        .into_iter()
+        .map(|key| key.id)
+        .collect();
+    assert_eq!(ids, ["c00000002", "c00000004"]);
+}
+
+#[test]
+fn no_step_changes_the_material_of_a_key_or_removes_the_sealing_one() {
+    let before = secret();
+    let all = Step::Retire(vec!["s00000001".to_owned()]);
+    for (number, step) in [Step::Add, Step::Seal("s2".to_owned()), all].iter().enumerate() {
+        let after = file(&take(
+            &before,
+            step,
+            9,
+            i64::try_from(number).unwrap() * 400 * DAY,
+        ));
+        assert_eq!(
+            after.sessions.keys[0].material,
+            file(&before).sessions.keys[0].material
+        );
+        assert_eq!(after.sessions.sealing, "s00000001", "{step:?}");
+    }
+}
+
+#[test]
+fn the_new_key_is_the_next_one_also_after_the_clock_went_back() {
+    let added = take(&secret(), &Step::Add, 2, -DAY);
+    assert_eq!(keys_in(&added).unwrap().next.as_deref(), Some("s00000002"));
+}
+
+#[test]
+fn an_operator_that_starts_between_two_writes_goes_on_from_the_keyring() {
+    // The status was not written after the key was added: by the status, a key would be added again.
+    let stale = keys_in(&secret()).unwrap();
+    let added = keys_in(&take(&secret(), &Step::Add, 2, 30 * DAY)).unwrap();
+    let old = [report("s00000001", &["s00000001"])];
+    let loaded = [report("s00000001", &["s00000001", "s00000002"])];
+    let request = |keys: &KeysStatus| {
+        let mut keys = keys.clone();
+        keys.last_request = Some("first".to_owned());
+        keys
+    };
+    assert_eq!(due(&request(&stale), 1, &old, 30 * DAY), Some(Step::Add));
+    assert_eq!(due(&request(&added), 1, &old, 30 * DAY), None);
+    let expected = Step::Seal("s00000002".to_owned());
+    assert_eq!(
+        due(&request(&added), 1, &loaded, 30 * DAY).as_ref(),
+        Some(&expected)
+    );
+    // The status was not written after the key was made to seal.
+    let sealing = take(&take(&secret(), &Step::Add, 2, 30 * DAY), &expected, 3, 30 * DAY);
+    assert_eq!(
+        due(&request(&keys_in(&sealing).unwrap()), 1, &loaded, 30 * DAY),
+        None
+    );
+}
+
+#[test]
+fn a_repeated_id_is_not_written() {
+    let error = change(&secret(), &Step::Add, None, || Ok(fresh()), LONGEST, time(DAY)).unwrap_err();
+    assert!(matches!(error, KeyChangeError::Keyring(_)), "{error}");
+}
