@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use behalf_contract::{digest, paths};
 use behalf_runtime::LogLevel;
-use clap::Parser;
+use clap::{Parser, Subcommand};
+
+use crate::admin::AdminArguments;
 
 /// The auth sidecar of a Behalf Pod.
 #[derive(Debug, Clone, Parser)]
@@ -31,6 +33,17 @@ pub struct Cli {
     /// The file of the projected `ServiceAccount` token. It is read on every use.
     #[arg(long, value_name = "PATH", env = paths::FEDERATED_TOKEN_VARIABLE)]
     pub federated_token_file: Option<PathBuf>,
+
+    /// Without a command, the sidecar serves.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// A command that does not serve.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Administer the sessions of the running sidecar of this container.
+    Admin(AdminArguments),
 }
 
 #[cfg(test)]

@@ -140,6 +140,7 @@ clients: {dynamicRegistration: Enabled, metadataDocuments: {policy: Enabled, all
 listen: {public: "0.0.0.0:8080", internal: "0.0.0.0:9090"}
 keyringFile: /var/run/behalf/keyring/keyring.json
 revocationsFile: /etc/behalf/revocations/revocations.json
+adminSocket: /var/run/behalf/admin/admin.sock
 hostKeyFile: /var/run/behalf/host-key/host-key
 terminationGracePeriodSeconds: 60
 "#;

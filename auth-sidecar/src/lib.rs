@@ -6,6 +6,7 @@
 //! server, and publishes the results.
 
 pub mod access;
+pub mod admin;
 pub mod cli;
 pub mod clients;
 pub mod config;

@@ -1,11 +1,13 @@
 //! The auth sidecar's process: command line, logging and signals.
 
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
-use behalf_auth_sidecar::cli::Cli;
+use behalf_auth_sidecar::admin::{self, AdminArguments};
+use behalf_auth_sidecar::cli::{Cli, Command};
 use behalf_auth_sidecar::clients::{PublicAddresses, SystemResolver};
 use behalf_auth_sidecar::config;
 use behalf_auth_sidecar::keys::SystemRandom;
@@ -21,6 +23,9 @@ const MAX_THREADS: usize = 4;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Command::Admin(arguments)) = &cli.command {
+        return administer(arguments);
+    }
     let logging = Logging {
         format: LogFormat::Json,
         level: cli.log,
@@ -33,6 +38,25 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("The sidecar cannot start: {}", error_chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command of an administrator. Its errors go to the standard error as text, because a person reads them.
+fn administer(arguments: &AdminArguments) -> ExitCode {
+    let run = || -> Result<(), Box<dyn Error>> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (input, mut output) = (io::stdin(), io::stdout());
+        Ok(runtime.block_on(admin::run(arguments, input, &mut output))?)
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody reads a standard error that cannot be written.
+            let _ = writeln!(io::stderr(), "{}", error_chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -27,6 +27,9 @@ pub const STORE_PASSWORD: &str = "/var/run/behalf/store-credentials/password";
 /// The host key, in an in-memory volume that is deleted with the Pod.
 pub const HOST_KEY: &str = "/var/run/behalf/host-key/host-key";
 
+/// The administration socket of the sidecar, in an in-memory volume of the sidecar alone.
+pub const ADMIN_SOCKET: &str = "/var/run/behalf/admin/admin.sock";
+
 /// The projected `ServiceAccount` token. [`FEDERATED_TOKEN_VARIABLE`] contains its path.
 pub const FEDERATED_TOKEN: &str = "/var/run/secrets/behalf/federation/token";
 

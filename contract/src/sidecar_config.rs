@@ -55,6 +55,9 @@ pub struct SidecarConfig {
     /// The file of revocations ([`crate::Revocations`]), read at start and whenever it changes.
     pub revocations_file: PathBuf,
 
+    /// The Unix socket for administrators, created at start. Only the user of the sidecar may connect.
+    pub admin_socket: PathBuf,
+
     /// The host key file, written before the sidecar reports started.
     pub host_key_file: PathBuf,
 

@@ -35,11 +35,14 @@ pub enum Purpose {
 
     /// The list of one user's sessions, in the session store.
     User,
+
+    /// The summary of a session for administrators, in the session store.
+    Summary,
 }
 
 impl Purpose {
     /// Every purpose, in the order of [`Purpose::index`].
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Access,
         Self::Refresh,
         Self::Code,
@@ -51,6 +54,7 @@ impl Purpose {
         Self::Record,
         Self::Pending,
         Self::User,
+        Self::Summary,
     ];
 
     pub(super) fn index(self) -> usize {
@@ -72,6 +76,7 @@ impl Purpose {
             Self::Record => "record",
             Self::Pending => "pending",
             Self::User => "user",
+            Self::Summary => "summary",
         }
     }
 
@@ -90,6 +95,7 @@ impl Purpose {
             Self::Record => "bhs1",
             Self::Pending => "bhp1",
             Self::User => "bhu1",
+            Self::Summary => "bhm1",
         }
     }
 
@@ -97,7 +103,7 @@ impl Purpose {
     /// cookies of at most 4096 bytes, name included. Client ids have at most 1 KiB, because URLs contain them.
     pub(crate) fn max_length(self) -> usize {
         match self {
-            Self::Access | Self::Refresh | Self::Client => 1024,
+            Self::Access | Self::Refresh | Self::Client | Self::Summary => 1024,
             Self::Code => 2048,
             Self::Request | Self::Flow | Self::Consent => 3968,
             Self::Csrf => 512,

@@ -1,4 +1,4 @@
-//! Starts the sidecar in order (host key, services, ports, tasks), and stops it.
+//! Starts the sidecar in order (host key, services, ports, socket, tasks), and stops it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, AdminSocketError};
 use crate::host_key::{HostKey, HostKeyError};
 use crate::lifecycle::drain;
 use crate::observe::{FederationProbe, HandshakeProbe, Watch};
@@ -69,6 +70,10 @@ pub enum StartError {
         source: std::io::Error,
     },
 
+    /// The administration socket cannot be created.
+    #[error(transparent)]
+    AdminSocket(#[from] AdminSocketError),
+
     /// The host key cannot be written or read.
     #[error("failed to prepare the host key for the server")]
     HostKey(#[from] HostKeyError),
@@ -104,6 +109,8 @@ impl Sidecar {
         let public = public_listener.local_addr().unwrap_or(config.listen.public);
         let internal = internal_listener.local_addr().unwrap_or(config.listen.internal);
 
+        let admin_listener = admin::bind(&config.admin_socket)?;
+
         let end = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let watch = Watch {
@@ -131,6 +138,11 @@ impl Sidecar {
         let (stop, sessions) = (end.clone(), Arc::clone(&services.sessions));
         tasks.spawn(async move {
             stop.run_until_cancelled(sessions.follow_revocations()).await;
+        });
+        let (stop, admin) = (end.clone(), admin::router(Arc::clone(&services)));
+        tasks.spawn(async move {
+            let serve = axum::serve(admin_listener, admin).into_future();
+            stop.run_until_cancelled(serve).await;
         });
         let grace_period_seconds = config.termination_grace_period_seconds;
         let finish = drain::drain_limit(grace_period_seconds);

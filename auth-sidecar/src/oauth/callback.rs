@@ -158,8 +158,10 @@ async fn finish(
             return Ok(Finished::Again(again));
         }
     }
+    let client = services.clients.find(&request.client_id, address).await.ok();
     let login = NewLogin {
         user: user.clone(),
+        client_name: client.and_then(|client| client.name),
         client_id: request.client_id.clone(),
         redirect_uri: request.redirect_uri.clone(),
         code_challenge: request.code_challenge.clone(),

@@ -31,6 +31,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 
 pub use cors::allowed_origin;
+pub(crate) use page::shown_client_name;
 
 use self::error::OAuthError;
 use crate::services::Services;

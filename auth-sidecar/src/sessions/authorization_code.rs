@@ -22,6 +22,9 @@ use crate::store::Written;
 /// most ten minutes. A code is valid once, and only with its verifier.
 pub(crate) const CODE_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 
+/// Maximum length of a client's name in a record, in characters. Each session has its own copy.
+const MAX_CLIENT_NAME: usize = 64;
+
 /// A user who has just signed in.
 #[derive(Debug)]
 pub struct NewLogin {
@@ -30,6 +33,9 @@ pub struct NewLogin {
 
     /// The client that the user signed in through.
     pub client_id: String,
+
+    /// The name that the client chose. It is untrusted text.
+    pub client_name: Option<String>,
 
     /// The redirect URI that receives the code.
     pub redirect_uri: String,
@@ -89,6 +95,9 @@ impl Sessions {
         let record = Record {
             user: login.user,
             client_id: login.client_id,
+            client_name: login
+                .client_name
+                .map(|name| name.chars().take(MAX_CLIENT_NAME).collect()),
             scopes: login.scopes,
             signed_in_at: now,
             ends_at: later(now, self.rules.maximum_lifetime),

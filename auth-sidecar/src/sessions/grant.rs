@@ -52,6 +52,10 @@ pub(super) struct Grant {
 
     #[serde(rename = "e")]
     pub(super) expires_at: Timestamp,
+
+    /// Time of issue. Only introspection uses it.
+    #[serde(rename = "t", with = "jiff::fmt::serde::timestamp::second::required")]
+    pub(super) issued_at: Timestamp,
 }
 
 /// The sealed content of an authorization code. It contains no token of Entra. Its secret opens the session's
@@ -120,6 +124,7 @@ impl Sessions {
             resource: self.rules.resource.clone(),
             scopes,
             expires_at,
+            issued_at: now,
         };
         let refresh = Grant {
             scopes: record.scopes,

@@ -4,12 +4,14 @@
 //! The session's record contains the user's Entra tokens. It opens only with the secret and the keyring
 //! together. `docs/sessions.md` lists the lifetimes.
 
+mod administration;
 mod authorization_code;
 mod declared_revocations;
 mod end_signal;
 mod entra_refresh;
 mod error;
 mod grant;
+mod introspection;
 mod open_session;
 mod per_user;
 mod record;
@@ -24,6 +26,7 @@ mod rules;
 mod shared_downstream;
 mod sign_in_again;
 mod step_up;
+mod summary;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,9 +46,11 @@ use crate::revocations::RevocationsFile;
 use crate::store::{SessionStore, StoreError};
 
 pub use crate::session_id::SessionId;
+pub use administration::{ListedSession, SessionPage};
 pub use authorization_code::{CodeRedemption, NewLogin};
 pub use error::{DeadGrant, GrantError, SessionError, Unavailable};
 pub use grant::ClientTokens;
+pub use introspection::ActiveToken;
 pub use open_session::OpenSession;
 pub use revocation::Revocation;
 pub use rules::SessionRules;

@@ -16,6 +16,10 @@ use crate::keys::SealError;
 pub(super) struct Record {
     pub(super) user: UserIdentity,
     pub(super) client_id: String,
+
+    /// The name that the client chose. It is untrusted text.
+    pub(super) client_name: Option<String>,
+
     pub(super) scopes: Scopes,
 
     /// Time of the sign-in at Entra.
@@ -60,6 +64,8 @@ struct Form<'a> {
     tid: Cow<'a, str>,
     oid: Cow<'a, str>,
     client_id: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_name: Option<Cow<'a, str>>,
     scopes: Scopes,
     /// Absent in records of earlier releases. Their sign-ins count as old.
     #[serde(default)]
@@ -91,6 +97,7 @@ impl Record {
             tid: Cow::Borrowed(&self.user.tid),
             oid: Cow::Borrowed(&self.user.oid),
             client_id: Cow::Borrowed(&self.client_id),
+            client_name: self.client_name.as_deref().map(Cow::Borrowed),
             scopes: self.scopes,
             signed_in_at: self.signed_in_at,
             ends_at: self.ends_at,
@@ -117,6 +124,7 @@ impl Record {
                 oid: form.oid.into_owned(),
             },
             client_id: form.client_id.into_owned(),
+            client_name: form.client_name.map(Cow::into_owned),
             scopes: form.scopes,
             signed_in_at: form.signed_in_at,
             ends_at: form.ends_at,
@@ -147,6 +155,7 @@ mod tests {
                 oid: "o".to_owned(),
             },
             client_id: "c\"1".to_owned(),
+            client_name: Some("An editor".to_owned()),
             scopes: Scopes::ALL,
             signed_in_at: Timestamp::UNIX_EPOCH,
             ends_at: Timestamp::UNIX_EPOCH,
@@ -167,6 +176,7 @@ mod tests {
         let again = Record::from_bytes(&bytes).unwrap();
         assert_eq!(again.user, record.user);
         assert_eq!(again.client_id, record.client_id);
+        assert_eq!(again.client_name, record.client_name);
         assert_eq!(again.family, record.family);
         assert_eq!(again.tokens.access_token, record.tokens.access_token);
         assert_eq!(again.tokens.refresh_token, record.tokens.refresh_token);

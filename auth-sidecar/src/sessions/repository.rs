@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::error::{SessionError, Unavailable};
 use super::later;
 use super::record::Record;
-use crate::keys::{KeyringHandle, OpenError, RecordKind, RecordPlace, SealError};
+use super::summary::{self, Summary};
+use crate::keys::{KeyringHandle, OpenError, Purpose, RecordKind, RecordPlace, SealError};
 use crate::session_id::{SessionId, SessionSecret};
 use crate::store::{SessionStore, StoreError, StoreKey, Written};
 
@@ -122,9 +123,10 @@ impl SessionRepository {
             secret,
             revision: entry.revision,
         };
+        let (_, sealed) = summary::split(&entry.value).ok_or(LoadError::Gone)?;
         let plaintext = self
             .keyring
-            .open_record(place, &entry.value)
+            .open_record(place, sealed)
             .map_err(|error| match error {
                 OpenError::Seal => LoadError::OtherSecret,
                 OpenError::UnknownKey {
@@ -155,7 +157,10 @@ impl SessionRepository {
             secret,
             revision: revision.saturating_add(1),
         };
-        let value = self.keyring.seal_record(place, &record.to_bytes()?)?;
+        let sealed = self.keyring.seal_record(place, &record.to_bytes()?)?;
+        let summary = Summary::new(id, record, self.clock.now());
+        let summary = self.keyring.seal(Purpose::Summary, &summary)?;
+        let value = summary::join(&summary, &sealed).ok_or(SealError)?;
         Ok(self
             .store
             .put(&StoreKey::Session(*id), revision, value, expires_at)

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use super::{
-    Announcement, Entry, MAX_VALUE_BYTES, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage,
-    Written,
+    Announcement, Entry, MAX_VALUE_BYTES, PAGE_SESSIONS, Page, SessionStore, StoreError, StoreKey,
+    StoreReport, StoreUsage, Written,
 };
 use crate::session_id::SessionId;
 
@@ -180,6 +180,27 @@ impl SessionStore for MemoryStore {
             state.remove(&companion);
         }
         Ok(state.remove(key).filter(|entry| entry.expires_at > now))
+    }
+
+    async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
+        let after = cursor.and_then(SessionId::parse);
+        let now = self.clock.now();
+        let state = self.lock();
+        let mut ids: Vec<SessionId> = state
+            .entries
+            .keys()
+            .filter_map(|key| match key {
+                StoreKey::Session(id) if after.is_none_or(|after| *id > after) => Some(*id),
+                _ => None,
+            })
+            .collect();
+        ids.sort_unstable();
+        let is_last = ids.len() <= PAGE_SESSIONS;
+        ids.truncate(PAGE_SESSIONS);
+        let next = ids.last().filter(|_| !is_last).map(ToString::to_string);
+        let entry = |id: SessionId| Some((id, state.get(&StoreKey::Session(id), now)?.clone()));
+        let entries = ids.into_iter().filter_map(entry).collect();
+        Ok(Page { entries, next })
     }
 
     async fn announce_end(&self, _: &SessionId) -> Result<(), StoreError> {

@@ -90,6 +90,19 @@ pub struct Entry {
     pub expires_at: Timestamp,
 }
 
+/// Maximum number of sessions in one page of a store that decides it itself.
+const PAGE_SESSIONS: usize = 100;
+
+/// A part of the list of all sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Some sessions and their entries, in no order.
+    pub entries: Vec<(SessionId, Entry)>,
+
+    /// Continues the list. `None` at the end.
+    pub next: Option<String>,
+}
+
 /// Information that a replica gets from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announcement {
@@ -171,6 +184,10 @@ pub trait SessionStore: Send + Sync {
 
     /// Removes the entry and returns it. A session's record takes its downstream token with it.
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
+
+    /// Returns the part of the list of all sessions that `cursor` continues, or the first one. A session that exists from
+    /// the first part to the last is in one of them at least. Takes more than one round trip.
+    async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError>;
 
     /// Tells all replicas, this one included, that the open requests and streams of a session must end. A store of
     /// one process does nothing.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use behalf_auth_sidecar::sessions::SessionId;
 use behalf_auth_sidecar::store::{
-    Announcement, Entry, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage, Written,
+    Announcement, Entry, MemoryStore, Page, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage, Written,
 };
 use jiff::Timestamp;
 use tokio::sync::broadcast::{Receiver, Sender};
@@ -128,6 +128,11 @@ impl SessionStore for Breakable {
             return Err(unreachable());
         }
         taken
+    }
+
+    async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
+        self.check()?;
+        self.memory.session_page(cursor).await
     }
 
     async fn announce_end(&self, id: &SessionId) -> Result<(), StoreError> {

@@ -55,6 +55,7 @@ pub(crate) fn config(base: &Url, authority: &Url, keyring_file: &Path) -> Sideca
         "listen": {"public": "127.0.0.1:0", "internal": "127.0.0.1:0"},
         "keyringFile": keyring_file,
         "revocationsFile": keyring_file.with_file_name("revocations.json"),
+        "adminSocket": keyring_file.with_file_name("admin.sock"),
         "hostKeyFile": "/nowhere",
         "terminationGracePeriodSeconds": 60,
     });

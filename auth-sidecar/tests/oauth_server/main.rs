@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells the lints that the helpers are test code, too.
 #[cfg(test)]
+mod administration;
+#[cfg(test)]
 mod answer;
 #[cfg(test)]
 mod authorize;

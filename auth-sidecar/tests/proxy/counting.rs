@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use behalf_auth_sidecar::sessions::SessionId;
 use behalf_auth_sidecar::store::{
-    Announcement, Entry, MemoryLimits, MemoryStore, SessionStore, StoreError, StoreKey, StoreReport, Written,
+    Announcement, Entry, MemoryLimits, MemoryStore, Page, SessionStore, StoreError, StoreKey, StoreReport,
+    Written,
 };
 use behalf_contract::ExchangePlace::Sidecar;
 use behalf_contract::Injection::None as Nothing;
@@ -53,6 +54,10 @@ impl SessionStore for SilentOnce {
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         self.store.take(key).await
+    }
+
+    async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
+        self.store.session_page(cursor).await
     }
 
     async fn announce_end(&self, id: &SessionId) -> Result<(), StoreError> {

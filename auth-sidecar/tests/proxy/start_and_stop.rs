@@ -1,6 +1,7 @@
 //! A whole sidecar on loopback: start, stop, and the answers of the internal port.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -48,6 +49,8 @@ async fn the_start_writes_the_host_key_and_the_status_reports_both_probes() {
     let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
     let internal = sidecar.internal();
     assert_eq!(get(internal, "/startupz").await.0, 200);
+    let socket = std::fs::metadata(world.file("admin.sock")).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600);
     assert_eq!(read(&world.file("host-key")).len(), 43);
     assert_eq!(get(internal, "/livez").await.0, 200);
     assert_eq!(get(internal, "/readyz").await.0, 200);

@@ -22,7 +22,7 @@ use crate::redis_server::{RedisServer, store_at};
 use crate::world::{KEY_MATERIAL, World, call};
 
 /// Every name from which the sidecar derives a subkey, and the kinds of records.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "access",
     "refresh",
     "code",
@@ -35,6 +35,7 @@ const NAMES: [&str; 12] = [
     "pending",
     "user",
     "downstream",
+    "summary",
 ];
 
 fn hkdf(salt: &[u8], input: &[u8], info: &[u8]) -> [u8; 32] {
@@ -81,6 +82,14 @@ fn sealed_parts(value: &[u8]) -> Vec<Vec<u8>> {
         parts.push(bytes);
     }
     if let Some((head, rest)) = value.split_first_chunk::<2>() {
+        // A session's value: length, summary, record.
+        let length = usize::from(u16::from_be_bytes(*head));
+        if let Some((summary, record)) = rest.split_at_checked(length)
+            && summary.starts_with(b"bhm1.")
+        {
+            parts.extend(sealed_parts(summary));
+            parts.extend(sealed_parts(record));
+        }
         parts.extend(rest.get(usize::from(head[1])..).map(<[u8]>::to_vec));
     }
     parts
@@ -175,6 +184,7 @@ async fn the_whole_store_and_the_keyring_yield_no_token() {
     let tokens = world.control().secrets().await.unwrap();
     assert!(tokens.len() > 4, "Entra issued too little: {}", tokens.len());
     let loot = Loot::of(&redis, &[]).await;
+    assert!(loot.contains(BEN.object_id), "the summary is for administrators");
     assert!(
         loot.contains(&claims.replace('"', "\\\"")),
         "the thief cannot decrypt at all"

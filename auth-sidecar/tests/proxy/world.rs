@@ -165,6 +165,7 @@ impl World {
             },
             keyring_file: self.file("keyring.json"),
             revocations_file: self.file("revocations.json"),
+            admin_socket: self.file("admin.sock"),
             host_key_file: self.file("host-key"),
             termination_grace_period_seconds: 60,
         }
@@ -359,6 +360,7 @@ impl Sidecar {
                 oid: person.object_id.to_owned(),
             },
             client_id: CLIENT.to_owned(),
+            client_name: Some("A test client".to_owned()),
             redirect_uri: "http://127.0.0.1/callback".to_owned(),
             code_challenge: URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER)),
             scopes: Scopes::ALL,

@@ -1,11 +1,12 @@
 //! The promises of a session store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_auth_sidecar::keys::SystemRandom;
 use behalf_auth_sidecar::sessions::SessionId;
-use behalf_auth_sidecar::store::{Entry, SessionStore, StoreError, StoreKey, Written};
+use behalf_auth_sidecar::store::{Entry, Page, SessionStore, StoreError, StoreKey, Written};
 use behalf_entra::{Clock as _, FixedClock, SystemClock};
 use jiff::{SignedDuration, Timestamp};
 
@@ -61,6 +62,7 @@ pub(crate) async fn check_all(store: &dyn SessionStore, passage: &dyn Passage) {
     one_of_many_writers_wins(store, passage).await;
     a_write_that_arrives_twice_is_stored_once(store, passage).await;
     a_downstream_token_exists_only_beside_its_record(store, passage).await;
+    every_session_is_listed_once_it_is_stored(store, passage).await;
     store.report().await.unwrap();
 }
 
@@ -203,4 +205,45 @@ async fn a_downstream_token_exists_only_beside_its_record(store: &dyn SessionSto
     assert_eq!(store.get(&downstream).await.unwrap(), None);
     let refused = store.put(&downstream, 0, vec![4], end).await.unwrap();
     assert_eq!(refused, Written::Conflict);
+}
+
+/// Returns all pages, without what a store lists twice.
+async fn listed(store: &dyn SessionStore) -> BTreeMap<SessionId, Entry> {
+    let (mut all, mut cursor) = (BTreeMap::new(), None);
+    loop {
+        let Page { entries, next } = store.session_page(cursor.as_deref()).await.unwrap();
+        all.extend(entries);
+        cursor = next;
+        if cursor.is_none() {
+            return all;
+        }
+    }
+}
+
+async fn every_session_is_listed_once_it_is_stored(store: &dyn SessionStore, passage: &dyn Passage) {
+    let end = after(passage, LIFE * 20);
+    let ids: Vec<_> = (0..250).map(|_| SessionId::generate(&SystemRandom)).collect();
+    for id in &ids {
+        let key = StoreKey::Session(*id);
+        store
+            .put(&key, 0, id.to_string().into_bytes(), end)
+            .await
+            .unwrap();
+        // The renewal of a session is no session.
+        store
+            .put(&StoreKey::Renewal(*id), 0, Vec::new(), end)
+            .await
+            .unwrap();
+    }
+    let all = listed(store).await;
+    for id in &ids {
+        let expected = Entry {
+            revision: 1,
+            value: id.to_string().into_bytes(),
+            expires_at: end,
+        };
+        assert_eq!(all.get(id), Some(&expected));
+    }
+    store.take(&StoreKey::Session(ids[0])).await.unwrap();
+    assert!(!listed(store).await.contains_key(&ids[0]));
 }

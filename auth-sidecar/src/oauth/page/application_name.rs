@@ -13,7 +13,7 @@ const NONE: &str = "(no name)";
 
 /// Returns the name on one line, without invisible characters. A name that is too long or contains the end of
 /// a sentence is cut and gets an ellipsis.
-pub(super) fn shown(name: Option<&str>) -> String {
+pub(crate) fn shown(name: Option<&str>) -> String {
     let visible = visible(name.unwrap_or_default());
     let mut shown = String::new();
     let mut words = 0;

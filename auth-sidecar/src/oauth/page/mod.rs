@@ -19,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use application_name::shown as shown_client_name;
 pub(super) use consent::ConsentPage;
 pub(super) use problem::{Problem, problem, refused};
 

@@ -8,6 +8,7 @@ use behalf_contract::ObjectIdentity;
 use jiff::Timestamp;
 
 use super::unreachable;
+use crate::session_id::SessionId;
 use crate::store::{Entry, MAX_VALUE_BYTES, StoreError, StoreKey, Written};
 
 /// Reads an entry. KEYS: the entry, further ones to remove with it. ARGV: maximum length of its value, `1` to remove. Returns revision, value and
@@ -62,6 +63,19 @@ impl KeyNames {
     pub(super) fn of_both(&self, key: &StoreKey, other: Option<&StoreKey>) -> Vec<String> {
         let keys = std::iter::once(key).chain(other);
         keys.map(|key| self.of(key)).collect()
+    }
+
+    /// The pattern of the names of all sessions. None of its parts has a character that patterns give a meaning, but for
+    /// the star.
+    pub(super) fn all_sessions(&self) -> String {
+        let Self { prefix } = self;
+        format!("{prefix}{{*}}:session")
+    }
+
+    /// The session whose entry has this name.
+    pub(super) fn session_of(&self, name: &str) -> Option<SessionId> {
+        let id = name.strip_prefix(&self.prefix)?.strip_prefix('{')?;
+        SessionId::parse(id.strip_suffix("}:session")?)
     }
 
     /// The channel of the object's replicas.

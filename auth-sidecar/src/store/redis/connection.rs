@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::announcements::Announcements;
 use super::outage_log::OutageLog;
+use super::scan::{self, Place};
 use super::settings::{Connection, Settings};
 use super::unreachable;
 use crate::store::{Announcement, StoreError};
@@ -112,6 +113,17 @@ impl SharedConnection {
         information.arg("memory");
         let answer = connection.req_packed_command(&information).await;
         answer.map_err(unreachable)
+    }
+
+    /// Returns the names of some keys that match `pattern`, and the place to continue.
+    pub(super) async fn scan(
+        &self,
+        pattern: &str,
+        place: Place,
+    ) -> Result<(Vec<String>, Option<Place>), StoreError> {
+        let (number, mut connection) = self.open().await?;
+        let answer = scan::step(&mut connection, pattern, place).await;
+        self.settle(number, answer).await
     }
 
     /// Sends a message to every replica, this one included.

@@ -7,6 +7,7 @@
 //! - [`outage_log`]: which failures are logged
 //! - [`commands`]: the commands and the names of keys
 //! - [`announcements`]: messages between replicas
+//! - [`scan`]: the list of all sessions
 
 mod announcements;
 mod commands;
@@ -14,6 +15,7 @@ mod connection;
 mod credentials;
 mod entra_credentials;
 mod outage_log;
+mod scan;
 mod settings;
 
 use std::sync::Arc;
@@ -21,17 +23,24 @@ use std::sync::Arc;
 use ::redis::{Pipeline, Value};
 use async_trait::async_trait;
 use behalf_entra::EntraClient;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 pub use settings::RedisSettingsError;
 
-use super::{Announcement, Entry, MAX_VALUE_BYTES, SessionStore, StoreError, StoreKey, StoreReport, Written};
+use super::{
+    Announcement, Entry, MAX_VALUE_BYTES, Page, SessionStore, StoreError, StoreKey, StoreReport, Written,
+};
 use crate::session_id::SessionId;
 use announcements::Announcements;
 use commands::KeyNames;
 use connection::SharedConnection;
+use scan::Place;
 use settings::Settings;
+
+/// Maximum number of entries of one page that are read at the same time.
+const AT_ONCE: usize = 16;
 
 /// Sessions in Redis. Keys of several `McpServer`s may share one Redis: each key begins with
 /// `behalf:<namespace>/<name>:`.
@@ -99,6 +108,28 @@ impl SessionStore for RedisStore {
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let names = self.names.of_both(key, key.companion().as_ref());
         commands::read_entry(self.run(&commands::take(&names)).await?)
+    }
+
+    async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
+        let place = cursor.map(Place::parse).unwrap_or_default();
+        let (names, next) = self.connection.scan(&self.names.all_sessions(), place).await?;
+        let mut ids = Vec::with_capacity(names.len());
+        for name in names {
+            ids.extend(self.names.session_of(&name));
+        }
+        let read = |id: SessionId| async move {
+            let entry = self.get(&StoreKey::Session(id)).await?;
+            Ok::<_, StoreError>(entry.map(|entry| (id, entry)))
+        };
+        let entries: Vec<_> = stream::iter(ids)
+            .map(read)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(Page {
+            entries: entries.into_iter().flatten().collect(),
+            next: next.map(|place| place.to_text()),
+        })
     }
 
     async fn announce_end(&self, id: &SessionId) -> Result<(), StoreError> {

@@ -20,6 +20,7 @@ use url::Url;
 use super::announcements::Announcements;
 use super::credentials::Credentials;
 use super::entra_credentials::EntraCredentials;
+use super::scan;
 use crate::config::is_plain;
 
 /// Maximum time to open a connection.
@@ -221,6 +222,16 @@ impl Connection {
                 let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
                 connection.route_command(command, anywhere).await
             }
+        }
+    }
+}
+
+impl Connection {
+    /// Asks the node of a cluster with this address. A standalone server is the only node.
+    pub(super) async fn ask_node(&mut self, command: Cmd, address: &str) -> Result<Value, RedisError> {
+        match (self, scan::to_node(address)) {
+            (Self::Cluster(connection), Some(node)) => connection.route_command(command, node).await,
+            (connection, _) => connection.req_packed_command(&command).await,
         }
     }
 }

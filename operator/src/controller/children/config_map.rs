@@ -120,6 +120,7 @@ fn sidecar(plan: &Plan) -> SidecarConfig {
         },
         keyring_file: paths::KEYRING.into(),
         revocations_file: paths::REVOCATIONS.into(),
+        admin_socket: paths::ADMIN_SOCKET.into(),
         host_key_file: paths::HOST_KEY.into(),
         termination_grace_period_seconds: plan.pod.termination_grace_period_seconds.unsigned_abs(),
     }

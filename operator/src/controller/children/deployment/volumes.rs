@@ -22,6 +22,7 @@ const KEYRING: &str = "keyring";
 const STORE_CREDENTIALS: &str = "store-credentials";
 const STORE_CERTIFICATE_AUTHORITY: &str = "store-certificate-authority";
 const HOST_KEY: &str = "host-key";
+const ADMIN: &str = "admin";
 const SIDECAR_TOKEN: &str = "sidecar-federated-token";
 const SERVER_TOKEN: &str = "server-federated-token";
 
@@ -45,7 +46,8 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Vec<Volume> {
             file_name(paths::REVOCATIONS),
         ),
         keyring(plan),
-        host_key(),
+        in_memory(HOST_KEY),
+        in_memory(ADMIN),
         token(plan, SIDECAR_TOKEN),
     ];
     if plan.token_exchange.at == ExchangePlace::Server {
@@ -77,10 +79,9 @@ pub(super) fn sidecar_mounts(plan: &Plan) -> Vec<VolumeMount> {
         read_only(REVOCATIONS, paths::REVOCATIONS),
         read_only(KEYRING, paths::KEYRING),
         // It writes the key that the server reads.
-        VolumeMount {
-            read_only: None,
-            ..read_only(HOST_KEY, paths::HOST_KEY)
-        },
+        writable(HOST_KEY, paths::HOST_KEY),
+        // It creates the socket. No other container mounts it.
+        writable(ADMIN, paths::ADMIN_SOCKET),
         read_only(SIDECAR_TOKEN, paths::FEDERATED_TOKEN),
     ];
     mounts.extend(certificate_authority_mount(plan));
@@ -124,6 +125,13 @@ fn read_only(volume: &str, file: &str) -> VolumeMount {
             .to_owned(),
         read_only: Some(true),
         ..VolumeMount::default()
+    }
+}
+
+fn writable(volume: &str, file: &str) -> VolumeMount {
+    VolumeMount {
+        read_only: None,
+        ..read_only(volume, file)
     }
 }
 
@@ -187,9 +195,10 @@ fn secret(volume: &str, name: &str, files: &[(&str, &str)]) -> Volume {
     }
 }
 
-fn host_key() -> Volume {
+/// An empty volume in memory, which is deleted with the Pod.
+fn in_memory(volume: &str) -> Volume {
     Volume {
-        name: HOST_KEY.to_owned(),
+        name: volume.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource {
             medium: Some("Memory".to_owned()),
             size_limit: Some(Quantity("1Mi".to_owned())),

@@ -207,6 +207,32 @@ fn pods_are_spread_over_zones_and_nodes_unless_the_spec_says_otherwise() {
 }
 
 #[test]
+fn only_the_sidecar_reaches_the_administration_socket() {
+    for (_, manifest) in EXAMPLES {
+        let pod = pod(&children(&server(manifest)).deployment);
+        let [sidecar, server] = containers(&pod).map(|container| {
+            let mounts = container.volume_mounts.unwrap().into_iter();
+            mounts
+                .filter(|mount| paths::ADMIN_SOCKET.starts_with(&mount.mount_path))
+                .collect::<Vec<_>>()
+        });
+        assert_eq!((sidecar.len(), server.len()), (1, 0));
+        let mounted: Vec<_> = containers(&pod)
+            .into_iter()
+            .flat_map(|container| container.volume_mounts.unwrap())
+            .filter(|mount| mount.name == sidecar[0].name)
+            .collect();
+        assert_eq!(mounted.len(), 1, "no other path leads to the volume");
+        let volume = pod
+            .volumes
+            .iter()
+            .flatten()
+            .find(|volume| volume.name == sidecar[0].name);
+        assert!(volume.unwrap().empty_dir.is_some());
+    }
+}
+
+#[test]
 fn files_are_mounted_where_the_containers_look_for_them() {
     let with_authority = quickstart_with(json!({
         "entra": {"certificateAuthorityRef": {"name": "private-ca"}},
@@ -230,6 +256,7 @@ fn files_are_mounted_where_the_containers_look_for_them() {
             paths::SIDECAR_CONFIG,
             paths::REVOCATIONS,
             paths::KEYRING,
+            paths::ADMIN_SOCKET,
             paths::HOST_KEY,
             paths::FEDERATED_TOKEN,
             paths::CERTIFICATE_AUTHORITY,

@@ -1,0 +1,116 @@
+//! Lists and ends sessions for an administrator.
+
+use jiff::Timestamp;
+
+use super::Sessions;
+use super::error::{SessionError, Unavailable};
+use super::summary::{self, Summary};
+use crate::keys::{OpenError, Purpose};
+use crate::session_id::SessionId;
+use crate::store::{Entry, Page, StoreKey};
+
+/// A session as an administrator sees it. It contains no token, no secret and no mail address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSession {
+    /// Identifies the session. It opens nothing.
+    pub id: SessionId,
+
+    /// Object id of the user in Entra.
+    pub user: String,
+
+    /// The client id. Absent if the client registered itself.
+    pub client_id: Option<String>,
+
+    /// The name of the client. Any client can choose any name.
+    pub client_name: Option<String>,
+
+    /// Time of the login.
+    pub signed_in_at: Timestamp,
+
+    /// Time of the last refresh or renewal, or of the login. The session may have been used after it, at most for the
+    /// lifetime of an access token. Absent until the client has redeemed its code.
+    pub last_used_at: Option<Timestamp>,
+
+    /// The session ends at this time unless it is used.
+    pub expires_at: Timestamp,
+
+    /// The session ends at this time at the latest.
+    pub ends_at: Timestamp,
+}
+
+/// Some of the sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionPage {
+    /// The sessions, in no order. A page may be empty although more follow.
+    pub sessions: Vec<ListedSession>,
+
+    /// Continues the listing after this page.
+    pub next: Option<String>,
+}
+
+impl Sessions {
+    /// Returns the next page of the listing that `cursor` continues, or the first one. A session that exists during the
+    /// whole listing is in one page at least. Revoked sessions are in none.
+    pub async fn list(&self, cursor: Option<&str>) -> Result<SessionPage, SessionError> {
+        let Page { entries, next } = self.store.session_page(cursor).await?;
+        let mut sessions = Vec::with_capacity(entries.len());
+        for (id, entry) in entries {
+            sessions.extend(self.listed(&id, &entry)?);
+        }
+        Ok(SessionPage { sessions, next })
+    }
+
+    /// Ends a session. Returns false if the store has none with this id.
+    pub async fn end_by_id(&self, id: &SessionId) -> Result<bool, SessionError> {
+        let exists = self.store.get(&StoreKey::Session(*id)).await?.is_some();
+        self.end(id).await?;
+        if exists {
+            tracing::info!(session.id = %id, "Session {id} was ended by an administrator");
+        }
+        Ok(exists)
+    }
+
+    /// Ends all sessions of a user, and returns their number. A login during this call may begin a session that stays.
+    pub async fn end_by_user(&self, user: &str) -> Result<usize, SessionError> {
+        let (mut cursor, mut ended) = (None, 0);
+        loop {
+            let page = self.list(cursor.as_deref()).await?;
+            for session in page.sessions {
+                if session.user.eq_ignore_ascii_case(user) && self.end_by_id(&session.id).await? {
+                    ended += 1;
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Opens the summary of an entry. Returns `None` for an entry that no client can use: revoked, under a retired key, or
+    /// not written by this program.
+    fn listed(&self, id: &SessionId, entry: &Entry) -> Result<Option<ListedSession>, SessionError> {
+        let Some((sealed, _)) = summary::split(&entry.value) else {
+            return Ok(None);
+        };
+        let summary = match self.keyring.open::<Summary>(Purpose::Summary, sealed) {
+            Ok(summary) if summary.id == *id => summary,
+            Err(OpenError::UnknownKey {
+                rotation_pending: true,
+            }) => return Err(SessionError::unavailable(Unavailable::Keyring)),
+            Ok(_) | Err(_) => return Ok(None),
+        };
+        let is_over = summary.ends_at <= self.clock.now()
+            || self.revocations.is_revoked(&summary.user, summary.signed_in_at);
+        Ok((!is_over).then(|| ListedSession {
+            id: *id,
+            user: summary.user,
+            client_id: summary.client_id,
+            client_name: summary.client_name,
+            signed_in_at: summary.signed_in_at,
+            last_used_at: summary.is_redeemed.then_some(summary.written_at),
+            expires_at: entry.expires_at,
+            ends_at: summary.ends_at,
+        }))
+    }
+}

@@ -1,0 +1,103 @@
+//! The summary of a session: what an administrator may list. It is sealed with the keyring alone.
+//!
+//! The value of a session in the store is its summary and its record, so that both are written, moved and removed in one
+//! step. The record opens only with the session's secret; the summary contains no token and no secret.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+use crate::session_id::SessionId;
+
+/// Maximum length of a client id that a summary contains. Ids of clients that registered themselves are sealed texts, which
+/// say nothing to a person.
+const MAX_CLIENT_ID: usize = 128;
+
+/// The summary of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Summary {
+    /// The session, so that a store cannot exchange the summaries of two sessions.
+    #[serde(rename = "i")]
+    pub(super) id: SessionId,
+
+    /// Object id of the user.
+    #[serde(rename = "u")]
+    pub(super) user: String,
+
+    /// The client id if it is short, else `None`: the client registered itself.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_id: Option<String>,
+
+    /// The name of the client. Any client can choose any name.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_name: Option<String>,
+
+    /// Time of the login.
+    #[serde(rename = "l", with = "jiff::fmt::serde::timestamp::second::required")]
+    pub(super) signed_in_at: Timestamp,
+
+    /// Time of the last write of the record.
+    #[serde(rename = "w", with = "jiff::fmt::serde::timestamp::second::required")]
+    pub(super) written_at: Timestamp,
+
+    /// Latest end of the session.
+    #[serde(rename = "e", with = "jiff::fmt::serde::timestamp::second::required")]
+    pub(super) ends_at: Timestamp,
+
+    /// The client has redeemed the code.
+    #[serde(rename = "r")]
+    pub(super) is_redeemed: bool,
+}
+
+impl Summary {
+    pub(super) fn new(id: &SessionId, record: &Record, now: Timestamp) -> Self {
+        let client_id = Some(&record.client_id).filter(|id| id.len() <= MAX_CLIENT_ID);
+        Self {
+            id: *id,
+            user: record.user.oid.clone(),
+            client_id: client_id.cloned(),
+            client_name: record.client_name.clone(),
+            signed_in_at: record.signed_in_at,
+            written_at: now,
+            ends_at: record.ends_at,
+            is_redeemed: record.family.is_some(),
+        }
+    }
+}
+
+/// Joins a sealed summary and a sealed record to the value of one entry.
+pub(super) fn join(summary: &str, record: &[u8]) -> Option<Vec<u8>> {
+    let length = u16::try_from(summary.len()).ok()?;
+    let mut value = Vec::with_capacity(2 + summary.len() + record.len());
+    value.extend_from_slice(&length.to_be_bytes());
+    value.extend_from_slice(summary.as_bytes());
+    value.extend_from_slice(record);
+    Some(value)
+}
+
+/// Splits a value into the sealed summary and the sealed record.
+pub(super) fn split(value: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = value.split_first_chunk::<2>()?;
+    let (summary, record) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    Some((std::str::from_utf8(summary).ok()?, record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_splits_into_its_two_parts() {
+        let value = join("summary", b"\xffrecord").unwrap();
+        assert_eq!(split(&value), Some(("summary", &b"\xffrecord"[..])));
+        assert_eq!(split(&join("", b"").unwrap()), Some(("", &b""[..])));
+    }
+
+    #[test]
+    fn other_values_do_not_split() {
+        for value in [&b""[..], b"\x00", b"\x00\x02a", b"\x00\x01\xffrecord"] {
+            assert_eq!(split(value), None, "{value:?}");
+        }
+        assert!(join(&"a".repeat(usize::from(u16::MAX) + 1), b"").is_none());
+    }
+}

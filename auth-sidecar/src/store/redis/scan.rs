@@ -1,0 +1,123 @@
+//! Lists the sessions with `SCAN`; in a cluster, one primary after the other.
+
+use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use ::redis::{FromRedisValue as _, RedisError, Value, cmd};
+
+use super::settings::Connection;
+
+/// How many keys Redis looks at in one step. A step takes about a millisecond.
+const COUNT: u32 = 1000;
+
+/// A place in the listing: the primary, and its cursor. A standalone server has no name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    node: String,
+    cursor: u64,
+}
+
+impl Place {
+    /// Reads the text of [`Place::to_text`]. Any other text begins the listing again.
+    pub(super) fn parse(text: &str) -> Self {
+        let parsed = text.rsplit_once('#').and_then(|(node, cursor)| {
+            let (node, cursor) = (node.to_owned(), cursor.parse().ok()?);
+            Some(Self { node, cursor })
+        });
+        parsed.unwrap_or_default()
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        format!("{}#{}", self.node, self.cursor)
+    }
+}
+
+/// Returns the names of some keys that match `pattern`, and the place to continue.
+pub(super) async fn step(
+    connection: &mut Connection,
+    pattern: &str,
+    place: Place,
+) -> Result<(Vec<String>, Option<Place>), RedisError> {
+    let primaries = match connection {
+        Connection::Standalone(_) => vec![String::new()],
+        Connection::Cluster(_) => primaries(connection).await?,
+    };
+    // If a primary has been replaced meanwhile, the listing continues at the next one.
+    let Some(index) = primaries.iter().position(|node| *node >= place.node) else {
+        return Ok((Vec::new(), None));
+    };
+    let node = &primaries[index];
+    let begin = if *node == place.node { place.cursor } else { 0 };
+    let mut scan = cmd("SCAN");
+    scan.arg(begin).arg("MATCH").arg(pattern).arg("COUNT").arg(COUNT);
+    let answer = connection.ask_node(scan, node).await?;
+    let (cursor, names) = <(u64, Vec<String>)>::from_redis_value(answer)?;
+    let next = if cursor != 0 {
+        let node = node.clone();
+        Some(Place { node, cursor })
+    } else {
+        let next = primaries.into_iter().nth(index + 1);
+        next.map(|node| Place { node, cursor: 0 })
+    };
+    Ok((names, next))
+}
+
+/// The addresses of the primaries of a cluster, sorted.
+async fn primaries(connection: &mut Connection) -> Result<Vec<String>, RedisError> {
+    let mut slots = cmd("CLUSTER");
+    slots.arg("SLOTS");
+    let answer = connection.ask_any_node(slots).await?;
+    let ranges = Vec::<Vec<Value>>::from_redis_value(answer)?;
+    let mut primaries = Vec::new();
+    for range in ranges {
+        let Some(primary) = range.into_iter().nth(2) else {
+            continue;
+        };
+        let (host, port, ..) = <(String, u16, Value)>::from_redis_value(first_three(primary))?;
+        primaries.push(format!("{host}:{port}"));
+    }
+    primaries.sort();
+    primaries.dedup();
+    Ok(primaries)
+}
+
+/// A node is host, port and id; newer servers add more.
+fn first_three(node: Value) -> Value {
+    match node {
+        Value::Array(mut parts) => {
+            parts.truncate(3);
+            Value::Array(parts)
+        }
+        other => other,
+    }
+}
+
+/// The routing to the node with this address.
+pub(super) fn to_node(address: &str) -> Option<RoutingInfo> {
+    let (host, port) = address.rsplit_once(':')?;
+    let (host, port) = (host.to_owned(), port.parse().ok()?);
+    Some(RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {
+        host,
+        port,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_survives_its_text_form() {
+        for (node, cursor) in [
+            ("", 0),
+            ("", 17),
+            ("10.0.0.1:6379", 0),
+            ("fd00::1:6379", u64::MAX),
+        ] {
+            let node = node.to_owned();
+            let place = Place { node, cursor };
+            assert_eq!(Place::parse(&place.to_text()), place);
+        }
+        for text in ["", "#", "x", "a#b"] {
+            assert_eq!(Place::parse(text), Place::default(), "{text}");
+        }
+    }
+}
