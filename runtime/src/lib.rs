@@ -21,5 +21,5 @@ pub use error_chain::error_chain;
 pub use guarded_body::guarded_body;
 pub use limits::{Http2Limits, Limits, WhenFull};
 pub use listener::serve;
-pub use logging::{LogFormat, LogLevel, Logging};
+pub use logging::{AUDIT_TARGET, LogFormat, LogLevel, Logging};
 pub use signals::{Signal, Signals};

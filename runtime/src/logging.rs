@@ -5,6 +5,7 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -40,6 +41,9 @@ impl From<LogLevel> for Level {
     }
 }
 
+/// The target of the audit log. Its lines are shown at every log level.
+pub const AUDIT_TARGET: &str = "behalf::audit";
+
 /// The form and the place of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -74,7 +78,18 @@ pub struct Logging {
 impl Logging {
     /// Starts logging. Later calls in the same process change nothing.
     pub fn start(self) {
-        let lines = tracing_subscriber::fmt::layer();
+        match self.format {
+            LogFormat::Json => self.start_with(std::io::stdout),
+            LogFormat::Text => self.start_with(std::io::stderr),
+        }
+    }
+
+    /// Starts logging to `writer`. Later calls in the same process change nothing.
+    pub fn start_with<W>(self, writer: W)
+    where
+        W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    {
+        let lines = tracing_subscriber::fmt::layer().with_writer(writer);
         let lines = match self.format {
             LogFormat::Json => lines
                 .json()
@@ -82,7 +97,7 @@ impl Logging {
                 .with_current_span(false)
                 .with_span_list(false)
                 .boxed(),
-            LogFormat::Text => lines.with_writer(std::io::stderr).boxed(),
+            LogFormat::Text => lines.boxed(),
         };
         let registry = tracing_subscriber::registry().with(self.targets()).with(lines);
         if registry.try_init().is_err() {
@@ -96,6 +111,7 @@ impl Logging {
         Targets::new()
             .with_default(libraries)
             .with_target("behalf_runtime", level)
+            .with_target(AUDIT_TARGET, Level::INFO)
             .with_targets(self.ours.iter().map(|name| (*name, level)))
             .with_targets(self.silent.iter().map(|name| (*name, LevelFilter::OFF)))
     }
@@ -137,6 +153,14 @@ mod tests {
     fn a_silent_crate_logs_nothing() {
         let targets = targets(LogLevel::Trace, LogLevel::Info);
         assert!(!targets.would_enable("rmcp::service", &Level::ERROR));
+    }
+
+    #[test]
+    fn audit_lines_are_shown_at_every_level() {
+        for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Trace] {
+            let targets = targets(level, LogLevel::Error);
+            assert!(targets.would_enable(AUDIT_TARGET, &Level::INFO), "{level:?}");
+        }
     }
 
     #[test]

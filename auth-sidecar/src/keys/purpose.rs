@@ -99,6 +99,12 @@ impl Purpose {
         }
     }
 
+    /// True for a text that claims to be sealed for this purpose.
+    pub(crate) fn marks(self, text: &str) -> bool {
+        text.strip_prefix(self.prefix())
+            .is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// Maximum length of a sealed text in bytes. Longer texts are refused before any decoding. Browsers keep
     /// cookies of at most 4096 bytes, name included. Client ids have at most 1 KiB, because URLs contain them.
     pub(crate) fn max_length(self) -> usize {

@@ -21,6 +21,7 @@ use crate::oauth::login::remembered::{self, Approvals};
 use crate::oauth::login::{ApprovedRequest, FLOW_LIFETIME, Found, RedirectError};
 use crate::services::Services;
 use crate::sessions::{NewLogin, SessionError, SignInAgain};
+use crate::telemetry::audit::{Action, Event};
 use crate::telemetry::metrics::SecurityEvent;
 
 /// Maximum length of the query in bytes. Entra's codes are about 1.5 KiB.
@@ -144,11 +145,11 @@ async fn finish(
     };
     let tokens = match services.entra.redeem_code(grant).await {
         Ok(tokens) => tokens,
-        Err(error) => return again_or_refused(services, approved, &error),
+        Err(error) => return again_or_refused(services, approved, &error, address),
     };
     // Only codes that Entra does not accept count, because a person without a sign-in has no others.
     services.callbacks.refund(address);
-    let user = identify(services, approved, &tokens).await?;
+    let user = identify(services, approved, &tokens, address).await?;
     if approved.remembered && !still_remembered(services, approved, &user, browser) {
         return Ok(Finished::Ask);
     }
@@ -159,6 +160,7 @@ async fn finish(
         }
     }
     let client = services.clients.find(&request.client_id, address).await.ok();
+    let event = audit(approved, address).user(&user);
     let login = NewLogin {
         user: user.clone(),
         client_name: client.and_then(|client| client.name),
@@ -168,13 +170,15 @@ async fn finish(
         scopes: request.scopes,
         tokens,
     };
-    let code = services
-        .sessions
-        .issue_code(login)
-        .await
-        .map_err(|error| not_kept(approved, &error))?;
+    let code = services.sessions.issue_code(login).await.map_err(|error| {
+        if matches!(error, SessionError::Blocked(_)) {
+            event.clone().failed("Revoked");
+        }
+        not_kept(approved, &error)
+    })?;
     services.sign_ins.login_succeeded();
     services.metrics.sign_in(Reason::SignedIn.as_str());
+    event.succeeded();
     Ok(Finished::Code(code, user))
 }
 
@@ -245,6 +249,7 @@ async fn identify(
     services: &Services,
     approved: &ApprovedRequest,
     tokens: &TokenSet,
+    address: Option<IpAddr>,
 ) -> Result<UserIdentity, RedirectError> {
     let request = &approved.request;
     let refuse = |rejection: TokenRejection| {
@@ -257,6 +262,7 @@ async fn identify(
         tracing::error!(error, "Entra's token was not accepted: {rejection}");
         services.metrics.security_event(SecurityEvent::TokenRejected);
         services.metrics.sign_in("TokenRejected");
+        audit(approved, address).failed("TokenRejected");
         request.refuse("server_error", rejection.to_string())
     };
     let Some(id_token) = &tokens.id_token else {
@@ -278,6 +284,7 @@ async fn identify(
     }
     tracing::error!("Entra's tokens of one login name different users");
     services.metrics.security_event(SecurityEvent::TokenRejected);
+    audit(approved, address).failed("TokenRejected");
     Err(request.refuse("server_error", "Entra's tokens name different users"))
 }
 
@@ -286,15 +293,15 @@ fn again_or_refused(
     services: &Services,
     approved: &ApprovedRequest,
     error: &EntraError,
+    address: Option<IpAddr>,
 ) -> Result<Finished, RedirectError> {
     let source: &dyn std::error::Error = error;
     match error.next_step() {
         NextStep::SignInAgain { claims, consent } if !approved.again && (claims.is_some() || consent) => {
             return Ok(Finished::Again(SignInAgain { claims, consent }));
         }
-        NextStep::SignInAgain { .. } | NextStep::Blocked => {
-            tracing::info!(error = source, "A sign-in was refused by Entra");
-        }
+        // The audit log has it.
+        NextStep::SignInAgain { .. } | NextStep::Blocked => {}
         NextStep::RetryLater { .. } => tracing::warn!(error = source, "A sign-in failed for the moment"),
         NextStep::ClientAuthentication => {
             tracing::error!(error = source, "A sign-in failed: {error}");
@@ -304,7 +311,17 @@ fn again_or_refused(
     }
     services.sign_ins.login_refused(error);
     services.metrics.sign_in(label(error));
+    audit(approved, address)
+        .refusal_of_entra(error)
+        .failed(label(error));
     Err(approved.request.refuse(oauth_error(error), error.hint()))
+}
+
+/// Returns the audit event of the login.
+fn audit(approved: &ApprovedRequest, address: Option<IpAddr>) -> Event {
+    Event::of(Action::Login)
+        .client(&approved.request.client_id)
+        .address(address)
 }
 
 /// Returns the metric's label for a refused sign-in.
@@ -326,7 +343,6 @@ fn oauth_error(error: &EntraError) -> &'static str {
 fn not_kept(approved: &ApprovedRequest, error: &SessionError) -> RedirectError {
     let source: &dyn std::error::Error = error;
     if let SessionError::Blocked(reason) = error {
-        tracing::info!(error = source, "A sign-in was refused: {reason}");
         return approved.request.refuse("access_denied", reason);
     }
     if !error.is_outage_of_store() {

@@ -1,9 +1,10 @@
 //! `POST /consent`: the user's decision on the consent page.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 use behalf_entra::{AuthorizeRequest, EntraError};
 use url::Url;
@@ -22,6 +23,7 @@ use crate::oauth::login::{
 use crate::pkce;
 use crate::services::Services;
 use crate::sessions::SignInAgain;
+use crate::telemetry::audit::{Action, Event};
 use crate::telemetry::metrics::SecurityEvent;
 
 /// A form that is not a consent form of this server.
@@ -31,6 +33,7 @@ const UNREADABLE: Problem = Problem::ConsentUnreadable(StatusCode::BAD_REQUEST);
 /// the browser to Entra.
 pub(super) async fn consent(
     State(services): State<Arc<Services>>,
+    extensions: Extensions,
     headers: HeaderMap,
     form: Result<Form, OAuthError>,
 ) -> Response {
@@ -67,13 +70,15 @@ pub(super) async fn consent(
     if let Some(page) = no_longer_allowed(&services, &request) {
         return page;
     }
+    let address = services.trusted_proxies.client(&extensions, &headers);
     match decision {
         "allow" => {
+            audit(&request, address).succeeded();
             let approved = ApprovedRequest::new(request, false, now, services.random.as_ref());
             send_to_entra(&services, &approved, &cookies, &SignInAgain::default()).await
         }
         "deny" => {
-            tracing::info!("A user denied a client");
+            audit(&request, address).failed("denied");
             let refusal = request.refuse("access_denied", "the user denied the request");
             let approvals = Approvals::read(&cookies, &services.keyring, now);
             let forgotten = approvals.forget(&request.client_id, &services.keyring);
@@ -97,6 +102,13 @@ pub(super) fn no_longer_allowed(services: &Services, request: &AuthorizationRequ
 pub(super) fn too_long(services: &Services, request: &AuthorizationRequest) -> Response {
     let description = "the request is too long; shorten state";
     redirect::error(services, &request.refuse("invalid_request", description))
+}
+
+/// Returns the audit event of a decision. The person is not known before the sign-in.
+fn audit(request: &AuthorizationRequest, address: Option<IpAddr>) -> Event {
+    Event::of(Action::Consent)
+        .client(&request.client_id)
+        .address(address)
 }
 
 /// Sets the flow's cookie and sends the browser to Entra.

@@ -12,6 +12,7 @@ use super::error::OAuthError;
 use super::extract::JsonBytes;
 use crate::clients::{RegistrationError, RegistrationRequest};
 use crate::services::Services;
+use crate::telemetry::audit::{Action, Event};
 use crate::telemetry::metrics::SecurityEvent;
 
 /// `POST /register`: registers a client, and answers 201 with its metadata.
@@ -37,7 +38,11 @@ pub(super) async fn register(
                 .security_event(SecurityEvent::RegistrationLimited);
         }
     })?;
-    tracing::info!("Registered a client");
+    Event::of(Action::ClientRegistration)
+        .client(&registered.client_id)
+        .client_name(registered.client_name.as_deref())
+        .address(address)
+        .succeeded();
     Ok((
         StatusCode::CREATED,
         [(CACHE_CONTROL, "no-store")],

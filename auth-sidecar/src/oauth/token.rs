@@ -75,7 +75,7 @@ async fn end_if_denied(services: &Services, parameters: &Parameters) {
         && services.clients.denies(client_id)
     {
         // After a failure the session stays in the store, where no request of its client reaches it.
-        let _ = services.sessions.revoke(&Secret::new(token), client_id).await;
+        let _ = services.sessions.end_denied(&Secret::new(token), client_id).await;
     }
 }
 

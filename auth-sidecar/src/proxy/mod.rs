@@ -17,6 +17,7 @@ mod recent_sign_in;
 mod refusal;
 mod refusal_response;
 mod refused_tokens;
+mod request_audit;
 mod server_session;
 mod stream;
 mod token_exchange;
@@ -40,6 +41,7 @@ use self::reauthenticate::{reauthenticate, replace, wanted};
 use self::refusal::Refusal;
 use self::refusal_response::About;
 use self::refused_tokens::RefusedTokens;
+use self::request_audit::RequestAudit;
 use self::server_session::{SESSION_ID, ServerSession, ServerSessions};
 use self::token_exchange::{Exchange, Tokens};
 use self::users::{Call, User, Users};
@@ -102,9 +104,18 @@ async fn handle(State(state): State<ProxyState>, request: Request) -> Response<B
     let mut response = if request.method() == Method::OPTIONS {
         options(request.headers())
     } else {
-        match forward(&state, request, &mut about).await {
-            Ok(response) => response,
-            Err(refusal) => refuse(&state, &refusal, &about),
+        let address = (state.services.trusted_proxies).client(request.extensions(), request.headers());
+        let mut audit = RequestAudit::begin(address);
+        match forward(&state, request, &mut about, &mut audit).await {
+            Ok(response) => {
+                audit.answered(response.status());
+                response
+            }
+            Err(refusal) => {
+                let response = refuse(&state, &refusal, &about);
+                audit.refused(refusal.label(), response.status());
+                response
+            }
         }
     };
     caller.admit(response.headers_mut());
@@ -131,7 +142,12 @@ fn refuse(state: &ProxyState, refusal: &Refusal, about: &About) -> Response<Body
     refusal.answer(about, &state.services.challenger)
 }
 
-async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Result<Response<Body>, Refusal> {
+async fn forward(
+    state: &ProxyState,
+    request: Request,
+    about: &mut About,
+    audit: &mut RequestAudit,
+) -> Result<Response<Body>, Refusal> {
     let (parts, body) = request.into_parts();
     let has_body = match parts.method {
         Method::POST => true,
@@ -145,11 +161,15 @@ async fn forward(state: &ProxyState, request: Request, about: &mut About) -> Res
             .security_event(SecurityEvent::ReservedHeader);
     }
     let session = authenticate(state, &parts.headers).await?;
+    audit.authenticated(&session, &parts.headers);
     let user = state.users.get(&session.user);
     let message = if has_body {
         let (bytes, taken) = read(state, &user, &parts.headers, body).await?;
         let message = Message::parse(bytes.clone()).inspect_err(|_| *about = About::refused(&bytes))?;
         *about = About::message(&message, &parts.headers);
+        if message.is_tool_call() {
+            audit.tool_call(message.name().unwrap_or_default());
+        }
         if !headers::agree(&parts.headers, &message) {
             state
                 .services
@@ -237,9 +257,12 @@ async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<OpenSes
         Refusal::from(error)
     })?;
     if state.services.clients.denies(&session.client_id) {
-        tracing::info!(session.id = %session.id, "Ending session {}: its client is denied", session.id);
         // After a failure the next call ends it.
-        let _ = state.services.sessions.revoke(&token, &session.client_id).await;
+        let _ = state
+            .services
+            .sessions
+            .end_denied(&token, &session.client_id)
+            .await;
         return Err(Refusal::InvalidToken);
     }
     Ok(session)

@@ -17,6 +17,7 @@ use crate::keys::Purpose;
 use crate::pkce;
 use crate::session_id::{SessionId, SessionSecret};
 use crate::store::Written;
+use crate::telemetry::audit::{Action, Event};
 
 /// Lifetime of a code. Some users copy the code into a terminal by hand. RFC 6749, section 4.1.2, allows at
 /// most ten minutes. A code is valid once, and only with its verifier.
@@ -156,7 +157,7 @@ impl Sessions {
         let loaded = match self.repository.load(&code.id, &code.secret).await {
             Ok(loaded) => loaded,
             Err(LoadError::Gone) => return Err(DeadGrant::Ended.into()),
-            Err(LoadError::OtherSecret) => return Err(self.end_reused(&code.id, "code").await?),
+            Err(LoadError::OtherSecret) => return Err(self.end_reused(&code.id, "code_reused").await?),
             Err(LoadError::Unavailable(source)) => return Err(GrantError::Unavailable(source)),
         };
         let mut record = loaded.record;
@@ -187,23 +188,31 @@ impl Sessions {
             .await
         {
             Ok(Written::Stored) => {
-                tracing::info!(session.id = %code.id, "Started session {}", code.id);
+                Event::of(Action::SessionStart)
+                    .user(&record.user)
+                    .client(&record.client_id)
+                    .session(&code.id)
+                    .succeeded();
                 Ok(tokens)
             }
             // Another request redeemed the same code at the same time.
-            Ok(Written::Conflict) => Err(self.end_reused(&code.id, "code").await?),
+            Ok(Written::Conflict) => Err(self.end_reused(&code.id, "code_reused").await?),
             Err(LoadError::Unavailable(source)) => Err(GrantError::Unavailable(source)),
             Err(LoadError::Gone | LoadError::OtherSecret) => Err(DeadGrant::Ended.into()),
         }
     }
 
     /// Ends a session whose code or refresh token a client presented a second time.
-    pub(super) async fn end_reused(&self, id: &SessionId, grant: &str) -> Result<GrantError, GrantError> {
+    pub(super) async fn end_reused(
+        &self,
+        id: &SessionId,
+        reason: &'static str,
+    ) -> Result<GrantError, GrantError> {
         self.end(id).await?;
-        tracing::warn!(
-            session.id = %id,
-            "Ended session {id}: its {grant} was used again"
-        );
+        Event::of(Action::SessionEnd)
+            .session(id)
+            .because(reason)
+            .succeeded();
         Ok(DeadGrant::Reused.into())
     }
 }

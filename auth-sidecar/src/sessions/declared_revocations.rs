@@ -12,6 +12,7 @@ use super::record::Record;
 use crate::mounted_file;
 use crate::revocations::RevocationsFileError;
 use crate::session_id::SessionId;
+use crate::telemetry::audit::{Action, Event};
 
 /// Time between two reads of the file. A revocation is in force at most this long after the file has changed.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -35,7 +36,7 @@ impl Sessions {
             .ids_with(|login| self.revocations.is_revoked(&login.user, login.at))
         {
             self.end_signals.send(&id);
-            tracing::info!(session.id = %id, "Session {id} was revoked by an administrator");
+            audit(&id);
         }
         Ok(())
     }
@@ -48,7 +49,7 @@ impl Sessions {
     /// Removes a revoked session from the store.
     pub(super) async fn end_revoked(&self, id: &SessionId) {
         match self.end(id).await {
-            Ok(()) => tracing::info!(session.id = %id, "Ended session {id}: an administrator revoked it"),
+            Ok(()) => audit(id),
             // The file refuses the session also while the store has it.
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -56,4 +57,12 @@ impl Sessions {
             }
         }
     }
+}
+
+/// Writes the audit line of a revoked session. A session whose streams end, and that is presented later, has two.
+fn audit(id: &SessionId) {
+    Event::of(Action::SessionEnd)
+        .session(id)
+        .because("revoked_by_administrator")
+        .succeeded();
 }

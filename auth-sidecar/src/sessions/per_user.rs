@@ -12,6 +12,7 @@ use super::{Sessions, later};
 use crate::keys::{OpenError, Purpose};
 use crate::session_id::SessionId;
 use crate::store::{Entry, StoreKey, Written};
+use crate::telemetry::audit::{Action, Event};
 
 /// Maximum number of sessions of one user through all clients.
 const MAX_SESSIONS: usize = 64;
@@ -49,10 +50,11 @@ impl Sessions {
             if self.store.put(&key, revision, sealed.into_bytes(), end).await? == Written::Stored {
                 for id in oldest {
                     self.end(&id).await?;
-                    tracing::info!(
-                        session.id = %id,
-                        "Ended session {id}: its user has {MAX_SESSIONS} newer ones"
-                    );
+                    Event::of(Action::SessionEnd)
+                        .user(user)
+                        .session(&id)
+                        .because("too_many_sessions")
+                        .succeeded();
                 }
                 return Ok(());
             }

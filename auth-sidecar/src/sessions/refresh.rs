@@ -11,6 +11,7 @@ use super::refresh_rotation::Presented;
 use super::repository::{Change, LoadError};
 use crate::access::Scopes;
 use crate::keys::Purpose;
+use crate::telemetry::audit::{Action, Event};
 
 /// The outcome for an authentic refresh token.
 enum Outcome {
@@ -88,10 +89,19 @@ impl Sessions {
                     scopes: scopes.unwrap_or(record.scopes),
                     now,
                 };
-                self.client_tokens(&issue)
-                    .map_err(|_| GrantError::Unavailable(Unavailable::Sealing))
+                let tokens = self
+                    .client_tokens(&issue)
+                    .map_err(|_| GrantError::Unavailable(Unavailable::Sealing))?;
+                Event::of(Action::TokenRefresh)
+                    .user(&record.user)
+                    .client(&record.client_id)
+                    .session(&grant.id)
+                    .succeeded();
+                Ok(tokens)
             }
-            Outcome::Dead(DeadGrant::Reused) => Err(self.end_reused(&grant.id, "refresh token").await?),
+            Outcome::Dead(DeadGrant::Reused) => {
+                Err(self.end_reused(&grant.id, "refresh_token_reused").await?)
+            }
             Outcome::Dead(DeadGrant::Revoked) => {
                 self.end_revoked(&grant.id).await;
                 Err(DeadGrant::Revoked.into())

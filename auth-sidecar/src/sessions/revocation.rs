@@ -7,6 +7,7 @@ use super::error::{GrantError, Unavailable};
 use super::grant::{ClientDigest, Code, Grant};
 use super::repository::LoadError;
 use crate::keys::{OpenError, Purpose};
+use crate::telemetry::audit::{Action, Event};
 
 /// The result of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,20 @@ impl Sessions {
     /// Ends the session of an access token or refresh token. Each of them ends the whole session, as RFC 7009,
     /// section 2.1, allows: a sealed token cannot be revoked alone.
     pub async fn revoke(&self, token: &Secret, client_id: &str) -> Result<Revocation, GrantError> {
+        self.end_session_of(token, client_id, "revoked_by_client").await
+    }
+
+    /// Ends the session of a token whose client the administrator denies.
+    pub(crate) async fn end_denied(&self, token: &Secret, client_id: &str) -> Result<Revocation, GrantError> {
+        self.end_session_of(token, client_id, "client_denied").await
+    }
+
+    async fn end_session_of(
+        &self,
+        token: &Secret,
+        client_id: &str,
+        reason: &'static str,
+    ) -> Result<Revocation, GrantError> {
         if self.keyring.open::<Code>(Purpose::Code, token.expose()).is_ok() {
             return Ok(Revocation::UnsupportedType);
         }
@@ -45,9 +60,14 @@ impl Sessions {
             return Ok(Revocation::OtherClient);
         }
         match self.repository.load(&grant.id, &grant.secret).await {
-            Ok(_) => {
+            Ok(loaded) => {
                 self.end(&grant.id).await?;
-                tracing::info!(session.id = %grant.id, "Session {} was revoked by its client", grant.id);
+                Event::of(Action::SessionEnd)
+                    .user(&loaded.record.user)
+                    .client(client_id)
+                    .session(&grant.id)
+                    .because(reason)
+                    .succeeded();
                 Ok(Revocation::Done)
             }
             Err(LoadError::Gone | LoadError::OtherSecret) => Ok(Revocation::Done),

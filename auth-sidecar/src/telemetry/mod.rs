@@ -1,3 +1,4 @@
-//! Metrics of the sidecar.
+//! The audit log and the metrics of the sidecar.
 
+pub(crate) mod audit;
 pub mod metrics;

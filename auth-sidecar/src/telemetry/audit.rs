@@ -1,0 +1,297 @@
+//! The audit log: one line for each event that concerns a user, a client or a session. `docs/audit.md` lists the lines.
+//!
+//! No method accepts a token, a code, an argument of a tool or a mail address. The texts of clients (names of clients and
+//! tools) are bounded, and without control characters.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, StatusCode};
+use behalf_entra::{EntraError, UserIdentity};
+use behalf_runtime::AUDIT_TARGET;
+use sha2::{Digest as _, Sha256};
+use tracing::field::display;
+
+use crate::keys::Purpose;
+use crate::session_id::SessionId;
+
+/// Maximum length of a name that a client chose, in characters. Names of tools have at most 64 in known clients.
+const MAX_NAME: usize = 64;
+
+/// Maximum length of the id of a client that did not register itself, in characters. The address of a metadata document
+/// is such an id.
+const MAX_CLIENT_ID: usize = 256;
+
+/// The kind of an event: the field `event.action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A client registered itself (RFC 7591).
+    ClientRegistration,
+    /// A person approved or denied a client on the consent page. Nobody is signed in there.
+    Consent,
+    /// Entra signed a user in, or refused to.
+    Login,
+    /// A client redeemed the code of a login, so that the session can be used.
+    SessionStart,
+    /// A client got new tokens for its refresh token.
+    TokenRefresh,
+    /// A session ended before its time.
+    SessionEnd,
+    /// A tool was called, or the sidecar refused the call of a signed-in user.
+    ToolCall,
+    /// The sidecar refused another request of a signed-in user.
+    RequestRefusal,
+}
+
+impl Action {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientRegistration => "client_registration",
+            Self::Consent => "consent",
+            Self::Login => "login",
+            Self::SessionStart => "session_start",
+            Self::TokenRefresh => "token_refresh",
+            Self::SessionEnd => "session_end",
+            Self::ToolCall => "tool_call",
+            Self::RequestRefusal => "request_refusal",
+        }
+    }
+}
+
+/// An event of the audit log. [`Event::succeeded`], [`Event::failed`] and [`Event::unknown`] write its line.
+#[derive(Clone, Debug)]
+#[must_use = "an event is in the log only after it was written"]
+pub(crate) struct Event {
+    action: Action,
+    user: Option<String>,
+    client_id: Option<String>,
+    client_name: Option<String>,
+    session: Option<SessionId>,
+    tool: Option<String>,
+    reason: Option<&'static str>,
+    status: Option<u16>,
+    duration: Option<Duration>,
+    address: Option<IpAddr>,
+    correlation_id: Option<String>,
+    error_code: Option<u32>,
+    trace_id: Option<String>,
+}
+
+impl Event {
+    /// An event of which nothing else is known.
+    pub(crate) fn of(action: Action) -> Self {
+        Self {
+            action,
+            user: None,
+            client_id: None,
+            client_name: None,
+            session: None,
+            tool: None,
+            reason: None,
+            status: None,
+            duration: None,
+            address: None,
+            correlation_id: None,
+            error_code: None,
+            trace_id: None,
+        }
+    }
+
+    /// Replaces the kind.
+    pub(crate) fn action(mut self, action: Action) -> Self {
+        self.action = action;
+        self
+    }
+
+    /// The user: the object id in Entra.
+    pub(crate) fn user(mut self, user: &UserIdentity) -> Self {
+        self.user = Some(bounded(&user.oid, MAX_NAME));
+        self
+    }
+
+    /// The client. The id of a client that registered itself is its whole registration and works at the token endpoint,
+    /// so that its digest stands for it.
+    pub(crate) fn client(mut self, client_id: &str) -> Self {
+        self.client_id = Some(client_label(client_id));
+        self
+    }
+
+    /// The name that the client chose. It proves nothing.
+    pub(crate) fn client_name(mut self, name: Option<&str>) -> Self {
+        self.client_name = name.map(|name| bounded(name, MAX_NAME));
+        self
+    }
+
+    /// The session.
+    pub(crate) fn session(mut self, id: &SessionId) -> Self {
+        self.session = Some(*id);
+        self
+    }
+
+    /// The tool, as the client named it.
+    pub(crate) fn tool(mut self, name: &str) -> Self {
+        self.tool = Some(bounded(name, MAX_NAME));
+        self
+    }
+
+    /// The cause of a successful event.
+    pub(crate) fn because(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// The HTTP status of the answer.
+    pub(crate) fn status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status.as_u16());
+        self
+    }
+
+    /// The time from the arrival of the request until its answer began.
+    pub(crate) fn took(mut self, duration: Duration) -> Self {
+        self.duration = Some(duration);
+        self
+    }
+
+    /// The address of the client, if a trusted proxy reports it.
+    pub(crate) fn address(mut self, address: Option<IpAddr>) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// The ids under which Entra's sign-in log has its refusal.
+    pub(crate) fn refusal_of_entra(mut self, error: &EntraError) -> Self {
+        if let EntraError::Refused(refusal) = error {
+            self.correlation_id.clone_from(&refusal.correlation_id);
+            self.error_code = refusal.codes.first().copied();
+        }
+        self
+    }
+
+    /// The trace of the request (W3C Trace Context), if the client or a gateway began one.
+    pub(crate) fn trace(mut self, headers: &HeaderMap) -> Self {
+        self.trace_id = trace_id(headers).map(str::to_owned);
+        self
+    }
+
+    /// Writes the line of an event that happened.
+    pub(crate) fn succeeded(self) {
+        self.write("success");
+    }
+
+    /// Writes the line of an event that was refused or failed. `reason` is one of a fixed list.
+    pub(crate) fn failed(self, reason: &'static str) {
+        self.because(reason).write("failure");
+    }
+
+    /// Writes the line of an event whose end the sidecar did not see.
+    pub(crate) fn unknown(self, reason: &'static str) {
+        self.because(reason).write("unknown");
+    }
+
+    fn write(self, outcome: &'static str) {
+        let action = self.action.as_str();
+        tracing::info!(
+            target: AUDIT_TARGET,
+            event.action = action,
+            event.outcome = outcome,
+            event.reason = self.reason,
+            event.duration_ms = self.duration.map(milliseconds),
+            user.id = self.user.as_deref(),
+            client.id = self.client_id.as_deref(),
+            client.name = self.client_name.as_deref(),
+            client.address = self.address.map(display),
+            session.id = self.session.map(display),
+            mcp.tool = self.tool.as_deref(),
+            http.status = self.status,
+            entra.correlation_id = self.correlation_id.as_deref(),
+            entra.error_code = self.error_code,
+            trace.id = self.trace_id.as_deref(),
+            "{action}: {outcome}"
+        );
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns the id of a client as the audit log shows it. It is stable, and opens nothing.
+fn client_label(client_id: &str) -> String {
+    if !Purpose::Client.marks(client_id) {
+        return bounded(client_id, MAX_CLIENT_ID);
+    }
+    let digest = Sha256::digest(client_id);
+    let mut label = "registered:".to_owned();
+    for byte in digest.iter().take(8) {
+        // Writing to a String does not fail.
+        let _ = write!(label, "{byte:02x}");
+    }
+    label
+}
+
+/// Returns the beginning of a text, with `?` for each control character and each character that changes the direction of
+/// text: a viewer of the log must see what is there.
+fn bounded(text: &str, longest: usize) -> String {
+    let visible = |character: char| match character {
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => '?',
+        character if character.is_control() => '?',
+        character => character,
+    };
+    text.chars().take(longest).map(visible).collect()
+}
+
+/// Returns the trace id of `traceparent` (W3C Trace Context, section 3.2): 32 lower-case hexadecimal digits.
+fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let trace = value.split('-').nth(1)?;
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (trace.len() == 32 && trace.bytes().all(is_hex)).then_some(trace)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn a_registered_client_has_a_stable_label_that_is_no_client_id() {
+        let sealed = format!("bhi1.k1.{}", "a".repeat(200));
+        let label = client_label(&sealed);
+        assert_eq!(label, client_label(&sealed));
+        assert_ne!(label, client_label(&format!("{sealed}b")));
+        assert_eq!(label.len(), "registered:".len() + 16);
+        assert!(!sealed.contains(&label));
+    }
+
+    #[test]
+    fn other_client_ids_stay_readable() {
+        assert_eq!(client_label("ci"), "ci");
+        let document = "https://client.example/metadata.json";
+        assert_eq!(client_label(document), document);
+    }
+
+    #[rstest]
+    #[case("run", "run")]
+    #[case("a\nb\u{1b}[31m\u{202e}c", "a?b?[31m?c")]
+    #[case(&"\u{e9}".repeat(100), &"\u{e9}".repeat(64))]
+    fn names_are_bounded_and_visible(#[case] name: &str, #[case] expected: &str) {
+        assert_eq!(bounded(name, MAX_NAME), expected);
+    }
+
+    #[rstest]
+    #[case(
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        Some("4bf92f3577b34da6a3ce929d0e0e4736")
+    )]
+    #[case("00-ana@contoso.example-00f067aa0ba902b7-01", None)]
+    #[case("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", None)]
+    #[case("", None)]
+    fn only_a_trace_id_is_read(#[case] value: &str, #[case] expected: Option<&str>) {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", HeaderValue::from_str(value).unwrap());
+        assert_eq!(trace_id(&headers), expected);
+    }
+}

@@ -1,0 +1,179 @@
+//! The lines of tool calls and of refused requests.
+
+use axum::body::Body;
+use axum::http::{Method, Request, Response, StatusCode};
+use behalf_contract::Injection;
+use behalf_simulators::people::ANA;
+use serde_json::{Value, json};
+
+use crate::fake_server::FakeServer;
+use crate::fixture::{Answer, World, request};
+use crate::lines::{listen, remove, take, take_one, text};
+use crate::logins::label;
+
+/// A sidecar in front of `server`.
+async fn in_front_of(server: &FakeServer) -> World {
+    World::start_with(|config| {
+        config.upstream = server.endpoint();
+        config.token_exchange.injection = Injection::None;
+        config.token_exchange.scope = None;
+    })
+    .await
+}
+
+/// A request to `/mcp`.
+fn message(access_token: &str, message: &Value) -> Request<Body> {
+    let authorization = format!("Bearer {access_token}");
+    let headers = [
+        ("authorization", &*authorization),
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        (
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ),
+    ];
+    let request = request(Method::POST, "/mcp", &headers);
+    request.body(Body::from(message.to_string())).unwrap()
+}
+
+pub(crate) async fn post(world: &World, access_token: &str, body: &Value) -> Answer {
+    world.send(message(access_token, body)).await
+}
+
+pub(crate) fn call(tool: &str) -> Value {
+    let params = json!({"name": tool, "arguments": {"pipeline": "planted-argument"}});
+    json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
+}
+
+pub(crate) fn list() -> Value {
+    json!({"jsonrpc": "2.0", "id": 8, "method": "tools/list"})
+}
+
+pub(crate) async fn server() -> FakeServer {
+    FakeServer::start().await
+}
+
+pub(crate) async fn world(server: &FakeServer) -> World {
+    in_front_of(server).await
+}
+
+/// The line of a request of Ana, without its outcome.
+async fn line_of(world: &World, client_id: &str, access_token: &str, action: &str) -> Value {
+    let session = world
+        .sessions
+        .open(&behalf_entra::Secret::new(access_token))
+        .await
+        .unwrap();
+    json!({
+        "event.action": action,
+        "user.id": ANA.object_id,
+        "client.id": label(client_id),
+        "session.id": session.id.to_string(),
+        "trace.id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    })
+}
+
+#[tokio::test]
+async fn a_tool_call_names_the_tool_and_the_outcome_and_its_duration() {
+    listen();
+    let server = server().await;
+    let world = world(&server).await;
+    let (login, tokens) = world.session(ANA).await;
+    let mut expected = line_of(&world, &login.client_id, &tokens.access, "tool_call").await;
+    expected["mcp.tool"] = "run".into();
+
+    assert_eq!(post(&world, &tokens.access, &call("run")).await.status, 200);
+    let mut line = take_one("tool_call");
+    assert!(remove(&mut line, "event.duration_ms").is_u64());
+    expected["event.outcome"] = "success".into();
+    expected["http.status"] = 200.into();
+    assert_eq!(line, expected);
+
+    server.answers(|_| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    });
+    post(&world, &tokens.access, &call("run")).await;
+    let mut line = take_one("tool_call");
+    remove(&mut line, "event.duration_ms");
+    expected["event.outcome"] = "failure".into();
+    expected["event.reason"] = "server_error".into();
+    expected["http.status"] = 500.into();
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn a_refused_tool_call_has_the_reason_of_the_metric() {
+    listen();
+    let server = server().await;
+    let world = world(&server).await;
+    let (login, tokens) = world.session(ANA).await;
+    let more = [("scope", "mcp:read")];
+    let narrow = world
+        .refresh(&login.client_id, &tokens.refresh, &more)
+        .await
+        .tokens();
+    let mut expected = line_of(&world, &login.client_id, &narrow.access, "tool_call").await;
+    expected["mcp.tool"] = "run".into();
+    expected["event.outcome"] = "failure".into();
+    expected["event.reason"] = "insufficient_scope".into();
+    expected["http.status"] = 403.into();
+    assert_eq!(post(&world, &narrow.access, &call("run")).await.status, 403);
+    let mut line = take_one("tool_call");
+    remove(&mut line, "event.duration_ms");
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn another_refused_request_of_a_user_has_its_own_action() {
+    listen();
+    let server = server().await;
+    let world = world(&server).await;
+    let (login, tokens) = world.session(ANA).await;
+    let mut expected = line_of(&world, &login.client_id, &tokens.access, "request_refusal").await;
+    expected["event.outcome"] = "failure".into();
+    expected["event.reason"] = "body".into();
+    expected["http.status"] = 400.into();
+    assert_eq!(post(&world, &tokens.access, &json!([])).await.status, 400);
+    let mut line = take_one("request_refusal");
+    remove(&mut line, "event.duration_ms");
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn a_call_whose_client_disconnects_is_not_forgotten() {
+    listen();
+    let server = server().await;
+    let world = world(&server).await;
+    let (login, tokens) = world.session(ANA).await;
+    let mut expected = line_of(&world, &login.client_id, &tokens.access, "tool_call").await;
+    expected["mcp.tool"] = "run".into();
+    expected["event.outcome"] = "unknown".into();
+    expected["event.reason"] = "client_disconnected".into();
+    {
+        let mut waits = std::pin::pin!(world.respond(message(&tokens.access, &call("run"))));
+        // The session is opened without waiting, so that the first poll reaches the connection to the server.
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+    }
+    let mut line = take_one("tool_call");
+    remove(&mut line, "event.duration_ms");
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn requests_that_are_no_tool_calls_and_requests_without_a_session_have_no_line() {
+    listen();
+    let server = server().await;
+    let world = world(&server).await;
+    let (_, tokens) = world.session(ANA).await;
+    for action in ["client_registration", "consent", "login", "session_start"] {
+        take(action);
+    }
+    assert_eq!(post(&world, &tokens.access, &list()).await.status, 200);
+    for _ in 0..100 {
+        assert_eq!(post(&world, "made-up", &call("run")).await.status, 401);
+    }
+    assert_eq!(text(), "");
+}
