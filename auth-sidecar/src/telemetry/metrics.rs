@@ -269,6 +269,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_security_event_is_documented() {
+        let page = include_str!("../../../docs/metrics.md");
+        for event in SecurityEvent::ALL {
+            let value = event.as_str();
+            assert!(
+                page.contains(&format!("`{value}`")),
+                "docs/metrics.md lacks {value}"
+            );
+        }
+    }
+
+    #[test]
     fn counters_have_their_labels() {
         let metrics = Metrics::default();
         metrics.call("tools/call", 200, 0.004);
