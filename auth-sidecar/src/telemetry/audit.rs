@@ -11,7 +11,6 @@ use axum::http::{HeaderMap, StatusCode};
 use behalf_entra::{EntraError, UserIdentity};
 use behalf_runtime::AUDIT_TARGET;
 use sha2::{Digest as _, Sha256};
-use tracing::field::display;
 
 use crate::keys::Purpose;
 use crate::session_id::SessionId;
@@ -191,8 +190,9 @@ impl Event {
 
     fn write(self, outcome: &'static str) {
         let action = self.action.as_str();
-        tracing::info!(
+        tracing::event!(
             target: AUDIT_TARGET,
+            tracing::Level::INFO,
             event.action = action,
             event.outcome = outcome,
             event.reason = self.reason,
@@ -200,8 +200,8 @@ impl Event {
             user.id = self.user.as_deref(),
             client.id = self.client_id.as_deref(),
             client.name = self.client_name.as_deref(),
-            client.address = self.address.map(display),
-            session.id = self.session.map(display),
+            client.address = self.address.map(tracing::field::display),
+            session.id = self.session.map(tracing::field::display),
             mcp.tool = self.tool.as_deref(),
             http.status = self.status,
             entra.correlation_id = self.correlation_id.as_deref(),

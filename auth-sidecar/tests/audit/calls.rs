@@ -5,16 +5,19 @@ use axum::http::{Method, Request, Response, StatusCode};
 use behalf_contract::Injection;
 use behalf_simulators::people::ANA;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use url::Url;
 
 use crate::fake_server::FakeServer;
 use crate::fixture::{Answer, World, request};
 use crate::lines::{listen, remove, take, take_one, text};
 use crate::logins::label;
 
-/// A sidecar in front of `server`.
-async fn in_front_of(server: &FakeServer) -> World {
+/// A sidecar in front of the server at this address.
+async fn in_front_of(upstream: Url) -> World {
     World::start_with(|config| {
-        config.upstream = server.endpoint();
+        config.upstream = upstream;
         config.token_exchange.injection = Injection::None;
         config.token_exchange.scope = None;
     })
@@ -55,7 +58,7 @@ pub(crate) async fn server() -> FakeServer {
 }
 
 pub(crate) async fn world(server: &FakeServer) -> World {
-    in_front_of(server).await
+    in_front_of(server.endpoint()).await
 }
 
 /// The line of a request of Ana, without its outcome.
@@ -145,18 +148,25 @@ async fn another_refused_request_of_a_user_has_its_own_action() {
 #[tokio::test]
 async fn a_call_whose_client_disconnects_is_not_forgotten() {
     listen();
-    let server = server().await;
-    let world = world(&server).await;
+    // A server that reads and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/mcp", silent.local_addr().unwrap());
+    let world = in_front_of(endpoint.parse().unwrap()).await;
     let (login, tokens) = world.session(ANA).await;
     let mut expected = line_of(&world, &login.client_id, &tokens.access, "tool_call").await;
     expected["mcp.tool"] = "run".into();
     expected["event.outcome"] = "unknown".into();
     expected["event.reason"] = "client_disconnected".into();
-    {
-        let mut waits = std::pin::pin!(world.respond(message(&tokens.access, &call("run"))));
-        // The session is opened without waiting, so that the first poll reaches the connection to the server.
-        assert!(futures::poll!(waits.as_mut()).is_pending());
-    }
+    let received = async {
+        let (mut connection, _) = silent.accept().await.unwrap();
+        assert!(connection.read(&mut [0; 4096]).await.unwrap() > 0);
+        connection
+    };
+    // The client disconnects once the server has received the call.
+    let _connection = tokio::select! {
+        answer = world.respond(message(&tokens.access, &call("run"))) => panic!("answered: {answer:?}"),
+        connection = received => connection,
+    };
     let mut line = take_one("tool_call");
     remove(&mut line, "event.duration_ms");
     assert_eq!(line, expected);
