@@ -8,6 +8,7 @@ use super::summary::{self, Summary};
 use crate::keys::{OpenError, Purpose};
 use crate::session_id::SessionId;
 use crate::store::{Entry, Page, StoreKey};
+use crate::telemetry::audit::{Action, Event};
 
 /// A session as an administrator sees it. It contains no token, no secret and no mail address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +66,10 @@ impl Sessions {
         let exists = self.store.get(&StoreKey::Session(*id)).await?.is_some();
         self.end(id).await?;
         if exists {
-            tracing::info!(session.id = %id, "Session {id} was ended by an administrator");
+            Event::of(Action::SessionEnd)
+                .session(id)
+                .because("ended_by_administrator")
+                .succeeded();
         }
         Ok(exists)
     }

@@ -16,8 +16,8 @@ use crate::lines::{listen, take, take_one};
 /// Returns the label of a registered client, as docs/audit.md tells to compute it.
 pub(crate) fn label(client_id: &str) -> String {
     let digest = Sha256::digest(client_id);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("registered:{}", &hex[..16])
+    let first = digest.first_chunk().copied().unwrap();
+    format!("registered:{:016x}", u64::from_be_bytes(first))
 }
 
 #[tokio::test]

@@ -111,3 +111,21 @@ async fn a_session_that_an_administrator_revoked_is_named_when_it_is_met() {
     });
     assert_eq!(lines, [expected]);
 }
+
+#[tokio::test]
+async fn a_session_that_an_administrator_ends_over_the_socket_has_one_line() {
+    listen();
+    let world = World::start().await;
+    let (_, tokens) = world.session(ANA).await;
+    let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
+    assert!(world.sessions.end_by_id(&session.id).await.unwrap());
+    let unknown = world.sessions.end_by_id(&session.id).await.unwrap();
+    assert!(!unknown, "a session that is gone has no second line");
+    let expected = json!({
+        "event.action": "session_end",
+        "event.outcome": "success",
+        "event.reason": "ended_by_administrator",
+        "session.id": session.id.to_string(),
+    });
+    assert_eq!(take_one("session_end"), expected);
+}

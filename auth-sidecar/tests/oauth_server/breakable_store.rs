@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use behalf_auth_sidecar::sessions::SessionId;
 use behalf_auth_sidecar::store::{
-    Announcement, Entry, MemoryStore, Page, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage, Written,
+    Announcement, Entry, MemoryStore, Page, SessionStore, StoreError, StoreKey, StoreReport, StoreUsage,
+    Written,
 };
 use jiff::Timestamp;
 use tokio::sync::broadcast::{Receiver, Sender};
