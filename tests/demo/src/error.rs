@@ -7,6 +7,7 @@ use crate::mcp_client::ClientError;
 use behalf_local_cluster::cluster::ClusterError;
 use behalf_local_cluster::images::ImageError;
 use behalf_simulators::sign_in::SignInError;
+use reqwest::StatusCode;
 
 /// Why the demo stopped.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,14 @@ pub enum DemoError {
     /// A deleted Pod does not go.
     #[error("Pod {0} was deleted and does not stop: its node may be away, see `kubectl get nodes`")]
     PodStays(String),
+
+    /// The sidecar does not know the access token of a client that just called.
+    #[error("the sidecar reports no session for an access token that it just accepted")]
+    NoSession,
+
+    /// A session that was ended still works.
+    #[error("the session was ended, and the next call was answered {0}")]
+    SessionGoesOn(StatusCode),
 
     /// Nothing to look at.
     #[error("no demo runs here: start it with `make demo`")]

@@ -2,6 +2,7 @@
 //!
 //! The black-box suite uses the same code: [`environment`], [`forward`] and [`mcp_client`].
 
+mod administration;
 mod binaries;
 mod down;
 pub mod environment;
@@ -20,6 +21,7 @@ mod script;
 mod transcript;
 mod up;
 
+pub use administration::Administration;
 pub use binaries::{binary, build_images};
 pub use down::down;
 pub use error::DemoError;

@@ -10,6 +10,7 @@ use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::auth::{AuthClient, AuthorizationManager, AuthorizationRequest, OAuthState};
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use serde_json::json;
 use url::Url;
 
 /// Where the authorization server sends the browser back to. Nothing listens there: the browser hands
@@ -144,6 +145,23 @@ impl PendingSignIn {
             client: AuthClient::new(http, manager),
         })
     }
+}
+
+/// Calls one tool with a single HTTP request that carries this access token.
+pub async fn call_with_token(mcp: &Url, access_token: &str) -> Result<reqwest::Response, ClientError> {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+        "name": "list_pipeline_runs", "arguments": {"project": "shop"},
+        "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}},
+    }});
+    let http = reqwest::Client::builder().timeout(TIMEOUT).build();
+    let request = http.map_err(ClientError::Http)?.post(mcp.clone());
+    let request = request
+        .header("Accept", "application/json, text/event-stream")
+        .header("MCP-Protocol-Version", "2026-07-28")
+        .header("Mcp-Method", "tools/call")
+        .header("Mcp-Name", "list_pipeline_runs")
+        .bearer_auth(access_token);
+    request.json(&body).send().await.map_err(ClientError::Http)
 }
 
 /// A client with credentials; it can open any number of connections.

@@ -1,10 +1,9 @@
 use std::time::Instant;
 
-use kube::Client;
 use rmcp::model::CallToolResult;
 use serde_json::{Value, json};
 
-use super::{Call, DemoError, Outcome, SignIn, Transcript, failover};
+use super::{Call, DemoError, Outcome, Running, SignIn, Transcript, administration, failover};
 use crate::environment::{Layout, Server};
 use crate::mcp_client::{CLIENT_NAME, Connection, Era, PendingSignIn, SignedIn};
 use behalf_simulators::people::{ANA, BEN, CAROL, Person};
@@ -39,10 +38,10 @@ fn script(person: &Person) -> Vec<(&'static str, Value)> {
     }
 }
 
-/// Signs all users in at each server, makes the calls, and deletes a Pod between two calls. Calls `said` with each
-/// finished part.
+/// Signs all users in at each server and makes the calls. Then deletes a Pod, rotates the keys and ends a session. Calls
+/// `said` with each finished part.
 pub async fn play(
-    client: &Client,
+    running: &Running,
     layout: &Layout,
     mut said: impl FnMut(&str),
 ) -> Result<Transcript, DemoError> {
@@ -64,9 +63,16 @@ pub async fn play(
         "\n{}: its Pods come and go, the session stays\n",
         Server::Article.name()
     ));
-    let failover = failover::play(client, layout).await?;
+    let failover = failover::play(&running.client, layout).await?;
     said(&failover.to_string());
     transcript.failover = Some(failover);
+    said(&format!(
+        "\n{}: an administrator rotates the keys, then ends a session\n",
+        Server::Article.name()
+    ));
+    let administration = administration::play(running, layout).await?;
+    said(&administration.to_string());
+    transcript.administration = Some(administration);
     Ok(transcript)
 }
 

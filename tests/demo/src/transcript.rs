@@ -3,7 +3,7 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Failover;
+use super::{Administration, Failover};
 
 /// The most lines of one answer that are shown.
 const LINES: usize = 8;
@@ -21,6 +21,10 @@ pub struct Transcript {
     /// The calls around the deletion of a Pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
+
+    /// The rotation of the keys and the end of a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub administration: Option<Administration>,
 }
 
 /// One person at one server.
@@ -59,7 +63,7 @@ pub struct Call {
     /// Its arguments.
     pub arguments: Value,
 
-    /// The text of the answer.
+    /// Whether the tool carried out the call.
     pub outcome: Outcome,
 
     /// The text of the answer.

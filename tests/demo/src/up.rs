@@ -54,7 +54,7 @@ pub async fn up(
         source,
     })?;
     let running = start(layout, kind, Forwarding::Process(folder), progress).await?;
-    let transcript = script::play(&running.client, layout, |text| progress.plain(text)).await?;
+    let transcript = script::play(&running, layout, |text| progress.plain(text)).await?;
     Ok((running.cluster, transcript))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use behalf_demo::environment::{Conditions, Server};
-use behalf_demo::mcp_client::{Era, SignedIn};
+use behalf_demo::mcp_client::{Era, SignedIn, call_with_token};
 use behalf_simulators::azure_devops::Permissions;
 use behalf_simulators::entra::{Policy, Settings};
 use behalf_simulators::people::ANA;
@@ -30,21 +30,7 @@ crate::tests![
 
 /// One tool call by raw HTTP with this access token.
 pub(crate) async fn call(world: &World, server: Server, token: &str) -> TestResult<reqwest::Response> {
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
-        "name": "list_pipeline_runs", "arguments": {"project": "shop"},
-        "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}},
-    }});
-    let request = reqwest::Client::builder()
-        .timeout(Duration::from_mins(1))
-        .build()?
-        .post(world.layout.mcp_url(server));
-    let request = request
-        .header("Accept", "application/json, text/event-stream")
-        .header("MCP-Protocol-Version", "2026-07-28")
-        .header("Mcp-Method", "tools/call")
-        .header("Mcp-Name", "list_pipeline_runs")
-        .bearer_auth(token);
-    Ok(request.json(&body).send().await?)
+    Ok(call_with_token(&world.layout.mcp_url(server), token).await?)
 }
 
 /// Sets the lifetime of user tokens. The default is an hour.

@@ -326,12 +326,14 @@ async fn the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators(w
         .await?
         .last()
         .map_or(0, |request| request.number);
-    let transcript = behalf_demo::play(&world.running.client, &world.layout, |_| {}).await?;
+    let transcript = behalf_demo::play(&world.running, &world.layout, |_| {}).await?;
 
     // Azure DevOps: the same calls by the same users in the same order, and nothing else.
     let entries = || {
         let failover = transcript.failover.iter().map(|failover| &failover.sign_in);
-        transcript.sign_ins.iter().chain(failover)
+        let administration = transcript.administration.iter();
+        let administration = administration.map(|administration| &administration.sign_in);
+        transcript.sign_ins.iter().chain(failover).chain(administration)
     };
     let told: Vec<_> = entries()
         .flat_map(|entry| entry.calls.iter().map(move |call| (entry, call)))
