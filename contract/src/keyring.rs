@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 /// The keys of one `McpServer`, as the keyring Secret contains them.
 ///
 /// The keys are only input of HKDF. Clients keep registered ids forever, so the keys of these ids are a set of their
-/// own, which outlives rotation.
+/// own, which outlives rotation. Unknown members are ignored, so that a release reads the keyring of the next one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Keyring {
     /// Keys for sessions, codes, cookies and records.
     pub sessions: Keys,
@@ -24,7 +24,7 @@ pub struct Keyring {
 
 /// A set of keys. One seals, all open.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Keys {
     /// The id of the key that seals.
     pub sealing: String,
@@ -35,7 +35,7 @@ pub struct Keys {
 
 /// One key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Key {
     /// The public id, which precedes every sealed text. `[a-z0-9]{1,16}`.
     pub id: String,
@@ -97,7 +97,7 @@ pub enum KeyringError {
     /// The text is not the JSON that this version reads. The error leaves out the parser's message, because it may
     /// quote key material.
     #[error(
-        "keyring is not readable at line {line}, column {column}; delete the keyring Secret to have a new one made"
+        "keyring is not readable at line {line}, column {column}; restore the keyring Secret, or delete it to have a new one made, which ends every session"
     )]
     Unreadable {
         /// 1-based line of the first fault.

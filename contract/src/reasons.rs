@@ -186,6 +186,8 @@ wire_names! {
         KeyRotated,
         /// The operator removed a key that no session needs any more.
         KeyRetired,
+        /// A step of a rotation cannot be written into the keyring Secret.
+        KeyRotationFailed,
     }
 }
 

@@ -175,6 +175,8 @@ async fn introspect(
     Form(IntrospectionForm { token }): Form<IntrospectionForm>,
 ) -> Result<Json<IntrospectionMessage>, AdminError> {
     let token = services.sessions.introspect(&token).await?;
+    // The proxy refuses the token of a denied client, too.
+    let token = token.filter(|token| !services.clients.denies(&token.client_id));
     Ok(Json(IntrospectionMessage {
         active: token.is_some(),
         token: token.map(|token| describe(&services, token)),

@@ -21,6 +21,10 @@ use crate::random::Random;
 /// cannot cause more reads.
 const UNKNOWN_KEY_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
+/// Time for which a key that does not seal yet may explain an unknown key id. Pods read a changed keyring within two
+/// minutes. A Pod that does not start holds up a rotation for longer, and must not hold up the clients of lost sessions.
+const LONGEST_PENDING: SignedDuration = SignedDuration::from_mins(15);
+
 /// Why the keyring file cannot be used. The operator owns the file's Secret, and creates a new one when the
 /// Secret is deleted.
 #[derive(Debug, thiserror::Error)]
@@ -130,14 +134,23 @@ impl KeyringHandle {
 
     /// Calls `open`. When the key is unknown, reloads the file and calls `open` once more.
     fn with_reloaded_keys<T>(&self, open: impl Fn(&Ring) -> Result<T, OpenError>) -> Result<T, OpenError> {
-        match open(&self.file.content()) {
+        let opened = match open(&self.file.content()) {
             Err(OpenError::UnknownKey { .. })
                 if self.may_reload() && self.reload().is_ok_and(|changed| changed) =>
             {
                 open(&self.file.content())
             }
             outcome => outcome,
-        }
+        };
+        opened.map_err(|error| match error {
+            OpenError::UnknownKey { rotation_pending } => {
+                let age = self.clock.now().duration_since(self.file.content().newest_key());
+                OpenError::UnknownKey {
+                    rotation_pending: rotation_pending && age < LONGEST_PENDING,
+                }
+            }
+            error => error,
+        })
     }
 
     fn may_reload(&self) -> bool {

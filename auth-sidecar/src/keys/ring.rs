@@ -3,6 +3,7 @@
 use aes_gcm::{Aes256Gcm, KeyInit as _};
 use behalf_contract::{Key, Keyring, KeyringReport, Keys};
 use hkdf::Hkdf;
+use jiff::Timestamp;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -16,6 +17,7 @@ const SALT: &[u8] = b"behalf/keys/1";
 pub(super) struct Ring {
     sessions: KeySet,
     clients: KeySet,
+    newest_key: Timestamp,
 }
 
 /// The keys of one set, and the id of the key that seals.
@@ -34,9 +36,11 @@ pub(super) struct Subkeys {
 
 impl Ring {
     pub(super) fn new(keyring: &Keyring) -> Self {
+        let keys = keyring.sessions.keys.iter().chain(&keyring.clients.keys);
         Self {
             sessions: KeySet::new(&keyring.sessions),
             clients: KeySet::new(&keyring.clients),
+            newest_key: keys.map(|key| key.created_at).max().unwrap_or_default(),
         }
     }
 
@@ -50,6 +54,11 @@ impl Ring {
         set.find(id).ok_or(OpenError::UnknownKey {
             rotation_pending: set.rotation_pending,
         })
+    }
+
+    /// Returns the time at which the operator made the newest key.
+    pub(super) fn newest_key(&self) -> Timestamp {
+        self.newest_key
     }
 
     pub(super) fn report(&self) -> KeyringReport {

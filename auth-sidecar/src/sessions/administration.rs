@@ -64,13 +64,20 @@ impl Sessions {
     /// Ends a session. Returns false if the store has none with this id.
     pub async fn end_by_id(&self, id: &SessionId) -> Result<bool, SessionError> {
         let exists = self.store.get(&StoreKey::Session(*id)).await?.is_some();
-        self.end(id).await?;
+        let ended = self.end(id).await;
         if exists {
-            Event::of(Action::SessionEnd)
-                .session(id)
-                .because("ended_by_administrator")
-                .succeeded();
+            let (event, reason) = (
+                Event::of(Action::SessionEnd).session(id),
+                "ended_by_administrator",
+            );
+            // Without an answer the store may have removed the session. A second try would not find it.
+            if ended.is_ok() {
+                event.because(reason).succeeded();
+            } else {
+                event.unknown(reason);
+            }
         }
+        ended?;
         Ok(exists)
     }
 

@@ -234,7 +234,13 @@ fn client_label(client_id: &str) -> String {
 /// text: a viewer of the log must see what is there.
 fn bounded(text: &str, longest: usize) -> String {
     let visible = |character: char| match character {
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => '?',
+        '\u{ad}'
+        | '\u{61c}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{e0000}'..='\u{e0fff}' => '?',
         character if character.is_control() => '?',
         character => character,
     };
@@ -276,6 +282,7 @@ mod tests {
     #[rstest]
     #[case("run", "run")]
     #[case("a\nb\u{1b}[31m\u{202e}c", "a?b?[31m?c")]
+    #[case("a\u{61c}b\u{2060}c\u{e0041}", "a?b?c?")]
     #[case(&"\u{e9}".repeat(100), &"\u{e9}".repeat(64))]
     fn names_are_bounded_and_visible(#[case] name: &str, #[case] expected: &str) {
         assert_eq!(bounded(name, MAX_NAME), expected);

@@ -34,8 +34,16 @@ pub(super) async fn build_and_apply(
             // keyring and does not know that it is new.
             report::new_keyring(context, server).await;
         } else if let Some((step, keyring)) = rotation {
-            built.keyring = Some(apply::replace_keyring(client, keyring).await?);
-            report::rotation_step(context, server, &step).await;
+            // Nothing else waits for a rotation: a Secret that refuses the write must not keep a revocation from the Pods.
+            match apply::replace_keyring(client, keyring).await {
+                Ok(keyring) => {
+                    built.keyring = Some(keyring);
+                    report::rotation_step(context, server, &step).await;
+                }
+                // Another writer was faster: the next reconcile reads the keyring again.
+                Err(error) if error.is_conflict() => return Err(error),
+                Err(error) => report::failed_rotation(context, server, &error).await,
+            }
         }
         Box::pin(apply::apply(
             client,

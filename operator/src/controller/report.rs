@@ -5,6 +5,7 @@ use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 
 use super::LIMIT;
+use super::apply::ApplyError;
 use super::backoff::{Failures, SETTLED, STALE, UNSETTLED};
 use super::context::Context;
 use super::error::ReconcileError;
@@ -63,6 +64,14 @@ pub(super) async fn rotation_step(context: &Context, server: &McpServer, step: &
     let event = events::rotation_step(step);
     let note = event.note.as_deref().unwrap_or_default();
     tracing::info!(mcp_server.name = %name, event.reason, "Keys of {name}: {note}");
+    events::publish(&context.recorder, &server.object_ref(&()), &event).await;
+}
+
+/// Reports a step of a key rotation that could not be written, in the log and as an event. The next reconcile tries again.
+pub(super) async fn failed_rotation(context: &Context, server: &McpServer, error: &ApplyError) {
+    let (name, message) = (full_name(server), chain(error));
+    tracing::warn!(mcp_server.name = %name, error = %message, "A step of the key rotation of {name} failed and is tried again");
+    let event = events::failed_rotation(&names::keyring_secret(&server.name_any()), &message);
     events::publish(&context.recorder, &server.object_ref(&()), &event).await;
 }
 

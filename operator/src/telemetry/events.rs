@@ -130,6 +130,17 @@ pub fn rotation_step(step: &Step) -> Event {
     event(EventType::Normal, reason.as_str().to_owned(), ROTATE, &note)
 }
 
+/// Returns the event of a step of a key rotation that could not be written.
+pub fn failed_rotation(secret: &str, error: &str) -> Event {
+    warning(
+        EventReason::KeyRotationFailed.as_str(),
+        &format!(
+            "Secret {secret} cannot be changed, so that its keys do not rotate ({error}); if it is immutable or lacks the labels \
+             of the operator, correct that; if the operator lacks the right to update it, upgrade the chart"
+        ),
+    )
+}
+
 /// Returns an event about what the object needs before its children are made.
 fn warning(reason: &str, note: &str) -> Event {
     event(

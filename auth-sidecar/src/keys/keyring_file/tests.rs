@@ -247,6 +247,27 @@ fn an_unknown_key_is_told_apart_while_a_rotation_is_pending() {
 }
 
 #[test]
+fn a_rotation_that_does_not_go_on_no_longer_explains_an_unknown_key() {
+    let later = START + SignedDuration::from_secs(1);
+    let fixture = Fixture::new(&keyring("k1", vec![key("k1", 1, START), key("k2", 2, later)]));
+    let keys = fixture.handle("mcp/azure-devops");
+    let text = keys
+        .seal(Purpose::Access, &"value")
+        .unwrap()
+        .replace(".k1.", ".k9.");
+    for (wait, rotation_pending) in [
+        (SignedDuration::ZERO, true),
+        (LONGEST_PENDING + SignedDuration::from_secs(1), false),
+    ] {
+        fixture.clock.advance(wait);
+        assert_eq!(
+            keys.open::<String>(Purpose::Access, &text),
+            Err(OpenError::UnknownKey { rotation_pending })
+        );
+    }
+}
+
+#[test]
 fn an_unusable_file_leaves_the_keys_in_use() {
     let fixture = one_key();
     let keys = fixture.handle("mcp/azure-devops");

@@ -1,7 +1,7 @@
 //! Lists the sessions with `SCAN`; in a cluster, one primary after the other.
 
 use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
-use ::redis::{FromRedisValue as _, RedisError, Value, cmd};
+use ::redis::{ErrorKind, FromRedisValue as _, RedisError, Value, cmd};
 
 use super::settings::Connection;
 
@@ -40,10 +40,10 @@ pub(super) async fn step(
         Connection::Standalone(_) => vec![String::new()],
         Connection::Cluster(_) => primaries(connection).await?,
     };
-    // If a primary has been replaced meanwhile, the listing continues at the next one.
-    let Some(index) = primaries.iter().position(|node| *node >= place.node) else {
-        return Ok((Vec::new(), None));
-    };
+    let index = position(&primaries, &place).ok_or(RedisError::from((
+        ErrorKind::Client,
+        "a primary was replaced during the listing; list again",
+    )))?;
     let node = &primaries[index];
     let begin = if *node == place.node { place.cursor } else { 0 };
     let mut scan = cmd("SCAN");
@@ -58,6 +58,15 @@ pub(super) async fn step(
         next.map(|node| Place { node, cursor: 0 })
     };
     Ok((names, next))
+}
+
+/// The position of the primary at which the listing continues. `None` if it is no primary any more: the sessions that it had
+/// are now in another place of the list, so that some would be missed.
+fn position(primaries: &[String], place: &Place) -> Option<usize> {
+    if place.node.is_empty() {
+        return Some(0).filter(|_| !primaries.is_empty());
+    }
+    primaries.iter().position(|node| *node == place.node)
 }
 
 /// The addresses of the primaries of a cluster, sorted.
@@ -103,6 +112,19 @@ pub(super) fn to_node(address: &str) -> Option<RoutingInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listing_does_not_go_on_after_a_fail_over() {
+        let primaries = ["10.0.0.2:6379", "10.0.0.7:6379"].map(str::to_owned);
+        let at = |node: &str| Place {
+            node: node.to_owned(),
+            cursor: 3,
+        };
+        assert_eq!(position(&primaries, &Place::default()), Some(0));
+        assert_eq!(position(&primaries, &at("10.0.0.7:6379")), Some(1));
+        assert_eq!(position(&primaries, &at("10.0.0.5:6379")), None);
+        assert_eq!(position(&[String::new()], &at("")), Some(0));
+    }
 
     #[test]
     fn a_place_survives_its_text_form() {

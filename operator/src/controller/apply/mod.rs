@@ -111,6 +111,14 @@ impl ApplyError {
             Self::Remains { .. } | Self::Request { .. } | Self::Json { .. } => None,
         }
     }
+
+    /// True if another writer changed the object after it was read.
+    pub fn is_conflict(&self) -> bool {
+        let Self::Request { source, .. } = self else {
+            return false;
+        };
+        matches!(&**source, kube::Error::Api(status) if status.is_conflict())
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
 use super::Step;
-use crate::api::v1alpha1::{KeysStatus, MOST_KEYS, RetiringKey};
+use crate::api::v1alpha1::{KeysStatus, LONGEST_REQUEST, MOST_KEYS, RetiringKey};
 use crate::controller::children::{CLIENTS, FreshKey, FreshKeys, SESSIONS};
 use crate::controller::names;
 
@@ -54,7 +54,11 @@ pub fn keys_in(secret: &Secret) -> Option<KeysStatus> {
             })
             .collect(),
         next,
-        last_request: secret.annotations().get(names::ROTATE_KEYS_ANNOTATION).cloned(),
+        last_request: secret
+            .annotations()
+            .get(names::ROTATE_KEYS_ANNOTATION)
+            // Somebody may have changed it by hand, and the API server refuses a status with a longer text.
+            .map(|request| request.chars().take(LONGEST_REQUEST as usize).collect()),
         current: keys.sealing,
     })
 }

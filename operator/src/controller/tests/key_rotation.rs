@@ -113,6 +113,24 @@ async fn a_keyring_that_another_writer_changed_is_read_again() {
 }
 
 #[tokio::test]
+async fn a_keyring_that_cannot_be_changed_holds_up_nothing_but_the_rotation() {
+    let server = requesting(first_keys());
+    let cluster = Cluster {
+        refused: Some((
+            "PUT /api/v1/namespaces/mcp/secrets/",
+            failure(422, "Invalid", "field is immutable when `immutable` is set"),
+        )),
+        ..cluster(&server, stored(&server), &["s00000001"])
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(event_reasons(&asked), ["KeyRotationFailed"]);
+    let status = statuses(&asked, NAME)[0];
+    assert_eq!(status["keys"]["current"], "s00000001");
+    assert_eq!(status["conditions"][0]["status"], "True", "{status}");
+}
+
+#[tokio::test]
 async fn a_keyring_that_is_missing_during_a_rotation_is_not_made_while_a_pod_has_its_keys() {
     let server = requesting(first_keys());
     let cluster = Cluster {
