@@ -45,9 +45,8 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 /// rmcp answers `*/*` with 406.
 const JSON_AND_EVENT_STREAM: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
-const TO_CLIENT: [HeaderName; 7] = [
+const TO_CLIENT: [HeaderName; 6] = [
     ALLOW,
-    CACHE_CONTROL,
     CONTENT_ENCODING,
     CONTENT_LANGUAGE,
     CONTENT_TYPE,
@@ -85,10 +84,8 @@ pub(super) fn to_client(server: &HeaderMap) -> HeaderMap {
         // A gateway that buffers would delay the events.
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     }
-    // The answer belongs to one user, and all users share the URL.
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    // The answer belongs to one user, and all users share the URL. The server cannot let a gateway store it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers
 }
 
@@ -315,10 +312,10 @@ mod tests {
         assert_eq!(map["cache-control"], "no-store");
         let map = to_client(&headers(&[
             ("content-type", "application/json"),
-            ("cache-control", "no-cache"),
+            ("cache-control", "public, max-age=3600"),
         ]));
         assert!(!map.contains_key("x-accel-buffering"));
-        assert_eq!(map["cache-control"], "no-cache");
+        assert_eq!(map["cache-control"], "no-store");
     }
 
     #[rstest]

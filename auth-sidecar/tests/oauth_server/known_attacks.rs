@@ -93,6 +93,45 @@ async fn no_page_repeats_the_markup_of_a_request() {
     }
 }
 
+/// Poisoned links: addresses come from the configuration, and no header of a client or gateway changes them.
+#[tokio::test]
+async fn a_forged_host_changes_no_address() {
+    let world = World::start().await;
+    let id = world.register(&[REDIRECT_URI]).await;
+    let forged = [
+        ("host", "evil.example"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "ftp"),
+        ("forwarded", "host=evil.example;proto=ftp"),
+    ];
+    let page = world.get_with(&world.authorize_path(&id, &[]), &forged).await;
+    let (sealed, csrf) = page.form();
+    let fields = [("request", &*sealed), ("csrf", &csrf), ("decision", "allow")];
+    let cookie = page.cookie();
+    let headers = [&forged[..], &[("cookie", &*cookie)]].concat();
+    let approved = world.post_form("/consent", &fields, &headers).await;
+    let callback = format!("{}/callback", world.issuer_url());
+    assert_eq!(approved.parameter("redirect_uri"), Some(callback));
+    let mut answers = vec![page, approved];
+    for path in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-protected-resource/mcp",
+        "/mcp",
+        "/callback?state=x",
+    ] {
+        answers.push(world.get_with(path, &forged).await);
+    }
+    assert!(
+        answers[4].header("www-authenticate").is_some(),
+        "{:?}",
+        answers[4]
+    );
+    for answer in answers {
+        let text = format!("{answer:?}");
+        assert!(!text.contains("evil.example") && !text.contains("ftp:"), "{text}");
+    }
+}
+
 /// Regression: `fastmcp#4265`, `fastmcp#4264`, where Claude refreshed one session from two addresses.
 #[tokio::test]
 async fn a_refresh_from_a_second_address_gets_usable_tokens() {

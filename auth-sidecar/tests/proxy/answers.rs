@@ -33,6 +33,7 @@ async fn headers_of_the_inner_hop_do_not_reach_the_client() {
             .header("access-control-allow-origin", "*")
             .header("mcp-session-id", "s1")
             .header("location", "http://127.0.0.1:3000/")
+            .header("cache-control", "public, max-age=3600")
             .header("mcp-protocol-version", "2025-11-25")
             .body(Body::from("{}"))
             .unwrap()
@@ -54,6 +55,8 @@ async fn headers_of_the_inner_hop_do_not_reach_the_client() {
         ]
     );
     assert_ne!(response.headers()["mcp-session-id"], "s1", "it is sealed");
+    // Otherwise a gateway could give the answer of one user to another: all users share the URL.
+    assert_eq!(response.headers()["cache-control"], "no-store");
 }
 
 #[tokio::test]
