@@ -12,8 +12,8 @@ use super::refusal::Refusal;
 use super::refused_tokens::Answers;
 use crate::sessions::{OpenSession, SignInAgain};
 
-/// Maximum size of all cached downstream tokens in bytes. It is a quarter of the limit for the sessions'
-/// records, because a record contains three tokens of that size and more. It fits 18,724 tokens of 3 KiB (see
+/// Maximum size of all cached downstream tokens in bytes. It is less than a third of the limit for the sessions'
+/// records, because a record contains two tokens of that size and more. It fits 18,724 tokens of 3 KiB (see
 /// the test in `entra/src/obo.rs`).
 const CAPACITY: u64 = 64 * 1024 * 1024;
 

@@ -1,9 +1,10 @@
-//! Cancels the open requests and streams of a session when the session ends.
+//! Cancels the open requests and streams of a session when the session ends, and makes its remembered state useless.
 //!
 //! A signal reaches the requests of this process. [`super::remote_ends`] sends it when another replica ended the
 //! session.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ struct Signal {
 
     /// Unknown until the session is loaded.
     login: OnceLock<Login>,
+
+    /// Number of renewals of the user's tokens that this process waited for.
+    renewals: AtomicU64,
 }
 
 /// The login that began a session.
@@ -47,6 +51,7 @@ impl EndSignals {
             token: CancellationToken::new(),
             secret: secret.clone(),
             login: OnceLock::new(),
+            renewals: AtomicU64::new(0),
         };
         EndSignal(self.0.get_or_insert_with(id, signal))
     }
@@ -81,6 +86,21 @@ impl EndSignal {
     /// Returns when the session has ended.
     pub(super) fn ended(&self) -> WaitForCancellationFuture<'_> {
         self.0.token.cancelled()
+    }
+
+    /// True if the session has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.token.is_cancelled()
+    }
+
+    /// Number of renewals of the user's tokens. A change makes the remembered sessions ([`super::remembered`]) old.
+    pub(super) fn renewals(&self) -> u64 {
+        self.0.renewals.load(Ordering::Acquire)
+    }
+
+    /// Counts a renewal of the user's tokens.
+    pub(super) fn count_renewal(&self) {
+        self.0.renewals.fetch_add(1, Ordering::Release);
     }
 
     /// Remembers the login of the session. Call it before the check whether the login is revoked, so that a revocation

@@ -100,6 +100,7 @@ impl Sessions {
             let renewal = async move {
                 let mut end = sessions.renewals.end(session.id, sessions.clock.as_ref());
                 let (renewed, pause) = sessions.renew(&session, refused.as_ref()).await;
+                session.end_signal.count_renewal();
                 end.pause = pause;
                 renewed
             };

@@ -17,6 +17,7 @@ mod per_user;
 mod record;
 mod refresh;
 mod refresh_rotation;
+mod remembered;
 mod remote_ends;
 mod renewal_lease;
 mod renewals;
@@ -37,6 +38,7 @@ use tokio::sync::Mutex;
 
 use self::end_signal::EndSignals;
 use self::per_user::UserDigest;
+use self::remembered::Remembered;
 use self::renewals::Renewals;
 use self::repository::SessionRepository;
 use self::shared_downstream::RefusedDownstream;
@@ -72,6 +74,7 @@ pub struct Sessions {
     random: Arc<dyn Random>,
     renewals: Renewals,
     end_signals: EndSignals,
+    remembered: Remembered,
     revocations: Arc<RevocationsFile>,
     refused_downstream: RefusedDownstream,
     /// True if other replicas use the same store.
@@ -109,6 +112,7 @@ impl Sessions {
             random,
             renewals: Renewals::default(),
             end_signals: EndSignals::default(),
+            remembered: Remembered::default(),
             refused_downstream: RefusedDownstream::default(),
             revocations,
             user_locks: WeakMap::default(),

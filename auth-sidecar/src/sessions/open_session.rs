@@ -9,6 +9,7 @@ use super::Sessions;
 use super::end_signal::EndSignal;
 use super::error::SessionError;
 use super::grant::{ClientDigest, Grant};
+use super::remembered::TokenDigest;
 use super::repository::Loaded;
 use crate::access::Scopes;
 use crate::keys::Purpose;
@@ -64,11 +65,16 @@ impl Sessions {
     /// [`SessionError::Unavailable`] if the store or the keyring cannot decide that.
     pub async fn open(&self, access_token: &Secret) -> Result<OpenSession, SessionError> {
         let now = self.clock.now();
+        let token = TokenDigest::of(access_token);
+        if let Some(session) = self.remembered.get(&token, now) {
+            return Ok(session);
+        }
         let grant: Grant = self.keyring.open(Purpose::Access, access_token.expose())?;
         if grant.expires_at <= now || grant.resource != self.rules.resource {
             return Err(SessionError::Invalid);
         }
         let end_signal = self.end_signals.subscribe(grant.id, &grant.secret);
+        let renewals = end_signal.renewals();
         let loaded = self.repository.load(&grant.id, &grant.secret).await?;
         let record = &loaded.record;
         end_signal.set_login(&record.user.oid, record.signed_in_at);
@@ -82,8 +88,12 @@ impl Sessions {
             return Err(SessionError::Invalid);
         }
         self.repository.extend(&grant.id, &loaded, now).await;
-        let Loaded { record, .. } = loaded;
-        Ok(OpenSession {
+        let Loaded {
+            record,
+            expires_at: ends_at,
+            ..
+        } = loaded;
+        let session = OpenSession {
             id: grant.id,
             user: record.user,
             client_id: record.client_id,
@@ -94,6 +104,9 @@ impl Sessions {
             secret: grant.secret,
             tokens: record.tokens,
             end_signal,
-        })
+        };
+        self.remembered
+            .insert(token, session.clone(), renewals, now, ends_at);
+        Ok(session)
     }
 }

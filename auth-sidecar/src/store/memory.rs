@@ -34,10 +34,12 @@ pub struct MemoryLimits {
 impl Default for MemoryLimits {
     fn default() -> Self {
         Self {
-            entries: 20_000,
+            // 100,000 users with one session each: a session is one entry, and so is the list of a user's sessions.
+            entries: 205_000,
             // The callbacks of ten minutes, in which a marker expires, are fewer (`limits/address_budget.rs`).
             markers: 40_000,
-            bytes: 256 * 1024 * 1024,
+            // 286 MiB with the store's own data (`docs/proxy.md`).
+            bytes: 216 * 1024 * 1024,
             value_bytes: MAX_VALUE_BYTES,
         }
     }

@@ -55,6 +55,8 @@ mod register;
 #[cfg(test)]
 mod remembered_consent;
 #[cfg(test)]
+mod remembered_sessions;
+#[cfg(test)]
 mod replicas;
 #[cfg(test)]
 mod scopes;

@@ -15,6 +15,7 @@ use behalf_contract::{
 use behalf_simulators::people::CLIENT_ID;
 
 use crate::fake_server::FakeServer;
+use crate::redis_server::{self, RedisServer};
 use crate::world::{World, read};
 
 async fn get(address: SocketAddr, path: &str) -> (u16, String) {
@@ -174,6 +175,27 @@ async fn without_its_store_a_sidecar_starts_and_reports_that_it_is_not_ready() {
         (503, "the session store does not answer\n")
     );
     assert_eq!(get(internal, "/livez").await.0, 200);
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn while_its_store_is_away_a_sidecar_is_not_ready_and_stays_alive_until_the_store_is_back() {
+    let (world, mut redis) = (World::start().await, RedisServer::start(&[]).await);
+    let mut loaded = world.loaded();
+    let store = redis_server::config(RedisTopology::Standalone, &[redis.endpoint()]);
+    loaded.config.sessions.store = StoreConfig::Redis(store);
+    let sidecar = Sidecar::start(loaded, world.environment()).await.unwrap();
+    let internal = sidecar.internal();
+    assert_eq!(get(internal, "/readyz").await.0, 200);
+    redis.kill();
+    for _ in 0..3 {
+        assert_eq!(get(internal, "/readyz").await.0, 503);
+        assert_eq!(get(internal, "/livez").await.0, 200);
+    }
+    redis.restart().await;
+    while get(internal, "/readyz").await.0 != 200 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     sidecar.stop().await;
 }
 

@@ -58,8 +58,15 @@ impl RedisPair {
 
     /// The replica has every write so far, and gets none after this.
     pub(crate) async fn separate(&self) {
-        let copied: u32 = self.primary.ask(&["WAIT", "1", "10000"]).await.unwrap();
-        assert_eq!(copied, 1);
+        let written = offset(&self.primary, "master_repl_offset:").await;
+        let copied = async {
+            while offset(&self.replica, "slave_repl_offset:").await < written {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), copied)
+            .await
+            .expect("the replica does not get the writes of its primary");
         self.replica.ask::<()>(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
     }
 
@@ -69,6 +76,13 @@ impl RedisPair {
         self.primary.kill();
         self.switched.notify_waiters();
     }
+}
+
+/// A place in the stream of writes. `WAIT` knows only the writes of its own connection.
+async fn offset(server: &RedisServer, name: &str) -> u64 {
+    let information: String = server.ask(&["INFO", "replication"]).await.unwrap();
+    let offset = information.lines().find_map(|line| line.strip_prefix(name));
+    offset.unwrap().trim().parse().unwrap()
 }
 
 async fn forward(listener: TcpListener, target: Arc<AtomicU16>, switched: Arc<Notify>) {
