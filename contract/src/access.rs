@@ -30,4 +30,7 @@ pub enum ServerKind {
         /// The organization whose projects the server reads.
         organization: String,
     },
+
+    /// A server from an image of the object's author. A user recognizes it by the host of its address.
+    Container,
 }

@@ -95,6 +95,17 @@ pub struct Run {
     )]
     pub allowed_redirect_hosts: Vec<String>,
 
+    /// Registry paths of the images that objects may name in server.container.image: `<registry>/<path>`. Without one, no
+    /// object may have a server of its own.
+    #[arg(
+        long,
+        value_name = "PATHS",
+        env = "BEHALF_ALLOWED_SERVER_REPOSITORIES",
+        value_delimiter = ',',
+        value_parser = installation_policy::parse_repository
+    )]
+    pub allowed_server_repositories: Vec<String>,
+
     /// The publicUrl hosts and client ids that are reserved for namespaces, as a JSON object:
     /// `{"<namespace>": {"publicUrlHosts": ["<host>"], "clientIds": ["<GUID>"]}}`.
     #[arg(
@@ -174,6 +185,7 @@ impl Run {
             entra_hosts: self.allowed_entra_hosts.clone(),
             azure_dev_ops_hosts: self.allowed_azure_devops_hosts.clone(),
             redirect_hosts: self.allowed_redirect_hosts.clone(),
+            server_repositories: self.allowed_server_repositories.clone(),
             namespaces: self.namespaces.clone(),
         }
     }
@@ -226,6 +238,7 @@ mod tests {
             installation_policy::AZURE_DEV_OPS_HOSTS
         );
         assert!(default.redirect_hosts.is_empty());
+        assert!(default.server_repositories.is_empty());
     }
 
     #[test]
@@ -234,7 +247,9 @@ mod tests {
             "--allowed-entra-hosts=entra.contoso.example:8443",
             "--allowed-azure-devops-hosts=a.contoso.example,b.contoso.example",
             "--allowed-redirect-hosts=ci.contoso.example",
+            "--allowed-server-repositories=registry.contoso.example/mcp",
         ]);
+        assert_eq!(told.server_repositories, ["registry.contoso.example/mcp"]);
         assert_eq!(told.entra_hosts, ["entra.contoso.example:8443"]);
         assert_eq!(
             told.azure_dev_ops_hosts,
@@ -249,6 +264,7 @@ mod tests {
             "--allowed-entra-hosts=https://entra.contoso.example",
             "--allowed-entra-hosts=",
             "--allowed-azure-devops-hosts=*.contoso.example",
+            "--allowed-server-repositories=contoso/server",
         ] {
             let error = Cli::try_parse_from(["behalf-operator", argument]).unwrap_err();
             assert!(error.to_string().contains("write <"), "{error}");

@@ -24,6 +24,8 @@ use crate::controller::validate::{Refusals, validate};
 pub(crate) const QUICKSTART: &str = include_str!("../../examples/quickstart.yaml");
 pub(crate) const ARTICLE: &str = include_str!("../../examples/article.yaml");
 
+pub(crate) const CONTAINER: &str = include_str!("../../examples/container.yaml");
+
 /// The issuer of the cluster.
 pub(crate) const ISSUER: &str = "https://issuer.contoso.example/";
 
@@ -95,6 +97,7 @@ pub(crate) fn defaults() -> Defaults {
                 .collect(),
             azure_dev_ops_hosts: AZURE_DEV_OPS_HOSTS.map(str::to_owned).to_vec(),
             redirect_hosts: vec!["agents.contoso.example".to_owned(), "ci.example:8443".to_owned()],
+            server_repositories: vec!["registry.contoso.example/mcp".to_owned()],
             namespaces: Namespaces::default(),
         },
         operator_namespace: Some("behalf-system".to_owned()),

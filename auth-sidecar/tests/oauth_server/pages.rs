@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Method;
+use behalf_contract::{AccessConfig, ServerKind};
 use behalf_simulators::sign_in::Page;
 use serde_json::json;
 
@@ -111,6 +112,27 @@ async fn the_consent_page_names_the_accessed_service_and_organization() {
         .get(&world.authorize_path(&id, &[("scope", "mcp:read")]))
         .await;
     assert!(!Page::parse(&reading.body).text.contains("Start pipeline runs"));
+}
+
+#[tokio::test]
+async fn the_consent_page_of_a_server_that_nobody_here_knows_names_its_host_and_says_that_tools_may_change_things()
+ {
+    let world = World::start_with(|config| {
+        config.access = AccessConfig {
+            server: ServerKind::Container,
+            read_only_tools: Vec::new(),
+            writes: true,
+        };
+    })
+    .await;
+    let page = Page::parse(&consent_page(&world, "Claude", REDIRECT_URI).await.body);
+    let host = world.issuer_url().replace("http://", "");
+    for sentence in [
+        &*format!("Allow access to the MCP server {host}?"),
+        "Run its tools in your name, also those that change something",
+    ] {
+        assert!(page.text.contains(sentence), "{}", page.text);
+    }
 }
 
 #[tokio::test]

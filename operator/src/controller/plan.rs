@@ -44,8 +44,8 @@ pub struct Plan {
     /// The scopes that the server's tools need.
     pub access: AccessConfig,
 
-    /// The configuration of the built-in Azure DevOps server.
-    pub azure_dev_ops: AzureDevOpsConfig,
+    /// The kind of MCP server, with its settings.
+    pub kind: ServerPlan,
 
     /// The server's container.
     pub server: ContainerPlan,
@@ -85,6 +85,35 @@ pub struct Plan {
 
     /// The namespace of the operator's Pod, from which the network policy admits it.
     pub operator_namespace: Option<String>,
+}
+
+/// The MCP server.
+#[derive(Debug, Clone)]
+pub enum ServerPlan {
+    /// The built-in Azure DevOps server, with its configuration.
+    AzureDevOps(AzureDevOpsConfig),
+
+    /// A server from an image of the object's author.
+    Container(ForeignPlan),
+}
+
+/// The settings of a server from an image of the object's author.
+#[derive(Debug, Clone)]
+pub struct ForeignPlan {
+    /// In place of the image's entry point, if it is not empty.
+    pub command: Vec<String>,
+
+    /// In place of the image's arguments, if it is not empty.
+    pub args: Vec<String>,
+
+    /// The server's MCP endpoint, on loopback.
+    pub endpoint: Url,
+
+    /// Directories that become empty volumes.
+    pub writable_paths: Vec<String>,
+
+    /// User and group of the process.
+    pub user: i64,
 }
 
 /// The objects of the namespace that the Pods mount for the session store.
@@ -158,19 +187,19 @@ impl Plan {
 
     /// Every address that the Pods call, for the network policy.
     pub fn outgoing(&self) -> Vec<&Url> {
-        let endpoints = &self.azure_dev_ops.endpoints;
+        let server = match &self.kind {
+            ServerPlan::AzureDevOps(server) => {
+                let endpoints = &server.endpoints;
+                vec![&endpoints.core, &endpoints.release, &endpoints.identity]
+            }
+            // The installation does not know which addresses it calls. network.egress.allow names those beside 443.
+            ServerPlan::Container(_) => Vec::new(),
+        };
         let store: &[Url] = match &self.sessions.store {
             StoreConfig::Memory => &[],
             StoreConfig::Redis(redis) => &redis.endpoints,
         };
-        [
-            &self.entra.authority,
-            &endpoints.core,
-            &endpoints.release,
-            &endpoints.identity,
-        ]
-        .into_iter()
-        .chain(store)
-        .collect()
+        let authority = [&self.entra.authority];
+        authority.into_iter().chain(server).chain(store).collect()
     }
 }

@@ -31,7 +31,7 @@ pub(in crate::oauth) struct ConsentPage<'a> {
 #[template(path = "consent.html")]
 struct ConsentTemplate<'a> {
     frame: Frame<'a>,
-    service: &'static str,
+    service: String,
     place: String,
     name: String,
     origin_of_name: String,
@@ -54,11 +54,17 @@ impl ConsentPage<'_> {
         let redirect = Url::parse(self.redirect_uri).ok();
         let (service, read, run) = match &services.config.access.server {
             ServerKind::AzureDevOps { organization } => (
-                "Azure DevOps",
+                "Azure DevOps".to_owned(),
                 format!(
                     "Read your pipelines, runs, logs and deployments in Azure DevOps organization {organization}"
                 ),
                 "Start pipeline runs there in your name",
+            ),
+            // Nobody here knows what its tools do.
+            ServerKind::Container => (
+                format!("the MCP server {}", services.addresses.host()),
+                "See its tools, and read its resources and prompts with your rights".to_owned(),
+                "Run its tools in your name, also those that change something",
             ),
         };
         let form_action = self.form_action();

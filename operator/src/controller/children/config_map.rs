@@ -1,10 +1,10 @@
 //! Builds the `ConfigMap` with the configuration files of the sidecar and the server.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use behalf_contract::{
-    ExchangePlace, ServerConfig, ServerListen, SidecarConfig, SidecarListen, digest, endpoints, paths, ports,
+    AzureDevOpsConfig, ExchangePlace, ServerConfig, ServerListen, SidecarConfig, SidecarListen, digest,
+    endpoints, paths, ports,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{Applied, BuildError, ChildKind, Children, Existing, metadata};
 use crate::controller::names::{self, SIDECAR_FILE};
-use crate::controller::plan::Plan;
+use crate::controller::plan::{Plan, ServerPlan};
 
 /// The key of the server's file.
 pub(super) const SERVER_KEY: &str = "server.yaml";
@@ -25,8 +25,8 @@ pub struct Configuration {
     /// The sidecar's file.
     pub sidecar: String,
 
-    /// The server's file.
-    pub server: String,
+    /// The file of the built-in server. Another server has none.
+    pub server: Option<String>,
 
     /// The `ConfigMap`'s name: the object's name and a digest of both files. Another content gives another name, so that any
     /// change is a rollout and the files of a running Pod never change.
@@ -35,19 +35,22 @@ pub struct Configuration {
     /// The digest of the sidecar's file, which the sidecar reports.
     pub sidecar_digest: String,
 
-    /// The digest of the server's file.
-    pub server_digest: String,
+    /// The digest of the file of the built-in server.
+    pub server_digest: Option<String>,
 }
 
 impl Configuration {
     /// Writes both files.
     pub fn render(plan: &Plan) -> Result<Self, BuildError> {
         let sidecar = yaml(SIDECAR_FILE, &sidecar(plan))?;
-        let server = yaml(SERVER_KEY, &server(plan))?;
+        let server = match &plan.kind {
+            ServerPlan::AzureDevOps(server) => Some(yaml(SERVER_KEY, &server_file(plan, server))?),
+            ServerPlan::Container(_) => None,
+        };
         let both = Sha256::new()
             .chain_update(sidecar.len().to_be_bytes())
             .chain_update(&sidecar)
-            .chain_update(&server)
+            .chain_update(server.as_deref().unwrap_or_default())
             .finalize();
         let short: String = digest::format_sha256(&both.into())
             .chars()
@@ -57,7 +60,9 @@ impl Configuration {
         Ok(Self {
             config_map_name: format!("{}-{short}", plan.object.name),
             sidecar_digest: digest::format_sha256(&Sha256::digest(&sidecar).into()),
-            server_digest: digest::format_sha256(&Sha256::digest(&server).into()),
+            server_digest: server
+                .as_ref()
+                .map(|server| digest::format_sha256(&Sha256::digest(server).into())),
             sidecar,
             server,
         })
@@ -92,13 +97,15 @@ impl ChildKind for ConfigMap {
 }
 
 pub(super) fn build(plan: &Plan, configuration: &Configuration) -> ConfigMap {
+    let server = configuration
+        .server
+        .clone()
+        .map(|server| (SERVER_KEY.to_owned(), server));
+    let sidecar = [(SIDECAR_FILE.to_owned(), configuration.sidecar.clone())];
     ConfigMap {
         metadata: metadata(plan, configuration.config_map_name.clone()),
         immutable: Some(true),
-        data: Some(BTreeMap::from([
-            (SIDECAR_FILE.to_owned(), configuration.sidecar.clone()),
-            (SERVER_KEY.to_owned(), configuration.server.clone()),
-        ])),
+        data: Some(sidecar.into_iter().chain(server).collect()),
         ..ConfigMap::default()
     }
 }
@@ -108,7 +115,10 @@ fn sidecar(plan: &Plan) -> SidecarConfig {
         object: plan.object.clone(),
         public_url: plan.public_url.clone(),
         entra: plan.entra.clone(),
-        upstream: upstream(),
+        upstream: match &plan.kind {
+            ServerPlan::AzureDevOps(_) => upstream(),
+            ServerPlan::Container(server) => server.endpoint.clone(),
+        },
         access: plan.access.clone(),
         token_exchange: plan.token_exchange.clone(),
         sessions: plan.sessions.clone(),
@@ -126,9 +136,9 @@ fn sidecar(plan: &Plan) -> SidecarConfig {
     }
 }
 
-fn server(plan: &Plan) -> ServerConfig {
+fn server_file(plan: &Plan, server: &AzureDevOpsConfig) -> ServerConfig {
     ServerConfig {
-        azure_dev_ops: plan.azure_dev_ops.clone(),
+        azure_dev_ops: server.clone(),
         // With the exchange in the sidecar the server neither sees a user's token for the application nor
         // may ask for one.
         entra: match plan.token_exchange.at {
@@ -145,7 +155,7 @@ fn server(plan: &Plan) -> ServerConfig {
     }
 }
 
-/// The loopback address of the server's port. IPv4 loopback exists in every Pod, also in a cluster of IPv6.
+/// The loopback address of the built-in server's port. IPv4 loopback exists in every Pod, also in a cluster of IPv6.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn upstream() -> Url {

@@ -1,5 +1,6 @@
 //! Tests the children that are built for an object.
 
+mod container;
 mod deployment;
 mod network_policy;
 
@@ -11,7 +12,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{ARTICLE, EXAMPLES, QUICKSTART, children, plan, quickstart_with, redis, server};
+use crate::controller::plan::ServerPlan;
+use crate::testing::{
+    ARTICLE, CONTAINER, EXAMPLES, QUICKSTART, children, plan, quickstart_with, redis, server,
+};
 
 fn pod(deployment: &Deployment) -> PodSpec {
     deployment.spec.clone().unwrap().template.spec.unwrap()
@@ -42,7 +46,8 @@ fn has_federated_token(pod: &PodSpec, container: &Container) -> bool {
 fn children_of_the_examples_are_as_reviewed() {
     let examples = EXAMPLES.map(|(name, manifest)| (name, server(manifest)));
     let redis = ("redis", quickstart_with(redis(json!({}))));
-    for (name, server) in examples.into_iter().chain([redis]) {
+    let container = ("container", server(CONTAINER));
+    for (name, server) in examples.into_iter().chain([redis, container]) {
         let Children {
             service_account,
             keyring,
@@ -79,10 +84,13 @@ fn the_files_contain_the_plan() {
         let plan = plan(&server(manifest));
         let configuration = Configuration::render(&plan).unwrap();
         let sidecar: SidecarConfig = serde_yaml::from_str(&configuration.sidecar).unwrap();
-        let server: ServerConfig = serde_yaml::from_str(&configuration.server).unwrap();
+        let server: ServerConfig = serde_yaml::from_str(&configuration.server.unwrap()).unwrap();
+        let ServerPlan::AzureDevOps(azure_dev_ops) = plan.kind else {
+            panic!("{:?}", plan.kind)
+        };
         assert_eq!(sidecar.object, plan.object);
         assert_eq!(sidecar.token_exchange, plan.token_exchange);
-        assert_eq!(server.azure_dev_ops, plan.azure_dev_ops);
+        assert_eq!(server.azure_dev_ops, azure_dev_ops);
         assert_eq!(
             server.entra.is_some(),
             plan.token_exchange.at == behalf_contract::ExchangePlace::Server
@@ -101,7 +109,7 @@ fn a_server_that_exchanges_asks_for_the_scope_that_users_sign_in_with(
     let server = quickstart_with(json!({"entra": {"scope": scope}, "tokenExchange": {"at": "Server"}}));
     let configuration = Configuration::render(&plan(&server)).unwrap();
     let sidecar: SidecarConfig = serde_yaml::from_str(&configuration.sidecar).unwrap();
-    let server: ServerConfig = serde_yaml::from_str(&configuration.server).unwrap();
+    let server: ServerConfig = serde_yaml::from_str(&configuration.server.unwrap()).unwrap();
     let entra = server.entra.unwrap();
     assert_eq!(entra.scope, sidecar.entra.scope);
     assert_eq!(entra.required_scope(), required);

@@ -1,4 +1,4 @@
-//! The installation policy: the hosts that objects may name. An administrator sets it when the operator is installed;
+//! The installation policy: the hosts and images that objects may name. An administrator sets it when the operator is installed;
 //! users who may write objects cannot change it. See `docs/adr/0008-installation-policy.md`.
 
 use std::collections::BTreeMap;
@@ -30,11 +30,24 @@ pub struct Allowed {
     /// Hosts of https redirect URIs that objects may name in addition to the known vendors' callbacks, written in the same way.
     pub redirect_hosts: Vec<String>,
 
+    /// Registry paths of the images of `server.container`: `registry.contoso.example/mcp` allows each repository below
+    /// it. If it is empty, no object may have such a container.
+    pub server_repositories: Vec<String>,
+
     /// Which namespaces may use which addresses and applications.
     pub namespaces: Namespaces,
 }
 
 impl Allowed {
+    /// Returns whether an object may run an image of this repository.
+    pub fn server_image(&self, repository: &str) -> bool {
+        self.server_repositories.iter().any(|allowed| {
+            repository
+                .strip_prefix(allowed.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
     /// Returns whether an object may name this address as that of Entra.
     pub fn entra(&self, url: &Url) -> bool {
         lists(&self.entra_hosts, url)
@@ -137,6 +150,13 @@ pub enum Meaningless {
     )]
     Host(String),
 
+    /// It is no path in a registry, so that it would match no image.
+    #[error(
+        "{0:?} is no path in a registry: write <registry>/<path> in lower case, without tag or final slash, for example \
+         registry.contoso.example/mcp"
+    )]
+    Repository(String),
+
     /// The JSON of the namespaces cannot be read.
     #[error(
         r#"is not the JSON object {{"<namespace>": {{"publicUrlHosts": ["<host>"], "clientIds": ["<GUID>"]}}}}: {0}"#
@@ -158,6 +178,36 @@ pub fn parse_host(text: &str) -> Result<String, Meaningless> {
     }
 }
 
+/// Reads an entry of a list of registry paths.
+pub fn parse_repository(text: &str) -> Result<String, Meaningless> {
+    if is_repository_path(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(Meaningless::Repository(text.to_owned()))
+    }
+}
+
+/// Returns whether a text is `<registry>/<path>`, as a container runtime reads it. A first part without dot and port is
+/// no registry but a name at Docker Hub, unless it is `localhost`.
+pub fn is_repository_path(text: &str) -> bool {
+    let Some((registry, path)) = text.split_once('/') else {
+        return false;
+    };
+    let is_registry = parse_host(registry).is_ok() || registry.ends_with(":443");
+    let names_registry = registry.contains(['.', ':']) || registry == "localhost";
+    let segment = |segment: &str| {
+        let edge =
+            |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        edge(segment.bytes().next())
+            && edge(segment.bytes().last())
+            && !segment.contains("..")
+            && segment
+                .bytes()
+                .all(|byte| edge(Some(byte)) || b"._-".contains(&byte))
+    };
+    is_registry && names_registry && path.split('/').all(segment)
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -169,8 +219,41 @@ mod tests {
             entra_hosts: vec!["login.contoso.example".to_owned(), "[fd00::7]:8443".to_owned()],
             azure_dev_ops_hosts: Vec::new(),
             redirect_hosts: Vec::new(),
+            server_repositories: vec!["ghcr.io/contoso".to_owned(), "localhost:5000/mcp".to_owned()],
             namespaces: Namespaces::default(),
         }
+    }
+
+    #[rstest]
+    #[case("ghcr.io/contoso", true)]
+    #[case("ghcr.io/contoso/mcp/server", true)]
+    #[case("localhost:5000/mcp", true)]
+    #[case::a_longer_name("ghcr.io/contoso-evil/server", false)]
+    #[case::above("ghcr.io", false)]
+    #[case::another_registry("evil.example/ghcr.io/contoso", false)]
+    #[case::another_port("localhost/mcp", false)]
+    fn a_path_of_a_registry_allows_the_repositories_below_it(
+        #[case] repository: &str,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(allowed().server_image(repository), expected);
+    }
+
+    #[rstest]
+    #[case::a_registry_alone("ghcr.io")]
+    #[case::docker_hub("contoso/server")]
+    #[case::a_final_slash("ghcr.io/contoso/")]
+    #[case::a_tag("ghcr.io/contoso/server:1")]
+    #[case::a_wildcard("ghcr.io/*")]
+    #[case::upward("ghcr.io/contoso/../evil")]
+    #[case::upper_case("ghcr.io/Contoso")]
+    #[case::a_scheme("https://ghcr.io/contoso")]
+    #[case::nothing("")]
+    fn an_entry_that_no_image_matches_is_no_path(#[case] text: &str) {
+        assert_eq!(
+            parse_repository(text),
+            Err(Meaningless::Repository(text.to_owned()))
+        );
     }
 
     #[rstest]

@@ -21,7 +21,7 @@ use kube::ResourceExt as _;
 use crate::api::v1alpha1::{self as api, McpServer};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
-use crate::controller::plan::{ContainerPlan, Plan, ServiceAccountPlan, StorePlan};
+use crate::controller::plan::{ContainerPlan, Plan, ServerPlan, ServiceAccountPlan, StorePlan};
 
 /// The scope of Azure DevOps: all that was consented to.
 pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
@@ -89,7 +89,8 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let service_account = service_account(&spec.entra.federation, &object, &uid, found, defaults, refusals);
     rules::keys(&spec.keys, refusals);
     let keyring = rules::keyring(&object, &uid, found, refusals);
-    let azure_dev_ops = azure_dev_ops(&spec.server, defaults, refusals);
+    let kind = server_kind(&spec.server, defaults, refusals);
+    let token_exchange = token_exchange(spec, refusals);
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
     let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
     let sessions = sessions(&spec.sessions, &object.namespace, defaults, refusals);
@@ -115,10 +116,13 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         store,
         service_account,
         keyring: keyring?,
-        access: access(azure_dev_ops.as_ref()?),
-        azure_dev_ops: azure_dev_ops?,
+        access: access(kind.as_ref()?),
+        kind: kind?,
         server: ContainerPlan {
-            image: defaults.server_image.clone(),
+            image: match &spec.server.container {
+                Some(container) => container.image.clone(),
+                None => defaults.server_image.clone(),
+            },
             resources: server_resources,
             log_level,
             env: spec.server.env.clone(),
@@ -129,7 +133,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
             log_level: spec.sidecar.log_level,
             env: Vec::new(),
         },
-        token_exchange: token_exchange(&spec.token_exchange),
+        token_exchange,
         sessions: sessions?,
         revocations: revocations?,
         clients: clients?,
@@ -223,18 +227,28 @@ fn service_account(
     ServiceAccountPlan::Given(name.clone())
 }
 
+fn server_kind(server: &api::Server, defaults: &Defaults, refusals: &mut Vec<Refusal>) -> Option<ServerPlan> {
+    match (&server.azure_dev_ops, &server.container) {
+        (Some(settings), None) => azure_dev_ops(settings, defaults, refusals).map(ServerPlan::AzureDevOps),
+        (None, Some(container)) => {
+            rules::container(container, &defaults.allowed, refusals).map(ServerPlan::Container)
+        }
+        _ => {
+            refusals.push(Refusal::Field {
+                field: "server",
+                problem: "must name exactly one kind of server: set server.azureDevOps or server.container"
+                    .to_owned(),
+            });
+            None
+        }
+    }
+}
+
 fn azure_dev_ops(
-    server: &api::Server,
+    settings: &api::AzureDevOps,
     defaults: &Defaults,
     refusals: &mut Vec<Refusal>,
 ) -> Option<AzureDevOpsConfig> {
-    let Some(settings) = &server.azure_dev_ops else {
-        refusals.push(Refusal::Field {
-            field: "server",
-            problem: "must name exactly one kind of server: set server.azureDevOps".to_owned(),
-        });
-        return None;
-    };
     rules::organization(&settings.organization, refusals);
     rules::projects(&settings.projects, refusals);
     let mut endpoint = |field, text: &str| {
@@ -258,31 +272,41 @@ fn azure_dev_ops(
     })
 }
 
-fn access(server: &AzureDevOpsConfig) -> AccessConfig {
-    AccessConfig {
-        server: ServerKind::AzureDevOps {
-            organization: server.organization.clone(),
+fn access(server: &ServerPlan) -> AccessConfig {
+    match server {
+        ServerPlan::AzureDevOps(server) => AccessConfig {
+            server: ServerKind::AzureDevOps {
+                organization: server.organization.clone(),
+            },
+            read_only_tools: AZURE_DEV_OPS_READ_ONLY_TOOLS.map(str::to_owned).to_vec(),
+            writes: !server.read_only,
         },
-        read_only_tools: AZURE_DEV_OPS_READ_ONLY_TOOLS.map(str::to_owned).to_vec(),
-        writes: !server.read_only,
+        // Nobody here knows which of its tools only read, so that each tool needs the wider scope.
+        ServerPlan::Container(_) => AccessConfig {
+            server: ServerKind::Container,
+            read_only_tools: Vec::new(),
+            writes: true,
+        },
     }
 }
 
-fn token_exchange(exchange: &api::TokenExchange) -> TokenExchange {
+fn token_exchange(spec: &api::McpServerSpec, refusals: &mut Vec<Refusal>) -> TokenExchange {
+    let exchange = &spec.token_exchange;
+    rules::token_exchange(exchange, spec.server.container.is_some(), refusals);
+    let default_scope = || {
+        let is_built_in = spec.server.azure_dev_ops.is_some();
+        is_built_in.then(|| AZURE_DEVOPS_SCOPE.to_owned())
+    };
     TokenExchange {
         at: match exchange.at {
             None | Some(api::ExchangePlace::Sidecar) => ExchangePlace::Sidecar,
             Some(api::ExchangePlace::Server) => ExchangePlace::Server,
         },
-        scope: Some(
-            exchange
-                .scope
-                .clone()
-                .unwrap_or_else(|| AZURE_DEVOPS_SCOPE.to_owned()),
-        ),
+        scope: exchange.scope.clone().or_else(default_scope),
         injection: match exchange.injection {
             None | Some(api::Injection::Header) => Injection::Header,
             Some(api::Injection::Argument) => Injection::Argument,
+            Some(api::Injection::None) => Injection::None,
         },
     }
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod clients;
+mod container;
 mod defaults;
 mod entra;
 mod installation_policy;

@@ -1,6 +1,7 @@
 //! The spec of an `McpServer`. `kubectl explain` shows the comments on fields.
 
 mod clients;
+mod container;
 mod duration;
 mod entra;
 mod keys;
@@ -18,6 +19,7 @@ pub use clients::{
     Clients, Consent, DynamicRegistration, MetadataDocuments, MetadataDocumentsPolicy, StaticClient,
     VendorRedirects,
 };
+pub use container::Container;
 pub use duration::DurationText;
 pub use entra::{CertificateAuthorityRef, Entra, Federation};
 pub use keys::{Keys, KeysType, ManagedKeys};
@@ -89,6 +91,22 @@ use super::status::McpServerStatus;
     rule(
         "!has(self.replicas) || self.replicas <= 1 || self.sessions.store.type != 'Memory'",
         "replicas must be 1 with sessions.store.type Memory: sessions live in one Pod's memory"
+    ),
+    rule(
+        "!has(self.server.container) || !has(self.tokenExchange) || !has(self.tokenExchange.at) || \
+         self.tokenExchange.at == 'Sidecar'",
+        "tokenExchange.at must be Sidecar with server.container: such a container has no credential; remove the field"
+    ),
+    rule(
+        "!has(self.server.container) || (has(self.tokenExchange) && (has(self.tokenExchange.scope) || \
+         (has(self.tokenExchange.injection) && self.tokenExchange.injection == 'None')))",
+        "tokenExchange.scope is required with server.container: set it to the scope of the API that the server calls, \
+         for example api://<id>/.default, or set tokenExchange.injection to None if the server needs no token"
+    ),
+    rule(
+        "!has(self.tokenExchange) || !has(self.tokenExchange.injection) || self.tokenExchange.injection != 'None' || \
+         (has(self.server.container) && !has(self.tokenExchange.scope))",
+        "tokenExchange.injection None needs server.container and excludes tokenExchange.scope: no token is obtained"
     ),
 ]))]
 pub struct McpServerSpec {

@@ -4,24 +4,30 @@ use k8s_openapi::api::core::v1::EnvVar;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::{LogLevel, Resources, is_default};
+use super::{Container, LogLevel, Resources, is_default};
 use crate::api::v1alpha1::schema::{embedded_list, rule};
 
 /// The MCP server. Exactly one kind of server must be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    rule("has(self.azureDevOps)", "server must name exactly one kind of server: set server.azureDevOps"),
+    rule(
+        "has(self.azureDevOps) != has(self.container)",
+        "server must name exactly one kind of server: set server.azureDevOps or server.container",
+    ),
 ]))]
 pub struct Server {
     /// The built-in server for Azure DevOps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azure_dev_ops: Option<AzureDevOps>,
 
+    /// An MCP server from an image of your own. It must serve MCP over Streamable HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+
     /// Environment variables of the server's container. Names that start with AZURE_ or BEHALF_ are reserved for the
     /// operator. LD_*, GLIBC_*, MALLOC_*, *_PROXY and other names that the C library obeys are refused, because they
-    /// decide which code the server runs or where it sends tokens. A variable cannot read a Secret: the built-in
-    /// server needs none.
+    /// decide which code the server runs or where it sends tokens. A variable cannot read a Secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "environment")]
     pub env: Vec<EnvVar>,

@@ -15,8 +15,9 @@ pub struct TokenExchange {
     #[schemars(with = "ExchangePlace")]
     pub at: Option<ExchangePlace>,
 
-    /// The scope of the downstream token. By default all scopes of Azure DevOps that were consented to,
-    /// 499b84ac-1321-427f-aa17-267ca6975798/.default.
+    /// The scope of the downstream token. With server.azureDevOps by default all scopes of Azure DevOps that were
+    /// consented to, 499b84ac-1321-427f-aa17-267ca6975798/.default. With server.container it is required, unless
+    /// injection is None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 512),
@@ -25,7 +26,8 @@ pub struct TokenExchange {
     pub scope: Option<String>,
 
     /// How the sidecar sends the token to the server. Header (default): in the Authorization header. Argument: as the
-    /// argument bearerToken of each tool call.
+    /// argument bearerToken of each tool call. None: not at all, for a
+    /// server.container that needs no token; only signed-in users reach it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Injection")]
     pub injection: Option<Injection>,
@@ -49,4 +51,7 @@ pub enum Injection {
 
     /// The argument `bearerToken` of `tools/call`.
     Argument,
+
+    /// No token is sent.
+    None,
 }

@@ -10,12 +10,12 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::volumes;
 use crate::controller::children::Configuration;
 use crate::controller::names;
-use crate::controller::plan::{ContainerPlan, Plan};
+use crate::controller::plan::{ContainerPlan, ForeignPlan, Plan, ServerPlan};
 
 /// The sidecar's user. Only its container mounts the keyring.
 const SIDECAR_USER: i64 = 65532;
 
-/// The server's user. It differs from the sidecar's, so that neither can read the other's memory or files.
+/// The built-in server's user. It differs from the sidecar's, so that neither can read the other's memory or files.
 const SERVER_USER: i64 = 65533;
 
 /// Time between the start of the termination and the stop signal to the server. Load balancers need it to remove the Pod.
@@ -26,7 +26,11 @@ pub(super) fn sidecar(plan: &Plan, configuration: &Configuration) -> Container {
     Container {
         name: names::SIDECAR_CONTAINER.to_owned(),
         restart_policy: Some("Always".to_owned()),
-        env: Some(environment(&plan.sidecar, &configuration.sidecar_digest, true)),
+        env: Some(environment(
+            &plan.sidecar,
+            Some(&configuration.sidecar_digest),
+            true,
+        )),
         ports: Some(vec![
             port("http", ports::PUBLIC),
             port("internal", ports::INTERNAL),
@@ -64,11 +68,38 @@ pub(super) fn sidecar(plan: &Plan, configuration: &Configuration) -> Container {
 
 /// Builds the container of the MCP server.
 pub(super) fn server(plan: &Plan, configuration: &Configuration) -> Container {
+    match &plan.kind {
+        ServerPlan::AzureDevOps(_) => built_in(plan, configuration),
+        ServerPlan::Container(server) => foreign(plan, server),
+    }
+}
+
+/// Builds the container of a server from an image of the object's author. It has no probe: the kubelet could connect only
+/// to a port that is open to other Pods too. The sidecar's readiness asks for the server's port on loopback.
+fn foreign(plan: &Plan, server: &ForeignPlan) -> Container {
+    let given = |texts: &[String]| (!texts.is_empty()).then(|| texts.to_vec());
+    Container {
+        name: names::SERVER_CONTAINER.to_owned(),
+        command: given(&server.command),
+        args: given(&server.args),
+        env: (!plan.server.env.is_empty()).then(|| plan.server.env.clone()),
+        lifecycle: Some(pre_stop()),
+        security_context: Some(security_context(server.user)),
+        volume_mounts: Some(volumes::foreign_mounts(plan, server)),
+        ..container(&plan.server)
+    }
+}
+
+fn built_in(plan: &Plan, configuration: &Configuration) -> Container {
     let exchanges = plan.token_exchange.at == ExchangePlace::Server;
     Container {
         name: names::SERVER_CONTAINER.to_owned(),
         args: Some(vec!["serve".to_owned()]),
-        env: Some(environment(&plan.server, &configuration.server_digest, exchanges)),
+        env: Some(environment(
+            &plan.server,
+            configuration.server_digest.as_deref(),
+            exchanges,
+        )),
         // Its MCP port listens on loopback, so only the sidecar can reach it.
         ports: Some(vec![port("probes", ports::SERVER_PROBES)]),
         startup_probe: Some(probe(
@@ -95,18 +126,22 @@ pub(super) fn server(plan: &Plan, configuration: &Configuration) -> Container {
                 failures: 3,
             },
         )),
-        lifecycle: Some(Lifecycle {
-            pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction {
-                    seconds: PRE_STOP_SECONDS,
-                }),
-                ..LifecycleHandler::default()
-            }),
-            ..Lifecycle::default()
-        }),
+        lifecycle: Some(pre_stop()),
         security_context: Some(security_context(SERVER_USER)),
         volume_mounts: Some(volumes::server_mounts(plan)),
         ..container(&plan.server)
+    }
+}
+
+fn pre_stop() -> Lifecycle {
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            sleep: Some(SleepAction {
+                seconds: PRE_STOP_SECONDS,
+            }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
     }
 }
 
@@ -121,17 +156,19 @@ fn container(plan: &ContainerPlan) -> Container {
 
 /// Puts the operator's variables first. Of two equal names the kubelet takes the last one, but validation refuses the
 /// operator's names in the spec.
-fn environment(plan: &ContainerPlan, configuration_digest: &str, federated_token: bool) -> Vec<EnvVar> {
+fn environment(
+    plan: &ContainerPlan,
+    configuration_digest: Option<&str>,
+    federated_token: bool,
+) -> Vec<EnvVar> {
     let variable = |name: &str, value: &str| EnvVar {
         name: name.to_owned(),
         value: Some(value.to_owned()),
         value_from: None,
     };
-    let mut variables = vec![
-        variable("BEHALF_LOG", plan.log_level.as_str()),
-        // A user who may write ConfigMaps but not Pods could replace the content of the file.
-        variable(digest::VARIABLE, configuration_digest),
-    ];
+    let mut variables = vec![variable("BEHALF_LOG", plan.log_level.as_str())];
+    // A user who may write ConfigMaps but not Pods could replace the content of the file.
+    variables.extend(configuration_digest.map(|text| variable(digest::VARIABLE, text)));
     if federated_token {
         variables.push(variable(paths::FEDERATED_TOKEN_VARIABLE, paths::FEDERATED_TOKEN));
     }

@@ -12,7 +12,7 @@ use crate::controller::children::Configuration;
 use crate::controller::children::config_map::SERVER_KEY;
 use crate::controller::children::revocations::REVOCATIONS_KEY;
 use crate::controller::names::{self, SIDECAR_FILE};
-use crate::controller::plan::Plan;
+use crate::controller::plan::{ForeignPlan, Plan, ServerPlan};
 
 const SIDECAR_CONFIGURATION: &str = "sidecar-configuration";
 const SERVER_CONFIGURATION: &str = "server-configuration";
@@ -36,9 +36,12 @@ const READ_ALL: i32 = 0o444;
 const READ_GROUP: i32 = 0o440;
 
 pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Vec<Volume> {
-    let mut volumes = vec![
-        file(SIDECAR_CONFIGURATION, configuration, SIDECAR_FILE),
-        file(SERVER_CONFIGURATION, configuration, SERVER_KEY),
+    let mut volumes = vec![file(SIDECAR_CONFIGURATION, configuration, SIDECAR_FILE)];
+    match &plan.kind {
+        ServerPlan::AzureDevOps(_) => volumes.push(file(SERVER_CONFIGURATION, configuration, SERVER_KEY)),
+        ServerPlan::Container(server) => volumes.extend(writable_volumes(server)),
+    }
+    volumes.extend([
         config_map(
             REVOCATIONS,
             &names::revocations(&plan.object.name),
@@ -49,7 +52,7 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Vec<Volume> {
         in_memory(HOST_KEY),
         in_memory(ADMIN),
         token(plan, SIDECAR_TOKEN),
-    ];
+    ]);
     if plan.token_exchange.at == ExchangePlace::Server {
         volumes.push(token(plan, SERVER_TOKEN));
     }
@@ -97,6 +100,32 @@ pub(super) fn sidecar_mounts(plan: &Plan) -> Vec<VolumeMount> {
     mounts
 }
 
+/// The mounts of a server from an image of the object's author: its writable directories. It does not know the host key.
+pub(super) fn foreign_mounts(plan: &Plan, server: &ForeignPlan) -> Vec<VolumeMount> {
+    let directories = server.writable_paths.iter().enumerate();
+    let mounts = directories.map(|(number, path)| VolumeMount {
+        name: directory(number),
+        mount_path: path.clone(),
+        ..VolumeMount::default()
+    });
+    mounts.chain(certificate_authority_mount(plan)).collect()
+}
+
+/// An empty volume for each writable directory.
+fn writable_volumes(server: &ForeignPlan) -> impl Iterator<Item = Volume> {
+    (0..server.writable_paths.len()).map(|number| Volume {
+        name: directory(number),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    })
+}
+
+/// The name of the volume for the writable directory at this position of the list.
+fn directory(number: usize) -> String {
+    format!("writable-{number}")
+}
+
+/// The mounts of the built-in server.
 pub(super) fn server_mounts(plan: &Plan) -> Vec<VolumeMount> {
     let mut mounts = vec![
         read_only(SERVER_CONFIGURATION, paths::SERVER_CONFIG),

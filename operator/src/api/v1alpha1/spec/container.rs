@@ -1,0 +1,70 @@
+//! A server from an image of the user's own.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::v1alpha1::schema::rule;
+
+/// An MCP server from an image of your own. Its container has a read-only root file system, no capability, no
+/// ServiceAccount token and no federated token. The sidecar connects to it over loopback. Let the server listen on
+/// 127.0.0.1 if it can: other Pods then cannot connect to it, whatever enforces network policies in the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Container {
+    /// The image with its registry, and with a tag or digest, for example registry.contoso.example/mcp/server:1.2.3. The
+    /// installation decides which repositories an object may name (allowed.serverRepositories of the chart behalf).
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(
+            pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
+        )
+    )]
+    pub image: String,
+
+    /// The program and its first arguments, in place of the image's entry point.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 1024)))]
+    pub command: Vec<String>,
+
+    /// Arguments, in place of the image's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 1024)))]
+    pub args: Vec<String>,
+
+    /// The port on which the server serves MCP. The sidecar has 8080 and 9090.
+    #[serde(default = "default_port")]
+    #[schemars(range(min = 1024, max = 65535), extend("x-kubernetes-validations" = [
+        rule("self != 8080 && self != 9090", "server.container.port must not be 8080 or 9090: the sidecar listens there"),
+    ]))]
+    pub port: i32,
+
+    /// The path at which the server serves MCP.
+    #[serde(default = "default_path")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^/[A-Za-z0-9._~/-]*$"))]
+    pub path: String,
+
+    /// Directories that the server may write, each an empty directory at the start of a Pod. All other directories of
+    /// the image are read-only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        inner(length(min = 2, max = 128), regex(pattern = r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9._-]*)+$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub writable_paths: Vec<String>,
+
+    /// The user and group of the process. By default 65533. 65532 is the sidecar's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-kubernetes-validations" = [
+        rule("self != 65532", "server.container.runAsUser must not be 65532: this is the sidecar's user, whose files it could read"),
+    ]))]
+    pub run_as_user: Option<i32>,
+}
+
+fn default_port() -> i32 {
+    3000
+}
+
+fn default_path() -> String {
+    "/mcp".to_owned()
+}

@@ -1,0 +1,141 @@
+//! Tests the validation of a server from an image of the object's author.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+
+const IMAGE: &str = "registry.contoso.example/mcp/orders:1";
+
+/// The quickstart with a container in place of the built-in server, with these fields of the container and of the spec.
+fn with_container(container: Value, spec: Value) -> McpServer {
+    let mut patch = json!({
+        "server": {"azureDevOps": null, "container": {"image": IMAGE}},
+        "tokenExchange": {"scope": "api://orders/.default"},
+    });
+    let (Value::Object(container), Value::Object(spec)) = (container, spec) else {
+        panic!("not objects")
+    };
+    for (key, value) in container {
+        patch["server"]["container"][key] = value;
+    }
+    for (key, value) in spec {
+        patch[key] = value;
+    }
+    quickstart_with(patch)
+}
+
+fn fields(server: &McpServer) -> Vec<&'static str> {
+    let fields = refusals(server, &Found::default())
+        .into_iter()
+        .map(|refusal| match refusal {
+            Refusal::Field { field, .. } => field,
+            other => panic!("{other}"),
+        });
+    fields.collect()
+}
+
+#[rstest]
+#[case::as_small_as_possible(json!({}))]
+#[case::exactly_an_allowed_path(json!({"image": "registry.contoso.example/mcp:1"}))]
+#[case::by_digest(json!({"image": format!("registry.contoso.example/mcp/a/b@sha256:{}", "0".repeat(64))}))]
+#[case::by_tag_and_digest(json!({"image": format!("{IMAGE}@sha256:{}", "0".repeat(64))}))]
+#[case::all(json!({
+    "command": ["/bin/server"], "args": ["--port=8000"], "port": 8000, "path": "/api/v1/mcp/",
+    "writablePaths": ["/tmp", "/home/app/.cache", "/var/running"], "runAsUser": 1000,
+}))]
+fn accepts_a_container(#[case] container: Value) {
+    let result = judge(&with_container(container, json!({})), &Found::default());
+    assert_eq!(refusals_of(result), []);
+}
+
+#[rstest]
+#[case::of_nobody("server.container.image", json!({"image": "evil.example/mcp/orders:1"}))]
+#[case::a_longer_name("server.container.image", json!({"image": "registry.contoso.example/mcp-evil/orders:1"}))]
+#[case::upward("server.container.image", json!({"image": "registry.contoso.example/mcp/../evil:1"}))]
+#[case::docker_hub("server.container.image", json!({"image": "orders"}))]
+#[case::a_digest_with_another_name("server.container.image", json!({"image": "evil.example/x@registry.contoso.example/mcp"}))]
+#[case::low_port("server.container.port", json!({"port": 80}))]
+#[case::the_sidecars_port("server.container.port", json!({"port": 8080}))]
+#[case::the_sidecars_other_port("server.container.port", json!({"port": 9090}))]
+#[case::no_path("server.container.path", json!({"path": "mcp"}))]
+#[case::another_host("server.container.path", json!({"path": "@evil.example/"}))]
+#[case::query("server.container.path", json!({"path": "/mcp?a=1"}))]
+#[case::climbing("server.container.path", json!({"path": "/a/../mcp"}))]
+#[case::root_directory("server.container.writablePaths", json!({"writablePaths": ["/"]}))]
+#[case::relative("server.container.writablePaths", json!({"writablePaths": ["tmp"]}))]
+#[case::climbing_directory("server.container.writablePaths", json!({"writablePaths": ["/tmp/../etc"]}))]
+#[case::files_of_ours("server.container.writablePaths", json!({"writablePaths": ["/etc/behalf/certificate-authority"]}))]
+#[case::tokens("server.container.writablePaths", json!({"writablePaths": ["/var/run/secrets"]}))]
+#[case::processes("server.container.writablePaths", json!({"writablePaths": ["/proc"]}))]
+#[case::root("server.container.runAsUser", json!({"runAsUser": 0}))]
+#[case::the_sidecars_user("server.container.runAsUser", json!({"runAsUser": 65532}))]
+fn refuses_a_setting_of_the_container(#[case] field: &str, #[case] container: Value) {
+    assert_eq!(fields(&with_container(container, json!({}))), [field]);
+}
+
+#[rstest]
+#[case::exchange_in_the_server("tokenExchange.at", json!({"at": "Server", "scope": "api://orders/.default"}))]
+#[case::no_scope("tokenExchange.scope", json!({"scope": null}))]
+#[case::no_scope_for_an_argument("tokenExchange.scope", json!({"scope": null, "injection": "Argument"}))]
+#[case::a_scope_for_nothing("tokenExchange.injection", json!({"scope": "api://orders/.default", "injection": "None"}))]
+fn refuses_an_exchange_that_does_not_fit_a_container(#[case] field: &str, #[case] exchange: Value) {
+    assert_eq!(
+        fields(&with_container(json!({}), json!({"tokenExchange": exchange}))),
+        [field]
+    );
+}
+
+#[test]
+fn the_built_in_server_needs_a_token() {
+    assert_refused(
+        "tokenExchange.injection",
+        json!({"tokenExchange": {"injection": "None"}}),
+    );
+}
+
+#[test]
+fn two_kinds_of_servers_are_refused() {
+    assert_refused(
+        "server",
+        json!({"server": {"container": {"image": IMAGE}}, "tokenExchange": {"scope": "a"}}),
+    );
+}
+
+#[rstest]
+#[case(json!({"scope": "api://orders/.default"}), Injection::Header, Some("api://orders/.default"))]
+#[case(json!({"scope": "api://orders/.default", "injection": "Argument"}), Injection::Argument, Some("api://orders/.default"))]
+#[case(json!({"scope": null, "injection": "None"}), Injection::None, None)]
+fn the_sidecar_exchanges_for_the_scope_of_the_object_and_never_for_that_of_azure_devops(
+    #[case] exchange: Value,
+    #[case] injection: Injection,
+    #[case] scope: Option<&str>,
+) {
+    let server = with_container(json!({}), json!({"tokenExchange": exchange}));
+    let plan = judge(&server, &Found::default()).unwrap();
+    assert_eq!(plan.token_exchange.at, ExchangePlace::Sidecar);
+    assert_eq!(plan.token_exchange.injection, injection);
+    assert_eq!(plan.token_exchange.scope.as_deref(), scope);
+}
+
+#[test]
+fn an_installation_without_repositories_allows_no_container_and_says_how_to_allow_one() {
+    let mut defaults = defaults();
+    defaults.allowed.server_repositories.clear();
+    let refusals = validate(
+        &with_container(json!({}), json!({})),
+        &Found::default(),
+        &defaults,
+    )
+    .unwrap_err();
+    let message = refusals.to_string();
+    assert_eq!(refusals.reason(), Reason::InvalidSpec);
+    assert!(
+        message.starts_with("server.container.image cannot be used"),
+        "{message}"
+    );
+    assert!(
+        message.contains("allowed.serverRepositories of the chart behalf"),
+        "{message}"
+    );
+}
