@@ -1,11 +1,13 @@
-//! Tools of the black-box suite: it runs the MCP Inspector, the official SDKs and the public conformance suite, orders the
-//! tests, and judges what a cluster reports.
+//! Tools of the suites: they run the MCP Inspector, the official SDKs, the public conformance suite and servers of others,
+//! order the tests, and judge what a cluster reports.
 
 pub mod conformance;
+pub mod foreign_server;
 pub mod header_proxy;
 pub mod inspector;
 pub mod npm;
 mod printed;
+pub mod python;
 pub mod replaced_container;
 pub mod schedule;
 pub mod sdk_client;

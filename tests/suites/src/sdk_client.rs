@@ -14,16 +14,12 @@ use url::Url;
 use crate::inspector::Protocol;
 use crate::npm::{NpmError, Packages};
 use crate::printed::without_parameters;
-use behalf_local_cluster::files::{ContentName, FileError, cache, checkout, create_directory, write};
-use behalf_local_cluster::{Call, CommandError};
+use crate::python::{Environment, PythonError};
 use behalf_simulators::people::Person;
 use behalf_simulators::sign_in::{Browser, SignInError, Visit};
 
 /// The longest wait for the next line that a client writes.
 const TIMEOUT: Duration = Duration::from_mins(1);
-
-/// Maximum duration of an installation. pip downloads a few dozen packages.
-const INSTALL_LIMIT: Duration = Duration::from_mins(5);
 
 /// Maximum number of bytes of a client's standard error in an error message.
 const SHOWN: usize = 4096;
@@ -35,13 +31,9 @@ pub enum SdkError {
     #[error("failed to install the TypeScript SDK")]
     Npm(#[from] NpmError),
 
-    /// A file could not be read or written.
-    #[error("failed to install the Python SDK")]
-    File(#[from] FileError),
-
     /// The Python environment could not be created.
     #[error("failed to install the Python SDK")]
-    Python(#[from] CommandError),
+    Python(#[from] PythonError),
 
     /// A process could not be started, or its input or output failed.
     #[error("failed to talk to the client")]
@@ -151,10 +143,10 @@ impl SdkClient {
     pub fn install(sdk: Sdk) -> Result<Self, SdkError> {
         let line = match sdk {
             Sdk::Python => {
-                let (program, script) = python()?;
+                let python = Environment::install("tests/suites/clients/python")?;
                 return Ok(Self {
-                    program,
-                    arguments: vec![script],
+                    program: python.program(),
+                    arguments: vec![python.file("client.py").display().to_string()],
                 });
             }
             Sdk::TypeScript => "v2",
@@ -250,38 +242,4 @@ async fn sign_in(visit: &Visit, client: &mut ChildStdin) -> Result<(), SdkError>
     let back = Browser::new()?.sign_in(visit).await?;
     let line = format!("{}\n", back.redirect);
     Ok(client.write_all(line.as_bytes()).await?)
-}
-
-/// Python in an environment with the pinned packages, and the client's program.
-fn python() -> Result<(PathBuf, String), SdkError> {
-    let source = checkout().join("tests/suites/clients/python");
-    let requirements = source.join("requirements.txt");
-    let folder = cache()
-        .join("python")
-        .join(ContentName::default().file(&requirements)?.finish());
-    let program = folder.join("bin/python");
-    let installed = folder.join("installed");
-    if !installed.exists() {
-        create_directory(&folder)?;
-        Call::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&folder)
-            .limit(INSTALL_LIMIT)
-            .run()?;
-        Call::new(&program)
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-deps",
-            ])
-            .arg("--requirement")
-            .arg(&requirements)
-            .limit(INSTALL_LIMIT)
-            .run()?;
-        write(&installed, "")?;
-    }
-    Ok((program, source.join("client.py").display().to_string()))
 }

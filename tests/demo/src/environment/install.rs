@@ -68,6 +68,13 @@ pub async fn install_operator(
         ("allowed.azureDevOpsHosts", "azure-devops"),
     ]
     .map(|(value, name)| format!("{value}={{{name}.{NAMESPACE_SIMULATORS}.svc:8443}}"));
+    // The servers of others that the black-box suite runs beside the operator's own images.
+    let registry = images
+        .operator
+        .rsplit_once('/')
+        .map_or("", |(registry, _)| registry);
+    let servers = ["everything-server", "fastmcp-server"].map(|name| format!("{registry}/{name}"));
+    let repositories = format!("allowed.serverRepositories={{{}}}", servers.join(","));
     let watched = format!("watchNamespaces={{{NAMESPACE_SERVERS}}}");
     let log_level = format!("logLevel={}", layout.log_level);
     let mut arguments = vec![
@@ -78,7 +85,11 @@ pub async fn install_operator(
         "--namespace",
         NAMESPACE_OPERATOR,
     ];
-    for value in set.iter().chain(&simulators).chain([&watched, &log_level]) {
+    for value in set
+        .iter()
+        .chain(&simulators)
+        .chain([&repositories, &watched, &log_level])
+    {
         arguments.extend(["--set-string", value]);
     }
     cluster

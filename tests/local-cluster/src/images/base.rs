@@ -17,6 +17,9 @@ const RECIPE: &str = "FROM scratch\nCOPY root /\nUSER 65532:65532\n";
 
 const PACKAGES: [&str; 4] = ["libc6", "libgcc-s1", "tzdata", "ca-certificates"];
 
+/// The libraries of the base.
+pub(super) const IN_BASE: [&str; 2] = ["libc6", "libgcc-s1"];
+
 /// Paths of the packages that no program of the project reads, from the root of the image.
 const DROPPED: [&str; 8] = [
     "usr/share/doc",
@@ -127,6 +130,32 @@ pub(super) fn busybox(context: &Path, folder: &Path) -> Result<(), ImageError> {
     Ok(())
 }
 
+/// The version of a package that Debian offers now. A security update makes a new image.
+pub(super) fn candidate(package: &str) -> Result<String, CommandError> {
+    let policy = Call::new("apt-cache").args(["policy", package]).text()?;
+    let line = policy.lines().find(|line| line.trim().starts_with("Candidate:"));
+    Ok(line.unwrap_or_default().trim().to_owned())
+}
+
+/// The packages and everything that they depend on, as `apt-cache` prints it: each package begins a line, and what it depends
+/// on is indented.
+pub(super) fn dependencies(packages: &[&str]) -> Result<String, CommandError> {
+    let without = [
+        "recommends",
+        "suggests",
+        "conflicts",
+        "breaks",
+        "replaces",
+        "enhances",
+        "pre-depends",
+    ];
+    Call::new("apt-cache")
+        .args(["depends", "--recurse"])
+        .args(without.map(|relation| format!("--no-{relation}")))
+        .args(packages)
+        .text()
+}
+
 /// Downloads packages of the machine's own Debian and unpacks them into `root`.
 pub(super) fn unpack(packages: &[&str], downloads: &Path, root: &Path) -> Result<(), ImageError> {
     files::create_directory(downloads)?;
@@ -164,10 +193,8 @@ fn download(packages: &[&str], folder: &Path) -> Result<(), CommandError> {
 /// Turns the unpacked packages into the root of the image.
 fn arrange(root: &Path) -> Result<(), FileError> {
     let bundle = certificates(&root.join("usr/share/ca-certificates/mozilla"))?;
-    for path in DROPPED
-        .iter()
-        .chain(&["usr/share/ca-certificates", "etc/ca-certificates"])
-    {
+    drop_documents(root)?;
+    for path in ["usr/share/ca-certificates", "etc/ca-certificates"] {
         files::remove_directory(&root.join(path))?;
     }
     // Character set converters are a third of the C library; Rust programs have their own.
@@ -198,6 +225,14 @@ fn arrange(root: &Path) -> Result<(), FileError> {
         let path = root.join(folder);
         files::create_directory(&path)?;
         permit(&path, mode)?;
+    }
+    Ok(())
+}
+
+/// Removes what no program reads from unpacked packages.
+pub(super) fn drop_documents(root: &Path) -> Result<(), FileError> {
+    for path in DROPPED {
+        files::remove_directory(&root.join(path))?;
     }
     Ok(())
 }

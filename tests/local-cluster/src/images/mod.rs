@@ -5,6 +5,7 @@
 
 mod base;
 mod builder;
+mod foreign;
 mod redis;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use self::base::Base;
 pub use self::builder::{Builder, push};
+pub use self::foreign::{Foreign, foreign};
 pub use self::redis::redis;
 use crate::files::{self, ContentName, FileError};
 use crate::prerequisites::{self, PrerequisiteError};

@@ -5,14 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::base::{self, Base};
 use super::{Builder, FORMAT, Image, ImageError, assemble, copy};
+use crate::Progress;
 use crate::files::{self, ContentName};
-use crate::{Call, CommandError, Progress};
 
 /// The package of the programs. `redis-server` is another name of one of them.
 const PACKAGE: &str = "redis-tools";
-
-/// The libraries of the base.
-const IN_BASE: [&str; 2] = ["libc6", "libgcc-s1"];
 
 /// Libraries are in a folder of their own, so that they never replace those of the base.
 const RECIPE: &str = "ARG BASE\nFROM ${BASE}\nENV LD_LIBRARY_PATH=/usr/local/lib PATH=/usr/local/bin\nCOPY root /\n\
@@ -30,7 +27,7 @@ pub fn redis(progress: &Progress) -> Result<Image, ImageError> {
         return assemble(builder, "redis", &tag, PUBLIC, None, progress, |_| Ok(()));
     }
     let base = Base::from_packages(builder, progress)?;
-    let version = candidate().map_err(ImageError::Base)?;
+    let version = base::candidate(PACKAGE).map_err(ImageError::Base)?;
     let tag = ContentName::default()
         .text(FORMAT)
         .text(RECIPE)
@@ -39,46 +36,19 @@ pub fn redis(progress: &Progress) -> Result<Image, ImageError> {
         .finish();
     assemble(builder, "redis", &tag, RECIPE, Some(&base), progress, |context| {
         let unpacked = context.with_file_name("unpacked");
-        let packages = with_libraries().map_err(ImageError::Base)?;
+        let packages = libraries(&base::dependencies(&[PACKAGE]).map_err(ImageError::Base)?);
         let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
         base::unpack(&packages, &context.with_file_name("packages"), &unpacked)?;
         arrange(&unpacked, &context.join("root/usr/local"))
     })
 }
 
-/// The version that Debian offers now. A security update makes a new image.
-fn candidate() -> Result<String, CommandError> {
-    let policy = Call::new("apt-cache").args(["policy", PACKAGE]).text()?;
-    let line = policy.lines().find(|line| line.trim().starts_with("Candidate:"));
-    Ok(line.unwrap_or_default().trim().to_owned())
-}
-
 /// The package and every library that it needs. The names of the libraries differ between Debian's releases.
-fn with_libraries() -> Result<Vec<String>, CommandError> {
-    let tree = Call::new("apt-cache")
-        .args([
-            "depends",
-            "--recurse",
-            "--no-recommends",
-            "--no-suggests",
-            "--no-conflicts",
-        ])
-        .args([
-            "--no-breaks",
-            "--no-replaces",
-            "--no-enhances",
-            "--no-pre-depends",
-            PACKAGE,
-        ])
-        .text()?;
-    Ok(libraries(&tree))
-}
-
 fn libraries(tree: &str) -> Vec<String> {
     // Each package stands at the start of a line. Its dependencies are indented.
     let names = tree
         .lines()
-        .filter(|line| line.starts_with("lib") && !IN_BASE.contains(line));
+        .filter(|line| line.starts_with("lib") && !base::IN_BASE.contains(line));
     let mut names: Vec<String> = [PACKAGE].into_iter().chain(names).map(str::to_owned).collect();
     names.sort();
     names.dedup();
