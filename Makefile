@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_RUN = cargo run --quiet --locked --bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test unit check format generate images demo-kubeconfig prerequisites
+.PHONY: help demo demo-down test unit check format generate images bench bench-gate demo-kubeconfig prerequisites
 
 help: ## Explain each target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,15 @@ generate: prerequisites ## Regenerate the generated files (CRD, chart template)
 
 images: prerequisites ## Build the images, push them to REGISTRY, print the helm command that installs them
 	@$(CARGO_RUN) behalf-demo -- images
+
+bench: prerequisites-bench ## Measure the sidecar beside nginx on a quiet machine, write docs/performance.md
+	@cargo build --release --locked --bin behalf-auth-sidecar --bin behalf-bench
+	@$(CARGO_TARGET_DIR)/release/behalf-bench run --page docs/performance.md
+
+# The profile of images, because `make test` has built it.
+bench-gate: prerequisites-bench ## Compare the speed of the sidecar with nginx's in 30 s, fail if it became much slower
+	@cargo build --profile image --locked --bin behalf-auth-sidecar --bin behalf-bench
+	@$(CARGO_TARGET_DIR)/image/behalf-bench gate
 
 demo-kubeconfig: prerequisites ## Print the path of the running demo's kubeconfig
 	@$(CARGO_RUN) behalf-demo -- kubeconfig

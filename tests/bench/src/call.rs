@@ -1,0 +1,25 @@
+//! The call that is measured: a tool call of 1 KiB.
+
+use bytes::Bytes;
+
+/// Size of the message, and of the answer's body, in bytes.
+pub(crate) const SIZE: usize = 1024;
+
+/// The tool of the call. The sidecar's configuration lists it as one that only reads.
+pub(crate) const TOOL: &str = "list";
+
+/// A whole request as an MCP client sends it.
+pub(crate) fn request(host: &str, token: &str) -> Bytes {
+    let frame = |text: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"{TOOL}","arguments":{{"text":"{text}"}}}}}}"#
+        )
+    };
+    let body = frame(&"x".repeat(SIZE - frame("").len()));
+    let length = body.len();
+    Bytes::from(format!(
+        "POST /mcp HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    ))
+}

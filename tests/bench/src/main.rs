@@ -1,0 +1,146 @@
+//! `behalf-bench`: measures the sidecar beside a direct call and nginx. `make bench` and `make bench-gate` run it.
+
+mod call;
+mod connection;
+mod cores;
+mod delaying_proxy;
+mod error;
+mod gate;
+mod generator;
+mod pacer;
+mod page;
+mod process;
+mod rounds;
+mod stub_server;
+mod subjects;
+mod summary;
+mod surroundings;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::cores::SubjectCore;
+use self::error::{BenchError, Step as _};
+use self::rounds::Plan;
+use self::subjects::{Kind, Subject};
+use self::summary::Summary;
+use self::surroundings::Surroundings;
+
+/// Measures the speed of the auth sidecar.
+#[derive(Parser)]
+#[command(name = "behalf-bench", version, about)]
+struct Cli {
+    /// The sidecar's binary. Absent: the one beside this binary.
+    #[arg(long, global = true)]
+    sidecar: Option<PathBuf>,
+
+    #[command(subcommand)]
+    form: Form,
+}
+
+#[derive(Subcommand)]
+enum Form {
+    /// Measure everything, print the tables, and write the page.
+    Run(Size),
+
+    /// Compare ratios with bounds, in about 30 s.
+    Gate,
+}
+
+#[derive(Args)]
+struct Size {
+    /// Calls per second.
+    #[arg(long, value_delimiter = ',', default_value = "500,1000,2000")]
+    rates: Vec<u32>,
+
+    /// Number of rounds.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+
+    /// Duration of each measurement in seconds.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+
+    /// The file for the page. Absent: the tables are only printed.
+    #[arg(long)]
+    page: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match start(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: Cli) -> Result<(), BenchError> {
+    let core = SubjectCore::take()?;
+    let sidecar = match cli.sidecar {
+        Some(path) => path,
+        None => std::env::current_exe()
+            .step("find this binary")?
+            .with_file_name("behalf-auth-sidecar"),
+    };
+    // One thread: generator and server share one core in any case.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .step("start tokio")?;
+    match cli.form {
+        Form::Run(size) => runtime.block_on(run(size, core, sidecar)),
+        Form::Gate => runtime.block_on(run_gate(core, sidecar)),
+    }
+}
+
+async fn run(size: Size, core: SubjectCore, sidecar: PathBuf) -> Result<(), BenchError> {
+    let around = Surroundings::start().await?;
+    let subjects = [
+        Subject::direct(&around),
+        Subject::nginx(&around, core).await?,
+        Subject::sidecar(&around, core, &sidecar, Kind::SidecarHeader).await?,
+        Subject::sidecar(&around, core, &sidecar, Kind::SidecarArgument).await?,
+    ];
+    let plan = Plan {
+        rates: size.rates,
+        time: Duration::from_secs(size.seconds),
+        rounds: size.rounds,
+    };
+    let summary = Summary::of(&rounds::run(&subjects, &plan).await?);
+    print(&page::tables(&summary));
+    if let Some(path) = size.page {
+        let bytes = std::fs::metadata(&sidecar)
+            .step("look at the sidecar's binary")?
+            .len();
+        let page = page::page(&summary, &plan, bytes);
+        std::fs::write(&path, page).step(format_args!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+async fn run_gate(core: SubjectCore, sidecar: PathBuf) -> Result<(), BenchError> {
+    let around = Surroundings::start().await?;
+    let slowed = Subject::sidecar(&around, core, &sidecar, Kind::Slowed).await?;
+    let subjects = [
+        Subject::direct(&around),
+        Subject::nginx(&around, core).await?,
+        Subject::sidecar(&around, core, &sidecar, Kind::SidecarHeader).await?,
+        slowed.slowed(gate::PLANTED).await?,
+    ];
+    let summary = Summary::of(&rounds::run(&subjects, &gate::plan()).await?);
+    print(&page::tables(&summary));
+    gate::check(&summary)?;
+    print("The sidecar is within the bounds, and the planted slowdown is not.\n");
+    Ok(())
+}
+
+fn print(text: &str) {
+    // A closed output does not fail the run.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

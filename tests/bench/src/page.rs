@@ -1,0 +1,171 @@
+//! The page `docs/performance.md`.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use crate::rounds::{LIMIT_CONNECTIONS, Plan};
+use crate::subjects::Kind;
+use crate::summary::{AtLimit, AtRate, QUANTILES, Summary};
+
+/// Writes the tables of a run.
+pub(crate) fn tables(summary: &Summary) -> String {
+    let mut text = String::from("## Latency and CPU at a rate\n\n");
+    text += "| Calls/s | Program |";
+    for (name, _) in QUANTILES {
+        let _ = write!(text, " {name} added | times nginx |");
+    }
+    text += " CPU of 1,000 calls | times nginx |\n|---:|---|";
+    text += &"---:|".repeat(2 * QUANTILES.len() + 2);
+    text.push('\n');
+    for row in &summary.at_rate {
+        at_rate(&mut text, row);
+    }
+    let _ = write!(
+        text,
+        "\n## At the limit\n\n| Program | Calls/s | of nginx | p99 at {LIMIT_CONNECTIONS} connections | times nginx | \
+         CPU of 1,000 calls | of its core |\n|---|---:|---:|---:|---:|---:|---:|\n"
+    );
+    for row in &summary.at_limit {
+        at_limit(&mut text, row);
+    }
+    text
+}
+
+fn at_rate(text: &mut String, row: &AtRate) {
+    let AtRate {
+        rate,
+        kind,
+        cpu,
+        cpu_ratio,
+        ..
+    } = row;
+    let _ = write!(text, "| {rate} | {kind} |");
+    for (added, ratio) in row.added.iter().zip(row.ratio) {
+        if *kind == Kind::Direct {
+            let _ = write!(text, " ({added:.0} µs) | |");
+        } else {
+            let _ = write!(text, " {added:.0} µs | {ratio:.2} |");
+        }
+    }
+    if *kind == Kind::Direct {
+        text.push_str(" | |\n");
+    } else {
+        let _ = writeln!(text, " {cpu:.1} ms | {cpu_ratio:.2} |");
+    }
+}
+
+fn at_limit(text: &mut String, row: &AtLimit) {
+    let AtLimit {
+        kind,
+        calls,
+        ratio,
+        p99,
+        p99_ratio,
+        cpu,
+        core_share,
+    } = row;
+    let milliseconds = p99 / 1000.0;
+    let _ = write!(
+        text,
+        "| {kind} | {calls:.0} | {ratio:.2} | {milliseconds:.1} ms | {p99_ratio:.2} |"
+    );
+    if *kind == Kind::Direct {
+        text.push_str(" | |\n");
+    } else {
+        let percent = core_share * 100.0;
+        let _ = writeln!(text, " {cpu:.1} ms | {percent:.0} % |");
+    }
+}
+
+/// Writes the whole page.
+pub(crate) fn page(summary: &Summary, plan: &Plan, sidecar_bytes: u64) -> String {
+    let Plan { time, rounds, .. } = plan;
+    let time = time.as_secs_f64();
+    let processor = fact("/proc/cpuinfo", "model name");
+    let memory = fact("/proc/meminfo", "MemTotal");
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let nginx = version("/usr/sbin/nginx", "-v");
+    let megabytes = sidecar_bytes / 1_000_000;
+    let tables = tables(summary);
+    format!(
+        "# Performance
+
+`make bench` measures and writes this page. Do not edit it.
+
+A call is an MCP `tools/call` with a message of 1 KiB and an answer of 1 KiB. The MCP server answers at once, so that the
+numbers are those of the program in between. *Added* is the latency minus that of the direct call in the same round; the
+direct call's own latency is in parentheses. All users are signed in, and their tokens are exchanged.
+
+## Conditions
+
+- Processor {processor}, {memory} of memory, Linux {kernel}. The measured program has one core; the generator, the MCP server
+  and the simulator of Entra share another one.
+- {rounds} rounds of {time} s for each program and rate, interleaved. Each number is the median over the rounds. A ratio is
+  taken within a round.
+- The generator is an open loop: a latency counts from the time at which the call was scheduled. At the limit it is a closed
+  loop of {LIMIT_CONNECTIONS} connections. If a program uses less than 95 % of its core at the limit, the generator was the
+  limit, and the program reaches more.
+- {nginx} with one worker is a plain proxy: HTTP/1.1, connections to the server kept open, no buffering, no log of requests.
+- The sidecar is the release build ({megabytes} MB) with 64 users, at `tokenExchange.at: Sidecar`, with its default log level.
+
+{tables}"
+    )
+}
+
+/// The value of a line such as `model name : AMD EPYC`.
+fn fact(file: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(name));
+    let value = line.and_then(|line| line.split_once(':'));
+    value.map_or("unknown", |(_, value)| value.trim()).to_owned()
+}
+
+/// The last line that a program prints about its version.
+fn version(program: &str, argument: &str) -> String {
+    let output = Command::new(program).arg(argument).output();
+    output.map_or_else(
+        |_| program.to_owned(),
+        |output| {
+            let text = [output.stdout, output.stderr].concat();
+            String::from_utf8_lossy(&text).trim().to_owned()
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_a_table_has_the_cells_of_its_head() {
+        let row = |kind| AtRate {
+            rate: 500,
+            kind,
+            added: [1.0; 3],
+            ratio: [2.0; 3],
+            cpu: 3.0,
+            cpu_ratio: 4.0,
+        };
+        let limit = |kind| AtLimit {
+            kind,
+            calls: 1.0,
+            ratio: 1.0,
+            p99: 1.0,
+            p99_ratio: 1.0,
+            cpu: 1.0,
+            core_share: 1.0,
+        };
+        let summary = Summary {
+            at_rate: vec![row(Kind::Direct), row(Kind::Nginx)],
+            at_limit: vec![limit(Kind::Direct), limit(Kind::Nginx)],
+        };
+        let text = tables(&summary);
+        let mut tables = text.split("\n\n").filter(|part| part.starts_with('|'));
+        for _ in 0..2 {
+            let cells = |line: &str| line.matches('|').count();
+            let table = tables.next().unwrap();
+            let head = cells(table.lines().next().unwrap());
+            assert!(table.lines().all(|line| cells(line) == head), "{table}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Interleaved rounds: each round measures every program at every rate, so that a change of the machine's speed during the
+//! run meets all of them.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::Duration;
+
+use crate::error::{BenchError, Step as _};
+use crate::generator::{Clients, Sample};
+use crate::subjects::{Kind, Subject};
+
+/// Number of connections at a rate.
+const CONNECTIONS: usize = 64;
+
+/// Number of connections at the limit.
+pub(crate) const LIMIT_CONNECTIONS: usize = 256;
+
+/// The share of its rate that the direct call must reach.
+const HELD: f64 = 0.99;
+
+/// The longest p99 of the direct call that is plausible on a machine on which nothing else runs, in microseconds.
+const QUIET: f64 = 5000.0;
+
+/// The size of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Calls per second.
+    pub(crate) rates: Vec<u32>,
+
+    /// Time of one measurement.
+    pub(crate) time: Duration,
+
+    /// Number of rounds.
+    pub(crate) rounds: usize,
+}
+
+/// One measurement of one program.
+pub(crate) struct Measurement {
+    pub(crate) sample: Sample,
+
+    /// CPU time that the program used.
+    pub(crate) cpu: Duration,
+}
+
+impl Measurement {
+    /// CPU time of 1,000 calls, in milliseconds.
+    pub(crate) fn cpu_milliseconds(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / f64::from(self.sample.calls.max(1))
+    }
+
+    /// The share of its core that the program used.
+    pub(crate) fn core_share(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.sample.time.as_secs_f64()
+    }
+}
+
+/// The measurements of one round.
+#[derive(Default)]
+pub(crate) struct Round {
+    pub(crate) at_rate: BTreeMap<(u32, Kind), Measurement>,
+    pub(crate) at_limit: BTreeMap<Kind, Measurement>,
+}
+
+/// Runs all rounds. Fails if the direct call does not hold a rate.
+pub(crate) async fn run(subjects: &[Subject], plan: &Plan) -> Result<Vec<Round>, BenchError> {
+    let mut rounds = Vec::new();
+    for number in 0..plan.rounds {
+        let _ = writeln!(std::io::stderr(), "round {} of {}", number + 1, plan.rounds);
+        let mut round = Round::default();
+        // Each round begins with another program.
+        let first = number % subjects.len().max(1);
+        let order = || subjects[first..].iter().chain(&subjects[..first]);
+        for &rate in &plan.rates {
+            for subject in order() {
+                let measurement = measure(subject, CONNECTIONS, async |clients: Clients| {
+                    clients.at_rate(rate, plan.time).await
+                })
+                .await
+                .step(format_args!("measure: {} at {rate}/s", subject.kind))?;
+                if subject.kind == Kind::Direct {
+                    check_direct(&measurement.sample, rate)?;
+                }
+                round.at_rate.insert((rate, subject.kind), measurement);
+            }
+        }
+        for subject in order().filter(|subject| subject.kind != Kind::Slowed) {
+            let measurement = measure(subject, LIMIT_CONNECTIONS, async |clients: Clients| {
+                clients.at_limit(plan.time).await
+            })
+            .await
+            .step(format_args!("measure: {} at the limit", subject.kind))?;
+            round.at_limit.insert(subject.kind, measurement);
+        }
+        rounds.push(round);
+    }
+    Ok(rounds)
+}
+
+async fn measure(
+    subject: &Subject,
+    connections: usize,
+    load: impl AsyncFnOnce(Clients) -> Result<Sample, BenchError>,
+) -> Result<Measurement, BenchError> {
+    let clients = Clients::open(&subject.target, connections).await?;
+    let before = subject.cpu()?;
+    let sample = load(clients).await?;
+    let cpu = subject.cpu()?.saturating_sub(before);
+    Ok(Measurement { sample, cpu })
+}
+
+/// Latencies mean nothing if the generator or the machine is what is slow.
+fn check_direct(sample: &Sample, rate: u32) -> Result<(), BenchError> {
+    let (reached, p99) = (sample.rate(), sample.microseconds(0.99));
+    if reached >= f64::from(rate) * HELD && p99 <= QUIET {
+        return Ok(());
+    }
+    Err(BenchError::new(format!(
+        "the direct call does not hold {rate}/s (reached {reached:.0}/s, p99 {p99:.0} µs): nothing else may run on this \
+         machine; run the bench again"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use hdrhistogram::Histogram;
+
+    use super::*;
+
+    fn sample(calls: u32, seconds: u64, microseconds: u64) -> Sample {
+        let mut latencies = Histogram::new(3).unwrap();
+        latencies.record_n(microseconds * 1000, u64::from(calls)).unwrap();
+        Sample {
+            calls,
+            time: Duration::from_secs(seconds),
+            latencies,
+        }
+    }
+
+    #[test]
+    fn a_run_in_which_the_direct_call_is_slow_does_not_count() {
+        assert!(check_direct(&sample(2000, 1, 100), 2000).is_ok());
+        assert!(check_direct(&sample(2000, 2, 100), 2000).is_err());
+        assert!(check_direct(&sample(2000, 1, 20_000), 2000).is_err());
+    }
+}

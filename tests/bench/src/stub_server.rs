@@ -1,0 +1,111 @@
+//! The MCP server behind every measured program. It answers a tool call at once with 1 KiB, and the handshake of the
+//! sidecar's probe.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::call::{SIZE, TOOL};
+use crate::error::{BenchError, Step as _};
+
+/// A running server. Dropping it closes its port and its connections.
+pub(crate) struct StubServer {
+    address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl StubServer {
+    pub(crate) async fn start() -> Result<Self, BenchError> {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .step("start the MCP server")?;
+        let address = listener.local_addr().step("start the MCP server")?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener));
+        Ok(Self {
+            address,
+            _tasks: tasks,
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+async fn serve(listener: TcpListener) {
+    let answer = answer_of_a_call();
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let answer = answer.clone();
+        let service = service_fn(move |request| {
+            let answer = answer.clone();
+            async move { Ok::<_, Infallible>(respond(request, answer).await) }
+        });
+        connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        // The results do not matter, because a client may close its connection at any time.
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn respond(request: Request<Incoming>, answer: Bytes) -> Response<Full<Bytes>> {
+    let is_post = request.method() == Method::POST;
+    let Ok(body) = request.into_body().collect().await else {
+        return status(StatusCode::BAD_REQUEST);
+    };
+    let body = body.to_bytes();
+    if !is_post {
+        return status(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    // Only the probe's messages are shorter than a call, and only they are parsed.
+    if body.len() >= SIZE {
+        return json_answer(answer);
+    }
+    let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if message["id"].is_null() {
+        return status(StatusCode::ACCEPTED);
+    }
+    let result = match message["method"].as_str() {
+        Some("initialize") => json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "bench", "version": "1"},
+        }),
+        Some("tools/list") => json!({"tools": [{"name": TOOL, "inputSchema": {"type": "object"}}]}),
+        _ => json!({}),
+    };
+    let answer = json!({"jsonrpc": "2.0", "id": message["id"], "result": result});
+    json_answer(Bytes::from(answer.to_string()))
+}
+
+fn status(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+fn json_answer(body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+fn answer_of_a_call() -> Bytes {
+    let frame = |text: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}"#)
+    };
+    Bytes::from(frame(&"x".repeat(SIZE - frame("").len())))
+}

@@ -1,0 +1,132 @@
+//! The sidecar's own binary, with a configuration as the operator writes it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use behalf_contract::{
+    AccessConfig, ClientsConfig, Consent, DynamicRegistration, EntraConfig, ExchangePlace, Injection,
+    MetadataDocumentsConfig, MetadataDocumentsPolicy, ObjectIdentity, ServerKind, SessionsConfig,
+    SidecarConfig, SidecarListen, StaticClient, StoreConfig, TokenExchange, VendorRedirects,
+};
+use behalf_entra::AZURE_DEVOPS_SCOPE;
+use behalf_simulators::people::{CLIENT_ID, TENANT_ID};
+use url::Url;
+
+use super::Kind;
+use crate::call::TOOL;
+use crate::cores::SubjectCore;
+use crate::error::{BenchError, Step as _};
+use crate::process::{Process, free_port};
+use crate::surroundings::{CLIENT, REDIRECT_URI, Surroundings};
+
+/// A running sidecar.
+pub(super) struct Sidecar {
+    pub(super) process: Process,
+    pub(super) address: SocketAddr,
+    /// Its public URL. Browsers send its cookies to this name without TLS.
+    pub(super) base: Url,
+}
+
+/// Starts a sidecar, and waits until it listens.
+pub(super) async fn start(
+    around: &Surroundings,
+    core: SubjectCore,
+    program: &Path,
+    kind: Kind,
+    injection: Injection,
+) -> Result<Sidecar, BenchError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+    let internal = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+    let base = format!("http://localhost:{}", address.port());
+    let base = Url::parse(&base).step("build the public URL")?;
+    around.allow_callback(&base).await?;
+    let name = format!("{kind:?}");
+    let config = config(around, &base, address, internal, injection, &name)?;
+    let file = around.file(&format!("{name}.json"));
+    let text = serde_json::to_string(&config).step("write the configuration")?;
+    std::fs::write(&file, text).step("write the configuration")?;
+    let command = [
+        program.display().to_string(),
+        "--config".to_owned(),
+        file.display().to_string(),
+        "--federated-token-file".to_owned(),
+        around.file("token").display().to_string(),
+    ];
+    let command: Vec<_> = command.iter().map(String::as_str).collect();
+    let mut process = Process::start(&name, core.0, &command, around.folder.path())?;
+    process.listens(address).await?;
+    Ok(Sidecar {
+        process,
+        address,
+        base,
+    })
+}
+
+fn config(
+    around: &Surroundings,
+    base: &Url,
+    public: SocketAddr,
+    internal: SocketAddr,
+    injection: Injection,
+    name: &str,
+) -> Result<SidecarConfig, BenchError> {
+    let upstream = format!("http://{}/mcp", around.server.address());
+    Ok(SidecarConfig {
+        object: ObjectIdentity {
+            namespace: "mcp".to_owned(),
+            name: "bench".to_owned(),
+        },
+        public_url: base.clone(),
+        entra: EntraConfig {
+            tenant_id: TENANT_ID.to_owned(),
+            client_id: CLIENT_ID.to_owned(),
+            authority: around.entra.authority(),
+            scope: format!("{CLIENT_ID}/.default"),
+            federation_audience: "api://AzureADTokenExchange".to_owned(),
+            certificate_authority_file: None,
+        },
+        upstream: Url::parse(&upstream).step("build the upstream URL")?,
+        access: AccessConfig {
+            server: ServerKind::AzureDevOps {
+                organization: "contoso".to_owned(),
+            },
+            read_only_tools: vec![TOOL.to_owned()],
+            writes: true,
+        },
+        token_exchange: TokenExchange {
+            at: ExchangePlace::Sidecar,
+            scope: Some(AZURE_DEVOPS_SCOPE.to_owned()),
+            injection,
+        },
+        sessions: SessionsConfig {
+            access_token_lifetime_seconds: 3600,
+            idle_lifetime_seconds: 1_209_600,
+            maximum_lifetime_seconds: 7_776_000,
+            refresh_grace_seconds: 120,
+            store: StoreConfig::Memory,
+        },
+        clients: ClientsConfig {
+            dynamic_registration: DynamicRegistration::Enabled,
+            metadata_documents: MetadataDocumentsConfig {
+                policy: MetadataDocumentsPolicy::Enabled,
+                allowed_hosts: Vec::new(),
+            },
+            vendor_redirects: VendorRedirects::Enabled,
+            additional_redirect_hosts: Vec::new(),
+            r#static: vec![StaticClient {
+                client_id: CLIENT.to_owned(),
+                display_name: "Bench".to_owned(),
+                redirect_uris: vec![REDIRECT_URI.to_owned()],
+            }],
+            denied: Vec::new(),
+            consent: Consent::Always,
+        },
+        trusted_proxies: Vec::new(),
+        listen: SidecarListen { public, internal },
+        keyring_file: around.file("keyring.json"),
+        revocations_file: around.file("revocations.json"),
+        host_key_file: around.file(&format!("{name}-host-key")),
+        admin_socket: around.file(&format!("{name}-admin.sock")),
+        termination_grace_period_seconds: 60,
+    })
+}
