@@ -19,6 +19,11 @@ impl SessionId {
         Self(random_bytes(random))
     }
 
+    /// The id of what has these bytes. They must not be secret.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }

@@ -238,6 +238,11 @@ pub struct ClientsConfig {
 
     /// How often a user is asked to approve a client.
     pub consent: Consent,
+
+    /// The applications (`azp`, in lower case) whose Entra user tokens for this application are accepted as bearer. Empty:
+    /// only this server's own access tokens are accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entra_token_clients: Vec<String>,
 }
 
 /// How often a user is asked to approve a client.

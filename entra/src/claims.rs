@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq as _;
 use crate::token_rules::{TokenRejection, TokenRules};
 
 /// Maximum difference between clocks: **a security invariant**, the maximum of Entra's documentation.
-const LEEWAY: SignedDuration = SignedDuration::from_mins(5);
+pub const LEEWAY: SignedDuration = SignedDuration::from_mins(5);
 
 /// The calling user, from a validated access token.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub struct UserClaims {
 
     /// The user.
     pub oid: String,
+
+    /// Time at which Entra issued the token.
+    pub iat: Option<Timestamp>,
 
     /// Expiry of the token.
     pub exp: Timestamp,
@@ -47,6 +50,7 @@ impl std::fmt::Debug for UserClaims {
             .debug_struct("UserClaims")
             .field("tid", &self.tid)
             .field("oid", &self.oid)
+            .field("iat", &self.iat)
             .field("exp", &self.exp)
             .field("azp", &self.azp)
             .field("azpacr", &self.azpacr)
@@ -73,6 +77,7 @@ pub(crate) struct Claims {
     aud: Option<String>,
     tid: Option<String>,
     ver: Option<String>,
+    iat: Option<i64>,
     nbf: Option<i64>,
     exp: Option<i64>,
     scp: Option<String>,
@@ -150,6 +155,7 @@ impl Claims {
         Ok(UserClaims {
             tid: expected.tenant_id.clone(),
             oid: user(self.oid)?,
+            iat: self.iat.map(timestamp).transpose()?,
             exp,
             azp: self.azp,
             azpacr: self.azpacr,
@@ -221,6 +227,7 @@ mod tests {
             aud: text(CLIENT),
             tid: text("t"),
             ver: text("2.0"),
+            iat: Some(NOW - 60),
             nbf: Some(NOW - 60),
             exp: Some(NOW + 3_600),
             scp: text("access_as_user other"),
@@ -249,6 +256,7 @@ mod tests {
         assert_eq!((user.tid.as_str(), user.oid.as_str()), ("t", "ana"));
         assert_eq!(user.scp, ["access_as_user", "other"]);
         assert_eq!(user.roles, ["Reader"]);
+        assert_eq!(user.iat.map(Timestamp::as_second), Some(NOW - 60));
         assert!(
             !format!("{user:?}").contains("Ana"),
             "a display name is not for logs"

@@ -44,7 +44,7 @@ mod token_rules;
 
 pub use application_token::ApplicationToken;
 pub use assertion::{Assertion, AssertionClaims, AssertionError};
-pub use claims::{UserClaims, UserIdentity};
+pub use claims::{LEEWAY, UserClaims, UserIdentity};
 pub use client::{AuthorizeRequest, EntraClient};
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use discovery::{Discovery, DiscoveryError};

@@ -2,6 +2,9 @@
 
 use axum::http::HeaderValue;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use crate::access::Scopes;
 use crate::http::public_url::Addresses;
 
@@ -35,6 +38,16 @@ impl Challenger {
     /// exactly these, or the union with the scopes that they have.
     pub fn insufficient_scope(&self, needed: Scopes) -> HeaderValue {
         self.value(Some("insufficient_scope"), needed)
+    }
+
+    /// 401: Entra demands these claims of the client's next token. The form is that of Entra's own APIs.
+    pub fn insufficient_claims(&self, claims: &str) -> HeaderValue {
+        let claims = BASE64.encode(claims);
+        let metadata = &self.metadata;
+        let value = format!(
+            "Bearer error=\"insufficient_claims\", claims=\"{claims}\", resource_metadata=\"{metadata}\""
+        );
+        HeaderValue::from_str(&value).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
     }
 
     fn value(&self, error: Option<&str>, scope: Scopes) -> HeaderValue {

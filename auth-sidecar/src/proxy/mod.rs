@@ -7,6 +7,7 @@
 
 mod body;
 mod edit;
+mod entra_bearer;
 mod headers;
 mod injection;
 mod members;
@@ -34,6 +35,7 @@ use axum::routing::any;
 use hyper::body::Incoming;
 
 use self::body::Message;
+use self::entra_bearer::EntraBearers;
 use self::injection::Plan;
 use self::origin::Caller;
 use self::outgoing::Outgoing;
@@ -64,18 +66,22 @@ struct ProxyState {
     refused_tokens: RefusedTokens,
     server_sessions: ServerSessions,
     users: Users,
+    /// `None` if only this server's own access tokens are accepted.
+    entra_bearers: Option<EntraBearers>,
 }
 
 impl ProxyState {
     fn new(services: Arc<Services>) -> Self {
         let exchange = Exchange::new(&services.config.token_exchange, services.entra.clone());
         let server_sessions = ServerSessions::new(services.random.as_ref());
+        let entra_bearers = EntraBearers::new(&services.config, services.entra.clone());
         Self {
             services,
             exchange,
             refused_tokens: RefusedTokens::new(),
             server_sessions,
             users: Users::default(),
+            entra_bearers,
         }
     }
 }
@@ -239,9 +245,14 @@ async fn expect_step_up(state: &ProxyState, session: &OpenSession, needed: Scope
     }
 }
 
-/// Opens the session of the client's access token.
+/// Opens the session of the client's access token, or of its token of Entra.
 async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<OpenSession, Refusal> {
     let token = headers::presented_token(headers).ok_or(Refusal::NoToken)?;
+    if let Some(bearers) = &state.entra_bearers
+        && EntraBearers::is_one(&token)
+    {
+        return bearers.open(&state.services, &token).await;
+    }
     let session = state.services.sessions.open(&token).await.map_err(|error| {
         match &error {
             SessionError::Invalid => state

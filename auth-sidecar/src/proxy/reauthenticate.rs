@@ -9,7 +9,7 @@ use super::recent_sign_in::{ASSERTION_REFUSED, RECENT, TOKEN_REFUSED};
 use super::refusal::Refusal;
 use super::refused_tokens::Answers;
 use super::token_exchange::Tokens;
-use crate::sessions::OpenSession;
+use crate::sessions::{OpenSession, SignInAgain};
 
 /// Returns other tokens for the second try. If Entra refuses them, the refusal is remembered for the old tokens.
 pub(super) async fn replace(
@@ -46,6 +46,22 @@ pub(super) fn wanted(response: &Response<Incoming>) -> Option<Reauthenticate> {
     Reauthenticate::decode(value.as_bytes()).ok()
 }
 
+/// Stores Entra's demand for the next login of the user, and returns the refusal for the client. A client that presented a
+/// token of Entra has no login here, and gets the claims itself.
+pub(super) async fn sign_in_required(
+    state: &ProxyState,
+    session: &OpenSession,
+    again: SignInAgain,
+) -> Result<Refusal, Refusal> {
+    if session.has_record() {
+        state.services.sessions.require_sign_in(session, again).await?;
+        return Ok(Refusal::SignInRequired);
+    }
+    Ok(again
+        .claims
+        .map_or(Refusal::SignInRequired, Refusal::InsufficientClaims))
+}
+
 /// Handles a demand that remains after the second try. Returns the refusal for the client.
 pub(super) async fn reauthenticate(
     state: &ProxyState,
@@ -70,10 +86,7 @@ pub(super) async fn reauthenticate(
         Some(advice) if state.services.sessions.signed_in_within(session, RECENT) => {
             Refusal::Blocked(advice.to_owned())
         }
-        _ => {
-            state.services.sessions.require_sign_in(session, wanted).await?;
-            Refusal::SignInRequired
-        }
+        _ => sign_in_required(state, session, wanted.into()).await?,
     };
     // A message that is too large for a second try is not sent again. The next call then gets another token.
     if had_second_try || advice.is_none() {

@@ -22,6 +22,10 @@ pub(super) enum Refusal {
     #[error("the identity provider wants the user to sign in again")]
     SignInRequired,
 
+    /// The client presented a token of Entra, and Entra demands these claims of the next one (Conditional Access).
+    #[error("the identity provider wants another token; request one with the claims of the challenge")]
+    InsufficientClaims(String),
+
     /// The session lacks these scopes. A login that grants them helps.
     #[error("this call needs the scope {0}; sign in again and allow it on the consent page")]
     InsufficientScope(Scopes),
@@ -113,6 +117,7 @@ impl Refusal {
             Self::NoToken => "no_token",
             Self::InvalidToken => "invalid_token",
             Self::SignInRequired => "sign_in_required",
+            Self::InsufficientClaims(_) => "insufficient_claims",
             Self::InsufficientScope(_) => "insufficient_scope",
             Self::Blocked(_) => "blocked",
             Self::ForeignOrigin => "foreign_origin",

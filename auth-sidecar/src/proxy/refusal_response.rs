@@ -61,7 +61,9 @@ impl About {
 impl Refusal {
     fn status(&self, about: &About) -> StatusCode {
         match self {
-            Self::NoToken | Self::InvalidToken | Self::SignInRequired => StatusCode::UNAUTHORIZED,
+            Self::NoToken | Self::InvalidToken | Self::SignInRequired | Self::InsufficientClaims(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::ForeignOrigin | Self::InsufficientScope(_) => StatusCode::FORBIDDEN,
             // The user must see the message. Clients show JSON-RPC answers, and treat an HTTP error as a broken
             // server.
@@ -98,6 +100,7 @@ impl Refusal {
         match self {
             Self::NoToken => Some(challenger.sign_in()),
             Self::InvalidToken | Self::SignInRequired => Some(challenger.invalid_token()),
+            Self::InsufficientClaims(claims) => Some(challenger.insufficient_claims(claims)),
             Self::InsufficientScope(needed) => Some(challenger.insufficient_scope(*needed)),
             _ => None,
         }

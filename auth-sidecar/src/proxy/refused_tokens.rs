@@ -50,7 +50,10 @@ impl RefusedTokens {
     /// Remembers a refusal that passes only when the user acts, and returns whether it is one. Outages have
     /// their own pause ([`behalf_entra::OnBehalfOf`]).
     pub(super) async fn remember(&self, user_token: &Secret, answers: Answers, refusal: &Refusal) -> bool {
-        let concerns_the_user = matches!(refusal, Refusal::SignInRequired | Refusal::Blocked(_));
+        let concerns_the_user = matches!(
+            refusal,
+            Refusal::SignInRequired | Refusal::InsufficientClaims(_) | Refusal::Blocked(_)
+        );
         if concerns_the_user {
             let entry = (answers, refusal.clone());
             self.0.insert(hash(user_token), entry).await;

@@ -7,6 +7,7 @@ use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Sec
 
 use super::ProxyState;
 use super::injection::{Plan, Token};
+use super::reauthenticate::sign_in_required;
 use super::recent_sign_in::{ASSERTION_REFUSED, RECENT};
 use super::refusal::Refusal;
 use super::refused_tokens::Answers;
@@ -281,12 +282,7 @@ async fn refused(state: &ProxyState, session: &OpenSession, error: &EntraError) 
             Ok(Refusal::Blocked(ASSERTION_REFUSED.to_owned()))
         }
         NextStep::SignInAgain { claims, consent } => {
-            state
-                .services
-                .sessions
-                .require_sign_in(session, SignInAgain { claims, consent })
-                .await?;
-            Ok(Refusal::SignInRequired)
+            sign_in_required(state, session, SignInAgain { claims, consent }).await
         }
         NextStep::Blocked => Ok(Refusal::Blocked(blocked_message(error))),
         NextStep::ClientAuthentication => Ok(Refusal::ClientAuthentication),

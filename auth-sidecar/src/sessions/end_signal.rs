@@ -25,8 +25,8 @@ pub(crate) struct EndSignal(Arc<WeakMapEntry<SessionId, Signal>>);
 struct Signal {
     token: CancellationToken,
 
-    /// Opens the record, to look whether the session has ended.
-    secret: SessionSecret,
+    /// Opens the record, to look whether the session has ended. `None` for a session without a record.
+    secret: Option<SessionSecret>,
 
     /// Unknown until the session is loaded.
     login: OnceLock<Login>,
@@ -47,21 +47,30 @@ impl EndSignals {
     /// Returns the session's end signal. Call it before the session is loaded, so that no end of the session is
     /// missed.
     pub(super) fn subscribe(&self, id: SessionId, secret: &SessionSecret) -> EndSignal {
+        self.signal(id, Some(secret))
+    }
+
+    /// As [`Self::subscribe`], for a session without a record.
+    pub(super) fn subscribe_without_record(&self, id: SessionId) -> EndSignal {
+        self.signal(id, None)
+    }
+
+    fn signal(&self, id: SessionId, secret: Option<&SessionSecret>) -> EndSignal {
         let signal = || Signal {
             token: CancellationToken::new(),
-            secret: secret.clone(),
+            secret: secret.cloned(),
             login: OnceLock::new(),
             renewals: AtomicU64::new(0),
         };
         EndSignal(self.0.get_or_insert_with(id, signal))
     }
 
-    /// Returns the sessions with open requests or streams, and their secrets.
+    /// Returns the sessions with open requests or streams that have a record, and their secrets.
     pub(super) fn open(&self) -> Vec<(SessionId, SessionSecret)> {
         let signals = self.0.entries();
         signals
             .iter()
-            .map(|signal| (*signal.key(), signal.secret.clone()))
+            .filter_map(|signal| Some((*signal.key(), signal.secret.clone()?)))
             .collect()
     }
 

@@ -51,7 +51,7 @@ impl Sessions {
     /// While Entra is slow, throttles or is unreachable, calls use the old token until it expires.
     pub async fn user_token(self: &Arc<Self>, session: &OpenSession) -> Result<Arc<TokenSet>, SessionError> {
         let now = self.clock.now();
-        if lives_for(&session.tokens, now, RENEW_BEFORE_EXPIRY) {
+        if !session.has_record() || lives_for(&session.tokens, now, RENEW_BEFORE_EXPIRY) {
             return Ok(Arc::clone(&session.tokens));
         }
         let living = lives_for(&session.tokens, now, MINIMUM_TIME_LEFT).then(|| Arc::clone(&session.tokens));
@@ -77,6 +77,9 @@ impl Sessions {
         session: &OpenSession,
         refused: &Secret,
     ) -> Result<Arc<TokenSet>, SessionError> {
+        if !session.has_record() {
+            return Err(SessionError::SignInRequired { claims: None });
+        }
         let mut renewed = self.join(session, refused).await?;
         if renewed.access_token == *refused {
             // This call joined a renewal that started before the refusal. That renewal has ended.

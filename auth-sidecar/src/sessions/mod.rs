@@ -8,6 +8,7 @@ mod administration;
 mod authorization_code;
 mod declared_revocations;
 mod end_signal;
+mod entra_bearer;
 mod entra_refresh;
 mod error;
 mod grant;

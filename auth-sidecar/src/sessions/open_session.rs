@@ -42,9 +42,18 @@ pub struct OpenSession {
     pub(super) secret: SessionSecret,
     pub(crate) tokens: Arc<TokenSet>,
     pub(super) end_signal: EndSignal,
+
+    /// False if the client presented a token of Entra ([`super::entra_bearer`]).
+    pub(super) has_record: bool,
 }
 
 impl OpenSession {
+    /// True for a login at this server, whose record has the user's tokens. False for a token of Entra, which only the
+    /// client can renew.
+    pub(crate) fn has_record(&self) -> bool {
+        self.has_record
+    }
+
     /// Returns when this process ends the session: a client or an administrator revokes it, a grant is reused, or Entra
     /// revokes the user's grant. Open requests and streams of the session end then.
     pub async fn ended(&self) {
@@ -104,6 +113,7 @@ impl Sessions {
             secret: grant.secret,
             tokens: record.tokens,
             end_signal,
+            has_record: true,
         };
         self.remembered
             .insert(token, session.clone(), renewals, now, ends_at);

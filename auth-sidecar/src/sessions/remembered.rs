@@ -118,6 +118,7 @@ mod tests {
             },
             client_id: "c".to_owned(),
             scopes: Scopes::ALL,
+            has_record: true,
             signed_in_at: NOW,
             expires_at: after(3_600_000),
             ends_at: after(7_200_000),

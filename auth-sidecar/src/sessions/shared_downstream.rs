@@ -98,7 +98,7 @@ impl SharedDownstream {
     /// Removes the token after the downstream API refused it. A newer token stays, but for one that another replica saves
     /// at this very moment: its loss costs an exchange.
     pub(crate) async fn remove_refused(&self, refused: &Secret) {
-        if !self.sessions.is_shared {
+        if !self.is_shared() {
             return;
         }
         // Before the removal, so that a call that reads the entry meanwhile does not use the token.
@@ -109,6 +109,11 @@ impl SharedDownstream {
             // If the store does not answer, the token stays. This replica does not use it again.
             let _ = self.sessions.store.take(&self.key()).await;
         }
+    }
+
+    /// False with a store of one process, and for a token of Entra: no record is there that the entry could stand beside.
+    fn is_shared(&self) -> bool {
+        self.sessions.is_shared && self.session.has_record()
     }
 
     /// Returns the token of the entry, also one that was refused.
@@ -161,7 +166,7 @@ impl SharedDownstream {
 
 impl SharedTokens for SharedDownstream {
     async fn load(&self) -> Option<TokenSet> {
-        if !self.sessions.is_shared {
+        if !self.is_shared() {
             return None;
         }
         let tokens = self.read().await?;
@@ -170,7 +175,7 @@ impl SharedTokens for SharedDownstream {
     }
 
     async fn save(&self, tokens: &TokenSet) {
-        if !self.sessions.is_shared {
+        if !self.is_shared() {
             return;
         }
         let (store, key) = (&self.sessions.store, self.key());

@@ -25,6 +25,9 @@ impl Sessions {
     /// Remembers that a call of this session was challenged with `insufficient_scope` for `needed`. A session
     /// that has these scopes, and a narrower access token, gets them by a refresh.
     pub async fn expect_step_up(&self, session: &OpenSession, needed: Scopes) -> Result<(), SessionError> {
+        if !session.has_record() {
+            return Ok(());
+        }
         let now = self.clock.now();
         let mark = |record: &mut Record| {
             let is_recent = record

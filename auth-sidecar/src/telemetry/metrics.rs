@@ -113,6 +113,7 @@ pub struct Metrics {
     calls: Family<CallLabels, Counter>,
     refusals: Family<ReasonLabels, Counter>,
     sign_ins: Family<ReasonLabels, Counter>,
+    entra_bearers: Family<ReasonLabels, Counter>,
     federation: Family<ProbeLabels, Counter>,
     handshake: Family<ProbeLabels, Counter>,
     security: Family<EventLabels, Counter>,
@@ -126,6 +127,7 @@ impl Default for Metrics {
         let calls = Family::<CallLabels, Counter>::default();
         let refusals = Family::<ReasonLabels, Counter>::default();
         let sign_ins = Family::<ReasonLabels, Counter>::default();
+        let entra_bearers = Family::<ReasonLabels, Counter>::default();
         let federation = Family::<ProbeLabels, Counter>::default();
         let handshake = Family::<ProbeLabels, Counter>::default();
         let security = Family::<EventLabels, Counter>::default();
@@ -154,6 +156,11 @@ impl Default for Metrics {
             "sign_ins",
             "Sign-ins that reached Entra's token endpoint, by result",
             sign_ins.clone(),
+        );
+        registry.register(
+            "entra_bearers",
+            "Requests to /mcp with a token of Entra as bearer, by result",
+            entra_bearers.clone(),
         );
         registry.register(
             "federation_probes",
@@ -190,6 +197,7 @@ impl Default for Metrics {
             calls,
             refusals,
             sign_ins,
+            entra_bearers,
             federation,
             handshake,
             security,
@@ -216,6 +224,11 @@ impl Metrics {
     /// Counts a sign-in that reached Entra's token endpoint. `reason` is one of a fixed list.
     pub fn sign_in(&self, reason: &'static str) {
         self.sign_ins.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// Counts a request with a token of Entra as bearer. `reason` is one of a fixed list.
+    pub fn entra_bearer(&self, reason: &'static str) {
+        self.entra_bearers.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts a federation probe.
@@ -286,6 +299,7 @@ mod tests {
         metrics.call("tools/call", 200, 0.004);
         metrics.refusal("no_token");
         metrics.sign_in("SignedIn");
+        metrics.entra_bearer("accepted");
         metrics.federation_probe("Failed", "FicSubjectMismatch");
         metrics.security_event(SecurityEvent::ForeignOrigin);
         let page = metrics.encode();
@@ -325,7 +339,7 @@ mod tests {
         let text = metrics.encode();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let names: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(names.len(), 9);
+        assert_eq!(names.len(), 10);
         for name in names {
             let counter = format!("| `{name}_total` |");
             assert!(

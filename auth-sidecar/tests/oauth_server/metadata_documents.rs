@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
@@ -257,13 +258,23 @@ async fn every_failure_shows_the_same_page() {
 #[tokio::test]
 async fn a_document_that_never_ends_is_read_to_its_limit() {
     let host = DocumentHost::start().await;
-    host.put(CLIENT, || {
-        let parts =
-            futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1024])));
-        Response::new(Body::from_stream(parts))
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = sent.clone();
+    host.put(CLIENT, move || {
+        let counter = counter.clone();
+        let parts = futures::stream::repeat_with(move || {
+            counter.fetch_add(1024, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1024]))
+        });
+        let mut response = Response::new(Body::from_stream(parts));
+        let json = "application/json".parse().unwrap();
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
     });
     let world = host.world().await;
     assert_unusable(&begin(&world, CLIENT).await);
+    // What the connection buffers. A reader without a limit takes more until its time is over.
+    assert!(sent.load(Ordering::Relaxed) < 16 * 1024 * 1024);
 }
 
 #[tokio::test]

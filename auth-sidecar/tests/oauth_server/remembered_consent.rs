@@ -1,9 +1,13 @@
 //! `consent: Remember`: when the consent page is skipped, and when it is shown all the same.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use behalf_contract::Consent;
 use behalf_simulators::people::{ANA, BEN, Person};
 use behalf_simulators::sign_in::{Answer as Press, Browser, SignInError, SignedIn, Visit};
 use rstest::rstest;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::answer::Answer;
 use crate::document_host::DocumentHost;
@@ -180,11 +184,23 @@ async fn open_with(world: &World, cookie: &str) -> Answer {
 }
 
 /// Regression: `gateway sample (unsigned approval cookie)`, valid for a year.
+/// The content of the cookie after an approval, which only the seal protects.
+fn unsealed_approval() -> String {
+    let hash = |text: &str| {
+        let length = (text.len() as u64).to_be_bytes();
+        URL_SAFE_NO_PAD.encode(Sha256::digest([&length[..], text.as_bytes()].concat()))
+    };
+    let scopes = json!({"r": true, "w": true});
+    let approval = json!({"u": "x", "c": hash(CI), "r": hash(CI_REDIRECT_URI), "o": scopes, "e": "2099-01-01T00:00:00Z"});
+    json!([approval]).to_string()
+}
+
 #[rstest]
 #[case::unsigned("WyJjaSJd")]
 #[case::client_id("ci")]
 #[case::empty("")]
-#[case::json(r#"[{"u":"x","c":"x","o":"mcp:read","e":"2099-01-01T00:00:00Z"}]"#)]
+#[case::json(&unsealed_approval())]
+#[case::base64(&URL_SAFE_NO_PAD.encode(unsealed_approval()))]
 #[case::other_key("bho1.k9.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
 #[tokio::test]
 async fn a_forged_approval_cookie_shows_the_page(#[case] cookie: &str) {

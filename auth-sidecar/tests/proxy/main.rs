@@ -16,6 +16,8 @@ mod declared_revocations;
 #[cfg(test)]
 mod embedded_json;
 #[cfg(test)]
+mod entra_bearers;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod fake_server;

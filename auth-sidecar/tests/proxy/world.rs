@@ -157,6 +157,7 @@ impl World {
                 r#static: Vec::new(),
                 denied: Vec::new(),
                 consent: behalf_contract::Consent::Always,
+                entra_token_clients: Vec::new(),
             },
             trusted_proxies: Vec::new(),
             listen: SidecarListen {

@@ -365,6 +365,7 @@ fn clients(
     rules::redirect_hosts(&clients.additional_redirect_hosts, &defaults.allowed, refusals);
     rules::document_hosts(&clients.metadata_documents.allowed_hosts, refusals);
     rules::static_clients(&clients.r#static, &defaults.allowed, refusals);
+    let entra_token_clients = rules::entra_tokens(&clients.entra_tokens, refusals);
     rules::denied_clients(&clients.denied, &clients.r#static, refusals);
     (refusals.len() == before).then(|| ClientsConfig {
         dynamic_registration: match clients.dynamic_registration {
@@ -383,6 +384,7 @@ fn clients(
             api::VendorRedirects::Disabled => behalf_contract::VendorRedirects::Disabled,
         },
         denied: clients.denied.clone(),
+        entra_token_clients,
         consent: match clients.consent {
             api::Consent::Always => behalf_contract::Consent::Always,
             api::Consent::Remember => behalf_contract::Consent::Remember,

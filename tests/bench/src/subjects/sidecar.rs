@@ -120,6 +120,7 @@ fn config(
             }],
             denied: Vec::new(),
             consent: Consent::Always,
+            entra_token_clients: Vec::new(),
         },
         trusted_proxies: Vec::new(),
         listen: SidecarListen { public, internal },

@@ -59,6 +59,40 @@ pub struct Clients {
     /// lead to a program on the user's computer.
     #[serde(default)]
     pub consent: Consent,
+
+    /// Entra user tokens for this application as bearer, without a login at this server.
+    #[serde(default)]
+    pub entra_tokens: EntraTokens,
+}
+
+/// Entra user tokens for this application as bearer, without a login at this server.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EntraTokens {
+    /// Enabled: an application of clientIds that holds the user's Entra token for this application may call with it.
+    /// Disabled: only this server's own access tokens are accepted.
+    #[serde(default)]
+    pub policy: EntraTokensPolicy,
+
+    /// The applications whose tokens are accepted: the client ids that Entra writes into azp. They need no consent page.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(equal = 36)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub client_ids: Vec<String>,
+}
+
+/// Whether Entra user tokens for this application are accepted as bearer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum EntraTokensPolicy {
+    /// Those of the listed applications are accepted.
+    Enabled,
+
+    /// Only this server's own access tokens are accepted.
+    #[default]
+    Disabled,
 }
 
 /// How often a user is asked to approve a client.

@@ -16,8 +16,8 @@ mod store;
 mod token_exchange;
 
 pub use clients::{
-    Clients, Consent, DynamicRegistration, MetadataDocuments, MetadataDocumentsPolicy, StaticClient,
-    VendorRedirects,
+    Clients, Consent, DynamicRegistration, EntraTokens, EntraTokensPolicy, MetadataDocuments,
+    MetadataDocumentsPolicy, StaticClient, VendorRedirects,
 };
 pub use container::Container;
 pub use duration::DurationText;

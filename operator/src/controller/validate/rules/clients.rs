@@ -5,9 +5,10 @@ use behalf_contract::{DocumentUrl, is_registered_client_id};
 use url::Url;
 
 use super::address::origin;
+use super::entra::guid;
 use super::installation_policy::redirect_host;
 use super::refuse;
-use crate::api::v1alpha1::StaticClient;
+use crate::api::v1alpha1::{EntraTokens, EntraTokensPolicy, StaticClient};
 use crate::controller::validate::Refusal;
 use crate::controller::validate::installation_policy::Allowed;
 
@@ -30,6 +31,28 @@ pub(crate) fn document_hosts(hosts: &[String], refusals: &mut Vec<Refusal>) {
     for host in hosts {
         host_only("clients.metadataDocuments.allowedHosts", host, refusals);
     }
+}
+
+/// Validates the applications whose tokens are accepted as bearer. Returns their ids as Entra writes them, or none if the
+/// policy is `Disabled`.
+pub(crate) fn entra_tokens(tokens: &EntraTokens, refusals: &mut Vec<Refusal>) -> Vec<String> {
+    let field = "clients.entraTokens.clientIds";
+    let mut ids = Vec::with_capacity(tokens.client_ids.len());
+    for id in &tokens.client_ids {
+        ids.extend(guid(field, id, refusals));
+    }
+    match tokens.policy {
+        EntraTokensPolicy::Disabled => ids.clear(),
+        EntraTokensPolicy::Enabled if tokens.client_ids.is_empty() => {
+            refuse(
+                refusals,
+                field,
+                "must name at least one application while the policy is Enabled",
+            );
+        }
+        EntraTokensPolicy::Enabled => {}
+    }
+    ids
 }
 
 /// Validates the clients that the administrator denies. An entry that matches no client would look like protection.

@@ -8,6 +8,8 @@ use super::*;
 #[rstest]
 #[case::redirect_host("clients.additionalRedirectHosts", json!({"clients": {"additionalRedirectHosts": ["https://ci.example"]}}))]
 #[case::document_host("clients.metadataDocuments.allowedHosts", json!({"clients": {"metadataDocuments": {"allowedHosts": ["vscode.dev:443"]}}}))]
+#[case::no_application("clients.entraTokens.clientIds", json!({"clients": {"entraTokens": {"policy": "Enabled"}}}))]
+#[case::application_is_no_guid("clients.entraTokens.clientIds", json!({"clients": {"entraTokens": {"clientIds": ["agent"]}}}))]
 #[case::denied_without_path("clients.denied", json!({"clients": {"denied": ["https://claude.ai"]}}))]
 #[case::denied_with_port("clients.denied", json!({"clients": {"denied": ["claude.ai:443"]}}))]
 #[case::denied_in_capitals("clients.denied", json!({"clients": {"denied": ["Claude.ai"]}}))]
@@ -58,4 +60,20 @@ fn the_refusal_of_a_denied_client_shows_a_short_part_and_says_what_to_write() {
         "{text}"
     );
     assert!(text.len() < 600, "{text}");
+}
+
+#[test]
+fn tokens_of_entra_are_accepted_only_from_listed_applications_and_only_if_enabled() {
+    let id = "33333333-3333-4333-8333-33333333ABCD";
+    let accepted = |tokens: Value| {
+        let server = quickstart_with(json!({"clients": {"entraTokens": tokens}}));
+        judge(&server, &Found::default())
+            .unwrap()
+            .clients
+            .entra_token_clients
+    };
+    assert!(accepted(json!({})).is_empty());
+    assert!(accepted(json!({"clientIds": [id]})).is_empty());
+    let enabled = accepted(json!({"policy": "Enabled", "clientIds": [id]}));
+    assert_eq!(enabled, [id.to_ascii_lowercase()]);
 }

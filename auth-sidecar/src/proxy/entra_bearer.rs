@@ -1,0 +1,74 @@
+//! Accepts an Entra token of the user as the bearer (`clients.entraTokens`): an agent that already holds the user's token
+//! for this application needs no login here.
+
+use behalf_contract::SidecarConfig;
+use behalf_entra::{EntraClient, Secret, TokenRejection, TokenRules, TokenValidator};
+
+use super::refusal::Refusal;
+use crate::services::Services;
+use crate::sessions::OpenSession;
+
+/// Validates Entra's tokens for this application, from the listed applications.
+#[derive(Clone)]
+pub(super) struct EntraBearers(TokenValidator);
+
+impl EntraBearers {
+    /// `None` if the configuration lists no application. An empty list of [`TokenRules`] would allow every application of
+    /// the tenant.
+    pub(super) fn new(config: &SidecarConfig, entra: EntraClient) -> Option<Self> {
+        let allowed_clients = config.clients.entra_token_clients.clone();
+        let rules = TokenRules {
+            required_scope: config.entra.required_scope().to_owned(),
+            allowed_clients,
+            ..TokenRules::default()
+        };
+        (!rules.allowed_clients.is_empty()).then(|| Self(TokenValidator::new(entra, rules)))
+    }
+
+    /// True for a JSON Web Token: its header is a JSON object in base64url. This server's own tokens begin otherwise.
+    pub(super) fn is_one(token: &Secret) -> bool {
+        token.expose().starts_with("eyJ")
+    }
+
+    /// Returns the session of the token's user. It has all scopes of this server: the administrator lists applications
+    /// that need no consent page.
+    pub(super) async fn open(&self, services: &Services, token: &Secret) -> Result<OpenSession, Refusal> {
+        let claims = self.0.validate(token).await.map_err(|rejection| {
+            services.metrics.entra_bearer(label(&rejection));
+            let error: &dyn std::error::Error = &rejection;
+            if rejection.is_outage() {
+                tracing::warn!(error, "A token of Entra could not be checked for the moment");
+                return Refusal::Unavailable(None);
+            }
+            tracing::debug!(error, "Refused a token of Entra: {rejection}");
+            Refusal::InvalidToken
+        })?;
+        let opened = services
+            .sessions
+            .of_entra_token(token, claims, services.access.offered());
+        services
+            .metrics
+            .entra_bearer(if opened.is_ok() { "accepted" } else { "revoked" });
+        Ok(opened?)
+    }
+}
+
+/// The label of the metric.
+fn label(rejection: &TokenRejection) -> &'static str {
+    match rejection {
+        TokenRejection::Malformed | TokenRejection::Nonce => "malformed",
+        TokenRejection::Version => "version",
+        TokenRejection::Algorithm => "algorithm",
+        TokenRejection::UnknownKey => "unknown_key",
+        TokenRejection::Signature => "signature",
+        TokenRejection::Issuer => "issuer",
+        TokenRejection::Tenant => "tenant",
+        TokenRejection::Audience => "audience",
+        TokenRejection::NotYetValid => "not_yet_valid",
+        TokenRejection::Expired => "expired",
+        TokenRejection::AppOnly | TokenRejection::User => "no_user",
+        TokenRejection::Scope { .. } => "scope",
+        TokenRejection::Client | TokenRejection::ClientAuthentication => "client",
+        TokenRejection::KeysUnavailable(_) => "keys_unavailable",
+    }
+}
