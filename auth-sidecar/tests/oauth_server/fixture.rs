@@ -25,7 +25,7 @@ use behalf_simulators::entra::{EntraSimulator, EntraSimulatorOptions, IssuerFixt
 use behalf_simulators::people::{CLIENT_ID, Person};
 use behalf_simulators::sign_in::{Browser, SignedIn, Visit};
 use http_body_util::BodyExt as _;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::dns::Resolve;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -217,6 +217,18 @@ impl World {
 
     pub(crate) fn write_keyring(&self, sealing: &str, ids: &[&str]) {
         std::fs::write(self.directory.path().join("keyring.json"), keyring(sealing, ids)).unwrap();
+    }
+
+    /// Adds a key that does not seal yet, as the first step of a rotation does.
+    pub(crate) fn write_keyring_with_new(
+        &self,
+        sealing: &str,
+        ids: &[&str],
+        (id, created_at): (&str, Timestamp),
+    ) {
+        let mut keyring: Value = serde_json::from_str(&keyring(sealing, &[ids, &[id]].concat())).unwrap();
+        keyring["sessions"]["keys"][ids.len()]["createdAt"] = json!(created_at);
+        std::fs::write(self.directory.path().join("keyring.json"), keyring.to_string()).unwrap();
     }
 
     /// Changes the file of revocations of all replicas, as the kubelet does after a change of the object.

@@ -1,7 +1,7 @@
 //! Refresh tokens: rotation, replay, revocation and key rotation.
 
 use behalf_auth_sidecar::sessions::SessionError;
-use behalf_entra::Secret;
+use behalf_entra::{Clock as _, Secret};
 use behalf_simulators::people::{ANA, BEN};
 
 use crate::fixture::{REDIRECT_URI, World};
@@ -367,7 +367,8 @@ async fn an_unknown_key_is_503_while_a_rotation_is_pending() {
     // A replica that has not read k3 yet, in the middle of a rotation.
     let foreign = tokens.access.replacen(".k1.", ".k3.", 1);
     assert!(!is_open(&world, &foreign).await);
-    world.write_keyring("k1", &["k1", "k2"]);
+    let added = world.clock.now();
+    world.write_keyring_with_new("k1", &["k1"], ("k2", added));
     world.keyring.reload().unwrap();
     let opened = world.sessions.open(&Secret::new(foreign)).await;
     assert!(
