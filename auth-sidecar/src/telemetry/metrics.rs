@@ -334,6 +334,7 @@ mod tests {
         metrics.call("tools/call", 200, 0.1);
         metrics.refusal("no_token");
         metrics.sign_in("SignedIn");
+        metrics.entra_bearer("accepted");
         metrics.federation_probe("Verified", "TokenAccepted");
         metrics.handshake_probe("Verified", "ToolsListed");
         let text = metrics.encode();
