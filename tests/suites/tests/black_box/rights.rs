@@ -35,7 +35,7 @@ const RIGHTS: [(&str, &[&str]); 12] = [
         &["create", "delete", "get", "list", "patch", "watch"],
     ),
     ("services", &["create", "get", "list", "patch", "watch"]),
-    ("secrets", &["create", "get"]),
+    ("secrets", &["create", "get", "update"]),
     ("deployments.apps", &["create", "get", "list", "patch", "watch"]),
     (
         "networkpolicies.networking.k8s.io",
