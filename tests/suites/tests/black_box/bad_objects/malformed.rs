@@ -44,6 +44,7 @@ pub(super) fn malformed() -> Vec<Malformed> {
     const AUTH: &str = "sessions.store.redis.auth.secret must be set with type Secret, and only then";
     const MAXIMUM: &str =
         "sessions.maximumLifetime must be between sessions.idleLifetime and 8784h (366 days)";
+    const IMAGE: &str = "registry.example/mcp/server:1";
     let row = |what, pointer, value, field, message| Malformed {
         what,
         pointer,
@@ -72,6 +73,16 @@ pub(super) fn malformed() -> Vec<Malformed> {
     };
     let sessions =
         |what, pointer, value: &str, message| row(what, pointer, json!(value), "spec.sessions", message);
+    let container = |what, exchange: &Value, message| {
+        let id = "11111111-1111-4111-8111-111111111111";
+        let spec = json!({
+            "publicUrl": "https://mcp.contoso.example",
+            "entra": {"tenantId": id, "clientId": id},
+            "server": {"container": {"image": IMAGE}},
+            "tokenExchange": exchange,
+        });
+        row(what, "/spec", spec, "spec", message)
+    };
     let redis = |endpoints: &Value| json!({"endpoints": endpoints, "auth": {"type": "None"}});
     let with_auth = |auth: Value| json!({"endpoints": ["redis://a:6379"], "auth": auth});
     let store = |what, settings: Value, field, message| {
@@ -150,7 +161,7 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "/spec/server",
             json!({}),
             "spec.server",
-            "server must name exactly one kind of server: set server.azureDevOps",
+            "server must name exactly one kind of server: set server.azureDevOps or server.container",
         ),
         row(
             "a variable out of a Secret",
@@ -414,6 +425,43 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "",
         ),
         row("a list for a spec", "/spec", json!([]), "spec", ""),
+        row(
+            "a rotation each hour",
+            "/spec/keys/managed",
+            json!({"rotationInterval": "1h"}),
+            "spec.keys.managed",
+            "keys.managed.rotationInterval must be between 168h (7 days) and 8784h (366 days)",
+        ),
+        row(
+            "a server on the sidecar's port",
+            "/spec/server",
+            json!({"container": {"image": IMAGE, "port": 8080}}),
+            "spec.server.container.port",
+            "server.container.port must not be 8080 or 9090: the sidecar listens there",
+        ),
+        row(
+            "a server that is the sidecar's user",
+            "/spec/server",
+            json!({"container": {"image": IMAGE, "runAsUser": 65532}}),
+            "spec.server.container.runAsUser",
+            "server.container.runAsUser must not be 65532: this is the sidecar's user, whose files it could read",
+        ),
+        container(
+            "a server from another image that exchanges tokens itself",
+            &json!({"at": "Server", "injection": "None"}),
+            "tokenExchange.at must be Sidecar with server.container: such a container has no credential; remove the field",
+        ),
+        container(
+            "a server from another image without a scope",
+            &json!({}),
+            "tokenExchange.scope is required with server.container: set it to the scope of the API that the server \
+             calls, for example api://<id>/.default, or set tokenExchange.injection to None if the server needs no token",
+        ),
+        container(
+            "a scope although no token is sent",
+            &json!({"injection": "None", "scope": "api://api/.default"}),
+            "tokenExchange.injection None needs server.container and excludes tokenExchange.scope: no token is obtained",
+        ),
         row(
             "an unknown place of exchange",
             "/spec/tokenExchange",
