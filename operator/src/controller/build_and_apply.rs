@@ -28,7 +28,8 @@ pub(super) async fn build_and_apply(
     let rotation = rotation(context, server, &plan, found).map_err(ReconcileError::Keys)?;
     let client = &context.sources.client;
     let applied = async {
-        if let Some(keyring) = built.keyring.take() {
+        if let Some(mut keyring) = built.keyring.take() {
+            key_rotation::record_request(server, &mut keyring);
             built.keyring = Some(apply::create_keyring(client, keyring).await?);
             // Reported before the other children are applied: if one of them fails, the next reconcile finds the
             // keyring and does not know that it is new.

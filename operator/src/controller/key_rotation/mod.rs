@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use behalf_contract::KeyringReport;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt as _;
 
 use crate::api::v1alpha1::{KeysStatus, LONGEST_REQUEST, MOST_KEYS, McpServer};
@@ -98,6 +98,16 @@ pub(super) fn request(server: &McpServer) -> Option<String> {
     let text = server.annotations().get(names::ROTATE_KEYS_ANNOTATION)?;
     let request: String = text.chars().take(LONGEST_REQUEST as usize).collect();
     (!request.is_empty()).then_some(request)
+}
+
+/// Records in a new keyring that it fulfils the request for a rotation. Otherwise a request from the time of a lost keyring
+/// would begin a rotation, during which clients of lost sessions get 503 in place of a challenge.
+pub(super) fn record_request(server: &McpServer, keyring: &mut Secret) {
+    if let Some(request) = request(server) {
+        keyring
+            .annotations_mut()
+            .insert(names::ROTATE_KEYS_ANNOTATION.to_owned(), request);
+    }
 }
 
 impl Pods<'_> {

@@ -33,6 +33,22 @@ async fn a_replaced_keyring_is_reported_also_when_a_later_child_fails() {
 }
 
 #[tokio::test]
+async fn a_new_keyring_fulfils_a_request_for_a_rotation_that_was_made_before() {
+    let mut server = with_key(Some("s00000009"));
+    let request = (names::ROTATE_KEYS_ANNOTATION.to_owned(), "last year".to_owned());
+    server.metadata.annotations = Some([request].into());
+    let (results, asked) = Cluster::of(std::slice::from_ref(&server)).passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let made: Vec<_> = asked
+        .iter()
+        .filter(|(_, body)| body["kind"] == "Secret")
+        .collect();
+    assert_eq!(made.len(), 1, "{asked:?}");
+    let annotations = &made[0].1["metadata"]["annotations"];
+    assert_eq!(annotations[names::ROTATE_KEYS_ANNOTATION], "last year");
+}
+
+#[tokio::test]
 async fn the_first_keyring_of_an_object_replaces_none() {
     let server = with_key(None);
     let (results, asked) = Cluster::of(std::slice::from_ref(&server)).passes(&[server]).await;
