@@ -29,4 +29,5 @@ mod session_id;
 pub mod sessions;
 pub mod store;
 pub mod telemetry;
+mod token_digest;
 pub mod upstream;

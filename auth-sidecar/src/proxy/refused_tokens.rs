@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use behalf_entra::Secret;
 use moka::future::Cache;
-use sha2::{Digest as _, Sha256};
 
 use super::refusal::Refusal;
+use crate::token_digest::TokenDigest;
 
 /// Maximum number of remembered refusals. At the limit the cache evicts one, and Entra refuses that token again.
 const MAX_REFUSALS: u64 = 10_000;
@@ -28,7 +28,7 @@ pub(super) enum Answers {
 /// Refusals of Entra, the server or the downstream API, by the hash of the user's token. It does not matter
 /// who exchanges the token.
 #[derive(Clone)]
-pub(super) struct RefusedTokens(Cache<[u8; 32], (Answers, Refusal)>);
+pub(super) struct RefusedTokens(Cache<TokenDigest, (Answers, Refusal)>);
 
 impl RefusedTokens {
     pub(super) fn new() -> Self {
@@ -41,7 +41,7 @@ impl RefusedTokens {
 
     /// Returns the refusal of a request with this user token, if one is remembered.
     pub(super) async fn check(&self, user_token: &Secret, is_tool_call: bool) -> Result<(), Refusal> {
-        match self.0.get(&hash(user_token)).await {
+        match self.0.get(&TokenDigest::of(user_token)).await {
             Some((answers, refusal)) if is_tool_call || answers == Answers::All => Err(refusal),
             _ => Ok(()),
         }
@@ -56,12 +56,8 @@ impl RefusedTokens {
         );
         if concerns_the_user {
             let entry = (answers, refusal.clone());
-            self.0.insert(hash(user_token), entry).await;
+            self.0.insert(TokenDigest::of(user_token), entry).await;
         }
         concerns_the_user
     }
-}
-
-fn hash(token: &Secret) -> [u8; 32] {
-    Sha256::digest(token.expose()).into()
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use behalf_entra::{LEEWAY, Secret, TokenSet, UserClaims, UserIdentity};
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 
 use super::{OpenSession, SessionError, Sessions, later};
 use crate::access::Scopes;
 use crate::session_id::{SessionId, SessionSecret};
+use crate::token_digest::TokenDigest;
 
 impl Sessions {
     /// Returns the session of a token whose claims are validated. All requests with one token have the same session id.
@@ -60,8 +60,8 @@ impl Sessions {
 
 /// A part of the token's hash, which tells nothing about the token.
 fn id_of(token: &Secret) -> SessionId {
-    let digest: [u8; 32] = Sha256::digest(token.expose()).into();
-    let (start, _) = digest.split_at(16);
+    let digest = TokenDigest::of(token);
+    let (start, _) = digest.as_bytes().split_at(16);
     let mut id = [0; 16];
     id.copy_from_slice(start);
     SessionId::from_bytes(id)

@@ -9,11 +9,11 @@ use super::Sessions;
 use super::end_signal::EndSignal;
 use super::error::SessionError;
 use super::grant::{ClientDigest, Grant};
-use super::remembered::TokenDigest;
 use super::repository::Loaded;
 use crate::access::Scopes;
 use crate::keys::Purpose;
 use crate::session_id::{SessionId, SessionSecret};
+use crate::token_digest::TokenDigest;
 
 /// The state of a session when a client presented its access token.
 #[derive(Clone, Debug)]

@@ -6,12 +6,11 @@
 
 use std::time::Duration;
 
-use behalf_entra::Secret;
 use jiff::{SignedDuration, Timestamp};
-use sha2::{Digest as _, Sha256};
 
 use super::{OpenSession, later};
 use crate::limits::weak_map::WeakMap;
+use crate::token_digest::TokenDigest;
 
 /// Time for which a session is remembered. An end that this process does not hear of takes effect after it: well within
 /// the two seconds that are promised for a revocation.
@@ -25,10 +24,6 @@ const MOST: usize = 2048;
 #[derive(Default)]
 pub(super) struct Remembered(WeakMap<TokenDigest, Opened>);
 
-/// SHA-256 of an access token. It opens nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct TokenDigest([u8; 32]);
-
 struct Opened {
     session: OpenSession,
 
@@ -37,12 +32,6 @@ struct Opened {
 
     /// Number of renewals of the user's tokens when the session was opened.
     renewals: u64,
-}
-
-impl TokenDigest {
-    pub(super) fn of(access_token: &Secret) -> Self {
-        Self(Sha256::digest(access_token.expose()).into())
-    }
 }
 
 impl Remembered {
@@ -89,7 +78,7 @@ impl Remembered {
 mod tests {
     use std::sync::Arc;
 
-    use behalf_entra::{TokenSet, UserIdentity};
+    use behalf_entra::{Secret, TokenSet, UserIdentity};
 
     use super::*;
     use crate::access::Scopes;

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::{OpenSession, Sessions};
 use crate::keys::{RecordKind, RecordPlace};
 use crate::store::{Entry, StoreKey, Written};
+use crate::token_digest::TokenDigest;
 
 /// Maximum number of attempts to write the entry. Its loss costs one more exchange.
 const MAX_ATTEMPTS: usize = 3;
@@ -26,7 +27,7 @@ const REFUSED: (u64, Duration) = (10_000, Duration::from_hours(28));
 
 /// The downstream tokens that their API refused in this process, by their SHA-256. Another replica may not know yet, and a
 /// store may bring a value back, so that the removal of the entry alone is not enough.
-pub(super) struct RefusedDownstream(Cache<[u8; 32], ()>);
+pub(super) struct RefusedDownstream(Cache<TokenDigest, ()>);
 
 /// The downstream token of one session for one user token.
 pub(crate) struct SharedDownstream {
@@ -69,12 +70,11 @@ impl Default for RefusedDownstream {
 
 impl RefusedDownstream {
     async fn insert(&self, token: &Secret) {
-        self.0.insert(Sha256::digest(token.expose()).into(), ()).await;
+        self.0.insert(TokenDigest::of(token), ()).await;
     }
 
     fn contains(&self, token: &Secret) -> bool {
-        self.0
-            .contains_key(&<[u8; 32]>::from(Sha256::digest(token.expose())))
+        self.0.contains_key(&TokenDigest::of(token))
     }
 }
 
