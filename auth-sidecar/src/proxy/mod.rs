@@ -2,15 +2,18 @@
 //!
 //! A request without a live session is refused. The body is parsed as far as needed and changed in at most one
 //! place ([`edit`]). Only listed headers are forwarded ([`headers`]). [`injection`] decides which token the server
-//! gets, and [`server_session`] which session of the server a request belongs to. Answers are streamed without buffering. When the client disconnects, the request to the server is
-//! cancelled. When the session ends, its answers end ([`stream`]).
+//! gets, and [`server_session`] which session of the server a request belongs to. Answers are streamed without
+//! buffering ([`answer`](mod@answer)). When the client disconnects, the request to the server is cancelled. When the session
+//! ends, its answers end ([`stream`]).
 
+mod answer;
 mod body;
 mod edit;
 mod entra_bearer;
 mod headers;
 mod injection;
 mod members;
+mod method_label;
 mod origin;
 mod outgoing;
 mod reauthenticate;
@@ -32,11 +35,12 @@ use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
-use hyper::body::Incoming;
 
+use self::answer::answer;
 use self::body::Message;
 use self::entra_bearer::EntraBearers;
 use self::injection::Plan;
+use self::method_label::label;
 use self::origin::Caller;
 use self::outgoing::Outgoing;
 use self::reauthenticate::{reauthenticate, replace, wanted};
@@ -44,9 +48,9 @@ use self::refusal::Refusal;
 use self::refusal_response::About;
 use self::refused_tokens::RefusedTokens;
 use self::request_audit::RequestAudit;
-use self::server_session::{SESSION_ID, ServerSession, ServerSessions};
+use self::server_session::ServerSessions;
 use self::token_exchange::{Exchange, Tokens};
-use self::users::{Call, User, Users};
+use self::users::{User, Users};
 use crate::access::Scopes;
 use crate::limits::body_budget::Taken;
 use crate::oauth;
@@ -306,108 +310,4 @@ async fn read(
         .message_memory
         .read(user.message_memory(), body, MAX_BODY_BYTES)
         .await?)
-}
-
-/// Forwards the server's answer, or refuses one that clients must not see.
-fn answer(
-    state: &ProxyState,
-    session: &OpenSession,
-    server_session: &ServerSession,
-    response: Response<Incoming>,
-    call: Option<Call>,
-) -> Result<Response<Body>, Refusal> {
-    let status = response.status();
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            // At this status clients would start a login, which does not help.
-            state
-                .services
-                .metrics
-                .security_event(SecurityEvent::ServerRefusal);
-            tracing::error!(
-                http.status = status.as_u16(),
-                "The MCP server answered {status} to a request of the sidecar"
-            );
-            Err(Refusal::ServerRefused)
-        }
-        StatusCode::SERVICE_UNAVAILABLE if is_invalid_client(response.headers()) => {
-            Err(Refusal::ClientAuthentication)
-        }
-        // Clients cannot reach addresses behind the sidecar, and MCP does not switch protocols.
-        _ if status.is_redirection() || status.is_informational() => {
-            tracing::error!(
-                http.status = status.as_u16(),
-                "The MCP server answered {status}, which is not MCP"
-            );
-            Err(Refusal::ServerFailed)
-        }
-        _ => {
-            let (parts, body) = response.into_parts();
-            let random = state.services.random.as_ref();
-            let session_id = state
-                .server_sessions
-                .for_client(server_session, &parts.headers, session, random)
-                .map_err(|error| {
-                    tracing::error!("Refused an answer of the MCP server: {error}");
-                    Refusal::ServerFailed
-                })?;
-            let is_event_stream = headers::is_event_stream(&parts.headers);
-            // A client reopens a stream of notifications with a new access token. The answer to a call has the time
-            // until the session ends.
-            let end = if is_event_stream && call.is_none() {
-                session.expires_at
-            } else {
-                session.ends_at
-            };
-            let end = session
-                .end_signal()
-                .ended_within(state.services.sessions.until(end));
-            let body = stream::until(body, end, is_event_stream, call);
-            let mut passed = Response::new(body);
-            *passed.status_mut() = status;
-            *passed.headers_mut() = headers::to_client(&parts.headers);
-            if let Some(id) = session_id {
-                passed.headers_mut().insert(SESSION_ID, id);
-            }
-            Ok(passed)
-        }
-    }
-}
-
-/// True when the server exchanges tokens itself, and Entra refused its client assertion.
-fn is_invalid_client(headers: &HeaderMap) -> bool {
-    let error = headers.get(behalf_contract::headers::ERROR);
-    error.is_some_and(|error| error == behalf_contract::headers::INVALID_CLIENT)
-}
-
-/// Returns the method as the label of a metric. The label is one of a fixed list, because clients choose the text.
-fn label(method: &Method, message: Option<&Message>) -> &'static str {
-    const KNOWN: [&str; 18] = [
-        "completion/complete",
-        "initialize",
-        "logging/setLevel",
-        "notifications/cancelled",
-        "notifications/initialized",
-        "notifications/progress",
-        "ping",
-        "prompts/get",
-        "prompts/list",
-        "resources/list",
-        "resources/read",
-        "resources/subscribe",
-        "resources/templates/list",
-        "resources/unsubscribe",
-        "server/discover",
-        "subscriptions/listen",
-        "tools/call",
-        "tools/list",
-    ];
-    match message {
-        None if method == Method::DELETE => "DELETE",
-        None => "GET",
-        Some(message) => {
-            let name = message.method().unwrap_or_default();
-            KNOWN.into_iter().find(|known| *known == name).unwrap_or("other")
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! Tests the validation of a server from an image of the object's author.
 
+use behalf_contract::{ExchangePlace, Injection};
 use rstest::rstest;
 use serde_json::{Value, json};
 

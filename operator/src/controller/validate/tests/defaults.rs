@@ -1,5 +1,7 @@
 //! Tests the validation of the plan of an accepted spec.
 
+use behalf_contract::{ExchangePlace, Injection};
+
 use super::*;
 
 #[test]

@@ -1,0 +1,101 @@
+//! Validates the server and the exchange of tokens for it.
+
+use behalf_contract::{
+    AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ExchangePlace,
+    Injection, ServerKind, TokenExchange,
+};
+
+use super::{Defaults, Refusal, rules};
+use crate::api::v1alpha1 as api;
+use crate::controller::plan::ServerPlan;
+
+/// The scope of Azure DevOps: all that was consented to.
+pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
+
+pub(super) fn server_kind(
+    server: &api::Server,
+    defaults: &Defaults,
+    refusals: &mut Vec<Refusal>,
+) -> Option<ServerPlan> {
+    match (&server.azure_dev_ops, &server.container) {
+        (Some(settings), None) => azure_dev_ops(settings, defaults, refusals).map(ServerPlan::AzureDevOps),
+        (None, Some(container)) => {
+            rules::container(container, &defaults.allowed, refusals).map(ServerPlan::Container)
+        }
+        _ => {
+            refusals.push(Refusal::Field {
+                field: "server",
+                problem: "must name exactly one kind of server: set server.azureDevOps or server.container"
+                    .to_owned(),
+            });
+            None
+        }
+    }
+}
+
+fn azure_dev_ops(
+    settings: &api::AzureDevOps,
+    defaults: &Defaults,
+    refusals: &mut Vec<Refusal>,
+) -> Option<AzureDevOpsConfig> {
+    rules::organization(&settings.organization, refusals);
+    rules::projects(&settings.projects, refusals);
+    let mut endpoint = |field, text: &str| {
+        let url = rules::https_origin(field, text, refusals)?;
+        rules::azure_dev_ops_host(field, &url, &defaults.allowed, refusals);
+        Some(url)
+    };
+    let endpoints = &settings.endpoints;
+    let core = endpoint("server.azureDevOps.endpoints.core", &endpoints.core);
+    let release = endpoint("server.azureDevOps.endpoints.release", &endpoints.release);
+    let identity = endpoint("server.azureDevOps.endpoints.identity", &endpoints.identity);
+    Some(AzureDevOpsConfig {
+        organization: settings.organization.clone(),
+        projects: settings.projects.clone(),
+        read_only: settings.read_only,
+        endpoints: AzureDevOpsEndpoints {
+            core: core?,
+            release: release?,
+            identity: identity?,
+        },
+    })
+}
+
+pub(super) fn access(server: &ServerPlan) -> AccessConfig {
+    match server {
+        ServerPlan::AzureDevOps(server) => AccessConfig {
+            server: ServerKind::AzureDevOps {
+                organization: server.organization.clone(),
+            },
+            read_only_tools: AZURE_DEV_OPS_READ_ONLY_TOOLS.map(str::to_owned).to_vec(),
+            writes: !server.read_only,
+        },
+        // Nobody here knows which of its tools only read, so that each tool needs the wider scope.
+        ServerPlan::Container(_) => AccessConfig {
+            server: ServerKind::Container,
+            read_only_tools: Vec::new(),
+            writes: true,
+        },
+    }
+}
+
+pub(super) fn token_exchange(spec: &api::McpServerSpec, refusals: &mut Vec<Refusal>) -> TokenExchange {
+    let exchange = &spec.token_exchange;
+    rules::token_exchange(exchange, spec.server.container.is_some(), refusals);
+    let default_scope = || {
+        let is_built_in = spec.server.azure_dev_ops.is_some();
+        is_built_in.then(|| AZURE_DEVOPS_SCOPE.to_owned())
+    };
+    TokenExchange {
+        at: match exchange.at {
+            None | Some(api::ExchangePlace::Sidecar) => ExchangePlace::Sidecar,
+            Some(api::ExchangePlace::Server) => ExchangePlace::Server,
+        },
+        scope: exchange.scope.clone().or_else(default_scope),
+        injection: match exchange.injection {
+            None | Some(api::Injection::Header) => Injection::Header,
+            Some(api::Injection::Argument) => Injection::Argument,
+            Some(api::Injection::None) => Injection::None,
+        },
+    }
+}
