@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 /// Maximum number of bytes that are read from a file. The files that the operator writes are much smaller.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
-/// What a mounted file contains, and why it cannot be used.
+/// The parsed content of a mounted file, and the errors of a file that cannot be used.
 pub(crate) trait Content: Sized {
     type Error;
 

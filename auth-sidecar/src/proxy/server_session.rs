@@ -32,7 +32,7 @@ const MAX_SEALED_BYTES: usize = PREFIX.len() + (MAX_ID_BYTES + 28).div_ceil(3) *
 #[derive(Debug, Clone)]
 pub(super) struct ServerSessions(ProcessKey);
 
-/// What a request says about its MCP session.
+/// The session of the server that a request belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ServerSession {
     /// The request belongs to this session of the server.

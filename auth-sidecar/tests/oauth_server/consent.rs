@@ -246,11 +246,7 @@ async fn a_browser_has_at_most_four_sign_ins_in_progress() {
 #[tokio::test]
 async fn the_content_security_policy_allows_the_redirects_to_the_client() {
     let world = World::start().await;
-    let control = world.entra.control();
-    control
-        .update_settings(|settings| settings.single_sign_on = true)
-        .await
-        .unwrap();
+    world.entra_remembers_sign_ins().await;
     let client_id = world.register(&[REDIRECT_URI]).await;
     let url = world.base.join(&world.authorize_path(&client_id, &[])).unwrap();
     let browser = Browser::new().unwrap();

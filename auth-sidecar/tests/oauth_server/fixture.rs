@@ -205,6 +205,15 @@ impl World {
         format!("{}/mcp", self.issuer_url())
     }
 
+    /// Entra signs a user in without a page if the browser was signed in before.
+    pub(crate) async fn entra_remembers_sign_ins(&self) {
+        let control = self.entra.control();
+        control
+            .update_settings(|settings| settings.single_sign_on = true)
+            .await
+            .unwrap();
+    }
+
     /// Sets the lifetime of user tokens to exactly an hour. Otherwise each token has another one.
     pub(crate) async fn entra_tokens_live_an_hour(&self) {
         let change = |settings: &mut Settings| settings.application_token_seconds = Some(3600);

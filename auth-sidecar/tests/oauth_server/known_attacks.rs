@@ -17,11 +17,8 @@ use crate::fixture::{REDIRECT_URI, World, encode, request};
 #[tokio::test]
 async fn a_link_yields_no_code_of_a_user_who_is_signed_in_at_entra() {
     let world = World::start().await;
+    world.entra_remembers_sign_ins().await;
     let control = world.entra.control();
-    control
-        .update_settings(|settings| settings.single_sign_on = true)
-        .await
-        .unwrap();
     let browser = Browser::new().unwrap();
     let approved = world.register(&[REDIRECT_URI]).await;
     let signed_in = world.sign_in_with(&browser, &approved, ANA).await;

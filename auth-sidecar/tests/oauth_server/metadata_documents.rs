@@ -273,7 +273,7 @@ async fn a_document_that_never_ends_is_read_to_its_limit() {
     });
     let world = host.world().await;
     assert_unusable(&begin(&world, CLIENT).await);
-    // What the connection buffers. A reader without a limit takes more until its time is over.
+    // The connection buffers less than this. A reader without a limit receives more until its time is over.
     assert!(sent.load(Ordering::Relaxed) < 16 * 1024 * 1024);
 }
 

@@ -57,6 +57,16 @@ impl Replicas {
         keys[0].clone()
     }
 
+    /// Entra answers the next exchange with 503, and asks for a pause of 30 s.
+    async fn entra_fails_at_the_next_exchange(&self) {
+        let outage = Effect::Status {
+            status: 503,
+            retry_after_seconds: Some(30),
+        };
+        let fault = Fault::once([RequestKind::OnBehalfOf], outage);
+        self.world.control().add_fault(&fault).await.unwrap();
+    }
+
     fn server_refuses(&self, refused_token: String) {
         self.world.server.answers(move |request| {
             if token(request) == refused_token {
@@ -127,12 +137,7 @@ async fn a_refused_token_is_not_left_for_the_others_when_its_exchange_fails() {
     assert_eq!(replicas.calls(&first, &login).await, StatusCode::OK);
     let old = replicas.received()[0].clone();
     replicas.server_refuses(old.clone());
-    let outage = Effect::Status {
-        status: 503,
-        retry_after_seconds: Some(30),
-    };
-    let fault = Fault::once([RequestKind::OnBehalfOf], outage);
-    replicas.world.control().add_fault(&fault).await.unwrap();
+    replicas.entra_fails_at_the_next_exchange().await;
     assert_eq!(
         replicas.calls(&first, &login).await,
         StatusCode::SERVICE_UNAVAILABLE
@@ -178,12 +183,7 @@ async fn a_refused_token_that_comes_back_to_the_store_is_not_used_again() {
     };
     copy(&downstream, "aside").await;
     replicas.server_refuses(old.clone());
-    let outage = Effect::Status {
-        status: 503,
-        retry_after_seconds: Some(30),
-    };
-    let fault = Fault::once([RequestKind::OnBehalfOf], outage);
-    replicas.world.control().add_fault(&fault).await.unwrap();
+    replicas.entra_fails_at_the_next_exchange().await;
     assert_eq!(
         replicas.calls(&replica, &login).await,
         StatusCode::SERVICE_UNAVAILABLE

@@ -81,6 +81,17 @@ impl World {
         world
     }
 
+    /// Entra's tokens for Redis live for this many seconds.
+    async fn start_with_tokens_of(life: u64) -> Self {
+        let world = Self::start_trusted().await;
+        let control = world.entra.control();
+        control
+            .update_settings(|settings| settings.redis_token_seconds = Some(life))
+            .await
+            .unwrap();
+        world
+    }
+
     async fn tokens_asked_for(&self) -> usize {
         let control = self.entra.control();
         let requests = control.requests_of(RequestKind::ClientCredentials).await;
@@ -115,12 +126,7 @@ async fn the_user_is_the_oid_of_the_token_and_the_token_is_the_password() {
 #[tokio::test]
 async fn a_token_is_replaced_on_the_same_connection_before_it_expires() {
     const LIFE: u64 = 4;
-    let world = World::start_trusted().await;
-    let control = world.entra.control();
-    control
-        .update_settings(|settings| settings.redis_token_seconds = Some(LIFE))
-        .await
-        .unwrap();
+    let world = World::start_with_tokens_of(LIFE).await;
     let end = SystemClock.now() + SignedDuration::from_mins(1);
     world.store.put(&KEY, 0, vec![1], end).await.unwrap();
     // Two lifetimes and a half.
@@ -145,14 +151,10 @@ async fn a_token_is_replaced_on_the_same_connection_before_it_expires() {
 #[tokio::test]
 async fn a_new_connection_does_not_wait_for_a_slow_entra_while_the_old_token_lives() {
     const LIFE: u64 = 12;
-    let world = World::start_trusted().await;
-    let control = world.entra.control();
-    control
-        .update_settings(|settings| settings.redis_token_seconds = Some(LIFE))
-        .await
-        .unwrap();
+    let world = World::start_with_tokens_of(LIFE).await;
     world.store.ping().await.unwrap();
     let hold = Fault::always([RequestKind::ClientCredentials], Effect::Hold);
+    let control = world.entra.control();
     control.add_fault(&hold).await.unwrap();
     // In the last quarter of its life the token is asked for again.
     while world.tokens_asked_for().await < 2 {

@@ -11,7 +11,7 @@ use crate::summary::{AtRate, Summary};
 /// Calls per second of the gate. Every runner holds it.
 const RATE: u32 = 1000;
 
-/// What the planted slowdown adds to each call. It is several times what nginx adds.
+/// Delay that the planted slowdown adds to each call. nginx adds a fraction of it.
 pub(crate) const PLANTED: Duration = Duration::from_micros(400);
 
 /// Ratio of the added median. Measured are 2.0; the rest is slack for a noisy runner.

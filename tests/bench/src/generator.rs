@@ -31,7 +31,7 @@ pub(crate) struct Target {
     pub(crate) requests: Vec<Bytes>,
 }
 
-/// What one measurement saw.
+/// The result of one measurement.
 pub(crate) struct Sample {
     /// Number of answered calls.
     pub(crate) calls: u32,

@@ -13,10 +13,10 @@ pub(crate) struct AtRate {
     pub(crate) rate: u32,
     pub(crate) kind: Kind,
 
-    /// What it adds to the latency of the direct call, in microseconds; of the direct call itself, the latency.
+    /// Microseconds that the program adds to the latency of the direct call. For the direct call, its latency.
     pub(crate) added: [f64; 3],
 
-    /// Ratio to what nginx adds.
+    /// Ratio to the added latency of nginx.
     pub(crate) ratio: [f64; 3],
 
     /// CPU time of 1,000 calls, in milliseconds.

@@ -1,4 +1,4 @@
-//! What a sidecar needs around it: the MCP server, the simulator of Entra, the issuer of the cluster, mounted files, and
+//! The surroundings of a sidecar: the MCP server, the simulator of Entra, the issuer of the cluster, mounted files, and
 //! users who sign in.
 
 use std::path::PathBuf;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::script::{call, sign_in, tools};
+use super::transcript::same_or_another;
 use super::{DemoError, Running, SignIn};
 use crate::environment::{Conditions, Layout, NAMESPACE_SERVERS, Server, wait_for};
 use crate::mcp_client::{Era, call_with_token};
@@ -48,11 +49,7 @@ pub struct Administration {
 impl fmt::Display for Administration {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.sign_in)?;
-        let token = if self.same_access_token {
-            "the same"
-        } else {
-            "another"
-        };
+        let token = same_or_another(self.same_access_token);
         writeln!(
             out,
             "    kubectl annotate ... behalf.dev/rotate-keys: key {} sealed before the second call, key {} after {:.0} s;\n    \

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::script::{call, sign_in, tools};
+use super::transcript::same_or_another;
 use super::{DemoError, SignIn, internal_document};
 use crate::environment::{Layout, NAMESPACE_SERVERS, Server};
 use crate::mcp_client::Era;
@@ -39,11 +40,7 @@ pub struct Failover {
 impl fmt::Display for Failover {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.sign_in)?;
-        let token = if self.same_access_token {
-            "the same"
-        } else {
-            "another"
-        };
+        let token = same_or_another(self.same_access_token);
         writeln!(
             out,
             "    Pod {} answered the first call and is gone; the second call used {token} access token",

@@ -119,6 +119,11 @@ impl fmt::Display for Call {
     }
 }
 
+/// Which access token a second call used, in words.
+pub(super) fn same_or_another(is_same: bool) -> &'static str {
+    if is_same { "the same" } else { "another" }
+}
+
 /// A step without the names of the parameters, which are needed only to debug.
 fn without_parameters(step: &str) -> String {
     let bare = |word: &str| {

@@ -11,9 +11,9 @@ use super::unreachable;
 use crate::session_id::SessionId;
 use crate::store::{Entry, MAX_VALUE_BYTES, StoreError, StoreKey, Written};
 
-/// Reads an entry. KEYS: the entry, further ones to remove with it. ARGV: maximum length of its value, `1` to remove. Returns revision, value and
-/// expiry. A longer value is returned as an empty one: nobody of this project wrote it, and it must not fill the memory
-/// of the sidecar. An entry that this project wrote has a revision of at most 20 digits.
+/// Reads an entry. KEYS: the entry, further ones to remove with it. ARGV: maximum length of its value, `1` to remove.
+/// Returns revision, value and expiry. A longer value is returned as an empty one: nobody of this project wrote it, and it
+/// must not fill the memory of the sidecar. An entry that this project wrote has a revision of at most 20 digits.
 const READ: &str = "\
 local entry = {false, '', redis.call('PEXPIRETIME', KEYS[1])}
 if redis.call('HSTRLEN', KEYS[1], 'revision') <= 20 then

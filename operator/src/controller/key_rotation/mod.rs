@@ -34,7 +34,7 @@ pub enum Step {
     Retire(Vec<String>),
 }
 
-/// What the decision depends on, beside the keys.
+/// The input of the decision, beside the keys.
 #[derive(Debug)]
 pub struct Circumstances<'a> {
     /// The text of the annotation that requests a rotation.

@@ -21,7 +21,7 @@ use crate::surroundings::Surroundings;
 /// Number of users who call through a sidecar. One user may have 16 calls in flight.
 const USERS: u32 = 64;
 
-/// What is between the generator and the MCP server.
+/// The program between the generator and the MCP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// Nothing.
