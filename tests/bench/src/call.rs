@@ -8,6 +8,14 @@ pub(crate) const SIZE: usize = 1024;
 /// The tool of the call. The sidecar's configuration lists it as one that only reads.
 pub(crate) const TOOL: &str = "list";
 
+/// A request for a stream of the server's notifications.
+pub(crate) fn stream(host: &str, token: &str) -> Bytes {
+    Bytes::from(format!(
+        "GET /mcp HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nAccept: text/event-stream\r\n\
+         MCP-Protocol-Version: 2025-11-25\r\n\r\n"
+    ))
+}
+
 /// A whole request as an MCP client sends it.
 pub(crate) fn request(host: &str, token: &str) -> Bytes {
     let frame = |text: &str| {

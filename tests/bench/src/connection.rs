@@ -56,6 +56,18 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends a request for an event stream, and waits for the first bytes of the stream.
+    pub(crate) async fn open_stream(&mut self, request: &[u8]) -> Result<(), BenchError> {
+        self.stream.write_all(request).await.step("open a stream")?;
+        while self.head()?.is_none() {
+            self.read_more().await?;
+        }
+        while self.received.is_empty() {
+            self.read_more().await?;
+        }
+        Ok(())
+    }
+
     /// Takes the answer's head from what was received, once it is complete.
     fn head(&mut self) -> Result<Option<Framing>, BenchError> {
         let mut headers = [httparse::EMPTY_HEADER; 64];

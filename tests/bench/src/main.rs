@@ -5,10 +5,12 @@ mod connection;
 mod cores;
 mod delaying_proxy;
 mod error;
+mod footprint;
 mod gate;
 mod generator;
 mod pacer;
 mod page;
+mod plot;
 mod process;
 mod rounds;
 mod stub_server;
@@ -26,7 +28,7 @@ use clap::{Args, Parser, Subcommand};
 use self::cores::SubjectCore;
 use self::error::{BenchError, Step as _};
 use self::rounds::Plan;
-use self::subjects::{Kind, Subject};
+use self::subjects::{Kind, Store, Subject};
 use self::summary::Summary;
 use self::surroundings::Surroundings;
 
@@ -58,14 +60,22 @@ struct Size {
     rates: Vec<u32>,
 
     /// Number of rounds.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
 
     /// Duration of each measurement in seconds.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
 
-    /// The file for the page. Absent: the tables are only printed.
+    /// Number of sessions of which memory and CPU time are measured.
+    #[arg(long, default_value_t = 10_000)]
+    sessions: u32,
+
+    /// Number of open event streams of which memory is measured.
+    #[arg(long, default_value_t = 1000)]
+    streams: u32,
+
+    /// The file for the page. The plot is written beside it. Absent: the tables are only printed.
     #[arg(long)]
     page: Option<PathBuf>,
 }
@@ -106,6 +116,7 @@ async fn run(size: Size, core: SubjectCore, sidecar: PathBuf) -> Result<(), Benc
         Subject::nginx(&around, core).await?,
         Subject::sidecar(&around, core, &sidecar, Kind::SidecarHeader).await?,
         Subject::sidecar(&around, core, &sidecar, Kind::SidecarArgument).await?,
+        Subject::sidecar(&around, core, &sidecar, Kind::SidecarRedis).await?,
     ];
     let plan = Plan {
         rates: size.rates,
@@ -113,12 +124,26 @@ async fn run(size: Size, core: SubjectCore, sidecar: PathBuf) -> Result<(), Benc
         rounds: size.rounds,
     };
     let summary = Summary::of(&rounds::run(&subjects, &plan).await?);
+    drop(subjects);
     print(&page::tables(&summary));
+    let load = footprint::Load {
+        sessions: size.sessions,
+        streams: size.streams,
+    };
+    let mut footprints = Vec::new();
+    for store in [Store::Memory, Store::Redis] {
+        footprints.push(footprint::measure(&around, core, &sidecar, store, load).await?);
+    }
+    print(&page::footprints(&footprints));
     if let Some(path) = size.page {
+        let highest = plan.rates.iter().copied().max().unwrap_or_default();
+        let plot = path.with_extension("svg");
+        std::fs::write(&plot, plot::added(&summary, highest))
+            .step(format_args!("write {}", plot.display()))?;
         let bytes = std::fs::metadata(&sidecar)
             .step("look at the sidecar's binary")?
             .len();
-        let page = page::page(&summary, &plan, bytes);
+        let page = page::page(&summary, &footprints, &plan, bytes);
         std::fs::write(&path, page).step(format_args!("write {}", path.display()))?;
     }
     Ok(())

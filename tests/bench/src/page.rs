@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
+use crate::footprint::Footprint;
 use crate::rounds::{LIMIT_CONNECTIONS, Plan};
 use crate::subjects::Kind;
 use crate::summary::{AtLimit, AtRate, QUANTILES, Summary};
@@ -77,8 +78,40 @@ fn at_limit(text: &mut String, row: &AtLimit) {
     }
 }
 
+/// Writes the table of what sidecars cost beside calls.
+pub(crate) fn footprints(footprints: &[Footprint]) -> String {
+    let mut text = String::from(
+        "## Memory, logins and refreshes
+
+| Sessions in | exec to started | idle | with sessions | of a session | with open streams | of a stream | CPU of a login | CPU of a refresh |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|
+",
+    );
+    for footprint in footprints {
+        let Footprint {
+            store,
+            started,
+            idle,
+            sessions,
+            with_sessions,
+            login,
+            refresh,
+            streams,
+            with_streams,
+        } = footprint;
+        let (of_session, of_stream) = (footprint.of_session(), footprint.of_stream());
+        let started = started.as_secs_f64() * 1000.0;
+        let _ = writeln!(
+            text,
+            "| {store} | {started:.0} ms | {idle:.1} MiB | {with_sessions:.1} MiB ({sessions}) | {of_session:.1} KiB | \
+             {with_streams:.1} MiB ({streams}) | {of_stream:.1} KiB | {login:.2} ms | {refresh:.2} ms |"
+        );
+    }
+    text
+}
+
 /// Writes the whole page.
-pub(crate) fn page(summary: &Summary, plan: &Plan, sidecar_bytes: u64) -> String {
+pub(crate) fn page(summary: &Summary, sidecars: &[Footprint], plan: &Plan, sidecar_bytes: u64) -> String {
     let Plan { time, rounds, .. } = plan;
     let time = time.as_secs_f64();
     let processor = fact("/proc/cpuinfo", "model name");
@@ -87,6 +120,8 @@ pub(crate) fn page(summary: &Summary, plan: &Plan, sidecar_bytes: u64) -> String
     let nginx = version("/usr/sbin/nginx", "-v");
     let megabytes = sidecar_bytes / 1_000_000;
     let tables = tables(summary);
+    let sidecars = footprints(sidecars);
+    let redis = version("redis-server", "--version");
     format!(
         "# Performance
 
@@ -107,8 +142,15 @@ direct call's own latency is in parentheses. All users are signed in, and their 
   limit, and the program reaches more.
 - {nginx} with one worker is a plain proxy: HTTP/1.1, connections to the server kept open, no buffering, no log of requests.
 - The sidecar is the release build ({megabytes} MB) with 64 users, at `tokenExchange.at: Sidecar`, with its default log level.
+- Redis shares the core of the generator, without persistence and TLS: {redis}.
 
-{tables}"
+![Added latency of each program](performance.svg)
+
+{tables}
+{sidecars}
+Memory is resident memory. A session has a downstream token; the memory of Redis is not counted. A login is everything from
+the authorize request to the tokens, at the simulator of Entra over plain HTTP. Streams are open GET requests.
+"
     )
 }
 

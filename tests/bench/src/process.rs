@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use crate::cores::SubjectCore;
 use crate::error::{BenchError, Step as _};
 
 /// Maximum time until a program listens.
@@ -23,10 +24,10 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program on a core. Its output goes to a file in `folder`.
+    /// Starts a program on a core, or on that of the bench. Its output goes to a file in `folder`.
     pub(crate) fn start(
         name: &str,
-        core: usize,
+        core: Option<SubjectCore>,
         command: &[&str],
         folder: &Path,
     ) -> Result<Self, BenchError> {
@@ -34,9 +35,11 @@ impl Process {
         let file = fs::File::create(&log).step("create a log file")?;
         let errors = file.try_clone().step("open a log file")?;
         // taskset replaces itself with the program, which therefore has the id of the child.
-        let child = Command::new("taskset")
-            .args(["--cpu-list", &core.to_string()])
-            .args(command)
+        let taskset = core.map(|core| ["taskset".to_owned(), "--cpu-list".to_owned(), core.0.to_string()]);
+        let words = taskset.iter().flatten().map(String::as_str);
+        let mut words = words.chain(command.iter().copied());
+        let child = Command::new(words.next().unwrap_or_default())
+            .args(words)
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)
@@ -81,6 +84,20 @@ impl Process {
             }
         }
         Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// The resident memory of the program and its children, in MiB.
+    pub(crate) fn resident(&self) -> Result<f64, BenchError> {
+        let mut kibibytes = 0;
+        for id in self.ids() {
+            let status = fs::read_to_string(format!("/proc/{id}/status")).step("read a program's memory")?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+            kibibytes += number
+                .and_then(|number| number.parse::<u32>().ok())
+                .unwrap_or_default();
+        }
+        Ok(f64::from(kibibytes) / 1024.0)
     }
 
     /// The program's id, and those of its children: nginx has workers.

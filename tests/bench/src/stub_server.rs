@@ -1,12 +1,14 @@
 //! The MCP server behind every measured program. It answers a tool call at once with 1 KiB, and the handshake of the
-//! sidecar's probe.
+//! sidecar's probe. A GET opens an event stream that stays open.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use futures::future::{self, Ready};
+use futures::stream::{self, Once, Pending, StreamExt as _};
+use http_body_util::{BodyExt as _, Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -60,15 +62,21 @@ async fn serve(listener: TcpListener) {
     }
 }
 
-async fn respond(request: Request<Incoming>, answer: Bytes) -> Response<Full<Bytes>> {
-    let is_post = request.method() == Method::POST;
+/// A whole body, or a stream that stays open.
+type Answer = Either<Full<Bytes>, StreamBody<Events>>;
+type Events = futures::stream::Chain<Once<Ready<Event>>, Pending<Event>>;
+type Event = Result<Frame<Bytes>, Infallible>;
+
+async fn respond(request: Request<Incoming>, answer: Bytes) -> Response<Answer> {
+    match *request.method() {
+        Method::POST => {}
+        Method::GET => return event_stream(),
+        _ => return status(StatusCode::METHOD_NOT_ALLOWED),
+    }
     let Ok(body) = request.into_body().collect().await else {
         return status(StatusCode::BAD_REQUEST);
     };
     let body = body.to_bytes();
-    if !is_post {
-        return status(StatusCode::METHOD_NOT_ALLOWED);
-    }
     // Only the probe's messages are shorter than a call, and only they are parsed.
     if body.len() >= SIZE {
         return json_answer(answer);
@@ -90,14 +98,23 @@ async fn respond(request: Request<Incoming>, answer: Bytes) -> Response<Full<Byt
     json_answer(Bytes::from(answer.to_string()))
 }
 
-fn status(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+fn event_stream() -> Response<Answer> {
+    let first = Frame::data(Bytes::from_static(b": open\n\n"));
+    let events = stream::once(future::ready(Ok(first))).chain(stream::pending());
+    let mut response = Response::new(Either::Right(StreamBody::new(events)));
+    let kind = HeaderValue::from_static("text/event-stream");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn status(status: StatusCode) -> Response<Answer> {
+    let mut response = Response::new(Either::Left(Full::default()));
     *response.status_mut() = status;
     response
 }
 
-fn json_answer(body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn json_answer(body: Bytes) -> Response<Answer> {
+    let mut response = Response::new(Either::Left(Full::new(body)));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

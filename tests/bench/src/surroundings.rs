@@ -25,6 +25,12 @@ pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 /// The PKCE verifier of every login.
 const VERIFIER: &str = "a-verifier-that-is-long-enough-for-rfc-7636-to-take";
 
+/// What a client gets from a login or refresh.
+pub(crate) struct Tokens {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
 /// The parts that run in the process of the bench, on its core.
 pub(crate) struct Surroundings {
     pub(crate) folder: TempDir,
@@ -105,8 +111,13 @@ impl Surroundings {
             .step("add a redirect URI")
     }
 
-    /// Signs a user in at the sidecar at `base`. Returns the access token.
-    pub(crate) async fn sign_in(&self, base: &Url, user: &str) -> Result<String, BenchError> {
+    /// Signs a user in at the sidecar at `base`.
+    pub(crate) async fn sign_in(
+        &self,
+        browser: &Browser,
+        base: &Url,
+        user: &str,
+    ) -> Result<Tokens, BenchError> {
         let resource = base.join("/mcp").step("build the resource")?;
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER));
         let mut authorize = base.join("/authorize").step("build the authorize URL")?;
@@ -120,23 +131,46 @@ impl Surroundings {
             ("resource", resource.as_str()),
             ("scope", "mcp:read mcp:run"),
         ]);
-        let browser = Browser::new().step("build a browser")?;
         let signed_in = browser.sign_in(&Visit::new(authorize, user)).await;
         let signed_in = signed_in.step(format_args!("sign {user} in"))?;
         let code = signed_in.code.ok_or_else(|| {
             BenchError::new(format!("{user} got no code: {:?}", signed_in.error_description))
         })?;
-        let token = base.join("/token").step("build the token URL")?;
-        let answer = self.http.post(token).form(&[
+        let fields = [
             ("grant_type", "authorization_code"),
             ("client_id", CLIENT),
             ("code", &code),
             ("redirect_uri", REDIRECT_URI),
             ("code_verifier", VERIFIER),
-        ]);
-        let answer = answer.send().await.step("redeem a code")?;
-        let answer: Value = answer.json().await.step("redeem a code")?;
-        let token = answer["access_token"].as_str().map(str::to_owned);
-        token.ok_or_else(|| BenchError::new(format!("the sidecar issued no token: {}", answer["error"])))
+        ];
+        self.token(base, &fields).await
+    }
+
+    /// Refreshes the tokens of a session.
+    pub(crate) async fn refresh(&self, base: &Url, refresh_token: &str) -> Result<Tokens, BenchError> {
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", CLIENT),
+            ("refresh_token", refresh_token),
+        ];
+        self.token(base, &fields).await
+    }
+
+    async fn token(&self, base: &Url, fields: &[(&str, &str)]) -> Result<Tokens, BenchError> {
+        let url = base.join("/token").step("build the token URL")?;
+        let answer = self.http.post(url).form(fields).send().await;
+        let answer: Value = answer
+            .step("ask for tokens")?
+            .json()
+            .await
+            .step("ask for tokens")?;
+        let text = |name: &str| answer[name].as_str().map(str::to_owned);
+        match (text("access_token"), text("refresh_token")) {
+            (Some(access), Some(refresh)) => Ok(Tokens { access, refresh }),
+            _ => Err(BenchError::new(format!(
+                "the sidecar issued no tokens: {}",
+                answer["error"]
+            ))),
+        }
     }
 }

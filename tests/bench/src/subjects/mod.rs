@@ -1,19 +1,21 @@
 //! The programs that a run compares.
 
 mod nginx;
-mod sidecar;
+pub(crate) mod redis;
+pub(crate) mod sidecar;
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use behalf_contract::Injection;
+use behalf_contract::{Injection, StoreConfig};
+use behalf_simulators::sign_in::Browser;
 
 use crate::call;
 use crate::cores::SubjectCore;
 use crate::delaying_proxy::DelayingProxy;
-use crate::error::BenchError;
+use crate::error::{BenchError, Step as _};
 use crate::generator::Target;
 use crate::process::Process;
 use crate::surroundings::Surroundings;
@@ -36,6 +38,9 @@ pub(crate) enum Kind {
     /// The sidecar with sessions in memory, which injects the token as an argument.
     SidecarArgument,
 
+    /// The sidecar of [`Kind::SidecarHeader`] with sessions in Redis.
+    SidecarRedis,
+
     /// The sidecar of [`Kind::SidecarHeader`] behind a planted slowdown.
     Slowed,
 }
@@ -47,7 +52,24 @@ impl Display for Kind {
             Self::Nginx => "nginx",
             Self::SidecarHeader => "sidecar, Header",
             Self::SidecarArgument => "sidecar, Argument",
+            Self::SidecarRedis => "sidecar, Header, Redis",
             Self::Slowed => "slowed sidecar",
+        })
+    }
+}
+
+/// The store of a sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    Memory,
+    Redis,
+}
+
+impl Display for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Memory => "memory",
+            Self::Redis => "Redis",
         })
     }
 }
@@ -57,7 +79,8 @@ pub(crate) struct Subject {
     pub(crate) kind: Kind,
     pub(crate) target: Target,
     process: Option<Process>,
-    /// Keeps the planted slowdown running.
+    /// Run as long as the program.
+    _redis: Option<Process>,
     _proxy: Option<DelayingProxy>,
 }
 
@@ -73,6 +96,7 @@ impl Subject {
             kind: Kind::Direct,
             target: plain(around.server.address()),
             process: None,
+            _redis: None,
             _proxy: None,
         }
     }
@@ -84,6 +108,7 @@ impl Subject {
             kind: Kind::Nginx,
             target: plain(address),
             process: Some(process),
+            _redis: None,
             _proxy: None,
         })
     }
@@ -100,11 +125,19 @@ impl Subject {
         } else {
             Injection::Header
         };
-        let sidecar = sidecar::start(around, core, program, kind, injection).await?;
+        let (redis, store) = if kind == Kind::SidecarRedis {
+            let (process, store) = redis::start(around).await?;
+            (Some(process), store)
+        } else {
+            (None, StoreConfig::Memory)
+        };
+        let name = format!("{kind:?}");
+        let sidecar = sidecar::start(around, core, program, &name, injection, store).await?;
         let mut requests = Vec::new();
         for user in around.add_users(USERS).await? {
-            let token = around.sign_in(&sidecar.base, &user).await?;
-            requests.push(call::request(sidecar.base.authority(), &token));
+            let browser = Browser::new().step("build a browser")?;
+            let tokens = around.sign_in(&browser, &sidecar.base, &user).await?;
+            requests.push(call::request(sidecar.base.authority(), &tokens.access));
         }
         Ok(Self {
             kind,
@@ -113,6 +146,7 @@ impl Subject {
                 requests,
             },
             process: Some(sidecar.process),
+            _redis: redis,
             _proxy: None,
         })
     }
@@ -122,13 +156,13 @@ impl Subject {
         let proxy = DelayingProxy::start(self.target.address, delay).await?;
         let target = Target {
             address: proxy.address(),
-            ..self.target
+            requests: self.target.requests.clone(),
         };
         Ok(Self {
             kind: Kind::Slowed,
             target,
-            process: self.process,
             _proxy: Some(proxy),
+            ..self
         })
     }
 }

@@ -55,7 +55,7 @@ http {{
         .into_iter()
         .find(|path| std::path::Path::new(path).exists());
     let command = [program.unwrap_or("nginx"), "-e", "stderr", "-c", &file];
-    let mut process = Process::start("nginx", core.0, &command, folder)?;
+    let mut process = Process::start("nginx", Some(core), &command, folder)?;
     process.listens(address).await?;
     Ok((process, address))
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use behalf_contract::{
     AccessConfig, ClientsConfig, Consent, DynamicRegistration, EntraConfig, ExchangePlace, Injection,
@@ -10,38 +11,47 @@ use behalf_contract::{
 };
 use behalf_entra::AZURE_DEVOPS_SCOPE;
 use behalf_simulators::people::{CLIENT_ID, TENANT_ID};
+use tokio::time::{Instant, sleep};
 use url::Url;
 
-use super::Kind;
 use crate::call::TOOL;
+use crate::connection::Connection;
 use crate::cores::SubjectCore;
 use crate::error::{BenchError, Step as _};
 use crate::process::{Process, free_port};
 use crate::surroundings::{CLIENT, REDIRECT_URI, Surroundings};
 
+/// Asks whether the start has ended.
+const STARTUP: &[u8] = b"GET /startupz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
 /// A running sidecar.
-pub(super) struct Sidecar {
-    pub(super) process: Process,
-    pub(super) address: SocketAddr,
+pub(crate) struct Sidecar {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+
     /// Its public URL. Browsers send its cookies to this name without TLS.
-    pub(super) base: Url,
+    pub(crate) base: Url,
+
+    /// From exec to 200 at `/startupz`.
+    pub(crate) started: Duration,
 }
 
-/// Starts a sidecar, and waits until it listens.
-pub(super) async fn start(
+/// Starts a sidecar, and waits until it has started.
+pub(crate) async fn start(
     around: &Surroundings,
     core: SubjectCore,
     program: &Path,
-    kind: Kind,
+    name: &str,
     injection: Injection,
+    store: StoreConfig,
 ) -> Result<Sidecar, BenchError> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+    let public = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
     let internal = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-    let base = format!("http://localhost:{}", address.port());
+    let base = format!("http://localhost:{}", public.port());
     let base = Url::parse(&base).step("build the public URL")?;
     around.allow_callback(&base).await?;
-    let name = format!("{kind:?}");
-    let config = config(around, &base, address, internal, injection, &name)?;
+    let listen = SidecarListen { public, internal };
+    let config = config(around, &base, listen, injection, store, name)?;
     let file = around.file(&format!("{name}.json"));
     let text = serde_json::to_string(&config).step("write the configuration")?;
     std::fs::write(&file, text).step("write the configuration")?;
@@ -53,21 +63,29 @@ pub(super) async fn start(
         around.file("token").display().to_string(),
     ];
     let command: Vec<_> = command.iter().map(String::as_str).collect();
-    let mut process = Process::start(&name, core.0, &command, around.folder.path())?;
-    process.listens(address).await?;
+    let begin = Instant::now();
+    let mut process = Process::start(name, Some(core), &command, around.folder.path())?;
+    process.listens(internal).await?;
+    // 503 until the start has ended.
+    while Connection::open(internal).await?.call(STARTUP).await.is_err() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let started = begin.elapsed();
+    process.listens(public).await?;
     Ok(Sidecar {
         process,
-        address,
+        address: public,
         base,
+        started,
     })
 }
 
 fn config(
     around: &Surroundings,
     base: &Url,
-    public: SocketAddr,
-    internal: SocketAddr,
+    listen: SidecarListen,
     injection: Injection,
+    store: StoreConfig,
     name: &str,
 ) -> Result<SidecarConfig, BenchError> {
     let upstream = format!("http://{}/mcp", around.server.address());
@@ -103,7 +121,7 @@ fn config(
             idle_lifetime_seconds: 1_209_600,
             maximum_lifetime_seconds: 7_776_000,
             refresh_grace_seconds: 120,
-            store: StoreConfig::Memory,
+            store,
         },
         clients: ClientsConfig {
             dynamic_registration: DynamicRegistration::Enabled,
@@ -123,7 +141,7 @@ fn config(
             entra_token_clients: Vec::new(),
         },
         trusted_proxies: Vec::new(),
-        listen: SidecarListen { public, internal },
+        listen,
         keyring_file: around.file("keyring.json"),
         revocations_file: around.file("revocations.json"),
         host_key_file: around.file(&format!("{name}-host-key")),
