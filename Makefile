@@ -42,9 +42,9 @@ generate: prerequisites ## Regenerate the generated files (CRD, chart template)
 images: prerequisites ## Build the images, push them to REGISTRY, print the helm command that installs them
 	@$(CARGO_RUN) behalf-demo -- images
 
-bench: prerequisites-bench ## Measure the sidecar beside nginx on a quiet machine, write docs/performance.md
+bench: prerequisites-bench ## Measure the sidecar beside nginx and FastMCP on a quiet machine, write docs/performance.md
 	@cargo build --release --locked --bin behalf-auth-sidecar --bin behalf-bench
-	@$(CARGO_TARGET_DIR)/release/behalf-bench run --page docs/performance.md
+	@python=$$(.ci/fastmcp) && $(CARGO_TARGET_DIR)/release/behalf-bench run --fastmcp $$python --page docs/performance.md
 
 # The profile of images, because `make test` has built it.
 bench-gate: prerequisites-bench ## Compare the speed of the sidecar with nginx's in 30 s, fail if it became much slower

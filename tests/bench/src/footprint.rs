@@ -12,6 +12,7 @@ use crate::call;
 use crate::connection::Connection;
 use crate::cores::SubjectCore;
 use crate::error::{BenchError, Step as _};
+use crate::generator::{Clients, Target};
 use crate::subjects::sidecar::{self, Sidecar};
 use crate::subjects::{Store, redis};
 use crate::surroundings::{Surroundings, Tokens};
@@ -21,6 +22,12 @@ const OF_ONE_USER: u32 = 50;
 
 /// The program is left alone for this long before its memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// Calls per second, their duration and the number of connections, when the cost of calls is compared.
+const CALLS: (u32, Duration, usize) = (1000, Duration::from_secs(5), 64);
+
+/// Number of sessions that stand for few. The sidecar remembers each of them from call to call.
+const FEW: usize = 10;
 
 /// Number of sessions and streams.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +52,12 @@ pub(crate) struct Footprint {
 
     /// Resident memory with these sessions, in MiB.
     pub(crate) with_sessions: f64,
+
+    /// CPU time of 1,000 calls from `FEW` of these sessions, in milliseconds.
+    pub(crate) calls_of_few: f64,
+
+    /// CPU time of 1,000 calls from all of these sessions in turn, in milliseconds.
+    pub(crate) calls_of_all: f64,
 
     /// CPU time of a login, in milliseconds.
     pub(crate) login: f64,
@@ -106,6 +119,10 @@ pub(crate) async fn measure(
     sleep(SETTLE).await;
     let with_sessions = process.resident()?;
 
+    let mixed = mixed(&tokens);
+    let calls_of_few = calls(&sidecar, mixed.get(..FEW).unwrap_or(&mixed)).await?;
+    let calls_of_all = calls(&sidecar, &mixed).await?;
+
     let before = process.cpu()?;
     for one in &mut tokens {
         *one = around.refresh(&sidecar.base, &one.refresh).await?;
@@ -133,6 +150,8 @@ pub(crate) async fn measure(
         idle,
         sessions: load.sessions,
         with_sessions,
+        calls_of_few,
+        calls_of_all,
         login,
         refresh,
         streams: load.streams,
@@ -155,6 +174,30 @@ async fn sign_in(around: &Surroundings, sidecar: &Sidecar, sessions: u32) -> Res
     Ok(tokens)
 }
 
+/// Orders the sessions so that neighbours are of different users: one user may have 16 calls in flight.
+fn mixed(tokens: &[Tokens]) -> Vec<&Tokens> {
+    let of_one_user = OF_ONE_USER as usize;
+    (0..of_one_user)
+        .flat_map(|first| tokens.iter().skip(first).step_by(of_one_user))
+        .collect()
+}
+
+/// Measures the CPU time of 1,000 calls, in milliseconds. The sessions take turns.
+async fn calls(sidecar: &Sidecar, sessions: &[&Tokens]) -> Result<f64, BenchError> {
+    let (rate, time, connections) = CALLS;
+    let host = sidecar.base.authority();
+    let requests = sessions.iter().map(|one| call::request(host, &one.access));
+    let target = Target {
+        address: sidecar.address,
+        requests: requests.collect(),
+    };
+    let clients = Clients::open(&target, connections).await?;
+    let before = sidecar.process.cpu()?;
+    let sample = clients.at_rate(rate, time).await?;
+    let cpu = sidecar.process.cpu()?.saturating_sub(before);
+    Ok(each(cpu, sample.calls) * 1000.0)
+}
+
 /// Milliseconds of each.
 fn each(time: Duration, count: u32) -> f64 {
     time.as_secs_f64() * 1000.0 / f64::from(count.max(1))
@@ -172,6 +215,8 @@ mod tests {
             idle: 12.0,
             sessions: 1024,
             with_sessions: 15.0,
+            calls_of_few: 1.0,
+            calls_of_all: 1.0,
             login: 1.0,
             refresh: 1.0,
             streams: 512,

@@ -55,19 +55,28 @@ impl Sample {
     }
 }
 
-/// Open connections, each with its request.
-pub(crate) struct Clients(Vec<(Connection, Bytes)>);
+/// Open connections, each with the requests that it sends in turn.
+pub(crate) struct Clients(Vec<(Connection, Vec<Bytes>)>);
 
 impl Clients {
     /// Opens this number of connections, and makes the first calls over each.
     pub(crate) async fn open(target: &Target, count: usize) -> Result<Self, BenchError> {
         let mut connections = Vec::with_capacity(count);
-        for request in target.requests.iter().cycle().take(count) {
+        for first in 0..count {
+            // Each request is sent by one connection, and each connection has at least one.
+            let requests = target.requests.iter().cycle();
+            let length = target.requests.len().max(count);
+            let requests: Vec<_> = requests
+                .take(length)
+                .skip(first)
+                .step_by(count)
+                .cloned()
+                .collect();
             let mut connection = Connection::open(target.address).await?;
-            for _ in 0..WARM_UP {
+            for request in requests.iter().cycle().take(WARM_UP) {
                 connection.call(request).await?;
             }
-            connections.push((connection, request.clone()));
+            connections.push((connection, requests));
         }
         Ok(Self(connections))
     }
@@ -78,19 +87,18 @@ impl Clients {
         let (schedule, due) = mpsc::unbounded_channel::<Instant>();
         let due = Arc::new(Mutex::new(due));
         let mut clients = JoinSet::new();
-        for (mut connection, request) in self.0 {
+        for (mut connection, requests) in self.0 {
             let due = Arc::clone(&due);
             clients.spawn(async move {
                 let mut latencies = latencies()?;
-                loop {
+                for request in requests.iter().cycle() {
                     // The lock is fair, so that the connections take turns and all stay warm.
                     let next = due.lock().await.recv().await;
-                    let Some(scheduled) = next else {
-                        return Ok(latencies);
-                    };
-                    connection.call(&request).await?;
+                    let Some(scheduled) = next else { break };
+                    connection.call(request).await?;
                     latencies.saturating_record(nanoseconds(scheduled.elapsed()));
                 }
+                Ok(latencies)
             });
         }
         drop(due);
@@ -116,12 +124,15 @@ impl Clients {
     pub(crate) async fn at_limit(self, time: Duration) -> Result<Sample, BenchError> {
         let mut clients = JoinSet::new();
         let begin = Instant::now();
-        for (mut connection, request) in self.0 {
+        for (mut connection, requests) in self.0 {
             clients.spawn(async move {
                 let mut latencies = latencies()?;
-                while begin.elapsed() < time {
+                for request in requests.iter().cycle() {
+                    if begin.elapsed() >= time {
+                        break;
+                    }
                     let sent = Instant::now();
-                    connection.call(&request).await?;
+                    connection.call(request).await?;
                     latencies.saturating_record(nanoseconds(sent.elapsed()));
                 }
                 Ok(latencies)

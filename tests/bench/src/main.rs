@@ -75,6 +75,10 @@ struct Size {
     #[arg(long, default_value_t = 1000)]
     streams: u32,
 
+    /// A Python with `FastMCP`. Absent: it is not measured.
+    #[arg(long)]
+    fastmcp: Option<PathBuf>,
+
     /// The file for the page. The plot is written beside it. Absent: the tables are only printed.
     #[arg(long)]
     page: Option<PathBuf>,
@@ -111,19 +115,23 @@ fn start(cli: Cli) -> Result<(), BenchError> {
 
 async fn run(size: Size, core: SubjectCore, sidecar: PathBuf) -> Result<(), BenchError> {
     let around = Surroundings::start().await?;
-    let subjects = [
+    let mut subjects = vec![
         Subject::direct(&around),
         Subject::nginx(&around, core).await?,
         Subject::sidecar(&around, core, &sidecar, Kind::SidecarHeader).await?,
         Subject::sidecar(&around, core, &sidecar, Kind::SidecarArgument).await?,
         Subject::sidecar(&around, core, &sidecar, Kind::SidecarRedis).await?,
     ];
+    if let Some(python) = &size.fastmcp {
+        subjects.push(Subject::fastmcp(&around, core, python).await?);
+    }
     let plan = Plan {
         rates: size.rates,
         time: Duration::from_secs(size.seconds),
         rounds: size.rounds,
     };
-    let summary = Summary::of(&rounds::run(&subjects, &plan).await?);
+    let (rounds, noisy) = rounds::run(&subjects, &plan).await?;
+    let summary = Summary::of(&rounds);
     drop(subjects);
     print(&page::tables(&summary));
     let load = footprint::Load {
@@ -143,7 +151,7 @@ async fn run(size: Size, core: SubjectCore, sidecar: PathBuf) -> Result<(), Benc
         let bytes = std::fs::metadata(&sidecar)
             .step("look at the sidecar's binary")?
             .len();
-        let page = page::page(&summary, &footprints, &plan, bytes);
+        let page = page::page(&summary, &footprints, &plan, noisy, bytes);
         std::fs::write(&path, page).step(format_args!("write {}", path.display()))?;
     }
     Ok(())
@@ -158,7 +166,8 @@ async fn run_gate(core: SubjectCore, sidecar: PathBuf) -> Result<(), BenchError>
         Subject::sidecar(&around, core, &sidecar, Kind::SidecarHeader).await?,
         slowed.slowed(gate::PLANTED).await?,
     ];
-    let summary = Summary::of(&rounds::run(&subjects, &gate::plan()).await?);
+    let (rounds, _) = rounds::run(&subjects, &gate::plan()).await?;
+    let summary = Summary::of(&rounds);
     print(&page::tables(&summary));
     gate::check(&summary)?;
     print("The sidecar is within the bounds, and the planted slowdown is not.\n");

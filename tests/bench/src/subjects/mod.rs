@@ -1,5 +1,6 @@
 //! The programs that a run compares.
 
+mod fastmcp;
 mod nginx;
 pub(crate) mod redis;
 pub(crate) mod sidecar;
@@ -41,6 +42,9 @@ pub(crate) enum Kind {
     /// The sidecar of [`Kind::SidecarHeader`] with sessions in Redis.
     SidecarRedis,
 
+    /// A server made with `FastMCP` that checks a JWT at each call.
+    FastMcp,
+
     /// The sidecar of [`Kind::SidecarHeader`] behind a planted slowdown.
     Slowed,
 }
@@ -53,6 +57,7 @@ impl Display for Kind {
             Self::SidecarHeader => "sidecar, Header",
             Self::SidecarArgument => "sidecar, Argument",
             Self::SidecarRedis => "sidecar, Header, Redis",
+            Self::FastMcp => "FastMCP with JWT check",
             Self::Slowed => "slowed sidecar",
         })
     }
@@ -85,6 +90,16 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    /// True if the program can answer calls at a rate. `FastMCP` is measured at its limit only, which is below the rates.
+    pub(crate) fn has_rates(&self) -> bool {
+        self.kind != Kind::FastMcp
+    }
+
+    /// True if the limit of the program says anything.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.kind != Kind::Slowed
+    }
+
     /// The CPU time that the program has used until now. A direct call has no program.
     pub(crate) fn cpu(&self) -> Result<Duration, BenchError> {
         self.process.as_ref().map_or(Ok(Duration::ZERO), Process::cpu)
@@ -107,6 +122,22 @@ impl Subject {
         Ok(Self {
             kind: Kind::Nginx,
             target: plain(address),
+            process: Some(process),
+            _redis: None,
+            _proxy: None,
+        })
+    }
+
+    /// Starts a server made with `FastMCP`.
+    pub(crate) async fn fastmcp(
+        around: &Surroundings,
+        core: SubjectCore,
+        python: &Path,
+    ) -> Result<Self, BenchError> {
+        let (process, target) = fastmcp::start(around, core, python).await?;
+        Ok(Self {
+            kind: Kind::FastMcp,
+            target,
             process: Some(process),
             _redis: None,
             _proxy: None,
