@@ -54,6 +54,7 @@ pub(crate) async fn status(State(services): State<Arc<Services>>) -> Json<Status
     Json(StatusDocument {
         configuration_digest: services.configuration_digest.clone(),
         keyring: services.keyring.report(),
+        revocations_digest: Some(services.sessions.revocations_digest()),
         federation: services.board.federation(),
         handshake: services.board.handshake(),
         sign_in: Some(services.sign_ins.report()),

@@ -63,6 +63,11 @@ impl<C: Content> MountedFile<C> {
         Arc::clone(&loaded.content)
     }
 
+    /// The SHA-256 digest of the file when it was usable last.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).digest
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -7,17 +7,17 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use behalf_contract::Revocations;
+use behalf_contract::{Revocations, digest};
 use jiff::Timestamp;
 
 use crate::mounted_file::{Content, MountedFile};
 
-/// Why the file of revocations cannot be used. The operator owns its `ConfigMap`, and writes it again when it is changed
-/// or deleted.
+/// Why the file of revocations cannot be used. The operator owns its Secret, and writes it again when it is changed or
+/// deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum RevocationsFileError {
     /// The file is missing, or this user may not read it.
-    #[error("failed to read the revocations {}; check that their ConfigMap is mounted", path.display())]
+    #[error("failed to read the revocations {}; check that their Secret is mounted", path.display())]
     Unreadable {
         /// Path from `revocationsFile` of the configuration.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum RevocationsFileError {
     },
 
     /// The content is not what this version reads.
-    #[error("the revocations {} cannot be used; delete their ConfigMap to have it written again", path.display())]
+    #[error("the revocations {} cannot be used; delete their Secret to have it written again", path.display())]
     Unusable {
         /// Path from `revocationsFile` of the configuration.
         path: PathBuf,
@@ -60,6 +60,11 @@ impl RevocationsFile {
             "Loaded changed revocations"
         );
         Ok(true)
+    }
+
+    /// The digest of the file whose rule is in force, for the status document.
+    pub(crate) fn digest(&self) -> String {
+        digest::format_sha256(&self.0.digest())
     }
 
     /// True if the sessions of a login of this user (an object id) at this time are revoked.
@@ -187,6 +192,7 @@ mod tests {
         let write = |text: &str| std::fs::write(&path, text).unwrap();
         write(r#"{"before": "2026-01-01T00:00:00Z", "users": []}"#);
         let file = RevocationsFile::load(&path).unwrap();
+        let digest = file.digest();
         let old: Timestamp = "2025-12-31T00:00:00Z".parse().unwrap();
         for damaged in [
             "",
@@ -198,6 +204,7 @@ mod tests {
             write(damaged);
             assert!(file.reload().is_err(), "{damaged}");
             assert!(file.is_revoked(ANA, old), "{damaged}");
+            assert_eq!(file.digest(), digest, "{damaged}");
         }
         std::fs::remove_file(&path).unwrap();
         assert!(file.reload().is_err());

@@ -170,6 +170,14 @@ wire_names! {
         EvictionPolicy,
         /// The Redis does not say whether it deletes sessions.
         EvictionPolicyUnknown,
+
+        // RevocationsInForce
+        /// Every ready Pod has loaded the declared revocations.
+        RevocationsLoaded,
+        /// A Pod has other revocations than the declared ones.
+        RevocationsPending,
+        /// The Secret for the Pods could not be written.
+        RevocationsNotWritten,
     }
 }
 

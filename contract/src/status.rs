@@ -14,6 +14,11 @@ pub struct StatusDocument {
     /// The keys that this sidecar has loaded.
     pub keyring: KeyringReport,
 
+    /// The digest of the file of revocations that is in force in this sidecar ([`crate::digest`]). Absent from a sidecar that
+    /// does not report it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations_digest: Option<String>,
+
     /// Whether Entra accepts this Pod's token for the application.
     pub federation: FederationReport,
 

@@ -13,6 +13,7 @@ pub mod names;
 pub mod plan;
 pub mod public_url;
 mod report;
+pub mod revocations;
 pub mod status;
 pub mod validate;
 pub mod watches;
@@ -112,7 +113,12 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
         pods = found.existing.pods.len(),
         "Read what {name} depends on"
     );
-    let outcome = match validate::validate(server, &found, &context.defaults) {
+    let validated = validate::validate(server, &found, &context.defaults);
+    // First: a Pod needs them at its start, and a revocation must not wait for another child.
+    let revocations = Box::pin(revocations::write(context, server, validated.is_ok(), &found))
+        .await
+        .map_err(ReconcileError::Build)?;
+    let outcome = match validated {
         Err(refusals) => Outcome::Refused(refusals),
         Ok(plan) => Box::pin(build_and_apply::build_and_apply(context, server, plan, &found)).await?,
     };
@@ -121,7 +127,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
             .await
             .map_err(ReconcileError::Apply)?;
     }
-    let status = status::compute(server, &outcome, &found, context.now());
+    let status = status::compute(server, &outcome, &revocations, &found, context.now());
     if status::write(client, server, &status)
         .await
         .map_err(ReconcileError::Status)?

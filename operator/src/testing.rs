@@ -8,6 +8,7 @@ use behalf_contract::{
 };
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
 use crate::api::v1alpha1::McpServer;
@@ -152,6 +153,16 @@ pub(crate) fn fresh() -> FreshKeys {
     }
 }
 
+/// The Secret with the revocations of an object.
+pub(crate) fn revocations(server: &McpServer) -> Secret {
+    let revocations = crate::controller::validate::revocations(server).unwrap();
+    crate::controller::children::revocations::build(server, &revocations).unwrap()
+}
+
+/// The digest of a file of revocations that names none.
+pub(crate) const NO_REVOCATIONS: &str =
+    "sha256:adac7b84dc3b7394d8385aa0c65fe27a19915d6ab4b0e0d826d34fb439541d3f";
+
 pub(crate) fn children(server: &McpServer) -> Children<Built> {
     build(&plan(server), Some(fresh())).unwrap()
 }
@@ -164,6 +175,7 @@ pub(crate) fn document(digest: &str) -> StatusDocument {
             sealing: "s00000001".to_owned(),
             opening: vec!["s00000001".to_owned()],
         },
+        revocations_digest: Some(NO_REVOCATIONS.to_owned()),
         federation: FederationReport {
             outcome: Outcome::Verified,
             reason: "TokenAccepted".to_owned(),

@@ -25,6 +25,8 @@ pub(crate) struct Breakable {
     full: AtomicBool,
     /// Removals happen, and their answers are lost.
     loses_removals: AtomicBool,
+    /// Removals get no answer.
+    hangs_at_removals: AtomicBool,
     /// Number of times that a session was read.
     session_reads: AtomicUsize,
 }
@@ -40,6 +42,7 @@ impl Breakable {
             mute: AtomicBool::new(false),
             full: AtomicBool::new(false),
             loses_removals: AtomicBool::new(false),
+            hangs_at_removals: AtomicBool::new(false),
             session_reads: AtomicUsize::new(0),
         }
     }
@@ -52,6 +55,11 @@ impl Breakable {
     /// Loses the answers to removals from now on.
     pub(crate) fn lose_removals(&self) {
         self.loses_removals.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers no removal from now on.
+    pub(crate) fn hang_at_removals(&self) {
+        self.hangs_at_removals.store(true, Ordering::Relaxed);
     }
 
     /// Returns how often a session was read.
@@ -124,6 +132,9 @@ impl SessionStore for Breakable {
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         self.check()?;
+        if self.hangs_at_removals.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
         let taken = self.memory.take(key).await;
         if self.loses_removals.load(Ordering::Relaxed) {
             return Err(unreachable());

@@ -94,6 +94,16 @@ async fn a_revocation_of_one_user_leaves_the_others() {
 }
 
 #[tokio::test]
+async fn a_silent_store_delays_neither_this_revocation_nor_the_next() {
+    let world = world().await;
+    let (_, ana) = world.session(ANA).await;
+    let (_, ben) = world.session(BEN).await;
+    world.store.hang_at_removals();
+    revoke(&world, &one_user(ANA, &time(&world, 1)), &ana).await;
+    revoke(&world, &one_user(BEN, &time(&world, 1)), &ben).await;
+}
+
+#[tokio::test]
 async fn tokens_of_a_refresh_that_was_faster_than_the_revocation_are_refused() {
     let world = world().await;
     let (login, tokens) = world.session(ANA).await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use behalf_entra::Clock as _;
+use behalf_auth_sidecar::store::StoreKey;
+use behalf_entra::{Clock as _, Secret};
 use behalf_simulators::people::{ANA, BEN, Person};
 use futures::{StreamExt as _, future, poll};
 use jiff::SignedDuration;
@@ -38,6 +39,13 @@ async fn open_streams_of_the_revoked_user_alone_end_within_two_seconds() {
     follow_revocations(&sidecar);
     let ana = sidecar.sign_in_as(&world, ANA).await;
     let ben = sidecar.sign_in_as(&world, BEN).await;
+    let opened = sidecar
+        .sessions
+        .open(&Secret::new(&*ana.access_token))
+        .await
+        .unwrap();
+    let record = StoreKey::Session(opened.id);
+    drop(opened);
     let streams = [
         open(&sidecar, &ana, &Method::GET).await,
         open(&sidecar, &ana, &Method::POST).await,
@@ -51,6 +59,14 @@ async fn open_streams_of_the_revoked_user_alone_end_within_two_seconds() {
         );
     }
     assert!(poll!(stays.next()).is_pending());
+    // No call of the session is needed to remove its record.
+    timeout(Duration::from_secs(2), async {
+        while sidecar.sessions.store().get(&record).await.unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the record stays");
     assert_eq!(
         sidecar.post(&ana, &call()).await.status(),
         StatusCode::UNAUTHORIZED

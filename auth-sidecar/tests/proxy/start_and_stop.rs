@@ -13,6 +13,7 @@ use behalf_contract::{
     StoreKind,
 };
 use behalf_simulators::people::CLIENT_ID;
+use sha2::{Digest as _, Sha256};
 
 use crate::fake_server::FakeServer;
 use crate::redis_server::{self, RedisServer};
@@ -91,6 +92,27 @@ async fn the_start_writes_the_host_key_and_the_status_reports_both_probes() {
     assert!(
         metrics.contains("behalf_federation_probes_total{outcome=\"Verified\",reason=\"TokenAccepted\"} 1")
     );
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn the_status_reports_the_digest_of_the_revocations_that_are_in_force() {
+    let world = World::start().await;
+    let digest_of = |text: &str| behalf_contract::digest::format_sha256(&Sha256::digest(text).into());
+    let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
+    let internal = sidecar.internal();
+    let first = digest_of(&read(&world.file("revocations.json")));
+    assert_eq!(status(internal).await.revocations_digest, Some(first));
+
+    let write = |text: &str| {
+        let new = world.file("revocations.new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, world.file("revocations.json")).unwrap();
+    };
+    let text = r#"{"before": "2026-01-01T00:00:00Z", "users": []}"#;
+    write(text);
+    let wished = Some(digest_of(text));
+    until(internal, |status| status.revocations_digest == wished).await;
     sidecar.stop().await;
 }
 

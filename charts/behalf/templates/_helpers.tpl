@@ -93,7 +93,7 @@ request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:{{ 
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]
-# Keyrings: made once, read by name and replaced by their rotation; never listed or watched.
+# Keyrings and revocations: made once, read by name and replaced; never listed or watched.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, update]

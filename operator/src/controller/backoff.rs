@@ -34,6 +34,11 @@ pub(super) fn after_success(status: &McpServerStatus, random: u32) -> Duration {
 
 /// Returns whether only an edit of the object or an event can change its status.
 fn is_settled(status: &McpServerStatus) -> bool {
+    let unwritten = find(&status.conditions, ConditionType::RevocationsInForce)
+        .is_some_and(|condition| condition.reason == Reason::RevocationsNotWritten.as_str());
+    if unwritten {
+        return false;
+    }
     // An edit triggers a reconcile.
     let suspended = find(&status.conditions, ConditionType::Available)
         .is_some_and(|condition| condition.reason == Reason::Suspended.as_str());
@@ -195,5 +200,10 @@ mod tests {
         stalled.type_ = "Stalled".to_owned();
         status.conditions.push(stalled);
         assert!(is_settled(&status), "an edit triggers a reconcile");
+        let mut unwritten = status.conditions[0].clone();
+        unwritten.type_ = "RevocationsInForce".to_owned();
+        unwritten.reason = "RevocationsNotWritten".to_owned();
+        status.conditions.push(unwritten);
+        assert!(!is_settled(&status), "the operator tries to write them again");
     }
 }

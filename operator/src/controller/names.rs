@@ -47,8 +47,7 @@ pub fn keyring_secret(object: &str) -> String {
     format!("{object}-keyring")
 }
 
-/// Returns the name of the `ConfigMap` with the revocations of an object. The name of a configuration ends with ten
-/// hexadecimal digits, so that no configuration has this name.
+/// Returns the name of the Secret with the revocations of an object.
 pub fn revocations(object: &str) -> String {
     format!("{object}-revocations")
 }
@@ -58,6 +57,12 @@ pub const SIDECAR_FILE: &str = "sidecar.yaml";
 
 /// The type of a keyring Secret.
 pub const KEYRING_TYPE: &str = "behalf.dev/keyring";
+
+/// The type of a Secret with revocations.
+pub const REVOCATIONS_TYPE: &str = "behalf.dev/revocations";
+
+/// The file inside that Secret.
+pub const REVOCATIONS_KEY: &str = "revocations.json";
 
 /// The file inside the keyring Secret.
 pub const KEYRING_KEY: &str = "keyring.json";

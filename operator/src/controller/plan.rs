@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use behalf_contract::{
-    AccessConfig, AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, Revocations, SessionsConfig,
-    StoreConfig, TokenExchange,
+    AccessConfig, AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, SessionsConfig, StoreConfig,
+    TokenExchange,
 };
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
@@ -58,9 +58,6 @@ pub struct Plan {
 
     /// Sessions.
     pub sessions: SessionsConfig,
-
-    /// The logins whose sessions have ended.
-    pub revocations: Revocations,
 
     /// Clients.
     pub clients: ClientsConfig,

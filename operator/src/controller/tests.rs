@@ -6,6 +6,7 @@ mod keyring_events;
 mod metrics;
 mod passes;
 mod public_url;
+mod revocations;
 mod undecodable;
 
 use http::{Request, Response};

@@ -19,6 +19,8 @@ behalf_contract::wire_names! {
         UserSignIn,
         /// Sessions survive a restart.
         SessionsDurable,
+        /// Every ready Pod has loaded the declared revocations.
+        RevocationsInForce,
         /// A rollout is in progress, or a step failed repeatedly. Present only while true.
         Reconciling,
         /// The object stays refused until it is edited. Present only while true.

@@ -51,8 +51,8 @@ pub struct McpServerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysStatus>,
 
-    /// The conditions Accepted, Available, FederationVerified, Verified, UserSignIn, SessionsDurable and Ready.
-    /// Reconciling and Stalled are present only while they are true.
+    /// The conditions Accepted, Available, FederationVerified, Verified, UserSignIn, SessionsDurable, RevocationsInForce
+    /// and Ready. Reconciling and Stalled are present only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         schema_with = "embedded_list::<Condition>",

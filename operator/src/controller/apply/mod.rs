@@ -4,11 +4,13 @@
 mod immutable;
 mod managed_fields;
 mod order;
+mod revocations;
 mod server_side_apply;
 pub mod stored_forms;
 mod unchanged;
 
 pub use order::{apply, create_keyring, replace_keyring, suspend};
+pub use revocations::put_revocations;
 
 use super::validate::Refusal;
 

@@ -41,7 +41,6 @@ pub async fn apply(
         service_account,
         keyring,
         config_map,
-        revocations,
         network_policy,
         pod_disruption_budget,
         service,
@@ -55,7 +54,6 @@ pub async fn apply(
     };
     let current = existing.children.named(&config_map.name_any());
     let config_map = writer.put_immutable(config_map, current).await?;
-    let revocations = put(writer, revocations, existing).await?;
     // The network is closed before a Pod runs.
     let network_policy = match network_policy {
         Some(network_policy) => Some(put(writer, network_policy, existing).await?),
@@ -73,7 +71,6 @@ pub async fn apply(
         service_account,
         keyring,
         config_map,
-        revocations,
         network_policy,
         pod_disruption_budget,
         service,

@@ -91,7 +91,6 @@ impl ChildKind for ConfigMap {
         });
         let mut users = of_pods.chain(of_replica_sets);
         name != children.config_map.name_any()
-            && name != children.revocations.name_any()
             && !users.any(|annotations| annotations.get(names::CONFIGURATION_ANNOTATION) == Some(&name))
     }
 }

@@ -6,7 +6,7 @@ mod existing;
 mod keyring;
 mod network_policy;
 mod pod_disruption_budget;
-mod revocations;
+pub mod revocations;
 mod service;
 mod service_account;
 #[cfg(test)]
@@ -25,9 +25,10 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource as _;
 
-use crate::api::v1alpha1::NetworkPolicyMode;
+use crate::api::v1alpha1::{McpServer, NetworkPolicyMode};
 use crate::controller::names;
 use crate::controller::plan::{Plan, ServiceAccountPlan};
 
@@ -50,9 +51,6 @@ pub struct Children<S> {
 
     /// The files of both containers; its name contains their digest.
     pub config_map: ConfigMap,
-
-    /// The revocations, which Pods read again when they change.
-    pub revocations: ConfigMap,
 
     /// Absent with `network.policy: Open`.
     pub network_policy: Option<NetworkPolicy>,
@@ -77,7 +75,6 @@ impl Children<Built> {
             service_account,
             keyring,
             config_map,
-            revocations,
             network_policy,
             pod_disruption_budget,
             service,
@@ -88,7 +85,6 @@ impl Children<Built> {
             service_account,
             keyring,
             config_map,
-            revocations,
             network_policy,
             pod_disruption_budget,
             service,
@@ -102,7 +98,7 @@ impl Children<Built> {
         use std::sync::Arc;
         ExistingChildren {
             service_accounts: self.service_account.into_iter().map(Arc::new).collect(),
-            config_maps: vec![Arc::new(self.config_map), Arc::new(self.revocations)],
+            config_maps: vec![Arc::new(self.config_map)],
             network_policies: self.network_policy.into_iter().map(Arc::new).collect(),
             pod_disruption_budgets: self.pod_disruption_budget.into_iter().map(Arc::new).collect(),
             services: vec![Arc::new(self.service)],
@@ -148,7 +144,6 @@ pub fn build(plan: &Plan, fresh: Option<FreshKeys>) -> Result<Children<Built>, B
         },
         keyring: fresh.map(|fresh| keyring::build(plan, fresh)).transpose()?,
         config_map: config_map::build(plan, &configuration),
-        revocations: revocations::build(plan)?,
         network_policy: match plan.network.policy {
             NetworkPolicyMode::Restricted => Some(network_policy::build(plan)),
             NetworkPolicyMode::Open => None,
@@ -160,7 +155,16 @@ pub fn build(plan: &Plan, fresh: Option<FreshKeys>) -> Result<Children<Built>, B
     })
 }
 
-/// The metadata that every child has.
+/// Returns the reference to the object in each child. `None` only for an object that the API server has not stored.
+pub fn owner(server: &McpServer) -> Option<OwnerReference> {
+    Some(OwnerReference {
+        // Blocking would need the right to change finalizers, and nothing here waits for a child.
+        block_owner_deletion: None,
+        ..server.controller_owner_ref(&())?
+    })
+}
+
+/// The metadata that every child of a plan has.
 fn metadata(plan: &Plan, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),

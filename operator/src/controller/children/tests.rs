@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::controller::plan::ServerPlan;
 use crate::testing::{
-    ARTICLE, CONTAINER, EXAMPLES, QUICKSTART, children, plan, quickstart_with, redis, server,
+    ARTICLE, CONTAINER, EXAMPLES, QUICKSTART, children, plan, quickstart_with, redis, revocations, server,
 };
 
 fn pod(deployment: &Deployment) -> PodSpec {
@@ -52,7 +52,6 @@ fn children_of_the_examples_are_as_reviewed() {
             service_account,
             keyring,
             config_map,
-            revocations,
             network_policy,
             pod_disruption_budget,
             service,
@@ -66,7 +65,7 @@ fn children_of_the_examples_are_as_reviewed() {
             insta::assert_yaml_snapshot!(format!("{name}.service_account"), service_account);
             insta::assert_yaml_snapshot!(format!("{name}.keyring"), keyring);
             insta::assert_yaml_snapshot!(format!("{name}.config_map"), config_map);
-            insta::assert_yaml_snapshot!(format!("{name}.revocations"), revocations);
+            insta::assert_yaml_snapshot!(format!("{name}.revocations"), revocations(&server));
             insta::assert_yaml_snapshot!(format!("{name}.network_policy"), network_policy);
             assert_eq!(pod_disruption_budget.is_some(), name == "redis");
             if let Some(budget) = pod_disruption_budget {
@@ -130,21 +129,20 @@ fn another_configuration_is_another_config_map_and_a_rollout() {
 
 #[test]
 fn a_revocation_changes_its_own_file_and_rolls_no_pod() {
-    let before = children(&server(QUICKSTART));
-    let after = children(&quickstart_with(json!({"sessions": {"revocations": {
+    let before = server(QUICKSTART);
+    let after = quickstart_with(json!({"sessions": {"revocations": {
         "before": "2026-01-02T03:04:05+01:00",
         "users": [{"id": "AAAAAAAA-0000-4000-8000-000000000001", "before": "2026-02-03T04:05:06Z"}],
-    }}})));
-    assert_eq!(before.deployment, after.deployment);
-    assert_eq!(before.config_map, after.config_map);
-    assert_eq!(before.revocations.name_any(), after.revocations.name_any());
-    let file =
-        |children: &Children<Built>| children.revocations.data.clone().unwrap()["revocations.json"].clone();
-    assert_eq!(file(&before), r#"{"users":[]}"#);
+    }}}));
+    let file = |server: &McpServer| revocations(server).data.unwrap()["revocations.json"].0.clone();
+    assert_eq!(file(&before), br#"{"users":[]}"#);
     assert_eq!(
         file(&after),
-        r#"{"before":"2026-01-02T02:04:05Z","users":[{"id":"aaaaaaaa-0000-4000-8000-000000000001","before":"2026-02-03T04:05:06Z"}]}"#
+        br#"{"before":"2026-01-02T02:04:05Z","users":[{"id":"aaaaaaaa-0000-4000-8000-000000000001","before":"2026-02-03T04:05:06Z"}]}"#
     );
+    let [before, after] = [before, after].map(|server| children(&server));
+    assert_eq!(before.deployment, after.deployment);
+    assert_eq!(before.config_map, after.config_map);
 }
 
 #[test]
@@ -156,11 +154,11 @@ fn the_sidecar_alone_reads_the_directory_of_the_revocations() {
         .iter()
         .flatten()
         .find(|volume| volume.name == "revocations");
-    let source = volume.unwrap().config_map.clone().unwrap();
+    let source = volume.unwrap().secret.clone().unwrap();
     // A missing file is a fault: with an optional one the sidecar could not tell it from no revocations.
     assert_eq!(
-        (source.name, source.optional),
-        (children.revocations.name_any(), None)
+        (source.secret_name.unwrap(), source.optional),
+        (revocations(&server(ARTICLE)).name_any(), None)
     );
     let [mounted, elsewhere] = containers(&pod).map(|container| {
         let mounts = container.volume_mounts.unwrap();
@@ -232,7 +230,7 @@ fn every_child_is_owned_labelled_and_named_within_limits() {
         &children.service_account.unwrap().metadata,
         &children.keyring.unwrap().metadata,
         &children.config_map.metadata,
-        &children.revocations.metadata,
+        &revocations(&server).metadata,
         &children.network_policy.unwrap().metadata,
         &children.pod_disruption_budget.unwrap().metadata,
         &children.service.metadata,

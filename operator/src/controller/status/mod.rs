@@ -20,16 +20,25 @@ use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use crate::api::v1alpha1::{Address, KeysStatus, McpServer, McpServerStatus};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::key_rotation;
+use crate::controller::revocations::Written;
 use behalf_contract::{Reason, endpoints};
 use conditions::observed::Observed;
 use conditions::set;
-use conditions::{accepted, federation, ready, sessions_durable, user_sign_in, verified};
+use conditions::{
+    accepted, federation, ready, revocations_in_force, sessions_durable, user_sign_in, verified,
+};
 use facts::Facts;
 use running::Running;
 
 /// Computes the whole status. The previous conditions provide the times of their transitions, and stay valid for what
 /// cannot be observed at the moment.
-pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timestamp) -> McpServerStatus {
+pub fn compute(
+    server: &McpServer,
+    outcome: &Outcome,
+    revocations: &Written,
+    found: &Found,
+    now: Timestamp,
+) -> McpServerStatus {
     let previous = server.status.clone().unwrap_or_default();
     let generation = server.metadata.generation.unwrap_or_default();
     let facts = Facts::of(server, outcome, found);
@@ -49,6 +58,12 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
     let federated = federation::judge(&observed, command);
     let handshake = verified::judge(&observed);
     let signed_in = user_sign_in::judge(&observed);
+    let revoked = {
+        let kind = ConditionType::RevocationsInForce;
+        let before =
+            find(&previous.conditions, kind).filter(|before| before.observed_generation == Some(generation));
+        revocations_in_force::judge(revocations, facts.suspended(), found, before)
+    };
     let durable = sessions_durable::judge(&observed, facts.plan.map(|plan| &plan.sessions.store));
 
     let mut status = McpServerStatus {
@@ -104,6 +119,8 @@ pub fn compute(server: &McpServer, outcome: &Outcome, found: &Found, now: Timest
         &durable,
         observed_at(ConditionType::SessionsDurable),
     );
+    // The revocations are written and observed also while the rest of the spec is refused.
+    put(ConditionType::RevocationsInForce, &revoked, generation);
     let seen_before = status.verified_generation == Some(generation);
     let summary = ready::summarize(
         &[

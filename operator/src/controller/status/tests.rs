@@ -3,6 +3,7 @@
 mod pods;
 mod ready;
 mod refused;
+mod revocations;
 mod sessions;
 mod texts;
 mod user_sign_in;
@@ -25,7 +26,9 @@ use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
 use crate::controller::validate::{Refusal, Refusals};
-use crate::testing::{ISSUER, QUICKSTART, children, document, plan, quickstart_with, server, time};
+use crate::testing::{
+    ISSUER, NO_REVOCATIONS, QUICKSTART, children, document, plan, quickstart_with, server, time,
+};
 
 /// One object in a cluster in which everything works. Each test changes one thing.
 struct World {
@@ -35,6 +38,7 @@ struct World {
     reports: Vec<PodReport>,
     issuer: Option<String>,
     refusals: Option<Refusals>,
+    revocations: Written,
     configurations: Vec<Arc<ConfigMap>>,
 
     /// The template annotation of the Deployment, if it differs from the built one.
@@ -64,6 +68,9 @@ impl World {
             reports: vec![report],
             issuer: Some(ISSUER.to_owned()),
             refusals: None,
+            revocations: Written::Declared {
+                digest: NO_REVOCATIONS.to_owned(),
+            },
             configurations: vec![Arc::new(built.config_map)],
             template: None,
             blind: false,
@@ -113,7 +120,7 @@ impl World {
                 ),
             },
         };
-        let status = compute(&self.server, &outcome, &found, time(self.now));
+        let status = compute(&self.server, &outcome, &self.revocations, &found, time(self.now));
         self.now += 10;
         self.server.status = Some(status.clone());
         status

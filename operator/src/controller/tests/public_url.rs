@@ -47,8 +47,10 @@ async fn the_older_object_is_accepted_and_the_younger_is_not_in_whatever_order_t
 #[tokio::test]
 async fn an_object_that_loses_its_address_to_an_older_one_runs_on_and_its_status_describes_its_pods() {
     let servers = [object("older", 0), object("younger", 1)];
+    let revocations = crate::testing::revocations(&object("younger", 1));
     let cluster = Cluster {
         children: crate::testing::children(&object("younger", 1)).existing(),
+        stored: vec![("/secrets/younger-revocations", json!(revocations))],
         ..Cluster::of(&servers)
     };
     let (_, asked) = cluster.passes(&[object("younger", 1)]).await;

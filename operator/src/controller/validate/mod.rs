@@ -14,13 +14,13 @@ pub use server::AZURE_DEVOPS_SCOPE;
 
 use behalf_contract::{
     ClientsConfig, EntraConfig, MetadataDocumentsConfig, MetadataDocumentsPolicy, ObjectIdentity,
-    SessionsConfig, StaticClient, paths,
+    Revocations, SessionsConfig, StaticClient, paths,
 };
-use kube::Resource as _;
 use kube::ResourceExt as _;
 
 use self::server::{access, server_kind, token_exchange};
 use crate::api::v1alpha1::{self as api, McpServer};
+use crate::controller::children::owner;
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
 use crate::controller::plan::{ContainerPlan, Plan, ServiceAccountPlan, StorePlan};
@@ -53,6 +53,11 @@ pub fn validate(server: &McpServer, found: &Found, defaults: &Defaults) -> Resul
             problem: "is not complete".to_owned(),
         })),
     }
+}
+
+/// Returns the revocations of a spec, or `None` if they are refused.
+pub fn revocations(server: &McpServer) -> Option<Revocations> {
+    rules::revocations(server.spec.sessions.revocations.as_ref(), &mut Vec::new())
 }
 
 fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut Vec<Refusal>) -> Option<Plan> {
@@ -93,7 +98,8 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
     let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
     let sessions = sessions(&spec.sessions, &object.namespace, defaults, refusals);
-    let revocations = rules::revocations(spec.sessions.revocations.as_ref(), refusals);
+    // They are written in a step of their own, also if another field is refused.
+    rules::revocations(spec.sessions.revocations.as_ref(), refusals);
     let clients = clients(&spec.clients, defaults, refusals);
     let trusted_proxies = rules::trusted_proxies(&spec.trusted_proxies, refusals);
     let log_level = spec
@@ -103,11 +109,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         .map(|server| server.log_level)
         .unwrap_or_default();
     Some(Plan {
-        owner: k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
-            // Blocking would need the right to change finalizers, and nothing here waits for a child.
-            block_owner_deletion: None,
-            ..server.controller_owner_ref(&())?
-        },
+        owner: owner(server)?,
         object,
         public_url: public_url?,
         entra: entra?,
@@ -134,7 +136,6 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         },
         token_exchange,
         sessions: sessions?,
-        revocations: revocations?,
         clients: clients?,
         trusted_proxies,
         replicas: spec

@@ -4,6 +4,7 @@ mod deletes;
 mod immutable;
 mod refusals;
 mod repair;
+mod revocations;
 mod writes;
 
 use std::pin::pin;

@@ -10,7 +10,6 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use crate::api::v1alpha1::RedisSecretRef;
 use crate::controller::children::Configuration;
 use crate::controller::children::config_map::SERVER_KEY;
-use crate::controller::children::revocations::REVOCATIONS_KEY;
 use crate::controller::names::{self, SIDECAR_FILE};
 use crate::controller::plan::{ForeignPlan, Plan, ServerPlan};
 
@@ -42,11 +41,10 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Vec<Volume> {
         ServerPlan::Container(server) => volumes.extend(writable_volumes(server)),
     }
     volumes.extend([
-        config_map(
+        secret(
             REVOCATIONS,
             &names::revocations(&plan.object.name),
-            REVOCATIONS_KEY,
-            file_name(paths::REVOCATIONS),
+            &[(names::REVOCATIONS_KEY, paths::REVOCATIONS)],
         ),
         keyring(plan),
         in_memory(HOST_KEY),

@@ -127,12 +127,12 @@ impl PodReports {
 }
 
 /// Whether a Pod serves its status document.
-fn is_running(pod: &Pod) -> bool {
+pub(in crate::controller) fn is_running(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub(in crate::controller) fn is_ready(pod: &Pod) -> bool {
     pod.status
         .iter()
         .flat_map(|status| status.conditions.iter().flatten())

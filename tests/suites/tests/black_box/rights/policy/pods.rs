@@ -10,7 +10,8 @@ const NODE: Option<&str> = Some("may not use namespaces, ports or devices of the
 const PRIVILEGED: Option<&str> = Some("may not run as root or unconfined, be privileged or gain privileges");
 const PROBE: Option<&str> = Some("may send requests to their own Pod only");
 const VOLUME: Option<&str> = Some("may mount ConfigMaps, empty directories, Secrets and tokens only");
-const SECRET: Option<&str> = Some("may read no Secret but the keyring of their McpServer");
+const SECRET: Option<&str> =
+    Some("may read no Secret but the keyring and the revocations of their McpServer");
 const TOKEN: Option<&str> = Some("only for audiences that start with api://");
 const ACCOUNT: Option<&str> = Some("may use the ServiceAccount of their McpServer");
 const NAME: Option<&str> = Some("must have the name of their McpServer");

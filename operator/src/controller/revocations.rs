@@ -1,0 +1,151 @@
+//! The revocations of an object. Each reconcile writes them in a step of its own: they are in force also while another field
+//! of the spec is refused, or while another child cannot be written.
+//!
+//! They are in a Secret: the right to write Secrets decides about the keyring as well (`docs/adr/0032`). The operator may not
+//! watch Secrets. It reads this one only until all Pods are ready and report its content.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use sha2::{Digest as _, Sha256};
+
+use super::apply;
+use super::children::{self, BuildError};
+use super::context::Context;
+use super::dereference::dereferenced::{Found, PodReport};
+use super::dereference::pod_reports::{UNREACHABLE_AFTER, is_ready, is_running};
+use super::names;
+use super::validate;
+use crate::api::v1alpha1::McpServer;
+use crate::error_chain::chain;
+
+/// What a reconcile did with the revocations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// The Pods can read the declared revocations.
+    Declared {
+        /// The digest of the file.
+        digest: String,
+    },
+
+    /// The object was never accepted, so no Pod reads revocations.
+    NoPods,
+
+    /// The Pods cannot read the declared revocations.
+    Failed {
+        /// Why, and the next step.
+        problem: String,
+    },
+}
+
+/// What the Pods report about the revocations that they have loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loaded<'a> {
+    /// Every ready Pod, and every other Pod that reports, has the declared ones.
+    ByAll,
+
+    /// Pods have others.
+    Others {
+        /// The number of these Pods.
+        pods: usize,
+
+        /// The number of Pods that report.
+        of: usize,
+    },
+
+    /// A ready Pod could not be read several times.
+    Unreachable(&'a str),
+
+    /// No Pod reports, or a ready Pod does not report yet.
+    Unseen,
+}
+
+impl<'a> Loaded<'a> {
+    /// Compares the reports of the Pods with the digest of the declared revocations.
+    pub fn of(digest: &str, found: &'a Found) -> Self {
+        let digest_of = |report: &'a PodReport| report.document.as_ref().ok()?.revocations_digest.as_deref();
+        let reported: Vec<&str> = found.reports.iter().filter_map(digest_of).collect();
+        let others = reported.iter().filter(|reported| **reported != digest).count();
+        if others > 0 {
+            return Self::Others {
+                pods: others,
+                of: reported.len(),
+            };
+        }
+        let ready = found
+            .existing
+            .pods
+            .iter()
+            .filter(|pod| is_running(pod) && is_ready(pod));
+        let silent = ready.count()
+            > found
+                .reports
+                .iter()
+                .filter(|report| report.ready && digest_of(report).is_some())
+                .count();
+        if !reported.is_empty() && !silent {
+            return Self::ByAll;
+        }
+        let unread = found
+            .reports
+            .iter()
+            .filter(|report| report.ready && !found.blind)
+            .filter_map(|report| report.document.as_ref().err())
+            .find(|unread| unread.failures >= UNREACHABLE_AFTER);
+        unread.map_or(Self::Unseen, |unread| Self::Unreachable(&unread.error))
+    }
+}
+
+/// Writes the declared revocations for the Pods, unless all Pods have loaded them. A failure is in the result and stops no
+/// other step. The next reconcile tries again.
+pub(super) async fn write(
+    context: &Context,
+    server: &McpServer,
+    is_accepted: bool,
+    found: &Found,
+) -> Result<Written, BuildError> {
+    let Some(revocations) = validate::revocations(server) else {
+        let problem = "spec.sessions.revocations is refused (see Accepted), and the earlier revocations stay";
+        return Ok(Written::Failed {
+            problem: problem.to_owned(),
+        });
+    };
+    let secret = children::revocations::build(server, &revocations)?;
+    let file = secret.data.iter().flatten().map(|(_, file)| &file.0);
+    let digest = file.fold(Sha256::new(), Sha256::chain_update).finalize();
+    let digest = behalf_contract::digest::format_sha256(&digest.into());
+    // A Pod that starts may need a Secret that somebody deleted.
+    let starting = |pod: &Arc<Pod>| pod.metadata.deletion_timestamp.is_none() && !is_ready(pod);
+    let needed = found.existing.pods.iter().any(starting);
+    if !needed && Loaded::of(&digest, found) == Loaded::ByAll {
+        return Ok(Written::Declared { digest });
+    }
+    if !is_accepted && !has_deployment(server, found) {
+        return Ok(Written::NoPods);
+    }
+    Ok(
+        match apply::put_revocations(&context.sources.client, secret).await {
+            Ok(()) => Written::Declared { digest },
+            Err(error) => {
+                let name = server.name_any();
+                let refusal = error.refusal().map(|refusal| refusal.to_string());
+                let problem = refusal.unwrap_or_else(|| chain(&error));
+                tracing::warn!(
+                    mcp_server.name = name,
+                    error = problem,
+                    "Revocations of {name} are not written"
+                );
+                Written::Failed { problem }
+            }
+        },
+    )
+}
+
+/// Returns whether the object has a Deployment, so that it was accepted before.
+fn has_deployment(server: &McpServer, found: &Found) -> bool {
+    let deployment = found.existing.children.named::<Deployment>(&server.name_any());
+    let owner = deployment.and_then(|deployment| names::controller_uid(&deployment.metadata));
+    owner.is_some() && owner == server.metadata.uid.as_deref()
+}

@@ -1,0 +1,154 @@
+//! Tests that a revocation reaches the Pods, whatever happens to the rest of the object.
+
+use k8s_openapi::api::core::v1::Pod;
+use rstest::rstest;
+use serde_json::Value;
+
+use super::cluster::{Asked, Cluster, condition, failure, statuses};
+use super::passes::{held, pod};
+use super::*;
+use crate::controller::dereference::pod_reports::PodReports;
+use crate::testing::{children, document, quickstart_with, revocations};
+
+const NAME: &str = "azure-devops";
+
+/// An object that revokes all sessions, with more fields.
+fn revoking(mut spec: Value) -> McpServer {
+    spec["sessions"]["revocations"]["before"] = json!("2026-01-02T03:04:05Z");
+    quickstart_with(spec)
+}
+
+/// The requests that write the Secret.
+fn written(asked: &[Asked]) -> Vec<&Asked> {
+    let writes = |line: &str| line.starts_with("POST ") || line.starts_with("PUT ");
+    let is_secret = |line: &str| line.ends_with("/azure-devops-revocations");
+    asked
+        .iter()
+        .filter(|(line, _)| writes(line) && is_secret(line))
+        .collect()
+}
+
+#[rstest]
+#[case::with_pods("own", true)]
+#[case::never_accepted("none", false)]
+#[case::with_another_objects_deployment("another", false)]
+#[tokio::test]
+async fn a_refused_object_with_pods_still_revokes(#[case] deployment: &str, #[case] writes: bool) {
+    let mut held = children(&server(QUICKSTART));
+    if deployment == "another" {
+        held.deployment.metadata.owner_references.as_mut().unwrap()[0].uid = deployment.to_owned();
+    }
+    let mut held = held.existing();
+    if deployment == "none" {
+        held.deployments.clear();
+    }
+    // Its authority is no longer allowed.
+    let server = revoking(json!({"entra": {"authority": "https://login.removed.example"}}));
+    let cluster = Cluster {
+        children: held,
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(std::slice::from_ref(&server)).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let accepted = condition(statuses(&asked, NAME)[0], "Accepted").unwrap();
+    assert_eq!(accepted[..2], ["False", "InvalidSpec"]);
+    let written = written(&asked);
+    assert_eq!(written.len(), usize::from(writes), "{written:?}");
+    for (_, body) in written {
+        assert_eq!(body["data"], json!(revocations(&server))["data"]);
+    }
+}
+
+#[tokio::test]
+async fn another_child_that_fails_delays_no_revocation() {
+    let server = revoking(json!({}));
+    let cluster = Cluster {
+        refused: Some(("/configmaps/", failure(500, "InternalError", "etcd is slow"))),
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(matches!(results[..], [Err(ReconcileError::Apply(_))]));
+    assert_eq!(written(&asked).len(), 1);
+}
+
+#[rstest]
+#[case::another_type("Opaque", None, "does not belong to this object")]
+#[case::made_immutable(
+    "behalf.dev/revocations",
+    Some((422, "Invalid", "field is immutable when `immutable` is set")),
+    "field is immutable"
+)]
+#[case::a_slow_api_server("behalf.dev/revocations", Some((500, "InternalError", "etcd is slow")), "etcd is slow")]
+#[tokio::test]
+async fn revocations_that_cannot_be_written_stop_no_other_child_and_the_status_says_why(
+    #[case] kind: &str,
+    #[case] answer: Option<(u16, &str, &str)>,
+    #[case] problem: &str,
+) {
+    let server = revoking(json!({}));
+    let mut live = json!(revocations(&server));
+    live["type"] = json!(kind);
+    live["data"] = json!({});
+    let cluster = Cluster {
+        stored: vec![("/secrets/azure-devops-revocations", live)],
+        refused: answer.map(|(code, reason, message)| {
+            let part = "PUT /api/v1/namespaces/mcp/secrets/azure-devops-revocations";
+            (part, failure(code, reason, message))
+        }),
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let in_force = condition(statuses(&asked, NAME)[0], "RevocationsInForce").unwrap();
+    assert_eq!(in_force[..2], ["False", "RevocationsNotWritten"]);
+    assert!(in_force[2].contains(problem), "{}", in_force[2]);
+    let lines: Vec<&str> = asked.iter().map(|(line, _)| line.as_str()).collect();
+    assert!(
+        lines.iter().any(|line| line.contains("/deployments/")),
+        "{lines:?}"
+    );
+}
+
+/// A Pod of the object that starts.
+fn starting() -> Pod {
+    let mut pod = pod();
+    pod.metadata.name = Some("another-pod".to_owned());
+    pod.metadata.uid = Some("another-pod".to_owned());
+    let status = pod.status.as_mut().unwrap();
+    status.phase = Some("Pending".to_owned());
+    status.conditions = None;
+    pod
+}
+
+#[rstest]
+#[case::all_pods_have_the_declared_ones(true, vec![pod()], false)]
+#[case::a_pod_reports_others(false, vec![pod()], true)]
+#[case::a_pod_starts(true, vec![pod(), starting()], true)]
+#[tokio::test]
+async fn the_secret_is_read_only_when_a_pod_reports_other_revocations_or_starts(
+    #[case] same: bool,
+    #[case] pods: Vec<Pod>,
+    #[case] is_read: bool,
+) {
+    let server = server(QUICKSTART);
+    let mut emptied = json!(revocations(&server));
+    emptied["data"] = json!({});
+    let mut report = document("sha256:0");
+    if !same {
+        report.revocations_digest = Some("sha256:1".to_owned());
+    }
+    let cluster = Cluster {
+        children: held(&server).existing(),
+        pods,
+        reports: Arc::new(PodReports::holding("a-pod", report)),
+        stored: vec![("/secrets/azure-devops-revocations", emptied)],
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let requests = asked
+        .iter()
+        .filter(|(line, _)| line.ends_with("/azure-devops-revocations"));
+    assert_eq!(requests.count(), if is_read { 2 } else { 0 });
+    assert_eq!(written(&asked).len(), usize::from(is_read));
+}
