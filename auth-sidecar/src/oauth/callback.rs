@@ -182,7 +182,8 @@ async fn finish(
     Ok(Finished::Code(code, user))
 }
 
-/// True if the browser remembers the approval of this user, and the configuration still allows that.
+/// True if the browser remembers the approval of this user, the configuration still allows that, and no administrator
+/// revoked the user's logins since the approval.
 fn still_remembered(
     services: &Services,
     approved: &ApprovedRequest,
@@ -194,7 +195,8 @@ fn still_remembered(
     let may_be = services
         .clients
         .may_be_remembered(&request.client_id, &request.redirect_uri);
-    may_be && approvals.allow(user, request)
+    let is_revoked = |given_at| services.sessions.is_login_revoked(user, given_at);
+    may_be && approvals.allow(user, request, is_revoked)
 }
 
 /// Returns the cookie that remembers the approval which the user gave on the consent page of this login.

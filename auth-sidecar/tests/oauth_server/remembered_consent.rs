@@ -3,8 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use behalf_contract::Consent;
+use behalf_entra::{Clock as _, Secret};
 use behalf_simulators::people::{ANA, BEN, Person};
 use behalf_simulators::sign_in::{Answer as Press, Browser, SignInError, SignedIn, Visit};
+use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -118,6 +120,40 @@ async fn an_approval_is_forgotten_after_thirty_days_although_it_is_used() {
     without_page(&browser, visit(&world, CI, ANA, &[])).await.unwrap();
     world.advance(120);
     assert_asked(&without_page(&browser, visit(&world, CI, ANA, &[])).await);
+}
+
+#[tokio::test]
+async fn an_approval_before_a_revocation_of_its_user_does_not_count() {
+    let world = world().await;
+    let browser = approved(&world).await;
+    world.advance(10);
+    let signed_in = browser.sign_in(&visit(&world, CI, BEN, &[])).await.unwrap();
+    let code = signed_in.code.unwrap();
+    let redemption = [
+        ("grant_type", "authorization_code"),
+        ("client_id", CI),
+        ("code", &code),
+        ("code_verifier", VERIFIER),
+    ];
+    let bens = world.post_form("/token", &redemption, &[]).await.tokens();
+    let bens = world.sessions.open(&Secret::new(&*bens.access)).await.unwrap();
+
+    // Ana's approval is older than the revocation of Ana. Ben's is older than the one of Ben, whose stream shows that the
+    // file is in force.
+    let now = world.clock.now();
+    let [ana, ben] = [-5, 1].map(|seconds| (now + SignedDuration::from_secs(seconds)).to_string());
+    world.write_revocations(&json!({"users": [
+        {"id": ANA.object_id, "before": ana},
+        {"id": BEN.object_id, "before": ben},
+    ]}));
+    bens.ended().await;
+    world.advance(60);
+    for person in [ANA, BEN] {
+        assert_asked(&without_page(&browser, visit(&world, CI, person, &[])).await);
+        let again = visit(&world, CI, person, &[]);
+        assert!(browser.sign_in(&again).await.unwrap().code.is_some());
+        without_page(&browser, again).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -67,11 +67,17 @@ impl Approvals {
         self.0.iter().any(covers)
     }
 
-    /// True if this user approved this request in this browser.
-    pub(crate) fn allow(&self, user: &UserIdentity, request: &AuthorizationRequest) -> bool {
+    /// True if this user approved this request in this browser. An approval whose time `is_revoked` does not count.
+    pub(crate) fn allow(
+        &self,
+        user: &UserIdentity,
+        request: &AuthorizationRequest,
+        is_revoked: impl Fn(Timestamp) -> bool,
+    ) -> bool {
         let user = hash(&[&user.tid, &user.oid]);
-        let mut own = self.0.iter().filter(|approval| approval.user == user);
-        own.any(covers(request))
+        let own = self.0.iter().filter(|approval| approval.user == user);
+        let mut valid = own.filter(|approval| !is_revoked(approval.given_at()));
+        valid.any(covers(request))
     }
 
     /// Adds an approval that the user has just given, and returns the value of the cookie. `None` if it cannot be sealed:
@@ -111,6 +117,12 @@ impl Approvals {
             Some(value) => cookies::set(COOKIE_NAME, &value, LIFETIME),
             None => cookies::remove(COOKIE_NAME),
         }
+    }
+}
+
+impl Approval {
+    fn given_at(&self) -> Timestamp {
+        self.expires_at.checked_sub(LIFETIME).unwrap_or(Timestamp::MIN)
     }
 }
 
