@@ -136,6 +136,15 @@ pub struct Services {
     /// Limits the callbacks whose code Entra does not accept.
     pub(crate) callbacks: AddressBudgets,
 
+    /// Limits the pages that begin a login.
+    pub(crate) pages: AddressBudgets,
+
+    /// Limits the requests with a code or token.
+    pub(crate) grants: AddressBudgets,
+
+    /// Limits the requests with a code or token that are refused.
+    pub(crate) refused_grants: AddressBudgets,
+
     /// The memory for messages to `/mcp` on their way in.
     pub(crate) message_memory: MessageMemory,
 
@@ -237,6 +246,9 @@ impl Services {
             sessions: Arc::new(sessions),
             sign_ins: Arc::new(sign_ins),
             callbacks: AddressBudgets::of_callbacks(clock.now()),
+            pages: AddressBudgets::of_pages(clock.now()),
+            grants: AddressBudgets::of_grants(clock.now()),
+            refused_grants: AddressBudgets::of_refused_grants(clock.now()),
             message_memory: MessageMemory::of_all(),
             metrics: Arc::default(),
             board: Arc::default(),

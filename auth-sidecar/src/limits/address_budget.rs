@@ -50,6 +50,39 @@ const DOCUMENTS: Rate = Rate {
     per_second: 10.0,
 };
 
+/// The pages of one address: `/authorize` and `/consent`. A login opens both, so that a company behind one gateway can begin
+/// 300 logins at once, and then five a second.
+const PAGES_OF_ONE: Rate = Rate {
+    burst: 600.0,
+    per_second: 10.0,
+};
+
+/// The pages of all addresses together: 500 logins a second, which is more than one core finishes.
+const PAGES: Rate = Rate {
+    burst: 10_000.0,
+    per_second: 1000.0,
+};
+
+/// The requests of one address to `/token` and `/revoke`. A client refreshes about once an hour: 10,000 users with three
+/// clients each send nine requests a second, and 3,000 at once when they start in the morning.
+const GRANTS_OF_ONE: Rate = Rate {
+    burst: 3000.0,
+    per_second: 50.0,
+};
+
+/// The requests of all addresses together to `/token` and `/revoke`. One core redeems about this many refresh tokens.
+const GRANTS: Rate = Rate {
+    burst: 20_000.0,
+    per_second: 3000.0,
+};
+
+/// The requests of one address to `/token` and `/revoke` that are refused. After a revocation of everyone each client is
+/// refused once.
+const REFUSED_GRANTS_OF_ONE: Rate = Rate {
+    burst: 300.0,
+    per_second: 5.0,
+};
+
 /// Maximum number of addresses whose budget is not full. An entry has about 50 bytes.
 const MOST_ADDRESSES: usize = 4096;
 
@@ -117,6 +150,22 @@ impl AddressBudgets {
     /// The budgets of metadata documents that are fetched.
     pub(crate) fn of_metadata_documents(now: Timestamp) -> Self {
         Self::new(DOCUMENTS_OF_ONE, DOCUMENTS, now)
+    }
+
+    /// The budgets of the pages that begin a login.
+    pub(crate) fn of_pages(now: Timestamp) -> Self {
+        Self::new(PAGES_OF_ONE, PAGES, now)
+    }
+
+    /// The budgets of requests with a code or token.
+    pub(crate) fn of_grants(now: Timestamp) -> Self {
+        Self::new(GRANTS_OF_ONE, GRANTS, now)
+    }
+
+    /// The budgets of requests with a code or token that are refused. Their total is that of all requests: otherwise one
+    /// sender of refused requests could stop the requests of all others.
+    pub(crate) fn of_refused_grants(now: Timestamp) -> Self {
+        Self::new(REFUSED_GRANTS_OF_ONE, GRANTS, now)
     }
 
     fn new(per_address: Rate, total: Rate, now: Timestamp) -> Self {

@@ -17,6 +17,7 @@ mod extract;
 pub mod login;
 mod metadata;
 mod page;
+mod rate_limit;
 mod redirect;
 mod register;
 mod revoke;
@@ -43,7 +44,7 @@ type Endpoint = (&'static str, fn() -> MethodRouter<Arc<Services>>);
 const REGISTER: Endpoint = ("/register", || post(register::register));
 
 /// The endpoints that programs call, also from web pages (CORS). They ignore cookies.
-const API: [Endpoint; 6] = [
+const METADATA: [Endpoint; 4] = [
     ("/.well-known/oauth-protected-resource", || {
         get(metadata::protected_resource)
     }),
@@ -56,26 +57,33 @@ const API: [Endpoint; 6] = [
     ("/.well-known/openid-configuration", || {
         get(metadata::authorization_server)
     }),
+];
+
+/// The endpoints that take a code or a token.
+const GRANTS: [Endpoint; 2] = [
     ("/token", || post(token::token)),
     ("/revoke", || post(revoke::revoke)),
 ];
 
-/// The endpoints that a browser navigates to.
-const PAGES: [Endpoint; 3] = [
+/// The endpoints that a browser navigates to before the sign-in at Entra.
+const PAGES: [Endpoint; 2] = [
     ("/authorize", || {
         get(authorize::authorize).options(cors::navigation)
     }),
     ("/consent", || post(consent::consent).options(cors::navigation)),
-    ("/callback", || {
-        get(callback::callback)
-            .head(wrong_method)
-            .options(cors::navigation)
-    }),
 ];
+
+/// The endpoint to which Entra sends the browser. It has a limit of its own.
+const CALLBACK: Endpoint = ("/callback", || {
+    get(callback::callback)
+        .head(wrong_method)
+        .options(cors::navigation)
+});
 
 /// Every path of [`router`].
 pub fn paths() -> impl Iterator<Item = &'static str> {
-    let all = API.into_iter().chain([REGISTER]).chain(PAGES);
+    let api = METADATA.into_iter().chain(GRANTS).chain([REGISTER]);
+    let all = api.chain(PAGES).chain([CALLBACK]);
     all.map(|(path, _)| path)
 }
 
@@ -83,8 +91,11 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
 /// also after a merge with a router that has no fallback.
 pub fn router<S>(services: Arc<Services>) -> Router<S> {
     let registration = services.clients.may_register().then_some(REGISTER);
-    let api = routes(API.into_iter().chain(registration));
-    let pages = routes(PAGES);
+    let limit_grants = from_fn_with_state(Arc::clone(&services), rate_limit::grants);
+    let limit_pages = from_fn_with_state(Arc::clone(&services), rate_limit::pages);
+    let api =
+        routes(METADATA.into_iter().chain(registration)).merge(routes(GRANTS).route_layer(limit_grants));
+    let pages = routes(PAGES).route_layer(limit_pages).merge(routes([CALLBACK]));
     api.method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&services), cors::cors))
         .merge(pages.method_not_allowed_fallback(wrong_method))

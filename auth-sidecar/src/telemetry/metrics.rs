@@ -67,10 +67,14 @@ pub enum SecurityEvent {
     MetadataDocumentsLimited,
     /// More callbacks asked Entra than the limit lets through.
     SignInsLimited,
+    /// More pages of logins were opened than the limit lets through.
+    PagesLimited,
+    /// More codes and tokens were sent than the limit lets through.
+    GrantsLimited,
 }
 
 impl SecurityEvent {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::InvalidAccessToken,
         Self::ForeignOrigin,
         Self::ReservedArgument,
@@ -84,6 +88,8 @@ impl SecurityEvent {
         Self::RegistrationLimited,
         Self::MetadataDocumentsLimited,
         Self::SignInsLimited,
+        Self::PagesLimited,
+        Self::GrantsLimited,
     ];
 
     /// The value of the label `event`.
@@ -102,6 +108,8 @@ impl SecurityEvent {
             Self::RegistrationLimited => "registration_limited",
             Self::MetadataDocumentsLimited => "metadata_documents_limited",
             Self::SignInsLimited => "sign_ins_limited",
+            Self::PagesLimited => "pages_limited",
+            Self::GrantsLimited => "grants_limited",
         }
     }
 }

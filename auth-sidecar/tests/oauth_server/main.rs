@@ -49,6 +49,8 @@ mod metadata_documents;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod rate_limits;
+#[cfg(test)]
 mod refresh;
 #[cfg(test)]
 mod register;

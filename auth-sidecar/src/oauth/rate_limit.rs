@@ -1,0 +1,48 @@
+//! Limits how often one address opens the pages of a login, and how often it sends codes and tokens.
+//!
+//! A client id has no limit: clients are public, so that anybody could use up the limit of a client id that others use.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::error::OAuthError;
+use super::page::{self, Problem};
+use crate::services::Services;
+use crate::telemetry::metrics::SecurityEvent;
+
+/// Limits `/authorize` and `/consent`.
+pub(super) async fn pages(State(services): State<Arc<Services>>, request: Request, next: Next) -> Response {
+    let address = services
+        .trusted_proxies
+        .client(request.extensions(), request.headers());
+    let is_page = request.method() != Method::OPTIONS;
+    if is_page && !services.pages.try_charge(address, services.clock.now()) {
+        services.metrics.security_event(SecurityEvent::PagesLimited);
+        return page::problem(&services, Problem::TooManySignIns);
+    }
+    next.run(request).await
+}
+
+/// Limits `/token` and `/revoke`. Refused requests have a smaller limit, because only a client that guesses or is broken
+/// sends many of them.
+pub(super) async fn grants(State(services): State<Arc<Services>>, request: Request, next: Next) -> Response {
+    let address = services
+        .trusted_proxies
+        .client(request.extensions(), request.headers());
+    let now = services.clock.now();
+    let admits = services.grants.try_charge(address, now) && services.refused_grants.try_charge(address, now);
+    if !admits {
+        services.metrics.security_event(SecurityEvent::GrantsLimited);
+        let description = "too many requests from this address; send the request again later";
+        return OAuthError::busy(description).into_response();
+    }
+    let response = next.run(request).await;
+    if !response.status().is_client_error() {
+        services.refused_grants.refund(address);
+    }
+    response
+}
