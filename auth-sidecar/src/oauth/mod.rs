@@ -43,7 +43,7 @@ type Endpoint = (&'static str, fn() -> MethodRouter<Arc<Services>>);
 /// The registration endpoint. The router contains it only if the configuration allows registration.
 const REGISTER: Endpoint = ("/register", || post(register::register));
 
-/// The endpoints that programs call, also from web pages (CORS). They ignore cookies.
+/// The metadata. Programs read it and call [`GRANTS`] and [`REGISTER`], also from web pages (CORS). They ignore cookies.
 const METADATA: [Endpoint; 4] = [
     ("/.well-known/oauth-protected-resource", || {
         get(metadata::protected_resource)
