@@ -52,6 +52,12 @@ pub struct Key {
     pub retire_at: Option<Timestamp>,
 }
 
+/// Returns whether a text is the id of a key: `[a-z0-9]{1,16}`.
+pub fn is_key_id(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=16).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
 /// 32 bytes of key, in base64 in the file. `Debug` prints none of them, and they are overwritten when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyMaterial(Zeroizing<[u8; 32]>);
@@ -97,7 +103,7 @@ pub enum KeyringError {
     /// The text is not the JSON that this version reads. The error leaves out the parser's message, because it may
     /// quote key material.
     #[error(
-        "keyring is not readable at line {line}, column {column}; restore the keyring Secret, or delete it to have a new one made, which ends every session"
+        "keyring is not readable at line {line}, column {column}; restore the keyring Secret; with keys.type Managed it can also be deleted to have a new one made, which ends every session"
     )]
     Unreadable {
         /// 1-based line of the first fault.
@@ -142,12 +148,7 @@ impl Keys {
 
     fn check(&self) -> Result<(), KeyringError> {
         for (index, key) in self.keys.iter().enumerate() {
-            let well_formed = (1..=16).contains(&key.id.len())
-                && key
-                    .id
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-            if !well_formed || self.keys.iter().take(index).any(|other| other.id == key.id) {
+            if !is_key_id(&key.id) || self.keys.iter().take(index).any(|other| other.id == key.id) {
                 return Err(KeyringError::KeyId(key.id.clone()));
             }
         }

@@ -28,7 +28,7 @@ mod token_exchange;
 
 pub use access::{AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, ServerKind};
 pub use document_url::DocumentUrl;
-pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys};
+pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys, is_key_id};
 pub use reasons::{EventReason, Reason};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
 pub use registered_client_id::is_registered_client_id;

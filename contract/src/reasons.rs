@@ -170,6 +170,8 @@ wire_names! {
         EvictionPolicy,
         /// The Redis does not say whether it deletes sessions.
         EvictionPolicyUnknown,
+        /// The keyring that the Pods mount cannot be used. They go on with the keys that they loaded before.
+        KeyringUnusable,
 
         // RevocationsInForce
         /// Every ready Pod has loaded the declared revocations.

@@ -143,7 +143,7 @@ pub struct ServerInfo {
 }
 
 /// The ids of the keys that a sidecar has loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyringReport {
     /// The session key that seals.
@@ -151,6 +151,14 @@ pub struct KeyringReport {
 
     /// Every session key that opens.
     pub opening: Vec<String>,
+
+    /// The session key that seals next: it is newer than the sealing one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+
+    /// Whether the keyring file cannot be used at the moment. The sidecar then goes on with the keys that it loaded before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unusable: bool,
 }
 
 /// The store of the sessions.

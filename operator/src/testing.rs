@@ -174,6 +174,7 @@ pub(crate) fn document(digest: &str) -> StatusDocument {
         keyring: KeyringReport {
             sealing: "s00000001".to_owned(),
             opening: vec!["s00000001".to_owned()],
+            ..KeyringReport::default()
         },
         revocations_digest: Some(NO_REVOCATIONS.to_owned()),
         federation: FederationReport {

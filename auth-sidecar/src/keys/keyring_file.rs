@@ -1,6 +1,7 @@
 //! Loads the keyring from its file and reloads it when the file changes.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ const UNKNOWN_KEY_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 /// minutes. A Pod that does not start holds up a rotation for longer, and must not hold up the clients of lost sessions.
 const LONGEST_PENDING: SignedDuration = SignedDuration::from_mins(15);
 
-/// Why the keyring file cannot be used. The operator owns the file's Secret, and creates a new one when the
-/// Secret is deleted.
+/// Why the keyring file cannot be used. With `keys.type: Managed` the operator owns the file's Secret, and creates a new one
+/// when the Secret is deleted. With `keys.type: Secret` its author repairs it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringFileError {
     /// The file is missing, or this user may not read it.
@@ -55,6 +56,8 @@ pub enum KeyringFileError {
 /// The keyring of this process. It seals and opens, and reloads its file when the file changes.
 pub struct KeyringHandle {
     file: MountedFile<Ring>,
+    /// Whether the file was unusable when it was read last.
+    is_unusable: AtomicBool,
     object: String,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -75,6 +78,7 @@ impl KeyringHandle {
         let last_unknown_key = Mutex::new(clock.now());
         Ok(Self {
             file,
+            is_unusable: AtomicBool::new(false),
             object: object.into(),
             clock,
             random,
@@ -82,15 +86,20 @@ impl KeyringHandle {
         })
     }
 
-    /// Returns the ids of the keys for sessions. The status document contains them.
+    /// Returns the ids of the keys for sessions, and whether the file is unusable. The status document contains it.
     pub fn report(&self) -> KeyringReport {
-        self.file.content().report()
+        KeyringReport {
+            unusable: self.is_unusable.load(Ordering::Relaxed),
+            ..self.file.content().report()
+        }
     }
 
     /// Reads the file, and uses its keys if it changed. Returns true if it changed. When the file is unusable,
     /// the keys that were loaded before stay in use.
     pub fn reload(&self) -> Result<bool, KeyringFileError> {
-        let Some(ring) = self.file.reload()? else {
+        let reloaded = self.file.reload();
+        self.is_unusable.store(reloaded.is_err(), Ordering::Relaxed);
+        let Some(ring) = reloaded? else {
             return Ok(false);
         };
         let report = ring.report();

@@ -23,7 +23,8 @@ pub(super) struct Ring {
 /// The keys of one set, and the id of the key that seals.
 struct KeySet {
     sealing: String,
-    rotation_pending: bool,
+    /// The key that seals next. It seals only after every Pod has read it.
+    next: Option<String>,
     keys: Vec<Subkeys>,
 }
 
@@ -52,7 +53,7 @@ impl Ring {
     pub(super) fn opening(&self, purpose: Purpose, id: &str) -> Result<&Subkeys, OpenError> {
         let set = self.set(purpose);
         set.find(id).ok_or(OpenError::UnknownKey {
-            rotation_pending: set.rotation_pending,
+            rotation_pending: set.next.is_some(),
         })
     }
 
@@ -65,6 +66,8 @@ impl Ring {
         KeyringReport {
             sealing: self.sessions.sealing.clone(),
             opening: self.sessions.keys.iter().map(|key| key.id.clone()).collect(),
+            next: self.sessions.next.clone(),
+            unusable: false,
         }
     }
 
@@ -83,8 +86,7 @@ impl KeySet {
     fn new(keys: &Keys) -> Self {
         Self {
             sealing: keys.sealing.clone(),
-            // The operator lets a new key seal only after every Pod has read it.
-            rotation_pending: keys.next().is_some(),
+            next: keys.next().map(|key| key.id.clone()),
             keys: keys.keys.iter().map(Subkeys::derive).collect(),
         }
     }

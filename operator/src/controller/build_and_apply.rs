@@ -22,7 +22,7 @@ pub(super) async fn build_and_apply(
 ) -> Result<Outcome, ReconcileError> {
     let keys = match plan.keyring {
         KeyringPlan::Make => Some(context.fresh_keys().map_err(ReconcileError::Random)?),
-        KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } => None,
+        KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } | KeyringPlan::Given(_) => None,
     };
     let mut built = children::build(&plan, keys).map_err(ReconcileError::Build)?;
     let rotation = rotation(context, server, &plan, found).map_err(ReconcileError::Keys)?;

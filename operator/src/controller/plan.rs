@@ -11,7 +11,9 @@ use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use url::Url;
 
-use crate::api::v1alpha1::{CertificateAuthorityRef, LogLevel, Network, PodSettings, RedisSecretRef};
+use crate::api::v1alpha1::{
+    CertificateAuthorityRef, KeyringSecretRef, LogLevel, Network, PodSettings, RedisSecretRef,
+};
 use crate::controller::names;
 
 /// Everything that the children are built from.
@@ -166,6 +168,9 @@ pub enum KeyringPlan {
 
     /// The object has no keyring yet.
     Make,
+
+    /// Another tool delivers the keyring in this Secret. The operator neither reads nor writes it.
+    Given(KeyringSecretRef),
 }
 
 impl Plan {

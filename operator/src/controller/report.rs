@@ -75,9 +75,11 @@ pub(super) async fn failed_rotation(context: &Context, server: &McpServer, error
     events::publish(&context.recorder, &server.object_ref(&()), &event).await;
 }
 
-/// Returns the id of the sealing key in the status.
+/// Returns the id of the sealing key of the operator's keyring in the status.
 fn key_in_status(server: &McpServer) -> Option<&str> {
-    server.status.as_ref()?.sealing_key()
+    let secret = names::keyring_secret(&server.name_any());
+    let keys = server.status.as_ref()?.keys_of(&secret)?;
+    Some(&keys.current)
 }
 
 /// Reports each changed condition in the log and as an event.

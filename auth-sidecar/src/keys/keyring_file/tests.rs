@@ -272,11 +272,33 @@ fn an_unusable_file_leaves_the_keys_in_use() {
     let fixture = one_key();
     let keys = fixture.handle("mcp/azure-devops");
     let sealed = keys.seal(Purpose::Access, &"value").unwrap();
+    let usable = std::fs::read(fixture.path()).unwrap();
     std::fs::write(fixture.path(), b"{").unwrap();
+    assert!(!keys.report().unusable);
     assert!(matches!(keys.reload(), Err(KeyringFileError::Unusable { .. })));
+    assert!(keys.report().unusable);
+    assert_eq!(keys.report().opening, ["k1"]);
     std::fs::remove_file(fixture.path()).unwrap();
     assert!(matches!(keys.reload(), Err(KeyringFileError::Unreadable { .. })));
     assert_eq!(keys.open::<String>(Purpose::Access, &sealed).unwrap(), "value");
+    std::fs::write(fixture.path(), usable).unwrap();
+    assert!(!keys.reload().unwrap(), "the same keys");
+    assert!(!keys.report().unusable);
+}
+
+#[test]
+fn the_report_names_the_key_that_seals_next() {
+    let fixture = one_key();
+    let keys = fixture.handle("mcp/azure-devops");
+    assert_eq!(keys.report().next, None);
+    let later = START + SignedDuration::from_hours(1);
+    fixture.write(&keyring("k1", vec![key("k1", 1, START), key("k2", 2, later)]));
+    keys.reload().unwrap();
+    let report = keys.report();
+    assert_eq!(
+        (report.sealing.as_str(), report.next.as_deref()),
+        ("k1", Some("k2"))
+    );
 }
 
 #[test]

@@ -62,9 +62,10 @@ pub struct McpServerStatus {
 }
 
 impl McpServerStatus {
-    /// Returns the id of the key that seals.
-    pub fn sealing_key(&self) -> Option<&str> {
-        self.keys.as_ref().map(|keys| keys.current.as_str())
+    /// Returns the keys, if they are those of this Secret. An earlier spec may have named another one.
+    pub fn keys_of(&self, secret: &str) -> Option<&KeysStatus> {
+        let keys = self.keys.as_ref();
+        keys.filter(|keys| keys.secret_name.as_deref() == Some(secret))
     }
 }
 
@@ -156,21 +157,27 @@ pub const LONGEST_REQUEST: u32 = 128;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeysStatus {
-    /// The id of the key that seals new sessions.
+    /// The id of the key that seals new sessions. With keys.type Secret: the key with which every Pod seals.
     #[schemars(length(max = 16))]
     pub current: String,
 
-    /// Time at which the current key was made. Its age decides when the next rotation begins.
+    /// The Secret that contains the keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub secret_name: Option<String>,
+
+    /// Time at which the current key was made. Its age decides when the next rotation begins. Absent with keys.type Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(max = 40), extend("format" = "date-time"))]
     pub created_at: Option<Timestamp>,
 
-    /// The id of the key that will seal next. It opens already, and seals once every Pod reports it.
+    /// The id of the key that will seal next. It opens already, and seals once every Pod reports it. With keys.type Secret it
+    /// is here when every Pod reports it: it may seal from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub next: Option<String>,
 
-    /// Keys that no longer seal. They open the sessions that they sealed.
+    /// Keys that no longer seal. They open the sessions that they sealed. With keys.type Secret they have no time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = MOST_KEYS),

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
-use crate::api::v1alpha1::McpServer;
+use crate::api::v1alpha1::{KeysType, McpServer};
 use crate::controller::children::{ChildKind, Existing};
 use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::PodReports;
@@ -101,13 +101,15 @@ pub async fn dereference(
     let issuer = sources.issuer.get(&sources.client, now).await?;
     let existing = existing(&sources.stores, server);
     let reports = sources.reports.of(&existing.pods);
+    // A keyring of another tool is not read: the Pods report its keys.
+    let is_managed = server.spec.keys.kind == KeysType::Managed;
     let key_in_use = key_in_use(server, &reports);
     let is_rotating = || {
         let keys = server.status.as_ref()?.keys.as_ref()?;
         let circumstances = Circumstances::of(server, &existing.pods, &reports, now)?;
         Some(key_rotation::needs_keyring(keys, &circumstances))
     };
-    let keyring = if key_in_use.is_some() && is_rotating() != Some(true) {
+    let keyring = if !is_managed || key_in_use.is_some() && is_rotating() != Some(true) {
         None
     } else {
         let name = names::keyring_secret(&server.name_any());
@@ -172,15 +174,24 @@ fn existing(stores: &Stores, server: &McpServer) -> Existing {
     }
 }
 
-/// Returns the id of the sealing key if the status names it and a Pod reports it. The keyring is then in use,
-/// so its Secret need not be read unless a step of its rotation is due.
+/// Returns the id of the sealing key if the status names it and a Pod reports that it seals with it, or with the key that
+/// seals next: the status may be older than the last step of a rotation. The keyring is then in use, so its Secret need not be
+/// read unless a step of its rotation is due.
+///
+/// The status may also describe the Secret of another tool, which an earlier spec named. Its keys say nothing about the keyring
+/// of the operator.
 fn key_in_use(server: &McpServer, reports: &[PodReport]) -> Option<String> {
-    let expected = server.status.as_ref()?.sealing_key()?;
+    let secret = names::keyring_secret(&server.name_any());
+    let keys = server.status.as_ref()?.keys_of(&secret)?;
     let reported = |report: &PodReport| {
-        let document = report.document.as_ref();
-        document.is_ok_and(|document| document.keyring.sealing == expected)
+        let sealing = report
+            .document
+            .as_ref()
+            .ok()
+            .map(|document| &document.keyring.sealing);
+        sealing.is_some_and(|sealing| *sealing == keys.current || Some(sealing) == keys.next.as_ref())
     };
-    reports.iter().any(reported).then(|| expected.to_owned())
+    reports.iter().any(reported).then(|| keys.current.clone())
 }
 
 #[cfg(test)]

@@ -43,11 +43,14 @@ pub fn keys_in(secret: &Secret) -> Option<KeysStatus> {
     let next = keys.next().map(|key| key.id.clone());
     let sealing = keys.keys.iter().find(|key| key.id == keys.sealing);
     Some(KeysStatus {
+        secret_name: secret.metadata.name.clone(),
         created_at: sealing.map(|key| key.created_at),
         retiring: keys
             .keys
             .iter()
             .filter(|key| key.id != keys.sealing && Some(&key.id) != next.as_ref())
+            // Somebody may have added keys by hand, and the API server refuses a status with more.
+            .take(MOST_KEYS as usize)
             .map(|key| RetiringKey {
                 id: key.id.clone(),
                 retire_at: key.retire_at,

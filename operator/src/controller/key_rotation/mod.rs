@@ -12,12 +12,12 @@ pub use change::{KeyChangeError, change, keys_in};
 
 use std::sync::Arc;
 
-use behalf_contract::KeyringReport;
+use behalf_contract::{KeyringReport, is_key_id};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt as _;
 
-use crate::api::v1alpha1::{KeysStatus, LONGEST_REQUEST, MOST_KEYS, McpServer};
+use crate::api::v1alpha1::{KeysStatus, LONGEST_REQUEST, MOST_KEYS, McpServer, RetiringKey};
 use crate::controller::dereference::dereferenced::PodReport;
 use crate::controller::names;
 
@@ -71,7 +71,7 @@ impl<'a> Circumstances<'a> {
         reports: &'a [PodReport],
         now: Timestamp,
     ) -> Option<Self> {
-        let seconds = server.spec.keys.managed.rotation_interval.seconds()?;
+        let seconds = server.spec.keys.rotation_interval().seconds()?;
         let has_ended = |pod: &Arc<Pod>| {
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
             matches!(phase, Some("Succeeded" | "Failed"))
@@ -119,6 +119,44 @@ impl Pods<'_> {
         }
         let opens = |report: &&KeyringReport| report.opening.iter().any(|key| key == id);
         self.reports.len() == self.count && self.reports.iter().all(opens)
+    }
+
+    /// Returns the keys of a Secret that the operator does not read, as every Pod reports them. `None` if a Pod was not read,
+    /// or if the Pods differ: some have not read a change yet.
+    pub fn keys_in(&self, secret: &str) -> Option<KeysStatus> {
+        let (first, others) = self.reports.split_first()?;
+        let same = |other: &&KeyringReport| {
+            (&other.sealing, &other.next, &other.opening) == (&first.sealing, &first.next, &first.opening)
+        };
+        if self.reports.len() != self.count || !others.iter().all(same) {
+            return None;
+        }
+        // Whoever can replace a Pod decides what it reports: nothing but ids of keys reaches the status.
+        let ids = || first.opening.iter().chain([&first.sealing]).chain(&first.next);
+        if !ids().all(|id| is_key_id(id)) {
+            return None;
+        }
+        let mut retiring: Vec<&String> = first
+            .opening
+            .iter()
+            .filter(|id| **id != first.sealing && Some(*id) != first.next.as_ref())
+            .collect();
+        retiring.sort_unstable();
+        retiring.dedup();
+        Some(KeysStatus {
+            current: first.sealing.clone(),
+            secret_name: Some(secret.to_owned()),
+            next: first.next.clone(),
+            retiring: retiring
+                .into_iter()
+                .take(MOST_KEYS as usize)
+                .map(|id| RetiringKey {
+                    id: id.clone(),
+                    retire_at: None,
+                })
+                .collect(),
+            ..KeysStatus::default()
+        })
     }
 
     fn any_seals(&self, id: &str) -> bool {

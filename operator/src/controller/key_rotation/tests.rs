@@ -5,7 +5,6 @@ use k8s_openapi::api::core::v1::Secret;
 use rstest::rstest;
 
 use super::*;
-use crate::api::v1alpha1::RetiringKey;
 use crate::testing::{QUICKSTART, children, fresh, server, time};
 
 const DAY: i64 = 24 * 60 * 60;
@@ -27,6 +26,7 @@ fn keys(next: Option<&str>, retiring: &[(&str, i64)]) -> KeysStatus {
             })
             .collect(),
         last_request: Some("first".to_owned()),
+        ..KeysStatus::default()
     }
 }
 
@@ -34,6 +34,7 @@ fn report(sealing: &str, opening: &[&str]) -> KeyringReport {
     KeyringReport {
         sealing: sealing.to_owned(),
         opening: opening.iter().map(|id| (*id).to_owned()).collect(),
+        ..KeyringReport::default()
     }
 }
 
@@ -322,4 +323,72 @@ fn an_operator_that_starts_between_two_writes_goes_on_from_the_keyring() {
 fn a_repeated_id_is_not_written() {
     let error = change(&secret(), &Step::Add, None, || Ok(fresh()), LONGEST, time(DAY)).unwrap_err();
     assert!(matches!(error, KeyChangeError::Keyring(_)), "{error}");
+}
+
+#[test]
+fn a_keyring_with_more_than_the_status_has_room_for_is_shortened_and_not_changed() {
+    let mut secret = secret();
+    let mut keyring = file(&secret);
+    let first = keyring.sessions.keys[0].clone();
+    for number in 0..100 {
+        let mut key = first.clone();
+        key.id = format!("old{number}");
+        keyring.sessions.keys.push(key);
+    }
+    let bytes = serde_json::to_vec(&keyring).unwrap();
+    secret
+        .data
+        .as_mut()
+        .unwrap()
+        .insert(names::KEYRING_KEY.to_owned(), k8s_openapi::ByteString(bytes));
+    let text = "\u{e9}".repeat(1000);
+    secret
+        .annotations_mut()
+        .insert(names::ROTATE_KEYS_ANNOTATION.to_owned(), text);
+    let keys = keys_in(&secret).unwrap();
+    assert_eq!(keys.retiring.len(), MOST_KEYS as usize);
+    assert_eq!(
+        keys.last_request.unwrap().chars().count(),
+        LONGEST_REQUEST as usize
+    );
+    let retired = take(&secret, &Step::Retire(vec!["old1".to_owned()]), 2, DAY);
+    assert_eq!(file(&retired).sessions.keys.len(), 100);
+}
+
+fn reported(count: usize, reports: &[KeyringReport]) -> Option<KeysStatus> {
+    let pods = Pods {
+        count,
+        reports: reports.iter().collect(),
+        suspended: false,
+    };
+    pods.keys_in("a-behalf-keys")
+}
+
+#[test]
+fn keys_of_another_tool_are_those_that_every_pod_reports() {
+    let old = report("k2", &["k1", "k2"]);
+    let new = KeyringReport {
+        next: Some("k3".to_owned()),
+        ..report("k2", &["k1", "k2", "k3"])
+    };
+    let keys = reported(2, &[new.clone(), new.clone()]).unwrap();
+    assert_eq!((keys.current.as_str(), keys.next.as_deref()), ("k2", Some("k3")));
+    assert_eq!(keys.secret_name.as_deref(), Some("a-behalf-keys"));
+    let retiring: Vec<&str> = keys.retiring.iter().map(|key| key.id.as_str()).collect();
+    assert_eq!(retiring, ["k1"]);
+    assert_eq!(
+        reported(2, &[old, new.clone()]),
+        None,
+        "one has not read the new key"
+    );
+    assert_eq!(reported(2, &[new]), None, "one was not read");
+    assert_eq!(reported(0, &[]), None);
+}
+
+#[test]
+fn a_report_that_names_no_key_ids_is_not_shown() {
+    for id in ["run: az ad app delete", "", "K1", "k2345678901234567"] {
+        assert_eq!(reported(1, &[report(id, &["k1"])]), None, "{id}");
+        assert_eq!(reported(1, &[report("k1", &["k1", id])]), None, "{id}");
+    }
 }

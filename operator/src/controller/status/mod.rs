@@ -19,7 +19,8 @@ use jiff::Timestamp;
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use crate::api::v1alpha1::{Address, KeysStatus, McpServer, McpServerStatus};
 use crate::controller::dereference::dereferenced::Found;
-use crate::controller::key_rotation;
+use crate::controller::key_rotation::{self, Circumstances};
+use crate::controller::plan::KeyringPlan;
 use crate::controller::revocations::Written;
 use behalf_contract::{Reason, endpoints};
 use conditions::observed::Observed;
@@ -73,7 +74,7 @@ pub fn compute(
         replicas: facts.replicas(),
         selector: facts.selector(),
         federation: credential,
-        keys: keys(&facts, found).or_else(|| previous.keys.clone()),
+        keys: keys(server, &facts, found, &previous, now),
         ..McpServerStatus::default()
     };
     let mut put = |kind, finding: &Finding, at| {
@@ -173,9 +174,26 @@ fn address(running: &Running) -> Address {
     }
 }
 
-/// Returns the keys of the keyring that this reconcile wrote or, if the object is accepted, read.
-fn keys(facts: &Facts<'_>, found: &Found) -> Option<KeysStatus> {
+/// Returns the keys of the keyring that this reconcile wrote or, if the object is accepted, read. The keys of a Secret that it
+/// does not read are those that every Pod reports. What cannot be observed now stays.
+fn keys(
+    server: &McpServer,
+    facts: &Facts<'_>,
+    found: &Found,
+    previous: &McpServerStatus,
+    now: Timestamp,
+) -> Option<KeysStatus> {
+    let before = || previous.keys.clone();
+    if let Some(KeyringPlan::Given(reference)) = facts.plan.map(|plan| &plan.keyring) {
+        let circumstances = Circumstances::of(server, &found.existing.pods, &found.reports, now);
+        let reported = circumstances.and_then(|circumstances| circumstances.pods.keys_in(&reference.name));
+        let is_same = |keys: &KeysStatus| keys.secret_name.as_ref() == Some(&reference.name);
+        return reported.or_else(|| before().filter(is_same));
+    }
     let written = facts.children.and_then(|children| children.keyring.as_ref());
     let read = || facts.plan.and(found.keyring.as_ref());
-    key_rotation::keys_in(written.or_else(read)?)
+    written
+        .or_else(read)
+        .and_then(key_rotation::keys_in)
+        .or_else(before)
 }

@@ -21,6 +21,7 @@ fn requesting(keys: KeysStatus) -> McpServer {
 fn first_keys() -> KeysStatus {
     KeysStatus {
         current: "s00000001".to_owned(),
+        secret_name: Some("azure-devops-keyring".to_owned()),
         created_at: Some(time(0)),
         ..KeysStatus::default()
     }
@@ -160,4 +161,73 @@ async fn a_keyring_without_an_owner_is_not_rotated() {
         .await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(written(&asked), Vec::<&Value>::new());
+}
+
+#[tokio::test]
+async fn a_missing_keyring_is_not_made_while_pods_seal_with_the_key_that_the_status_calls_next() {
+    let server = requesting(KeysStatus {
+        next: Some("s00000002".to_owned()),
+        ..first_keys()
+    });
+    let mut document = document("sha256:0");
+    document.keyring.sealing = "s00000002".to_owned();
+    document.keyring.opening = vec!["s00000001".to_owned(), "s00000002".to_owned()];
+    let cluster = Cluster {
+        stored: Vec::new(),
+        reports: Arc::new(PodReports::holding("a-pod", document)),
+        ..cluster(&server, Value::Null, &[])
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert!(
+        asked.iter().all(|(_, body)| body["kind"] != "Secret"),
+        "{asked:?}"
+    );
+}
+
+fn given() -> McpServer {
+    let mut server = requesting(first_keys());
+    let keys = json!({"type": "Secret", "secret": {"secretRef": {"name": "vault-behalf-keys"}}});
+    server.spec.keys = serde_json::from_value(keys).unwrap();
+    server
+}
+
+#[tokio::test]
+async fn a_keyring_of_another_tool_is_neither_read_nor_written_and_its_keys_are_those_of_the_pods() {
+    let server = given();
+    let (results, asked) = cluster(&server, Value::Null, &["s00000001", "s00000000"])
+        .passes(std::slice::from_ref(&server))
+        .await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert!(
+        asked.iter().all(|(line, _)| !line.contains("/secrets")),
+        "{asked:?}"
+    );
+    let keys = &statuses(&asked, NAME)[0]["keys"];
+    let expected = json!({
+        "current": "s00000001", "secretName": "vault-behalf-keys", "retiring": [{"id": "s00000000"}],
+    });
+    assert_eq!(*keys, expected);
+}
+
+#[tokio::test]
+async fn keys_of_another_tool_are_no_proof_of_a_managed_keyring() {
+    let mut keys = first_keys();
+    keys.secret_name = Some("vault-behalf-keys".to_owned());
+    let server = requesting(keys);
+    let cluster = Cluster {
+        stored: Vec::new(),
+        ..cluster(&server, Value::Null, &["s00000001"])
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let made = asked
+        .iter()
+        .filter(|(line, body)| line.starts_with("POST ") && body["kind"] == "Secret");
+    assert_eq!(
+        made.count(),
+        1,
+        "the Pods would wait for a Secret that nobody makes"
+    );
+    assert_eq!(event_reasons(&asked), Vec::<&str>::new(), "no keyring was lost");
 }

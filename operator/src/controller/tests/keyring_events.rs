@@ -12,6 +12,7 @@ fn with_key(key: Option<&str>) -> McpServer {
     let mut server = server(QUICKSTART);
     server.status.get_or_insert_default().keys = key.map(|key| KeysStatus {
         current: key.to_owned(),
+        secret_name: Some("azure-devops-keyring".to_owned()),
         ..KeysStatus::default()
     });
     server

@@ -57,6 +57,7 @@ async fn the_keyring_secret_is_read_only_when_no_pod_reports_the_expected_key(
     let mut server = server(QUICKSTART);
     server.status.get_or_insert_default().keys = Some(KeysStatus {
         current: expected.to_owned(),
+        secret_name: Some("azure-devops-keyring".to_owned()),
         created_at: Some(time(0)),
         ..KeysStatus::default()
     });
@@ -107,6 +108,7 @@ async fn a_settled_pass_asks_the_api_server_for_nothing() {
     // The test's Pod reports the key of the keyring that the test's children have.
     server.status.as_mut().unwrap().keys = Some(KeysStatus {
         current: "s00000001".to_owned(),
+        secret_name: Some("azure-devops-keyring".to_owned()),
         created_at: Some(time(0)),
         ..KeysStatus::default()
     });

@@ -23,7 +23,7 @@ use crate::api::v1alpha1::{self as api, McpServer};
 use crate::controller::children::owner;
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
-use crate::controller::plan::{ContainerPlan, Plan, ServiceAccountPlan, StorePlan};
+use crate::controller::plan::{ContainerPlan, KeyringPlan, Plan, ServiceAccountPlan, StorePlan};
 
 /// Default requests and limits of the server's container.
 const SERVER: rules::DefaultResources = rules::DefaultResources {
@@ -91,8 +91,10 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         refusals,
     );
     let service_account = service_account(&spec.entra.federation, &object, &uid, found, defaults, refusals);
-    rules::keys(&spec.keys, refusals);
-    let keyring = rules::keyring(&object, &uid, found, refusals);
+    let keyring = match rules::keys(&spec.keys, refusals) {
+        Some(reference) => Some(KeyringPlan::Given(reference.clone())),
+        None => rules::keyring(&object, &uid, found, refusals),
+    };
     let kind = server_kind(&spec.server, defaults, refusals);
     let token_exchange = token_exchange(spec, refusals);
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);

@@ -4,19 +4,45 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::DurationText;
+use super::entra::SUBDOMAIN;
+use super::store::KEY;
 use crate::api::v1alpha1::schema::rule;
 
 /// The keys that seal sessions and ids of registered clients.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule(
+        "has(self.secret) == (self.type == 'Secret')",
+        "keys.secret must be set with type Secret, and only then"
+    ),
+    rule(
+        "!has(self.managed) || self.type == 'Managed'",
+        "keys.managed must be set with type Managed only"
+    ),
+]))]
 pub struct Keys {
     /// Where the keys come from. Managed (default): the operator makes them, keeps them in the Secret <name>-keyring and
-    /// rotates them.
-    #[serde(rename = "type")]
+    /// rotates them. Secret: another tool delivers them in a Secret, for example External Secrets from a key vault. The
+    /// operator neither reads nor writes that Secret.
+    #[serde(rename = "type", default)]
     pub kind: KeysType,
 
-    /// Settings of keys that the operator manages.
-    pub managed: ManagedKeys,
+    /// Settings of keys that the operator manages. Set it with type Managed only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<ManagedKeys>,
+
+    /// The Secret with the keys. Set it with type Secret, and only then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretKeys>,
+}
+
+impl Keys {
+    /// Returns the age of the sealing key at which its rotation begins.
+    pub fn rotation_interval(&self) -> DurationText {
+        let managed = self.managed.clone().unwrap_or_default();
+        managed.rotation_interval
+    }
 }
 
 /// Where the keys come from.
@@ -25,6 +51,9 @@ pub enum KeysType {
     /// The operator makes and rotates them.
     #[default]
     Managed,
+
+    /// Another tool delivers them in a Secret.
+    Secret,
 }
 
 /// Settings of keys that the operator manages.
@@ -48,4 +77,42 @@ impl Default for ManagedKeys {
             rotation_interval: DurationText::new("720h"),
         }
     }
+}
+
+/// Keys that another tool delivers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeys {
+    /// The Secret, in the namespace of this object. The Pods read it again when it changes.
+    pub secret_ref: KeyringSecretRef,
+}
+
+/// The end of the name of each Secret that an object may name as its keyring. With this name the author of the Secret agrees
+/// to that. No keyring that the operator makes has such a name: these end in -keyring.
+pub const KEYS_SUFFIX: &str = "behalf-keys";
+
+/// A Secret with a keyring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyringSecretRef {
+    /// Name of the Secret. It must end in behalf-keys, for example azure-devops-behalf-keys: with this name the author of the
+    /// Secret allows everybody who may write McpServers of the namespace to use it.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = SUBDOMAIN),
+        extend("x-kubernetes-validations" = [rule(
+            "self.endsWith('behalf-keys')",
+            "the name of the Secret in keys.secret must end in behalf-keys"
+        )])
+    )]
+    pub name: String,
+
+    /// The key of the Secret that contains the keyring, a JSON text: docs/sessions.md describes it.
+    #[serde(default = "keyring_key")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = KEY))]
+    pub key: String,
+}
+
+fn keyring_key() -> String {
+    "keyring.json".to_owned()
 }

@@ -22,7 +22,7 @@ pub use clients::{
 pub use container::Container;
 pub use duration::DurationText;
 pub use entra::{CertificateAuthorityRef, Entra, Federation};
-pub use keys::{Keys, KeysType, ManagedKeys};
+pub use keys::{KEYS_SUFFIX, KeyringSecretRef, Keys, KeysType, ManagedKeys, SecretKeys};
 pub use network::{Egress, Internet, Network, NetworkPolicyMode};
 pub use pod::PodSettings;
 pub use resources::Resources;

@@ -189,7 +189,7 @@ pub struct RedisSecretRef {
 }
 
 /// A key of a Secret.
-const KEY: &str = "^[-._a-zA-Z0-9]+$";
+pub(super) const KEY: &str = "^[-._a-zA-Z0-9]+$";
 
 fn password_key() -> String {
     "password".to_owned()

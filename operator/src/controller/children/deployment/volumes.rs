@@ -11,7 +11,7 @@ use crate::api::v1alpha1::RedisSecretRef;
 use crate::controller::children::Configuration;
 use crate::controller::children::config_map::SERVER_KEY;
 use crate::controller::names::{self, SIDECAR_FILE};
-use crate::controller::plan::{ForeignPlan, Plan, ServerPlan};
+use crate::controller::plan::{ForeignPlan, KeyringPlan, Plan, ServerPlan};
 
 const SIDECAR_CONFIGURATION: &str = "sidecar-configuration";
 const SERVER_CONFIGURATION: &str = "server-configuration";
@@ -188,8 +188,14 @@ fn config_map(volume: &str, name: &str, key: &str, path: &str) -> Volume {
 }
 
 fn keyring(plan: &Plan) -> Volume {
-    let name = names::keyring_secret(&plan.object.name);
-    secret(KEYRING, &name, &[(names::KEYRING_KEY, paths::KEYRING)])
+    let own = names::keyring_secret(&plan.object.name);
+    let (name, key) = match &plan.keyring {
+        KeyringPlan::Given(reference) => (&reference.name, reference.key.as_str()),
+        KeyringPlan::Make | KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } => {
+            (&own, names::KEYRING_KEY)
+        }
+    };
+    secret(KEYRING, name, &[(key, paths::KEYRING)])
 }
 
 /// The user and the password for the session store.

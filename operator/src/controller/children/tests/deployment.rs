@@ -394,3 +394,17 @@ fn pods_run_on_linux_whatever_the_spec_selects() {
         assert_eq!(selector["kubernetes.io/os"], "linux");
     }
 }
+
+#[test]
+fn a_keyring_of_another_tool_is_mounted_from_its_key_and_none_is_made() {
+    let keys =
+        json!({"type": "Secret", "secret": {"secretRef": {"name": "vault-behalf-keys", "key": "current"}}});
+    let children = children(&quickstart_with(json!({"keys": keys})));
+    let volumes = pod(&children.deployment).volumes.unwrap();
+    let volume = volumes.iter().find(|volume| volume.name == "keyring").unwrap();
+    let expected = json!({
+        "secretName": "vault-behalf-keys", "defaultMode": 0o440,
+        "items": [{"key": "current", "path": "keyring.json"}],
+    });
+    assert_eq!(serde_json::to_value(volume.secret.as_ref()).unwrap(), expected);
+}

@@ -1,6 +1,6 @@
 //! Computes `SessionsDurable`: whether sessions survive a restart.
 
-use behalf_contract::{Outcome, Reason, SessionsReport, StoreConfig, StoreKind};
+use behalf_contract::{Outcome, Reason, SessionsReport, StatusDocument, StoreConfig, StoreKind};
 
 use super::observed::{Judged, Observed, Seen};
 use super::{ConditionType, Finding, Status};
@@ -10,7 +10,9 @@ const NO_EVICTION: &str = "noeviction";
 
 /// Computes the condition. `store` is the store of the accepted spec, `None` if the object is refused.
 pub(in crate::controller::status) fn judge(observed: &Observed<'_>, store: Option<&StoreConfig>) -> Finding {
+    let is_damaged = |document: &&StatusDocument| document.keyring.unusable;
     let judged = match store {
+        _ if observed.documents.iter().any(is_damaged) => Judged::new(Status::False, Reason::KeyringUnusable),
         Some(StoreConfig::Memory) => Judged::new(Status::False, Reason::MemoryStore),
         Some(StoreConfig::Redis(_)) | None => {
             let reports = observed.documents.iter().map(|document| seen(&document.sessions));
@@ -40,6 +42,11 @@ fn seen(report: &SessionsReport) -> Seen<'static> {
 
 fn text(judged: &Judged<'_>) -> String {
     match judged.reason {
+        Reason::KeyringUnusable => {
+            "a Pod cannot use the keyring Secret: it goes on with the keys that it loaded before, and a Pod that starts now \
+                                    fails; the log of its auth-sidecar says what is wrong with the Secret"
+                .to_owned()
+        }
         Reason::MemoryStore => {
             "sessions are kept in the memory of one Pod: a restart or an update ends all of them, and users \
                                 sign in again; set spec.sessions.store.type to Redis to keep them"

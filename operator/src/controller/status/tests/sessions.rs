@@ -169,3 +169,15 @@ fn the_scale_of_the_status_is_that_of_the_deployment() {
     }));
     assert_eq!(world.reconcile().replicas, Some(1));
 }
+
+#[test]
+fn a_keyring_that_a_pod_cannot_use_is_told_with_every_store_and_leaves_the_pods_ready() {
+    for mut world in [with_redis(), World::new()] {
+        world.document().keyring.unusable = true;
+        let status = world.reconcile();
+        let kind = ConditionType::SessionsDurable;
+        assert_eq!(status_and_reason(&status, kind), pair("False", "KeyringUnusable"));
+        let ready = status_and_reason(&status, ConditionType::Ready);
+        assert_eq!(ready, pair("True", "Ready"));
+    }
+}

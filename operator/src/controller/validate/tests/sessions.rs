@@ -40,3 +40,22 @@ fn refuses_an_interval_of_key_rotations(#[case] interval: &str) {
         json!({"keys": {"managed": {"rotationInterval": interval}}}),
     );
 }
+
+fn given(name: &str) -> Value {
+    json!({"type": "Secret", "secret": {"secretRef": {"name": name}}})
+}
+
+#[rstest]
+#[case::no_secret("keys.secret", json!({"type": "Secret"}))]
+#[case::a_secret_that_nothing_uses("keys.secret", json!({"secret": {"secretRef": {"name": "a-behalf-keys"}}}))]
+#[case::settings_that_nothing_uses(
+    "keys.managed",
+    json!({"type": "Secret", "managed": {}, "secret": {"secretRef": {"name": "a-behalf-keys"}}})
+)]
+#[case::a_secret_that_nobody_wrote_for_behalf("keys.secret.secretRef.name", given("database"))]
+#[case::the_credentials_of_a_store("keys.secret.secretRef.name", given("redis-behalf-store"))]
+#[case::the_keyring_of_another_object("keys.secret.secretRef.name", given("other-keyring"))]
+#[case::a_path("keys.secret.secretRef.name", given("../behalf-keys"))]
+fn refuses_keys(#[case] field: &str, #[case] keys: Value) {
+    assert_refused(field, json!({"keys": keys}));
+}

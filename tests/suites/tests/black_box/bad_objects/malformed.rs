@@ -373,6 +373,27 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "the name of the Secret in sessions.store.redis.auth must end in behalf-store",
         ),
         row(
+            "keys from nowhere",
+            "/spec/keys",
+            json!({"type": "Secret"}),
+            "spec.keys",
+            "keys.secret must be set with type Secret, and only then",
+        ),
+        row(
+            "keys that nothing uses",
+            "/spec/keys",
+            json!({"type": "Secret", "managed": {}, "secret": {"secretRef": {"name": "a-behalf-keys"}}}),
+            "spec.keys",
+            "keys.managed must be set with type Managed only",
+        ),
+        row(
+            "keys that nobody wrote for Behalf",
+            "/spec/keys",
+            json!({"type": "Secret", "secret": {"secretRef": {"name": "database"}}}),
+            "spec.keys.secret.secretRef.name",
+            "the name of the Secret in keys.secret must end in behalf-keys",
+        ),
+        row(
             "a revocation without a time",
             "/spec/sessions/revocations/before",
             json!("yesterday"),

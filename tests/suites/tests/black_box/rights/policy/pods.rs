@@ -236,6 +236,12 @@ fn of_others() -> Vec<Change> {
             None,
         ),
         (
+            "a keyring of another tool",
+            "/volumes/-",
+            volume("secret", &json!({"secretName": "vault-behalf-keys"})),
+            None,
+        ),
+        (
             "a Secret whose name only begins like credentials of a session store",
             "/volumes/-",
             volume("secret", &json!({"secretName": "behalf-store-tls"})),
