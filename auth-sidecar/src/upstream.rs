@@ -21,6 +21,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// a server rarely closes a connection while a request is sent. A new loopback connection costs very little.
 const IDLE: Duration = Duration::from_secs(4);
 
+/// Maximum number of bytes of an answer that a connection reads ahead, and of its head. hyper's default is 400 KiB, and a
+/// server decides how many connections are in this state.
+const MOST_READ_AHEAD: usize = 32 * 1024;
+
 /// The server's endpoint is not loopback, so that the sidecar must not send tokens to it.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream {0} is not http on a loopback address with a port")]
@@ -58,6 +62,7 @@ impl Upstream {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
+            .http1_max_buf_size(MOST_READ_AHEAD)
             .build(connector);
         Ok(Self {
             client,

@@ -2,12 +2,14 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode};
+use behalf_contract::ServerKind;
 use hyper::body::Incoming;
 
 use super::refusal::Refusal;
 use super::server_session::{SESSION_ID, ServerSession};
 use super::users::Call;
 use super::{ProxyState, headers, stream};
+use crate::services::Services;
 use crate::sessions::OpenSession;
 use crate::telemetry::metrics::SecurityEvent;
 
@@ -33,7 +35,9 @@ pub(super) fn answer(
             );
             Err(Refusal::ServerRefused)
         }
-        StatusCode::SERVICE_UNAVAILABLE if is_invalid_client(response.headers()) => {
+        StatusCode::SERVICE_UNAVAILABLE
+            if is_built_in(&state.services) && is_invalid_client(response.headers()) =>
+        {
             Err(Refusal::ClientAuthentication)
         }
         // Clients cannot reach addresses behind the sidecar, and MCP does not switch protocols.
@@ -75,6 +79,11 @@ pub(super) fn answer(
             Ok(passed)
         }
     }
+}
+
+/// True for the server of this project, whose answers the sidecar obeys.
+fn is_built_in(services: &Services) -> bool {
+    services.config.access.server != ServerKind::Container
 }
 
 /// True when the server exchanges tokens itself, and Entra refused its client assertion.

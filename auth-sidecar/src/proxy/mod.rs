@@ -211,6 +211,7 @@ async fn forward(
         None
     };
     let exchange = &state.services.config.token_exchange;
+    let server = &state.services.config.access.server;
     let plan = Plan::of(exchange.at, exchange.injection, is_tool_call);
     let mut tokens = Tokens::of(state, &session, plan, is_tool_call).await?;
     let to_server = headers::to_server(&parts.headers, &server_session);
@@ -218,7 +219,7 @@ async fn forward(
     let mut response = outgoing.send(state, &session, &tokens).await?;
     // There is only one second try. If it is refused as well, the client gets that refusal.
     if outgoing.can_be_sent_again()
-        && let Some(wanted) = wanted(&response)
+        && let Some(wanted) = wanted(server, &response)
         && let Some(replacement) = replace(state, &session, &tokens, &wanted).await?
     {
         tracing::info!(
@@ -232,7 +233,7 @@ async fn forward(
     }
     let had_second_try = outgoing.can_be_sent_again();
     drop(outgoing);
-    if let Some(wanted) = wanted(&response) {
+    if let Some(wanted) = wanted(server, &response) {
         return Err(reauthenticate(state, &session, &tokens, wanted, had_second_try).await?);
     }
     answer(state, &session, &server_session, response, call)

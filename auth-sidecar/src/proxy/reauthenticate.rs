@@ -1,7 +1,7 @@
 //! Handles the server's demand for a new sign-in or another token (`X-Behalf-Reauthenticate`).
 
 use axum::http::{Response, StatusCode};
-use behalf_contract::{Reauthenticate, ReauthenticateReason};
+use behalf_contract::{Reauthenticate, ReauthenticateReason, ServerKind};
 use hyper::body::Incoming;
 
 use super::ProxyState;
@@ -37,9 +37,10 @@ fn answers_of(wanted: &Reauthenticate) -> Answers {
     }
 }
 
-/// Reads the server's demand. Returns `None` if the answer contains no valid one.
-pub(super) fn wanted(response: &Response<Incoming>) -> Option<Reauthenticate> {
-    if response.status() != StatusCode::UNAUTHORIZED {
+/// Reads the demand of the built-in server. Returns `None` if the answer contains no valid one. A server from another image
+/// must not send users to Entra or replace tokens.
+pub(super) fn wanted(server: &ServerKind, response: &Response<Incoming>) -> Option<Reauthenticate> {
+    if *server == ServerKind::Container || response.status() != StatusCode::UNAUTHORIZED {
         return None;
     }
     let value = response.headers().get(behalf_contract::headers::REAUTHENTICATE)?;

@@ -122,11 +122,23 @@ impl ServerSessions {
     }
 }
 
-/// The associated data: user and session. The ids have no NUL, so that no two owners are written alike.
+/// The associated data: user and session. The session of a token of Entra changes with each token, so its application stands
+/// for it. The ids have no NUL, so that no two owners are written alike.
 fn owner(session: &OpenSession) -> Vec<u8> {
     let user = &session.user;
-    let parts: [&[u8]; 3] = [user.tid.as_bytes(), user.oid.as_bytes(), session.id.as_bytes()];
-    [b"mcp-session-id".as_slice(), parts[0], parts[1], parts[2]].join(&0)
+    let (kind, holder): (&[u8], &[u8]) = if session.has_record() {
+        (b"session", session.id.as_bytes())
+    } else {
+        (b"application", session.client_id.as_bytes())
+    };
+    let parts: [&[u8]; 5] = [
+        b"mcp-session-id",
+        user.tid.as_bytes(),
+        user.oid.as_bytes(),
+        kind,
+        holder,
+    ];
+    parts.join(&0)
 }
 
 #[cfg(test)]

@@ -414,6 +414,23 @@ async fn one_address_leaves_the_fetches_of_others_alone() {
     assert_eq!(begin_from(&world, "192.0.2.2", CLIENT).await.status, 200);
 }
 
+#[tokio::test]
+async fn a_sender_without_budget_does_not_keep_others_from_a_new_document() {
+    let host = host().await;
+    let proxy = |config: &mut SidecarConfig| config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    let world = host.world_with(proxy).await;
+    assert_eq!(begin_from(&world, "192.0.2.2", CLIENT).await.status, 200);
+    world.advance(60);
+    for number in 0..30 {
+        let id = format!("https://client.example/{number}");
+        assert_unusable(&begin_from(&world, "192.0.2.1", &id).await);
+    }
+    assert_eq!(begin_from(&world, "192.0.2.1", CLIENT).await.status, 200);
+    let requests = host.requests();
+    assert_eq!(begin_from(&world, "192.0.2.2", CLIENT).await.status, 200);
+    assert_eq!(host.requests(), requests + 1, "the host is asked again");
+}
+
 /// Begins a login from this address behind a trusted proxy.
 async fn begin_from(world: &World, address: &str, client_id: &str) -> Answer {
     let path = world.authorize_path(client_id, &[]);

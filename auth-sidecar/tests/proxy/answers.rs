@@ -7,7 +7,7 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use behalf_auth_sidecar::sessions::GrantError;
 use behalf_contract::ExchangePlace::{Server, Sidecar};
 use behalf_contract::Injection::{Header, None as Nothing};
-use behalf_contract::{Reauthenticate, ReauthenticateReason, headers};
+use behalf_contract::{Reauthenticate, ReauthenticateReason, ServerKind, headers};
 use futures::{FutureExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
 use rstest::rstest;
@@ -153,6 +153,26 @@ async fn a_server_that_demands_a_sign_in_makes_the_client_sign_in() {
     assert!(!response.headers().contains_key("x-behalf-reauthenticate"));
     let refreshed = sidecar.sessions.refresh(&login.refresh_token, CLIENT, None).await;
     assert!(matches!(refreshed, Err(GrantError::Dead(_))));
+}
+
+#[tokio::test]
+async fn a_server_from_another_image_cannot_send_users_to_entra() {
+    let world = World::start().await;
+    let mut config = world.config(Sidecar, Header);
+    config.access.server = ServerKind::Container;
+    let sidecar = world.sidecar_with(config);
+    let login = sidecar.sign_in(&world).await;
+    let wanted = Reauthenticate {
+        reason: ReauthenticateReason::GrantExpired,
+        claims: Some("{}".to_owned()),
+        consent: true,
+    };
+    let value = wanted.encode();
+    world.server.answers(move |_| demands_sign_in(401, &value));
+    let response = sidecar.post(&login, &call()).await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    let refreshed = sidecar.sessions.refresh(&login.refresh_token, CLIENT, None).await;
+    assert!(refreshed.is_ok(), "the session goes on");
 }
 
 #[rstest]

@@ -170,6 +170,8 @@ impl MetadataDocuments {
             "Unable to use the metadata document of a client: {error}"
         );
         match (last_good, error) {
+            // This sender may not ask the host. The next one still may, so that a withdrawal is found.
+            (Some(last_good), DocumentError::Limited) => last_good,
             (Some(last_good), _) => last_good.stale(now),
             (None, DocumentError::Limited) => Cached::failed(ClientError::Busy),
             (None, _) => Cached::failed(ClientError::Document),

@@ -4,6 +4,15 @@ use super::refuse;
 use crate::api::v1alpha1::PodSettings;
 use crate::controller::validate::Refusal;
 
+/// Prefixes of the keys that an object must not set. The last one is the old form of a container's AppArmor profile, which the
+/// API server copies into the container.
+const RESERVED: [&str; 4] = [
+    "azure.workload.identity",
+    "behalf.dev",
+    "app.kubernetes.io",
+    "container.apparmor.security.beta.kubernetes.io",
+];
+
 /// Refuses keys that select Pods, name their configuration or call the Azure webhook.
 pub(crate) fn pod(pod: &PodSettings, refusals: &mut Vec<Refusal>) {
     for (field, keys) in [("pod.labels", &pod.labels), ("pod.annotations", &pod.annotations)] {
@@ -11,7 +20,7 @@ pub(crate) fn pod(pod: &PodSettings, refusals: &mut Vec<Refusal>) {
             let Some((prefix, _)) = key.split_once('/') else {
                 continue;
             };
-            let reserved = ["azure.workload.identity", "behalf.dev", "app.kubernetes.io"]
+            let reserved = RESERVED
                 .into_iter()
                 .any(|reserved| prefix == reserved || prefix.ends_with(&format!(".{reserved}")));
             if reserved {
