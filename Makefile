@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_RUN = cargo run --quiet --locked --bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test unit check format generate images bench bench-gate demo-kubeconfig prerequisites
+.PHONY: help demo demo-down test unit fuzz check format generate images bench bench-gate demo-kubeconfig prerequisites
 
 help: ## Explain each target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: prerequisites-test ## Run every test, including the black-box suite on a r
 
 unit: prerequisites-unit ## Run the tests that need no cluster
 	@.ci/nextest run --workspace --locked
+
+fuzz: prerequisites-fuzz ## Fuzz every target for SECONDS_EACH (60) seconds
+	@.ci/fuzz $(SECONDS_EACH)
 
 check: prerequisites-check ## Check format, lints, dependencies, generated files
 	@.ci/check

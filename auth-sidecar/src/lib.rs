@@ -10,6 +10,8 @@ pub mod admin;
 pub mod cli;
 pub mod clients;
 pub mod config;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod host_key;
 pub mod http;
 mod internal_port;

@@ -1,6 +1,8 @@
 //! The OAuth clients of this server (static, registered, described by a metadata document), and their redirect URIs.
 
 mod denied;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod metadata_document;
 mod redirect_uri;
 mod registration;

@@ -5,6 +5,8 @@
 
 mod aead;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod keyring_file;
 mod process_key;
 mod purpose;

@@ -14,6 +14,8 @@ mod consent;
 mod cors;
 mod error;
 mod extract;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 pub mod login;
 mod metadata;
 mod page;

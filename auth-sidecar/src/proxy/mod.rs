@@ -10,6 +10,8 @@ mod answer;
 mod body;
 mod edit;
 mod entra_bearer;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod headers;
 mod injection;
 mod members;

@@ -11,6 +11,8 @@ mod end_signal;
 mod entra_bearer;
 mod entra_refresh;
 mod error;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod grant;
 mod introspection;
 mod open_session;

@@ -7,6 +7,8 @@
 
 mod content;
 mod freshness;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod public_addresses;
 
 use std::net::IpAddr;

@@ -1,0 +1,54 @@
+//! Fuzzes the rules of redirect URIs and client ID metadata documents.
+
+use behalf_contract::VendorRedirects;
+use url::Url;
+
+use super::denied::Denied;
+use super::metadata_document::{self, DocumentUrl};
+use super::redirect_uri::{RedirectRules, is_loopback, matches};
+
+/// A URI that a client may register is at a known host, on this machine, or has a vendor's own scheme. A URI that matches
+/// a registered one leads to the same place.
+pub fn redirect_uri(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (registered, requested) = text.split_once('\n').unwrap_or((&text, &text));
+    let rules = RedirectRules::new(
+        VendorRedirects::Disabled,
+        &["client.example".to_owned()],
+        Denied::default(),
+    );
+    if rules.check(registered).is_ok() {
+        let url = Url::parse(registered).expect("an accepted URI is a URL");
+        assert!(
+            is_loopback(&url) || (url.scheme() == "https" && url.host_str() == Some("client.example")),
+            "{registered}"
+        );
+        assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
+        if matches(registered, requested) {
+            let other = Url::parse(requested).expect("a matching URI is a URL");
+            assert_eq!(
+                (url.scheme(), url.host(), url.path(), url.query()),
+                (other.scheme(), other.host(), other.path(), other.query())
+            );
+            assert!(other.username().is_empty() && other.password().is_none() && other.fragment().is_none());
+            assert!(
+                url.port() == other.port() || is_loopback(&other),
+                "{registered} {requested}"
+            );
+        }
+    }
+}
+
+/// A document is refused, or it names its own address and has redirect URIs. An address of a document is https and has no
+/// user information.
+pub fn client_document(data: &[u8]) {
+    const ADDRESS: &str = "https://client.example/c";
+    metadata_document::fuzzing::document(data, ADDRESS);
+    let text = String::from_utf8_lossy(data);
+    if let Some(address) = DocumentUrl::parse(&text) {
+        assert!(address.as_str().starts_with("https://"), "{text}");
+        let url = Url::parse(address.as_str()).expect("an address is a URL");
+        assert_eq!(url.host_str(), Some(address.host()));
+        assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
+    }
+}

@@ -1,0 +1,8 @@
+//! Entry points of the fuzz targets in `tests/fuzz`. Each panics when a property does not hold. This module exists only in
+//! builds with `--cfg fuzzing`.
+
+pub use crate::clients::fuzzing::{client_document, redirect_uri};
+pub use crate::keys::fuzzing::sealed_text;
+pub use crate::oauth::fuzzing::{cookies, form};
+pub use crate::proxy::fuzzing::message;
+pub use crate::sessions::fuzzing::record;

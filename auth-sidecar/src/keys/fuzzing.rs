@@ -1,0 +1,62 @@
+//! Fuzzes the formats of sealed texts and records.
+
+use std::sync::LazyLock;
+
+use behalf_contract::{Key, KeyMaterial, Keyring, Keys};
+use jiff::Timestamp;
+
+use super::purpose::Purpose;
+use super::ring::Ring;
+use crate::random::Random;
+
+const OBJECT: &str = "mcp/article";
+
+/// The same bytes each time, so that a failure can be repeated.
+struct Fixed;
+
+impl Random for Fixed {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+}
+
+static RING: LazyLock<Ring> = LazyLock::new(|| {
+    let keys = |id: &str, byte| Keys {
+        sealing: id.to_owned(),
+        keys: vec![Key {
+            id: id.to_owned(),
+            material: KeyMaterial::new([byte; 32]),
+            created_at: Timestamp::UNIX_EPOCH,
+        }],
+    };
+    Ring::new(&Keyring {
+        sessions: keys("s1", 1),
+        clients: keys("c1", 2),
+    })
+});
+
+static GENUINE: LazyLock<String> = LazyLock::new(|| {
+    let sealed = RING.seal(Purpose::Access, OBJECT, b"content", &Fixed);
+    sealed.expect("sealing works")
+});
+
+/// No text opens except the one that was sealed, and that one only for its purpose.
+pub fn sealed_text(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    // The first byte tells where the input replaces the end of a sealed text.
+    let kept = usize::from(data.first().copied().unwrap_or_default()).min(GENUINE.len());
+    let changed = format!("{}{}", &GENUINE[..kept], text.get(1..).unwrap_or_default());
+    for text in [text.as_ref(), changed.as_str()] {
+        for purpose in [
+            Purpose::Access,
+            Purpose::Refresh,
+            Purpose::Code,
+            Purpose::Flow,
+            Purpose::Client,
+        ] {
+            let opened = RING.open(purpose, OBJECT, text).is_ok();
+            let genuine = purpose == Purpose::Access && text == *GENUINE;
+            assert_eq!(opened, genuine, "{text}");
+        }
+    }
+}
