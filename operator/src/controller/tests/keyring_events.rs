@@ -42,7 +42,7 @@ async fn a_new_keyring_fulfils_a_request_for_a_rotation_that_was_made_before() {
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     let made: Vec<_> = asked
         .iter()
-        .filter(|(_, body)| body["kind"] == "Secret")
+        .filter(|(_, body)| body["type"] == "behalf.dev/keyring")
         .collect();
     assert_eq!(made.len(), 1, "{asked:?}");
     let annotations = &made[0].1["metadata"]["annotations"];
