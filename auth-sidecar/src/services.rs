@@ -142,9 +142,6 @@ pub struct Services {
     /// Limits the requests with a code or token.
     pub(crate) grants: AddressBudgets,
 
-    /// Limits the requests with a code or token that are refused.
-    pub(crate) refused_grants: AddressBudgets,
-
     /// The memory for messages to `/mcp` on their way in.
     pub(crate) message_memory: MessageMemory,
 
@@ -248,7 +245,6 @@ impl Services {
             callbacks: AddressBudgets::of_callbacks(clock.now()),
             pages: AddressBudgets::of_pages(clock.now()),
             grants: AddressBudgets::of_grants(clock.now()),
-            refused_grants: AddressBudgets::of_refused_grants(clock.now()),
             message_memory: MessageMemory::of_all(),
             metrics: Arc::default(),
             board: Arc::default(),

@@ -33,7 +33,9 @@ use tokio::time::Instant;
 
 use crate::api::v1alpha1::{Guarded, McpServer, McpServerStatus};
 use crate::error_chain::chain;
+use revocations::Written;
 use status::{Outcome, StatusError};
+use validate::Refusals;
 
 /// Maximum duration of one reconcile. A reconcile makes a few requests to the API server.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -115,12 +117,15 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
     );
     let validated = validate::validate(server, &found, &context.defaults);
     // First: a Pod needs them at its start, and a revocation must not wait for another child.
-    let revocations = Box::pin(revocations::write(context, server, validated.is_ok(), &found))
-        .await
-        .map_err(ReconcileError::Build)?;
-    let outcome = match validated {
-        Err(refusals) => Outcome::Refused(refusals),
-        Ok(plan) => Box::pin(build_and_apply::build_and_apply(context, server, plan, &found)).await?,
+    let revocations = Box::pin(revocations::write(context, server, validated.is_ok(), &found)).await?;
+    let missing = match &revocations {
+        Written::Failed { refusal, .. } => refusal.clone(),
+        Written::Declared { .. } | Written::NoPods => None,
+    };
+    let outcome = match (validated, missing) {
+        (Err(refusals), _) => Outcome::Refused(refusals),
+        (Ok(_), Some(refusal)) => Outcome::Refused(Refusals::one(refusal)),
+        (Ok(plan), None) => Box::pin(build_and_apply::build_and_apply(context, server, plan, &found)).await?,
     };
     if server.spec.suspend && matches!(outcome, Outcome::Refused(_)) {
         apply::suspend(client, server, &found.existing)

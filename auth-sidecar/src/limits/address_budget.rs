@@ -51,10 +51,10 @@ const DOCUMENTS: Rate = Rate {
 };
 
 /// The pages of one address: `/authorize` and `/consent`. A login opens both, so that a company behind one gateway can begin
-/// 300 logins at once, and then five a second.
+/// 1,500 logins at once, and then 50 a second.
 const PAGES_OF_ONE: Rate = Rate {
-    burst: 600.0,
-    per_second: 10.0,
+    burst: 3000.0,
+    per_second: 100.0,
 };
 
 /// The pages of all addresses together: 500 logins a second, which is more than one core finishes.
@@ -64,23 +64,17 @@ const PAGES: Rate = Rate {
 };
 
 /// The requests of one address to `/token` and `/revoke`. A client refreshes about once an hour: 10,000 users with three
-/// clients each send nine requests a second, and 3,000 at once when they start in the morning.
+/// clients each send nine requests a second. After a revocation of everyone each of the 30,000 clients is refused once, and
+/// sends a code.
 const GRANTS_OF_ONE: Rate = Rate {
     burst: 3000.0,
-    per_second: 50.0,
+    per_second: 200.0,
 };
 
 /// The requests of all addresses together to `/token` and `/revoke`. One core redeems about this many refresh tokens.
 const GRANTS: Rate = Rate {
     burst: 20_000.0,
     per_second: 3000.0,
-};
-
-/// The requests of one address to `/token` and `/revoke` that are refused. After a revocation of everyone each client is
-/// refused once.
-const REFUSED_GRANTS_OF_ONE: Rate = Rate {
-    burst: 300.0,
-    per_second: 5.0,
 };
 
 /// Maximum number of addresses whose budget is not full. An entry has about 50 bytes.
@@ -160,12 +154,6 @@ impl AddressBudgets {
     /// The budgets of requests with a code or token.
     pub(crate) fn of_grants(now: Timestamp) -> Self {
         Self::new(GRANTS_OF_ONE, GRANTS, now)
-    }
-
-    /// The budgets of requests with a code or token that are refused. Their total is that of all requests: otherwise one
-    /// sender of refused requests could stop the requests of all others.
-    pub(crate) fn of_refused_grants(now: Timestamp) -> Self {
-        Self::new(REFUSED_GRANTS_OF_ONE, GRANTS, now)
     }
 
     fn new(per_address: Rate, total: Rate, now: Timestamp) -> Self {

@@ -27,22 +27,16 @@ pub(super) async fn pages(State(services): State<Arc<Services>>, request: Reques
     next.run(request).await
 }
 
-/// Limits `/token` and `/revoke`. Refused requests have a smaller limit, because only a client that guesses or is broken
-/// sends many of them.
+/// Limits `/token` and `/revoke`. Refused requests have no smaller limit: codes and tokens are sealed, so that nobody can
+/// guess one, and clients of ended sessions would keep their neighbours from a login.
 pub(super) async fn grants(State(services): State<Arc<Services>>, request: Request, next: Next) -> Response {
     let address = services
         .trusted_proxies
         .client(request.extensions(), request.headers());
-    let now = services.clock.now();
-    let admits = services.grants.try_charge(address, now) && services.refused_grants.try_charge(address, now);
-    if !admits {
+    if !services.grants.try_charge(address, services.clock.now()) {
         services.metrics.security_event(SecurityEvent::GrantsLimited);
         let description = "too many requests from this address; send the request again later";
         return OAuthError::busy(description).into_response();
     }
-    let response = next.run(request).await;
-    if !response.status().is_client_error() {
-        services.refused_grants.refund(address);
-    }
-    response
+    next.run(request).await
 }

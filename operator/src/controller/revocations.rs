@@ -11,13 +11,14 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::apply;
-use super::children::{self, BuildError};
+use super::apply::{self, NotWritten};
+use super::children;
 use super::context::Context;
 use super::dereference::dereferenced::{Found, PodReport};
-use super::dereference::pod_reports::{UNREACHABLE_AFTER, is_ready, is_running};
+use super::dereference::pod_reports::{UNREACHABLE_AFTER, has_ended, is_ready, is_running};
+use super::error::ReconcileError;
 use super::names;
-use super::validate;
+use super::validate::{self, Refusal};
 use crate::api::v1alpha1::McpServer;
 use crate::error_chain::chain;
 
@@ -37,6 +38,10 @@ pub enum Written {
     Failed {
         /// Why, and the next step.
         problem: String,
+
+        /// Set if there is no Secret that a new Pod could mount. Then the object is refused, as for every child that the
+        /// cluster refuses: a rollout would end the Pods that run.
+        refusal: Option<Refusal>,
     },
 }
 
@@ -99,25 +104,27 @@ impl<'a> Loaded<'a> {
 }
 
 /// Writes the declared revocations for the Pods, unless all Pods have loaded them. A failure is in the result and stops no
-/// other step. The next reconcile tries again.
+/// other step while there is a Secret that Pods can mount. The next reconcile tries again.
 pub(super) async fn write(
     context: &Context,
     server: &McpServer,
     is_accepted: bool,
     found: &Found,
-) -> Result<Written, BuildError> {
+) -> Result<Written, ReconcileError> {
     let Some(revocations) = validate::revocations(server) else {
         let problem = "spec.sessions.revocations is refused (see Accepted), and the earlier revocations stay";
         return Ok(Written::Failed {
             problem: problem.to_owned(),
+            refusal: None,
         });
     };
-    let secret = children::revocations::build(server, &revocations)?;
+    let secret = children::revocations::build(server, &revocations).map_err(ReconcileError::Build)?;
     let file = secret.data.iter().flatten().map(|(_, file)| &file.0);
     let digest = file.fold(Sha256::new(), Sha256::chain_update).finalize();
     let digest = behalf_contract::digest::format_sha256(&digest.into());
     // A Pod that starts may need a Secret that somebody deleted.
-    let starting = |pod: &Arc<Pod>| pod.metadata.deletion_timestamp.is_none() && !is_ready(pod);
+    let starting =
+        |pod: &Arc<Pod>| pod.metadata.deletion_timestamp.is_none() && !has_ended(pod) && !is_ready(pod);
     let needed = found.existing.pods.iter().any(starting);
     if !needed && Loaded::of(&digest, found) == Loaded::ByAll {
         return Ok(Written::Declared { digest });
@@ -128,16 +135,22 @@ pub(super) async fn write(
     Ok(
         match apply::put_revocations(&context.sources.client, secret).await {
             Ok(()) => Written::Declared { digest },
-            Err(error) => {
+            Err(NotWritten { error, has_earlier }) => {
                 let name = server.name_any();
-                let refusal = error.refusal().map(|refusal| refusal.to_string());
-                let problem = refusal.unwrap_or_else(|| chain(&error));
+                let refusal = error.refusal();
+                if refusal.is_none() && !has_earlier && is_accepted {
+                    return Err(ReconcileError::Apply(error));
+                }
+                let problem = refusal.as_ref().map_or_else(|| chain(&error), Refusal::to_string);
                 tracing::warn!(
                     mcp_server.name = name,
                     error = problem,
                     "Revocations of {name} are not written"
                 );
-                Written::Failed { problem }
+                Written::Failed {
+                    problem,
+                    refusal: refusal.filter(|_| !has_earlier),
+                }
             }
         },
     )

@@ -10,7 +10,7 @@ pub mod stored_forms;
 mod unchanged;
 
 pub use order::{apply, create_keyring, replace_keyring, suspend};
-pub use revocations::put_revocations;
+pub use revocations::{NotWritten, put_revocations};
 
 use super::validate::Refusal;
 

@@ -7,22 +7,37 @@ use super::server_side_apply::{create, failed, replace};
 use super::{ApplyError, unchanged};
 use crate::controller::children::ChildKind as _;
 
+/// The revocations were not written.
+#[derive(Debug)]
+pub struct NotWritten {
+    /// Why.
+    pub error: ApplyError,
+
+    /// True if Pods can mount an earlier version. False if a new Pod would wait for the Secret.
+    pub has_earlier: bool,
+}
+
 /// Creates the Secret with the revocations, or replaces one that differs. A Secret of this name and type is the operator's,
 /// whoever wrote it last; a Secret of another type is not changed.
-pub async fn put_revocations(client: &Client, mut secret: Secret) -> Result<(), ApplyError> {
+pub async fn put_revocations(client: &Client, mut secret: Secret) -> Result<(), NotWritten> {
     let (kind, name) = (Secret::KIND, secret.name_any());
+    let not_written = |has_earlier| move |error| NotWritten { error, has_earlier };
     let api: Api<Secret> = Api::namespaced(client.clone(), &secret.namespace().unwrap_or_default());
     let live = api.get_opt(&name).await;
-    let Some(live) = live.map_err(|error| failed("read", kind, &name, error))? else {
-        return create(client, secret).await.map(drop);
+    let live = live.map_err(|error| failed("read", kind, &name, error));
+    let Some(live) = live.map_err(not_written(true))? else {
+        let created = create(client, secret).await;
+        return created.map(drop).map_err(not_written(false));
     };
     if live.type_ != secret.type_ {
-        return Err(ApplyError::Foreign { kind, name });
+        return Err(not_written(false)(ApplyError::Foreign { kind, name }));
     }
-    if unchanged::is_within(&secret, &live).map_err(|source| ApplyError::Json { kind, source })? {
+    let is_same = unchanged::is_within(&secret, &live);
+    if is_same.map_err(|source| not_written(true)(ApplyError::Json { kind, source }))? {
         return Ok(());
     }
     secret.metadata.uid = live.uid();
     secret.metadata.resource_version = live.resource_version();
-    replace(client, secret).await.map(drop)
+    let replaced = replace(client, secret).await;
+    replaced.map(drop).map_err(not_written(true))
 }

@@ -19,6 +19,7 @@ use kube::ResourceExt as _;
 
 use crate::api::v1alpha1::{KeysStatus, LONGEST_REQUEST, MOST_KEYS, McpServer, RetiringKey};
 use crate::controller::dereference::dereferenced::PodReport;
+use crate::controller::dereference::pod_reports::has_ended;
 use crate::controller::names;
 
 /// One step of a rotation: one write of the keyring.
@@ -72,10 +73,6 @@ impl<'a> Circumstances<'a> {
         now: Timestamp,
     ) -> Option<Self> {
         let seconds = server.spec.keys.rotation_interval().seconds()?;
-        let has_ended = |pod: &Arc<Pod>| {
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            matches!(phase, Some("Succeeded" | "Failed"))
-        };
         Some(Self {
             request: request(server),
             interval: SignedDuration::from_secs(i64::try_from(seconds).ok()?),

@@ -72,29 +72,22 @@ async fn another_child_that_fails_delays_no_revocation() {
 }
 
 #[rstest]
-#[case::another_type("Opaque", None, "does not belong to this object")]
-#[case::made_immutable(
-    "behalf.dev/revocations",
-    Some((422, "Invalid", "field is immutable when `immutable` is set")),
-    "field is immutable"
-)]
-#[case::a_slow_api_server("behalf.dev/revocations", Some((500, "InternalError", "etcd is slow")), "etcd is slow")]
+#[case::made_immutable((422, "Invalid", "field is immutable when `immutable` is set"), "field is immutable")]
+#[case::a_slow_api_server((500, "InternalError", "etcd is slow"), "etcd is slow")]
 #[tokio::test]
 async fn revocations_that_cannot_be_written_stop_no_other_child_and_the_status_says_why(
-    #[case] kind: &str,
-    #[case] answer: Option<(u16, &str, &str)>,
+    #[case] (code, reason, message): (u16, &str, &str),
     #[case] problem: &str,
 ) {
     let server = revoking(json!({}));
     let mut live = json!(revocations(&server));
-    live["type"] = json!(kind);
     live["data"] = json!({});
     let cluster = Cluster {
         stored: vec![("/secrets/azure-devops-revocations", live)],
-        refused: answer.map(|(code, reason, message)| {
-            let part = "PUT /api/v1/namespaces/mcp/secrets/azure-devops-revocations";
-            (part, failure(code, reason, message))
-        }),
+        refused: Some((
+            "PUT /api/v1/namespaces/mcp/secrets/azure-devops-revocations",
+            failure(code, reason, message),
+        )),
         ..Cluster::of(std::slice::from_ref(&server))
     };
     let (results, asked) = cluster.passes(&[server]).await;
@@ -151,4 +144,41 @@ async fn the_secret_is_read_only_when_a_pod_reports_other_revocations_or_starts(
         .filter(|(line, _)| line.ends_with("/azure-devops-revocations"));
     assert_eq!(requests.count(), if is_read { 2 } else { 0 });
     assert_eq!(written(&asked).len(), usize::from(is_read));
+}
+
+#[rstest]
+#[case::another_type(true, "NameTaken", "does not belong to this object")]
+#[case::a_quota(false, "ChildRejected", "exceeded quota")]
+#[tokio::test]
+async fn without_a_secret_that_a_pod_can_mount_the_running_pods_stay(
+    #[case] exists: bool,
+    #[case] reason: &str,
+    #[case] problem: &str,
+) {
+    let server = revoking(json!({}));
+    let mut live = json!(revocations(&server));
+    live["type"] = json!("Opaque");
+    let quota = failure(403, "Forbidden", "secrets is forbidden: exceeded quota: few");
+    let part = "POST /api/v1/namespaces/mcp/secrets/azure-devops-revocations";
+    let cluster = Cluster {
+        stored: exists
+            .then_some(("/secrets/azure-devops-revocations", live))
+            .into_iter()
+            .collect(),
+        refused: (!exists).then_some((part, quota)),
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    for kind in ["Accepted", "RevocationsInForce"] {
+        let condition = condition(statuses(&asked, NAME)[0], kind).unwrap();
+        assert_eq!(condition[0], "False");
+        assert!(condition[2].contains(problem), "{}", condition[2]);
+    }
+    let accepted = condition(statuses(&asked, NAME)[0], "Accepted").unwrap();
+    assert_eq!(accepted[1], reason);
+    assert!(
+        asked.iter().all(|(line, _)| !line.contains("/deployments/")),
+        "{asked:?}"
+    );
 }

@@ -132,6 +132,12 @@ pub(in crate::controller) fn is_running(pod: &Pod) -> bool {
     phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
 }
 
+/// True if none of the Pod's containers runs again. An evicted Pod stays in this state until somebody deletes it.
+pub(in crate::controller) fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 pub(in crate::controller) fn is_ready(pod: &Pod) -> bool {
     pod.status
         .iter()

@@ -18,7 +18,7 @@ pub(in crate::controller::status) fn judge(
 ) -> Finding {
     let unknown = |reason| Judged::new(Status::Unknown, reason);
     let judged = match written {
-        Written::Failed { problem } => {
+        Written::Failed { problem, .. } => {
             let text = format!("the Pods do not get spec.sessions.revocations as it is now: {problem}");
             return Finding::new(Status::False, Reason::RevocationsNotWritten, text);
         }

@@ -113,6 +113,7 @@ fn revocations_that_could_not_be_written_are_not_in_force_whatever_the_pods_repo
     let mut world = World::new();
     world.revocations = Written::Failed {
         problem: "the API server refuses Secret a".to_owned(),
+        refusal: None,
     };
     let status = world.reconcile();
     assert_eq!(
