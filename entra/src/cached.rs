@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::error::EntraError;
+use crate::pause::left;
 
 /// Time limits of a cached value.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,9 @@ pub(crate) struct Lifetime {
 
     /// Minimum time between two attempts to replace a usable value.
     pub(crate) pause: SignedDuration,
+
+    /// Minimum time between a failure and the next attempt while there is no usable value.
+    pub(crate) pause_without_value: SignedDuration,
 }
 
 /// A cached value with single flight: callers that wait for the same fetch share its success and its
@@ -33,6 +37,13 @@ pub(crate) struct Cached<T> {
 struct State<T> {
     entry: Option<Entry<T>>,
     forced_at: Option<Timestamp>,
+    failure: Option<Failure>,
+}
+
+/// A failure after which there is no usable value.
+struct Failure {
+    cause: Arc<EntraError>,
+    next_load: Timestamp,
 }
 
 struct Entry<T> {
@@ -49,6 +60,7 @@ impl<T> Cached<T> {
             state: Mutex::new(State {
                 entry: None,
                 forced_at: None,
+                failure: None,
             }),
             flight: tokio::sync::Mutex::new(None),
             landed: AtomicU64::new(0),
@@ -69,6 +81,7 @@ impl<T> Cached<T> {
         if let Some(value) = self.current(now, &satisfying) {
             return Ok(value);
         }
+        self.check_pause(now)?;
         let landed = self.landed.load(Ordering::Acquire);
         let mut flight = self.flight.lock().await;
         if landed != self.landed.load(Ordering::Acquire)
@@ -79,6 +92,7 @@ impl<T> Cached<T> {
         if let Some(value) = self.current(now, &satisfying) {
             return Ok(value);
         }
+        self.check_pause(now)?;
         let forced = self.is_fresh(now);
         let result = load().await.map(Arc::new);
         let result = self.settle(now, forced, result);
@@ -106,6 +120,21 @@ impl<T> Cached<T> {
         (satisfying(&entry.value) || limited).then(|| Arc::clone(&entry.value))
     }
 
+    /// Returns the error of a caller that finds no usable value shortly after a failure.
+    fn check_pause(&self, now: Timestamp) -> Result<(), EntraError> {
+        let state = self.state();
+        let Some(failure) = &state.failure else {
+            return Ok(());
+        };
+        match left(now, failure.next_load) {
+            Some(after) => Err(EntraError::Paused {
+                after,
+                cause: Arc::clone(&failure.cause),
+            }),
+            None => Ok(()),
+        }
+    }
+
     fn is_fresh(&self, now: Timestamp) -> bool {
         self.state()
             .entry
@@ -126,6 +155,7 @@ impl<T> Cached<T> {
         }
         match result {
             Ok(value) => {
+                state.failure = None;
                 let next_load = after(now, self.lifetime.fresh);
                 state.entry = Some(Entry {
                     value: Arc::clone(&value),
@@ -135,12 +165,15 @@ impl<T> Cached<T> {
                 Ok(value)
             }
             Err(error) => {
-                let Some(entry) = &mut state.entry else {
+                let usable = self.lifetime.usable;
+                let entry = state.entry.as_mut();
+                let Some(entry) = entry.filter(|entry| now < after(entry.loaded_at, usable)) else {
+                    state.failure = Some(Failure {
+                        cause: Arc::new(error.clone()),
+                        next_load: after(now, self.lifetime.pause_without_value),
+                    });
                     return Err(error);
                 };
-                if now >= after(entry.loaded_at, self.lifetime.usable) {
-                    return Err(error);
-                }
                 if !forced {
                     entry.next_load = after(now, self.lifetime.pause);
                 }
@@ -173,6 +206,7 @@ mod tests {
         fresh: SignedDuration::from_hours(1),
         usable: SignedDuration::from_hours(24),
         pause: SignedDuration::from_secs(30),
+        pause_without_value: SignedDuration::from_secs(15),
     };
 
     fn at(seconds: i64) -> Timestamp {
@@ -229,14 +263,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parallel_callers_share_one_failure_and_later_callers_do_not() {
+    async fn parallel_callers_share_one_failure_and_later_callers_wait_for_the_pause() {
         let bench = Bench::new();
         bench.down.set(true);
         let all = tokio::join!(bench.get(at(0), 0), bench.get(at(0), 0), bench.get(at(0), 0));
         assert!(all.0.is_err() && all.1.is_err() && all.2.is_err());
         assert_eq!(bench.asked.get(), 1);
         bench.down.set(false);
-        assert_eq!(bench.get(at(0), 0).await.unwrap(), 2);
+        let paused = bench.get(at(5), 0).await.unwrap_err();
+        assert_eq!(paused.retry_after(), Some(std::time::Duration::from_secs(10)));
+        assert_eq!(bench.asked.get(), 1);
+        assert_eq!(bench.get(at(15), 0).await.unwrap(), 2);
     }
 
     #[tokio::test]
@@ -249,7 +286,14 @@ mod tests {
         assert_eq!(bench.asked.get(), 2, "not asked again within the pause");
         assert_eq!(bench.get(at(3_630), 0).await.unwrap(), 1);
         assert_eq!(bench.asked.get(), 3);
-        assert!(bench.get(at(24 * 3_600), 0).await.is_err());
+        for second in 0..15 {
+            assert!(bench.get(at(24 * 3_600 + second), 0).await.is_err());
+        }
+        assert_eq!(
+            bench.asked.get(),
+            4,
+            "a value that is too old has the same pause as none"
+        );
     }
 
     #[tokio::test]

@@ -27,15 +27,18 @@ const DISCOVERY: Lifetime = Lifetime {
     fresh: SignedDuration::from_hours(24),
     usable: SignedDuration::from_hours(24 * 30),
     pause: SignedDuration::from_mins(5),
+    // Each token request needs the document, and the pauses of token requests hold back what asks too often.
+    pause_without_value: SignedDuration::ZERO,
 };
 
 /// The keys are read hourly, so that a withdrawn key is soon out of use. During an outage of Entra they are used
-/// for a day. An unknown `kid` causes a request at most every 30 seconds: a caller that invents `kid`s must not
-/// cause requests.
+/// for a day. An unknown `kid` causes a request at most every 30 seconds, and a failed request is repeated after 15 seconds
+/// while no keys are known: a caller that invents tokens must not cause requests.
 const KEYS: Lifetime = Lifetime {
     fresh: SignedDuration::from_hours(1),
     usable: SignedDuration::from_hours(24),
     pause: SignedDuration::from_secs(30),
+    pause_without_value: SignedDuration::from_secs(15),
 };
 
 /// The variable parameters of the authorize request.

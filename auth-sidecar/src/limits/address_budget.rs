@@ -82,33 +82,33 @@ const MOST_ADDRESSES: usize = 4096;
 
 /// The capacity of a budget, and how fast it refills.
 #[derive(Clone, Copy, Debug)]
-struct Rate {
-    burst: f64,
-    per_second: f64,
+pub(super) struct Rate {
+    pub(super) burst: f64,
+    pub(super) per_second: f64,
 }
 
 /// The rest of a budget.
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
+pub(super) struct Bucket {
     tokens: f64,
     filled_at: Timestamp,
 }
 
 impl Bucket {
-    fn full(rate: Rate, now: Timestamp) -> Self {
+    pub(super) fn full(rate: Rate, now: Timestamp) -> Self {
         Self {
             tokens: rate.burst,
             filled_at: now,
         }
     }
 
-    fn tokens(&self, rate: Rate, now: Timestamp) -> f64 {
+    pub(super) fn tokens(&self, rate: Rate, now: Timestamp) -> f64 {
         // When the clock goes back, the budget stays as it is.
         let elapsed = now.duration_since(self.filled_at).as_secs_f64().max(0.0);
         elapsed.mul_add(rate.per_second, self.tokens).min(rate.burst)
     }
 
-    fn charge(&mut self, rate: Rate, now: Timestamp) {
+    pub(super) fn charge(&mut self, rate: Rate, now: Timestamp) {
         self.tokens = (self.tokens(rate, now) - 1.0).max(0.0);
         self.filled_at = now;
     }

@@ -5,12 +5,16 @@ use behalf_contract::SidecarConfig;
 use behalf_entra::{EntraClient, Secret, TokenRejection, TokenRules, TokenValidator};
 
 use super::refusal::Refusal;
+use crate::limits::new_tokens::NewTokens;
 use crate::services::Services;
 use crate::sessions::OpenSession;
 
 /// Validates Entra's tokens for this application, from the listed applications.
 #[derive(Clone)]
-pub(super) struct EntraBearers(TokenValidator);
+pub(super) struct EntraBearers {
+    validator: TokenValidator,
+    new_tokens: NewTokens,
+}
 
 impl EntraBearers {
     /// `None` if the configuration lists no application. An empty list of [`TokenRules`] would allow every application of
@@ -22,7 +26,10 @@ impl EntraBearers {
             allowed_clients,
             ..TokenRules::default()
         };
-        (!rules.allowed_clients.is_empty()).then(|| Self(TokenValidator::new(entra, rules)))
+        (!rules.allowed_clients.is_empty()).then(|| Self {
+            validator: TokenValidator::new(entra, rules),
+            new_tokens: NewTokens::new(),
+        })
     }
 
     /// True for a JSON Web Token: its header is a JSON object in base64url. This server's own tokens begin otherwise.
@@ -33,12 +40,12 @@ impl EntraBearers {
     /// Returns the session of the token's user. It has all scopes of this server: the administrator lists applications
     /// that need no consent page.
     pub(super) async fn open(&self, services: &Services, token: &Secret) -> Result<OpenSession, Refusal> {
-        let claims = self.0.validate(token).await.map_err(|rejection| {
+        let claims = self.validator.validate(token).await.map_err(|rejection| {
             services.metrics.entra_bearer(label(&rejection));
             let error: &dyn std::error::Error = &rejection;
-            if rejection.is_outage() {
+            if let TokenRejection::KeysUnavailable(cause) = &rejection {
                 tracing::warn!(error, "A token of Entra could not be checked for the moment");
-                return Refusal::Unavailable(None);
+                return Refusal::Unavailable(Some(cause.pause()));
             }
             tracing::debug!(error, "Refused a token of Entra: {rejection}");
             Refusal::InvalidToken
@@ -50,6 +57,18 @@ impl EntraBearers {
             .metrics
             .entra_bearer(if opened.is_ok() { "accepted" } else { "revoked" });
         Ok(opened?)
+    }
+
+    /// Refuses a token that is new here if its user presented too many new ones. Sessions of this server pass.
+    pub(super) async fn limit(&self, services: &Services, session: &OpenSession) -> Result<(), Refusal> {
+        if session.has_record() {
+            return Ok(());
+        }
+        let now = services.clock.now();
+        self.new_tokens
+            .try_charge(session.id, &session.user, now)
+            .await
+            .map_err(Refusal::TooManyTokens)
     }
 }
 

@@ -174,6 +174,9 @@ async fn forward(
     }
     let session = authenticate(state, &parts.headers).await?;
     audit.authenticated(&session, &parts.headers);
+    if let Some(bearers) = &state.entra_bearers {
+        bearers.limit(&state.services, &session).await?;
+    }
     let user = state.users.get(&session.user);
     let message = if has_body {
         let (bytes, taken) = read(state, &user, &parts.headers, body).await?;

@@ -5,7 +5,7 @@ use behalf_contract::{Reauthenticate, ReauthenticateReason, ServerKind};
 use hyper::body::Incoming;
 
 use super::ProxyState;
-use super::recent_sign_in::{ASSERTION_REFUSED, RECENT, TOKEN_REFUSED};
+use super::recent_sign_in::{ASSERTION_REFUSED, CONSENT_MISSING, NEW_TOKEN_NEEDED, RECENT, TOKEN_REFUSED};
 use super::refusal::Refusal;
 use super::refused_tokens::Answers;
 use super::token_exchange::Tokens;
@@ -47,8 +47,10 @@ pub(super) fn wanted(server: &ServerKind, response: &Response<Incoming>) -> Opti
     Reauthenticate::decode(value.as_bytes()).ok()
 }
 
-/// Stores Entra's demand for the next login of the user, and returns the refusal for the client. A client that presented a
-/// token of Entra has no login here, and gets the claims itself.
+/// Stores Entra's demand for the next login of the user, and returns the refusal for the client.
+///
+/// A client that presented a token of Entra has no login here. It gets the claims itself. Without claims it gets 401, so that
+/// it presents a newer token, unless a newer token does not help: then the user gets a message.
 pub(super) async fn sign_in_required(
     state: &ProxyState,
     session: &OpenSession,
@@ -58,9 +60,13 @@ pub(super) async fn sign_in_required(
         state.services.sessions.require_sign_in(session, again).await?;
         return Ok(Refusal::SignInRequired);
     }
-    Ok(again
-        .claims
-        .map_or(Refusal::SignInRequired, Refusal::InsufficientClaims))
+    let is_new = state.services.sessions.signed_in_within(session, RECENT);
+    Ok(match again.claims {
+        Some(claims) => Refusal::InsufficientClaims(claims),
+        None if again.consent => Refusal::Blocked(CONSENT_MISSING.to_owned()),
+        None if is_new => Refusal::Blocked(NEW_TOKEN_NEEDED.to_owned()),
+        None => Refusal::SignInRequired,
+    })
 }
 
 /// Handles a demand that remains after the second try. Returns the refusal for the client.

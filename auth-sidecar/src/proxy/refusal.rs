@@ -66,6 +66,12 @@ pub(super) enum Refusal {
     #[error("you have as much under way as one user may; try again when some of it has ended")]
     UserBusy,
 
+    /// The user presented too many new tokens of Entra. Holds the time until the next one.
+    #[error(
+        "you presented many new tokens of Entra in a short time; use each token until it expires, and try again later"
+    )]
+    TooManyTokens(Duration),
+
     /// The session ended after the call had been sent: a client that got 401 would sign in and call again.
     #[error("the session ended while the call was running; it may have run")]
     MayHaveRun,
@@ -128,6 +134,7 @@ impl Refusal {
             Self::Incomplete => "incomplete",
             Self::Busy => "busy",
             Self::UserBusy => "user_busy",
+            Self::TooManyTokens(_) => "too_many_tokens",
             Self::MayHaveRun => "may_have_run",
             Self::Body(_) => "body",
             Self::HeaderMismatch => "header_mismatch",

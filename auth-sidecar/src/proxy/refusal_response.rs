@@ -77,6 +77,7 @@ impl Refusal {
             Self::ContentType | Self::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
+            Self::TooManyTokens(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy
             | Self::UserBusy
             | Self::Unavailable(_)
@@ -89,6 +90,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable(after) => Some(after.unwrap_or(SOON)),
+            Self::TooManyTokens(after) => Some(*after),
             Self::ClientAuthentication => Some(LATER),
             Self::Busy | Self::UserBusy | Self::ServerAbsent => Some(IN_A_MOMENT),
             _ => None,
@@ -226,6 +228,7 @@ mod tests {
             Refusal::Incomplete,
             Refusal::Busy,
             Refusal::UserBusy,
+            Refusal::TooManyTokens(Duration::ZERO),
             Refusal::MayHaveRun,
             Refusal::Body(BodyError::NotJson),
             Refusal::HeaderMismatch,
@@ -253,7 +256,9 @@ mod tests {
                 "{refusal:?}"
             );
             let waits = response.headers().contains_key(RETRY_AFTER);
-            assert_eq!(status == StatusCode::SERVICE_UNAVAILABLE, waits, "{refusal:?}");
+            let is_temporary =
+                [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status);
+            assert_eq!(is_temporary, waits, "{refusal:?}");
         }
     }
 

@@ -101,7 +101,8 @@ impl Tokens {
                 exchange.tokens(state, session, Arc::clone(user), claims).await?
             }
             (ReauthenticateReason::UserTokenRefused, _)
-                if state.services.config.token_exchange.at == ExchangePlace::Server =>
+                if session.has_record()
+                    && state.services.config.token_exchange.at == ExchangePlace::Server =>
             {
                 Self {
                     user: Some(
@@ -193,10 +194,12 @@ impl Exchange {
             Ok(tokens) => return Ok(tokens),
             Err(error) => error,
         };
-        let result = if error
-            .refusal()
-            .is_some_and(behalf_entra::Refusal::user_token_refused)
-        {
+        // Only the client can renew a token of Entra that it presented.
+        let is_renewable = session.has_record()
+            && error
+                .refusal()
+                .is_some_and(behalf_entra::Refusal::user_token_refused);
+        let result = if is_renewable {
             tracing::info!(session.id = %session.id, "Entra refused a user's token as assertion, renewing it");
             self.exchange_renewed(state, session, &user, claims).await
         } else {

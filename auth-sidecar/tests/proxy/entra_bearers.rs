@@ -8,17 +8,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use behalf_contract::ExchangePlace::{self, Server, Sidecar as AtSidecar};
 use behalf_contract::Injection::{self, Argument, Header, None as Nothing};
-use behalf_contract::RedisTopology;
+use behalf_contract::{Reauthenticate, ReauthenticateReason, RedisTopology};
 use behalf_entra::{Clock as _, Secret};
-use behalf_simulators::entra::{MintRequest, Policy, RequestKind};
-use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID as DOWNSTREAM, CLIENT_ID};
+use behalf_simulators::entra::{Consent, Effect, Fault, MintRequest, Policy, RequestKind};
+use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID as DOWNSTREAM, BEN, CLIENT_ID};
 use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::redis_server::{RedisServer, store_at};
 use crate::revocation::{end_of, open, server_streams};
-use crate::second_try::exchanges;
+use crate::second_try::{exchanges, refused};
+use crate::tool_error::tool_error;
 use crate::world::{Login, Sidecar, World, audience, body, call, list};
 
 const FOREIGN: &str = "99999999-9999-4999-8999-999999999999";
@@ -267,4 +268,149 @@ async fn a_claims_challenge_reaches_the_client_with_its_claims() {
         assert_eq!(body(response).await["id"], 7);
     }
     assert_eq!(exchanges(&world).await, 1, "the refusal is remembered");
+}
+
+#[tokio::test]
+async fn a_user_who_gets_new_tokens_in_a_loop_is_limited_and_others_are_not() {
+    let world = World::start().await;
+    let sidecar = accepting(&world, AtSidecar, Header);
+    let numbered = |number: usize| ana().claim("uti", format!("token-{number}"));
+    let first = mint(&world, &numbered(0)).await;
+    assert_eq!(post(&sidecar, &first, &call()).await.status(), StatusCode::OK);
+    for number in 1..60 {
+        let token = mint(&world, &numbered(number)).await;
+        assert_eq!(post(&sidecar, &token, &call()).await.status(), StatusCode::OK);
+    }
+    let next = mint(&world, &numbered(60)).await;
+    let response = post(&sidecar, &next, &call()).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    let wait: i64 = response.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=10).contains(&wait), "{wait}");
+    assert_eq!(exchanges(&world).await, 60);
+
+    assert_eq!(
+        post(&sidecar, &first, &call()).await.status(),
+        StatusCode::OK,
+        "a token that was charged goes on"
+    );
+    let ben = mint(&world, &MintRequest::for_user(BEN.user_name)).await;
+    assert_eq!(post(&sidecar, &ben, &call()).await.status(), StatusCode::OK);
+    world.clock.advance(SignedDuration::from_secs(wait + 1));
+    assert_eq!(post(&sidecar, &next, &call()).await.status(), StatusCode::OK);
+}
+
+/// A token that Entra issued this long ago.
+fn issued_ago(world: &World, minutes: i64) -> MintRequest {
+    let at = world.clock.now() - SignedDuration::from_mins(minutes);
+    ana().claim("iat", at.as_second())
+}
+
+/// Lets Entra refuse the tokens of users as assertions.
+async fn refuse_assertions(world: &World, code: u32) {
+    let refusal = Effect::Refusal {
+        status: 400,
+        error: "invalid_grant".to_owned(),
+        code,
+        suberror: None,
+        claims: None,
+    };
+    let fault = Fault::always([RequestKind::OnBehalfOf], refusal);
+    world.control().add_fault(&fault).await.unwrap();
+}
+
+#[rstest]
+#[case::stale(500_133, "Entra refuses this account's token")]
+#[case::invalid(50_013, "Entra refuses this account's token")]
+#[case::another_sign_in(70_043, "sign in again in the application that you use")]
+#[tokio::test]
+async fn a_new_token_that_entra_refuses_is_a_message_and_an_old_one_is_401(
+    #[case] code: u32,
+    #[case] words: &str,
+) {
+    let world = World::start().await;
+    let sidecar = accepting(&world, AtSidecar, Header);
+    refuse_assertions(&world, code).await;
+    let old = mint(&world, &issued_ago(&world, 11)).await;
+    let response = post(&sidecar, &old, &call()).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let new = mint(&world, &issued_ago(&world, 1)).await;
+    let text = tool_error(post(&sidecar, &new, &call()).await).await;
+    assert!(text.contains(words), "{text}");
+    assert_eq!(exchanges(&world).await, 2);
+}
+
+#[tokio::test]
+async fn the_same_holds_if_the_server_exchanges() {
+    let world = World::start().await;
+    let sidecar = accepting(&world, Server, Argument);
+    world
+        .server
+        .answers(|_| refused(ReauthenticateReason::UserTokenRefused, None));
+    let old = mint(&world, &issued_ago(&world, 11)).await;
+    let response = post(&sidecar, &old, &call()).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let new = mint(&world, &issued_ago(&world, 1)).await;
+    let text = tool_error(post(&sidecar, &new, &call()).await).await;
+    assert!(text.contains("Entra refuses this account's token"), "{text}");
+    assert_eq!(world.server.received().len(), 2);
+}
+
+#[rstest]
+#[case::sidecar(AtSidecar)]
+#[case::server(Server)]
+#[tokio::test]
+async fn a_missing_consent_is_a_message_that_names_the_command(#[case] at: ExchangePlace) {
+    let world = World::start().await;
+    let sidecar = accepting(&world, at, Header);
+    let consents = [Consent::by_administrator(CLIENT_ID, CLIENT_ID)];
+    world.control().put_consents(&consents).await.unwrap();
+    if at == Server {
+        let wanted = Reauthenticate {
+            reason: ReauthenticateReason::GrantExpired,
+            claims: None,
+            consent: true,
+        };
+        world.server.answers(move |_| {
+            let answer = Response::builder().status(401);
+            let answer = answer.header("x-behalf-reauthenticate", wanted.encode());
+            answer.body(Body::empty()).unwrap()
+        });
+    }
+    for minutes in [0, 30] {
+        let token = mint(&world, &issued_ago(&world, minutes)).await;
+        let text = tool_error(post(&sidecar, &token, &call()).await).await;
+        assert!(text.contains("az ad app permission admin-consent"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn while_entras_keys_cannot_be_read_requests_do_not_each_ask_for_them() {
+    let world = World::start().await;
+    let sidecar = accepting(&world, AtSidecar, Header);
+    let outage = Effect::Status {
+        status: 503,
+        retry_after_seconds: None,
+    };
+    let fault = Fault::always([RequestKind::Keys], outage);
+    world.control().add_fault(&fault).await.unwrap();
+    let token = mint(&world, &ana()).await;
+    for _ in 0..20 {
+        let response = post(&sidecar, &token, &list()).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let wait: u64 = response.headers()["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((1..=15).contains(&wait), "{wait}");
+    }
+    let asked = world.control().requests_of(RequestKind::Keys).await.unwrap();
+    assert_eq!(asked.len(), 1);
+    world.control().clear_faults().await.unwrap();
+    world.clock.advance(SignedDuration::from_secs(15));
+    assert_eq!(post(&sidecar, &token, &list()).await.status(), StatusCode::OK);
 }

@@ -145,6 +145,22 @@ async fn an_outage_of_the_keys_is_not_a_rejection() {
 }
 
 #[tokio::test]
+async fn without_keys_many_tokens_cause_one_request_in_fifteen_seconds() {
+    let entra = Entra::start().await;
+    let validator = entra.validator();
+    let asked = async || entra.count("/keys").await;
+    for _ in 0..20 {
+        let rejection = validator.validate(&entra.token("k1", &ONE)).await.unwrap_err();
+        assert!(rejection.is_outage(), "{rejection:?}");
+    }
+    assert_eq!(asked().await, 1);
+    entra.publish_keys(json!([published("k1", &ONE)]), 1).await;
+    entra.clock.advance(SignedDuration::from_secs(15));
+    validator.validate(&entra.token("k1", &ONE)).await.unwrap();
+    assert_eq!(asked().await, 2);
+}
+
+#[tokio::test]
 async fn known_keys_are_used_for_a_day_of_outage() {
     let entra = Entra::start().await;
     entra.publish_keys(json!([published("k1", &ONE)]), 1).await;

@@ -102,7 +102,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     let sessions = sessions(&spec.sessions, &object.namespace, defaults, refusals);
     // They are written in a step of their own, also if another field is refused.
     rules::revocations(spec.sessions.revocations.as_ref(), refusals);
-    let clients = clients(&spec.clients, defaults, refusals);
+    let clients = clients(spec, &object.namespace, defaults, refusals);
     let trusted_proxies = rules::trusted_proxies(&spec.trusted_proxies, refusals);
     let log_level = spec
         .server
@@ -275,15 +275,23 @@ fn default_replicas(store: api::StoreType) -> i32 {
 }
 
 fn clients(
-    clients: &api::Clients,
+    spec: &api::McpServerSpec,
+    namespace: &str,
     defaults: &Defaults,
     refusals: &mut Vec<Refusal>,
 ) -> Option<ClientsConfig> {
+    let clients = &spec.clients;
     let before = refusals.len();
     rules::redirect_hosts(&clients.additional_redirect_hosts, &defaults.allowed, refusals);
     rules::document_hosts(&clients.metadata_documents.allowed_hosts, refusals);
     rules::static_clients(&clients.r#static, &defaults.allowed, refusals);
-    let entra_token_clients = rules::entra_tokens(&clients.entra_tokens, refusals);
+    let entra_token_clients = rules::entra_tokens(
+        &clients.entra_tokens,
+        &spec.entra.client_id,
+        namespace,
+        &defaults.allowed,
+        refusals,
+    );
     rules::denied_clients(&clients.denied, &clients.r#static, refusals);
     (refusals.len() == before).then(|| ClientsConfig {
         dynamic_registration: match clients.dynamic_registration {

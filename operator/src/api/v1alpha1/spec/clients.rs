@@ -75,6 +75,8 @@ pub struct EntraTokens {
     pub policy: EntraTokensPolicy,
 
     /// The applications whose tokens are accepted: the client ids that Entra writes into azp. They need no consent page.
+    /// Must not contain entra.clientId. Where the installation reserves applications for namespaces (namespaces of the
+    /// chart behalf), only those that this namespace may use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

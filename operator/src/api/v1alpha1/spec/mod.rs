@@ -108,6 +108,12 @@ use super::status::McpServerStatus;
          (has(self.server.container) && !has(self.tokenExchange.scope))",
         "tokenExchange.injection None needs server.container and excludes tokenExchange.scope: no token is obtained"
     ),
+    rule(
+        "!has(self.clients.entraTokens.clientIds) || \
+         !self.clients.entraTokens.clientIds.exists(id, id.lowerAscii() == self.entra.clientId.lowerAscii())",
+        "clients.entraTokens.clientIds must not contain entra.clientId: the tokens of this server's own sessions would be \
+         accepted, which servers can have; remove it"
+    ),
 ]))]
 pub struct McpServerSpec {
     /// The origin under which clients reach this server, for example <https://mcp.contoso.example>. Lower

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::address::origin;
 use super::entra::guid;
-use super::installation_policy::redirect_host;
+use super::installation_policy::{client_id, redirect_host};
 use super::refuse;
 use crate::api::v1alpha1::{EntraTokens, EntraTokensPolicy, StaticClient};
 use crate::controller::validate::Refusal;
@@ -35,11 +35,30 @@ pub(crate) fn document_hosts(hosts: &[String], refusals: &mut Vec<Refusal>) {
 
 /// Validates the applications whose tokens are accepted as bearer. Returns their ids as Entra writes them, or none if the
 /// policy is `Disabled`.
-pub(crate) fn entra_tokens(tokens: &EntraTokens, refusals: &mut Vec<Refusal>) -> Vec<String> {
+pub(crate) fn entra_tokens(
+    tokens: &EntraTokens,
+    application: &str,
+    namespace: &str,
+    allowed: &Allowed,
+    refusals: &mut Vec<Refusal>,
+) -> Vec<String> {
     let field = "clients.entraTokens.clientIds";
     let mut ids = Vec::with_capacity(tokens.client_ids.len());
     for id in &tokens.client_ids {
-        ids.extend(guid(field, id, refusals));
+        let Some(id) = guid(field, id, refusals) else {
+            continue;
+        };
+        if id.eq_ignore_ascii_case(application) {
+            refuse(
+                refusals,
+                field,
+                "must not contain entra.clientId: the tokens of this server's own sessions would be accepted, which servers \
+                 can have; remove it",
+            );
+        } else {
+            client_id(field, &id, namespace, allowed, refusals);
+        }
+        ids.push(id);
     }
     match tokens.policy {
         EntraTokensPolicy::Disabled => ids.clear(),

@@ -10,6 +10,7 @@ use super::*;
 #[case::document_host("clients.metadataDocuments.allowedHosts", json!({"clients": {"metadataDocuments": {"allowedHosts": ["vscode.dev:443"]}}}))]
 #[case::no_application("clients.entraTokens.clientIds", json!({"clients": {"entraTokens": {"policy": "Enabled"}}}))]
 #[case::application_is_no_guid("clients.entraTokens.clientIds", json!({"clients": {"entraTokens": {"clientIds": ["agent"]}}}))]
+#[case::the_application_itself("clients.entraTokens.clientIds", json!({"clients": {"entraTokens": {"clientIds": ["22222222-2222-4222-8222-222222222222"]}}}))]
 #[case::denied_without_path("clients.denied", json!({"clients": {"denied": ["https://claude.ai"]}}))]
 #[case::denied_with_port("clients.denied", json!({"clients": {"denied": ["claude.ai:443"]}}))]
 #[case::denied_in_capitals("clients.denied", json!({"clients": {"denied": ["Claude.ai"]}}))]

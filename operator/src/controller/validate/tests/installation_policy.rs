@@ -127,6 +127,32 @@ fn refuses_values_that_the_installation_reserves_for_other_namespaces(
     }
 }
 
+#[rstest]
+#[case::of_another_namespace(r#"{"bank": {"clientIds": ["33333333-3333-4333-8333-333333333333"]}}"#, 1)]
+#[case::of_no_list(r#"{"mcp": {"clientIds": ["22222222-2222-4222-8222-222222222222"]}}"#, 1)]
+#[case::of_this_namespace(
+    r#"{"mcp": {"clientIds": ["22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333"]}}"#,
+    0
+)]
+#[case::reserved_for_nobody("{}", 0)]
+fn applications_whose_tokens_are_accepted_are_reserved_as_those_of_objects(
+    #[case] reserved: &str,
+    #[case] expected: usize,
+) {
+    let tokens = json!({"policy": "Enabled", "clientIds": ["33333333-3333-4333-8333-333333333333"]});
+    let server = quickstart_with(json!({"clients": {"entraTokens": tokens}}));
+    let refusals = refusals_where(reserved, &server, &Found::default());
+    assert_eq!(refusals.len(), expected, "{refusals:?}");
+    for refusal in refusals {
+        let message = refusal.to_string();
+        assert!(
+            message.starts_with("clients.entraTokens.clientIds must not name the application 33333333-")
+                && message.contains("namespaces.mcp.clientIds of the chart behalf"),
+            "{message}"
+        );
+    }
+}
+
 #[test]
 fn an_older_object_that_may_not_have_the_public_url_does_not_own_it() {
     let found = Found {

@@ -484,6 +484,25 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "tokenExchange.injection None needs server.container and excludes tokenExchange.scope: no token is obtained",
         ),
         row(
+            "the application itself among those whose tokens are accepted",
+            "/spec",
+            json!({
+                "publicUrl": "https://mcp.contoso.example",
+                "entra": {
+                    "tenantId": "11111111-1111-4111-8111-111111111111",
+                    "clientId": "aaaaaaaa-1111-4111-8111-111111111111",
+                },
+                "server": {"azureDevOps": {"organization": "contoso"}},
+                "clients": {"entraTokens": {
+                    "policy": "Enabled",
+                    "clientIds": ["AAAAAAAA-1111-4111-8111-111111111111"],
+                }},
+            }),
+            "spec",
+            "clients.entraTokens.clientIds must not contain entra.clientId: the tokens of this server's own sessions would \
+             be accepted, which servers can have; remove it",
+        ),
+        row(
             "an unknown place of exchange",
             "/spec/tokenExchange",
             json!({"at": "Somewhere"}),
