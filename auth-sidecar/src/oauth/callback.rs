@@ -153,14 +153,20 @@ async fn finish(
     if approved.remembered && !still_remembered(services, approved, &user, browser) {
         return Ok(Finished::Ask);
     }
+    let event = audit(approved, address).user(&user);
+    let refuse = |error: SessionError| {
+        let is_revoked = matches!(error, SessionError::Blocked(_));
+        let reason = if is_revoked { "Revoked" } else { "SessionNotKept" };
+        failed(services, event.clone(), reason);
+        not_kept(approved, &error)
+    };
     if !approved.again {
         let pending = services.sessions.take_pending(&user, &request.client_id).await;
-        if let Some(again) = pending.map_err(|error| not_kept(approved, &error))? {
+        if let Some(again) = pending.map_err(refuse)? {
             return Ok(Finished::Again(again));
         }
     }
     let client = services.clients.find(&request.client_id, address).await.ok();
-    let event = audit(approved, address).user(&user);
     let login = NewLogin {
         user: user.clone(),
         client_name: client.and_then(|client| client.name),
@@ -170,12 +176,7 @@ async fn finish(
         scopes: request.scopes,
         tokens,
     };
-    let code = services.sessions.issue_code(login).await.map_err(|error| {
-        if matches!(error, SessionError::Blocked(_)) {
-            event.clone().failed("Revoked");
-        }
-        not_kept(approved, &error)
-    })?;
+    let code = services.sessions.issue_code(login).await.map_err(refuse)?;
     services.sign_ins.login_succeeded();
     services.metrics.sign_in(Reason::SignedIn.as_str());
     event.succeeded();
@@ -258,16 +259,18 @@ async fn identify(
         let error: &dyn std::error::Error = &rejection;
         if rejection.is_outage() {
             tracing::warn!(error, "Entra's token could not be checked for the moment");
+            failed(services, audit(approved, address), "KeysUnavailable");
             let description = "Entra's keys cannot be read at the moment";
             return request.refuse("temporarily_unavailable", description);
         }
         tracing::error!(error, "Entra's token was not accepted: {rejection}");
         services.metrics.security_event(SecurityEvent::TokenRejected);
-        services.metrics.sign_in("TokenRejected");
-        audit(approved, address).failed("TokenRejected");
+        failed(services, audit(approved, address), "TokenRejected");
         request.refuse("server_error", rejection.to_string())
     };
     let Some(id_token) = &tokens.id_token else {
+        tracing::error!("Entra sent no id token, although the request had the scope openid");
+        failed(services, audit(approved, address), "TokenRejected");
         return Err(request.refuse("server_error", "Entra sent no id token"));
     };
     let identity = services
@@ -286,7 +289,7 @@ async fn identify(
     }
     tracing::error!("Entra's tokens of one login name different users");
     services.metrics.security_event(SecurityEvent::TokenRejected);
-    audit(approved, address).failed("TokenRejected");
+    failed(services, audit(approved, address), "TokenRejected");
     Err(request.refuse("server_error", "Entra's tokens name different users"))
 }
 
@@ -312,10 +315,8 @@ fn again_or_refused(
         NextStep::OurBug => tracing::error!(error = source, "A sign-in failed: {error}"),
     }
     services.sign_ins.login_refused(error);
-    services.metrics.sign_in(label(error));
-    audit(approved, address)
-        .refusal_of_entra(error)
-        .failed(label(error));
+    let event = audit(approved, address).refusal_of_entra(error);
+    failed(services, event, label(error));
     Err(approved.request.refuse(oauth_error(error), error.hint()))
 }
 
@@ -324,6 +325,12 @@ fn audit(approved: &ApprovedRequest, address: Option<IpAddr>) -> Event {
     Event::of(Action::Login)
         .client(&approved.request.client_id)
         .address(address)
+}
+
+/// Counts a login that failed, and writes it to the audit log.
+fn failed(services: &Services, event: Event, reason: &'static str) {
+    services.metrics.sign_in(reason);
+    event.failed(reason);
 }
 
 /// Returns the metric's label for a refused sign-in.

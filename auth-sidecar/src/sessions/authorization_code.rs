@@ -148,10 +148,16 @@ impl Sessions {
         let is_bound = code.client == ClientDigest::of(redemption.client_id)
             && code.resource == self.rules.resource
             && redemption.redirect_uri.is_none_or(|uri| uri == code.redirect_uri);
+        let refused = |reason| {
+            let event = Event::of(Action::SessionStart).session(&code.id);
+            event.client(redemption.client_id).failed(reason);
+        };
         if !is_bound {
+            refused("wrong_binding");
             return Err(DeadGrant::Binding.into());
         }
         if !pkce::verify(redemption.code_verifier, &code.challenge) {
+            refused("wrong_verifier");
             return Err(DeadGrant::Verifier.into());
         }
         let loaded = match self.repository.load(&code.id, &code.secret).await {

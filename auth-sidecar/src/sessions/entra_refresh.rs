@@ -13,6 +13,7 @@ use super::renewals::{Flight, Joined, Pause, Renewed};
 use super::repository::Change;
 use super::sign_in_again::SignInAgain;
 use super::{OpenSession, Sessions, renewal_lease};
+use crate::telemetry::audit::{Action, Event};
 
 /// A token is renewed when less than this time is left, so that a call and its On-Behalf-Of exchange end before
 /// the token expires.
@@ -280,7 +281,7 @@ impl Sessions {
         let error = match step {
             NextStep::SignInAgain { claims, consent } => {
                 let again = SignInAgain { claims, consent };
-                return unsaved(self.ask_for_sign_in(session, again, now).await);
+                return unsaved(self.ask_for_sign_in(session, again, &error, now).await);
             }
             NextStep::Blocked => {
                 let hint = error.hint().to_owned();
@@ -289,7 +290,7 @@ impl Sessions {
                     hint: Some(hint.clone()),
                     revoked: true,
                 };
-                let marked = self.mark_refused(session, refused).await;
+                let marked = self.mark_refused(session, refused, &error).await;
                 return unsaved(marked.err().unwrap_or(SessionError::Blocked(hint)));
             }
             NextStep::ClientAuthentication => SessionError::ClientAuthentication(error),
@@ -314,6 +315,7 @@ impl Sessions {
         &self,
         session: &OpenSession,
         again: SignInAgain,
+        error: &EntraError,
         now: Timestamp,
     ) -> SessionError {
         let claims = again.claims.clone();
@@ -323,7 +325,7 @@ impl Sessions {
                 hint: None,
                 revoked: again.is_plain(),
             };
-            self.mark_refused(session, refused).await?;
+            self.mark_refused(session, refused, error).await?;
             self.require_sign_in(session, again).await
         };
         match kept.await {
@@ -332,12 +334,30 @@ impl Sessions {
         }
     }
 
-    async fn mark_refused(&self, session: &OpenSession, refused: Refused) -> Result<(), SessionError> {
+    /// Stores a refusal of Entra. The first one that ends the session is in the audit log. Entra is asked again for a session
+    /// that its client goes on to use, and those refusals are not.
+    async fn mark_refused(
+        &self,
+        session: &OpenSession,
+        refused: Refused,
+        error: &EntraError,
+    ) -> Result<(), SessionError> {
         let mark = |record: &mut Record| {
+            let ends = refused.revoked && !record.is_revoked_at_entra();
             record.refused = Some(refused.clone());
-            Change::Write(())
+            Change::Write(ends)
         };
-        Ok(self.repository.change(&session.id, &session.secret, mark).await?)
+        let ends = self.repository.change(&session.id, &session.secret, mark).await?;
+        if ends {
+            Event::of(Action::SessionEnd)
+                .user(&session.user)
+                .client(&session.client_id)
+                .session(&session.id)
+                .refusal_of_entra(error)
+                .because("revoked_by_entra")
+                .succeeded();
+        }
+        Ok(())
     }
 }
 

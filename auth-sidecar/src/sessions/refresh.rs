@@ -31,11 +31,16 @@ impl Sessions {
     ) -> Result<ClientTokens, GrantError> {
         let now = self.clock.now();
         let grant: Grant = self.keyring.open(Purpose::Refresh, refresh_token.expose())?;
-        if grant.client != ClientDigest::of(client_id) || grant.resource != self.rules.resource {
-            return Err(DeadGrant::Binding.into());
-        }
+        let refused = |reason| {
+            let event = Event::of(Action::TokenRefresh).session(&grant.id);
+            event.client(client_id).failed(reason);
+        };
         if grant.expires_at <= now {
             return Err(DeadGrant::Expired.into());
+        }
+        if grant.client != ClientDigest::of(client_id) || grant.resource != self.rules.resource {
+            refused("wrong_binding");
+            return Err(DeadGrant::Binding.into());
         }
         let decide = |record: &mut Record| {
             if self.is_revoked(record) {
@@ -106,8 +111,19 @@ impl Sessions {
                 self.end_revoked(&grant.id).await;
                 Err(DeadGrant::Revoked.into())
             }
-            Outcome::Dead(dead) => Err(dead.into()),
-            Outcome::Scope => Err(GrantError::Scope),
+            Outcome::Dead(dead) => {
+                match dead {
+                    DeadGrant::SignInRequired => refused("sign_in_required"),
+                    DeadGrant::StepUp => refused("step_up"),
+                    // The session has ended, or never began.
+                    _ => {}
+                }
+                Err(dead.into())
+            }
+            Outcome::Scope => {
+                refused("invalid_scope");
+                Err(GrantError::Scope)
+            }
         }
     }
 }

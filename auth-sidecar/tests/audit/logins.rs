@@ -126,3 +126,58 @@ async fn a_login_that_entra_refuses_has_its_reason_and_the_ids_of_entra() {
     });
     assert_eq!(line, expected);
 }
+
+#[tokio::test]
+async fn a_login_whose_tokens_cannot_be_checked_has_a_line() {
+    listen();
+    let world = World::start().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let outage = Effect::Status {
+        status: 503,
+        retry_after_seconds: None,
+    };
+    let fault = Fault::always([RequestKind::Keys], outage);
+    world.entra.control().add_fault(&fault).await.unwrap();
+    world.sign_in(&client_id, ANA).await;
+    let expected = json!({
+        "event.action": "login",
+        "event.outcome": "failure",
+        "event.reason": "KeysUnavailable",
+        "client.id": label(&client_id),
+    });
+    assert_eq!(take_one("login"), expected);
+}
+
+#[tokio::test]
+async fn a_login_whose_session_cannot_be_stored_names_the_user() {
+    listen();
+    let world = World::start().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let control = world.entra.control();
+    let hold = Fault::always([RequestKind::AuthorizationCode], Effect::Hold);
+    control.add_fault(&hold).await.unwrap();
+    // The store goes away while Entra redeems the code.
+    let breaks = async {
+        while control
+            .requests_of(RequestKind::AuthorizationCode)
+            .await
+            .unwrap()
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+        world.store.set_broken(true);
+        control.clear_faults().await.unwrap();
+    };
+    tokio::join!(world.sign_in(&client_id, ANA), breaks);
+    let expected = json!({
+        "event.action": "login",
+        "event.outcome": "failure",
+        "event.reason": "SessionNotKept",
+        "user.id": ANA.object_id,
+        "client.id": label(&client_id),
+    });
+    assert_eq!(take_one("login"), expected);
+    let counted = r#"behalf_sign_ins_total{reason="SessionNotKept"} 1"#;
+    assert!(world.metrics.encode().contains(counted));
+}

@@ -6,8 +6,9 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::answer::Tokens;
-use crate::fixture::{Login, World};
-use crate::lines::{listen, take, take_one};
+use crate::calls::{call, list, post, server, world};
+use crate::fixture::{Login, REDIRECT_URI, World};
+use crate::lines::{listen, remove, take, take_one};
 use crate::logins::label;
 
 /// The id of the session of this access token.
@@ -130,4 +131,132 @@ async fn a_session_that_an_administrator_ends_over_the_socket_has_one_line() {
         "session.id": session.id.to_string(),
     });
     assert_eq!(take_one("session_end"), expected);
+}
+
+#[tokio::test]
+async fn a_session_that_entra_revoked_has_one_line() {
+    listen();
+    let server = server().await;
+    let world = world(&server).await;
+    world.entra_tokens_live_an_hour().await;
+    let (login, tokens) = world.session(ANA).await;
+    let session = session_of(&world, &tokens.access).await;
+    world.entra.control().revoke(ANA.user_name).await.unwrap();
+    // A token is renewed ten minutes before it expires.
+    world.advance(52 * 60);
+    // The second call meets the stored refusal. The third one comes when Entra is asked again.
+    for seconds in [0, 0, 301] {
+        world.advance(seconds);
+        let answer = post(&world, &tokens.access, &list()).await;
+        assert_eq!(answer.status, 401, "{}", answer.body);
+        take("request_refusal");
+    }
+    let mut line = take_one("session_end");
+    assert!(remove(&mut line, "entra.correlation_id").is_string());
+    let expected = json!({
+        "event.action": "session_end",
+        "event.outcome": "success",
+        "event.reason": "revoked_by_entra",
+        "user.id": ANA.object_id,
+        "client.id": label(&login.client_id),
+        "session.id": session,
+        "entra.error_code": 50173,
+    });
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn a_refresh_that_a_live_session_is_refused_has_the_reason() {
+    listen();
+    let server = server().await;
+    let world = world(&server).await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    let path = world.authorize_path(&client_id, &[("scope", "mcp:read")]);
+    let browser = behalf_simulators::sign_in::Browser::new().unwrap();
+    let visit = behalf_simulators::sign_in::Visit::new(world.base.join(&path).unwrap(), ANA.user_name);
+    let login = Login {
+        client_id: client_id.clone(),
+        redirect_uri: REDIRECT_URI.to_owned(),
+        code: browser.sign_in(&visit).await.unwrap().code.unwrap(),
+    };
+    let tokens = world.redeem(&login, &[]).await.tokens();
+    let session = session_of(&world, &tokens.access).await;
+    let expected = |client_id: &str, reason: &str| {
+        json!({
+            "event.action": "token_refresh",
+            "event.outcome": "failure",
+            "event.reason": reason,
+            "client.id": label(client_id),
+            "session.id": session,
+        })
+    };
+    let refuse = async |client_id: &str, more: &[(&str, &str)]| {
+        let answer = world.refresh(client_id, &tokens.refresh, more).await;
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        take_one("token_refresh")
+    };
+    let more = [("scope", "mcp:read mcp:run")];
+    assert_eq!(
+        refuse(&client_id, &more).await,
+        expected(&client_id, "invalid_scope")
+    );
+    let other = world.register(&[REDIRECT_URI]).await;
+    assert_eq!(refuse(&other, &[]).await, expected(&other, "wrong_binding"));
+    assert_eq!(post(&world, &tokens.access, &call("run")).await.status, 403);
+    assert_eq!(refuse(&client_id, &[]).await, expected(&client_id, "step_up"));
+    let opened = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
+    let claims = Some(r#"{"access_token":{}}"#.to_owned());
+    world.sessions.require_sign_in(&opened, claims).await.unwrap();
+    assert_eq!(
+        refuse(&client_id, &[]).await,
+        expected(&client_id, "sign_in_required")
+    );
+}
+
+#[tokio::test]
+async fn a_code_with_a_wrong_client_or_verifier_has_the_reason() {
+    listen();
+    let world = World::start().await;
+    let login = world.login(ANA).await;
+    let other = world.register(&[REDIRECT_URI]).await;
+    let wrong = "another-verifier-that-is-long-enough-for-rfc-7636-to-take";
+    let cases = [
+        (("client_id", &*other), &other, "wrong_binding"),
+        (("code_verifier", wrong), &login.client_id, "wrong_verifier"),
+    ];
+    for (change, client_id, reason) in cases {
+        world
+            .redeem(&login, &[change])
+            .await
+            .assert_error(400, "invalid_grant");
+        let mut line = take_one("session_start");
+        assert!(remove(&mut line, "session.id").is_string());
+        let expected = json!({
+            "event.action": "session_start",
+            "event.outcome": "failure",
+            "event.reason": reason,
+            "client.id": label(client_id),
+        });
+        assert_eq!(line, expected);
+    }
+    let tokens = world.redeem(&login, &[]).await.tokens();
+    assert!(!tokens.access.is_empty(), "the code stays valid");
+}
+
+#[tokio::test]
+async fn a_grant_that_nobody_issued_or_that_expired_has_no_line() {
+    let (world, login, tokens, _) = signed_in().await;
+    take("session_start");
+    for _ in 0..20 {
+        world.refresh(&login.client_id, "made-up", &[]).await;
+        let made_up = Login {
+            code: "made-up".to_owned(),
+            ..login.clone()
+        };
+        world.redeem(&made_up, &[]).await;
+    }
+    world.advance(366 * 24 * 3600);
+    world.refresh(&login.client_id, &tokens.refresh, &[]).await;
+    assert_eq!(take("token_refresh"), Vec::<Value>::new());
+    assert_eq!(take("session_start"), Vec::<Value>::new());
 }
