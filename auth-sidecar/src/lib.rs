@@ -8,6 +8,7 @@
 pub mod access;
 pub mod admin;
 pub mod cli;
+mod client_label;
 pub mod clients;
 pub mod config;
 #[cfg(fuzzing)]

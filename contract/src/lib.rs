@@ -31,7 +31,9 @@ pub use document_url::DocumentUrl;
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys, is_key_id};
 pub use reasons::{EventReason, Reason};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
-pub use registered_client_id::is_registered_client_id;
+pub use registered_client_id::{
+    REGISTERED_CLIENT_LABEL, is_registered_client_id, is_registered_client_label,
+};
 pub use request_id::RequestId;
 pub use revocations::{Revocations, RevokedUser};
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};

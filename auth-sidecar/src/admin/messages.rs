@@ -14,7 +14,7 @@ pub(super) struct SessionMessage {
     /// Object id of the user in Entra.
     pub(super) user: String,
 
-    /// Absent if the client registered itself.
+    /// The client id, or `registered:` and 16 digits of a client that registered itself. Absent if the id is long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) client_id: Option<String>,
 

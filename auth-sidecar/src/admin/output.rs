@@ -19,7 +19,15 @@ pub(super) enum Output {
     Json,
 }
 
-const COLUMNS: [&str; 6] = ["SESSION", "USER", "CLIENT", "LOGIN", "LAST USED", "EXPIRES"];
+const COLUMNS: [&str; 7] = [
+    "SESSION",
+    "USER",
+    "CLIENT",
+    "LOGIN",
+    "LAST USED",
+    "EXPIRES",
+    "CLIENT ID",
+];
 
 pub(super) fn sessions(out: &mut impl Write, output: Output, sessions: &[SessionMessage]) -> io::Result<()> {
     if output == Output::Json {
@@ -37,6 +45,7 @@ pub(super) fn sessions(out: &mut impl Write, output: Output, sessions: &[Session
             minute(session.signed_in_at),
             session.last_used_at.map_or_else(|| "never".to_owned(), minute),
             minute(session.expires_at),
+            session.client_id.clone().unwrap_or_default(),
         ]
     }));
     table(out, &rows)
@@ -108,10 +117,10 @@ mod tests {
     #[test]
     fn a_table_aligns_its_columns() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let session = |id: &str, name: &str, last_used_at| SessionMessage {
+        let session = |id: &str, name: &str, client_id: Option<&str>, last_used_at| SessionMessage {
             id: id.to_owned(),
             user: "u".to_owned(),
-            client_id: None,
+            client_id: client_id.map(str::to_owned),
             client_name: name.to_owned(),
             signed_in_at: at(0),
             last_used_at,
@@ -120,13 +129,13 @@ mod tests {
         };
         let mut text = Vec::new();
         let rows = [
-            session("a", "Editor", Some(at(60))),
-            session("bcdefghij", "X", None),
+            session("a", "Editor", Some("ci"), Some(at(60))),
+            session("bcdefghij", "X", None, None),
         ];
         sessions(&mut text, Output::Table, &rows).unwrap();
         let expected = "\
-SESSION     USER   CLIENT   LOGIN               LAST USED           EXPIRES
-a           u      Editor   1970-01-01T00:00Z   1970-01-01T00:01Z   1970-01-01T00:02Z
+SESSION     USER   CLIENT   LOGIN               LAST USED           EXPIRES             CLIENT ID
+a           u      Editor   1970-01-01T00:00Z   1970-01-01T00:01Z   1970-01-01T00:02Z   ci
 bcdefghij   u      X        1970-01-01T00:00Z   never               1970-01-01T00:02Z
 ";
         assert_eq!(String::from_utf8(text).unwrap(), expected);

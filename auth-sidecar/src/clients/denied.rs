@@ -3,28 +3,40 @@
 use std::collections::HashSet;
 use std::iter::successors;
 
-use behalf_contract::DocumentUrl;
+use behalf_contract::{DocumentUrl, is_registered_client_label};
 use url::Url;
 
-/// The entries of `spec.clients.denied`: client ids, addresses of metadata documents, and hosts. The operator refuses
-/// entries of any other form.
+use crate::client_label::registered_label;
+
+/// The entries of `spec.clients.denied`: client ids, labels of registered clients, addresses of metadata documents, and
+/// hosts. The operator refuses entries of any other form.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Denied(HashSet<String>);
+pub(super) struct Denied {
+    entries: HashSet<String>,
+    /// An entry is a label, so that the label of each client is computed.
+    has_labels: bool,
+}
 
 impl Denied {
     pub(super) fn new(entries: &[String]) -> Self {
-        Self(entries.iter().cloned().collect())
+        Self {
+            entries: entries.iter().cloned().collect(),
+            has_labels: entries.iter().any(|entry| is_registered_client_label(entry)),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
 
     /// True for a denied client id, and for the address of a document at a denied host.
     pub(super) fn client(&self, client_id: &str) -> bool {
         let by_host = || DocumentUrl::parse(client_id).is_some_and(|url| self.host(url.host()));
+        let by_label = || {
+            self.has_labels && registered_label(client_id).is_some_and(|label| self.entries.contains(&label))
+        };
         // Most servers deny nothing, and each call asks.
-        !self.is_empty() && (self.0.contains(client_id) || by_host())
+        !self.is_empty() && (self.entries.contains(client_id) || by_host() || by_label())
     }
 
     /// True for a redirect URI at a denied host.
@@ -45,7 +57,7 @@ impl Denied {
             let (_, parent) = host.split_once('.')?;
             parent.contains('.').then_some(parent)
         });
-        domains.any(|domain| self.0.contains(domain))
+        domains.any(|domain| self.entries.contains(domain))
     }
 }
 
@@ -89,6 +101,15 @@ mod tests {
             assert!(!denied().client(id), "{id}");
         }
         assert!(!Denied::default().client("https://chatgpt.com/oauth/client.json"));
+    }
+
+    #[test]
+    fn a_registered_client_is_denied_by_its_label() {
+        let label = registered_label("bhi1.c9.BBBB").unwrap();
+        let denied = Denied::new(&[label]);
+        assert!(denied.client("bhi1.c9.BBBB"));
+        assert!(!denied.client("bhi1.c9.BBBC"));
+        assert!(!denied.client("ci"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct ListedSession {
     /// Object id of the user in Entra.
     pub user: String,
 
-    /// The client id. Absent if the client registered itself.
+    /// The client id, or the label of a client that registered itself. Absent if the id is long.
     pub client_id: Option<String>,
 
     /// The name of the client. Any client can choose any name.

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
+use crate::client_label::registered_label;
 use crate::session_id::SessionId;
 
-/// Maximum length of a client id that a summary contains. Ids of clients that registered themselves are sealed texts, which
-/// say nothing to a person.
+/// Maximum length of a client id that a summary contains, as the address of a metadata document may be long.
 const MAX_CLIENT_ID: usize = 128;
 
 /// The summary of a session.
@@ -24,7 +24,8 @@ pub(super) struct Summary {
     #[serde(rename = "u")]
     pub(super) user: String,
 
-    /// The client id if it is short, else `None`: the client registered itself.
+    /// The client id, or the label of a client that registered itself. `None` for a long id. Earlier releases left the label
+    /// out.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub(super) client_id: Option<String>,
 
@@ -51,11 +52,11 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) fn new(id: &SessionId, record: &Record, now: Timestamp) -> Self {
-        let client_id = Some(&record.client_id).filter(|id| id.len() <= MAX_CLIENT_ID);
+        let short = || Some(record.client_id.clone()).filter(|id| id.len() <= MAX_CLIENT_ID);
         Self {
             id: *id,
             user: record.user.oid.clone(),
-            client_id: client_id.cloned(),
+            client_id: registered_label(&record.client_id).or_else(short),
             client_name: record.client_name.clone(),
             signed_in_at: record.signed_in_at,
             written_at: now,

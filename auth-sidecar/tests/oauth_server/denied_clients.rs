@@ -6,6 +6,7 @@ use behalf_simulators::entra::RequestKind;
 use behalf_simulators::people::ANA;
 use behalf_simulators::sign_in::{Browser, Visit};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::document_host::DocumentHost;
 use crate::fixture::{Login, REDIRECT_URI, World, request};
@@ -70,6 +71,28 @@ async fn a_call_of_a_denied_client_ends_its_session() {
     assert_eq!(call(&world, &tokens.access).await, 401);
     let world = world.denying(&[]);
     assert_eq!(call(&world, &tokens.access).await, 401);
+}
+
+#[tokio::test]
+async fn a_registered_client_is_denied_by_the_label_that_the_audit_log_shows() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let (_, other) = world.session(ANA).await;
+    // As docs/audit.md says: the first 16 digits of the id's SHA-256.
+    let digest = Sha256::digest(&login.client_id);
+    let first = digest.first_chunk().copied().unwrap();
+    let label = format!("registered:{:016x}", u64::from_be_bytes(first));
+    let world = world.denying(&[&label]);
+    let page = world.get(&world.authorize_path(&login.client_id, &[])).await;
+    page.assert_page(403);
+    assert_eq!(call(&world, &tokens.access).await, 401);
+    assert_ne!(call(&world, &other.access).await, 401);
+    let world = world.denying(&[]);
+    assert_eq!(
+        call(&world, &tokens.access).await,
+        401,
+        "the call ended the session"
+    );
 }
 
 #[tokio::test]

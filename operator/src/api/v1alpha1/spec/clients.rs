@@ -44,8 +44,9 @@ pub struct Clients {
 
     /// Clients that are refused at registration, login, token endpoint and calls; their next call or refresh ends the
     /// session. An entry is the https address of a metadata document, a host (it includes its subdomains, and denies
-    /// the metadata documents there and the clients that registered a redirect URI there), a clientId of static, or the
-    /// whole id of a registered client, which the consent page shows under Details.
+    /// the metadata documents there and the clients that registered a redirect URI there), a clientId of static, or for
+    /// a registered client its label in the audit log and in the list of sessions (registered: and 16 digits) or its whole
+    /// id, which the consent page shows under Details.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

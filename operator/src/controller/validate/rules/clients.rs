@@ -1,7 +1,7 @@
 //! The rules for MCP clients.
 
 use behalf_contract::redirect_uri::{self, is_loopback, is_vendor, is_vendor_callback};
-use behalf_contract::{DocumentUrl, is_registered_client_id};
+use behalf_contract::{DocumentUrl, is_registered_client_id, is_registered_client_label};
 use url::Url;
 
 use super::address::origin;
@@ -80,6 +80,7 @@ pub(crate) fn denied_clients(denied: &[String], listed: &[StaticClient], refusal
         let is_client = listed.iter().any(|client| client.client_id == *entry)
             || DocumentUrl::parse(entry).is_some()
             || is_registered_client_id(entry)
+            || is_registered_client_label(entry)
             || is_deniable_host(entry);
         if !is_client {
             // A client id has up to 1 KiB. Its beginning is enough to find the entry.
@@ -90,8 +91,8 @@ pub(crate) fn denied_clients(denied: &[String], listed: &[StaticClient], refusal
                 format!(
                     "must not contain {shown:?}, which matches no client; write the https address of a metadata document \
                      as the client sends it, a host in lower case without scheme, port and path (it includes its \
-                     subdomains), an id from clients.static, or the whole id of a registered client, which the consent \
-                     page shows under Details"
+                     subdomains), an id from clients.static, or for a registered client the label registered:<16 digits> of the \
+                     audit log, or the whole id, which the consent page shows under Details"
                 ),
             );
         }

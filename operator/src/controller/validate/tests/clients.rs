@@ -21,6 +21,8 @@ use super::*;
 #[case::denied_by_a_path("clients.denied", json!({"clients": {"denied": ["claude.ai/oauth"]}}))]
 #[case::denied_with_a_query("clients.denied", json!({"clients": {"denied": ["https://claude.ai/c?x=1"]}}))]
 #[case::denied_by_a_part_of_an_id("clients.denied", json!({"clients": {"denied": ["bhi1.c9.MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw"]}}))]
+#[case::denied_by_a_part_of_a_label("clients.denied", json!({"clients": {"denied": ["registered:9f86d081"]}}))]
+#[case::denied_by_a_label_in_capitals("clients.denied", json!({"clients": {"denied": ["registered:9F86D081884C7D65"]}}))]
 #[case::client_at_a_vendors_other_page("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://claude.ai/share/1"]}]}}))]
 #[case::redirect_uri("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://ci.example/cb"]}]}}))]
 #[case::other_loopback("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.2/cb"]}]}}))]
@@ -44,6 +46,7 @@ fn every_form_of_a_denied_client_is_accepted() {
         "[::1]",
         "ci",
         registered,
+        "registered:9f86d081884c7d65",
     ]);
     let listed = json!([{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.1/cb"]}]);
     let patch = json!({"clients": {"denied": denied, "static": listed}});
