@@ -96,6 +96,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         None => rules::keyring(&object, &uid, found, refusals),
     };
     let kind = server_kind(&spec.server, defaults, refusals);
+    rules::around_container(spec, refusals);
     let token_exchange = token_exchange(spec, refusals);
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
     let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);

@@ -81,7 +81,7 @@ pub(super) fn access(server: &ServerPlan) -> AccessConfig {
 
 pub(super) fn token_exchange(spec: &api::McpServerSpec, refusals: &mut Vec<Refusal>) -> TokenExchange {
     let exchange = &spec.token_exchange;
-    rules::token_exchange(exchange, spec.server.container.is_some(), refusals);
+    rules::token_exchange(spec, refusals);
     let default_scope = || {
         let is_built_in = spec.server.azure_dev_ops.is_some();
         is_built_in.then(|| AZURE_DEVOPS_SCOPE.to_owned())

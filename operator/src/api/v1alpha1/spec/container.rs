@@ -21,7 +21,7 @@ pub struct Container {
     )]
     pub image: String,
 
-    /// The program and its first arguments, in place of the image's entry point.
+    /// The program and its first arguments, in place of the image's entry point. It can be any program of the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 1024)))]
     pub command: Vec<String>,

@@ -109,6 +109,24 @@ use super::status::McpServerStatus;
         "tokenExchange.injection None needs server.container and excludes tokenExchange.scope: no token is obtained"
     ),
     rule(
+        "!has(self.server.container) || ((!has(self.pod.labels) || size(self.pod.labels) == 0) && \
+         (!has(self.pod.annotations) || size(self.pod.annotations) == 0))",
+        "pod.labels and pod.annotations must be empty with server.container: they can put the server behind the Service of \
+         others, or give it more than the operator does; remove them"
+    ),
+    rule(
+        "!has(self.server.container) || !has(self.sessions.store.redis) || \
+         self.sessions.store.redis.auth.type != 'None'",
+        "sessions.store.redis.auth.type must be Entra or Secret with server.container: the server has the network of the \
+         sidecar, and could change sessions in a Redis without credentials"
+    ),
+    rule(
+        "!has(self.tokenExchange) || !has(self.tokenExchange.scope) || \
+         !self.tokenExchange.scope.lowerAscii().contains(self.entra.clientId.lowerAscii())",
+        "tokenExchange.scope must not name the application of entra.clientId: the server would get a token for this server \
+         itself; name the API that the server calls"
+    ),
+    rule(
         "!has(self.clients.entraTokens.clientIds) || \
          !self.clients.entraTokens.clientIds.exists(id, id.lowerAscii() == self.entra.clientId.lowerAscii())",
         "clients.entraTokens.clientIds must not contain entra.clientId: the tokens of this server's own sessions would be \

@@ -13,11 +13,13 @@ use crate::api::v1alpha1::schema::{embedded, embedded_list, rule, text_map};
 #[serde(rename_all = "camelCase")]
 pub struct PodSettings {
     /// Labels of the Pods, in addition to those that the operator sets. Keys of azure.workload.identity, behalf.dev, app.kubernetes.io and container.apparmor.security.beta.kubernetes.io are reserved.
+    /// Must be empty with server.container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "text_map", extend("x-kubernetes-validations" = reserved_keys("pod.labels")))]
     pub labels: BTreeMap<String, String>,
 
     /// Annotations of the Pods, in addition to those that the operator sets. Keys of azure.workload.identity, behalf.dev, app.kubernetes.io and container.apparmor.security.beta.kubernetes.io are reserved.
+    /// Must be empty with server.container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "text_map", extend("x-kubernetes-validations" = reserved_keys("pod.annotations")))]
     pub annotations: BTreeMap<String, String>,

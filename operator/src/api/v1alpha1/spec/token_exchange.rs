@@ -17,7 +17,7 @@ pub struct TokenExchange {
 
     /// The scope of the downstream token. With server.azureDevOps by default all scopes of Azure DevOps that were
     /// consented to, 499b84ac-1321-427f-aa17-267ca6975798/.default. With server.container it is required, unless
-    /// injection is None.
+    /// injection is None. It must not name the application of entra.clientId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 512),

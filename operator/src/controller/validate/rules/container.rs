@@ -4,7 +4,10 @@ use behalf_contract::ports;
 use url::Url;
 
 use super::refuse;
-use crate::api::v1alpha1::{Container, ExchangePlace, Injection, TokenExchange};
+use crate::api::v1alpha1::{
+    Container, Entra, ExchangePlace, Injection, McpServerSpec, PodSettings, RedisAuthType, Store,
+    TokenExchange,
+};
 use crate::controller::plan::ForeignPlan;
 use crate::controller::validate::Refusal;
 use crate::controller::validate::installation_policy::{Allowed, is_repository_path};
@@ -136,8 +139,73 @@ fn writable_path(path: &str, refusals: &mut Vec<Refusal>) {
     }
 }
 
+/// Validates the settings around a container, whose program nobody here knows.
+pub(crate) fn around_container(spec: &McpServerSpec, refusals: &mut Vec<Refusal>) {
+    if spec.server.container.is_some() {
+        pod_keys(&spec.pod, refusals);
+        store_credential(&spec.sessions.store, refusals);
+    }
+}
+
+/// Refuses labels and annotations. The author may have no right to create Pods with them.
+fn pod_keys(pod: &PodSettings, refusals: &mut Vec<Refusal>) {
+    if !pod.labels.is_empty() {
+        refuse(
+            refusals,
+            "pod.labels",
+            "must be empty with server.container: a label can put the server behind the Service of others, or give it their \
+             access to the network; remove it",
+        );
+    }
+    if !pod.annotations.is_empty() {
+        refuse(
+            refusals,
+            "pod.annotations",
+            "must be empty with server.container: by an annotation the cluster's webhooks and network plugin can give the \
+             server more than the operator does; remove it",
+        );
+    }
+}
+
+/// Refuses a store that needs no credential. The server reaches whatever the sidecar of its Pod reaches.
+fn store_credential(store: &Store, refusals: &mut Vec<Refusal>) {
+    let auth = store.redis.as_ref().map(|redis| redis.auth.kind);
+    if auth == Some(RedisAuthType::None) {
+        refuse(
+            refusals,
+            "sessions.store.redis.auth.type",
+            "must be Entra or Secret with server.container: the server has the network of the sidecar, and could change \
+             sessions in a Redis without credentials",
+        );
+    }
+}
+
+/// Refuses a scope of the application itself. The server would get a token that this application accepts from users.
+fn foreign_scope(exchange: &TokenExchange, entra: &Entra, refusals: &mut Vec<Refusal>) {
+    let resource = |scope: &str| {
+        let (resource, _) = scope.rsplit_once('/')?;
+        Some(resource.to_ascii_lowercase())
+    };
+    let own = entra.scope.as_deref().and_then(resource);
+    let client_id = entra.client_id.to_ascii_lowercase();
+    let scopes = exchange.scope.iter().flat_map(|scopes| scopes.split(' '));
+    let names_application = |scope: &str| {
+        scope.to_ascii_lowercase().contains(&client_id) || own.is_some() && resource(scope) == own
+    };
+    if scopes.into_iter().any(names_application) {
+        refuse(
+            refusals,
+            "tokenExchange.scope",
+            "must not name the application of entra.clientId: the server would get a token for this server itself; name the \
+             API that the server calls",
+        );
+    }
+}
+
 /// Validates that the settings of the exchange fit the kind of server.
-pub(crate) fn token_exchange(exchange: &TokenExchange, is_container: bool, refusals: &mut Vec<Refusal>) {
+pub(crate) fn token_exchange(spec: &McpServerSpec, refusals: &mut Vec<Refusal>) {
+    let (exchange, is_container) = (&spec.token_exchange, spec.server.container.is_some());
+    foreign_scope(exchange, &spec.entra, refusals);
     let injects = exchange.injection != Some(Injection::None);
     if is_container && exchange.at == Some(ExchangePlace::Server) {
         refuse(

@@ -20,7 +20,7 @@ mod store;
 pub(super) use address::{https_origin, public_url, public_url_owner, trusted_proxies};
 pub(super) use certificate_authority::certificate_authority;
 pub(super) use clients::{denied_clients, document_hosts, entra_tokens, redirect_hosts, static_clients};
-pub(super) use container::{container, token_exchange};
+pub(super) use container::{around_container, container, token_exchange};
 pub(super) use entra::{audience, default_audience, guid};
 pub(super) use installation_policy::{azure_dev_ops_host, client_id, entra_host, public_url_host};
 pub(super) use keyring::keyring;

@@ -87,6 +87,31 @@ fn refuses_an_exchange_that_does_not_fit_a_container(#[case] field: &str, #[case
     );
 }
 
+#[rstest]
+#[case::labels("pod.labels", json!({"pod": {"labels": {"app": "payments"}}}))]
+#[case::annotations("pod.annotations", json!({"pod": {"annotations": {"k8s.v1.cni.cncf.io/networks": "backend"}}}))]
+#[case::store_without_credentials("sessions.store.redis.auth.type", json!({"sessions": {"store": {
+    "type": "Redis", "redis": {"endpoints": ["redis://redis.mcp.svc:6379"], "auth": {"type": "None"}},
+}}}))]
+fn refuses_settings_that_would_give_a_container_more_than_its_own(#[case] field: &str, #[case] spec: Value) {
+    assert_eq!(fields(&with_container(json!({}), spec.clone())), [field]);
+    let built_in = refusals(&quickstart_with(spec), &Found::default());
+    assert_eq!(built_in, [], "the built-in server does what the release does");
+}
+
+#[rstest]
+#[case::by_its_id("22222222-2222-4222-8222-222222222222/.default")]
+#[case::by_the_usual_address("api://22222222-2222-4222-8222-222222222222/access_as_user")]
+#[case::beside_another("api://orders/.default 22222222-2222-4222-8222-222222222222/.default")]
+#[case::by_the_address_of_the_users_scope("API://contoso-mcp/.default")]
+fn refuses_a_scope_of_the_application_itself(#[case] scope: &str) {
+    let spec = json!({
+        "entra": {"scope": "api://contoso-mcp/access_as_user"},
+        "tokenExchange": {"scope": scope},
+    });
+    assert_refused("tokenExchange.scope", spec);
+}
+
 #[test]
 fn the_built_in_server_needs_a_token() {
     assert_refused(

@@ -73,16 +73,21 @@ pub(super) fn malformed() -> Vec<Malformed> {
     };
     let sessions =
         |what, pointer, value: &str, message| row(what, pointer, json!(value), "spec.sessions", message);
-    let container = |what, exchange: &Value, message| {
+    let with_container = |what, more: &Value, message| {
         let id = "11111111-1111-4111-8111-111111111111";
-        let spec = json!({
+        let mut spec = json!({
             "publicUrl": "https://mcp.contoso.example",
             "entra": {"tenantId": id, "clientId": id},
             "server": {"container": {"image": IMAGE}},
-            "tokenExchange": exchange,
+            "tokenExchange": {"injection": "None"},
         });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            spec[name] = value.clone();
+        }
         row(what, "/spec", spec, "spec", message)
     };
+    let container =
+        |what, exchange: &Value, message| with_container(what, &json!({"tokenExchange": exchange}), message);
     let redis = |endpoints: &Value| json!({"endpoints": endpoints, "auth": {"type": "None"}});
     let with_auth = |auth: Value| json!({"endpoints": ["redis://a:6379"], "auth": auth});
     let store = |what, settings: Value, field, message| {
@@ -482,6 +487,30 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "a scope although no token is sent",
             &json!({"injection": "None", "scope": "api://api/.default"}),
             "tokenExchange.injection None needs server.container and excludes tokenExchange.scope: no token is obtained",
+        ),
+        with_container(
+            "a server from another image behind the Service of others",
+            &json!({"pod": {"labels": {"app": "payments"}}}),
+            "pod.labels and pod.annotations must be empty with server.container: they can put the server behind the Service \
+             of others, or give it more than the operator does; remove them",
+        ),
+        with_container(
+            "a server from another image on another network",
+            &json!({"pod": {"annotations": {"k8s.v1.cni.cncf.io/networks": "backend"}}}),
+            "pod.labels and pod.annotations must be empty with server.container: they can put the server behind the Service \
+             of others, or give it more than the operator does; remove them",
+        ),
+        with_container(
+            "a server from another image beside a Redis without credentials",
+            &json!({"sessions": {"store": {"type": "Redis", "redis": redis(&json!(["redis://redis.mcp.svc:6379"]))}}}),
+            "sessions.store.redis.auth.type must be Entra or Secret with server.container: the server has the network of the \
+             sidecar, and could change sessions in a Redis without credentials",
+        ),
+        container(
+            "a token for the application itself",
+            &json!({"scope": "11111111-1111-4111-8111-111111111111/.default"}),
+            "tokenExchange.scope must not name the application of entra.clientId: the server would get a token for this \
+             server itself; name the API that the server calls",
         ),
         row(
             "the application itself among those whose tokens are accepted",
