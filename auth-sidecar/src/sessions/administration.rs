@@ -10,6 +10,13 @@ use crate::session_id::SessionId;
 use crate::store::{Entry, Page, StoreKey};
 use crate::telemetry::audit::{Action, Event};
 
+/// Minimum number of listings by which the sessions of a user are ended. A fail-over of a store may move a session behind the
+/// cursor of the first listing. The second one finds it.
+const LISTINGS: usize = 2;
+
+/// Maximum number of listings. Otherwise a user who signs in again and again would keep the command running.
+const MOST_LISTINGS: usize = 8;
+
 /// A session as an administrator sees it. It contains no token, no secret and no mail address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedSession {
@@ -81,8 +88,22 @@ impl Sessions {
         Ok(exists)
     }
 
-    /// Ends all sessions of a user, and returns their number. A login during this call may begin a session that stays.
+    /// Ends all sessions of a user, and returns their number. Lists them until a listing finds none. A login during this call
+    /// may begin a session that stays.
     pub async fn end_by_user(&self, user: &str) -> Result<usize, SessionError> {
+        let mut ended = 0;
+        for listing in 1..=MOST_LISTINGS {
+            let found = self.end_listed(user).await?;
+            ended += found;
+            if found == 0 && listing >= LISTINGS {
+                break;
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Ends the sessions of a user that one listing finds, and returns their number.
+    async fn end_listed(&self, user: &str) -> Result<usize, SessionError> {
         let (mut cursor, mut ended) = (None, 0);
         loop {
             let page = self.list(cursor.as_deref()).await?;

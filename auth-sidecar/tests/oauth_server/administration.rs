@@ -163,6 +163,16 @@ async fn the_list_names_user_client_and_times_of_each_session_and_nothing_secret
 }
 
 #[tokio::test]
+async fn a_session_that_a_listing_misses_ends_with_the_others_of_its_user() {
+    let admin = Administration::start().await;
+    let (_, tokens) = admin.world.session(ANA).await;
+    admin.world.store.hide_next_listing();
+    let output = admin.run(&["sessions", "revoke", "--user", ANA.object_id]).await;
+    assert_eq!(output.unwrap(), "Ended 1 session.\n");
+    assert!(!admin.is_active(&tokens).await);
+}
+
+#[tokio::test]
 async fn a_session_that_is_revoked_by_id_ends_in_every_replica_and_alone() {
     let admin = Administration::start().await;
     let (login, tokens) = admin.world.session(ANA).await;

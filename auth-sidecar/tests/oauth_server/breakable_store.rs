@@ -29,6 +29,8 @@ pub(crate) struct Breakable {
     hangs_at_removals: AtomicBool,
     /// Number of times that a session was read.
     session_reads: AtomicUsize,
+    /// The next listing finds nothing.
+    hides_next_listing: AtomicBool,
 }
 
 impl Breakable {
@@ -44,6 +46,7 @@ impl Breakable {
             loses_removals: AtomicBool::new(false),
             hangs_at_removals: AtomicBool::new(false),
             session_reads: AtomicUsize::new(0),
+            hides_next_listing: AtomicBool::new(false),
         }
     }
 
@@ -60,6 +63,11 @@ impl Breakable {
     /// Answers no removal from now on.
     pub(crate) fn hang_at_removals(&self) {
         self.hangs_at_removals.store(true, Ordering::Relaxed);
+    }
+
+    /// Hides all sessions from the next listing, as a fail-over during a listing can.
+    pub(crate) fn hide_next_listing(&self) {
+        self.hides_next_listing.store(true, Ordering::Relaxed);
     }
 
     /// Returns how often a session was read.
@@ -144,6 +152,12 @@ impl SessionStore for Breakable {
 
     async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
         self.check()?;
+        if self.hides_next_listing.swap(false, Ordering::Relaxed) {
+            return Ok(Page {
+                entries: Vec::new(),
+                next: None,
+            });
+        }
         self.memory.session_page(cursor).await
     }
 
