@@ -144,6 +144,8 @@ wire_names! {
         ServerTimedOut,
         /// The server answers only with a user's token.
         AuthRequired,
+        /// The server answers only with a user's token, and has answered a user.
+        UserAnswered,
         /// The server answered with an error.
         ServerError,
         /// The server does not speak MCP.

@@ -1,8 +1,9 @@
 //! The last result of each probe, for `/status`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use behalf_contract::{FederationReport, HandshakeReport};
+use behalf_contract::{FederationReport, HandshakeReport, Outcome, Reason};
 
 use super::{federation, handshake};
 
@@ -11,6 +12,10 @@ use super::{federation, handshake};
 pub struct StatusBoard {
     federation: Mutex<FederationReport>,
     handshake: Mutex<HandshakeReport>,
+
+    /// The server answered a request of a user since the last probe that found something else than a server that requires
+    /// a user.
+    has_answered_user: AtomicBool,
 }
 
 impl Default for StatusBoard {
@@ -18,6 +23,7 @@ impl Default for StatusBoard {
         Self {
             federation: Mutex::new(federation::pending()),
             handshake: Mutex::new(handshake::pending()),
+            has_answered_user: AtomicBool::new(false),
         }
     }
 }
@@ -31,12 +37,33 @@ impl StatusBoard {
         changed
     }
 
-    /// Replaces the result of the handshake probe. Returns true if the outcome or the reason changed.
-    pub fn publish_handshake(&self, report: HandshakeReport) -> bool {
+    /// Replaces the result of the handshake probe. Returns true if the outcome or the reason changed. A server that requires
+    /// a user is verified if it has answered one.
+    pub fn publish_handshake(&self, mut report: HandshakeReport) -> bool {
         let mut current = self.handshake.lock().unwrap_or_else(PoisonError::into_inner);
+        if requires_user(&report) {
+            if self.has_answered_user.load(Ordering::Relaxed) {
+                verify(&mut report);
+            }
+        } else {
+            self.has_answered_user.store(false, Ordering::Relaxed);
+        }
         let changed = (current.outcome, &current.reason) != (report.outcome, &report.reason);
         *current = report;
         changed
+    }
+
+    /// Records that the server answered a request that carried a user's token.
+    pub fn user_answered(&self) {
+        // Each call asks, and only the first one writes.
+        if self.has_answered_user.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut current = self.handshake.lock().unwrap_or_else(PoisonError::into_inner);
+        self.has_answered_user.store(true, Ordering::Relaxed);
+        if requires_user(&current) {
+            verify(&mut current);
+        }
     }
 
     /// Returns the last result of the federation probe.
@@ -56,11 +83,58 @@ impl StatusBoard {
     }
 }
 
+/// True if the server refuses a handshake without a user's token.
+fn requires_user(report: &HandshakeReport) -> bool {
+    report.reason == Reason::AuthRequired.as_str()
+}
+
+fn verify(report: &mut HandshakeReport) {
+    report.outcome = Outcome::Verified;
+    Reason::UserAnswered.as_str().clone_into(&mut report.reason);
+    "The server requires a user's token for the handshake, and has answered a user."
+        .clone_into(&mut report.message);
+}
+
 #[cfg(test)]
 mod tests {
-    use behalf_contract::Outcome;
-
     use super::*;
+    use crate::observe::handshake::HandshakeError;
+
+    fn requires_a_user() -> HandshakeReport {
+        let answer = Err(HandshakeError::AuthRequired { method: "initialize" });
+        handshake::report(&answer, false, jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_server_that_requires_a_user_is_verified_by_its_answer_to_one_until_a_probe_fails() {
+        let board = StatusBoard::default();
+        let reason = || (board.handshake().outcome, board.handshake().reason);
+        let unknown = (Outcome::Unknown, "AuthRequired".to_owned());
+        let verified = (Outcome::Verified, "UserAnswered".to_owned());
+        board.publish_handshake(requires_a_user());
+        assert_eq!(reason(), unknown);
+        board.user_answered();
+        assert_eq!(reason(), verified, "at once");
+        assert!(
+            !board.publish_handshake(requires_a_user()),
+            "the next probe changes nothing"
+        );
+        assert_eq!(reason(), verified);
+
+        let gone = Err(HandshakeError::TimedOut);
+        board.publish_handshake(handshake::report(&gone, false, jiff::Timestamp::UNIX_EPOCH));
+        board.publish_handshake(requires_a_user());
+        assert_eq!(reason(), unknown, "after a failure a user must be answered again");
+    }
+
+    #[test]
+    fn an_answer_to_a_user_changes_no_other_result() {
+        let board = StatusBoard::default();
+        let gone = Err(HandshakeError::TimedOut);
+        board.publish_handshake(handshake::report(&gone, false, jiff::Timestamp::UNIX_EPOCH));
+        board.user_answered();
+        assert_eq!(board.handshake().outcome, Outcome::Failed);
+    }
 
     #[test]
     fn results_are_unknown_before_the_first_probe() {

@@ -83,7 +83,7 @@ impl HandshakeError {
             }
             Self::TimedOut => "read the log of the server's container and its resource limits",
             Self::AuthRequired { .. } => {
-                "this is no error if the server always requires a user; the first user's call shows whether it works"
+                "this is no error if the server always requires a user; the first user's call verifies it"
             }
             Self::Status { .. } | Self::Malformed { .. } => {
                 "a container of your own must serve MCP over Streamable HTTP at spec.server.container.path"

@@ -241,6 +241,9 @@ async fn forward(
     if let Some(wanted) = wanted(server, &response) {
         return Err(reauthenticate(state, &session, &tokens, wanted, had_second_try).await?);
     }
+    if plan.sends_a_token() && response.status().is_success() {
+        state.services.board.user_answered();
+    }
     answer(state, &session, &server_session, response, call)
 }
 

@@ -331,6 +331,34 @@ async fn a_server_that_requires_a_user_is_unknown() {
     );
 }
 
+/// Publishes the probe of a server that requires a user. Returns the outcome after a call of a user with this status.
+async fn outcome_after_a_call(injection: behalf_contract::Injection, code: StatusCode) -> Outcome {
+    let world = World::start().await;
+    let sidecar = world.sidecar(behalf_contract::ExchangePlace::Sidecar, injection);
+    let login = sidecar.sign_in(&world).await;
+    let answer = Err(HandshakeError::AuthRequired { method: "initialize" });
+    sidecar
+        .board
+        .publish_handshake(handshake::report(&answer, false, Timestamp::UNIX_EPOCH));
+    world.server.answers(move |_| status(code));
+    sidecar.post(&login, &crate::world::call()).await;
+    sidecar.board.handshake().outcome
+}
+
+#[rstest]
+#[case::with_a_token(Header, StatusCode::OK, Outcome::Verified)]
+#[case::refused(Header, StatusCode::UNAUTHORIZED, Outcome::Unknown)]
+#[case::failed(Header, StatusCode::INTERNAL_SERVER_ERROR, Outcome::Unknown)]
+#[case::without_a_token(Nothing, StatusCode::OK, Outcome::Unknown)]
+#[tokio::test]
+async fn a_server_that_requires_a_user_is_verified_by_an_answer_to_a_users_token_alone(
+    #[case] injection: behalf_contract::Injection,
+    #[case] code: StatusCode,
+    #[case] expected: Outcome,
+) {
+    assert_eq!(outcome_after_a_call(injection, code).await, expected);
+}
+
 #[rstest]
 #[case::html(|_: &_| Response::builder().header("content-type", "text/html").body(Body::from("<p>")).unwrap(), "NotMcp")]
 #[case::not_json(|_: &_| Response::builder().header("content-type", "application/json").body(Body::from("{")).unwrap(), "NotMcp")]

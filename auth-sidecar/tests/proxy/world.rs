@@ -13,7 +13,7 @@ use behalf_auth_sidecar::clients::{PublicAddresses, SystemResolver};
 use behalf_auth_sidecar::host_key::HostKey;
 use behalf_auth_sidecar::keys::SystemRandom;
 use behalf_auth_sidecar::observe::sign_ins::SignIns;
-use behalf_auth_sidecar::observe::{FederationProbe, ProbeTrigger};
+use behalf_auth_sidecar::observe::{FederationProbe, ProbeTrigger, StatusBoard};
 use behalf_auth_sidecar::router;
 use behalf_auth_sidecar::services::{Environment, Services};
 use behalf_auth_sidecar::sessions::{CodeRedemption, NewLogin, Sessions};
@@ -256,6 +256,7 @@ impl World {
             metrics: services.metrics.clone(),
             trigger: services.federation_trigger.clone(),
             sign_ins: services.sign_ins.clone(),
+            board: services.board.clone(),
             host_key,
         }
     }
@@ -314,6 +315,7 @@ pub(crate) struct Sidecar {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trigger: ProbeTrigger,
     pub(crate) sign_ins: Arc<SignIns>,
+    pub(crate) board: Arc<StatusBoard>,
     pub(crate) host_key: String,
 }
 

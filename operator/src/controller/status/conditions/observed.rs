@@ -127,6 +127,9 @@ impl<'a> Observed<'a> {
         if let Some(report) = best {
             let reason = Reason::parse(report.reason).unwrap_or(Reason::Unknown);
             return match report.outcome {
+                contract::Outcome::Verified if reason == Reason::UserAnswered => {
+                    Judged::new(Status::True, reason)
+                }
                 contract::Outcome::Verified => Judged::new(Status::True, success),
                 contract::Outcome::Failed => Judged::new(Status::False, reason),
                 contract::Outcome::Unknown => Judged::new(Status::Unknown, reason),

@@ -48,7 +48,10 @@ fn text(judged: &Judged<'_>) -> String {
             }
             Reason::AuthRequired => {
                 "the MCP server requires a user's token for the handshake; if that is intended, nothing is wrong, and the \
-                 first user's call shows whether it works"
+                 first user's call verifies it"
+            }
+            Reason::UserAnswered => {
+                "the MCP server requires a user's token for the handshake, and has answered a user"
             }
             Reason::ServerError => {
                 "the MCP server answered the handshake with an error; read the log of container mcp-server"

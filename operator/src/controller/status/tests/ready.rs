@@ -271,3 +271,28 @@ fn the_report_of_a_failing_pod_counts_before_others_and_that_of_a_starting_pod_d
         pair("False", "FicNotFound")
     );
 }
+
+#[test]
+fn a_server_that_requires_a_user_is_ready_after_it_answered_one() {
+    let mut world = World::new();
+    let handshake = &mut world.document().handshake;
+    handshake.outcome = contract::Outcome::Unknown;
+    handshake.reason = "AuthRequired".to_owned();
+    handshake.server_info = None;
+    let status = world.reconcile();
+    assert_eq!(
+        status_and_reason(&status, ConditionType::Verified),
+        pair("Unknown", "AuthRequired")
+    );
+    assert_eq!(condition(&status, ConditionType::Ready).status, "Unknown");
+
+    let handshake = &mut world.document().handshake;
+    handshake.outcome = contract::Outcome::Verified;
+    handshake.reason = "UserAnswered".to_owned();
+    let status = world.reconcile();
+    assert_eq!(
+        status_and_reason(&status, ConditionType::Verified),
+        pair("True", "UserAnswered")
+    );
+    assert_eq!(condition(&status, ConditionType::Ready).status, "True");
+}
