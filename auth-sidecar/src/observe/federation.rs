@@ -1,8 +1,8 @@
 //! Probes whether Entra accepts this Pod's `ServiceAccount` token as the application.
 //!
-//! The probe is a client-credentials request, which needs no user. It requests the scope of the downstream API:
-//! if the application requires assignment, Entra refuses a token for the application itself (AADSTS501051)
-//! although the federation works.
+//! The probe is a client-credentials request, which needs no user. It requests the scope of the downstream API, or of
+//! Microsoft Graph if there is none: if the application requires assignment, Entra refuses a token for the application
+//! itself (AADSTS501051) although the federation works.
 
 use behalf_contract::{FederationReport, Outcome, Reason, SidecarConfig};
 use behalf_entra::{AssertionClaims, EntraClient, EntraError, FederationReason, NextStep, Verdict};
@@ -11,6 +11,9 @@ use jiff::Timestamp;
 
 use super::capitalised;
 use super::schedule::Pace;
+
+/// Microsoft Graph. Every tenant has it, and its application id is the same in all clouds.
+const GRAPH_SCOPE: &str = "00000003-0000-0000-c000-000000000000/.default";
 
 /// Sends the probe to Entra.
 #[derive(Debug, Clone)]
@@ -22,13 +25,11 @@ pub struct FederationProbe {
 impl FederationProbe {
     /// Creates the probe of the configured application.
     pub fn new(entra: EntraClient, config: &SidecarConfig) -> Self {
-        let scope = config
-            .token_exchange
-            .scope
-            .as_ref()
-            .unwrap_or(&config.entra.scope)
-            .clone();
-        Self { entra, scope }
+        let scope = config.token_exchange.scope.as_deref().unwrap_or(GRAPH_SCOPE);
+        Self {
+            entra,
+            scope: scope.to_owned(),
+        }
     }
 
     /// Sends one probe. Returns its result and the claims of the assertion. Drops the token that Entra issues.

@@ -191,25 +191,12 @@ async fn each_unusable_token_file_has_its_own_reason() {
     );
 }
 
+/// The simulated application requires assignment, as the documentation advises.
 #[tokio::test]
-async fn without_a_downstream_api_the_probe_requests_the_scope_of_the_application() {
+async fn without_a_downstream_api_the_probe_succeeds_although_the_application_requires_assignment() {
     let world = World::start().await;
-    world
-        .control()
-        .update_application(CLIENT_ID, |one| one.assignment_required = false)
-        .await
-        .unwrap();
     let (answer, _) = world.probe(Nothing).run().await;
     answer.unwrap();
-    let requests = world
-        .control()
-        .requests_of(RequestKind::ClientCredentials)
-        .await
-        .unwrap();
-    assert_eq!(
-        requests[0].scope.as_deref(),
-        Some(format!("{CLIENT_ID}/.default").as_str())
-    );
 }
 
 fn handshake_with(server: &FakeServer) -> HandshakeProbe {
