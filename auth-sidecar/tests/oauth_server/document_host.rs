@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::sync::watch;
 
-use crate::fixture::World;
+use crate::fixture::{Door, World};
 
 /// The hosts that the server's certificate names.
 const HOSTS: [&str; 8] = [
@@ -75,16 +75,26 @@ impl DocumentHost {
         self.world_resolving(Arc::new(self.resolver()), adjust).await
     }
 
+    /// The same behind nginx with TLS and HTTP/2.
+    pub(crate) async fn world_behind_a_gateway(&self) -> World {
+        let resolver = Arc::new(self.resolver());
+        World::start_with_resolver(1, Door::Gateway, resolver, |config| self.trusted_by(config)).await
+    }
+
     pub(crate) async fn world_resolving(
         &self,
         resolver: Arc<dyn Resolve>,
         adjust: impl FnOnce(&mut SidecarConfig),
     ) -> World {
-        World::start_with_resolver(1, resolver, |config| {
-            config.entra.certificate_authority_file = Some(self.authority.path().to_owned());
+        World::start_with_resolver(1, Door::Direct, resolver, |config| {
+            self.trusted_by(config);
             adjust(config);
         })
         .await
+    }
+
+    fn trusted_by(&self, config: &mut SidecarConfig) {
+        config.entra.certificate_authority_file = Some(self.authority.path().to_owned());
     }
 
     /// A resolver that finds this server under every name.

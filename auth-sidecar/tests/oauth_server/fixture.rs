@@ -35,6 +35,7 @@ use url::Url;
 pub(crate) use crate::answer::{Answer, Tokens};
 use crate::breakable_store::Breakable;
 use crate::configuration::{config, keyring};
+use crate::nginx::Nginx;
 
 /// The redirect URI that test clients register by default.
 pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1/callback";
@@ -62,6 +63,17 @@ pub(crate) struct World {
     number: AtomicU64,
     config: SidecarConfig,
     environment: Environment,
+    gateway: Option<Nginx>,
+}
+
+/// The way of a browser to the replicas.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// A connection without TLS.
+    Direct,
+
+    /// nginx with TLS and HTTP/2.
+    Gateway,
 }
 
 /// A finished login with its code.
@@ -84,12 +96,13 @@ impl World {
     /// Starts several replicas with one store. Each request reaches the next replica.
     pub(crate) async fn start_replicas(count: usize, adjust: impl FnOnce(&mut SidecarConfig)) -> Self {
         let resolver = Arc::new(PublicAddresses::of(Arc::new(SystemResolver)));
-        Self::start_with_resolver(count, resolver, adjust).await
+        Self::start_with_resolver(count, Door::Direct, resolver, adjust).await
     }
 
     /// Starts several replicas that find the hosts of metadata documents with `resolver`.
     pub(crate) async fn start_with_resolver(
         count: usize,
+        door: Door,
         document_resolver: Arc<dyn Resolve>,
         adjust: impl FnOnce(&mut SidecarConfig),
     ) -> Self {
@@ -98,11 +111,13 @@ impl World {
             .await
             .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = Url::parse(&format!(
-            "http://localhost:{}",
-            listener.local_addr().unwrap().port()
-        ))
-        .unwrap();
+        let address = listener.local_addr().unwrap();
+        let gateway = match door {
+            Door::Direct => None,
+            Door::Gateway => Some(Nginx::start(address).await),
+        };
+        let direct = || Url::parse(&format!("http://localhost:{}", address.port())).unwrap();
+        let base = gateway.as_ref().map_or_else(direct, Nginx::origin);
 
         let control = entra.control();
         control
@@ -176,7 +191,13 @@ impl World {
             number,
             config,
             environment,
+            gateway,
         }
+    }
+
+    /// The gateway in front of the replicas.
+    pub(crate) fn gateway(&self) -> &Nginx {
+        self.gateway.as_ref().expect("this world has no gateway")
     }
 
     /// Starts the sidecar again with this list of denied clients, on the same store. Only requests through the router

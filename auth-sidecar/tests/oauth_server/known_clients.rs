@@ -1,7 +1,9 @@
-//! The known MCP clients, each with its own registration, redirect URI and parameters: a whole login and a refresh.
+//! The known MCP clients, each with its own registration, redirect URI and parameters: a whole login and a refresh through
+//! a gateway with TLS and HTTP/2.
 
 use behalf_simulators::people::ANA;
 use behalf_simulators::sign_in::{Browser, Visit};
+use reqwest::{RequestBuilder, Version};
 use rstest::rstest;
 use serde_json::{Value, json};
 use url::Url;
@@ -257,9 +259,9 @@ fn warp() -> KnownClient {
 #[case::postman(postman())]
 #[case::warp(warp())]
 #[tokio::test]
-async fn a_known_client_signs_in_and_refreshes(#[case] client: KnownClient) {
+async fn a_known_client_signs_in_and_refreshes_through_a_gateway(#[case] client: KnownClient) {
     let host = DocumentHost::start().await;
-    let world = host.world().await;
+    let world = host.world_behind_a_gateway().await;
     let client_id = introduce(&host, &world, &client.metadata).await;
     let code = sign_in(&world, &client, &client_id).await;
     let resource = world.resource();
@@ -288,7 +290,8 @@ async fn introduce(host: &DocumentHost, world: &World, metadata: &Value) -> Stri
         host.publish(metadata);
         return id.to_owned();
     }
-    let answer = world.post_json("/register", metadata).await;
+    let url = world.base.join("/register").unwrap();
+    let answer = send(world.gateway().http().post(url).json(metadata)).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     let registered = answer.json();
     assert_eq!(
@@ -315,7 +318,7 @@ async fn sign_in(world: &World, client: &KnownClient, client_id: &str) -> String
         .base
         .join(&format!("/authorize?{}", encode(&parameters)))
         .unwrap();
-    let signed_in = Browser::new()
+    let signed_in = Browser::trusting(&[&world.gateway().authority_pem])
         .unwrap()
         .sign_in(&Visit::new(url, ANA.user_name))
         .await
@@ -326,5 +329,16 @@ async fn sign_in(world: &World, client: &KnownClient, client_id: &str) -> String
 }
 
 async fn token(world: &World, fields: &[(&str, &str)]) -> Answer {
-    world.post_form("/token", fields, &[]).await
+    let url = world.base.join("/token").unwrap();
+    send(world.gateway().http().post(url).form(fields)).await
+}
+
+async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_2);
+    Answer {
+        status: response.status(),
+        headers: response.headers().clone(),
+        body: response.text().await.unwrap(),
+    }
 }

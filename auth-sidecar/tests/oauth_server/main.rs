@@ -47,6 +47,9 @@ mod metadata;
 #[cfg(test)]
 mod metadata_documents;
 #[cfg(test)]
+#[path = "../support/nginx.rs"]
+mod nginx;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod rate_limits;

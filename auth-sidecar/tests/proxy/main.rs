@@ -22,6 +22,8 @@ mod exchange;
 #[cfg(test)]
 mod fake_server;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod injection;
 #[cfg(test)]
 mod leaks;
@@ -31,6 +33,9 @@ mod lost_write;
 mod memory;
 #[cfg(test)]
 mod moved_clock;
+#[cfg(test)]
+#[path = "../support/nginx.rs"]
+mod nginx;
 #[cfg(test)]
 mod probes;
 #[cfg(test)]
