@@ -12,6 +12,7 @@ use behalf_entra::{
 };
 use behalf_runtime::ConfigFile;
 use reqwest::dns::Resolve;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessPolicy;
 use crate::access::challenge::Challenger;
@@ -133,6 +134,9 @@ pub struct Services {
     /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
 
+    /// Cancelled when the Pod stops: clients should open connections to other Pods.
+    pub drain: CancellationToken,
+
     /// Limits the callbacks whose code Entra does not accept.
     pub(crate) callbacks: AddressBudgets,
 
@@ -239,6 +243,7 @@ impl Services {
             upstream: Upstream::new(&config.upstream, host_key)?,
             trusted_proxies: TrustedProxies::new(&config.trusted_proxies),
             challenger: Challenger::new(&addresses, access.offered()),
+            drain: CancellationToken::new(),
             validator: TokenValidator::new(entra.clone(), token_rules),
             sessions: Arc::new(sessions),
             sign_ins: Arc::new(sign_ins),

@@ -7,10 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request};
-use axum::http::HeaderValue;
-use axum::http::header::X_CONTENT_TYPE_OPTIONS;
-use axum::middleware::{Next, from_fn};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Version};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -64,12 +64,26 @@ const SHORT_GOODBYE: Duration = Duration::from_millis(200);
 /// announcement. Every answer carries `X-Content-Type-Options: nosniff`. Every request has the address of its
 /// peer in its extensions (`ConnectInfo<SocketAddr>`).
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
-    let router = router
-        .layer(from_fn(exchange))
-        .layer(SetResponseHeaderLayer::overriding(
-            X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ));
+    serve_and_drain(listener, router, limits, CancellationToken::new(), end).await;
+}
+
+/// Does the same, and asks clients for other connections from the moment that `drain` is cancelled: each answer over HTTP/1
+/// closes its connection, and open HTTP/2 connections get a GOAWAY. New connections are still served, because a gateway may
+/// not know yet that this Pod stops.
+pub async fn serve_and_drain(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    drain: CancellationToken,
+    end: CancellationToken,
+) {
+    let router =
+        router
+            .layer(from_fn_with_state(drain.clone(), exchange))
+            .layer(SetResponseHeaderLayer::overriding(
+                X_CONTENT_TYPE_OPTIONS,
+                HeaderValue::from_static("nosniff"),
+            ));
     let places = Places::new(limits.connections, limits.when_full);
     let http2_places = limits.http2.map_or(0, |http2| http2.connections);
     let http2_places = Arc::new(Places::new(http2_places, WhenFull::CloseIdle));
@@ -90,6 +104,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
         // Small answers must not wait for an acknowledgement (Nagle).
         let _ = stream.set_nodelay(true);
         let (router, end, cut) = (router.clone(), end.clone(), cut.clone());
+        // A GOAWAY before the first request would refuse that request. Connections that are opened later get none.
+        let drain = (!drain.is_cancelled()).then(|| drain.clone());
         let http2_places = Arc::clone(&http2_places);
         tasks.spawn(async move {
             let served = Box::pin(serve_connection(
@@ -98,6 +114,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
                 limits,
                 place.activity(),
                 &http2_places,
+                drain,
                 end,
             ));
             cut.run_until_cancelled(place.keep(served)).await;
@@ -110,9 +127,14 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
     }
 }
 
-async fn exchange(request: Request, next: Next) -> Response {
+async fn exchange(State(drain): State<CancellationToken>, request: Request, next: Next) -> Response {
     let busy = request.extensions().get().map(Activity::busy);
-    let response = watch_answer(after_body(request, next).await);
+    let is_http1 = request.version() < Version::HTTP_2;
+    let mut response = watch_answer(after_body(request, next).await);
+    if is_http1 && drain.is_cancelled() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     match busy {
         // The connection stays busy until the body was sent.
         Some(busy) => response.map(|body| guarded_body(body, busy)),
@@ -132,6 +154,7 @@ async fn serve_connection(
     limits: Limits,
     activity: Activity,
     http2_places: &Places,
+    drain: Option<CancellationToken>,
     end: CancellationToken,
 ) {
     // A connection that has ended has no peer address.
@@ -165,12 +188,25 @@ async fn serve_connection(
             _ => std::future::pending().await,
         }
     };
+    let drains = async {
+        match drain {
+            Some(drain) if http2_place.is_some() => drain.cancelled_owned().await,
+            _ => std::future::pending().await,
+        }
+    };
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
         () = end.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = drains => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection => ended,
+                () = streams.idle(GOODBYE) => Ok(()),
+            }
         }
         () = idle => {
             connection.as_mut().graceful_shutdown();

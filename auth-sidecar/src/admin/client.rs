@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use url::form_urlencoded::Serializer;
 
-use super::messages::{EndedMessage, ErrorMessage, IntrospectionMessage, PageMessage};
+use super::messages::{DrainMessage, EndedMessage, ErrorMessage, IntrospectionMessage, PageMessage};
 
 /// Maximum size of an answer in bytes. A page of sessions is much smaller.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -85,6 +85,10 @@ impl<'a> AdminClient<'a> {
             .append_pair("token", token.expose())
             .finish();
         self.send(Method::POST, "/introspect", Body::from(form)).await
+    }
+
+    pub(super) async fn drain(&self) -> Result<DrainMessage, AdminClientError> {
+        self.send(Method::POST, "/drain", Body::empty()).await
     }
 
     async fn send<T: DeserializeOwned>(

@@ -37,6 +37,9 @@ enum AdminCommand {
 
     /// Tell whether a token of this server is valid, and whose it is. Reads the token from the standard input.
     Introspect,
+
+    /// Ask clients to open connections to other Pods, until this Pod stops. The kubelet runs it when the Pod is deleted.
+    Drain,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -112,6 +115,7 @@ pub async fn run(
             let answer = client.introspect(&read_token(input)?).await?;
             output::introspection(out, output, &answer)
         }
+        AdminCommand::Drain => output::draining(out, output, client.drain().await?),
     };
     written.map_err(AdminCommandError::Output)
 }

@@ -55,6 +55,14 @@ pub(super) struct EndedMessage {
     pub(super) ended: usize,
 }
 
+/// The answer to a request to drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DrainMessage {
+    /// True: the sidecar drains until it stops.
+    pub(super) draining: bool,
+}
+
 /// The answer to an introspection (RFC 7662, section 2.2). For a token that is not valid it has `active` alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct IntrospectionMessage {

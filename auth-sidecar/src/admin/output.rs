@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::messages::{EndedMessage, IntrospectionMessage, SessionMessage};
+use super::messages::{DrainMessage, EndedMessage, IntrospectionMessage, SessionMessage};
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -83,6 +83,13 @@ pub(super) fn introspection(
     ]
     .map(|row| row.map(str::to_owned));
     table(out, &rows)
+}
+
+pub(super) fn draining(out: &mut impl Write, output: Output, answer: DrainMessage) -> io::Result<()> {
+    match output {
+        Output::Json => json(out, &answer),
+        Output::Table => writeln!(out, "Clients are asked to open connections to other Pods."),
+    }
 }
 
 fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 
 use super::messages::{
-    EndedMessage, ErrorMessage, IntrospectionMessage, PageMessage, SessionMessage, TokenMessage,
+    DrainMessage, EndedMessage, ErrorMessage, IntrospectionMessage, PageMessage, SessionMessage, TokenMessage,
 };
 use crate::oauth::shown_client_name;
 use crate::services::Services;
@@ -60,6 +60,7 @@ pub fn router(services: Arc<Services>) -> Router {
         .route("/sessions", get(list).delete(end_by_user))
         .route("/sessions/{id}", delete(end_by_id))
         .route("/introspect", post(introspect))
+        .route("/drain", post(drain))
         .with_state(services)
 }
 
@@ -163,6 +164,12 @@ fn user_id(text: String) -> Result<String, AdminError> {
     } else {
         Err(AdminError::MalformedUser(text))
     }
+}
+
+async fn drain(State(services): State<Arc<Services>>) -> Json<DrainMessage> {
+    tracing::info!("The Pod stops: clients are asked to open connections to other Pods");
+    services.drain.cancel();
+    Json(DrainMessage { draining: true })
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,9 @@
 //! The kubelet usually stops the MCP server first and a native sidecar after it. If the sidecar gets its signal
 //! first, it serves until the server stops, at most for the grace period: the answers of calls in flight pass
 //! through it while the server waits in `preStop`.
+//!
+//! The kubelet runs the `preStop` hooks of all containers at once, before it stops any of them. The hook of the sidecar is
+//! `admin drain`: gateways keep connections to a Pod that stops, and would send calls over them until its server is gone.
 
 use std::time::Duration;
 

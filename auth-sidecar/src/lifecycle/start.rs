@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_contract::{ObjectIdentity, SidecarConfig};
-use behalf_runtime::{ConfigFile, Http2Limits, Limits, WhenFull, serve};
+use behalf_runtime::{ConfigFile, Http2Limits, Limits, WhenFull, serve, serve_and_drain};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -86,6 +86,8 @@ pub struct Sidecar {
     internal: SocketAddr,
     upstream: Upstream,
     grace_period_seconds: u32,
+    /// Its cancellation asks clients to open connections to other Pods.
+    drain: CancellationToken,
     /// Its cancellation ends all tasks.
     end: CancellationToken,
     tasks: JoinSet<()>,
@@ -146,10 +148,11 @@ impl Sidecar {
         });
         let grace_period_seconds = config.termination_grace_period_seconds;
         let finish = drain::drain_limit(grace_period_seconds);
-        tasks.spawn(serve(
+        tasks.spawn(serve_and_drain(
             public_listener,
             router::public_router(&services),
             public_limits(finish),
+            services.drain.clone(),
             end.clone(),
         ));
         tasks.spawn(serve(
@@ -172,6 +175,7 @@ impl Sidecar {
             internal,
             upstream: services.upstream.clone(),
             grace_period_seconds,
+            drain: services.drain.clone(),
             end,
             tasks,
         })
@@ -189,6 +193,7 @@ impl Sidecar {
 
     /// Serves until the server has stopped, then stops.
     pub async fn stop_after_server(self) {
+        self.drain.cancel();
         let limit = drain::server_limit(self.grace_period_seconds);
         drain::wait_for_server(&self.upstream, limit).await;
         self.stop().await;

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use behalf_auth_sidecar::admin;
+use behalf_auth_sidecar::cli::{Cli, Command};
 use behalf_auth_sidecar::lifecycle::{Sidecar, StartError};
 use behalf_auth_sidecar::router;
 use behalf_auth_sidecar::services::ServicesError;
@@ -13,6 +15,7 @@ use behalf_contract::{
     StoreKind,
 };
 use behalf_simulators::people::CLIENT_ID;
+use clap::Parser as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::fake_server::FakeServer;
@@ -250,6 +253,45 @@ async fn serves_until_the_server_stops_and_then_ends() {
     std::mem::replace(&mut world.server, other).stop().await;
     stopping.await.unwrap();
     assert!(tokio::net::TcpStream::connect(internal).await.is_err());
+}
+
+/// Gateways keep connections to a Pod that stops. Its server would be gone before they learn of it.
+#[tokio::test]
+async fn the_hook_before_a_stop_asks_clients_to_leave_and_the_sidecar_goes_on_serving() {
+    let world = World::start().await;
+    let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
+    let (public, internal) = (sidecar.public(), sidecar.internal());
+    let closes = async || {
+        let client = reqwest::Client::builder().build().unwrap();
+        let answer = client
+            .get(format!("http://{public}/.well-known/oauth-authorization-server"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer
+            .headers()
+            .get("connection")
+            .is_some_and(|value| value == "close")
+    };
+    assert!(!closes().await);
+    let socket = world.file("admin.sock");
+    let command = [
+        "behalf-auth-sidecar",
+        "admin",
+        "--socket",
+        socket.to_str().unwrap(),
+        "drain",
+    ];
+    let Some(Command::Admin(arguments)) = Cli::try_parse_from(command).unwrap().command else {
+        panic!("no command")
+    };
+    admin::run(&arguments, std::io::empty(), &mut Vec::new())
+        .await
+        .unwrap();
+    assert!(closes().await);
+    assert_eq!(get(internal, "/readyz").await.0, 200);
+    sidecar.stop().await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod drain;
 mod early_answers;
 mod end;
 mod full;

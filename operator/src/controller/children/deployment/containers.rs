@@ -2,8 +2,8 @@
 
 use behalf_contract::{ExchangePlace, digest, paths, ports};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
-    SeccompProfile, SecurityContext, SleepAction,
+    Capabilities, Container, ContainerPort, EnvVar, ExecAction, HTTPGetAction, Lifecycle, LifecycleHandler,
+    Probe, SeccompProfile, SecurityContext, SleepAction,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -60,6 +60,7 @@ pub(super) fn sidecar(plan: &Plan, configuration: &Configuration) -> Container {
                 failures: 3,
             },
         )),
+        lifecycle: Some(drain_at_stop()),
         security_context: Some(security_context(SIDECAR_USER)),
         volume_mounts: Some(volumes::sidecar_mounts(plan)),
         ..container(&plan.sidecar)
@@ -130,6 +131,21 @@ fn built_in(plan: &Plan, configuration: &Configuration) -> Container {
         security_context: Some(security_context(SERVER_USER)),
         volume_mounts: Some(volumes::server_mounts(plan)),
         ..container(&plan.server)
+    }
+}
+
+/// The kubelet runs this hook when it begins to stop the Pod, and stops the sidecar after the server. Gateways leave the Pod
+/// while the server waits in its own hook.
+fn drain_at_stop() -> Lifecycle {
+    let command = ["/usr/local/bin/behalf-auth-sidecar", "admin", "drain"];
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            exec: Some(ExecAction {
+                command: Some(command.map(str::to_owned).to_vec()),
+            }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
     }
 }
 
