@@ -66,37 +66,54 @@ pub enum ClientError {
 /// A sign-in that waits for the person: the authorize URL is known, the answer is not.
 pub struct PendingSignIn {
     mcp: Url,
+    http: reqwest::Client,
     state: OAuthState,
     authorize: Url,
+}
+
+/// An HTTP client that trusts the certificate authorities of the system and this one (PEM), if there is one.
+pub fn http_client(authority_pem: Option<&str>) -> Result<reqwest::Client, ClientError> {
+    let mut roots = Vec::new();
+    if let Some(pem) = authority_pem {
+        roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(ClientError::Http)?;
+    }
+    reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .tls_certs_merge(roots)
+        .build()
+        .map_err(ClientError::Http)
 }
 
 impl PendingSignIn {
     /// Discovers the authorization server from the MCP endpoint, registers, and prepares the request.
     pub async fn begin(mcp: &Url) -> Result<Self, ClientError> {
-        Self::start(
-            mcp,
-            AuthorizationRequest::new(REDIRECT_URI).with_client_name(CLIENT_NAME),
-        )
-        .await
+        Self::begin_with(mcp, http_client(None)?).await
+    }
+
+    /// The same with this HTTP client, which may trust another certificate authority.
+    pub async fn begin_with(mcp: &Url, http: reqwest::Client) -> Result<Self, ClientError> {
+        let request = AuthorizationRequest::new(REDIRECT_URI).with_client_name(CLIENT_NAME);
+        Self::start(mcp, http, request).await
     }
 
     /// The same as a client that registered before and comes back.
     pub async fn begin_again(mcp: &Url, client_id: &str) -> Result<Self, ClientError> {
-        Self::start(
-            mcp,
-            AuthorizationRequest::new(REDIRECT_URI).with_preregistered_client(client_id),
-        )
-        .await
+        let request = AuthorizationRequest::new(REDIRECT_URI).with_preregistered_client(client_id);
+        Self::start(mcp, http_client(None)?, request).await
     }
 
-    async fn start(mcp: &Url, request: AuthorizationRequest) -> Result<Self, ClientError> {
+    async fn start(
+        mcp: &Url,
+        http: reqwest::Client,
+        request: AuthorizationRequest,
+    ) -> Result<Self, ClientError> {
         let failed = |step| {
             move |source| ClientError::Authorization {
                 step,
                 source: Box::new(source),
             }
         };
-        let mut state = OAuthState::new(mcp.clone(), None)
+        let mut state = OAuthState::new(mcp.clone(), Some(http.clone()))
             .await
             .map_err(failed("prepare the authorization"))?;
         state
@@ -110,6 +127,7 @@ impl PendingSignIn {
         let authorize = Url::parse(&authorize).map_err(|_| ClientError::NoCredentials)?;
         Ok(Self {
             mcp: mcp.clone(),
+            http,
             state,
             authorize,
         })
@@ -136,26 +154,30 @@ impl PendingSignIn {
             .state
             .into_authorization_manager()
             .ok_or(ClientError::NoCredentials)?;
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(ClientError::Http)?;
         Ok(SignedIn {
             mcp: self.mcp,
-            client: AuthClient::new(http, manager),
+            client: AuthClient::new(self.http, manager),
         })
     }
 }
 
 /// Calls one tool with a single HTTP request that carries this access token.
 pub async fn call_with_token(mcp: &Url, access_token: &str) -> Result<reqwest::Response, ClientError> {
+    call_with(&http_client(None)?, mcp, access_token).await
+}
+
+/// The same with this HTTP client, which keeps its connections.
+pub async fn call_with(
+    http: &reqwest::Client,
+    mcp: &Url,
+    access_token: &str,
+) -> Result<reqwest::Response, ClientError> {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
         "name": "list_pipeline_runs", "arguments": {"project": "shop"},
         "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}},
     }});
-    let http = reqwest::Client::builder().timeout(TIMEOUT).build();
-    let request = http.map_err(ClientError::Http)?.post(mcp.clone());
-    let request = request
+    let request = http
+        .post(mcp.clone())
         .header("Accept", "application/json, text/event-stream")
         .header("MCP-Protocol-Version", "2026-07-28")
         .header("Mcp-Method", "tools/call")

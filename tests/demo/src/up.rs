@@ -70,7 +70,7 @@ pub async fn start(
     let options = Options {
         name: layout.cluster.clone(),
         kind,
-        nodes: 1,
+        nodes: layout.nodes,
         progress: progress.steps(),
     };
     let cluster = match &forwarding {

@@ -1,7 +1,7 @@
 //! Runs clients on the official MCP SDKs. Each client is a small program that gets the URL of a server; a
 //! simulated person signs in when the program asks for a browser. `tests/suites/clients` pins the versions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -100,6 +100,9 @@ pub struct Work<'w> {
 
     /// A checkbox of the consent page that the person clears at the first sign-in, and leaves alone later.
     pub cleared: Option<&'w str>,
+
+    /// A file with a certificate authority (PEM) that the client and the browser trust.
+    pub authority: Option<&'w Path>,
 }
 
 /// The results of one client after its sign-in.
@@ -166,11 +169,15 @@ impl SdkClient {
             Protocol::Modern => "modern",
         };
         let calls = serde_json::to_string(work.calls).map_err(|error| SdkError::Line(error.to_string()))?;
+        // The first variable is Python's, the second one is that of Node.js.
+        let authority = work.authority.into_iter();
+        let authority = authority.flat_map(|file| [("SSL_CERT_FILE", file), ("NODE_EXTRA_CA_CERTS", file)]);
         let mut child = tokio::process::Command::new(&self.program)
             .args(&self.arguments)
             .args([protocol, work.server.as_str(), &work.sign_ins.to_string(), &calls])
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .envs(authority)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -188,7 +195,7 @@ impl SdkClient {
             text[text.ceil_char_boundary(text.len().saturating_sub(SHOWN))..].to_owned()
         });
         let mut sessions = Vec::new();
-        let worked = follow(&mut child, person, work.cleared, &mut sessions).await;
+        let worked = follow(&mut child, person, work, &mut sessions).await;
         if matches!(worked, Err(SdkError::TimedOut(_))) {
             child.kill().await?;
             return Err(SdkError::TimedOut(complaint.await.unwrap_or_default()));
@@ -210,9 +217,11 @@ impl SdkClient {
 async fn follow(
     child: &mut Child,
     person: &Person,
-    mut cleared: Option<&str>,
+    work: &Work<'_>,
     sessions: &mut Vec<Session>,
 ) -> Result<(), SdkError> {
+    let mut cleared = work.cleared;
+    let authority = work.authority.map(std::fs::read_to_string).transpose()?;
     let (Some(stdout), Some(mut stdin)) = (child.stdout.take(), child.stdin.take()) else {
         return Ok(());
     };
@@ -229,7 +238,7 @@ async fn follow(
                     Some(checkbox) => visit.untick(checkbox),
                     None => visit,
                 };
-                sign_in(&visit, &mut stdin).await?;
+                sign_in(&visit, authority.as_deref(), &mut stdin).await?;
             }
             Ok(Line::Session(session)) => sessions.push(session),
             Err(_) => return Err(SdkError::Line(without_parameters(&line))),
@@ -238,8 +247,9 @@ async fn follow(
 }
 
 /// The person signs in, and the client gets the address that the browser is sent back to.
-async fn sign_in(visit: &Visit, client: &mut ChildStdin) -> Result<(), SdkError> {
-    let back = Browser::new()?.sign_in(visit).await?;
+async fn sign_in(visit: &Visit, authority: Option<&str>, client: &mut ChildStdin) -> Result<(), SdkError> {
+    let authorities: Vec<&str> = authority.into_iter().collect();
+    let back = Browser::trusting(&authorities)?.sign_in(visit).await?;
     let line = format!("{}\n", back.redirect);
     Ok(client.write_all(line.as_bytes()).await?)
 }

@@ -22,6 +22,12 @@ pub struct Layout {
 
     /// Log level of operator, sidecars and servers: `Info`, or `Trace` where logs are searched.
     pub log_level: &'static str,
+
+    /// The `McpServer`s that have a user at Redis.
+    pub redis_users: &'static [&'static str],
+
+    /// Number of nodes.
+    pub nodes: u8,
 }
 
 /// Loopback ports, all different.
@@ -74,29 +80,39 @@ impl Server {
     }
 }
 
-impl Layout {
-    /// The demo's.
-    pub fn demo() -> Self {
-        Self::at("behalf-demo", 8480, "Info")
-    }
-
-    /// The black-box suite's, on the cluster with this name.
-    pub fn tests(cluster: impl Into<String>) -> Self {
-        Self::at(cluster, 8580, "Trace")
-    }
-
-    fn at(cluster: impl Into<String>, base: u16, log_level: &'static str) -> Self {
-        let ports = Ports {
+impl Ports {
+    /// The ports of an environment. This is the first one.
+    fn beginning_at(base: u16) -> Self {
+        Self {
             quickstart: base,
             article: base + 1,
             sign_in: base + 10,
             entra_control: base + 11,
             azure_devops_control: base + 12,
-        };
+        }
+    }
+}
+
+impl Layout {
+    /// The demo's.
+    pub fn demo() -> Self {
+        Self {
+            cluster: "behalf-demo".to_owned(),
+            ports: Ports::beginning_at(8480),
+            log_level: "Info",
+            redis_users: &["article"],
+            nodes: 1,
+        }
+    }
+
+    /// The black-box suite's, on the cluster with this name.
+    pub fn tests(cluster: impl Into<String>) -> Self {
         Self {
             cluster: cluster.into(),
-            ports,
-            log_level,
+            ports: Ports::beginning_at(8580),
+            log_level: "Trace",
+            redis_users: &["article", "scratch"],
+            nodes: 3,
         }
     }
 

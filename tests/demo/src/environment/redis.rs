@@ -1,4 +1,6 @@
-//! Creates the Secrets that `examples/high-availability` expects: the certificate of Redis, and its users.
+//! Creates the Secrets that `examples/high-availability` expects: the certificate of Redis, and a user for each server.
+
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,15 +8,15 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::{EnvironmentError, NAMESPACE_SERVERS, Objects, Server};
+use super::{EnvironmentError, NAMESPACE_SERVERS, Objects};
 use behalf_local_cluster::files::checkout;
 use behalf_simulators::certificates::CertificateAuthority;
 
 /// The Secret with the certificate of Redis.
 const TLS_SECRET: &str = "redis-tls";
 
-/// Creates the certificate and the users once. Nobody learns the password: the Secrets alone contain it.
-pub(super) async fn ensure_credentials(client: &Client) -> Result<(), EnvironmentError> {
+/// Creates the certificate and the users once. Nobody learns the passwords: the Secrets alone contain them.
+pub(super) async fn ensure_credentials(client: &Client, servers: &[&str]) -> Result<(), EnvironmentError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE_SERVERS);
     let found = secrets
         .get_opt(TLS_SECRET)
@@ -31,25 +33,22 @@ pub(super) async fn ensure_credentials(client: &Client) -> Result<(), Environmen
     let identity = authority
         .issue(&names.each_ref().map(String::as_str))
         .map_err(EnvironmentError::Certificates)?;
-    let password = random_password()?;
-    let user = Server::Article.name();
-    let rights = documented_rights(user)?;
+    let mut users = "user default off ~* &* +@all\n".to_owned();
     let mut objects = Objects::default();
+    for server in servers {
+        let (password, rights) = (random_password()?, documented_rights(server)?);
+        let _ = writeln!(users, "user {server} on >{password} {rights}");
+        objects.add(secret(
+            &format!("{server}-behalf-store"),
+            &json!({"username": server, "password": password}),
+        ));
+    }
     objects
         .add(json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "redis-ca", "namespace": NAMESPACE_SERVERS},
             "data": {"ca.crt": authority.certificate_pem()},
         }))
-        .add(secret(
-            "redis-users",
-            &json!({"users.acl": format!(
-                "user default off ~* &* +@all\nuser {user} on >{password} {rights}\n"
-            )}),
-        ))
-        .add(secret(
-            "article-behalf-store",
-            &json!({"username": user, "password": password}),
-        ))
+        .add(secret("redis-users", &json!({"users.acl": users})))
         // This object is created last. If it exists, all of them exist.
         .add(secret(
             TLS_SECRET,

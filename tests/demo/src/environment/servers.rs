@@ -25,7 +25,7 @@ pub async fn apply_servers(
         "data": {"ca.crt": certificate_authority},
     }));
     objects.apply(client).await?;
-    redis::ensure_credentials(client).await?;
+    redis::ensure_credentials(client, layout.redis_users).await?;
 
     let mut servers = render(cluster)?;
     for object in servers.iter_mut() {

@@ -5,16 +5,16 @@
 
 mod base;
 mod builder;
+mod daemon;
 mod foreign;
-mod redis;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::base::Base;
 pub use self::builder::{Builder, push};
+pub use self::daemon::{nginx, redis};
 pub use self::foreign::{Foreign, foreign};
-pub use self::redis::redis;
 use crate::files::{self, ContentName, FileError};
 use crate::prerequisites::{self, PrerequisiteError};
 use crate::toolchain::Toolchain;
@@ -155,6 +155,24 @@ pub fn build(product: Product, binary: &Path, progress: &Progress) -> Result<Ima
         progress,
         |context| copy(binary, &context.join(product.name())),
     )
+}
+
+/// An image with the content of another one and one more label, as a next release of it.
+pub fn labelled(image: &Image, label: &str, progress: &Progress) -> Result<Image, ImageError> {
+    let recipe = format!("ARG BASE\nFROM ${{BASE}}\nLABEL {label}\n");
+    let base = Base {
+        source: base::Source::Archive(image.clone()),
+        identity: image.reference(),
+    };
+    let tag = ContentName::default()
+        .text(FORMAT)
+        .text(&recipe)
+        .text(&base.identity)
+        .finish();
+    let builder = Builder::choose();
+    assemble(builder, &image.name, &tag, &recipe, Some(&base), progress, |_| {
+        Ok(())
+    })
 }
 
 /// The image whose process holds each Pod's namespaces.

@@ -9,6 +9,7 @@ then it reads the address to which the browser is sent back; {"session": {...}} 
 
 import asyncio
 import json
+import ssl
 import sys
 from urllib.parse import parse_qs, urlsplit
 
@@ -74,7 +75,9 @@ async def session(protocol, url, calls):
         callback_handler=browser_is_back,
     )
     results = []
-    async with httpx2.AsyncClient(auth=auth, timeout=90, trust_env=False) as http:
+    # OpenSSL reads SSL_CERT_FILE. httpx2 would also read the variables of proxies.
+    trust = ssl.create_default_context()
+    async with httpx2.AsyncClient(auth=auth, timeout=90, trust_env=False, verify=trust) as http:
         transport = streamable_http_client(url, http_client=http)
         async with Client(transport, mode=MODES[protocol]) as client:
             tools = [tool.name for tool in (await client.list_tools()).tools]

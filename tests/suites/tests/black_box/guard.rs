@@ -11,7 +11,7 @@ use crate::world::TestResult;
 
 /// Maximum duration of the work before the restore. It is below the limit of a whole test, so that time is
 /// left to restore.
-const LIMIT: Duration = Duration::from_mins(4);
+pub(crate) const LIMIT: Duration = Duration::from_mins(4);
 
 /// Runs `work`, then `restore`, also when `work` fails, panics or does not end in time. The future is boxed
 /// because that of a whole test is large.
@@ -19,12 +19,21 @@ pub(crate) fn restoring<'f, T: 'f>(
     work: impl Future<Output = TestResult<T>> + 'f,
     restore: impl Future<Output = TestResult> + 'f,
 ) -> Pin<Box<dyn Future<Output = TestResult<T>> + 'f>> {
+    restoring_within(LIMIT, work, restore)
+}
+
+/// The same with another limit.
+pub(crate) fn restoring_within<'f, T: 'f>(
+    limit: Duration,
+    work: impl Future<Output = TestResult<T>> + 'f,
+    restore: impl Future<Output = TestResult> + 'f,
+) -> Pin<Box<dyn Future<Output = TestResult<T>> + 'f>> {
     Box::pin(async move {
-        let worked = tokio::time::timeout(LIMIT, AssertUnwindSafe(work).catch_unwind()).await;
+        let worked = tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await;
         let worked = match worked {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err("the test panicked".into()),
-            Err(_) => Err(format!("took over {} s", LIMIT.as_secs()).into()),
+            Err(_) => Err(format!("took over {} s", limit.as_secs()).into()),
         };
         outcome(worked, restore.await)
     })

@@ -18,6 +18,8 @@ mod connections;
 mod consent_page;
 mod credentials;
 mod faults;
+mod foreign_servers;
+mod gateway;
 mod guard;
 mod high_availability;
 mod inside;
@@ -26,6 +28,7 @@ mod leaks;
 mod logs;
 mod rights;
 mod scratch_objects;
+mod scratch_server;
 mod sdk_clients;
 mod search;
 mod server_container;
@@ -89,7 +92,9 @@ fn all_tests() -> Vec<Test> {
         high_availability::tests(),
         conditions::tests(),
         scratch_objects::tests(),
+        foreign_servers::tests(),
         faults::tests(),
+        gateway::tests(),
         throttling::tests(),
         configuration::tests(),
         settled::tests(),
@@ -191,8 +196,8 @@ fn trials(tests: Vec<Test>, runtime: &Arc<tokio::runtime::Runtime>, world: &Arc<
 /// Maximum number of tests that run at once: one with namespaces of its own beside one for each part.
 const AT_ONCE: usize = 4;
 
-/// Maximum duration of one test.
-const LIMIT: Duration = Duration::from_mins(5);
+/// Maximum duration of one test, beside the duration that is asked of the fault run.
+const LIMIT: Duration = Duration::from_mins(6);
 
 /// Runs a test in its own thread. A limit inside the runtime would not fire while a test waits for a program.
 fn within_limit(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: Test) -> Result<(), Failed> {
@@ -202,12 +207,13 @@ fn within_limit(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: 
         // The receiver is dropped if the test took too long.
         drop(sender.send(result.map_err(|error| behalf_runtime::error_chain(error.as_ref()))));
     });
-    match receiver.recv_timeout(LIMIT) {
+    let limit = LIMIT + gateway::duration();
+    match receiver.recv_timeout(limit) {
         Ok(result) => result.map_err(Failed::from),
         Err(RecvTimeoutError::Disconnected) => Err("the test panicked".into()),
         Err(RecvTimeoutError::Timeout) => Err(format!(
             "took over {} s; it keeps running beside the tests that follow",
-            LIMIT.as_secs()
+            limit.as_secs()
         )
         .into()),
     }

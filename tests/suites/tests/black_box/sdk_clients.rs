@@ -34,6 +34,7 @@ async fn all_four_tools(world: &World, sdk: Sdk, pairs: &[(Server, Protocol)]) -
             sign_ins: 1,
             calls: &calls(),
             cleared: None,
+            authority: None,
         };
         let sessions = client.run(&work, &ANA).await?;
         let [session] = sessions.as_slice() else {
@@ -101,6 +102,7 @@ async fn fifty_logins(world: &World, sdk: Sdk, protocol: Protocol) -> TestResult
         sign_ins: LOGINS,
         calls: &calls,
         cleared: None,
+        authority: None,
     };
     let (ana, ben) = tokio::join!(client.run(&work, &ANA), client.run(&work, &BEN));
     // Both users see the runs of the first project. Ana has no access to the second one.
@@ -182,6 +184,7 @@ async fn clients_step_up_when_a_tool_needs_the_scope_that_the_user_left_out(worl
             sign_ins: 1,
             calls: &calls(),
             cleared: Some("run"),
+            authority: None,
         };
         let sessions = client.run(&work, &ANA).await?;
         let [session] = sessions.as_slice() else {

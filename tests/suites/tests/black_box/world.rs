@@ -199,7 +199,8 @@ impl World {
         )?)
     }
 
-    fn load(&self, image: &Image) -> TestResult<String> {
+    /// Loads an image into the cluster. Returns the reference for Pods.
+    pub(crate) fn load(&self, image: &Image) -> TestResult<String> {
         self.running.cluster.load(std::slice::from_ref(image))?;
         Ok(self.running.cluster.image_reference(image))
     }

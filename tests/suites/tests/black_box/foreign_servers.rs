@@ -1,0 +1,172 @@
+//! Servers of others in Pods that the operator made: `server.container` with the everything server of the MCP project, and
+//! with one on FastMCP.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use behalf_demo::environment::{NAMESPACE_SERVERS, wait_available};
+use behalf_demo::mcp_client::{CLIENT_NAME, Connection, Era, PendingSignIn, SignedIn};
+use behalf_local_cluster::Progress;
+use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, BEN, Person};
+use behalf_simulators::sign_in::{Browser, Visit};
+use behalf_tests::foreign_server::ForeignServer::{self, Everything, FastMcp};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::ensure;
+use crate::guard::restoring;
+use crate::scratch_server::{self, NAME, PORT, remove, sessions_in_redis, wait};
+use crate::world::{TestResult, World};
+
+crate::tests![Scratch: [
+    each_injection_gives_a_server_of_others_exactly_its_token,
+    an_mcp_session_lives_in_one_pod_and_a_client_goes_on_in_another,
+    an_image_of_another_repository_is_not_accepted,
+]];
+
+/// Maximum time of a rollout.
+const LIMIT: Duration = Duration::from_mins(2);
+
+const SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
+
+fn mcp_url() -> TestResult<Url> {
+    Ok(Url::parse(&format!("http://localhost:{PORT}/mcp"))?)
+}
+
+/// An object with a server of this image, and with these fields of its spec.
+fn object(world: &World, image: &str, fields: &Value) -> TestResult<Value> {
+    let mut all = json!({
+        "server": {
+            "container": {"image": image, "writablePaths": ["/tmp"]},
+            "resources": {"limits": {"memory": "512Mi"}},
+        },
+        "tokenExchange": {"scope": SCOPE},
+    });
+    for (key, value) in fields.as_object().into_iter().flatten() {
+        all[key] = value.clone();
+    }
+    scratch_server::object(world, &format!("http://localhost:{PORT}"), &all)
+}
+
+/// Runs `work` while the object serves, and removes the object afterwards.
+async fn serving(
+    world: &World,
+    server: ForeignServer,
+    fields: &Value,
+    work: impl AsyncFnOnce() -> TestResult,
+) -> TestResult {
+    let image = server.image(&Progress::default())?;
+    world.running.cluster.load(std::slice::from_ref(&image))?;
+    let image = world.running.cluster.image_reference(&image);
+    scratch_server::serving(world, &object(world, &image, fields)?, work).await
+}
+
+async fn sign_in(world: &World, person: &Person) -> TestResult<SignedIn> {
+    let pending = PendingSignIn::begin(&mcp_url()?).await?;
+    let visit = Visit::new(pending.authorize_url().clone(), person.user_name).client_name(CLIENT_NAME);
+    let back = Browser::new()?.sign_in(&visit).await?;
+    let signed_in = pending.finish(&back.redirect).await?;
+    world.remember_tokens(&signed_in).await?;
+    Ok(signed_in)
+}
+
+async fn call(connection: &Connection, tool: &str, arguments: Value) -> TestResult<String> {
+    let result = connection.call(tool, arguments).await?;
+    let text = behalf_demo::text(&result);
+    ensure!(result.is_error != Some(true), "{tool}: {text}");
+    Ok(text)
+}
+
+async fn each_injection_gives_a_server_of_others_exactly_its_token(world: &World) -> TestResult {
+    for (exchange, header, argument) in [
+        (json!({"scope": SCOPE}), true, false),
+        (json!({"scope": SCOPE, "injection": "Argument"}), false, true),
+        (json!({"injection": "None"}), false, false),
+    ] {
+        serving(world, FastMcp, &json!({"tokenExchange": exchange}), async || {
+            for person in [ANA, BEN] {
+                let connection = sign_in(world, &person).await?.connect(Era::Legacy).await?;
+                let text = call(&connection, "tokens", json!({})).await?;
+                let token = json!({"aud": AZURE_DEVOPS_APPLICATION_ID, "oid": person.object_id});
+                let expected = |arrives| if arrives { token.clone() } else { Value::Null };
+                let expected = json!({"header": expected(header), "argument": expected(argument)});
+                ensure!(
+                    serde_json::from_str::<Value>(&text)? == expected,
+                    "{exchange}: the server saw {text} in place of {expected}"
+                );
+                connection.close().await;
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn an_mcp_session_lives_in_one_pod_and_a_client_goes_on_in_another(world: &World) -> TestResult {
+    let fields = json!({"sessions": sessions_in_redis(world)?, "replicas": 2});
+    serving(world, Everything, &fields, async || {
+        let signed_in = sign_in(world, &ANA).await?;
+        let token = signed_in.manager().lock().await.get_access_token().await?;
+        let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});
+        let response = post(&token, None, &initialize).await?;
+        let id = response.headers().get("mcp-session-id").ok_or("no Mcp-Session-Id")?;
+        let id = id.to_str()?.to_owned();
+        ensure!(id.starts_with("bhm1."), "the client got the server's own id: {id}");
+        // The forwarder takes the next Pod for each connection.
+        let list = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"});
+        let mut answers = BTreeMap::new();
+        for _ in 0..8 {
+            let status = post(&token, Some(&id), &list).await?.status().as_u16();
+            *answers.entry(status).or_insert(0) += 1;
+        }
+        let statuses: Vec<u16> = answers.keys().copied().collect();
+        ensure!(statuses == [200, 404], "the two Pods answered {answers:?}");
+
+        let connection = signed_in.connect(Era::Legacy).await?;
+        call(&connection, "echo", json!({"message": "before"})).await?;
+        // Both Pods are replaced: no server knows the client's MCP session any more.
+        world.kubectl(&["rollout", "restart", "deployment", NAME])?;
+        wait_available(&world.running.client, NAMESPACE_SERVERS, NAME, LIMIT).await?;
+        let text = call(&connection, "echo", json!({"message": "after"})).await?;
+        ensure!(text == "Echo: after", "the call in a new Pod got {text}");
+        connection.close().await;
+        Ok(())
+    })
+    .await
+}
+
+/// Posts a message over a connection of its own.
+async fn post(token: &str, session: Option<&str>, message: &Value) -> TestResult<reqwest::Response> {
+    let request = reqwest::Client::builder()
+        .build()?
+        .post(mcp_url()?)
+        .bearer_auth(token)
+        .header("accept", "application/json, text/event-stream")
+        .json(message);
+    let request = match session {
+        Some(id) => request.header("mcp-session-id", id),
+        None => request,
+    };
+    Ok(request.send().await?)
+}
+
+async fn an_image_of_another_repository_is_not_accepted(world: &World) -> TestResult {
+    let image = "registry.evil.example/mcp/server:1";
+    world.apply(&object(world, image, &json!({}))?)?;
+    let refused = restoring(
+        wait(world, "Accepted=False", |now| now.is("Accepted", "False")),
+        remove(world),
+    )
+    .await?;
+    let accepted = refused.get("Accepted").ok_or("no condition Accepted")?;
+    ensure!(
+        accepted.reason == "InvalidSpec" && accepted.message.contains("allowed.serverRepositories"),
+        "{}: {}",
+        accepted.reason,
+        accepted.message
+    );
+    ensure!(refused.is("Stalled", "True"), "{}", refused.summary());
+    Ok(())
+}

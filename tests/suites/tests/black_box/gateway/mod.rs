@@ -1,0 +1,100 @@
+//! Three replicas on Redis behind nginx with TLS and HTTP/2: what users of an ingress controller see.
+
+mod clients;
+mod endurance;
+mod faults;
+mod logins;
+mod nginx;
+mod sessions;
+mod tally;
+
+use std::time::Duration;
+
+use behalf_demo::environment::Server;
+use behalf_demo::mcp_client::{CLIENT_NAME, PendingSignIn, SignedIn, call_with, http_client};
+use behalf_simulators::certificates::CertificateAuthority;
+use behalf_simulators::people::Person;
+use behalf_simulators::sign_in::{Browser, Visit};
+use serde_json::json;
+use url::Url;
+
+pub(crate) use self::endurance::duration;
+use crate::scratch_server::{self, PORT, serving_through, to_service};
+use crate::world::{TestResult, World};
+
+/// The tests of this folder.
+pub(crate) fn tests() -> Vec<crate::Test> {
+    [clients::tests(), logins::tests(), endurance::tests()].concat()
+}
+
+/// Number of replicas behind the gateway.
+const REPLICAS: usize = 3;
+
+/// The object `scratch` behind nginx.
+struct Gateway<'w> {
+    world: &'w World,
+    authority: String,
+    mcp: Url,
+}
+
+/// Runs `work` while three replicas serve behind the gateway, and removes them afterwards.
+async fn behind_a_gateway(
+    world: &World,
+    limit: Duration,
+    work: impl AsyncFnOnce(&Gateway<'_>) -> TestResult,
+) -> TestResult {
+    let article = world.get("mcpserver", Server::Article.name())?;
+    let spec = &article["spec"];
+    let origin = format!("https://localhost:{PORT}");
+    let fields = json!({
+        "replicas": REPLICAS, "sessions": scratch_server::sessions_in_redis(world)?,
+        "server": spec["server"], "tokenExchange": spec["tokenExchange"], "sidecar": spec["sidecar"],
+        // The Pods of a local cluster, and those of a kind cluster.
+        "trustedProxies": ["10.99.0.0/16", "10.244.0.0/16"],
+    });
+    let object = scratch_server::object(world, &origin, &fields)?;
+    let authority = CertificateAuthority::generate("Gateway")?;
+    let gateway = Gateway {
+        world,
+        authority: authority.certificate_pem().to_owned(),
+        mcp: Url::parse(&format!("{origin}/mcp"))?,
+    };
+    let worked = serving_through(
+        world,
+        &object,
+        to_service(nginx::NAME, nginx::PORT),
+        limit,
+        async || {
+            nginx::start(world, &authority).await?;
+            work(&gateway).await
+        },
+    )
+    .await;
+    let removed = nginx::remove(world);
+    worked.and(removed)
+}
+
+impl Gateway<'_> {
+    /// An HTTP client that trusts the gateway's certificate. It has connections of its own.
+    fn http(&self) -> TestResult<reqwest::Client> {
+        Ok(http_client(Some(&self.authority))?)
+    }
+
+    async fn sign_in(&self, person: &Person) -> TestResult<SignedIn> {
+        let pending = PendingSignIn::begin_with(&self.mcp, self.http()?).await?;
+        let visit = Visit::new(pending.authorize_url().clone(), person.user_name).client_name(CLIENT_NAME);
+        let back = Browser::trusting(&[&self.authority])?.sign_in(&visit).await?;
+        let signed_in = pending.finish(&back.redirect).await?;
+        self.world.remember_tokens(&signed_in).await?;
+        Ok(signed_in)
+    }
+
+    async fn call(&self, http: &reqwest::Client, token: &str) -> TestResult<reqwest::Response> {
+        Ok(call_with(http, &self.mcp, token).await?)
+    }
+}
+
+/// The access token that a client holds now.
+async fn access_token(signed_in: &SignedIn) -> TestResult<String> {
+    Ok(signed_in.manager().lock().await.get_access_token().await?)
+}

@@ -1,0 +1,140 @@
+//! The object `scratch` in the servers' namespace: a test creates it, uses it through a loopback port and removes it.
+
+use std::time::Duration;
+
+use behalf_demo::environment::{
+    Conditions, NAMESPACE_SERVERS, Server, create_federated_credential, wait_for,
+};
+use behalf_demo::forward::{self, Forward, Way};
+use behalf_local_cluster::cluster::Kind;
+use behalf_simulators::people::CLIENT_ID;
+use futures::future::{Either, select};
+use serde_json::{Value, json};
+
+use crate::ensure;
+use crate::guard::{LIMIT, restoring_within};
+use crate::world::{TestResult, World};
+
+/// The name of the object and of its children.
+pub(crate) const NAME: &str = "scratch";
+
+/// The port of `publicUrl` on this machine.
+pub(crate) const PORT: u16 = 8596;
+
+/// Maximum time until the object is Ready: servers on Node and Python start slowly beside other tests.
+const START: Duration = Duration::from_mins(2);
+
+/// An object with this public origin, with Entra of the quickstart, and with these fields of its spec.
+pub(crate) fn object(world: &World, public_url: &str, fields: &Value) -> TestResult<Value> {
+    let quickstart = world.get("mcpserver", Server::Quickstart.name())?;
+    let mut object = json!({
+        "apiVersion": quickstart["apiVersion"], "kind": quickstart["kind"],
+        "metadata": {"name": NAME},
+        "spec": {"publicUrl": public_url, "entra": quickstart["spec"]["entra"]},
+    });
+    for (key, value) in fields.as_object().into_iter().flatten() {
+        object["spec"][key] = value.clone();
+    }
+    Ok(object)
+}
+
+/// The field `sessions` of the server article, with the user that Redis has for this object.
+pub(crate) fn sessions_in_redis(world: &World) -> TestResult<Value> {
+    let article = world.get("mcpserver", Server::Article.name())?;
+    let mut sessions = article["spec"]["sessions"].clone();
+    let secret = sessions.pointer_mut("/store/redis/auth/secret/secretRef/name");
+    *secret.ok_or("the server article names no Secret of its store")? = json!(format!("{NAME}-behalf-store"));
+    Ok(sessions)
+}
+
+/// Where the loopback port leads.
+pub(crate) fn to_service(service: &str, port: u16) -> Forward {
+    Forward {
+        local: PORT,
+        namespace: NAMESPACE_SERVERS.to_owned(),
+        service: service.to_owned(),
+        port,
+    }
+}
+
+/// Runs `work` while the object is Ready and the loopback port leads to it, and removes the object afterwards.
+pub(crate) async fn serving(
+    world: &World,
+    object: &Value,
+    work: impl AsyncFnOnce() -> TestResult,
+) -> TestResult {
+    serving_through(world, object, to_service(NAME, 8080), LIMIT, work).await
+}
+
+/// The same with another way to it, and with a limit of its own for the work.
+pub(crate) async fn serving_through(
+    world: &World,
+    object: &Value,
+    forward: Forward,
+    limit: Duration,
+    work: impl AsyncFnOnce() -> TestResult,
+) -> TestResult {
+    world.apply(object)?;
+    // As in the environment: this machine has a route to the Pods of a local cluster.
+    let way = match world.running.cluster.kind() {
+        Kind::Local => Way::Direct,
+        Kind::Kind | Kind::Current => Way::PortForward,
+    };
+    let forwarded = forward::serve(world.running.client.clone(), way, vec![forward], None);
+    let tested = async {
+        let told = |now: &Conditions| now.status.pointer("/federation/redirectUri").is_some();
+        let accepted = wait(world, "status.federation", told).await?;
+        create_federated_credential(&world.entra, NAME, &accepted).await?;
+        let ready = wait(world, "Ready", |now| now.is("Ready", "True")).await?;
+        ensure!(
+            ready.is("Verified", "True") && ready.is("FederationVerified", "True"),
+            "Ready, but {}",
+            ready.summary()
+        );
+        work().await
+    };
+    let both = async {
+        match select(Box::pin(tested), Box::pin(forwarded)).await {
+            Either::Left((tested, _)) => tested,
+            Either::Right((ended, _)) => Err(format!("the forwarding ended: {ended:?}").into()),
+        }
+    };
+    restoring_within(limit, both, remove(world)).await
+}
+
+/// Waits for conditions of the object.
+pub(crate) async fn wait(
+    world: &World,
+    what: &str,
+    wanted: impl Fn(&Conditions) -> bool,
+) -> TestResult<Conditions> {
+    let seen = |conditions: &Conditions| println!("    {NAME}: {}", conditions.summary());
+    Ok(wait_for(&world.running.client, NAME, what, START, seen, wanted).await?)
+}
+
+/// Deletes the object, waits until its Pods are gone, and forgets it at Entra.
+pub(crate) async fn remove(world: &World) -> TestResult {
+    world.kubectl(&["delete", "mcpserver", NAME, "--ignore-not-found", "--wait=true"])?;
+    // The garbage collector deletes it too. This waits until its Pods are gone.
+    world.kubectl(&[
+        "delete",
+        "deployment",
+        NAME,
+        "--ignore-not-found",
+        "--cascade=foreground",
+        "--wait=true",
+    ])?;
+    world
+        .entra
+        .update_application(CLIENT_ID, |application| {
+            let subject = format!("system:serviceaccount:{NAMESPACE_SERVERS}:{NAME}");
+            application
+                .federated_credentials
+                .retain(|credential| credential.subject != subject);
+            application
+                .redirect_uris
+                .retain(|uri| !uri.contains(&PORT.to_string()));
+        })
+        .await?;
+    Ok(())
+}
