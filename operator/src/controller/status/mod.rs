@@ -95,31 +95,15 @@ pub fn compute(
             .unwrap_or(generation),
     };
     put(ConditionType::Accepted, &spec, generation);
-    put(
-        ConditionType::Available,
-        &pods,
-        observed_at(ConditionType::Available),
-    );
-    put(
-        ConditionType::FederationVerified,
-        &federated,
-        observed_at(ConditionType::FederationVerified),
-    );
-    put(
-        ConditionType::Verified,
-        &handshake,
-        observed_at(ConditionType::Verified),
-    );
-    put(
-        ConditionType::UserSignIn,
-        &signed_in,
-        observed_at(ConditionType::UserSignIn),
-    );
-    put(
-        ConditionType::SessionsDurable,
-        &durable,
-        observed_at(ConditionType::SessionsDurable),
-    );
+    for (kind, finding) in [
+        (ConditionType::Available, &pods),
+        (ConditionType::FederationVerified, &federated),
+        (ConditionType::Verified, &handshake),
+        (ConditionType::UserSignIn, &signed_in),
+        (ConditionType::SessionsDurable, &durable),
+    ] {
+        put(kind, finding, observed_at(kind));
+    }
     // The revocations are written and observed also while the rest of the spec is refused.
     put(ConditionType::RevocationsInForce, &revoked, generation);
     let seen_before = status.verified_generation == Some(generation);

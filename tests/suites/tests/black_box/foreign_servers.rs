@@ -1,5 +1,5 @@
 //! Servers of others in Pods that the operator made: `server.container` with the everything server of the MCP project, and
-//! with one on FastMCP.
+//! with one on `FastMCP`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
