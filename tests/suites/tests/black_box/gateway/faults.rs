@@ -43,9 +43,12 @@ pub(super) async fn delete_a_pod(world: &World) -> TestResult {
     let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
     let selector = format!("app.kubernetes.io/instance={NAME}");
     let all = pods.list(&ListParams::default().labels(&selector)).await?;
-    let pod = all.items.first().and_then(|pod| pod.metadata.name.clone());
+    // An earlier rollout may still remove a Pod.
+    let stays = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
+    let pod = all.items.iter().find(stays);
+    let pod = pod.and_then(|pod| pod.metadata.name.clone());
     let pod = pod.ok_or("no Pod to delete")?;
-    world.kubectl(&["delete", "pod", &pod, "--wait=true"])?;
+    world.kubectl(&["delete", "pod", &pod, "--ignore-not-found", "--wait=true"])?;
     available(world).await
 }
 
