@@ -27,6 +27,10 @@ mod lines;
 #[cfg(test)]
 mod logins;
 #[cfg(test)]
+#[path = "../support/nginx.rs"]
+#[expect(dead_code, reason = "the tests of the authorization server and of the proxy use it")]
+mod nginx;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod silence;
