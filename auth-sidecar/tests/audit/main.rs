@@ -28,7 +28,10 @@ mod lines;
 mod logins;
 #[cfg(test)]
 #[path = "../support/nginx.rs"]
-#[expect(dead_code, reason = "the tests of the authorization server and of the proxy use it")]
+#[expect(
+    dead_code,
+    reason = "the tests of the authorization server and of the proxy use it"
+)]
 mod nginx;
 #[cfg(test)]
 mod sessions;

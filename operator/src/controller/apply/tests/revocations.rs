@@ -21,7 +21,10 @@ async fn put(answers: Vec<(u16, Value)>) -> (Result<(), ApplyError>, Vec<(String
     let asked = tokio::spawn(script(handle, answers));
     let result = put_revocations(&client, secret()).await;
     drop(client);
-    (result.map_err(|not_written| not_written.error), asked.await.unwrap())
+    (
+        result.map_err(|not_written| not_written.error),
+        asked.await.unwrap(),
+    )
 }
 
 #[tokio::test]
