@@ -1,6 +1,7 @@
 //! Sends requests to the administration socket.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HOST};
@@ -16,6 +17,9 @@ use super::messages::{DrainMessage, EndedMessage, ErrorMessage, IntrospectionMes
 
 /// Maximum size of an answer in bytes. A page of sessions is much smaller.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+/// Maximum time for the answer to `drain`. It only sets a mark.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a command failed. The text goes to the administrator.
 #[derive(Debug, thiserror::Error)]
@@ -87,8 +91,12 @@ impl<'a> AdminClient<'a> {
         self.send(Method::POST, "/introspect", Body::from(form)).await
     }
 
+    /// Ends with an error after [`DRAIN_LIMIT`]: the kubelet has no limit for a hook but the whole time of the Pod.
     pub(super) async fn drain(&self) -> Result<DrainMessage, AdminClientError> {
-        self.send(Method::POST, "/drain", Body::empty()).await
+        let answer = self.send(Method::POST, "/drain", Body::empty());
+        tokio::time::timeout(DRAIN_LIMIT, answer)
+            .await
+            .unwrap_or_else(|elapsed| Err(AdminClientError::Answer(elapsed.into())))
     }
 
     async fn send<T: DeserializeOwned>(

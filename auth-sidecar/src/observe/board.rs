@@ -13,8 +13,8 @@ pub struct StatusBoard {
     federation: Mutex<FederationReport>,
     handshake: Mutex<HandshakeReport>,
 
-    /// The server answered a request of a user since the last probe that found something else than a server that requires
-    /// a user.
+    /// The last request with a user's token that the server answered or refused was answered, since the probes find that
+    /// the server requires a user.
     has_answered_user: AtomicBool,
 }
 
@@ -53,17 +53,20 @@ impl StatusBoard {
         changed
     }
 
-    /// Records that the server answered a request that carried a user's token.
+    /// Records that the server answered a request that carried a user's token. It counts while the server requires a user:
+    /// an answer from before says nothing about a server that refuses the handshake now.
     pub fn user_answered(&self) {
-        // Each call asks, and only the first one writes.
-        if self.has_answered_user.load(Ordering::Relaxed) {
-            return;
-        }
         let mut current = self.handshake.lock().unwrap_or_else(PoisonError::into_inner);
-        self.has_answered_user.store(true, Ordering::Relaxed);
         if requires_user(&current) {
+            self.has_answered_user.store(true, Ordering::Relaxed);
             verify(&mut current);
         }
+    }
+
+    /// Records that the server refused a request that carried a user's token. The next probe reports a server that requires
+    /// a user as not verified, until it answers one again.
+    pub fn user_refused(&self) {
+        self.has_answered_user.store(false, Ordering::Relaxed);
     }
 
     /// Returns the last result of the federation probe.
@@ -125,6 +128,24 @@ mod tests {
         board.publish_handshake(handshake::report(&gone, false, jiff::Timestamp::UNIX_EPOCH));
         board.publish_handshake(requires_a_user());
         assert_eq!(reason(), unknown, "after a failure a user must be answered again");
+    }
+
+    #[test]
+    fn a_server_that_refuses_users_as_well_is_not_verified() {
+        let board = StatusBoard::default();
+        board.publish_handshake(requires_a_user());
+        board.user_answered();
+        board.user_refused();
+        assert!(board.publish_handshake(requires_a_user()));
+        assert_eq!(board.handshake().outcome, Outcome::Unknown);
+    }
+
+    #[test]
+    fn an_answer_from_before_the_server_required_a_user_does_not_count() {
+        let board = StatusBoard::default();
+        board.user_answered();
+        board.publish_handshake(requires_a_user());
+        assert_eq!(board.handshake().outcome, Outcome::Unknown);
     }
 
     #[test]

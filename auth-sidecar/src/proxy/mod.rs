@@ -241,8 +241,12 @@ async fn forward(
     if let Some(wanted) = wanted(server, &response) {
         return Err(reauthenticate(state, &session, &tokens, wanted, had_second_try).await?);
     }
-    if plan.sends_a_token() && response.status().is_success() {
-        state.services.board.user_answered();
+    if plan.sends_a_token() {
+        match response.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => state.services.board.user_refused(),
+            status if status.is_success() => state.services.board.user_answered(),
+            _ => {}
+        }
     }
     answer(state, &session, &server_session, response, call)
 }

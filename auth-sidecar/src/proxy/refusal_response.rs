@@ -116,8 +116,9 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.retry_after() {
-            // Rounds a wait of less than a second up: 0 would mean an immediate retry.
-            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+            // Rounded up: a client that waits a part of a second less is refused again, and 0 means an immediate retry.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         if let Some(challenge) = self.challenge(challenger) {
             headers.insert(WWW_AUTHENTICATE, challenge);

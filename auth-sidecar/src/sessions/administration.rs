@@ -88,8 +88,8 @@ impl Sessions {
         Ok(exists)
     }
 
-    /// Ends all sessions of a user, and returns their number. Lists them until a listing finds none. A login during this call
-    /// may begin a session that stays.
+    /// Ends all sessions of a user, and returns their number. Lists them until a listing finds none, at most eight times. A
+    /// login during this call may begin a session that stays.
     pub async fn end_by_user(&self, user: &str) -> Result<usize, SessionError> {
         let mut ended = 0;
         for listing in 1..=MOST_LISTINGS {

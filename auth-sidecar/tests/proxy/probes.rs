@@ -197,6 +197,15 @@ async fn without_a_downstream_api_the_probe_succeeds_although_the_application_re
     let world = World::start().await;
     let (answer, _) = world.probe(Nothing).run().await;
     answer.unwrap();
+    let requests = world
+        .control()
+        .requests_of(RequestKind::ClientCredentials)
+        .await
+        .unwrap();
+    assert_eq!(
+        requests[0].scope.as_deref(),
+        Some("00000003-0000-0000-c000-000000000000/.default")
+    );
 }
 
 fn handshake_with(server: &FakeServer) -> HandshakeProbe {
