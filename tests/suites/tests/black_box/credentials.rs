@@ -67,7 +67,7 @@ async fn no_secret_of_the_namespace_holds_a_credential(world: &World) -> TestRes
         let of_redis =
             ["redis-tls", "redis-users"].contains(&name.as_str()) || name.ends_with("-behalf-store");
         ensure!(
-            of_redis || keys == ["keyring.json"],
+            of_redis || keys == ["keyring.json"] || keys == ["revocations.json"],
             "Secret {name} holds {keys:?}"
         );
         for value in data.values() {
@@ -224,7 +224,9 @@ async fn no_pod_has_a_kubernetes_credential(world: &World) -> TestResult {
                 .and_then(|secret| secret.secret_name.as_deref());
             ensure!(
                 secret.is_none_or(|secret| {
-                    secret == format!("{name}-keyring") || secret == format!("{name}-behalf-store")
+                    ["keyring", "revocations", "behalf-store"]
+                        .iter()
+                        .any(|ending| secret == format!("{name}-{ending}"))
                 }),
                 "{name}: volume {} mounts Secret {secret:?}",
                 volume.name

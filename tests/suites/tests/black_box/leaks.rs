@@ -275,7 +275,10 @@ async fn logs(world: &World) -> TestResult<Vec<Place>> {
             let ephemeral = spec.ephemeral_containers.into_iter().flatten();
             let ephemeral = ephemeral.map(|container| (container.name, false));
             let own = spec.init_containers.into_iter().flatten().chain(spec.containers);
-            let own = own.map(|container| (container.name, is_traced(namespace, &name)));
+            let own = own.map(|container| {
+                let image = container.image.unwrap_or_default();
+                (container.name, is_traced(namespace, &name, &image))
+            });
             for (container, must_trace) in own.chain(ephemeral) {
                 let place = format!("log of {namespace}/{name}/{container}");
                 let parameters = LogParams {

@@ -29,10 +29,15 @@ pub(crate) const PLANTED: &str = "planted";
 /// Time between two searches for new containers.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether the containers of this Pod log at trace level. The simulators do not, because their libraries would log the
-/// secrets that they issue, and Redis has no such level.
-pub(crate) fn is_traced(namespace: &str, pod: &str) -> bool {
-    namespace != NAMESPACE_SIMULATORS && pod != PLANTED && pod != "redis-0"
+/// The images of programs that nobody here wrote.
+const FOREIGN: [&str; 4] = ["redis", "nginx", "everything-server", "fastmcp-server"];
+
+/// Whether a container with this image logs at trace level. The simulators do not, because their libraries would log the
+/// secrets that they issue, and foreign programs have no such level.
+pub(crate) fn is_traced(namespace: &str, pod: &str, image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or_default();
+    let is_foreign = FOREIGN.iter().any(|foreign| name.starts_with(foreign));
+    namespace != NAMESPACE_SIMULATORS && pod != PLANTED && !is_foreign
 }
 
 /// The keys in a keyring Secret, as it spells them.
@@ -183,8 +188,9 @@ impl Recorder {
         let is_ready = conditions
             .into_iter()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        if is_ready && is_traced(namespace, &name) {
-            let traced = own().map(|container| (uid.clone(), container.name.clone()));
+        if is_ready {
+            let traced = own().filter(|container| is_traced(namespace, &name, &container.image));
+            let traced = traced.map(|container| (uid.clone(), container.name.clone()));
             self.seen().traced.extend(traced);
         }
         for container in own().chain(status.ephemeral_container_statuses.iter().flatten()) {

@@ -30,7 +30,8 @@ pub(crate) fn object(world: &World, public_url: &str, fields: &Value) -> TestRes
     let mut object = json!({
         "apiVersion": quickstart["apiVersion"], "kind": quickstart["kind"],
         "metadata": {"name": NAME},
-        "spec": {"publicUrl": public_url, "entra": quickstart["spec"]["entra"]},
+        // The search of all logs needs the quickstart's log level.
+        "spec": {"publicUrl": public_url, "entra": quickstart["spec"]["entra"], "sidecar": quickstart["spec"]["sidecar"]},
     });
     for (key, value) in fields.as_object().into_iter().flatten() {
         object["spec"][key] = value.clone();
