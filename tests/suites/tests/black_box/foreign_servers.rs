@@ -66,7 +66,7 @@ async fn sign_in(world: &World, person: &Person) -> TestResult<SignedIn> {
     let visit = Visit::new(pending.authorize_url().clone(), person.user_name).client_name(CLIENT_NAME);
     let back = Browser::new()?.sign_in(&visit).await?;
     let signed_in = pending.finish(&back.redirect).await?;
-    world.remember_tokens(&signed_in).await?;
+    world.remember_unrecorded(&signed_in).await?;
     Ok(signed_in)
 }
 

@@ -40,7 +40,12 @@ async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> 
     let given = given(&answers, &own)?;
     let places = || logs.iter().chain(&others);
     let mut found = Search::of(&foreign)?.found_in(places().chain(&answers));
-    let of_clients = own.iter().chain(&cookies).chain(given.keys());
+    let unrecorded: BTreeSet<_> = world.unrecorded().into_iter().collect();
+    let unrecorded: Vec<_> = unrecorded
+        .into_iter()
+        .map(|(kind, value)| Value::new(format!("{kind} of a client"), value))
+        .collect();
+    let of_clients = own.iter().chain(&unrecorded).chain(&cookies).chain(given.keys());
     found.extend(Search::of(of_clients)?.found_in(places()));
     ensure!(found.is_empty(), "leaked: {}", found.join("; "));
     let panicked: Vec<_> = logs

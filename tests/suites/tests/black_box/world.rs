@@ -43,6 +43,7 @@ pub(crate) struct World {
     pub(crate) recording: Recording,
     folder: PathBuf,
     client_values: Mutex<Vec<(&'static str, String)>>,
+    unrecorded: Mutex<Vec<(&'static str, String)>>,
 }
 
 impl World {
@@ -65,6 +66,7 @@ impl World {
             recording,
             folder,
             client_values: Mutex::default(),
+            unrecorded: Mutex::default(),
         })
     }
 
@@ -125,16 +127,26 @@ impl World {
 
     /// Records the tokens that a client holds now, for the search for leaks.
     pub(crate) async fn remember_tokens(&self, signed_in: &SignedIn) -> TestResult {
-        let (_, tokens): (_, Option<OAuthTokenResponse>) =
-            signed_in.manager().lock().await.get_credentials().await?;
-        let tokens = serde_json::to_value(tokens)?;
-        for (kind, key) in [
-            ("access token", "access_token"),
-            ("refresh token", "refresh_token"),
-        ] {
-            self.remember(kind, tokens.get(key).and_then(Value::as_str).map(str::to_owned));
+        for (kind, value) in tokens(signed_in).await? {
+            self.remember(kind, Some(value));
         }
         Ok(())
+    }
+
+    /// The same for a client of a server whose answers are not recorded: they must be in no log and no object.
+    pub(crate) async fn remember_unrecorded(&self, signed_in: &SignedIn) -> TestResult {
+        let tokens = tokens(signed_in).await?;
+        let mut values = self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner);
+        values.extend(tokens);
+        Ok(())
+    }
+
+    /// The secret values of clients of servers whose answers are not recorded.
+    pub(crate) fn unrecorded(&self) -> Vec<(&'static str, String)> {
+        self.unrecorded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn remember(&self, kind: &'static str, value: Option<String>) {
@@ -307,4 +319,19 @@ macro_rules! ensure {
             return Err(format!($($message)+).into());
         }
     };
+}
+
+/// The tokens that a client holds now.
+async fn tokens(signed_in: &SignedIn) -> TestResult<Vec<(&'static str, String)>> {
+    let (_, tokens): (_, Option<OAuthTokenResponse>) =
+        signed_in.manager().lock().await.get_credentials().await?;
+    let tokens = serde_json::to_value(tokens)?;
+    let kinds = [
+        ("access token", "access_token"),
+        ("refresh token", "refresh_token"),
+    ];
+    let held = kinds
+        .into_iter()
+        .filter_map(|(kind, key)| Some((kind, tokens.get(key)?.as_str()?.to_owned())));
+    Ok(held.collect())
 }

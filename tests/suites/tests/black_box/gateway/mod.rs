@@ -85,7 +85,7 @@ impl Gateway<'_> {
         let visit = Visit::new(pending.authorize_url().clone(), person.user_name).client_name(CLIENT_NAME);
         let back = Browser::trusting(&[&self.authority])?.sign_in(&visit).await?;
         let signed_in = pending.finish(&back.redirect).await?;
-        self.world.remember_tokens(&signed_in).await?;
+        self.world.remember_unrecorded(&signed_in).await?;
         Ok(signed_in)
     }
 

@@ -122,7 +122,7 @@ impl Session {
             ensure!(began.elapsed() < RECOVERED, "refreshes are still answered 503");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        gateway.world.remember_tokens(&self.signed_in).await?;
+        gateway.world.remember_unrecorded(&self.signed_in).await?;
         loop {
             let token = access_token(&self.signed_in).await?;
             let status = gateway.call(&self.http, &token).await?.status();
