@@ -16,6 +16,9 @@ pub struct StatusBoard {
     /// The last request with a user's token that the server answered or refused was answered, since the probes find that
     /// the server requires a user.
     has_answered_user: AtomicBool,
+
+    /// The result says that the server requires a user. Each call asks, so that it must not take the lock.
+    awaits_user: AtomicBool,
 }
 
 impl Default for StatusBoard {
@@ -24,6 +27,7 @@ impl Default for StatusBoard {
             federation: Mutex::new(federation::pending()),
             handshake: Mutex::new(handshake::pending()),
             has_answered_user: AtomicBool::new(false),
+            awaits_user: AtomicBool::new(false),
         }
     }
 }
@@ -48,6 +52,7 @@ impl StatusBoard {
         } else {
             self.has_answered_user.store(false, Ordering::Relaxed);
         }
+        self.awaits_user.store(requires_user(&report), Ordering::Relaxed);
         let changed = (current.outcome, &current.reason) != (report.outcome, &report.reason);
         *current = report;
         changed
@@ -56,9 +61,13 @@ impl StatusBoard {
     /// Records that the server answered a request that carried a user's token. It counts while the server requires a user:
     /// an answer from before says nothing about a server that refuses the handshake now.
     pub fn user_answered(&self) {
+        if !self.awaits_user.load(Ordering::Relaxed) {
+            return;
+        }
         let mut current = self.handshake.lock().unwrap_or_else(PoisonError::into_inner);
         if requires_user(&current) {
             self.has_answered_user.store(true, Ordering::Relaxed);
+            self.awaits_user.store(false, Ordering::Relaxed);
             verify(&mut current);
         }
     }
