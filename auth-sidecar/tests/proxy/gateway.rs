@@ -1,4 +1,4 @@
-//! What reaches a client through nginx with TLS and HTTP/2.
+//! Tests that a client receives early answers whole through nginx with TLS and HTTP/2.
 
 use behalf_auth_sidecar::lifecycle;
 use rstest::rstest;

@@ -22,7 +22,7 @@ use super::validate::{self, Refusal};
 use crate::api::v1alpha1::McpServer;
 use crate::error_chain::chain;
 
-/// What a reconcile did with the revocations.
+/// The result of writing the revocations in one reconcile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
     /// The Pods can read the declared revocations.
@@ -45,7 +45,7 @@ pub enum Written {
     },
 }
 
-/// What the Pods report about the revocations that they have loaded.
+/// How many Pods have loaded the declared revocations, by their reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loaded<'a> {
     /// Every ready Pod, and every other Pod that reports, has the declared ones.

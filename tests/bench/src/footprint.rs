@@ -1,4 +1,4 @@
-//! What a sidecar costs beside calls: time to start, memory, and the CPU time of logins and refreshes.
+//! Measures the costs of a sidecar apart from calls: time to start, memory, and the CPU time of logins and refreshes.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -142,7 +142,7 @@ pub(crate) async fn measure(
         streams.push(connection);
     }
     sleep(SETTLE).await;
-    // What the refreshes added is no stream's.
+    // The refreshes added memory after `with_sessions` was measured. It does not count for the streams.
     let with_streams = process.resident()? - settled + with_sessions;
     Ok(Footprint {
         store,

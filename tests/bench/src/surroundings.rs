@@ -25,7 +25,7 @@ pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 /// The PKCE verifier of every login.
 const VERIFIER: &str = "a-verifier-that-is-long-enough-for-rfc-7636-to-take";
 
-/// What a client gets from a login or refresh.
+/// The tokens that a client gets from a login or refresh.
 pub(crate) struct Tokens {
     pub(crate) access: String,
     pub(crate) refresh: String,

@@ -120,7 +120,7 @@ impl Pods<'_> {
 
     /// Returns the keys of a Secret that the operator does not read, as every Pod reports them. `None` if a Pod was not read,
     /// or if the Pods differ: some have not read a change yet.
-    pub fn keys_in(&self, secret: &str) -> Option<KeysStatus> {
+    pub fn reported_keys(&self, secret: &str) -> Option<KeysStatus> {
         let (first, others) = self.reports.split_first()?;
         let same = |other: &&KeyringReport| {
             (&other.sealing, &other.next, &other.opening) == (&first.sealing, &first.next, &first.opening)
@@ -128,7 +128,7 @@ impl Pods<'_> {
         if self.reports.len() != self.count || !others.iter().all(same) {
             return None;
         }
-        // Whoever can replace a Pod decides what it reports: nothing but ids of keys reaches the status.
+        // A person who can replace a Pod chooses the texts of its report, so that the status takes nothing but ids of keys.
         let ids = || first.opening.iter().chain([&first.sealing]).chain(&first.next);
         if !ids().all(|id| is_key_id(id)) {
             return None;

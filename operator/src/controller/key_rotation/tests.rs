@@ -361,7 +361,7 @@ fn reported(count: usize, reports: &[KeyringReport]) -> Option<KeysStatus> {
         reports: reports.iter().collect(),
         suspended: false,
     };
-    pods.keys_in("a-behalf-keys")
+    pods.reported_keys("a-behalf-keys")
 }
 
 #[test]

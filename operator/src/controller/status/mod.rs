@@ -170,7 +170,8 @@ fn keys(
     let before = || previous.keys.clone();
     if let Some(KeyringPlan::Given(reference)) = facts.plan.map(|plan| &plan.keyring) {
         let circumstances = Circumstances::of(server, &found.existing.pods, &found.reports, now);
-        let reported = circumstances.and_then(|circumstances| circumstances.pods.keys_in(&reference.name));
+        let reported =
+            circumstances.and_then(|circumstances| circumstances.pods.reported_keys(&reference.name));
         let is_same = |keys: &KeysStatus| keys.secret_name.as_ref() == Some(&reference.name);
         return reported.or_else(|| before().filter(is_same));
     }

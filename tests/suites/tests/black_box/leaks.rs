@@ -40,11 +40,7 @@ async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> 
     let given = given(&answers, &own)?;
     let places = || logs.iter().chain(&others);
     let mut found = Search::of(&foreign)?.found_in(places().chain(&answers));
-    let unrecorded: BTreeSet<_> = world.unrecorded().into_iter().collect();
-    let unrecorded: Vec<_> = unrecorded
-        .into_iter()
-        .map(|(kind, value)| Value::new(format!("{kind} of a client"), value))
-        .collect();
+    let unrecorded = values_of_clients(world.unrecorded());
     let of_clients = own.iter().chain(&unrecorded).chain(&cookies).chain(given.keys());
     found.extend(Search::of(of_clients)?.found_in(places()));
     ensure!(found.is_empty(), "leaked: {}", found.join("; "));
@@ -255,17 +251,23 @@ async fn password_of_redis(world: &World) -> TestResult<Value> {
 
 /// Values that clients received and that may be nowhere else.
 fn of_clients(world: &World) -> TestResult<Vec<Value>> {
-    let clients: BTreeSet<_> = world.client_values().into_iter().collect();
+    let clients = world.client_values();
     for kind in GIVEN_ONCE {
         ensure!(
             clients.iter().any(|(known, _)| *known == kind),
             "no client got a {kind}"
         );
     }
-    let values = clients.into_iter();
-    Ok(values
+    Ok(values_of_clients(clients))
+}
+
+/// Each value once, as the search names it.
+fn values_of_clients(values: Vec<(&'static str, String)>) -> Vec<Value> {
+    let values: BTreeSet<_> = values.into_iter().collect();
+    values
+        .into_iter()
         .map(|(kind, value)| Value::new(format!("{kind} of a client"), value))
-        .collect())
+        .collect()
 }
 
 /// The logs of all containers of all Pods, whole, and what was recorded of those that are gone or were started

@@ -65,7 +65,7 @@ fn revocations_are_not_said_to_be_in_force_while_a_ready_pod_cannot_be_read() {
     let status = world.reconcile();
     assert_eq!(status_and_reason(&status, KIND), pair("Unknown", "NotObserved"));
 
-    // What was seen at this generation stays for two lost answers.
+    // The condition that was True at this generation stays while fewer than three reads of a Pod fail.
     let mut world = with_two_pods([Some(NO_REVOCATIONS); 2]);
     world.reconcile();
     world.reports[1].document = Err(unread(1));
