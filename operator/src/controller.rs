@@ -106,18 +106,22 @@ fn error_policy(guard: Arc<Guarded>, _: &ReconcileError, context: Arc<Context>) 
 /// The five steps: `dereference` reads, `validate` and `children` compute, `apply` and `status` write.
 async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerStatus, ReconcileError> {
     let client = &context.sources.client;
-    let found = dereference::dereference(&context.sources, server, context.now())
+    let mut found = dereference::from_caches(&context.sources, server)
         .await
         .map_err(ReconcileError::Dereference)?;
+    let read = dereference::read(&context.sources, server, &mut found, context.now()).await;
     let name = server.name_any();
     tracing::trace!(
         mcp_server.name = name,
         pods = found.existing.pods.len(),
         "Read what {name} depends on"
     );
-    let validated = validate::validate(server, &found, &context.defaults);
-    // First: a Pod needs them at its start, and a revocation must not wait for another child.
-    let revocations = Box::pin(revocations::write(context, server, validated.is_ok(), &found)).await?;
+    let validated = read.map(|()| validate::validate(server, &found, &context.defaults));
+    // First: a Pod needs them at its start, and a revocation must not wait for another child. A failed read ends the
+    // reconcile only afterwards.
+    let is_accepted = matches!(validated, Ok(Ok(_)));
+    let revocations = Box::pin(revocations::write(context, server, is_accepted, &found)).await?;
+    let validated = validated.map_err(ReconcileError::Dereference)?;
     let missing = match &revocations {
         Written::Failed { refusal, .. } => refusal.clone(),
         Written::Declared { .. } | Written::NoPods => None,

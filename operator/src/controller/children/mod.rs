@@ -13,6 +13,7 @@ mod service_account;
 mod tests;
 
 pub use config_map::Configuration;
+pub(in crate::controller) use deployment::keyring_of;
 pub(in crate::controller) use existing::watched_children;
 pub use existing::{ChildKind, Existing, ExistingChildren, WatchedKind};
 pub(in crate::controller) use keyring::{CLIENTS, SESSIONS};

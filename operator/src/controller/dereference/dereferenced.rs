@@ -3,6 +3,7 @@
 use behalf_contract::StatusDocument;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 
+use crate::api::v1alpha1::KeyringSecretRef;
 use crate::controller::children::Existing;
 use crate::controller::public_url::Claim;
 
@@ -46,6 +47,9 @@ pub struct Found {
 pub struct PodReport {
     /// The digest of the template that the Pod was made from.
     pub template: Option<String>,
+
+    /// The Secret that the Pod mounts as its keyring.
+    pub keyring: Option<KeyringSecretRef>,
 
     /// Whether the kubelet reports the Pod as ready.
     pub ready: bool,

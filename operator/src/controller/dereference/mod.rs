@@ -9,7 +9,6 @@ pub use issuer::Issuer;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
@@ -72,61 +71,57 @@ impl Sources {
     }
 }
 
-/// Reads what one reconcile of `server` depends on.
-pub async fn dereference(
-    sources: &Sources,
-    server: &McpServer,
-    now: Timestamp,
-) -> Result<Found, DereferenceError> {
+/// Returns what the caches contain for one reconcile of `server`. Makes no request.
+pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found, DereferenceError> {
     sources
         .stores
         .ready()
         .await
         .map_err(|_| DereferenceError::Stopping)?;
-    let namespace = server.namespace().unwrap_or_default();
-    let entra = &server.spec.entra;
-    let certificate_authority = match &entra.certificate_authority_ref {
-        Some(reference) => get::<ConfigMap>(&sources.client, &namespace, &reference.name).await?,
-        None => None,
-    };
-    let redis = server.spec.sessions.store.redis.as_ref();
-    let store_certificate_authority = match redis.and_then(|redis| redis.certificate_authority_ref.as_ref()) {
-        Some(reference) => get::<ConfigMap>(&sources.client, &namespace, &reference.name).await?,
-        None => None,
-    };
-    let service_account = match &entra.federation.service_account_name {
-        Some(name) => get::<ServiceAccount>(&sources.client, &namespace, name).await?,
-        None => None,
-    };
-    let issuer = sources.issuer.get(&sources.client, now).await?;
     let existing = existing(&sources.stores, server);
     let reports = sources.reports.of(&existing.pods);
-    // A keyring of another tool is not read: the Pods report its keys.
-    let is_managed = server.spec.keys.kind == KeysType::Managed;
-    let key_in_use = key_in_use(server, &reports);
-    let is_rotating = || {
-        let keys = server.status.as_ref()?.keys.as_ref()?;
-        let circumstances = Circumstances::of(server, &existing.pods, &reports, now)?;
-        Some(key_rotation::needs_keyring(keys, &circumstances))
-    };
-    let keyring = if !is_managed || key_in_use.is_some() && is_rotating() != Some(true) {
-        None
-    } else {
-        let name = names::keyring_secret(&server.name_any());
-        get::<Secret>(&sources.client, &namespace, &name).await?
-    };
     Ok(Found {
-        certificate_authority,
-        store_certificate_authority,
-        service_account,
-        key_in_use,
-        keyring,
-        issuer,
+        key_in_use: key_in_use(server, &reports),
         other_claims: public_url::other_claims(server, &sources.stores.servers.state()),
         existing,
         reports,
         blind: sources.reports.are_lost(),
+        ..Found::default()
     })
+}
+
+/// Reads the objects that `server` names and that no cache contains, and adds them to `found`.
+pub async fn read(
+    sources: &Sources,
+    server: &McpServer,
+    found: &mut Found,
+    now: Timestamp,
+) -> Result<(), DereferenceError> {
+    let namespace = server.namespace().unwrap_or_default();
+    let entra = &server.spec.entra;
+    if let Some(reference) = &entra.certificate_authority_ref {
+        found.certificate_authority = get(&sources.client, &namespace, &reference.name).await?;
+    }
+    let redis = server.spec.sessions.store.redis.as_ref();
+    if let Some(reference) = redis.and_then(|redis| redis.certificate_authority_ref.as_ref()) {
+        found.store_certificate_authority = get(&sources.client, &namespace, &reference.name).await?;
+    }
+    if let Some(name) = &entra.federation.service_account_name {
+        found.service_account = get(&sources.client, &namespace, name).await?;
+    }
+    found.issuer = sources.issuer.get(&sources.client, now).await?;
+    // A keyring of another tool is not read: the Pods report its keys.
+    let is_managed = server.spec.keys.kind == KeysType::Managed;
+    let is_rotating = || {
+        let keys = server.status.as_ref()?.keys.as_ref()?;
+        let circumstances = Circumstances::of(server, &found.existing.pods, &found.reports, now)?;
+        Some(key_rotation::needs_keyring(keys, &circumstances))
+    };
+    if is_managed && (found.key_in_use.is_none() || is_rotating() == Some(true)) {
+        let name = names::keyring_secret(&server.name_any());
+        found.keyring = get(&sources.client, &namespace, &name).await?;
+    }
+    Ok(())
 }
 
 async fn get<K: ChildKind>(
@@ -199,6 +194,7 @@ mod tests {
     use std::pin::pin;
 
     use http::{Request, Response};
+    use k8s_openapi::api::core::v1::ConfigMap;
     use kube::client::Body;
     use kube::core::DeserializeGuard;
     use tower_test::mock;

@@ -17,7 +17,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt as _;
 
-use crate::api::v1alpha1::{KeysStatus, LONGEST_REQUEST, MOST_KEYS, McpServer, RetiringKey};
+use crate::api::v1alpha1::{
+    KeyringSecretRef, KeysStatus, LONGEST_REQUEST, MOST_KEYS, McpServer, RetiringKey,
+};
+use crate::controller::children::keyring_of;
 use crate::controller::dereference::dereferenced::PodReport;
 use crate::controller::dereference::pod_reports::has_ended;
 use crate::controller::names;
@@ -76,15 +79,7 @@ impl<'a> Circumstances<'a> {
         Some(Self {
             request: request(server),
             interval: SignedDuration::from_secs(i64::try_from(seconds).ok()?),
-            pods: Pods {
-                count: pods.iter().filter(|pod| !has_ended(pod)).count(),
-                reports: reports
-                    .iter()
-                    .filter_map(|report| report.document.as_ref().ok())
-                    .map(|document| &document.keyring)
-                    .collect(),
-                suspended: server.spec.suspend,
-            },
+            pods: Pods::of(server, pods.iter(), reports.iter()),
             now,
         })
     }
@@ -107,7 +102,39 @@ pub(super) fn record_request(server: &McpServer, keyring: &mut Secret) {
     }
 }
 
-impl Pods<'_> {
+impl<'a> Pods<'a> {
+    fn of<'p>(
+        server: &McpServer,
+        pods: impl Iterator<Item = &'p Arc<Pod>>,
+        reports: impl Iterator<Item = &'a PodReport>,
+    ) -> Self {
+        Self {
+            count: pods.filter(|pod| !has_ended(pod)).count(),
+            reports: reports
+                .filter_map(|report| report.document.as_ref().ok())
+                .map(|document| &document.keyring)
+                .collect(),
+            suspended: server.spec.suspend,
+        }
+    }
+
+    /// Returns the Pods that mount this Secret as their keyring. After the spec has named another Secret, Pods of the earlier
+    /// template still run with the one before.
+    pub fn mounting(
+        keyring: &KeyringSecretRef,
+        server: &McpServer,
+        pods: &[Arc<Pod>],
+        reports: &'a [PodReport],
+    ) -> Self {
+        let pods = pods
+            .iter()
+            .filter(|pod| keyring_of(pod).as_ref() == Some(keyring));
+        let reports = reports
+            .iter()
+            .filter(|report| report.keyring.as_ref() == Some(keyring));
+        Self::of(server, pods, reports)
+    }
+
     /// Returns whether every Pod has loaded a key. Without Pods this holds only if none starts: a Pod that starts at this
     /// moment may have mounted the keyring of a moment ago.
     fn all_open(&self, id: &str) -> bool {

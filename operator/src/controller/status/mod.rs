@@ -14,12 +14,17 @@ pub use facts::Outcome;
 pub use undecodable::write_undecodable;
 pub use write::{StatusError, with_failed_step, write};
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use crate::api::v1alpha1::{Address, KeysStatus, McpServer, McpServerStatus};
+use crate::controller::children::keyring_of;
 use crate::controller::dereference::dereferenced::Found;
-use crate::controller::key_rotation::{self, Circumstances};
+use crate::controller::dereference::pod_reports::has_ended;
+use crate::controller::key_rotation::{self, Pods};
 use crate::controller::plan::KeyringPlan;
 use crate::controller::revocations::Written;
 use behalf_contract::{Reason, endpoints};
@@ -74,7 +79,7 @@ pub fn compute(
         replicas: facts.replicas(),
         selector: facts.selector(),
         federation: credential,
-        keys: keys(server, &facts, found, &previous, now),
+        keys: keys(server, &facts, found, &previous),
         ..McpServerStatus::default()
     };
     let mut put = |kind, finding: &Finding, at| {
@@ -159,21 +164,21 @@ fn address(running: &Running) -> Address {
 }
 
 /// Returns the keys of the keyring that this reconcile wrote or, if the object is accepted, read. The keys of a Secret that it
-/// does not read are those that every Pod reports. What cannot be observed now stays.
+/// does not read are those that every Pod with this Secret reports. What cannot be observed now stays, unless it was observed
+/// of another Secret, or may have been: while Pods with another one run, the spec has changed.
 fn keys(
     server: &McpServer,
     facts: &Facts<'_>,
     found: &Found,
     previous: &McpServerStatus,
-    now: Timestamp,
 ) -> Option<KeysStatus> {
     let before = || previous.keys.clone();
-    if let Some(KeyringPlan::Given(reference)) = facts.plan.map(|plan| &plan.keyring) {
-        let circumstances = Circumstances::of(server, &found.existing.pods, &found.reports, now);
-        let reported =
-            circumstances.and_then(|circumstances| circumstances.pods.reported_keys(&reference.name));
-        let is_same = |keys: &KeysStatus| keys.secret_name.as_ref() == Some(&reference.name);
-        return reported.or_else(|| before().filter(is_same));
+    if let Some(KeyringPlan::Given(keyring)) = facts.plan.map(|plan| &plan.keyring) {
+        let pods = &found.existing.pods;
+        let reported = Pods::mounting(keyring, server, pods, &found.reports).reported_keys(&keyring.name);
+        let mounts = |pod: &Arc<Pod>| has_ended(pod) || keyring_of(pod).as_ref() == Some(keyring);
+        let is_same = |keys: &KeysStatus| keys.secret_name.as_ref() == Some(&keyring.name);
+        return reported.or_else(|| before().filter(is_same).filter(|_| pods.iter().all(mounts)));
     }
     let written = facts.children.and_then(|children| children.keyring.as_ref());
     let read = || facts.plan.and(found.keyring.as_ref());

@@ -1,5 +1,6 @@
 //! Tests the status that is computed for an object.
 
+mod keys;
 mod pods;
 mod ready;
 mod refused;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::v1alpha1::FederationStatus;
-use crate::controller::children::Children;
+use crate::controller::children::{Children, keyring_of};
 use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
@@ -56,15 +57,22 @@ impl World {
         let built = children(&server);
         let template = built.deployment.annotations()[names::TEMPLATE_ANNOTATION].clone();
         let digest = built.deployment.annotations()[names::SIDECAR_DIGEST_ANNOTATION].clone();
+        let spec = built.deployment.spec.as_ref().unwrap().template.spec.clone();
         let report = PodReport {
             template: Some(template.clone()),
+            keyring: keyring_of(&Pod {
+                spec: spec.clone(),
+                ..Pod::default()
+            }),
             ready: true,
             document: Ok(document(&digest)),
         };
+        let mut pod = pod(&template);
+        pod["spec"] = json!(spec);
         Self {
             server,
             deployment: json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}),
-            pods: vec![pod(&template)],
+            pods: vec![pod],
             reports: vec![report],
             issuer: Some(ISSUER.to_owned()),
             refusals: None,

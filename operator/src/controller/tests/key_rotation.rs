@@ -1,5 +1,6 @@
 //! Tests the steps of a key rotation in whole passes.
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use super::cluster::{Cluster, event_reasons, failure, statuses};
@@ -38,9 +39,15 @@ fn stored(server: &McpServer) -> Value {
 fn cluster(server: &McpServer, secret: Value, opening: &[&str]) -> Cluster {
     let mut document = document("sha256:0");
     document.keyring.opening = opening.iter().map(|id| (*id).to_owned()).collect();
+    let held = held(server);
+    let template = held.deployment.spec.as_ref().map(|spec| &spec.template);
+    let pod = Pod {
+        spec: template.and_then(|template| template.spec.clone()),
+        ..pod()
+    };
     Cluster {
-        children: held(server).existing(),
-        pods: vec![pod()],
+        children: held.existing(),
+        pods: vec![pod],
         reports: Arc::new(PodReports::holding("a-pod", document)),
         stored: vec![("/secrets/azure-devops-keyring", secret)],
         ..Cluster::of(std::slice::from_ref(server))

@@ -8,7 +8,7 @@ use super::cluster::{Asked, Cluster, condition, failure, statuses};
 use super::passes::{held, pod};
 use super::*;
 use crate::controller::dereference::pod_reports::PodReports;
-use crate::testing::{children, document, quickstart_with, revocations};
+use crate::testing::{children, document, quickstart_with, redis, revocations};
 
 const NAME: &str = "azure-devops";
 
@@ -69,6 +69,39 @@ async fn another_child_that_fails_delays_no_revocation() {
     let (results, asked) = cluster.passes(&[server]).await;
     assert!(matches!(results[..], [Err(ReconcileError::Apply(_))]));
     assert_eq!(written(&asked).len(), 1);
+}
+
+#[rstest]
+#[case::of_the_certificate_authority("GET /api/v1/namespaces/mcp/configmaps/private-ca")]
+#[case::of_the_certificate_authority_of_the_store("GET /api/v1/namespaces/mcp/configmaps/redis-ca")]
+#[case::of_the_service_account("GET /api/v1/namespaces/mcp/serviceaccounts/shared")]
+#[case::of_the_issuer("GET /.well-known/openid-configuration")]
+#[case::of_the_keyring("GET /api/v1/namespaces/mcp/secrets/azure-devops-keyring")]
+#[tokio::test]
+async fn a_failed_read_delays_no_revocation(#[case] request: &'static str) {
+    let mut spec = redis(json!({"certificateAuthorityRef": {"name": "redis-ca"}}));
+    spec["entra"] = json!({
+        "certificateAuthorityRef": {"name": "private-ca"}, "federation": {"serviceAccountName": "shared"},
+    });
+    let server = revoking(spec);
+    let cluster = Cluster {
+        children: held(&crate::testing::server(QUICKSTART)).existing(),
+        refused: Some((request, failure(500, "InternalError", "etcd is slow"))),
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(std::slice::from_ref(&server)).await;
+    assert!(
+        matches!(results[..], [Err(ReconcileError::Dereference(_))]),
+        "{results:?}"
+    );
+    let [(_, body)] = written(&asked)[..] else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(body["data"], json!(revocations(&server))["data"]);
+    assert!(
+        asked.iter().all(|(line, _)| !line.contains("/deployments/")),
+        "{asked:?}"
+    );
 }
 
 #[rstest]

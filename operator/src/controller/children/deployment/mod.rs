@@ -4,6 +4,8 @@ mod containers;
 mod topology_spread;
 mod volumes;
 
+pub(in crate::controller) use volumes::keyring_of;
+
 use std::collections::BTreeMap;
 
 use behalf_contract::{StoreConfig, digest};

@@ -2,12 +2,12 @@
 
 use behalf_contract::{ExchangePlace, paths};
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, ProjectedVolumeSource, SecretVolumeSource,
+    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, Pod, ProjectedVolumeSource, SecretVolumeSource,
     ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::api::v1alpha1::RedisSecretRef;
+use crate::api::v1alpha1::{KeyringSecretRef, RedisSecretRef};
 use crate::controller::children::Configuration;
 use crate::controller::children::config_map::SERVER_KEY;
 use crate::controller::names::{self, SIDECAR_FILE};
@@ -202,6 +202,16 @@ fn keyring(plan: &Plan) -> Volume {
         }
     };
     secret(KEYRING, name, &[(key, paths::KEYRING)])
+}
+
+/// Returns the Secret that a Pod mounts as its keyring, and the key of it.
+pub(in crate::controller) fn keyring_of(pod: &Pod) -> Option<KeyringSecretRef> {
+    let mut volumes = pod.spec.as_ref()?.volumes.iter().flatten();
+    let secret = volumes.find(|volume| volume.name == KEYRING)?.secret.as_ref()?;
+    Some(KeyringSecretRef {
+        name: secret.secret_name.clone()?,
+        key: secret.items.as_ref()?.first()?.key.clone(),
+    })
 }
 
 /// The user and the password for the session store.

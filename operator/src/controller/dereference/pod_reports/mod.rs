@@ -19,6 +19,7 @@ use behalf_contract::StatusDocument;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
+use crate::controller::children::keyring_of;
 use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::names;
 
@@ -52,6 +53,7 @@ impl PodReports {
                 let known = known.get(&pod.uid()?)?;
                 Some(PodReport {
                     template: pod.annotations().get(names::TEMPLATE_ANNOTATION).cloned(),
+                    keyring: keyring_of(pod),
                     ready: is_ready(pod),
                     document: known.document.clone(),
                 })
