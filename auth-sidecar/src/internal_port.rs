@@ -31,6 +31,7 @@ pub(crate) async fn ready(State(services): State<Arc<Services>>) -> (StatusCode,
         return (StatusCode::SERVICE_UNAVAILABLE, "starting\n");
     }
     let (listens, store) = tokio::join!(services.upstream.listens(), services.sessions.store().ping());
+    services.set_ready(listens && store.is_ok());
     match (listens, store.is_ok()) {
         (true, true) => (StatusCode::OK, "ready\n"),
         (false, _) => (

@@ -13,6 +13,7 @@ pub mod clients;
 pub mod config;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod health;
 pub mod host_key;
 pub mod http;
 mod internal_port;

@@ -6,22 +6,25 @@ use axum::Router;
 use axum::routing::{MethodRouter, get};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::health;
 use crate::internal_port;
 use crate::oauth;
 use crate::proxy;
 use crate::services::Services;
 
-/// The public port: the OAuth endpoints and `/mcp`.
+/// The public port: the OAuth endpoints, `/mcp` and the probe of gateways.
 pub fn public_router(services: &Arc<Services>) -> Router {
     // One connection of a gateway carries the requests of many users. A panic in one request must not end the
     // connection.
-    let endpoints = oauth::router(Arc::clone(services)).merge(proxy::router(Arc::clone(services)));
-    endpoints.layer(CatchPanicLayer::new())
+    oauth::router(Arc::clone(services))
+        .merge(proxy::router(Arc::clone(services)))
+        .merge(health::router(Arc::clone(services)))
+        .layer(CatchPanicLayer::new())
 }
 
 /// Every path of the public port. [`public_router`] uses the same tables.
 pub fn public_paths() -> impl Iterator<Item = &'static str> {
-    oauth::paths().chain(proxy::PATHS)
+    oauth::paths().chain(proxy::PATHS).chain([health::PATH])
 }
 
 /// A path and its handler.

@@ -165,6 +165,9 @@ pub struct Services {
     pub sign_ins: Arc<SignIns>,
 
     started: AtomicBool,
+
+    /// The answer of the last readiness probe.
+    ready: AtomicBool,
 }
 
 impl Services {
@@ -255,6 +258,7 @@ impl Services {
             board: Arc::default(),
             federation_trigger: ProbeTrigger::default(),
             started: AtomicBool::new(false),
+            ready: AtomicBool::new(false),
             config,
             clock,
             random,
@@ -284,6 +288,16 @@ impl Services {
     /// Returns whether [`Services::mark_started`] was called.
     pub fn has_started(&self) -> bool {
         self.started.load(Ordering::Acquire)
+    }
+
+    /// Stores the answer of a readiness probe.
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Returns whether gateways may send requests to this Pod: the last readiness probe succeeded, and the Pod does not stop.
+    pub(crate) fn takes_requests(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && !self.drain.is_cancelled()
     }
 
     /// The redirect URI at Entra, registered there on platform Web.

@@ -144,7 +144,7 @@ wire_names! {
         ServerTimedOut,
         /// The server answers only with a user's token.
         AuthRequired,
-        /// The server answers only with a user's token, and has answered a user.
+        /// The server answers only with a user's token, and has answered a user's request with a result.
         UserAnswered,
         /// The server answered with an error.
         ServerError,

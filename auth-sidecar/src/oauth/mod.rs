@@ -110,7 +110,8 @@ fn routes(endpoints: impl IntoIterator<Item = Endpoint>) -> Router<Arc<Services>
     endpoints.into_iter().fold(Router::new(), route)
 }
 
-async fn wrong_method() -> Response {
+/// 405 with the error of OAuth. The router adds `Allow`.
+pub(crate) async fn wrong_method() -> Response {
     OAuthError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "invalid_request",

@@ -1,10 +1,12 @@
 //! `POST /token`: the token endpoint (RFC 6749, section 3.2).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, PRAGMA};
+use axum::http::{Extensions, HeaderMap};
 use axum::response::{IntoResponse, Response};
 use behalf_entra::Secret;
 use serde::Serialize;
@@ -31,8 +33,11 @@ struct TokenResponse<'a> {
 /// `POST /token`: redeems a code or a refresh token.
 pub(super) async fn token(
     State(services): State<Arc<Services>>,
+    extensions: Extensions,
+    headers: HeaderMap,
     Form(parameters): Form,
 ) -> Result<Response, OAuthError> {
+    let address = services.trusted_proxies.client(&extensions, &headers);
     let client_id = match client_id(&services, &parameters) {
         Ok(client_id) => client_id,
         Err(error) => {
@@ -54,9 +59,9 @@ pub(super) async fn token(
         return Err(OAuthError::bad_request("invalid_target", description));
     }
     let tokens = if grant_type == "authorization_code" {
-        redeem_code(&services, client_id, &parameters).await?
+        redeem_code(&services, client_id, &parameters, address).await?
     } else {
-        refresh(&services, client_id, &parameters).await?
+        refresh(&services, client_id, &parameters, address).await?
     };
     let body = TokenResponse {
         access_token: tokens.access_token.expose(),
@@ -83,6 +88,7 @@ async fn redeem_code(
     services: &Services,
     client_id: &str,
     parameters: &Parameters,
+    address: Option<IpAddr>,
 ) -> Result<ClientTokens, OAuthError> {
     let code = Secret::new(required(parameters, "code")?);
     let code_verifier = Secret::new(required(parameters, "code_verifier")?);
@@ -100,6 +106,7 @@ async fn redeem_code(
         client_id,
         redirect_uri: parameters.one("redirect_uri")?,
         code_verifier: &code_verifier,
+        address,
     };
     let outcome = services.sessions.redeem_code(redemption).await;
     outcome.map_err(|error| refused(services, error))
@@ -109,6 +116,7 @@ async fn refresh(
     services: &Services,
     client_id: &str,
     parameters: &Parameters,
+    address: Option<IpAddr>,
 ) -> Result<ClientTokens, OAuthError> {
     let refresh_token = Secret::new(required(parameters, "refresh_token")?);
     let scopes = parameters
@@ -117,7 +125,8 @@ async fn refresh(
         .transpose()
         .map_err(|error| OAuthError::bad_request("invalid_scope", error.to_string()))?
         .flatten();
-    let outcome = services.sessions.refresh(&refresh_token, client_id, scopes).await;
+    let sessions = &services.sessions;
+    let outcome = sessions.refresh(&refresh_token, client_id, scopes, address).await;
     outcome.map_err(|error| refused(services, error))
 }
 

@@ -1,11 +1,15 @@
 //! The last result of each probe, for `/status`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use behalf_contract::{FederationReport, HandshakeReport, Outcome, Reason};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{federation, handshake};
+
+/// Maximum number of answers that are watched at the same time. Each keeps at most 64 KiB.
+const WATCHED_ANSWERS: usize = 16;
 
 /// Keeps the last result of each probe.
 #[derive(Debug)]
@@ -17,8 +21,11 @@ pub struct StatusBoard {
     /// the server requires a user.
     has_answered_user: AtomicBool,
 
-    /// The result says that the server requires a user. Each call asks, so that it must not take the lock.
+    /// The result says that the server requires a user.
     awaits_user: AtomicBool,
+
+    /// The answers to users that may be watched besides those that are.
+    watches: Arc<Semaphore>,
 }
 
 impl Default for StatusBoard {
@@ -28,6 +35,7 @@ impl Default for StatusBoard {
             handshake: Mutex::new(handshake::pending()),
             has_answered_user: AtomicBool::new(false),
             awaits_user: AtomicBool::new(false),
+            watches: Arc::new(Semaphore::new(WATCHED_ANSWERS)),
         }
     }
 }
@@ -58,12 +66,20 @@ impl StatusBoard {
         changed
     }
 
-    /// Records that the server answered a request that carried a user's token. It counts while the server requires a user:
-    /// an answer from before says nothing about a server that refuses the handshake now.
+    /// True if the result says that the server requires a user, and no user has been answered yet. Each call asks, so that it
+    /// takes no lock.
+    pub fn awaits_user(&self) -> bool {
+        self.awaits_user.load(Ordering::Relaxed)
+    }
+
+    /// Permits to watch one answer for a result. `None` while too many are watched.
+    pub(super) fn watch_answer(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.watches).try_acquire_owned().ok()
+    }
+
+    /// Records that the server answered a request that carried a user's token with a result. It counts while the server
+    /// requires a user: an answer from before says nothing about a server that refuses the handshake now.
     pub fn user_answered(&self) {
-        if !self.awaits_user.load(Ordering::Relaxed) {
-            return;
-        }
         let mut current = self.handshake.lock().unwrap_or_else(PoisonError::into_inner);
         if requires_user(&current) {
             self.has_answered_user.store(true, Ordering::Relaxed);

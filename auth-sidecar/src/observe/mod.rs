@@ -8,6 +8,7 @@ mod mcp_client;
 pub mod schedule;
 pub mod sign_ins;
 mod sse;
+pub(crate) mod user_answer;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -56,6 +56,7 @@ use self::users::{User, Users};
 use crate::access::Scopes;
 use crate::limits::body_budget::Taken;
 use crate::oauth;
+use crate::observe::user_answer;
 use crate::services::Services;
 use crate::sessions::{OpenSession, SessionError};
 use crate::telemetry::metrics::SecurityEvent;
@@ -241,14 +242,19 @@ async fn forward(
     if let Some(wanted) = wanted(server, &response) {
         return Err(reauthenticate(state, &session, &tokens, wanted, had_second_try).await?);
     }
-    if plan.sends_a_token() {
-        match response.status() {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => state.services.board.user_refused(),
-            status if status.is_success() => state.services.board.user_answered(),
-            _ => {}
-        }
+    let board = &state.services.board;
+    let is_refused = matches!(
+        response.status(),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+    );
+    if plan.sends_a_token() && is_refused {
+        board.user_refused();
     }
-    answer(state, &session, &server_session, response, call)
+    let response = answer(state, &session, &server_session, response, call)?;
+    Ok(match about.id() {
+        Some(id) if plan.sends_a_token() && board.awaits_user() => user_answer::watch(response, id, board),
+        _ => response,
+    })
 }
 
 /// Prepares the session for the client's step-up. After a failure the client still gets the challenge, but the

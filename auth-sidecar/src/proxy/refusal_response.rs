@@ -56,6 +56,11 @@ impl About {
             is_modern: headers::is_modern(headers),
         }
     }
+
+    /// The id of the client's request. `None` for a notification, a response of the client, and a request without a body.
+    pub(super) fn id(&self) -> Option<&RequestId> {
+        self.id.as_ref()
+    }
 }
 
 impl Refusal {

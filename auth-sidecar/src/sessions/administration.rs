@@ -121,7 +121,11 @@ impl Sessions {
 
     /// Opens the summary of an entry. Returns `None` for an entry that no client can use: revoked, under a retired key, or
     /// not written by this program.
-    fn listed(&self, id: &SessionId, entry: &Entry) -> Result<Option<ListedSession>, SessionError> {
+    pub(super) fn listed(
+        &self,
+        id: &SessionId,
+        entry: &Entry,
+    ) -> Result<Option<ListedSession>, SessionError> {
         let Some((sealed, _)) = summary::split(&entry.value) else {
             return Ok(None);
         };

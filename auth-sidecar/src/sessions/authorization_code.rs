@@ -1,5 +1,6 @@
 //! Authorization codes: issued after a login, redeemed once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use behalf_entra::{Secret, TokenSet, UserIdentity};
@@ -66,6 +67,9 @@ pub struct CodeRedemption<'a> {
 
     /// The PKCE verifier (RFC 7636, section 4.5).
     pub code_verifier: &'a Secret,
+
+    /// The address of the sender, for the audit log.
+    pub address: Option<IpAddr>,
 }
 
 impl Sessions {
@@ -148,16 +152,14 @@ impl Sessions {
         let is_bound = code.client == ClientDigest::of(redemption.client_id)
             && code.resource == self.rules.resource
             && redemption.redirect_uri.is_none_or(|uri| uri == code.redirect_uri);
-        let refused = |reason| {
-            let event = Event::of(Action::SessionStart).session(&code.id);
-            event.client(redemption.client_id).failed(reason);
-        };
+        let address = redemption.address;
+        let refused = |reason| self.audit_refused_grant(Action::SessionStart, &code.id, address, reason);
         if !is_bound {
-            refused("wrong_binding");
+            refused("wrong_binding").await;
             return Err(DeadGrant::Binding.into());
         }
         if !pkce::verify(redemption.code_verifier, &code.challenge) {
-            refused("wrong_verifier");
+            refused("wrong_verifier").await;
             return Err(DeadGrant::Verifier.into());
         }
         let loaded = match self.repository.load(&code.id, &code.secret).await {
@@ -198,6 +200,7 @@ impl Sessions {
                     .user(&record.user)
                     .client(&record.client_id)
                     .session(&code.id)
+                    .address(address)
                     .succeeded();
                 Ok(tokens)
             }

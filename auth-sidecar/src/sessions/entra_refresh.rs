@@ -334,8 +334,8 @@ impl Sessions {
         }
     }
 
-    /// Stores a refusal of Entra. The first one that ends the session is in the audit log. Entra is asked again for a session
-    /// that its client goes on to use, and those refusals are not.
+    /// Stores a refusal of Entra. The first one of its kind is in the audit log. Entra is asked again for a session that its
+    /// client goes on to use, and those refusals are not.
     async fn mark_refused(
         &self,
         session: &OpenSession,
@@ -343,21 +343,32 @@ impl Sessions {
         error: &EntraError,
     ) -> Result<(), SessionError> {
         let mark = |record: &mut Record| {
-            let ends = refused.revoked && !record.is_revoked_at_entra();
-            record.refused = Some(refused.clone());
-            Change::Write(ends)
+            let before = record.refused.replace(refused.clone());
+            Change::Write(before.as_ref().and_then(audited))
         };
-        let ends = self.repository.change(&session.id, &session.secret, mark).await?;
-        if ends {
-            Event::of(Action::SessionEnd)
+        let before = self.repository.change(&session.id, &session.secret, mark).await?;
+        if let Some((action, reason)) = audited(&refused)
+            && before != Some((action, reason))
+        {
+            Event::of(action)
                 .user(&session.user)
                 .client(&session.client_id)
                 .session(&session.id)
                 .refusal_of_entra(error)
-                .because("revoked_by_entra")
+                .because(reason)
                 .succeeded();
         }
         Ok(())
+    }
+}
+
+/// Returns the action and reason of a refusal in the audit log. `None` for one that the user's next sign-in cures.
+fn audited(refused: &Refused) -> Option<(Action, &'static str)> {
+    match (&refused.hint, refused.revoked) {
+        // No sign-in helps, and the session goes on once Entra allows it.
+        (Some(_), true) => Some((Action::SessionBlock, "blocked_by_entra")),
+        (None, true) => Some((Action::SessionEnd, "revoked_by_entra")),
+        (_, false) => None,
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod grant;
+mod grant_audit;
 mod introspection;
 mod open_session;
 mod per_user;

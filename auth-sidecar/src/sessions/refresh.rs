@@ -1,5 +1,7 @@
 //! Redeems the refresh tokens of clients.
 
+use std::net::IpAddr;
+
 use behalf_entra::Secret;
 
 use super::Sessions;
@@ -22,24 +24,23 @@ enum Outcome {
 
 impl Sessions {
     /// Issues a new access token and a new refresh token. `scopes` narrows the new access token, and must not
-    /// exceed the scopes that the user granted. The refresh token keeps all granted scopes (RFC 6749, section 6).
+    /// exceed the scopes that the user granted. The refresh token keeps all granted scopes (RFC 6749, section 6). `address` is
+    /// that of the sender, for the audit log.
     pub async fn refresh(
         &self,
         refresh_token: &Secret,
         client_id: &str,
         scopes: Option<Scopes>,
+        address: Option<IpAddr>,
     ) -> Result<ClientTokens, GrantError> {
         let now = self.clock.now();
         let grant: Grant = self.keyring.open(Purpose::Refresh, refresh_token.expose())?;
-        let refused = |reason| {
-            let event = Event::of(Action::TokenRefresh).session(&grant.id);
-            event.client(client_id).failed(reason);
-        };
+        let refused = |reason| self.audit_refused_grant(Action::TokenRefresh, &grant.id, address, reason);
         if grant.expires_at <= now {
             return Err(DeadGrant::Expired.into());
         }
         if grant.client != ClientDigest::of(client_id) || grant.resource != self.rules.resource {
-            refused("wrong_binding");
+            refused("wrong_binding").await;
             return Err(DeadGrant::Binding.into());
         }
         let decide = |record: &mut Record| {
@@ -101,6 +102,7 @@ impl Sessions {
                     .user(&record.user)
                     .client(&record.client_id)
                     .session(&grant.id)
+                    .address(address)
                     .succeeded();
                 Ok(tokens)
             }
@@ -113,15 +115,15 @@ impl Sessions {
             }
             Outcome::Dead(dead) => {
                 match dead {
-                    DeadGrant::SignInRequired => refused("sign_in_required"),
-                    DeadGrant::StepUp => refused("step_up"),
+                    DeadGrant::SignInRequired => refused("sign_in_required").await,
+                    DeadGrant::StepUp => refused("step_up").await,
                     // The session has ended, or never began.
                     _ => {}
                 }
                 Err(dead.into())
             }
             Outcome::Scope => {
-                refused("invalid_scope");
+                refused("invalid_scope").await;
                 Err(GrantError::Scope)
             }
         }

@@ -33,6 +33,8 @@ pub(crate) enum Action {
     SessionStart,
     /// A client got new tokens for its refresh token.
     TokenRefresh,
+    /// Entra refuses the user of a session for now. The session stays, and its calls are refused.
+    SessionBlock,
     /// A session ended before its time.
     SessionEnd,
     /// A tool was called, or the sidecar refused the call of a signed-in user.
@@ -49,6 +51,7 @@ impl Action {
             Self::Login => "login",
             Self::SessionStart => "session_start",
             Self::TokenRefresh => "token_refresh",
+            Self::SessionBlock => "session_block",
             Self::SessionEnd => "session_end",
             Self::ToolCall => "tool_call",
             Self::RequestRefusal => "request_refusal",
@@ -102,8 +105,13 @@ impl Event {
     }
 
     /// The user: the object id in Entra.
-    pub(crate) fn user(mut self, user: &UserIdentity) -> Self {
-        self.user = Some(bounded(&user.oid, MAX_NAME));
+    pub(crate) fn user(self, user: &UserIdentity) -> Self {
+        self.user_id(&user.oid)
+    }
+
+    /// As [`Event::user`], with the object id alone.
+    pub(crate) fn user_id(mut self, object_id: &str) -> Self {
+        self.user = Some(bounded(object_id, MAX_NAME));
         self
     }
 
@@ -111,6 +119,12 @@ impl Event {
     /// so that its digest stands for it.
     pub(crate) fn client(mut self, client_id: &str) -> Self {
         self.client_id = Some(client_label(client_id));
+        self
+    }
+
+    /// The client of a session that is known by its summary only. `None` if the id is long.
+    pub(crate) fn client_label(mut self, label: Option<&str>) -> Self {
+        self.client_id = label.map(client_label);
         self
     }
 

@@ -1,13 +1,19 @@
 //! The lines of refreshed and ended sessions.
 
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Method;
 use behalf_entra::{Clock as _, Secret};
+use behalf_simulators::entra::{Effect, Fault, RequestKind};
 use behalf_simulators::people::ANA;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::answer::Tokens;
 use crate::calls::{call, list, post, server, world};
-use crate::fixture::{Login, REDIRECT_URI, World};
+use crate::fixture::{Login, REDIRECT_URI, VERIFIER, World, encode, request};
 use crate::lines::{listen, remove, take, take_one};
 use crate::logins::label;
 
@@ -181,12 +187,13 @@ async fn a_refresh_that_a_live_session_is_refused_has_the_reason() {
     };
     let tokens = world.redeem(&login, &[]).await.tokens();
     let session = session_of(&world, &tokens.access).await;
-    let expected = |client_id: &str, reason: &str| {
+    let expected = |reason: &str| {
         json!({
             "event.action": "token_refresh",
             "event.outcome": "failure",
             "event.reason": reason,
-            "client.id": label(client_id),
+            "user.id": ANA.object_id,
+            "client.id": label(&client_id),
             "session.id": session,
         })
     };
@@ -196,21 +203,16 @@ async fn a_refresh_that_a_live_session_is_refused_has_the_reason() {
         take_one("token_refresh")
     };
     let more = [("scope", "mcp:read mcp:run")];
-    assert_eq!(
-        refuse(&client_id, &more).await,
-        expected(&client_id, "invalid_scope")
-    );
+    assert_eq!(refuse(&client_id, &more).await, expected("invalid_scope"));
     let other = world.register(&[REDIRECT_URI]).await;
-    assert_eq!(refuse(&other, &[]).await, expected(&other, "wrong_binding"));
+    // The line names the client of the session. Nothing proves what the sender claims.
+    assert_eq!(refuse(&other, &[]).await, expected("wrong_binding"));
     assert_eq!(post(&world, &tokens.access, &call("run")).await.status, 403);
-    assert_eq!(refuse(&client_id, &[]).await, expected(&client_id, "step_up"));
+    assert_eq!(refuse(&client_id, &[]).await, expected("step_up"));
     let opened = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
     let claims = Some(r#"{"access_token":{}}"#.to_owned());
     world.sessions.require_sign_in(&opened, claims).await.unwrap();
-    assert_eq!(
-        refuse(&client_id, &[]).await,
-        expected(&client_id, "sign_in_required")
-    );
+    assert_eq!(refuse(&client_id, &[]).await, expected("sign_in_required"));
 }
 
 #[tokio::test]
@@ -221,10 +223,10 @@ async fn a_code_with_a_wrong_client_or_verifier_has_the_reason() {
     let other = world.register(&[REDIRECT_URI]).await;
     let wrong = "another-verifier-that-is-long-enough-for-rfc-7636-to-take";
     let cases = [
-        (("client_id", &*other), &other, "wrong_binding"),
-        (("code_verifier", wrong), &login.client_id, "wrong_verifier"),
+        (("client_id", &*other), "wrong_binding"),
+        (("code_verifier", wrong), "wrong_verifier"),
     ];
-    for (change, client_id, reason) in cases {
+    for (change, reason) in cases {
         world
             .redeem(&login, &[change])
             .await
@@ -235,12 +237,122 @@ async fn a_code_with_a_wrong_client_or_verifier_has_the_reason() {
             "event.action": "session_start",
             "event.outcome": "failure",
             "event.reason": reason,
-            "client.id": label(client_id),
+            "user.id": ANA.object_id,
+            "client.id": label(&login.client_id),
         });
         assert_eq!(line, expected);
     }
     let tokens = world.redeem(&login, &[]).await.tokens();
     assert!(!tokens.access.is_empty(), "the code stays valid");
+}
+
+/// Sends a form to the token endpoint from this address.
+async fn send_from(address: &str, world: &World, fields: &[(&str, &str)]) {
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let mut request = request(Method::POST, "/token", &form)
+        .body(Body::from(encode(fields)))
+        .unwrap();
+    let peer: SocketAddr = format!("{address}:1000").parse().unwrap();
+    request.extensions_mut().insert(ConnectInfo(peer));
+    world.send(request).await;
+}
+
+#[tokio::test]
+async fn a_grant_of_another_client_names_the_sender_by_address_while_its_session_lives() {
+    listen();
+    let world =
+        World::start_with(|config| config.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()]).await;
+    let login = world.login(ANA).await;
+    let other = world.register(&[REDIRECT_URI]).await;
+    let code = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &*other),
+        ("code", &login.code),
+        ("code_verifier", VERIFIER),
+    ];
+    send_from("192.0.2.7", &world, &code).await;
+    let line = take_one("session_start");
+    assert_eq!(
+        (&line["client.address"], &line["client.id"]),
+        (&json!("192.0.2.7"), &json!(label(&login.client_id)))
+    );
+
+    let tokens = world.redeem(&login, &[]).await.tokens();
+    take("session_start");
+    let refresh = [
+        ("grant_type", "refresh_token"),
+        ("client_id", &*other),
+        ("refresh_token", &tokens.refresh),
+    ];
+    send_from("192.0.2.8", &world, &refresh).await;
+    assert_eq!(take_one("token_refresh")["client.address"], "192.0.2.8");
+
+    let fields = [("client_id", &*login.client_id), ("token", &tokens.refresh)];
+    world.post_form("/revoke", &fields, &[]).await;
+    send_from("192.0.2.7", &world, &code).await;
+    send_from("192.0.2.8", &world, &refresh).await;
+    assert_eq!(take("session_start"), Vec::<Value>::new());
+    assert_eq!(take("token_refresh"), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_session_that_entra_blocks_for_now_has_not_ended() {
+    listen();
+    let server = server().await;
+    let world = world(&server).await;
+    world.entra_tokens_live_an_hour().await;
+    let (login, mut tokens) = world.session(ANA).await;
+    let session = session_of(&world, &tokens.access).await;
+    let blocked = Effect::Refusal {
+        status: 400,
+        error: "invalid_grant".to_owned(),
+        code: 53003,
+        suberror: None,
+        claims: None,
+    };
+    let fault = Fault::always([RequestKind::RefreshToken], blocked);
+    let control = world.entra.control();
+    // The client refreshes before each call, because its own token lives for an hour.
+    let mut call = async |seconds: i64| {
+        world.advance(seconds);
+        tokens = world
+            .refresh(&login.client_id, &tokens.refresh, &[])
+            .await
+            .tokens();
+        let answer = post(&world, &tokens.access, &list()).await;
+        take("request_refusal");
+        answer.status
+    };
+    for _ in 0..2 {
+        control.add_fault(&fault).await.unwrap();
+        // A token is renewed ten minutes before it expires. Then Entra is asked again every five minutes.
+        for seconds in [52 * 60, 301] {
+            assert_eq!(call(seconds).await, 200, "a message that says what to do");
+        }
+        let mut line = take_one("session_block");
+        assert!(remove(&mut line, "entra.correlation_id").is_string());
+        let expected = json!({
+            "event.action": "session_block",
+            "event.outcome": "success",
+            "event.reason": "blocked_by_entra",
+            "user.id": ANA.object_id,
+            "client.id": label(&login.client_id),
+            "session.id": session,
+            "entra.error_code": 53003,
+        });
+        assert_eq!(line, expected);
+        control.clear_faults().await.unwrap();
+        assert_eq!(call(301).await, 200, "the session goes on");
+    }
+    assert_eq!(take("session_end"), Vec::<Value>::new());
+
+    control.add_fault(&fault).await.unwrap();
+    call(52 * 60).await;
+    take_one("session_block");
+    control.clear_faults().await.unwrap();
+    control.revoke(ANA.user_name).await.unwrap();
+    assert_eq!(call(301).await, 401);
+    assert_eq!(take_one("session_end")["event.reason"], "revoked_by_entra");
 }
 
 #[tokio::test]

@@ -81,6 +81,24 @@ async fn clients_of_ended_sessions_keep_nobody_at_their_address_from_a_refresh()
 }
 
 #[tokio::test]
+async fn probes_of_a_gateway_have_no_limit_and_use_up_none() {
+    let world = behind_a_known_gateway().await;
+    let client_id = world.register(&[REDIRECT_URI]).await;
+    for _ in 0..5000 {
+        let answer = from(ONE, &world, Method::GET, "/healthz", &[]).await;
+        // Nothing probes the readiness of this sidecar.
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.body, "unavailable\n");
+    }
+    let path = world.authorize_path(&client_id, &[]);
+    let answer = from(ONE, &world, Method::GET, &path, &[]).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let invalid = refresh(&client_id, "invalid");
+    let answer = from(ONE, &world, Method::POST, "/token", &invalid).await;
+    answer.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
 async fn the_pages_of_one_address_are_limited_and_leave_the_others_alone() {
     let world = behind_a_known_gateway().await;
     let client_id = world.register(&[REDIRECT_URI]).await;

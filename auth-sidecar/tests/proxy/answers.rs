@@ -151,7 +151,10 @@ async fn a_server_that_demands_a_sign_in_makes_the_client_sign_in() {
             .contains("error=\"invalid_token\"")
     );
     assert!(!response.headers().contains_key("x-behalf-reauthenticate"));
-    let refreshed = sidecar.sessions.refresh(&login.refresh_token, CLIENT, None).await;
+    let refreshed = sidecar
+        .sessions
+        .refresh(&login.refresh_token, CLIENT, None, None)
+        .await;
     assert!(matches!(refreshed, Err(GrantError::Dead(_))));
 }
 
@@ -171,7 +174,10 @@ async fn a_server_from_another_image_cannot_send_users_to_entra() {
     world.server.answers(move |_| demands_sign_in(401, &value));
     let response = sidecar.post(&login, &call()).await;
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
-    let refreshed = sidecar.sessions.refresh(&login.refresh_token, CLIENT, None).await;
+    let refreshed = sidecar
+        .sessions
+        .refresh(&login.refresh_token, CLIENT, None, None)
+        .await;
     assert!(refreshed.is_ok(), "the session goes on");
 }
 
@@ -195,7 +201,7 @@ async fn a_wish_that_cannot_be_read_or_comes_with_another_status_is_a_502(
     assert!(
         sidecar
             .sessions
-            .refresh(&login.refresh_token, CLIENT, None)
+            .refresh(&login.refresh_token, CLIENT, None, None)
             .await
             .is_ok()
     );

@@ -105,7 +105,10 @@ async fn a_required_sign_in_challenges_the_client_and_keeps_its_session() {
         1
     );
 
-    let refreshed = sidecar.sessions.refresh(&login.refresh_token, CLIENT, None).await;
+    let refreshed = sidecar
+        .sessions
+        .refresh(&login.refresh_token, CLIENT, None, None)
+        .await;
     assert!(
         matches!(refreshed, Err(GrantError::Dead(_))),
         "its refresh sends it to the login"

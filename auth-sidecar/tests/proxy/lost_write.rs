@@ -23,14 +23,18 @@ async fn a_refresh_token_of_the_next_generation_proves_a_lost_write_and_is_adopt
     redis.separate().await;
     let lost = second
         .sessions
-        .refresh(&login.refresh_token, CLIENT, None)
+        .refresh(&login.refresh_token, CLIENT, None, None)
         .await
         .unwrap();
     redis.fail_over();
 
     // The client has the second generation, and the store has the first.
     let adopted = loop {
-        match third.sessions.refresh(&lost.refresh_token, CLIENT, None).await {
+        match third
+            .sessions
+            .refresh(&lost.refresh_token, CLIENT, None, None)
+            .await
+        {
             Err(GrantError::Unavailable(_)) => tokio::task::yield_now().await,
             other => break other.unwrap(),
         }
@@ -48,9 +52,15 @@ async fn a_refresh_token_of_the_next_generation_proves_a_lost_write_and_is_adopt
         }
         assert_eq!(status, StatusCode::OK);
     }
-    let next = first.sessions.refresh(&now.refresh_token, CLIENT, None).await;
+    let next = first
+        .sessions
+        .refresh(&now.refresh_token, CLIENT, None, None)
+        .await;
     assert!(next.is_ok(), "the family goes on");
-    let stolen = second.sessions.refresh(&login.refresh_token, CLIENT, None).await;
+    let stolen = second
+        .sessions
+        .refresh(&login.refresh_token, CLIENT, None, None)
+        .await;
     assert!(
         matches!(stolen, Err(GrantError::Dead(DeadGrant::Reused))),
         "{stolen:?}"

@@ -13,12 +13,13 @@ use behalf_simulators::entra::{
     Effect, Fault, FederatedCredential, IssuerFixture, Policy, RequestKind, ServiceAccountToken,
 };
 use behalf_simulators::people::CLIENT_ID;
+use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::fake_server::{FakeServer, json_answer, result, status};
-use crate::world::World;
+use crate::fake_server::{FakeServer, Received, json_answer, result, status};
+use crate::world::{Login, Sidecar, World};
 
 async fn observe(world: &World) -> FederationReport {
     let (answer, claims) = world.probe(Header).run().await;
@@ -327,8 +328,8 @@ async fn a_server_that_requires_a_user_is_unknown() {
     );
 }
 
-/// Publishes the probe of a server that requires a user. Returns the outcome after a call of a user with this status.
-async fn outcome_after_a_call(injection: behalf_contract::Injection, code: StatusCode) -> Outcome {
+/// A sidecar whose probe found that the server requires a user, and a user.
+async fn awaiting_a_user(injection: behalf_contract::Injection) -> (World, Sidecar, Login) {
     let world = World::start().await;
     let sidecar = world.sidecar(behalf_contract::ExchangePlace::Sidecar, injection);
     let login = sidecar.sign_in(&world).await;
@@ -336,23 +337,76 @@ async fn outcome_after_a_call(injection: behalf_contract::Injection, code: Statu
     sidecar
         .board
         .publish_handshake(handshake::report(&answer, false, Timestamp::UNIX_EPOCH));
-    world.server.answers(move |_| status(code));
-    sidecar.post(&login, &crate::world::call()).await;
+    (world, sidecar, login)
+}
+
+/// Sends a message of the user, and reads the whole answer. Returns the outcome after it.
+async fn outcome_after(sidecar: &Sidecar, login: &Login, message: &Value) -> Outcome {
+    let answer = sidecar.post(login, message).await;
+    // An answer that the server broke off counts as well.
+    let _ = answer.into_body().collect().await;
     sidecar.board.handshake().outcome
 }
 
+fn stream(text: &'static str) -> Response<Body> {
+    let answer = Response::builder().header("content-type", "text/event-stream");
+    answer.body(Body::from(text)).unwrap()
+}
+
+fn notification() -> Value {
+    json!({"jsonrpc": "2.0", "method": "notifications/initialized"})
+}
+
+fn answered(member: &str) -> Response<Body> {
+    json_answer(&json!({"jsonrpc": "2.0", "id": 7, member: {"code": -32603, "message": "no"}}))
+}
+
+fn large_result() -> Response<Body> {
+    json_answer(&json!({"jsonrpc": "2.0", "id": 7, "result": "x".repeat(70_000)}))
+}
+
 #[rstest]
-#[case::with_a_token(Header, StatusCode::OK, Outcome::Verified)]
-#[case::refused(Header, StatusCode::UNAUTHORIZED, Outcome::Unknown)]
-#[case::failed(Header, StatusCode::INTERNAL_SERVER_ERROR, Outcome::Unknown)]
-#[case::without_a_token(Nothing, StatusCode::OK, Outcome::Unknown)]
+#[case::result(|_: &_| answered("result"), Outcome::Verified)]
+#[case::result_in_a_stream(|_: &_| stream("id: 1\ndata:\n\ndata: {\"id\":7,\"result\":{}}\n\n"), Outcome::Verified)]
+#[case::error(|_: &_| answered("error"), Outcome::Unknown)]
+#[case::error_in_a_stream(|_: &_| stream("data: {\"id\":7,\"error\":{}}\n\n"), Outcome::Unknown)]
+#[case::only_a_notification_in_a_stream(|_: &_| stream("data: {\"method\":\"notifications/progress\"}\n\n"), Outcome::Unknown)]
+#[case::result_of_another_request(|_: &_| json_answer(&json!({"jsonrpc": "2.0", "id": 8, "result": {}})), Outcome::Unknown)]
+#[case::too_large_to_be_read(|_: &_| large_result(), Outcome::Unknown)]
+#[case::empty(|_: &_| status(StatusCode::OK), Outcome::Unknown)]
+#[case::accepted(|_: &_| status(StatusCode::ACCEPTED), Outcome::Unknown)]
+#[case::page(|_: &_| Response::builder().header("content-type", "text/html").body(Body::from("<p>")).unwrap(), Outcome::Unknown)]
+#[case::refused(|_: &_| status(StatusCode::UNAUTHORIZED), Outcome::Unknown)]
+#[case::failed(|_: &_| status(StatusCode::INTERNAL_SERVER_ERROR), Outcome::Unknown)]
 #[tokio::test]
-async fn a_server_that_requires_a_user_is_verified_by_an_answer_to_a_users_token_alone(
-    #[case] injection: behalf_contract::Injection,
-    #[case] code: StatusCode,
+async fn a_server_that_requires_a_user_is_verified_by_a_result_for_a_user_alone(
+    #[case] script: fn(&Received) -> Response<Body>,
     #[case] expected: Outcome,
 ) {
-    assert_eq!(outcome_after_a_call(injection, code).await, expected);
+    let (world, sidecar, login) = awaiting_a_user(Header).await;
+    world.server.answers(script);
+    assert_eq!(
+        outcome_after(&sidecar, &login, &crate::world::call()).await,
+        expected
+    );
+}
+
+#[tokio::test]
+async fn neither_a_notification_nor_a_request_without_a_users_token_verifies_a_server() {
+    let (_world, sidecar, login) = awaiting_a_user(Header).await;
+    assert_eq!(
+        outcome_after(&sidecar, &login, &notification()).await,
+        Outcome::Unknown
+    );
+    assert_eq!(
+        outcome_after(&sidecar, &login, &crate::world::call()).await,
+        Outcome::Verified
+    );
+    let (_world, sidecar, login) = awaiting_a_user(Nothing).await;
+    assert_eq!(
+        outcome_after(&sidecar, &login, &crate::world::call()).await,
+        Outcome::Unknown
+    );
 }
 
 #[rstest]

@@ -129,7 +129,10 @@ async fn after_a_recent_sign_in_a_refused_token_is_a_tool_result_that_says_what_
         assert!(text.contains(word), "{text}");
     }
     assert_eq!(world.server.received().len(), sent, "at most one more try");
-    let refreshed = sidecar.sessions.refresh(&login.refresh_token, CLIENT, None).await;
+    let refreshed = sidecar
+        .sessions
+        .refresh(&login.refresh_token, CLIENT, None, None)
+        .await;
     assert!(refreshed.is_ok(), "the session goes on");
 }
 
@@ -197,7 +200,10 @@ async fn after_an_older_sign_in_a_refused_token_asks_the_user_to_sign_in_again(#
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     let challenge = response.headers()["www-authenticate"].to_str().unwrap();
     assert!(challenge.contains("invalid_token"), "{challenge}");
-    let refreshed = sidecar.sessions.refresh(&login.refresh_token, CLIENT, None).await;
+    let refreshed = sidecar
+        .sessions
+        .refresh(&login.refresh_token, CLIENT, None, None)
+        .await;
     assert!(
         matches!(refreshed, Err(GrantError::Dead(_))),
         "it would call with the same token again"

@@ -173,6 +173,40 @@ async fn readiness_depends_on_the_server_and_not_on_entra() {
 }
 
 #[tokio::test]
+async fn the_probe_of_gateways_repeats_the_last_readiness_and_asks_nobody() {
+    let mut world = World::start().await;
+    let sidecar = Sidecar::start(world.loaded(), world.environment()).await.unwrap();
+    let (public, internal) = (sidecar.public(), sidecar.internal());
+    let unavailable = (503, "unavailable\n".to_owned());
+    assert_eq!(get(public, "/healthz").await, unavailable, "not probed yet");
+    assert_eq!(get(internal, "/readyz").await.0, 200);
+    assert_eq!(get(public, "/healthz").await, (200, "ok\n".to_owned()));
+
+    let other = FakeServer::start().await;
+    std::mem::replace(&mut world.server, other).stop().await;
+    assert_eq!(get(public, "/healthz").await.0, 200, "the server is not asked");
+    assert_eq!(get(internal, "/readyz").await.0, 503);
+    assert_eq!(get(public, "/healthz").await, unavailable);
+
+    let client = reqwest::Client::builder().build().unwrap();
+    let url = format!("http://{public}/healthz");
+    let head = client.head(&url).send().await.unwrap();
+    assert_eq!(head.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(head.headers()["cache-control"], "no-store");
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let answer = client
+            .request(method.clone(), &url)
+            .body("{")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(answer.headers()["allow"], "GET,HEAD");
+    }
+    sidecar.stop().await;
+}
+
+#[tokio::test]
 async fn without_its_store_a_sidecar_starts_and_reports_that_it_is_not_ready() {
     let world = World::start().await;
     let mut loaded = world.loaded();
@@ -275,6 +309,8 @@ async fn the_hook_before_a_stop_asks_clients_to_leave_and_the_sidecar_goes_on_se
             .is_some_and(|value| value == "close")
     };
     assert!(!closes().await);
+    assert_eq!(get(internal, "/readyz").await.0, 200);
+    assert_eq!(get(public, "/healthz").await.0, 200);
     let socket = world.file("admin.sock");
     let command = [
         "behalf-auth-sidecar",
@@ -291,6 +327,11 @@ async fn the_hook_before_a_stop_asks_clients_to_leave_and_the_sidecar_goes_on_se
         .unwrap();
     assert!(closes().await);
     assert_eq!(get(internal, "/readyz").await.0, 200);
+    assert_eq!(
+        get(public, "/healthz").await.0,
+        503,
+        "gateways that probe the Pod leave it, too"
+    );
     sidecar.stop().await;
 }
 

@@ -381,6 +381,7 @@ impl Sidecar {
             client_id: CLIENT,
             redirect_uri: None,
             code_verifier: &Secret::new(VERIFIER),
+            address: None,
         };
         let tokens = self.sessions.redeem_code(redemption).await.unwrap();
         Login {

@@ -97,6 +97,7 @@ fn table() -> Vec<Bad> {
     all.extend(of_token_and_revoke());
     all.extend(of_mcp());
     all.extend([
+        bad("/healthz", "POST", "/healthz", OAuth(405, "invalid_request")),
         bad("", "GET", "/nothing-here", OAuth(404, "not_found")),
         bad("", "GET", "/..%2f..%2fetc/passwd", OAuth(404, "not_found")),
     ]);
