@@ -41,6 +41,20 @@ mod tests {
             }
         }
     }
+
+    /// A server from an image of the object's author may call any API.
+    #[test]
+    fn no_text_takes_the_api_for_azure_devops() {
+        let federation = FederationReason::ALL.iter().map(|reason| reason.fix());
+        let sign_in = SignInReason::ALL
+            .iter()
+            .flat_map(|reason| [Some(reason.hint()), reason.fix()]);
+        for text in federation.chain(sign_in.flatten()) {
+            let without_examples = text.replace("for Azure DevOps)", "");
+            assert!(!without_examples.contains("Azure DevOps"), "{text}");
+        }
+    }
+
     #[test]
     fn every_reason_of_a_condition_is_one_of_the_contract() {
         for reason in FederationReason::ALL {

@@ -133,12 +133,12 @@ impl FederationReason {
                  cannot authenticate with an assertion."
             }
             Self::ResourceNotFound => {
-                "Create the service principal of Azure DevOps in the tenant: \
-                 az ad sp create --id 499b84ac-1321-427f-aa17-267ca6975798."
+                "Create the service principal of the requested API in the tenant: \
+                 az ad sp create --id <application id of the API> (499b84ac-1321-427f-aa17-267ca6975798 for Azure DevOps)."
             }
             Self::AppNotAssigned => {
-                "Probe with the scope of another resource, or assign the application to itself: it requires \
-                 assignment."
+                "Give the application an app role of the requested API, which requires assignment. Users may be able to \
+                 sign in nevertheless."
             }
             Self::PolicyBlocked => {
                 "Exclude the application from the Conditional Access policy for workload identities, or \

@@ -61,8 +61,8 @@ impl SignInReason {
                  requestedAccessTokenVersion to 2, expose the scope access_as_user and allow User.Read."
             }
             Self::PermissionMissing => {
-                "The application does not declare the permission it needs: an administrator has to add \
-                 user_impersonation of Azure DevOps and consent to it."
+                "The application does not declare the permission it needs: an administrator has to add the delegated \
+                 permission of the API behind this server (user_impersonation for Azure DevOps) and consent to it."
             }
             Self::UserNotAssigned => {
                 "You are not assigned to this application: ask an administrator to assign you or a group of \
@@ -108,8 +108,8 @@ impl SignInReason {
                  access_as_user and allow User.Read.",
             ),
             Self::PermissionMissing => Some(
-                "Add user_impersonation of Azure DevOps to the app registration, then \
-                 az ad app permission admin-consent --id <client id>.",
+                "Add the delegated permission of the requested API (user_impersonation for Azure DevOps) to the app \
+                 registration, then az ad app permission admin-consent --id <client id>.",
             ),
             _ => None,
         }

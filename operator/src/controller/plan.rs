@@ -8,6 +8,7 @@ use behalf_contract::{
 };
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use url::Url;
 
@@ -110,6 +111,9 @@ pub struct ForeignPlan {
 
     /// Directories that become empty volumes.
     pub writable_paths: Vec<String>,
+
+    /// Maximum size of each of these directories.
+    pub writable_size: Quantity,
 
     /// User and group of the process.
     pub user: i64,

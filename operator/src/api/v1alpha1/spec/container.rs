@@ -11,8 +11,9 @@ use crate::api::v1alpha1::schema::rule;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Container {
-    /// The image with its registry, and with a tag or digest, for example registry.contoso.example/mcp/server:1.2.3. The
-    /// installation decides which repositories an object may name (allowed.serverRepositories of the chart behalf).
+    /// The image with its registry, and with a tag or digest, at most 512 characters, for example
+    /// registry.contoso.example/mcp/server:1.2.3. The installation decides which repositories an object may name
+    /// (allowed.serverRepositories of the chart behalf).
     #[schemars(
         length(min = 1, max = 512),
         regex(
@@ -21,30 +22,34 @@ pub struct Container {
     )]
     pub image: String,
 
-    /// The program and its first arguments, in place of the image's entry point. It can be any program of the image.
+    /// The program and its first arguments, in place of the image's entry point, which is the default. It can be any program of
+    /// the image. At most 32 entries of 1 to 1024 characters, for example [/usr/bin/node, server.js].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 1024)))]
     pub command: Vec<String>,
 
-    /// Arguments, in place of the image's own.
+    /// Arguments, in place of the image's own, which are the default. At most 64 entries of at most 1024 characters, for example
+    /// [--host=127.0.0.1, --port=3000].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 1024)))]
     pub args: Vec<String>,
 
-    /// The port on which the server serves MCP. The sidecar has 8080 and 9090.
+    /// The port on which the server serves MCP, from 1024 to 65535, by default 3000. The sidecar has 8080 and 9090.
     #[serde(default = "default_port")]
     #[schemars(range(min = 1024, max = 65535), extend("x-kubernetes-validations" = [
         rule("self != 8080 && self != 9090", "server.container.port must not be 8080 or 9090: the sidecar listens there"),
     ]))]
     pub port: i32,
 
-    /// The path at which the server serves MCP.
+    /// The path at which the server serves MCP, by default /mcp. It is absolute, has at most 128 letters, digits and characters
+    /// of ._~/- and no segments . and .., for example /api/mcp.
     #[serde(default = "default_path")]
     #[schemars(length(min = 1, max = 128), regex(pattern = "^/[A-Za-z0-9._~/-]*$"))]
     pub path: String,
 
-    /// Directories that the server may write, each an empty directory at the start of a Pod. All other directories of
-    /// the image are read-only.
+    /// Directories that the server may write, each an empty directory on the disk of the node at the start of a Pod. All other
+    /// directories of the image are read-only. At most 8 absolute paths of at most 128 characters, by default none, for example
+    /// [/tmp, /home/app/.cache]. They must not be /proc, /sys, /dev, /run, /var/run, /etc/behalf or below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
@@ -53,7 +58,20 @@ pub struct Container {
     )]
     pub writable_paths: Vec<String>,
 
-    /// The user and group of the process. By default 65533. 65532 is the sidecar's.
+    /// Maximum size of each directory of writablePaths: a whole number of Mi or Gi from 1Mi to 4Gi, by default 256Mi, for
+    /// example 1Gi. The kubelet evicts the whole Pod when a directory is larger, also if the calls of one user filled it.
+    #[serde(default = "default_writable_size")]
+    #[schemars(
+        length(max = 8),
+        regex(pattern = "^[1-9][0-9]{0,5}[MG]i$"),
+        extend("x-kubernetes-validations" = [rule(
+            "isQuantity(self) && quantity(self).compareTo(quantity('1Mi')) >= 0 && quantity(self).compareTo(quantity('4Gi')) <= 0",
+            "server.container.writableSize must be between 1Mi and 4Gi"
+        )])
+    )]
+    pub writable_size: String,
+
+    /// The user and group of the process, from 1 to 2147483647, by default 65533, for example 1000. 65532 is the sidecar's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1), extend("x-kubernetes-validations" = [
         rule("self != 65532", "server.container.runAsUser must not be 65532: this is the sidecar's user, whose files it could read"),
@@ -67,4 +85,8 @@ fn default_port() -> i32 {
 
 fn default_path() -> String {
     "/mcp".to_owned()
+}
+
+fn default_writable_size() -> String {
+    "256Mi".to_owned()
 }

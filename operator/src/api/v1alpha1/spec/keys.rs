@@ -66,8 +66,8 @@ pub enum KeysType {
     ),
 ]))]
 pub struct ManagedKeys {
-    /// Age of the sealing key at which its rotation begins. A rotation ends no session. To begin one earlier, annotate
-    /// the McpServer with behalf.dev/rotate-keys and a text that differs from status.keys.lastRequest.
+    /// Age of the sealing key at which its rotation begins, from 168h (7 days) to 8784h (366 days), by default 720h, for example
+    /// 2160h. A rotation ends no session. To begin one earlier, annotate the McpServer with behalf.dev/rotate-keys and a text that differs from status.keys.lastRequest.
     pub rotation_interval: DurationText,
 }
 
@@ -95,7 +95,7 @@ pub const KEYS_SUFFIX: &str = "behalf-keys";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyringSecretRef {
-    /// Name of the Secret. It must end in behalf-keys, for example azure-devops-behalf-keys: with this name the author of the
+    /// Name of the Secret, at most 253 characters. It must end in behalf-keys, for example azure-devops-behalf-keys: with this name the author of the
     /// Secret allows everybody who may write McpServers of the namespace to use it.
     #[schemars(
         length(min = 1, max = 253),
@@ -107,7 +107,8 @@ pub struct KeyringSecretRef {
     )]
     pub name: String,
 
-    /// The key of the Secret that contains the keyring, a JSON text: docs/sessions.md describes it.
+    /// The key of the Secret that contains the keyring, a JSON text: docs/sessions.md describes it. At most 253 characters, by
+    /// default keyring.json.
     #[serde(default = "keyring_key")]
     #[schemars(length(min = 1, max = 253), regex(pattern = KEY))]
     pub key: String,

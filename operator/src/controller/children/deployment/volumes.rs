@@ -109,15 +109,12 @@ pub(super) fn foreign_mounts(plan: &Plan, server: &ForeignPlan) -> Vec<VolumeMou
     mounts.chain(certificate_authority_mount(plan)).collect()
 }
 
-/// Maximum size of a writable directory. The kubelet evicts a Pod that exceeds it, before the node's disk is full.
-const WRITABLE_SIZE: &str = "256Mi";
-
-/// An empty volume for each writable directory.
+/// An empty volume for each writable directory. The kubelet evicts a Pod that exceeds the limit, before the node's disk is full.
 fn writable_volumes(server: &ForeignPlan) -> impl Iterator<Item = Volume> {
     (0..server.writable_paths.len()).map(|number| Volume {
         name: directory(number),
         empty_dir: Some(EmptyDirVolumeSource {
-            size_limit: Some(Quantity(WRITABLE_SIZE.to_owned())),
+            size_limit: Some(server.writable_size.clone()),
             ..EmptyDirVolumeSource::default()
         }),
         ..Volume::default()

@@ -53,6 +53,28 @@ fn the_container_has_nothing_but_its_image_its_directories_and_its_variables() {
     }
 }
 
+#[rstest]
+#[case::by_default(json!({}), "256Mi")]
+#[case::by_the_object(json!({"writableSize": "2Gi"}), "2Gi")]
+fn each_writable_directory_is_on_the_nodes_disk_and_has_a_maximum_size(
+    #[case] mut container: Value,
+    #[case] size: &str,
+) {
+    container["writablePaths"] = json!(["/tmp", "/cache"]);
+    let pod = pod(&children(&container_with(container)).deployment);
+    let sizes: Vec<_> = pod
+        .volumes
+        .iter()
+        .flatten()
+        .filter(|volume| volume.name.starts_with("writable-"))
+        .map(|volume| serde_json::to_value(&volume.empty_dir).unwrap())
+        .collect();
+    assert_eq!(sizes, [json!({"sizeLimit": size}), json!({"sizeLimit": size})]);
+    let [_, container] = containers(&pod);
+    let mounts = container.volume_mounts.unwrap();
+    assert_ne!(mounts[0].name, mounts[1].name);
+}
+
 #[test]
 fn the_container_meets_the_restricted_profile_with_a_user_of_its_own() {
     for user in [Value::Null, json!(1000)] {

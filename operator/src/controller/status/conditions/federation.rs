@@ -5,7 +5,6 @@ use behalf_entra::FederationReason;
 
 use super::observed::{Judged, Observed, Seen};
 use super::{ConditionType, Finding, Status};
-use crate::controller::status::running::Running;
 
 /// Text for a Pod whose token has a different issuer than the API server publishes.
 const OTHER_ISSUER: &str = "a Pod reports a token of another issuer than the API server's; if the API \
@@ -19,7 +18,7 @@ pub(in crate::controller::status) fn judge(observed: &Observed<'_>, command: Opt
         conclusive: document.federation.observed_at.is_some(),
     });
     let judged = observed.judge(ConditionType::FederationVerified, Reason::TokenAccepted, reports);
-    let mut message = text(&judged, observed.running, observed.client_id, command);
+    let mut message = text(&judged, observed, command);
     // The text does not contain the issuer: an administrator must not make Entra trust an issuer that a
     // Pod reports.
     if observed.other_issuer && !observed.suspended {
@@ -30,12 +29,7 @@ pub(in crate::controller::status) fn judge(observed: &Observed<'_>, command: Opt
 }
 
 /// Returns the text of `FederationVerified`. `command` creates the credential.
-fn text(
-    judged: &Judged<'_>,
-    running: Option<&Running>,
-    client_id: Option<&str>,
-    command: Option<&str>,
-) -> String {
+fn text(judged: &Judged<'_>, observed: &Observed<'_>, command: Option<&str>) -> String {
     if let Some(text) = judged.common_text() {
         return text;
     }
@@ -54,14 +48,19 @@ fn text(
              look up the correlation id from it in the sign-in logs of the tenant (service principal sign-ins)."
         );
     };
-    let mut text = format!("{what} {}", known.fix());
-    if let Some(running) = running {
+    let advice = match known {
+        FederationReason::ResourceNotFound => observed.api.create_service_principal(),
+        FederationReason::AppNotAssigned => observed.api.assign(),
+        other => other.fix().to_owned(),
+    };
+    let mut text = format!("{what} {advice}");
+    if let Some(running) = observed.running {
         text = text.replace(
             "system:serviceaccount:<namespace>:<service account>",
             &running.subject,
         );
     }
-    if let Some(client_id) = client_id {
+    if let Some(client_id) = observed.client_id {
         text = text.replace("<client id>", client_id);
     }
     if let Some(command) = command.filter(|_| wants_credential(judged.reason)) {

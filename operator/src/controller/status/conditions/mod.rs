@@ -2,6 +2,7 @@
 
 pub(super) mod accepted;
 pub(super) mod available;
+mod downstream_api;
 pub(super) mod federation;
 pub(super) mod observed;
 pub(super) mod ready;

@@ -7,6 +7,7 @@ use behalf_contract as contract;
 use contract::StatusDocument;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::downstream_api::DownstreamApi;
 use super::{ConditionType, Finding, Status, find};
 use crate::api::v1alpha1::McpServerStatus;
 use crate::controller::dereference::dereferenced::{Found, PodReport};
@@ -36,6 +37,9 @@ pub(in crate::controller::status) struct Observed<'a> {
 
     /// The application of the accepted spec. It never comes from a child, which another writer may have edited.
     pub(super) client_id: Option<&'a str>,
+
+    /// The API that the downstream tokens are for.
+    pub(super) api: DownstreamApi,
 
     /// The generation of the spec. `None` if it is refused, which changes nothing that runs. It decides whether the
     /// previous conditions stay valid if the previous status has no template.
@@ -90,6 +94,7 @@ impl<'a> Observed<'a> {
             running,
             previous: running.map_or(&[], |_| &previous.conditions),
             client_id: facts.plan.map(|plan| plan.entra.client_id.as_str()),
+            api: DownstreamApi::of(facts.plan.map(|plan| &plan.token_exchange)),
             generation: facts.plan.map(|_| generation),
             same_template: previous
                 .observed_template

@@ -19,13 +19,13 @@ pub(in crate::controller::status) fn judge(observed: &Observed<'_>) -> Finding {
         conclusive: report.observed_at.is_some(),
     });
     let judged = observed.judge(ConditionType::UserSignIn, Reason::SignedIn, reports);
-    let message = text(&judged, newest.is_some(), observed.client_id);
+    let message = text(&judged, newest.is_some(), observed);
     judged.with_text(message)
 }
 
 /// Returns the text of `UserSignIn`. `reported` is true if at least one Pod reports sign-ins.
-fn text(judged: &Judged<'_>, reported: bool, client_id: Option<&str>) -> String {
-    let client_id = client_id.unwrap_or("<client id>");
+fn text(judged: &Judged<'_>, reported: bool, observed: &Observed<'_>) -> String {
+    let client_id = observed.client_id.unwrap_or("<client id>");
     match judged.reason {
         Reason::NotObserved if reported => "no user has signed in and called a tool yet".to_owned(),
         Reason::SignedIn => {
@@ -36,8 +36,9 @@ fn text(judged: &Judged<'_>, reported: bool, client_id: Option<&str>) -> String 
              az ad app permission admin-consent --id {client_id}"
         ),
         Reason::PermissionMissing => format!(
-            "Entra refuses users because the app registration lacks a permission; add user_impersonation of Azure DevOps \
-             to it, then run az ad app permission admin-consent --id {client_id}"
+            "Entra refuses users because the app registration lacks a permission; add {} to it, then run az ad app permission \
+             admin-consent --id {client_id}",
+            observed.api.permission()
         ),
         Reason::AppMisconfigured => "users' tokens do not match the configuration; set requestedAccessTokenVersion of the app \
                                      registration to 2, expose the scope access_as_user and allow User.Read"

@@ -112,6 +112,70 @@ fn a_text_names_the_application_and_the_subject_of_the_plan() {
     assert!(subject.contains(expected), "{subject}");
 }
 
+const AN_API: &str = "33333333-3333-4333-8333-333333333333";
+
+#[rstest]
+#[case::the_built_in_server(None, "Azure DevOps", "499b84ac-1321-427f-aa17-267ca6975798")]
+#[case::its_address(
+    Some("https://app.vssps.visualstudio.com/.default"),
+    "Azure DevOps",
+    "499b84ac-1321-427f-aa17-267ca6975798"
+)]
+#[case::graph(
+    Some("https://graph.microsoft.com/User.Read"),
+    "Microsoft Graph",
+    "00000003-0000-0000-c000-000000000000"
+)]
+#[case::no_exchange(Some(""), "Microsoft Graph", "00000003-0000-0000-c000-000000000000")]
+#[case::by_id(
+    Some("33333333-3333-4333-8333-333333333333/.default"),
+    "the API of spec.tokenExchange.scope",
+    AN_API
+)]
+#[case::by_the_usual_address(
+    Some("api://33333333-3333-4333-8333-333333333333/read"),
+    "the API of spec.tokenExchange.scope",
+    AN_API
+)]
+#[case::by_a_name(
+    Some("api://orders;az/.default"),
+    "the API of spec.tokenExchange.scope",
+    "<application id of the API>"
+)]
+fn advice_names_the_api_of_the_exchange(#[case] scope: Option<&str>, #[case] name: &str, #[case] id: &str) {
+    let exchange = match scope {
+        Some("") => json!({"injection": "None"}),
+        scope => json!({"scope": scope}),
+    };
+    let container = json!({"image": "registry.contoso.example/mcp/orders:1"});
+    let server = match scope {
+        None => server(QUICKSTART),
+        Some(_) => quickstart_with(json!({
+            "server": {"azureDevOps": null, "container": container}, "tokenExchange": exchange,
+        })),
+    };
+    let message = |reason: &str, kind| {
+        let mut world = World::of(server.clone());
+        fail_federation(&mut world, reason, "");
+        world.document().sign_in = Some(sign_in(contract::Outcome::Failed, reason, Some(60)));
+        condition(&world.reconcile(), kind).message.clone()
+    };
+    let not_found = message("ResourceNotFound", ConditionType::FederationVerified);
+    let expected = format!("service principal of {name} in the tenant: az ad sp create --id {id}.");
+    assert!(not_found.contains(&expected), "{not_found}");
+    let not_assigned = message("AppNotAssigned", ConditionType::FederationVerified);
+    assert!(
+        not_assigned.contains(&format!("an app role of {name}, which")),
+        "{not_assigned}"
+    );
+    let permission = message("PermissionMissing", ConditionType::UserSignIn);
+    assert!(permission.contains(&format!("of {name}")), "{permission}");
+    for text in [not_found, not_assigned, permission] {
+        assert_eq!(text.contains("Azure DevOps"), name == "Azure DevOps", "{text}");
+        assert!(!text.contains("orders"), "{text}");
+    }
+}
+
 /// Whoever may write the status could else have somebody run a command for another application.
 #[rstest]
 #[case::with_the_command_of_the_status("FicNotFound")]

@@ -1,6 +1,7 @@
 //! The rules for a server from an image of the object's author, and for the tokens that it gets.
 
 use behalf_contract::ports;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use url::Url;
 
 use super::refuse;
@@ -50,6 +51,7 @@ pub(crate) fn container(
     for path in &container.writable_paths {
         writable_path(path, refusals);
     }
+    writable_size(&container.writable_size, refusals);
     let user = container.run_as_user.unwrap_or(DEFAULT_USER);
     if user <= 0 || user == SIDECAR_USER {
         refuse(
@@ -64,6 +66,7 @@ pub(crate) fn container(
         args: container.args.clone(),
         endpoint,
         writable_paths: container.writable_paths.clone(),
+        writable_size: Quantity(container.writable_size.clone()),
         user: i64::from(user),
     })
 }
@@ -109,8 +112,9 @@ fn endpoint(port: u16, path: &str) -> Option<Url> {
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"._~/-".contains(&byte));
     let url = Url::parse(&format!("http://127.0.0.1:{port}{path}")).ok()?;
-    // A parser removes the segments . and .., so that the address would not be the one that is written.
-    (path.starts_with('/') && characters && url.path() == path).then_some(url)
+    // A parser removes the segments . and .., and reads a text without a first slash as part of the port or host. Then the
+    // address would not be the one that is written.
+    (characters && url.path() == path).then_some(url)
 }
 
 /// Validates a directory that becomes an empty volume.
@@ -135,6 +139,20 @@ fn writable_path(path: &str, refusals: &mut Vec<Refusal>) {
                 "must contain absolute directories outside of {}; {path:?} is none",
                 RESERVED_DIRECTORIES.join(", ")
             ),
+        );
+    }
+}
+
+/// Validates the size of a writable directory. The upper bound protects the node's disk.
+fn writable_size(text: &str, refusals: &mut Vec<Refusal>) {
+    let mebibytes = text.strip_suffix("Mi").map(|number| (number, 1));
+    let size = mebibytes.or_else(|| text.strip_suffix("Gi").map(|number| (number, 1024)));
+    let size = size.and_then(|(number, unit)| number.parse::<u32>().ok()?.checked_mul(unit));
+    if !size.is_some_and(|mebibytes| (1..=4096).contains(&mebibytes)) {
+        refuse(
+            refusals,
+            "server.container.writableSize",
+            "must be between 1Mi and 4Gi, for example 256Mi",
         );
     }
 }

@@ -43,8 +43,10 @@ fn fields(server: &McpServer) -> Vec<&'static str> {
 #[case::by_tag_and_digest(json!({"image": format!("{IMAGE}@sha256:{}", "0".repeat(64))}))]
 #[case::all(json!({
     "command": ["/bin/server"], "args": ["--port=8000"], "port": 8000, "path": "/api/v1/mcp/",
-    "writablePaths": ["/tmp", "/home/app/.cache", "/var/running"], "runAsUser": 1000,
+    "writablePaths": ["/tmp", "/home/app/.cache", "/var/running"], "writableSize": "4Gi", "runAsUser": 1000,
 }))]
+#[case::the_smallest_directory(json!({"writableSize": "1Mi"}))]
+#[case::the_largest_directory_in_mebibytes(json!({"writableSize": "4096Mi"}))]
 fn accepts_a_container(#[case] container: Value) {
     let result = judge(&with_container(container, json!({})), &Found::default());
     assert_eq!(refusals_of(result), []);
@@ -62,6 +64,7 @@ fn accepts_a_container(#[case] container: Value) {
 #[case::no_path("server.container.path", json!({"path": "mcp"}))]
 #[case::another_host("server.container.path", json!({"path": "@evil.example/"}))]
 #[case::query("server.container.path", json!({"path": "/mcp?a=1"}))]
+#[case::escaped("server.container.path", json!({"path": "/a%20b"}))]
 #[case::climbing("server.container.path", json!({"path": "/a/../mcp"}))]
 #[case::root_directory("server.container.writablePaths", json!({"writablePaths": ["/"]}))]
 #[case::relative("server.container.writablePaths", json!({"writablePaths": ["tmp"]}))]
@@ -69,6 +72,10 @@ fn accepts_a_container(#[case] container: Value) {
 #[case::files_of_ours("server.container.writablePaths", json!({"writablePaths": ["/etc/behalf/certificate-authority"]}))]
 #[case::tokens("server.container.writablePaths", json!({"writablePaths": ["/var/run/secrets"]}))]
 #[case::processes("server.container.writablePaths", json!({"writablePaths": ["/proc"]}))]
+#[case::no_size("server.container.writableSize", json!({"writableSize": "0Mi"}))]
+#[case::too_large("server.container.writableSize", json!({"writableSize": "4097Mi"}))]
+#[case::far_too_large("server.container.writableSize", json!({"writableSize": "4194304Gi"}))]
+#[case::another_unit("server.container.writableSize", json!({"writableSize": "256M"}))]
 #[case::root("server.container.runAsUser", json!({"runAsUser": 0}))]
 #[case::the_sidecars_user("server.container.runAsUser", json!({"runAsUser": 65532}))]
 fn refuses_a_setting_of_the_container(#[case] field: &str, #[case] container: Value) {
@@ -109,6 +116,20 @@ fn refuses_a_scope_of_the_application_itself(#[case] scope: &str) {
         "entra": {"scope": "api://contoso-mcp/access_as_user"},
         "tokenExchange": {"scope": scope},
     });
+    assert_refused("tokenExchange.scope", spec);
+}
+
+#[rstest]
+#[case(
+    "ABCDEFAB-2222-4222-8222-222222222222",
+    "abcdefab-2222-4222-8222-222222222222/.default"
+)]
+#[case(
+    "abcdefab-2222-4222-8222-222222222222",
+    "api://ABCDEFAB-2222-4222-8222-222222222222/.default"
+)]
+fn refuses_a_scope_of_the_application_itself_in_another_case(#[case] client_id: &str, #[case] scope: &str) {
+    let spec = json!({"entra": {"clientId": client_id}, "tokenExchange": {"scope": scope}});
     assert_refused("tokenExchange.scope", spec);
 }
 

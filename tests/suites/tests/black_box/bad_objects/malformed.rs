@@ -466,6 +466,13 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "server.container.port must not be 8080 or 9090: the sidecar listens there",
         ),
         row(
+            "a writable directory that is larger than a node should give",
+            "/spec/server",
+            json!({"container": {"image": IMAGE, "writableSize": "5Gi"}}),
+            "spec.server.container.writableSize",
+            "server.container.writableSize must be between 1Mi and 4Gi",
+        ),
+        row(
             "a server that is the sidecar's user",
             "/spec/server",
             json!({"container": {"image": IMAGE, "runAsUser": 65532}}),
