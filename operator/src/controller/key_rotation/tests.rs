@@ -114,6 +114,20 @@ fn a_new_key_of_a_suspended_object_seals_when_no_pod_is_left() {
     );
 }
 
+#[test]
+fn an_evicted_pod_holds_up_no_rotation_of_a_suspended_object() {
+    let mut server = server(QUICKSTART);
+    let evicted: Pod = serde_json::from_value(serde_json::json!({"status": {"phase": "Failed"}})).unwrap();
+    let pods = [Arc::new(evicted)];
+    let due = |server: &McpServer| {
+        let circumstances = Circumstances::of(server, &pods, &[], time(0)).unwrap();
+        step(&keys(Some("s2"), &[]), &circumstances)
+    };
+    assert_eq!(due(&server), None, "a Pod may start at any moment");
+    server.spec.suspend = true;
+    assert_eq!(due(&server), Some(seal()));
+}
+
 #[rstest]
 #[case::the_text_of_the_last_rotation(Some("first"), None, None)]
 #[case::another_text(Some("second"), None, Some(Step::Add))]
@@ -265,6 +279,40 @@ fn a_rotation_adds_a_key_lets_it_seal_and_removes_the_one_before() {
         .map(|key| key.id)
         .collect();
     assert_eq!(ids, ["c00000002", "c00000004"]);
+}
+
+#[test]
+fn a_key_opens_the_approvals_that_browsers_remember_also_if_sessions_are_shorter() {
+    let added = take(&secret(), &Step::Add, 2, 0);
+    let short = SignedDuration::from_hours(1);
+    let step = Step::Seal("s00000002".to_owned());
+    let sealing = change(&added, &step, None, || Ok(fresh()), short, time(0)).unwrap();
+    let retiring = &keys_in(&sealing).unwrap().retiring[0];
+    assert_eq!(retiring.retire_at, Some(time(30 * DAY + 3600)));
+}
+
+#[test]
+fn a_full_set_of_client_keys_gets_no_more_and_holds_up_no_session_key() {
+    let mut secret = secret();
+    let mut keyring = file(&secret);
+    let first = keyring.clients.keys[0].clone();
+    keyring.clients.keys = (0..MOST_KEYS)
+        .map(|number| {
+            let mut key = first.clone();
+            key.id = if number == 0 {
+                first.id.clone()
+            } else {
+                format!("old{number}")
+            };
+            key
+        })
+        .collect();
+    let bytes = serde_json::to_vec(&keyring).unwrap();
+    let data = secret.data.as_mut().unwrap();
+    data.insert(names::KEYRING_KEY.to_owned(), k8s_openapi::ByteString(bytes));
+    let added = file(&take(&secret, &Step::Add, 2, DAY));
+    assert_eq!(added.clients.keys.len(), MOST_KEYS as usize);
+    assert_eq!(added.sessions.keys.len(), 2);
 }
 
 #[test]

@@ -146,8 +146,23 @@ fn starting() -> Pod {
     pod
 }
 
+/// A Pod that the kubelet has evicted. It stays until somebody deletes it.
+fn evicted() -> Pod {
+    let mut pod = starting();
+    pod.status.as_mut().unwrap().phase = Some("Failed".to_owned());
+    pod
+}
+
+fn deleted() -> Pod {
+    let mut pod = starting();
+    pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time(50)));
+    pod
+}
+
 #[rstest]
 #[case::all_pods_have_the_declared_ones(true, vec![pod()], false)]
+#[case::another_pod_was_evicted(true, vec![pod(), evicted()], false)]
+#[case::another_pod_was_deleted_before_it_started(true, vec![pod(), deleted()], false)]
 #[case::a_pod_reports_others(false, vec![pod()], true)]
 #[case::a_pod_starts(true, vec![pod(), starting()], true)]
 #[tokio::test]
@@ -177,6 +192,25 @@ async fn the_secret_is_read_only_when_a_pod_reports_other_revocations_or_starts(
         .filter(|(line, _)| line.ends_with("/azure-devops-revocations"));
     assert_eq!(requests.count(), if is_read { 2 } else { 0 });
     assert_eq!(written(&asked).len(), usize::from(is_read));
+}
+
+#[tokio::test]
+async fn no_pod_is_made_before_the_secret_that_it_needs_exists() {
+    let server = revoking(json!({}));
+    let part = "POST /api/v1/namespaces/mcp/secrets/azure-devops-revocations";
+    let cluster = Cluster {
+        refused: Some((part, failure(500, "InternalError", "etcd is slow"))),
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(
+        matches!(results[..], [Err(ReconcileError::Apply(_))]),
+        "{results:?}"
+    );
+    assert!(
+        asked.iter().all(|(line, _)| !line.contains("/deployments/")),
+        "{asked:?}"
+    );
 }
 
 #[rstest]

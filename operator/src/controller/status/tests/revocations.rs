@@ -18,7 +18,7 @@ fn with_two_pods(digests: [Option<&str>; 2]) -> World {
 fn unread(failures: u32) -> Unread {
     Unread {
         failures,
-        error: "it does not answer".to_owned(),
+        error: "connection refused".to_owned(),
     }
 }
 
@@ -80,6 +80,33 @@ fn revocations_are_not_said_to_be_in_force_while_a_ready_pod_cannot_be_read() {
         status_and_reason(&status, KIND),
         pair("Unknown", "PodUnreachable")
     );
+    let message = &condition(&status, KIND).message;
+    assert!(message.contains("connection refused"), "{message}");
+}
+
+#[test]
+fn an_operator_that_sees_most_pods_no_more_blames_none_of_them() {
+    let mut world = with_two_pods([Some(NO_REVOCATIONS); 2]);
+    world.reports[1].document = Err(unread(UNREACHABLE_AFTER));
+    world.blind = true;
+    let status = world.reconcile();
+    assert_eq!(status_and_reason(&status, KIND), pair("Unknown", "NotObserved"));
+}
+
+#[test]
+fn revocations_that_were_pending_are_not_observed_when_no_pod_reports() {
+    let mut world = with_two_pods([Some(NO_REVOCATIONS), Some(OTHER)]);
+    world.reconcile();
+    world.reports.clear();
+    let status = world.reconcile();
+    assert_eq!(status_and_reason(&status, KIND), pair("Unknown", "NotObserved"));
+}
+
+#[test]
+fn the_pods_of_a_suspended_object_load_no_revocations() {
+    let mut world = World::of(quickstart_with(json!({"suspend": true})));
+    let status = world.reconcile();
+    assert_eq!(status_and_reason(&status, KIND), pair("Unknown", "Suspended"));
 }
 
 #[test]
