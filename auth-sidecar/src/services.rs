@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use behalf_contract::{RedisAuthentication, SidecarConfig, StoreConfig, StoreKind, paths};
 use behalf_entra::{
-    Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Settings, SettingsError, TokenRules,
+    Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Settings, SettingsError, TokenRules, TokenSource,
     TokenValidator, TrustError, TrustRoots, sign_in_scope,
 };
 use behalf_runtime::ConfigFile;
@@ -116,7 +116,7 @@ pub struct Services {
     /// The client of Entra's endpoints.
     pub entra: EntraClient,
 
-    /// Checks the tokens that Entra issues for this application.
+    /// Checks the tokens that Entra issues at a login.
     pub validator: TokenValidator,
 
     /// The scope that a login requests from Entra.
@@ -225,6 +225,7 @@ impl Services {
         );
         let token_rules = TokenRules {
             required_scope: config.entra.required_scope().to_owned(),
+            source: TokenSource::Entra,
             ..TokenRules::default()
         };
         let documents = MetadataDocuments::new(

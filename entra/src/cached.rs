@@ -24,6 +24,16 @@ pub(crate) struct Lifetime {
     pub(crate) pause_without_value: SignedDuration,
 }
 
+/// Whether a caller waits for the pauses of [`Lifetime`] before it causes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pauses {
+    /// The caller may be anybody: it must not cause a storm of requests.
+    Heeded,
+
+    /// The caller cannot be invented, so that it need not wait for pauses that others caused.
+    Ignored,
+}
+
 /// A cached value with single flight: callers that wait for the same fetch share its success and its
 /// failure, so that an outage does not queue them up for one attempt each.
 pub(crate) struct Cached<T> {
@@ -67,21 +77,23 @@ impl<T> Cached<T> {
         }
     }
 
-    /// Returns the value. A value that is not `satisfying` is fetched again early, at most once in the lifetime's
-    /// `pause`; the returned value may still not satisfy.
+    /// Returns the value. A value that is not `satisfying` is fetched again early; the returned value may still not
+    /// satisfy. A caller that heeds `pauses` causes no request that is not satisfied sooner than the lifetime's `pause` after
+    /// the last early one, or `pause_without_value` after a failure.
     pub(crate) async fn get<F>(
         &self,
         now: Timestamp,
+        pauses: Pauses,
         satisfying: impl Fn(&T) -> bool,
         load: impl FnOnce() -> F,
     ) -> Result<Arc<T>, EntraError>
     where
         F: Future<Output = Result<T, EntraError>>,
     {
-        if let Some(value) = self.current(now, &satisfying) {
+        if let Some(value) = self.current(now, pauses, &satisfying) {
             return Ok(value);
         }
-        self.check_pause(now)?;
+        self.check_pause(now, pauses)?;
         let landed = self.landed.load(Ordering::Acquire);
         let mut flight = self.flight.lock().await;
         if landed != self.landed.load(Ordering::Acquire)
@@ -89,10 +101,10 @@ impl<T> Cached<T> {
         {
             return result.clone();
         }
-        if let Some(value) = self.current(now, &satisfying) {
+        if let Some(value) = self.current(now, pauses, &satisfying) {
             return Ok(value);
         }
-        self.check_pause(now)?;
+        self.check_pause(now, pauses)?;
         let forced = self.is_fresh(now);
         let result = load().await.map(Arc::new);
         let result = self.settle(now, forced, result);
@@ -111,19 +123,21 @@ impl<T> Cached<T> {
     }
 
     /// Returns the value if no request is needed.
-    fn current(&self, now: Timestamp, satisfying: impl Fn(&T) -> bool) -> Option<Arc<T>> {
+    fn current(&self, now: Timestamp, pauses: Pauses, satisfying: impl Fn(&T) -> bool) -> Option<Arc<T>> {
         let state = self.state();
         let entry = state.entry.as_ref().filter(|entry| now < entry.next_load)?;
-        let limited = state
-            .forced_at
-            .is_some_and(|forced_at| now < after(forced_at, self.lifetime.pause));
+        let limited = pauses == Pauses::Heeded
+            && state
+                .forced_at
+                .is_some_and(|forced_at| now < after(forced_at, self.lifetime.pause));
         (satisfying(&entry.value) || limited).then(|| Arc::clone(&entry.value))
     }
 
     /// Returns the error of a caller that finds no usable value shortly after a failure.
-    fn check_pause(&self, now: Timestamp) -> Result<(), EntraError> {
+    fn check_pause(&self, now: Timestamp, pauses: Pauses) -> Result<(), EntraError> {
         let state = self.state();
-        let Some(failure) = &state.failure else {
+        let failure = state.failure.as_ref().filter(|_| pauses == Pauses::Heeded);
+        let Some(failure) = failure else {
             return Ok(());
         };
         match left(now, failure.next_load) {
@@ -230,6 +244,10 @@ mod tests {
         }
 
         async fn get(&self, now: Timestamp, least: u32) -> Result<u32, EntraError> {
+            self.get_with(Pauses::Heeded, now, least).await
+        }
+
+        async fn get_with(&self, pauses: Pauses, now: Timestamp, least: u32) -> Result<u32, EntraError> {
             let load = || async {
                 self.asked.set(self.asked.get() + 1);
                 tokio::task::yield_now().await;
@@ -240,7 +258,7 @@ mod tests {
                 }
             };
             self.cached
-                .get(now, |value| *value >= least, load)
+                .get(now, pauses, |value| *value >= least, load)
                 .await
                 .map(|value| *value)
         }
@@ -315,6 +333,21 @@ mod tests {
         assert_eq!(bench.get(at(1), 99).await.unwrap(), 1);
         assert_eq!(bench.get(at(2), 99).await.unwrap(), 1);
         assert_eq!(bench.asked.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_cannot_be_invented_waits_for_no_pause_of_others() {
+        let bench = Bench::new();
+        bench.down.set(true);
+        bench.get(at(0), 0).await.unwrap_err();
+        bench.down.set(false);
+        bench.get(at(1), 0).await.unwrap_err();
+        assert_eq!(bench.get_with(Pauses::Ignored, at(1), 0).await.unwrap(), 2);
+
+        assert_eq!(bench.get(at(2), 99).await.unwrap(), 3, "an early request");
+        assert_eq!(bench.get(at(3), 99).await.unwrap(), 3);
+        assert_eq!(bench.get_with(Pauses::Ignored, at(3), 99).await.unwrap(), 4);
+        assert_eq!(bench.get_with(Pauses::Ignored, at(3), 0).await.unwrap(), 4);
     }
 
     #[tokio::test]

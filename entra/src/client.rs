@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::application_token::ApplicationToken;
 use crate::assertion::Assertion;
-use crate::cached::{Cached, Lifetime};
+use crate::cached::{Cached, Lifetime, Pauses};
 use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::error::EntraError;
@@ -132,7 +132,10 @@ impl EntraClient {
                 .check(&self.0.settings.issuer())
                 .map_err(EntraError::Discovery)
         };
-        self.0.discovery.get(self.now(), |_| true, load).await
+        self.0
+            .discovery
+            .get(self.now(), Pauses::Heeded, |_| true, load)
+            .await
     }
 
     /// Builds the address at which the user signs in.
@@ -211,7 +214,11 @@ impl EntraClient {
     }
 
     /// Returns the tenant's signing keys. They are fetched again if `kid` is not among them.
-    pub(crate) async fn signing_keys(&self, kid: &str) -> Result<Arc<SigningKeys>, EntraError> {
+    pub(crate) async fn signing_keys(
+        &self,
+        kid: &str,
+        pauses: Pauses,
+    ) -> Result<Arc<SigningKeys>, EntraError> {
         let load = || async {
             let discovery = self.discovery().await?;
             let set: JwkSet = self
@@ -228,7 +235,7 @@ impl EntraClient {
         };
         self.0
             .keys
-            .get(self.now(), |keys| keys.get(kid).is_some(), load)
+            .get(self.now(), pauses, |keys| keys.get(kid).is_some(), load)
             .await
     }
 

@@ -61,4 +61,4 @@ pub use secret::Secret;
 pub use settings::{AZURE_DEVOPS_SCOPE, Settings, SettingsError, is_guid, sign_in_scope};
 pub use shared_tokens::{NotShared, SharedTokens};
 pub use token::TokenValidator;
-pub use token_rules::{TokenRejection, TokenRules};
+pub use token_rules::{TokenRejection, TokenRules, TokenSource};

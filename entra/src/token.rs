@@ -8,10 +8,11 @@ use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::cached::Pauses;
 use crate::claims::{Claims, Expected, UserClaims, UserIdentity};
 use crate::client::EntraClient;
 use crate::secret::Secret;
-use crate::token_rules::{TokenRejection, TokenRules};
+use crate::token_rules::{TokenRejection, TokenRules, TokenSource};
 
 /// Maximum length of a token in bytes. Tokens of Entra are shorter.
 const LARGEST: usize = 64 * 1024;
@@ -74,9 +75,13 @@ impl TokenValidator {
             return Err(TokenRejection::Malformed);
         }
         let kid = key_id(token)?;
+        let pauses = match self.rules.source {
+            TokenSource::Callers => Pauses::Heeded,
+            TokenSource::Entra => Pauses::Ignored,
+        };
         let keys = self
             .client
-            .signing_keys(&kid)
+            .signing_keys(&kid, pauses)
             .await
             .map_err(TokenRejection::KeysUnavailable)?;
         let key = keys.get(&kid).ok_or(TokenRejection::UnknownKey)?;

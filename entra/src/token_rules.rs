@@ -14,6 +14,20 @@ pub struct TokenRules {
 
     /// Requires `azpacr` to be `2`: the client proved itself with an assertion or certificate.
     pub require_client_assertion: bool,
+
+    /// The sender of the tokens.
+    pub source: TokenSource,
+}
+
+/// The sender of tokens. It decides how soon a token may cause another request for Entra's keys after a failed one, or after
+/// one that did not bring the token's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// Callers, which can invent tokens: only after a pause.
+    Callers,
+
+    /// Entra, in its answer to a request of this process: at once. A login does not wait for a pause that callers caused.
+    Entra,
 }
 
 impl Default for TokenRules {
@@ -22,6 +36,7 @@ impl Default for TokenRules {
             required_scope: "access_as_user".to_owned(),
             allowed_clients: Vec::new(),
             require_client_assertion: false,
+            source: TokenSource::Callers,
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use url::form_urlencoded::Serializer;
 
-use super::messages::{DrainMessage, EndedMessage, ErrorMessage, IntrospectionMessage, PageMessage};
+use super::messages::{DrainMessage, ErrorMessage, IntrospectionMessage, PageMessage, RevokedMessage};
 
 /// Maximum size of an answer in bytes. A page of sessions is much smaller.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -71,14 +71,14 @@ impl<'a> AdminClient<'a> {
             .await
     }
 
-    pub(super) async fn end_by_id(&self, id: &str) -> Result<EndedMessage, AdminClientError> {
+    pub(super) async fn revoke_by_id(&self, id: &str) -> Result<RevokedMessage, AdminClientError> {
         // A malformed id must not become another path.
         let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
         self.send(Method::DELETE, &format!("/sessions/{id}"), Body::empty())
             .await
     }
 
-    pub(super) async fn end_by_user(&self, user: &str) -> Result<EndedMessage, AdminClientError> {
+    pub(super) async fn revoke_by_user(&self, user: &str) -> Result<RevokedMessage, AdminClientError> {
         let query = Serializer::new(String::new()).append_pair("user", user).finish();
         self.send(Method::DELETE, &format!("/sessions?{query}"), Body::empty())
             .await

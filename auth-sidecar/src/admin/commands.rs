@@ -31,7 +31,7 @@ pub struct AdminArguments {
 
 #[derive(Debug, Clone, Subcommand)]
 enum AdminCommand {
-    /// List and end sessions.
+    /// List and revoke sessions.
     #[command(subcommand)]
     Sessions(SessionsCommand),
 
@@ -51,7 +51,7 @@ enum SessionsCommand {
         user: Option<String>,
     },
 
-    /// End one session, or all sessions of a user, in every Pod.
+    /// Revoke one session, or all sessions of a user, in every Pod.
     Revoke {
         /// The session, as the list names it.
         #[arg(
@@ -82,6 +82,13 @@ pub enum AdminCommandError {
     #[error("the standard input has no token; pipe it in, and pass -i to kubectl exec")]
     NoToken,
 
+    /// The user of the revoked sessions may have more.
+    #[error(
+        "the last listing still found sessions of the user, who goes on signing in; block the user in Entra, or refuse the \
+         user's logins with spec.sessions.revocations, then run the command again"
+    )]
+    Incomplete,
+
     /// The output cannot be written.
     #[error("failed to write the output")]
     Output(#[source] io::Error),
@@ -105,11 +112,19 @@ pub async fn run(
             output::sessions(out, output, &sessions)
         }
         AdminCommand::Sessions(SessionsCommand::Revoke { session, user }) => {
-            let ended = match (session, user) {
-                (_, Some(user)) => client.end_by_user(user).await?,
-                (session, None) => client.end_by_id(session.as_deref().unwrap_or_default()).await?,
+            let message = match (session, user) {
+                (_, Some(user)) => client.revoke_by_user(user).await?,
+                (session, None) => {
+                    client
+                        .revoke_by_id(session.as_deref().unwrap_or_default())
+                        .await?
+                }
             };
-            output::ended(out, output, ended)
+            output::revoked(out, output, message).map_err(AdminCommandError::Output)?;
+            if !message.complete {
+                return Err(AdminCommandError::Incomplete);
+            }
+            Ok(())
         }
         AdminCommand::Introspect => {
             let answer = client.introspect(&read_token(input)?).await?;

@@ -47,12 +47,15 @@ pub(super) struct PageMessage {
     pub(super) next: Option<String>,
 }
 
-/// The number of sessions that a request ended.
+/// The sessions that a request revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct EndedMessage {
+pub(super) struct RevokedMessage {
     /// Number of sessions.
-    pub(super) ended: usize,
+    pub(super) revoked: usize,
+
+    /// False if the user may have more sessions.
+    pub(super) complete: bool,
 }
 
 /// The answer to a request to drain.

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::messages::{DrainMessage, EndedMessage, IntrospectionMessage, SessionMessage};
+use super::messages::{DrainMessage, IntrospectionMessage, RevokedMessage, SessionMessage};
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -51,11 +51,11 @@ pub(super) fn sessions(out: &mut impl Write, output: Output, sessions: &[Session
     table(out, &rows)
 }
 
-pub(super) fn ended(out: &mut impl Write, output: Output, ended: EndedMessage) -> io::Result<()> {
+pub(super) fn revoked(out: &mut impl Write, output: Output, message: RevokedMessage) -> io::Result<()> {
     match output {
-        Output::Json => json(out, &ended),
-        Output::Table if ended.ended == 1 => writeln!(out, "Ended 1 session."),
-        Output::Table => writeln!(out, "Ended {} sessions.", ended.ended),
+        Output::Json => json(out, &message),
+        Output::Table if message.revoked == 1 => writeln!(out, "Revoked 1 session."),
+        Output::Table => writeln!(out, "Revoked {} sessions.", message.revoked),
     }
 }
 

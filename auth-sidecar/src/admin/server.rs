@@ -16,11 +16,12 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 
 use super::messages::{
-    DrainMessage, EndedMessage, ErrorMessage, IntrospectionMessage, PageMessage, SessionMessage, TokenMessage,
+    DrainMessage, ErrorMessage, IntrospectionMessage, PageMessage, RevokedMessage, SessionMessage,
+    TokenMessage,
 };
 use crate::oauth::shown_client_name;
 use crate::services::Services;
-use crate::sessions::{ActiveToken, ListedSession, SessionError, SessionId};
+use crate::sessions::{ActiveToken, ListedSession, RevokedSessions, SessionError, SessionId};
 
 /// Mode of the socket: only the user of the sidecar may connect.
 const MODE: u32 = 0o600;
@@ -57,8 +58,8 @@ pub fn bind(path: &Path) -> Result<UnixListener, AdminSocketError> {
 /// The endpoints of the socket.
 pub fn router(services: Arc<Services>) -> Router {
     Router::new()
-        .route("/sessions", get(list).delete(end_by_user))
-        .route("/sessions/{id}", delete(end_by_id))
+        .route("/sessions", get(list).delete(revoke_by_user))
+        .route("/sessions/{id}", delete(revoke_by_id))
         .route("/introspect", post(introspect))
         .route("/drain", post(drain))
         .with_state(services)
@@ -131,17 +132,20 @@ fn message(session: ListedSession) -> SessionMessage {
     }
 }
 
-async fn end_by_id(
+async fn revoke_by_id(
     State(services): State<Arc<Services>>,
     PathParameter(id): PathParameter<String>,
-) -> Result<Json<EndedMessage>, AdminError> {
+) -> Result<Json<RevokedMessage>, AdminError> {
     let Some(session) = SessionId::parse(&id) else {
         return Err(AdminError::MalformedId(id));
     };
-    if !services.sessions.end_by_id(&session).await? {
+    if !services.sessions.revoke_by_id(&session).await? {
         return Err(AdminError::NoSession(id));
     }
-    Ok(Json(EndedMessage { ended: 1 }))
+    Ok(Json(RevokedMessage {
+        revoked: 1,
+        complete: true,
+    }))
 }
 
 #[derive(Deserialize)]
@@ -149,12 +153,15 @@ struct UserParameter {
     user: String,
 }
 
-async fn end_by_user(
+async fn revoke_by_user(
     State(services): State<Arc<Services>>,
     Query(UserParameter { user }): Query<UserParameter>,
-) -> Result<Json<EndedMessage>, AdminError> {
-    let ended = services.sessions.end_by_user(&user_id(user)?).await?;
-    Ok(Json(EndedMessage { ended }))
+) -> Result<Json<RevokedMessage>, AdminError> {
+    let RevokedSessions { count, is_complete } = services.sessions.revoke_by_user(&user_id(user)?).await?;
+    Ok(Json(RevokedMessage {
+        revoked: count,
+        complete: is_complete,
+    }))
 }
 
 /// Returns an object id as Entra writes it, in lower case.

@@ -1,4 +1,4 @@
-//! Lists and ends sessions for an administrator.
+//! Lists and revokes sessions for an administrator.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use crate::session_id::SessionId;
 use crate::store::{Entry, Page, StoreKey};
 use crate::telemetry::audit::{Action, Event};
 
-/// Minimum number of listings by which the sessions of a user are ended. A fail-over of a store may move a session behind the
+/// Minimum number of listings by which the sessions of a user are revoked. A fail-over of a store may move a session behind the
 /// cursor of the first listing. The second one finds it.
 const LISTINGS: usize = 2;
 
@@ -56,6 +56,16 @@ pub struct SessionPage {
     pub next: Option<String>,
 }
 
+/// The result of the revocation of a user's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokedSessions {
+    /// Number of sessions that ended.
+    pub count: usize,
+
+    /// False if the last listing still found sessions, so that the user may have more.
+    pub is_complete: bool,
+}
+
 impl Sessions {
     /// Returns the next page of the listing that `cursor` continues, or the first one. A session that exists during the
     /// whole listing is in one page at least. Revoked sessions are in none.
@@ -68,15 +78,12 @@ impl Sessions {
         Ok(SessionPage { sessions, next })
     }
 
-    /// Ends a session. Returns false if the store has none with this id.
-    pub async fn end_by_id(&self, id: &SessionId) -> Result<bool, SessionError> {
+    /// Revokes a session. Returns false if the store has none with this id.
+    pub async fn revoke_by_id(&self, id: &SessionId) -> Result<bool, SessionError> {
         let exists = self.store.get(&StoreKey::Session(*id)).await?.is_some();
         let ended = self.end(id).await;
         if exists {
-            let (event, reason) = (
-                Event::of(Action::SessionEnd).session(id),
-                "ended_by_administrator",
-            );
+            let (event, reason) = (Event::of(Action::SessionEnd).session(id), "revoked_by_command");
             // Without an answer the store may have removed the session. A second try would not find it.
             if ended.is_ok() {
                 event.because(reason).succeeded();
@@ -88,33 +95,39 @@ impl Sessions {
         Ok(exists)
     }
 
-    /// Ends all sessions of a user, and returns their number. Lists them until a listing finds none, at most eight times. A
-    /// login during this call may begin a session that stays.
-    pub async fn end_by_user(&self, user: &str) -> Result<usize, SessionError> {
-        let mut ended = 0;
+    /// Revokes all sessions of a user. Lists them until a listing finds none, at most eight times. A login during this call may
+    /// begin a session that stays.
+    pub async fn revoke_by_user(&self, user: &str) -> Result<RevokedSessions, SessionError> {
+        let mut count = 0;
         for listing in 1..=MOST_LISTINGS {
-            let found = self.end_listed(user).await?;
-            ended += found;
+            let found = self.revoke_listed(user).await?;
+            count += found;
             if found == 0 && listing >= LISTINGS {
-                break;
+                return Ok(RevokedSessions {
+                    count,
+                    is_complete: true,
+                });
             }
         }
-        Ok(ended)
+        Ok(RevokedSessions {
+            count,
+            is_complete: false,
+        })
     }
 
-    /// Ends the sessions of a user that one listing finds, and returns their number.
-    async fn end_listed(&self, user: &str) -> Result<usize, SessionError> {
-        let (mut cursor, mut ended) = (None, 0);
+    /// Revokes the sessions of a user that one listing finds, and returns their number.
+    async fn revoke_listed(&self, user: &str) -> Result<usize, SessionError> {
+        let (mut cursor, mut revoked) = (None, 0);
         loop {
             let page = self.list(cursor.as_deref()).await?;
             for session in page.sessions {
-                if session.user.eq_ignore_ascii_case(user) && self.end_by_id(&session.id).await? {
-                    ended += 1;
+                if session.user.eq_ignore_ascii_case(user) && self.revoke_by_id(&session.id).await? {
+                    revoked += 1;
                 }
             }
             cursor = page.next;
             if cursor.is_none() {
-                return Ok(ended);
+                return Ok(revoked);
             }
         }
     }
@@ -148,5 +161,19 @@ impl Sessions {
             expires_at: entry.expires_at,
             ends_at: summary.ends_at,
         }))
+    }
+
+    /// Opens the summary of an entry, also that of a revoked session.
+    pub(super) fn summary(&self, id: &SessionId, entry: &Entry) -> Result<Option<Summary>, SessionError> {
+        let Some((sealed, _)) = summary::split(&entry.value) else {
+            return Ok(None);
+        };
+        match self.keyring.open::<Summary>(Purpose::Summary, sealed) {
+            Ok(summary) if summary.id == *id => Ok(Some(summary)),
+            Err(OpenError::UnknownKey {
+                rotation_pending: true,
+            }) => Err(SessionError::unavailable(Unavailable::Keyring)),
+            Ok(_) | Err(_) => Ok(None),
+        }
     }
 }

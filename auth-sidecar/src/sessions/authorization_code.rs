@@ -170,7 +170,7 @@ impl Sessions {
         };
         let mut record = loaded.record;
         if self.is_revoked(&record) {
-            self.end_revoked(&code.id).await;
+            self.end_revoked(&code.id, &record).await;
             return Err(DeadGrant::Revoked.into());
         }
         let family = Family::new(now);

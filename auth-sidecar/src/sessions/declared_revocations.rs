@@ -1,7 +1,7 @@
 //! Enforces the revocations that an administrator declared in `spec.sessions.revocations`.
 //!
 //! [`RevocationsFile`] decides. Each place that opens a session asks it: a call, a refresh and the redemption of a code.
-//! A revoked session that is met there is removed from the store, so that it stays ended when the entry is removed.
+//! A revoked session that is met there is removed from the store, and so are all others after each change of the file.
 //!
 //! [`RevocationsFile`]: crate::revocations::RevocationsFile
 
@@ -9,36 +9,44 @@ use std::time::Duration;
 
 use behalf_entra::UserIdentity;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use super::Sessions;
+use super::error::SessionError;
 use super::record::Record;
 use crate::mounted_file;
 use crate::revocations::RevocationsFileError;
 use crate::session_id::SessionId;
+use crate::store::StoreError;
 use crate::telemetry::audit::{Action, Event};
 
 /// Time between two reads of the file. A revocation is in force at most this long after the file has changed.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Time between two attempts to remove the revoked sessions from a store that failed.
+const RETRY: Duration = Duration::from_secs(2);
+
 impl Sessions {
-    /// Reads the revocations again when they change, until the future is dropped. Ends the open requests and streams of
-    /// the sessions that a change revokes, and removes these sessions from the store.
+    /// Reads the revocations again when they change, until the future is dropped. After a change it ends the open requests and
+    /// streams of the sessions that are revoked, and then removes every revoked session from the store.
     pub async fn follow_revocations(&self) {
         let complaint =
             "The file of revocations is unusable; the revocations that were loaded before stay in force";
-        let (revoked, mut to_remove) = mpsc::unbounded_channel();
+        let changed = Notify::new();
         let reload = || {
-            for id in self.reload_revocations()? {
-                // The receiver lives as long as this closure.
-                let _ = revoked.send(id);
+            if self.reload_revocations()? {
+                changed.notify_one();
             }
             Ok::<_, RevocationsFileError>(())
         };
         // A store that does not answer must not delay the next look at the file.
         let remove = async {
-            while let Some(id) = to_remove.recv().await {
-                self.remove_revoked(&id).await;
+            loop {
+                changed.notified().await;
+                while let Err(error) = self.remove_revoked().await {
+                    log_failure(&error);
+                    tokio::time::sleep(RETRY).await;
+                }
             }
         };
         tokio::select! {
@@ -47,20 +55,41 @@ impl Sessions {
         }
     }
 
-    /// Loads changed revocations, and ends the open requests and streams of the sessions that they revoke. Returns these
-    /// sessions. The other replicas read their own files: what is open here ends without the store.
-    fn reload_revocations(&self) -> Result<Vec<SessionId>, RevocationsFileError> {
+    /// Loads changed revocations, and ends the open requests and streams of the sessions that they revoke. Returns whether they
+    /// changed. The other replicas read their own files: what is open here ends without the store.
+    fn reload_revocations(&self) -> Result<bool, RevocationsFileError> {
         if !self.revocations.reload()? {
-            return Ok(Vec::new());
+            return Ok(false);
         }
         let revoked = self
             .end_signals
             .ids_with(|login| self.revocations.is_revoked(&login.user, login.at));
         for id in &revoked {
             self.end_signals.send(id);
-            audit(id);
         }
-        Ok(revoked)
+        Ok(true)
+    }
+
+    /// Removes every revoked session from the store, so that it stays ended when its entry is removed from the file.
+    async fn remove_revoked(&self) -> Result<(), SessionError> {
+        let mut cursor = None;
+        loop {
+            let page = self.store.session_page(cursor.as_deref()).await?;
+            for (id, entry) in page.entries {
+                if let Some(summary) = self.summary(&id, &entry)?
+                    && self
+                        .revocations
+                        .is_revoked(&summary.user, summary.signed_in_before())
+                {
+                    self.remove(&id, &summary.user, summary.client_id.as_deref())
+                        .await?;
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// The digest of the file of revocations that is in force.
@@ -78,29 +107,32 @@ impl Sessions {
         self.revocations.is_revoked(&record.user.oid, record.signed_in_at)
     }
 
-    /// Removes a revoked session that was presented.
-    pub(super) async fn end_revoked(&self, id: &SessionId) {
-        if self.remove_revoked(id).await {
-            audit(id);
+    /// Removes a revoked session that was presented. After a failure the file refuses the session also while the store has it.
+    pub(super) async fn end_revoked(&self, id: &SessionId, record: &Record) {
+        if let Err(error) = self.remove(id, &record.user.oid, Some(&record.client_id)).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, session.id = %id, "Unable to remove the revoked session {id}");
         }
     }
 
-    /// Removes a revoked session from the store. Returns false if the store failed; the file refuses the session also while
-    /// the store has it.
-    async fn remove_revoked(&self, id: &SessionId) -> bool {
-        let removed = self.end(id).await;
-        if let Err(error) = &removed {
-            let error: &dyn std::error::Error = error;
-            tracing::warn!(error, session.id = %id, "Unable to remove the revoked session {id}");
+    /// Removes a revoked session. Of several replicas one finds it in the store, and writes its audit line.
+    async fn remove(&self, id: &SessionId, user: &str, client: Option<&str>) -> Result<(), StoreError> {
+        if self.end(id).await? {
+            Event::of(Action::SessionEnd)
+                .user_id(user)
+                .client_label(client)
+                .session(id)
+                .because("revoked_by_administrator")
+                .succeeded();
         }
-        removed.is_ok()
+        Ok(())
     }
 }
 
-/// Writes the audit line of a revoked session.
-fn audit(id: &SessionId) {
-    Event::of(Action::SessionEnd)
-        .session(id)
-        .because("revoked_by_administrator")
-        .succeeded();
+fn log_failure(error: &SessionError) {
+    let error: &dyn std::error::Error = error;
+    tracing::warn!(
+        error,
+        "Unable to remove the revoked sessions from the store; trying again"
+    );
 }

@@ -52,7 +52,7 @@ use crate::revocations::RevocationsFile;
 use crate::store::{SessionStore, StoreError};
 
 pub use crate::session_id::SessionId;
-pub use administration::{ListedSession, SessionPage};
+pub use administration::{ListedSession, RevokedSessions, SessionPage};
 pub use authorization_code::{CodeRedemption, NewLogin};
 pub use error::{DeadGrant, GrantError, SessionError, Unavailable};
 pub use grant::ClientTokens;
@@ -143,8 +143,8 @@ impl Sessions {
         self.store.as_ref()
     }
 
-    /// Removes a session and ends its open requests and streams.
-    async fn end(&self, id: &SessionId) -> Result<(), StoreError> {
+    /// Removes a session and ends its open requests and streams. Returns false if the store did not have it.
+    async fn end(&self, id: &SessionId) -> Result<bool, StoreError> {
         let removed = self.repository.remove(id).await;
         // Also without an answer, because the store may have removed the session.
         self.end_everywhere(id).await;

@@ -88,7 +88,7 @@ impl Sessions {
         let record = &loaded.record;
         end_signal.set_login(&record.user.oid, record.signed_in_at);
         if self.is_revoked(record) {
-            self.end_revoked(&grant.id).await;
+            self.end_revoked(&grant.id, record).await;
             return Err(SessionError::Invalid);
         }
         // A record without a family belongs to a code that no client has redeemed: no access token exists.

@@ -18,6 +18,7 @@ use crate::telemetry::audit::{Action, Event};
 /// The outcome for an authentic refresh token.
 enum Outcome {
     Issue { record: Box<Record>, generation: u64 },
+    Revoked(Box<Record>),
     Dead(DeadGrant),
     Scope,
 }
@@ -45,7 +46,7 @@ impl Sessions {
         }
         let decide = |record: &mut Record| {
             if self.is_revoked(record) {
-                return Change::Nothing(Outcome::Dead(DeadGrant::Revoked));
+                return Change::Nothing(Outcome::Revoked(Box::new(record.clone())));
             }
             let Some(family) = record.family else {
                 return Change::Nothing(Outcome::Dead(DeadGrant::Unknown));
@@ -109,8 +110,8 @@ impl Sessions {
             Outcome::Dead(DeadGrant::Reused) => {
                 Err(self.end_reused(&grant.id, "refresh_token_reused").await?)
             }
-            Outcome::Dead(DeadGrant::Revoked) => {
-                self.end_revoked(&grant.id).await;
+            Outcome::Revoked(record) => {
+                self.end_revoked(&grant.id, &record).await;
                 Err(DeadGrant::Revoked.into())
             }
             Outcome::Dead(dead) => {

@@ -192,8 +192,9 @@ impl SessionRepository {
         Err(LoadError::Unavailable(Unavailable::Contention))
     }
 
-    /// Removes a record, and its downstream token.
-    pub(super) async fn remove(&self, id: &SessionId) -> Result<(), StoreError> {
-        self.store.take(&StoreKey::Session(*id)).await.map(drop)
+    /// Removes a record, and its downstream token. Returns false if the store did not have the record.
+    pub(super) async fn remove(&self, id: &SessionId) -> Result<bool, StoreError> {
+        let taken = self.store.take(&StoreKey::Session(*id)).await?;
+        Ok(taken.is_some())
     }
 }

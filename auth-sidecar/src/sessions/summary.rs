@@ -3,9 +3,10 @@
 //! The value of a session in the store is its summary and its record, so that both are written, moved and removed in one
 //! step. The record opens only with the session's secret; the summary contains no token and no secret.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::later;
 use super::record::Record;
 use crate::client_label::registered_label;
 use crate::session_id::SessionId;
@@ -63,6 +64,11 @@ impl Summary {
             ends_at: record.ends_at,
             is_redeemed: record.family.is_some(),
         }
+    }
+
+    /// The last moment of the second in which the login was. A revocation within this second may be before the login.
+    pub(super) fn signed_in_before(&self) -> Timestamp {
+        later(self.signed_in_at, SignedDuration::from_nanos(999_999_999))
     }
 }
 

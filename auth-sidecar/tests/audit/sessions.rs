@@ -96,44 +96,59 @@ async fn a_reused_code_or_refresh_token_names_the_session_that_it_ends() {
 }
 
 #[tokio::test]
-async fn a_session_that_an_administrator_revoked_is_named_when_it_is_met() {
-    let (world, login, tokens, session) = signed_in().await;
+async fn a_session_that_the_object_revokes_has_one_line() {
+    listen();
+    let world = World::start_replicas(3, |_| {}).await;
+    let (login, tokens) = world.session(ANA).await;
+    // An open request of the session in each replica.
+    let mut opened = Vec::new();
+    for replica in &world.replicas {
+        opened.push(
+            replica
+                .sessions
+                .open(&Secret::new(&*tokens.access))
+                .await
+                .unwrap(),
+        );
+    }
     let before = world.clock.now() + SignedDuration::from_secs(1);
     world.write_revocations(&json!({"users": [{"id": ANA.object_id, "before": before}]}));
-    // The file is read every second of real time.
+    for session in &opened {
+        session.ended().await;
+    }
     let mut lines: Vec<Value> = Vec::new();
     while lines.is_empty() {
-        tokio::task::yield_now().await;
-        world.refresh(&login.client_id, &tokens.refresh, &[]).await;
+        // Each of the replicas meets the session.
+        for _ in &world.replicas {
+            world.refresh(&login.client_id, &tokens.refresh, &[]).await;
+        }
         lines = take("session_end");
-        take("token_refresh");
     }
     let expected = json!({
         "event.action": "session_end",
         "event.outcome": "success",
         "event.reason": "revoked_by_administrator",
-        "session.id": session,
+        "user.id": ANA.object_id,
+        "client.id": label(&login.client_id),
+        "session.id": opened[0].id.to_string(),
     });
-    // The end of the session's open requests writes a line of its own if it comes first.
-    assert!(
-        lines.len() <= 2 && lines.iter().all(|line| *line == expected),
-        "{lines:?}"
-    );
+    assert_eq!(lines, [expected]);
+    assert_eq!(take("session_end"), Vec::<Value>::new());
 }
 
 #[tokio::test]
-async fn a_session_that_an_administrator_ends_over_the_socket_has_one_line() {
+async fn a_session_that_an_administrator_revokes_over_the_socket_has_one_line() {
     listen();
     let world = World::start().await;
     let (_, tokens) = world.session(ANA).await;
     let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
-    assert!(world.sessions.end_by_id(&session.id).await.unwrap());
-    let unknown = world.sessions.end_by_id(&session.id).await.unwrap();
+    assert!(world.sessions.revoke_by_id(&session.id).await.unwrap());
+    let unknown = world.sessions.revoke_by_id(&session.id).await.unwrap();
     assert!(!unknown, "a session that is gone has no second line");
     let expected = json!({
         "event.action": "session_end",
         "event.outcome": "success",
-        "event.reason": "ended_by_administrator",
+        "event.reason": "revoked_by_command",
         "session.id": session.id.to_string(),
     });
     assert_eq!(take_one("session_end"), expected);

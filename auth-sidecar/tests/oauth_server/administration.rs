@@ -36,6 +36,12 @@ impl Administration {
 
     /// Runs a command as `kubectl exec` does. Returns its output, or the text of its error.
     async fn run_with(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+        let (output, outcome) = self.run_to_end(arguments, input).await;
+        outcome.map(|()| output)
+    }
+
+    /// As [`Self::run_with`], with the output also after an error.
+    async fn run_to_end(&self, arguments: &[&str], input: &str) -> (String, Result<(), String>) {
         let socket = self.socket.to_str().unwrap();
         let begin = ["behalf-auth-sidecar", "admin", "--socket", socket];
         let cli = Cli::try_parse_from(begin.iter().chain(arguments)).unwrap();
@@ -43,10 +49,11 @@ impl Administration {
             panic!("no command")
         };
         let mut output = Vec::new();
-        admin::run(&arguments, input.as_bytes(), &mut output)
-            .await
-            .map_err(|error| error.to_string())?;
-        Ok(String::from_utf8(output).unwrap())
+        let outcome = admin::run(&arguments, input.as_bytes(), &mut output).await;
+        (
+            String::from_utf8(output).unwrap(),
+            outcome.map_err(|error| error.to_string()),
+        )
     }
 
     async fn run(&self, arguments: &[&str]) -> Result<String, String> {
@@ -168,8 +175,25 @@ async fn a_session_that_a_listing_misses_ends_with_the_others_of_its_user() {
     let (_, tokens) = admin.world.session(ANA).await;
     admin.world.store.hide_next_listing();
     let output = admin.run(&["sessions", "revoke", "--user", ANA.object_id]).await;
-    assert_eq!(output.unwrap(), "Ended 1 session.\n");
+    assert_eq!(output.unwrap(), "Revoked 1 session.\n");
     assert!(!admin.is_active(&tokens).await);
+}
+
+#[tokio::test]
+async fn a_revocation_that_may_have_missed_sessions_says_so_and_fails() {
+    let admin = Administration::start().await;
+    admin.world.session(ANA).await;
+    // As if the user signed in again after each listing.
+    admin.world.store.keep_sessions();
+    let arguments = ["-o", "json", "sessions", "revoke", "--user", ANA.object_id];
+    let (output, outcome) = admin.run_to_end(&arguments, "").await;
+    let error = outcome.unwrap_err();
+    assert!(
+        error.contains("still found sessions") && error.contains("spec.sessions.revocations"),
+        "{error}"
+    );
+    let output: Value = serde_json::from_str(&output).unwrap();
+    assert_eq!(output, json!({"revoked": 8, "complete": false}));
 }
 
 #[tokio::test]
@@ -179,7 +203,7 @@ async fn a_session_that_is_revoked_by_id_ends_in_every_replica_and_alone() {
     let id = admin.list(&[]).await[0]["id"].as_str().unwrap().to_owned();
     let (_, other) = admin.world.session(ANA).await;
     let output = admin.run_and_end(&["sessions", "revoke", &id], &tokens).await;
-    assert_eq!(output, "Ended 1 session.\n");
+    assert_eq!(output, "Revoked 1 session.\n");
     assert!(!admin.is_active(&tokens).await);
     assert!(admin.is_active(&other).await);
     let refused = admin.world.refresh(&login.client_id, &tokens.refresh, &[]).await;
@@ -198,7 +222,7 @@ async fn all_sessions_of_a_user_end_and_codes_too() {
     let output = admin
         .run_and_end(&["sessions", "revoke", "--user", &user], &one)
         .await;
-    assert_eq!(output, "Ended 3 sessions.\n");
+    assert_eq!(output, "Revoked 3 sessions.\n");
     assert!(!admin.is_active(&two).await);
     assert!(admin.is_active(&bens).await);
     admin

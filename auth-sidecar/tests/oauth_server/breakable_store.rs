@@ -16,6 +16,8 @@ use tokio::sync::broadcast::{Receiver, Sender};
 pub(crate) struct Breakable {
     memory: MemoryStore,
     broken: AtomicBool,
+    /// Number of operations that it refused while it was broken.
+    refusals: AtomicUsize,
     /// The sealed requirements for next logins, in the order of the writes.
     pub(crate) pending: Mutex<Vec<String>>,
     /// The revisions of these writes.
@@ -29,6 +31,8 @@ pub(crate) struct Breakable {
     hangs_at_removals: AtomicBool,
     /// Number of times that a session was read.
     session_reads: AtomicUsize,
+    /// Removals answer as if they happened, and do nothing to sessions.
+    keeps_sessions: AtomicBool,
     /// The next listing finds nothing.
     hides_next_listing: AtomicBool,
 }
@@ -38,6 +42,7 @@ impl Breakable {
         Self {
             memory,
             broken: AtomicBool::new(false),
+            refusals: AtomicUsize::new(0),
             pending: Mutex::default(),
             pending_revisions: Mutex::default(),
             announcements: Sender::new(64),
@@ -46,6 +51,7 @@ impl Breakable {
             loses_removals: AtomicBool::new(false),
             hangs_at_removals: AtomicBool::new(false),
             session_reads: AtomicUsize::new(0),
+            keeps_sessions: AtomicBool::new(false),
             hides_next_listing: AtomicBool::new(false),
         }
     }
@@ -63,6 +69,11 @@ impl Breakable {
     /// Answers no removal from now on.
     pub(crate) fn hang_at_removals(&self) {
         self.hangs_at_removals.store(true, Ordering::Relaxed);
+    }
+
+    /// Removes no session from now on.
+    pub(crate) fn keep_sessions(&self) {
+        self.keeps_sessions.store(true, Ordering::Relaxed);
     }
 
     /// Hides all sessions from the next listing, as a fail-over during a listing can.
@@ -89,8 +100,14 @@ impl Breakable {
         self.broken.store(broken, Ordering::Relaxed);
     }
 
+    /// Returns how often the store refused an operation because it was broken.
+    pub(crate) fn refusals(&self) -> usize {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         if self.broken.load(Ordering::Relaxed) {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
             return Err(unreachable());
         }
         Ok(())
@@ -142,6 +159,9 @@ impl SessionStore for Breakable {
         self.check()?;
         if self.hangs_at_removals.load(Ordering::Relaxed) {
             return std::future::pending().await;
+        }
+        if self.keeps_sessions.load(Ordering::Relaxed) && matches!(key, StoreKey::Session(_)) {
+            return self.memory.get(key).await;
         }
         let taken = self.memory.take(key).await;
         if self.loses_removals.load(Ordering::Relaxed) {

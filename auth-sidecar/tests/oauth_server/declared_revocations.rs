@@ -150,6 +150,65 @@ async fn a_restored_store_does_not_undo_a_revocation() {
     assert!(!lives(&world, &tokens).await);
 }
 
+/// The sessions that the store has.
+async fn stored(world: &World) -> Vec<SessionId> {
+    let page = world.store.session_page(None).await.unwrap();
+    page.entries.into_iter().map(|(id, _)| id).collect()
+}
+
+#[tokio::test]
+async fn revoked_sessions_that_nobody_uses_are_removed_and_stay_ended_without_their_entry() {
+    let world = world().await;
+    let (_, ana) = world.session(ANA).await;
+    world.login(ANA).await;
+    let (_, ben) = world.session(BEN).await;
+    let opened = world.sessions.open(&Secret::new(&*ben.access)).await.unwrap();
+    let bens = opened.id;
+    drop(opened);
+    assert_eq!(stored(&world).await.len(), 3);
+
+    // The store is away when the file changes.
+    world.store.set_broken(true);
+    world.write_revocations(&one_user(ANA, &time(&world, 1)));
+    while world.store.refusals() == 0 {
+        tokio::task::yield_now().await;
+    }
+    world.store.set_broken(false);
+    while stored(&world).await != [bens] {
+        tokio::task::yield_now().await;
+    }
+    assert!(lives(&world, &ben).await);
+    revoke(&world, &one_user(BEN, &time(&world, 1)), &ben).await;
+    assert!(
+        !lives(&world, &ana).await,
+        "the file has no entry of this user any more"
+    );
+}
+
+#[tokio::test]
+async fn a_login_in_the_second_of_the_named_time_is_not_removed_by_mistake() {
+    let world = world().await;
+    // A summary has the whole second of a login alone.
+    let half = SignedDuration::from_millis(500);
+    let to_the_next_second = 1_000_000_000 - world.clock.now().subsec_nanosecond();
+    world
+        .clock
+        .advance(SignedDuration::from_nanos(to_the_next_second.into()) + half);
+    let (_, ana) = world.session(ANA).await;
+    let (_, ben) = world.session(BEN).await;
+    let second = world.clock.now() - half;
+    let quarter = (second + SignedDuration::from_millis(250)).to_string();
+    let revocations = json!({"users": [
+        {"id": ANA.object_id, "before": quarter},
+        {"id": BEN.object_id, "before": time(&world, 1)},
+    ]});
+    revoke(&world, &revocations, &ben).await;
+    while stored(&world).await.len() > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(lives(&world, &ana).await);
+}
+
 #[tokio::test]
 async fn a_time_in_the_future_refuses_logins_until_then_and_tells_the_client() {
     let world = world().await;

@@ -1,12 +1,14 @@
 //! Whole logins: through consent and Entra to a session.
 
+use axum::body::Body;
+use axum::http::Method;
 use behalf_contract::Outcome;
 use behalf_entra::Secret;
-use behalf_simulators::entra::{Effect, Fault, IssuerFixture, RequestKind, ServiceAccountToken};
+use behalf_simulators::entra::{Effect, Fault, IssuerFixture, MintRequest, RequestKind, ServiceAccountToken};
 use behalf_simulators::people::{ANA, BEN, CLIENT_ID};
 use behalf_simulators::sign_in::{Answer as Press, Browser, SignInError, Visit};
 
-use crate::fixture::{REDIRECT_URI, World};
+use crate::fixture::{REDIRECT_URI, World, request};
 
 #[tokio::test]
 async fn a_whole_login_ends_in_a_session_of_that_user() {
@@ -274,4 +276,36 @@ async fn an_unreachable_store_makes_the_login_temporarily_unavailable() {
     assert_eq!(signed_in.error.as_deref(), Some("temporarily_unavailable"));
     world.store.set_broken(false);
     assert!(world.sign_in(&client_id, ANA).await.code.is_some());
+}
+
+/// A new replica whose first request is a token of Entra as bearer, while Entra's keys cannot be read.
+#[tokio::test]
+async fn a_login_does_not_wait_for_a_pause_that_tokens_of_callers_caused() {
+    let world =
+        World::start_with(|config| config.clients.entra_token_clients = vec![CLIENT_ID.to_owned()]).await;
+    let control = world.entra.control();
+    let token = control.mint(&MintRequest::for_user(ANA.user_name)).await.unwrap();
+    let present = async || {
+        let authorization = format!("Bearer {token}");
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", &*authorization),
+        ];
+        let message = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+        let request = request(Method::POST, "/mcp", &headers).body(Body::from(message));
+        world.send(request.unwrap()).await
+    };
+    let outage = Effect::Status {
+        status: 503,
+        retry_after_seconds: None,
+    };
+    let fault = Fault::always([RequestKind::Keys], outage);
+    control.add_fault(&fault).await.unwrap();
+    assert_eq!(present().await.status, 503);
+    control.clear_faults().await.unwrap();
+    assert!(
+        present().await.header("retry-after").is_some(),
+        "the pause of callers goes on"
+    );
+    world.login(ANA).await;
 }
