@@ -64,7 +64,13 @@ fn administer(arguments: &AdminArguments) -> ExitCode {
 
 fn serve(cli: Cli) -> Result<(), Box<dyn Error>> {
     let threads = thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS));
-    tokio::runtime::Builder::new_multi_thread()
+    // On one core a runtime that moves tasks between threads only costs time.
+    let mut runtime = if threads == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    runtime
         .worker_threads(threads)
         .enable_all()
         .build()?

@@ -77,6 +77,10 @@ pub fn parse(json: &[u8], most_values: usize) -> Result<Parsed, JsonError> {
 /// Returns true when a key in `json`, at any depth and in any spelling, is one that `serde_json` reserves.
 /// `json` must be valid JSON. The search does not recurse and decodes no values.
 pub fn has_reserved_key(json: &str) -> bool {
+    // Without an escape every key is written as it is. Most messages need no further look.
+    if !json.contains('\\') && !json.contains(RESERVED) {
+        return false;
+    }
     let mut rest = json;
     while let Some((_, string)) = rest.split_once('"') {
         let (string, behind) = string.split_at(end_of_string(string));

@@ -6,19 +6,21 @@
 //! `stream` lets the client read it. All HTTP/1.1 servers have this problem; the bounds follow nginx's
 //! `lingering_close`.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, EXPECT};
 use axum::http::{HeaderValue, Version};
-use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::timeout;
+use tower::ServiceExt as _;
 
 /// Maximum number of bytes that are read and dropped to keep a connection: the largest message of `/mcp`.
 const REST_BYTES: u64 = 4 * 1024 * 1024;
@@ -28,9 +30,9 @@ const REST_BYTES: u64 = 4 * 1024 * 1024;
 const REST_TIME: Duration = Duration::from_secs(1);
 
 /// Runs the request, and answers after its body was read or given up.
-pub(crate) async fn after_body(request: Request, next: Next) -> Response {
+pub(crate) async fn after_body(router: Router, request: Request) -> Response {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return run(router, request).await;
     }
     let is_http1 = request.version() < Version::HTTP_2;
     let waits_for_continue = request
@@ -45,7 +47,7 @@ pub(crate) async fn after_body(request: Request, next: Next) -> Response {
             left: left.clone(),
         })
     });
-    let mut response = next.run(request).await;
+    let mut response = run(router, request).await;
     let Some(Rest { body, is_begun }) = left.take() else {
         return response;
     };
@@ -57,6 +59,12 @@ pub(crate) async fn after_body(request: Request, next: Next) -> Response {
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    response
+}
+
+/// A router cannot fail. A failure would close the connection without an answer.
+async fn run(router: Router, request: Request) -> Response {
+    let Ok(response): Result<_, Infallible> = router.oneshot(request).await;
     response
 }
 

@@ -7,21 +7,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Version};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::{Extension, Router};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Layer as _;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::activity::Activity;
 use crate::early_answer::after_body;
@@ -77,13 +76,6 @@ pub async fn serve_and_drain(
     drain: CancellationToken,
     end: CancellationToken,
 ) {
-    let router =
-        router
-            .layer(from_fn_with_state(drain.clone(), exchange))
-            .layer(SetResponseHeaderLayer::overriding(
-                X_CONTENT_TYPE_OPTIONS,
-                HeaderValue::from_static("nosniff"),
-            ));
     let places = Places::new(limits.connections, limits.when_full);
     let http2_places = limits.http2.map_or(0, |http2| http2.connections);
     let http2_places = Arc::new(Places::new(http2_places, WhenFull::CloseIdle));
@@ -103,9 +95,7 @@ pub async fn serve_and_drain(
         };
         // Small answers must not wait for an acknowledgement (Nagle).
         let _ = stream.set_nodelay(true);
-        let (router, end, cut) = (router.clone(), end.clone(), cut.clone());
-        // A GOAWAY before the first request would refuse that request. Connections that are opened later get none.
-        let drain = (!drain.is_cancelled()).then(|| drain.clone());
+        let (router, drain, end, cut) = (router.clone(), drain.clone(), end.clone(), cut.clone());
         let http2_places = Arc::clone(&http2_places);
         tasks.spawn(async move {
             let served = Box::pin(serve_connection(
@@ -127,26 +117,26 @@ pub async fn serve_and_drain(
     }
 }
 
-async fn exchange(State(drain): State<CancellationToken>, request: Request, next: Next) -> Response {
-    let busy = request.extensions().get().map(Activity::busy);
+/// Answers a request. This is a function and no layer of the router: `axum` allocates a copy of every layer for each request.
+async fn answer(
+    router: Router,
+    mut request: Request,
+    peer: SocketAddr,
+    activity: Activity,
+    drain: CancellationToken,
+) -> Response {
+    // The connection stays busy until the body was sent.
+    let busy = activity.busy();
     let is_http1 = request.version() < Version::HTTP_2;
-    let mut response = watch_answer(after_body(request, next).await);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let mut response = watch_answer(after_body(router, request).await);
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if is_http1 && drain.is_cancelled() {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    match busy {
-        // The connection stays busy until the body was sent.
-        Some(busy) => response.map(|body| guarded_body(body, busy)),
-        None => response,
-    }
+    response.map(|body| guarded_body(body, busy))
 }
-
-/// The router cannot fail, because a failure would close the connection without an answer.
-const _: fn() = || {
-    fn infallible<S: tower::Service<Request, Error = Infallible>>() {}
-    infallible::<Router>();
-};
 
 async fn serve_connection(
     stream: TcpStream,
@@ -154,9 +144,11 @@ async fn serve_connection(
     limits: Limits,
     activity: Activity,
     http2_places: &Places,
-    drain: Option<CancellationToken>,
+    drain: CancellationToken,
     end: CancellationToken,
 ) {
+    // A GOAWAY before the first request would refuse that request. Connections that are opened later get none.
+    let is_told_to_leave = !drain.is_cancelled();
     // A connection that has ended has no peer address.
     let Ok(peer) = stream.peer_addr() else { return };
     let begins = async {
@@ -178,8 +170,14 @@ async fn serve_connection(
     let Ok(Some(http2_place)) = begins else { return };
     let streams = Streams::new(limits.write);
     let builder = builder(limits, streams.clone());
-    let peer: Extension<ConnectInfo<SocketAddr>> = Extension(ConnectInfo(peer));
-    let service = TowerToHyperService::new((peer, Extension(activity.clone())).layer(router));
+    let service = {
+        let (activity, drain) = (activity.clone(), drain.clone());
+        service_fn(move |request: hyper::Request<Incoming>| {
+            let request = request.map(Body::new);
+            let answered = answer(router.clone(), request, peer, activity.clone(), drain.clone());
+            async move { Ok::<_, Infallible>(answered.await) }
+        })
+    };
     let stream = TokioIo::new(ClientStream::new(stream, limits.write, activity.clone()));
     let mut connection = pin!(builder.serve_connection(stream, service));
     let idle = async {
@@ -189,9 +187,10 @@ async fn serve_connection(
         }
     };
     let drains = async {
-        match drain {
-            Some(drain) if http2_place.is_some() => drain.cancelled_owned().await,
-            _ => std::future::pending().await,
+        if http2_place.is_some() && is_told_to_leave {
+            drain.cancelled().await;
+        } else {
+            std::future::pending::<()>().await;
         }
     };
     let ended = tokio::select! {

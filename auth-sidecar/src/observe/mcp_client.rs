@@ -10,12 +10,11 @@ use behalf_contract::json::{self as foreign_json, JsonError};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::handshake::HandshakeError;
 use super::sse::EventReader;
-use crate::upstream::Upstream;
+use crate::upstream::{AnswerBody, Upstream};
 
 /// The newest MCP revision that begins with `initialize`.
 const LEGACY: &str = "2025-11-25";
@@ -196,7 +195,7 @@ impl<'a> McpClient<'a> {
         &self,
         method: &'static str,
         message: &Value,
-    ) -> Result<http::Response<Incoming>, HandshakeError> {
+    ) -> Result<http::Response<AnswerBody>, HandshakeError> {
         let mut request = self.headed(Method::POST, Body::from(message.to_string()));
         request
             .headers_mut()
@@ -242,7 +241,7 @@ impl<'a> McpClient<'a> {
 
 async fn read_answer(
     method: &'static str,
-    response: http::Response<Incoming>,
+    response: http::Response<AnswerBody>,
     id: u64,
 ) -> Result<Value, HandshakeError> {
     let content_type = response

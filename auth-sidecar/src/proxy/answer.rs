@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode};
 use behalf_contract::ServerKind;
-use hyper::body::Incoming;
 
 use super::refusal::Refusal;
 use super::server_session::{SESSION_ID, ServerSession};
@@ -12,13 +11,14 @@ use super::{ProxyState, headers, stream};
 use crate::services::Services;
 use crate::sessions::OpenSession;
 use crate::telemetry::metrics::SecurityEvent;
+use crate::upstream::AnswerBody;
 
 /// Forwards the server's answer, or refuses one that clients must not see.
 pub(super) fn answer(
     state: &ProxyState,
     session: &OpenSession,
     server_session: &ServerSession,
-    response: Response<Incoming>,
+    response: Response<AnswerBody>,
     call: Option<Call>,
 ) -> Result<Response<Body>, Refusal> {
     let status = response.status();

@@ -51,6 +51,9 @@ pub(super) fn of(raw: &RawValue) -> Option<Members<'_>> {
 /// options) treat two keys with the same result as one. The conversion to upper case comes first, because only it
 /// turns the long s and the Kelvin sign into `S` and `K`.
 pub(super) fn folded(key: &str) -> String {
+    if key.is_ascii() {
+        return key.to_ascii_lowercase();
+    }
     key.chars()
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)

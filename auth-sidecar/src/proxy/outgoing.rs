@@ -9,7 +9,6 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, Response};
 use behalf_runtime::guarded_body;
 use futures::FutureExt as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::ProxyState;
@@ -20,6 +19,7 @@ use super::refusal::Refusal;
 use super::token_exchange::Tokens;
 use crate::sessions::OpenSession;
 use crate::telemetry::metrics::SecurityEvent;
+use crate::upstream::{AnswerBody, UpstreamError};
 
 /// Maximum size in bytes of a message that is kept until the server answers, so that it can be sent again. 16 calls
 /// of one user keep at most 1 MiB of the memory for messages. A usual call has a few KiB.
@@ -67,7 +67,7 @@ impl Outgoing {
         state: &ProxyState,
         session: &OpenSession,
         tokens: &Tokens,
-    ) -> Result<Response<Incoming>, Refusal> {
+    ) -> Result<Response<AnswerBody>, Refusal> {
         let is_tool_call = self
             .message
             .as_ref()
@@ -93,10 +93,9 @@ impl Outgoing {
                 mcp.method = label,
                 "The MCP server did not answer {label}"
             );
-            if error.is_connect() {
-                Refusal::ServerAbsent
-            } else {
-                Refusal::ServerFailed
+            match error {
+                UpstreamError::Connect(_) => Refusal::ServerAbsent,
+                UpstreamError::Broken(_) => Refusal::ServerFailed,
             }
         })?;
         state

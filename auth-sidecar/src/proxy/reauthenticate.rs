@@ -2,7 +2,6 @@
 
 use axum::http::{Response, StatusCode};
 use behalf_contract::{Reauthenticate, ReauthenticateReason, ServerKind};
-use hyper::body::Incoming;
 
 use super::ProxyState;
 use super::recent_sign_in::{ASSERTION_REFUSED, CONSENT_MISSING, NEW_TOKEN_NEEDED, RECENT, TOKEN_REFUSED};
@@ -10,6 +9,7 @@ use super::refusal::Refusal;
 use super::refused_tokens::Answers;
 use super::token_exchange::Tokens;
 use crate::sessions::{OpenSession, SignInAgain};
+use crate::upstream::AnswerBody;
 
 /// Returns other tokens for the second try. If Entra refuses them, the refusal is remembered for the old tokens.
 pub(super) async fn replace(
@@ -39,7 +39,7 @@ fn answers_of(wanted: &Reauthenticate) -> Answers {
 
 /// Reads the demand of the built-in server. Returns `None` if the answer contains no valid one. A server from another image
 /// must not send users to Entra or replace tokens.
-pub(super) fn wanted(server: &ServerKind, response: &Response<Incoming>) -> Option<Reauthenticate> {
+pub(super) fn wanted(server: &ServerKind, response: &Response<AnswerBody>) -> Option<Reauthenticate> {
     if *server == ServerKind::Container || response.status() != StatusCode::UNAUTHORIZED {
         return None;
     }

@@ -1,40 +1,54 @@
 //! The HTTP client for the MCP server in the same Pod: HTTP/1.1 on loopback.
 
+mod answer;
+mod connection;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::body::Body;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpStream;
 use url::{Host, Url};
 
+pub use self::answer::AnswerBody;
+use self::connection::Connection;
+use self::pool::Pool;
 use crate::host_key::HostKey;
 
 /// Maximum time to connect. A loopback connection succeeds or fails at once.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-
-/// Idle connections close after this time. It is shorter than the idle limit of usual servers (Node: 5 s), so that
-/// a server rarely closes a connection while a request is sent. A new loopback connection costs very little.
-const IDLE: Duration = Duration::from_secs(4);
-
-/// Maximum number of bytes of an answer that a connection reads ahead, and of its head. hyper's default is 400 KiB, and a
-/// server decides how many connections are in this state.
-const MOST_READ_AHEAD: usize = 32 * 1024;
 
 /// The server's endpoint is not loopback, so that the sidecar must not send tokens to it.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream {0} is not http on a loopback address with a port")]
 pub struct NotLoopback(String);
 
+/// Why the server did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No process listens on the server's port, or it accepts no connection.
+    #[error("failed to connect to the MCP server")]
+    Connect(#[source] io::Error),
+
+    /// The connection broke, or the server's answer is not HTTP.
+    #[error("the MCP server did not answer")]
+    Broken(#[from] hyper::Error),
+}
+
 /// An HTTP client with a connection pool for the MCP server. It adds the host key to each request.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Upstream {
-    client: Client<HttpConnector, Body>,
+    pool: Pool,
     endpoint: Uri,
+    /// The endpoint as a request to the server names it.
+    path: Uri,
     address: SocketAddr,
     host: HeaderValue,
     host_key: HeaderValue,
@@ -54,19 +68,13 @@ impl Upstream {
         }
         let address = SocketAddr::new(ip, endpoint.port_or_known_default().ok_or_else(refused)?);
         let uri: Uri = endpoint.as_str().parse().map_err(|_| refused())?;
+        let path = uri.path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let host = HeaderValue::from_str(&address.to_string()).map_err(|_| refused())?;
-
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_LIMIT));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .http1_max_buf_size(MOST_READ_AHEAD)
-            .build(connector);
         Ok(Self {
-            client,
+            pool: Pool::default(),
             endpoint: uri,
+            path: path.into(),
             address,
             host,
             host_key: host_key.header_value(),
@@ -79,13 +87,30 @@ impl Upstream {
     }
 
     /// Sends `request` to the endpoint. Replaces the request's URI, `Host` and host key.
-    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, Error> {
-        *request.uri_mut() = self.endpoint.clone();
+    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<AnswerBody>, UpstreamError> {
+        *request.uri_mut() = self.path.clone();
         *request.version_mut() = http::Version::HTTP_11;
         let headers = request.headers_mut();
         headers.insert(http::header::HOST, self.host.clone());
         headers.insert(behalf_contract::headers::HOST_KEY, self.host_key.clone());
-        self.client.request(request).await
+        loop {
+            let pooled = self.pool.take();
+            let is_new = pooled.is_none();
+            let mut connection = match pooled {
+                Some(connection) => connection,
+                None => Box::new(Connection::open(self.address).await?),
+            };
+            match connection.send(request).await {
+                Ok(answer) => {
+                    return Ok(answer.map(|body| AnswerBody::new(body, connection, self.pool.clone())));
+                }
+                Err(mut error) => match error.take_message() {
+                    // The server closed the idle connection before a byte of the request was sent.
+                    Some(unsent) if !is_new => request = unsent,
+                    _ => return Err(error.into_error().into()),
+                },
+            }
+        }
     }
 
     /// True when a process listens on the server's port.
@@ -97,31 +122,8 @@ impl Upstream {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refuses_an_endpoint_that_is_not_loopback() {
-        let key = HostKey::from_random(&[0; 32]);
-        for endpoint in [
-            "http://10.0.0.1:3000/mcp",
-            "https://127.0.0.1:3000/mcp",
-            "http://localhost:3000/mcp",
-        ] {
-            assert!(
-                Upstream::new(&Url::parse(endpoint).unwrap(), &key).is_err(),
-                "{endpoint}"
-            );
-        }
-        assert!(Upstream::new(&Url::parse("http://[::1]:3000/mcp").unwrap(), &key).is_ok());
-    }
-
-    #[test]
-    fn debug_does_not_show_the_host_key() {
-        let key = HostKey::from_random(&[9; 32]);
-        let upstream = Upstream::new(&Url::parse("http://127.0.0.1:3000/mcp").unwrap(), &key).unwrap();
-        let key = key.header_value();
-        assert!(!format!("{upstream:?}").contains(key.to_str().unwrap()));
+impl fmt::Debug for Upstream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Upstream({})", self.endpoint)
     }
 }

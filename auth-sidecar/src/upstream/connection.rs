@@ -1,0 +1,80 @@
+//! An HTTP/1.1 connection to the server.
+//!
+//! The task of a request drives the connection: it writes the request, and reads the answer. A task of its own for each
+//! connection would cost two switches between tasks for each call.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{CONNECT_LIMIT, UpstreamError};
+
+/// Maximum number of bytes of an answer that a connection reads ahead, and of its head. hyper's default is 400 KiB, and a
+/// server decides how many connections are in this state.
+const MOST_READ_AHEAD: usize = 32 * 1024;
+
+/// An open connection.
+pub(super) struct Connection {
+    sender: SendRequest<Body>,
+    /// Reads and writes the socket. `None` once the connection has ended.
+    driver: Option<http1::Connection<TokioIo<TcpStream>, Body>>,
+}
+
+impl Connection {
+    pub(super) async fn open(address: SocketAddr) -> Result<Self, UpstreamError> {
+        let stream = timeout(CONNECT_LIMIT, TcpStream::connect(address))
+            .await
+            .map_err(|_| UpstreamError::Connect(std::io::ErrorKind::TimedOut.into()))?
+            .map_err(UpstreamError::Connect)?;
+        // Without it a small request would wait for an acknowledgement (Nagle). A failure only costs time.
+        let _ = stream.set_nodelay(true);
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MOST_READ_AHEAD);
+        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await?;
+        Ok(Self {
+            sender,
+            driver: Some(driver),
+        })
+    }
+
+    /// Sends the request, and returns once the head of the answer has arrived. The error contains the request if no byte of it
+    /// was sent.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        poll_fn(|context| {
+            self.drive(context);
+            answer.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Reads and writes as far as possible without waiting.
+    pub(super) fn drive(&mut self, context: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && Pin::new(driver).poll(context).is_ready()
+        {
+            // The drop tells the error to the request or the body that waits for it.
+            self.driver = None;
+        }
+    }
+
+    /// True if the connection is open, and the last answer has been read to its end.
+    pub(super) fn is_reusable(&mut self) -> bool {
+        // The last answer's end may still have to be noticed. No task waits for it.
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.driver.is_some() && self.sender.is_ready()
+    }
+}
