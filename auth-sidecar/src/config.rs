@@ -60,6 +60,16 @@ fn check(config: &SidecarConfig) -> Result<(), Fault> {
              travel there in the clear",
         );
     }
+    if config
+        .tracing
+        .as_ref()
+        .is_some_and(|tracing| !tracing.is_origin())
+    {
+        return fault(
+            "tracing.endpoint",
+            "must be an origin without path, user, query or fragment: http or https, host and port",
+        );
+    }
     let exchange = &config.token_exchange;
     if exchange.scope.is_none() && exchange.injection != Injection::None {
         return fault(

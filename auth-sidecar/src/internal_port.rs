@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use behalf_contract::{SessionsReport, StatusDocument};
 
 use crate::services::Services;
-use crate::telemetry::metrics;
+use crate::telemetry::exposition;
 
 /// `/startupz`: 200 after the start has ended.
 pub(crate) async fn startup(State(services): State<Arc<Services>>) -> (StatusCode, &'static str) {
@@ -82,9 +82,10 @@ async fn sessions(services: &Services) -> SessionsReport {
 }
 
 /// `/metrics`: the metrics for Prometheus.
-pub(crate) async fn metrics(State(services): State<Arc<Services>>) -> impl IntoResponse {
+pub(crate) async fn metrics(State(services): State<Arc<Services>>, headers: HeaderMap) -> impl IntoResponse {
     // A shared store counts as empty.
     let usage = services.sessions.store().usage().unwrap_or_default();
     services.metrics.session_store(usage.entries, usage.bytes);
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], services.metrics.encode())
+    let (kind, page) = exposition::page(&services.metrics, &headers);
+    ([(CONTENT_TYPE, kind)], page)
 }

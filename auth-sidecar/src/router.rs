@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get};
+use behalf_runtime::trace::trace_request;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::health;
@@ -16,10 +18,14 @@ use crate::services::Services;
 pub fn public_router(services: &Arc<Services>) -> Router {
     // One connection of a gateway carries the requests of many users. A panic in one request must not end the
     // connection.
-    oauth::router(Arc::clone(services))
+    let mut endpoints = oauth::router(Arc::clone(services))
         .merge(proxy::router(Arc::clone(services)))
-        .merge(health::router(Arc::clone(services)))
-        .layer(CatchPanicLayer::new())
+        .layer(CatchPanicLayer::new());
+    // Outside, so that the trace has the answer to a request that panicked.
+    if let Some(tracer) = &services.tracer {
+        endpoints = endpoints.layer(from_fn_with_state(tracer.clone(), trace_request));
+    }
+    endpoints.merge(health::router(Arc::clone(services)))
 }
 
 /// Every path of the public port. [`public_router`] uses the same tables.

@@ -11,6 +11,7 @@ use behalf_entra::{
     TokenValidator, TrustError, TrustRoots, sign_in_scope,
 };
 use behalf_runtime::ConfigFile;
+use behalf_runtime::trace::Tracer;
 use reqwest::dns::Resolve;
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +28,9 @@ use crate::observe::sign_ins::SignIns;
 use crate::observe::{ProbeTrigger, StatusBoard};
 use crate::revocations::{RevocationsFile, RevocationsFileError};
 use crate::sessions::{SessionRules, Sessions};
-use crate::store::{MemoryLimits, MemoryStore, RedisSettingsError, RedisStore, SessionStore};
+use crate::store::{MemoryLimits, MemoryStore, ObservedStore, RedisSettingsError, RedisStore, SessionStore};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{self, EntraRequests};
 use crate::upstream::{NotLoopback, Upstream};
 
 /// The inputs of the process beside its configuration.
@@ -155,6 +157,9 @@ pub struct Services {
     /// Counters and gauges for Prometheus.
     pub metrics: Arc<Metrics>,
 
+    /// Records the traces of requests. `None` without a collector.
+    pub(crate) tracer: Option<Tracer>,
+
     /// The results of the probes.
     pub board: Arc<StatusBoard>,
 
@@ -196,7 +201,9 @@ impl Services {
     ) -> Result<Self, ServicesError> {
         let ConfigFile { config, digest } = loaded;
         let roots = trust_roots(&config);
-        let entra = entra_client(&config, &environment, &config.entra.client_id)?;
+        let metrics = Arc::<Metrics>::default();
+        let entra = entra_client(&config, &environment, &config.entra.client_id)?
+            .observed_by(Arc::new(EntraRequests(Arc::clone(&metrics))));
         let Environment {
             clock,
             random,
@@ -214,6 +221,7 @@ impl Services {
         let entra_scope = sign_in_scope(&config.entra.scope);
         let rules = SessionRules::new(&config.sessions, addresses.resource(), &*entra_scope);
         let revocations = Arc::new(RevocationsFile::load(&config.revocations_file)?);
+        let store = ObservedStore::of(store, Arc::clone(&metrics));
         let sessions = Sessions::new(
             rules,
             revocations,
@@ -235,6 +243,16 @@ impl Services {
             Arc::clone(&clock),
         )
         .map_err(ServicesError::Trust)?;
+        let tracer = match &config.tracing {
+            Some(tracing) => {
+                let http = roots
+                    .http_client(HttpLimits::default())
+                    .map_err(ServicesError::Trust)?;
+                let sources = (Arc::clone(&clock), Arc::clone(&random));
+                Some(traces::tracer(tracing, http, sources, Arc::clone(&metrics)))
+            }
+            None => None,
+        };
         let sign_ins = SignIns::new(Arc::clone(&clock), config.token_exchange.in_sidecar());
         Ok(Self {
             configuration_digest: digest,
@@ -255,7 +273,8 @@ impl Services {
             pages: AddressBudgets::of_pages(clock.now()),
             grants: AddressBudgets::of_grants(clock.now()),
             message_memory: MessageMemory::of_all(),
-            metrics: Arc::default(),
+            metrics,
+            tracer,
             board: Arc::default(),
             federation_trigger: ProbeTrigger::default(),
             started: AtomicBool::new(false),
@@ -276,6 +295,17 @@ impl Services {
         match self.config.sessions.store {
             StoreConfig::Memory => StoreKind::Memory,
             StoreConfig::Redis(_) => StoreKind::Redis,
+        }
+    }
+
+    /// Sends the traces to the collector until `stop` is cancelled and the last spans are sent. Returns at once without a
+    /// collector. Cancel `stop` after the last request has ended.
+    pub fn export_traces(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let export = self.tracer.clone().map(|tracer| tracer.export(stop));
+        async move {
+            if let Some(export) = export {
+                export.await;
+            }
         }
     }
 

@@ -25,6 +25,7 @@ mod server_config;
 mod sidecar_config;
 mod status;
 mod token_exchange;
+mod tracing_config;
 
 pub use access::{AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, ServerKind};
 pub use document_url::DocumentUrl;
@@ -47,3 +48,4 @@ pub use status::{
     StatusDocument, StoreKind,
 };
 pub use token_exchange::{ExchangePlace, Injection, TokenExchange};
+pub use tracing_config::TracingConfig;

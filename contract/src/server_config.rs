@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{EntraConfig, TokenExchange};
+use crate::{EntraConfig, TokenExchange, TracingConfig};
 
 /// The configuration of the built-in Azure DevOps server inside a Pod. On a laptop, flags set the same values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,10 @@ pub struct ServerConfig {
 
     /// The file with the host key that every request must carry.
     pub host_key_file: PathBuf,
+
+    /// The collector of traces. Without one the server records none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<TracingConfig>,
 
     /// The addresses to listen on.
     pub listen: ServerListen,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{AccessConfig, TokenExchange};
+use crate::{AccessConfig, TokenExchange, TracingConfig};
 
 /// The configuration of the auth sidecar. The operator writes it from one `McpServer`.
 ///
@@ -45,6 +45,10 @@ pub struct SidecarConfig {
     /// the peer of a connection is the client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<IpNet>,
+
+    /// The collector of traces. Without one the sidecar records none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<TracingConfig>,
 
     /// The addresses to listen on.
     pub listen: SidecarListen,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::application_token::ApplicationToken;
@@ -16,6 +17,7 @@ use crate::grant::{CodeGrant, Grant};
 use crate::http_client::HttpClient;
 use crate::keys::{JwkSet, SigningKeys};
 use crate::next_step::NextStep;
+use crate::observer::{TokenRequest, TokenRequestObserver};
 use crate::response::{Answer, TokenSet};
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
@@ -68,7 +70,7 @@ pub struct AuthorizeRequest<'a> {
 
 /// A client of one application in one tenant. Cheap to clone; clones share caches and pauses.
 #[derive(Clone)]
-pub struct EntraClient(Arc<Inner>);
+pub struct EntraClient(Arc<Inner>, Option<Arc<dyn TokenRequestObserver>>);
 
 struct Inner {
     settings: Settings,
@@ -100,7 +102,7 @@ impl EntraClient {
         clock: Arc<dyn Clock>,
         retry: RetryPolicy,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Inner {
             settings,
             assertion,
             http: http.into(),
@@ -109,7 +111,14 @@ impl EntraClient {
             discovery: Cached::new("discovery document", DISCOVERY),
             keys: Cached::new("signing keys", KEYS),
             throttle: Throttle::default(),
-        }))
+        };
+        Self(Arc::new(inner), None)
+    }
+
+    /// Returns a client that reports each of its token requests to `observer`. It shares caches and pauses with this one.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn TokenRequestObserver>) -> Self {
+        Self(self.0, Some(observer))
     }
 
     /// Returns the tenant and the application.
@@ -329,8 +338,20 @@ impl EntraClient {
         let asked_at = self.now();
         let form = grant.form(self.0.settings.client_id(), assertion);
         let request = self.0.http.client().post(url.clone()).form(&form);
-        let response = request.send().await.map_err(EntraError::transport)?;
-        Answer::read(response, self.now()).await?.tokens(asked_at)
+        let answer = async {
+            let response = request.send().await.map_err(EntraError::transport)?;
+            Answer::read(response, self.now()).await?.tokens(asked_at)
+        };
+        let began = Instant::now();
+        let result = answer.await;
+        if let Some(observer) = &self.1 {
+            observer.observe(&TokenRequest {
+                grant: grant.name(),
+                began,
+                error: result.as_ref().err(),
+            });
+        }
+        result
     }
 }
 

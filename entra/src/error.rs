@@ -90,6 +90,25 @@ impl EntraError {
         }
     }
 
+    /// Returns a short name of the kind of error, for metrics and traces: the code of Entra's refusal, or the name of
+    /// the variant.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Assertion(_) => "assertion".to_owned(),
+            Self::Discovery(_) => "discovery".to_owned(),
+            Self::Unreachable(_) => "unreachable".to_owned(),
+            Self::TimedOut => "timed_out".to_owned(),
+            Self::Throttled { .. } => "throttled".to_owned(),
+            Self::Unavailable { status, .. } => status.to_string(),
+            Self::Paused { .. } => "paused".to_owned(),
+            Self::Refused(refusal) => match refusal.codes.first() {
+                Some(code) => format!("AADSTS{code}"),
+                None => "refused".to_owned(),
+            },
+            Self::Malformed { .. } => "malformed".to_owned(),
+        }
+    }
+
     /// Returns the reason for the condition `FederationVerified`. `None` if the error says nothing about the
     /// federation.
     pub fn reason(&self) -> Option<FederationReason> {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use behalf_contract::AzureDevOpsConfig;
+use behalf_runtime::trace::{Tracer, trace_request};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio_util::sync::CancellationToken;
 
 use crate::azure_cli::AzureCli;
 use crate::azure_devops::{AzureDevOps, Options};
@@ -36,6 +38,8 @@ pub enum Credentials {
 pub struct App {
     server: McpServer,
     hop: Option<Arc<Hop>>,
+    /// `None` without a collector.
+    tracer: Option<Tracer>,
 }
 
 impl App {
@@ -64,7 +68,27 @@ impl App {
             config.read_only,
             source,
         );
-        Self { server, hop }
+        Self {
+            server,
+            hop,
+            tracer: None,
+        }
+    }
+
+    /// Records the traces of requests.
+    pub(crate) fn traced(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// Sends the traces to the collector until `stop` is cancelled and the last spans are sent. Returns at once without a
+    /// collector. Cancel `stop` after the last request has ended.
+    pub fn export_traces(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let export = self.tracer.clone().map(|tracer| tracer.export(stop));
+        async move {
+            if let Some(export) = export {
+                export.await;
+            }
+        }
     }
 
     /// Returns the router with the MCP endpoint. It has no sessions and no streams in any revision of the protocol: GET
@@ -83,9 +107,13 @@ impl App {
                 .enforce_origin_validation(),
         );
         let router = Router::new().route_service(PATH, service);
-        match &self.hop {
+        let router = match &self.hop {
             Some(hop) => router.layer(from_fn_with_state(Arc::clone(hop), hop::guard)),
             None => router.route_layer(from_fn(hop::check_message)),
+        };
+        match &self.tracer {
+            Some(tracer) => router.layer(from_fn_with_state(tracer.clone(), trace_request)),
+            None => router,
         }
     }
 

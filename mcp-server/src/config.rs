@@ -39,6 +39,12 @@ pub enum ConfigError {
         address: Url,
     },
 
+    /// The address of the collector is not an origin.
+    #[error(
+        "tracing.endpoint must be an origin without path, user, query or fragment: http or https, host and port"
+    )]
+    Collector,
+
     /// Other machines could connect to the address.
     #[error(
         "the MCP endpoint must listen on a loopback address, not on {0}: there is no open mode; to serve others, \
@@ -75,6 +81,13 @@ pub fn load(path: &Path, expected: Option<&str>) -> Result<ServerConfig, ConfigE
 pub fn check(config: &ServerConfig) -> Result<(), ConfigError> {
     check_azure_devops(&config.azure_dev_ops)?;
     check_listen(config.listen.mcp)?;
+    if config
+        .tracing
+        .as_ref()
+        .is_some_and(|tracing| !tracing.is_origin())
+    {
+        return Err(ConfigError::Collector);
+    }
     if config.token_exchange.injection == Injection::None {
         return Err(ConfigError::NoInjection);
     }

@@ -21,7 +21,7 @@ use crate::app::{App, Credentials};
 use crate::azure_cli::{AzureCli, AzureCliError};
 use crate::cli::{Cli, Command, Local};
 use crate::config::{self, ConfigError};
-use crate::hop::{Hop, HostKey, HostKeyError, IncomingToken};
+use crate::hop::{self, Hop, HostKey, HostKeyError, IncomingToken};
 use crate::probes::{self, Readiness};
 use crate::stdio::{self, CheckedStdio};
 
@@ -167,7 +167,12 @@ async fn pod(path: &Path, digest: Option<&str>, suppress_sign_in_page: bool) -> 
         Limits::probes(FINISH),
         last.clone(),
     ));
+    let traces_end = CancellationToken::new();
+    let traces = tokio::spawn(app.export_traces(traces_end.clone()));
     serve(mcp, app.router(), MCP, stop).await;
+    traces_end.cancel();
+    // It fails only if it panicked, and then there is nothing to wait for.
+    let _ = traces.await;
     last.cancel();
     let _ = probes.await;
     tracing::info!("Stopped");
@@ -183,6 +188,13 @@ pub fn pod_app(
 ) -> Result<App, ServeError> {
     let roots = trust_roots(config.certificate_authority_file.as_deref());
     let argument = config.token_exchange.injection == Injection::Argument;
+    let tracer = match &config.tracing {
+        Some(tracing) => {
+            let http = roots.http_client(HttpLimits::default())?;
+            Some(hop::tracer(tracing, http, Arc::clone(&clock)))
+        }
+        None => None,
+    };
     let (incoming_token, tenant) = match (
         config.token_exchange.at,
         &config.entra,
@@ -227,7 +239,8 @@ pub fn pod_app(
         tenant,
         suppress_sign_in_page,
         Credentials::InnerHop(hop),
-    ))
+    )
+    .traced(tracer))
 }
 
 async fn serve_stdio(local: &Local) -> Result<(), ServeError> {

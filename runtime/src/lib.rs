@@ -1,5 +1,5 @@
 //! Run-time code that the programs of a Pod and the operator share: logs, signals, configuration files, error
-//! chains, and the listener behind each port of a Pod.
+//! chains, traces, and the listener behind each port of a Pod.
 
 #![warn(missing_docs)]
 
@@ -15,6 +15,7 @@ mod logging;
 mod places;
 mod signals;
 mod stream;
+pub mod trace;
 
 pub use config_file::{ConfigFile, ConfigFileError};
 pub use error_chain::error_chain;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use behalf_contract::{ObjectIdentity, SidecarConfig};
 use behalf_runtime::{ConfigFile, Http2Limits, Limits, WhenFull, serve, serve_and_drain};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, AdminSocketError};
@@ -91,6 +91,9 @@ pub struct Sidecar {
     /// Its cancellation ends all tasks.
     end: CancellationToken,
     tasks: JoinSet<()>,
+    /// The export of traces. It ends at once without a collector.
+    traces: JoinHandle<()>,
+    traces_end: CancellationToken,
 }
 
 impl Sidecar {
@@ -146,6 +149,8 @@ impl Sidecar {
             let serve = axum::serve(admin_listener, admin).into_future();
             stop.run_until_cancelled(serve).await;
         });
+        let traces_end = CancellationToken::new();
+        let traces = tokio::spawn(services.export_traces(traces_end.clone()));
         let grace_period_seconds = config.termination_grace_period_seconds;
         let finish = drain::drain_limit(grace_period_seconds);
         tasks.spawn(serve_and_drain(
@@ -178,6 +183,8 @@ impl Sidecar {
             drain: services.drain.clone(),
             end,
             tasks,
+            traces,
+            traces_end,
         })
     }
 
@@ -203,6 +210,10 @@ impl Sidecar {
     pub async fn stop(mut self) {
         self.end.cancel();
         while self.tasks.join_next().await.is_some() {}
+        // Last, so that the collector gets the spans of the last requests.
+        self.traces_end.cancel();
+        // It fails only if it panicked, and then there is nothing to wait for.
+        let _ = self.traces.await;
     }
 }
 

@@ -3,6 +3,7 @@
 use axum::body::Bytes;
 use behalf_contract::{RequestId, json};
 use behalf_entra::Secret;
+use behalf_runtime::trace::TraceContext;
 use serde_json::value::RawValue;
 
 use super::edit::{Edited, Place, offset, place_of};
@@ -72,6 +73,8 @@ pub(super) struct Message {
     name: Option<String>,
     /// `io.modelcontextprotocol/protocolVersion` of `params._meta`.
     protocol_version: Option<String>,
+    /// `traceparent` of `params._meta`.
+    trace: Option<TraceContext>,
     place: Place,
 }
 
@@ -103,6 +106,7 @@ impl Message {
             method,
             name: None,
             protocol_version: None,
+            trace: None,
             place: Place::None,
         };
         let behind = |raw: &RawValue| offset(text, raw) + 1;
@@ -114,7 +118,11 @@ impl Message {
                 // The server reads a tool's name only from `name`, so the scope check does as well.
                 let named = if is_tool_call { name } else { name.or(uri) };
                 read.name = named.map(text_of).transpose()?;
-                read.protocol_version = meta.map(protocol_version).transpose()?.flatten();
+                if let Some(meta) = meta.filter(|meta| is_object(meta)) {
+                    let fields = members::of(meta).ok_or(BodyError::Params)?;
+                    read.protocol_version = protocol_version(&fields)?;
+                    read.trace = trace(&fields);
+                }
                 if is_tool_call {
                     read.place = match arguments {
                         Some(arguments) if is_object(arguments) || arguments.get() == "null" => {
@@ -161,6 +169,11 @@ impl Message {
         self.protocol_version.as_deref()
     }
 
+    /// The trace context in the body (MCP 2026-07-28). An invalid one counts as absent.
+    pub(super) fn trace(&self) -> Option<TraceContext> {
+        self.trace
+    }
+
     /// True for a `tools/call`.
     pub(super) fn is_tool_call(&self) -> bool {
         !matches!(self.place, Place::None)
@@ -199,13 +212,15 @@ fn pick<'a, const N: usize>(
     Ok(picked)
 }
 
-fn protocol_version(meta: &RawValue) -> Result<Option<String>, BodyError> {
-    if !is_object(meta) {
-        return Ok(None);
-    }
-    let fields = members::of(meta).ok_or(BodyError::Params)?;
-    let [version] = pick(&fields, ["io.modelcontextprotocol/protocolVersion"], false)?;
+fn protocol_version(meta: &Members<'_>) -> Result<Option<String>, BodyError> {
+    let [version] = pick(meta, ["io.modelcontextprotocol/protocolVersion"], false)?;
     version.map(text_of).transpose()
+}
+
+/// Reads `traceparent`. Nothing is decided by it, so a repeated or malformed one is not refused.
+fn trace(meta: &Members<'_>) -> Option<TraceContext> {
+    let [traceparent] = pick(meta, ["traceparent"], false).ok()?;
+    TraceContext::parse(&string(traceparent?)?)
 }
 
 fn text_of(raw: &RawValue) -> Result<String, BodyError> {
@@ -322,6 +337,19 @@ mod tests {
     fn bytes_that_are_not_text_are_refused() {
         let body = Bytes::from_static(b"{\"method\":\"ping\",\"x\":\"\xff\"}");
         assert_eq!(Message::parse(body).unwrap_err(), BodyError::NotJson);
+    }
+
+    #[rstest]
+    #[case(r#""00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01""#, true)]
+    #[case(
+        r#""00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","traceparent":"00""#,
+        false
+    )]
+    #[case(r#""ana@contoso.example""#, false)]
+    #[case("7", false)]
+    fn an_unusable_trace_context_is_ignored(#[case] value: &str, #[case] expected: bool) {
+        let text = format!(r#"{{"method":"tools/list","params":{{"_meta":{{"traceparent":{value}}}}}}}"#);
+        assert_eq!(message(&text).trace().is_some(), expected);
     }
 
     #[test]

@@ -37,6 +37,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
+use behalf_runtime::trace::{self, TraceContext};
 
 use self::answer::answer;
 use self::body::Message;
@@ -60,6 +61,7 @@ use crate::observe::user_answer;
 use crate::services::Services;
 use crate::sessions::{OpenSession, SessionError};
 use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::traces::McpTrace as _;
 
 /// Maximum size of a message in bytes. It is the default of rmcp, too.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -149,6 +151,9 @@ fn refuse(state: &ProxyState, refusal: &Refusal, about: &About) -> Response<Body
         "Refused a request to /mcp: {refusal}"
     );
     state.services.metrics.refusal(refusal.label());
+    if let Some(trace) = trace::current() {
+        trace.refused(refusal.label());
+    }
     if *refusal == Refusal::ClientAuthentication {
         state.services.federation_trigger.wake();
     }
@@ -174,7 +179,15 @@ async fn forward(
             .security_event(SecurityEvent::ReservedHeader);
     }
     let session = authenticate(state, &parts.headers).await?;
-    audit.authenticated(&session, &parts.headers);
+    let trace = trace::current();
+    let trace_id = match &trace {
+        Some(trace) => {
+            trace.authenticated();
+            Some(trace.trace_id())
+        }
+        None => TraceContext::of(&parts.headers).map(|context| context.trace_id()),
+    };
+    audit.authenticated(&session, trace_id);
     if let Some(bearers) = &state.entra_bearers {
         bearers.limit(&state.services, &session).await?;
     }
@@ -183,6 +196,13 @@ async fn forward(
         let (bytes, taken) = read(state, &user, &parts.headers, body).await?;
         let message = Message::parse(bytes.clone()).inspect_err(|_| *about = About::refused(&bytes))?;
         *about = About::message(&message, &parts.headers);
+        if let Some(context) = message.trace() {
+            audit.trace(context.trace_id());
+        }
+        if let Some(trace) = &trace {
+            let tool = message.is_tool_call().then(|| message.name()).flatten();
+            trace.message(label(&parts.method, Some(&message)), tool, message.trace());
+        }
         if message.is_tool_call() {
             audit.tool_call(message.name().unwrap_or_default());
         }

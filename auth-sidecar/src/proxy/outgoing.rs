@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, Response};
 use behalf_runtime::guarded_body;
+use behalf_runtime::trace;
 use futures::FutureExt as _;
 use tokio::time::Instant;
 
@@ -19,6 +20,7 @@ use super::refusal::Refusal;
 use super::token_exchange::Tokens;
 use crate::sessions::OpenSession;
 use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::traces;
 use crate::upstream::{AnswerBody, UpstreamError};
 
 /// Maximum size in bytes of a message that is kept until the server answers, so that it can be sent again. 16 calls
@@ -72,8 +74,9 @@ impl Outgoing {
             .message
             .as_ref()
             .is_some_and(|(message, _)| message.is_tool_call());
-        let request = self.request(state, tokens)?;
+        let mut request = self.request(state, tokens)?;
         let label = self.label;
+        let mut span = trace::current().map(|trace| traces::to_server(&trace, &mut request));
         tracing::trace!(mcp.method = label, session.id = %session.id, "Forwarding {label}");
         let began = Instant::now();
         if session.ended().now_or_never().is_some() {
@@ -93,11 +96,18 @@ impl Outgoing {
                 mcp.method = label,
                 "The MCP server did not answer {label}"
             );
-            match error {
+            let refusal = match error {
                 UpstreamError::Connect(_) => Refusal::ServerAbsent,
                 UpstreamError::Broken(_) => Refusal::ServerFailed,
+            };
+            if let Some(span) = &mut span {
+                span.fail(refusal.label());
             }
+            refusal
         })?;
+        if let Some(mut span) = span {
+            span.answered(response.status());
+        }
         state
             .services
             .metrics

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use behalf_runtime::trace::TraceId;
 use tokio::time::Instant;
 
 use crate::sessions::OpenSession;
@@ -30,15 +31,20 @@ impl RequestAudit {
         }
     }
 
-    /// The request belongs to this session.
-    pub(super) fn authenticated(&mut self, session: &OpenSession, headers: &HeaderMap) {
+    /// The request belongs to this session and trace.
+    pub(super) fn authenticated(&mut self, session: &OpenSession, trace: Option<TraceId>) {
         let event = Event::of(Action::RequestRefusal)
             .user(&session.user)
             .client(&session.client_id)
             .session(&session.id)
             .address(self.address)
-            .trace(headers);
+            .trace(trace);
         self.event = Some(event);
+    }
+
+    /// The message of the request belongs to this trace.
+    pub(super) fn trace(&mut self, trace: TraceId) {
+        self.event = self.event.take().map(|event| event.trace(Some(trace)));
     }
 
     /// The request calls this tool.

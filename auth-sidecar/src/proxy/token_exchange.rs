@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use behalf_contract::{ExchangePlace, Reauthenticate, ReauthenticateReason, TokenExchange};
 use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Secret, TokenSet};
+use tokio::time::Instant;
 
 use super::ProxyState;
 use super::injection::{Plan, Token};
@@ -12,6 +13,7 @@ use super::recent_sign_in::{ASSERTION_REFUSED, RECENT};
 use super::refusal::Refusal;
 use super::refused_tokens::Answers;
 use crate::sessions::{OpenSession, SignInAgain};
+use crate::telemetry::traces;
 
 /// Maximum size of all cached downstream tokens in bytes. It is less than a third of the limit for the sessions'
 /// records, because a record contains two tokens of that size and more. It fits 18,724 tokens of 3 KiB (see
@@ -249,6 +251,7 @@ impl Exchange {
         let sign_ins = &state.services.sign_ins;
         let sessions = &state.services.sessions;
         let shared = || sessions.shared_downstream(session, &user.access_token, &self.scope);
+        let began = Instant::now();
         match self
             .on_behalf_of
             .exchange(&user.access_token, claims, shared)
@@ -257,6 +260,7 @@ impl Exchange {
             Ok(Exchanged { token, fresh }) => {
                 if fresh {
                     sign_ins.exchange_succeeded();
+                    traces::exchanged(began, None);
                 }
                 Ok(Tokens {
                     user: Some(Arc::clone(user)),
@@ -265,6 +269,7 @@ impl Exchange {
             }
             Err(error) => {
                 sign_ins.exchange_refused(&error);
+                traces::exchanged(began, Some(&error));
                 Err(error)
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_entra::{EntraError, NextStep, Secret, TokenSet};
+use behalf_runtime::trace;
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 
@@ -108,7 +109,7 @@ impl Sessions {
                 end.pause = pause;
                 renewed
             };
-            let flight = renewal.boxed().shared();
+            let flight = trace::carry(renewal).boxed().shared();
             tokio::spawn(flight.clone());
             flight
         };

@@ -1,6 +1,7 @@
 //! The session store: keys, values with revisions, and the trait that each store implements.
 
 mod memory;
+mod observed;
 mod redis;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 pub use memory::{MemoryLimits, MemoryStore};
+pub(crate) use observed::ObservedStore;
 pub use redis::{RedisSettingsError, RedisStore};
 
 use crate::session_id::SessionId;
@@ -155,6 +157,17 @@ pub enum StoreError {
     /// The store did not answer, or answered with an error.
     #[error("failed to reach the session store")]
     Unreachable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// Returns a short name of the kind of error, for traces.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::TooLarge => "too_large",
+            Self::Unreachable(_) => "unreachable",
+        }
+    }
 }
 
 /// Stores sealed values. Each value has a revision and an expiry.

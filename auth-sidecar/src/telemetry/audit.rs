@@ -6,9 +6,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use behalf_entra::{EntraError, UserIdentity};
 use behalf_runtime::AUDIT_TARGET;
+use behalf_runtime::trace::TraceId;
 
 use crate::client_label::registered_label;
 use crate::session_id::SessionId;
@@ -75,7 +76,7 @@ pub(crate) struct Event {
     address: Option<IpAddr>,
     correlation_id: Option<String>,
     error_code: Option<u32>,
-    trace_id: Option<String>,
+    trace_id: Option<TraceId>,
 }
 
 impl Event {
@@ -142,7 +143,7 @@ impl Event {
 
     /// The tool, as the client named it.
     pub(crate) fn tool(mut self, name: &str) -> Self {
-        self.tool = Some(bounded(name, MAX_NAME));
+        self.tool = Some(self::name(name));
         self
     }
 
@@ -179,9 +180,9 @@ impl Event {
         self
     }
 
-    /// The trace of the request (W3C Trace Context), if the client or a gateway began one.
-    pub(crate) fn trace(mut self, headers: &HeaderMap) -> Self {
-        self.trace_id = trace_id(headers).map(str::to_owned);
+    /// The trace of the request (W3C Trace Context), if there is one.
+    pub(crate) fn trace(mut self, trace: Option<TraceId>) -> Self {
+        self.trace_id = trace;
         self
     }
 
@@ -218,7 +219,7 @@ impl Event {
             http.status = self.status,
             entra.correlation_id = self.correlation_id.as_deref(),
             entra.error_code = self.error_code,
-            trace.id = self.trace_id.as_deref(),
+            trace.id = self.trace_id.map(tracing::field::display),
             "{action}: {outcome}"
         );
     }
@@ -231,6 +232,11 @@ fn milliseconds(duration: Duration) -> u64 {
 /// Returns the id of a client as the audit log shows it. It is stable, and opens nothing.
 fn client_label(client_id: &str) -> String {
     registered_label(client_id).unwrap_or_else(|| bounded(client_id, MAX_CLIENT_ID))
+}
+
+/// Returns the name of a tool as it is shown.
+pub(super) fn name(tool: &str) -> String {
+    bounded(tool, MAX_NAME)
 }
 
 /// Returns the beginning of a text, with `?` for each control character and each character that changes the direction of
@@ -250,17 +256,8 @@ fn bounded(text: &str, longest: usize) -> String {
     text.chars().take(longest).map(visible).collect()
 }
 
-/// Returns the trace id of `traceparent` (W3C Trace Context, section 3.2): 32 lower-case hexadecimal digits.
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    let trace = value.split('-').nth(1)?;
-    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    (trace.len() == 32 && trace.bytes().all(is_hex)).then_some(trace)
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use rstest::rstest;
 
     use super::*;
@@ -279,19 +276,5 @@ mod tests {
     #[case(&"\u{e9}".repeat(100), &"\u{e9}".repeat(64))]
     fn names_are_bounded_and_visible(#[case] name: &str, #[case] expected: &str) {
         assert_eq!(bounded(name, MAX_NAME), expected);
-    }
-
-    #[rstest]
-    #[case(
-        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        Some("4bf92f3577b34da6a3ce929d0e0e4736")
-    )]
-    #[case("00-ana@contoso.example-00f067aa0ba902b7-01", None)]
-    #[case("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", None)]
-    #[case("", None)]
-    fn only_a_trace_id_is_read(#[case] value: &str, #[case] expected: Option<&str>) {
-        let mut headers = HeaderMap::new();
-        headers.insert("traceparent", HeaderValue::from_str(value).unwrap());
-        assert_eq!(trace_id(&headers), expected);
     }
 }

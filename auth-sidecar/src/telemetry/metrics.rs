@@ -1,18 +1,19 @@
 //! The metrics for Prometheus. Labels come from closed sets without data of users, clients or requests.
 
+use behalf_runtime::trace::{self, Dropped};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Buckets in seconds until the server's answer begins, from a cached local call to a slow pipeline query.
-const ANSWER_SECONDS: [f64; 12] = [
+/// Buckets in seconds of a hop, from a cached local call to a slow pipeline query.
+const HOP_SECONDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
 ];
 
@@ -25,6 +26,44 @@ struct CallLabels {
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GrantLabels {
+    grant: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+fn outcome(succeeded: bool) -> &'static str {
+    if succeeded { "success" } else { "failure" }
+}
+
+/// The label of an exemplar.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TraceLabels {
+    trace_id: String,
+}
+
+/// A histogram whose buckets name the trace of a recent request.
+type Seconds = HistogramWithExemplars<TraceLabels>;
+
+fn seconds() -> Seconds {
+    Seconds::new(HOP_SECONDS.into_iter())
+}
+
+/// Adds a value, with the trace of the current request if it is recorded.
+fn observe(histogram: &Seconds, seconds: f64) {
+    let trace = trace::current().and_then(|trace| trace.recorded_id());
+    let exemplar = trace.map(|id| TraceLabels {
+        trace_id: id.to_string(),
+    });
+    histogram.observe(seconds, exemplar, None);
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -125,7 +164,10 @@ pub struct Metrics {
     federation: Family<ProbeLabels, Counter>,
     handshake: Family<ProbeLabels, Counter>,
     security: Family<EventLabels, Counter>,
-    answer_seconds: Histogram,
+    answer_seconds: Seconds,
+    entra_seconds: Family<GrantLabels, Seconds, fn() -> Seconds>,
+    store_seconds: Family<OperationLabels, Seconds, fn() -> Seconds>,
+    spans_dropped: Family<ReasonLabels, Counter>,
     store_entries: Gauge,
     store_bytes: Gauge,
 }
@@ -139,9 +181,11 @@ impl Default for Metrics {
         let federation = Family::<ProbeLabels, Counter>::default();
         let handshake = Family::<ProbeLabels, Counter>::default();
         let security = Family::<EventLabels, Counter>::default();
-        let answer_seconds = Histogram::new(ANSWER_SECONDS);
-        let store_entries = Gauge::default();
-        let store_bytes = Gauge::default();
+        let answer_seconds = seconds();
+        let entra_seconds = Family::new_with_constructor(seconds as fn() -> Seconds);
+        let store_seconds = Family::new_with_constructor(seconds as fn() -> Seconds);
+        let spans_dropped = Family::<ReasonLabels, Counter>::default();
+        let (store_entries, store_bytes) = (Gauge::default(), Gauge::default());
         // Each counter exists from the start, so that an alert on its increase works from the first event.
         for event in SecurityEvent::ALL {
             let _ = security.get_or_create(&EventLabels {
@@ -191,6 +235,21 @@ impl Default for Metrics {
             answer_seconds.clone(),
         );
         registry.register(
+            "entra_request_seconds",
+            "Seconds of a request to Entra's token endpoint, by grant and outcome",
+            entra_seconds.clone(),
+        );
+        registry.register(
+            "session_store_seconds",
+            "Seconds of a read or write of a session store over the network, by operation and outcome",
+            store_seconds.clone(),
+        );
+        registry.register(
+            "trace_spans_dropped",
+            "Spans that the trace collector did not get, by reason",
+            spans_dropped.clone(),
+        );
+        registry.register(
             "session_store_entries",
             "Entries in the session store",
             store_entries.clone(),
@@ -210,6 +269,9 @@ impl Default for Metrics {
             handshake,
             security,
             answer_seconds,
+            entra_seconds,
+            store_seconds,
+            spans_dropped,
             store_entries,
             store_bytes,
         }
@@ -221,7 +283,32 @@ impl Metrics {
     /// fixed list.
     pub fn call(&self, method: &'static str, status: u16, seconds: f64) {
         self.calls.get_or_create(&CallLabels { method, status }).inc();
-        self.answer_seconds.observe(seconds);
+        observe(&self.answer_seconds, seconds);
+    }
+
+    /// Counts a request to Entra's token endpoint. `grant` is one of a fixed list.
+    pub fn entra_request(&self, grant: &'static str, succeeded: bool, seconds: f64) {
+        let labels = GrantLabels {
+            grant,
+            outcome: outcome(succeeded),
+        };
+        observe(&self.entra_seconds.get_or_create(&labels), seconds);
+    }
+
+    /// Counts an operation of a session store over the network. `operation` is one of a fixed list.
+    pub fn store_operation(&self, operation: &'static str, succeeded: bool, seconds: f64) {
+        let labels = OperationLabels {
+            operation,
+            outcome: outcome(succeeded),
+        };
+        observe(&self.store_seconds.get_or_create(&labels), seconds);
+    }
+
+    /// Counts spans that the trace collector did not get.
+    pub fn spans_dropped(&self, reason: Dropped, count: usize) {
+        let reason = reason.as_str();
+        let counter = self.spans_dropped.get_or_create(&ReasonLabels { reason });
+        counter.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// Counts a request to `/mcp` that the sidecar answered itself.
@@ -345,10 +432,13 @@ mod tests {
         metrics.entra_bearer("accepted");
         metrics.federation_probe("Verified", "TokenAccepted");
         metrics.handshake_probe("Verified", "ToolsListed");
+        metrics.entra_request("on_behalf_of", true, 0.1);
+        metrics.store_operation("get", true, 0.1);
+        metrics.spans_dropped(Dropped::QueueFull, 1);
         let text = metrics.encode();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let names: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(names.len(), 10);
+        assert_eq!(names.len(), 13);
         for name in names {
             let counter = format!("| `{name}_total` |");
             assert!(

@@ -1,4 +1,6 @@
-//! The audit log and the metrics of the sidecar.
+//! The audit log, the metrics and the traces of the sidecar.
 
 pub(crate) mod audit;
+pub(crate) mod exposition;
 pub mod metrics;
+pub(crate) mod traces;

@@ -68,4 +68,6 @@ mod stolen_store;
 #[cfg(test)]
 mod tool_error;
 #[cfg(test)]
+mod traces;
+#[cfg(test)]
 mod world;

@@ -39,6 +39,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt as _;
 use url::Url;
 
@@ -160,6 +162,7 @@ impl World {
                 entra_token_clients: Vec::new(),
             },
             trusted_proxies: Vec::new(),
+            tracing: None,
             listen: SidecarListen {
                 public: "127.0.0.1:0".parse().unwrap(),
                 internal: "127.0.0.1:0".parse().unwrap(),
@@ -250,7 +253,10 @@ impl World {
         let services = Services::with_store(loaded, environment, &host_key, store).unwrap();
         let services = Arc::new(services);
         let host_key = host_key.header_value().to_str().unwrap().to_owned();
+        let traces_end = CancellationToken::new();
         Sidecar {
+            traces: tokio::spawn(services.export_traces(traces_end.clone())),
+            traces_end: traces_end.drop_guard(),
             router: router::public_router(&services),
             sessions: services.sessions.clone(),
             metrics: services.metrics.clone(),
@@ -317,6 +323,9 @@ pub(crate) struct Sidecar {
     pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) host_key: String,
+    /// The export of traces. It ends at once without a collector.
+    pub(crate) traces: JoinHandle<()>,
+    pub(crate) traces_end: DropGuard,
 }
 
 /// The tokens of a client after a login.

@@ -1,6 +1,7 @@
 //! Sends one request and reads its answer within size limits.
 
 use behalf_entra::Secret;
+use behalf_runtime::trace::{self, TRACEPARENT};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use url::Url;
@@ -71,7 +72,26 @@ pub(super) async fn transmit(
     if let Some(body) = request.body {
         builder = builder.json(body);
     }
-    builder.send().await
+    let Some(trace) = trace::current() else {
+        return builder.send().await;
+    };
+    // Neither path nor query: they contain arguments of the tool.
+    let mut span = trace.child("azure_devops");
+    span.set("http.request.method", trace::method_name(&request.method));
+    span.set("server.address", request.address.host_str().unwrap_or_default());
+    if let Some(value) = span.traceparent() {
+        builder = builder.header(TRACEPARENT, value);
+    }
+    let sent = builder.send().await;
+    match &sent {
+        Ok(response) => {
+            span.answered(response.status());
+            span.set("azure_devops.activity_id", activity_id(response.headers()));
+        }
+        Err(error) if error.is_timeout() => span.fail("timeout"),
+        Err(_) => span.fail("unreachable"),
+    }
+    sent
 }
 
 fn bearer(token: &Secret) -> HeaderValue {

@@ -8,6 +8,7 @@ use behalf_entra::{OnBehalfOf, Secret};
 use super::exchange_failure::ExchangeFailure;
 use super::late_refusal::LateRefusal;
 use super::refusal::HopRefusal;
+use super::traces;
 use crate::token::{NoToken, UserKey, UserToken};
 
 /// The request extension that carries the user's token to the tool. It has no `Debug`, so it is not logged.
@@ -84,7 +85,7 @@ impl UserToken for ExchangedToken {
         if let Ok(first) = &self.first {
             self.exchange.forget_refused(&self.user_token, first).await;
         }
-        match self.exchange.get(&self.user_token, claims).await {
+        match traces::exchange(&self.exchange, &self.user_token, claims).await {
             Ok(token) => Ok(token.access_token.clone()),
             Err(error) => Err(match ExchangeFailure::new(&error) {
                 ExchangeFailure::Message(message) => NoToken(message),

@@ -11,6 +11,7 @@ use super::exchange_failure::ExchangeFailure;
 use super::late_refusal::LateRefusal;
 use super::message::{Bearer, Message};
 use super::refusal::HopRefusal;
+use super::traces;
 use crate::token::{NoToken, UserKey};
 
 /// Maximum length of a token in bytes. Entra issues shorter ones.
@@ -150,7 +151,7 @@ async fn exchanged(
     user_token: Secret,
     late_refusal: &Arc<LateRefusal>,
 ) -> Result<CallToken, HopRefusal> {
-    let first = match exchange.get(&user_token, None).await {
+    let first = match traces::exchange(exchange, &user_token, None).await {
         Ok(token) => Ok(token.access_token.clone()),
         Err(error) => match ExchangeFailure::new(&error) {
             ExchangeFailure::Refusal(refusal) => return Err(refusal),

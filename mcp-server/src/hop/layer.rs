@@ -9,6 +9,7 @@ use axum::response::Response;
 use behalf_contract::RequestId;
 use behalf_contract::headers::{HOST_KEY, RESERVED_PREFIX};
 use behalf_entra::Secret;
+use behalf_runtime::trace::{self, Caller};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -96,6 +97,11 @@ impl Hop {
     async fn admit(&self, request: Request) -> Result<Admitted, Refused> {
         let (mut parts, body) = request.into_parts();
         let authorization = self.check_head(&mut parts)?;
+        let trace = trace::current();
+        if let Some(trace) = &trace {
+            // The sidecar vouches for the caller.
+            trace.caller(Caller::Known);
+        }
         if parts.method != Method::POST {
             // This server has no streams and no sessions. The MCP library answers 405.
             return Ok(Admitted {
@@ -106,6 +112,11 @@ impl Hop {
             });
         }
         let message = read(body).await?;
+        if let Some(trace) = trace {
+            trace.name(message.label());
+            trace.set("mcp.method.name", message.label());
+            parts.extensions.insert(trace);
+        }
         let id = message.id.clone();
         self.admit_message(parts, message, authorization)
             .await

@@ -144,6 +144,12 @@ impl Message {
         })
     }
 
+    /// Returns the method as the name of a span. Clients choose the text of unknown methods.
+    pub(super) fn label(&self) -> &'static str {
+        let mut known = WITHOUT_TOKEN.into_iter().chain([TOOL_CALL]);
+        known.find(|method| *method == self.method).unwrap_or("other")
+    }
+
     /// Returns true for the only method that acts for the user.
     pub(super) fn is_tool_call(&self) -> bool {
         self.method == TOOL_CALL

@@ -21,6 +21,7 @@ mod late_refusal;
 mod layer;
 mod message;
 mod refusal;
+mod traces;
 
 pub(crate) use call_token::CallToken;
 pub use host_key::{HostKey, HostKeyError};
@@ -28,3 +29,4 @@ pub use incoming_token::IncomingToken;
 pub use layer::Hop;
 pub(crate) use layer::{check_message, guard};
 pub(crate) use message::{LARGEST_BODY, Message, MessageError, json_rpc_error};
+pub(crate) use traces::tracer;

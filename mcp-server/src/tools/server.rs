@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_runtime::error_chain;
+use behalf_runtime::trace::{self, Trace};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
     Implementation, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
@@ -173,7 +174,11 @@ impl ServerHandler for McpServer {
             client: &self.shared.client,
             token,
         });
-        let answer = tokio::time::timeout(DEADLINE, call);
+        let trace = trace_of(&context);
+        if let Some(trace) = &trace {
+            trace.set("gen_ai.tool.name", &*offered.description.name);
+        }
+        let answer = tokio::time::timeout(DEADLINE, trace::within(trace, call));
         let answer = tokio::select! {
             // The client closed the connection, so no further request is sent to Azure DevOps.
             () = context.ct.cancelled() => return Err(ErrorData::internal_error("the call was cancelled", None)),
@@ -181,6 +186,12 @@ impl ServerHandler for McpServer {
         };
         Ok(result(&offered.description.name, answer).into())
     }
+}
+
+/// Returns the trace of the request. The MCP library runs a call in a task of its own.
+fn trace_of(context: &RequestContext<RoleServer>) -> Option<Trace> {
+    let parts = context.extensions.get::<http::request::Parts>()?;
+    parts.extensions.get::<Trace>().cloned()
 }
 
 /// Returns the failure of a call that exceeded [`DEADLINE`]. Azure DevOps may have executed its write.

@@ -10,4 +10,5 @@ mod inner_hop;
 #[path = "../support/mod.rs"]
 mod support;
 mod tools;
+mod traces;
 mod user;

@@ -12,6 +12,7 @@ use behalf_contract::{
     ServerConfig, ServerListen, TokenExchange, headers,
 };
 use behalf_entra::{AZURE_DEVOPS_SCOPE, Clock, SystemClock};
+use behalf_mcp_server::app::App;
 use behalf_mcp_server::serve::pod_app;
 use behalf_simulators::azure_devops::{self, AzureDevOpsOptions, AzureDevOpsSimulator};
 use behalf_simulators::entra::{
@@ -105,6 +106,7 @@ impl World {
             },
             certificate_authority_file: None,
             host_key_file: self.host_key_file(),
+            tracing: None,
             listen: ServerListen {
                 mcp: "127.0.0.1:3000".parse().unwrap(),
                 probes: "127.0.0.1:3001".parse().unwrap(),
@@ -138,6 +140,7 @@ impl World {
         let TokenExchange { at, injection, .. } = config.token_exchange;
         Pod {
             router: app.router(),
+            app,
             shape: Some((at, injection)),
         }
     }
@@ -149,6 +152,7 @@ impl World {
         let app = pod_app(&config, None, suppress_sign_in_page, Arc::new(SystemClock)).unwrap();
         Pod {
             router: app.router(),
+            app,
             shape: Some(shape),
         }
     }
@@ -169,6 +173,7 @@ impl World {
 pub(crate) struct Pod {
     router: Router,
     shape: Option<(ExchangePlace, Injection)>,
+    pub(crate) app: App,
 }
 
 /// An answer, read whole.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use behalf_contract::{
     AccessConfig, AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, SessionsConfig, StoreConfig,
-    TokenExchange,
+    TokenExchange, TracingConfig,
 };
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
@@ -67,6 +67,9 @@ pub struct Plan {
 
     /// Networks of proxies whose `X-Forwarded-For` header names the client.
     pub trusted_proxies: Vec<IpNet>,
+
+    /// The collector of traces.
+    pub tracing: Option<TracingConfig>,
 
     /// Number of Pods while the object is not suspended.
     pub replicas: i32,
@@ -206,6 +209,12 @@ impl Plan {
             StoreConfig::Redis(redis) => &redis.endpoints,
         };
         let authority = [&self.entra.authority];
-        authority.into_iter().chain(server).chain(store).collect()
+        let collector = self.tracing.as_ref().map(|tracing| &tracing.endpoint);
+        authority
+            .into_iter()
+            .chain(server)
+            .chain(store)
+            .chain(collector)
+            .collect()
     }
 }

@@ -1,8 +1,9 @@
-//! The simulators of Entra and Azure DevOps for tests and demo, the users that both know, and a browser that signs these
-//! users in.
+//! The simulators of Entra and Azure DevOps for tests and demo, the users that both know, a browser that signs these
+//! users in, and a collector of traces.
 
 pub mod azure_devops;
 pub mod certificates;
+pub mod collector;
 pub mod control;
 pub mod embedded_json;
 pub mod entra;

@@ -21,7 +21,7 @@ pub use spec::{
     ManagedKeys, McpServer, McpServerSpec, MetadataDocuments, MetadataDocumentsPolicy, Network,
     NetworkPolicyMode, PodSettings, Redis, RedisAuth, RedisAuthType, RedisEntra, RedisSecret, RedisSecretRef,
     RedisTopology, Resources, Revocations, RevokedUser, SecretKeys, Server, Sessions, Sidecar, StaticClient,
-    Store, StoreType, TokenExchange, VendorRedirects,
+    Store, StoreType, TokenExchange, Tracing, VendorRedirects,
 };
 /// An `McpServer` as it is watched: an object that cannot be decoded does not stop the watch.
 pub type Guarded = kube::core::DeserializeGuard<McpServer>;

@@ -123,6 +123,7 @@ fn sidecar(plan: &Plan) -> SidecarConfig {
         sessions: plan.sessions.clone(),
         clients: plan.clients.clone(),
         trusted_proxies: plan.trusted_proxies.clone(),
+        tracing: plan.tracing.clone(),
         listen: SidecarListen {
             public: SocketAddr::new(plan.listen, ports::PUBLIC),
             internal: SocketAddr::new(plan.listen, ports::INTERNAL),
@@ -147,6 +148,7 @@ fn server_file(plan: &Plan, server: &AzureDevOpsConfig) -> ServerConfig {
         token_exchange: plan.token_exchange.clone(),
         certificate_authority_file: plan.entra.certificate_authority_file.clone(),
         host_key_file: paths::HOST_KEY.into(),
+        tracing: plan.tracing.clone(),
         listen: ServerListen {
             mcp: SocketAddr::new(LOOPBACK, ports::SERVER),
             probes: SocketAddr::new(plan.listen, ports::SERVER_PROBES),

@@ -97,6 +97,18 @@ fn the_files_contain_the_plan() {
     }
 }
 
+#[test]
+fn both_programs_of_a_pod_send_traces_to_the_collector() {
+    let server = quickstart_with(json!({"tracing": {"endpoint": "http://otel.obs.svc:4318"}}));
+    let plan = plan(&server);
+    let configuration = Configuration::render(&plan).unwrap();
+    let sidecar: SidecarConfig = serde_yaml::from_str(&configuration.sidecar).unwrap();
+    let server: ServerConfig = serde_yaml::from_str(&configuration.server.unwrap()).unwrap();
+    assert!(plan.tracing.is_some());
+    assert_eq!(sidecar.tracing, plan.tracing);
+    assert_eq!(server.tracing, plan.tracing);
+}
+
 #[rstest]
 #[case::computed(Value::Null, "access_as_user")]
 #[case::all_that_was_consented_to(json!("api://behalf/.default"), "access_as_user")]

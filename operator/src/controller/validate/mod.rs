@@ -105,6 +105,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     rules::revocations(spec.sessions.revocations.as_ref(), refusals);
     let clients = clients(spec, &object.namespace, defaults, refusals);
     let trusted_proxies = rules::trusted_proxies(&spec.trusted_proxies, refusals);
+    let tracing = rules::tracing(spec.tracing.as_ref(), &object, refusals);
     let log_level = spec
         .server
         .azure_dev_ops
@@ -141,6 +142,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         sessions: sessions?,
         clients: clients?,
         trusted_proxies,
+        tracing,
         replicas: spec
             .replicas
             .unwrap_or_else(|| default_replicas(spec.sessions.store.kind)),

@@ -14,6 +14,7 @@ mod server;
 mod service_account;
 mod sessions;
 mod store;
+mod tracing;
 
 use kube::ResourceExt as _;
 use serde_json::{Value, json};

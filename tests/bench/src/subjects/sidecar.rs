@@ -141,6 +141,7 @@ fn config(
             entra_token_clients: Vec::new(),
         },
         trusted_proxies: Vec::new(),
+        tracing: None,
         listen,
         keyring_file: around.file("keyring.json"),
         revocations_file: around.file("revocations.json"),

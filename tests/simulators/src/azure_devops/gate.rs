@@ -170,6 +170,7 @@ fn begin(simulator: &Simulator, host: Host, parts: &Parts, token: Option<&str>) 
         object_id: None,
         refusal: None,
         suppresses_redirect: suppresses_redirect(&parts.headers),
+        traceparent: traceparent(&parts.headers),
         fault: None,
         status: None,
         body: None,
@@ -190,6 +191,10 @@ fn suppresses_redirect(headers: &HeaderMap) -> bool {
         .get("x-tfs-fedauthredirect")
         .and_then(|value| value.to_str().ok());
     value.is_some_and(|value| value.eq_ignore_ascii_case("suppress"))
+}
+
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    Some(headers.get("traceparent")?.to_str().ok()?.to_owned())
 }
 
 /// Bodies of requests that change something are exactly what tests ask about.

@@ -41,6 +41,10 @@ pub struct RecordedCall {
     /// Whether the caller sent `X-TFS-FedAuthRedirect: Suppress`.
     pub suppresses_redirect: bool,
 
+    /// The trace context of the caller.
+    #[serde(default)]
+    pub traceparent: Option<String>,
+
     /// The fault that was applied.
     pub fault: Option<String>,
 

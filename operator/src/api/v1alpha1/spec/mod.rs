@@ -14,7 +14,9 @@ mod sessions;
 mod sidecar;
 mod store;
 mod token_exchange;
+mod tracing;
 
+pub use self::tracing::Tracing;
 pub use clients::{
     Clients, Consent, DynamicRegistration, EntraTokens, EntraTokensPolicy, MetadataDocuments,
     MetadataDocumentsPolicy, StaticClient, VendorRedirects,
@@ -197,6 +199,10 @@ pub struct McpServerSpec {
     /// Which connections to and from the Pods a NetworkPolicy allows.
     #[serde(default)]
     pub network: Network,
+
+    /// Where the sidecar and the built-in server send traces of requests. By default nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
 
     /// The auth sidecar.
     #[serde(default)]

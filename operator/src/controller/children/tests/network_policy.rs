@@ -104,6 +104,16 @@ fn the_session_store_is_reachable(
 }
 
 #[test]
+fn the_collector_of_traces_is_reachable() {
+    let rules = egress(json!({"tracing": {"endpoint": "http://otel.obs.svc:4318"}}));
+    let service = json!({
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "obs"}}}],
+        "ports": [{"protocol": "TCP", "port": 4318}],
+    });
+    assert_eq!(rules.get(1), Some(&service));
+}
+
+#[test]
 fn without_internet_only_dns_and_the_destinations_of_the_spec_are_reachable() {
     let proxy =
         json!({"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"protocol": "TCP", "port": 3128}]});

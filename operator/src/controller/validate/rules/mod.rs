@@ -16,7 +16,9 @@ mod server;
 mod service_account;
 mod sessions;
 mod store;
+mod tracing;
 
+pub(super) use self::tracing::tracing;
 pub(super) use address::{https_origin, public_url, public_url_owner, trusted_proxies};
 pub(super) use certificate_authority::certificate_authority;
 pub(super) use clients::{denied_clients, document_hosts, entra_tokens, redirect_hosts, static_clients};

@@ -539,6 +539,21 @@ pub(super) fn malformed() -> Vec<Malformed> {
              be accepted, which servers can have; remove it",
         ),
         row(
+            "a path in the collector's address",
+            "/spec/tracing",
+            json!({"endpoint": "http://otel.obs.svc:4318/v1/traces"}),
+            "spec.tracing.endpoint",
+            "tracing.endpoint must be http://<host>:<port> or https://<host>:<port> in lower case, without user, path or \
+             trailing slash",
+        ),
+        row(
+            "a collector of OTLP/gRPC",
+            "/spec/tracing",
+            json!({"endpoint": "http://otel.obs.svc:4317"}),
+            "spec.tracing.endpoint",
+            "tracing.endpoint must name an OTLP/HTTP receiver, usually port 4318: 4317 is the port of OTLP/gRPC",
+        ),
+        row(
             "an unknown place of exchange",
             "/spec/tokenExchange",
             json!({"at": "Somewhere"}),

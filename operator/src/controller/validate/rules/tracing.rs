@@ -1,0 +1,49 @@
+//! The rule for the collector of traces.
+
+use behalf_contract::{ObjectIdentity, TracingConfig};
+use url::Url;
+
+use super::refuse;
+use crate::api::v1alpha1::Tracing;
+use crate::controller::validate::Refusal;
+
+const ENDPOINT: &str = "tracing.endpoint";
+
+/// The port of OTLP/gRPC, which the programs do not speak.
+const GRPC: u16 = 4317;
+
+/// Returns the configuration of both programs of a Pod.
+pub(crate) fn tracing(
+    tracing: Option<&Tracing>,
+    object: &ObjectIdentity,
+    refusals: &mut Vec<Refusal>,
+) -> Option<TracingConfig> {
+    let Some(endpoint) = endpoint(&tracing?.endpoint) else {
+        refuse(
+            refusals,
+            ENDPOINT,
+            "must be http://<host>:<port> or https://<host>:<port> in lower case, without user, path or trailing slash",
+        );
+        return None;
+    };
+    if endpoint.port() == Some(GRPC) {
+        refuse(
+            refusals,
+            ENDPOINT,
+            "must name an OTLP/HTTP receiver, usually port 4318: 4317 is the port of OTLP/gRPC",
+        );
+        return None;
+    }
+    Some(TracingConfig {
+        endpoint,
+        object: object.clone(),
+    })
+}
+
+/// Returns the URL if `text` is nothing but scheme, host and port.
+fn endpoint(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let (scheme, host, port) = (url.scheme(), url.host_str()?, url.port_or_known_default()?);
+    let is_exact = matches!(scheme, "http" | "https") && text == format!("{scheme}://{host}:{port}");
+    (is_exact && port != 0).then_some(url)
+}

@@ -1,0 +1,152 @@
+//! Sends finished spans to the collector: OTLP over HTTP with protobuf.
+
+use std::time::Duration;
+
+use axum::http::header::CONTENT_TYPE;
+use behalf_contract::TracingConfig;
+use prost::Message as _;
+use tokio_util::sync::CancellationToken;
+
+use super::otlp::{ExportRequest, Resource, ResourceSpans, Scope, ScopeSpans, Span, attribute};
+use super::queue::Dropped;
+use super::span::Tracer;
+
+/// Maximum number of spans in one request. It is the default of the OpenTelemetry SDKs.
+const BATCH: usize = 512;
+
+/// Time between two requests. A program sends at most [`BATCH`] spans in it, so that no client can flood the collector.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time for all spans that wait when the program stops.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// The collector, and how to reach it.
+pub struct Collector {
+    /// Without a slash at its end.
+    endpoint: String,
+    resource: Resource,
+    client: Box<dyn Fn() -> reqwest::Client + Send + Sync>,
+}
+
+/// Why the collector did not get a batch.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("it did not answer")]
+    Unreachable(#[source] reqwest::Error),
+
+    #[error("it answered {0}")]
+    Refused(reqwest::StatusCode),
+}
+
+impl Tracer {
+    /// Exports spans until `stop` is cancelled, then those that wait, for at most [`FLUSH`]. Cancel `stop` after the last
+    /// request has ended.
+    pub async fn export(self, stop: CancellationToken) {
+        let work = async {
+            let mut is_away = false;
+            loop {
+                if stop.run_until_cancelled(self.0.queue.filled()).await.is_some() {
+                    // More spans arrive meanwhile, and one request carries them all.
+                    stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await;
+                }
+                if !self.send_batch(&mut is_away).await && stop.is_cancelled() {
+                    break;
+                }
+            }
+        };
+        let deadline = async {
+            stop.cancelled().await;
+            tokio::time::sleep(FLUSH).await;
+        };
+        tokio::select! {
+            () = work => {}
+            // The process ends, and the collector misses the spans that still wait.
+            () = deadline => {}
+        }
+    }
+
+    /// Sends the oldest spans. Returns false if none wait. Spans that the collector does not accept are dropped.
+    async fn send_batch(&self, is_away: &mut bool) -> bool {
+        let spans = self.0.queue.take(BATCH);
+        let count = spans.len();
+        if count == 0 {
+            return false;
+        }
+        let collector = &self.0.collector;
+        let result = collector.send(spans).await;
+        if result.is_err() {
+            (self.0.sources.dropped)(Dropped::NotAccepted, count);
+        }
+        collector.tell_change(&result, is_away);
+        true
+    }
+}
+
+impl Collector {
+    /// The collector of the configuration. `service` is the name of the program, and `client` returns the HTTP client for
+    /// the next request.
+    pub fn new(
+        config: &TracingConfig,
+        service: &str,
+        client: impl Fn() -> reqwest::Client + Send + Sync + 'static,
+    ) -> Self {
+        let attributes = vec![
+            attribute("service.name", service),
+            attribute("service.version", env!("CARGO_PKG_VERSION")),
+            attribute("k8s.namespace.name", config.object.namespace.as_str()),
+            attribute("behalf.mcp_server.name", config.object.name.as_str()),
+        ];
+        Self {
+            endpoint: config.origin(),
+            resource: Resource { attributes },
+            client: Box::new(client),
+        }
+    }
+
+    async fn send(&self, spans: Vec<Span>) -> Result<(), ExportError> {
+        let request = ExportRequest {
+            resource_spans: vec![ResourceSpans {
+                resource: Some(self.resource.clone()),
+                scope_spans: vec![ScopeSpans {
+                    scope: Some(Scope {
+                        name: "behalf".to_owned(),
+                        version: env!("CARGO_PKG_VERSION").to_owned(),
+                    }),
+                    spans,
+                }],
+            }],
+        };
+        let response = (self.client)()
+            .post(format!("{}/v1/traces", self.endpoint))
+            .header(CONTENT_TYPE, "application/x-protobuf")
+            .body(request.encode_to_vec())
+            .send()
+            .await
+            .map_err(|error| ExportError::Unreachable(error.without_url()))?;
+        if response.status().is_success() {
+            Ok(())
+        } else {
+            Err(ExportError::Refused(response.status()))
+        }
+    }
+
+    /// Logs the begin and the end of an outage, once each.
+    fn tell_change(&self, result: &Result<(), ExportError>, is_away: &mut bool) {
+        let was_away = std::mem::replace(is_away, result.is_err());
+        match result {
+            Err(error) if !was_away => tracing::warn!(
+                error = error as &dyn std::error::Error,
+                trace.collector = self.endpoint,
+                "The trace collector {} does not accept spans: {error}. They are dropped until it does. Check that \
+                 spec.tracing.endpoint is an OTLP/HTTP receiver (usually port 4318) and that this Pod may connect to it",
+                self.endpoint
+            ),
+            Ok(()) if was_away => tracing::info!(
+                trace.collector = self.endpoint,
+                "The trace collector {} accepts spans again",
+                self.endpoint
+            ),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The layer that records a span for each request that a program answers.
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, Response};
+use axum::middleware::Next;
+
+use super::context::TraceContext;
+use super::span::Tracer;
+use crate::guarded_body;
+
+/// Begins the trace of a request, which is the [`current`](super::current) one until the answer begins. The span ends
+/// with the last byte of the answer. A router has this layer only with a collector.
+pub async fn trace_request(State(tracer): State<Tracer>, request: Request, next: Next) -> Response<Body> {
+    let method = method_name(request.method());
+    let route = request.extensions().get::<MatchedPath>();
+    let name = route.map_or_else(
+        || method.to_owned(),
+        |route| format!("{method} {}", route.as_str()),
+    );
+    let span = tracer.begin(name, TraceContext::of(request.headers()));
+    let trace = span.trace();
+    trace.set("http.request.method", method);
+    if let Some(route) = route {
+        trace.set("http.route", route.as_str());
+    }
+    let response = trace.clone().scope(next.run(request)).await;
+    let status = response.status();
+    trace.set("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        trace.fail();
+    }
+    response.map(|body| guarded_body(body, span))
+}
+
+/// Returns the method as OpenTelemetry names it. Clients choose the text of unknown methods.
+pub fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    }
+}

@@ -1,0 +1,369 @@
+//! The spans of one request, and the trace that the running task serves.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
+
+use super::context::{SpanId, TraceContext, TraceId};
+use super::export::Collector;
+use super::otlp::{self, KeyValue, Status, attribute};
+use super::queue::{Dropped, Queue};
+
+pub use super::otlp::Value;
+
+/// Maximum number of spans of one request. It bounds the memory of a request that sends many; later spans are left out.
+const MOST_SPANS: usize = 64;
+
+tokio::task_local! {
+    static CURRENT: Trace;
+}
+
+/// The trace of the request that this task serves, if the program has a collector.
+pub fn current() -> Option<Trace> {
+    CURRENT.try_with(Trace::clone).ok()
+}
+
+/// Runs `future` with the trace of the calling task, for a task of its own.
+pub fn carry<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    within(current(), future)
+}
+
+/// Runs `future` with `trace` as the [`current`] one.
+pub async fn within<F: Future>(trace: Option<Trace>, future: F) -> F::Output {
+    match trace {
+        Some(trace) => trace.scope(future).await,
+        None => future.await,
+    }
+}
+
+/// Whose request a trace is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// The request has a live session.
+    Known,
+    /// Anybody.
+    Stranger,
+}
+
+/// Overwrites bytes with random bytes.
+type Random = dyn Fn(&mut [u8]) + Send + Sync;
+
+/// Counts dropped spans.
+type Count = dyn Fn(Dropped, usize) + Send + Sync;
+
+/// The clock, the randomness and the counter of a [`Tracer`].
+pub struct Sources {
+    /// Returns the time since the Unix epoch.
+    pub clock: Box<dyn Fn() -> Duration + Send + Sync>,
+
+    /// Overwrites the bytes with random bytes.
+    pub random: Box<Random>,
+
+    /// Counts spans that do not reach the collector.
+    pub dropped: Box<Count>,
+}
+
+/// Begins traces, and holds the finished ones until they are exported. Cheap to clone.
+#[derive(Clone)]
+pub struct Tracer(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) sources: Sources,
+    pub(super) queue: Queue,
+    pub(super) collector: Collector,
+}
+
+impl Tracer {
+    /// Creates a tracer. Nothing is sent before [`Tracer::export`] runs.
+    pub fn new(sources: Sources, collector: Collector) -> Self {
+        Self(Arc::new(Shared {
+            sources,
+            queue: Queue::default(),
+            collector,
+        }))
+    }
+
+    /// Begins the trace of a request that arrives now. It continues the caller's `context`. Without one it is a new trace
+    /// that is recorded.
+    pub fn begin(&self, name: impl Into<Cow<'static, str>>, context: Option<TraceContext>) -> RequestSpan {
+        let own = SpanId(self.random());
+        let place = match context {
+            Some(context) => Place::continued(context, own),
+            None => Place {
+                trace: TraceId(self.random()),
+                parent: None,
+                own,
+                sampled: true,
+            },
+        };
+        let request = Request {
+            tracer: self.clone(),
+            began: Instant::now(),
+            began_at: (self.0.sources.clock)(),
+            state: Mutex::new(State {
+                place,
+                caller: Caller::Stranger,
+                root: Recorded::new(name.into()),
+                children: Vec::new(),
+            }),
+        };
+        RequestSpan(Trace(Arc::new(request)))
+    }
+
+    fn random<const LENGTH: usize>(&self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        (self.0.sources.random)(&mut bytes);
+        bytes
+    }
+}
+
+/// Where in a trace the request is.
+#[derive(Clone, Copy)]
+struct Place {
+    trace: TraceId,
+    parent: Option<SpanId>,
+    /// The request's own span.
+    own: SpanId,
+    sampled: bool,
+}
+
+impl Place {
+    fn continued(context: TraceContext, own: SpanId) -> Self {
+        Self {
+            trace: context.trace,
+            parent: Some(context.span),
+            own,
+            sampled: context.sampled,
+        }
+    }
+}
+
+struct Request {
+    tracer: Tracer,
+    began: Instant,
+    /// The time of `began` since the Unix epoch.
+    began_at: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    place: Place,
+    caller: Caller,
+    root: Recorded,
+    children: Vec<(SpanId, Recorded)>,
+}
+
+/// A span without its place in the trace.
+struct Recorded {
+    name: Cow<'static, str>,
+    kind: i32,
+    began: Instant,
+    ended: Instant,
+    attributes: Vec<KeyValue>,
+    failed: bool,
+}
+
+impl Recorded {
+    fn new(name: Cow<'static, str>) -> Self {
+        let now = Instant::now();
+        Self {
+            name,
+            kind: otlp::SERVER,
+            began: now,
+            ended: now,
+            attributes: Vec::new(),
+            failed: false,
+        }
+    }
+}
+
+/// The span of a request that this program answers. It ends when this is dropped.
+#[must_use = "the span ends when it is dropped"]
+pub struct RequestSpan(Trace);
+
+impl RequestSpan {
+    /// The trace of the request.
+    pub fn trace(&self) -> Trace {
+        self.0.clone()
+    }
+}
+
+impl Drop for RequestSpan {
+    fn drop(&mut self) {
+        self.0.state().root.ended = Instant::now();
+    }
+}
+
+/// The trace of one request, as far as this program sees it. Clones share it. Its spans are queued when the last clone is
+/// dropped.
+#[derive(Clone)]
+pub struct Trace(Arc<Request>);
+
+impl Trace {
+    /// Runs `future` with this as the [`current`] trace.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        CURRENT.scope(self, future).await
+    }
+
+    /// Continues `context` instead of the one with which the trace began. Spans that were recorded move with it.
+    pub fn continue_from(&self, context: TraceContext) {
+        let mut state = self.state();
+        state.place = Place::continued(context, state.place.own);
+    }
+
+    /// Says whose request it is.
+    pub fn caller(&self, caller: Caller) {
+        self.state().caller = caller;
+    }
+
+    /// Replaces the name of the request's span. It must come from a closed list.
+    pub fn name(&self, name: &'static str) {
+        self.state().root.name = Cow::Borrowed(name);
+    }
+
+    /// Adds an attribute to the request's span. A text must come from a closed list or be bounded, and contains neither a
+    /// credential nor an argument nor a mail address.
+    pub fn set(&self, key: &'static str, value: impl Into<Value>) {
+        self.state().root.attributes.push(attribute(key, value));
+    }
+
+    /// Marks the request's span as failed.
+    pub fn fail(&self) {
+        self.state().root.failed = true;
+    }
+
+    /// The trace.
+    pub fn trace_id(&self) -> TraceId {
+        self.state().place.trace
+    }
+
+    /// The trace, if it is recorded.
+    pub fn recorded_id(&self) -> Option<TraceId> {
+        let place = self.state().place;
+        place.sampled.then_some(place.trace)
+    }
+
+    /// Begins the span of a request that this program sends. It ends when it is dropped.
+    pub fn child(&self, name: impl Into<Cow<'static, str>>) -> Span {
+        Span {
+            trace: self.clone(),
+            id: SpanId(self.0.tracer.random()),
+            recorded: Some(Recorded {
+                kind: otlp::CLIENT,
+                ..Recorded::new(name.into())
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The span of a request that this program sends.
+#[must_use = "the span ends when it is dropped"]
+pub struct Span {
+    trace: Trace,
+    id: SpanId,
+    recorded: Option<Recorded>,
+}
+
+impl Span {
+    /// Returns the value of `traceparent` for the request.
+    pub fn traceparent(&self) -> Option<HeaderValue> {
+        let place = self.trace.state().place;
+        let context = TraceContext {
+            trace: place.trace,
+            span: self.id,
+            sampled: place.sampled,
+        };
+        context.header()
+    }
+
+    /// Moves the beginning of the span to an earlier time.
+    pub fn began(mut self, began: Instant) -> Self {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.began = began;
+        }
+        self
+    }
+
+    /// Adds an attribute, as [`Trace::set`] does.
+    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.attributes.push(attribute(key, value));
+        }
+    }
+
+    /// Records the status of the answer. An error status marks the span as failed.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.set("http.response.status_code", status.as_u16());
+        if status.is_client_error() || status.is_server_error() {
+            self.fail(status.as_str());
+        }
+    }
+
+    /// Marks the span as failed. `kind` is the value of `error.type`, from a closed list.
+    pub fn fail(&mut self, kind: &str) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.attributes.push(attribute("error.type", kind));
+            recorded.failed = true;
+        }
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        let mut state = self.trace.state();
+        if let Some(mut recorded) = self.recorded.take()
+            && state.children.len() + 1 < MOST_SPANS
+        {
+            recorded.ended = Instant::now();
+            state.children.push((self.id, recorded));
+        }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let (began, began_at) = (self.began, self.began_at);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let place = state.place;
+        if !place.sampled {
+            return;
+        }
+        let nanoseconds = |moment: Instant| {
+            let at = began_at + moment.saturating_duration_since(began);
+            u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
+        };
+        let written = |id: SpanId, parent: Option<SpanId>, recorded: &mut Recorded| otlp::Span {
+            trace_id: place.trace.0.to_vec(),
+            span_id: id.0.to_vec(),
+            parent_span_id: parent.map_or_else(Vec::new, |id| id.0.to_vec()),
+            name: std::mem::take(&mut recorded.name).into_owned(),
+            kind: recorded.kind,
+            start_time_unix_nano: nanoseconds(recorded.began),
+            end_time_unix_nano: nanoseconds(recorded.ended),
+            attributes: std::mem::take(&mut recorded.attributes),
+            status: recorded.failed.then_some(Status::ERROR),
+        };
+        let mut spans = vec![written(place.own, place.parent, &mut state.root)];
+        for (id, recorded) in &mut state.children {
+            spans.push(written(*id, Some(place.own), recorded));
+        }
+        let (count, shared) = (spans.len(), &*self.tracer.0);
+        if !shared.queue.push(spans, state.caller) {
+            (shared.sources.dropped)(Dropped::QueueFull, count);
+        }
+    }
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Tracer").finish_non_exhaustive()
+    }
+}
