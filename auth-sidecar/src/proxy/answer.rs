@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode};
 use behalf_contract::ServerKind;
 
+use super::event_stream::Opened;
 use super::refusal::Refusal;
 use super::server_session::{SESSION_ID, ServerSession};
 use super::users::Call;
@@ -69,7 +70,11 @@ pub(super) fn answer(
             let end = session
                 .end_signal()
                 .ended_within(state.services.sessions.until(end));
-            let body = stream::until(body, end, is_event_stream, call);
+            let body = if is_event_stream {
+                stream::until(Opened::new(body, &parts.headers), end, is_event_stream, call)
+            } else {
+                stream::until(body, end, is_event_stream, call)
+            };
             let mut passed = Response::new(body);
             *passed.status_mut() = status;
             *passed.headers_mut() = headers::to_client(&parts.headers);

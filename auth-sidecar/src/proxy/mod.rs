@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod edit;
 mod entra_bearer;
+mod event_stream;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod headers;

@@ -124,9 +124,13 @@ async fn an_mcp_session_lives_in_one_pod_and_a_client_goes_on_in_another(world: 
         let statuses: Vec<u16> = answers.keys().copied().collect();
         ensure!(statuses == [200, 404], "the two Pods answered {answers:?}");
 
+        // The client's event stream and its calls are separate connections, and it initializes again once for each call.
+        world.kubectl(&["scale", "mcpserver", NAME, "--replicas=1"])?;
+        let deployment = format!("deployment/{NAME}");
+        world.kubectl(&["wait", "--for=jsonpath={.status.replicas}=1", "--timeout=60s", &deployment])?;
         let connection = signed_in.connect(Era::Legacy).await?;
         call(&connection, "echo", json!({"message": "before"})).await?;
-        // Both Pods are replaced: no server knows the client's MCP session any more.
+        // The Pod is replaced: no server knows the client's MCP session any more.
         world.kubectl(&["rollout", "restart", "deployment", NAME])?;
         wait_available(&world.running.client, NAMESPACE_SERVERS, NAME, LIMIT).await?;
         let text = call(&connection, "echo", json!({"message": "after"})).await?;
