@@ -76,12 +76,12 @@ impl Outgoing {
             .is_some_and(|(message, _)| message.is_tool_call());
         let mut request = self.request(state, tokens)?;
         let label = self.label;
-        let mut span = trace::current().map(|trace| traces::to_server(&trace, &mut request));
         tracing::trace!(mcp.method = label, session.id = %session.id, "Forwarding {label}");
         let began = Instant::now();
         if session.ended().now_or_never().is_some() {
             return Err(Refusal::InvalidToken);
         }
+        let mut span = trace::current().map(|trace| traces::to_server(&trace, &mut request));
         let sent = tokio::select! {
             biased;
             // The session ended. The server may have run the call. The client cannot learn more than that.

@@ -1,5 +1,7 @@
 //! The page of metrics in the format that the scraper accepts.
 
+use std::collections::HashSet;
+
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 
@@ -30,14 +32,18 @@ fn accepts_open_metrics(request: &HeaderMap) -> bool {
     })
 }
 
-/// Removes what the older format does not know. There a counter's `# TYPE` has the name of its sample.
+/// Removes what the older format does not know. There the `# HELP` and `# TYPE` of a counter have the name of its sample.
 fn without_exemplars(page: &str) -> String {
+    let counters: HashSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
     let mut plain = String::with_capacity(page.len());
     for line in page.lines().filter(|line| *line != "# EOF") {
         let words: Vec<&str> = line.splitn(4, ' ').collect();
         match *words.as_slice() {
-            ["#", "TYPE", name, "counter"] => {
-                for part in ["# TYPE ", name, "_total counter"] {
+            ["#", kind, name, text] if counters.contains(name) => {
+                for part in ["# ", kind, " ", name, "_total ", text] {
                     plain.push_str(part);
                 }
             }
@@ -110,10 +116,12 @@ mod tests {
         let (kind, page) = page_for(accept).await;
         assert_eq!(kind, PLAIN);
         assert!(!page.contains("trace_id") && !page.contains("# EOF"), "{page}");
-        assert!(
-            page.contains("# TYPE behalf_mcp_requests_total counter\n"),
-            "{page}"
-        );
+        for line in [
+            "# HELP behalf_mcp_requests_total ",
+            "# TYPE behalf_mcp_requests_total counter\n",
+        ] {
+            assert!(page.contains(line), "{page}");
+        }
         assert!(
             page.contains("behalf_mcp_answer_seconds_bucket{le=\"0.005\"} 1\n"),
             "{page}"

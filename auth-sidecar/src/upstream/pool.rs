@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
 
@@ -45,18 +45,20 @@ impl Pool {
 
     /// Closes idle connections until none is left.
     async fn sweep(self) {
+        let mut next = Instant::now() + IDLE;
         loop {
-            sleep(IDLE).await;
+            sleep_until(next).await;
             let mut idle = self.lock();
             let is_old = |(since, _): &(Instant, _)| since.elapsed() >= IDLE;
             let old = idle.connections.partition_point(is_old);
             let closed: Vec<_> = idle.connections.drain(..old).collect();
-            let ends = idle.connections.is_empty();
-            idle.is_swept = !ends;
+            let oldest = idle.connections.first().map(|(since, _)| *since);
+            idle.is_swept = oldest.is_some();
             drop(idle);
             drop(closed);
-            if ends {
-                return;
+            match oldest {
+                Some(since) => next = since + IDLE,
+                None => return,
             }
         }
     }

@@ -11,8 +11,8 @@ use crate::summary::{AtRate, Summary};
 /// Calls per second of the gate. Every runner holds it.
 const RATE: u32 = 1000;
 
-/// Delay that the planted slowdown adds to each call. nginx adds a fraction of it.
-pub(crate) const PLANTED: Duration = Duration::from_micros(400);
+/// Delay that the planted slowdown adds to each call. On the slowest runner it is still many times what nginx adds.
+pub(crate) const PLANTED: Duration = Duration::from_millis(2);
 
 /// Ratio of the added median. Measured are 2.0; the rest is slack for a noisy runner.
 const MOST_ADDED: f64 = 4.0;
@@ -42,7 +42,8 @@ pub(crate) fn check(summary: &Summary) -> Result<(), BenchError> {
     let mut broken = slow(find(Kind::SidecarHeader)?);
     let limit = summary.at_limit(Kind::SidecarHeader).map(|row| row.ratio);
     let limit = limit.unwrap_or_default();
-    if limit < LEAST_CALLS {
+    // A ratio that is no number breaks the bound, too.
+    if !(limit >= LEAST_CALLS) {
         broken.push(format!(
             "the sidecar reaches {limit:.2} of nginx's calls per second; the bound is {LEAST_CALLS}"
         ));
@@ -66,7 +67,6 @@ fn slow(row: &AtRate) -> Vec<String> {
         ("uses", row.cpu_ratio, "nginx's CPU time per call", MOST_CPU),
     ]
     .into_iter()
-    // A ratio that is no number breaks the bound, too.
     .filter(|(_, ratio, _, most)| !(0.0..=*most).contains(ratio))
     .map(|(verb, ratio, of, most)| format!("the sidecar {verb} {ratio:.1} times {of}; the bound is {most}"))
     .collect()
