@@ -36,6 +36,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
 use behalf_runtime::trace::{self, TraceContext};
@@ -194,33 +195,7 @@ async fn forward(
     }
     let user = state.users.get(&session.user);
     let message = if has_body {
-        let (bytes, taken) = read(state, &user, &parts.headers, body).await?;
-        let message = Message::parse(bytes.clone()).inspect_err(|_| *about = About::refused(&bytes))?;
-        *about = About::message(&message, &parts.headers);
-        if let Some(context) = message.trace() {
-            audit.trace(context.trace_id());
-        }
-        if let Some(trace) = &trace {
-            let tool = message.is_tool_call().then(|| message.name()).flatten();
-            trace.message(label(&parts.method, Some(&message)), tool, message.trace());
-        }
-        if message.is_tool_call() {
-            audit.tool_call(message.name().unwrap_or_default());
-        }
-        if !headers::agree(&parts.headers, &message) {
-            state
-                .services
-                .metrics
-                .security_event(SecurityEvent::HeaderBodyMismatch);
-            return Err(Refusal::HeaderMismatch);
-        }
-        if message.is_tool_call() {
-            let needed = state.services.access.needed(message.name().unwrap_or_default());
-            if !session.scopes.contains(needed) {
-                expect_step_up(state, &session, needed).await;
-                return Err(Refusal::InsufficientScope(needed));
-            }
-        }
+        let (message, taken) = checked_message(state, &session, &user, &parts, body, about, audit).await?;
         Some((message, (taken, user.clone())))
     } else {
         None
@@ -276,6 +251,46 @@ async fn forward(
         Some(id) if plan.sends_a_token() && board.awaits_user() => user_answer::watch(response, id, board),
         _ => response,
     })
+}
+
+/// Reads the message of a request, and refuses one that the session may not send. Returns it with the memory that it takes.
+async fn checked_message(
+    state: &ProxyState,
+    session: &OpenSession,
+    user: &User,
+    parts: &Parts,
+    body: Body,
+    about: &mut About,
+    audit: &mut RequestAudit,
+) -> Result<(Message, [Taken; 2]), Refusal> {
+    let (bytes, taken) = read(state, user, &parts.headers, body).await?;
+    let message = Message::parse(bytes.clone()).inspect_err(|_| *about = About::refused(&bytes))?;
+    *about = About::message(&message, &parts.headers);
+    if let Some(context) = message.trace() {
+        audit.trace(context.trace_id());
+    }
+    if let Some(trace) = trace::current() {
+        let tool = message.is_tool_call().then(|| message.name()).flatten();
+        trace.message(label(&parts.method, Some(&message)), tool, message.trace());
+    }
+    if message.is_tool_call() {
+        audit.tool_call(message.name().unwrap_or_default());
+    }
+    if !headers::agree(&parts.headers, &message) {
+        state
+            .services
+            .metrics
+            .security_event(SecurityEvent::HeaderBodyMismatch);
+        return Err(Refusal::HeaderMismatch);
+    }
+    if message.is_tool_call() {
+        let needed = state.services.access.needed(message.name().unwrap_or_default());
+        if !session.scopes.contains(needed) {
+            expect_step_up(state, session, needed).await;
+            return Err(Refusal::InsufficientScope(needed));
+        }
+    }
+    Ok((message, taken))
 }
 
 /// Prepares the session for the client's step-up. After a failure the client still gets the challenge, but the

@@ -42,8 +42,7 @@ pub(crate) fn check(summary: &Summary) -> Result<(), BenchError> {
     let mut broken = slow(find(Kind::SidecarHeader)?);
     let limit = summary.at_limit(Kind::SidecarHeader).map(|row| row.ratio);
     let limit = limit.unwrap_or_default();
-    // A ratio that is no number breaks the bound, too.
-    if !(limit >= LEAST_CALLS) {
+    if limit < LEAST_CALLS || limit.is_nan() {
         broken.push(format!(
             "the sidecar reaches {limit:.2} of nginx's calls per second; the bound is {LEAST_CALLS}"
         ));
@@ -67,6 +66,7 @@ fn slow(row: &AtRate) -> Vec<String> {
         ("uses", row.cpu_ratio, "nginx's CPU time per call", MOST_CPU),
     ]
     .into_iter()
+    // A ratio that is no number breaks the bound, too.
     .filter(|(_, ratio, _, most)| !(0.0..=*most).contains(ratio))
     .map(|(verb, ratio, of, most)| format!("the sidecar {verb} {ratio:.1} times {of}; the bound is {most}"))
     .collect()
