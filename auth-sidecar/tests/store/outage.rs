@@ -5,6 +5,7 @@ use std::time::Duration;
 use behalf_auth_sidecar::store::{SessionStore, StoreError, StoreKey, Written};
 use behalf_contract::RedisTopology;
 use behalf_entra::{Clock as _, SystemClock};
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -52,6 +53,24 @@ async fn a_restarted_server_is_found_again_without_a_restart_of_ours() {
 }
 
 #[tokio::test]
+async fn calls_wait_for_a_server_that_restarts() {
+    let mut server = RedisServer::start(&[]).await;
+    let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
+    store.put(&KEY, 0, vec![1], in_a_minute()).await.unwrap();
+    server.kill();
+    let restart = async {
+        sleep(Duration::from_secs(2)).await;
+        server.restart().await;
+    };
+    let calls = join_all((0..20).map(|_| store.put(&KEY, 0, vec![2], in_a_minute())));
+    let ((), written) = tokio::join!(restart, calls);
+    // This server keeps nothing over its restart, and a write that arrives twice counts as stored.
+    for written in written {
+        assert!(matches!(written, Ok(Written::Stored)), "{written:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_server_is_full_and_keeps_its_entries() {
     let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;
     let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
@@ -84,6 +103,9 @@ async fn a_server_that_refuses_every_command_is_not_asked_without_a_pause() {
     ])
     .await;
     let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
+    // The first call waits at the beginning of the outage.
+    let refused = store.get(&KEY).await;
+    assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
     let end = Instant::now() + Duration::from_secs(3);
     let mut calls = 0;
     while Instant::now() < end {

@@ -22,11 +22,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long calls wait for Redis from the beginning of an outage: a restart or a fail-over is shorter. The kubelet takes the Pods
+/// out of the Service only later.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Pause of a call that waits.
+const WAITING: Duration = Duration::from_millis(100);
+
 /// A connection that all callers share.
 ///
 /// The first caller opens it; the others wait for the result. After a failed command the next caller opens another one,
 /// so that a promoted replica, changed credentials and a restarted server need no rule of their own. After several
-/// failures in a row all callers fail at once until a pause ends. A command that succeeds ends the row.
+/// failures in a row all callers fail at once until a pause ends. A command that succeeds ends the row. While the row is
+/// younger than [`PATIENCE`], [`SharedConnection::run`] tries again.
 pub(super) struct SharedConnection {
     settings: Settings,
     announcements: Announcements,
@@ -65,6 +73,9 @@ impl State {
 struct Failure {
     error: StoreError,
 
+    /// Begin of the row.
+    began: Instant,
+
     /// Pause after the next failure.
     next_pause: Duration,
 
@@ -89,11 +100,33 @@ impl SharedConnection {
         }
     }
 
-    /// Sends commands that all concern one key, and returns their answers.
+    /// Sends commands that all concern one key, and returns their answers. Every command may arrive twice.
+    ///
+    /// If no answer comes, it sends them once more at once: the first try may find a connection that the server closed
+    /// meanwhile. Then it waits for Redis at the beginning of an outage.
     ///
     /// # Errors
     /// [`StoreError::Unreachable`] without an answer, [`StoreError::Full`] if Redis has no memory left.
     pub(super) async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
+        let is_unreachable = |answer: &_| matches!(answer, Err(StoreError::Unreachable(_)));
+        let mut answer = self.try_once(commands).await;
+        if is_unreachable(&answer) {
+            answer = self.try_once(commands).await;
+        }
+        while is_unreachable(&answer) && self.is_new_outage().await {
+            tokio::time::sleep(WAITING).await;
+            answer = self.try_once(commands).await;
+        }
+        answer
+    }
+
+    async fn is_new_outage(&self) -> bool {
+        let state = self.state.lock().await;
+        let failure = state.failure.as_ref();
+        failure.is_some_and(|failure| failure.began.elapsed() < PATIENCE)
+    }
+
+    async fn try_once(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
         let (number, mut connection) = self.open().await?;
         let answer = commands.query_async(&mut connection).await;
         self.settle(number, answer).await
@@ -200,15 +233,17 @@ impl SharedConnection {
                 if state.outages.began(Instant::now()) {
                     tracing::warn!(
                         error = cause,
-                        "The session store does not answer; clients get 503 until it does"
+                        "The session store does not answer; clients wait for 5 s, and then get 503 until it does"
                     );
                 }
                 (failure.next_pause, (failure.next_pause * 2).min(LONGEST_PAUSE))
             }
         };
         let error = unreachable(error);
+        let began = state.failure.as_ref().map(|failure| failure.began);
         state.failure = Some(Failure {
             error: error.clone(),
+            began: began.unwrap_or_else(Instant::now),
             next_pause,
             until: Instant::now() + pause,
         });

@@ -20,7 +20,6 @@ mod settings;
 
 use std::sync::Arc;
 
-use ::redis::{Pipeline, Value};
 use async_trait::async_trait;
 use behalf_entra::EntraClient;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -67,22 +66,13 @@ impl RedisStore {
             names,
         })
     }
-
-    /// Sends commands, and once more if no answer comes: the first try may find a connection that the server closed
-    /// meanwhile. Every command may arrive twice.
-    async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
-        match self.connection.run(commands).await {
-            Err(StoreError::Unreachable(_)) => self.connection.run(commands).await,
-            answer => answer,
-        }
-    }
 }
 
 #[async_trait]
 impl SessionStore for RedisStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let commands = commands::get(&self.names.of(key));
-        commands::read_entry(self.run(&commands).await?)
+        commands::read_entry(self.connection.run(&commands).await?)
     }
 
     async fn put(
@@ -97,17 +87,17 @@ impl SessionStore for RedisStore {
         }
         let names = self.names.of_both(key, key.record().as_ref());
         let commands = commands::put(&names, expected, &value, expires_at);
-        commands::read_written(&self.run(&commands).await?)
+        commands::read_written(&self.connection.run(&commands).await?)
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError> {
         let commands = commands::touch(&self.names.of(key), expires_at);
-        self.run(&commands).await.map(drop)
+        self.connection.run(&commands).await.map(drop)
     }
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let names = self.names.of_both(key, key.companion().as_ref());
-        commands::read_entry(self.run(&commands::take(&names)).await?)
+        commands::read_entry(self.connection.run(&commands::take(&names)).await?)
     }
 
     async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {

@@ -48,8 +48,10 @@ async fn no_session_is_lost_while_pods_keys_the_operator_and_redis_are_replaced(
             counts.wrong,
             counts.first_wrong
         );
-        // Each session may meet the restart of Redis once.
-        let allowed = counts.calls() / 1000 + SESSIONS as u64;
+        // A run in which each fault happens once has too few calls for one in a thousand: there each session may meet the
+        // restart of Redis once.
+        let once = if duration().is_zero() { SESSIONS as u64 } else { 0 };
+        let allowed = counts.calls() / 1000 + once;
         ensure!(
             counts.unavailable <= allowed,
             "{} of {} calls had to be tried again",
