@@ -74,7 +74,7 @@ fn accepts_a_container(#[case] container: Value) {
 #[case::processes("server.container.writablePaths", json!({"writablePaths": ["/proc"]}))]
 #[case::no_size("server.container.writableSize", json!({"writableSize": "0Mi"}))]
 #[case::too_large("server.container.writableSize", json!({"writableSize": "4097Mi"}))]
-#[case::far_too_large("server.container.writableSize", json!({"writableSize": "4194304Gi"}))]
+#[case::far_too_large("server.container.writableSize", json!({"writableSize": "4194305Gi"}))]
 #[case::another_unit("server.container.writableSize", json!({"writableSize": "256M"}))]
 #[case::root("server.container.runAsUser", json!({"runAsUser": 0}))]
 #[case::the_sidecars_user("server.container.runAsUser", json!({"runAsUser": 65532}))]
