@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use super::context::Context;
 use super::dereference::dereferenced::Found;
 use super::error::ReconcileError;
-use super::key_rotation::{self, Circumstances, KeyChangeError, Step};
+use super::key_rotation::{self, KeyChangeError, RotationInput, RotationStep};
 use super::plan::{KeyringPlan, Plan};
 use super::status::Outcome;
 use super::validate::Refusals;
@@ -74,21 +74,21 @@ fn rotation(
     server: &McpServer,
     plan: &Plan,
     found: &Found,
-) -> Result<Option<(Step, Secret)>, KeyChangeError> {
+) -> Result<Option<(RotationStep, Secret)>, KeyChangeError> {
     let (KeyringPlan::Keep { .. }, Some(secret)) = (&plan.keyring, &found.keyring) else {
         return Ok(None);
     };
     let now = context.now();
-    let circumstances = Circumstances::of(server, &found.existing.pods, &found.reports, now);
-    let Some((keys, circumstances)) = key_rotation::keys_in(secret).zip(circumstances) else {
+    let input = RotationInput::of(server, &found.existing.pods, &found.reports, now);
+    let Some((keys, input)) = key_rotation::keys_in(secret).zip(input) else {
         return Ok(None);
     };
-    let Some(step) = key_rotation::step(&keys, &circumstances) else {
+    let Some(step) = key_rotation::due_step(&keys, &input) else {
         return Ok(None);
     };
     let fresh = || context.fresh_keys();
     let longest_session = plan.sessions.maximum_lifetime_seconds;
     let longest_session = SignedDuration::from_secs(i64::try_from(longest_session).unwrap_or(i64::MAX));
-    let changed = key_rotation::change(secret, &step, circumstances.request, fresh, longest_session, now)?;
+    let changed = key_rotation::change(secret, &step, input.request, fresh, longest_session, now)?;
     Ok(Some((step, changed)))
 }

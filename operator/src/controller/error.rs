@@ -2,7 +2,7 @@
 
 use super::status::StatusError;
 use super::{LIMIT, apply, children, dereference, key_rotation};
-use crate::telemetry::metrics::Step;
+use crate::telemetry::metrics::ReconcileStep;
 
 /// A step of a reconcile that failed. The next reconcile tries it again.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +38,14 @@ pub enum ReconcileError {
 
 impl ReconcileError {
     /// The step that failed, for metrics and logs.
-    pub fn step(&self) -> Step {
+    pub fn step(&self) -> ReconcileStep {
         match self {
-            Self::Dereference(_) => Step::Dereference,
-            Self::Random(_) | Self::Keys(_) => Step::Keys,
-            Self::Build(_) => Step::Build,
-            Self::Apply(_) => Step::Apply,
-            Self::Status(_) => Step::Status,
-            Self::TimedOut => Step::Timeout,
+            Self::Dereference(_) => ReconcileStep::Dereference,
+            Self::Random(_) | Self::Keys(_) => ReconcileStep::Keys,
+            Self::Build(_) => ReconcileStep::Build,
+            Self::Apply(_) => ReconcileStep::Apply,
+            Self::Status(_) => ReconcileStep::Status,
+            Self::TimedOut => ReconcileStep::Timeout,
         }
     }
 }

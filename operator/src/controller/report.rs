@@ -10,7 +10,7 @@ use super::backoff::{Failures, SETTLED, STALE, UNSETTLED};
 use super::context::Context;
 use super::error::ReconcileError;
 use super::jitter::spread;
-use super::key_rotation::Step;
+use super::key_rotation::RotationStep;
 use super::names;
 use super::plan::KeyringPlan;
 use super::status::{self, StatusError};
@@ -59,7 +59,7 @@ pub(super) async fn adopted_keyring(context: &Context, server: &McpServer, keyri
 }
 
 /// Reports a step of a key rotation in the log and as an event.
-pub(super) async fn rotation_step(context: &Context, server: &McpServer, step: &Step) {
+pub(super) async fn rotation_step(context: &Context, server: &McpServer, step: &RotationStep) {
     let name = full_name(server);
     let event = events::rotation_step(step);
     let note = event.note.as_deref().unwrap_or_default();

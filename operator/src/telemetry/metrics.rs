@@ -30,7 +30,7 @@ pub enum ReconcileResult {
     Stale,
 
     /// A step failed and is tried again.
-    Failed(Step),
+    Failed(ReconcileStep),
 }
 
 impl ReconcileResult {
@@ -48,7 +48,7 @@ impl ReconcileResult {
 
 /// The part of a reconcile that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum ReconcileStep {
     /// Reading what the object depends on.
     Dereference,
 
@@ -68,7 +68,7 @@ pub enum Step {
     Timeout,
 }
 
-impl Step {
+impl ReconcileStep {
     const ALL: [Self; 6] = [
         Self::Dereference,
         Self::Keys,
@@ -134,7 +134,7 @@ impl Default for Metrics {
         for result in ReconcileResult::LABELS {
             drop(reconciles.get_or_create(&ResultLabels { result }));
         }
-        for step in Step::ALL {
+        for step in ReconcileStep::ALL {
             drop(failures.get_or_create(&StepLabels { step: step.as_str() }));
         }
         let duration = Histogram::new(DURATION_SECONDS);
@@ -220,8 +220,8 @@ mod tests {
         let metrics = Metrics::default();
         let second = Duration::from_secs(1);
         metrics.reconciled(ReconcileResult::Accepted, Duration::from_millis(3));
-        metrics.reconciled(ReconcileResult::Failed(Step::Apply), second);
-        metrics.reconciled(ReconcileResult::Failed(Step::Apply), second);
+        metrics.reconciled(ReconcileResult::Failed(ReconcileStep::Apply), second);
+        metrics.reconciled(ReconcileResult::Failed(ReconcileStep::Apply), second);
         let text = metrics
             .encode(Gauges {
                 mcp_servers: 3,

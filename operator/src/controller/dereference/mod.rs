@@ -16,7 +16,7 @@ use crate::api::v1alpha1::{KeysType, McpServer};
 use crate::controller::children::{ChildKind, Existing};
 use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::PodReports;
-use crate::controller::key_rotation::{self, Circumstances};
+use crate::controller::key_rotation::{self, RotationInput};
 use crate::controller::names;
 use crate::controller::public_url;
 use crate::controller::watches::Stores;
@@ -114,8 +114,8 @@ pub async fn read(
     let is_managed = server.spec.keys.kind == KeysType::Managed;
     let is_rotating = || {
         let keys = server.status.as_ref()?.keys.as_ref()?;
-        let circumstances = Circumstances::of(server, &found.existing.pods, &found.reports, now)?;
-        Some(key_rotation::needs_keyring(keys, &circumstances))
+        let input = RotationInput::of(server, &found.existing.pods, &found.reports, now)?;
+        Some(key_rotation::needs_keyring(keys, &input))
     };
     if is_managed && (found.key_in_use.is_none() || is_rotating() == Some(true)) {
         let name = names::keyring_secret(&server.name_any());

@@ -6,7 +6,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
-use super::Step;
+use super::RotationStep;
 use crate::api::v1alpha1::{KeysStatus, LONGEST_REQUEST, MOST_KEYS, RetiringKey};
 use crate::controller::children::{CLIENTS, FreshKey, FreshKeys, SESSIONS};
 use crate::controller::names;
@@ -78,7 +78,7 @@ fn parse(secret: &Secret) -> Result<Keyring, KeyringError> {
 /// has the client key, too.
 pub fn change(
     secret: &Secret,
-    step: &Step,
+    step: &RotationStep,
     request: Option<String>,
     fresh: impl FnOnce() -> Result<FreshKeys, getrandom::Error>,
     longest_session: SignedDuration,
@@ -88,7 +88,7 @@ pub fn change(
     let mut secret = secret.clone();
     let Keyring { sessions, clients } = &mut keyring;
     match step {
-        Step::Add => {
+        RotationStep::Add => {
             let keys = fresh().map_err(KeyChangeError::Random)?;
             add(sessions, SESSIONS, keys.sessions, now);
             if clients.keys.len() < MOST_KEYS as usize {
@@ -100,12 +100,12 @@ pub fn change(
                     .insert(names::ROTATE_KEYS_ANNOTATION.to_owned(), request);
             }
         }
-        Step::Seal(_) => {
+        RotationStep::Seal(_) => {
             let longest = longest_session.max(REMEMBERED_APPROVAL);
             seal(sessions, after(now, longest.saturating_add(MARGIN)));
             seal(clients, after(now, CLIENT_IDS));
         }
-        Step::Retire(ids) => {
+        RotationStep::Remove(ids) => {
             let sealing = sessions.sealing.clone();
             sessions
                 .keys

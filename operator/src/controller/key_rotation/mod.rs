@@ -27,7 +27,7 @@ use crate::controller::names;
 
 /// One step of a rotation: one write of the keyring.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum RotationStep {
     /// Adds a key that opens and does not seal yet.
     Add,
 
@@ -35,12 +35,12 @@ pub enum Step {
     Seal(String),
 
     /// Removes the keys with these ids.
-    Retire(Vec<String>),
+    Remove(Vec<String>),
 }
 
-/// The input of the decision, beside the keys.
+/// Everything that decides which step is due, beside the keys themselves.
 #[derive(Debug)]
-pub struct Circumstances<'a> {
+pub struct RotationInput<'a> {
     /// The text of the annotation that requests a rotation.
     pub request: Option<String>,
 
@@ -67,8 +67,8 @@ pub struct Pods<'a> {
     pub suspended: bool,
 }
 
-impl<'a> Circumstances<'a> {
-    /// Returns the circumstances of an object, or `None` if its interval is no duration: validation then refuses it.
+impl<'a> RotationInput<'a> {
+    /// Returns the input of an object, or `None` if its interval is no duration: validation then refuses it.
     pub fn of(
         server: &McpServer,
         pods: &[Arc<Pod>],
@@ -189,15 +189,15 @@ impl<'a> Pods<'a> {
 }
 
 /// Returns the step that is due, if any. A rotation ends before the next one begins: a request that arrives meanwhile waits.
-pub fn step(keys: &KeysStatus, circumstances: &Circumstances<'_>) -> Option<Step> {
-    let Circumstances {
+pub fn due_step(keys: &KeysStatus, input: &RotationInput<'_>) -> Option<RotationStep> {
+    let RotationInput {
         request,
         interval,
         pods,
         now,
-    } = circumstances;
+    } = input;
     if let Some(next) = keys.next.as_ref().filter(|next| pods.all_open(next)) {
-        return Some(Step::Seal(next.clone()));
+        return Some(RotationStep::Seal(next.clone()));
     }
     let expired: Vec<String> = keys
         .retiring
@@ -206,7 +206,7 @@ pub fn step(keys: &KeysStatus, circumstances: &Circumstances<'_>) -> Option<Step
         .map(|key| key.id.clone())
         .collect();
     if !expired.is_empty() {
-        return Some(Step::Retire(expired));
+        return Some(RotationStep::Remove(expired));
     }
     let is_full = keys.retiring.len() + 1 >= MOST_KEYS as usize;
     if keys.next.is_some() || is_full {
@@ -217,10 +217,10 @@ pub fn step(keys: &KeysStatus, circumstances: &Circumstances<'_>) -> Option<Step
         .created_at
         .and_then(|time| time.checked_add(*interval).ok())
         .is_some_and(|time| time <= *now);
-    (is_requested || is_old).then_some(Step::Add)
+    (is_requested || is_old).then_some(RotationStep::Add)
 }
 
 /// Returns whether the keyring must be read for a rotation: a step is due, or the status does not say how old its key is.
-pub fn needs_keyring(keys: &KeysStatus, circumstances: &Circumstances<'_>) -> bool {
-    keys.created_at.is_none() || step(keys, circumstances).is_some()
+pub fn needs_keyring(keys: &KeysStatus, input: &RotationInput<'_>) -> bool {
+    keys.created_at.is_none() || due_step(keys, input).is_some()
 }

@@ -39,8 +39,8 @@ fn report(sealing: &str, opening: &[&str]) -> KeyringReport {
 }
 
 /// Returns the step of an object with so many Pods, of which some report.
-fn due(keys: &KeysStatus, count: usize, reports: &[KeyringReport], seconds: i64) -> Option<Step> {
-    let circumstances = Circumstances {
+fn due(keys: &KeysStatus, count: usize, reports: &[KeyringReport], seconds: i64) -> Option<RotationStep> {
+    let input = RotationInput {
         request: Some("first".to_owned()),
         interval: SignedDuration::from_hours(720),
         pods: Pods {
@@ -50,20 +50,20 @@ fn due(keys: &KeysStatus, count: usize, reports: &[KeyringReport], seconds: i64)
         },
         now: time(seconds),
     };
-    step(keys, &circumstances)
+    due_step(keys, &input)
 }
 
-fn seal() -> Step {
-    Step::Seal("s2".to_owned())
+fn seal() -> RotationStep {
+    RotationStep::Seal("s2".to_owned())
 }
 
 #[rstest]
 #[case::young(30 * DAY - 1, None)]
-#[case::as_old_as_the_interval(30 * DAY, Some(Step::Add))]
+#[case::as_old_as_the_interval(30 * DAY, Some(RotationStep::Add))]
 #[case::a_clock_that_went_back(-DAY, None)]
 fn a_rotation_begins_when_the_sealing_key_is_as_old_as_the_interval(
     #[case] now: i64,
-    #[case] expected: Option<Step>,
+    #[case] expected: Option<RotationStep>,
 ) {
     let both = [report("s1", &["s1"]), report("s1", &["s1"])];
     assert_eq!(due(&keys(None, &[]), 2, &both, now), expected);
@@ -83,7 +83,7 @@ fn a_rotation_begins_when_the_sealing_key_is_as_old_as_the_interval(
 fn a_new_key_seals_once_every_pod_reports_it(
     #[case] count: usize,
     #[case] reports: &[KeyringReport],
-    #[case] expected: Option<Step>,
+    #[case] expected: Option<RotationStep>,
 ) {
     for now in [0, -DAY, 365 * DAY] {
         assert_eq!(
@@ -96,7 +96,7 @@ fn a_new_key_seals_once_every_pod_reports_it(
 
 #[test]
 fn a_new_key_of_a_suspended_object_seals_when_no_pod_is_left() {
-    let suspended = |count| Circumstances {
+    let suspended = |count| RotationInput {
         request: None,
         interval: SignedDuration::from_hours(720),
         pods: Pods {
@@ -106,9 +106,9 @@ fn a_new_key_of_a_suspended_object_seals_when_no_pod_is_left() {
         },
         now: time(0),
     };
-    assert_eq!(step(&keys(Some("s2"), &[]), &suspended(0)), Some(seal()));
+    assert_eq!(due_step(&keys(Some("s2"), &[]), &suspended(0)), Some(seal()));
     assert_eq!(
-        step(&keys(Some("s2"), &[]), &suspended(1)),
+        due_step(&keys(Some("s2"), &[]), &suspended(1)),
         None,
         "a Pod still stops"
     );
@@ -120,8 +120,8 @@ fn an_evicted_pod_holds_up_no_rotation_of_a_suspended_object() {
     let evicted: Pod = serde_json::from_value(serde_json::json!({"status": {"phase": "Failed"}})).unwrap();
     let pods = [Arc::new(evicted)];
     let due = |server: &McpServer| {
-        let circumstances = Circumstances::of(server, &pods, &[], time(0)).unwrap();
-        step(&keys(Some("s2"), &[]), &circumstances)
+        let input = RotationInput::of(server, &pods, &[], time(0)).unwrap();
+        due_step(&keys(Some("s2"), &[]), &input)
     };
     assert_eq!(due(&server), None, "a Pod may start at any moment");
     server.spec.suspend = true;
@@ -130,16 +130,16 @@ fn an_evicted_pod_holds_up_no_rotation_of_a_suspended_object() {
 
 #[rstest]
 #[case::the_text_of_the_last_rotation(Some("first"), None, None)]
-#[case::another_text(Some("second"), None, Some(Step::Add))]
+#[case::another_text(Some("second"), None, Some(RotationStep::Add))]
 #[case::no_text(None, None, None)]
 #[case::while_a_rotation_is_pending(Some("second"), Some("s2"), None)]
 fn a_rotation_begins_on_request(
     #[case] request: Option<&str>,
     #[case] next: Option<&str>,
-    #[case] expected: Option<Step>,
+    #[case] expected: Option<RotationStep>,
 ) {
     let reports = [report("s1", &["s1"])];
-    let circumstances = Circumstances {
+    let input = RotationInput {
         request: request.map(str::to_owned),
         interval: SignedDuration::from_hours(720),
         pods: Pods {
@@ -149,18 +149,18 @@ fn a_rotation_begins_on_request(
         },
         now: time(0),
     };
-    assert_eq!(step(&keys(next, &[]), &circumstances), expected);
+    assert_eq!(due_step(&keys(next, &[]), &input), expected);
 }
 
 #[rstest]
 #[case::before_its_time(DAY - 1, "s1", None)]
-#[case::at_its_time(DAY, "s1", Some(Step::Retire(vec!["s0".to_owned()])))]
+#[case::at_its_time(DAY, "s1", Some(RotationStep::Remove(vec!["s0".to_owned()])))]
 #[case::while_a_pod_still_seals_with_it(DAY, "s0", None)]
 #[case::a_clock_that_went_back(-DAY, "s1", None)]
 fn a_key_retires_when_everything_that_it_sealed_has_expired(
     #[case] now: i64,
     #[case] sealing: &str,
-    #[case] expected: Option<Step>,
+    #[case] expected: Option<RotationStep>,
 ) {
     let reports = [report(sealing, &["s0", "s1"])];
     let keys = keys(None, &[("s0", DAY), ("s00", 50 * DAY)]);
@@ -182,14 +182,14 @@ fn a_full_keyring_waits_until_a_key_retires() {
     assert_eq!(due(&keys(None, &retiring), 1, &reports, 40 * DAY), None);
     assert_eq!(
         due(&keys(None, &retiring[1..]), 1, &reports, 40 * DAY),
-        Some(Step::Add)
+        Some(RotationStep::Add)
     );
 }
 
 #[test]
 fn a_status_that_does_not_say_how_old_its_key_is_needs_the_keyring() {
     let mut keys = keys(None, &[]);
-    let circumstances = Circumstances {
+    let input = RotationInput {
         request: None,
         interval: SignedDuration::from_hours(720),
         pods: Pods {
@@ -199,9 +199,9 @@ fn a_status_that_does_not_say_how_old_its_key_is_needs_the_keyring() {
         },
         now: time(0),
     };
-    assert!(!needs_keyring(&keys, &circumstances));
+    assert!(!needs_keyring(&keys, &input));
     keys.created_at = None;
-    assert!(needs_keyring(&keys, &circumstances));
+    assert!(needs_keyring(&keys, &input));
 }
 
 /// A keyring as the operator makes it, with a resource version as the API server returns it.
@@ -216,7 +216,7 @@ fn file(secret: &Secret) -> Keyring {
 }
 
 /// Takes a step at a time, with keys whose ids end with the number.
-fn take(secret: &Secret, step: &Step, number: u8, now: i64) -> Secret {
+fn take(secret: &Secret, step: &RotationStep, number: u8, now: i64) -> Secret {
     let keys = || {
         let mut keys = fresh();
         keys.sessions.id = [0, 0, 0, number];
@@ -228,7 +228,7 @@ fn take(secret: &Secret, step: &Step, number: u8, now: i64) -> Secret {
 
 #[test]
 fn a_rotation_adds_a_key_lets_it_seal_and_removes_the_one_before() {
-    let added = take(&secret(), &Step::Add, 2, 30 * DAY);
+    let added = take(&secret(), &RotationStep::Add, 2, 30 * DAY);
     let keys = keys_in(&added).unwrap();
     assert_eq!(
         (keys.current.as_str(), keys.next.as_deref()),
@@ -245,7 +245,7 @@ fn a_rotation_adds_a_key_lets_it_seal_and_removes_the_one_before() {
         secret().metadata.owner_references
     );
 
-    let sealing = take(&added, &Step::Seal("s00000002".to_owned()), 3, 31 * DAY);
+    let sealing = take(&added, &RotationStep::Seal("s00000002".to_owned()), 3, 31 * DAY);
     let keys = keys_in(&sealing).unwrap();
     assert_eq!((keys.current.as_str(), keys.next), ("s00000002", None));
     assert_eq!(keys.created_at, Some(time(30 * DAY)));
@@ -260,7 +260,7 @@ fn a_rotation_adds_a_key_lets_it_seal_and_removes_the_one_before() {
 
     let retired = take(
         &sealing,
-        &Step::Retire(vec!["s00000001".to_owned()]),
+        &RotationStep::Remove(vec!["s00000001".to_owned()]),
         3,
         122 * DAY,
     );
@@ -271,7 +271,7 @@ fn a_rotation_adds_a_key_lets_it_seal_and_removes_the_one_before() {
         2,
         "ids of registered clients open for a year more"
     );
-    let year_later = take(&retired, &Step::Add, 4, 31 * DAY + 366 * DAY);
+    let year_later = take(&retired, &RotationStep::Add, 4, 31 * DAY + 366 * DAY);
     let ids: Vec<String> = file(&year_later)
         .clients
         .keys
@@ -283,9 +283,9 @@ fn a_rotation_adds_a_key_lets_it_seal_and_removes_the_one_before() {
 
 #[test]
 fn a_key_opens_the_approvals_that_browsers_remember_also_if_sessions_are_shorter() {
-    let added = take(&secret(), &Step::Add, 2, 0);
+    let added = take(&secret(), &RotationStep::Add, 2, 0);
     let short = SignedDuration::from_hours(1);
-    let step = Step::Seal("s00000002".to_owned());
+    let step = RotationStep::Seal("s00000002".to_owned());
     let sealing = change(&added, &step, None, || Ok(fresh()), short, time(0)).unwrap();
     let retiring = &keys_in(&sealing).unwrap().retiring[0];
     assert_eq!(retiring.retire_at, Some(time(30 * DAY + 3600)));
@@ -310,7 +310,7 @@ fn a_full_set_of_client_keys_gets_no_more_and_holds_up_no_session_key() {
     let bytes = serde_json::to_vec(&keyring).unwrap();
     let data = secret.data.as_mut().unwrap();
     data.insert(names::KEYRING_KEY.to_owned(), k8s_openapi::ByteString(bytes));
-    let added = file(&take(&secret, &Step::Add, 2, DAY));
+    let added = file(&take(&secret, &RotationStep::Add, 2, DAY));
     assert_eq!(added.clients.keys.len(), MOST_KEYS as usize);
     assert_eq!(added.sessions.keys.len(), 2);
 }
@@ -318,8 +318,11 @@ fn a_full_set_of_client_keys_gets_no_more_and_holds_up_no_session_key() {
 #[test]
 fn no_step_changes_the_material_of_a_key_or_removes_the_sealing_one() {
     let before = secret();
-    let all = Step::Retire(vec!["s00000001".to_owned()]);
-    for (number, step) in [Step::Add, Step::Seal("s2".to_owned()), all].iter().enumerate() {
+    let all = RotationStep::Remove(vec!["s00000001".to_owned()]);
+    for (number, step) in [RotationStep::Add, RotationStep::Seal("s2".to_owned()), all]
+        .iter()
+        .enumerate()
+    {
         let after = file(&take(
             &before,
             step,
@@ -336,7 +339,7 @@ fn no_step_changes_the_material_of_a_key_or_removes_the_sealing_one() {
 
 #[test]
 fn the_new_key_is_the_next_one_also_after_the_clock_went_back() {
-    let added = take(&secret(), &Step::Add, 2, -DAY);
+    let added = take(&secret(), &RotationStep::Add, 2, -DAY);
     assert_eq!(keys_in(&added).unwrap().next.as_deref(), Some("s00000002"));
 }
 
@@ -344,7 +347,7 @@ fn the_new_key_is_the_next_one_also_after_the_clock_went_back() {
 fn an_operator_that_starts_between_two_writes_goes_on_from_the_keyring() {
     // The status was not written after the key was added: by the status, a key would be added again.
     let stale = keys_in(&secret()).unwrap();
-    let added = keys_in(&take(&secret(), &Step::Add, 2, 30 * DAY)).unwrap();
+    let added = keys_in(&take(&secret(), &RotationStep::Add, 2, 30 * DAY)).unwrap();
     let old = [report("s00000001", &["s00000001"])];
     let loaded = [report("s00000001", &["s00000001", "s00000002"])];
     let request = |keys: &KeysStatus| {
@@ -352,15 +355,20 @@ fn an_operator_that_starts_between_two_writes_goes_on_from_the_keyring() {
         keys.last_request = Some("first".to_owned());
         keys
     };
-    assert_eq!(due(&request(&stale), 1, &old, 30 * DAY), Some(Step::Add));
+    assert_eq!(due(&request(&stale), 1, &old, 30 * DAY), Some(RotationStep::Add));
     assert_eq!(due(&request(&added), 1, &old, 30 * DAY), None);
-    let expected = Step::Seal("s00000002".to_owned());
+    let expected = RotationStep::Seal("s00000002".to_owned());
     assert_eq!(
         due(&request(&added), 1, &loaded, 30 * DAY).as_ref(),
         Some(&expected)
     );
     // The status was not written after the key was made to seal.
-    let sealing = take(&take(&secret(), &Step::Add, 2, 30 * DAY), &expected, 3, 30 * DAY);
+    let sealing = take(
+        &take(&secret(), &RotationStep::Add, 2, 30 * DAY),
+        &expected,
+        3,
+        30 * DAY,
+    );
     assert_eq!(
         due(&request(&keys_in(&sealing).unwrap()), 1, &loaded, 30 * DAY),
         None
@@ -369,7 +377,15 @@ fn an_operator_that_starts_between_two_writes_goes_on_from_the_keyring() {
 
 #[test]
 fn a_repeated_id_is_not_written() {
-    let error = change(&secret(), &Step::Add, None, || Ok(fresh()), LONGEST, time(DAY)).unwrap_err();
+    let error = change(
+        &secret(),
+        &RotationStep::Add,
+        None,
+        || Ok(fresh()),
+        LONGEST,
+        time(DAY),
+    )
+    .unwrap_err();
     assert!(matches!(error, KeyChangeError::Keyring(_)), "{error}");
 }
 
@@ -399,7 +415,7 @@ fn a_keyring_with_more_than_the_status_has_room_for_is_shortened_and_not_changed
         keys.last_request.unwrap().chars().count(),
         LONGEST_REQUEST as usize
     );
-    let retired = take(&secret, &Step::Retire(vec!["old1".to_owned()]), 2, DAY);
+    let retired = take(&secret, &RotationStep::Remove(vec!["old1".to_owned()]), 2, DAY);
     assert_eq!(file(&retired).sessions.keys.len(), 100);
 }
 
