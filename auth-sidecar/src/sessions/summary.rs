@@ -91,7 +91,51 @@ pub(super) fn split(value: &[u8]) -> Option<(&str, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use behalf_entra::{Secret, TokenSet, UserIdentity};
+
     use super::*;
+    use crate::access::Scopes;
+    use crate::keys::SystemRandom;
+
+    fn client_of(client_id: &str) -> Option<String> {
+        let record = Record {
+            user: UserIdentity {
+                tid: "t".to_owned(),
+                oid: "o".to_owned(),
+            },
+            client_id: client_id.to_owned(),
+            client_name: None,
+            scopes: Scopes::ALL,
+            signed_in_at: Timestamp::UNIX_EPOCH,
+            ends_at: Timestamp::UNIX_EPOCH,
+            family: None,
+            tokens: Arc::new(TokenSet {
+                access_token: Secret::new("token"),
+                expires_at: Timestamp::UNIX_EPOCH,
+                refresh_token: None,
+                id_token: None,
+                scope: None,
+            }),
+            sign_in_required: false,
+            step_up_until: None,
+            refused: None,
+        };
+        Summary::new(
+            &SessionId::generate(&SystemRandom),
+            &record,
+            Timestamp::UNIX_EPOCH,
+        )
+        .client_id
+    }
+
+    #[test]
+    fn a_client_id_of_more_than_128_bytes_is_left_out() {
+        let longest = "a".repeat(MAX_CLIENT_ID);
+        assert_eq!(client_of(&longest), Some(longest.clone()));
+        assert_eq!(client_of(&format!("{longest}a")), None);
+    }
 
     #[test]
     fn a_value_splits_into_its_two_parts() {

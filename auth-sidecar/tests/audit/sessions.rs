@@ -96,32 +96,49 @@ async fn a_reused_code_or_refresh_token_names_the_session_that_it_ends() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_object_revokes_has_one_line() {
+async fn a_session_that_the_object_revokes_has_one_line_although_three_replicas_meet_it() {
     listen();
     let world = World::start_replicas(3, |_| {}).await;
     let (login, tokens) = world.session(ANA).await;
-    // An open request of the session in each replica.
-    let mut opened = Vec::new();
-    for replica in &world.replicas {
-        opened.push(
-            replica
-                .sessions
-                .open(&Secret::new(&*tokens.access))
-                .await
-                .unwrap(),
-        );
-    }
+    let session = session_of(&world, &tokens.access).await;
+    // No replica can remove the session when the file changes.
+    world.store.set_broken(true);
     let before = world.clock.now() + SignedDuration::from_secs(1);
     world.write_revocations(&json!({"users": [{"id": ANA.object_id, "before": before}]}));
-    for session in &opened {
-        session.ended().await;
+    while world.store.refusals() < world.replicas.len() {
+        tokio::task::yield_now().await;
     }
-    let mut lines: Vec<Value> = Vec::new();
+    world.store.set_broken(false);
+    let access = Secret::new(&*tokens.access);
+    let opened = world
+        .replicas
+        .iter()
+        .map(|replica| replica.sessions.open(&access));
+    for opened in futures::future::join_all(opened).await {
+        opened.unwrap_err();
+    }
+    let expected = json!({
+        "event.action": "session_end",
+        "event.outcome": "success",
+        "event.reason": "revoked_by_administrator",
+        "user.id": ANA.object_id,
+        "client.id": label(&login.client_id),
+        "session.id": session,
+    });
+    assert_eq!(take_one("session_end"), expected);
+}
+
+#[tokio::test]
+async fn a_session_that_the_object_revokes_and_nobody_uses_has_a_line() {
+    listen();
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let session = session_of(&world, &tokens.access).await;
+    let before = world.clock.now() + SignedDuration::from_secs(1);
+    world.write_revocations(&json!({"users": [{"id": ANA.object_id, "before": before}]}));
+    let mut lines = Vec::new();
     while lines.is_empty() {
-        // Each of the replicas meets the session.
-        for _ in &world.replicas {
-            world.refresh(&login.client_id, &tokens.refresh, &[]).await;
-        }
+        tokio::task::yield_now().await;
         lines = take("session_end");
     }
     let expected = json!({
@@ -130,10 +147,26 @@ async fn a_session_that_the_object_revokes_has_one_line() {
         "event.reason": "revoked_by_administrator",
         "user.id": ANA.object_id,
         "client.id": label(&login.client_id),
-        "session.id": opened[0].id.to_string(),
+        "session.id": session,
     });
     assert_eq!(lines, [expected]);
-    assert_eq!(take("session_end"), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_revocation_over_the_socket_without_an_answer_of_the_store_is_not_called_a_success() {
+    listen();
+    let world = World::start().await;
+    let (_, tokens) = world.session(ANA).await;
+    let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
+    world.store.lose_removals();
+    world.sessions.revoke_by_id(&session.id).await.unwrap_err();
+    let expected = json!({
+        "event.action": "session_end",
+        "event.outcome": "unknown",
+        "event.reason": "revoked_by_command",
+        "session.id": session.id.to_string(),
+    });
+    assert_eq!(take_one("session_end"), expected);
 }
 
 #[tokio::test]

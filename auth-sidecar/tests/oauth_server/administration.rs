@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use behalf_auth_sidecar::admin;
 use behalf_auth_sidecar::cli::{Cli, Command};
+use behalf_auth_sidecar::store::{SessionStore as _, StoreKey};
 use behalf_contract::is_registered_client_label;
 use behalf_entra::{Clock as _, Secret};
 use behalf_simulators::people::{ANA, BEN, Person};
@@ -242,6 +243,8 @@ async fn sessions_that_are_revoked_in_the_object_are_not_listed_and_their_tokens
         .await
         .unwrap();
     admin.world.advance(1);
+    // A replica that has not removed the record yet.
+    admin.world.store.keep_sessions();
     let before = admin.world.clock.now().to_string();
     admin
         .world
@@ -329,4 +332,53 @@ async fn more_sessions_than_one_page_are_all_listed() {
     }
     assert_eq!(admin.list(&[]).await.len(), 104);
     assert_eq!(admin.list(&["--user", BEN.object_id]).await.len(), 52);
+}
+
+#[tokio::test]
+async fn tokens_that_entra_refuses_are_not_active() {
+    let admin = Administration::start().await;
+    let world = &admin.world;
+    world.entra_tokens_live_an_hour().await;
+    let (_, tokens) = world.session(ANA).await;
+    let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
+    let claims = Some(r#"{"access_token":{}}"#.to_owned());
+    world.sessions.require_sign_in(&session, claims).await.unwrap();
+    // Calls that need no new token go on. A refresh does not.
+    assert_eq!(admin.introspect(&tokens.access).await["active"], true);
+    assert_eq!(admin.introspect(&tokens.refresh).await, json!({"active": false}));
+
+    let (_, revoked) = world.session(ANA).await;
+    let session = world.sessions.open(&Secret::new(&*revoked.access)).await.unwrap();
+    world.entra.control().revoke(ANA.user_name).await.unwrap();
+    world.advance(52 * 60);
+    world.sessions.user_token(&session).await.unwrap_err();
+    assert!(!admin.is_active(&revoked).await);
+}
+
+/// A store that anybody changes must not make an administrator revoke the wrong session.
+#[tokio::test]
+async fn the_entry_of_another_session_is_not_listed() {
+    let admin = Administration::start().await;
+    let world = &admin.world;
+    let mut sessions = Vec::new();
+    for person in [ANA, BEN] {
+        let (_, tokens) = world.session(person).await;
+        sessions.push(
+            world
+                .sessions
+                .open(&Secret::new(&*tokens.access))
+                .await
+                .unwrap()
+                .id,
+        );
+    }
+    let [anas, bens] = [sessions[0], sessions[1]].map(StoreKey::Session);
+    let entry = world.store.take(&anas).await.unwrap().unwrap();
+    world.store.take(&bens).await.unwrap();
+    world
+        .store
+        .put(&bens, 0, entry.value, entry.expires_at)
+        .await
+        .unwrap();
+    assert!(admin.list(&[]).await.is_empty());
 }

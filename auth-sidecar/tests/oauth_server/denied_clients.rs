@@ -1,15 +1,18 @@
 //! Clients that the administrator denies.
 
 use axum::http::StatusCode;
+use behalf_auth_sidecar::admin;
 use behalf_contract::is_registered_client_id;
 use behalf_simulators::entra::RequestKind;
 use behalf_simulators::people::ANA;
 use behalf_simulators::sign_in::{Browser, Visit};
-use serde_json::json;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tower::ServiceExt as _;
 
 use crate::document_host::DocumentHost;
-use crate::fixture::{Login, REDIRECT_URI, World, request};
+use crate::fixture::{Login, REDIRECT_URI, World, encode, request};
 
 const DOCUMENT: &str = "https://client.example/oauth/client.json";
 
@@ -61,6 +64,27 @@ async fn a_denied_client_is_refused_at_login_and_token_and_its_sessions_end() {
         .refresh(&login.client_id, &tokens.refresh, &[])
         .await
         .assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_token_of_a_denied_client_is_not_active() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let introspect = async |world: &World| {
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let body = encode(&[("token", &tokens.access)]);
+        let request = request(axum::http::Method::POST, "/introspect", &form);
+        let request = request.body(axum::body::Body::from(body)).unwrap();
+        let answer = admin::router(world.replicas[0].clone())
+            .oneshot(request)
+            .await
+            .unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice::<Value>(&body).unwrap()["active"].clone()
+    };
+    assert_eq!(introspect(&world).await, true);
+    let world = world.denying(&[&login.client_id]);
+    assert_eq!(introspect(&world).await, false);
 }
 
 #[tokio::test]

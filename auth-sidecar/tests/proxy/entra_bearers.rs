@@ -1,6 +1,7 @@
 //! Entra tokens as bearer (`clients.entraTokens`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
@@ -12,6 +13,7 @@ use behalf_contract::{Reauthenticate, ReauthenticateReason, RedisTopology};
 use behalf_entra::{Clock as _, Secret};
 use behalf_simulators::entra::{Consent, Effect, Fault, MintRequest, Policy, RequestKind};
 use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID as DOWNSTREAM, BEN, CLIENT_ID};
+use futures::StreamExt as _;
 use jiff::SignedDuration;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -216,6 +218,19 @@ async fn a_token_with_seconds_left_is_used_to_the_end_and_the_answer_is_whole() 
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(body(response).await["id"], 8, "{seconds}");
     }
+}
+
+/// The clocks of Entra and this server may differ by five minutes. The validation allows for it, and so does the stream.
+#[tokio::test]
+async fn a_stream_of_a_token_that_expired_a_minute_ago_goes_on() {
+    let world = World::start().await;
+    server_streams(&world, "text/event-stream");
+    let sidecar = accepting(&world, AtSidecar, Nothing);
+    let token = mint(&world, &ana().expires_in(-60)).await;
+    let mut stream = open(&sidecar, &bearer(&token), &Method::GET).await;
+    // An end that has come is noticed at the next turn of the timer.
+    let end = tokio::time::timeout(Duration::from_millis(100), stream.next()).await;
+    assert!(end.is_err(), "the stream ended");
 }
 
 #[tokio::test]
