@@ -34,10 +34,11 @@ async fn no_session_is_lost_while_pods_keys_the_operator_and_redis_are_replaced(
         calls.end().await;
         let counts = tally.counts();
         println!(
-            "    {SESSIONS} sessions, {} s: {} calls, {} to be tried again, {} wrong, {} refreshes",
+            "    {SESSIONS} sessions, {} s: {} calls, {} to be tried again {:?}, {} wrong, {} refreshes",
             began.elapsed().as_secs(),
             counts.calls(),
             counts.unavailable,
+            counts.unavailable_by_fault,
             counts.wrong,
             counts.refreshes
         );

@@ -1,5 +1,6 @@
 //! The answers to the calls of a fault run.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -25,6 +26,9 @@ pub(super) struct Counts {
 
     /// Answers that ask the client to try again: 503 with `Retry-After`, or the tool's result that Azure DevOps is slow.
     pub(super) unavailable: u64,
+
+    /// The same by fault.
+    pub(super) unavailable_by_fault: BTreeMap<&'static str, u64>,
 
     /// Everything else.
     pub(super) wrong: u64,
@@ -96,7 +100,10 @@ impl Tally {
         // A busy machine can delay the simulator of Azure DevOps beyond the server's limit.
         let is_slow = status == StatusCode::OK && body.contains("Azure DevOps did not answer in time");
         if is_slow || (status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some()) {
-            self.lock().unavailable += 1;
+            let mut counts = self.lock();
+            counts.unavailable += 1;
+            let fault = counts.fault;
+            *counts.unavailable_by_fault.entry(fault).or_default() += 1;
             return retry_after;
         }
         self.wrong(&format!("{status}: {body:.300}"));
