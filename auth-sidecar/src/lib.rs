@@ -11,7 +11,7 @@ pub mod cli;
 mod client_label;
 pub mod clients;
 pub mod config;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod health;
 pub mod host_key;

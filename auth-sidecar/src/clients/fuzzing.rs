@@ -1,10 +1,12 @@
 //! Fuzzes the rules of redirect URIs and client ID metadata documents.
 
-use behalf_contract::VendorRedirects;
+#![allow(clippy::expect_used, reason = "a panic is how a fuzz target fails")]
+
+use behalf_contract::{DocumentUrl, VendorRedirects};
 use url::Url;
 
 use super::denied::Denied;
-use super::metadata_document::{self, DocumentUrl};
+use super::metadata_document;
 use super::redirect_uri::{RedirectRules, is_loopback, matches};
 
 /// A URI that a client may register is at a known host, on this machine, or has a vendor's own scheme. A URI that matches

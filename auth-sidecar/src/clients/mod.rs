@@ -1,7 +1,7 @@
 //! The OAuth clients of this server (static, registered, described by a metadata document), and their redirect URIs.
 
 mod denied;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
 mod metadata_document;
 mod redirect_uri;

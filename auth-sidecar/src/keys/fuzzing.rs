@@ -1,5 +1,7 @@
 //! Fuzzes the formats of sealed texts and records.
 
+#![allow(clippy::expect_used, reason = "a panic is how a fuzz target fails")]
+
 use std::sync::LazyLock;
 
 use behalf_contract::{Key, KeyMaterial, Keyring, Keys};
@@ -27,6 +29,7 @@ static RING: LazyLock<Ring> = LazyLock::new(|| {
             id: id.to_owned(),
             material: KeyMaterial::new([byte; 32]),
             created_at: Timestamp::UNIX_EPOCH,
+            retire_at: None,
         }],
     };
     Ring::new(&Keyring {

@@ -5,7 +5,7 @@
 
 mod aead;
 mod error;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
 mod keyring_file;
 mod process_key;

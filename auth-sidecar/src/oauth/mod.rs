@@ -14,7 +14,7 @@ mod consent;
 mod cors;
 mod error;
 mod extract;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
 pub mod login;
 mod metadata;

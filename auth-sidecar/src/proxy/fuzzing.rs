@@ -1,5 +1,7 @@
 //! Fuzzes the parser of messages and the editor of arguments.
 
+#![allow(clippy::expect_used, reason = "a panic is how a fuzz target fails")]
+
 use axum::body::Bytes;
 use behalf_contract::headers::BEARER_ARGUMENT;
 use behalf_entra::Secret;

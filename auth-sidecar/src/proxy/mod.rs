@@ -11,7 +11,7 @@ mod body;
 mod edit;
 mod entra_bearer;
 mod event_stream;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
 mod headers;
 mod injection;

@@ -1,5 +1,7 @@
 //! Fuzzes the format of records.
 
+#![allow(clippy::expect_used, reason = "a panic is how a fuzz target fails")]
+
 use super::record::Record;
 
 /// A record that can be read is equal after it was written and read again.

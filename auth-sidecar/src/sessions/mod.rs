@@ -11,7 +11,7 @@ mod end_signal;
 mod entra_bearer;
 mod entra_refresh;
 mod error;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
 mod grant;
 mod grant_audit;

@@ -7,7 +7,7 @@
 
 mod content;
 mod freshness;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(super) mod fuzzing;
 mod public_addresses;
 
