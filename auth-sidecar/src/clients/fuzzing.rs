@@ -1,6 +1,10 @@
 //! Fuzzes the rules of redirect URIs and client ID metadata documents.
 
-#![allow(clippy::expect_used, reason = "a panic is how a fuzz target fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a panic is how a fuzz target fails"
+)]
 
 use behalf_contract::{DocumentUrl, VendorRedirects};
 use url::Url;

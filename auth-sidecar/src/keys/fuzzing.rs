@@ -1,6 +1,10 @@
 //! Fuzzes the formats of sealed texts and records.
 
-#![allow(clippy::expect_used, reason = "a panic is how a fuzz target fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a panic is how a fuzz target fails"
+)]
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,7 @@
 //! Fuzzes what browsers and clients send: cookies, queries and forms.
 
+#![allow(clippy::missing_panics_doc, reason = "a panic is how a fuzz target fails")]
+
 use axum::http::header::COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
 

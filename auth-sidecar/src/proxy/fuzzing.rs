@@ -1,6 +1,10 @@
 //! Fuzzes the parser of messages and the editor of arguments.
 
-#![allow(clippy::expect_used, reason = "a panic is how a fuzz target fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a panic is how a fuzz target fails"
+)]
 
 use axum::body::Bytes;
 use behalf_contract::headers::BEARER_ARGUMENT;
