@@ -67,6 +67,12 @@ impl RevocationsFile {
         digest::format_sha256(&self.0.digest())
     }
 
+    /// True if the file names a time.
+    pub(crate) fn revokes_any(&self) -> bool {
+        let rule = self.0.content();
+        rule.before.is_some() || !rule.users.is_empty()
+    }
+
     /// True if the sessions of a login of this user (an object id) at this time are revoked.
     pub fn is_revoked(&self, user: &str, login: Timestamp) -> bool {
         self.0.content().is_revoked(user, login)

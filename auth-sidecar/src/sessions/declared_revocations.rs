@@ -23,16 +23,22 @@ use crate::telemetry::audit::{Action, Event};
 /// Time between two reads of the file. A revocation is in force at most this long after the file has changed.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time between two attempts to remove the revoked sessions from a store that failed.
-const RETRY: Duration = Duration::from_secs(2);
+/// Times between two attempts to remove the revoked sessions from a store that failed: the first one, and the longest after
+/// doubling.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+const LONGEST_RETRY: Duration = Duration::from_mins(5);
 
 impl Sessions {
     /// Reads the revocations again when they change, until the future is dropped. After a change it ends the open requests and
-    /// streams of the sessions that are revoked, and then removes every revoked session from the store.
+    /// streams of the sessions that are revoked, and then removes every revoked session from the store. It also does so at the
+    /// start, because a process that stopped may have left some.
     pub async fn follow_revocations(&self) {
         let complaint =
             "The file of revocations is unusable; the revocations that were loaded before stay in force";
         let changed = Notify::new();
+        if self.revocations.revokes_any() {
+            changed.notify_one();
+        }
         let reload = || {
             if self.reload_revocations()? {
                 changed.notify_one();
@@ -43,9 +49,11 @@ impl Sessions {
         let remove = async {
             loop {
                 changed.notified().await;
+                let mut pause = FIRST_RETRY;
                 while let Err(error) = self.remove_revoked().await {
                     log_failure(&error);
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(pause).await;
+                    pause = (2 * pause).min(LONGEST_RETRY);
                 }
             }
         };
@@ -117,7 +125,12 @@ impl Sessions {
 
     /// Removes a revoked session. Of several replicas one finds it in the store, and writes its audit line.
     async fn remove(&self, id: &SessionId, user: &str, client: Option<&str>) -> Result<(), StoreError> {
-        if self.end(id).await? {
+        let removed = self.repository.remove(id).await;
+        // Also without an answer, because the store may have removed the session.
+        if !matches!(removed, Ok(false)) {
+            self.end_everywhere(id).await;
+        }
+        if removed? {
             Event::of(Action::SessionEnd)
                 .user_id(user)
                 .client_label(client)

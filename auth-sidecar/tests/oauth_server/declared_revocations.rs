@@ -186,6 +186,33 @@ async fn revoked_sessions_that_nobody_uses_are_removed_and_stay_ended_without_th
 }
 
 #[tokio::test]
+async fn a_sidecar_that_starts_removes_the_sessions_that_were_revoked_before() {
+    let world = world().await;
+    let (_, tokens) = world.session(ANA).await;
+    let opened = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
+    let key = StoreKey::Session(opened.id);
+    drop(opened);
+    let entry = world.store.take(&key).await.unwrap().unwrap();
+    restore(&world, &key, &entry).await;
+    revoke(&world, &one_user(ANA, &time(&world, 1)), &tokens).await;
+    while !stored(&world).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    restore(&world, &key, &entry).await;
+    // The process begins to follow a file that it has loaded at its start.
+    let sessions = &world.sessions;
+    let removed = async {
+        while !stored(&world).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = sessions.follow_revocations() => {}
+        removed = timeout(IN_FORCE, removed) => removed.expect("the session stays in the store"),
+    }
+}
+
+#[tokio::test]
 async fn a_login_in_the_second_of_the_named_time_is_not_removed_by_mistake() {
     let world = world().await;
     // A summary has the whole second of a login alone.

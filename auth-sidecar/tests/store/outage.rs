@@ -70,6 +70,36 @@ async fn calls_wait_for_a_server_that_restarts() {
     }
 }
 
+/// As a server with a full disk does, or a shard of a cluster that is down.
+#[tokio::test]
+async fn a_command_that_redis_refuses_while_it_answers_others_does_not_wait() {
+    let rights = ["--user", "default", "on", "nopass", "~*", "&*", "+@all", "-hset"];
+    let server = RedisServer::start(&rights).await;
+    let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
+    // Readers that begin one after the other: some of them come when the pause after a refused write has just ended.
+    let reads = join_all((0..8).map(async |number| {
+        sleep(Duration::from_millis(13 * number)).await;
+        loop {
+            // A read during the pause after a refused write fails, too.
+            let _ = store.get(&KEY).await;
+            sleep(Duration::from_millis(5)).await;
+        }
+    }));
+    let began = Instant::now();
+    let writes = async {
+        for _ in 0..3 {
+            let refused = store.put(&KEY, 0, vec![1], in_a_minute()).await;
+            assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
+        }
+    };
+    tokio::select! {
+        _ = reads => {}
+        () = writes => {}
+    }
+    // Three writes that wait take 15 s.
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn a_full_server_is_full_and_keeps_its_entries() {
     let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;

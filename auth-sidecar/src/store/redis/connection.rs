@@ -22,11 +22,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long calls wait for Redis from the beginning of an outage: a restart or a fail-over is shorter. The kubelet takes the Pods
-/// out of the Service only later.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum time that commands wait for Redis, from the beginning of an outage: a restart or a fail-over is shorter. The kubelet
+/// takes the Pods out of the Service only later.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Pause of a call that waits.
+/// Pause between two attempts of a command that waits.
 const WAITING: Duration = Duration::from_millis(100);
 
 /// A connection that all callers share.
@@ -34,7 +34,7 @@ const WAITING: Duration = Duration::from_millis(100);
 /// The first caller opens it; the others wait for the result. After a failed command the next caller opens another one,
 /// so that a promoted replica, changed credentials and a restarted server need no rule of their own. After several
 /// failures in a row all callers fail at once until a pause ends. A command that succeeds ends the row. While the row is
-/// younger than [`PATIENCE`], [`SharedConnection::run`] tries again.
+/// younger than [`MAX_WAIT`], [`SharedConnection::run_or_wait`] tries again.
 pub(super) struct SharedConnection {
     settings: Settings,
     announcements: Announcements,
@@ -103,27 +103,40 @@ impl SharedConnection {
     /// Sends commands that all concern one key, and returns their answers. Every command may arrive twice.
     ///
     /// If no answer comes, it sends them once more at once: the first try may find a connection that the server closed
-    /// meanwhile. Then it waits for Redis at the beginning of an outage.
+    /// meanwhile.
     ///
     /// # Errors
     /// [`StoreError::Unreachable`] without an answer, [`StoreError::Full`] if Redis has no memory left.
     pub(super) async fn run(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
-        let is_unreachable = |answer: &_| matches!(answer, Err(StoreError::Unreachable(_)));
-        let mut answer = self.try_once(commands).await;
-        if is_unreachable(&answer) {
-            answer = self.try_once(commands).await;
+        match self.try_once(commands).await {
+            Err(StoreError::Unreachable(_)) => self.try_once(commands).await,
+            answer => answer,
         }
-        while is_unreachable(&answer) && self.is_new_outage().await {
+    }
+
+    /// Does the same, and then waits for Redis at the beginning of an outage. An outage is a row of failures: once another
+    /// command has succeeded, Redis answers, and only refuses this one.
+    pub(super) async fn run_or_wait(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
+        let mut answer = self.run(commands).await;
+        let outage = self.outage().await;
+        while matches!(answer, Err(StoreError::Unreachable(_)))
+            && let Some(began) = outage
+            && began.elapsed() < MAX_WAIT
+        {
             tokio::time::sleep(WAITING).await;
             answer = self.try_once(commands).await;
+            if self.outage().await != outage {
+                // This attempt may have been earlier than the success that ended the row.
+                return self.run(commands).await;
+            }
         }
         answer
     }
 
-    async fn is_new_outage(&self) -> bool {
+    /// When the present row of failures began.
+    async fn outage(&self) -> Option<Instant> {
         let state = self.state.lock().await;
-        let failure = state.failure.as_ref();
-        failure.is_some_and(|failure| failure.began.elapsed() < PATIENCE)
+        state.failure.as_ref().map(|failure| failure.began)
     }
 
     async fn try_once(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
@@ -155,8 +168,11 @@ impl SharedConnection {
         place: Place,
     ) -> Result<(Vec<String>, Option<Place>), StoreError> {
         let (number, mut connection) = self.open().await?;
-        let answer = scan::step(&mut connection, pattern, place).await;
-        self.settle(number, answer).await
+        match scan::step(&mut connection, pattern, place).await {
+            // A user without this right still reads and writes sessions over the connection.
+            Err(error) if has_code(&error, "NOPERM") => Err(unreachable(error)),
+            answer => self.settle(number, answer).await,
+        }
     }
 
     /// Sends a message to every replica, this one included.

@@ -72,7 +72,7 @@ impl RedisStore {
 impl SessionStore for RedisStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let commands = commands::get(&self.names.of(key));
-        commands::read_entry(self.connection.run(&commands).await?)
+        commands::read_entry(self.connection.run_or_wait(&commands).await?)
     }
 
     async fn put(
@@ -87,17 +87,18 @@ impl SessionStore for RedisStore {
         }
         let names = self.names.of_both(key, key.record().as_ref());
         let commands = commands::put(&names, expected, &value, expires_at);
-        commands::read_written(&self.connection.run(&commands).await?)
+        commands::read_written(&self.connection.run_or_wait(&commands).await?)
     }
 
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError> {
+        // The next use of the session does the same.
         let commands = commands::touch(&self.names.of(key), expires_at);
         self.connection.run(&commands).await.map(drop)
     }
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let names = self.names.of_both(key, key.companion().as_ref());
-        commands::read_entry(self.connection.run(&commands::take(&names)).await?)
+        commands::read_entry(self.connection.run_or_wait(&commands::take(&names)).await?)
     }
 
     async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
