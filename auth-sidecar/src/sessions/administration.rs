@@ -139,15 +139,8 @@ impl Sessions {
         id: &SessionId,
         entry: &Entry,
     ) -> Result<Option<ListedSession>, SessionError> {
-        let Some((sealed, _)) = summary::split(&entry.value) else {
+        let Some(summary) = self.summary(id, entry)? else {
             return Ok(None);
-        };
-        let summary = match self.keyring.open::<Summary>(Purpose::Summary, sealed) {
-            Ok(summary) if summary.id == *id => summary,
-            Err(OpenError::UnknownKey {
-                rotation_pending: true,
-            }) => return Err(SessionError::unavailable(Unavailable::Keyring)),
-            Ok(_) | Err(_) => return Ok(None),
         };
         let is_over = summary.ends_at <= self.clock.now()
             || self.revocations.is_revoked(&summary.user, summary.signed_in_at);

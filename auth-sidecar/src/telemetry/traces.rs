@@ -39,7 +39,7 @@ pub(crate) fn tracer(
     )
 }
 
-/// What the spans of a request to `/mcp` say beside the layer's.
+/// Adds to the span of a request to `/mcp` what is known after its head: the session, the message, the refusal.
 pub(crate) trait McpTrace {
     /// The request has a live session.
     fn authenticated(&self);

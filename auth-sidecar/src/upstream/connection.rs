@@ -4,9 +4,11 @@
 //! connection would cost two switches between tasks for each call.
 
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, Response};
@@ -17,11 +19,19 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{CONNECT_LIMIT, UpstreamError};
+use super::UpstreamError;
+
+/// Maximum time to connect. A loopback connection succeeds or fails at once.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Maximum number of bytes of an answer that a connection reads ahead, and of its head. hyper's default is 400 KiB, and a
 /// server decides how many connections are in this state.
 const MOST_READ_AHEAD: usize = 32 * 1024;
+
+/// Connects to the server's port.
+pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    timeout(CONNECT_LIMIT, TcpStream::connect(address)).await?
+}
 
 /// An open connection.
 pub(super) struct Connection {
@@ -32,10 +42,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn open(address: SocketAddr) -> Result<Self, UpstreamError> {
-        let stream = timeout(CONNECT_LIMIT, TcpStream::connect(address))
-            .await
-            .map_err(|_| UpstreamError::Connect(std::io::ErrorKind::TimedOut.into()))?
-            .map_err(UpstreamError::Connect)?;
+        let stream = connect(address).await.map_err(UpstreamError::Connect)?;
         // Without it a small request would wait for an acknowledgement (Nagle). A failure only costs time.
         let _ = stream.set_nodelay(true);
         let mut builder = http1::Builder::new();

@@ -9,21 +9,16 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use axum::body::Body;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
-use tokio::net::TcpStream;
 use url::{Host, Url};
 
 pub use self::answer::AnswerBody;
 use self::connection::Connection;
 use self::pool::Pool;
 use crate::host_key::HostKey;
-
-/// Maximum time to connect. A loopback connection succeeds or fails at once.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// The server's endpoint is not loopback, so that the sidecar must not send tokens to it.
 #[derive(Debug, thiserror::Error)]
@@ -115,10 +110,7 @@ impl Upstream {
 
     /// True when a process listens on the server's port.
     pub async fn listens(&self) -> bool {
-        matches!(
-            tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(self.address)).await,
-            Ok(Ok(_))
-        )
+        connection::connect(self.address).await.is_ok()
     }
 }
 

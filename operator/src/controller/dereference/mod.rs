@@ -44,7 +44,7 @@ pub enum DereferenceError {
     Stopping,
 }
 
-/// Everything that [`dereference`] reads from.
+/// Everything that [`from_caches`] and [`read`] read from.
 #[derive(Clone)]
 pub struct Sources {
     /// The API server.
