@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::controller::validate::Defaults;
 use crate::controller::validate::installation_policy::{self, Allowed, Namespaces};
 use crate::controller::watches::scope::{self, NothingToWatch, Scope};
+use crate::lease::LeaseOptions;
 
 /// The Behalf operator.
 #[derive(Debug, Parser)]
@@ -135,13 +136,23 @@ pub struct Run {
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
     pub namespace: Option<String>,
 
-    /// The name of the operator's Pod, for events.
+    /// The name of the operator's Pod, for events and the Lease.
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     pub pod_name: Option<String>,
 
     /// The address of the operator's Pod. Pods that it makes listen on the same IP family.
     #[arg(long, value_name = "ADDRESS", env = "POD_IP")]
     pub pod_ip: Option<IpAddr>,
+
+    /// The Lease in the operator's own namespace that the replica which reconciles must hold. Without it this operator must be the
+    /// only one.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "BEHALF_LEASE",
+        requires_all = ["namespace", "pod_name"]
+    )]
+    pub lease: Option<String>,
 
     /// The port of /livez, /readyz and /metrics.
     #[arg(long, value_name = "PORT", env = "BEHALF_PORT", default_value_t = 8081)]
@@ -168,6 +179,15 @@ impl Run {
             operator_namespace: self.namespace.clone(),
             listen: self.listen(),
         }
+    }
+
+    /// Returns the Lease, if there may be other replicas.
+    pub fn lease(&self) -> Option<LeaseOptions<'_>> {
+        Some(LeaseOptions {
+            namespace: self.namespace.as_deref()?,
+            name: self.lease.as_deref()?,
+            identity: self.pod_name.as_deref()?,
+        })
     }
 
     /// Returns the namespaces to watch.
@@ -286,6 +306,19 @@ mod tests {
         assert_eq!(scope(&["--cluster-wide"]), "all");
         assert!(parse(&["--cluster-wide", "--watch-namespaces=one"]).is_err());
         assert!(parse(&["--watch-namespaces=one,"]).is_err());
+    }
+
+    #[test]
+    fn a_lease_needs_a_namespace_and_an_identity() {
+        let parse = |arguments: &[&str]| {
+            Cli::try_parse_from(
+                ["behalf-operator", "--lease=behalf-operator"]
+                    .iter()
+                    .chain(arguments),
+            )
+        };
+        assert!(parse(&["--namespace=behalf-system"]).is_err());
+        assert!(parse(&["--namespace=behalf-system", "--pod-name=behalf-operator-1"]).is_ok());
     }
 
     #[test]

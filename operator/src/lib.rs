@@ -5,6 +5,7 @@ pub mod cli;
 pub mod controller;
 pub mod error_chain;
 pub mod health;
+pub mod lease;
 pub mod run;
 pub mod telemetry;
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::controller::watches::scope::{NothingToWatch, Scope};
 use crate::controller::{self, Context, names};
 use crate::error_chain::chain;
 use crate::health::{self, HealthState};
+use crate::lease::{Leadership, Lost};
 use crate::telemetry::metrics::Metrics;
 
 /// Why the operator cannot run. A missing CRD or a silent API server is no reason: the operator waits for them.
@@ -54,6 +55,10 @@ pub enum RunError {
         source: std::io::Error,
     },
 
+    /// Another operator leads, or may lead. Whoever starts this one again lets it stand by.
+    #[error("stopped, because {0}")]
+    LeaseLost(Lost),
+
     /// The operating system refuses signal handlers.
     #[error("failed to listen for signals")]
     Signal(#[source] std::io::Error),
@@ -62,7 +67,7 @@ pub enum RunError {
 /// Time between two checks for the CRD, and between two checks of the Pods' reachability.
 const CRD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Runs until SIGTERM or SIGINT, then finishes the reconciles that have begun.
+/// Waits for the Lease, then runs until SIGTERM or SIGINT, finishes the reconciles that have begun, and gives the Lease back.
 pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError> {
     let scope = options.scope()?;
     let client = Client::try_default()
@@ -76,6 +81,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         .map_err(|source| RunError::Listen { address, source })?;
 
     let (changed, to_reconcile) = mpsc::unbounded();
+    // Nothing is watched before the controller runs.
     let (controller, stores) = watches::start(&client, &scope, to_reconcile);
     let metrics = Arc::new(Metrics::default());
     let sources = Sources {
@@ -99,8 +105,13 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
             .into_future(),
     );
 
+    let mut leadership = Leadership::new(client.clone(), options.lease(), clock);
+    let leads = async {
+        wait_for_crd(&client, &scope).await;
+        leadership.acquire(|| ready.store(true, Ordering::Release)).await;
+    };
     tokio::select! {
-        () = wait_for_crd(&client, &scope) => {}
+        () = leads => metrics.leads(),
         () = stop.clone().cancelled_owned() => return Ok(()),
     }
     let reporter = Reporter {
@@ -130,7 +141,10 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         poll::run(reports, || stores.own_pods(), read, changed, jitter::random).await;
     });
     let passes = controller::run(controller.graceful_shutdown_on(stop.cancelled_owned()), context);
-    passes.for_each(|_| std::future::ready(())).await;
+    tokio::select! {
+        () = passes.for_each(|_| std::future::ready(())) => leadership.release().await,
+        lost = leadership.hold() => return Err(RunError::LeaseLost(lost)),
+    }
     polling.abort();
     watching.abort();
     serving.abort();

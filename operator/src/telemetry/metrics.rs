@@ -118,6 +118,7 @@ struct StepLabels {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    leads: Gauge,
     reconciles: Family<ResultLabels, Counter>,
     failures: Family<StepLabels, Counter>,
     duration: Histogram,
@@ -171,8 +172,15 @@ impl Default for Metrics {
             "1 while most ready Pods are unreachable, so that the cause is on the operator's side",
             most_pods_unreachable.clone(),
         );
+        let leads = Gauge::default();
+        registry.register(
+            "leads",
+            "1 while this replica holds the Lease and reconciles",
+            leads.clone(),
+        );
         Self {
             registry,
+            leads,
             reconciles,
             failures,
             duration,
@@ -196,6 +204,11 @@ impl Metrics {
                 .inc();
         }
         self.duration.observe(duration.as_secs_f64());
+    }
+
+    /// Tells that this process reconciles. A process that loses the right to ends.
+    pub fn leads(&self) {
+        self.leads.set(1);
     }
 
     /// Returns all metrics as [`CONTENT_TYPE`].
@@ -222,6 +235,7 @@ mod tests {
         metrics.reconciled(ReconcileResult::Accepted, Duration::from_millis(3));
         metrics.reconciled(ReconcileResult::Failed(ReconcileStep::Apply), second);
         metrics.reconciled(ReconcileResult::Failed(ReconcileStep::Apply), second);
+        metrics.leads();
         let text = metrics
             .encode(Gauges {
                 mcp_servers: 3,
@@ -238,6 +252,7 @@ mod tests {
             r#"behalf_operator_reconcile_duration_seconds_bucket{le="0.005"} 1"#,
             r#"behalf_operator_reconcile_duration_seconds_bucket{le="1.0"} 3"#,
             "behalf_operator_reconcile_duration_seconds_count 3",
+            "behalf_operator_leads 1",
             "behalf_operator_mcp_servers 3",
             "behalf_operator_pods_unreachable 2",
             "behalf_operator_most_pods_unreachable 1",
@@ -262,7 +277,7 @@ mod tests {
                 None => panic!("{line}"),
             })
             .collect();
-        assert_eq!(names.len(), 6);
+        assert_eq!(names.len(), 7);
         for name in names {
             assert!(
                 documented.contains(&format!("`{name}`")),

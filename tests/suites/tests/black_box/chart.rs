@@ -93,7 +93,9 @@ async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &Wo
     ];
     for row in rows {
         let objects = render(&world.running.cluster, NAMESPACE, row.set)?;
-        let bindings: Vec<_> = of_kind(&objects, "RoleBinding");
+        let (leases, bindings): (Vec<_>, Vec<_>) = of_kind(&objects, "RoleBinding")
+            .into_iter()
+            .partition(|binding| binding["metadata"]["name"] == "behalf-operator-lease");
         let bound: Vec<&str> = bindings
             .iter()
             .filter_map(|binding| binding["metadata"]["namespace"].as_str())
@@ -101,8 +103,8 @@ async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &Wo
         ensure!(bound == row.role_bindings, "{:?}: bound in {bound:?}", row.set);
         let roles = of_kind(&objects, "ClusterRole");
         ensure!(
-            roles.len() == 1 && of_kind(&objects, "Role").is_empty(),
-            "{:?}: not exactly one ClusterRole",
+            roles.len() == 1 && of_kind(&objects, "Role").len() == 1 && leases.len() == 1,
+            "{:?}: not exactly one ClusterRole, and one Role for the Lease",
             row.set
         );
         let role = roles.first().map(|role| &role["metadata"]["name"]);

@@ -29,7 +29,7 @@ async fn a_replaced_configuration_is_not_run_and_is_created_again(world: &World)
         scale(world, server, 1)?;
         refusal(world, server).await
     };
-    restoring(work, async { scale_operator(world, 1) }).await?;
+    restoring(work, async { scale_operator(world, 2) }).await?;
 
     let limit = tokio::time::Instant::now() + Duration::from_mins(1);
     loop {

@@ -1,8 +1,10 @@
 //! Tests that the operator has exactly the rights that it needs, only in the namespaces that it watches.
 
 mod needed;
+mod operator_process;
 mod policy;
 mod release;
+mod take_over;
 
 use std::collections::BTreeSet;
 
@@ -17,10 +19,17 @@ crate::tests![
         the_operator_has_exactly_the_rights_that_it_uses_in_each_mode,
         a_cluster_wide_operator_writes_only_what_an_mcpserver_controls,
         every_right_is_needed,
+        another_operator_serves_a_change_within_20_s_when_the_first_hangs_and_at_once_when_it_stops,
     ],
 ];
 
-/// All rights of the operator beyond those of every `ServiceAccount`.
+/// The rights in the namespace of the release, for the Lease.
+const RIGHTS_TO_THE_LEASE: [(&str, &[&str]); 2] = [
+    ("leases.coordination.k8s.io", &["create"]),
+    ("leases.coordination.k8s.io", &["get", "update"]),
+];
+
+/// All rights of the operator beyond those of every `ServiceAccount`, in a namespace that it watches.
 const RIGHTS: [(&str, &[&str]); 12] = [
     ("mcpservers.behalf.dev", &["list", "watch"]),
     ("mcpservers.behalf.dev/status", &["patch"]),
@@ -50,12 +59,14 @@ const RIGHTS: [(&str, &[&str]); 12] = [
 
 type Rights = BTreeSet<(String, BTreeSet<String>)>;
 
-fn expected() -> Rights {
-    RIGHTS
-        .into_iter()
+fn expected(release: &str, namespace: &str, is_watched: bool) -> Rights {
+    let watched = RIGHTS.iter().filter(|_| is_watched);
+    let own = RIGHTS_TO_THE_LEASE.iter().filter(|_| release == namespace);
+    watched
+        .chain(own)
         .map(|(resource, verbs)| {
             (
-                resource.to_owned(),
+                (*resource).to_owned(),
                 verbs.iter().map(|&verb| verb.to_owned()).collect(),
             )
         })
@@ -146,21 +157,20 @@ async fn the_operator_has_exactly_the_rights_that_it_uses_in_each_mode(world: &W
     ];
     let mut wrong = Vec::new();
     for (release, allowed, refused) in rows {
-        for namespace in allowed {
+        let refused = refused.into_iter().map(|namespace| (namespace, false));
+        for (namespace, is_watched) in allowed
+            .into_iter()
+            .map(|namespace| (namespace, true))
+            .chain(refused)
+        {
             let found = rights(world, namespace, release)?;
-            let wanted = expected();
+            let wanted = expected(release, namespace, is_watched);
             if found != wanted {
                 wrong.push(format!(
                     "{release} in {namespace}: too much {:?}, too little {:?}",
                     found.difference(&wanted),
                     wanted.difference(&found)
                 ));
-            }
-        }
-        for namespace in refused {
-            let found = rights(world, namespace, release)?;
-            if !found.is_empty() {
-                wrong.push(format!("{release} in {namespace}: {found:?}"));
             }
         }
     }
@@ -175,4 +185,10 @@ async fn a_cluster_wide_operator_writes_only_what_an_mcpserver_controls(world: &
 
 async fn every_right_is_needed(world: &World) -> TestResult {
     needed::every_right_is_needed(world).await
+}
+
+async fn another_operator_serves_a_change_within_20_s_when_the_first_hangs_and_at_once_when_it_stops(
+    world: &World,
+) -> TestResult {
+    take_over::another_operator_takes_over(world).await
 }

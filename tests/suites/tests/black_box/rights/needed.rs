@@ -4,14 +4,10 @@
 //! Each operator is a process on this machine with its own `ServiceAccount` token and its own namespace. Its
 //! objects are suspended, so they have every child and no Pod.
 
-use std::fs::File;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-use behalf_demo::binary;
 use behalf_demo::environment::Objects;
-use behalf_local_cluster::images::Product;
 use behalf_simulators::certificates::CertificateAuthority;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -19,9 +15,9 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use super::operator_process::OperatorProcess;
 use super::release::Release;
 use crate::chart::{of_kind, render};
 use crate::ensure;
@@ -91,7 +87,10 @@ fn all(world: &World) -> TestResult<Vec<Right>> {
         let entries = value.as_array().into_iter().flatten();
         entries.filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    for role in of_kind(&objects, "ClusterRole") {
+    for role in ["ClusterRole", "Role"]
+        .iter()
+        .flat_map(|kind| of_kind(&objects, kind))
+    {
         for rule in role["rules"].as_array().into_iter().flatten() {
             for group in texts(&rule["apiGroups"]) {
                 for resource in texts(&rule["resources"]) {
@@ -133,7 +132,7 @@ pub(super) async fn every_right_is_needed(world: &World) -> TestResult {
 async fn trial(world: &World, number: usize, lacks: Option<&Right>, folder: &Path) -> TestResult {
     let namespace = format!("rights-needed-{number}");
     let _release = Release::apply(world, &namespace, &[], |object| {
-        if let (Some(right), "ClusterRole") = (lacks, object["kind"].as_str().unwrap_or_default()) {
+        if let (Some(right), "ClusterRole" | "Role") = (lacks, object["kind"].as_str().unwrap_or_default()) {
             right.remove_from(object);
         }
         true
@@ -151,8 +150,21 @@ async fn trial(world: &World, number: usize, lacks: Option<&Right>, folder: &Pat
             .await?,
         ),
     };
-    let log = folder.join(format!("{namespace}.log"));
-    let _operator = start(world, &namespace, folder, &log)?;
+    // The operator's namespace differs from the objects', because it does not allow shared ServiceAccounts in its own. It has
+    // the right to a Lease in its own alone.
+    let arguments: &[&str] = if lacks.is_some_and(|right| right.resource == "leases") {
+        &[
+            "--namespace",
+            &namespace,
+            "--lease",
+            "behalf-operator",
+            "--pod-name",
+            "one",
+        ]
+    } else {
+        &["--namespace", "rights-elsewhere"]
+    };
+    let operator = OperatorProcess::start(world, &namespace, folder, "one", arguments)?;
     let objects = TestObjects::apply(&world.running.client, &namespace).await?;
     let limit = Instant::now() + LIMIT;
     let mut round = 0;
@@ -161,7 +173,7 @@ async fn trial(world: &World, number: usize, lacks: Option<&Right>, folder: &Pat
         objects.change(round).await?;
         round += 1;
         tokio::time::sleep(ROUND).await;
-        let text = read(&log)?;
+        let text = operator.log()?;
         match lacks {
             Some(right) if text.contains(&right.complaint()) => return Ok(()),
             None => {
@@ -178,37 +190,9 @@ async fn trial(world: &World, number: usize, lacks: Option<&Right>, folder: &Pat
             Some(_) => {}
         }
     }
-    let text = read(&log)?;
+    let text = operator.log()?;
     let end = text.lines().rev().take(5).collect::<Vec<_>>().join("\n");
     Err(format!("the operator did not miss it; its log ends (newest first):\n{end}").into())
-}
-
-/// The log, without the escapes of JSON.
-fn read(log: &Path) -> TestResult<String> {
-    Ok(std::fs::read_to_string(log)?.replace("\\\"", "\""))
-}
-
-/// Starts an operator with the token of the release's `ServiceAccount`.
-fn start(world: &World, namespace: &str, folder: &Path, log: &Path) -> TestResult<Child> {
-    let cluster = &world.running.cluster;
-    let token = cluster.kubectl(&["create", "token", "behalf-operator", "--namespace", namespace])?;
-    let view = cluster.kubectl(&["config", "view", "--raw", "--minify", "--output", "json"])?;
-    let mut kubeconfig: Value = serde_json::from_str(&view)?;
-    kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
-    let path = folder.join(format!("{namespace}.kubeconfig"));
-    std::fs::write(&path, kubeconfig.to_string())?;
-    let file = File::create(log)?;
-    let child = Command::new(binary(Product::Operator))
-        .args(["run", "--port", "0", "--watch-namespaces", namespace])
-        // The operator's namespace differs from the objects', because it does not allow shared
-        // ServiceAccounts in its own.
-        .args(["--namespace", "rights-elsewhere"])
-        .env("KUBECONFIG", path)
-        .stdout(Stdio::from(file.try_clone()?))
-        .stderr(Stdio::from(file))
-        .kill_on_drop(true)
-        .spawn()?;
-    Ok(child)
 }
 
 /// Number of states in [`TestObjects::change`].

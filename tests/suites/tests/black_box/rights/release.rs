@@ -7,10 +7,11 @@ use crate::chart::render;
 use crate::world::{TestResult, World};
 
 /// The kinds of objects that grant or limit rights.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
     "ServiceAccount",
     "ClusterRole",
     "ClusterRoleBinding",
+    "Role",
     "RoleBinding",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
