@@ -151,6 +151,26 @@ wire_names! {
         /// The server does not speak MCP.
         NotMcp,
 
+        // RouteReady
+        /// Every Gateway has accepted the `HTTPRoute`.
+        RouteAccepted,
+        /// A Gateway has not said yet whether it accepts the route.
+        RoutePending,
+        /// The cluster serves no `HTTPRoute`.
+        GatewayApiNotInstalled,
+        /// No listener of the Gateway admits routes of this namespace.
+        NotAllowedByListeners,
+        /// No listener of the Gateway has the host of `publicUrl`.
+        NoMatchingListenerHostname,
+        /// The Gateway has no listener of that name.
+        NoMatchingParent,
+        /// The controller of the Gateway does not support a field of the route.
+        UnsupportedValue,
+        /// The Gateway does not find the Service.
+        BackendNotResolved,
+        /// The Gateway refuses the route for another reason.
+        RouteRefused,
+
         // UserSignIn
         /// A user signed in.
         SignedIn,

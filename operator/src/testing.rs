@@ -27,6 +27,8 @@ pub(crate) const ARTICLE: &str = include_str!("../../examples/article.yaml");
 
 pub(crate) const CONTAINER: &str = include_str!("../../examples/container.yaml");
 
+pub(crate) const ROUTE: &str = include_str!("../../examples/gateway-route.yaml");
+
 /// The issuer of the cluster.
 pub(crate) const ISSUER: &str = "https://issuer.contoso.example/";
 
@@ -118,6 +120,7 @@ pub(crate) fn shared(server: &McpServer) -> Found {
     }});
     Found {
         service_account: name.as_ref().map(|_| serde_json::from_value(account).unwrap()),
+        has_gateway_api: true,
         ..Found::default()
     }
 }

@@ -106,6 +106,10 @@ request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:{{ 
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+# Also without the Gateway API: the operator notices when a cluster begins to serve it.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

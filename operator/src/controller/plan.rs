@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use url::Url;
 
 use crate::api::v1alpha1::{
-    CertificateAuthorityRef, KeyringSecretRef, LogLevel, Network, PodSettings, RedisSecretRef,
+    CertificateAuthorityRef, KeyringSecretRef, LogLevel, Network, ParentRef, PodSettings, RedisSecretRef,
 };
 use crate::controller::names;
 
@@ -80,6 +80,9 @@ pub struct Plan {
     /// The connections that the `NetworkPolicy` allows.
     pub network: Network,
 
+    /// The route from outside the cluster.
+    pub route: RoutePlan,
+
     /// Settings of the Pods.
     pub pod: PodSettings,
 
@@ -88,6 +91,25 @@ pub struct Plan {
 
     /// The namespace of the operator's Pod, from which the network policy admits it.
     pub operator_namespace: Option<String>,
+}
+
+/// The route from outside the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoutePlan {
+    /// Somebody else makes it.
+    None,
+
+    /// The spec asks for an `HTTPRoute`, which the cluster does not serve.
+    NoGatewayApi,
+
+    /// An `HTTPRoute`.
+    Gateway {
+        /// The host of `publicUrl`.
+        host: String,
+
+        /// The Gateways.
+        parents: Vec<ParentRef>,
+    },
 }
 
 /// The MCP server.

@@ -7,13 +7,13 @@ use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 /// Another process may lead when the Lease has not changed for this long.
-pub const DURATION: Duration = Duration::from_secs(12);
+pub(super) const DURATION: Duration = Duration::from_secs(12);
 
 /// Returns the Lease to write for `identity` to lead from now on, or `None` while another process leads.
 ///
 /// `lease` is the Lease as it was read, if it exists. `unchanged_for` is how long this process has seen it without a change. The time
 /// inside the Lease does not count, because the clocks of two nodes may differ.
-pub fn decide(
+pub(super) fn decide(
     identity: &str,
     lease: Option<&LeaseSpec>,
     unchanged_for: Duration,
@@ -45,7 +45,7 @@ pub fn decide(
 
 /// Returns the Lease to write when `identity` stops leading, so that another process need not wait, or `None` if it
 /// does not lead.
-pub fn release(identity: &str, lease: &LeaseSpec, now: Timestamp) -> Option<LeaseSpec> {
+pub(super) fn release(identity: &str, lease: &LeaseSpec, now: Timestamp) -> Option<LeaseSpec> {
     (lease.holder_identity.as_deref() == Some(identity)).then(|| LeaseSpec {
         holder_identity: None,
         renew_time: Some(MicroTime(now)),

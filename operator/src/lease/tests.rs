@@ -77,10 +77,10 @@ impl ApiServer {
 
     fn answer(&self, method: &Method, mut body: Value) -> (u16, Value) {
         let mut stored = self.0.lock().unwrap();
-        let status = |code| {
+        let status = |code, reason| {
             (
                 code,
-                json!({"kind": "Status", "status": "Failure", "code": code, "reason": "", "message": ""}),
+                json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason}),
             )
         };
         let exists = !stored.lease.is_null();
@@ -88,14 +88,14 @@ impl ApiServer {
             return if exists {
                 (200, stored.lease.clone())
             } else {
-                status(404)
+                status(404, "NotFound")
             };
         }
         let is_current = body["metadata"]["resourceVersion"] == json!(stored.version.to_string());
         match (method, exists) {
-            (&Method::POST, true) => return status(409),
-            (&Method::PUT, false) => return status(404),
-            (&Method::PUT, true) if !is_current => return status(409),
+            (&Method::POST, true) => return status(409, "AlreadyExists"),
+            (&Method::PUT, false) => return status(404, "NotFound"),
+            (&Method::PUT, true) if !is_current => return status(409, "Conflict"),
             _ => {}
         }
         stored.version += 1;

@@ -3,6 +3,7 @@
 
 pub mod conformance;
 pub mod foreign_server;
+pub mod gateway_api;
 pub mod header_proxy;
 pub mod inspector;
 pub mod npm;

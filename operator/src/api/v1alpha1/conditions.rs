@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 behalf_contract::wire_names! {
     /// A condition's type, in the order in which a status lists them.
     pub enum ConditionType {
-        /// Accepted, Available, FederationVerified and Verified have been True at this generation, and none is False now.
+        /// Accepted, Available, FederationVerified, Verified and, with `spec.route`, RouteReady have been True at this generation, and none is False now.
         Ready,
         /// The spec is valid, and everything that it names exists.
         Accepted,
@@ -15,6 +15,8 @@ behalf_contract::wire_names! {
         FederationVerified,
         /// The MCP server answered a handshake and listed its tools.
         Verified,
+        /// Each Gateway accepted the `HTTPRoute`. Present only with `spec.route`.
+        RouteReady,
         /// A user signed in, and Entra exchanged the user's token.
         UserSignIn,
         /// Sessions survive a restart.

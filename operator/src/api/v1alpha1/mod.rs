@@ -17,11 +17,11 @@ mod status;
 pub use spec::{
     AzureDevOps, AzureDevOpsEndpoints, CREDENTIALS_SUFFIX, CertificateAuthorityRef, Clients, Consent,
     Container, DurationText, DynamicRegistration, Egress, Entra, EntraTokens, EntraTokensPolicy,
-    ExchangePlace, Federation, Injection, Internet, KEYS_SUFFIX, KeyringSecretRef, Keys, KeysType, LogLevel,
-    ManagedKeys, McpServer, McpServerSpec, MetadataDocuments, MetadataDocumentsPolicy, Network,
-    NetworkPolicyMode, PodSettings, Redis, RedisAuth, RedisAuthType, RedisEntra, RedisSecret, RedisSecretRef,
-    RedisTopology, Resources, Revocations, RevokedUser, SecretKeys, Server, Sessions, Sidecar, StaticClient,
-    Store, StoreType, TokenExchange, Tracing, VendorRedirects,
+    ExchangePlace, Federation, GatewayRoute, Injection, Internet, KEYS_SUFFIX, KeyringSecretRef, Keys,
+    KeysType, LogLevel, ManagedKeys, McpServer, McpServerSpec, MetadataDocuments, MetadataDocumentsPolicy,
+    Network, NetworkPolicyMode, ParentRef, PodSettings, Redis, RedisAuth, RedisAuthType, RedisEntra,
+    RedisSecret, RedisSecretRef, RedisTopology, Resources, Revocations, RevokedUser, Route, SecretKeys,
+    Server, Sessions, Sidecar, StaticClient, Store, StoreType, TokenExchange, Tracing, VendorRedirects,
 };
 /// An `McpServer` as it is watched: an object that cannot be decoded does not stop the watch.
 pub type Guarded = kube::core::DeserializeGuard<McpServer>;

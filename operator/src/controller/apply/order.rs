@@ -43,6 +43,7 @@ pub async fn apply(
         config_map,
         network_policy,
         pod_disruption_budget,
+        http_route,
         service,
         deployment,
         state: _,
@@ -65,6 +66,11 @@ pub async fn apply(
         None => None,
     };
     let service = put(writer, service, existing).await?;
+    // After the Service, which it names.
+    let http_route = match http_route {
+        Some(http_route) => Some(put(writer, http_route, existing).await?),
+        None => None,
+    };
     // The Deployment is last, so that one edit causes one rollout.
     let deployment = Box::pin(put(writer, deployment, existing)).await?;
     let children = Children {
@@ -73,6 +79,7 @@ pub async fn apply(
         config_map,
         network_policy,
         pod_disruption_budget,
+        http_route,
         service,
         deployment,
         state: PhantomData,

@@ -19,6 +19,7 @@ use super::{Applied, Children};
 macro_rules! watched_children {
     ($callback:ident) => {
         $callback! {
+            http_routes: crate::controller::children::HttpRoute,
             pod_disruption_budgets: k8s_openapi::api::policy::v1::PodDisruptionBudget,
             network_policies: k8s_openapi::api::networking::v1::NetworkPolicy,
             service_accounts: k8s_openapi::api::core::v1::ServiceAccount,
@@ -36,6 +37,9 @@ pub trait ChildKind:
 {
     /// The name of the kind in messages.
     const KIND: &'static str;
+
+    /// Whether every cluster serves the kind. The watch of another kind waits until the cluster does.
+    const IS_BUILT_IN: bool = true;
 
     /// Returns whether this existing child may be deleted, now that `children` are applied. The default is never.
     fn is_unused(&self, children: &Children<Applied>, existing: &Existing) -> bool {

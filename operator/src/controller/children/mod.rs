@@ -3,6 +3,7 @@
 mod config_map;
 mod deployment;
 mod existing;
+mod http_route;
 mod keyring;
 mod network_policy;
 mod pod_disruption_budget;
@@ -16,6 +17,7 @@ pub use config_map::Configuration;
 pub(in crate::controller) use deployment::keyring_of;
 pub(in crate::controller) use existing::watched_children;
 pub use existing::{ChildKind, Existing, ExistingChildren, WatchedKind};
+pub use http_route::{HttpRoute, ParentRef as RouteParent, RouteParentStatus};
 pub(in crate::controller) use keyring::{CLIENTS, SESSIONS};
 pub use keyring::{FreshKey, FreshKeys};
 
@@ -59,6 +61,9 @@ pub struct Children<S> {
     /// Present from two Pods on.
     pub pod_disruption_budget: Option<PodDisruptionBudget>,
 
+    /// Present with `spec.route`.
+    pub http_route: Option<HttpRoute>,
+
     /// The public port.
     pub service: Service,
 
@@ -78,6 +83,7 @@ impl Children<Built> {
             config_map,
             network_policy,
             pod_disruption_budget,
+            http_route,
             service,
             deployment,
             state: _,
@@ -88,6 +94,7 @@ impl Children<Built> {
             config_map,
             network_policy,
             pod_disruption_budget,
+            http_route,
             service,
             deployment,
             state: PhantomData,
@@ -102,6 +109,7 @@ impl Children<Built> {
             config_maps: vec![Arc::new(self.config_map)],
             network_policies: self.network_policy.into_iter().map(Arc::new).collect(),
             pod_disruption_budgets: self.pod_disruption_budget.into_iter().map(Arc::new).collect(),
+            http_routes: self.http_route.into_iter().map(Arc::new).collect(),
             services: vec![Arc::new(self.service)],
             deployments: vec![Arc::new(self.deployment)],
         }
@@ -150,6 +158,7 @@ pub fn build(plan: &Plan, fresh: Option<FreshKeys>) -> Result<Children<Built>, B
             NetworkPolicyMode::Open => None,
         },
         pod_disruption_budget: pod_disruption_budget::build(plan),
+        http_route: http_route::build(plan),
         service: service::build(plan),
         deployment: deployment::build(plan, &configuration)?,
         state: PhantomData,

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::controller::plan::ServerPlan;
 use crate::testing::{
-    ARTICLE, CONTAINER, EXAMPLES, QUICKSTART, children, plan, quickstart_with, redis, revocations, server,
+    ARTICLE, CONTAINER, EXAMPLES, QUICKSTART, ROUTE, children, plan, quickstart_with, redis, revocations,
+    server,
 };
 
 fn pod(deployment: &Deployment) -> PodSpec {
@@ -47,13 +48,15 @@ fn children_of_the_examples_are_as_reviewed() {
     let examples = EXAMPLES.map(|(name, manifest)| (name, server(manifest)));
     let redis = ("redis", quickstart_with(redis(json!({}))));
     let container = ("container", server(CONTAINER));
-    for (name, server) in examples.into_iter().chain([redis, container]) {
+    let route = ("route", crate::testing::server(ROUTE));
+    for (name, server) in examples.into_iter().chain([redis, container, route]) {
         let Children {
             service_account,
             keyring,
             config_map,
             network_policy,
             pod_disruption_budget,
+            http_route,
             service,
             deployment,
             state: _,
@@ -62,6 +65,12 @@ fn children_of_the_examples_are_as_reviewed() {
         golden.set_prepend_module_to_snapshot(false);
         golden.set_omit_expression(true);
         golden.bind(|| {
+            assert_eq!(http_route.is_some(), name == "route");
+            if let Some(http_route) = http_route {
+                // Its other children are those of the quickstart.
+                insta::assert_yaml_snapshot!(format!("{name}.http_route"), http_route);
+                return;
+            }
             insta::assert_yaml_snapshot!(format!("{name}.service_account"), service_account);
             insta::assert_yaml_snapshot!(format!("{name}.keyring"), keyring);
             insta::assert_yaml_snapshot!(format!("{name}.config_map"), config_map);

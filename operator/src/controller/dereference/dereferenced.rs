@@ -29,6 +29,9 @@ pub struct Found {
     /// The issuer of `ServiceAccount` tokens, as the API server publishes it.
     pub issuer: Option<String>,
 
+    /// Whether the cluster serves `HTTPRoute`.
+    pub has_gateway_api: bool,
+
     /// Other live objects that name the same `publicUrl`.
     pub other_claims: Vec<Claim>,
 

@@ -82,6 +82,7 @@ pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found,
     let reports = sources.reports.of(&existing.pods);
     Ok(Found {
         key_in_use: key_in_use(server, &reports),
+        has_gateway_api: sources.stores.has_gateway_api(),
         other_claims: public_url::other_claims(server, &sources.stores.servers.state()),
         existing,
         reports,

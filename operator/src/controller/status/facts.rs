@@ -6,11 +6,11 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
 
 use super::command;
-use super::conditions::{Finding, available};
+use super::conditions::{Finding, available, route_ready};
 use super::running::Running;
 use crate::api::v1alpha1::conditions::Status;
 use crate::api::v1alpha1::{FederationStatus, McpServer};
-use crate::controller::children::{Applied, Children};
+use crate::controller::children::{Applied, Children, HttpRoute};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
 use crate::controller::plan::Plan;
@@ -101,6 +101,17 @@ impl<'a> Facts<'a> {
             command,
             redirect_uri: format!("{public_url}{}", endpoints::CALLBACK),
         })
+    }
+
+    /// Computes `RouteReady`. While the object is refused, the route of the last accepted spec goes on.
+    pub(super) fn route(&self, server: &McpServer, found: &Found) -> Option<Finding> {
+        let Some(plan) = self.plan else {
+            let route = found.existing.children.named::<HttpRoute>(&self.object.name)?;
+            let is_own = names::controller_uid(&route.metadata) == server.metadata.uid.as_deref();
+            return is_own.then(|| route_ready::of_parents(route));
+        };
+        let made = self.children.and_then(|children| children.http_route.as_ref());
+        route_ready::judge(&plan.route, made)
     }
 
     /// Returns whether the Deployment has no replicas.

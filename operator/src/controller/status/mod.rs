@@ -70,6 +70,7 @@ pub fn compute(
             find(&previous.conditions, kind).filter(|before| before.observed_generation == Some(generation));
         revocations_in_force::judge(revocations, facts.suspended(), found, before)
     };
+    let route = facts.route(server, found);
     let durable = sessions_durable::judge(&observed, facts.plan.map(|plan| &plan.sessions.store));
 
     let mut status = McpServerStatus {
@@ -112,15 +113,21 @@ pub fn compute(
     // The revocations are written and observed also while the rest of the spec is refused.
     put(ConditionType::RevocationsInForce, &revoked, generation);
     let seen_before = status.verified_generation == Some(generation);
-    let summary = ready::summarize(
-        &[
-            (ConditionType::Accepted, &spec),
-            (ConditionType::Available, &pods),
-            (ConditionType::FederationVerified, &federated),
-            (ConditionType::Verified, &handshake),
-        ],
-        seen_before,
-    );
+    if let Some(route) = &route {
+        put(
+            ConditionType::RouteReady,
+            route,
+            observed_at(ConditionType::RouteReady),
+        );
+    }
+    let mut parts = vec![
+        (ConditionType::Accepted, &spec),
+        (ConditionType::Available, &pods),
+        (ConditionType::FederationVerified, &federated),
+        (ConditionType::Verified, &handshake),
+    ];
+    parts.extend(route.iter().map(|route| (ConditionType::RouteReady, route)));
+    let summary = ready::summarize(&parts, seen_before);
     put(ConditionType::Ready, &summary.finding, generation);
     if pods.reason == Reason::RolloutInProgress && matches!(outcome, Outcome::Applied { .. }) {
         let reconciling = Finding::new(Status::True, Reason::RolloutInProgress, pods.message.clone());
@@ -135,7 +142,8 @@ pub fn compute(
     if summary.all_true && matches!(outcome, Outcome::Applied { .. }) {
         status.verified_generation = Some(generation);
     }
-    if handshake.status == Status::True {
+    let is_routed = route.as_ref().is_none_or(|route| route.status == Status::True);
+    if handshake.status == Status::True && is_routed {
         status.address = facts.running.as_ref().map(address);
         status.server_info = verified::server_info(&observed).or_else(|| previous.server_info.clone());
     }

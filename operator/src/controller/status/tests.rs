@@ -5,6 +5,7 @@ mod pods;
 mod ready;
 mod refused;
 mod revocations;
+mod route;
 mod sessions;
 mod texts;
 mod user_sign_in;
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::v1alpha1::FederationStatus;
-use crate::controller::children::{Children, keyring_of};
+use crate::controller::children::{Children, HttpRoute, keyring_of};
 use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
@@ -46,6 +47,9 @@ struct World {
     template: Option<String>,
     blind: bool,
     now: i64,
+
+    /// The route as the API server returns it, if it differs from the built one.
+    route: Option<HttpRoute>,
 }
 
 impl World {
@@ -83,6 +87,7 @@ impl World {
             template: None,
             blind: false,
             now: 100,
+            route: None,
         }
     }
 
@@ -115,6 +120,7 @@ impl World {
             Some(refusals) => {
                 found.existing.children.deployments = vec![Arc::new(deployment)];
                 found.existing.children.config_maps = self.configurations.clone();
+                found.existing.children.http_routes = self.route.iter().cloned().map(Arc::new).collect();
                 Outcome::Refused(refusals.clone())
             }
             None => Outcome::Applied {
@@ -122,6 +128,7 @@ impl World {
                 children: Box::new(
                     Children {
                         deployment,
+                        http_route: self.route.clone().or(children(&self.server).http_route),
                         ..children(&self.server)
                     }
                     .applied(),

@@ -105,6 +105,12 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
     rules::revocations(spec.sessions.revocations.as_ref(), refusals);
     let clients = clients(spec, &object.namespace, defaults, refusals);
     let trusted_proxies = rules::trusted_proxies(&spec.trusted_proxies, refusals);
+    let route = rules::route(
+        spec.route.as_ref(),
+        public_url.as_ref(),
+        found.has_gateway_api,
+        refusals,
+    );
     let tracing = rules::tracing(spec.tracing.as_ref(), &object, refusals);
     let log_level = spec
         .server
@@ -148,6 +154,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
             .unwrap_or_else(|| default_replicas(spec.sessions.store.kind)),
         suspend: spec.suspend,
         network: spec.network.clone(),
+        route,
         pod: spec.pod.clone(),
         listen: defaults.listen,
         operator_namespace: defaults.operator_namespace.clone(),

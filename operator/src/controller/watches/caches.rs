@@ -11,10 +11,11 @@ use kube::runtime::{Controller, watcher};
 use kube::{Client, Resource, ResourceExt as _};
 use tokio::sync::watch;
 
+use super::optional_kind::{OptionalKind, Served};
 use super::scope::Scope;
 use super::{cached, drop_managers, server_of};
 use crate::api::v1alpha1::{Guarded, McpServer};
-use crate::controller::children::{ExistingChildren, watched_children};
+use crate::controller::children::{ChildKind as _, ExistingChildren, watched_children};
 use crate::controller::names;
 
 /// All caches.
@@ -31,6 +32,9 @@ pub struct Stores {
 
     /// Pods with this operator's label.
     pub pods: Store<Pod>,
+
+    /// Whether the cluster serves `HTTPRoute`.
+    gateway_api: Served,
 
     filled: watch::Receiver<bool>,
 }
@@ -52,10 +56,12 @@ macro_rules! child_stores {
                 client: &Client,
                 scope: &Scope,
                 config: &watcher::Config,
+                optional: &OptionalKind,
                 controller: Controller<Guarded>,
             ) -> (Self, Controller<Guarded>) {
                 $(
-                    let ($name, stream) = cached::<$kind>(client, scope, config, drop_managers);
+                    let kind = (!<$kind>::IS_BUILT_IN).then(|| optional.clone());
+                    let ($name, stream) = cached::<$kind>(client, scope, config, drop_managers, kind);
                     let controller = controller.owns_stream::<$kind>(stream);
                 )*
                 (Self { $($name,)* }, controller)
@@ -99,6 +105,7 @@ impl Stores {
         children: ChildStores,
         replica_sets: Store<ReplicaSet>,
         pods: Store<Pod>,
+        gateway_api: Served,
     ) -> Self {
         let (sender, filled) = watch::channel(false);
         let stores = Self {
@@ -106,6 +113,7 @@ impl Stores {
             children,
             replica_sets,
             pods,
+            gateway_api,
             filled,
         };
         tokio::spawn(stores.clone().wait(sender));
@@ -131,6 +139,11 @@ impl Stores {
             // The send fails only if nothing waits any more.
             let _ = filled.send(true);
         }
+    }
+
+    /// Returns whether the cluster serves `HTTPRoute`.
+    pub(in crate::controller) fn has_gateway_api(&self) -> bool {
+        self.gateway_api.get()
     }
 
     /// Returns the Pods of all `McpServers`.
@@ -170,6 +183,7 @@ impl Stores {
             ),
             children: ChildStores::containing(children),
             pods: store(pods),
+            gateway_api: Served::always(),
             filled: watch::channel(true).1,
         }
     }
@@ -228,7 +242,7 @@ mod tests {
         let (children, fill_children) = ChildStores::unfilled();
         let (replica_sets, replica_set_writer) = reflector::store();
         let (pods, pod_writer) = reflector::store();
-        let stores = Stores::new(servers, children, replica_sets, pods);
+        let stores = Stores::new(servers, children, replica_sets, pods, Served::default());
         let reconciles: Vec<_> = (0..16)
             .map(|_| {
                 let stores = stores.clone();

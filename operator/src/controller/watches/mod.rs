@@ -6,6 +6,7 @@
 
 mod caches;
 mod merge;
+mod optional_kind;
 pub mod scope;
 
 pub use caches::{Ended, Stores};
@@ -26,6 +27,7 @@ use super::{names, public_url};
 use crate::api::v1alpha1::Guarded;
 use caches::ChildStores;
 use merge::{Watch, merge};
+use optional_kind::{OptionalKind, Served};
 use scope::Scope;
 
 /// Starts every watch. Returns the controller that their events trigger, and the caches that they fill. `reports` yields
@@ -37,15 +39,21 @@ pub fn start(
 ) -> (Controller<Guarded>, Stores) {
     let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
     let (servers, server_stream, affected) = servers(client, scope, &watcher::Config::default());
-    let (replica_sets, replica_set_stream) = cached(client, scope, &ours, drop_pod_spec);
-    let (pods, pod_stream) = cached::<Pod>(client, scope, &ours, drop_managers);
+    let (replica_sets, replica_set_stream) = cached(client, scope, &ours, drop_pod_spec, None);
+    let (pods, pod_stream) = cached::<Pod>(client, scope, &ours, drop_managers, None);
     let controller = Controller::for_stream(edits(server_stream), servers.clone())
         .reconcile_on(affected)
         .reconcile_on(reports)
         .watches_stream::<ReplicaSet, _>(replica_set_stream, |replica_set| server_of(&replica_set))
         .watches_stream::<Pod, _>(pod_stream, |pod| server_of(&pod));
-    let (children, controller) = ChildStores::start(client, scope, &ours, controller);
-    (controller, Stores::new(servers, children, replica_sets, pods))
+    let optional = OptionalKind {
+        client: client.clone(),
+        servers: servers.clone(),
+        served: Served::default(),
+    };
+    let (children, controller) = ChildStores::start(client, scope, &ours, &optional, controller);
+    let stores = Stores::new(servers, children, replica_sets, pods, optional.served);
+    (controller, stores)
 }
 
 /// Returns the cache of the objects, the stream of changes that fills it, and the stream of the other objects that must be
@@ -108,12 +116,14 @@ fn drop_pod_spec(replica_set: &mut ReplicaSet) {
     }
 }
 
-/// Creates a cache and the stream of changes that fills it. `trim` removes unused parts of each object.
+/// Creates a cache and the stream of changes that fills it. `trim` removes unused parts of each object. `optional` is for a kind that
+/// some clusters do not serve.
 fn cached<K>(
     client: &Client,
     scope: &Scope,
     config: &watcher::Config,
     trim: fn(&mut K),
+    optional: Option<OptionalKind>,
 ) -> (
     Store<K>,
     impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
@@ -128,10 +138,12 @@ where
         + 'static,
 {
     let (store, writer) = reflector::store();
-    let stream = watched(client, scope, config, store.clone())
-        .modify(trim)
-        .reflect(writer)
-        .touched_objects();
+    let events = watched(client, scope, config, store.clone());
+    let events = match optional {
+        Some(kind) => kind.once_served(events).left_stream(),
+        None => events.right_stream(),
+    };
+    let stream = events.modify(trim).reflect(writer).touched_objects();
     (store, stream)
 }
 
@@ -221,13 +233,18 @@ mod tests {
         let watched = async {
             let mut watched = BTreeSet::new();
             let mut unanswered = Vec::new();
-            while watched.len() < 9 {
+            while watched.len() < 10 {
                 let (request, answer) = pin!(&mut handle).next_request().await.unwrap();
                 let query = request.uri().query().unwrap_or_default();
                 if query.contains("watch=") {
                     let (_, kind) = request.uri().path().rsplit_once('/').unwrap();
                     watched.insert(kind.to_owned());
                     unanswered.push(answer);
+                } else if request.uri().path() == "/apis/gateway.networking.k8s.io/v1" {
+                    let kinds = serde_json::json!({"groupVersion": "gateway.networking.k8s.io/v1", "resources": [
+                        {"name": "httproutes", "singularName": "", "namespaced": true, "kind": "HTTPRoute", "verbs": []},
+                    ]});
+                    answer.send_response(Response::new(Body::from(kinds.to_string().into_bytes())));
                 } else {
                     let list = serde_json::json!({"metadata": {"resourceVersion": "1"}, "items": []});
                     answer.send_response(Response::new(Body::from(list.to_string().into_bytes())));
@@ -241,6 +258,7 @@ mod tests {
         let expected = [
             "configmaps",
             "deployments",
+            "httproutes",
             "mcpservers",
             "networkpolicies",
             "poddisruptionbudgets",

@@ -30,7 +30,7 @@ const RIGHTS_TO_THE_LEASE: [(&str, &[&str]); 2] = [
 ];
 
 /// All rights of the operator beyond those of every `ServiceAccount`, in a namespace that it watches.
-const RIGHTS: [(&str, &[&str]); 12] = [
+const RIGHTS: [(&str, &[&str]); 13] = [
     ("mcpservers.behalf.dev", &["list", "watch"]),
     ("mcpservers.behalf.dev/status", &["patch"]),
     ("pods", &["list", "watch"]),
@@ -52,6 +52,10 @@ const RIGHTS: [(&str, &[&str]); 12] = [
     ),
     (
         "poddisruptionbudgets.policy",
+        &["create", "delete", "get", "list", "patch", "watch"],
+    ),
+    (
+        "httproutes.gateway.networking.k8s.io",
         &["create", "delete", "get", "list", "patch", "watch"],
     ),
     ("events.events.k8s.io", &["create", "patch"]),

@@ -9,6 +9,7 @@ mod network;
 mod pod;
 mod resources;
 mod revocations;
+mod route;
 mod server;
 mod sessions;
 mod sidecar;
@@ -29,6 +30,7 @@ pub use network::{Egress, Internet, Network, NetworkPolicyMode};
 pub use pod::PodSettings;
 pub use resources::Resources;
 pub use revocations::{Revocations, RevokedUser};
+pub use route::{GatewayRoute, ParentRef, Route};
 pub use server::{AzureDevOps, AzureDevOpsEndpoints, Server};
 pub use sessions::Sessions;
 pub use sidecar::{LogLevel, Sidecar};
@@ -129,6 +131,11 @@ use super::status::McpServerStatus;
          itself; name the API that the server calls"
     ),
     rule(
+        r"!has(self.route) || !self.publicUrl.matches('^https?://([0-9.]+|\\[.*\\])(:[0-9]+)?$')",
+        "spec.route needs a publicUrl with a host name: an HTTPRoute has no hostname that is an IP address; change publicUrl or \
+         remove spec.route"
+    ),
+    rule(
         "!has(self.clients.entraTokens.clientIds) || \
          !self.clients.entraTokens.clientIds.exists(id, id.lowerAscii() == self.entra.clientId.lowerAscii())",
         "clients.entraTokens.clientIds must not contain entra.clientId: the tokens of this server's own sessions would be \
@@ -183,6 +190,10 @@ pub struct McpServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,
+
+    /// How requests from outside the cluster reach the Pods. By default no route is made: bring your own Ingress or HTTPRoute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Route>,
 
     /// Networks (CIDR) of the gateways and ingress controllers in front of the Pods. Behind them the client of a
     /// request is the rightmost address of X-Forwarded-For that is in none of these networks. Must not contain

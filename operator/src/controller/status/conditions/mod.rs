@@ -7,6 +7,7 @@ pub(super) mod federation;
 pub(super) mod observed;
 pub(super) mod ready;
 pub(super) mod revocations_in_force;
+pub(super) mod route_ready;
 pub(super) mod sessions_durable;
 pub(super) mod user_sign_in;
 pub(super) mod verified;

@@ -459,6 +459,26 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "keys.managed.rotationInterval must be between 168h (7 days) and 8784h (366 days)",
         ),
         row(
+            "a route for an address",
+            "/spec",
+            json!({
+                "publicUrl": "https://192.0.2.7",
+                "entra": {"tenantId": "11111111-1111-4111-8111-111111111111", "clientId": "22222222-2222-4222-8222-222222222222"},
+                "server": {"azureDevOps": {"organization": "contoso"}},
+                "route": {"gateway": {"parentRefs": [{"name": "public"}]}},
+            }),
+            "spec",
+            "spec.route needs a publicUrl with a host name: an HTTPRoute has no hostname that is an IP address; change publicUrl \
+             or remove spec.route",
+        ),
+        row(
+            "a route to the same Gateway twice",
+            "/spec/route",
+            json!({"gateway": {"parentRefs": [{"name": "public"}, {"name": "public"}]}}),
+            "spec.route.gateway.parentRefs",
+            "spec.route.gateway.parentRefs must not contain the same parent twice",
+        ),
+        row(
             "a server on the sidecar's port",
             "/spec/server",
             json!({"container": {"image": IMAGE, "port": 8080}}),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use behalf_demo::environment::Objects;
 use behalf_simulators::certificates::CertificateAuthority;
+use behalf_tests::gateway_api;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -109,15 +110,28 @@ fn all(world: &World) -> TestResult<Vec<Right>> {
 
 pub(super) async fn every_right_is_needed(world: &World) -> TestResult {
     let folder = tempfile::tempdir()?;
+    let crd = gateway_api::http_route_crd()?.display().to_string();
+    let kubectl = |arguments: &[&str]| world.running.cluster.kubectl(arguments);
+    kubectl(&["apply", "--server-side", "--filename", &crd])?;
+    kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        "--timeout=30s",
+        "--filename",
+        &crd,
+    ])?;
+    let outcome = each_right_alone(world, folder.path()).await;
+    kubectl(&["delete", "--filename", &crd, "--wait=true"])?;
+    outcome
+}
+
+async fn each_right_alone(world: &World, folder: &Path) -> TestResult {
     let mut trials = vec![None];
     trials.extend(all(world)?.into_iter().map(Some));
     let outcomes: Vec<_> = stream::iter(trials.into_iter().enumerate())
-        .map(|(number, lacks)| {
-            let folder = folder.path();
-            async move {
-                let outcome = Box::pin(trial(world, number, lacks.as_ref(), folder)).await;
-                outcome.map_err(|error| format!("{lacks:?}: {}", behalf_runtime::error_chain(error.as_ref())))
-            }
+        .map(|(number, lacks)| async move {
+            let outcome = Box::pin(trial(world, number, lacks.as_ref(), folder)).await;
+            outcome.map_err(|error| format!("{lacks:?}: {}", behalf_runtime::error_chain(error.as_ref())))
         })
         .buffer_unordered(AT_ONCE)
         .collect()
@@ -267,7 +281,7 @@ impl TestObjects {
         }
         // Each round has its own configuration, because the operator deletes those that no ReplicaSet names.
         let grace = json!({"refreshGrace": format!("{}s", 60 + round)});
-        // Deletes the ServiceAccount, the NetworkPolicy and the PodDisruptionBudget, and makes them again.
+        // Deletes the ServiceAccount, the NetworkPolicy, the PodDisruptionBudget and the HTTPRoute, and makes them again.
         let leaves_out = state == 1;
         // A rotation has two steps, each of which updates the keyring. Without Pods both are due at once.
         let request = json!({"annotations": {"behalf.dev/rotate-keys": format!("round {round}")}});
@@ -276,6 +290,7 @@ impl TestObjects {
             "entra": {"federation": {"serviceAccountName": leaves_out.then_some("shared")}},
             "server": {"azureDevOps": {"readOnly": leaves_out}},
             "replicas": if leaves_out { 1 } else { 2 },
+            "route": if leaves_out { Value::Null } else { json!({"gateway": {"parentRefs": [{"name": "public"}]}}) },
             "sessions": {"refreshGrace": grace["refreshGrace"], "store": {"type": "Redis", "redis": {
                 "endpoints": ["redis://redis.example:6379"], "auth": {"type": "None"},
             }}},
@@ -302,6 +317,7 @@ impl TestObjects {
             ("apps", "v1", "Deployment"),
             ("networking.k8s.io", "v1", "NetworkPolicy"),
             ("policy", "v1", "PodDisruptionBudget"),
+            ("gateway.networking.k8s.io", "v1", "HTTPRoute"),
         ] {
             patch(&self.api(group, version, kind), "full", &stripped).await?;
         }

@@ -1,0 +1,141 @@
+//! Computes `RouteReady`: whether each Gateway has accepted the `HTTPRoute`.
+
+use behalf_contract::Reason;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{Finding, Status};
+use crate::controller::children::{HttpRoute, RouteParent, RouteParentStatus};
+use crate::controller::plan::RoutePlan;
+
+/// Computes the condition, which exists only with `spec.route`. `route` is the route as the API server returned it.
+pub(in crate::controller::status) fn judge(plan: &RoutePlan, route: Option<&HttpRoute>) -> Option<Finding> {
+    match (plan, route) {
+        (RoutePlan::None, _) => None,
+        (RoutePlan::NoGatewayApi, _) | (RoutePlan::Gateway { .. }, None) => Some(Finding::new(
+            Status::False,
+            Reason::GatewayApiNotInstalled,
+            "the cluster does not serve HTTPRoute of gateway.networking.k8s.io/v1; install the CRDs of the Gateway API and a \
+             controller for them, or remove spec.route",
+        )),
+        (RoutePlan::Gateway { .. }, Some(route)) => Some(of_parents(route)),
+    }
+}
+
+/// The worst that a parent says. Parents that said nothing yet count less than one that refuses.
+pub(in crate::controller::status) fn of_parents(route: &HttpRoute) -> Finding {
+    let findings: Vec<Finding> = route
+        .spec
+        .parent_refs
+        .iter()
+        .map(|parent| of(route, parent))
+        .collect();
+    let first = |status| findings.iter().find(|finding| finding.status == status).cloned();
+    first(Status::False)
+        .or_else(|| first(Status::Unknown))
+        .unwrap_or_else(|| {
+            Finding::new(
+                Status::True,
+                Reason::RouteAccepted,
+                "every Gateway of spec.route has accepted the HTTPRoute",
+            )
+        })
+}
+
+fn of(route: &HttpRoute, parent: &RouteParent) -> Finding {
+    let name = display(route, parent);
+    let parents = route.status.iter().flat_map(|status| &status.parents);
+    let said: Vec<&RouteParentStatus> = parents
+        .filter(|status| is_same(route, &status.parent_ref, parent))
+        .collect();
+    if said.is_empty() {
+        let text = format!(
+            "no controller has said whether {name} accepts the HTTPRoute; check that this Gateway exists and that its \
+             GatewayClass has a controller"
+        );
+        return Finding::new(Status::Unknown, Reason::RoutePending, text);
+    }
+    let conditions = || said.iter().flat_map(|status| &status.conditions);
+    let current = |condition: &&Condition| {
+        condition.observed_generation.is_none() || condition.observed_generation == route.metadata.generation
+    };
+    for kind in ["Accepted", "ResolvedRefs"] {
+        let condition = conditions()
+            .filter(current)
+            .find(|condition| condition.type_ == kind);
+        match condition {
+            Some(condition) if condition.status == "True" => {}
+            Some(condition) if condition.status == "False" => return refused(&name, condition),
+            _ => {
+                let text = format!("{name} has not said yet whether it accepts this HTTPRoute ({kind})");
+                return Finding::new(Status::Unknown, Reason::RoutePending, text);
+            }
+        }
+    }
+    Finding::new(Status::True, Reason::RouteAccepted, "")
+}
+
+/// A condition of the Gateway that is False. Its reasons are those of the Gateway API.
+fn refused(name: &str, condition: &Condition) -> Finding {
+    let (reason, step) = match condition.reason.as_str() {
+        "NotAllowedByListeners" => (
+            Reason::NotAllowedByListeners,
+            "let its listener admit routes of this namespace (allowedRoutes.namespaces)",
+        ),
+        "NoMatchingListenerHostname" => (
+            Reason::NoMatchingListenerHostname,
+            "give it a listener whose hostname is the host of spec.publicUrl",
+        ),
+        "NoMatchingParent" => (
+            Reason::NoMatchingParent,
+            "name a listener that it has in parentRefs[].sectionName",
+        ),
+        "UnsupportedValue" => (
+            Reason::UnsupportedValue,
+            "its controller does not support a field of the HTTPRoute; use a controller that supports timeouts",
+        ),
+        "RefNotPermitted" | "BackendNotFound" | "InvalidKind" => (
+            Reason::BackendNotResolved,
+            "it does not find the Service of this object; read its controller's log",
+        ),
+        _ => (Reason::RouteRefused, "see what its controller says"),
+    };
+    // Another writer's text: its length has a limit, and it is in quotes.
+    let said: String = condition.message.chars().take(300).collect();
+    let text = format!(
+        "{name} refuses the HTTPRoute ({} is False, {}: {said:?}); {step}",
+        condition.type_, condition.reason
+    );
+    Finding::new(Status::False, reason, text)
+}
+
+fn is_same(route: &HttpRoute, said: &RouteParent, named: &RouteParent) -> bool {
+    let namespace = |parent: &RouteParent| {
+        parent
+            .namespace
+            .clone()
+            .or_else(|| route.metadata.namespace.clone())
+    };
+    // A controller may leave out group and kind, whose defaults are these.
+    let is_gateway = (said.kind.is_empty() || said.kind == named.kind)
+        && (said.group.is_empty() || said.group == named.group);
+    is_gateway
+        && said.name == named.name
+        && said.section_name == named.section_name
+        && namespace(said) == namespace(named)
+}
+
+fn display(route: &HttpRoute, parent: &RouteParent) -> String {
+    let namespace = parent
+        .namespace
+        .as_deref()
+        .or(route.metadata.namespace.as_deref());
+    let listener = parent.section_name.as_deref();
+    format!(
+        "Gateway {}/{}{}",
+        namespace.unwrap_or_default(),
+        parent.name,
+        listener
+            .map(|listener| format!(", listener {listener}"))
+            .unwrap_or_default()
+    )
+}
