@@ -1,5 +1,6 @@
 //! Tests the status that is computed for an object.
 
+mod gitops;
 mod keys;
 mod pods;
 mod ready;

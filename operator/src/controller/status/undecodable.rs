@@ -54,7 +54,7 @@ pub async fn write_undecodable(
 
 /// Returns the status with the error. It keeps what the error does not contradict: the Pods go on as before, and the
 /// next version that can read the object finds the keys that they use.
-fn with_error(
+pub(super) fn with_error(
     mut status: Map<String, Value>,
     message: &str,
     generation: i64,
