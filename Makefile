@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_RUN = cargo run --quiet --locked --bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-endurance unit fuzz check format generate images bench bench-gate demo-kubeconfig prerequisites
+.PHONY: help demo demo-down test test-endurance test-gitops unit fuzz check format generate images bench bench-gate demo-kubeconfig prerequisites
 
 help: ## Explain each target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test: prerequisites-test ## Run every test, including the black-box suite on a r
 
 test-endurance: prerequisites-test ## Call for ten minutes from 50 sessions on a real cluster while every part is replaced
 	@BEHALF_TEST_CLUSTER=1 BEHALF_TEST_ENDURANCE=600 cargo test --workspace --locked --test black_box -- endurance
+
+test-gitops: prerequisites-test ## Keep an McpServer in Git with real controllers of Flux and Argo CD, for ten minutes without drift
+	@controllers=$$(.ci/gitops controllers) && \
+		BEHALF_GITOPS_CONTROLLERS=$$controllers cargo test --workspace --locked --test gitops
 
 unit: prerequisites-unit ## Run the tests that need no cluster
 	@.ci/nextest run --workspace --locked
