@@ -1,5 +1,7 @@
 //! The issuer of the cluster's `ServiceAccount` tokens.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde::Deserialize;
@@ -17,6 +19,9 @@ const REFRESH: SignedDuration = SignedDuration::from_mins(10);
 
 /// Time until the issuer is read again after the API server did not show it. An administrator may grant the right.
 const REFRESH_UNKNOWN: SignedDuration = SignedDuration::from_mins(1);
+
+/// Maximum duration of a request for the issuer. A known issuer serves if it takes longer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Maximum length of an issuer, as in the schema of the status.
 const LONGEST: usize = 512;
@@ -52,18 +57,18 @@ impl Issuer {
         {
             return Ok(known.issuer.clone());
         }
-        let issuer = match read(client).await {
-            Ok(issuer) => issuer,
-            Err(error) => match known.as_ref() {
-                Some(known) => known.issuer.clone(),
-                None => {
-                    return Err(DereferenceError::Request {
-                        kind: "OpenID configuration",
-                        name: PATH.to_owned(),
-                        source: Box::new(error),
-                    });
-                }
-            },
+        let read = async {
+            read(client).await.map_err(|error| DereferenceError::Request {
+                kind: "OpenID configuration",
+                name: PATH.to_owned(),
+                source: Box::new(error),
+            })
+        };
+        let read = tokio::time::timeout(ANSWER, read).await;
+        let issuer = match (read.unwrap_or(Err(DereferenceError::TimedOut)), known.as_ref()) {
+            (Ok(issuer), _) => issuer,
+            (Err(_), Some(known)) => known.issuer.clone(),
+            (Err(error), None) => return Err(error),
         };
         *known = Some(Known {
             issuer: issuer.clone(),
@@ -153,6 +158,19 @@ mod tests {
 
         let (_, later) = answer(&issuer, 600, 200, &discovery("https://two.contoso.example/")).await;
         assert_eq!(later.unwrap().as_deref(), Some("https://two.contoso.example/"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_an_answer_keeps_the_known_issuer() {
+        let issuer = Issuer::default();
+        let (service, _handle) = mock::pair::<Request<Body>, Response<Body>>();
+        let silent = Client::new(service, "default");
+        let unknown = issuer.get(&silent, time(0)).await;
+        assert!(matches!(unknown, Err(DereferenceError::TimedOut)), "{unknown:?}");
+        let (_, read) = answer(&issuer, 0, 200, &discovery("https://one.contoso.example/")).await;
+        assert!(read.is_ok());
+        let kept = issuer.get(&silent, time(600)).await;
+        assert_eq!(kept.unwrap().as_deref(), Some("https://one.contoso.example/"));
     }
 
     #[tokio::test]

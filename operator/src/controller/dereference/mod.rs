@@ -7,6 +7,7 @@ pub mod pod_reports;
 pub use issuer::Issuer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -21,6 +22,10 @@ use crate::controller::names;
 use crate::controller::public_url;
 use crate::controller::watches::Stores;
 use crate::telemetry::metrics::Gauges;
+
+/// Maximum duration of all reads of one reconcile. It leaves most of [`super::LIMIT`] for the revocations, which are written
+/// also if a read fails.
+const READS: Duration = Duration::from_secs(20);
 
 /// An object that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,13 @@ pub enum DereferenceError {
         #[source]
         source: Box<kube::Error>,
     },
+
+    /// The API server did not answer in time.
+    #[error(
+        "failed to read what the object refers to within {} s: the API server does not answer",
+        READS.as_secs()
+    )]
+    TimedOut,
 
     /// A watch ended for good, as it does when the operator stops.
     #[error("failed to read the caches: the operator is stopping")]
@@ -93,6 +105,17 @@ pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found,
 
 /// Reads the objects that `server` names and that no cache contains, and adds them to `found`.
 pub async fn read(
+    sources: &Sources,
+    server: &McpServer,
+    found: &mut Found,
+    now: Timestamp,
+) -> Result<(), DereferenceError> {
+    tokio::time::timeout(READS, read_all(sources, server, found, now))
+        .await
+        .unwrap_or(Err(DereferenceError::TimedOut))
+}
+
+async fn read_all(
     sources: &Sources,
     server: &McpServer,
     found: &mut Found,

@@ -36,6 +36,9 @@ pub(super) struct Cluster {
     /// Part of the method and path of the refused request, and the answer to it.
     pub(super) refused: Option<(&'static str, Value)>,
 
+    /// Part of the method and path of a request that gets no answer.
+    pub(super) unanswered: Option<&'static str>,
+
     /// The clock. Without it, the time does not change.
     pub(super) clock: Option<fn() -> jiff::Timestamp>,
 }
@@ -73,6 +76,7 @@ impl Cluster {
             self.status.clone(),
             self.stored.clone(),
             self.refused.clone(),
+            self.unanswered,
         ));
         let client = Client::new(service, "default");
         let servers: Vec<Guarded> = self
@@ -108,7 +112,9 @@ async fn api_server(
     mut status: Value,
     stored: Vec<(&'static str, Value)>,
     refused: Option<(&'static str, Value)>,
+    unanswered: Option<&'static str>,
 ) -> Vec<Asked> {
+    let mut open = Vec::new();
     let object_at = |path: &str| {
         let mut found = stored.iter().filter(|(end, _)| path.ends_with(end));
         found.next().map(|(_, object)| object.clone())
@@ -121,6 +127,11 @@ async fn api_server(
         let mut line = format!("{method} {path}");
         if method == http::Method::POST {
             line = format!("{line}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
+        }
+        if unanswered.is_some_and(|part| line.contains(part)) {
+            asked.push((line, body));
+            open.push(send);
+            continue;
         }
         let (code, answer) = match &refused {
             Some((part, answer)) if line.contains(part) => (answer["code"].as_u64().unwrap(), answer.clone()),

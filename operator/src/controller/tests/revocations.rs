@@ -79,16 +79,33 @@ async fn another_child_that_fails_delays_no_revocation() {
 #[case::of_the_keyring("GET /api/v1/namespaces/mcp/secrets/azure-devops-keyring")]
 #[tokio::test]
 async fn a_failed_read_delays_no_revocation(#[case] request: &'static str) {
+    let refused = Some((request, failure(500, "InternalError", "etcd is slow")));
+    assert_revoked_without_reads(|cluster| cluster.refused = refused).await;
+}
+
+/// A reconcile has a minute. A read without an answer must not use it up.
+#[rstest]
+#[case::of_the_certificate_authority("GET /api/v1/namespaces/mcp/configmaps/private-ca")]
+#[case::of_the_service_account("GET /api/v1/namespaces/mcp/serviceaccounts/shared")]
+#[case::of_the_issuer("GET /.well-known/openid-configuration")]
+#[case::of_the_keyring("GET /api/v1/namespaces/mcp/secrets/azure-devops-keyring")]
+#[tokio::test(start_paused = true)]
+async fn a_read_without_an_answer_keeps_no_revocation_from_being_written(#[case] request: &'static str) {
+    assert_revoked_without_reads(|cluster| cluster.unanswered = Some(request)).await;
+}
+
+/// Makes a pass over an object with revocations and with everything that a reconcile reads.
+async fn assert_revoked_without_reads(fail: impl FnOnce(&mut Cluster)) {
     let mut spec = redis(json!({"certificateAuthorityRef": {"name": "redis-ca"}}));
     spec["entra"] = json!({
         "certificateAuthorityRef": {"name": "private-ca"}, "federation": {"serviceAccountName": "shared"},
     });
     let server = revoking(spec);
-    let cluster = Cluster {
+    let mut cluster = Cluster {
         children: held(&crate::testing::server(QUICKSTART)).existing(),
-        refused: Some((request, failure(500, "InternalError", "etcd is slow"))),
         ..Cluster::of(std::slice::from_ref(&server))
     };
+    fail(&mut cluster);
     let (results, asked) = cluster.passes(std::slice::from_ref(&server)).await;
     assert!(
         matches!(results[..], [Err(ReconcileError::Dereference(_))]),
