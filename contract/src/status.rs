@@ -97,6 +97,11 @@ pub struct HandshakeReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_info: Option<ServerInfo>,
 
+    /// Whether the server has given out an `Mcp-Session-Id`: it keeps an MCP session for each client, which the servers of
+    /// other Pods do not know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_stateful: bool,
+
     /// Time of the observation. Absent until the first handshake ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Timestamp>,

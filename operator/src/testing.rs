@@ -201,6 +201,7 @@ pub(crate) fn document(digest: &str) -> StatusDocument {
                 tools: 4,
             }),
             observed_at: Some(time(50)),
+            is_stateful: false,
         },
         sign_in: Some(SignInReport {
             outcome: Outcome::Verified,

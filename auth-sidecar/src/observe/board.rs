@@ -24,6 +24,9 @@ pub struct StatusBoard {
     /// The result says that the server requires a user.
     awaits_user: AtomicBool,
 
+    /// The server has given out an `Mcp-Session-Id`.
+    is_stateful: AtomicBool,
+
     /// The answers to users that may be watched besides those that are.
     watches: Arc<Semaphore>,
 }
@@ -35,6 +38,7 @@ impl Default for StatusBoard {
             handshake: Mutex::new(handshake::pending()),
             has_answered_user: AtomicBool::new(false),
             awaits_user: AtomicBool::new(false),
+            is_stateful: AtomicBool::new(false),
             watches: Arc::new(Semaphore::new(WATCHED_ANSWERS)),
         }
     }
@@ -94,6 +98,11 @@ impl StatusBoard {
         self.has_answered_user.store(false, Ordering::Relaxed);
     }
 
+    /// Records that the server has given out an `Mcp-Session-Id`, to a probe or to a user.
+    pub fn server_is_stateful(&self) {
+        self.is_stateful.store(true, Ordering::Relaxed);
+    }
+
     /// Returns the last result of the federation probe.
     pub fn federation(&self) -> FederationReport {
         self.federation
@@ -104,10 +113,11 @@ impl StatusBoard {
 
     /// Returns the last result of the handshake probe.
     pub fn handshake(&self) -> HandshakeReport {
-        self.handshake
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let current = self.handshake.lock().unwrap_or_else(PoisonError::into_inner);
+        HandshakeReport {
+            is_stateful: self.is_stateful.load(Ordering::Relaxed),
+            ..current.clone()
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Probes whether the MCP server answers a handshake. Turns the result into the published report and the time
 //! of the next probe.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use behalf_contract::{HandshakeReport, Outcome, Reason, ServerInfo};
@@ -97,18 +99,32 @@ impl HandshakeError {
 #[derive(Debug, Clone)]
 pub struct HandshakeProbe {
     upstream: Upstream,
+
+    /// The server opened an MCP session for a handshake.
+    opened_session: Arc<AtomicBool>,
 }
 
 impl HandshakeProbe {
     /// Creates the probe of the server at `upstream`.
     pub fn new(upstream: Upstream) -> Self {
-        Self { upstream }
+        Self {
+            upstream,
+            opened_session: Arc::default(),
+        }
+    }
+
+    /// Returns whether the server opened an MCP session for a handshake.
+    pub fn opened_session(&self) -> bool {
+        self.opened_session.load(Ordering::Relaxed)
     }
 
     /// Makes one handshake. Then ends the MCP session if the server opened one.
     pub async fn run(&self) -> Result<ServerInfo, HandshakeError> {
         let mut client = McpClient::new(&self.upstream);
         let result = tokio::time::timeout(LIMIT, client.handshake()).await;
+        if client.has_session() {
+            self.opened_session.store(true, Ordering::Relaxed);
+        }
         client.end_session().await;
         result.unwrap_or(Err(HandshakeError::TimedOut))
     }
@@ -121,6 +137,7 @@ pub fn pending() -> HandshakeReport {
         reason: Reason::NotObserved.as_str().to_owned(),
         message: "No handshake with the server has ended yet.".to_owned(),
         server_info: None,
+        is_stateful: false,
         observed_at: None,
     }
 }
@@ -162,6 +179,8 @@ pub fn report(
         reason: reason.as_str().to_owned(),
         message,
         server_info: answer.as_ref().ok().cloned(),
+        // The board knows it: users' requests show it as well.
+        is_stateful: false,
         observed_at: Some(now),
     }
 }

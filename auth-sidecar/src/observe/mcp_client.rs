@@ -212,6 +212,11 @@ impl<'a> McpClient<'a> {
             .map_err(|error| HandshakeError::Unreachable(error.into()))
     }
 
+    /// Returns whether the server opened an MCP session.
+    pub(super) fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
     /// Ends the MCP session if the server opened one. Otherwise the probes would fill the server's memory.
     pub(super) async fn end_session(&self) {
         if self.session.is_some() {

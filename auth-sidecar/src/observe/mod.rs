@@ -107,7 +107,15 @@ impl Watch {
 
     /// Probes the MCP server until [`Watch::stop`] is cancelled.
     pub async fn handshake(self, probe: HandshakeProbe) {
-        self.watch_handshake(|| probe.run()).await;
+        let board = Arc::clone(&self.board);
+        let run = || async {
+            let answer = probe.run().await;
+            if probe.opened_session() {
+                board.server_is_stateful();
+            }
+            answer
+        };
+        self.watch_handshake(run).await;
     }
 
     async fn watch_handshake<F>(self, run: impl Fn() -> F)

@@ -272,8 +272,11 @@ async fn streams_and_pages_are_read_and_the_mcp_session_is_ended() {
             .body(Body::from(events))
             .unwrap()
     });
-    let info = handshake_with(&server).run().await.unwrap();
+    let probe = handshake_with(&server);
+    assert!(!probe.opened_session());
+    let info = probe.run().await.unwrap();
     assert_eq!(info.tools, 3);
+    assert!(probe.opened_session());
     let received = server.received();
     assert_eq!(received[0].header("mcp-session-id"), None);
     assert!(

@@ -116,6 +116,14 @@ async fn the_client_gets_the_servers_id_only_sealed_and_the_server_gets_its_own(
 }
 
 #[tokio::test]
+async fn the_status_says_that_the_server_keeps_sessions_once_a_user_got_one() {
+    let (_world, sidecar, login) = start().await;
+    assert!(!sidecar.board.handshake().is_stateful);
+    begin(&sidecar, &login).await;
+    assert!(sidecar.board.handshake().is_stateful);
+}
+
+#[tokio::test]
 async fn an_id_that_the_client_invents_or_learns_from_the_server_is_unknown() {
     let (world, sidecar, login) = start().await;
     begin(&sidecar, &login).await;

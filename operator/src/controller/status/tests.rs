@@ -30,7 +30,7 @@ use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
 use crate::controller::validate::{Refusal, Refusals};
 use crate::testing::{
-    ISSUER, NO_REVOCATIONS, QUICKSTART, children, document, plan, quickstart_with, server, time,
+    ISSUER, NO_REVOCATIONS, QUICKSTART, children, document, plan, quickstart_with, redis, server, time,
 };
 
 /// One object in a cluster in which everything works. Each test changes one thing.

@@ -38,6 +38,9 @@ pub(in crate::controller::status) struct Observed<'a> {
     /// The application of the accepted spec. It never comes from a child, which another writer may have edited.
     pub(super) client_id: Option<&'a str>,
 
+    /// The number of Pods of the accepted spec.
+    pub(super) replicas: Option<i32>,
+
     /// The API that the downstream tokens are for.
     pub(super) api: DownstreamApi,
 
@@ -94,6 +97,7 @@ impl<'a> Observed<'a> {
             running,
             previous: running.map_or(&[], |_| &previous.conditions),
             client_id: facts.plan.map(|plan| plan.entra.client_id.as_str()),
+            replicas: facts.plan.map(|plan| plan.replicas),
             api: DownstreamApi::of(facts.plan.map(|plan| &plan.token_exchange)),
             generation: facts.plan.map(|_| generation),
             same_template: previous

@@ -3,7 +3,7 @@
 use behalf_contract::Reason;
 
 use super::observed::{Judged, Observed, Seen};
-use super::{ConditionType, Finding};
+use super::{ConditionType, Finding, Status};
 use crate::api::v1alpha1::ServerInfo;
 
 /// Computes the condition.
@@ -17,7 +17,24 @@ pub(in crate::controller::status) fn judge(observed: &Observed<'_>) -> Finding {
     });
     let judged = observed.judge(ConditionType::Verified, Reason::HandshakeSucceeded, reports);
     let message = text(&judged);
-    judged.with_text(message)
+    judged.with_text(match stateful_pods(observed) {
+        Some(replicas) if judged.status == Status::True => format!(
+            "{message}; it keeps MCP sessions, each in one of {replicas} Pods: let the gateway choose the Pod by the header \
+             Authorization, or set spec.replicas to 1 (docs/proxy.md)"
+        ),
+        _ => message,
+    })
+}
+
+/// Returns the number of Pods if the server keeps MCP sessions and there is more than one. A client then loses its session
+/// whenever a request reaches another Pod. Whether the gateway prevents that cannot be observed.
+fn stateful_pods(observed: &Observed<'_>) -> Option<i32> {
+    let replicas = observed.replicas.filter(|&replicas| replicas > 1)?;
+    let is_stateful = observed
+        .documents
+        .iter()
+        .any(|document| document.handshake.is_stateful);
+    is_stateful.then_some(replicas)
 }
 
 /// Returns name, version and number of tools of the server, from the first Pod that reports a handshake.

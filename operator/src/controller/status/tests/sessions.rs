@@ -3,7 +3,6 @@
 use contract::{SessionsReport, StoreKind};
 
 use super::*;
-use crate::testing::redis;
 
 fn with_redis() -> World {
     let mut world = World::of(quickstart_with(redis(json!({}))));

@@ -229,3 +229,32 @@ fn messages_fit_into_the_schema() {
             .is_none_or(|command| command.len() <= 2048)
     );
 }
+
+/// A gateway that chooses the Pod by another rule makes clients of such a server initialize at almost each request.
+#[test]
+fn a_stateful_server_with_several_pods_names_what_keeps_its_sessions() {
+    let two = || {
+        let mut world = World::of(quickstart_with(redis(json!({}))));
+        let shared = &mut world.document().sessions;
+        shared.store = contract::StoreKind::Redis;
+        world
+    };
+    let message = |world: &mut World, is_stateful| {
+        world.document().handshake.is_stateful = is_stateful;
+        condition(&world.reconcile(), ConditionType::Verified)
+            .message
+            .clone()
+    };
+    let told = message(&mut two(), true);
+    assert!(
+        told.contains("each in one of 2 Pods") && told.contains("spec.replicas to 1"),
+        "{told}"
+    );
+    let plain = "the MCP server answered a handshake and listed its tools";
+    assert_eq!(message(&mut two(), false), plain);
+    assert_eq!(
+        message(&mut World::new(), true),
+        plain,
+        "one Pod has every session"
+    );
+}
