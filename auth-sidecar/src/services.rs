@@ -238,7 +238,7 @@ impl Services {
         };
         let documents = MetadataDocuments::new(
             &config.clients.metadata_documents,
-            &roots,
+            (&roots, config.egress_proxy.as_ref()),
             document_resolver,
             Arc::clone(&clock),
         )
@@ -246,7 +246,7 @@ impl Services {
         let tracer = match &config.tracing {
             Some(tracing) => {
                 let http = roots
-                    .http_client(HttpLimits::default())
+                    .http_client(HttpLimits::default(), config.egress_proxy.as_ref().into())
                     .map_err(ServicesError::Trust)?;
                 let sources = (Arc::clone(&clock), Arc::clone(&random));
                 Some(traces::tracer(tracing, http, sources, Arc::clone(&metrics)))
@@ -357,7 +357,7 @@ fn entra_client(
     let token_file = environment.federated_token_file.clone();
     let assertion = Assertion::File(token_file.ok_or(ServicesError::NoFederatedToken)?);
     let http = trust_roots(config)
-        .http_client(HttpLimits::default())
+        .http_client(HttpLimits::default(), config.egress_proxy.as_ref().into())
         .map_err(ServicesError::Trust)?;
     Ok(EntraClient::with_retry_policy(
         settings,

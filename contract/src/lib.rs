@@ -9,6 +9,7 @@
 mod access;
 pub mod digest;
 mod document_url;
+mod egress_proxy;
 pub mod endpoints;
 pub mod headers;
 pub mod json;
@@ -29,6 +30,7 @@ mod tracing_config;
 
 pub use access::{AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, ServerKind};
 pub use document_url::DocumentUrl;
+pub use egress_proxy::{DirectHosts, EgressProxy, EgressProxyError, ProxyAddress, namespace_of_service};
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys, is_key_id};
 pub use reasons::{EventReason, Reason};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};

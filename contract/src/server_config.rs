@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{EntraConfig, TokenExchange, TracingConfig};
+use crate::{EgressProxy, EntraConfig, TokenExchange, TracingConfig};
 
 /// The configuration of the built-in Azure DevOps server inside a Pod. On a laptop, flags set the same values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,10 @@ pub struct ServerConfig {
     /// The collector of traces. Without one the server records none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracing: Option<TracingConfig>,
+
+    /// The proxy of the installation. Without one the server reaches every host directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_proxy: Option<EgressProxy>,
 
     /// The addresses to listen on.
     pub listen: ServerListen,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{AccessConfig, TokenExchange, TracingConfig};
+use crate::{AccessConfig, EgressProxy, TokenExchange, TracingConfig};
 
 /// The configuration of the auth sidecar. The operator writes it from one `McpServer`.
 ///
@@ -49,6 +49,10 @@ pub struct SidecarConfig {
     /// The collector of traces. Without one the sidecar records none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracing: Option<TracingConfig>,
+
+    /// The proxy of the installation. Without one the sidecar reaches every host directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_proxy: Option<EgressProxy>,
 
     /// The addresses to listen on.
     pub listen: SidecarListen,

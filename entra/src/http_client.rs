@@ -1,12 +1,17 @@
-//! Outgoing connections: trusted certificates and time limits.
+//! Outgoing connections: trusted certificates, the proxy, and time limits.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::Certificate;
+use behalf_contract::EgressProxy;
 use reqwest::dns::Resolve;
+use reqwest::{Certificate, Proxy};
+use rustls::ClientConfig;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_platform_verifier::Verifier;
 
 /// Why no client could be built. An administrator must correct the CA bundle.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +37,10 @@ pub enum TrustError {
         #[source]
         source: Option<reqwest::Error>,
     },
+
+    /// A certificate of the bundle, or the system's bundle, cannot be used in a tunnel.
+    #[error("failed to set up TLS with the CA bundle of the system and of the configuration")]
+    Tunnel(#[source] rustls::Error),
 
     /// The TLS stack refused to start.
     #[error("failed to set up TLS: an image needs a CA bundle of the system")]
@@ -63,6 +72,26 @@ impl Default for HttpLimits {
     }
 }
 
+/// The proxy of outgoing requests.
+#[derive(Clone, Debug)]
+pub enum Proxies {
+    /// No proxy, whatever the environment says.
+    None,
+
+    /// The proxies that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment name, for a program that a person
+    /// runs.
+    Environment,
+
+    /// The proxy of the installation for the addresses that it serves, whatever the environment says.
+    Installation(Arc<EgressProxy>),
+}
+
+impl From<Option<&EgressProxy>> for Proxies {
+    fn from(proxy: Option<&EgressProxy>) -> Self {
+        proxy.map_or(Self::None, |proxy| Self::Installation(Arc::new(proxy.clone())))
+    }
+}
+
 impl TrustRoots {
     /// Trusts the system's roots.
     pub fn system() -> Self {
@@ -78,17 +107,17 @@ impl TrustRoots {
 
     /// Builds a client with these roots. The bundle must be readable now. If a later version is not, the failure
     /// is logged and the client keeps the version before.
-    pub fn http_client(&self, limits: HttpLimits) -> Result<HttpClient, TrustError> {
+    pub fn http_client(&self, limits: HttpLimits, proxies: Proxies) -> Result<HttpClient, TrustError> {
         self.client_of(Settings {
             bundle: self.bundle.clone(),
             limits,
+            proxies,
             resolver: None,
         })
     }
 
     /// Builds a client for addresses that strangers choose. It connects only to addresses that `resolver` returns,
-    /// and to no proxy that the environment names, because a proxy would resolve the names itself. It keeps no
-    /// connection open. An address without a name does not pass the resolver, so the caller refuses it.
+    /// and to no proxy, because a proxy would resolve the names itself. It keeps no connection open. An address without a name does not pass the resolver, so the caller refuses it.
     pub fn http_client_resolving(
         &self,
         limits: HttpLimits,
@@ -97,8 +126,35 @@ impl TrustRoots {
         self.client_of(Settings {
             bundle: self.bundle.clone(),
             limits,
+            proxies: Proxies::None,
             resolver: Some(resolver),
         })
+    }
+
+    /// Returns the TLS settings of a connection with these roots, for a tunnel that the caller opens. Reads the bundle.
+    pub fn tls(&self) -> Result<ClientConfig, TrustError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let bundle: Vec<CertificateDer<'static>> = match &self.bundle {
+            None => Vec::new(),
+            Some(path) => {
+                let unusable = || TrustError::Unusable {
+                    path: path.clone(),
+                    source: None,
+                };
+                CertificateDer::pem_slice_iter(&read(path)?)
+                    .collect::<Result<_, _>>()
+                    .map_err(|_| unusable())?
+            }
+        };
+        let verifier =
+            Verifier::new_with_extra_roots(bundle, Arc::clone(&provider)).map_err(TrustError::Tunnel)?;
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TrustError::Tunnel)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        Ok(config)
     }
 
     fn client_of(&self, settings: Settings) -> Result<HttpClient, TrustError> {
@@ -123,6 +179,7 @@ struct Shared {
 struct Settings {
     bundle: Option<PathBuf>,
     limits: HttpLimits,
+    proxies: Proxies,
     resolver: Option<Arc<dyn Resolve>>,
 }
 
@@ -170,6 +227,7 @@ impl From<reqwest::Client> for HttpClient {
             settings: Settings {
                 bundle: None,
                 limits: HttpLimits::default(),
+                proxies: Proxies::None,
                 resolver: None,
             },
             current: Mutex::new(Current {
@@ -200,10 +258,18 @@ fn version(path: &Path) -> Option<Version> {
     ))
 }
 
+fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
+    std::fs::read(path).map_err(|source| TrustError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn build(settings: &Settings) -> Result<reqwest::Client, TrustError> {
     let Settings {
         bundle,
         limits,
+        proxies,
         resolver,
     } = settings;
     let mut builder = reqwest::Client::builder()
@@ -215,17 +281,23 @@ fn build(settings: &Settings) -> Result<reqwest::Client, TrustError> {
     if let Some(resolver) = resolver {
         builder = builder
             .dns_resolver(Arc::clone(resolver))
-            .no_proxy()
             .pool_max_idle_per_host(0);
     }
+    builder = match proxies {
+        Proxies::Environment => builder,
+        Proxies::None => builder.no_proxy(),
+        Proxies::Installation(proxy) => {
+            let proxy = Arc::clone(proxy);
+            let choose = move |url: &url::Url| proxy.serves(url).cloned();
+            // This one replaces the proxies of the environment.
+            builder.proxy(Proxy::custom(choose))
+        }
+    };
     let Some(path) = bundle else {
         return builder.build().map_err(TrustError::Tls);
     };
 
-    let pem = std::fs::read(path).map_err(|source| TrustError::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
+    let pem = read(path)?;
     let unusable = |source| TrustError::Unusable {
         path: path.clone(),
         source,

@@ -51,7 +51,7 @@ pub use clock::{Clock, FixedClock, SystemClock};
 pub use discovery::{Discovery, DiscoveryError};
 pub use error::EntraError;
 pub use grant::CodeGrant;
-pub use http_client::{HttpClient, HttpLimits, TrustError, TrustRoots};
+pub use http_client::{HttpClient, HttpLimits, Proxies, TrustError, TrustRoots};
 pub use next_step::NextStep;
 pub use obo::{Exchanged, OnBehalfOf};
 pub use observer::{TokenRequest, TokenRequestObserver};

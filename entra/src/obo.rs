@@ -298,7 +298,7 @@ mod tests {
     use super::*;
     use crate::assertion::Assertion;
     use crate::clock::FixedClock;
-    use crate::http_client::{HttpLimits, TrustRoots};
+    use crate::http_client::{HttpLimits, Proxies, TrustRoots};
     use crate::settings::Settings;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -316,7 +316,9 @@ mod tests {
             )
             .unwrap(),
             Assertion::File("/nowhere".into()),
-            TrustRoots::system().http_client(HttpLimits::default()).unwrap(),
+            TrustRoots::system()
+                .http_client(HttpLimits::default(), Proxies::None)
+                .unwrap(),
             Arc::new(FixedClock::new(NOW)),
         );
         OnBehalfOf::new(client, "scope", capacity)

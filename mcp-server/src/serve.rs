@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use behalf_contract::{ExchangePlace, Injection, ServerConfig, paths};
 use behalf_entra::{
-    Assertion, Clock, EntraClient, HttpLimits, OnBehalfOf, Settings, SettingsError, SystemClock, TokenRules,
-    TokenValidator, TrustError, TrustRoots,
+    Assertion, Clock, EntraClient, HttpLimits, OnBehalfOf, Proxies, Settings, SettingsError, SystemClock,
+    TokenRules, TokenValidator, TrustError, TrustRoots,
 };
 use behalf_runtime::{Limits, LogFormat, LogLevel, Logging, Signals, WhenFull, serve};
 use rmcp::ServiceExt as _;
@@ -187,10 +187,11 @@ pub fn pod_app(
     clock: Arc<dyn Clock>,
 ) -> Result<App, ServeError> {
     let roots = trust_roots(config.certificate_authority_file.as_deref());
+    let proxies = Proxies::from(config.egress_proxy.as_ref());
     let argument = config.token_exchange.injection == Injection::Argument;
     let tracer = match &config.tracing {
         Some(tracing) => {
-            let http = roots.http_client(HttpLimits::default())?;
+            let http = roots.http_client(HttpLimits::default(), proxies.clone())?;
             Some(hop::tracer(tracing, http, Arc::clone(&clock)))
         }
         None => None,
@@ -212,7 +213,7 @@ pub fn pod_app(
                 .certificate_authority_file
                 .as_deref()
                 .or(config.certificate_authority_file.as_deref());
-            let http = trust_roots(bundle).http_client(HttpLimits::default())?;
+            let http = trust_roots(bundle).http_client(HttpLimits::default(), proxies.clone())?;
             let client = EntraClient::new(settings, assertion, http, clock);
             let rules = TokenRules {
                 required_scope: entra.required_scope().to_owned(),
@@ -232,7 +233,7 @@ pub fn pod_app(
         (ExchangePlace::Server, _, _) => return Err(ConfigError::NoApplication.into()),
     };
     let hop = Hop::new(HostKey::load(&config.host_key_file)?, incoming_token);
-    let http = roots.http_client(AZURE_DEVOPS)?;
+    let http = roots.http_client(AZURE_DEVOPS, proxies)?;
     Ok(App::new(
         &config.azure_dev_ops,
         http,
@@ -306,7 +307,8 @@ async fn http(local: &Local, address: SocketAddr) -> Result<(), ServeError> {
 fn local_app(local: &Local) -> Result<App, ServeError> {
     let config = local.azure_devops();
     config::check_azure_devops(&config)?;
-    let http = trust_roots(local.certificate_authority.as_deref()).http_client(AZURE_DEVOPS)?;
+    let roots = trust_roots(local.certificate_authority.as_deref());
+    let http = roots.http_client(AZURE_DEVOPS, Proxies::Environment)?;
     let login = AzureCli::new(local.tenant.clone(), Arc::new(SystemClock))?;
     Ok(App::new(
         &config,

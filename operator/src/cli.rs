@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use behalf_contract::{DirectHosts, EgressProxy, EgressProxyError};
 use behalf_runtime::LogLevel;
 use clap::{Args, Parser, Subcommand};
 
@@ -118,6 +119,19 @@ pub struct Run {
     )]
     pub namespaces: Namespaces,
 
+    /// The proxy through which Pods reach https addresses outside of the cluster: `http://<host>:<port>`.
+    #[arg(long, value_name = "URL", env = "BEHALF_EGRESS_PROXY_HTTPS")]
+    pub egress_proxy_https: Option<String>,
+
+    /// Hosts that Pods reach without the proxy: `<host>`, `.<domain>`, an address or a network.
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        env = "BEHALF_EGRESS_PROXY_NO_PROXY",
+        value_delimiter = ','
+    )]
+    pub egress_proxy_no_proxy: Vec<String>,
+
     /// Namespaces to watch; by default the operator's own. An `McpServer` of another namespace is not seen.
     #[arg(
         long,
@@ -171,14 +185,31 @@ pub struct Run {
 
 impl Run {
     /// Returns the operator's own settings for every object.
-    pub fn defaults(&self) -> Defaults {
-        Defaults {
+    pub fn defaults(&self) -> Result<Defaults, EgressProxyError> {
+        Ok(Defaults {
             sidecar_image: self.sidecar_image.clone(),
             server_image: self.mcp_server_image.clone(),
             allowed: self.allowed(),
+            egress_proxy: self.egress_proxy()?,
             operator_namespace: self.namespace.clone(),
             listen: self.listen(),
-        }
+        })
+    }
+
+    /// Returns the proxy. It is parsed here, because the command line repeats a value that it refuses, and this one may
+    /// contain a password.
+    fn egress_proxy(&self) -> Result<Option<EgressProxy>, EgressProxyError> {
+        let Some(https) = &self.egress_proxy_https else {
+            return Ok(None);
+        };
+        let direct = self
+            .egress_proxy_no_proxy
+            .iter()
+            .map(|hosts| hosts.parse::<DirectHosts>());
+        Ok(Some(EgressProxy {
+            https: https.parse()?,
+            no_proxy: direct.collect::<Result<_, _>>()?,
+        }))
     }
 
     /// Returns the Lease, if there may be other replicas.
@@ -246,6 +277,7 @@ mod tests {
             .unwrap()
             .run
             .defaults()
+            .unwrap()
             .allowed
     }
 
@@ -292,6 +324,35 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_with_a_password_stops_the_start_and_the_password_is_not_repeated() {
+        let parse = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from(["behalf-operator"].iter().chain(arguments)).unwrap();
+            cli.run.defaults().map(|defaults| defaults.egress_proxy)
+        };
+        assert_eq!(parse(&[]), Ok(None));
+        let proxy = parse(&[
+            "--egress-proxy-https=http://proxy.corp.example:3128",
+            "--egress-proxy-no-proxy=.corp.example,10.0.0.0/8",
+        ]);
+        let proxy = proxy.unwrap().unwrap();
+        assert_eq!(proxy.https.origin(), "http://proxy.corp.example:3128");
+        assert_eq!(proxy.no_proxy.len(), 2);
+
+        let error = parse(&["--egress-proxy-https=http://ana:hunter2@proxy.corp.example:3128"]).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        let nothing = [
+            "--egress-proxy-https=http://proxy:3128",
+            "--egress-proxy-no-proxy=*.corp.example",
+        ];
+        assert!(
+            parse(&nothing)
+                .unwrap_err()
+                .to_string()
+                .contains("*.corp.example")
+        );
+    }
+
+    #[test]
     fn watches_namespaces_or_the_whole_cluster_and_not_both() {
         let parse = |arguments: &[&str]| {
             Cli::try_parse_from(
@@ -328,6 +389,7 @@ mod tests {
                 .unwrap()
                 .run
                 .defaults()
+                .unwrap()
                 .listen
         };
         assert!(listen(&["--pod-ip", "fd00::7"]).is_ipv6());

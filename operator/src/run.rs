@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use behalf_contract::EgressProxyError;
 use behalf_runtime::Signals;
 use futures::StreamExt as _;
 use futures::channel::mpsc;
@@ -35,6 +36,10 @@ pub enum RunError {
     /// There is no namespace to watch.
     #[error(transparent)]
     Scope(#[from] NothingToWatch),
+
+    /// The installation's proxy cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] EgressProxyError),
 
     /// The configuration of the cluster was not found.
     #[error("failed to find the cluster: run in a Pod, or set KUBECONFIG")]
@@ -70,6 +75,7 @@ const CRD_INTERVAL: Duration = Duration::from_secs(5);
 /// Waits for the Lease, then runs until SIGTERM or SIGINT, finishes the reconciles that have begun, and gives the Lease back.
 pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError> {
     let scope = options.scope()?;
+    let defaults = options.defaults()?;
     let client = Client::try_default()
         .await
         .map_err(|error| RunError::Cluster(Box::new(error)))?;
@@ -119,13 +125,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         instance: options.pod_name.clone(),
     };
     let Sources { stores, reports, .. } = sources.clone();
-    let context = Context::new(
-        sources,
-        options.defaults(),
-        Recorder::new(client, reporter),
-        metrics,
-        clock,
-    );
+    let context = Context::new(sources, defaults, Recorder::new(client, reporter), metrics, clock);
     tracing::info!(
         operator.version = env!("CARGO_PKG_VERSION"),
         watch.namespaces = %scope,

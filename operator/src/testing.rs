@@ -103,6 +103,7 @@ pub(crate) fn defaults() -> Defaults {
             server_repositories: vec!["registry.contoso.example/mcp".to_owned()],
             namespaces: Namespaces::default(),
         },
+        egress_proxy: None,
         operator_namespace: Some("behalf-system".to_owned()),
         listen: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     }
@@ -200,8 +201,8 @@ pub(crate) fn document(digest: &str) -> StatusDocument {
                 protocol_version: "2025-11-25".to_owned(),
                 tools: 4,
             }),
-            observed_at: Some(time(50)),
             is_stateful: false,
+            observed_at: Some(time(50)),
         },
         sign_in: Some(SignInReport {
             outcome: Outcome::Verified,

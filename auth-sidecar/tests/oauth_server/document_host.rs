@@ -97,6 +97,11 @@ impl DocumentHost {
         config.entra.certificate_authority_file = Some(self.authority.path().to_owned());
     }
 
+    /// The address on which this server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.serving.address()
+    }
+
     /// A resolver that finds this server under every name.
     pub(crate) fn resolver(&self) -> Everywhere {
         Everywhere(self.serving.address())

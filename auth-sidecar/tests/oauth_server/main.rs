@@ -27,6 +27,8 @@ mod denied_clients;
 #[cfg(test)]
 mod document_host;
 #[cfg(test)]
+mod egress_proxy;
+#[cfg(test)]
 mod entra_refresh;
 #[cfg(test)]
 mod exchange;

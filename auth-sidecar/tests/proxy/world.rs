@@ -24,8 +24,8 @@ use behalf_contract::{
     ServerKind, SessionsConfig, SidecarConfig, SidecarListen, StaticClient, StoreConfig, TokenExchange,
 };
 use behalf_entra::{
-    AZURE_DEVOPS_SCOPE, Assertion, AuthorizeRequest, Clock, CodeGrant, EntraClient, HttpLimits, RetryPolicy,
-    Secret, Settings, SystemClock, TokenSet, TrustRoots, UserIdentity, sign_in_scope,
+    AZURE_DEVOPS_SCOPE, Assertion, AuthorizeRequest, Clock, CodeGrant, EntraClient, HttpLimits, Proxies,
+    RetryPolicy, Secret, Settings, SystemClock, TokenSet, TrustRoots, UserIdentity, sign_in_scope,
 };
 use behalf_runtime::ConfigFile;
 use behalf_simulators::entra::{
@@ -163,6 +163,7 @@ impl World {
             },
             trusted_proxies: Vec::new(),
             tracing: None,
+            egress_proxy: None,
             listen: SidecarListen {
                 public: "127.0.0.1:0".parse().unwrap(),
                 internal: "127.0.0.1:0".parse().unwrap(),
@@ -196,7 +197,9 @@ impl World {
 
     fn client(&self) -> EntraClient {
         let settings = Settings::new(&self.entra.authority(), TENANT_ID, CLIENT_ID).unwrap();
-        let http = TrustRoots::system().http_client(HttpLimits::default()).unwrap();
+        let http = TrustRoots::system()
+            .http_client(HttpLimits::default(), Proxies::None)
+            .unwrap();
         let assertion = Assertion::File(self.token_file());
         EntraClient::with_retry_policy(settings, assertion, http, self.clock.clone(), no_retry())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use behalf_auth_sidecar::store::{RedisStore, SessionStore as _, StoreKey};
 use behalf_contract::{RedisAuthentication, RedisTopology};
 use behalf_entra::{
-    Assertion, Clock as _, EntraClient, HttpLimits, RetryPolicy, Settings, SystemClock, TrustRoots,
+    Assertion, Clock as _, EntraClient, HttpLimits, Proxies, RetryPolicy, Settings, SystemClock, TrustRoots,
 };
 use behalf_simulators::entra::{
     Effect, EntraSimulator, EntraSimulatorOptions, Fault, IssuerFixture, RequestKind,
@@ -53,7 +53,9 @@ impl World {
         let client = EntraClient::with_retry_policy(
             Settings::new(&entra.authority(), TENANT_ID, CLIENT_ID).unwrap(),
             Assertion::File(token_file),
-            TrustRoots::system().http_client(HttpLimits::default()).unwrap(),
+            TrustRoots::system()
+                .http_client(HttpLimits::default(), Proxies::None)
+                .unwrap(),
             Arc::new(SystemClock),
             RetryPolicy {
                 attempts: 1,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_entra::{
-    Assertion, EntraClient, FixedClock, HttpLimits, RetryPolicy, Secret, Settings, TrustRoots,
+    Assertion, EntraClient, FixedClock, HttpLimits, Proxies, RetryPolicy, Secret, Settings, TrustRoots,
 };
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -59,7 +59,7 @@ impl Entra {
         let client = EntraClient::with_retry_policy(
             Settings::new(&Url::parse(&server.uri()).unwrap(), TENANT, CLIENT).unwrap(),
             Assertion::File(assertion.path().to_owned()),
-            TrustRoots::system().http_client(limits).unwrap(),
+            TrustRoots::system().http_client(limits, Proxies::None).unwrap(),
             clock.clone(),
             policy(),
         );

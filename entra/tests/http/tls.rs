@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use behalf_entra::{HttpClient, HttpLimits, TrustError, TrustRoots};
+use behalf_entra::{HttpClient, HttpLimits, Proxies, TrustError, TrustRoots};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::NamedTempFile;
@@ -73,14 +73,16 @@ fn replace(bundle: &NamedTempFile, content: &str) {
 
 fn client(bundle: &NamedTempFile) -> HttpClient {
     TrustRoots::with_bundle(bundle.path())
-        .http_client(HttpLimits::default())
+        .http_client(HttpLimits::default(), Proxies::None)
         .unwrap()
 }
 
 #[tokio::test]
 async fn trusts_a_private_ca_only_with_its_bundle() {
     let server = Server::start().await;
-    let without = TrustRoots::system().http_client(HttpLimits::default()).unwrap();
+    let without = TrustRoots::system()
+        .http_client(HttpLimits::default(), Proxies::None)
+        .unwrap();
     assert!(!server.is_trusted_by(&without).await);
     assert!(server.is_trusted_by(&client(&bundle(&server.ca))).await);
 }
@@ -122,12 +124,12 @@ async fn a_broken_or_missing_new_bundle_changes_nothing() {
 #[test]
 fn a_bundle_must_be_valid_at_the_start() {
     let limits = HttpLimits::default();
-    let missing = TrustRoots::with_bundle("/nowhere/ca.crt").http_client(limits);
+    let missing = TrustRoots::with_bundle("/nowhere/ca.crt").http_client(limits, Proxies::None);
     assert!(matches!(missing, Err(TrustError::Unreadable { .. })));
-    let empty = TrustRoots::with_bundle(bundle("").path()).http_client(limits);
+    let empty = TrustRoots::with_bundle(bundle("").path()).http_client(limits, Proxies::None);
     assert!(matches!(empty, Err(TrustError::Unusable { source: None, .. })));
     let file = bundle("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    let garbage = TrustRoots::with_bundle(file.path()).http_client(limits);
+    let garbage = TrustRoots::with_bundle(file.path()).http_client(limits, Proxies::None);
     assert!(matches!(
         garbage,
         Err(TrustError::Unusable { source: Some(_), .. })

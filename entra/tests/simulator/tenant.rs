@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use behalf_entra::{
     AZURE_DEVOPS_SCOPE, Assertion, AuthorizeRequest, CodeGrant, EntraClient, EntraError, FederationFinding,
-    HttpClient, HttpLimits, NextStep, RetryPolicy, Secret, Settings, SignInReason, SystemClock, TokenRules,
-    TokenSet, TokenValidator, TrustRoots, sign_in_scope,
+    HttpClient, HttpLimits, NextStep, Proxies, RetryPolicy, Secret, Settings, SignInReason, SystemClock,
+    TokenRules, TokenSet, TokenValidator, TrustRoots, sign_in_scope,
 };
 use behalf_simulators::entra::{
     Control, EntraSimulator, EntraSimulatorOptions, IssuerFixture, MintRequest, ServiceAccountToken,
@@ -47,7 +47,9 @@ impl Tenant {
         control.add_redirect_uri(CLIENT_ID, CALLBACK).await.unwrap();
 
         let folder = tempfile::tempdir().unwrap();
-        let http = TrustRoots::system().http_client(HttpLimits::default()).unwrap();
+        let http = TrustRoots::system()
+            .http_client(HttpLimits::default(), Proxies::None)
+            .unwrap();
         let client = EntraClient::with_retry_policy(
             Settings::new(&entra.authority(), entra.tenant_id(), CLIENT_ID).unwrap(),
             Assertion::File(folder.path().join("token")),

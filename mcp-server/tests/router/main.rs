@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod azure_devops;
+mod egress_proxy;
 mod eras;
 mod errors;
 mod exchange;

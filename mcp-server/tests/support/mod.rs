@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +36,19 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with(EntraSimulatorOptions::default()).await
+    }
+
+    /// Entra is known by this origin, and listens on loopback without TLS.
+    pub(crate) async fn start_at(authority: &str) -> Self {
+        let options = EntraSimulatorOptions {
+            public_base: Some(authority.parse().unwrap()),
+            ..EntraSimulatorOptions::default()
+        };
+        Self::start_with(options).await
+    }
+
+    async fn start_with(options: EntraSimulatorOptions) -> Self {
         let issuer = IssuerFixture::start().await.unwrap();
         let mut directory = Directory::contoso();
         directory
@@ -42,10 +56,7 @@ impl World {
             .unwrap()
             .federated_credentials
             .push(issuer.credential());
-        let options = EntraSimulatorOptions {
-            directory,
-            ..EntraSimulatorOptions::default()
-        };
+        let options = EntraSimulatorOptions { directory, ..options };
         let entra = EntraSimulator::start(options).await.unwrap();
         let azure = AzureDevOpsSimulator::start(AzureDevOpsOptions::new(entra.authority()))
             .await
@@ -69,6 +80,16 @@ impl World {
 
     pub(crate) fn azure(&self) -> azure_devops::Control {
         self.azure.control()
+    }
+
+    /// The address on which Entra listens.
+    pub(crate) fn entra_address(&self) -> SocketAddr {
+        self.entra.address()
+    }
+
+    /// The address on which the pipelines of Azure DevOps listen.
+    pub(crate) fn azure_address(&self) -> SocketAddr {
+        self.azure.core_url().socket_addrs(|| None).unwrap()[0]
     }
 
     pub(crate) fn host_key_file(&self) -> PathBuf {
@@ -107,6 +128,7 @@ impl World {
             certificate_authority_file: None,
             host_key_file: self.host_key_file(),
             tracing: None,
+            egress_proxy: None,
             listen: ServerListen {
                 mcp: "127.0.0.1:3000".parse().unwrap(),
                 probes: "127.0.0.1:3001".parse().unwrap(),

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use behalf_contract::{
-    AccessConfig, AzureDevOpsConfig, ClientsConfig, EntraConfig, ObjectIdentity, SessionsConfig, StoreConfig,
-    TokenExchange, TracingConfig,
+    AccessConfig, AzureDevOpsConfig, ClientsConfig, EgressProxy, EntraConfig, ObjectIdentity, SessionsConfig,
+    StoreConfig, TokenExchange, TracingConfig,
 };
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
@@ -70,6 +70,9 @@ pub struct Plan {
 
     /// The collector of traces.
     pub tracing: Option<TracingConfig>,
+
+    /// The proxy of the installation.
+    pub egress_proxy: Option<EgressProxy>,
 
     /// Number of Pods while the object is not suspended.
     pub replicas: i32,
@@ -232,11 +235,15 @@ impl Plan {
         };
         let authority = [&self.entra.authority];
         let collector = self.tracing.as_ref().map(|tracing| &tracing.endpoint);
+        // The network policy has a rule of its own for a proxy whose address it knows.
+        let proxy = self.egress_proxy.as_ref().map(|proxy| proxy.https.url());
+        let proxy = proxy.filter(|url| url.domain().is_some());
         authority
             .into_iter()
             .chain(server)
             .chain(store)
             .chain(collector)
+            .chain(proxy)
             .collect()
     }
 }

@@ -4,6 +4,7 @@
 pub mod azure_devops;
 pub mod certificates;
 pub mod collector;
+pub mod connect_proxy;
 pub mod control;
 pub mod embedded_json;
 pub mod entra;

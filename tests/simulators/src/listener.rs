@@ -77,7 +77,7 @@ impl TlsIdentity {
         })
     }
 
-    fn acceptor(&self) -> Result<TlsAcceptor, ListenError> {
+    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, ListenError> {
         let chain = CertificateDer::pem_slice_iter(self.certificate_chain_pem.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(ListenError::Pem)?;

@@ -28,7 +28,7 @@ pub(super) enum DocumentError {
     Limited,
 
     #[error("failed to fetch it")]
-    Fetch(#[source] reqwest::Error),
+    Fetch(#[source] Box<dyn std::error::Error + Send + Sync>),
 
     #[error("its host answered {0} instead of 200; redirects are not followed")]
     Status(StatusCode),

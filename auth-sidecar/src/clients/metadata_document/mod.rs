@@ -10,15 +10,17 @@ mod freshness;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzzing;
 mod public_addresses;
+mod source;
+mod tunnel;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use axum::http::header::ACCEPT;
-use behalf_contract::{DocumentUrl, MetadataDocumentsConfig, MetadataDocumentsPolicy};
-use behalf_entra::{Clock, HttpClient, HttpLimits, TrustError, TrustRoots};
+use behalf_contract::{DocumentUrl, EgressProxy, MetadataDocumentsConfig, MetadataDocumentsPolicy};
+use behalf_entra::{Clock, HttpLimits, TrustError, TrustRoots};
+use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use moka::future::Cache;
 use reqwest::dns::Resolve;
@@ -28,6 +30,7 @@ pub(super) use content::Document;
 use content::{DocumentError, is_json};
 use freshness::{SHORTEST, freshness};
 pub use public_addresses::{PublicAddresses, SystemResolver};
+use source::Source;
 
 use super::ClientError;
 use crate::limits::address_budget::AddressBudgets;
@@ -55,7 +58,7 @@ const LONGEST_STALE: SignedDuration = SignedDuration::from_hours(24);
 /// The metadata documents of clients, and how they are read.
 pub(crate) struct MetadataDocuments {
     allowed_hosts: Vec<String>,
-    http: HttpClient,
+    source: Source,
     clock: Arc<dyn Clock>,
     fetches: AddressBudgets,
     running: Semaphore,
@@ -104,10 +107,10 @@ impl Cached {
 
 impl MetadataDocuments {
     /// Returns `None` if the configuration disables documents. `resolver` decides which addresses a fetch may connect
-    /// to: [`PublicAddresses`], except in tests.
+    /// to: [`PublicAddresses`], except in tests. `outgoing` has the trusted certificates and the installation's proxy.
     pub(crate) fn new(
         config: &MetadataDocumentsConfig,
-        roots: &TrustRoots,
+        outgoing: (&TrustRoots, Option<&EgressProxy>),
         resolver: Arc<dyn Resolve>,
         clock: Arc<dyn Clock>,
     ) -> Result<Option<Self>, TrustError> {
@@ -116,7 +119,7 @@ impl MetadataDocuments {
         }
         Ok(Some(Self {
             allowed_hosts: config.allowed_hosts.clone(),
-            http: roots.http_client_resolving(LIMITS, resolver)?,
+            source: Source::new(outgoing, resolver, !config.allowed_hosts.is_empty())?,
             fetches: AddressBudgets::of_metadata_documents(clock.now()),
             clock,
             running: Semaphore::new(MOST_FETCHES),
@@ -190,16 +193,13 @@ impl MetadataDocuments {
         if !self.fetches.try_charge(caller, now) {
             return Err(DocumentError::Limited);
         }
-        self.read(url).await
+        tokio::time::timeout(LIMITS.request, self.read(url))
+            .await
+            .map_err(|late| DocumentError::Fetch(late.into()))?
     }
 
     async fn read(&self, url: &DocumentUrl) -> Result<(Document, SignedDuration), DocumentError> {
-        let request = self
-            .http
-            .client()
-            .get(url.as_str())
-            .header(ACCEPT, "application/json");
-        let mut response = request.send().await.map_err(DocumentError::Fetch)?;
+        let response = self.source.get(url).await.map_err(DocumentError::Fetch)?;
         // The client follows no redirect: its target would be another address than the one that the client proved.
         if response.status() != StatusCode::OK {
             return Err(DocumentError::Status(response.status()));
@@ -208,8 +208,10 @@ impl MetadataDocuments {
             return Err(DocumentError::MediaType);
         }
         let freshness = freshness(response.headers());
+        let mut parts = response.into_body().into_data_stream();
         let mut bytes = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(DocumentError::Fetch)? {
+        while let Some(part) = parts.next().await {
+            let part = part.map_err(|error| DocumentError::Fetch(error.into()))?;
             if bytes.len() + part.len() > LARGEST {
                 return Err(DocumentError::TooLarge);
             }

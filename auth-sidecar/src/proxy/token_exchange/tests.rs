@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use behalf_contract::{ExchangePlace, Injection};
-use behalf_entra::{AZURE_DEVOPS_SCOPE, Assertion, HttpLimits, Settings, SystemClock, TrustRoots};
+use behalf_entra::{AZURE_DEVOPS_SCOPE, Assertion, HttpLimits, Proxies, Settings, SystemClock, TrustRoots};
 use futures::StreamExt as _;
 use serde_json::json;
 use wiremock::matchers::method;
@@ -52,7 +52,9 @@ async fn exchange(exchanges: Exchanges) -> (Exchange, MockServer, tempfile::Name
     let entra = EntraClient::new(
         Settings::new(&server.uri().parse().unwrap(), TENANT, CLIENT).unwrap(),
         Assertion::File(assertion.path().to_owned()),
-        TrustRoots::system().http_client(HttpLimits::default()).unwrap(),
+        TrustRoots::system()
+            .http_client(HttpLimits::default(), Proxies::None)
+            .unwrap(),
         Arc::new(SystemClock),
     );
     let rules = TokenExchange {

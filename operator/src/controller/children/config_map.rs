@@ -124,6 +124,7 @@ fn sidecar(plan: &Plan) -> SidecarConfig {
         clients: plan.clients.clone(),
         trusted_proxies: plan.trusted_proxies.clone(),
         tracing: plan.tracing.clone(),
+        egress_proxy: plan.egress_proxy.clone(),
         listen: SidecarListen {
             public: SocketAddr::new(plan.listen, ports::PUBLIC),
             internal: SocketAddr::new(plan.listen, ports::INTERNAL),
@@ -149,6 +150,7 @@ fn server_file(plan: &Plan, server: &AzureDevOpsConfig) -> ServerConfig {
         certificate_authority_file: plan.entra.certificate_authority_file.clone(),
         host_key_file: paths::HOST_KEY.into(),
         tracing: plan.tracing.clone(),
+        egress_proxy: plan.egress_proxy.clone(),
         listen: ServerListen {
             mcp: SocketAddr::new(LOOPBACK, ports::SERVER),
             probes: SocketAddr::new(plan.listen, ports::SERVER_PROBES),

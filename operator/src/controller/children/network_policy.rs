@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use behalf_contract::ports;
+use behalf_contract::{namespace_of_service, ports};
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use url::Url;
+use url::{Host, Url};
 
 use super::{Applied, ChildKind, Children, Existing, metadata};
 use crate::api::v1alpha1::Internet;
@@ -70,6 +70,7 @@ pub(super) fn build(plan: &Plan) -> NetworkPolicy {
                 ports: Some(vec![port("TCP", number)]),
             }),
     );
+    egress.extend(egress_proxy(plan));
     egress.extend(plan.network.egress.allow.iter().cloned());
     NetworkPolicy {
         metadata: metadata(plan, plan.object.name.clone()),
@@ -83,6 +84,23 @@ pub(super) fn build(plan: &Plan) -> NetworkPolicy {
             egress: Some(egress),
         }),
     }
+}
+
+/// The rule for the installation's proxy, if its address is known. Its name could only open a port to every address.
+fn egress_proxy(plan: &Plan) -> Option<NetworkPolicyEgressRule> {
+    let url = plan.egress_proxy.as_ref()?.https.url();
+    let cidr = match url.host()? {
+        Host::Domain(_) => return None,
+        Host::Ipv4(address) => format!("{address}/32"),
+        Host::Ipv6(address) => format!("{address}/128"),
+    };
+    Some(NetworkPolicyEgressRule {
+        to: Some(vec![NetworkPolicyPeer {
+            ip_block: Some(IPBlock { cidr, except: None }),
+            ..NetworkPolicyPeer::default()
+        }]),
+        ports: Some(vec![port("TCP", url.port_or_known_default()?)]),
+    })
 }
 
 fn port(protocol: &str, number: u16) -> NetworkPolicyPort {
@@ -148,9 +166,6 @@ fn services(plan: &Plan) -> BTreeSet<(&str, u16)> {
         .collect()
 }
 
-/// Returns the namespace in `<service>.<namespace>.svc`, with or without the cluster's domain at the end.
 fn namespace(url: &Url) -> Option<&str> {
-    let mut labels = url.domain()?.split('.').skip(1);
-    let namespace = labels.next()?;
-    (labels.next() == Some("svc")).then_some(namespace)
+    namespace_of_service(url.domain()?)
 }

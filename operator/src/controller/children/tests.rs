@@ -4,7 +4,7 @@ mod container;
 mod deployment;
 mod network_policy;
 
-use behalf_contract::{ServerConfig, SidecarConfig, paths};
+use behalf_contract::{EgressProxy, ServerConfig, SidecarConfig, paths};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 use kube::ResourceExt as _;
@@ -104,6 +104,25 @@ fn the_files_contain_the_plan() {
             plan.token_exchange.at == behalf_contract::ExchangePlace::Server
         );
     }
+}
+
+fn egress_proxy(address: &str) -> EgressProxy {
+    EgressProxy {
+        https: address.parse().unwrap(),
+        no_proxy: vec!["corp.example".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
+    }
+}
+
+#[test]
+fn both_programs_of_a_pod_use_the_proxy_of_the_installation() {
+    let mut plan = plan(&server(QUICKSTART));
+    let proxy = egress_proxy("http://proxy.corp.example:3128");
+    plan.egress_proxy = Some(proxy.clone());
+    let configuration = Configuration::render(&plan).unwrap();
+    let sidecar: SidecarConfig = serde_yaml::from_str(&configuration.sidecar).unwrap();
+    let server: ServerConfig = serde_yaml::from_str(&configuration.server.unwrap()).unwrap();
+    assert_eq!(sidecar.egress_proxy.as_ref(), Some(&proxy));
+    assert_eq!(server.egress_proxy.as_ref(), Some(&proxy));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use behalf_contract::EgressProxy;
+
 use crate::controller::validate::installation_policy::Allowed;
 
 /// The operator's own settings, from its command line.
@@ -15,6 +17,9 @@ pub struct Defaults {
 
     /// The hosts that objects may name.
     pub allowed: Allowed,
+
+    /// The proxy through which the Pods reach hosts outside of the cluster.
+    pub egress_proxy: Option<EgressProxy>,
 
     /// The namespace of the operator's Pod. `None` outside a cluster.
     pub operator_namespace: Option<String>,

@@ -149,6 +149,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         clients: clients?,
         trusted_proxies,
         tracing,
+        egress_proxy: defaults.egress_proxy.clone(),
         replicas: spec
             .replicas
             .unwrap_or_else(|| default_replicas(spec.sessions.store.kind)),

@@ -142,6 +142,7 @@ fn config(
         },
         trusted_proxies: Vec::new(),
         tracing: None,
+        egress_proxy: None,
         listen,
         keyring_file: around.file("keyring.json"),
         revocations_file: around.file("revocations.json"),

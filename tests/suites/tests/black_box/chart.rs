@@ -154,7 +154,7 @@ async fn rights_are_bound_where_the_operator_watches_and_nowhere_else(world: &Wo
 }
 
 async fn values_that_contradict_each_other_are_refused_with_a_reason(world: &World) -> TestResult {
-    let rows: [(&[&str], &str); 7] = [
+    let rows: [(&[&str], &str); 9] = [
         (
             &["clusterWide=true", "watchNamespaces={mcp}"],
             "clusterWide and watchNamespaces exclude each other",
@@ -168,6 +168,11 @@ async fn values_that_contradict_each_other_are_refused_with_a_reason(world: &Wor
             &["allowed.entraHosts={https://login.example}"],
             "/allowed/entraHosts/0",
         ),
+        (
+            &["proxy.https=http://ana:hunter2@proxy.corp.example:3128"],
+            "/proxy/https",
+        ),
+        (&["proxy.noProxy={*.corp.example}"], "/proxy/noProxy/0"),
     ];
     for (set, reason) in rows {
         match render(&world.running.cluster, NAMESPACE, set) {
@@ -203,7 +208,11 @@ async fn the_operator_understands_every_variable_that_the_chart_sets(world: &Wor
             format!("allowed.{list}={{one-{host}.example,two-{host}.example}}")
         })
         .collect();
-    let set: Vec<&str> = set.iter().map(String::as_str).collect();
+    let proxy = [
+        "proxy.https=http://proxy.corp.example:3128",
+        "proxy.noProxy={.corp.example,10.0.0.0/8}",
+    ];
+    let set: Vec<&str> = set.iter().map(String::as_str).chain(proxy).collect();
     for mode in ["clusterWide=true", "watchNamespaces={mcp}"] {
         let all = [&set[..], &[mode]].concat();
         let environment = environment(&render(&world.running.cluster, NAMESPACE, &all)?)?;
@@ -219,6 +228,12 @@ async fn the_operator_understands_every_variable_that_the_chart_sets(world: &Wor
             ensure!(
                 environment.iter().any(|(_, found)| *found == value),
                 "allowed.{list} does not reach the operator"
+            );
+        }
+        for value in ["http://proxy.corp.example:3128", ".corp.example,10.0.0.0/8"] {
+            ensure!(
+                environment.iter().any(|(_, found)| found == value),
+                "the proxy's {value} does not reach the operator"
             );
         }
     }

@@ -21,6 +21,9 @@ const SERVER_USER: i64 = 65533;
 /// Time between the start of the termination and the stop signal to the server. Load balancers need it to remove the Pod.
 const PRE_STOP_SECONDS: i64 = 10;
 
+/// Hosts that no server reaches through the proxy: loopback, and Services of the cluster.
+const DIRECT: [&str; 5] = ["localhost", "127.0.0.1", "::1", ".svc", ".cluster.local"];
+
 /// Builds the auth sidecar, as an init container that restarts always: it starts before the server and stops after it.
 pub(super) fn sidecar(plan: &Plan, configuration: &Configuration) -> Container {
     Container {
@@ -83,12 +86,26 @@ fn foreign(plan: &Plan, server: &ForeignPlan) -> Container {
         name: names::SERVER_CONTAINER.to_owned(),
         command: given(&server.command),
         args: given(&server.args),
-        env: (!plan.server.env.is_empty()).then(|| plan.server.env.clone()),
+        env: Some([proxies(plan), plan.server.env.clone()].concat())
+            .filter(|variables| !variables.is_empty()),
         lifecycle: Some(pre_stop()),
         security_context: Some(security_context(server.user)),
         volume_mounts: Some(volumes::foreign_mounts(plan, server)),
         ..container(&plan.server)
     }
+}
+
+/// The installation's proxy, as most programs read it. Validation refuses these variables in the spec.
+fn proxies(plan: &Plan) -> Vec<EnvVar> {
+    let Some(proxy) = &plan.egress_proxy else {
+        return Vec::new();
+    };
+    let direct = proxy.no_proxy.iter().map(ToString::to_string);
+    let direct: Vec<_> = DIRECT.into_iter().map(str::to_owned).chain(direct).collect();
+    vec![
+        variable("HTTPS_PROXY", &proxy.https.origin()),
+        variable("NO_PROXY", &direct.join(",")),
+    ]
 }
 
 fn built_in(plan: &Plan, configuration: &Configuration) -> Container {
@@ -177,11 +194,6 @@ fn environment(
     configuration_digest: Option<&str>,
     federated_token: bool,
 ) -> Vec<EnvVar> {
-    let variable = |name: &str, value: &str| EnvVar {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
-        value_from: None,
-    };
     let mut variables = vec![variable("BEHALF_LOG", plan.log_level.as_str())];
     // A user who may write ConfigMaps but not Pods could replace the content of the file.
     variables.extend(configuration_digest.map(|text| variable(digest::VARIABLE, text)));
@@ -190,6 +202,14 @@ fn environment(
     }
     variables.extend(plan.env.iter().cloned());
     variables
+}
+
+fn variable(name: &str, value: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        value_from: None,
+    }
 }
 
 fn port(name: &str, number: u16) -> ContainerPort {

@@ -134,3 +134,34 @@ fn the_network_policy_opens_no_port_of_the_server_and_no_host_of_azure_devops() 
     let hosts: Vec<_> = plan.outgoing().into_iter().map(|url| url.host_str()).collect();
     assert_eq!(hosts, [Some("login.microsoftonline.com")]);
 }
+
+#[test]
+fn the_container_gets_the_proxy_of_the_installation_in_variables() {
+    let mut plan = plan(&server(CONTAINER));
+    plan.egress_proxy = Some(egress_proxy("http://proxy.corp.example:3128"));
+    let children = build(&plan, None).unwrap();
+    let pod = pod(&children.deployment);
+    let [sidecar, container] = containers(&pod);
+    let variables: Vec<_> = container
+        .env
+        .iter()
+        .flatten()
+        .map(|variable| (&*variable.name, variable.value.as_deref().unwrap()))
+        .collect();
+    let expected = [
+        ("HTTPS_PROXY", "http://proxy.corp.example:3128"),
+        (
+            "NO_PROXY",
+            "localhost,127.0.0.1,::1,.svc,.cluster.local,corp.example,10.0.0.0/8",
+        ),
+    ];
+    assert_eq!(variables, expected);
+    // The sidecar reads its file alone.
+    assert!(
+        sidecar
+            .env
+            .iter()
+            .flatten()
+            .all(|variable| !variable.name.ends_with("_PROXY"))
+    );
+}

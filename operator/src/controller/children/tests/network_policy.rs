@@ -113,6 +113,27 @@ fn the_collector_of_traces_is_reachable() {
     assert_eq!(rules.get(1), Some(&service));
 }
 
+#[rstest]
+#[case::a_service("http://squid.egress.svc:3128", Some(json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "egress"}}}])), json!([443]))]
+#[case::an_address("http://10.1.2.3:3128", Some(json!([{"ipBlock": {"cidr": "10.1.2.3/32"}}])), json!([443]))]
+#[case::an_address_of_ipv6("http://[fd00::7]:3128", Some(json!([{"ipBlock": {"cidr": "fd00::7/128"}}])), json!([443]))]
+#[case::a_name("http://proxy.corp.example:3128", None, json!([443, 3128]))]
+fn the_proxy_of_the_installation_is_reachable(
+    #[case] address: &str,
+    #[case] peers: Option<Value>,
+    #[case] internet: Value,
+) {
+    let mut plan = crate::testing::plan(&server(QUICKSTART));
+    plan.egress_proxy = Some(egress_proxy(address));
+    let policy = build(&plan, None).unwrap().network_policy.unwrap().spec.unwrap();
+    let rules = serde_json::to_value(policy.egress.unwrap()).unwrap();
+    let open = rules[1]["ports"].as_array().unwrap().iter();
+    let open: Vec<_> = open.map(|port| port["port"].clone()).collect();
+    assert_eq!(Value::from(open), internet);
+    let rule = peers.map(|to| json!({"to": to, "ports": [{"protocol": "TCP", "port": 3128}]}));
+    assert_eq!(rules.get(2), rule.as_ref());
+}
+
 #[test]
 fn without_internet_only_dns_and_the_destinations_of_the_spec_are_reachable() {
     let proxy =

@@ -1,0 +1,372 @@
+//! The proxy through which the Pods of an installation reach hosts outside of the cluster.
+//!
+//! The rules about which addresses it serves are here, because the operator opens the network for it, and both programs of
+//! a Pod use it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+/// The proxy of the installation, for https addresses. Programs open a tunnel with CONNECT, so that the proxy sees the
+/// host and the port, and nothing of the TLS connection in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressProxy {
+    /// The address of the proxy: `http://host:port`.
+    pub https: ProxyAddress,
+
+    /// The hosts that are reached without it, beside loopback and Services of the cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_proxy: Vec<DirectHosts>,
+}
+
+impl EgressProxy {
+    /// Returns the proxy's address if a request to `url` goes through it.
+    ///
+    /// Requests without TLS, to loopback, to Services of the cluster, and to names without a dot never do.
+    pub fn serves(&self, url: &Url) -> Option<&Url> {
+        let host = url.host()?;
+        let direct = url.scheme() != "https"
+            || is_inside(&host)
+            || self.no_proxy.iter().any(|hosts| hosts.contains(&host));
+        (!direct).then_some(&self.https.0)
+    }
+}
+
+/// Returns the namespace in `<service>.<namespace>.svc`, with or without the cluster's domain at the end.
+pub fn namespace_of_service(name: &str) -> Option<&str> {
+    let mut labels = name.split('.').skip(1);
+    let namespace = labels.next()?;
+    (labels.next() == Some("svc")).then_some(namespace)
+}
+
+fn is_below(name: &str, parent: &str) -> bool {
+    let rest = name.strip_suffix(parent);
+    rest.is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+}
+
+/// Returns true for loopback, for Services of the cluster, and for names that only the cluster's DNS completes.
+fn is_inside(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            !name.contains('.')
+                || name.ends_with(".localhost")
+                || name.ends_with(".cluster.local")
+                || namespace_of_service(name).is_some()
+        }
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+/// The address of a proxy: an http origin without user and password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProxyAddress(Url);
+
+impl ProxyAddress {
+    /// The address as a URL.
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The origin without a slash at its end.
+    pub fn origin(&self) -> String {
+        self.0.as_str().trim_end_matches('/').to_owned()
+    }
+}
+
+impl FromStr for ProxyAddress {
+    type Err = EgressProxyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = Url::parse(text).map_err(|_| EgressProxyError::Address)?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(EgressProxyError::Credentials);
+        }
+        let is_origin =
+            url.has_host() && url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if url.scheme() != "http" || !is_origin {
+            return Err(EgressProxyError::Address);
+        }
+        Ok(Self(url))
+    }
+}
+
+impl TryFrom<String> for ProxyAddress {
+    type Error = EgressProxyError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ProxyAddress> for String {
+    fn from(address: ProxyAddress) -> Self {
+        address.origin()
+    }
+}
+
+impl fmt::Debug for ProxyAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.origin())
+    }
+}
+
+/// An entry of the list of hosts that are reached without the proxy. The forms and their meaning are those of `NO_PROXY` in
+/// Go and curl, without `*` and without ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DirectHosts {
+    /// Addresses: `10.0.0.0/8`, or one address. Names are not resolved for it.
+    Network(IpNet),
+
+    /// A name, and every name below it: `contoso.example`.
+    Domain(String),
+
+    /// Every name below this one, and not the name itself: `.contoso.example`. Kept without the first dot.
+    Below(String),
+}
+
+impl DirectHosts {
+    fn contains(&self, host: &Host<&str>) -> bool {
+        match (self, host) {
+            (Self::Network(network), Host::Ipv4(address)) => {
+                network.contains(&std::net::IpAddr::V4(*address))
+            }
+            (Self::Network(network), Host::Ipv6(address)) => {
+                network.contains(&std::net::IpAddr::V6(*address))
+            }
+            (Self::Domain(domain), Host::Domain(name)) => name == domain || is_below(name, domain),
+            (Self::Below(domain), Host::Domain(name)) => is_below(name, domain),
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for DirectHosts {
+    type Err = EgressProxyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(network) = text.parse::<IpNet>() {
+            return Ok(Self::Network(network));
+        }
+        if let Ok(address) = text.parse::<std::net::IpAddr>() {
+            return Ok(Self::Network(address.into()));
+        }
+        let (is_below, name) = match text.strip_prefix('.') {
+            Some(name) => (true, name),
+            None => (false, text),
+        };
+        let is_name = matches!(Host::parse(name), Ok(Host::Domain(parsed)) if parsed == name)
+            && !name.ends_with('.')
+            && !name.contains('*');
+        match (is_name, is_below) {
+            (true, true) => Ok(Self::Below(name.to_owned())),
+            (true, false) => Ok(Self::Domain(name.to_owned())),
+            (false, _) => Err(EgressProxyError::DirectHosts(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for DirectHosts {
+    type Error = EgressProxyError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<DirectHosts> for String {
+    fn from(hosts: DirectHosts) -> Self {
+        hosts.to_string()
+    }
+}
+
+impl fmt::Display for DirectHosts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) if network.prefix_len() == network.max_prefix_len() => {
+                write!(formatter, "{}", network.addr())
+            }
+            Self::Network(network) => write!(formatter, "{network}"),
+            Self::Domain(name) => formatter.write_str(name),
+            Self::Below(name) => write!(formatter, ".{name}"),
+        }
+    }
+}
+
+/// Why the settings of the proxy are refused. No message contains the address, because it may contain a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EgressProxyError {
+    /// It is no http origin.
+    #[error(
+        "the address of the proxy (proxy.https) must be http://<host>:<port> without path: programs reach https addresses \
+         with CONNECT, inside of which TLS protects what they send"
+    )]
+    Address,
+
+    /// It contains a user or a password.
+    #[error(
+        "the address of the proxy (proxy.https) must not contain a user or a password, because configuration is no secret: \
+         let the proxy admit the Pods by their network, or name a proxy in the cluster that adds the credentials"
+    )]
+    Credentials,
+
+    /// It is neither a name nor a network.
+    #[error(
+        "{0:?} of proxy.noProxy is neither a host (contoso.example, with every name below it), nor .contoso.example (only the \
+         names below it), nor an address or a network (10.0.0.0/8): write it in lower case, without scheme, port and *"
+    )]
+    DirectHosts(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxy(no_proxy: &[&str]) -> EgressProxy {
+        EgressProxy {
+            https: "http://proxy.corp.example:3128".parse().unwrap(),
+            no_proxy: no_proxy.iter().map(|text| text.parse().unwrap()).collect(),
+        }
+    }
+
+    fn is_served(proxy: &EgressProxy, url: &str) -> bool {
+        proxy.serves(&Url::parse(url).unwrap()).is_some()
+    }
+
+    #[test]
+    fn https_addresses_outside_of_the_cluster_are_reached_through_the_proxy() {
+        for url in [
+            "https://login.microsoftonline.com/x",
+            "https://dev.azure.com:8443",
+            "https://93.184.215.14",
+            "https://10.0.0.1",
+            "https://svc.contoso.example",
+        ] {
+            let proxy = proxy(&[]);
+            assert_eq!(
+                proxy.serves(&Url::parse(url).unwrap()).unwrap().as_str(),
+                "http://proxy.corp.example:3128/"
+            );
+        }
+    }
+
+    #[test]
+    fn loopback_services_and_addresses_without_tls_are_never_reached_through_the_proxy() {
+        for url in [
+            "http://otel.contoso.example:4318",
+            "https://localhost",
+            "https://a.localhost",
+            "https://127.0.0.1",
+            "https://[::1]",
+            "https://entra",
+            "https://entra.identity.svc",
+            "https://entra.identity.svc.cluster.local:8443",
+            "https://entra.identity.svc.cluster.local.",
+            "https://entra.identity.svc.other.domain",
+            "https://10-0-0-7.identity.pod.cluster.local",
+        ] {
+            assert!(!is_served(&proxy(&[]), url), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_the_list_excludes_a_domain_the_names_below_it_or_a_network() {
+        let proxy = proxy(&[
+            "corp.example",
+            ".below.example",
+            "10.0.0.0/8",
+            "192.0.2.7",
+            "fd00::/8",
+        ]);
+        for url in [
+            "https://corp.example",
+            "https://a.b.corp.example",
+            "https://a.below.example",
+            "https://10.1.2.3",
+            "https://192.0.2.7",
+            "https://[fd00::7]",
+        ] {
+            assert!(!is_served(&proxy, url), "{url}");
+        }
+        for url in [
+            "https://notcorp.example",
+            "https://corp.example.evil.example",
+            "https://below.example",
+            "https://notbelow.example",
+            "https://11.1.2.3",
+            "https://192.0.2.8",
+            "https://[fe80::7]",
+        ] {
+            assert!(is_served(&proxy, url), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_password_is_refused_and_not_repeated() {
+        for text in [
+            "http://user:hunter2@proxy.corp.example:3128",
+            "http://hunter2@proxy:3128",
+        ] {
+            let error = text.parse::<ProxyAddress>().unwrap_err();
+            assert_eq!(error, EgressProxyError::Credentials);
+            assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_no_http_origin_is_refused() {
+        for text in [
+            "proxy.corp.example:3128",
+            "https://proxy.corp.example:3128",
+            "socks5://proxy.corp.example:1080",
+            "http://proxy.corp.example:3128/path",
+            "http://proxy.corp.example:3128?x=1",
+            "",
+        ] {
+            assert_eq!(
+                text.parse::<ProxyAddress>(),
+                Err(EgressProxyError::Address),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_entry_that_would_match_nothing_is_refused() {
+        for text in [
+            "*",
+            "*.corp.example",
+            "https://corp.example",
+            "corp.example:443",
+            "Corp.example",
+            "10.0.0.0/33",
+            ".",
+        ] {
+            assert!(text.parse::<DirectHosts>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_file_has_the_texts_that_the_administrator_wrote() {
+        let list = [
+            "corp.example",
+            ".below.example",
+            "10.0.0.0/8",
+            "192.0.2.7",
+            "fd00::/8",
+        ];
+        let yaml = serde_json::to_value(proxy(&list)).unwrap();
+        assert_eq!(
+            yaml,
+            serde_json::json!({"https": "http://proxy.corp.example:3128", "noProxy": list})
+        );
+        assert_eq!(serde_json::from_value::<EgressProxy>(yaml).unwrap(), proxy(&list));
+    }
+}
