@@ -26,7 +26,7 @@ pub mod observe;
 mod pkce;
 pub mod proxy;
 mod random;
-pub mod revocations;
+pub mod revocations_file;
 pub mod router;
 pub mod services;
 mod session_id;

@@ -26,7 +26,7 @@ use crate::limits::address_budget::AddressBudgets;
 use crate::limits::body_budget::MessageMemory;
 use crate::observe::sign_ins::SignIns;
 use crate::observe::{ProbeTrigger, StatusBoard};
-use crate::revocations::{RevocationsFile, RevocationsFileError};
+use crate::revocations_file::{RevocationsFile, RevocationsFileError};
 use crate::sessions::{SessionRules, Sessions};
 use crate::store::{MemoryLimits, MemoryStore, ObservedStore, RedisSettingsError, RedisStore, SessionStore};
 use crate::telemetry::metrics::Metrics;

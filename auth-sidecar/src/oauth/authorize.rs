@@ -12,7 +12,7 @@ use super::redirect;
 use crate::clients::{Client, ClientError};
 use crate::keys::{Purpose, SealError};
 use crate::oauth::login::cookies::{self, Cookies};
-use crate::oauth::login::remembered::Approvals;
+use crate::oauth::login::remembered_approvals::Approvals;
 use crate::oauth::login::{
     ApprovedRequest, AuthorizationRequest, OfferedRequest, PageError, REQUEST_LIFETIME, Refused, csrf,
 };

@@ -17,7 +17,7 @@ use super::page::{self, Problem};
 use super::redirect;
 use crate::oauth::login::cookies::{self, Cookies};
 use crate::oauth::login::parameters::Parameters;
-use crate::oauth::login::remembered::{self, Approvals};
+use crate::oauth::login::remembered_approvals::{self, Approvals};
 use crate::oauth::login::{ApprovedRequest, FLOW_LIFETIME, Found, RedirectError};
 use crate::services::Services;
 use crate::sessions::{NewLogin, SessionError, SignInAgain};
@@ -217,7 +217,11 @@ fn remember(
     let now = services.clock.now();
     let approvals = Approvals::read(browser, &services.keyring, now);
     let value = approvals.add(user, request, now, &services.keyring)?;
-    cookies::set(remembered::COOKIE_NAME, &value, remembered::LIFETIME)
+    cookies::set(
+        remembered_approvals::COOKIE_NAME,
+        &value,
+        remembered_approvals::LIFETIME,
+    )
 }
 
 /// Shows the consent page to the user who signed in. The tokens of this sign-in are dropped; after an approval the

@@ -15,7 +15,7 @@ use super::page::{self, Problem};
 use super::redirect;
 use crate::keys::Purpose;
 use crate::oauth::login::cookies::{self, Cookies};
-use crate::oauth::login::remembered::Approvals;
+use crate::oauth::login::remembered_approvals::Approvals;
 use crate::oauth::login::{
     ApprovedRequest, AuthorizationRequest, FLOW_COOKIE_LIFETIME, OfferedRequest, PageError, csrf,
     flow_cookies,

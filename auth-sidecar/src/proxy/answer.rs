@@ -7,7 +7,7 @@ use behalf_contract::ServerKind;
 use super::event_stream::Opened;
 use super::refusal::Refusal;
 use super::server_session::{SESSION_ID, ServerSession};
-use super::users::Call;
+use super::user_limits::Call;
 use super::{ProxyState, headers, stream};
 use crate::services::Services;
 use crate::sessions::OpenSession;

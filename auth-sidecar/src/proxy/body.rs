@@ -6,8 +6,8 @@ use behalf_entra::Secret;
 use behalf_runtime::trace::TraceContext;
 use serde_json::value::RawValue;
 
-use super::edit::{Edited, Place, offset, place_of};
 use super::members::{self, Members};
+use super::token_argument::{Edited, Place, offset, place_of};
 
 /// The method whose arguments can contain the token.
 pub(super) const TOOLS_CALL: &str = "tools/call";

@@ -1,14 +1,13 @@
 //! `/mcp`: forwards the requests of clients to the server, with the user's token in place of the access token.
 //!
 //! A request without a live session is refused. The body is parsed as far as needed and changed in at most one
-//! place ([`edit`]). Only listed headers are forwarded ([`headers`]). [`injection`] decides which token the server
+//! place ([`token_argument`]). Only listed headers are forwarded ([`headers`]). [`injection`] decides which token the server
 //! gets, and [`server_session`] which session of the server a request belongs to. Answers are streamed without
 //! buffering ([`answer`](mod@answer)). When the client disconnects, the request to the server is cancelled. When the session
 //! ends, its answers end ([`stream`]).
 
 mod answer;
 mod body;
-mod edit;
 mod entra_bearer;
 mod event_stream;
 #[cfg(any(fuzzing, test))]
@@ -20,15 +19,16 @@ mod method_label;
 mod origin;
 mod outgoing;
 mod reauthenticate;
-mod recent_sign_in;
 mod refusal;
 mod refusal_response;
 mod refused_tokens;
 mod request_audit;
 mod server_session;
+mod sign_in_advice;
 mod stream;
+mod token_argument;
 mod token_exchange;
-mod users;
+mod user_limits;
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ use self::refused_tokens::RefusedTokens;
 use self::request_audit::RequestAudit;
 use self::server_session::ServerSessions;
 use self::token_exchange::{Exchange, Tokens};
-use self::users::{User, Users};
+use self::user_limits::{User, Users};
 use crate::access::Scopes;
 use crate::limits::body_budget::Taken;
 use crate::oauth;

@@ -4,9 +4,9 @@ use axum::http::{Response, StatusCode};
 use behalf_contract::{Reauthenticate, ReauthenticateReason, ServerKind};
 
 use super::ProxyState;
-use super::recent_sign_in::{ASSERTION_REFUSED, CONSENT_MISSING, NEW_TOKEN_NEEDED, RECENT, TOKEN_REFUSED};
 use super::refusal::Refusal;
 use super::refused_tokens::Answers;
+use super::sign_in_advice::{ASSERTION_REFUSED, CONSENT_MISSING, NEW_TOKEN_NEEDED, RECENT, TOKEN_REFUSED};
 use super::token_exchange::Tokens;
 use crate::sessions::{OpenSession, SignInAgain};
 use crate::upstream::AnswerBody;

@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::users::Call;
+use super::user_limits::Call;
 
 /// Why an answer is cut off.
 #[derive(Debug, thiserror::Error)]

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::ProxyState;
 use super::injection::{Plan, Token};
 use super::reauthenticate::sign_in_required;
-use super::recent_sign_in::{ASSERTION_REFUSED, RECENT};
 use super::refusal::Refusal;
 use super::refused_tokens::Answers;
+use super::sign_in_advice::{ASSERTION_REFUSED, RECENT};
 use crate::sessions::{OpenSession, SignInAgain};
 use crate::telemetry::traces;
 

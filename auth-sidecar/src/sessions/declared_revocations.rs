@@ -3,7 +3,7 @@
 //! [`RevocationsFile`] decides. Each place that opens a session asks it: a call, a refresh and the redemption of a code.
 //! A revoked session that is met there is removed from the store, and so are all others after each change of the file.
 //!
-//! [`RevocationsFile`]: crate::revocations::RevocationsFile
+//! [`RevocationsFile`]: crate::revocations_file::RevocationsFile
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::Sessions;
 use super::error::SessionError;
 use super::record::Record;
 use crate::mounted_file;
-use crate::revocations::RevocationsFileError;
+use crate::revocations_file::RevocationsFileError;
 use crate::session_id::SessionId;
 use crate::store::StoreError;
 use crate::telemetry::audit::{Action, Event};

@@ -102,7 +102,7 @@ impl EndSignal {
         self.0.token.is_cancelled()
     }
 
-    /// Number of renewals of the user's tokens. A change makes the remembered sessions ([`super::remembered`]) old.
+    /// Number of renewals of the user's tokens. A change makes the remembered sessions ([`super::remembered_sessions`]) old.
     pub(super) fn renewals(&self) -> u64 {
         self.0.renewals.load(Ordering::Acquire)
     }

@@ -19,19 +19,19 @@ mod introspection;
 mod open_session;
 mod per_user;
 mod record;
-mod refresh;
+mod refresh_grant;
 mod refresh_rotation;
-mod remembered;
+mod remembered_sessions;
 mod remote_ends;
 mod renewal_lease;
 mod renewals;
 mod repository;
-mod revocation;
 mod rules;
 mod shared_downstream;
 mod sign_in_again;
 mod step_up;
 mod summary;
+mod token_revocation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,13 +42,13 @@ use tokio::sync::Mutex;
 
 use self::end_signal::EndSignals;
 use self::per_user::UserDigest;
-use self::remembered::Remembered;
+use self::remembered_sessions::Remembered;
 use self::renewals::Renewals;
 use self::repository::SessionRepository;
 use self::shared_downstream::RefusedDownstream;
 use crate::keys::{KeyringHandle, Random};
 use crate::limits::weak_map::WeakMap;
-use crate::revocations::RevocationsFile;
+use crate::revocations_file::RevocationsFile;
 use crate::store::{SessionStore, StoreError};
 
 pub use crate::session_id::SessionId;
@@ -58,9 +58,9 @@ pub use error::{DeadGrant, GrantError, SessionError, Unavailable};
 pub use grant::ClientTokens;
 pub use introspection::ActiveToken;
 pub use open_session::OpenSession;
-pub use revocation::Revocation;
 pub use rules::SessionRules;
 pub use sign_in_again::SignInAgain;
+pub use token_revocation::Revocation;
 
 /// Adds `duration` to `now`. The result is the largest timestamp when the sum is larger.
 fn later(now: Timestamp, duration: SignedDuration) -> Timestamp {

@@ -4,7 +4,7 @@ mod approved;
 pub(crate) mod cookies;
 pub(crate) mod csrf;
 pub(crate) mod parameters;
-pub(crate) mod remembered;
+pub(crate) mod remembered_approvals;
 mod request;
 mod sealed;
 
