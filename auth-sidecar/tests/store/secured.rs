@@ -15,7 +15,7 @@ use url::Url;
 use crate::conformance::{Real, check_all};
 use crate::redis_server::{RedisCluster, RedisServer, config, free_port, object};
 
-/// The rights that a user needs, as `docs/sessions.md` lists them.
+/// The rights that a user needs, as `docs/stores.md` lists them.
 const RIGHTS: &str = "resetkeys ~behalf:mcp/azure-devops:* resetchannels &behalf:mcp/azure-devops:* -@all +publish +subscribe +scan +eval +hget +hset +hstrlen +pexpireat +pexpiretime +del +ping +info";
 
 struct Files {

@@ -163,7 +163,7 @@ pub enum NotShared {
 /// Returns, for the Secret of a keyring, which page describes its restore.
 fn restoring(kind: &str) -> &'static str {
     match kind {
-        "Secret" => "; to restore a keyring from a backup, see docs/sessions.md",
+        "Secret" => "; to restore a keyring from a backup, see docs/keys.md",
         _ => "",
     }
 }

@@ -66,7 +66,7 @@ fn secret(name: &str, data: &Value) -> Value {
 
 /// The rights of the user of one `McpServer`, as the documentation lists them.
 fn documented_rights(object: &str) -> Result<String, EnvironmentError> {
-    let page = checkout().join("docs/sessions.md");
+    let page = checkout().join("docs/stores.md");
     let text = std::fs::read_to_string(&page).map_err(|error| EnvironmentError::Manifest {
         path: page.clone(),
         problem: error.to_string(),

@@ -107,7 +107,7 @@ pub struct KeyringSecretRef {
     )]
     pub name: String,
 
-    /// The key of the Secret that contains the keyring, a JSON text: docs/sessions.md describes it. At most 253 characters, by
+    /// The key of the Secret that contains the keyring, a JSON text: docs/keys.md describes it. At most 253 characters, by
     /// default keyring.json.
     #[serde(default = "keyring_key")]
     #[schemars(length(min = 1, max = 253), regex(pattern = KEY))]

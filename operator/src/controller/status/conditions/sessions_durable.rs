@@ -67,7 +67,7 @@ fn text(judged: &Judged<'_>) -> String {
         }
         Reason::StoreUnreachable => {
             "the Pods do not reach the Redis, so whether it keeps the sessions cannot be observed; see \
-                                     docs/sessions.md for what to check"
+                                     docs/stores.md for what to check"
                 .to_owned()
         }
         _ => judged.common_text().unwrap_or_else(|| {

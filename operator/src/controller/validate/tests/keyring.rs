@@ -73,7 +73,7 @@ fn keeps_a_readable_keyring_and_refuses_to_replace_a_damaged_one() {
     let foreign = refusals(&server, &keyring("somebody", &file));
     assert!(matches!(foreign[..], [Refusal::NameTaken { kind: "Secret", .. }]));
     assert!(
-        foreign[0].to_string().contains("docs/sessions.md"),
+        foreign[0].to_string().contains("docs/keys.md"),
         "{}",
         foreign[0]
     );
@@ -81,5 +81,5 @@ fn keeps_a_readable_keyring_and_refuses_to_replace_a_damaged_one() {
         kind: "Service",
         name: "azure-devops".to_owned(),
     };
-    assert!(!service.to_string().contains("docs/sessions.md"), "{service}");
+    assert!(!service.to_string().contains("docs/keys.md"), "{service}");
 }
