@@ -20,7 +20,7 @@ pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-i
 const INITIALIZE: &str = "initialize";
 
 /// The start of a sealed id. A person or a secret scanner recognizes it. The digit is the version of the form.
-const PREFIX: &str = "bhm1.";
+const PREFIX: &str = "bht1.";
 
 /// Maximum length in bytes of a server's id. Servers use UUIDs of 36 bytes, some use signed tokens.
 const MAX_ID_BYTES: usize = 1024;

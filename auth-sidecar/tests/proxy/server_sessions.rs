@@ -105,7 +105,7 @@ async fn assert_unknown(response: Response<Body>) {
 async fn the_client_gets_the_servers_id_only_sealed_and_the_server_gets_its_own() {
     let (world, sidecar, login) = start().await;
     let id = begin(&sidecar, &login).await;
-    assert!(id.starts_with("bhm1.") && !id.contains("server-session"), "{id}");
+    assert!(id.starts_with("bht1.") && !id.contains("server-session"), "{id}");
     let response = call_within(&sidecar, &login, &id).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert!(
@@ -127,7 +127,7 @@ async fn the_status_says_that_the_server_keeps_sessions_once_a_user_got_one() {
 async fn an_id_that_the_client_invents_or_learns_from_the_server_is_unknown() {
     let (world, sidecar, login) = start().await;
     begin(&sidecar, &login).await;
-    for id in ["server-session-0", "bhm1.AAAA", ""] {
+    for id in ["server-session-0", "bht1.AAAA", ""] {
         assert_unknown(call_within(&sidecar, &login, id).await).await;
     }
     let mut twice = within(Method::POST, &login, &begin(&sidecar, &login).await, &call());

@@ -113,7 +113,7 @@ async fn an_mcp_session_lives_in_one_pod_and_a_client_goes_on_in_another(world: 
         let response = post(&token, None, &initialize).await?;
         let id = response.headers().get("mcp-session-id").ok_or("no Mcp-Session-Id")?;
         let id = id.to_str()?.to_owned();
-        ensure!(id.starts_with("bhm1."), "the client got the server's own id: {id}");
+        ensure!(id.starts_with("bht1."), "the client got the server's own id: {id}");
         // The forwarder takes the next Pod for each connection.
         let list = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"});
         let mut answers = BTreeMap::new();

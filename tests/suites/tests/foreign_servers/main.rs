@@ -100,7 +100,7 @@ mod tests {
         let response = post(&pods.mcp_url(), token, None, &message).await;
         assert!(response.status().is_success(), "{}", response.status());
         let id = response.headers()["mcp-session-id"].to_str().unwrap().to_owned();
-        assert!(id.starts_with("bhm1."), "{id}");
+        assert!(id.starts_with("bht1."), "{id}");
         id
     }
 

@@ -72,11 +72,7 @@ fn keeps_a_readable_keyring_and_refuses_to_replace_a_damaged_one() {
     assert!(!damaged[0].needs_edit());
     let foreign = refusals(&server, &keyring("somebody", &file));
     assert!(matches!(foreign[..], [Refusal::NameTaken { kind: "Secret", .. }]));
-    assert!(
-        foreign[0].to_string().contains("docs/keys.md"),
-        "{}",
-        foreign[0]
-    );
+    assert!(foreign[0].to_string().contains("docs/keys.md"), "{}", foreign[0]);
     let service = Refusal::NameTaken {
         kind: "Service",
         name: "azure-devops".to_owned(),
