@@ -7,14 +7,18 @@ use behalf_auth_sidecar::sessions::{DeadGrant, GrantError};
 use behalf_contract::ExchangePlace::Sidecar as InSidecar;
 use behalf_contract::Injection::Header;
 use behalf_contract::RedisTopology;
+use rstest::rstest;
 
 use crate::redis_failover::RedisPair;
-use crate::redis_server::store_at;
+use crate::redis_server::{Program, store_at};
 use crate::world::{CLIENT, Login, World, call};
 
+#[rstest]
 #[tokio::test]
-async fn a_refresh_token_of_the_next_generation_proves_a_lost_write_and_is_adopted() {
-    let (world, mut redis) = (World::start().await, RedisPair::start().await);
+async fn a_refresh_token_of_the_next_generation_proves_a_lost_write_and_is_adopted(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let (world, mut redis) = (World::start().await, RedisPair::start(program).await);
     let [first, second, third] = [(); 3].map(|()| {
         let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
         world.sidecar_with_store(world.config(InSidecar, Header), Arc::new(store))

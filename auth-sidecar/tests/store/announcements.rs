@@ -6,20 +6,25 @@ use behalf_auth_sidecar::keys::SystemRandom;
 use behalf_auth_sidecar::sessions::SessionId;
 use behalf_auth_sidecar::store::{Announcement, RedisStore, SessionStore as _};
 use behalf_contract::{ObjectIdentity, RedisTopology};
+use rstest::rstest;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::redis_server::{RedisCluster, RedisServer, config, object, store_at};
+use crate::redis_server::{Program, RedisCluster, RedisServer, config, object, store_at};
 
+#[rstest]
 #[tokio::test]
-async fn replicas_hear_of_the_end_of_a_session() {
-    let redis = RedisServer::start(&[]).await;
-    announced(RedisTopology::Standalone, &redis.endpoint()).await;
+async fn replicas_hear_of_the_end_of_a_session(#[values(Program::Redis, Program::Valkey)] program: Program) {
+    let server = RedisServer::start_program(program, &[]).await;
+    announced(RedisTopology::Standalone, &server.endpoint()).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn replicas_hear_of_the_end_of_a_session_through_a_cluster() {
-    let cluster = RedisCluster::start().await;
+async fn replicas_hear_of_the_end_of_a_session_through_a_cluster(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let cluster = RedisCluster::start(program).await;
     announced(RedisTopology::Cluster, &cluster.endpoint()).await;
 }
 

@@ -1,5 +1,5 @@
 //! Every session store keeps the same promises. The suite in [`conformance`] runs against the memory store and against
-//! Redis servers that the tests start: one alone, one with TLS and users, and a cluster of three.
+//! servers of Redis and Valkey that the tests start: one alone, one with TLS and users, and a cluster of three.
 
 // `cfg(test)` tells the lints that the helpers are test code, too.
 #[cfg(test)]
@@ -33,10 +33,11 @@ use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore, SessionStore};
 use behalf_contract::RedisTopology;
 use behalf_entra::{Clock, FixedClock};
 use jiff::Timestamp;
+use rstest::rstest;
 
 use crate::conformance::{Moved, Real, check_all};
 use crate::redis_failover::RedisPair;
-use crate::redis_server::{RedisCluster, RedisServer, store_at};
+use crate::redis_server::{Program, RedisCluster, RedisServer, store_at};
 
 #[tokio::test]
 async fn the_memory_store_keeps_the_promises_of_a_store() {
@@ -45,32 +46,41 @@ async fn the_memory_store_keeps_the_promises_of_a_store() {
     check_all(&store, &Moved(clock)).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn redis_keeps_the_promises_of_a_store() {
-    let redis = RedisServer::start(&[]).await;
-    let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
+async fn a_server_keeps_the_promises_of_a_store(#[values(Program::Redis, Program::Valkey)] program: Program) {
+    let server = RedisServer::start_program(program, &[]).await;
+    let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
     check_all(&store, &Real).await;
-    redis.every_key_expires().await;
+    server.every_key_expires().await;
+    let report = store.report().await.unwrap();
+    assert_eq!(report.eviction_policy.as_deref(), Some("noeviction"));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_restarted_server_keeps_the_promises_of_a_store() {
-    let mut redis = RedisServer::start(&[]).await;
-    let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
+async fn a_restarted_server_keeps_the_promises_of_a_store(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let mut server = RedisServer::start_program(program, &[]).await;
+    let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
     store.report().await.unwrap();
-    redis.kill();
-    redis.restart().await;
+    server.kill();
+    server.restart().await;
     answers_again(&store).await;
     check_all(&store, &Real).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_promoted_replica_keeps_the_promises_of_a_store() {
-    let mut redis = RedisPair::start().await;
-    let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
+async fn a_promoted_replica_keeps_the_promises_of_a_store(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let mut pair = RedisPair::start(program).await;
+    let store = store_at(RedisTopology::Standalone, &[pair.endpoint()]);
     store.report().await.unwrap();
-    redis.separate().await;
-    redis.fail_over();
+    pair.separate().await;
+    pair.fail_over();
     answers_again(&store).await;
     check_all(&store, &Real).await;
 }
@@ -82,9 +92,12 @@ async fn answers_again(store: &dyn SessionStore) {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_cluster_of_three_keeps_the_promises_of_a_store() {
-    let cluster = RedisCluster::start().await;
+async fn a_cluster_of_three_keeps_the_promises_of_a_store(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let cluster = RedisCluster::start(program).await;
     let store = store_at(RedisTopology::Cluster, &[cluster.endpoint()]);
     check_all(&store, &Real).await;
 }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::captured_log::CapturedLog;
-use crate::redis_server::{RedisServer, free_port, store_at};
+use crate::redis_server::{Program, RedisServer, free_port, store_at};
 
 const KEY: StoreKey = StoreKey::User([1; 32]);
 
@@ -21,7 +21,7 @@ fn in_a_minute() -> Timestamp {
 #[tokio::test]
 async fn a_store_that_is_away_at_the_start_is_used_when_it_comes() {
     let port = free_port();
-    let mut away = RedisServer::start_at(port, &[]);
+    let mut away = RedisServer::start_at(Program::Redis, port, &[]);
     away.kill();
     let store = store_at(RedisTopology::Standalone, &[away.endpoint()]);
     let refused = store.get(&KEY).await;

@@ -8,12 +8,13 @@ use behalf_contract::{RedisAuthentication, RedisConfig, RedisTopology};
 use behalf_entra::{Clock as _, SystemClock};
 use jiff::SignedDuration;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rstest::rstest;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::conformance::{Real, check_all};
-use crate::redis_server::{RedisCluster, RedisServer, config, free_port, object};
+use crate::redis_server::{Program, RedisCluster, RedisServer, config, free_port, object};
 
 /// The rights that a user needs, as `docs/stores.md` lists them.
 const RIGHTS: &str = "resetkeys ~behalf:mcp/azure-devops:* resetchannels &behalf:mcp/azure-devops:* -@all +publish +subscribe +scan +eval +hget +hset +hstrlen +pexpireat +pexpiretime +del +ping +info";
@@ -42,7 +43,11 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
 }
 
-async fn with_tls(files: &Files, issuer: &CertifiedIssuer<'static, KeyPair>) -> (RedisServer, RedisConfig) {
+async fn with_tls(
+    program: Program,
+    files: &Files,
+    issuer: &CertifiedIssuer<'static, KeyPair>,
+) -> (RedisServer, RedisConfig) {
     let key = KeyPair::generate().unwrap();
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let certificate = CertificateParams::new(names)
@@ -65,25 +70,31 @@ async fn with_tls(files: &Files, issuer: &CertifiedIssuer<'static, KeyPair>) -> 
         "--tls-auth-clients",
         "no",
     ];
-    let server = RedisServer::start_at(port, &arguments);
+    let server = RedisServer::start_at(program, port, &arguments);
     server.wait_for_port().await;
     let endpoint = Url::parse(&format!("rediss://localhost:{port}")).unwrap();
     (server, config(RedisTopology::Standalone, &[endpoint]))
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_server_behind_tls_keeps_the_promises_of_a_store() {
+async fn a_server_behind_tls_keeps_the_promises_of_a_store(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
     let (files, issuer) = (Files::new(), authority());
-    let (_server, mut config) = with_tls(&files, &issuer).await;
+    let (_server, mut config) = with_tls(program, &files, &issuer).await;
     config.certificate_authority_file = Some(files.write("ca.crt", &issuer.pem()));
     let store = RedisStore::new(&config, &object(), None).unwrap();
     check_all(&store, &Real).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_server_with_a_certificate_of_another_authority_is_refused() {
+async fn a_server_with_a_certificate_of_another_authority_is_refused(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
     let (files, issuer) = (Files::new(), authority());
-    let (_server, mut config) = with_tls(&files, &issuer).await;
+    let (_server, mut config) = with_tls(program, &files, &issuer).await;
     let other = authority();
     for bundle in [None, Some(files.write("ca.crt", &other.pem()))] {
         config.certificate_authority_file = bundle;
@@ -100,8 +111,8 @@ fn user(files: &Files, password: &str) -> RedisAuthentication {
     }
 }
 
-async fn with_users() -> RedisServer {
-    let server = RedisServer::start(&[]).await;
+async fn with_users(program: Program) -> RedisServer {
+    let server = RedisServer::start_program(program, &[]).await;
     set_user(&server, "first").await;
     server
 }
@@ -113,9 +124,12 @@ async fn set_user(server: &RedisServer, password: &str) {
     server.ask::<()>(&command).await.unwrap();
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_user_with_the_documented_rights_alone_can_keep_sessions() {
-    let (files, server) = (Files::new(), with_users().await);
+async fn a_user_with_the_documented_rights_alone_can_keep_sessions(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let (files, server) = (Files::new(), with_users(program).await);
     let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
     config.authentication = user(&files, "first");
     let store = RedisStore::new(&config, &object(), None).unwrap();
@@ -124,9 +138,12 @@ async fn a_user_with_the_documented_rights_alone_can_keep_sessions() {
     assert!(denied.is_empty(), "a command was denied: {denied:?}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_user_who_may_connect_and_not_read_is_reported() {
-    let (files, server) = (Files::new(), with_users().await);
+async fn a_user_who_may_connect_and_not_read_is_reported(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let (files, server) = (Files::new(), with_users(program).await);
     let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
     config.authentication = user(&files, "first");
     let store = RedisStore::new(&config, &object(), None).unwrap();
@@ -140,9 +157,12 @@ async fn a_user_who_may_connect_and_not_read_is_reported() {
     assert!(matches!(report, Err(StoreError::Unreachable(_))), "{report:?}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_user_of_a_cluster_needs_one_more_right() {
-    let (files, cluster) = (Files::new(), RedisCluster::start().await);
+async fn a_user_of_a_cluster_needs_one_more_right(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let (files, cluster) = (Files::new(), RedisCluster::start(program).await);
     for node in &cluster.nodes {
         set_user(node, "first").await;
         node.ask::<()>(&["ACL", "SETUSER", "behalf", "+cluster|slots"])
@@ -155,9 +175,12 @@ async fn a_user_of_a_cluster_needs_one_more_right() {
     check_all(&store, &Real).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_wrong_password_is_unreachable_until_the_file_is_corrected() {
-    let (files, server) = (Files::new(), with_users().await);
+async fn a_wrong_password_is_unreachable_until_the_file_is_corrected(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let (files, server) = (Files::new(), with_users(program).await);
     let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
     config.authentication = user(&files, "hunter2");
     let store = RedisStore::new(&config, &object(), None).unwrap();
@@ -176,9 +199,12 @@ async fn a_wrong_password_is_unreachable_until_the_file_is_corrected() {
     timeout(Duration::from_secs(20), answers).await.unwrap();
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_changed_password_is_used_without_losing_a_command() {
-    let (files, server) = (Files::new(), with_users().await);
+async fn a_changed_password_is_used_without_losing_a_command(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let (files, server) = (Files::new(), with_users(program).await);
     let mut config = config(RedisTopology::Standalone, &[server.endpoint()]);
     config.authentication = user(&files, "first");
     let store = RedisStore::new(&config, &object(), None).unwrap();

@@ -1,4 +1,4 @@
-//! A primary and a replica of Redis behind one address, as a Service or a managed Redis gives it.
+//! A primary and its replica behind one address, as a Service or a managed Redis gives it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
-use crate::redis_server::RedisServer;
+use crate::redis_server::{Program, RedisServer};
 
 /// Connections to its address reach the primary.
 pub(crate) struct RedisPair {
@@ -22,10 +22,10 @@ pub(crate) struct RedisPair {
 }
 
 impl RedisPair {
-    pub(crate) async fn start() -> Self {
-        let primary = RedisServer::start(&["--repl-diskless-sync-delay", "0"]).await;
+    pub(crate) async fn start(program: Program) -> Self {
+        let primary = RedisServer::start_program(program, &["--repl-diskless-sync-delay", "0"]).await;
         let port = primary.port.to_string();
-        let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &port]).await;
+        let replica = RedisServer::start_program(program, &["--replicaof", "127.0.0.1", &port]).await;
         let follows = async {
             loop {
                 let information: String = replica.ask(&["INFO", "replication"]).await.unwrap();

@@ -1,6 +1,7 @@
-//! Redis servers that a test starts on loopback and that end with it.
+//! Servers of Redis and Valkey that a test starts on loopback and that end with it.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,8 +11,39 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
-/// Debian's package is `redis-server`; `.ci/prerequisites unit` installs it.
-const PROGRAM: &str = "redis-server";
+/// The programs that keep sessions. `.ci/prerequisites unit` installs both.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Program {
+    /// Debian's package `redis-server`.
+    Redis,
+
+    /// Debian's package `valkey-tools`, which `.ci/valkey` unpacks into the cache, or the `valkey-server` in PATH.
+    Valkey,
+}
+
+impl Program {
+    fn path(self) -> PathBuf {
+        match self {
+            Self::Redis => PathBuf::from("redis-server"),
+            Self::Valkey => {
+                let cached = cache().join("valkey/valkey-server");
+                if cached.exists() {
+                    cached
+                } else {
+                    PathBuf::from("valkey-server")
+                }
+            }
+        }
+    }
+}
+
+/// The cache of the scripts in `.ci`.
+fn cache() -> PathBuf {
+    let folder = |name| std::env::var_os(name).map(PathBuf::from);
+    let below = |folder: PathBuf| folder.join("behalf");
+    let of_user = || folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+    folder("CACHE").or_else(|| of_user().map(below)).unwrap()
+}
 
 /// Maximum time for a server or a cluster to come up on a busy machine.
 const START: Duration = Duration::from_secs(30);
@@ -44,6 +76,7 @@ pub(crate) fn free_port() -> u16 {
 
 /// One server without persistence.
 pub(crate) struct RedisServer {
+    program: Program,
     process: Child,
     pub(crate) port: u16,
     arguments: Vec<String>,
@@ -51,15 +84,20 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server with these arguments and waits until it answers.
+    /// Starts a Redis with these arguments and waits until it answers.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let server = Self::start_at(free_port(), arguments);
+        Self::start_program(Program::Redis, arguments).await
+    }
+
+    /// Starts a server with these arguments and waits until it answers.
+    pub(crate) async fn start_program(program: Program, arguments: &[&str]) -> Self {
+        let server = Self::start_at(program, free_port(), arguments);
         server.wait_for_port().await;
         server
     }
 
     /// Starts a server at a port.
-    pub(crate) fn start_at(port: u16, arguments: &[&str]) -> Self {
+    pub(crate) fn start_at(program: Program, port: u16, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port_text = port.to_string();
         let folder_text = folder.path().to_str().unwrap();
@@ -79,7 +117,8 @@ impl RedisServer {
         all.extend(arguments);
         let arguments: Vec<String> = all.into_iter().map(str::to_owned).collect();
         Self {
-            process: spawn(&arguments),
+            program,
+            process: spawn(program, &arguments),
             port,
             arguments,
             _folder: folder,
@@ -99,7 +138,7 @@ impl RedisServer {
         };
         timeout(START, connects)
             .await
-            .expect("the Redis server does not listen");
+            .expect("the server does not listen");
     }
 
     /// The port at which the nodes of a cluster talk to each other.
@@ -117,7 +156,7 @@ impl RedisServer {
 
     /// Starts a server that was killed, at the same port.
     pub(crate) async fn restart(&mut self) {
-        self.process = spawn(&self.arguments);
+        self.process = spawn(self.program, &self.arguments);
         self.wait_for_port().await;
     }
 
@@ -156,20 +195,20 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(arguments: &[String]) -> Child {
-    Command::new(PROGRAM)
+fn spawn(program: Program, arguments: &[String]) -> Child {
+    Command::new(program.path())
         .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap_or_else(|error| panic!("failed to start {PROGRAM}: {error}; run .ci/prerequisites unit"))
+        .unwrap_or_else(|error| panic!("failed to start {program:?}: {error}; run .ci/prerequisites unit"))
 }
 
 /// A node of a cluster. Its bus has a port of its own: the default, 10,000 above the first port, may not exist.
-async fn node() -> RedisServer {
+async fn node(program: Program) -> RedisServer {
     let bus_port = free_port().to_string();
     let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-    RedisServer::start(&[&cluster[..], &["--cluster-port", &bus_port]].concat()).await
+    RedisServer::start_program(program, &[&cluster[..], &["--cluster-port", &bus_port]].concat()).await
 }
 
 /// Three primaries that share the slots.
@@ -178,10 +217,10 @@ pub(crate) struct RedisCluster {
 }
 
 impl RedisCluster {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn start(program: Program) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            nodes.push(node().await);
+            nodes.push(node(program).await);
         }
         let cluster = Self { nodes };
         cluster.join().await;
