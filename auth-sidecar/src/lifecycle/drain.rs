@@ -11,10 +11,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::store::MAX_WAIT;
 use crate::upstream::Upstream;
 
-/// Part of the grace period for draining and for the exit of the process.
-const RESERVE: Duration = Duration::from_secs(5);
+/// Part of the grace period for the exit of the process.
+const EXIT: Duration = Duration::from_secs(1);
+
+/// Part of the grace period for draining and for the exit of the process. Requests that wait for Redis get their answer in
+/// it: they wait for at most [`MAX_WAIT`], and one second is left for the answer.
+const RESERVE: Duration = MAX_WAIT
+    .saturating_add(Duration::from_secs(1))
+    .saturating_add(EXIT);
 
 /// Time between two checks whether the server still listens.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
@@ -30,8 +37,7 @@ pub fn server_limit(grace_period_seconds: u32) -> Duration {
 pub fn drain_limit(grace_period_seconds: u32) -> Duration {
     let grace = Duration::from_secs(u64::from(grace_period_seconds));
     let left = grace.saturating_sub(server_limit(grace_period_seconds));
-    left.saturating_sub(Duration::from_secs(1))
-        .max(Duration::from_millis(500))
+    left.saturating_sub(EXIT).max(Duration::from_millis(500))
 }
 
 /// Returns when the server has stopped, at the latest after `limit`.
@@ -61,8 +67,14 @@ mod tests {
                 "{grace}: {whole:?}"
             );
         }
-        assert_eq!(server_limit(60), Duration::from_secs(55));
-        assert_eq!(drain_limit(60), Duration::from_secs(4));
+        assert_eq!(server_limit(60), Duration::from_secs(53));
         assert_eq!(server_limit(0), Duration::ZERO);
+    }
+
+    #[test]
+    fn requests_that_wait_for_redis_get_their_answer_before_the_sidecar_stops() {
+        for grace in [14, 30, 60, 3600] {
+            assert!(drain_limit(grace) > MAX_WAIT, "{grace}: {:?}", drain_limit(grace));
+        }
     }
 }

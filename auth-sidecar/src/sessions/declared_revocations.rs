@@ -123,22 +123,18 @@ impl Sessions {
         }
     }
 
-    /// Removes a revoked session. Of several replicas one finds it in the store, and writes its audit line.
+    /// Ends a revoked session. Of several replicas one finds it in the store, and writes its audit line.
     async fn remove(&self, id: &SessionId, user: &str, client: Option<&str>) -> Result<(), StoreError> {
-        let removed = self.repository.remove(id).await;
-        // Also without an answer, because the store may have removed the session.
-        if !matches!(removed, Ok(false)) {
-            self.end_everywhere(id).await;
+        let removed = self.end(id).await;
+        let (event, reason) = (Event::of(Action::SessionEnd), "revoked_by_administrator");
+        let event = event.user_id(user).client_label(client).session(id);
+        match removed {
+            Ok(true) => event.because(reason).succeeded(),
+            Ok(false) => {}
+            // Without an answer the store may have removed the session. A second try would not find it.
+            Err(_) => event.unknown(reason),
         }
-        if removed? {
-            Event::of(Action::SessionEnd)
-                .user_id(user)
-                .client_label(client)
-                .session(id)
-                .because("revoked_by_administrator")
-                .succeeded();
-        }
-        Ok(())
+        removed.map(drop)
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 pub use memory::{MemoryLimits, MemoryStore};
 pub(crate) use observed::ObservedStore;
+pub(crate) use redis::MAX_WAIT;
 pub use redis::{RedisSettingsError, RedisStore};
 
 use crate::session_id::SessionId;
@@ -157,6 +158,10 @@ pub enum StoreError {
     /// The store did not answer, or answered with an error.
     #[error("failed to reach the session store")]
     Unreachable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+
+    /// Another program wrote this entry: it has another type or other fields. Other entries are not concerned.
+    #[error("another program wrote this entry of the session store; delete the entry")]
+    Foreign(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl StoreError {
@@ -166,6 +171,7 @@ impl StoreError {
             Self::Full => "full",
             Self::TooLarge => "too_large",
             Self::Unreachable(_) => "unreachable",
+            Self::Foreign(_) => "foreign",
         }
     }
 }
@@ -199,7 +205,8 @@ pub trait SessionStore: Send + Sync {
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
 
     /// Returns the part of the list of all sessions that `cursor` continues, or the first one. A session that exists from
-    /// the first part to the last is in one of them at least. Takes more than one round trip.
+    /// the first part to the last is in one of them at least. Entries that another program wrote are in none. Takes more
+    /// than one round trip.
     async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError>;
 
     /// Tells all replicas, this one included, that the open requests and streams of a session must end. A store of

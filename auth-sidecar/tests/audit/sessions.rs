@@ -129,6 +129,31 @@ async fn a_session_that_the_object_revokes_has_one_line_although_three_replicas_
 }
 
 #[tokio::test]
+async fn a_session_that_the_object_revokes_without_an_answer_of_the_store_has_a_line_that_says_so() {
+    listen();
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let session = session_of(&world, &tokens.access).await;
+    world.store.lose_removals();
+    let before = world.clock.now() + SignedDuration::from_secs(1);
+    world.write_revocations(&json!({"users": [{"id": ANA.object_id, "before": before}]}));
+    let mut lines = Vec::new();
+    while lines.is_empty() {
+        tokio::task::yield_now().await;
+        lines = take("session_end");
+    }
+    let expected = json!({
+        "event.action": "session_end",
+        "event.outcome": "unknown",
+        "event.reason": "revoked_by_administrator",
+        "user.id": ANA.object_id,
+        "client.id": label(&login.client_id),
+        "session.id": session,
+    });
+    assert_eq!(lines, [expected]);
+}
+
+#[tokio::test]
 async fn a_session_that_the_object_revokes_and_nobody_uses_has_a_line() {
     listen();
     let world = World::start().await;

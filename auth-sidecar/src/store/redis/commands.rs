@@ -7,7 +7,7 @@ use ::redis::{FromRedisValue as _, Pipeline, RedisError, Value, pipe};
 use behalf_contract::ObjectIdentity;
 use jiff::Timestamp;
 
-use super::unreachable;
+use super::{foreign, unreachable};
 use crate::session_id::SessionId;
 use crate::store::{Entry, MAX_VALUE_BYTES, StoreError, StoreKey, Written};
 
@@ -128,12 +128,12 @@ pub(super) fn touch(name: &str, expires_at: Timestamp) -> Pipeline {
 pub(super) fn read_entry(answers: Vec<Value>) -> Result<Option<Entry>, StoreError> {
     type Answer = ((Option<u64>, Option<Vec<u8>>, i64),);
     let ((revision, value, expires_at),) =
-        Answer::from_redis_value(Value::Array(answers)).map_err(|error| unreachable(error.into()))?;
+        Answer::from_redis_value(Value::Array(answers)).map_err(|error| foreign(error.into()))?;
     let (Some(revision), Some(value)) = (revision, value) else {
         return Ok(None);
     };
     let Ok(expires_at) = Timestamp::from_millisecond(expires_at) else {
-        return Err(foreign("PEXPIRETIME is out of range"));
+        return Err(foreign(unexpected("PEXPIRETIME is out of range")));
     };
     Ok(Some(Entry {
         revision,
@@ -147,7 +147,7 @@ pub(super) fn read_written(answers: &[Value]) -> Result<Written, StoreError> {
     match answers.first() {
         Some(Value::Int(1)) => Ok(Written::Stored),
         Some(Value::Int(0)) => Ok(Written::Conflict),
-        _ => Err(foreign("EVAL returned neither 0 nor 1")),
+        _ => Err(unreachable(unexpected("EVAL returned neither 0 nor 1"))),
     }
 }
 
@@ -179,11 +179,8 @@ fn collect_lines(text: &str, policies: &mut Vec<String>) {
     policies.extend(found.map(|policy| policy.trim().to_owned()));
 }
 
-fn foreign(message: &'static str) -> StoreError {
-    unreachable(RedisError::from((
-        ::redis::ErrorKind::UnexpectedReturnType,
-        message,
-    )))
+fn unexpected(message: &'static str) -> RedisError {
+    RedisError::from((::redis::ErrorKind::UnexpectedReturnType, message))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::announcements::Announcements;
 use super::outage_log::OutageLog;
 use super::scan::{self, Place};
 use super::settings::{Connection, Settings};
-use super::unreachable;
+use super::{foreign, unreachable};
 use crate::store::{Announcement, StoreError};
 
 /// Pause after the second of several failures in a row. It doubles with each further one. After the first failure
@@ -23,8 +23,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Maximum time that commands wait for Redis, from the beginning of an outage: a restart or a fail-over is shorter. The kubelet
-/// takes the Pods out of the Service only later.
-const MAX_WAIT: Duration = Duration::from_secs(5);
+/// takes the Pods out of the Service only later. A sidecar that stops leaves its last requests more time.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// Pause between two attempts of a command that waits.
 const WAITING: Duration = Duration::from_millis(100);
@@ -228,9 +228,8 @@ impl SharedConnection {
             self.state.lock().await.report_full(&error);
             return Err(StoreError::Full);
         }
-        // Somebody else wrote another kind of value to this key. Other keys are not concerned.
         if has_code(&error, "WRONGTYPE") {
-            return Err(unreachable(error));
+            return Err(foreign(error));
         }
         let mut state = self.state.lock().await;
         // Of several commands that fail on one connection, the first closes it.

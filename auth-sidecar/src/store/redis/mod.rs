@@ -22,10 +22,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use behalf_entra::EntraClient;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
+pub(crate) use connection::MAX_WAIT;
 pub use settings::RedisSettingsError;
 
 use super::{
@@ -108,17 +109,27 @@ impl SessionStore for RedisStore {
         for name in names {
             ids.extend(self.names.session_of(&name));
         }
-        let read = |id: SessionId| async move {
-            let entry = self.get(&StoreKey::Session(id)).await?;
-            Ok::<_, StoreError>(entry.map(|entry| (id, entry)))
-        };
-        let entries: Vec<_> = stream::iter(ids)
-            .map(read)
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
+        let mut foreign = 0;
+        let mut entries = Vec::with_capacity(ids.len());
+        let read = |id: SessionId| async move { (id, self.get(&StoreKey::Session(id)).await) };
+        let mut reads = stream::iter(ids).map(read).buffer_unordered(AT_ONCE);
+        while let Some((id, read)) = reads.next().await {
+            match read {
+                Ok(entry) => entries.extend(entry.map(|entry| (id, entry))),
+                // One such entry must not hide the sessions beside it.
+                Err(StoreError::Foreign(_)) => foreign += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        if foreign > 0 {
+            tracing::warn!(
+                entries = foreign,
+                "Skipped entries of another program in the list of sessions; delete the keys behalf:*:session whose type is \
+                 not hash, and find out who writes to this Redis"
+            );
+        }
         Ok(Page {
-            entries: entries.into_iter().flatten().collect(),
+            entries,
             next: next.map(|place| place.to_text()),
         })
     }
@@ -149,4 +160,9 @@ impl SessionStore for RedisStore {
 /// No answer from Redis, or an answer that is no answer to the command.
 fn unreachable(error: ::redis::RedisError) -> StoreError {
     StoreError::Unreachable(Arc::new(error))
+}
+
+/// An entry that this program did not write.
+fn foreign(error: ::redis::RedisError) -> StoreError {
+    StoreError::Foreign(Arc::new(error))
 }
