@@ -28,23 +28,30 @@ tokio::task_local! {
 /// Runs the streams of a connection.
 #[derive(Clone)]
 pub(crate) struct Streams {
-    open: Arc<watch::Sender<usize>>,
+    /// `None` before the first stream.
+    open: Arc<watch::Sender<Option<usize>>>,
     write_limit: Duration,
 }
 
 impl Streams {
     pub(crate) fn new(write_limit: Duration) -> Self {
         Self {
-            open: Arc::new(watch::Sender::new(0)),
+            open: Arc::new(watch::Sender::new(None)),
             write_limit,
         }
+    }
+
+    /// Returns when the first stream was opened.
+    pub(crate) async fn begun(&self) {
+        // It cannot be closed: this borrows a sender.
+        let _ = self.open.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Returns after no stream was open for `limit`.
     pub(crate) async fn idle(&self, limit: Duration) {
         let mut open = self.open.subscribe();
         loop {
-            let is_idle = *open.borrow_and_update() == 0;
+            let is_idle = open.borrow_and_update().is_none_or(|open| open == 0);
             let changed = open.changed();
             if !is_idle {
                 let _ = changed.await;
@@ -60,7 +67,7 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.open.send_modify(|open| *open += 1);
+        self.open.send_modify(|open| *open = Some(open.unwrap_or(0) + 1));
         let closed = Closed(Arc::clone(&self.open));
         let (progress, limit) = (Progress::default(), self.write_limit);
         tokio::spawn(async move {
@@ -75,11 +82,11 @@ where
 }
 
 /// Counts a stream as closed.
-struct Closed(Arc<watch::Sender<usize>>);
+struct Closed(Arc<watch::Sender<Option<usize>>>);
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        self.0.send_modify(|open| *open -= 1);
+        self.0.send_modify(|open| *open = open.map(|open| open - 1));
     }
 }
 

@@ -67,8 +67,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
 }
 
 /// Does the same, and asks clients for other connections from the moment that `drain` is cancelled: each answer over HTTP/1
-/// closes its connection, and open HTTP/2 connections get a GOAWAY. New connections are still served, because a gateway may
-/// not know yet that this Pod stops.
+/// closes its connection, and HTTP/2 connections get a GOAWAY as soon as they have had a request. New connections are still
+/// served, because a gateway may not know yet that this Pod stops.
 pub async fn serve_and_drain(
     listener: TcpListener,
     router: Router,
@@ -147,8 +147,6 @@ async fn serve_connection(
     drain: CancellationToken,
     end: CancellationToken,
 ) {
-    // A GOAWAY before the first request would refuse that request. Connections that are opened later get none.
-    let is_told_to_leave = !drain.is_cancelled();
     // A connection that has ended has no peer address.
     let Ok(peer) = stream.peer_addr() else { return };
     let begins = async {
@@ -187,8 +185,10 @@ async fn serve_connection(
         }
     };
     let drains = async {
-        if http2_place.is_some() && is_told_to_leave {
+        if http2_place.is_some() {
             drain.cancelled().await;
+            // A GOAWAY before the first request would refuse that request.
+            streams.begun().await;
         } else {
             std::future::pending::<()>().await;
         }
