@@ -47,7 +47,7 @@ impl CertificateAuthority {
         &self.certificate_pem
     }
 
-    /// A server certificate for `names`: DNS names and literal IP addresses, the first one is its subject.
+    /// A certificate of a server for `names`: DNS names and literal IP addresses, the first one is its subject.
     pub fn issue(&self, names: &[&str]) -> Result<TlsIdentity, CertificateError> {
         let key = KeyPair::generate().map_err(failed("make a server key"))?;
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
@@ -55,7 +55,11 @@ impl CertificateAuthority {
         let mut params = CertificateParams::new(names).map_err(failed("describe a server"))?;
         params.distinguished_name = name(&subject);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // Nodes of a Redis cluster are clients of each other.
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.use_authority_key_identifier_extension = true;
         let certificate = params
             .signed_by(&key, &self.issuer)

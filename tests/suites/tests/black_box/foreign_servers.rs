@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use behalf_demo::environment::{NAMESPACE_SERVERS, wait_available};
-use behalf_demo::mcp_client::{CLIENT_NAME, Connection, Era, PendingSignIn, SignedIn};
+use behalf_demo::mcp_client::{Connection, Era};
 use behalf_local_cluster::Progress;
-use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, BEN, Person};
-use behalf_simulators::sign_in::{Browser, Visit};
+use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, BEN};
 use behalf_tests::foreign_server::ForeignServer::{self, Everything, FastMcp};
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::ensure;
 use crate::guard::restoring;
-use crate::scratch_server::{self, NAME, PORT, remove, sessions_in_redis, wait};
+use crate::scratch_server::{self, NAME, PORT, mcp_url, remove, sessions_in_redis, sign_in, wait};
 use crate::world::{TestResult, World};
 
 crate::tests![Scratch: [
@@ -28,10 +26,6 @@ crate::tests![Scratch: [
 const LIMIT: Duration = Duration::from_mins(2);
 
 const SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
-
-fn mcp_url() -> TestResult<Url> {
-    Ok(Url::parse(&format!("http://localhost:{PORT}/mcp"))?)
-}
 
 /// An object with a server of this image, and with these fields of its spec.
 fn object(world: &World, image: &str, fields: &Value) -> TestResult<Value> {
@@ -59,15 +53,6 @@ async fn serving(
     world.running.cluster.load(std::slice::from_ref(&image))?;
     let image = world.running.cluster.image_reference(&image);
     scratch_server::serving(world, &object(world, &image, fields)?, work).await
-}
-
-async fn sign_in(world: &World, person: &Person) -> TestResult<SignedIn> {
-    let pending = PendingSignIn::begin(&mcp_url()?).await?;
-    let visit = Visit::new(pending.authorize_url().clone(), person.user_name).client_name(CLIENT_NAME);
-    let back = Browser::new()?.sign_in(&visit).await?;
-    let signed_in = pending.finish(&back.redirect).await?;
-    world.remember_unrecorded(&signed_in).await?;
-    Ok(signed_in)
 }
 
 async fn call(connection: &Connection, tool: &str, arguments: Value) -> TestResult<String> {

@@ -1,17 +1,27 @@
-//! Replicas are added and removed through the scale subresource. `gateway` has the tests with three replicas.
+//! Replicas are added and removed through the scale subresource, and sessions are in a Redis cluster. `gateway` has the tests
+//! with three replicas.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
-use behalf_simulators::people::BEN;
+use behalf_demo::mcp_client::call_with_token;
+use behalf_simulators::people::{ANA, BEN};
+use futures::future::join;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::ensure;
 use crate::faults::call;
+use crate::guard::restoring;
+use crate::redis_pods::{Address, RedisPods};
+use crate::scratch_server::{self, PORT, mcp_url, serving, sign_in};
 use crate::world::{TestResult, World};
 
-crate::tests![Article: [the_scale_subresource_sets_the_number_of_pods]];
+crate::tests![
+    Article: [the_scale_subresource_sets_the_number_of_pods],
+    Scratch: [a_session_in_a_redis_cluster_survives_the_restart_of_the_node_that_has_it],
+];
 
 /// Maximum time until there are as many Pods as wanted.
 const LIMIT: Duration = Duration::from_mins(3);
@@ -60,5 +70,100 @@ async fn wait_pods(world: &World, server: Server, replicas: usize) -> TestResult
             "with {replicas} wanted the scale subresource said {scale}, and the Pods were {pods}"
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// The name of the `StatefulSet` and of the Service of the cluster.
+const CLUSTER: &str = "redis-cluster";
+
+/// Number of its nodes: primaries without replicas.
+const NODES: usize = 3;
+
+async fn a_session_in_a_redis_cluster_survives_the_restart_of_the_node_that_has_it(
+    world: &World,
+) -> TestResult {
+    let work = async {
+        let nodes = start_cluster(world).await?;
+        let quickstart = world.get("mcpserver", Server::Quickstart.name())?;
+        let fields = json!({"server": quickstart["spec"]["server"], "sessions": nodes.sessions("Cluster")?});
+        let object = scratch_server::object(world, &format!("http://localhost:{PORT}"), &fields)?;
+        serving(world, &object, async || {
+            let signed_in = sign_in(world, &ANA).await?;
+            let token = signed_in.manager().lock().await.get_access_token().await?;
+            let status = call_with_token(&mcp_url()?, &token).await?.status();
+            ensure!(
+                status == StatusCode::OK,
+                "before the restart a call was answered {status}"
+            );
+            let node = node_of_the_session(&nodes)?;
+            let restarted = Cell::new(false);
+            let restart = async {
+                let result = nodes.restart(node).await;
+                restarted.set(true);
+                result
+            };
+            let (result, calls) = join(restart, calls_until(&restarted, &token)).await;
+            result.and(calls)
+        })
+        .await
+    };
+    restoring(work, async { RedisPods::remove(world, CLUSTER) }).await
+}
+
+/// Starts nodes that know each other by name, because their certificate has names and no addresses.
+async fn start_cluster(world: &World) -> TestResult<RedisPods<'_>> {
+    let name = format!("--cluster-announce-hostname $(POD_NAME).{CLUSTER}.{NAMESPACE_SERVERS}.svc");
+    let arguments = [
+        "--cluster-enabled yes",
+        "--tls-cluster yes",
+        "--tls-ca-cert-file /etc/redis/tls/ca.crt",
+        "--cluster-node-timeout 5000",
+        "--cluster-preferred-endpoint-type hostname",
+        &name,
+    ];
+    let nodes = RedisPods::start(world, CLUSTER, NODES, Address::All, &arguments, "+cluster|slots").await?;
+    let mut addresses = Vec::new();
+    for node in 0..NODES {
+        addresses.push(format!("{}:6379", nodes.ip(node)?));
+    }
+    let mut create = vec!["--cluster-yes", "--cluster", "create"];
+    create.extend(addresses.iter().map(String::as_str));
+    nodes.ask(0, &create)?;
+    Ok(nodes)
+}
+
+/// The node with the one session that there is.
+fn node_of_the_session(nodes: &RedisPods<'_>) -> TestResult<usize> {
+    let pattern = format!("behalf:{NAMESPACE_SERVERS}/{}:*:session", scratch_server::NAME);
+    for node in 0..NODES {
+        if !nodes.ask(node, &["KEYS", &pattern])?.trim().is_empty() {
+            return Ok(node);
+        }
+    }
+    Err("no node has a session".into())
+}
+
+/// Calls until the node has restarted and a call succeeds. A call in between may be asked to try again, and a client finds no
+/// Pod for a moment when none is ready.
+async fn calls_until(restarted: &Cell<bool>, token: &str) -> TestResult {
+    let mcp = mcp_url()?;
+    let began = Instant::now();
+    loop {
+        let is_last = restarted.get();
+        if let Ok(answer) = call_with_token(&mcp, token).await {
+            let status = answer.status();
+            if is_last && status == StatusCode::OK {
+                return Ok(());
+            }
+            ensure!(
+                status == StatusCode::OK
+                    || status == StatusCode::SERVICE_UNAVAILABLE
+                        && answer.headers().contains_key("retry-after"),
+                "a call was answered {status}: {:.300}",
+                answer.text().await?
+            );
+        }
+        ensure!(began.elapsed() < LIMIT, "no call succeeds after the restart");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

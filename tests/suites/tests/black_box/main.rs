@@ -17,6 +17,7 @@ mod conformance;
 mod connections;
 mod consent_page;
 mod credentials;
+mod drain;
 mod faults;
 mod foreign_servers;
 mod gateway;
@@ -26,6 +27,7 @@ mod inside;
 mod inspector;
 mod leaks;
 mod logs;
+mod redis_pods;
 mod rights;
 mod scratch_objects;
 mod scratch_server;
@@ -89,6 +91,7 @@ fn all_tests() -> Vec<Test> {
         bad_input::tests(),
         connections::tests(),
         survival::tests(),
+        drain::tests(),
         high_availability::tests(),
         conditions::tests(),
         scratch_objects::tests(),

@@ -6,10 +6,13 @@ use behalf_demo::environment::{
     Conditions, NAMESPACE_SERVERS, Server, create_federated_credential, wait_for,
 };
 use behalf_demo::forward::{self, Forward, Way};
+use behalf_demo::mcp_client::{CLIENT_NAME, PendingSignIn, SignedIn};
 use behalf_local_cluster::cluster::Kind;
-use behalf_simulators::people::CLIENT_ID;
+use behalf_simulators::people::{CLIENT_ID, Person};
+use behalf_simulators::sign_in::{Browser, Visit};
 use futures::future::{Either, select};
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::ensure;
 use crate::guard::{LIMIT, restoring_within};
@@ -46,6 +49,21 @@ pub(crate) fn sessions_in_redis(world: &World) -> TestResult<Value> {
     let secret = sessions.pointer_mut("/store/redis/auth/secret/secretRef/name");
     *secret.ok_or("the server article names no Secret of its store")? = json!(format!("{NAME}-behalf-store"));
     Ok(sessions)
+}
+
+/// The MCP endpoint of an object whose public origin is the loopback port.
+pub(crate) fn mcp_url() -> TestResult<Url> {
+    Ok(Url::parse(&format!("http://localhost:{PORT}/mcp"))?)
+}
+
+/// Signs a person in there.
+pub(crate) async fn sign_in(world: &World, person: &Person) -> TestResult<SignedIn> {
+    let pending = PendingSignIn::begin(&mcp_url()?).await?;
+    let visit = Visit::new(pending.authorize_url().clone(), person.user_name).client_name(CLIENT_NAME);
+    let back = Browser::new()?.sign_in(&visit).await?;
+    let signed_in = pending.finish(&back.redirect).await?;
+    world.remember_unrecorded(&signed_in).await?;
+    Ok(signed_in)
 }
 
 /// Where the loopback port leads.

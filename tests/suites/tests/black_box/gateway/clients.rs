@@ -9,13 +9,14 @@ use behalf_tests::sdk_client::{Sdk, SdkClient, Work};
 use super::behind_a_gateway;
 use crate::ensure;
 use crate::guard::LIMIT;
+use crate::scratch_server::sessions_in_redis;
 use crate::sign_in::calls;
 use crate::world::{TestResult, World};
 
 crate::tests![Scratch: [the_official_sdks_sign_in_and_call_all_tools_through_tls_and_a_gateway]];
 
 async fn the_official_sdks_sign_in_and_call_all_tools_through_tls_and_a_gateway(world: &World) -> TestResult {
-    behind_a_gateway(world, LIMIT, async |gateway| {
+    behind_a_gateway(world, sessions_in_redis(world)?, LIMIT, async |gateway| {
         let mut authority = tempfile::NamedTempFile::new()?;
         authority.write_all(gateway.authority.as_bytes())?;
         let calls = calls();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::behind_a_gateway;
 use super::faults::{self, Sidecars};
+use super::redis_pair::RedisPair;
 use super::sessions::{self, Calls};
 use super::tally::Tally;
 use crate::ensure;
@@ -25,12 +26,22 @@ pub(crate) fn duration() -> Duration {
 /// Regression: `toolhive#6378`, a restart that ended sessions.
 async fn no_session_is_lost_while_pods_keys_the_operator_and_redis_are_replaced(world: &World) -> TestResult {
     let sidecars = Sidecars::load(world)?;
-    let worked = behind_a_gateway(world, LIMIT + duration(), async |gateway| {
+    let redis = RedisPair::start(world).await;
+    let worked = match &redis {
+        Ok(redis) => calls_go_on(world, &sidecars, redis).await,
+        Err(error) => Err(format!("failed to start the pair of Redis: {error}").into()),
+    };
+    let restored = faults::restore(world, &sidecars).await;
+    worked.and(restored).and(RedisPair::remove(world))
+}
+
+async fn calls_go_on(world: &World, sidecars: &Sidecars, redis: &RedisPair<'_>) -> TestResult {
+    behind_a_gateway(world, redis.sessions()?, LIMIT + duration(), async |gateway| {
         let sessions = sessions::sign_in(gateway, SESSIONS).await?;
         let tally = Arc::new(Tally::new());
         let calls = Calls::begin(&sessions, &tally);
         let began = Instant::now();
-        let replaced = replace_everything(world, &sidecars, &tally).await;
+        let replaced = replace_everything(world, sidecars, redis, &tally).await;
         calls.end().await;
         let counts = tally.counts();
         println!(
@@ -65,15 +76,18 @@ async fn no_session_is_lost_while_pods_keys_the_operator_and_redis_are_replaced(
         }
         Ok(())
     })
-    .await;
-    let restored = faults::restore(world, &sidecars).await;
-    worked.and(restored)
+    .await
 }
 
 /// Makes the faults one after the other: once, or until the duration has passed. The keys rotate meanwhile.
-async fn replace_everything(world: &World, sidecars: &Sidecars, tally: &Tally) -> TestResult {
+async fn replace_everything(
+    world: &World,
+    sidecars: &Sidecars,
+    redis: &RedisPair<'_>,
+    tally: &Tally,
+) -> TestResult {
     let began = Instant::now();
-    let mut redis = true;
+    let mut restarts_redis = true;
     loop {
         tally.begin("the keys rotate");
         let key = faults::request_rotation(world).await?;
@@ -82,10 +96,12 @@ async fn replace_everything(world: &World, sidecars: &Sidecars, tally: &Tally) -
         tally.begin("the operator restarts");
         faults::restart_operator(world).await?;
         // Kubernetes waits longer before each further restart of a container, so that the outage would grow.
-        if std::mem::take(&mut redis) {
+        if std::mem::take(&mut restarts_redis) {
             tally.begin("Redis restarts");
-            faults::restart_redis(world).await?;
+            redis.restart().await?;
         }
+        tally.begin("Redis fails over");
+        redis.fail_over().await?;
         tally.begin("the installation is upgraded");
         faults::upgrade(world, sidecars).await?;
         tally.begin("a node is drained");

@@ -11,9 +11,7 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::Value;
 
-use crate::credentials::restarts;
 use crate::ensure;
-use crate::inside::Inside;
 use crate::scratch_server::NAME;
 use crate::world::{TestResult, World};
 
@@ -136,25 +134,6 @@ fn sidecar_image(world: &World, server: &str) -> TestResult<String> {
         .find(|container| container["name"] == "auth-sidecar");
     let image = sidecar.and_then(|sidecar| sidecar["image"].as_str());
     Ok(image.ok_or("the Deployment has no sidecar")?.to_owned())
-}
-
-/// Ends Redis and waits until its container runs again.
-pub(super) async fn restart_redis(world: &World) -> TestResult {
-    let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
-    let before = pods.get("redis-0").await?;
-    // The ephemeral container shares the processes of Redis, so it ends with it.
-    drop(Inside::of(world, &before, "redis")?.run("kill -TERM 1").await);
-    let began = Instant::now();
-    loop {
-        let pod = pods.get("redis-0").await?;
-        let statuses = pod.status.iter().flat_map(|status| &status.container_statuses);
-        let ready = statuses.flatten().all(|status| status.ready);
-        if ready && restarts(&pod) > restarts(&before) {
-            return Ok(());
-        }
-        ensure!(began.elapsed() < LIMIT, "Redis did not come back");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
 }
 
 /// Evicts the server's Pods from one node, as an administrator does before a repair. Returns false if there is one node only.

@@ -9,12 +9,11 @@ use futures::future::join;
 use futures::stream::{self, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
-use reqwest::{StatusCode, Version};
 
 use super::{Gateway, access_token, behind_a_gateway};
 use crate::ensure;
 use crate::guard::LIMIT;
-use crate::scratch_server::NAME;
+use crate::scratch_server::{NAME, sessions_in_redis};
 use crate::world::{TestResult, World};
 
 crate::tests![Scratch: [
@@ -32,7 +31,7 @@ const ROLLED_OUT: Duration = Duration::from_mins(3);
 async fn two_hundred_logins_and_all_calls_succeed_during_a_rolling_restart_of_three_replicas(
     world: &World,
 ) -> TestResult {
-    behind_a_gateway(world, LIMIT, async |gateway| {
+    behind_a_gateway(world, sessions_in_redis(world)?, LIMIT, async |gateway| {
         let http = gateway.http()?;
         // A user has at most 64 sessions, so that the oldest ones end during this test.
         let newest = RefCell::new(access_token(&gateway.sign_in(&EVERYBODY[0]).await?).await?);
@@ -64,12 +63,8 @@ async fn two_hundred_logins_and_all_calls_succeed_during_a_rolling_restart_of_th
             let mut number = 0_u32;
             while !ended.get() {
                 let token = newest.borrow().clone();
-                match gateway.call(&http, &token).await {
-                    Ok(answer) if answer.status() == StatusCode::OK => {}
-                    Ok(answer) => failures
-                        .borrow_mut()
-                        .push(format!("call {number}: {}", answer.status())),
-                    Err(error) => failures.borrow_mut().push(format!("call {number}: {error}")),
+                if let Err(error) = gateway.call_succeeds(&http, &token).await {
+                    failures.borrow_mut().push(format!("call {number}: {error}"));
                 }
                 number += 1;
             }
@@ -97,16 +92,6 @@ async fn two_hundred_logins_and_all_calls_succeed_during_a_rolling_restart_of_th
 /// One login, and a call with its token. Returns the token.
 async fn login_and_call(gateway: &Gateway<'_>, person: &Person) -> TestResult<String> {
     let token = access_token(&gateway.sign_in(person).await?).await?;
-    let answer = gateway.call(&gateway.http()?, &token).await?;
-    ensure!(
-        answer.version() == Version::HTTP_2,
-        "the gateway answered over {:?}",
-        answer.version()
-    );
-    ensure!(
-        answer.status() == StatusCode::OK,
-        "the call after the login was answered {}",
-        answer.status()
-    );
+    gateway.call_succeeds(&gateway.http()?, &token).await?;
     Ok(token)
 }

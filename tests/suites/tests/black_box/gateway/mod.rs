@@ -5,6 +5,7 @@ mod endurance;
 mod faults;
 mod logins;
 mod nginx;
+mod redis_pair;
 mod sessions;
 mod tally;
 
@@ -15,10 +16,12 @@ use behalf_demo::mcp_client::{CLIENT_NAME, PendingSignIn, SignedIn, call_with, h
 use behalf_simulators::certificates::CertificateAuthority;
 use behalf_simulators::people::Person;
 use behalf_simulators::sign_in::{Browser, Visit};
-use serde_json::json;
+use reqwest::{StatusCode, Version};
+use serde_json::{Value, json};
 use url::Url;
 
 pub(crate) use self::endurance::duration;
+use crate::ensure;
 use crate::scratch_server::{self, PORT, serving_through, to_service};
 use crate::world::{TestResult, World};
 
@@ -37,9 +40,10 @@ struct Gateway<'w> {
     mcp: Url,
 }
 
-/// Runs `work` while three replicas serve behind the gateway, and removes them afterwards.
+/// Runs `work` while three replicas with this field `sessions` serve behind the gateway, and removes them afterwards.
 async fn behind_a_gateway(
     world: &World,
+    sessions: Value,
     limit: Duration,
     work: impl AsyncFnOnce(&Gateway<'_>) -> TestResult,
 ) -> TestResult {
@@ -47,7 +51,7 @@ async fn behind_a_gateway(
     let spec = &article["spec"];
     let origin = format!("https://localhost:{PORT}");
     let fields = json!({
-        "replicas": REPLICAS, "sessions": scratch_server::sessions_in_redis(world)?,
+        "replicas": REPLICAS, "sessions": sessions,
         "server": spec["server"], "tokenExchange": spec["tokenExchange"], "sidecar": spec["sidecar"],
         // The Pods of a local cluster, and those of a kind cluster.
         "trustedProxies": ["10.99.0.0/16", "10.244.0.0/16"],
@@ -92,6 +96,23 @@ impl Gateway<'_> {
     async fn call(&self, http: &reqwest::Client, token: &str) -> TestResult<reqwest::Response> {
         Ok(call_with(http, &self.mcp, token).await?)
     }
+
+    /// Calls, and fails unless the answer is the result of the tool over HTTP/2.
+    async fn call_succeeds(&self, http: &reqwest::Client, token: &str) -> TestResult {
+        let answer = self.call(http, token).await?;
+        let (status, version) = (answer.status(), answer.version());
+        let body = answer.text().await?;
+        ensure!(
+            status == StatusCode::OK && version == Version::HTTP_2 && is_result(&body),
+            "{status} over {version:?}: {body:.300}"
+        );
+        Ok(())
+    }
+}
+
+/// True if the body of an answer is a result of the tool that is no error. An answer 200 alone also has errors.
+fn is_result(body: &str) -> bool {
+    body.contains(r#""isError":false"#)
 }
 
 /// The access token that a client holds now.

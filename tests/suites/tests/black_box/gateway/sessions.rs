@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::tally::Tally;
-use super::{Gateway, access_token};
+use super::{Gateway, access_token, is_result};
 use crate::ensure;
 use crate::world::TestResult;
 
@@ -125,13 +125,15 @@ impl Session {
         gateway.world.remember_unrecorded(&self.signed_in).await?;
         loop {
             let token = access_token(&self.signed_in).await?;
-            let status = gateway.call(&self.http, &token).await?.status();
-            if status == StatusCode::OK {
+            let answer = gateway.call(&self.http, &token).await?;
+            let status = answer.status();
+            let body = answer.text().await?;
+            if status == StatusCode::OK && is_result(&body) {
                 return Ok(());
             }
             ensure!(
                 status == StatusCode::SERVICE_UNAVAILABLE && began.elapsed() < RECOVERED,
-                "session {} was answered {status} at the end",
+                "session {} was answered {status} at the end: {body:.300}",
                 self.number
             );
             tokio::time::sleep(Duration::from_secs(1)).await;

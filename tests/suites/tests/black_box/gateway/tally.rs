@@ -9,6 +9,8 @@ use behalf_runtime::error_chain;
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 
+use super::is_result;
+
 /// Number of wrong answers whose text is kept.
 const KEPT: usize = 20;
 
@@ -93,7 +95,7 @@ impl Tally {
                 return None;
             }
         };
-        if status == StatusCode::OK && !body.contains(r#""isError":true"#) {
+        if status == StatusCode::OK && is_result(&body) {
             self.lock().results += 1;
             return None;
         }
