@@ -1,4 +1,5 @@
-//! Measures the costs of a sidecar apart from calls: time to start, memory, and the CPU time of logins and refreshes.
+//! Measures the costs of a sidecar apart from calls at a rate: time until it is ready, memory of sessions, streams and large
+//! answers, the CPU time of logins and refreshes, and what many sessions change for a call.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -6,19 +7,24 @@ use std::time::Duration;
 
 use behalf_contract::{Injection, StoreConfig};
 use behalf_simulators::sign_in::Browser;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::time::sleep;
 
 use crate::call;
 use crate::connection::Connection;
 use crate::cores::SubjectCore;
 use crate::error::{BenchError, Step as _};
-use crate::generator::{Clients, Target};
+use crate::generator::{Clients, Sample, Target};
 use crate::subjects::sidecar::{self, Sidecar};
 use crate::subjects::{Store, redis};
 use crate::surroundings::{Surroundings, Tokens};
 
 /// Number of sessions of one user. The sidecar ends the oldest beyond 64.
 const OF_ONE_USER: u32 = 50;
+
+/// Number of users who sign in at once, and of sessions that refresh at once.
+const AT_ONCE: usize = 16;
 
 /// The program is left alone for this long before its memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -29,6 +35,12 @@ const CALLS: (u32, Duration, usize) = (1000, Duration::from_secs(5), 64);
 /// Number of sessions that stand for few. The sidecar remembers each of them from call to call.
 const FEW: usize = 10;
 
+/// Maximum number of sessions that call and refresh. The downstream tokens of more would not fit into the sidecar's cache.
+pub(crate) const CALLING: usize = 10_000;
+
+/// Number of large answers at once, and for how long.
+pub(crate) const LARGE: (usize, Duration) = (64, Duration::from_secs(4));
+
 /// Number of sessions and streams.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
@@ -36,40 +48,55 @@ pub(crate) struct Load {
     pub(crate) streams: u32,
 }
 
-/// The numbers of one sidecar.
+/// The numbers of one sidecar. Memory is in MiB, CPU time in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Footprint {
     pub(crate) store: Store,
 
-    /// From exec to 200 at `/startupz`.
-    pub(crate) started: Duration,
+    /// From exec to 200 at `/readyz`.
+    pub(crate) until_ready: Duration,
 
-    /// Resident memory without sessions, in MiB.
+    /// Memory without sessions.
     pub(crate) idle: f64,
 
-    /// Number of sessions, each with a downstream token.
     pub(crate) sessions: u32,
 
-    /// Resident memory with these sessions, in MiB.
+    /// Memory with these sessions, before their first call.
     pub(crate) with_sessions: f64,
 
-    /// CPU time of 1,000 calls from `FEW` of these sessions, in milliseconds.
-    pub(crate) calls_of_few: f64,
+    /// CPU time of 1,000 calls, by the number of sessions.
+    pub(crate) calls: CallsBySessions,
 
-    /// CPU time of 1,000 calls from all of these sessions in turn, in milliseconds.
-    pub(crate) calls_of_all: f64,
-
-    /// CPU time of a login, in milliseconds.
+    /// CPU time of a login.
     pub(crate) login: f64,
 
-    /// CPU time of a refresh, in milliseconds.
+    /// CPU time of a refresh.
     pub(crate) refresh: f64,
 
     /// Number of open event streams.
     pub(crate) streams: u32,
 
-    /// Resident memory with sessions and streams, in MiB.
-    pub(crate) with_streams: f64,
+    /// Memory that these streams add.
+    pub(crate) of_streams: f64,
+
+    /// CPU time of a call whose answer is large.
+    pub(crate) large_answer: f64,
+
+    /// Memory that large answers add at most.
+    pub(crate) of_large_answers: f64,
+}
+
+/// CPU time of 1,000 calls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct CallsBySessions {
+    /// From a few sessions, before any other user has signed in.
+    pub(crate) few_alone: f64,
+
+    /// From a few of all sessions.
+    pub(crate) few_of_all: f64,
+
+    /// From [`CALLING`] of all sessions in turn.
+    pub(crate) many_of_all: f64,
 }
 
 impl Footprint {
@@ -80,7 +107,12 @@ impl Footprint {
 
     /// Memory of an open stream, in KiB.
     pub(crate) fn of_stream(&self) -> f64 {
-        (self.with_streams - self.with_sessions) * 1024.0 / f64::from(self.streams.max(1))
+        self.of_streams * 1024.0 / f64::from(self.streams.max(1))
+    }
+
+    /// Number of refreshes that a core answers in a second.
+    pub(crate) fn refreshes_per_second(&self) -> f64 {
+        1000.0 / self.refresh
     }
 }
 
@@ -103,99 +135,146 @@ pub(crate) async fn measure(
     };
     let name = format!("footprint-{store}");
     let sidecar = sidecar::start(around, core, program, &name, Injection::Header, config).await?;
-    let Sidecar { process, started, .. } = &sidecar;
+    let process = &sidecar.process;
     sleep(SETTLE).await;
     let idle = process.resident()?;
 
+    let users = around.add_users(load.sessions.div_ceil(OF_ONE_USER)).await?;
+    let (first, others) = users.split_at(1);
+    let mut tokens = sign_in(around, &sidecar, first).await?;
+    let few_alone = calls(&sidecar, few(&tokens)).await?;
     let before = process.cpu()?;
-    let mut tokens = sign_in(around, &sidecar, load.sessions).await?;
-    let login = each(process.cpu()?.saturating_sub(before), load.sessions);
-    // The first call of a session exchanges its token.
-    for one in &tokens {
-        let mut connection = Connection::open(sidecar.address).await?;
-        let request = call::request(sidecar.base.authority(), &one.access);
-        connection.call(&request).await?;
-    }
+    tokens.extend(sign_in(around, &sidecar, others).await?);
+    let sessions = u32::try_from(tokens.len()).step("count sessions")?;
+    let login = each(process.cpu()?.since(&before), sessions - OF_ONE_USER);
     sleep(SETTLE).await;
     let with_sessions = process.resident()?;
 
-    let mixed = mixed(&tokens);
-    let calls_of_few = calls(&sidecar, mixed.get(..FEW).unwrap_or(&mixed)).await?;
-    let calls_of_all = calls(&sidecar, &mixed).await?;
-
-    let before = process.cpu()?;
-    for one in &mut tokens {
-        *one = around.refresh(&sidecar.base, &one.refresh).await?;
+    let mut tokens = mixed(&tokens);
+    tokens.truncate(CALLING);
+    // The first call of a session exchanges its token.
+    for one in &tokens {
+        let request = call::request(sidecar.base.authority(), &one.access);
+        Connection::open(sidecar.address).await?.call(&request).await?;
     }
-    let refresh = each(process.cpu()?.saturating_sub(before), load.sessions);
-
-    let settled = process.resident()?;
-    let mut streams = Vec::new();
-    for one in tokens
-        .iter()
-        .cycle()
-        .take(usize::try_from(load.streams).step("count streams")?)
-    {
-        let mut connection = Connection::open(sidecar.address).await?;
-        let request = call::stream(sidecar.base.authority(), &one.access);
-        connection.open_stream(&request).await?;
-        streams.push(connection);
-    }
-    sleep(SETTLE).await;
-    // The refreshes added memory after `with_sessions` was measured. It does not count for the streams.
-    let with_streams = process.resident()? - settled + with_sessions;
+    let calls = CallsBySessions {
+        few_alone,
+        few_of_all: calls(&sidecar, few(&tokens)).await?,
+        many_of_all: calls(&sidecar, &tokens).await?,
+    };
+    let (tokens, refresh) = refreshes(around, &sidecar, &tokens).await?;
+    let (large_answer, of_large_answers) = large_answers(&sidecar, &tokens).await?;
     Ok(Footprint {
         store,
-        started: *started,
+        until_ready: sidecar.until_ready,
         idle,
-        sessions: load.sessions,
+        sessions,
         with_sessions,
-        calls_of_few,
-        calls_of_all,
+        calls,
         login,
         refresh,
         streams: load.streams,
-        with_streams,
+        of_streams: streams(&sidecar, &tokens, load.streams).await?,
+        large_answer,
+        of_large_answers,
     })
 }
 
-/// Signs users in, one login after the other.
-async fn sign_in(around: &Surroundings, sidecar: &Sidecar, sessions: u32) -> Result<Vec<Tokens>, BenchError> {
-    let mut tokens = Vec::new();
-    let mut left = sessions;
-    for user in around.add_users(sessions.div_ceil(OF_ONE_USER)).await? {
+/// Signs each user in [`OF_ONE_USER`] times.
+async fn sign_in(
+    around: &Surroundings,
+    sidecar: &Sidecar,
+    users: &[String],
+) -> Result<Vec<Tokens>, BenchError> {
+    let sessions = stream::iter(users).map(async |user| {
         // A browser reads all root certificates when it starts, so that one serves all logins of a user.
         let browser = Browser::new().step("build a browser")?;
-        for _ in 0..left.min(OF_ONE_USER) {
-            tokens.push(around.sign_in(&browser, &sidecar.base, &user).await?);
+        let mut tokens = Vec::new();
+        for _ in 0..OF_ONE_USER {
+            tokens.push(around.sign_in(&browser, &sidecar.base, user).await?);
         }
-        left = left.saturating_sub(OF_ONE_USER);
-    }
-    Ok(tokens)
+        Ok::<_, BenchError>(tokens)
+    });
+    let sessions: Vec<_> = sessions.buffered(AT_ONCE).try_collect().await?;
+    Ok(sessions.into_iter().flatten().collect())
 }
 
 /// Orders the sessions so that neighbours are of different users: one user may have 16 calls in flight.
-fn mixed(tokens: &[Tokens]) -> Vec<&Tokens> {
+fn mixed(tokens: &[Tokens]) -> Vec<Tokens> {
     let of_one_user = OF_ONE_USER as usize;
     (0..of_one_user)
         .flat_map(|first| tokens.iter().skip(first).step_by(of_one_user))
+        .cloned()
         .collect()
 }
 
-/// Measures the CPU time of 1,000 calls, in milliseconds. The sessions take turns.
-async fn calls(sidecar: &Sidecar, sessions: &[&Tokens]) -> Result<f64, BenchError> {
+fn few(tokens: &[Tokens]) -> &[Tokens] {
+    tokens.get(..FEW).unwrap_or(tokens)
+}
+
+/// Measures the CPU time of 1,000 calls. The sessions take turns.
+async fn calls(sidecar: &Sidecar, sessions: &[Tokens]) -> Result<f64, BenchError> {
     let (rate, time, connections) = CALLS;
+    let load = async |clients: Clients| clients.at_rate(rate, time).await;
+    let of_each = cpu_of_calls(sidecar, sessions, connections, call::request, load).await?;
+    Ok(of_each * 1000.0)
+}
+
+/// Measures the CPU time of a call with a large answer, and how much memory these calls add at most.
+async fn large_answers(sidecar: &Sidecar, sessions: &[Tokens]) -> Result<(f64, f64), BenchError> {
+    let (connections, time) = LARGE;
+    let before = sidecar.process.resident()?;
+    sidecar.process.forget_peak()?;
+    let load = async |clients: Clients| clients.at_limit(time).await;
+    let of_each = cpu_of_calls(sidecar, sessions, connections, call::large_request, load).await?;
+    Ok((of_each, sidecar.process.peak()? - before))
+}
+
+async fn cpu_of_calls(
+    sidecar: &Sidecar,
+    sessions: &[Tokens],
+    connections: usize,
+    request: impl Fn(&str, &str) -> Bytes,
+    load: impl AsyncFnOnce(Clients) -> Result<Sample, BenchError>,
+) -> Result<f64, BenchError> {
     let host = sidecar.base.authority();
-    let requests = sessions.iter().map(|one| call::request(host, &one.access));
     let target = Target {
         address: sidecar.address,
-        requests: requests.collect(),
+        requests: sessions.iter().map(|one| request(host, &one.access)).collect(),
     };
     let clients = Clients::open(&target, connections).await?;
     let before = sidecar.process.cpu()?;
-    let sample = clients.at_rate(rate, time).await?;
-    let cpu = sidecar.process.cpu()?.saturating_sub(before);
-    Ok(each(cpu, sample.calls) * 1000.0)
+    let sample = load(clients).await?;
+    Ok(each(sidecar.process.cpu()?.since(&before), sample.calls))
+}
+
+/// Refreshes each session. Returns the new tokens and the CPU time of a refresh.
+async fn refreshes(
+    around: &Surroundings,
+    sidecar: &Sidecar,
+    sessions: &[Tokens],
+) -> Result<(Vec<Tokens>, f64), BenchError> {
+    let before = sidecar.process.cpu()?;
+    let new = stream::iter(sessions).map(|one| around.refresh(&sidecar.base, &one.refresh));
+    let new: Vec<_> = new.buffered(AT_ONCE).try_collect().await?;
+    let cpu = sidecar.process.cpu()?.since(&before);
+    let count = u32::try_from(new.len()).step("count refreshes")?;
+    Ok((new, each(cpu, count)))
+}
+
+/// Measures the memory that open event streams add.
+async fn streams(sidecar: &Sidecar, sessions: &[Tokens], count: u32) -> Result<f64, BenchError> {
+    sleep(SETTLE).await;
+    let before = sidecar.process.resident()?;
+    let mut open = Vec::new();
+    for (_, one) in (0..count).zip(sessions.iter().cycle()) {
+        let mut connection = Connection::open(sidecar.address).await?;
+        let request = call::stream(sidecar.base.authority(), &one.access);
+        connection.open_stream(&request).await?;
+        open.push(connection);
+    }
+    sleep(SETTLE).await;
+    Ok(sidecar.process.resident()? - before)
 }
 
 /// Milliseconds of each.
@@ -204,25 +283,35 @@ fn each(time: Duration, count: u32) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    #[test]
-    fn memory_of_a_session_and_of_a_stream_is_what_each_adds() {
-        let footprint = Footprint {
-            store: Store::Memory,
-            started: Duration::ZERO,
+    pub(crate) fn footprint(store: Store) -> Footprint {
+        Footprint {
+            store,
+            until_ready: Duration::from_millis(40),
             idle: 12.0,
             sessions: 1024,
             with_sessions: 15.0,
-            calls_of_few: 1.0,
-            calls_of_all: 1.0,
+            calls: CallsBySessions {
+                few_alone: 20.0,
+                few_of_all: 21.0,
+                many_of_all: 25.0,
+            },
             login: 1.0,
-            refresh: 1.0,
+            refresh: 0.25,
             streams: 512,
-            with_streams: 31.0,
-        };
+            of_streams: 16.0,
+            large_answer: 0.5,
+            of_large_answers: 3.0,
+        }
+    }
+
+    #[test]
+    fn memory_of_a_session_and_of_a_stream_is_what_each_adds() {
+        let footprint = footprint(Store::Memory);
         assert!((footprint.of_session() - 3.0).abs() < 0.001);
         assert!((footprint.of_stream() - 32.0).abs() < 0.001);
+        assert!((footprint.refreshes_per_second() - 4000.0).abs() < 0.001);
     }
 }

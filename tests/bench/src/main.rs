@@ -1,8 +1,10 @@
 //! `behalf-bench`: measures the sidecar beside a direct call and nginx. `make bench` and `make bench-gate` run it.
 
+mod bars;
 mod call;
 mod connection;
 mod cores;
+mod cpu_time;
 mod delaying_proxy;
 mod error;
 mod footprint;
@@ -19,7 +21,7 @@ mod summary;
 mod surroundings;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -67,8 +69,9 @@ struct Size {
     #[arg(long, default_value_t = 5)]
     seconds: u64,
 
-    /// Number of sessions of which memory and CPU time are measured.
-    #[arg(long, default_value_t = 10_000)]
+    /// Number of sessions in memory of which memory and CPU time are measured. In Redis it is a tenth, because the memory of
+    /// Redis is not measured.
+    #[arg(long, default_value_t = 100_000)]
     sessions: u32,
 
     /// Number of open event streams of which memory is measured.
@@ -79,7 +82,7 @@ struct Size {
     #[arg(long)]
     fastmcp: Option<PathBuf>,
 
-    /// The file for the page. The plot is written beside it. Absent: the tables are only printed.
+    /// The file for the page. The plots are written beside it. Absent: the tables are only printed.
     #[arg(long)]
     page: Option<PathBuf>,
 }
@@ -134,25 +137,31 @@ async fn run(size: Size, core: SubjectCore, sidecar: PathBuf) -> Result<(), Benc
     let summary = Summary::of(&rounds);
     drop(subjects);
     print(&page::tables(&summary));
-    let load = footprint::Load {
-        sessions: size.sessions,
-        streams: size.streams,
-    };
     let mut footprints = Vec::new();
-    for store in [Store::Memory, Store::Redis] {
+    for (store, sessions) in [(Store::Memory, size.sessions), (Store::Redis, size.sessions / 10)] {
+        let load = footprint::Load {
+            sessions,
+            streams: size.streams,
+        };
         footprints.push(footprint::measure(&around, core, &sidecar, store, load).await?);
     }
     print(&page::footprints(&footprints));
+    print(&bars::table(&summary, &footprints));
     if let Some(path) = size.page {
         let highest = plan.rates.iter().copied().max().unwrap_or_default();
-        let plot = path.with_extension("svg");
-        std::fs::write(&plot, plot::added(&summary, highest))
-            .step(format_args!("write {}", plot.display()))?;
         let bytes = std::fs::metadata(&sidecar)
             .step("look at the sidecar's binary")?
             .len();
         let page = page::page(&summary, &footprints, &plan, noisy, bytes);
-        std::fs::write(&path, page).step(format_args!("write {}", path.display()))?;
+        write(&path, &page)?;
+        write(
+            &path.with_file_name("performance-latency.svg"),
+            &plot::added(&summary, highest),
+        )?;
+        write(
+            &path.with_file_name("performance-limit.svg"),
+            &plot::limit(&summary),
+        )?;
     }
     Ok(())
 }
@@ -180,6 +189,10 @@ async fn compare(subjects: &[Subject]) -> Result<(), BenchError> {
     let summary = Summary::of(&rounds);
     print(&page::tables(&summary));
     gate::check(&summary)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), BenchError> {
+    std::fs::write(path, text).step(format_args!("write {}", path.display()))
 }
 
 fn print(text: &str) {

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use crate::cores::SubjectCore;
+use crate::cpu_time::CpuTime;
 use crate::error::{BenchError, Step as _};
 
 /// Maximum time until a program listens.
@@ -72,26 +73,34 @@ impl Process {
     }
 
     /// The CPU time of the program and its children until now.
-    pub(crate) fn cpu(&self) -> Result<Duration, BenchError> {
-        let mut nanoseconds = 0;
-        for id in self.ids() {
-            let tasks = fs::read_dir(format!("/proc/{id}/task")).step("list the threads of a program")?;
-            for task in tasks.flatten() {
-                // A thread may end in between.
-                let times = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-                let used = times.split(' ').next().and_then(|text| text.parse::<u64>().ok());
-                nanoseconds += used.unwrap_or_default();
-            }
-        }
-        Ok(Duration::from_nanos(nanoseconds))
+    pub(crate) fn cpu(&self) -> Result<CpuTime, BenchError> {
+        CpuTime::of(&self.ids())
     }
 
     /// The resident memory of the program and its children, in MiB.
     pub(crate) fn resident(&self) -> Result<f64, BenchError> {
+        self.memory("VmRSS:")
+    }
+
+    /// The largest resident memory of the program since [`Self::forget_peak`], in MiB.
+    pub(crate) fn peak(&self) -> Result<f64, BenchError> {
+        self.memory("VmHWM:")
+    }
+
+    /// Lets [`Self::peak`] begin with the memory of now.
+    pub(crate) fn forget_peak(&self) -> Result<(), BenchError> {
+        for id in self.ids() {
+            // 5 resets the peak (proc(5), clear_refs).
+            fs::write(format!("/proc/{id}/clear_refs"), "5").step("reset a program's peak of memory")?;
+        }
+        Ok(())
+    }
+
+    fn memory(&self, field: &str) -> Result<f64, BenchError> {
         let mut kibibytes = 0;
         for id in self.ids() {
             let status = fs::read_to_string(format!("/proc/{id}/status")).step("read a program's memory")?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
             let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
             kibibytes += number
                 .and_then(|number| number.parse::<u32>().ok())

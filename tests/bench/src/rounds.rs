@@ -116,7 +116,7 @@ async fn measure(
     let clients = Clients::open(&subject.target, connections).await?;
     let before = subject.cpu()?;
     let sample = load(clients).await?;
-    let cpu = subject.cpu()?.saturating_sub(before);
+    let cpu = subject.cpu()?.since(&before);
     Ok(Measurement { sample, cpu })
 }
 

@@ -1,5 +1,5 @@
-//! The MCP server behind every measured program. It answers a tool call at once with 1 KiB, and the handshake of the
-//! sidecar's probe. A GET opens an event stream that stays open.
+//! The MCP server behind every measured program. It answers a tool call at once with 1 KiB, or with 1 MiB, and the handshake of
+//! the sidecar's probe. A GET opens an event stream that stays open.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::call::{SIZE, TOOL};
+use crate::call::{self, LARGE_SIZE, SIZE, TOOL};
 use crate::error::{BenchError, Step as _};
 
 /// A running server. Dropping it closes its port and its connections.
@@ -47,14 +47,17 @@ impl StubServer {
 }
 
 async fn serve(listener: TcpListener) {
-    let answer = answer_of_a_call();
+    let answers = Answers {
+        usual: answer_of_a_call(SIZE),
+        large: answer_of_a_call(LARGE_SIZE),
+    };
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        let answer = answer.clone();
+        let answers = answers.clone();
         let service = service_fn(move |request| {
-            let answer = answer.clone();
-            async move { Ok::<_, Infallible>(respond(request, answer).await) }
+            let answers = answers.clone();
+            async move { Ok::<_, Infallible>(respond(request, answers).await) }
         });
         connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         // The results do not matter, because a client may close its connection at any time.
@@ -62,12 +65,19 @@ async fn serve(listener: TcpListener) {
     }
 }
 
+/// The answers of the two tools.
+#[derive(Clone)]
+struct Answers {
+    usual: Bytes,
+    large: Bytes,
+}
+
 /// A whole body, or a stream that stays open.
 type Answer = Either<Full<Bytes>, StreamBody<Events>>;
 type Events = futures::stream::Chain<Once<Ready<Event>>, Pending<Event>>;
 type Event = Result<Frame<Bytes>, Infallible>;
 
-async fn respond(request: Request<Incoming>, answer: Bytes) -> Response<Answer> {
+async fn respond(request: Request<Incoming>, answers: Answers) -> Response<Answer> {
     match *request.method() {
         Method::POST => {}
         Method::GET => return event_stream(),
@@ -79,7 +89,11 @@ async fn respond(request: Request<Incoming>, answer: Bytes) -> Response<Answer> 
     let body = body.to_bytes();
     // Only the probe's messages are shorter than a call, and only they are parsed.
     if body.len() >= SIZE {
-        return json_answer(answer);
+        return json_answer(if call::is_large(&body) {
+            answers.large
+        } else {
+            answers.usual
+        });
     }
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
     if message["id"].is_null() {
@@ -120,9 +134,9 @@ fn json_answer(body: Bytes) -> Response<Answer> {
     response
 }
 
-fn answer_of_a_call() -> Bytes {
+fn answer_of_a_call(size: usize) -> Bytes {
     let frame = |text: &str| {
         format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}"#)
     };
-    Bytes::from(frame(&"x".repeat(SIZE - frame("").len())))
+    Bytes::from(frame(&"x".repeat(size - frame("").len())))
 }

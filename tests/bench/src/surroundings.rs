@@ -26,6 +26,7 @@ pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 const VERIFIER: &str = "a-verifier-that-is-long-enough-for-rfc-7636-to-take";
 
 /// The tokens that a client gets from a login or refresh.
+#[derive(Clone)]
 pub(crate) struct Tokens {
     pub(crate) access: String,
     pub(crate) refresh: String,

@@ -15,6 +15,7 @@ use behalf_simulators::sign_in::Browser;
 
 use crate::call;
 use crate::cores::SubjectCore;
+use crate::cpu_time::CpuTime;
 use crate::delaying_proxy::DelayingProxy;
 use crate::error::{BenchError, Step as _};
 use crate::generator::Target;
@@ -101,8 +102,10 @@ impl Subject {
     }
 
     /// The CPU time that the program has used until now. A direct call has no program.
-    pub(crate) fn cpu(&self) -> Result<Duration, BenchError> {
-        self.process.as_ref().map_or(Ok(Duration::ZERO), Process::cpu)
+    pub(crate) fn cpu(&self) -> Result<CpuTime, BenchError> {
+        self.process
+            .as_ref()
+            .map_or_else(|| Ok(CpuTime::default()), Process::cpu)
     }
 
     /// A call without any program in between.

@@ -14,15 +14,15 @@ use behalf_simulators::people::{CLIENT_ID, TENANT_ID};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use crate::call::TOOL;
+use crate::call::{LARGE_TOOL, TOOL};
 use crate::connection::Connection;
 use crate::cores::SubjectCore;
 use crate::error::{BenchError, Step as _};
 use crate::process::{Process, free_port};
 use crate::surroundings::{CLIENT, REDIRECT_URI, Surroundings};
 
-/// Asks whether the start has ended.
-const STARTUP: &[u8] = b"GET /startupz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+/// Asks whether gateways may send requests.
+const READY: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A running sidecar.
 pub(crate) struct Sidecar {
@@ -32,11 +32,11 @@ pub(crate) struct Sidecar {
     /// Its public URL. Browsers send its cookies to this name without TLS.
     pub(crate) base: Url,
 
-    /// From exec to 200 at `/startupz`.
-    pub(crate) started: Duration,
+    /// From exec to 200 at `/readyz`.
+    pub(crate) until_ready: Duration,
 }
 
-/// Starts a sidecar, and waits until it has started.
+/// Starts a sidecar, and waits until it is ready.
 pub(crate) async fn start(
     around: &Surroundings,
     core: SubjectCore,
@@ -67,16 +67,16 @@ pub(crate) async fn start(
     let mut process = Process::start(name, Some(core), &command, around.folder.path())?;
     process.listens(internal).await?;
     // 503 until the start has ended.
-    while Connection::open(internal).await?.call(STARTUP).await.is_err() {
+    while Connection::open(internal).await?.call(READY).await.is_err() {
         sleep(Duration::from_millis(1)).await;
     }
-    let started = begin.elapsed();
+    let until_ready = begin.elapsed();
     process.listens(public).await?;
     Ok(Sidecar {
         process,
         address: public,
         base,
-        started,
+        until_ready,
     })
 }
 
@@ -108,7 +108,7 @@ fn config(
             server: ServerKind::AzureDevOps {
                 organization: "contoso".to_owned(),
             },
-            read_only_tools: vec![TOOL.to_owned()],
+            read_only_tools: [TOOL, LARGE_TOOL].map(str::to_owned).into(),
             writes: true,
         },
         token_exchange: TokenExchange {
