@@ -1,7 +1,6 @@
 //! Identifies a token without containing it.
 
 use behalf_entra::Secret;
-use sha2::{Digest as _, Sha256};
 
 /// SHA-256 of a token. It opens nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -9,7 +8,7 @@ pub(crate) struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
     pub(crate) fn of(token: &Secret) -> Self {
-        Self(Sha256::digest(token.expose()).into())
+        Self(*token.digest())
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {

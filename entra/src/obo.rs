@@ -114,7 +114,7 @@ impl OnBehalfOf {
         shared: impl FnOnce() -> S + Send,
     ) -> Result<Exchanged, EntraError> {
         let key = Key {
-            assertion: hash(user_token.expose()),
+            assertion: *user_token.digest(),
             claims: claims.map(hash),
         };
         if let Some(token) = self.tokens.get(&key).await {
@@ -230,7 +230,7 @@ impl Key {
     /// The cache key of a user's token without a challenge.
     fn of(user_token: &Secret) -> Self {
         Self {
-            assertion: hash(user_token.expose()),
+            assertion: *user_token.digest(),
             claims: None,
         }
     }

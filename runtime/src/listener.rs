@@ -76,13 +76,14 @@ pub async fn serve_and_drain(
     drain: CancellationToken,
     end: CancellationToken,
 ) {
-    let places = Places::new(limits.connections, limits.when_full);
-    let http2_places = limits.http2.map_or(0, |http2| http2.connections);
-    let http2_places = Arc::new(Places::new(http2_places, WhenFull::CloseIdle));
     let tasks = TaskTracker::new();
     // Cancelling this closes the connections that are still open after `limits.finish`.
     let cut = CancellationToken::new();
     let _cut_on_return = cut.clone().drop_guard();
+    let places = Places::new(limits.connections, limits.when_full, cut);
+    let http2_places = limits.http2.map_or(0, |http2| http2.connections);
+    let http2_places = Places::new(http2_places, WhenFull::CloseIdle, CancellationToken::new());
+    let http2_places = Arc::new(http2_places);
     while let Some(accepted) = end.run_until_cancelled(places.accept(&listener)).await {
         let (stream, place) = match accepted {
             Ok(accepted) => accepted,
@@ -95,7 +96,7 @@ pub async fn serve_and_drain(
         };
         // Small answers must not wait for an acknowledgement (Nagle).
         let _ = stream.set_nodelay(true);
-        let (router, drain, end, cut) = (router.clone(), drain.clone(), end.clone(), cut.clone());
+        let (router, drain, end) = (router.clone(), drain.clone(), end.clone());
         let http2_places = Arc::clone(&http2_places);
         tasks.spawn(async move {
             let served = Box::pin(serve_connection(
@@ -107,7 +108,7 @@ pub async fn serve_and_drain(
                 drain,
                 end,
             ));
-            cut.run_until_cancelled(place.keep(served)).await;
+            place.keep(served).await;
         });
     }
     drop(listener);

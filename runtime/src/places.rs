@@ -26,6 +26,8 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 pub(crate) struct Places {
     free: Arc<Semaphore>,
     when_full: WhenFull,
+    /// Cancelled when every connection loses its place.
+    cut: CancellationToken,
     taken: Taken,
 }
 
@@ -51,10 +53,12 @@ struct ByNumber {
 }
 
 impl Places {
-    pub(crate) fn new(number: usize, when_full: WhenFull) -> Self {
+    /// Creates places of which every connection loses its own when `cut` is cancelled.
+    pub(crate) fn new(number: usize, when_full: WhenFull, cut: CancellationToken) -> Self {
         Self {
             free: Arc::new(Semaphore::new(number)),
             when_full,
+            cut,
             taken: Taken::default(),
         }
     }
@@ -74,7 +78,7 @@ impl Places {
         loop {
             if let Ok(permit) = timeout(NEXT, free.as_mut()).await {
                 let permit = permit.map_err(io::Error::other)?;
-                return Ok(self.taken.place(permit, activity));
+                return Ok(self.taken.place(permit, activity, self.cut.child_token()));
             }
             self.taken.make_room(self.when_full);
         }
@@ -82,8 +86,7 @@ impl Places {
 }
 
 impl Taken {
-    fn place(&self, permit: OwnedSemaphorePermit, activity: Activity) -> Place {
-        let cut = CancellationToken::new();
+    fn place(&self, permit: OwnedSemaphorePermit, activity: Activity, cut: CancellationToken) -> Place {
         let mut taken = self.lock();
         let number = taken.next;
         taken.next += 1;

@@ -180,8 +180,8 @@ impl Message {
     }
 
     /// Returns the body for the server. The arguments of a tool call contain `token` if there is one.
-    pub(super) fn edit(self, token: Option<&Secret>) -> Edited {
-        self.place.edit(self.body, token)
+    pub(super) fn edit(&self, token: Option<&Secret>) -> Edited {
+        self.place.edit(self.body.clone(), token)
     }
 }
 
@@ -192,19 +192,11 @@ fn pick<'a, const N: usize>(
     names: [&str; N],
     strictly: bool,
 ) -> Result<[Option<&'a RawValue>; N], BodyError> {
-    let comparable = |name: &str| {
-        if strictly {
-            members::folded(name)
-        } else {
-            name.to_owned()
-        }
-    };
-    let wanted = names.map(comparable);
     let mut picked = [None; N];
     for (key, value) in &members.0 {
-        let compared = comparable(key);
-        for ((name, wanted), place) in names.iter().zip(&wanted).zip(&mut picked) {
-            if *wanted == compared && (key != name || place.replace(*value).is_some()) {
+        for (name, place) in names.into_iter().zip(&mut picked) {
+            let is_wanted = key == name || strictly && members::is_same(key, name);
+            if is_wanted && (key != name || place.replace(*value).is_some()) {
                 return Err(BodyError::Ambiguous);
             }
         }

@@ -12,7 +12,7 @@ use behalf_entra::Secret;
 use serde_json::{Map, Value};
 
 use super::body::Message;
-use super::members::folded;
+use super::members::is_same;
 
 const TOKEN: &str = "token of the user";
 
@@ -37,7 +37,7 @@ pub fn message(data: &[u8]) {
     let arguments = arguments.expect("the edited message has arguments");
     let tokens: Vec<_> = arguments
         .iter()
-        .filter(|(key, _)| folded(key) == folded(BEARER_ARGUMENT))
+        .filter(|(key, _)| is_same(key, BEARER_ARGUMENT))
         .collect();
     assert_eq!(tokens.len(), 1, "the arguments have one token");
     assert_eq!(
@@ -61,6 +61,6 @@ fn put_token(message: &mut Value) {
         *arguments = Map::new().into();
     }
     let arguments = arguments.as_object_mut().expect("arguments are an object");
-    arguments.retain(|key, _| folded(key) != folded(BEARER_ARGUMENT));
+    arguments.retain(|key, _| !is_same(key, BEARER_ARGUMENT));
     arguments.insert(BEARER_ARGUMENT.to_owned(), TOKEN.into());
 }

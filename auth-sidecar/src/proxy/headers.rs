@@ -57,7 +57,7 @@ const TO_CLIENT: [HeaderName; 6] = [
 /// Returns the client's headers that the server gets, with an `Accept` of our own, and with the server's own id of the
 /// session that the request belongs to.
 pub(super) fn to_server(client: &HeaderMap, session: &ServerSession) -> HeaderMap {
-    let mut headers = selected(client, &TO_SERVER);
+    let mut headers = selected(client, &TO_SERVER, 12);
     headers.insert(ACCEPT, JSON_AND_EVENT_STREAM);
     if let ServerSession::Known(id) = session {
         headers.insert(SESSION_ID, id.clone());
@@ -78,7 +78,7 @@ pub(super) fn is_modern(client: &HeaderMap) -> bool {
 
 /// Returns the server's headers that the client gets.
 pub(super) fn to_client(server: &HeaderMap) -> HeaderMap {
-    let mut headers = selected(server, &TO_CLIENT);
+    let mut headers = selected(server, &TO_CLIENT, 6);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if is_event_stream(&headers) {
         // A gateway that buffers would delay the events.
@@ -90,15 +90,16 @@ pub(super) fn to_client(server: &HeaderMap) -> HeaderMap {
 }
 
 /// Copies the headers in `known` and the headers of MCP. `Mcp-Session-Id` is not copied in either direction: the server's
-/// id reaches clients only sealed ([`super::server_session`]).
-fn selected(from: &HeaderMap, known: &[HeaderName]) -> HeaderMap {
+/// id reaches clients only sealed ([`super::server_session`]). `usual` is the number of headers that the result usually has in the
+/// end.
+fn selected(from: &HeaderMap, known: &[HeaderName], usual: usize) -> HeaderMap {
     let hop: Vec<&str> = from
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(',').map(str::trim))
         .collect();
-    let mut to = HeaderMap::with_capacity(16);
+    let mut to = HeaderMap::with_capacity(usual);
     for (name, value) in from {
         let passes = known.contains(name) || is_mcp(name);
         // A proxy must remove the headers that `Connection` names (RFC 9110, section 7.6.1).
@@ -137,8 +138,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
 /// Returns the value of `Authorization: Bearer`, which `Debug` does not show. Returns `None` if the token contains
 /// characters that a header must not have.
 pub(super) fn bearer(token: &Secret) -> Option<HeaderValue> {
-    let text = format!("Bearer {}", token.expose());
-    let mut value = HeaderValue::from_str(&text).ok()?;
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).ok()?;
     value.set_sensitive(true);
     Some(value)
 }

@@ -69,7 +69,6 @@ use crate::telemetry::traces::McpTrace as _;
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// The state of `/mcp`.
-#[derive(Clone)]
 struct ProxyState {
     services: Arc<Services>,
     /// `None` if the server exchanges tokens itself or needs none.
@@ -105,10 +104,10 @@ pub(crate) fn router(services: Arc<Services>) -> Router {
     PATHS
         .into_iter()
         .fold(Router::new(), |router, path| router.route(path, any(handle)))
-        .with_state(ProxyState::new(services))
+        .with_state(Arc::new(ProxyState::new(services)))
 }
 
-async fn handle(State(state): State<ProxyState>, request: Request) -> Response<Body> {
+async fn handle(State(state): State<Arc<ProxyState>>, request: Request) -> Response<Body> {
     let allowed = oauth::allowed_origin(&state.services, request.headers());
     let Ok(caller) = Caller::of(request.headers(), state.services.addresses.issuer(), allowed) else {
         state
@@ -216,8 +215,7 @@ async fn forward(
     let server = &state.services.config.access.server;
     let plan = Plan::of(exchange.at, exchange.injection, is_tool_call);
     let mut tokens = Tokens::of(state, &session, plan, is_tool_call).await?;
-    let to_server = headers::to_server(&parts.headers, &server_session);
-    let mut outgoing = Outgoing::new(parts.method, to_server, message, plan, label);
+    let mut outgoing = Outgoing::new(&parts, &server_session, message, plan, label);
     let mut response = outgoing.send(state, &session, &tokens).await?;
     // There is only one second try. If it is refused as well, the client gets that refusal.
     if outgoing.can_be_sent_again()
@@ -305,12 +303,12 @@ async fn expect_step_up(state: &ProxyState, session: &OpenSession, needed: Scope
 }
 
 /// Opens the session of the client's access token, or of its token of Entra.
-async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<OpenSession, Refusal> {
+async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<Arc<OpenSession>, Refusal> {
     let token = headers::presented_token(headers).ok_or(Refusal::NoToken)?;
     if let Some(bearers) = &state.entra_bearers
         && EntraBearers::is_one(&token)
     {
-        return bearers.open(&state.services, &token).await;
+        return bearers.open(&state.services, &token).await.map(Arc::new);
     }
     let session = state.services.sessions.open(&token).await.map_err(|error| {
         match &error {

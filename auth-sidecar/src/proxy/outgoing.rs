@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::Response;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, Response};
+use axum::http::request::Parts;
 use behalf_runtime::guarded_body;
 use behalf_runtime::trace;
-use futures::FutureExt as _;
 use tokio::time::Instant;
 
 use super::ProxyState;
@@ -17,6 +17,7 @@ use super::body::Message;
 use super::headers;
 use super::injection::Plan;
 use super::refusal::Refusal;
+use super::server_session::ServerSession;
 use super::token_exchange::Tokens;
 use crate::sessions::OpenSession;
 use crate::telemetry::metrics::SecurityEvent;
@@ -31,27 +32,27 @@ const MAX_KEPT_BYTES: usize = 64 * 1024;
 type Memory = Arc<dyn Any + Send + Sync>;
 
 /// A request without tokens.
-pub(super) struct Outgoing {
-    method: Method,
-    headers: HeaderMap,
+pub(super) struct Outgoing<'a> {
+    client: &'a Parts,
+    server_session: &'a ServerSession,
     message: Option<(Message, Memory)>,
     plan: Plan,
     label: &'static str,
 }
 
-impl Outgoing {
-    /// Creates a request with these headers, and with a message and its reserved memory.
+impl<'a> Outgoing<'a> {
+    /// Creates a request with the headers of a client's request, and with a message and its reserved memory.
     pub(super) fn new<M: Send + Sync + 'static>(
-        method: Method,
-        headers: HeaderMap,
+        client: &'a Parts,
+        server_session: &'a ServerSession,
         message: Option<(Message, M)>,
         plan: Plan,
         label: &'static str,
     ) -> Self {
         let message = message.map(|(message, memory)| -> (Message, Memory) { (message, Arc::new(memory)) });
         Self {
-            method,
-            headers,
+            client,
+            server_session,
             message,
             plan,
             label,
@@ -78,7 +79,7 @@ impl Outgoing {
         let label = self.label;
         tracing::trace!(mcp.method = label, session.id = %session.id, "Forwarding {label}");
         let began = Instant::now();
-        if session.ended().now_or_never().is_some() {
+        if session.has_ended() {
             return Err(Refusal::InvalidToken);
         }
         let mut span = trace::current().map(|trace| traces::to_server(&trace, &mut request));
@@ -116,16 +117,10 @@ impl Outgoing {
     }
 
     fn request(&mut self, state: &ProxyState, tokens: &Tokens) -> Result<Request, Refusal> {
-        let is_small = |(message, _): &(Message, Memory)| message.size() <= MAX_KEPT_BYTES;
-        let message = if self.message.as_ref().is_some_and(is_small) {
-            self.message.clone()
-        } else {
-            self.message.take()
-        };
         let mut request = Request::new(Body::empty());
-        *request.method_mut() = self.method.clone();
-        *request.headers_mut() = self.headers.clone();
-        if let Some((message, memory)) = message {
+        *request.method_mut() = self.client.method.clone();
+        *request.headers_mut() = headers::to_server(&self.client.headers, self.server_session);
+        if let Some((message, memory)) = &self.message {
             let edited = message.edit(self.plan.argument.and_then(|token| tokens.get(token)));
             if edited.dropped {
                 state
@@ -134,7 +129,10 @@ impl Outgoing {
                     .security_event(SecurityEvent::ReservedArgument);
             }
             request.headers_mut().insert(CONTENT_TYPE, headers::JSON);
-            *request.body_mut() = guarded_body(Body::from(edited.body), memory);
+            *request.body_mut() = guarded_body(Body::from(edited.body), Arc::clone(memory));
+            if message.size() > MAX_KEPT_BYTES {
+                self.message = None;
+            }
         }
         if let Some(token) = self.plan.header.and_then(|token| tokens.get(token)) {
             let value = headers::bearer(token).ok_or(Refusal::Exchange)?;

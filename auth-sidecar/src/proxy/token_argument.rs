@@ -96,11 +96,10 @@ pub(super) fn place_of(text: &str, arguments: &RawValue) -> Result<Place, BodyEr
         Vec::new()
     };
     let before = fields.len();
-    let reserved = members::folded(BEARER_ARGUMENT);
     let kept: Vec<_> = fields
         .into_iter()
-        .filter(|(key, _)| members::folded(key) != reserved)
-        .map(|(key, value)| (key, range(text, value)))
+        .filter(|(key, _)| !members::is_same(key, BEARER_ARGUMENT))
+        .map(|(key, value)| (key.into_owned(), range(text, value)))
         .collect();
     Ok(Place::Arguments {
         range: range(text, arguments),

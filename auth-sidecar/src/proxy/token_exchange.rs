@@ -68,8 +68,9 @@ impl Tokens {
         }
         match &state.exchange {
             Some(exchange) if plan.needs_exchange() => {
-                // The old user token was replaced, so its downstream token is never needed again.
-                if user.access_token != session.tokens.access_token {
+                // The old user token was replaced, so its downstream token is never needed again. The pointers are compared first,
+                // because a comparison of secrets takes long.
+                if !Arc::ptr_eq(&user, &session.tokens) && user.access_token != session.tokens.access_token {
                     exchange.on_behalf_of.forget(&session.tokens.access_token).await;
                 }
                 exchange.tokens(state, session, user, None).await

@@ -23,12 +23,9 @@ const MOST_WAITING: usize = 48;
 /// server end within this time.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// The tenant id and the object id. Only both together identify a user.
-type Key = (String, String);
-
 /// The users with requests in flight in this process.
 #[derive(Clone, Default)]
-pub(super) struct Users(WeakMap<Key, UserLimits>);
+pub(super) struct Users(WeakMap<Arc<UserIdentity>, UserLimits>);
 
 /// The limits of one user.
 struct UserLimits {
@@ -41,7 +38,7 @@ struct UserLimits {
 /// A user with requests in flight. Every place and body of the user keeps this alive, so that all requests of
 /// the user share one set of limits.
 #[derive(Clone)]
-pub(super) struct User(Arc<WeakMapEntry<Key, UserLimits>>);
+pub(super) struct User(Arc<WeakMapEntry<Arc<UserIdentity>, UserLimits>>);
 
 /// One of the user's places for tool calls. The drop releases it.
 pub(super) struct Call {
@@ -51,9 +48,8 @@ pub(super) struct Call {
 
 impl Users {
     /// Returns the user's limits, which all current requests of the user share.
-    pub(super) fn get(&self, user: &UserIdentity) -> User {
-        let key = (user.tid.clone(), user.oid.clone());
-        User(self.0.get_or_insert_with(key, || UserLimits {
+    pub(super) fn get(&self, user: &Arc<UserIdentity>) -> User {
+        User(self.0.get_or_insert_with(Arc::clone(user), || UserLimits {
             messages: MessageMemory::of_user(),
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
             waiting: Semaphore::new(MOST_WAITING),
@@ -88,11 +84,11 @@ impl User {
 mod tests {
     use super::*;
 
-    fn user(oid: &str) -> UserIdentity {
-        UserIdentity {
+    fn user(oid: &str) -> Arc<UserIdentity> {
+        Arc::new(UserIdentity {
             tid: "contoso".to_owned(),
             oid: oid.to_owned(),
-        }
+        })
     }
 
     async fn fill(user: &User) -> Vec<Call> {

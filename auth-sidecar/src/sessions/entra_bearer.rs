@@ -34,10 +34,10 @@ impl Sessions {
         let ends_at = later(claims.exp, LEEWAY);
         Ok(OpenSession {
             id,
-            user: UserIdentity {
+            user: Arc::new(UserIdentity {
                 tid: claims.tid,
                 oid: claims.oid,
-            },
+            }),
             client_id: claims.azp.unwrap_or_default(),
             scopes,
             signed_in_at: issued_at,

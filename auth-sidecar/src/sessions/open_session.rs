@@ -22,7 +22,7 @@ pub struct OpenSession {
     pub id: SessionId,
 
     /// Tenant and object id of the user.
-    pub user: UserIdentity,
+    pub user: Arc<UserIdentity>,
 
     /// The client that the user signed in through.
     pub client_id: String,
@@ -60,6 +60,11 @@ impl OpenSession {
         self.end_signal.ended().await;
     }
 
+    /// True if this process has ended the session.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end_signal.has_ended()
+    }
+
     pub(crate) fn end_signal(&self) -> EndSignal {
         self.end_signal.clone()
     }
@@ -72,7 +77,7 @@ impl Sessions {
     /// # Errors
     /// [`SessionError::Invalid`] unless the text is an access token of a live session of this resource.
     /// [`SessionError::Unavailable`] if the store or the keyring cannot decide that.
-    pub async fn open(&self, access_token: &Secret) -> Result<OpenSession, SessionError> {
+    pub async fn open(&self, access_token: &Secret) -> Result<Arc<OpenSession>, SessionError> {
         let now = self.clock.now();
         let token = TokenDigest::of(access_token);
         if let Some(session) = self.remembered.get(&token, now) {
@@ -102,9 +107,9 @@ impl Sessions {
             expires_at: ends_at,
             ..
         } = loaded;
-        let session = OpenSession {
+        let session = Arc::new(OpenSession {
             id: grant.id,
-            user: record.user,
+            user: Arc::new(record.user),
             client_id: record.client_id,
             scopes: grant.scopes,
             signed_in_at: record.signed_in_at,
@@ -114,9 +119,9 @@ impl Sessions {
             tokens: record.tokens,
             end_signal,
             has_record: true,
-        };
+        });
         self.remembered
-            .insert(token, session.clone(), renewals, now, ends_at);
+            .insert(token, Arc::clone(&session), renewals, now, ends_at);
         Ok(session)
     }
 }

@@ -4,6 +4,7 @@
 //! nothing from the store and decrypt nothing. A remembered session has the end signal of its session: each end of a
 //! session that reaches this process sends the signal, so that no later call uses what is remembered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +26,7 @@ const MOST: usize = 2048;
 pub(super) struct Remembered(WeakMap<TokenDigest, Opened>);
 
 struct Opened {
-    session: OpenSession,
+    session: Arc<OpenSession>,
 
     /// The end of the second, or of the session if that is earlier.
     until: Timestamp,
@@ -37,11 +38,11 @@ struct Opened {
 impl Remembered {
     /// Returns the session of this access token if a call opened it within the last second, it has not ended, and the user's
     /// tokens were not renewed since.
-    pub(super) fn get(&self, token: &TokenDigest, now: Timestamp) -> Option<OpenSession> {
+    pub(super) fn get(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<OpenSession>> {
         let opened = self.0.get(token)?;
         let signal = &opened.session.end_signal;
         let is_current = now < opened.until && !signal.has_ended() && signal.renewals() == opened.renewals;
-        is_current.then(|| opened.session.clone())
+        is_current.then(|| Arc::clone(&opened.session))
     }
 
     /// Remembers a session for a second. `renewals` is the number from before the session was loaded, `ends_at` the time
@@ -49,7 +50,7 @@ impl Remembered {
     pub(super) fn insert(
         &self,
         token: TokenDigest,
-        session: OpenSession,
+        session: Arc<OpenSession>,
         renewals: u64,
         now: Timestamp,
         ends_at: Timestamp,
@@ -76,8 +77,6 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use behalf_entra::{Secret, TokenSet, UserIdentity};
 
     use super::*;
@@ -96,15 +95,15 @@ mod tests {
         TokenDigest::of(&Secret::new(number.to_string()))
     }
 
-    fn session(signals: &EndSignals) -> OpenSession {
+    fn session(signals: &EndSignals) -> Arc<OpenSession> {
         let id = SessionId::generate(&SystemRandom);
         let secret = SessionSecret::generate(&SystemRandom);
-        OpenSession {
+        Arc::new(OpenSession {
             id,
-            user: UserIdentity {
+            user: Arc::new(UserIdentity {
                 tid: "t".to_owned(),
                 oid: "o".to_owned(),
-            },
+            }),
             client_id: "c".to_owned(),
             scopes: Scopes::ALL,
             has_record: true,
@@ -120,11 +119,11 @@ mod tests {
                 id_token: None,
                 scope: None,
             }),
-        }
+        })
     }
 
-    fn insert(remembered: &Remembered, number: usize, session: &OpenSession) {
-        remembered.insert(token(number), session.clone(), 0, NOW, session.ends_at);
+    fn insert(remembered: &Remembered, number: usize, session: &Arc<OpenSession>) {
+        remembered.insert(token(number), Arc::clone(session), 0, NOW, session.ends_at);
     }
 
     #[tokio::test(start_paused = true)]
@@ -170,13 +169,13 @@ mod tests {
     async fn a_session_is_not_remembered_beyond_its_own_end() {
         let (remembered, signals) = (Remembered::default(), EndSignals::default());
         let session = session(&signals);
-        remembered.insert(token(1), session.clone(), 0, NOW, after(100));
+        remembered.insert(token(1), Arc::clone(&session), 0, NOW, after(100));
         assert!(remembered.get(&token(1), after(99)).is_some());
         assert!(remembered.get(&token(1), after(100)).is_none());
-        let short = OpenSession {
+        let short = Arc::new(OpenSession {
             expires_at: after(200),
-            ..session
-        };
+            ..OpenSession::clone(&session)
+        });
         insert(&remembered, 2, &short);
         assert!(remembered.get(&token(2), after(199)).is_some());
         assert!(remembered.get(&token(2), after(200)).is_none());

@@ -242,6 +242,10 @@ pub(super) fn name(tool: &str) -> String {
 /// Returns the beginning of a text, with `?` for each control character and each character that changes the direction of
 /// text: a viewer of the log must see what is there.
 fn bounded(text: &str, longest: usize) -> String {
+    // Nearly every text is like this.
+    if text.len() <= longest && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return text.to_owned();
+    }
     let visible = |character: char| match character {
         '\u{ad}'
         | '\u{61c}'

@@ -21,8 +21,9 @@ use tokio::time::timeout;
 
 use super::UpstreamError;
 
-/// Maximum time to connect. A loopback connection succeeds or fails at once.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// Maximum time to connect. A loopback connection succeeds or fails at once, but for one case: while the server's queue of new
+/// connections is full, the kernel drops the request for a connection, and sends it again after a second.
+const CONNECT_LIMIT: Duration = Duration::from_millis(1500);
 
 /// Maximum number of bytes of an answer that a connection reads ahead, and of its head. hyper's default is 400 KiB, and a
 /// server decides how many connections are in this state.

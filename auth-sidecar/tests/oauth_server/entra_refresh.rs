@@ -1,5 +1,6 @@
 //! The renewal of the user's token for this application.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -24,7 +25,7 @@ async fn world() -> (World, Login, Tokens) {
     (world, login, tokens)
 }
 
-async fn open(world: &World, tokens: &Tokens) -> OpenSession {
+async fn open(world: &World, tokens: &Tokens) -> Arc<OpenSession> {
     world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap()
 }
 
@@ -88,7 +89,7 @@ async fn an_older_token_is_renewed_once_for_all_waiting_calls() {
     // The new token is stored for the next call and for a session that was opened before.
     world
         .sessions
-        .user_token(&open(&world, &tokens).await)
+        .user_token(&*open(&world, &tokens).await)
         .await
         .unwrap();
     world.sessions.user_token(&session).await.unwrap();
@@ -327,7 +328,7 @@ async fn throttling_of_one_session_pauses_the_renewals_of_all() {
     world.advance(39);
     world
         .sessions
-        .user_token(&open(&world, &second).await)
+        .user_token(&*open(&world, &second).await)
         .await
         .unwrap();
     assert_eq!(
@@ -338,7 +339,7 @@ async fn throttling_of_one_session_pauses_the_renewals_of_all() {
     world.advance(1);
     world
         .sessions
-        .user_token(&open(&world, &second).await)
+        .user_token(&*open(&world, &second).await)
         .await
         .unwrap();
     assert_eq!(refreshes(&world).await, 2);

@@ -1,5 +1,6 @@
 //! Calls remember their session for a second, and each end of a session makes every replica forget it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_auth_sidecar::sessions::{OpenSession, SessionError};
@@ -19,13 +20,13 @@ async fn world() -> World {
     World::start_replicas(3, |_| {}).await
 }
 
-async fn open(world: &World, replica: usize, tokens: &Tokens) -> Result<OpenSession, SessionError> {
+async fn open(world: &World, replica: usize, tokens: &Tokens) -> Result<Arc<OpenSession>, SessionError> {
     let access = Secret::new(&*tokens.access);
     world.replicas[replica].sessions.open(&access).await
 }
 
 /// Opens the session in every replica, so that each remembers it.
-async fn remembered(world: &World, tokens: &Tokens) -> Vec<OpenSession> {
+async fn remembered(world: &World, tokens: &Tokens) -> Vec<Arc<OpenSession>> {
     let mut opened = Vec::new();
     for replica in 0..world.replicas.len() {
         opened.push(open(world, replica, tokens).await.unwrap());
@@ -34,7 +35,7 @@ async fn remembered(world: &World, tokens: &Tokens) -> Vec<OpenSession> {
 }
 
 /// Waits until every replica has heard of the end. Each must then refuse the access token, within the same second.
-async fn refused_everywhere(world: &World, tokens: &Tokens, opened: Vec<OpenSession>) {
+async fn refused_everywhere(world: &World, tokens: &Tokens, opened: Vec<Arc<OpenSession>>) {
     for (replica, session) in opened.iter().enumerate() {
         timeout(IN_FORCE, session.ended()).await.expect("goes on");
         let again = open(world, replica, tokens).await;

@@ -1,5 +1,6 @@
 //! Several replicas with one store, where each request reaches another replica than the one before.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -70,7 +71,7 @@ async fn a_session_that_one_replica_revoked_is_over_in_all() {
 }
 
 /// Signs in, opens the session at the first replica, and lets the second one revoke it.
-async fn revoked_at_another_replica(world: &World) -> OpenSession {
+async fn revoked_at_another_replica(world: &World) -> Arc<OpenSession> {
     let (login, tokens) = world.session(ANA).await;
     let access = Secret::new(&*tokens.access);
     let [first, second, ..] = &world.replicas[..] else {

@@ -1,5 +1,7 @@
 //! The requirements of Entra for the next login of a user: claims and consent.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Method;
 use base64::Engine as _;
@@ -38,7 +40,7 @@ pub(crate) async fn claims_sent(world: &World) -> Vec<Option<String>> {
 }
 
 /// Registers a client, signs Ana in through it, and opens her session.
-async fn open_session(world: &World) -> (String, OpenSession) {
+async fn open_session(world: &World) -> (String, Arc<OpenSession>) {
     let (login, tokens) = world.session(ANA).await;
     let session = world.sessions.open(&Secret::new(tokens.access)).await.unwrap();
     (login.client_id, session)
