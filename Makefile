@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_RUN = cargo run --quiet --locked --bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-endurance test-gitops unit fuzz check format generate images bench bench-gate demo-kubeconfig prerequisites
+.PHONY: help demo demo-down test test-endurance test-gitops unit fuzz check check-terraform format generate images bench bench-gate demo-kubeconfig prerequisites
 
 help: ## Explain each target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ fuzz: prerequisites-fuzz ## Fuzz every target for SECONDS_EACH (60) seconds
 
 check: prerequisites-check ## Check format, lints, dependencies, generated files
 	@.ci/check
+
+check-terraform: prerequisites-terraform ## Check examples/terraform-aks with OpenTofu and the schemas of its providers
+	@.ci/terraform
 
 format: ## Format the Rust code
 	@cargo fmt --all

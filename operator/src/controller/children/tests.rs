@@ -1,5 +1,6 @@
 //! Tests the children that are built for an object.
 
+mod azure_policy;
 mod container;
 mod deployment;
 mod network_policy;

@@ -155,3 +155,38 @@ fn refuses_a_certificate_authority_of_the_store_that_does_not_exist() {
     };
     assert_eq!(refusals(&server, &found), []);
 }
+
+#[test]
+fn the_example_for_aks_is_two_replicas_whose_redis_takes_tokens_of_the_application() {
+    let example = [
+        ("${NAMESPACE}", "mcp"),
+        ("${SERVER_NAME}", "azure-devops"),
+        ("${PUBLIC_URL}", "https://mcp.contoso.example"),
+        ("${TENANT_ID}", "11111111-1111-4111-8111-111111111111"),
+        ("${CLIENT_ID}", "22222222-2222-4222-8222-222222222222"),
+        ("${QUOTE}", "\""),
+        ("${ORGANIZATION}", "123"),
+        (
+            "${REDIS_ENDPOINT}",
+            "rediss://contoso.westeurope.redis.azure.net:10000",
+        ),
+    ]
+    .into_iter()
+    .fold(
+        include_str!("../../../../../examples/terraform-aks/cluster/servers/mcpserver.yaml").to_owned(),
+        |text, (name, value)| text.replace(name, value),
+    );
+    let plan = judge(&server(&example), &Found::default()).unwrap();
+    assert_eq!(plan.replicas, 2);
+    let StoreConfig::Redis(redis) = plan.sessions.store else {
+        panic!("the store is memory")
+    };
+    assert!(
+        matches!(
+            redis.authentication,
+            RedisAuthentication::Entra { client_id: None, .. }
+        ),
+        "{:?}",
+        redis.authentication
+    );
+}

@@ -1,0 +1,139 @@
+# tofu test (or terraform test): no provider is called, and nothing is made.
+
+mock_provider "azuread" {}
+
+mock_provider "azapi" {}
+
+mock_provider "azurerm" {
+  mock_resource "azurerm_kubernetes_cluster" {
+    defaults = {
+      oidc_issuer_url = "https://westeurope.oic.prod-aks.azure.com/00000000-0000-4000-8000-000000000000/11111111-1111-4111-8111-111111111111/"
+    }
+  }
+}
+
+variables {
+  public_url   = "https://mcp.contoso.example"
+  organization = "contoso"
+  location     = "westeurope"
+}
+
+run "entra_trusts_the_service_account_of_the_pods" {
+  assert {
+    condition     = azuread_application_federated_identity_credential.mcp.issuer == azurerm_kubernetes_cluster.main.oidc_issuer_url && endswith(output.federation.issuer, "/")
+    error_message = "the issuer must be the cluster's, with its slash at the end"
+  }
+  assert {
+    condition     = output.federation.subject == "system:serviceaccount:mcp:azure-devops" && azuread_application_federated_identity_credential.mcp.subject == output.federation.subject
+    error_message = "the subject must be the ServiceAccount that the operator makes for the McpServer"
+  }
+  assert {
+    condition     = tolist(azuread_application.mcp.web[0].redirect_uris) == tolist(["https://mcp.contoso.example/callback"])
+    error_message = "the redirect URI must be that of the McpServer"
+  }
+}
+
+run "the_redis_knows_the_application_alone" {
+  assert {
+    condition     = azurerm_managed_redis_access_policy_assignment.application.object_id == azuread_service_principal.mcp.object_id
+    error_message = "the sidecar authenticates as the application of spec.entra"
+  }
+  assert {
+    condition     = !azurerm_managed_redis.sessions.default_database[0].access_keys_authentication_enabled && azurerm_managed_redis.sessions.default_database[0].eviction_policy == "NoEviction"
+    error_message = "the Redis must have no access keys and delete no sessions"
+  }
+}
+
+run "the_outputs_are_files_to_use" {
+  assert {
+    condition = yamldecode(output.mcp_server).spec.publicUrl == "https://mcp.contoso.example" && startswith(
+      yamldecode(output.mcp_server).spec.sessions.store.redis.endpoints[0], "rediss://"
+    )
+    error_message = "output.mcp_server must be the McpServer"
+  }
+  assert {
+    condition     = jsondecode(output.vscode_mcp_json).servers.azure-devops.url == "https://mcp.contoso.example/mcp"
+    error_message = "output.vscode_mcp_json must name the endpoint"
+  }
+  assert {
+    condition     = length(azurerm_kubernetes_flux_configuration.behalf) == 0
+    error_message = "without git nothing is installed in the cluster"
+  }
+}
+
+run "git_gets_every_variable_of_the_manifests" {
+  variables {
+    git = { url = "https://git.contoso.example/platform/behalf.git" }
+    images = {
+      operator   = "contoso.azurecr.io/behalf/behalf-operator:0a1b2c3d"
+      sidecar    = "contoso.azurecr.io/behalf/behalf-auth-sidecar:1b2c3d4e"
+      mcp_server = "contoso.azurecr.io/behalf/behalf-mcp-server:2c3d4e5f"
+    }
+  }
+  assert {
+    condition = alltrue([
+      for file in fileset(path.module, "cluster/*/*.yaml") : alltrue([
+        for name in flatten(regexall("\\$\\{([A-Z_]+)\\}", file(file))) : contains(keys(local.substitutions), name)
+      ])
+    ])
+    error_message = "a file in the folder cluster names a variable that gitops.tf does not set"
+  }
+  assert {
+    condition     = local.substitutions.OPERATOR_REGISTRY == "contoso.azurecr.io" && local.substitutions.MCP_SERVER_REPOSITORY == "behalf/behalf-mcp-server" && local.substitutions.SIDECAR_TAG == "1b2c3d4e"
+    error_message = "an image must be split into registry, repository and tag"
+  }
+  assert {
+    condition = sort([for one in azurerm_kubernetes_flux_configuration.behalf[0].kustomizations : one.path]) == tolist([
+      "./examples/terraform-aks/cluster/operator", "./examples/terraform-aks/cluster/servers"
+    ])
+    error_message = "Flux must apply both folders"
+  }
+}
+
+run "refuses_an_address_with_a_path" {
+  command = plan
+  variables {
+    public_url = "https://mcp.contoso.example/"
+  }
+  expect_failures = [var.public_url]
+}
+
+run "refuses_an_address_without_tls" {
+  command = plan
+  variables {
+    public_url = "http://mcp.contoso.example"
+  }
+  expect_failures = [var.public_url]
+}
+
+run "refuses_the_address_of_an_organization" {
+  command = plan
+  variables {
+    organization = "https://dev.azure.com/contoso"
+  }
+  expect_failures = [var.organization]
+}
+
+run "refuses_a_version_of_kubernetes_that_behalf_does_not_support" {
+  command = plan
+  variables {
+    kubernetes_version = "1.32"
+  }
+  expect_failures = [var.kubernetes_version]
+}
+
+run "refuses_git_without_images" {
+  command = plan
+  variables {
+    git = { url = "https://git.contoso.example/platform/behalf.git" }
+  }
+  expect_failures = [var.images]
+}
+
+run "refuses_a_user_principal_name_as_member" {
+  command = plan
+  variables {
+    members = ["ana@contoso.example"]
+  }
+  expect_failures = [var.members]
+}
