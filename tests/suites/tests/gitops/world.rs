@@ -112,7 +112,7 @@ impl World {
                 "--for=condition=Established",
                 "--timeout=10s",
                 "--filename",
-                &path,
+                path,
             ];
             Ok(self.kubectl(&wait).ok().map(drop))
         })
