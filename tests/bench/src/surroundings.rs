@@ -2,6 +2,7 @@
 //! users who sign in.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -24,6 +25,10 @@ pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 
 /// The PKCE verifier of every login.
 const VERIFIER: &str = "a-verifier-that-is-long-enough-for-rfc-7636-to-take";
+
+/// Time for which the client of `/token` keeps an unused connection. The sidecar closes it after 90 s, so that a request at that
+/// moment would fail.
+const KEPT: Duration = Duration::from_secs(30);
 
 /// The tokens that a client gets from a login or refresh.
 #[derive(Clone)]
@@ -52,7 +57,10 @@ impl Surroundings {
                 .await
                 .step("start the Entra simulator")?,
             issuer: IssuerFixture::start().await.step("start the issuer")?,
-            http: reqwest::Client::builder().build().step("build an HTTP client")?,
+            http: reqwest::Client::builder()
+                .pool_idle_timeout(KEPT)
+                .build()
+                .step("build an HTTP client")?,
         };
         surroundings.write_files()?;
         surroundings
