@@ -148,7 +148,7 @@ async fn one_leads_and_the_other_stands_by() {
 async fn the_other_leads_at_most_16_s_after_the_first_has_died() {
     let api_server = ApiServer::default();
     let (mut one, mut two) = (api_server.replica("one"), api_server.replica("two"));
-    one.leads_for(Duration::from_secs(60)).await;
+    one.leads_for(Duration::from_mins(1)).await;
     // It looks at the Lease while the first one still leads.
     let _ = timeout(INTERVAL, two.leadership.acquire(|| {})).await;
     let time = two.time_until_it_leads().await;
@@ -160,7 +160,7 @@ async fn the_other_leads_at_most_16_s_after_the_first_has_died() {
 async fn the_other_leads_at_once_when_the_first_has_stopped() {
     let api_server = ApiServer::default();
     let (mut one, mut two) = (api_server.replica("one"), api_server.replica("two"));
-    one.leads_for(Duration::from_secs(60)).await;
+    one.leads_for(Duration::from_mins(1)).await;
     one.leadership.release().await;
     assert_eq!(two.time_until_it_leads().await, Duration::ZERO);
     // What the other holds is not released by the first.
@@ -172,7 +172,7 @@ async fn the_other_leads_at_once_when_the_first_has_stopped() {
 async fn who_cannot_renew_stops_before_another_begins() {
     let api_server = ApiServer::default();
     let (mut one, mut two) = (api_server.replica("one"), api_server.replica("two"));
-    one.leads_for(Duration::from_secs(60)).await;
+    one.leads_for(Duration::from_mins(1)).await;
     let begin = Instant::now();
     one.meets(Weather::Silent);
     let stops = async {
@@ -193,7 +193,7 @@ async fn a_lost_answer_does_not_end_the_leadership() {
     let mut one = api_server.replica("one");
     one.leads_for(Duration::from_secs(10)).await;
     one.meets(Weather::LosesOneAnswer);
-    let holds = timeout(Duration::from_secs(60), one.leadership.hold()).await;
+    let holds = timeout(Duration::from_mins(1), one.leadership.hold()).await;
     assert!(holds.is_err(), "{holds:?}");
     assert_eq!(*one.weather.lock().unwrap(), Weather::Fine);
 }
@@ -204,7 +204,7 @@ async fn a_lease_that_somebody_deletes_is_made_again() {
     let mut one = api_server.replica("one");
     one.leads_for(Duration::from_secs(10)).await;
     *api_server.0.lock().unwrap() = Stored::default();
-    let holds = timeout(Duration::from_secs(60), one.leadership.hold()).await;
+    let holds = timeout(Duration::from_mins(1), one.leadership.hold()).await;
     assert!(holds.is_err(), "{holds:?}");
     assert_eq!(api_server.holder(), "one");
 }

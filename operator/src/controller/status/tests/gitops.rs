@@ -1,4 +1,4 @@
-//! Statuses as GitOps tools see them, computed by the functions that the operator uses. `tests/gitops` runs each through
+//! Statuses as `GitOps` tools see them, computed by the functions that the operator uses. `tests/gitops` runs each through
 //! Argo CD's and Flux's own code. With `INSTA_UPDATE=always` the files are written.
 
 use std::fs;

@@ -16,12 +16,12 @@ fn routed() -> McpServer {
 /// What a controller says of the parent of [`routed`]: type, status and reason of each condition.
 fn says(conditions: &[(&str, &str, &str)]) -> Value {
     says_of(
-        json!({"name": "public", "namespace": "gateways", "sectionName": "https"}),
+        &json!({"name": "public", "namespace": "gateways", "sectionName": "https"}),
         conditions,
     )
 }
 
-fn says_of(parent: Value, conditions: &[(&str, &str, &str)]) -> Value {
+fn says_of(parent: &Value, conditions: &[(&str, &str, &str)]) -> Value {
     let conditions: Vec<Value> = conditions
         .iter()
         .map(|(kind, status, reason)| {
@@ -152,10 +152,10 @@ fn a_gateway_that_does_not_find_the_service_is_told(#[case] theirs: &str) {
 }
 
 #[rstest]
-#[case::another_listener(says_of(json!({"name": "public", "namespace": "gateways", "sectionName": "http"}), &[ACCEPTED, RESOLVED]))]
-#[case::another_gateway(says_of(json!({"name": "private", "namespace": "gateways", "sectionName": "https"}), &[ACCEPTED, RESOLVED]))]
-#[case::another_namespace(says_of(json!({"name": "public", "sectionName": "https"}), &[ACCEPTED, RESOLVED]))]
-#[case::a_service(says_of(json!({"kind": "Service", "name": "public", "namespace": "gateways", "sectionName": "https"}), &[ACCEPTED, RESOLVED]))]
+#[case::another_listener(says_of(&json!({"name": "public", "namespace": "gateways", "sectionName": "http"}), &[ACCEPTED, RESOLVED]))]
+#[case::another_gateway(says_of(&json!({"name": "private", "namespace": "gateways", "sectionName": "https"}), &[ACCEPTED, RESOLVED]))]
+#[case::another_namespace(says_of(&json!({"name": "public", "sectionName": "https"}), &[ACCEPTED, RESOLVED]))]
+#[case::a_service(says_of(&json!({"kind": "Service", "name": "public", "namespace": "gateways", "sectionName": "https"}), &[ACCEPTED, RESOLVED]))]
 #[case::accepted_alone(says(&[ACCEPTED]))]
 #[case::nothing_known(says(&[("Accepted", "Unknown", "Pending"), RESOLVED]))]
 fn what_a_controller_says_of_something_else_does_not_count(#[case] said: Value) {
@@ -179,9 +179,9 @@ fn what_a_controller_said_of_an_earlier_generation_does_not_count() {
 fn one_gateway_of_two_that_refuses_or_is_silent_decides() {
     let server =
         quickstart_with(json!({"route": {"gateway": {"parentRefs": [{"name": "one"}, {"name": "two"}]}}}));
-    let accepts = |name: &str| says_of(json!({"name": name, "namespace": "mcp"}), &[ACCEPTED, RESOLVED]);
+    let accepts = |name: &str| says_of(&json!({"name": name, "namespace": "mcp"}), &[ACCEPTED, RESOLVED]);
     let refuses = says_of(
-        json!({"name": "two"}),
+        &json!({"name": "two"}),
         &[("Accepted", "False", "NoMatchingParent")],
     );
     for (parents, reason) in [
