@@ -15,7 +15,7 @@ use crate::telemetry::metrics::{self, Gauges, Metrics};
 /// The state that all routes share.
 #[derive(Clone)]
 pub struct HealthState {
-    /// Set once the CRD is there and every cache was filled.
+    /// True while the process stands by, and once it leads and every cache was filled.
     pub ready: Arc<AtomicBool>,
 
     /// The metrics of this process.

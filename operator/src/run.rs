@@ -60,7 +60,7 @@ pub enum RunError {
         source: std::io::Error,
     },
 
-    /// Another operator leads, or may lead. Whoever starts this one again lets it stand by.
+    /// Another operator leads, or may lead. After a restart this one stands by.
     #[error("stopped, because {0}")]
     LeaseLost(Lost),
 
@@ -120,6 +120,8 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         () = leads => metrics.leads(),
         () = stop.clone().cancelled_owned() => return Ok(()),
     }
+    // A replica that stands by is ready. One that leads is ready when its caches are full.
+    ready.store(false, Ordering::Release);
     let reporter = Reporter {
         controller: names::FIELD_MANAGER.to_owned(),
         instance: options.pod_name.clone(),
@@ -143,7 +145,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
     let passes = controller::run(controller.graceful_shutdown_on(stop.cancelled_owned()), context);
     tokio::select! {
         () = passes.for_each(|_| std::future::ready(())) => leadership.release().await,
-        lost = leadership.hold() => return Err(RunError::LeaseLost(lost)),
+        lost = leadership.renew_until_lost() => return Err(RunError::LeaseLost(lost)),
     }
     polling.abort();
     watching.abort();

@@ -53,12 +53,16 @@ pub(super) fn release(identity: &str, lease: &LeaseSpec, now: Timestamp) -> Opti
     })
 }
 
+/// Another release may write a longer duration. Without a limit, who writes the Lease once could stop every operator for years.
+const LONGEST: Duration = Duration::from_mins(1);
+
 /// How long the holder of the Lease may be silent. Its release may have another duration than this one.
 fn promised(lease: Option<&LeaseSpec>) -> Duration {
     lease
         .and_then(|lease| lease.lease_duration_seconds)
         .and_then(|seconds| u64::try_from(seconds).ok())
         .map_or(DURATION, Duration::from_secs)
+        .clamp(DURATION, LONGEST)
 }
 
 #[cfg(test)]
@@ -114,6 +118,19 @@ mod tests {
         };
         assert_eq!(decide("two", Some(&longer), DURATION, at(101)), None);
         assert!(decide("two", Some(&longer), Duration::from_secs(30), at(101)).is_some());
+    }
+
+    #[rstest::rstest]
+    #[case(1, DURATION)]
+    #[case(i32::MAX, LONGEST)]
+    fn a_duration_that_no_operator_writes_does_not_count(#[case] seconds: i32, #[case] counts: Duration) {
+        let lease = LeaseSpec {
+            lease_duration_seconds: Some(seconds),
+            ..held_by("one")
+        };
+        let almost = counts.saturating_sub(Duration::from_millis(1));
+        assert_eq!(decide("two", Some(&lease), almost, at(101)), None);
+        assert!(decide("two", Some(&lease), counts, at(101)).is_some());
     }
 
     #[test]

@@ -12,8 +12,8 @@ pub(super) struct LastSeen {
 }
 
 impl LastSeen {
-    /// Notes the Lease as it was read or written. The time of a version that was seen before stays.
-    pub(super) fn note(&mut self, found: Option<Lease>, now: Instant) {
+    /// Records the Lease as it was read or written. The time of a version that was seen before stays.
+    pub(super) fn record(&mut self, found: Option<Lease>, now: Instant) {
         let before = self.lease.take();
         self.lease = found.map(|lease| match before {
             Some((old, since)) if version(&old) == version(&lease) => (lease, since),
@@ -25,7 +25,7 @@ impl LastSeen {
         self.lease.as_ref().map(|(lease, _)| lease)
     }
 
-    pub(super) fn take(&mut self) -> Option<Lease> {
+    pub(super) fn remove(&mut self) -> Option<Lease> {
         self.lease.take().map(|(lease, _)| lease)
     }
 

@@ -100,9 +100,9 @@ impl Leadership {
     }
 
     /// Renews the Lease for as long as this process leads, and returns why it does not any more.
-    pub async fn hold(&mut self) -> Lost {
+    pub async fn renew_until_lost(&mut self) -> Lost {
         match &mut self.lock {
-            Some(lock) => lock.hold().await,
+            Some(lock) => lock.renew_until_lost().await,
             None => std::future::pending().await,
         }
     }
@@ -139,7 +139,7 @@ impl Lock {
         tracing::info!(lease.name = self.name, "Operator leads");
     }
 
-    async fn hold(&mut self) -> Lost {
+    async fn renew_until_lost(&mut self) -> Lost {
         loop {
             match timeout(DEADLINE, self.renew()).await {
                 Ok(true) => {}
@@ -150,16 +150,34 @@ impl Lock {
     }
 
     async fn release(&mut self) {
-        let Some(mut lease) = self.seen.take() else {
-            return;
-        };
-        let spec = lease.spec.take().unwrap_or_default();
-        lease.spec = decision::release(&self.identity, &spec, (self.clock)());
-        if lease.spec.is_some()
-            && let Err(error) = self.write(&lease).await
-        {
+        if let Err(error) = self.try_release().await {
             self.failed(&error);
         }
+    }
+
+    /// Reads the Lease again if a renewal was in flight, so that the version is another one.
+    async fn try_release(&mut self) -> Result<(), AttemptError> {
+        for _ in 0..2 {
+            let lease = match self.seen.remove() {
+                Some(lease) => lease,
+                None => match request(self.api.get_opt(&self.name)).await? {
+                    Some(lease) => lease,
+                    None => return Ok(()),
+                },
+            };
+            let spec = lease.spec.unwrap_or_default();
+            let Some(released) = decision::release(&self.identity, &spec, (self.clock)()) else {
+                return Ok(());
+            };
+            let lease = Lease {
+                spec: Some(released),
+                ..lease
+            };
+            if self.write(&lease).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(AttemptError::Changing)
     }
 
     /// Waits for the interval, then renews the Lease, again after each failure. False when another process holds it.
@@ -180,8 +198,13 @@ impl Lock {
             // Its holder knows the Lease that it wrote. If somebody has changed it since, the API server refuses the write.
             if self.seen.holder() != self.identity {
                 let found = request(self.api.get_opt(&self.name)).await?;
-                self.seen.note(found, Instant::now());
+                self.seen.record(found, Instant::now());
             }
+            tracing::trace!(
+                lease.name = self.name,
+                lease.holder = self.seen.holder(),
+                "Operator decides about the Lease"
+            );
             let lease = self.seen.lease();
             let spec = lease.and_then(|lease| lease.spec.as_ref());
             let unchanged_for = self.seen.unchanged_for(Instant::now());
@@ -194,7 +217,7 @@ impl Lock {
             };
             let written = self.write(&next).await?;
             let leads = written.is_some();
-            self.seen.note(written, Instant::now());
+            self.seen.record(written, Instant::now());
             if leads {
                 return Ok(true);
             }

@@ -20,8 +20,8 @@ struct Stored {
 
 /// What a process meets at the API server.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Weather {
-    Fine,
+enum Fault {
+    None,
     /// No request is answered, and none is carried out.
     Silent,
     /// The next write is carried out and not answered.
@@ -34,23 +34,23 @@ struct ApiServer(Arc<Mutex<Stored>>);
 /// A process that wants to lead.
 struct Replica {
     leadership: Leadership,
-    weather: Arc<Mutex<Weather>>,
+    fault: Arc<Mutex<Fault>>,
 }
 
 impl ApiServer {
     fn replica(&self, identity: &str) -> Replica {
         let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
-        let weather = Arc::new(Mutex::new(Weather::Fine));
-        let (stored, now) = (self.clone(), weather.clone());
+        let fault = Arc::new(Mutex::new(Fault::None));
+        let (stored, now) = (self.clone(), fault.clone());
         tokio::spawn(async move {
             let mut unanswered = Vec::new();
             while let Some((request, send)) = pin!(&mut handle).next_request().await {
                 let method = request.method().clone();
                 let body = request.into_body().collect_bytes().await.unwrap();
                 let body = serde_json::from_slice(&body).unwrap_or_default();
-                let weather = *now.lock().unwrap();
-                let answer = (weather != Weather::Silent).then(|| stored.answer(&method, body));
-                let is_lost = weather == Weather::LosesOneAnswer && method != Method::GET;
+                let fault = *now.lock().unwrap();
+                let answer = (fault != Fault::Silent).then(|| stored.answer(&method, body));
+                let is_lost = fault == Fault::LosesOneAnswer && method != Method::GET;
                 match answer {
                     Some((code, answer)) if !is_lost => {
                         let body = Body::from(serde_json::to_vec(&answer).unwrap());
@@ -59,7 +59,7 @@ impl ApiServer {
                     _ => unanswered.push(send),
                 }
                 if is_lost {
-                    *now.lock().unwrap() = Weather::Fine;
+                    *now.lock().unwrap() = Fault::None;
                 }
             }
         });
@@ -71,7 +71,7 @@ impl ApiServer {
         let client = Client::new(service, "behalf-system");
         Replica {
             leadership: Leadership::new(client, Some(options), || time(0)),
-            weather,
+            fault,
         }
     }
 
@@ -110,15 +110,15 @@ impl ApiServer {
 }
 
 impl Replica {
-    fn meets(&self, weather: Weather) {
-        *self.weather.lock().unwrap() = weather;
+    fn meets(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
     }
 
     /// Leads, and holds the Lease for this long.
     async fn leads_for(&mut self, time: Duration) {
         self.leadership.acquire(|| {}).await;
         assert!(
-            timeout(time, self.leadership.hold()).await.is_err(),
+            timeout(time, self.leadership.renew_until_lost()).await.is_err(),
             "the Lease was lost"
         );
     }
@@ -138,7 +138,7 @@ async fn one_leads_and_the_other_stands_by() {
     one.leadership.acquire(|| panic!("nobody else leads")).await;
     let stood_by = Mutex::new(0);
     let waits = two.leadership.acquire(|| *stood_by.lock().unwrap() += 1);
-    let both = async { tokio::join!(one.leadership.hold(), waits) };
+    let both = async { tokio::join!(one.leadership.renew_until_lost(), waits) };
     assert!(timeout(Duration::from_hours(1), both).await.is_err());
     assert!(*stood_by.lock().unwrap() > 0);
     assert_eq!(api_server.holder(), "one");
@@ -169,14 +169,30 @@ async fn the_other_leads_at_once_when_the_first_has_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_without_an_answer_does_not_keep_the_lease_when_its_holder_stops() {
+    let api_server = ApiServer::default();
+    let (mut one, mut two) = (api_server.replica("one"), api_server.replica("two"));
+    one.leads_for(Duration::from_secs(10)).await;
+    one.meets(Fault::LosesOneAnswer);
+    // The process stops while the renewal waits for its answer.
+    let _ = timeout(
+        INTERVAL + Duration::from_secs(1),
+        one.leadership.renew_until_lost(),
+    )
+    .await;
+    one.leadership.release().await;
+    assert_eq!(two.time_until_it_leads().await, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_cannot_renew_stops_before_another_begins() {
     let api_server = ApiServer::default();
     let (mut one, mut two) = (api_server.replica("one"), api_server.replica("two"));
     one.leads_for(Duration::from_mins(1)).await;
     let begin = Instant::now();
-    one.meets(Weather::Silent);
+    one.meets(Fault::Silent);
     let stops = async {
-        let lost = one.leadership.hold().await;
+        let lost = one.leadership.renew_until_lost().await;
         assert!(matches!(lost, Lost::NotRenewed(_)), "{lost}");
         begin.elapsed()
     };
@@ -192,10 +208,10 @@ async fn a_lost_answer_does_not_end_the_leadership() {
     let api_server = ApiServer::default();
     let mut one = api_server.replica("one");
     one.leads_for(Duration::from_secs(10)).await;
-    one.meets(Weather::LosesOneAnswer);
-    let holds = timeout(Duration::from_mins(1), one.leadership.hold()).await;
+    one.meets(Fault::LosesOneAnswer);
+    let holds = timeout(Duration::from_mins(1), one.leadership.renew_until_lost()).await;
     assert!(holds.is_err(), "{holds:?}");
-    assert_eq!(*one.weather.lock().unwrap(), Weather::Fine);
+    assert_eq!(*one.fault.lock().unwrap(), Fault::None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,7 +220,7 @@ async fn a_lease_that_somebody_deletes_is_made_again() {
     let mut one = api_server.replica("one");
     one.leads_for(Duration::from_secs(10)).await;
     *api_server.0.lock().unwrap() = Stored::default();
-    let holds = timeout(Duration::from_mins(1), one.leadership.hold()).await;
+    let holds = timeout(Duration::from_mins(1), one.leadership.renew_until_lost()).await;
     assert!(holds.is_err(), "{holds:?}");
     assert_eq!(api_server.holder(), "one");
 }
@@ -220,7 +236,7 @@ async fn a_process_whose_lease_another_has_taken_stops() {
         stored.lease["metadata"]["resourceVersion"] = json!(stored.version.to_string());
         stored.lease["spec"]["holderIdentity"] = json!("two");
     }
-    let lost = one.leadership.hold().await;
+    let lost = one.leadership.renew_until_lost().await;
     assert_eq!(
         lost.to_string(),
         "another operator has taken the Lease behalf-operator"
@@ -232,6 +248,6 @@ async fn without_a_lease_an_operator_leads_and_asks_nothing() {
     let (service, _handle) = mock::pair::<Request<Body>, Response<Body>>();
     let mut alone = Leadership::new(Client::new(service, "default"), None, || time(0));
     alone.acquire(|| panic!("nobody else leads")).await;
-    assert!(timeout(Duration::ZERO, alone.hold()).await.is_err());
+    assert!(timeout(Duration::ZERO, alone.renew_until_lost()).await.is_err());
     alone.release().await;
 }

@@ -66,13 +66,13 @@ pub async fn apply(
         None => None,
     };
     let service = put(writer, service, existing).await?;
-    // After the Service, which it names.
+    // After everything that a Pod needs, so that one edit causes one rollout.
+    let deployment = Box::pin(put(writer, deployment, existing)).await?;
+    // The Pods do not need it: a cluster that refuses it must not keep them from a change.
     let http_route = match http_route {
         Some(http_route) => Some(put(writer, http_route, existing).await?),
         None => None,
     };
-    // The Deployment is last, so that one edit causes one rollout.
-    let deployment = Box::pin(put(writer, deployment, existing)).await?;
     let children = Children {
         service_account,
         keyring,

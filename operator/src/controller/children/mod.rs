@@ -17,7 +17,7 @@ pub use config_map::Configuration;
 pub(in crate::controller) use deployment::keyring_of;
 pub(in crate::controller) use existing::watched_children;
 pub use existing::{ChildKind, Existing, ExistingChildren, WatchedKind};
-pub use http_route::{HttpRoute, ParentRef as RouteParent, RouteParentStatus};
+pub use http_route::{HttpRoute, ParentRef as RouteParent, RouteCondition, RouteParentStatus};
 pub(in crate::controller) use keyring::{CLIENTS, SESSIONS};
 pub use keyring::{FreshKey, FreshKeys};
 

@@ -50,11 +50,24 @@ impl OptionalKind {
     where
         K: Resource<DynamicType = ()> + Send,
     {
+        let served = self.served.clone();
+        let events = events.flat_map(move |event| {
+            let is_gone = event.as_ref().is_err_and(is_not_found);
+            let was_served = served
+                .0
+                .swap(!is_gone && (event.is_ok() || served.get()), Ordering::AcqRel);
+            let mut events = vec![event];
+            if is_gone && was_served {
+                // Somebody removed the CRD, and with it every object.
+                events.extend(empty_list());
+            }
+            stream::iter(events)
+        });
         async move {
             if self.look::<K>().await {
                 return events.left_stream();
             }
-            let empty = stream::iter([Ok(Event::Init), Ok(Event::InitDone)]);
+            let empty = stream::iter(empty_list());
             let later = async move {
                 while !self.is_wanted() || !self.look::<K>().await {
                     sleep(INTERVAL).await;
@@ -87,7 +100,7 @@ impl OptionalKind {
                     return found;
                 }
                 // It does not serve the group, or not to this operator.
-                Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => return false,
+                Err(kube::Error::Api(status)) if [403, 404].contains(&status.code) => return false,
                 Err(error) => {
                     tracing::warn!(
                         watch.kind = %K::kind(&()), error = %crate::error_chain::chain(&error),
@@ -98,6 +111,20 @@ impl OptionalKind {
             }
         }
     }
+}
+
+/// The events of a list without objects.
+fn empty_list<K: Resource<DynamicType = ()>>() -> [watcher::Result<Event<K>>; 2] {
+    [Ok(Event::Init), Ok(Event::InitDone)]
+}
+
+/// Returns whether the API server does not know the path of the kind.
+fn is_not_found(error: &watcher::Error) -> bool {
+    matches!(
+        error,
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            if status.code == 404
+    )
 }
 
 #[cfg(test)]
@@ -201,12 +228,45 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_api_server_that_fails_is_asked_again() {
-        let (client, _) = api_server(vec![503, 200]);
+        let (client, _) = api_server(vec![503, 429, 200]);
         let kind = OptionalKind {
             client,
             servers: servers(false),
             served: Served::default(),
         };
-        assert_eq!(begins(kind).await, (INTERVAL, 0));
+        assert_eq!(begins(kind).await, (2 * INTERVAL, 0));
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_is_no_longer_served_leaves_an_empty_cache_until_it_is_served_again() {
+        let (client, _) = api_server(vec![200]);
+        let served = Served::default();
+        let kind = OptionalKind {
+            client,
+            servers: servers(true),
+            served: served.clone(),
+        };
+        let gone = || {
+            let status =
+                kube::core::Status::failure("the server could not find the requested resource", "NotFound");
+            Err(watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(
+                status.with_code(404),
+            ))))
+        };
+        let watch = stream::iter([
+            Ok(Event::Init),
+            Ok(Event::InitDone),
+            gone(),
+            gone(),
+            Ok(Event::Init),
+        ]);
+        let mut events = pin!(kind.once_served::<HttpRoute>(watch));
+        let mut seen = Vec::new();
+        while let Some(event) = events.next().await {
+            seen.push((event.is_ok(), served.get()));
+        }
+        let (list, error) = ((true, true), (false, false));
+        let empty = (true, false);
+        assert_eq!(seen, [list, list, error, empty, empty, error, list]);
     }
 }

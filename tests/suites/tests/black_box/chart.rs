@@ -18,6 +18,7 @@ crate::tests![
         values_that_contradict_each_other_are_refused_with_a_reason,
         the_operator_understands_every_variable_that_the_chart_sets,
         no_rule_has_a_wildcard_or_lists_secrets,
+        the_policy_of_a_cluster_wide_operator_covers_every_kind_that_it_may_write,
     ],
 ];
 
@@ -258,5 +259,55 @@ async fn no_rule_has_a_wildcard_or_lists_secrets(world: &World) -> TestResult {
             );
         }
     }
+    Ok(())
+}
+
+async fn the_policy_of_a_cluster_wide_operator_covers_every_kind_that_it_may_write(
+    world: &World,
+) -> TestResult {
+    let objects = render(&world.running.cluster, NAMESPACE, &["clusterWide=true"])?;
+    let pairs = |rules: &Value| -> Vec<(String, String)> {
+        let texts = |value: &Value| -> Vec<String> {
+            let entries = value.as_array().into_iter().flatten();
+            entries.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let rules = rules.as_array().into_iter().flatten();
+        rules
+            .flat_map(|rule| {
+                let groups = texts(&rule["apiGroups"]);
+                let resources = texts(&rule["resources"]);
+                groups
+                    .into_iter()
+                    .flat_map(move |group| resources.clone().into_iter().map(move |one| (group.clone(), one)))
+            })
+            .collect()
+    };
+    let writes = |rule: &&Value| {
+        let verbs = rule["verbs"].as_array().into_iter().flatten();
+        verbs
+            .filter_map(Value::as_str)
+            .any(|verb| !["get", "list", "watch"].contains(&verb))
+    };
+    let roles = of_kind(&objects, "ClusterRole");
+    let granted = roles
+        .iter()
+        .flat_map(|role| role["rules"].as_array().into_iter().flatten());
+    let written: Value = granted.filter(writes).cloned().collect();
+    let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
+    let covered: Vec<_> = policies
+        .iter()
+        .flat_map(|policy| pairs(&policy["spec"]["matchConstraints"]["resourceRules"]))
+        .collect();
+    // Neither belongs to a child: the status is of the object itself, and an event is about it.
+    let open: Vec<_> = pairs(&written)
+        .into_iter()
+        .filter(|(_, resource)| resource != "mcpservers/status" && resource != "events")
+        .filter(|pair| !covered.contains(pair))
+        .collect();
+    ensure!(pairs(&written).len() > 7, "the role writes only {written}");
+    ensure!(
+        open.is_empty(),
+        "no policy limits what the operator writes to {open:?}"
+    );
     Ok(())
 }

@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::v1alpha1::schema::rule;
 
+/// Names of objects and listeners, as the CRD of HTTPRoute demands them.
+const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Names of namespaces.
+const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
 /// The route from outside the cluster to the Pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -22,8 +28,10 @@ pub struct GatewayRoute {
         length(min = 1, max = 8),
         extend("x-kubernetes-list-type" = "atomic"),
         extend("x-kubernetes-validations" = [rule(
-            "self.all(one, self.exists_one(other, one == other))",
-            "spec.route.gateway.parentRefs must not contain the same parent twice"
+            "self.all(one, self.exists_one(other, one.name == other.name && \
+             (has(one.__namespace__) ? one.__namespace__ : '') == (has(other.__namespace__) ? other.__namespace__ : '') && \
+             (!has(one.sectionName) || !has(other.sectionName) || one.sectionName == other.sectionName)))",
+            "spec.route.gateway.parentRefs must name each Gateway once, or several of its listeners, each once"
         )])
     )]
     pub parent_refs: Vec<ParentRef>,
@@ -34,16 +42,17 @@ pub struct GatewayRoute {
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
     /// The name of the Gateway.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: String,
 
     /// Its namespace; by default that of the McpServer. Its listener must allow routes from here (allowedRoutes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub namespace: Option<String>,
 
-    /// The name of a listener. By default every listener that accepts the route.
+    /// The name of a listener. By default every listener that accepts the route, also one without TLS: name the one that has the
+    /// certificate of publicUrl, so that no client sends a token over plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub section_name: Option<String>,
 }

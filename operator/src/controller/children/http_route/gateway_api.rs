@@ -1,7 +1,6 @@
 //! The part of the `HTTPRoute` of the Gateway API (`gateway.networking.k8s.io/v1`) that the operator writes and reads. The crate
 //! `gateway-api` follows other versions of kube.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -134,7 +133,30 @@ pub struct RouteParentStatus {
     pub parent_ref: ParentRef,
 
     /// `Accepted`, `ResolvedRefs` and others.
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<RouteCondition>,
+}
+
+/// A condition of a route. Without its time: the API server stores text there that no parser of times reads, and one object must
+/// not stop the watch.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RouteCondition {
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: String,
+
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+
+    /// The reason, one word.
+    pub reason: String,
+
+    /// The controller's own words.
+    pub message: String,
+
+    /// The generation of the route that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
 }
 
 impl From<&api::ParentRef> for ParentRef {

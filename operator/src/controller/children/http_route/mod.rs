@@ -2,7 +2,7 @@
 
 mod gateway_api;
 
-pub use gateway_api::{HttpRoute, ParentRef, RouteParentStatus};
+pub use gateway_api::{HttpRoute, ParentRef, RouteCondition, RouteParentStatus};
 
 use behalf_contract::ports;
 use gateway_api::{BackendRef, HttpRouteSpec, Match, PathMatch, Rule, Timeouts};

@@ -1,10 +1,9 @@
 //! Computes `RouteReady`: whether each Gateway has accepted the `HTTPRoute`.
 
 use behalf_contract::Reason;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{Finding, Status};
-use crate::controller::children::{HttpRoute, RouteParent, RouteParentStatus};
+use crate::controller::children::{HttpRoute, RouteCondition, RouteParent, RouteParentStatus};
 use crate::controller::plan::RoutePlan;
 
 /// Computes the condition, which exists only with `spec.route`. `route` is the route as the API server returned it.
@@ -55,27 +54,30 @@ fn of(route: &HttpRoute, parent: &RouteParent) -> Finding {
         return Finding::new(Status::Unknown, Reason::RoutePending, text);
     }
     let conditions = || said.iter().flat_map(|status| &status.conditions);
-    let current = |condition: &&Condition| {
+    let current = |condition: &&RouteCondition| {
         condition.observed_generation.is_none() || condition.observed_generation == route.metadata.generation
     };
     for kind in ["Accepted", "ResolvedRefs"] {
-        let condition = conditions()
+        // Several controllers may speak of one parent: one that refuses decides.
+        let of_kind: Vec<_> = conditions()
             .filter(current)
-            .find(|condition| condition.type_ == kind);
-        match condition {
-            Some(condition) if condition.status == "True" => {}
-            Some(condition) if condition.status == "False" => return refused(&name, condition),
-            _ => {
-                let text = format!("{name} has not said yet whether it accepts this HTTPRoute ({kind})");
-                return Finding::new(Status::Unknown, Reason::RoutePending, text);
-            }
+            .filter(|condition| condition.kind == kind)
+            .collect();
+        let refuses =
+            |condition: &&RouteCondition| condition.status == "False" && condition.reason != "Pending";
+        if let Some(condition) = of_kind.iter().copied().find(refuses) {
+            return refused(&name, condition);
+        }
+        if of_kind.is_empty() || of_kind.iter().any(|condition| condition.status != "True") {
+            let text = format!("{name} has not said yet whether it accepts this HTTPRoute ({kind})");
+            return Finding::new(Status::Unknown, Reason::RoutePending, text);
         }
     }
     Finding::new(Status::True, Reason::RouteAccepted, "")
 }
 
 /// A condition of the Gateway that is False. Its reasons are those of the Gateway API.
-fn refused(name: &str, condition: &Condition) -> Finding {
+fn refused(name: &str, condition: &RouteCondition) -> Finding {
     let (reason, step) = match condition.reason.as_str() {
         "NotAllowedByListeners" => (
             Reason::NotAllowedByListeners,
@@ -103,7 +105,7 @@ fn refused(name: &str, condition: &Condition) -> Finding {
     let said: String = condition.message.chars().take(300).collect();
     let text = format!(
         "{name} refuses the HTTPRoute ({} is False, {}: {said:?}); {step}",
-        condition.type_, condition.reason
+        condition.kind, condition.reason
     );
     Finding::new(Status::False, reason, text)
 }

@@ -157,6 +157,7 @@ fn a_gateway_that_does_not_find_the_service_is_told(#[case] theirs: &str) {
 #[case::another_namespace(says_of(&json!({"name": "public", "sectionName": "https"}), &[ACCEPTED, RESOLVED]))]
 #[case::a_service(says_of(&json!({"kind": "Service", "name": "public", "namespace": "gateways", "sectionName": "https"}), &[ACCEPTED, RESOLVED]))]
 #[case::accepted_alone(says(&[ACCEPTED]))]
+#[case::pending(says(&[("Accepted", "False", "Pending"), RESOLVED]))]
 #[case::nothing_known(says(&[("Accepted", "Unknown", "Pending"), RESOLVED]))]
 fn what_a_controller_says_of_something_else_does_not_count(#[case] said: Value) {
     let finding = finding(&routed(), &[said]);
@@ -173,6 +174,20 @@ fn what_a_controller_said_of_an_earlier_generation_does_not_count() {
     route.metadata.generation = Some(2);
     let finding = route_ready::judge(&plan(&server).route, Some(&route)).unwrap();
     assert_eq!(finding.reason.as_str(), "RoutePending");
+}
+
+#[test]
+fn one_of_two_controllers_of_a_gateway_that_refuses_decides() {
+    let refuses = says(&[("Accepted", "False", "NoMatchingParent"), RESOLVED]);
+    let finding = finding(&routed(), &[says(&[ACCEPTED, RESOLVED]), refuses]);
+    assert_eq!(finding.reason.as_str(), "NoMatchingParent");
+}
+
+#[test]
+fn a_time_that_nobody_can_read_does_not_hide_the_route() {
+    let mut said = says(&[ACCEPTED, RESOLVED]);
+    said["conditions"][0]["lastTransitionTime"] = json!("2024-01-01T00:00:00ZTx");
+    assert_eq!(finding(&routed(), &[said]).reason.as_str(), "RouteAccepted");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use url::{Host, Url};
 
 use super::{Refusal, refuse};
 use crate::api::v1alpha1::Route;
+use crate::controller::names;
 use crate::controller::plan::RoutePlan;
 
 /// Returns the route to make. `has_gateway_api` says whether the cluster serves `HTTPRoute`.
@@ -16,7 +17,11 @@ pub(in crate::controller::validate) fn route(
     let (Some(route), Some(public_url)) = (route, public_url) else {
         return RoutePlan::None;
     };
-    let Some(Host::Domain(host)) = public_url.host() else {
+    let host = match public_url.host() {
+        Some(Host::Domain(host)) if names::is_subdomain(host) => Some(host),
+        _ => None,
+    };
+    let Some(host) = host else {
         refuse(
             refusals,
             "route",

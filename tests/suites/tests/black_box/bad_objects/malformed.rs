@@ -472,11 +472,11 @@ pub(super) fn malformed() -> Vec<Malformed> {
              or remove spec.route",
         ),
         row(
-            "a route to the same Gateway twice",
+            "a route to a Gateway and to one of its listeners",
             "/spec/route",
-            json!({"gateway": {"parentRefs": [{"name": "public"}, {"name": "public"}]}}),
+            json!({"gateway": {"parentRefs": [{"name": "public"}, {"name": "public", "sectionName": "https"}]}}),
             "spec.route.gateway.parentRefs",
-            "spec.route.gateway.parentRefs must not contain the same parent twice",
+            "spec.route.gateway.parentRefs must name each Gateway once, or several of its listeners, each once",
         ),
         row(
             "a server on the sidecar's port",
