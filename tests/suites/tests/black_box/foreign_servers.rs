@@ -10,6 +10,7 @@ use behalf_local_cluster::Progress;
 use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, BEN};
 use behalf_tests::foreign_server::ForeignServer::{self, Everything, FastMcp};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::ensure;
 use crate::guard::restoring;
@@ -111,19 +112,33 @@ async fn an_mcp_session_lives_in_one_pod_and_a_client_goes_on_in_another(world: 
 
         // The client's event stream and its calls are separate connections, and it initializes again once for each call.
         world.kubectl(&["scale", "mcpserver", NAME, "--replicas=1"])?;
-        let deployment = format!("deployment/{NAME}");
-        world.kubectl(&["wait", "--for=jsonpath={.status.replicas}=1", "--timeout=60s", &deployment])?;
+        one_pod_is_left(world).await?;
         let connection = signed_in.connect(Era::Legacy).await?;
         call(&connection, "echo", json!({"message": "before"})).await?;
         // The Pod is replaced: no server knows the client's MCP session any more.
         world.kubectl(&["rollout", "restart", "deployment", NAME])?;
         wait_available(&world.running.client, NAMESPACE_SERVERS, NAME, LIMIT).await?;
+        one_pod_is_left(world).await?;
         let text = call(&connection, "echo", json!({"message": "after"})).await?;
         ensure!(text == "Echo: after", "the call in a new Pod got {text}");
         connection.close().await;
         Ok(())
     })
     .await
+}
+
+/// Waits until the object has one Pod, and none that is about to end: the old Pod of a rollout serves for a moment beside the new one.
+async fn one_pod_is_left(world: &World) -> TestResult {
+    let selector = format!("app.kubernetes.io/instance={NAME}");
+    let end = Instant::now() + LIMIT;
+    loop {
+        let pods = world.kubectl(&["get", "pods", "--selector", &selector, "--output", "name"])?;
+        if pods.lines().count() == 1 {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "there is not one Pod: {pods}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Posts a message over a connection of its own.
