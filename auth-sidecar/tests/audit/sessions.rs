@@ -128,13 +128,8 @@ async fn a_session_that_the_object_revokes_has_one_line_although_three_replicas_
     assert_eq!(take_one("session_end"), expected);
 }
 
-#[tokio::test]
-async fn a_session_that_the_object_revokes_without_an_answer_of_the_store_has_a_line_that_says_so() {
-    listen();
-    let world = World::start().await;
-    let (login, tokens) = world.session(ANA).await;
-    let session = session_of(&world, &tokens.access).await;
-    world.store.lose_removals();
+/// Revokes all sessions of Ana in the object, and returns the first lines of their end.
+async fn lines_after_the_object_revokes(world: &World) -> Vec<Value> {
     let before = world.clock.now() + SignedDuration::from_secs(1);
     world.write_revocations(&json!({"users": [{"id": ANA.object_id, "before": before}]}));
     let mut lines = Vec::new();
@@ -142,6 +137,17 @@ async fn a_session_that_the_object_revokes_without_an_answer_of_the_store_has_a_
         tokio::task::yield_now().await;
         lines = take("session_end");
     }
+    lines
+}
+
+#[tokio::test]
+async fn a_session_that_the_object_revokes_without_an_answer_of_the_store_has_a_line_that_says_so() {
+    listen();
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let session = session_of(&world, &tokens.access).await;
+    world.store.lose_removals();
+    let lines = lines_after_the_object_revokes(&world).await;
     let expected = json!({
         "event.action": "session_end",
         "event.outcome": "unknown",
@@ -159,13 +165,7 @@ async fn a_session_that_the_object_revokes_and_nobody_uses_has_a_line() {
     let world = World::start().await;
     let (login, tokens) = world.session(ANA).await;
     let session = session_of(&world, &tokens.access).await;
-    let before = world.clock.now() + SignedDuration::from_secs(1);
-    world.write_revocations(&json!({"users": [{"id": ANA.object_id, "before": before}]}));
-    let mut lines = Vec::new();
-    while lines.is_empty() {
-        tokio::task::yield_now().await;
-        lines = take("session_end");
-    }
+    let lines = lines_after_the_object_revokes(&world).await;
     let expected = json!({
         "event.action": "session_end",
         "event.outcome": "success",

@@ -1,4 +1,4 @@
-//! Who may lead: a decision on the Lease as it was read, and on how long it has not changed.
+//! Decides whether this process may lead, from the Lease as it was read and from how long it has not changed.
 
 use std::time::Duration;
 

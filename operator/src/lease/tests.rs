@@ -18,7 +18,7 @@ struct Stored {
     version: u32,
 }
 
-/// What a process meets at the API server.
+/// How the API server answers a process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     None,

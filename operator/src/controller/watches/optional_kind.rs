@@ -26,6 +26,11 @@ impl Served {
         self.0.load(Ordering::Acquire)
     }
 
+    /// Returns what was seen before.
+    fn replace(&self, served: bool) -> bool {
+        self.0.swap(served, Ordering::AcqRel)
+    }
+
     /// A cluster that serves the kind.
     #[cfg(test)]
     pub(super) fn always() -> Self {
@@ -52,13 +57,13 @@ impl OptionalKind {
     {
         let served = self.served.clone();
         let events = events.flat_map(move |event| {
-            let is_gone = event.as_ref().is_err_and(is_not_found);
-            let was_served = served
-                .0
-                .swap(!is_gone && (event.is_ok() || served.get()), Ordering::AcqRel);
+            if event.is_ok() {
+                served.replace(true);
+            }
+            // Somebody removed the CRD, and with it every object.
+            let was_removed = event.as_ref().is_err_and(is_not_found) && served.replace(false);
             let mut events = vec![event];
-            if is_gone && was_served {
-                // Somebody removed the CRD, and with it every object.
+            if was_removed {
                 events.extend(empty_list());
             }
             stream::iter(events)
@@ -96,7 +101,7 @@ impl OptionalKind {
                         .resources
                         .iter()
                         .any(|resource| resource.name == K::plural(&()));
-                    self.served.0.store(found, Ordering::Release);
+                    self.served.replace(found);
                     return found;
                 }
                 // It does not serve the group, or not to this operator.

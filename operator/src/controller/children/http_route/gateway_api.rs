@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::v1alpha1 as api;
 
-/// What the route sends where.
+/// The spec of an `HTTPRoute`: its Gateways, its hosts, and the Service behind them.
 #[derive(CustomResource, Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "gateway.networking.k8s.io",
@@ -82,7 +82,7 @@ pub struct PathMatch {
     #[serde(rename = "type")]
     pub kind: String,
 
-    /// What to compare with.
+    /// The path.
     pub value: String,
 }
 
@@ -117,7 +117,7 @@ pub struct Timeouts {
     pub backend_request: String,
 }
 
-/// What the Gateways say.
+/// The status, which the controllers of the Gateways write.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HttpRouteStatus {
@@ -125,7 +125,7 @@ pub struct HttpRouteStatus {
     pub parents: Vec<RouteParentStatus>,
 }
 
-/// What one controller says of one parent.
+/// The conditions that one controller writes for one Gateway.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteParentStatus {

@@ -67,7 +67,7 @@ impl Row {
     }
 }
 
-/// What tools read of the object. The rest would change these files with each change of the API or of the Pods.
+/// The fields that the tools read. With all fields, these files would change with each change of the API or of the Pods.
 fn object(world: &World) -> Value {
     let whole = serde_json::to_value(&world.server).unwrap();
     let mut object = json!({"status": {}});

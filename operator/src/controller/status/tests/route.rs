@@ -13,7 +13,7 @@ fn routed() -> McpServer {
     ]}}}))
 }
 
-/// What a controller says of the parent of [`routed`]: type, status and reason of each condition.
+/// The entry in the status of the route for the Gateway of [`routed`], with type, status and reason of each condition.
 fn says(conditions: &[(&str, &str, &str)]) -> Value {
     says_of(
         &json!({"name": "public", "namespace": "gateways", "sectionName": "https"}),
