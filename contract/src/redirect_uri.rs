@@ -197,6 +197,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_callback_of_a_vendor_is_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/clients.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        for (origin, callback) in VENDORS {
+            let host = origin.strip_prefix("https://").unwrap_or(origin);
+            let is_callback = |text: &str| match callback {
+                Callback::Path(path) => text == path,
+                Callback::Named(before, after) => text
+                    .strip_prefix(before)
+                    .and_then(|rest| rest.strip_suffix(after))
+                    .is_some_and(|name| name.starts_with('<') && name.ends_with('>')),
+            };
+            let documents = |row: &str| {
+                row.split_once(&format!("`{host}`"))
+                    .is_some_and(|(_, rest)| rest.split('`').any(is_callback))
+            };
+            assert!(
+                text.lines().any(documents),
+                "docs/clients.md does not list {callback:?} of {origin}"
+            );
+        }
+    }
+
+    #[test]
     fn the_administrator_may_name_any_https_host_in_normal_form_and_loopback() {
         let longest = format!("https://ci.example/{}", "a".repeat(LONGEST - 19));
         for (uri, expected) in [

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::answer::Answer;
+use crate::client_examples;
 use crate::document_host::DocumentHost;
 use crate::fixture::{VERIFIER, World, challenge, encode};
 
@@ -184,6 +185,11 @@ fn copilot_studio() -> KnownClient {
     client(registration("Copilot Studio", &[uri]), uri)
 }
 
+fn gemini_cli() -> KnownClient {
+    let uri = "http://localhost:7777/oauth/callback";
+    client(registration("Gemini CLI MCP Client", &[uri]), uri)
+}
+
 fn inspector_cli() -> KnownClient {
     let uri = "http://127.0.0.1:6276/oauth/callback";
     client(registration("MCP Inspector", &[uri]), uri)
@@ -251,6 +257,7 @@ fn warp() -> KnownClient {
 #[case::copilot_cli_document(copilot_cli_document())]
 #[case::copilot_cli_registration(copilot_cli_registration())]
 #[case::copilot_studio(copilot_studio())]
+#[case::gemini_cli(gemini_cli())]
 #[case::inspector_cli(inspector_cli())]
 #[case::inspector_web(inspector_web())]
 #[case::opencode_document(opencode_document())]
@@ -260,6 +267,12 @@ fn warp() -> KnownClient {
 #[case::warp(warp())]
 #[tokio::test]
 async fn a_known_client_signs_in_and_refreshes_through_a_gateway(#[case] client: KnownClient) {
+    let name = &client.metadata["client_name"];
+    assert!(
+        client_examples::lists(client.redirect_uri),
+        "examples/clients does not list {} of {name}",
+        client.redirect_uri
+    );
     let host = DocumentHost::start().await;
     let world = host.world_behind_a_gateway().await;
     let client_id = introduce(&host, &world, &client.metadata).await;

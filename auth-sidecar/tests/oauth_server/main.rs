@@ -17,6 +17,8 @@ mod callback_limit;
 #[path = "../support/captured_log.rs"]
 mod captured_log;
 #[cfg(test)]
+mod client_examples;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod consent;
