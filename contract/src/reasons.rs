@@ -225,18 +225,45 @@ wire_names! {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
-    #[test]
-    fn every_reason_is_documented() {
+    /// The rows of the tables of reasons and events: each name with what to do.
+    fn documented() -> BTreeMap<String, Vec<String>> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/conditions.md");
         let text = std::fs::read_to_string(path).unwrap();
+        let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut is_table_of_reasons = false;
+        for line in text.lines() {
+            let mut columns = line.trim_matches('|').split('|').map(str::trim);
+            let (first, last) = (columns.next().unwrap_or_default(), columns.next_back());
+            match first {
+                "Reason" | "Event" => is_table_of_reasons = true,
+                _ if !line.starts_with('|') => is_table_of_reasons = false,
+                _ if is_table_of_reasons && first.starts_with('`') => {
+                    for name in first.split('`').skip(1).step_by(2) {
+                        let next_step = last.unwrap_or_default().to_owned();
+                        rows.entry(name.to_owned()).or_default().push(next_step);
+                    }
+                }
+                _ => {}
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn every_reason_and_no_other_has_a_row_that_says_what_to_do() {
+        let rows = documented();
         let conditions = Reason::ALL.iter().map(|reason| reason.as_str());
         let events = EventReason::ALL.iter().map(|reason| reason.as_str());
-        for name in conditions.chain(events) {
+        let names: BTreeSet<_> = conditions.chain(events).map(str::to_owned).collect();
+        assert_eq!(rows.keys().cloned().collect::<BTreeSet<_>>(), names);
+        for (name, next_steps) in rows {
             assert!(
-                text.contains(&format!("`{name}`")),
-                "docs/conditions.md does not explain {name}"
+                next_steps.iter().all(|step| !step.is_empty()),
+                "{name}: {next_steps:?}"
             );
         }
     }
