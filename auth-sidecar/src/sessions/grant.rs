@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::per_user::UserDigest;
 use super::record::Record;
+use super::user_digest::UserDigest;
 use super::{Sessions, later};
 use crate::access::Scopes;
 use crate::keys::{Purpose, SealError};

@@ -4,15 +4,13 @@ use behalf_contract::Reauthenticate;
 use behalf_entra::UserIdentity;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::error::{SessionError, Unavailable};
 use super::grant::ClientDigest;
-use super::per_user::UserDigest;
 use super::repository::{Change, MAX_ATTEMPTS};
+use super::user_digest::UserDigest;
 use super::{OpenSession, Sessions, later};
 use crate::keys::Purpose;
-use crate::random::random_bytes;
 use crate::store::{Entry, StoreKey, Written};
 
 /// Lifetime of the stored requirements. A later login starts without them, and Entra states them again.
@@ -160,8 +158,8 @@ impl Sessions {
     ) -> Result<Option<SignInAgain>, SessionError> {
         let client = ClientDigest::of(client_id);
         self.change_pending(user, |kept| {
-            let place = kept.iter().position(|stored| stored.client == client)?;
-            Some(kept.remove(place).again)
+            let index = kept.iter().position(|stored| stored.client == client)?;
+            Some(kept.remove(index).again)
         })
         .await
     }
@@ -173,13 +171,13 @@ impl Sessions {
         user: &UserIdentity,
         mut change: impl FnMut(&mut Vec<ClientRequirements>) -> Option<T> + Send,
     ) -> Result<Option<T>, SessionError> {
-        let place = UserDigest::of(user);
-        let key = StoreKey::Pending(place.0);
+        let user = UserDigest::of(user);
+        let key = StoreKey::Pending(user.0);
         let now = self.clock.now();
         for _ in 0..MAX_ATTEMPTS {
             let entry = self.store.get(&key).await?;
             let revision = entry.as_ref().map_or(0, |entry| entry.revision);
-            let mut kept = self.pending(entry.as_ref(), place);
+            let mut kept = self.pending(entry.as_ref(), user);
             kept.retain(|stored| stored.until > now);
             let Some(changed) = change(&mut kept) else {
                 return Ok(None);
@@ -189,7 +187,7 @@ impl Sessions {
             let end = end.unwrap_or(later(now, EMPTY_LIFETIME));
             let sealed = self
                 .keyring
-                .seal(Purpose::Pending, &Pending { user: place, kept })
+                .seal(Purpose::Pending, &Pending { user, kept })
                 .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
             if self.store.put(&key, revision, sealed.into_bytes(), end).await? == Written::Stored {
                 return Ok(Some(changed));
@@ -199,24 +197,11 @@ impl Sessions {
     }
 
     /// Opens the stored requirements. Returns none if the store returned another user's entry.
-    fn pending(&self, entry: Option<&Entry>, place: UserDigest) -> Vec<ClientRequirements> {
+    fn pending(&self, entry: Option<&Entry>, user: UserDigest) -> Vec<ClientRequirements> {
         let text = entry.and_then(|entry| std::str::from_utf8(&entry.value).ok());
         text.and_then(|text| self.keyring.open::<Pending>(Purpose::Pending, text).ok())
-            .filter(|pending| pending.user == place)
+            .filter(|pending| pending.user == user)
             .map(|pending| pending.kept)
             .unwrap_or_default()
-    }
-
-    /// Marks an approved request as finished when its callback arrives. Returns true for the first callback.
-    pub(crate) async fn finish_flow(
-        &self,
-        handle: &str,
-        lifetime: SignedDuration,
-    ) -> Result<bool, SessionError> {
-        let key = StoreKey::Finished(Sha256::digest(handle).into());
-        let end = later(self.clock.now(), lifetime);
-        // The store tells two callbacks apart by their values.
-        let value = random_bytes::<16>(self.random.as_ref()).to_vec();
-        Ok(self.store.put(&key, 0, value, end).await? == Written::Stored)
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::announcements::Announcements;
 use super::outage_log::OutageLog;
-use super::scan::{self, Place};
+use super::scan::{self, ScanPosition};
 use super::settings::{Connection, Settings};
 use super::{foreign, unreachable};
 use crate::store::{Announcement, StoreError};
@@ -161,14 +161,14 @@ impl SharedConnection {
         answer.map_err(unreachable)
     }
 
-    /// Returns the names of some keys that match `pattern`, and the place to continue.
+    /// Returns the names of some keys that match `pattern`, and the position to continue at.
     pub(super) async fn scan(
         &self,
         pattern: &str,
-        place: Place,
-    ) -> Result<(Vec<String>, Option<Place>), StoreError> {
+        position: ScanPosition,
+    ) -> Result<(Vec<String>, Option<ScanPosition>), StoreError> {
         let (number, mut connection) = self.open().await?;
-        match scan::step(&mut connection, pattern, place).await {
+        match scan::step(&mut connection, pattern, position).await {
             // A user without this right still reads and writes sessions over the connection.
             Err(error) if has_code(&error, "NOPERM") => Err(unreachable(error)),
             answer => self.settle(number, answer).await,

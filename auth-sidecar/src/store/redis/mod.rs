@@ -36,7 +36,7 @@ use crate::session_id::SessionId;
 use announcements::Announcements;
 use commands::KeyNames;
 use connection::SharedConnection;
-use scan::Place;
+use scan::ScanPosition;
 use settings::Settings;
 
 /// Maximum number of entries of one page that are read at the same time.
@@ -103,8 +103,8 @@ impl SessionStore for RedisStore {
     }
 
     async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
-        let place = cursor.map(Place::parse).unwrap_or_default();
-        let (names, next) = self.connection.scan(&self.names.all_sessions(), place).await?;
+        let position = cursor.map(ScanPosition::parse).unwrap_or_default();
+        let (names, next) = self.connection.scan(&self.names.all_sessions(), position).await?;
         let mut ids = Vec::with_capacity(names.len());
         for name in names {
             ids.extend(self.names.session_of(&name));

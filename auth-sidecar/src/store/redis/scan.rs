@@ -8,15 +8,15 @@ use super::settings::Connection;
 /// How many keys Redis looks at in one step. A step takes about a millisecond.
 const COUNT: u32 = 1000;
 
-/// A place in the listing: the primary, and its cursor. A standalone server has no name.
+/// A position in the listing: the primary, and its cursor. A standalone server has no name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ScanPosition {
     node: String,
     cursor: u64,
 }
 
-impl Place {
-    /// Reads the text of [`Place::to_text`]. Any other text begins the listing again.
+impl ScanPosition {
+    /// Reads the text of [`ScanPosition::to_text`]. Any other text begins the listing again.
     pub(super) fn parse(text: &str) -> Self {
         let parsed = text.rsplit_once('#').and_then(|(node, cursor)| {
             let (node, cursor) = (node.to_owned(), cursor.parse().ok()?);
@@ -30,43 +30,47 @@ impl Place {
     }
 }
 
-/// Returns the names of some keys that match `pattern`, and the place to continue.
+/// Returns the names of some keys that match `pattern`, and the position to continue at.
 pub(super) async fn step(
     connection: &mut Connection,
     pattern: &str,
-    place: Place,
-) -> Result<(Vec<String>, Option<Place>), RedisError> {
+    position: ScanPosition,
+) -> Result<(Vec<String>, Option<ScanPosition>), RedisError> {
     let primaries = match connection {
         Connection::Standalone(_) => vec![String::new()],
         Connection::Cluster(_) => primaries(connection).await?,
     };
-    let index = position(&primaries, &place).ok_or(RedisError::from((
+    let index = index_of(&primaries, &position).ok_or(RedisError::from((
         ErrorKind::Client,
         "a primary was replaced during the listing; list again",
     )))?;
     let node = &primaries[index];
-    let begin = if *node == place.node { place.cursor } else { 0 };
+    let begin = if *node == position.node {
+        position.cursor
+    } else {
+        0
+    };
     let mut scan = cmd("SCAN");
     scan.arg(begin).arg("MATCH").arg(pattern).arg("COUNT").arg(COUNT);
     let answer = connection.ask_node(scan, node).await?;
     let (cursor, names) = <(u64, Vec<String>)>::from_redis_value(answer)?;
     let next = if cursor != 0 {
         let node = node.clone();
-        Some(Place { node, cursor })
+        Some(ScanPosition { node, cursor })
     } else {
         let next = primaries.into_iter().nth(index + 1);
-        next.map(|node| Place { node, cursor: 0 })
+        next.map(|node| ScanPosition { node, cursor: 0 })
     };
     Ok((names, next))
 }
 
-/// The position of the primary at which the listing continues. `None` if it is no primary any more: the sessions that it had
-/// are now in another place of the list, so that some would be missed.
-fn position(primaries: &[String], place: &Place) -> Option<usize> {
-    if place.node.is_empty() {
+/// The index of the primary at which the listing continues. `None` if it is no primary any more: the sessions that it had
+/// are now elsewhere in the list, so that some would be missed.
+fn index_of(primaries: &[String], position: &ScanPosition) -> Option<usize> {
+    if position.node.is_empty() {
         return Some(0).filter(|_| !primaries.is_empty());
     }
-    primaries.iter().position(|node| *node == place.node)
+    primaries.iter().position(|node| *node == position.node)
 }
 
 /// The addresses of the primaries of a cluster, sorted.
@@ -116,18 +120,18 @@ mod tests {
     #[test]
     fn a_listing_does_not_go_on_after_a_fail_over() {
         let primaries = ["10.0.0.2:6379", "10.0.0.7:6379"].map(str::to_owned);
-        let at = |node: &str| Place {
+        let at = |node: &str| ScanPosition {
             node: node.to_owned(),
             cursor: 3,
         };
-        assert_eq!(position(&primaries, &Place::default()), Some(0));
-        assert_eq!(position(&primaries, &at("10.0.0.7:6379")), Some(1));
-        assert_eq!(position(&primaries, &at("10.0.0.5:6379")), None);
-        assert_eq!(position(&[String::new()], &at("")), Some(0));
+        assert_eq!(index_of(&primaries, &ScanPosition::default()), Some(0));
+        assert_eq!(index_of(&primaries, &at("10.0.0.7:6379")), Some(1));
+        assert_eq!(index_of(&primaries, &at("10.0.0.5:6379")), None);
+        assert_eq!(index_of(&[String::new()], &at("")), Some(0));
     }
 
     #[test]
-    fn a_place_survives_its_text_form() {
+    fn a_position_survives_its_text_form() {
         for (node, cursor) in [
             ("", 0),
             ("", 17),
@@ -135,11 +139,11 @@ mod tests {
             ("fd00::1:6379", u64::MAX),
         ] {
             let node = node.to_owned();
-            let place = Place { node, cursor };
-            assert_eq!(Place::parse(&place.to_text()), place);
+            let position = ScanPosition { node, cursor };
+            assert_eq!(ScanPosition::parse(&position.to_text()), position);
         }
         for text in ["", "#", "x", "a#b"] {
-            assert_eq!(Place::parse(text), Place::default(), "{text}");
+            assert_eq!(ScanPosition::parse(text), ScanPosition::default(), "{text}");
         }
     }
 }

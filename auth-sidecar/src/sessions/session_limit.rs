@@ -3,11 +3,11 @@
 
 use behalf_entra::UserIdentity;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
 use super::error::{SessionError, Unavailable};
 use super::repository::MAX_ATTEMPTS;
+use super::user_digest::UserDigest;
 use super::{Sessions, later};
 use crate::keys::{OpenError, Purpose};
 use crate::session_id::SessionId;
@@ -20,15 +20,15 @@ const MAX_SESSIONS: usize = 64;
 impl Sessions {
     /// Adds a new session to its user's list. Beyond the limit the user's oldest session ends.
     pub(super) async fn add_to_user(&self, user: &UserIdentity, id: &SessionId) -> Result<(), SessionError> {
-        let place = UserDigest::of(user);
-        let key = StoreKey::User(place.0);
+        let user_digest = UserDigest::of(user);
+        let key = StoreKey::User(user_digest.0);
         // Logins in this process wait for each other. Other replicas may change the list at the same time.
-        let lock = self.user_locks.get_or_insert_with(place, Mutex::default);
+        let lock = self.user_locks.get_or_insert_with(user_digest, Mutex::default);
         let _guard = lock.lock().await;
         for _ in 0..MAX_ATTEMPTS {
             let entry = self.store.get(&key).await?;
             let revision = entry.as_ref().map_or(0, |entry| entry.revision);
-            let mut ids = self.open_list(entry.as_ref(), &place)?;
+            let mut ids = self.open_list(entry.as_ref(), &user_digest)?;
             if ids.len() >= MAX_SESSIONS {
                 ids = self.living(ids).await?;
             }
@@ -40,7 +40,7 @@ impl Sessions {
                 .seal(
                     Purpose::User,
                     &SessionList {
-                        user: place,
+                        user: user_digest,
                         ids: &ids,
                     },
                 )
@@ -63,14 +63,14 @@ impl Sessions {
     }
 
     /// Returns the ids in the user's list, oldest first. Some of the sessions may have ended.
-    fn open_list(&self, entry: Option<&Entry>, place: &UserDigest) -> Result<Vec<SessionId>, SessionError> {
+    fn open_list(&self, entry: Option<&Entry>, user: &UserDigest) -> Result<Vec<SessionId>, SessionError> {
         let Some(entry) = entry else { return Ok(Vec::new()) };
         let text = std::str::from_utf8(&entry.value).unwrap_or_default();
         match self
             .keyring
             .open::<SessionList<Vec<SessionId>>>(Purpose::User, text)
         {
-            Ok(listed) if listed.user == *place => Ok(listed.ids),
+            Ok(listed) if listed.user == *user => Ok(listed.ids),
             Err(OpenError::UnknownKey {
                 rotation_pending: true,
             }) => Err(SessionError::unavailable(Unavailable::Keyring)),
@@ -98,20 +98,4 @@ impl Sessions {
 struct SessionList<T> {
     user: UserDigest,
     ids: T,
-}
-
-/// SHA-256 of a user's tenant id and object id. It is the user's key in the store. The length stands in front
-/// of each part, so that no two pairs give the same bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct UserDigest(pub(super) [u8; 32]);
-
-impl UserDigest {
-    pub(super) fn of(user: &UserIdentity) -> Self {
-        let mut hash = Sha256::new();
-        for part in [&user.tid, &user.oid] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
-    }
 }
