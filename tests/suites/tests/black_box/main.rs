@@ -17,6 +17,7 @@ mod conformance;
 mod connections;
 mod consent_page;
 mod credentials;
+mod documentation;
 mod drain;
 mod faults;
 mod foreign_servers;
@@ -101,6 +102,7 @@ fn all_tests() -> Vec<Test> {
         throttling::tests(),
         configuration::tests(),
         settled::tests(),
+        documentation::tests(),
         leaks::tests(), // last: it searches what all the others left behind
     ]
     .concat();
