@@ -5,6 +5,7 @@ mod clients;
 mod container;
 mod defaults;
 mod entra;
+mod examples;
 mod installation_policy;
 mod keyring;
 mod object;

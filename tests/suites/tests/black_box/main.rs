@@ -19,6 +19,7 @@ mod consent_page;
 mod credentials;
 mod documentation;
 mod drain;
+mod examples;
 mod faults;
 mod foreign_servers;
 mod gateway;
@@ -96,6 +97,7 @@ fn all_tests() -> Vec<Test> {
         high_availability::tests(),
         conditions::tests(),
         scratch_objects::tests(),
+        examples::tests(),
         foreign_servers::tests(),
         faults::tests(),
         gateway::tests(),

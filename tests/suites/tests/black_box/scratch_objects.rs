@@ -41,7 +41,8 @@ async fn wait_scratch(
     wait_named(world, "scratch", what, wanted).await
 }
 
-async fn wait_named(
+/// Waits for the conditions of the object with this name.
+pub(crate) async fn wait_named(
     world: &World,
     name: &str,
     what: &str,
