@@ -36,12 +36,30 @@ pub(crate) enum Pauses {
 
 /// A cached value with single flight: callers that wait for the same fetch share its success and its
 /// failure, so that an outage does not queue them up for one attempt each.
+///
+/// Callers that ignore pauses have a fetch of their own. Otherwise they would wait for one that began for an invented token, and
+/// share its failure after all its retries.
 pub(crate) struct Cached<T> {
     what: &'static str,
     lifetime: Lifetime,
     state: Mutex<State<T>>,
-    flight: tokio::sync::Mutex<Option<Result<Arc<T>, EntraError>>>,
+    heeding: Flight<T>,
+    ignoring: Flight<T>,
+}
+
+/// At most one fetch at a time, with the result of the last one.
+struct Flight<T> {
+    result: tokio::sync::Mutex<Option<Result<Arc<T>, EntraError>>>,
     landed: AtomicU64,
+}
+
+impl<T> Default for Flight<T> {
+    fn default() -> Self {
+        Self {
+            result: tokio::sync::Mutex::new(None),
+            landed: AtomicU64::new(0),
+        }
+    }
 }
 
 struct State<T> {
@@ -72,8 +90,8 @@ impl<T> Cached<T> {
                 forced_at: None,
                 failure: None,
             }),
-            flight: tokio::sync::Mutex::new(None),
-            landed: AtomicU64::new(0),
+            heeding: Flight::default(),
+            ignoring: Flight::default(),
         }
     }
 
@@ -94,10 +112,14 @@ impl<T> Cached<T> {
             return Ok(value);
         }
         self.check_pause(now, pauses)?;
-        let landed = self.landed.load(Ordering::Acquire);
-        let mut flight = self.flight.lock().await;
-        if landed != self.landed.load(Ordering::Acquire)
-            && let Some(result) = &*flight
+        let flight = match pauses {
+            Pauses::Heeded => &self.heeding,
+            Pauses::Ignored => &self.ignoring,
+        };
+        let landed = flight.landed.load(Ordering::Acquire);
+        let mut last = flight.result.lock().await;
+        if landed != flight.landed.load(Ordering::Acquire)
+            && let Some(result) = &*last
         {
             return result.clone();
         }
@@ -108,8 +130,8 @@ impl<T> Cached<T> {
         let forced = self.is_fresh(now);
         let result = load().await.map(Arc::new);
         let result = self.settle(now, forced, result);
-        *flight = Some(result.clone());
-        self.landed.fetch_add(1, Ordering::Release);
+        *last = Some(result.clone());
+        flight.landed.fetch_add(1, Ordering::Release);
         result
     }
 
@@ -213,6 +235,8 @@ fn after(time: Timestamp, duration: SignedDuration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+
+    use futures::FutureExt as _;
 
     use super::*;
 
@@ -348,6 +372,19 @@ mod tests {
         assert_eq!(bench.get(at(3), 99).await.unwrap(), 3);
         assert_eq!(bench.get_with(Pauses::Ignored, at(3), 99).await.unwrap(), 4);
         assert_eq!(bench.get_with(Pauses::Ignored, at(3), 0).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_cannot_be_invented_waits_for_no_request_of_others() {
+        let cached = Cached::new("test value", LIFETIME);
+        let never = || std::future::pending::<Result<u32, EntraError>>();
+        let mut hangs = Box::pin(cached.get(at(0), Pauses::Heeded, |_| true, never));
+        assert!(futures::poll!(&mut hangs).is_pending());
+        let own = cached.get(at(0), Pauses::Ignored, |_| true, || async { Ok(7) });
+        assert_eq!(*own.now_or_never().unwrap().unwrap(), 7);
+        // The value is there for both.
+        let other = cached.get(at(0), Pauses::Heeded, |_| true, never);
+        assert_eq!(*other.now_or_never().unwrap().unwrap(), 7);
     }
 
     #[tokio::test]

@@ -134,6 +134,10 @@ impl EntraClient {
     /// Returns the authority's discovery document. It is read once a day, and again after a failure that an old
     /// document may have caused.
     pub async fn discovery(&self) -> Result<Arc<Discovery>, EntraError> {
+        self.discovery_with(Pauses::Ignored).await
+    }
+
+    async fn discovery_with(&self, pauses: Pauses) -> Result<Arc<Discovery>, EntraError> {
         let load = || async {
             let url = format!("{}/.well-known/openid-configuration", self.0.settings.issuer());
             let document: Discovery = self.document(&url, "no discovery document").await?;
@@ -141,10 +145,7 @@ impl EntraClient {
                 .check(&self.0.settings.issuer())
                 .map_err(EntraError::Discovery)
         };
-        self.0
-            .discovery
-            .get(self.now(), Pauses::Heeded, |_| true, load)
-            .await
+        self.0.discovery.get(self.now(), pauses, |_| true, load).await
     }
 
     /// Builds the address at which the user signs in.
@@ -229,7 +230,7 @@ impl EntraClient {
         pauses: Pauses,
     ) -> Result<Arc<SigningKeys>, EntraError> {
         let load = || async {
-            let discovery = self.discovery().await?;
+            let discovery = self.discovery_with(pauses).await?;
             let set: JwkSet = self
                 .document(discovery.jwks_uri.as_str(), "no JSON Web Key Set")
                 .await?;

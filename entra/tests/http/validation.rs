@@ -1,6 +1,7 @@
 //! Signature and keys. The claims have their own table beside the code.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use behalf_entra::{Secret, TokenRejection, TokenRules, TokenValidator};
 use behalf_simulators::keys::RSA;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::path;
 use wiremock::{Mock, ResponseTemplate};
 
-use crate::entra::{CLIENT, Entra, TENANT};
+use crate::entra::{CLIENT, Entra, TENANT, discovery};
 
 static ONE: LazyLock<EncodingKey> = LazyLock::new(|| key(RSA[0]));
 static TWO: LazyLock<EncodingKey> = LazyLock::new(|| key(RSA[1]));
@@ -194,4 +195,30 @@ async fn an_obviously_invalid_token_causes_no_request() {
     let rejection = entra.validator().validate(&Secret::new(token)).await.unwrap_err();
     assert!(matches!(rejection, TokenRejection::Malformed), "{rejection:?}");
     assert_eq!(entra.count("/keys").await, 0);
+}
+
+/// A login that met the failing read of a caller waited for all its tries, and failed with it.
+#[tokio::test]
+async fn a_login_does_not_wait_while_discovery_is_read_for_the_token_of_a_caller() {
+    let entra = Entra::without_discovery().await;
+    let hanging = ResponseTemplate::new(503).set_delay(Duration::from_mins(1));
+    let hanging = discovery()
+        .respond_with(hanging)
+        .up_to_n_times(1)
+        .with_priority(1);
+    hanging.mount(&entra.server).await;
+    entra.publish(&entra.document()).await;
+    let (validator, token) = (entra.validator(), entra.token("k1", &ONE));
+    let caller = validator.validate(&token);
+    let login = async {
+        while entra.count("/openid-configuration").await == 0 {
+            tokio::task::yield_now().await;
+        }
+        entra.client.discovery().await
+    };
+    tokio::select! {
+        biased;
+        result = caller => panic!("the caller's token was decided first: {result:?}"),
+        discovery = login => assert!(discovery.is_ok()),
+    }
 }
