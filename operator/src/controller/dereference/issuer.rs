@@ -21,7 +21,7 @@ const REFRESH: SignedDuration = SignedDuration::from_mins(10);
 const REFRESH_UNKNOWN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Maximum duration of a request for the issuer. A known issuer serves if it takes longer.
-const ANSWER: Duration = Duration::from_secs(5);
+const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// Maximum length of an issuer, as in the schema of the status.
 const LONGEST: usize = 512;
@@ -64,8 +64,12 @@ impl Issuer {
                 source: Box::new(error),
             })
         };
-        let read = tokio::time::timeout(ANSWER, read).await;
-        let issuer = match (read.unwrap_or(Err(DereferenceError::TimedOut)), known.as_ref()) {
+        let late = DereferenceError::TimedOut {
+            what: "the cluster's issuer",
+            limit: READ_LIMIT,
+        };
+        let read = tokio::time::timeout(READ_LIMIT, read).await;
+        let issuer = match (read.unwrap_or(Err(late)), known.as_ref()) {
             (Ok(issuer), _) => issuer,
             (Err(_), Some(known)) => known.issuer.clone(),
             (Err(error), None) => return Err(error),
@@ -166,7 +170,10 @@ mod tests {
         let (service, _handle) = mock::pair::<Request<Body>, Response<Body>>();
         let silent = Client::new(service, "default");
         let unknown = issuer.get(&silent, time(0)).await;
-        assert!(matches!(unknown, Err(DereferenceError::TimedOut)), "{unknown:?}");
+        assert_eq!(
+            unknown.unwrap_err().to_string(),
+            "failed to read the cluster's issuer within 5 s: the API server does not answer"
+        );
         let (_, read) = answer(&issuer, 0, 200, &discovery("https://one.contoso.example/")).await;
         assert!(read.is_ok());
         let kept = issuer.get(&silent, time(600)).await;

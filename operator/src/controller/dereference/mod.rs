@@ -25,7 +25,7 @@ use crate::telemetry::metrics::Gauges;
 
 /// Maximum duration of all reads of one reconcile. It leaves most of [`super::LIMIT`] for the revocations, which are written
 /// also if a read fails.
-const READS: Duration = Duration::from_secs(20);
+const READS_LIMIT: Duration = Duration::from_secs(20);
 
 /// An object that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +45,14 @@ pub enum DereferenceError {
     },
 
     /// The API server did not answer in time.
-    #[error(
-        "failed to read what the object refers to within {} s: the API server does not answer",
-        READS.as_secs()
-    )]
-    TimedOut,
+    #[error("failed to read {what} within {} s: the API server does not answer", limit.as_secs())]
+    TimedOut {
+        /// What was read.
+        what: &'static str,
+
+        /// The time that it was given.
+        limit: Duration,
+    },
 
     /// A watch ended for good, as it does when the operator stops.
     #[error("failed to read the caches: the operator is stopping")]
@@ -110,9 +113,12 @@ pub async fn read(
     found: &mut Found,
     now: Timestamp,
 ) -> Result<(), DereferenceError> {
-    tokio::time::timeout(READS, read_all(sources, server, found, now))
+    tokio::time::timeout(READS_LIMIT, read_all(sources, server, found, now))
         .await
-        .unwrap_or(Err(DereferenceError::TimedOut))
+        .unwrap_or(Err(DereferenceError::TimedOut {
+            what: "the objects that the McpServer refers to",
+            limit: READS_LIMIT,
+        }))
 }
 
 async fn read_all(
