@@ -14,7 +14,7 @@ use behalf_auth_sidecar::keys::SystemRandom;
 use behalf_auth_sidecar::lifecycle::Sidecar;
 use behalf_auth_sidecar::services::Environment;
 use behalf_entra::{RetryPolicy, SystemClock};
-use behalf_runtime::{LogFormat, LogLevel, Logging, Signal, Signals, error_chain};
+use behalf_runtime::{LogFormat, LogLevel, Logging, Signal, Signals, error_chain, warn_of_ignored_proxy};
 use clap::Parser as _;
 
 /// Maximum number of worker threads. Without a CPU limit the process sees every core of its node, and each thread
@@ -83,6 +83,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 
     let loaded = config::load(&cli.config, cli.configuration_digest.as_deref())?;
+    warn_of_ignored_proxy(loaded.config.egress_proxy.is_some(), std::env::vars_os());
     let environment = Environment {
         federated_token_file: cli.federated_token_file,
         entra_retry: RetryPolicy::default(),

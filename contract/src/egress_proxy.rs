@@ -27,7 +27,7 @@ impl EgressProxy {
     /// Returns the proxy's address if a request to `url` goes through it.
     ///
     /// Requests without TLS, to loopback, to Services of the cluster, and to names without a dot never do.
-    pub fn serves(&self, url: &Url) -> Option<&Url> {
+    pub fn proxy_for(&self, url: &Url) -> Option<&Url> {
         let host = url.host()?;
         let direct = url.scheme() != "https"
             || is_inside(&host)
@@ -36,11 +36,15 @@ impl EgressProxy {
     }
 }
 
-/// Returns the namespace in `<service>.<namespace>.svc`, with or without the cluster's domain at the end.
+/// Returns the namespace in `<service>.<namespace>.svc`, with or without `.cluster.local` at the end. The Pods of a
+/// `StatefulSet` have a further label in front.
+///
+/// A cluster may have another domain, but a name that only begins like that of a Service can be of any host on the Internet.
 pub fn namespace_of_service(name: &str) -> Option<&str> {
-    let mut labels = name.split('.').skip(1);
-    let namespace = labels.next()?;
-    (labels.next() == Some("svc")).then_some(namespace)
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let name = name.strip_suffix(".cluster.local").unwrap_or(name);
+    let (service, namespace) = name.strip_suffix(".svc")?.rsplit_once('.')?;
+    (!service.is_empty() && !namespace.is_empty()).then_some(namespace)
 }
 
 fn is_below(name: &str, parent: &str) -> bool {
@@ -237,7 +241,7 @@ mod tests {
     }
 
     fn is_served(proxy: &EgressProxy, url: &str) -> bool {
-        proxy.serves(&Url::parse(url).unwrap()).is_some()
+        proxy.proxy_for(&Url::parse(url).unwrap()).is_some()
     }
 
     #[test]
@@ -248,10 +252,14 @@ mod tests {
             "https://93.184.215.14",
             "https://10.0.0.1",
             "https://svc.contoso.example",
+            "https://a.b.svc.evil.example",
+            "https://a.b.svc.cluster.local.evil.example",
+            "https://b.svc",
+            "https://a.notsvc",
         ] {
             let proxy = proxy(&[]);
             assert_eq!(
-                proxy.serves(&Url::parse(url).unwrap()).unwrap().as_str(),
+                proxy.proxy_for(&Url::parse(url).unwrap()).unwrap().as_str(),
                 "http://proxy.corp.example:3128/"
             );
         }
@@ -269,10 +277,30 @@ mod tests {
             "https://entra.identity.svc",
             "https://entra.identity.svc.cluster.local:8443",
             "https://entra.identity.svc.cluster.local.",
-            "https://entra.identity.svc.other.domain",
+            "https://entra-0.entra.identity.svc",
             "https://10-0-0-7.identity.pod.cluster.local",
         ] {
             assert!(!is_served(&proxy(&[]), url), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_namespace_is_the_label_before_svc_at_the_end_of_a_name() {
+        for (name, namespace) in [
+            ("redis.data.svc", Some("data")),
+            ("redis.data.svc.", Some("data")),
+            ("redis.data.svc.cluster.local", Some("data")),
+            ("redis.data.svc.cluster.local.", Some("data")),
+            ("redis-0.redis.data.svc", Some("data")),
+            ("redis.data.svc.evil.example", None),
+            ("redis.data.svc.corp.local", None),
+            ("data.svc", None),
+            (".data.svc", None),
+            ("redis..svc", None),
+            ("redis.data.xsvc", None),
+            ("redis.data.cluster.local", None),
+        ] {
+            assert_eq!(namespace_of_service(name), namespace, "{name}");
         }
     }
 

@@ -273,6 +273,11 @@ pub struct MetadataDocumentsConfig {
 
     /// The hosts whose documents are read, in lower case. If it is empty, every public host.
     pub allowed_hosts: Vec<String>,
+
+    /// The hosts for which the installation's proxy is asked by name, in lower case. The installation lists them, and no
+    /// object can. The proxy is asked for a public address of any other host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts_by_name: Vec<String>,
 }
 
 /// Whether a client may use the address of a metadata document as its id.

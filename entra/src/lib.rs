@@ -12,7 +12,7 @@
 //! | On-Behalf-Of with a cache | [`OnBehalfOf`] |
 //! | Tokens of the application itself | [`ApplicationToken`] |
 //! | Validation of tokens issued for this application | [`TokenValidator`] |
-//! | Trust roots of every outgoing connection | [`TrustRoots`], [`HttpClient`] |
+//! | Trust roots of every outgoing connection | [`TrustRoots`], [`HttpClient`], [`TlsSettings`] |
 
 #![warn(missing_docs)]
 
@@ -42,6 +42,7 @@ mod shared_tokens;
 mod throttle;
 mod token;
 mod token_rules;
+mod trust_roots;
 
 pub use application_token::ApplicationToken;
 pub use assertion::{Assertion, AssertionClaims, AssertionError};
@@ -51,7 +52,7 @@ pub use clock::{Clock, FixedClock, SystemClock};
 pub use discovery::{Discovery, DiscoveryError};
 pub use error::EntraError;
 pub use grant::CodeGrant;
-pub use http_client::{HttpClient, HttpLimits, Proxies, TrustError, TrustRoots};
+pub use http_client::{HttpClient, HttpLimits, Proxies};
 pub use next_step::NextStep;
 pub use obo::{Exchanged, OnBehalfOf};
 pub use observer::{TokenRequest, TokenRequestObserver};
@@ -64,3 +65,4 @@ pub use settings::{AZURE_DEVOPS_SCOPE, Settings, SettingsError, is_guid, sign_in
 pub use shared_tokens::{NotShared, SharedTokens};
 pub use token::TokenValidator;
 pub use token_rules::{TokenRejection, TokenRules, TokenSource};
+pub use trust_roots::{TlsSettings, TrustError, TrustRoots};

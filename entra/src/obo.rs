@@ -298,8 +298,9 @@ mod tests {
     use super::*;
     use crate::assertion::Assertion;
     use crate::clock::FixedClock;
-    use crate::http_client::{HttpLimits, Proxies, TrustRoots};
+    use crate::http_client::{HttpLimits, Proxies};
     use crate::settings::Settings;
+    use crate::trust_roots::TrustRoots;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 

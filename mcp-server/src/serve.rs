@@ -11,7 +11,7 @@ use behalf_entra::{
     Assertion, Clock, EntraClient, HttpLimits, OnBehalfOf, Proxies, Settings, SettingsError, SystemClock,
     TokenRules, TokenValidator, TrustError, TrustRoots,
 };
-use behalf_runtime::{Limits, LogFormat, LogLevel, Logging, Signals, WhenFull, serve};
+use behalf_runtime::{Limits, LogFormat, LogLevel, Logging, Signals, WhenFull, serve, warn_of_ignored_proxy};
 use rmcp::ServiceExt as _;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
@@ -134,6 +134,7 @@ fn start_logging(cli: &Cli) {
 async fn pod(path: &Path, digest: Option<&str>, suppress_sign_in_page: bool) -> Result<(), ServeError> {
     let stop = stop_on_signal()?;
     let config = config::load(path, digest)?;
+    warn_of_ignored_proxy(config.egress_proxy.is_some(), std::env::vars_os());
     let app = pod_app(
         &config,
         federated_token_file(),

@@ -97,6 +97,17 @@ pub struct Run {
     )]
     pub allowed_redirect_hosts: Vec<String>,
 
+    /// Hosts of clients' metadata documents for which the proxy is asked by name. Of all other hosts it is asked for a public
+    /// address, which the Pods resolve themselves.
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        env = "BEHALF_ALLOWED_DOCUMENT_HOSTS",
+        value_delimiter = ',',
+        value_parser = installation_policy::parse_document_host
+    )]
+    pub allowed_document_hosts: Vec<String>,
+
     /// Registry paths of the images that objects may name in server.container.image: `<registry>/<path>`. Without one, no
     /// object may have a server of its own.
     #[arg(
@@ -236,6 +247,7 @@ impl Run {
             entra_hosts: self.allowed_entra_hosts.clone(),
             azure_dev_ops_hosts: self.allowed_azure_devops_hosts.clone(),
             redirect_hosts: self.allowed_redirect_hosts.clone(),
+            document_hosts: self.allowed_document_hosts.clone(),
             server_repositories: self.allowed_server_repositories.clone(),
             namespaces: self.namespaces.clone(),
         }
@@ -290,6 +302,7 @@ mod tests {
             installation_policy::AZURE_DEV_OPS_HOSTS
         );
         assert!(default.redirect_hosts.is_empty());
+        assert!(default.document_hosts.is_empty());
         assert!(default.server_repositories.is_empty());
     }
 
@@ -299,6 +312,7 @@ mod tests {
             "--allowed-entra-hosts=entra.contoso.example:8443",
             "--allowed-azure-devops-hosts=a.contoso.example,b.contoso.example",
             "--allowed-redirect-hosts=ci.contoso.example",
+            "--allowed-document-hosts=vscode.dev,claude.ai",
             "--allowed-server-repositories=registry.contoso.example/mcp",
         ]);
         assert_eq!(told.server_repositories, ["registry.contoso.example/mcp"]);
@@ -308,6 +322,7 @@ mod tests {
             ["a.contoso.example", "b.contoso.example"]
         );
         assert_eq!(told.redirect_hosts, ["ci.contoso.example"]);
+        assert_eq!(told.document_hosts, ["vscode.dev", "claude.ai"]);
     }
 
     #[test]
@@ -317,6 +332,7 @@ mod tests {
             "--allowed-entra-hosts=",
             "--allowed-azure-devops-hosts=*.contoso.example",
             "--allowed-server-repositories=contoso/server",
+            "--allowed-document-hosts=vscode.dev:8443",
         ] {
             let error = Cli::try_parse_from(["behalf-operator", argument]).unwrap_err();
             assert!(error.to_string().contains("write <"), "{error}");

@@ -100,6 +100,7 @@ pub(crate) fn defaults() -> Defaults {
                 .collect(),
             azure_dev_ops_hosts: AZURE_DEV_OPS_HOSTS.map(str::to_owned).to_vec(),
             redirect_hosts: vec!["agents.contoso.example".to_owned(), "ci.example:8443".to_owned()],
+            document_hosts: vec!["vscode.dev".to_owned()],
             server_repositories: vec!["registry.contoso.example/mcp".to_owned()],
             namespaces: Namespaces::default(),
         },

@@ -120,7 +120,7 @@ fn the_defaults_of_the_chart_equal_those_of_the_operator() {
         allowed["azureDevOpsHosts"],
         serde_json::json!(behalf_operator::controller::validate::installation_policy::AZURE_DEV_OPS_HOSTS)
     );
-    for nothing in ["redirectHosts", "serverRepositories"] {
+    for nothing in ["redirectHosts", "documentHosts", "serverRepositories"] {
         assert_eq!(allowed[nothing], serde_json::json!([]), "{nothing}");
     }
 }

@@ -1,5 +1,5 @@
 //! Run-time code that the programs of a Pod and the operator share: logs, signals, configuration files, error
-//! chains, traces, and the listener behind each port of a Pod.
+//! chains, traces, the listener behind each port of a Pod, and a warning of variables that name a proxy.
 
 #![warn(missing_docs)]
 
@@ -13,6 +13,7 @@ mod limits;
 mod listener;
 mod logging;
 mod places;
+mod proxy_variables;
 mod signals;
 mod stream;
 pub mod trace;
@@ -23,4 +24,5 @@ pub use guarded_body::guarded_body;
 pub use limits::{Http2Limits, Limits, WhenFull};
 pub use listener::{serve, serve_and_drain};
 pub use logging::{AUDIT_TARGET, LogFormat, LogLevel, Logging};
+pub use proxy_variables::warn_of_ignored_proxy;
 pub use signals::{Signal, Signals};

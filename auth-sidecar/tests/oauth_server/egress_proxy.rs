@@ -135,7 +135,29 @@ async fn a_document_of_a_host_with_another_certificate_is_refused_in_a_tunnel() 
 }
 
 #[tokio::test]
-async fn the_proxy_resolves_the_hosts_that_an_administrator_lists() {
+async fn the_proxy_resolves_the_hosts_that_the_installation_lists() {
+    let host = document().await;
+    let proxy = ConnectProxy::start(&[("client.example:443", host.address())])
+        .await
+        .unwrap();
+    let listed = |config: &mut SidecarConfig| {
+        config.clients.metadata_documents.hosts_by_name = vec!["client.example".to_owned()];
+        through(&proxy, &[], config);
+    };
+    let world = host.world_resolving(Arc::new(NoNames), listed).await;
+    world.login_of(CLIENT, ANA).await;
+    assert_eq!(proxy.asked(), ["client.example:443"]);
+    // Names below it are other hosts.
+    for id in ["https://evil.example/c", "https://a.client.example/c"] {
+        let page = world.get(&world.authorize_path(id, &[])).await;
+        page.assert_page(400);
+    }
+    assert_eq!(proxy.asked().len(), 1);
+}
+
+/// The author of an `McpServer` writes `allowedHosts`, and must not choose what the proxy reaches in the company's network.
+#[tokio::test]
+async fn the_hosts_that_an_object_lists_are_asked_for_by_address_and_only_if_it_is_public() {
     let host = document().await;
     let proxy = ConnectProxy::start(&[("client.example:443", host.address())])
         .await
@@ -144,15 +166,47 @@ async fn the_proxy_resolves_the_hosts_that_an_administrator_lists() {
         config.clients.metadata_documents.allowed_hosts = vec!["client.example".to_owned()];
         through(&proxy, &[], config);
     };
-    let world = host.world_resolving(Arc::new(NoNames), listed).await;
+    let world = host.world_with(listed).await;
     world.login_of(CLIENT, ANA).await;
-    assert_eq!(proxy.asked(), ["client.example:443"]);
-    // Another host is refused before anybody is asked.
-    let page = world
-        .get(&world.authorize_path("https://evil.example/c", &[]))
-        .await;
-    page.assert_page(403);
+    assert_eq!(proxy.asked(), [host.address().to_string()]);
+
+    let guard = Arc::new(PublicAddresses::of(Arc::new(host.resolver())));
+    let world = host.world_resolving(guard, listed).await;
+    let page = world.get(&world.authorize_path(CLIENT, &[])).await;
+    page.assert_page(400);
     assert_eq!(proxy.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_host_that_the_installation_lists_and_the_object_does_not_is_refused() {
+    let host = document().await;
+    let proxy = ConnectProxy::start(&[("client.example:443", host.address())])
+        .await
+        .unwrap();
+    let world = host
+        .world_with(|config| {
+            let documents = &mut config.clients.metadata_documents;
+            documents.hosts_by_name = vec!["client.example".to_owned()];
+            documents.allowed_hosts = vec!["vscode.dev".to_owned()];
+            through(&proxy, &[], config);
+        })
+        .await;
+    let page = world.get(&world.authorize_path(CLIENT, &[])).await;
+    page.assert_page(403);
+    assert_eq!(proxy.asked(), [""; 0]);
+}
+
+/// A name that only begins like that of a Service went past the proxy.
+#[tokio::test]
+async fn a_host_with_svc_inside_of_its_name_is_reached_through_the_proxy() {
+    let host = document().await;
+    let id = "https://a.b.svc.evil.example/c";
+    let proxy = ConnectProxy::start(&[]).await.unwrap();
+    let world = host.world_with(|config| through(&proxy, &[], config)).await;
+    let page = world.get(&world.authorize_path(id, &[])).await;
+    // The certificate does not name it.
+    page.assert_page(400);
+    assert_eq!(proxy.asked(), [host.address().to_string()]);
 }
 
 #[tokio::test]

@@ -153,6 +153,7 @@ impl World {
                 metadata_documents: behalf_contract::MetadataDocumentsConfig {
                     policy: behalf_contract::MetadataDocumentsPolicy::Enabled,
                     allowed_hosts: Vec::new(),
+                    hosts_by_name: Vec::new(),
                 },
                 vendor_redirects: behalf_contract::VendorRedirects::Enabled,
                 additional_redirect_hosts: Vec::new(),

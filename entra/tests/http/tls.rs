@@ -121,6 +121,23 @@ async fn a_broken_or_missing_new_bundle_changes_nothing() {
     assert!(server.is_trusted_by(&client).await);
 }
 
+#[tokio::test]
+async fn tls_settings_are_built_again_only_after_a_change_of_the_bundle() {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let bundle = bundle(&one.ca);
+    let settings = TrustRoots::with_bundle(bundle.path()).tls().unwrap();
+    let first = settings.current();
+    assert!(Arc::ptr_eq(&first, &settings.current()));
+
+    replace(&bundle, "no certificate");
+    assert!(Arc::ptr_eq(&first, &settings.current()));
+
+    replace(&bundle, &two.ca);
+    let second = settings.current();
+    assert!(!Arc::ptr_eq(&first, &second));
+    assert!(Arc::ptr_eq(&second, &settings.current()));
+}
+
 #[test]
 fn a_bundle_must_be_valid_at_the_start() {
     let limits = HttpLimits::default();
@@ -129,7 +146,13 @@ fn a_bundle_must_be_valid_at_the_start() {
     let empty = TrustRoots::with_bundle(bundle("").path()).http_client(limits, Proxies::None);
     assert!(matches!(empty, Err(TrustError::Unusable { source: None, .. })));
     let file = bundle("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    let garbage = TrustRoots::with_bundle(file.path()).http_client(limits, Proxies::None);
+    let roots = TrustRoots::with_bundle(file.path());
+    assert!(
+        matches!(roots.tls(), Err(TrustError::Tunnel(_))),
+        "{:?}",
+        roots.tls()
+    );
+    let garbage = roots.http_client(limits, Proxies::None);
     assert!(matches!(
         garbage,
         Err(TrustError::Unusable { source: Some(_), .. })

@@ -1,6 +1,6 @@
 //! Tests `serve`, the mode of a Pod.
 
-use behalf_contract::{ExchangePlace, Injection, headers};
+use behalf_contract::{EgressProxy, ExchangePlace, Injection, ServerConfig, headers};
 use behalf_simulators::azure_devops::{Action, Fault};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -115,4 +115,33 @@ async fn a_pod_without_a_required_file_ends_and_names_it() {
 
     std::fs::remove_file(&file).unwrap();
     assert!(run().await.contains("the operator mounts it there"));
+}
+
+#[tokio::test]
+async fn a_pod_warns_of_a_proxy_of_the_environment_that_it_ignores_and_does_not_repeat_its_password() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.yaml");
+    let mut config = world.config(ExchangePlace::Sidecar, Injection::Header);
+    // It ends there.
+    config.host_key_file = folder.path().join("absent");
+    let run = async |config: &ServerConfig| {
+        std::fs::write(&file, serde_yaml::to_string(config).unwrap()).unwrap();
+        let arguments = ["serve", "--config", file.to_str().unwrap()];
+        let mut command = command(&world, folder.path(), &arguments);
+        command.env("https_proxy", "http://ana:hunter2@proxy.corp.example:3128");
+        String::from_utf8(command.output().await.unwrap().stdout).unwrap()
+    };
+    let log = run(&config).await;
+    assert!(
+        log.contains("(https_proxy)") && log.contains("set proxy.https"),
+        "{log}"
+    );
+    assert!(!log.contains("hunter2"), "{log}");
+
+    config.egress_proxy = Some(EgressProxy {
+        https: "http://proxy.corp.example:3128".parse().unwrap(),
+        no_proxy: Vec::new(),
+    });
+    assert!(!run(&config).await.contains("https_proxy"));
 }

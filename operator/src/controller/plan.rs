@@ -219,7 +219,7 @@ impl Plan {
         names::subject(&self.object.namespace, self.service_account_name())
     }
 
-    /// Every address that the Pods call, for the network policy.
+    /// Every address that the object makes its Pods call, for the network policy.
     pub fn outgoing(&self) -> Vec<&Url> {
         let server = match &self.kind {
             ServerPlan::AzureDevOps(server) => {
@@ -235,15 +235,11 @@ impl Plan {
         };
         let authority = [&self.entra.authority];
         let collector = self.tracing.as_ref().map(|tracing| &tracing.endpoint);
-        // The network policy has a rule of its own for a proxy whose address it knows.
-        let proxy = self.egress_proxy.as_ref().map(|proxy| proxy.https.url());
-        let proxy = proxy.filter(|url| url.domain().is_some());
         authority
             .into_iter()
             .chain(server)
             .chain(store)
             .chain(collector)
-            .chain(proxy)
             .collect()
     }
 }

@@ -27,7 +27,12 @@ impl ConnectProxy {
     /// Starts a proxy that knows these names, as `host:port`, and connects to addresses as they are. It refuses other names
     /// with 502.
     pub async fn start(names: &[(&str, SocketAddr)]) -> Result<Self, ListenError> {
-        Self::start_with(names, None).await
+        Self::start_with(names, None, None).await
+    }
+
+    /// Starts a proxy that opens no tunnel. It writes `answer` to each request and closes the connection.
+    pub async fn answering(answer: &str) -> Result<Self, ListenError> {
+        Self::start_with(&[], None, Some(answer)).await
     }
 
     /// Starts a proxy that has this identity for each name, and passes what it decrypts on without TLS.
@@ -35,10 +40,14 @@ impl ConnectProxy {
         names: &[(&str, SocketAddr)],
         identity: &TlsIdentity,
     ) -> Result<Self, ListenError> {
-        Self::start_with(names, Some(identity.acceptor()?)).await
+        Self::start_with(names, Some(identity.acceptor()?), None).await
     }
 
-    async fn start_with(names: &[(&str, SocketAddr)], tls: Option<TlsAcceptor>) -> Result<Self, ListenError> {
+    async fn start_with(
+        names: &[(&str, SocketAddr)],
+        tls: Option<TlsAcceptor>,
+        answer: Option<&str>,
+    ) -> Result<Self, ListenError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let bind = |source| ListenError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind)?;
@@ -47,6 +56,7 @@ impl ConnectProxy {
         let known = Arc::new(Known {
             names: names.collect(),
             tls,
+            answer: answer.map(str::to_owned),
         });
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
         let stop = CancellationToken::new();
@@ -81,6 +91,9 @@ impl ConnectProxy {
 struct Known {
     names: HashMap<String, SocketAddr>,
     tls: Option<TlsAcceptor>,
+
+    /// In place of a tunnel.
+    answer: Option<String>,
 }
 
 async fn tunnel(mut client: TcpStream, known: &Known, record: &Mutex<Vec<String>>) -> io::Result<()> {
@@ -97,6 +110,9 @@ async fn tunnel(mut client: TcpStream, known: &Known, record: &Mutex<Vec<String>
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(destination.to_owned());
+    if let Some(answer) = &known.answer {
+        return client.write_all(answer.as_bytes()).await;
+    }
     let address = known
         .names
         .get(destination)

@@ -119,7 +119,7 @@ impl MetadataDocuments {
         }
         Ok(Some(Self {
             allowed_hosts: config.allowed_hosts.clone(),
-            source: Source::new(outgoing, resolver, !config.allowed_hosts.is_empty())?,
+            source: Source::new(outgoing, resolver, &config.hosts_by_name)?,
             fetches: AddressBudgets::of_metadata_documents(clock.now()),
             clock,
             running: Semaphore::new(MOST_FETCHES),

@@ -72,7 +72,7 @@ fn is_public(address: IpAddr) -> bool {
 /// The name has no public address. Whether it has other addresses is not told.
 #[derive(Debug, thiserror::Error)]
 #[error("the host has no public address")]
-struct NoPublicAddress;
+pub(super) struct NoPublicAddress;
 
 /// Passes on only the public addresses that another resolver finds.
 pub struct PublicAddresses(Arc<dyn Resolve>);
@@ -107,7 +107,7 @@ static LOOK_UPS: Semaphore = Semaphore::const_new(40);
 /// Too many look-ups run already.
 #[derive(Debug, thiserror::Error)]
 #[error("too many names are looked up at the moment")]
-struct TooManyLookUps;
+pub(super) struct TooManyLookUps;
 
 /// Resolves names as the operating system does, but without the search domains of the cluster.
 #[derive(Clone, Copy, Debug)]

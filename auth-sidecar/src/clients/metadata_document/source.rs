@@ -1,60 +1,85 @@
 //! The way to the host of a metadata document: directly, or through the proxy of the installation.
 //!
-//! Strangers choose the host. In each way, something limits the addresses that it can name (`docs/adr/0043-*`).
+//! Strangers choose the host. A checked address limits what they reach, except at the hosts that the installation lists
+//! (`docs/adr/0047-*`).
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Response;
 use axum::http::header::ACCEPT;
 use behalf_contract::{DocumentUrl, EgressProxy};
-use behalf_entra::{HttpClient, TrustError, TrustRoots};
+use behalf_entra::{HttpClient, TlsSettings, TrustError, TrustRoots};
 use reqwest::dns::Resolve;
+use tokio::time::timeout;
 use url::Url;
 
 use super::LIMITS;
-use super::tunnel::Tunnel;
+use super::public_addresses::{NoPublicAddress, TooManyLookUps};
+use super::tunnel::{self, Destination, TunnelError};
 
 /// The media type that a document should have.
 pub(super) const JSON: &str = "application/json";
+
+/// Limit for the look-up of a name. With [`ADDRESS_LIMIT`] it leaves time for one address of each family within
+/// [`LIMITS`], and for the answer.
+const LOOK_UP_LIMIT: Duration = Duration::from_millis(1500);
+
+/// Limit for a tunnel to one address, and TLS in it. A proxy may wait long for an address that it cannot reach, as one without
+/// IPv6 does.
+const ADDRESS_LIMIT: Duration = Duration::from_millis(1500);
+
+/// Maximum number of addresses of one host that are tried.
+const MOST_ADDRESSES: usize = 4;
 
 /// Sends requests for documents.
 pub(super) struct Source {
     /// Connects to an address that the resolver has checked.
     direct: HttpClient,
-    proxied: Option<(EgressProxy, Proxied)>,
+    proxied: Option<Proxied>,
 }
 
 /// The way through a proxy.
-enum Proxied {
-    /// The proxy resolves the name. An administrator has named each host.
-    ByName(HttpClient),
+struct Proxied {
+    proxy: EgressProxy,
 
-    /// The proxy connects to an address that the resolver has checked.
-    ByAddress(Tunnel),
+    /// The hosts that the proxy resolves. The installation lists them.
+    hosts_by_name: Vec<String>,
+
+    /// Checks the addresses of all other hosts.
+    resolver: Arc<dyn Resolve>,
+    tls: TlsSettings,
 }
 
+/// The look-up of a host failed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the Pod's name servers do not know the host: if they know no names of the Internet, list the hosts of your users' clients \
+     in allowed.documentHosts of the chart behalf, so that the proxy resolves them"
+)]
+struct LookUpFailed(#[source] Box<dyn Error + Send + Sync>);
+
 impl Source {
-    /// `hosts_are_listed` says that the configuration names the hosts whose documents are read.
+    /// The proxy resolves `hosts_by_name`. This process resolves all other hosts.
     pub(super) fn new(
         (roots, proxy): (&TrustRoots, Option<&EgressProxy>),
         resolver: Arc<dyn Resolve>,
-        hosts_are_listed: bool,
+        hosts_by_name: &[String],
     ) -> Result<Self, TrustError> {
         let direct = roots.http_client_resolving(LIMITS, Arc::clone(&resolver))?;
-        let through = |proxy: &EgressProxy| -> Result<_, TrustError> {
-            let way = if hosts_are_listed {
-                Proxied::ByName(roots.http_client(LIMITS, Some(proxy).into())?)
-            } else {
-                Proxied::ByAddress(Tunnel::new(roots.clone(), resolver))
-            };
-            Ok((proxy.clone(), way))
+        let proxied = match proxy {
+            None => None,
+            Some(proxy) => Some(Proxied {
+                proxy: proxy.clone(),
+                hosts_by_name: hosts_by_name.to_vec(),
+                resolver,
+                tls: roots.tls()?,
+            }),
         };
-        Ok(Self {
-            direct,
-            proxied: proxy.map(through).transpose()?,
-        })
+        Ok(Self { direct, proxied })
     }
 
     /// Asks the host for the document. Follows no redirect.
@@ -62,19 +87,92 @@ impl Source {
         &self,
         url: &DocumentUrl,
     ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
-        let through = self.proxied.as_ref().and_then(|(proxy, way)| {
+        let through = self.proxied.as_ref().and_then(|proxied| {
             let address = Url::parse(url.as_str()).ok()?;
-            Some((proxy.serves(&address)?.clone(), way))
+            Some((proxied, proxied.proxy.proxy_for(&address)?))
         });
-        match through {
-            None => ask(&self.direct, url).await,
-            Some((_, Proxied::ByName(http))) => ask(http, url).await,
-            Some((proxy, Proxied::ByAddress(tunnel))) => Ok(tunnel.get(&proxy, url).await?),
+        if let Some((proxied, proxy)) = through {
+            // On the heap, because it is rare and large: it would be a part of the future of each login.
+            return Box::pin(proxied.get(proxy, url)).await;
         }
+        let request = self.direct.client().get(url.as_str()).header(ACCEPT, JSON);
+        Ok(Response::from(request.send().await?).map(Body::new))
     }
 }
 
-async fn ask(http: &HttpClient, url: &DocumentUrl) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
-    let request = http.client().get(url.as_str()).header(ACCEPT, JSON);
-    Ok(Response::from(request.send().await?).map(Body::new))
+impl Proxied {
+    async fn get(
+        &self,
+        proxy: &Url,
+        url: &DocumentUrl,
+    ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
+        let host = url.host();
+        if self.hosts_by_name.iter().any(|listed| listed == host) {
+            let connection = self
+                .open(proxy, Destination::Name(host), host, LIMITS.connect)
+                .await?;
+            return Ok(tunnel::get(connection, url).await?);
+        }
+        let mut result = Err(NoPublicAddress.into());
+        for address in self.addresses(host).await? {
+            let destination = Destination::Address(address);
+            result = match self.open(proxy, destination, host, ADDRESS_LIMIT).await {
+                Ok(connection) => return Ok(tunnel::get(connection, url).await?),
+                Err(error) if error.concerns_one_address() => Err(error.into()),
+                Err(error) => return Err(error.into()),
+            };
+        }
+        result
+    }
+
+    async fn open(
+        &self,
+        proxy: &Url,
+        destination: Destination<'_>,
+        host: &str,
+        limit: Duration,
+    ) -> Result<tunnel::Connection, TunnelError> {
+        timeout(limit, tunnel::open(proxy, destination, host, &self.tls))
+            .await
+            .map_err(|_| TunnelError::Late {
+                proxy: proxy.to_string(),
+                destination: destination.to_string(),
+            })?
+    }
+
+    /// The checked addresses of a host, in the order in which they are tried.
+    async fn addresses(&self, host: &str) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
+        let look_up = timeout(LOOK_UP_LIMIT, self.resolver.resolve(host.parse()?)).await;
+        let found = match look_up.unwrap_or_else(|late| Err(late.into())) {
+            Ok(found) => found,
+            // The name servers know the host, or were not asked: nobody should list it because of this.
+            Err(error) if error.is::<NoPublicAddress>() || error.is::<TooManyLookUps>() => return Err(error),
+            Err(error) => return Err(LookUpFailed(error).into()),
+        };
+        let found = found.map(|mut address| {
+            // Port 0 stands for the port of the scheme.
+            if address.port() == 0 {
+                address.set_port(443);
+            }
+            address
+        });
+        Ok(in_turn(found.collect()))
+    }
 }
+
+/// Returns addresses of both families alternately, beginning with the one that the resolver prefers (RFC 8305, section 4).
+fn in_turn(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let prefers_ipv6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    let (preferred, other): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|address| address.is_ipv6() == prefers_ipv6);
+    (0..preferred.len().max(other.len()))
+        .flat_map(|turn| [preferred.get(turn), other.get(turn)])
+        .flatten()
+        .take(MOST_ADDRESSES)
+        .copied()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

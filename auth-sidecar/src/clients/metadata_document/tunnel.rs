@@ -1,136 +1,208 @@
-//! A request through a proxy to an address that this process has resolved and checked.
+//! A request to a host through a proxy: `CONNECT`, then TLS with the host in the tunnel.
 //!
-//! `CONNECT` names the address, so that the proxy resolves no name. The TLS connection in the tunnel is that of the
-//! document's host: its name is in SNI, in the check of the certificate, and in `Host`.
+//! `CONNECT` names the host, or an address of it that this process has resolved and checked. In both cases the host's name
+//! is in SNI, in the check of the certificate, and in `Host`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
 
 use axum::body::Body;
 use axum::http::header::{ACCEPT, HOST, USER_AGENT};
-use axum::http::{Request, Response, Uri};
+use axum::http::{Request, Response, StatusCode};
 use behalf_contract::DocumentUrl;
-use behalf_entra::{TrustError, TrustRoots};
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel as Connect;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::TokioExecutor;
-use reqwest::dns::Resolve;
+use behalf_entra::TlsSettings;
+use hyper::client::conn::http1;
+use hyper::rt::{Read, Write};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use url::Url;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::{Host, Url};
 
-use super::LIMITS;
 use super::source::JSON;
 
-/// Maximum number of addresses of one host that are tried, because a proxy may lack IPv6.
-const MOST_ADDRESSES: usize = 4;
+/// Limit for the connection to the proxy, so that a proxy that nobody reaches has an error of its own. A lost packet is sent
+/// again after one second.
+const PROXY_LIMIT: Duration = Duration::from_millis(1200);
 
-/// TLS in a tunnel through a proxy.
-type Connector = HttpsConnector<Connect<HttpConnector>>;
+/// TLS with a host, in a tunnel through a proxy.
+pub(super) type Connection = TlsStream<TokioIo<Upgraded>>;
 
-/// Opens tunnels.
-pub(super) struct Tunnel {
-    roots: TrustRoots,
-    resolver: Arc<dyn Resolve>,
+/// The end of a tunnel, as `CONNECT` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Destination<'a> {
+    /// The proxy resolves the name.
+    Name(&'a str),
+
+    /// The proxy resolves nothing.
+    Address(SocketAddr),
 }
 
-/// Why a document was not read through the proxy.
+impl fmt::Display for Destination<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(host) => write!(formatter, "{host}:443"),
+            Self::Address(address) => write!(formatter, "{address}"),
+        }
+    }
+}
+
+/// Why a proxy did not lead to the host, or the host did not answer. Only the log contains it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TunnelError {
     #[error(
-        "this Pod finds no public address of the host. If its name servers do not know the names of the Internet, list \
-         the hosts in spec.clients.metadataDocuments.allowedHosts, so that the proxy resolves them"
+        "no connection to the proxy {proxy}: check proxy.https of the chart behalf, and that the Pod's network policy \
+         (spec.network.egress) admits it"
     )]
-    NoAddress(#[source] Box<dyn std::error::Error + Send + Sync>),
-
-    #[error("the address of the host cannot be used")]
-    Address(#[source] axum::http::Error),
-
-    #[error("the certificate authorities cannot be used")]
-    Trust(#[from] TrustError),
-
-    #[error(
-        "no connection to an address of the host through the proxy {proxy}. If it admits names alone, list the hosts in \
-         spec.clients.metadataDocuments.allowedHosts"
-    )]
-    Refused {
-        /// A text, because an error should be small.
+    Proxy {
         proxy: String,
         #[source]
-        source: ClientError,
+        source: io::Error,
     },
 
-    #[error("the host did not answer")]
-    Silent(#[source] ClientError),
+    #[error(
+        "{proxy} does not answer as an HTTP proxy does: check host and port of proxy.https of the chart behalf; the port must \
+         expect HTTP without TLS"
+    )]
+    NoProxy {
+        proxy: String,
+        #[source]
+        source: hyper::Error,
+    },
+
+    #[error(
+        "the proxy {proxy} demands a user and a password (407), which Behalf never sends: let it admit the Pods by their \
+         network, or name in proxy.https of the chart behalf a proxy in the cluster that adds the credentials"
+    )]
+    Credentials { proxy: String },
+
+    #[error(
+        "the proxy {proxy} answered {status} for {address}, an address of the host: if it admits names alone, list the hosts \
+         of your users' clients in allowed.documentHosts of the chart behalf"
+    )]
+    AddressRefused {
+        proxy: String,
+        address: SocketAddr,
+        status: StatusCode,
+    },
+
+    #[error("the proxy {proxy} answered {status} for the host: let it admit the host on port 443")]
+    NameRefused { proxy: String, status: StatusCode },
+
+    #[error(
+        "the proxy {proxy} opened no tunnel to {destination} in time: check that it reaches this destination"
+    )]
+    Late { proxy: String, destination: String },
+
+    #[error(
+        "no TLS connection to the host in the tunnel: if the proxy inspects TLS, put its certificate authority into the \
+         ConfigMap of spec.entra.certificateAuthorityRef; else the certificate of the host is not valid"
+    )]
+    Tls(#[source] io::Error),
+
+    #[error("the host has no valid name")]
+    Name(#[source] rustls_pki_types::InvalidDnsNameError),
+
+    #[error("the request cannot be written")]
+    Request(#[source] axum::http::Error),
+
+    #[error("the host did not answer the request in the tunnel")]
+    Host(#[source] hyper::Error),
 }
 
-impl Tunnel {
-    pub(super) fn new(roots: TrustRoots, resolver: Arc<dyn Resolve>) -> Self {
-        Self { roots, resolver }
-    }
-
-    /// Asks for a document through `proxy`, at one public address of its host after the other until the proxy reaches one.
-    pub(super) async fn get(&self, proxy: &Url, url: &DocumentUrl) -> Result<Response<Body>, TunnelError> {
-        let addresses = self.addresses(url.host()).await.map_err(TunnelError::NoAddress)?;
-        let client = self.client(proxy, url.host())?;
-        let mut result = Err(TunnelError::NoAddress("it has none".into()));
-        for address in addresses {
-            let request = request(url, address).map_err(TunnelError::Address)?;
-            result = match client.request(request).await {
-                Ok(response) => return Ok(response.map(Body::new)),
-                Err(source) if source.is_connect() => Err(TunnelError::Refused {
-                    proxy: proxy.to_string(),
-                    source,
-                }),
-                Err(source) => return Err(TunnelError::Silent(source)),
-            };
-        }
-        result
-    }
-
-    /// A client that connects through `proxy`, and accepts only the certificate of this host.
-    fn client(&self, proxy: &Url, host: &str) -> Result<Client<Connector, Body>, TunnelError> {
-        let proxy = proxy.as_str().parse::<Uri>();
-        let proxy = proxy.map_err(|error| TunnelError::Address(error.into()))?;
-        let name = ServerName::try_from(host.to_owned());
-        let name = name.map_err(|error| TunnelError::NoAddress(error.into()))?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(LIMITS.connect));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(self.roots.tls()?)
-            .https_only()
-            .with_server_name_resolver(FixedServerNameResolver::new(name))
-            .enable_http1()
-            .wrap_connector(Connect::new(proxy, connector));
-        Ok(Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .build(connector))
-    }
-
-    /// The checked addresses of a host. Port 0 stands for the port of the scheme.
-    async fn addresses(
-        &self,
-        host: &str,
-    ) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
-        let found = self.resolver.resolve(host.parse()?).await?;
-        Ok(found.take(MOST_ADDRESSES).collect())
+impl TunnelError {
+    /// True if the proxy may reach the host at another of its addresses.
+    pub(super) fn concerns_one_address(&self) -> bool {
+        matches!(self, Self::AddressRefused { .. } | Self::Late { .. })
     }
 }
 
-/// The request to a host at this address.
-fn request(url: &DocumentUrl, mut address: SocketAddr) -> Result<Request<Body>, axum::http::Error> {
-    if address.port() == 0 {
-        address.set_port(443);
+/// Opens a tunnel, and TLS with `host` in it.
+pub(super) async fn open(
+    proxy: &Url,
+    destination: Destination<'_>,
+    host: &str,
+    tls: &TlsSettings,
+) -> Result<Connection, TunnelError> {
+    let name = ServerName::try_from(host.to_owned()).map_err(TunnelError::Name)?;
+    let no_connection = |source| TunnelError::Proxy {
+        proxy: proxy.to_string(),
+        source,
+    };
+    let no_proxy = |source| TunnelError::NoProxy {
+        proxy: proxy.to_string(),
+        source,
+    };
+    let connecting = timeout(PROXY_LIMIT, connect(proxy)).await;
+    let stream = connecting
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .map_err(no_connection)?;
+    let authority = destination.to_string();
+    let request = Request::connect(&authority)
+        .header(HOST, &authority)
+        .body(Body::empty())
+        .map_err(TunnelError::Request)?;
+    let response = send(TokioIo::new(stream), request).await.map_err(no_proxy)?;
+    check(response.status(), proxy, destination)?;
+    let tunnel = hyper::upgrade::on(response).await.map_err(no_proxy)?;
+    TlsConnector::from(tls.current())
+        .connect(name, TokioIo::new(tunnel))
+        .await
+        .map_err(TunnelError::Tls)
+}
+
+/// Checks the proxy's answer to `CONNECT`.
+fn check(status: StatusCode, proxy: &Url, destination: Destination<'_>) -> Result<(), TunnelError> {
+    let proxy = proxy.to_string();
+    match destination {
+        _ if status.is_success() => Ok(()),
+        _ if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(TunnelError::Credentials { proxy }),
+        Destination::Address(address) => Err(TunnelError::AddressRefused {
+            proxy,
+            address,
+            status,
+        }),
+        Destination::Name(_) => Err(TunnelError::NameRefused { proxy, status }),
     }
-    let path = url
-        .as_str()
-        .strip_prefix("https://")
-        .and_then(|rest| rest.split_once('/'));
+}
+
+/// Asks for the document at `url`.
+pub(super) async fn get(connection: Connection, url: &DocumentUrl) -> Result<Response<Body>, TunnelError> {
+    let rest = url.as_str().strip_prefix("https://");
+    let path = rest.and_then(|rest| rest.split_once('/'));
     let path = path.map_or("", |(_, path)| path);
-    Request::get(format!("https://{address}/{path}"))
+    let request = Request::get(format!("/{path}"))
         .header(HOST, url.host())
         .header(ACCEPT, JSON)
         .header(USER_AGENT, concat!("behalf/", env!("CARGO_PKG_VERSION")))
         .body(Body::empty())
+        .map_err(TunnelError::Request)?;
+    send(TokioIo::new(connection), request)
+        .await
+        .map_err(TunnelError::Host)
+}
+
+async fn connect(proxy: &Url) -> io::Result<TcpStream> {
+    let port = proxy.port_or_known_default().unwrap_or_default();
+    match proxy.host() {
+        Some(Host::Domain(name)) => TcpStream::connect((name, port)).await,
+        Some(Host::Ipv4(address)) => TcpStream::connect((address, port)).await,
+        Some(Host::Ipv6(address)) => TcpStream::connect((address, port)).await,
+        None => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Sends the only request of a connection. The connection's task ends when the answer has been read or dropped.
+async fn send<T>(connection: T, request: Request<Body>) -> Result<Response<Body>, hyper::Error>
+where
+    T: Read + Write + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(connection).await?;
+    // Its error is also that of the request, or of the answer's body.
+    tokio::spawn(connection.with_upgrades());
+    Ok(sender.send_request(request).await?.map(Body::new))
 }

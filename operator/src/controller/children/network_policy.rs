@@ -58,19 +58,16 @@ pub(super) fn build(plan: &Plan) -> NetworkPolicy {
                     .collect(),
             ),
         });
+        egress.extend(egress_proxy(plan));
     }
     egress.extend(
         services(plan)
             .into_iter()
             .map(|(namespace, number)| NetworkPolicyEgressRule {
-                to: Some(vec![NetworkPolicyPeer {
-                    namespace_selector: Some(labels("kubernetes.io/metadata.name", namespace)),
-                    ..NetworkPolicyPeer::default()
-                }]),
+                to: Some(vec![pods_of(namespace)]),
                 ports: Some(vec![port("TCP", number)]),
             }),
     );
-    egress.extend(egress_proxy(plan));
     egress.extend(plan.network.egress.allow.iter().cloned());
     NetworkPolicy {
         metadata: metadata(plan, plan.object.name.clone()),
@@ -86,21 +83,30 @@ pub(super) fn build(plan: &Plan) -> NetworkPolicy {
     }
 }
 
-/// The rule for the installation's proxy, if its address is known. Its name could only open a port to every address.
+/// The rule for the installation's proxy, which leads to the internet. A proxy that is outside of the cluster and has a name is
+/// among [`internet_ports`].
 fn egress_proxy(plan: &Plan) -> Option<NetworkPolicyEgressRule> {
     let url = plan.egress_proxy.as_ref()?.https.url();
-    let cidr = match url.host()? {
-        Host::Domain(_) => return None,
-        Host::Ipv4(address) => format!("{address}/32"),
-        Host::Ipv6(address) => format!("{address}/128"),
+    let address = |cidr: String| NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr, except: None }),
+        ..NetworkPolicyPeer::default()
+    };
+    let peer = match url.host()? {
+        Host::Domain(name) => pods_of(namespace_of_service(name)?),
+        Host::Ipv4(ip) => address(format!("{ip}/32")),
+        Host::Ipv6(ip) => address(format!("{ip}/128")),
     };
     Some(NetworkPolicyEgressRule {
-        to: Some(vec![NetworkPolicyPeer {
-            ip_block: Some(IPBlock { cidr, except: None }),
-            ..NetworkPolicyPeer::default()
-        }]),
+        to: Some(vec![peer]),
         ports: Some(vec![port("TCP", url.port_or_known_default()?)]),
     })
+}
+
+fn pods_of(namespace: &str) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: Some(labels("kubernetes.io/metadata.name", namespace)),
+        ..NetworkPolicyPeer::default()
+    }
 }
 
 fn port(protocol: &str, number: u16) -> NetworkPolicyPort {
@@ -149,8 +155,10 @@ fn everything_but_metadata_services() -> Vec<NetworkPolicyPeer> {
 
 /// The ports of hosts outside the cluster. Discovery may name further hosts, on 443.
 fn internet_ports(plan: &Plan) -> BTreeSet<u16> {
+    let proxy = plan.egress_proxy.as_ref().map(|proxy| proxy.https.url());
     plan.outgoing()
         .into_iter()
+        .chain(proxy.filter(|url| url.domain().is_some()))
         .filter(|url| namespace(url).is_none())
         .filter_map(Url::port_or_known_default)
         .chain([443])

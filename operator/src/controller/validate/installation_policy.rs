@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use behalf_contract::DocumentUrl;
 use behalf_entra::is_guid;
 use serde::Deserialize;
 use url::Url;
@@ -29,6 +30,9 @@ pub struct Allowed {
 
     /// Hosts of https redirect URIs that objects may name in addition to the known vendors' callbacks, written in the same way.
     pub redirect_hosts: Vec<String>,
+
+    /// Hosts of metadata documents for which the proxy is asked by name: names alone, because documents have port 443.
+    pub document_hosts: Vec<String>,
 
     /// Registry paths of the images of `server.container`: `registry.contoso.example/mcp` allows each repository below
     /// it. If it is empty, no object may have such a container.
@@ -150,6 +154,12 @@ pub enum Meaningless {
     )]
     Host(String),
 
+    /// No document can have such an address.
+    #[error(
+        "{0:?} is no host of metadata documents: write <host>, a name in lower case without scheme, path, port or *"
+    )]
+    DocumentHost(String),
+
     /// It is no path in a registry, so that it would match no image.
     #[error(
         "{0:?} is no path in a registry: write <registry>/<path> in lower case, without tag or final slash, for example \
@@ -175,6 +185,15 @@ pub fn parse_host(text: &str) -> Result<String, Meaningless> {
     match Url::parse(&origin) {
         Ok(url) if url.origin().ascii_serialization() == origin && !text.contains('*') => Ok(text.to_owned()),
         _ => Err(Meaningless::Host(text.to_owned())),
+    }
+}
+
+/// Reads an entry of the list of hosts of metadata documents.
+pub fn parse_document_host(text: &str) -> Result<String, Meaningless> {
+    let document = DocumentUrl::parse(&format!("https://{text}/document"));
+    match document {
+        Some(url) if url.host() == text && !text.contains('*') => Ok(text.to_owned()),
+        _ => Err(Meaningless::DocumentHost(text.to_owned())),
     }
 }
 
@@ -219,6 +238,7 @@ mod tests {
             entra_hosts: vec!["login.contoso.example".to_owned(), "[fd00::7]:8443".to_owned()],
             azure_dev_ops_hosts: Vec::new(),
             redirect_hosts: Vec::new(),
+            document_hosts: Vec::new(),
             server_repositories: vec!["ghcr.io/contoso".to_owned(), "localhost:5000/mcp".to_owned()],
             namespaces: Namespaces::default(),
         }
@@ -280,6 +300,24 @@ mod tests {
     #[case("")]
     fn an_entry_that_no_address_matches_is_no_host(#[case] text: &str) {
         assert_eq!(parse_host(text), Err(Meaningless::Host(text.to_owned())));
+    }
+
+    #[rstest]
+    #[case("https://vscode.dev")]
+    #[case("vscode.dev:443")]
+    #[case("vscode.dev:8443")]
+    #[case("vscode.dev.")]
+    #[case("vscode.dev/oauth")]
+    #[case("user@vscode.dev")]
+    #[case("VSCode.dev")]
+    #[case("*.vscode.dev")]
+    #[case("10.0.0.1")]
+    #[case("[fd00::7]")]
+    #[case("")]
+    fn an_entry_that_no_document_has_as_its_host_is_refused(#[case] text: &str) {
+        let refused = Err(Meaningless::DocumentHost(text.to_owned()));
+        assert_eq!(parse_document_host(text), refused);
+        assert_eq!(parse_document_host("vscode.dev").as_deref(), Ok("vscode.dev"));
     }
 
     #[test]

@@ -315,6 +315,11 @@ fn clients(
                 api::MetadataDocumentsPolicy::Disabled => MetadataDocumentsPolicy::Disabled,
             },
             allowed_hosts: clients.metadata_documents.allowed_hosts.clone(),
+            // Without a proxy the list has no effect, and a change of it should be no rollout.
+            hosts_by_name: match &defaults.egress_proxy {
+                Some(_) => defaults.allowed.document_hosts.clone(),
+                None => Vec::new(),
+            },
         },
         vendor_redirects: match clients.vendor_redirects {
             api::VendorRedirects::Enabled => behalf_contract::VendorRedirects::Enabled,

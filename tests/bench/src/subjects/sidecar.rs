@@ -128,6 +128,7 @@ fn config(
             metadata_documents: MetadataDocumentsConfig {
                 policy: MetadataDocumentsPolicy::Enabled,
                 allowed_hosts: Vec::new(),
+                hosts_by_name: Vec::new(),
             },
             vendor_redirects: VendorRedirects::Enabled,
             additional_redirect_hosts: Vec::new(),

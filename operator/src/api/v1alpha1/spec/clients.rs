@@ -130,8 +130,9 @@ pub struct MetadataDocuments {
     #[serde(default)]
     pub policy: MetadataDocumentsPolicy,
 
-    /// The hosts whose documents are read, for example vscode.dev. Empty means every public host. Redirect URIs of a
-    /// document have the same rules as those of a client that registers itself.
+    /// The hosts whose documents are read, for example vscode.dev. Empty means every public host. Only public addresses of a
+    /// host are reached, unless the installation has a proxy and lists the host (allowed.documentHosts of the chart
+    /// behalf). Redirect URIs of a document have the same rules as those of a client that registers itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

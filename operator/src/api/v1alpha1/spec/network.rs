@@ -55,8 +55,9 @@ pub struct Egress {
     pub allow: Vec<NetworkPolicyEgressRule>,
 
     /// Enabled (default): port 443 and the ports of Entra, of the downstream API and of the session store are open to every address but
-    /// link-local ones and the metadata services of clouds, because a NetworkPolicy knows no host names. Disabled:
-    /// none of these ports is open; name a proxy or the addresses in allow.
+    /// link-local ones and the metadata services of clouds, because a NetworkPolicy knows no host names; the
+    /// installation's proxy is open too. Disabled: none of these ports is open, and no proxy; name the proxy or the addresses
+    /// in allow.
     #[serde(default)]
     pub internet: Internet,
 }
@@ -85,7 +86,7 @@ pub enum Internet {
     #[default]
     Enabled,
 
-    /// The Pods may reach only the destinations of allow.
+    /// The Pods may reach only DNS, Services of the cluster that the spec names, and the destinations of allow.
     Disabled,
 }
 

@@ -21,8 +21,17 @@ const SERVER_USER: i64 = 65533;
 /// Time between the start of the termination and the stop signal to the server. Load balancers need it to remove the Pod.
 const PRE_STOP_SECONDS: i64 = 10;
 
-/// Hosts that no server reaches through the proxy: loopback, and Services of the cluster.
-const DIRECT: [&str; 5] = ["localhost", "127.0.0.1", "::1", ".svc", ".cluster.local"];
+/// Hosts that no server reaches through the proxy: loopback, and Services of the cluster. Some programs read no networks, so
+/// that the usual address of loopback is there too. `NO_PROXY` cannot express names without a dot.
+const DIRECT: [&str; 7] = [
+    "localhost",
+    ".localhost",
+    "127.0.0.1",
+    "127.0.0.0/8",
+    "::1",
+    ".svc",
+    ".cluster.local",
+];
 
 /// Builds the auth sidecar, as an init container that restarts always: it starts before the server and stops after it.
 pub(super) fn sidecar(plan: &Plan, configuration: &Configuration) -> Container {
@@ -95,16 +104,20 @@ fn foreign(plan: &Plan, server: &ForeignPlan) -> Container {
     }
 }
 
-/// The installation's proxy, as most programs read it. Validation refuses these variables in the spec.
+/// The installation's proxy, as programs read it: curl prefers the lower case, and others know one spelling alone. Validation
+/// refuses these variables in the spec.
 fn proxies(plan: &Plan) -> Vec<EnvVar> {
     let Some(proxy) = &plan.egress_proxy else {
         return Vec::new();
     };
     let direct = proxy.no_proxy.iter().map(ToString::to_string);
     let direct: Vec<_> = DIRECT.into_iter().map(str::to_owned).chain(direct).collect();
+    let (address, direct) = (proxy.https.origin(), direct.join(","));
     vec![
-        variable("HTTPS_PROXY", &proxy.https.origin()),
-        variable("NO_PROXY", &direct.join(",")),
+        variable("HTTPS_PROXY", &address),
+        variable("https_proxy", &address),
+        variable("NO_PROXY", &direct),
+        variable("no_proxy", &direct),
     ]
 }
 

@@ -148,12 +148,13 @@ fn the_container_gets_the_proxy_of_the_installation_in_variables() {
         .flatten()
         .map(|variable| (&*variable.name, variable.value.as_deref().unwrap()))
         .collect();
+    let address = "http://proxy.corp.example:3128";
+    let direct = "localhost,.localhost,127.0.0.1,127.0.0.0/8,::1,.svc,.cluster.local,corp.example,10.0.0.0/8";
     let expected = [
-        ("HTTPS_PROXY", "http://proxy.corp.example:3128"),
-        (
-            "NO_PROXY",
-            "localhost,127.0.0.1,::1,.svc,.cluster.local,corp.example,10.0.0.0/8",
-        ),
+        ("HTTPS_PROXY", address),
+        ("https_proxy", address),
+        ("NO_PROXY", direct),
+        ("no_proxy", direct),
     ];
     assert_eq!(variables, expected);
     // The sidecar reads its file alone.
@@ -162,6 +163,6 @@ fn the_container_gets_the_proxy_of_the_installation_in_variables() {
             .env
             .iter()
             .flatten()
-            .all(|variable| !variable.name.ends_with("_PROXY"))
+            .all(|variable| !variable.name.to_ascii_uppercase().ends_with("_PROXY"))
     );
 }

@@ -134,6 +134,20 @@ fn the_proxy_of_the_installation_is_reachable(
     assert_eq!(rules.get(2), rule.as_ref());
 }
 
+/// A proxy leads to the internet, so that the author of the object names it in `allow`, or not.
+#[rstest]
+#[case::a_service("http://squid.egress.svc:3128")]
+#[case::an_address("http://10.1.2.3:3128")]
+#[case::an_address_of_ipv6("http://[fd00::7]:3128")]
+#[case::a_name("http://proxy.corp.example:3128")]
+fn without_internet_the_proxy_is_not_reachable(#[case] address: &str) {
+    let disabled = quickstart_with(json!({"network": {"egress": {"internet": "Disabled"}}}));
+    let mut plan = crate::testing::plan(&disabled);
+    plan.egress_proxy = Some(egress_proxy(address));
+    let policy = build(&plan, None).unwrap().network_policy.unwrap().spec.unwrap();
+    assert_eq!(policy.egress.unwrap().len(), 1, "DNS alone");
+}
+
 #[test]
 fn without_internet_only_dns_and_the_destinations_of_the_spec_are_reachable() {
     let proxy =

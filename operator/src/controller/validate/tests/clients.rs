@@ -1,5 +1,6 @@
 //! Tests the validation of clients.
 
+use behalf_contract::EgressProxy;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -80,4 +81,20 @@ fn tokens_of_entra_are_accepted_only_from_listed_applications_and_only_if_enable
     assert!(accepted(json!({"clientIds": [id]})).is_empty());
     let enabled = accepted(json!({"policy": "Enabled", "clientIds": [id]}));
     assert_eq!(enabled, [id.to_ascii_lowercase()]);
+}
+
+#[test]
+fn the_installation_alone_decides_for_which_hosts_the_proxy_is_asked_by_name() {
+    let listed = json!({"clients": {"metadataDocuments": {"allowedHosts": ["intranet.contoso.example"]}}});
+    let by_name = |defaults: &Defaults| {
+        let plan = validate(&quickstart_with(listed.clone()), &Found::default(), defaults).unwrap();
+        plan.clients.metadata_documents.hosts_by_name
+    };
+    let mut defaults = defaults();
+    assert!(by_name(&defaults).is_empty(), "there is no proxy");
+    defaults.egress_proxy = Some(EgressProxy {
+        https: "http://proxy.corp.example:3128".parse().unwrap(),
+        no_proxy: Vec::new(),
+    });
+    assert_eq!(by_name(&defaults), ["vscode.dev"]);
 }
