@@ -12,6 +12,7 @@ pub mod key_rotation;
 pub mod names;
 pub mod plan;
 pub mod public_url;
+pub mod queue;
 mod report;
 pub mod revocations;
 pub mod status;
@@ -61,6 +62,10 @@ pub fn run(
 }
 
 async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    if let Some(waited) = context.queue.begin(&ObjectRef::from_obj(&*guard)) {
+        context.metrics.waited(waited);
+    }
+    let _running = context.metrics.running();
     // The API server deletes the children, by their owner references.
     if guard.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());

@@ -46,7 +46,7 @@ async fn ready(State(state): State<HealthState>) -> (StatusCode, &'static str) {
 }
 
 async fn show_metrics(State(state): State<HealthState>) -> impl IntoResponse {
-    match state.metrics.encode((state.gauges)()) {
+    match state.metrics.encode(&(state.gauges)()) {
         Ok(body) => (StatusCode::OK, [(CONTENT_TYPE, metrics::CONTENT_TYPE)], body),
         Err(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,

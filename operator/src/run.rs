@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 use futures::channel::mpsc;
 use jiff::Timestamp;
 use kube::api::ListParams;
+use kube::client::ClientBuilder;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, ResourceExt as _};
 use tokio::net::TcpListener;
@@ -22,13 +23,14 @@ use crate::cli::Run;
 use crate::controller::dereference::pod_reports::{PodReports, StatusReader, poll};
 use crate::controller::dereference::{Issuer, Sources};
 use crate::controller::jitter;
+use crate::controller::queue::Queue;
 use crate::controller::watches;
 use crate::controller::watches::scope::{NothingToWatch, Scope};
 use crate::controller::{self, Context, names};
 use crate::error_chain::chain;
 use crate::health::{self, HealthState};
 use crate::lease::{Leadership, Lost};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Gauges, Metrics};
 
 /// Why the operator cannot run. A missing CRD or a silent API server is no reason: the operator waits for them.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +78,8 @@ const CRD_INTERVAL: Duration = Duration::from_secs(5);
 pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError> {
     let scope = options.scope()?;
     let defaults = options.defaults()?;
-    let client = Client::try_default()
+    let metrics = Arc::new(Metrics::default());
+    let client = connect(&metrics)
         .await
         .map_err(|error| RunError::Cluster(Box::new(error)))?;
     let status = StatusReader::new().map_err(RunError::Http)?;
@@ -88,8 +91,8 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
 
     let (changed, to_reconcile) = mpsc::unbounded();
     // Nothing is watched before the controller runs.
-    let (controller, stores) = watches::start(&client, &scope, to_reconcile);
-    let metrics = Arc::new(Metrics::default());
+    let queue = Queue::default();
+    let (controller, stores) = watches::start(&client, &scope, to_reconcile, &queue);
     let sources = Sources {
         client: client.clone(),
         stores,
@@ -101,8 +104,11 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         ready: ready.clone(),
         metrics: metrics.clone(),
         gauges: {
-            let sources = sources.clone();
-            Arc::new(move || sources.gauges())
+            let (sources, queue) = (sources.clone(), queue.clone());
+            Arc::new(move || Gauges {
+                reconciles_waiting: queue.count(),
+                ..sources.gauges()
+            })
         },
     });
     let serving = tokio::spawn(
@@ -127,7 +133,10 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         instance: options.pod_name.clone(),
     };
     let Sources { stores, reports, .. } = sources.clone();
-    let context = Context::new(sources, defaults, Recorder::new(client, reporter), metrics, clock);
+    let context = {
+        let recorder = Recorder::new(client, reporter);
+        Context::new(sources, defaults, queue, recorder, metrics, clock)
+    };
     tracing::info!(
         operator.version = env!("CARGO_PKG_VERSION"),
         watch.namespaces = %scope,
@@ -152,6 +161,13 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
     serving.abort();
     tracing::info!("Operator has stopped");
     Ok(())
+}
+
+/// Returns a client of the cluster's API server whose requests the metrics count.
+async fn connect(metrics: &Metrics) -> Result<Client, kube::Error> {
+    let config = kube::Config::infer().await.map_err(kube::Error::InferConfig)?;
+    let builder = ClientBuilder::try_from(config)?;
+    Ok(builder.with_layer(&metrics.count_requests()).build())
 }
 
 /// Waits while the CRD of `McpServers` is not installed. A chart may install the operator before the CRD, and
@@ -191,14 +207,13 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
     let mut lost = false;
     while !stop.is_cancelled() {
         tokio::time::sleep(CRD_INTERVAL).await;
-        let servers: HashSet<String> = stores
-            .servers
-            .state()
-            .iter()
-            .filter_map(|server| server.uid())
-            .collect();
+        let servers = stores.servers.state();
+        let servers: HashSet<String> = servers.iter().filter_map(|server| server.uid()).collect();
         context.retries.keep_only(|uid| servers.contains(uid));
         context.stored_forms.keep_only(|uid| servers.contains(uid));
+        context
+            .queue
+            .keep_only(|object| stores.servers.get(object).is_some());
         let (unreachable, all) = reports.counts();
         match (lost, reports.are_lost()) {
             (false, true) => tracing::error!(

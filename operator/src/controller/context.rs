@@ -12,6 +12,7 @@ use crate::controller::backoff::Retries;
 use crate::controller::children::{FreshKey, FreshKeys};
 use crate::controller::dereference::Sources;
 use crate::controller::jitter;
+use crate::controller::queue::Queue;
 use crate::controller::validate::Defaults;
 use crate::telemetry::metrics::Metrics;
 
@@ -22,6 +23,9 @@ pub struct Context {
 
     /// Settings from the operator's command line.
     pub defaults: Defaults,
+
+    /// The objects that wait for their reconcile.
+    pub queue: Queue,
 
     /// Publishes events. The process has one, because its cache combines repeated events.
     pub recorder: Recorder,
@@ -47,6 +51,7 @@ impl Context {
     pub fn new(
         sources: Sources,
         defaults: Defaults,
+        queue: Queue,
         recorder: Recorder,
         metrics: Arc<Metrics>,
         clock: fn() -> Timestamp,
@@ -54,6 +59,7 @@ impl Context {
         Self {
             sources,
             defaults,
+            queue,
             recorder,
             metrics,
             clock,

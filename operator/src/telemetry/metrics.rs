@@ -1,6 +1,7 @@
 //! The operator's metrics for Prometheus. Labels come from closed sets and name no object. `docs/metrics.md` explains
 //! each metric.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,13 +10,19 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
+
+use super::api_requests::{CountRequests, Counters};
+use crate::api::v1alpha1::conditions::{ConditionType, Status};
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Buckets in seconds: from a reconcile that writes nothing to the time limit of one minute.
 const DURATION_SECONDS: [f64; 10] = [0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+/// Buckets in seconds: from an idle operator to one that works through hundreds of objects after its start.
+const WAIT_SECONDS: [f64; 8] = [0.005, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0];
 
 /// How a reconcile ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,10 +99,16 @@ impl ReconcileStep {
 }
 
 /// Values that are read when the metrics are requested.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// `McpServers` in the watched namespaces.
     pub mcp_servers: usize,
+
+    /// `McpServers` by the status of each of their conditions.
+    pub conditions: HashMap<(ConditionType, Status), usize>,
+
+    /// Objects that an event triggered and whose reconcile has not begun.
+    pub reconciles_waiting: usize,
 
     /// Ready Pods whose status document cannot be read.
     pub pods_unreachable: usize,
@@ -114,6 +127,12 @@ struct StepLabels {
     step: &'static str,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ConditionLabels {
+    condition: &'static str,
+    status: &'static str,
+}
+
 /// All metrics of this process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -122,13 +141,19 @@ pub struct Metrics {
     reconciles: Family<ResultLabels, Counter>,
     failures: Family<StepLabels, Counter>,
     duration: Histogram,
+    wait: Histogram,
+    waiting: Gauge,
+    running: Gauge,
+    api_requests: Counters,
     mcp_servers: Gauge,
+    by_condition: Family<ConditionLabels, Gauge>,
     pods_unreachable: Gauge,
     most_pods_unreachable: Gauge,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
+        let mut registry = Registry::with_prefix("behalf_operator");
         let reconciles = Family::<ResultLabels, Counter>::default();
         let failures = Family::<StepLabels, Counter>::default();
         // An alert on an increase needs the zero before it.
@@ -138,56 +163,98 @@ impl Default for Metrics {
         for step in ReconcileStep::ALL {
             drop(failures.get_or_create(&StepLabels { step: step.as_str() }));
         }
-        let duration = Histogram::new(DURATION_SECONDS);
-        let (mcp_servers, pods_unreachable, most_pods_unreachable) =
-            (Gauge::default(), Gauge::default(), Gauge::default());
-        let mut registry = Registry::with_prefix("behalf_operator");
-        registry.register(
-            "reconciles",
-            "Reconciles of McpServers, by result",
-            reconciles.clone(),
-        );
-        registry.register(
-            "reconcile_failures",
-            "Reconciles that failed, by the step that failed",
-            failures.clone(),
-        );
-        registry.register(
-            "reconcile_duration_seconds",
-            "Duration of a reconcile of one McpServer",
-            duration.clone(),
-        );
-        registry.register(
-            "mcp_servers",
-            "McpServers in the watched namespaces",
-            mcp_servers.clone(),
-        );
-        registry.register(
-            "pods_unreachable",
-            "Ready Pods whose status document cannot be read",
-            pods_unreachable.clone(),
-        );
-        registry.register(
-            "most_pods_unreachable",
-            "1 while most ready Pods are unreachable, so that the cause is on the operator's side",
-            most_pods_unreachable.clone(),
-        );
-        let leads = Gauge::default();
-        registry.register(
-            "leads",
-            "1 while this replica holds the Lease and reconciles",
-            leads.clone(),
-        );
+        let to = &mut registry;
         Self {
+            reconciles: add(
+                to,
+                "reconciles",
+                "Reconciles of McpServers, by result",
+                reconciles,
+            ),
+            failures: add(
+                to,
+                "reconcile_failures",
+                "Reconciles that failed, by the step that failed",
+                failures,
+            ),
+            duration: add(
+                to,
+                "reconcile_duration_seconds",
+                "Duration of a reconcile of one McpServer",
+                Histogram::new(DURATION_SECONDS),
+            ),
+            wait: add(
+                to,
+                "reconcile_wait_seconds",
+                "Time from the event that triggers a reconcile until it begins",
+                Histogram::new(WAIT_SECONDS),
+            ),
+            waiting: add(
+                to,
+                "reconciles_waiting",
+                "McpServers that an event triggered and whose reconcile has not begun",
+                Gauge::default(),
+            ),
+            running: add(
+                to,
+                "reconciles_running",
+                "Reconciles that run now",
+                Gauge::default(),
+            ),
+            api_requests: add(
+                to,
+                "api_requests",
+                "Requests to the API server, by verb, resource and status code",
+                Counters::default(),
+            ),
+            mcp_servers: add(
+                to,
+                "mcp_servers",
+                "McpServers in the watched namespaces",
+                Gauge::default(),
+            ),
+            by_condition: add(
+                to,
+                "mcp_servers_by_condition",
+                "McpServers whose condition has this status",
+                Family::default(),
+            ),
+            pods_unreachable: add(
+                to,
+                "pods_unreachable",
+                "Ready Pods whose status document cannot be read",
+                Gauge::default(),
+            ),
+            most_pods_unreachable: add(
+                to,
+                "most_pods_unreachable",
+                "1 while most ready Pods are unreachable, so that the cause is on the operator's side",
+                Gauge::default(),
+            ),
+            leads: add(
+                to,
+                "leads",
+                "1 while this replica holds the Lease and reconciles",
+                Gauge::default(),
+            ),
             registry,
-            leads,
-            reconciles,
-            failures,
-            duration,
-            mcp_servers,
-            pods_unreachable,
-            most_pods_unreachable,
         }
+    }
+}
+
+/// Adds a metric to the registry and returns it.
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// A reconcile that runs.
+#[derive(Debug)]
+pub struct Running(Gauge);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -206,15 +273,42 @@ impl Metrics {
         self.duration.observe(duration.as_secs_f64());
     }
 
+    /// Records for how long an object waited for its reconcile.
+    pub fn waited(&self, duration: Duration) {
+        self.wait.observe(duration.as_secs_f64());
+    }
+
+    /// Counts a reconcile as running until the returned value is dropped.
+    pub fn running(&self) -> Running {
+        self.running.inc();
+        Running(self.running.clone())
+    }
+
+    /// Returns the layer that counts the requests of kube's client.
+    pub fn count_requests(&self) -> CountRequests {
+        CountRequests(self.api_requests.clone())
+    }
+
     /// Tells that this process reconciles. A process that loses the right to ends.
     pub fn leads(&self) {
         self.leads.set(1);
     }
 
     /// Returns all metrics as [`CONTENT_TYPE`].
-    pub fn encode(&self, gauges: Gauges) -> Result<String, std::fmt::Error> {
+    pub fn encode(&self, gauges: &Gauges) -> Result<String, std::fmt::Error> {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.mcp_servers.set(number(gauges.mcp_servers));
+        self.waiting.set(number(gauges.reconciles_waiting));
+        for &kind in ConditionType::ALL {
+            for &status in Status::ALL {
+                let labels = ConditionLabels {
+                    condition: kind.as_str(),
+                    status: status.as_str(),
+                };
+                let count = gauges.conditions.get(&(kind, status)).copied().unwrap_or(0);
+                self.by_condition.get_or_create(&labels).set(number(count));
+            }
+        }
         self.pods_unreachable.set(number(gauges.pods_unreachable));
         self.most_pods_unreachable
             .set(i64::from(gauges.most_pods_unreachable));
@@ -226,6 +320,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use super::super::api_requests::RequestLabels;
     use super::*;
 
     #[test]
@@ -236,9 +331,14 @@ mod tests {
         metrics.reconciled(ReconcileResult::Failed(ReconcileStep::Apply), second);
         metrics.reconciled(ReconcileResult::Failed(ReconcileStep::Apply), second);
         metrics.leads();
+        metrics.waited(second);
+        drop(metrics.running());
+        let _running = metrics.running();
         let text = metrics
-            .encode(Gauges {
+            .encode(&Gauges {
                 mcp_servers: 3,
+                conditions: [((ConditionType::Ready, Status::True), 2)].into(),
+                reconciles_waiting: 5,
                 pods_unreachable: 2,
                 most_pods_unreachable: true,
             })
@@ -252,6 +352,12 @@ mod tests {
             r#"behalf_operator_reconcile_duration_seconds_bucket{le="0.005"} 1"#,
             r#"behalf_operator_reconcile_duration_seconds_bucket{le="1.0"} 3"#,
             "behalf_operator_reconcile_duration_seconds_count 3",
+            r#"behalf_operator_reconcile_wait_seconds_bucket{le="0.25"} 0"#,
+            r#"behalf_operator_reconcile_wait_seconds_bucket{le="1.0"} 1"#,
+            "behalf_operator_reconciles_waiting 5",
+            "behalf_operator_reconciles_running 1",
+            r#"behalf_operator_mcp_servers_by_condition{condition="Ready",status="True"} 2"#,
+            r#"behalf_operator_mcp_servers_by_condition{condition="Ready",status="False"} 0"#,
             "behalf_operator_leads 1",
             "behalf_operator_mcp_servers 3",
             "behalf_operator_pods_unreachable 2",
@@ -268,7 +374,14 @@ mod tests {
     fn every_metric_is_documented() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
         let documented = std::fs::read_to_string(path).unwrap();
-        let text = Metrics::default().encode(Gauges::default()).unwrap();
+        let metrics = Metrics::default();
+        // Without a request, this one is not written.
+        drop(metrics.api_requests.get_or_create(&RequestLabels {
+            verb: "get",
+            resource: "pods",
+            code: "200".to_owned(),
+        }));
+        let text = metrics.encode(&Gauges::default()).unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let names: Vec<String> = types
             .map(|line| match line.split_once(' ') {
@@ -277,7 +390,7 @@ mod tests {
                 None => panic!("{line}"),
             })
             .collect();
-        assert_eq!(names.len(), 7);
+        assert_eq!(names.len(), 12);
         for name in names {
             assert!(
                 documented.contains(&format!("`{name}`")),

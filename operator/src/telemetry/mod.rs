@@ -1,4 +1,5 @@
-//! The operator's metrics and Kubernetes events.
+//! What the operator reports: metrics and events.
 
+pub mod api_requests;
 pub mod events;
 pub mod metrics;

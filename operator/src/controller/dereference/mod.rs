@@ -6,6 +6,7 @@ pub mod pod_reports;
 
 pub use issuer::Issuer;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
-use crate::api::v1alpha1::{KeysType, McpServer};
+use crate::api::v1alpha1::conditions::{ConditionType, Status};
+use crate::api::v1alpha1::{Guarded, KeysType, McpServer};
 use crate::controller::children::{ChildKind, Existing};
 use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::PodReports;
@@ -80,10 +82,27 @@ impl Sources {
     pub fn gauges(&self) -> Gauges {
         Gauges {
             mcp_servers: self.stores.servers.len(),
+            conditions: conditions(&self.stores.servers.state()),
             pods_unreachable: self.reports.counts().0,
             most_pods_unreachable: self.reports.are_lost(),
+            ..Gauges::default()
         }
     }
+}
+
+/// Counts the objects by the status of each of their conditions. An object that cannot be decoded has none.
+fn conditions(servers: &[Arc<Guarded>]) -> HashMap<(ConditionType, Status), usize> {
+    let statuses = servers
+        .iter()
+        .filter_map(|server| server.0.as_ref().ok()?.status.as_ref());
+    let mut counts = HashMap::new();
+    for condition in statuses.flat_map(|status| &status.conditions) {
+        let kind = ConditionType::parse(&condition.type_);
+        if let Some(known) = kind.zip(Status::parse(&condition.status)) {
+            *counts.entry(known).or_default() += 1;
+        }
+    }
+    counts
 }
 
 /// Returns what the caches contain for one reconcile of `server`. Makes no request.
@@ -260,6 +279,14 @@ mod tests {
             let mut server = crate::testing::server(crate::testing::QUICKSTART);
             server.metadata.name = Some(uid.to_owned());
             server.metadata.uid = Some(uid.to_owned());
+            if uid == "b" {
+                let ready = serde_json::json!({
+                    "type": "Ready", "status": "False", "reason": "R", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                });
+                let conditions = &mut server.status.get_or_insert_default().conditions;
+                conditions.push(serde_json::from_value(ready).unwrap());
+            }
             DeserializeGuard(Ok(server))
         };
         let (service, _handle) = mock::pair::<Request<Body>, Response<Body>>();
@@ -275,8 +302,10 @@ mod tests {
         };
         let gauges = |unreachable, most| Gauges {
             mcp_servers: 2,
+            conditions: [((ConditionType::Ready, Status::False), 1)].into(),
             pods_unreachable: unreachable,
             most_pods_unreachable: most,
+            ..Gauges::default()
         };
         for pod in ["a", "b", "c", "d", "e"] {
             let document = crate::testing::document("sha256:0");

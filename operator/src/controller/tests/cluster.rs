@@ -8,6 +8,7 @@ use super::*;
 use crate::controller::children::ExistingChildren;
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::dereference::{Issuer, Sources};
+use crate::controller::queue::Queue;
 use crate::controller::watches::Stores;
 use crate::telemetry::metrics::Metrics;
 use crate::testing::defaults;
@@ -29,6 +30,9 @@ pub(super) struct Cluster {
 
     /// Objects that the API server returns when they are read by name, by the end of their path.
     pub(super) stored: Vec<(&'static str, Value)>,
+
+    /// The objects that an event triggered.
+    pub(super) queue: Queue,
 
     /// The metrics that the passes count in.
     pub(super) metrics: Arc<Metrics>,
@@ -92,6 +96,7 @@ impl Cluster {
                 issuer: Arc::new(Issuer::default()),
             },
             defaults(),
+            self.queue.clone(),
             Recorder::new(client, Reporter::from("behalf")),
             self.metrics.clone(),
             self.clock.unwrap_or(|| time(60)),

@@ -1,5 +1,7 @@
 //! Tests how passes are counted in the metrics.
 
+use kube::core::DeserializeGuard;
+
 use super::cluster::{Cluster, failure};
 use super::*;
 use crate::telemetry::metrics::{Gauges, Metrics};
@@ -31,7 +33,7 @@ async fn a_pass_is_counted_by_its_result_and_a_failed_one_by_its_step() {
     for _ in 0..3 {
         pass(&metrics, server(QUICKSTART), Some(("/services/", broken()))).await;
     }
-    let text = metrics.encode(Gauges::default()).unwrap();
+    let text = metrics.encode(&Gauges::default()).unwrap();
     for line in [
         r#"reconciles_total{result="accepted"} 1"#,
         r#"reconciles_total{result="refused"} 2"#,
@@ -40,6 +42,7 @@ async fn a_pass_is_counted_by_its_result_and_a_failed_one_by_its_step() {
         r#"reconcile_failures_total{step="status"} 1"#,
         r#"reconcile_failures_total{step="apply"} 3"#,
         "reconcile_duration_seconds_count 10",
+        "reconciles_running 0",
     ] {
         let line = format!("behalf_operator_{line}");
         assert!(
@@ -47,4 +50,22 @@ async fn a_pass_is_counted_by_its_result_and_a_failed_one_by_its_step() {
             "{line} is not in\n{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn only_a_reconcile_that_an_event_triggered_has_waited() {
+    let server = server(QUICKSTART);
+    let cluster = Cluster::of(std::slice::from_ref(&server));
+    cluster
+        .queue
+        .add([ObjectRef::from_obj(&DeserializeGuard(Ok(server.clone())))]);
+    cluster.passes(&[server.clone(), server]).await;
+    let text = cluster.metrics.encode(&Gauges::default()).unwrap();
+    let counted = |line: &str| {
+        text.lines()
+            .any(|other| other == format!("behalf_operator_{line}"))
+    };
+    assert!(counted("reconcile_wait_seconds_count 1"), "{text}");
+    assert!(counted("reconcile_duration_seconds_count 2"), "{text}");
+    assert_eq!(cluster.queue.count(), 0);
 }

@@ -13,10 +13,11 @@ use tokio::sync::watch;
 
 use super::optional_kind::{OptionalKind, Served};
 use super::scope::Scope;
-use super::{cached, drop_managers, server_of};
+use super::{cached, drop_managers, owners_of, server_of};
 use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::controller::children::{ChildKind as _, ExistingChildren, watched_children};
 use crate::controller::names;
+use crate::controller::queue::Queue;
 
 /// All caches.
 #[derive(Clone)]
@@ -57,12 +58,15 @@ macro_rules! child_stores {
                 scope: &Scope,
                 config: &watcher::Config,
                 optional: &OptionalKind,
+                queue: &Queue,
                 controller: Controller<Guarded>,
             ) -> (Self, Controller<Guarded>) {
                 $(
                     let kind = (!<$kind>::IS_BUILT_IN).then(|| optional.clone());
                     let ($name, stream) = cached::<$kind>(client, scope, config, drop_managers, kind);
-                    let controller = controller.owns_stream::<$kind>(stream);
+                    let queue_of_kind = queue.clone();
+                    let controller =
+                        controller.watches_stream::<$kind, _>(stream, move |child| queue_of_kind.add(owners_of(&child)));
                 )*
                 (Self { $($name,)* }, controller)
             }

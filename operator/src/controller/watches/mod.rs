@@ -23,6 +23,7 @@ use kube::runtime::{Controller, Predicate as _, PredicateConfig, WatchStreamExt 
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
+use super::queue::Queue;
 use super::{names, public_url};
 use crate::api::v1alpha1::Guarded;
 use caches::ChildStores;
@@ -31,29 +32,49 @@ use optional_kind::{OptionalKind, Served};
 use scope::Scope;
 
 /// Starts every watch. Returns the controller that their events trigger, and the caches that they fill. `reports` yields
-/// the objects whose Pods report a change. Must be called inside a runtime.
+/// the objects whose Pods report a change. Each triggered object is added to `queue`. Must be called inside a runtime.
 pub fn start(
     client: &Client,
     scope: &Scope,
     reports: impl Stream<Item = ObjectRef<Guarded>> + Send + 'static,
+    queue: &Queue,
 ) -> (Controller<Guarded>, Stores) {
     let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
     let (servers, server_stream, affected) = servers(client, scope, &watcher::Config::default());
     let (replica_sets, replica_set_stream) = cached(client, scope, &ours, drop_pod_spec, None);
     let (pods, pod_stream) = cached::<Pod>(client, scope, &ours, drop_managers, None);
-    let controller = Controller::for_stream(edits(server_stream), servers.clone())
-        .reconcile_on(affected)
-        .reconcile_on(reports)
-        .watches_stream::<ReplicaSet, _>(replica_set_stream, |replica_set| server_of(&replica_set))
-        .watches_stream::<Pod, _>(pod_stream, |pod| server_of(&pod));
+    let queued = || queue.clone();
+    let edited = {
+        let queue = queued();
+        edits(server_stream).inspect_ok(move |server| {
+            queue.add([ObjectRef::from_obj(server)]);
+        })
+    };
+    let (of_set, of_pod) = (queued(), queued());
+    let controller = Controller::for_stream(edited, servers.clone())
+        .reconcile_on(each_added(queued(), affected))
+        .reconcile_on(each_added(queued(), reports))
+        .watches_stream::<ReplicaSet, _>(replica_set_stream, move |set| of_set.add(server_of(&set)))
+        .watches_stream::<Pod, _>(pod_stream, move |pod| of_pod.add(server_of(&pod)));
     let optional = OptionalKind {
         client: client.clone(),
         servers: servers.clone(),
         served: Served::default(),
     };
-    let (children, controller) = ChildStores::start(client, scope, &ours, &optional, controller);
+    let (children, controller) = ChildStores::start(client, scope, &ours, &optional, queue, controller);
     let stores = Stores::new(servers, children, replica_sets, pods, optional.served);
     (controller, stores)
+}
+
+/// Adds each object of a stream to the queue.
+fn each_added(
+    queue: Queue,
+    objects: impl Stream<Item = ObjectRef<Guarded>> + Send + 'static,
+) -> impl Stream<Item = ObjectRef<Guarded>> + Send + 'static {
+    objects.map(move |object| {
+        let [object] = queue.add([object]);
+        object
+    })
 }
 
 /// Returns the cache of the objects, the stream of changes that fills it, and the stream of the other objects that must be
@@ -99,6 +120,16 @@ fn edits(
 pub(in crate::controller) fn server_of(object: &impl Resource) -> Option<ObjectRef<Guarded>> {
     let name = object.labels().get(names::SERVER_LABEL)?;
     Some(ObjectRef::new(name).within(&object.namespace()?))
+}
+
+/// Returns the objects that own a child.
+fn owners_of(child: &impl Resource) -> Vec<ObjectRef<Guarded>> {
+    let namespace = child.namespace().unwrap_or_default();
+    child
+        .owner_references()
+        .iter()
+        .filter_map(|owner| ObjectRef::from_owner_ref(Some(&namespace), owner, ()))
+        .collect()
 }
 
 /// Removes `managedFields`, which are often larger than the rest of the object.
@@ -223,6 +254,7 @@ mod tests {
             &Client::new(service, "default"),
             &scope,
             futures::stream::pending(),
+            &Queue::default(),
         );
         let running = tokio::spawn(async move {
             let reconcile = |_, _| std::future::ready(Ok(Action::await_change()));
