@@ -87,6 +87,10 @@ wire_names! {
         /// A step of the operator failed repeatedly; the operator tries again.
         StepFailed,
 
+        // UpdatePending
+        /// Enough other objects roll out.
+        RolloutWaiting,
+
         // FederationVerified, Verified
         /// No Pod has reported yet.
         NotObserved,

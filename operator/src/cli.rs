@@ -6,6 +6,7 @@ use behalf_contract::{DirectHosts, EgressProxy, EgressProxyError};
 use behalf_runtime::LogLevel;
 use clap::{Args, Parser, Subcommand};
 
+use crate::controller::rollouts::MaxRollouts;
 use crate::controller::validate::Defaults;
 use crate::controller::validate::installation_policy::{self, Allowed, Namespaces};
 use crate::controller::watches::scope::{self, NothingToWatch, Scope};
@@ -143,6 +144,16 @@ pub struct Run {
     )]
     pub egress_proxy_no_proxy: Vec<String>,
 
+    /// Maximum number of objects whose Pods the operator replaces at a time after an upgrade or a change of its settings:
+    /// `<number>`, or `<percent>%` of all objects. An edit of an object does not wait.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "BEHALF_MAX_ROLLOUTS",
+        default_value = "10%"
+    )]
+    pub max_rollouts: MaxRollouts,
+
     /// Namespaces to watch; by default the operator's own. An `McpServer` of another namespace is not seen.
     #[arg(
         long,
@@ -202,6 +213,7 @@ impl Run {
             server_image: self.mcp_server_image.clone(),
             allowed: self.allowed(),
             egress_proxy: self.egress_proxy()?,
+            max_rollouts: self.max_rollouts,
             operator_namespace: self.namespace.clone(),
             listen: self.listen(),
         })

@@ -15,6 +15,7 @@ pub mod public_url;
 pub mod queue;
 mod report;
 pub mod revocations;
+pub mod rollouts;
 pub mod status;
 pub mod validate;
 pub mod watches;

@@ -16,6 +16,7 @@ use crate::controller::children::{Built, Children};
 use crate::controller::children::{FreshKey, FreshKeys, build};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::plan::Plan;
+use crate::controller::rollouts::MaxRollouts;
 use crate::controller::validate::Defaults;
 use crate::controller::validate::installation_policy::{
     AZURE_DEV_OPS_HOSTS, Allowed, ENTRA_HOSTS, Namespaces,
@@ -105,6 +106,7 @@ pub(crate) fn defaults() -> Defaults {
             namespaces: Namespaces::default(),
         },
         egress_proxy: None,
+        max_rollouts: MaxRollouts::default(),
         operator_namespace: Some("behalf-system".to_owned()),
         listen: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     }

@@ -36,7 +36,9 @@ pub(super) fn after_success(status: &McpServerStatus, random: u32) -> Duration {
 fn is_settled(status: &McpServerStatus) -> bool {
     let unwritten = find(&status.conditions, ConditionType::RevocationsInForce)
         .is_some_and(|condition| condition.reason == Reason::RevocationsNotWritten.as_str());
-    if unwritten {
+    // The end of another object's rollout triggers no reconcile of this one.
+    let waits_for_others = find(&status.conditions, ConditionType::UpdatePending).is_some();
+    if unwritten || waits_for_others {
         return false;
     }
     // An edit triggers a reconcile.
@@ -197,6 +199,11 @@ mod tests {
         status.conditions[2].status = "Unknown".to_owned();
         assert!(!is_settled(&status));
         let mut stalled = status.conditions[0].clone();
+        let mut pending = stalled.clone();
+        pending.type_ = "UpdatePending".to_owned();
+        status.conditions.push(pending);
+        assert!(!is_settled(&status), "the end of another rollout is no event");
+        status.conditions.pop();
         stalled.type_ = "Stalled".to_owned();
         status.conditions.push(stalled);
         assert!(is_settled(&status), "an edit triggers a reconcile");

@@ -8,6 +8,7 @@ use super::dereference::dereferenced::Found;
 use super::error::ReconcileError;
 use super::key_rotation::{self, KeyChangeError, RotationInput, RotationStep};
 use super::plan::{KeyringPlan, Plan};
+use super::rollouts::Place;
 use super::status::Outcome;
 use super::validate::Refusals;
 use super::{apply, children, report};
@@ -25,6 +26,7 @@ pub(super) async fn build_and_apply(
         KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } | KeyringPlan::Given(_) => None,
     };
     let mut built = children::build(&plan, keys).map_err(ReconcileError::Build)?;
+    let place = Place::of(context, server, &built.deployment, found).await;
     let rotation = rotation(context, server, &plan, found).map_err(ReconcileError::Keys)?;
     let client = &context.sources.client;
     let applied = async {
@@ -51,6 +53,7 @@ pub(super) async fn build_and_apply(
             &context.stored_forms,
             built,
             &found.existing,
+            place.turn(),
         ))
         .await
     };
@@ -61,9 +64,12 @@ pub(super) async fn build_and_apply(
             None => return Err(ReconcileError::Apply(error)),
         },
     };
+    let turn = place.turn();
+    place.release(context, &children.deployment).await;
     Ok(Outcome::Applied {
         plan: Box::new(plan),
         children: Box::new(children),
+        turn,
     })
 }
 

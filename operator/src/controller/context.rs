@@ -39,6 +39,9 @@ pub struct Context {
     /// Number of consecutive failures of each object.
     pub retries: Retries,
 
+    /// Held while a limited rollout begins, until the cache contains it.
+    pub(super) rollouts: tokio::sync::Mutex<()>,
+
     /// Digests of children as the API server stores them.
     pub stored_forms: StoredForms,
 
@@ -64,6 +67,7 @@ impl Context {
             metrics,
             clock,
             retries: Retries::default(),
+            rollouts: tokio::sync::Mutex::default(),
             stored_forms: StoredForms::default(),
             random: jitter::random,
         }

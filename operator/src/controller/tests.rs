@@ -7,6 +7,7 @@ mod metrics;
 mod passes;
 mod public_url;
 mod revocations;
+mod rollouts;
 mod undecodable;
 
 use http::{Request, Response};

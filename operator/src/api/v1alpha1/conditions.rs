@@ -23,6 +23,9 @@ behalf_contract::wire_names! {
         SessionsDurable,
         /// Every ready Pod has loaded the declared revocations.
         RevocationsInForce,
+        /// The Pods are those of an earlier release or of earlier settings of the operator, and wait for the rollouts of other
+        /// objects. Present only while true.
+        UpdatePending,
         /// A rollout is in progress, or a step failed repeatedly. Present only while true.
         Reconciling,
         /// The object stays refused until it is edited. Present only while true.

@@ -52,7 +52,7 @@ pub struct McpServerStatus {
     pub keys: Option<KeysStatus>,
 
     /// The conditions Accepted, Available, FederationVerified, Verified, UserSignIn, SessionsDurable, RevocationsInForce
-    /// and Ready. Reconciling and Stalled are present only while they are true.
+    /// and Ready. UpdatePending, Reconciling and Stalled are present only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         schema_with = "embedded_list::<Condition>",

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Client, ResourceExt as _};
 
 use super::ApplyError;
@@ -14,6 +14,7 @@ use crate::controller::children::{
     Applied, Built, ChildKind as _, Children, Existing, WatchedKind, watched_children,
 };
 use crate::controller::names;
+use crate::controller::rollouts::{self, Turn};
 
 /// Creates the keyring. It must not exist yet. If another writer was faster, the next reconcile
 /// reads the Secret of that writer.
@@ -27,15 +28,20 @@ pub async fn replace_keyring(client: &Client, keyring: Secret) -> Result<Secret,
     server_side_apply::replace(client, keyring).await
 }
 
-/// Writes every child. The order makes sure that everything that a Pod needs exists before the Pod. A keyring was
+/// Writes every child, or with [`Turn::Waits`] those that are missing. The order makes sure that everything that a Pod needs exists before the Pod. A keyring was
 /// written before ([`create_keyring`], [`replace_keyring`]).
 pub async fn apply(
     client: &Client,
     stored_forms: &StoredForms,
     children: Children<Built>,
     existing: &Existing,
+    turn: Turn,
 ) -> Result<Children<Applied>, ApplyError> {
-    let writer = Writer { client, stored_forms };
+    let writer = Writer {
+        client,
+        stored_forms,
+        turn,
+    };
     // No `..`: a new child does not compile until it has a place in this order.
     let Children {
         service_account,
@@ -53,8 +59,12 @@ pub async fn apply(
         Some(service_account) => Some(put(writer, service_account, existing).await?),
         None => None,
     };
-    let current = existing.children.named(&config_map.name_any());
-    let config_map = writer.put_immutable(config_map, current).await?;
+    let config_map = if let Some(held) = held_configuration(turn, &deployment, existing) {
+        held.clone()
+    } else {
+        let current = existing.children.named(&config_map.name_any());
+        writer.put_immutable(config_map, current).await?
+    };
     // The network is closed before a Pod runs.
     let network_policy = match network_policy {
         Some(network_policy) => Some(put(writer, network_policy, existing).await?),
@@ -84,8 +94,22 @@ pub async fn apply(
         deployment,
         state: PhantomData,
     };
-    prune(writer, &children, existing).await?;
+    // Pods that stay need what they were made with.
+    if turn == Turn::Now {
+        prune(writer, &children, existing).await?;
+    }
     Ok(children)
+}
+
+/// Returns the configuration of Pods that stay as they are. The new one would belong to no Pod.
+fn held_configuration<'a>(
+    turn: Turn,
+    deployment: &Deployment,
+    existing: &'a Existing,
+) -> Option<&'a ConfigMap> {
+    let live = existing.children.named::<Deployment>(&deployment.name_any());
+    let held = live.filter(|_| turn == Turn::Waits)?;
+    rollouts::configuration(held, &existing.children)
 }
 
 async fn put<K: WatchedKind>(writer: Writer<'_>, child: K, existing: &Existing) -> Result<K, ApplyError> {

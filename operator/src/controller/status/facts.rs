@@ -14,6 +14,7 @@ use crate::controller::children::{Applied, Children, HttpRoute};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
 use crate::controller::plan::Plan;
+use crate::controller::rollouts::Turn;
 use crate::controller::validate::Refusals;
 
 /// The outcome of a reconcile, before the status is computed.
@@ -29,6 +30,9 @@ pub enum Outcome {
 
         /// The children, as the API server returned them.
         children: Box<Children<Applied>>,
+
+        /// Whether the Pods were free to be replaced.
+        turn: Turn,
     },
 }
 
@@ -56,7 +60,7 @@ impl<'a> Facts<'a> {
             name: server.name_any(),
         };
         match outcome {
-            Outcome::Applied { plan, children } => Self {
+            Outcome::Applied { plan, children, .. } => Self {
                 object,
                 running: Some(Running::of(plan)),
                 plan: Some(plan),

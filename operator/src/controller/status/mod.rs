@@ -27,6 +27,7 @@ use crate::controller::dereference::pod_reports::has_ended;
 use crate::controller::key_rotation::{self, Pods};
 use crate::controller::plan::KeyringPlan;
 use crate::controller::revocations::Written;
+use crate::controller::rollouts::Turn;
 use behalf_contract::{Reason, endpoints};
 use conditions::observed::Observed;
 use conditions::set;
@@ -129,15 +130,8 @@ pub fn compute(
     parts.extend(route.iter().map(|route| (ConditionType::RouteReady, route)));
     let summary = ready::summarize(&parts, seen_before);
     put(ConditionType::Ready, &summary.finding, generation);
-    if pods.reason == Reason::RolloutInProgress && matches!(outcome, Outcome::Applied { .. }) {
-        let reconciling = Finding::new(Status::True, Reason::RolloutInProgress, pods.message.clone());
-        put(ConditionType::Reconciling, &reconciling, generation);
-    }
-    if let Outcome::Refused(refusals) = outcome
-        && refusals.need_edit()
-    {
-        let stalled = Finding::new(Status::True, refusals.reason(), refusals.to_string());
-        put(ConditionType::Stalled, &stalled, generation);
+    for (kind, finding) in while_true(outcome, &pods) {
+        put(kind, &finding, generation);
     }
     if summary.all_true && matches!(outcome, Outcome::Applied { .. }) {
         status.verified_generation = Some(generation);
@@ -148,6 +142,40 @@ pub fn compute(
         status.server_info = verified::server_info(&observed).or_else(|| previous.server_info.clone());
     }
     status
+}
+
+/// Returns the conditions that are present only while they are true.
+fn while_true(outcome: &Outcome, pods: &Finding) -> Vec<(ConditionType, Finding)> {
+    let mut found = Vec::new();
+    match outcome {
+        Outcome::Applied { turn, .. } => {
+            if *turn == Turn::Waits {
+                found.push((ConditionType::UpdatePending, update_pending()));
+            }
+            if pods.reason == Reason::RolloutInProgress {
+                let reconciling = Finding::new(Status::True, Reason::RolloutInProgress, pods.message.clone());
+                found.push((ConditionType::Reconciling, reconciling));
+            }
+        }
+        Outcome::Refused(refusals) => {
+            if refusals.need_edit() {
+                let stalled = Finding::new(Status::True, refusals.reason(), refusals.to_string());
+                found.push((ConditionType::Stalled, stalled));
+            }
+        }
+    }
+    found
+}
+
+/// The condition of an object whose Pods wait for the rollouts of others. It is not `Reconciling`: the Pods serve the spec, and
+/// tools that wait for an object must not wait for an upgrade of the whole installation.
+fn update_pending() -> Finding {
+    Finding::new(
+        Status::True,
+        Reason::RolloutWaiting,
+        "the operator's release or its settings changed, and this object gets its new Pods when fewer other objects roll out; an \
+         administrator of the installation sets how many do so at a time with the chart value maxRollouts",
+    )
 }
 
 /// Returns the generation that was verified before. An operator of another release builds other Pods from the same spec, and

@@ -28,6 +28,7 @@ use crate::controller::children::{Children, HttpRoute, keyring_of};
 use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
+use crate::controller::rollouts::Turn;
 use crate::controller::validate::{Refusal, Refusals};
 use crate::testing::{
     ISSUER, NO_REVOCATIONS, QUICKSTART, children, document, plan, quickstart_with, redis, server, time,
@@ -48,6 +49,9 @@ struct World {
     template: Option<String>,
     blind: bool,
     now: i64,
+
+    /// Whether the object waits for the rollouts of others.
+    turn: Turn,
 
     /// The route as the API server returns it, if it differs from the built one.
     route: Option<HttpRoute>,
@@ -88,6 +92,7 @@ impl World {
             template: None,
             blind: false,
             now: 100,
+            turn: Turn::Now,
             route: None,
         }
     }
@@ -125,6 +130,7 @@ impl World {
                 Outcome::Refused(refusals.clone())
             }
             None => Outcome::Applied {
+                turn: self.turn,
                 plan: Box::new(plan(&self.server)),
                 children: Box::new(
                     Children {

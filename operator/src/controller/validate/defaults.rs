@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use behalf_contract::EgressProxy;
 
+use crate::controller::rollouts::MaxRollouts;
 use crate::controller::validate::installation_policy::Allowed;
 
 /// The operator's own settings, from its command line.
@@ -20,6 +21,9 @@ pub struct Defaults {
 
     /// The proxy through which the Pods reach hosts outside of the cluster.
     pub egress_proxy: Option<EgressProxy>,
+
+    /// The maximum number of objects whose Pods are replaced at a time without an edit of the object.
+    pub max_rollouts: MaxRollouts,
 
     /// The namespace of the operator's Pod. `None` outside a cluster.
     pub operator_namespace: Option<String>,

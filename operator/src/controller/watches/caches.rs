@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::store::WriterDropped;
@@ -150,6 +150,23 @@ impl Stores {
         self.gateway_api.get()
     }
 
+    /// Returns the Deployments that belong to an existing `McpServer` and have its name.
+    pub(in crate::controller) fn deployments(&self) -> Vec<Arc<Deployment>> {
+        let of = |server: &Arc<Guarded>| {
+            let reference = ObjectRef::new(&server.name_any()).within(&server.namespace()?);
+            let deployment = self.children.deployments.get(&reference)?;
+            let owner = names::controller_uid(deployment.meta());
+            (owner.is_some() && owner == server.meta().uid.as_deref()).then_some(deployment)
+        };
+        self.servers.state().iter().filter_map(of).collect()
+    }
+
+    /// Returns the Deployment of this name that is cached.
+    pub(in crate::controller) fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<Deployment>> {
+        let reference = ObjectRef::new(name).within(namespace);
+        self.children.deployments.get(&reference)
+    }
+
     /// Returns the Pods of all `McpServers`.
     pub fn own_pods(&self) -> Vec<Arc<Pod>> {
         self.pods.state_filter(|pod| self.is_own(pod))
@@ -228,7 +245,6 @@ where
 mod tests {
     use std::time::Duration;
 
-    use k8s_openapi::api::apps::v1::Deployment;
     use kube::runtime::reflector;
     use rstest::rstest;
 

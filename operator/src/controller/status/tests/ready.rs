@@ -296,3 +296,23 @@ fn a_server_that_requires_a_user_is_ready_after_it_answered_one() {
     );
     assert_eq!(condition(&status, ConditionType::Ready).status, "True");
 }
+
+#[test]
+fn an_object_that_waits_for_the_rollouts_of_others_stays_ready_and_is_not_in_progress() {
+    let mut world = World::new();
+    world.reconcile();
+    world.turn = Turn::Waits;
+    let status = world.reconcile();
+    assert_eq!(
+        status_and_reason(&status, ConditionType::UpdatePending),
+        pair("True", "RolloutWaiting")
+    );
+    assert_eq!(
+        status_and_reason(&status, ConditionType::Ready),
+        pair("True", "Ready")
+    );
+    assert!(find(&status.conditions, ConditionType::Reconciling).is_none());
+    world.turn = Turn::Now;
+    let status = world.reconcile();
+    assert!(find(&status.conditions, ConditionType::UpdatePending).is_none());
+}
