@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_RUN = cargo run --quiet --locked --bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-endurance test-gitops unit fuzz check check-terraform format generate images bench bench-gate demo-kubeconfig prerequisites
+.PHONY: help demo demo-down test test-endurance test-gitops unit fuzz check check-terraform format generate images bench bench-gate bench-operator demo-kubeconfig prerequisites
 
 help: ## Explain each target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ bench: prerequisites-bench ## Measure the sidecar beside nginx and FastMCP on a 
 bench-gate: prerequisites-bench ## Compare the speed of the sidecar with nginx's in 30 s, fail if it became much slower
 	@cargo build --profile image --locked --bin behalf-auth-sidecar --bin behalf-bench
 	@$(CARGO_TARGET_DIR)/image/behalf-bench gate
+
+bench-operator: prerequisites ## Measure the operator with 500 objects in about 13 minutes, write docs/performance-operator.md
+	@cargo build --release --locked --bin behalf-operator --bin behalf-bench-operator
+	@$(CARGO_TARGET_DIR)/release/behalf-bench-operator --page docs/performance-operator.md
 
 demo-kubeconfig: prerequisites ## Print the path of the running demo's kubeconfig
 	@$(CARGO_RUN) behalf-demo -- kubeconfig

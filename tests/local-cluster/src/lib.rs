@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod command;
+pub mod control_plane;
 pub mod files;
 pub mod images;
 pub mod prerequisites;

@@ -17,6 +17,7 @@ use std::str::FromStr;
 pub use self::addresses::MAX_NODES;
 pub use self::error::ClusterError;
 use self::local::LocalCluster;
+pub(crate) use self::registry::tools_in_use;
 use crate::images::Image;
 use crate::{Call, Clients, Progress, files, prerequisites, toolchain};
 
