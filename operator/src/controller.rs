@@ -13,6 +13,7 @@ pub mod names;
 pub mod plan;
 pub mod public_url;
 pub mod queue;
+pub mod recent_secrets;
 mod report;
 pub mod revocations;
 pub mod rollouts;
@@ -45,6 +46,16 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// Maximum number of objects reconciled concurrently.
 const CONCURRENCY: u16 = 16;
 
+/// Time without another event after which a reconcile begins. The children of a new object cause several events at once, and
+/// by then the caches contain what the last reconcile wrote.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// Maximum time until a reconcile ends after it wrote a status. A watch needs milliseconds.
+const CACHED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Time between two looks at a cache.
+const CACHE_POLL: Duration = Duration::from_millis(10);
+
 /// Runs until the watches end.
 pub fn run(
     controller: Controller<Guarded>,
@@ -52,7 +63,7 @@ pub fn run(
 ) -> impl Stream<Item = Result<(ObjectRef<Guarded>, Action), controller::Error<ReconcileError, watcher::Error>>>
 {
     controller
-        .with_config(Config::default().concurrency(CONCURRENCY))
+        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
         .run(reconcile, error_policy, context)
         .inspect(|result| {
             // A failed reconcile is already in the log; this is the error of a watch.
@@ -135,7 +146,12 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
     let outcome = match (validated, missing) {
         (Err(refusals), _) => Outcome::Refused(refusals),
         (Ok(_), Some(refusal)) => Outcome::Refused(Refusals::one(refusal)),
-        (Ok(plan), None) => Box::pin(build_and_apply::build_and_apply(context, server, plan, &found)).await?,
+        (Ok(plan), None) => {
+            Box::pin(build_and_apply::build_and_apply(
+                context, server, plan, &mut found,
+            ))
+            .await?
+        }
     };
     if server.spec.suspend && matches!(outcome, Outcome::Refused(_)) {
         apply::suspend(client, server, &found.existing)
@@ -143,16 +159,36 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
             .map_err(ReconcileError::Apply)?;
     }
     let status = status::compute(server, &outcome, &revocations, &found, context.now());
-    if status::write(client, server, &status)
-        .await
-        .map_err(ReconcileError::Status)?
-    {
+    let written = status::write(client, server, &status).await;
+    if let Some(version) = written.map_err(ReconcileError::Status)? {
         report::transitions(context, server, &status).await;
         if let Outcome::Applied { plan, .. } = &outcome {
             report::adopted_keyring(context, server, &plan.keyring).await;
         }
+        until_cached(context, server, &version).await;
     }
     Ok(status)
+}
+
+/// Waits until the cache contains the status that was written, for a moment at most. The next reconcile would otherwise compare with
+/// the status before, write it again and be refused, and read Secrets whose keys the status names.
+async fn until_cached(context: &Context, server: &McpServer, written: &str) {
+    // The API server numbers its versions, although that is no part of the contract of every release.
+    let number = |version: &str| version.parse::<u64>().ok();
+    let reference =
+        ObjectRef::<Guarded>::new(&server.name_any()).within(&server.namespace().unwrap_or_default());
+    let is_cached = || {
+        let cached = context.sources.stores.servers.get(&reference);
+        let version = cached.and_then(|server| server.resource_version());
+        version.is_none_or(|version| number(&version) >= number(written))
+    };
+    let cached = async {
+        while !is_cached() {
+            tokio::time::sleep(CACHE_POLL).await;
+        }
+    };
+    // A watch that is interrupted must not hold up the object.
+    let _ = tokio::time::timeout(CACHED_WITHIN, cached).await;
 }
 
 #[cfg(test)]

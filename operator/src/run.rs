@@ -98,6 +98,7 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
         stores,
         reports: Arc::new(PodReports::default()),
         issuer: Arc::new(Issuer::default()),
+        recent_secrets: Arc::default(),
     };
     let ready = Arc::new(AtomicBool::new(false));
     let health = health::router(HealthState {
@@ -210,6 +211,10 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
         let servers = stores.servers.state();
         let servers: HashSet<String> = servers.iter().filter_map(|server| server.uid()).collect();
         context.retries.keep_only(|uid| servers.contains(uid));
+        context
+            .sources
+            .recent_secrets
+            .keep_only(|uid| servers.contains(uid));
         context.stored_forms.keep_only(|uid| servers.contains(uid));
         context
             .queue

@@ -10,12 +10,33 @@ use super::key_rotation::{self, KeyChangeError, RotationInput, RotationStep};
 use super::plan::{KeyringPlan, Plan};
 use super::rollouts::Place;
 use super::status::Outcome;
-use super::validate::Refusals;
-use super::{apply, children, report};
+use super::validate::{self, Refusals};
+use super::{apply, children, dereference, report};
 use crate::api::v1alpha1::McpServer;
 
 /// Builds and applies the children of a valid spec. A child that the API server rejects is a refusal.
 pub(super) async fn build_and_apply(
+    context: &Context,
+    server: &McpServer,
+    plan: Plan,
+    found: &mut Found,
+) -> Result<Outcome, ReconcileError> {
+    let applied = Box::pin(apply_plan(context, server, plan, found)).await;
+    let exists = matches!(&applied, Err(ReconcileError::Apply(error)) if error.is_already_exists());
+    if !exists || !found.keyring_is_unread {
+        return applied;
+    }
+    // The keyring was restored before its new object.
+    dereference::read_keyring(&context.sources, server, found, context.now())
+        .await
+        .map_err(ReconcileError::Dereference)?;
+    match validate::validate(server, found, &context.defaults) {
+        Ok(plan) => Box::pin(apply_plan(context, server, plan, found)).await,
+        Err(refusals) => Ok(Outcome::Refused(refusals)),
+    }
+}
+
+async fn apply_plan(
     context: &Context,
     server: &McpServer,
     plan: Plan,
@@ -32,7 +53,9 @@ pub(super) async fn build_and_apply(
     let applied = async {
         if let Some(mut keyring) = built.keyring.take() {
             key_rotation::record_request(server, &mut keyring);
-            built.keyring = Some(apply::create_keyring(client, keyring).await?);
+            let keyring = apply::create_keyring(client, keyring).await?;
+            context.sources.remember_keyring(&keyring, context.now());
+            built.keyring = Some(keyring);
             // Reported before the other children are applied: if one of them fails, the next reconcile finds the
             // keyring and does not know that it is new.
             report::new_keyring(context, server).await;
@@ -40,6 +63,7 @@ pub(super) async fn build_and_apply(
             // Nothing else waits for a rotation: a Secret that refuses the write must not keep a revocation from the Pods.
             match apply::replace_keyring(client, keyring).await {
                 Ok(keyring) => {
+                    context.sources.remember_keyring(&keyring, context.now());
                     built.keyring = Some(keyring);
                     report::rotation_step(context, server, &step).await;
                 }

@@ -18,6 +18,7 @@ use super::dereference::dereferenced::{Found, PodReport};
 use super::dereference::pod_reports::{UNREACHABLE_AFTER, has_ended, is_ready, is_running};
 use super::error::ReconcileError;
 use super::names;
+use super::recent_secrets::SecretKind;
 use super::validate::{self, Refusal};
 use crate::api::v1alpha1::McpServer;
 use crate::error_chain::chain;
@@ -129,12 +130,24 @@ pub(super) async fn write(
     if !needed && Loaded::of(&digest, found) == Loaded::ByAll {
         return Ok(Written::Declared { digest });
     }
-    if !is_accepted && !has_deployment(server, found) {
+    let has_deployment = has_deployment(server, found);
+    if !is_accepted && !has_deployment {
         return Ok(Written::NoPods);
     }
+    let (owner, recent, now) = (
+        server.uid().unwrap_or_default(),
+        &context.sources.recent_secrets,
+        context.now(),
+    );
+    if recent.had(&owner, SecretKind::Revocations, &digest, now) {
+        return Ok(Written::Declared { digest });
+    }
     Ok(
-        match apply::put_revocations(&context.sources.client, secret).await {
-            Ok(()) => Written::Declared { digest },
+        match apply::put_revocations(&context.sources.client, secret, !has_deployment).await {
+            Ok(()) => {
+                recent.remember(&owner, SecretKind::Revocations, &digest, now);
+                Written::Declared { digest }
+            }
             Err(NotWritten { error, has_earlier }) => {
                 let name = server.name_any();
                 let refusal = error.refusal();

@@ -59,9 +59,9 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Transition>
         .filter_map(|kind| {
             let now = find(after, kind)?;
             let changed = match find(before, kind) {
-                // A failure with another reason is reported, too; a rollout is not.
+                // A failure with another reason is reported, too; a rollout and the checks after it are not.
                 Some(then) => {
-                    then.status != now.status
+                    (then.status != now.status && now.reason != Reason::Verifying.as_str())
                         || (now.status == "False"
                             && then.reason != now.reason
                             && now.reason != Reason::RolloutInProgress.as_str())
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_with_another_reason_has_an_event_and_a_rollout_has_none() {
+    fn a_failure_with_another_reason_has_an_event_and_a_rollout_with_its_checks_has_none() {
         let with_reason = |reason: &str| Condition {
             reason: reason.to_owned(),
             ..condition("Ready", "False")
@@ -231,7 +231,13 @@ mod tests {
             kinds(std::slice::from_ref(&rollout), std::slice::from_ref(&image)).len(),
             1
         );
-        assert_eq!(kinds(&[image], &[rollout]).len(), 0);
+        assert_eq!(kinds(&[image], std::slice::from_ref(&rollout)).len(), 0);
+        let verifying = Condition {
+            status: "Unknown".to_owned(),
+            ..with_reason("Verifying")
+        };
+        assert_eq!(kinds(&[rollout], std::slice::from_ref(&verifying)).len(), 0);
+        assert_eq!(kinds(&[verifying], &[condition("Ready", "True")]).len(), 1);
     }
 
     #[test]

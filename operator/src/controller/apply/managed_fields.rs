@@ -2,7 +2,8 @@
 //!
 //! A field that is no longer applied is removed only where no other entry owns it. A create or a merge patch
 //! leaves an entry `Update` beside the entry `Apply` of the same manager, which would keep such a field for ever.
-//! When a child is applied, both become one entry `Apply`, and it is applied again
+//! Before a created child is applied for the first time, its entry becomes an entry `Apply`. After a repair both become one,
+//! and the child is applied again
 //! (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#upgrading-from-client-side-apply-to-server-side-apply>).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
@@ -10,10 +11,23 @@ use serde_json::Value;
 
 use crate::controller::names::FIELD_MANAGER;
 
+/// Returns whether this operator created or repaired the object and has not applied these fields yet.
+pub(super) fn has_unapplied(entries: &[ManagedFieldsEntry]) -> bool {
+    entries.iter().any(|entry| is_own(entry, "Update"))
+}
+
+/// Keeps of the entries only what [`has_unapplied`] needs. They are often larger than the rest of an object.
+pub fn trim(entries: &mut Vec<ManagedFieldsEntry>) {
+    entries.retain(|entry| is_own(entry, "Update"));
+    for entry in entries {
+        entry.fields_v1 = None;
+    }
+}
+
 /// Returns the entries with all of this operator's merged into one entry `Apply`, or `None` if that changes
 /// nothing.
 pub(super) fn as_applied(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntry>> {
-    if !entries.iter().any(|entry| is_own(entry, "Update")) {
+    if !has_unapplied(entries) {
         return None;
     }
     let is_ours = |entry: &&ManagedFieldsEntry| is_own(entry, "Update") || is_own(entry, "Apply");

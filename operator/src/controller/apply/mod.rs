@@ -2,7 +2,7 @@
 //! up to date.
 
 mod immutable;
-mod managed_fields;
+pub mod managed_fields;
 mod order;
 mod revocations;
 mod server_side_apply;
@@ -112,6 +112,14 @@ impl ApplyError {
             }),
             Self::Remains { .. } | Self::Request { .. } | Self::Json { .. } => None,
         }
+    }
+
+    /// True if an object of the name of a new child exists.
+    pub fn is_already_exists(&self) -> bool {
+        let Self::Request { source, .. } = self else {
+            return false;
+        };
+        matches!(&**source, kube::Error::Api(status) if status.is_already_exists())
     }
 
     /// True if another writer changed the object after it was read.

@@ -18,11 +18,19 @@ pub struct NotWritten {
 }
 
 /// Creates the Secret with the revocations, or replaces one that differs. A Secret of this name and type is the operator's,
-/// whoever wrote it last; a Secret of another type is not changed.
-pub async fn put_revocations(client: &Client, mut secret: Secret) -> Result<(), NotWritten> {
+/// whoever wrote it last; a Secret of another type is not changed. For an object that `is_new` there is most probably none, and
+/// it is not read before the create.
+pub async fn put_revocations(client: &Client, mut secret: Secret, is_new: bool) -> Result<(), NotWritten> {
     let (kind, name) = (Secret::KIND, secret.name_any());
     let not_written = |has_earlier| move |error| NotWritten { error, has_earlier };
     let api: Api<Secret> = Api::namespaced(client.clone(), &secret.namespace().unwrap_or_default());
+    if is_new {
+        match create(client, secret.clone()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_already_exists() => {}
+            Err(error) => return Err(not_written(false)(error)),
+        }
+    }
     let live = api.get_opt(&name).await;
     let live = live.map_err(|error| failed("read", kind, &name, error));
     let Some(live) = live.map_err(not_written(true))? else {

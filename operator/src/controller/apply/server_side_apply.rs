@@ -39,12 +39,7 @@ impl Writer<'_> {
         // has lost its labels, was just created, or belongs to another owner.
         let api = self.api(&child);
         let refused = match api.create(&written_by_us(), &child).await {
-            Ok(created) => {
-                // At once: if the first edit found the fields of the create, it would have to apply twice, and a
-                // Deployment would roll out twice.
-                own_as_applied(&api, &created).await?;
-                return Ok(created);
-            }
+            Ok(created) => return Ok(created),
             Err(kube::Error::Api(status)) if status.is_already_exists() => kube::Error::Api(status),
             Err(error) => return Err(failed("create", kind, &name, error)),
         };
@@ -78,6 +73,13 @@ impl Writer<'_> {
             return Ok(live.clone());
         }
         let api = self.api(&child);
+        if managed_fields::has_unapplied(live.managed_fields()) {
+            // First: otherwise a field that is no longer applied stays until it is applied a second time, and a Deployment would
+            // roll out twice.
+            let whole = api.get(&name).await;
+            let whole = whole.map_err(|error| failed("read", kind, &name, error))?;
+            own_as_applied(&api, &whole).await?;
+        }
         // The UID makes the API server refuse the request if another object has taken the name meanwhile.
         child.meta_mut().uid = live.uid();
         let mut applied = apply_over(&api, &name, &child).await?;

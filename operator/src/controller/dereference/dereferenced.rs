@@ -19,12 +19,15 @@ pub struct Found {
     /// The `ServiceAccount` of `entra.federation.serviceAccountName`, if it exists.
     pub service_account: Option<ServiceAccount>,
 
-    /// The id of the sealing key, if the status names it and a Pod reports it. The Secret was then read only
-    /// if a step of the key rotation is due.
+    /// The id of the sealing key, if the status names it, and a Pod reports it or the Secret was seen with it a moment ago. The
+    /// Secret was then read only if a step of the key rotation is due.
     pub key_in_use: Option<String>,
 
     /// The keyring Secret, if it was read and exists.
     pub keyring: Option<Secret>,
+
+    /// Whether the keyring Secret was not read although nothing is known of it, because the object is new.
+    pub keyring_is_unread: bool,
 
     /// The issuer of `ServiceAccount` tokens, as the API server publishes it.
     pub issuer: Option<String>,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 
@@ -22,6 +23,7 @@ use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::key_rotation::{self, RotationInput};
 use crate::controller::names;
 use crate::controller::public_url;
+use crate::controller::recent_secrets::{RecentSecrets, SecretKind};
 use crate::controller::watches::Stores;
 use crate::telemetry::metrics::Gauges;
 
@@ -75,9 +77,21 @@ pub struct Sources {
 
     /// The cluster's issuer.
     pub issuer: Arc<Issuer>,
+
+    /// Secrets that need not be read again.
+    pub recent_secrets: Arc<RecentSecrets>,
 }
 
 impl Sources {
+    /// Remembers a keyring that was read or written, if the object owns it.
+    pub fn remember_keyring(&self, keyring: &Secret, now: Timestamp) {
+        let owner = names::controller_uid(&keyring.metadata);
+        if let Some((owner, keys)) = owner.zip(key_rotation::keys_in(keyring)) {
+            let recent = &self.recent_secrets;
+            recent.remember(owner, SecretKind::Keyring, &keys.current, now);
+        }
+    }
+
     /// Returns the values of the metrics that are read when the metrics are requested.
     pub fn gauges(&self) -> Gauges {
         Gauges {
@@ -166,9 +180,50 @@ async fn read_all(
         let input = RotationInput::of(server, &found.existing.pods, &found.reports, now)?;
         Some(key_rotation::needs_keyring(keys, &input))
     };
-    if is_managed && (found.key_in_use.is_none() || is_rotating() == Some(true)) {
-        let name = names::keyring_secret(&server.name_any());
-        found.keyring = get(&sources.client, &namespace, &name).await?;
+    if !is_managed {
+        return Ok(());
+    }
+    if found.key_in_use.is_none() && is_new(server, found) {
+        // Most probably there is none yet. To create it tells.
+        found.keyring_is_unread = true;
+    } else if is_rotating() == Some(true) || !is_keyring_known(sources, server, found, now) {
+        read_keyring(sources, server, found, now).await?;
+    }
+    Ok(())
+}
+
+/// Returns whether the object was never reconciled to its end.
+fn is_new(server: &McpServer, found: &Found) -> bool {
+    server.status.is_none() && found.existing.children.deployments.is_empty()
+}
+
+/// Returns whether a Pod reports the key of the status, or its Secret was seen with it a moment ago.
+fn is_keyring_known(sources: &Sources, server: &McpServer, found: &mut Found, now: Timestamp) -> bool {
+    if found.key_in_use.is_none() {
+        let secret = names::keyring_secret(&server.name_any());
+        let owner = server.uid().unwrap_or_default();
+        let keys = server.status.as_ref().and_then(|status| status.keys_of(&secret));
+        found.key_in_use = keys.map(|keys| keys.current.clone()).filter(|sealing| {
+            let recent = &sources.recent_secrets;
+            recent.had(&owner, SecretKind::Keyring, sealing, now)
+        });
+    }
+    found.key_in_use.is_some()
+}
+
+/// Reads the keyring Secret.
+pub async fn read_keyring(
+    sources: &Sources,
+    server: &McpServer,
+    found: &mut Found,
+    now: Timestamp,
+) -> Result<(), DereferenceError> {
+    let namespace = server.namespace().unwrap_or_default();
+    let name = names::keyring_secret(&server.name_any());
+    found.keyring = get(&sources.client, &namespace, &name).await?;
+    found.keyring_is_unread = false;
+    if let Some(keyring) = &found.keyring {
+        sources.remember_keyring(keyring, now);
     }
     Ok(())
 }
@@ -299,6 +354,7 @@ mod tests {
             ),
             reports: Arc::default(),
             issuer: Arc::default(),
+            recent_secrets: Arc::default(),
         };
         let gauges = |unreachable, most| Gauges {
             mcp_servers: 2,

@@ -8,14 +8,12 @@ use tokio::sync::MutexGuard;
 
 use super::Turn;
 use crate::api::v1alpha1::McpServer;
+use crate::controller::CACHE_POLL;
 use crate::controller::context::Context;
 use crate::controller::dereference::dereferenced::Found;
 
 /// Maximum time until the cache contains a Deployment that was just written. A watch needs milliseconds.
 const CACHED_WITHIN: Duration = Duration::from_secs(5);
-
-/// Time between two looks at the cache.
-const CACHE_POLL: Duration = Duration::from_millis(10);
 
 /// The place of an object among the rollouts.
 pub(in crate::controller) enum Place<'a> {

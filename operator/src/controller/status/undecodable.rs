@@ -49,7 +49,7 @@ pub async fn write_undecodable(
         return Ok(false);
     }
     let version = metadata.resource_version.as_deref();
-    apply(&api, &name, version, &after).await.map(|()| true)
+    apply(&api, &name, version, &after).await.map(|_| true)
 }
 
 /// Returns the status with the error. It keeps what the error does not contradict: the Pods go on as before, and the

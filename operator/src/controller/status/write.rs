@@ -31,18 +31,18 @@ pub enum StatusError {
     Request(#[source] Box<kube::Error>),
 }
 
-/// Writes a status, unless the object has it already. True when something was written.
+/// Writes a status, unless the object has it already. Returns the resource version that the object then has.
 pub async fn write(
     client: &Client,
     server: &McpServer,
     status: &McpServerStatus,
-) -> Result<bool, StatusError> {
+) -> Result<Option<String>, StatusError> {
     if server
         .status
         .as_ref()
         .is_some_and(|current| same(current, status))
     {
-        return Ok(false);
+        return Ok(None);
     }
     let api: Api<McpServer> = Api::namespaced(client.clone(), &server.namespace().unwrap_or_default());
     apply(
@@ -52,17 +52,17 @@ pub async fn write(
         status,
     )
     .await
-    .map(|()| true)
+    .map(|written| Some(written.resource_version().unwrap_or_default()))
 }
 
-/// Applies a status. What an earlier status said and this one does not disappears. The resource version makes the API
+/// Applies a status and returns the object as it is then. What an earlier status said and this one does not disappears. The resource version makes the API
 /// server refuse the request if the object changed or was replaced by another one of the same name.
 pub(super) async fn apply<K>(
     api: &Api<K>,
     name: &str,
     resource_version: Option<&str>,
     status: &impl Serialize,
-) -> Result<(), StatusError>
+) -> Result<K, StatusError>
 where
     K: Clone + DeserializeOwned + Debug,
 {
@@ -74,7 +74,7 @@ where
     });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     match api.patch_status(name, &parameters, &Patch::Apply(&patch)).await {
-        Ok(_) => Ok(()),
+        Ok(written) => Ok(written),
         Err(kube::Error::Api(answer)) if answer.is_conflict() || answer.is_not_found() => {
             Err(StatusError::Stale)
         }

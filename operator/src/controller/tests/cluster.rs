@@ -94,6 +94,7 @@ impl Cluster {
                 stores: Stores::containing(&servers, self.children.clone(), self.pods.clone()),
                 reports: self.reports.clone(),
                 issuer: Arc::new(Issuer::default()),
+                recent_secrets: Arc::default(),
             },
             defaults(),
             self.queue.clone(),
@@ -152,6 +153,9 @@ async fn api_server(
             }
             _ if method == http::Method::GET && object_at(&path).is_some() => {
                 (200, object_at(&path).unwrap_or_default())
+            }
+            _ if method == http::Method::POST && object_at(&line).is_some() => {
+                (409, failure(409, "AlreadyExists", "already exists"))
             }
             _ if method == http::Method::GET => (404, failure(404, "NotFound", "not found")),
             // The API server returns the whole object for a write of any part of it.

@@ -287,3 +287,52 @@ async fn a_pass_waits_for_no_pod() {
     let verified = condition(statuses(&asked, NAME)[0], "Verified").unwrap();
     assert_eq!(verified[..2], ["Unknown", "NotObserved"]);
 }
+
+#[rstest]
+#[case::the_cache_has_it("100", 0)]
+#[case::the_watch_is_interrupted("99", 1)]
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_wrote_a_status_ends_when_the_cache_has_it_or_after_a_second(
+    #[case] cached: &str,
+    #[case] seconds: u64,
+) {
+    let mut server = server(QUICKSTART);
+    server.metadata.resource_version = Some(cached.to_owned());
+    let cluster = Cluster::of(std::slice::from_ref(&server));
+    let before = tokio::time::Instant::now();
+    // The API server answers with version 100.
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(statuses(&asked, NAME).len(), 1);
+    assert_eq!(before.elapsed().as_secs(), seconds);
+}
+
+#[tokio::test]
+async fn a_pass_over_a_new_object_reads_no_secret_and_one_whose_keyring_was_restored_adopts_it() {
+    let server = server(QUICKSTART);
+    let secrets = |asked: &[(String, serde_json::Value)]| -> Vec<String> {
+        let lines = asked.iter().map(|(line, _)| line);
+        let secrets = lines.filter_map(|line| line.split_once(" /api/v1/namespaces/mcp/secrets/"));
+        secrets.map(|(method, name)| format!("{method} {name}")).collect()
+    };
+    let new = Cluster::of(std::slice::from_ref(&server));
+    let (_, asked) = new.passes(std::slice::from_ref(&server)).await;
+    let created = ["POST azure-devops-revocations", "POST azure-devops-keyring"];
+    assert_eq!(secrets(&asked), created);
+
+    let mut keyring = children(&server).keyring.unwrap();
+    keyring.metadata.owner_references = None;
+    let restored = Cluster {
+        stored: vec![("/secrets/azure-devops-keyring", json!(keyring))],
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (results, asked) = restored.passes(&[server]).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(
+        secrets(&asked),
+        [created[0], created[1], "GET azure-devops-keyring"]
+    );
+    let status = statuses(&asked, NAME)[0];
+    assert_eq!(status["keys"]["current"], "s00000001");
+    assert_eq!(condition(status, "Accepted").unwrap()[..2], ["True", "Accepted"]);
+}

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::optional_kind::{OptionalKind, Served};
 use super::scope::Scope;
-use super::{cached, drop_managers, owners_of, server_of};
+use super::{cached, owners_of, server_of, trim_managers};
 use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::controller::children::{ChildKind as _, ExistingChildren, watched_children};
 use crate::controller::names;
@@ -63,7 +63,7 @@ macro_rules! child_stores {
             ) -> (Self, Controller<Guarded>) {
                 $(
                     let kind = (!<$kind>::IS_BUILT_IN).then(|| optional.clone());
-                    let ($name, stream) = cached::<$kind>(client, scope, config, drop_managers, kind);
+                    let ($name, stream) = cached::<$kind>(client, scope, config, trim_managers, kind);
                     let queue_of_kind = queue.clone();
                     let controller =
                         controller.watches_stream::<$kind, _>(stream, move |child| queue_of_kind.add(owners_of(&child)));

@@ -23,6 +23,7 @@ use kube::runtime::{Controller, Predicate as _, PredicateConfig, WatchStreamExt 
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
+use super::apply::managed_fields;
 use super::queue::Queue;
 use super::{names, public_url};
 use crate::api::v1alpha1::Guarded;
@@ -135,6 +136,11 @@ fn owners_of(child: &impl Resource) -> Vec<ObjectRef<Guarded>> {
 /// Removes `managedFields`, which are often larger than the rest of the object.
 fn drop_managers<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
+}
+
+/// Keeps of a child's `managedFields` only whether they must change before it is applied.
+fn trim_managers<K: Resource>(child: &mut K) {
+    managed_fields::trim(child.managed_fields_mut());
 }
 
 /// Removes `managedFields`, the status and the Pod spec from a `ReplicaSet`. The operator needs only the

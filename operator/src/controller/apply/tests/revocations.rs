@@ -19,7 +19,7 @@ fn live(change: impl FnOnce(&mut Value)) -> (u16, Value) {
 async fn put(answers: Vec<(u16, Value)>) -> (Result<(), ApplyError>, Vec<(String, Value)>) {
     let (client, handle) = client();
     let asked = tokio::spawn(script(handle, answers));
-    let result = put_revocations(&client, secret()).await;
+    let result = put_revocations(&client, secret(), false).await;
     drop(client);
     (
         result.map_err(|not_written| not_written.error),
@@ -71,4 +71,24 @@ async fn a_secret_of_another_type_is_left_alone() {
     let error = result.unwrap_err();
     assert!(matches!(error, ApplyError::Foreign { .. }), "{error}");
     assert_eq!(asked.len(), 1, "{asked:?}");
+}
+
+#[tokio::test]
+async fn the_revocations_of_a_new_object_are_created_without_a_read() {
+    let (client, handle) = client();
+    let asked = tokio::spawn(script(handle, vec![(201, stored(secret()))]));
+    put_revocations(&client, secret(), true).await.unwrap();
+    drop(client);
+    assert!(asked.await.unwrap()[0].0.starts_with("POST "));
+}
+
+#[tokio::test]
+async fn revocations_that_are_older_than_their_object_are_replaced() {
+    let (client, handle) = client();
+    let other = live(|live| live["data"]["revocations.json"] = json!("e30="));
+    let asked = tokio::spawn(script(handle, vec![exists(), other, (200, stored(secret()))]));
+    put_revocations(&client, secret(), true).await.unwrap();
+    drop(client);
+    let asked = asked.await.unwrap();
+    assert!(asked[2].0.starts_with("PUT "), "{}", asked[2].0);
 }

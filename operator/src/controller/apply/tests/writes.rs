@@ -17,18 +17,25 @@ async fn the_first_write_of_a_child_creates_it() {
 }
 
 #[tokio::test]
-async fn the_fields_of_a_created_child_become_applied_fields_before_the_first_edit() {
+async fn the_fields_of_a_created_child_become_applied_fields_before_its_first_edit_is_applied() {
     let mut created = stored(service());
     created["metadata"]["managedFields"] = json!([{
         "manager": names::FIELD_MANAGER, "operation": "Update", "apiVersion": "v1",
         "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:type": {}}},
     }]);
-    let (result, asked) = put(service(), None, vec![(201, created), (200, stored(service()))]).await;
+    let mut cached: Service = serde_json::from_value(created.clone()).unwrap();
+    cached.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].port = 81;
+    managed_fields::trim(cached.managed_fields_mut());
+    let answers = vec![(200, created), (200, stored(service())), (200, stored(service()))];
+    let (result, asked) = put(service(), Some(&cached), answers).await;
     result.unwrap();
     let (line, body) = &asked[1];
-    assert!(line.starts_with("PATCH "), "{line}");
+    assert!(line.starts_with("PATCH ") && !line.contains("force"), "{line}");
     assert_eq!(body["metadata"]["managedFields"][0]["operation"], "Apply");
+    assert!(body["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"].is_object());
     assert_eq!(body.get("spec"), None, "a change of the spec would be a rollout");
+    let (line, _) = &asked[2];
+    assert!(line.contains("force=true"), "{line}");
 }
 
 #[tokio::test]
