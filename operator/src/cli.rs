@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::controller::rollouts::MaxRollouts;
 use crate::controller::validate::Defaults;
+use crate::controller::validate::child_labels::{self, ChildLabels};
 use crate::controller::validate::installation_policy::{self, Allowed, Namespaces};
 use crate::controller::watches::scope::{self, NothingToWatch, Scope};
 use crate::lease::LeaseOptions;
@@ -35,6 +36,9 @@ pub struct Cli {
 pub enum Command {
     /// Reconciles `McpServers`.
     Run(Box<Run>),
+
+    /// Checks with the options of `run` that the operator of this installation works; `helm test` does so.
+    Check(Box<Run>),
 
     /// Prints the CRD as YAML.
     Crd {
@@ -153,6 +157,15 @@ pub struct Run {
         default_value = "10%"
     )]
     pub max_rollouts: MaxRollouts,
+    /// Labels of every object that the operator makes, Pods included, as a JSON object: `{"<key>": "<value>"}`.
+    #[arg(
+        long,
+        value_name = "JSON",
+        env = "BEHALF_CHILD_LABELS",
+        default_value = "{}",
+        value_parser = child_labels::parse
+    )]
+    pub child_labels: ChildLabels,
 
     /// Namespaces to watch; by default the operator's own. An `McpServer` of another namespace is not seen.
     #[arg(
@@ -214,6 +227,7 @@ impl Run {
             allowed: self.allowed(),
             egress_proxy: self.egress_proxy()?,
             max_rollouts: self.max_rollouts,
+            child_labels: self.child_labels.clone(),
             operator_namespace: self.namespace.clone(),
             listen: self.listen(),
         })

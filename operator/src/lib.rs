@@ -1,6 +1,7 @@
 //! The Behalf operator: the `McpServer` custom resource and its controller.
 
 pub mod api;
+pub mod check;
 pub mod cli;
 pub mod controller;
 pub mod error_chain;

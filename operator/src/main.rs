@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use behalf_operator::cli::{Cli, Command, Run};
 use behalf_operator::error_chain::chain;
-use behalf_operator::{api, run};
+use behalf_operator::{api, check, run};
 use behalf_runtime::{LogFormat, LogLevel, Logging};
 use clap::Parser as _;
 use jiff::Timestamp;
@@ -18,6 +18,9 @@ fn main() -> ExitCode {
         } else {
             api::crd::yaml()
         }),
+        Some(Command::Check(options)) => {
+            execute(options.log, "Operator does not work", check::check(*options))
+        }
         Some(Command::Run(options)) => operate(*options),
         None => operate(cli.run),
     }
@@ -35,9 +38,18 @@ fn print_crd(yaml: Result<String, serde_yaml::Error>) -> ExitCode {
 }
 
 fn operate(options: Run) -> ExitCode {
+    execute(options.log, "Operator cannot run", run::run(options, now))
+}
+
+/// Runs `work` to its end. `failure` begins the line of the log that contains its error.
+fn execute<E: std::error::Error + 'static>(
+    level: LogLevel,
+    failure: &'static str,
+    work: impl Future<Output = Result<(), E>>,
+) -> ExitCode {
     let logging = Logging {
         format: LogFormat::Json,
-        level: options.log,
+        level,
         ours: &["behalf_operator"],
         libraries: LogLevel::Info,
         // It prints bodies that it cannot decode, and one may be a Secret. The operator reports such errors.
@@ -50,15 +62,11 @@ fn operate(options: Run) -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())
-        .and_then(|runtime| {
-            runtime
-                .block_on(run::run(options, now))
-                .map_err(|error| chain(&error))
-        });
+        .and_then(|runtime| runtime.block_on(work).map_err(|error| chain(&error)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error, "Operator cannot run");
+            tracing::error!(error, "{failure}");
             ExitCode::FAILURE
         }
     }

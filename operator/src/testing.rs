@@ -18,6 +18,7 @@ use crate::controller::dereference::dereferenced::Found;
 use crate::controller::plan::Plan;
 use crate::controller::rollouts::MaxRollouts;
 use crate::controller::validate::Defaults;
+use crate::controller::validate::child_labels::ChildLabels;
 use crate::controller::validate::installation_policy::{
     AZURE_DEV_OPS_HOSTS, Allowed, ENTRA_HOSTS, Namespaces,
 };
@@ -107,6 +108,7 @@ pub(crate) fn defaults() -> Defaults {
         },
         egress_proxy: None,
         max_rollouts: MaxRollouts::default(),
+        child_labels: ChildLabels::default(),
         operator_namespace: Some("behalf-system".to_owned()),
         listen: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     }
@@ -163,7 +165,7 @@ pub(crate) fn fresh() -> FreshKeys {
 /// The Secret with the revocations of an object.
 pub(crate) fn revocations(server: &McpServer) -> Secret {
     let revocations = crate::controller::validate::revocations(server).unwrap();
-    crate::controller::children::revocations::build(server, &revocations).unwrap()
+    crate::controller::children::revocations::build(server, &revocations, &ChildLabels::default()).unwrap()
 }
 
 /// The digest of a file of revocations that names none.

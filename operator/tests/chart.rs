@@ -1,5 +1,5 @@
-//! The chart's values, their schema and their documentation name the same settings. The black-box suite renders the
-//! chart (`tests/suites/tests/black_box/chart.rs`).
+//! The values of the charts, their schemas and their documentation name the same settings, and the monitoring names metrics that
+//! exist. Another test renders the charts (`tests/suites/tests/charts`).
 
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
@@ -7,16 +7,22 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-fn chart(file: &str) -> String {
-    std::fs::read_to_string(format!("{}/../charts/behalf/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+const CHARTS: [&str; 2] = ["behalf", "behalf-crds"];
+
+fn file(path: &str) -> String {
+    std::fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn chart(path: &str) -> String {
+    file(&format!("charts/behalf/{path}"))
 }
 
 fn values() -> Value {
-    serde_yaml::from_str(&chart("values.yaml")).unwrap()
+    values_of("behalf")
 }
 
-fn schema() -> Value {
-    serde_json::from_str(&chart("values.schema.json")).unwrap()
+fn values_of(chart: &str) -> Value {
+    serde_yaml::from_str(&file(&format!("charts/{chart}/values.yaml"))).unwrap()
 }
 
 fn keys(object: &Value) -> BTreeSet<String> {
@@ -49,7 +55,7 @@ fn compare(schema: &Value, part: &Value, values: &Value, path: &str) {
     );
     let mut known = keys(properties);
     known.remove("global");
-    if path != ".resources" {
+    if path != "behalf.resources" {
         assert_eq!(known, keys(values), "{path}");
     }
     for key in keys(values) {
@@ -59,17 +65,23 @@ fn compare(schema: &Value, part: &Value, values: &Value, path: &str) {
 
 #[test]
 fn values_and_schema_name_the_same_settings() {
-    compare(&schema(), &schema(), &values(), "");
+    for chart in CHARTS {
+        let schema: Value =
+            serde_json::from_str(&file(&format!("charts/{chart}/values.schema.json"))).unwrap();
+        compare(&schema, &schema, &values_of(chart), chart);
+    }
 }
 
 #[test]
 fn the_readme_explains_every_setting() {
-    let readme = chart("README.md");
-    for key in keys(&values()) {
-        assert!(
-            readme.contains(&format!("`{key}")),
-            "README.md does not explain {key}"
-        );
+    for chart in CHARTS {
+        let readme = file(&format!("charts/{chart}/README.md"));
+        for key in keys(&values_of(chart)) {
+            assert!(
+                readme.contains(&format!("| `{key}")) || readme.contains(&format!(", `{key}`")),
+                "README.md of {chart} does not explain {key}"
+            );
+        }
     }
 }
 
@@ -84,15 +96,13 @@ fn no_binding_has_the_name_of_one_that_bound_a_role_in_an_older_release() {
 #[test]
 fn a_value_that_consists_of_digits_stays_a_text() {
     // Without quotes, YAML makes a number of a namespace or release with the name 2026, and the API server rejects it.
-    let files = [
-        "_helpers.tpl",
-        "deployment.yaml",
-        "rbac.yaml",
-        "serviceaccount.yaml",
-        "admission.yaml",
-    ];
+    let folder = format!("{}/../charts/behalf/templates", env!("CARGO_MANIFEST_DIR"));
     let mut values = 0;
-    for file in files {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        if file == "NOTES.txt" {
+            continue;
+        }
         for line in chart(&format!("templates/{file}")).lines() {
             let Some((key, value)) = line.split_once(": {{ .") else {
                 continue;
@@ -122,5 +132,102 @@ fn the_defaults_of_the_chart_equal_those_of_the_operator() {
     );
     for nothing in ["redirectHosts", "documentHosts", "serverRepositories"] {
         assert_eq!(allowed[nothing], serde_json::json!([]), "{nothing}");
+    }
+}
+
+#[test]
+fn both_charts_are_of_the_release_of_the_operator() {
+    for chart in CHARTS {
+        let chart: Value = serde_yaml::from_str(&file(&format!("charts/{chart}/Chart.yaml"))).unwrap();
+        assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"), "{chart}");
+        assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"), "{chart}");
+    }
+}
+
+/// The words of a text that begin with `behalf_`.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+        .filter(|word| word.starts_with("behalf_"))
+        .collect()
+}
+
+#[test]
+fn alerts_and_dashboard_name_metrics_that_exist() {
+    let page = file("docs/metrics.md");
+    let documented = metrics(&page);
+    for path in ["files/alerts.yaml", "files/dashboard.json"] {
+        let text = chart(path);
+        let named = metrics(&text);
+        assert!(named.len() > 8, "{path} names only {named:?}");
+        for metric in named {
+            // Prometheus stores a histogram as three metrics.
+            let histogram = ["_bucket", "_count"]
+                .iter()
+                .find_map(|suffix| metric.strip_suffix(suffix));
+            let exists = documented.contains(metric)
+                || histogram.is_some_and(|name| name.ends_with("_seconds") && documented.contains(name));
+            assert!(
+                exists,
+                "{path} names {metric}, which docs/metrics.md does not have"
+            );
+        }
+    }
+}
+
+#[test]
+fn alerts_name_values_of_labels_that_exist() {
+    let page = file("docs/metrics.md");
+    let alerts = chart("files/alerts.yaml");
+    let patterns = ["=~\"", "=\""]
+        .iter()
+        .flat_map(|operator| alerts.split(operator).skip(1));
+    let values: BTreeSet<&str> = patterns
+        .filter_map(|rest| rest.split('"').next())
+        .flat_map(|pattern| pattern.split('|'))
+        .filter(|value| !value.starts_with('5'))
+        .collect();
+    assert!(values.len() > 8, "{values:?}");
+    for value in values {
+        assert!(
+            page.contains(&format!("`{value}`")),
+            "an alert waits for {value}, which docs/metrics.md does not have"
+        );
+    }
+}
+
+#[test]
+fn the_dashboard_is_json_and_each_panel_has_a_query() {
+    let dashboard: Value = serde_json::from_str(&chart("files/dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let graphs: Vec<_> = panels.iter().filter(|panel| panel["type"] != "row").collect();
+    assert!(graphs.len() > 10, "{} panels", graphs.len());
+    for panel in graphs {
+        let queries = panel["targets"].as_array().unwrap();
+        assert!(!queries.is_empty(), "{}", panel["title"]);
+    }
+    let mut ids: Vec<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), panels.len(), "two panels have one id");
+}
+
+#[test]
+fn the_operator_understands_every_variable_that_the_chart_sets() {
+    let command = <behalf_operator::cli::Cli as clap::CommandFactory>::command();
+    let run = command.find_subcommand("run").unwrap();
+    let known: BTreeSet<_> = run
+        .get_arguments()
+        .filter_map(clap::Arg::get_env)
+        .filter_map(|name| name.to_str())
+        .collect();
+    let templates = chart("templates/deployment.yaml") + &chart("templates/_helpers.tpl");
+    let set: BTreeSet<_> = templates
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- name: "))
+        .filter(|name| name.starts_with("BEHALF_"))
+        .collect();
+    assert!(set.len() > 8, "{set:?}");
+    for name in set {
+        assert!(known.contains(name), "{name} is no variable of the operator");
     }
 }

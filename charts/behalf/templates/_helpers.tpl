@@ -21,15 +21,77 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{/* An image reference from registry, repository and digest or tag. Arguments: image, chart. */}}
+{{/* An image reference from registry, repository and digest or tag. Arguments: image, root. */}}
 {{- define "behalf.image" -}}
-{{- with .image.registry }}{{ . }}/{{ end -}}
+{{- with .root.Values.imageRegistry | default .image.registry }}{{ . }}/{{ end -}}
 {{ .image.repository }}
 {{- if .image.digest -}}
 @{{ .image.digest }}
 {{- else -}}
-:{{ .image.tag | default .chart.AppVersion }}
+:{{ .image.tag | default .root.Chart.AppVersion }}
 {{- end -}}
+{{- end -}}
+
+{{/* Variables that say what the operator serves, which Lease it needs and who it is. */}}
+{{- define "behalf.scope" -}}
+{{- if .Values.clusterWide -}}
+- name: BEHALF_CLUSTER_WIDE
+  value: "true"
+{{- else -}}
+- name: BEHALF_WATCH_NAMESPACES
+  value: {{ include "behalf.namespaces" . | fromJsonArray | join "," | quote }}
+{{- end }}
+- name: BEHALF_LEASE
+  value: {{ include "behalf.fullname" . | quote }}
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+{{- end -}}
+
+{{/* On which nodes Pods of this chart run, and with which credentials their image is pulled. */}}
+{{- define "behalf.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "behalf.podSecurity" -}}
+runAsNonRoot: true
+# Azure Policy's restricted initiative refuses Pods without these two groups.
+fsGroup: 65532
+supplementalGroups: [65532]
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "behalf.containerSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+allowPrivilegeEscalation: false
+privileged: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
 {{- end -}}
 
 {{/* The name of objects that belong to no namespace: releases of the same name in other namespaces have theirs. */}}

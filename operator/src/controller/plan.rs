@@ -16,6 +16,7 @@ use crate::api::v1alpha1::{
     CertificateAuthorityRef, KeyringSecretRef, LogLevel, Network, ParentRef, PodSettings, RedisSecretRef,
 };
 use crate::controller::names;
+use crate::controller::validate::child_labels::ChildLabels;
 
 /// Everything that the children are built from.
 #[derive(Debug, Clone)]
@@ -73,6 +74,9 @@ pub struct Plan {
 
     /// The proxy of the installation.
     pub egress_proxy: Option<EgressProxy>,
+
+    /// Labels of the installation on every child.
+    pub child_labels: ChildLabels,
 
     /// Number of Pods while the object is not suspended.
     pub replicas: i32,

@@ -119,7 +119,8 @@ pub(super) async fn write(
             refusal: None,
         });
     };
-    let secret = children::revocations::build(server, &revocations).map_err(ReconcileError::Build)?;
+    let secret = children::revocations::build(server, &revocations, &context.defaults.child_labels)
+        .map_err(ReconcileError::Build)?;
     let file = secret.data.iter().flatten().map(|(_, file)| &file.0);
     let digest = file.fold(Sha256::new(), Sha256::chain_update).finalize();
     let digest = behalf_contract::digest::format_sha256(&digest.into());

@@ -2,6 +2,7 @@
 //! order the tests, and judge what a cluster reports.
 
 pub mod commands;
+pub mod chart_programs;
 pub mod conformance;
 pub mod foreign_server;
 pub mod gateway_api;

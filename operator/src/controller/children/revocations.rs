@@ -11,19 +11,24 @@ use kube::ResourceExt as _;
 use super::{BuildError, owner};
 use crate::api::v1alpha1::McpServer;
 use crate::controller::names;
+use crate::controller::validate::child_labels::ChildLabels;
 
 /// The Secret whose file the sidecar reads again when it changes. It is built from the object and not from its plan, so that
 /// revocations are in force while the rest of the spec is refused.
 ///
 /// It always exists, so that a missing file is a fault. It is not part of the configuration, whose changes roll the Pods.
-pub fn build(server: &McpServer, revocations: &Revocations) -> Result<Secret, BuildError> {
+pub fn build(
+    server: &McpServer,
+    revocations: &Revocations,
+    child_labels: &ChildLabels,
+) -> Result<Secret, BuildError> {
     let file = serde_json::to_vec(revocations).map_err(BuildError::Revocations)?;
     let object = server.name_any();
     Ok(Secret {
         metadata: ObjectMeta {
             name: Some(names::revocations(&object)),
             namespace: server.namespace(),
-            labels: Some(names::labels(&object)),
+            labels: Some(child_labels.under(names::labels(&object))),
             owner_references: Some(owner(server).into_iter().collect()),
             ..ObjectMeta::default()
         },

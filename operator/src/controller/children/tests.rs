@@ -3,6 +3,7 @@
 mod azure_policy;
 mod container;
 mod deployment;
+mod labels;
 mod network_policy;
 
 use behalf_contract::{EgressProxy, ServerConfig, SidecarConfig, paths};

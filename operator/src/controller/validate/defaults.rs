@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use behalf_contract::EgressProxy;
 
 use crate::controller::rollouts::MaxRollouts;
+use crate::controller::validate::child_labels::ChildLabels;
 use crate::controller::validate::installation_policy::Allowed;
 
 /// The operator's own settings, from its command line.
@@ -24,6 +25,8 @@ pub struct Defaults {
 
     /// The maximum number of objects whose Pods are replaced at a time without an edit of the object.
     pub max_rollouts: MaxRollouts,
+    /// Labels of every child.
+    pub child_labels: ChildLabels,
 
     /// The namespace of the operator's Pod. `None` outside a cluster.
     pub operator_namespace: Option<String>,

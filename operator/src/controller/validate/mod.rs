@@ -1,5 +1,6 @@
 //! Validates a spec against the objects that were read. Pure: the same input gives the same plan or the same refusals.
 
+pub mod child_labels;
 mod defaults;
 pub mod installation_policy;
 mod refusal;
@@ -150,6 +151,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         trusted_proxies,
         tracing,
         egress_proxy: defaults.egress_proxy.clone(),
+        child_labels: defaults.child_labels.clone(),
         replicas: spec
             .replicas
             .unwrap_or_else(|| default_replicas(spec.sessions.store.kind)),

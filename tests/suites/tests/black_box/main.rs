@@ -81,7 +81,6 @@ macro_rules! tests {
 fn all_tests() -> Vec<Test> {
     let mut tests = [
         bad_objects::tests(),
-        chart::tests(),
         rights::tests(),
         sign_in::tests(),
         inspector::tests(),

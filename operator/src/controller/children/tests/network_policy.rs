@@ -40,6 +40,18 @@ fn the_network_policy_opens_the_ports_of_every_endpoint_and_no_metadata_service(
     );
 }
 
+#[test]
+fn the_example_of_monitoring_admits_prometheus_beside_the_operator() {
+    let example = server(include_str!("../../../../../examples/monitoring.yaml"));
+    let policy = serde_json::to_value(children(&example).network_policy.unwrap().spec.unwrap()).unwrap();
+    let readers = policy["ingress"][1]["from"].as_array().unwrap();
+    let namespaces: Vec<_> = readers
+        .iter()
+        .map(|peer| &peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"])
+        .collect();
+    assert_eq!(namespaces, ["behalf-system", "monitoring"]);
+}
+
 /// The spec of the network policy of the quickstart with these fields.
 fn policy(patch: Value) -> Value {
     let children = children(&quickstart_with(patch));

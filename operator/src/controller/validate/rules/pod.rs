@@ -13,17 +13,21 @@ const RESERVED: [&str; 4] = [
     "container.apparmor.security.beta.kubernetes.io",
 ];
 
+/// Returns whether the key of a label or an annotation is the operator's, or configures the Pods.
+pub(crate) fn is_reserved(key: &str) -> bool {
+    let Some((prefix, _)) = key.split_once('/') else {
+        return false;
+    };
+    RESERVED
+        .into_iter()
+        .any(|reserved| prefix == reserved || prefix.ends_with(&format!(".{reserved}")))
+}
+
 /// Refuses keys that select Pods, name their configuration or call the Azure webhook.
 pub(crate) fn pod(pod: &PodSettings, refusals: &mut Vec<Refusal>) {
     for (field, keys) in [("pod.labels", &pod.labels), ("pod.annotations", &pod.annotations)] {
         for key in keys.keys() {
-            let Some((prefix, _)) = key.split_once('/') else {
-                continue;
-            };
-            let reserved = RESERVED
-                .into_iter()
-                .any(|reserved| prefix == reserved || prefix.ends_with(&format!(".{reserved}")));
-            if reserved {
+            if is_reserved(key) {
                 refuse(
                     refusals,
                     field,
