@@ -13,6 +13,9 @@ use super::v1alpha1::McpServer;
 /// at most 63.
 pub const NAME_LENGTH: usize = 48;
 
+/// On the CRD that the chart installs: the release that it is of.
+const VERSION_ANNOTATION: &str = "behalf.dev/version";
+
 /// The CRD of `McpServer`.
 pub fn mcp_server() -> CustomResourceDefinition {
     let mut crd = McpServer::crd();
@@ -33,12 +36,16 @@ pub fn yaml() -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(&mcp_server())
 }
 
-/// Returns the CRD as a template of the chart `behalf-crds`. Without the annotation, uninstalling the chart would
-/// delete every `McpServer` of the cluster.
+/// Returns the CRD as a template of the chart `behalf-crds`. Without the annotation of Helm, uninstalling the chart would
+/// delete every `McpServer` of the cluster. By the version, the chart of an older release refuses to replace this CRD.
 pub fn helm_yaml() -> Result<String, serde_yaml::Error> {
     let mut crd = mcp_server();
-    crd.annotations_mut()
-        .insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+    for (key, value) in [
+        ("helm.sh/resource-policy", "keep"),
+        (VERSION_ANNOTATION, env!("CARGO_PKG_VERSION")),
+    ] {
+        crd.annotations_mut().insert(key.to_owned(), value.to_owned());
+    }
     serde_yaml::to_string(&crd)
 }
 

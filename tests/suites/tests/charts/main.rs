@@ -3,6 +3,8 @@
 
 // `cfg(test)` tells the lints that the helpers are test code, too.
 #[cfg(test)]
+mod crds;
+#[cfg(test)]
 mod monitoring;
 #[cfg(test)]
 mod network;

@@ -1,0 +1,70 @@
+//! Tests the chart behalf-crds. The black-box suite installs it, and tests what it refuses and warns of.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::render::{of_kind, one, render_chart};
+
+fn texts(value: &Value) -> BTreeSet<&str> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+#[test]
+fn view_reads_mcp_servers_and_edit_writes_them_and_nobody_writes_their_status() {
+    let objects = render_chart("behalf-crds", &[]).unwrap();
+    let reads = BTreeSet::from(["get", "list", "watch"]);
+    let mut seen = BTreeSet::new();
+    for role in of_kind(&objects, "ClusterRole") {
+        let labels = &role["metadata"]["labels"];
+        let aggregated_to =
+            |name: &str| labels[format!("rbac.authorization.k8s.io/aggregate-to-{name}")] == "true";
+        assert!(aggregated_to("edit") && aggregated_to("admin"), "{labels}");
+        for rule in role["rules"].as_array().unwrap() {
+            assert_eq!(rule["apiGroups"], json!(["behalf.dev"]));
+            assert!(!rule.to_string().contains('*'), "a wildcard: {rule}");
+            let writes = texts(&rule["verbs"]).difference(&reads).count() > 0;
+            assert!(!(writes && aggregated_to("view")), "view writes: {rule}");
+            let resources = texts(&rule["resources"]);
+            assert!(!(writes && resources.contains("mcpservers/status")), "{rule}");
+            seen.extend(resources.into_iter().map(|resource| (resource, writes)));
+        }
+    }
+    assert!(
+        seen.contains(&("mcpservers", false)) && seen.contains(&("mcpservers", true)),
+        "{seen:?}"
+    );
+    assert!(seen.contains(&("mcpservers/scale", true)), "{seen:?}");
+}
+
+#[test]
+fn the_crd_stays_after_an_uninstall_and_names_its_release() {
+    let objects = render_chart("behalf-crds", &[]).unwrap();
+    let annotations = &one(&objects, "CustomResourceDefinition")["metadata"]["annotations"];
+    assert_eq!(annotations["helm.sh/resource-policy"], "keep");
+    assert_eq!(annotations["behalf.dev/version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn a_change_that_signs_users_out_is_warned_of_and_never_refused() {
+    let objects = render_chart("behalf-crds", &[]).unwrap();
+    let binding = one(&objects, "ValidatingAdmissionPolicyBinding");
+    assert_eq!(binding["spec"]["validationActions"], json!(["Warn"]));
+    let policy = one(&objects, "ValidatingAdmissionPolicy");
+    assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+    // A defect of the policy must not stop a change either.
+    assert_eq!(policy["spec"]["failurePolicy"], "Ignore");
+}
+
+#[test]
+fn roles_and_warnings_can_be_left_out() {
+    let objects = render_chart("behalf-crds", &["aggregatedRoles=false", "signOutWarnings=false"]).unwrap();
+    assert_eq!(objects.len(), 1, "only the CRD: {objects:?}");
+    let error = render_chart("behalf-crds", &["aggregatedRole=false"]).unwrap_err();
+    assert!(error.contains("'aggregatedRole' not allowed"), "{error}");
+}
