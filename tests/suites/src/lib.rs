@@ -1,8 +1,8 @@
 //! Tools of the suites: they run the MCP Inspector, the official SDKs, the public conformance suite and servers of others,
 //! order the tests, and judge what a cluster reports.
 
-pub mod commands;
 pub mod chart_programs;
+pub mod commands;
 pub mod conformance;
 pub mod foreign_server;
 pub mod gateway_api;

@@ -30,6 +30,7 @@ mod inspector;
 mod leaks;
 mod logs;
 mod redis_pods;
+mod releases;
 mod rights;
 mod scratch_objects;
 mod scratch_server;
@@ -102,6 +103,7 @@ fn all_tests() -> Vec<Test> {
         gateway::tests(),
         throttling::tests(),
         configuration::tests(),
+        releases::tests(),
         settled::tests(),
         documentation::tests(),
         leaks::tests(), // last: it searches what all the others left behind

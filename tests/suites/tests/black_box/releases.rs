@@ -1,0 +1,341 @@
+//! Installs, upgrades, rolls back and removes the charts with Helm 3 and Helm 4, while a user's session goes on.
+
+use std::path::PathBuf;
+
+use behalf_demo::environment::{NAMESPACE_OPERATOR, Objects, Server};
+use behalf_local_cluster::{Call, files};
+use behalf_runtime::error_chain;
+use behalf_simulators::people::ANA;
+use behalf_tests::chart_programs::program;
+use reqwest::StatusCode;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::ensure;
+use crate::faults::call;
+use crate::guard::restoring;
+use crate::world::{TestResult, World};
+
+crate::tests![
+    OwnNamespaces: [
+        view_reads_mcp_servers_edit_writes_them_and_neither_writes_their_status,
+        a_change_that_signs_users_out_is_warned_of_before_it_happens,
+    ],
+    Everything: [
+        a_session_lives_through_upgrade_rollback_uninstall_and_reinstall_of_the_operator,
+        the_crd_of_a_newer_release_is_not_replaced_and_an_uninstall_keeps_every_object,
+    ],
+];
+
+const HELM_3: &str = "helm3";
+const HELM_4: &str = "helm4";
+
+/// The charts of this checkout and of other releases, and the values with which the suite installed the operator.
+struct Releases<'w> {
+    world: &'w World,
+    folder: TempDir,
+}
+
+impl<'w> Releases<'w> {
+    fn new(world: &'w World) -> TestResult<Self> {
+        let releases = Self {
+            world,
+            folder: TempDir::new()?,
+        };
+        let values = releases.helm(HELM_3, &["get", "values", "behalf", "--output", "json"])?;
+        std::fs::write(releases.values(), values)?;
+        Ok(releases)
+    }
+
+    fn values(&self) -> PathBuf {
+        self.folder.path().join("values.json")
+    }
+
+    /// Runs one version of Helm in the namespace of the operator.
+    fn helm(&self, version: &str, arguments: &[&str]) -> TestResult<String> {
+        let kubeconfig = self.world.running.cluster.kubeconfig();
+        let call = Call::new(program(version)?)
+            .args(arguments)
+            .args(["--namespace", NAMESPACE_OPERATOR])
+            .arg("--kubeconfig")
+            .arg(kubeconfig);
+        Ok(call.text()?)
+    }
+
+    /// A chart of this checkout.
+    fn chart(name: &str) -> String {
+        files::checkout().join("charts").join(name).display().to_string()
+    }
+
+    /// A copy of a chart, as another release has it.
+    fn chart_of(&self, name: &str, version: &str) -> TestResult<String> {
+        let copy = self.folder.path().join(format!("{name}-{version}"));
+        Call::new("cp")
+            .args(["--recursive", &Self::chart(name)])
+            .arg(&copy)
+            .run()?;
+        let ours = env!("CARGO_PKG_VERSION");
+        for file in ["Chart.yaml", "templates/behalf.dev_mcpservers.yaml"] {
+            let file = copy.join(file);
+            if !file.exists() {
+                continue;
+            }
+            let mut text = std::fs::read_to_string(&file)?;
+            for key in ["version", "appVersion", "behalf.dev/version"] {
+                text = text.replace(&format!("{key}: {ours}\n"), &format!("{key}: {version}\n"));
+            }
+            ensure!(text.contains(version), "{} names no version", file.display());
+            std::fs::write(&file, text)?;
+        }
+        Ok(copy.display().to_string())
+    }
+
+    /// Installs or upgrades the operator, and waits until all of its Pods are new and ready.
+    fn install(&self, helm: &str, chart: &str) -> TestResult {
+        let values = self.values().display().to_string();
+        let arguments = [
+            "upgrade",
+            "--install",
+            "behalf",
+            chart,
+            "--values",
+            &values,
+            "--wait",
+            "--timeout",
+            "2m",
+        ];
+        self.helm(helm, &arguments).map(drop)
+    }
+
+    /// `helm test`: an operator leads and reads the objects. Each release has one.
+    fn test(&self, helm: &str) -> TestResult {
+        self.helm(helm, &["test", "behalf", "--timeout", "90s"]).map(drop)
+    }
+}
+
+/// The Pods of the servers, with the time of their start.
+fn pods(world: &World) -> TestResult<String> {
+    let columns = r#"jsonpath={range .items[*]}{.metadata.name} {.status.startTime}{"\n"}{end}"#;
+    world.kubectl(&["get", "pods", "--output", columns])
+}
+
+async fn a_session_lives_through_upgrade_rollback_uninstall_and_reinstall_of_the_operator(
+    world: &World,
+) -> TestResult {
+    let server = Server::Quickstart;
+    world.wait_settled(server).await?;
+    let releases = Releases::new(world)?;
+    // Sessions of this server are in the memory of its Pod, so that a restart would end them.
+    let token = world.access_token(server, &ANA).await?;
+    let before = pods(world)?;
+    let goes_on = async |step: &str| -> TestResult {
+        let status = call(world, server, &token).await?.status();
+        ensure!(
+            status == StatusCode::OK,
+            "after the {step} a call was answered {status}"
+        );
+        let after = pods(world)?;
+        ensure!(
+            after == before,
+            "the {step} replaced Pods:\n{before}became\n{after}"
+        );
+        Ok(())
+    };
+    let ours = Releases::chart("behalf");
+    let work = async {
+        releases.install(HELM_3, &releases.chart_of("behalf", "0.0.9")?)?;
+        goes_on("installation of the previous chart").await?;
+        releases.install(HELM_4, &ours)?;
+        releases.test(HELM_4)?;
+        goes_on("upgrade").await?;
+        releases.helm(HELM_3, &["rollback", "behalf", "--wait", "--timeout", "2m"])?;
+        releases.test(HELM_3)?;
+        goes_on("rollback").await?;
+        releases.helm(HELM_4, &["uninstall", "behalf", "--wait"])?;
+        goes_on("uninstall").await?;
+        releases.install(HELM_4, &ours)?;
+        releases.test(HELM_4)?;
+        goes_on("reinstall").await
+    };
+    let restore = async {
+        releases.install(HELM_3, &ours)?;
+        world.wait_ready(server).await.map(drop)
+    };
+    restoring(work, restore).await?;
+    goes_on("restored installation").await
+}
+
+async fn the_crd_of_a_newer_release_is_not_replaced_and_an_uninstall_keeps_every_object(
+    world: &World,
+) -> TestResult {
+    let releases = Releases::new(world)?;
+    let ours = Releases::chart("behalf-crds");
+    let install = |helm, chart: &str| releases.helm(helm, &["upgrade", "--install", "behalf-crds", chart]);
+    let objects = || world.kubectl(&["get", "mcpservers", "--output", "name"]);
+    let before = objects()?;
+    let forget = ["annotate", "crd", "mcpservers.behalf.dev", "behalf.dev/version-"];
+    let work = async {
+        install(HELM_3, &releases.chart_of("behalf-crds", "9.9.9")?)?;
+        for helm in [HELM_3, HELM_4] {
+            let Err(error) = install(helm, &ours) else {
+                return Err(format!("{helm} replaced the CRD of a newer release").into());
+            };
+            let error = error_chain(error.as_ref());
+            ensure!(
+                error.contains("of 9.9.9 or newer") && error.contains(&forget.join(" ")),
+                "{helm} gave another reason: {error}"
+            );
+        }
+        // The way that the message shows.
+        world.running.cluster.kubectl(&forget)?;
+        install(HELM_4, &ours)?;
+        releases.helm(HELM_3, &["uninstall", "behalf-crds"])?;
+        let after = objects()?;
+        ensure!(after == before && !before.is_empty(), "{before}became\n{after}");
+        install(HELM_4, &ours).map(drop)
+    };
+    let restore = async {
+        world.running.cluster.kubectl(&forget)?;
+        install(HELM_3, &ours).map(drop)
+    };
+    restoring(work, restore).await
+}
+
+async fn view_reads_mcp_servers_edit_writes_them_and_neither_writes_their_status(
+    world: &World,
+) -> TestResult {
+    const NAMESPACE: &str = "releases-roles";
+    let cluster = &world.running.cluster;
+    let mut objects = Objects::default();
+    objects.add_namespace(NAMESPACE);
+    for role in ["view", "edit"] {
+        objects.add(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": role, "namespace": NAMESPACE},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": role, "namespace": NAMESPACE}],
+        }));
+    }
+    objects.apply(&world.running.client).await?;
+    let may = |role: &str, verb: &str, subresource: &str| {
+        let user = format!("system:serviceaccount:{NAMESPACE}:{role}");
+        let subresource = format!("--subresource={subresource}");
+        let question = ["auth", "can-i", verb, "mcpservers.behalf.dev", &subresource];
+        let who = ["--namespace", NAMESPACE, "--as", &user];
+        cluster.kubectl(&[&question[..], &who].concat()).is_ok()
+    };
+    let rows = [
+        ("view", "list", "", true),
+        ("view", "get", "status", true),
+        ("view", "create", "", false),
+        ("view", "patch", "", false),
+        ("edit", "list", "", true),
+        ("edit", "create", "", true),
+        ("edit", "patch", "scale", true),
+        ("edit", "patch", "status", false),
+        ("edit", "update", "status", false),
+    ];
+    let mut wrong = Vec::new();
+    for (role, verb, subresource, expected) in rows {
+        if may(role, verb, subresource) != expected {
+            wrong.push(format!("{role} {verb} mcpservers/{subresource}: not {expected}"));
+        }
+    }
+    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"])?;
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+async fn a_change_that_signs_users_out_is_warned_of_before_it_happens(world: &World) -> TestResult {
+    // No operator serves this namespace.
+    const NAMESPACE: &str = "releases-warnings";
+    let cluster = &world.running.cluster;
+    let redis = |endpoint: &str| json!({"sessions": {"store": {"type": "Redis", "redis": {"endpoints": [endpoint], "auth": {"type": "None"}}}}});
+    let one = "rediss://one.example:6380";
+    let mut objects = Objects::default();
+    objects.add_namespace(NAMESPACE);
+    for (name, changes) in [("memory", json!({})), ("redis", redis(one))] {
+        let mut object = world.get("mcpserver", Server::Quickstart.name())?;
+        let mut spec = object["spec"].take();
+        spec["publicUrl"] = json!(format!("https://{name}.warnings.example"));
+        spec.as_object_mut().and_then(|spec| spec.remove("sessions"));
+        for (field, value) in changes.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        objects.add(json!({
+            "apiVersion": object["apiVersion"], "kind": "McpServer",
+            "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec,
+        }));
+    }
+    objects.apply(&world.running.client).await?;
+    let application = json!({"entra": {"clientId": "33333333-3333-4333-8333-333333333333"}});
+    let keys = json!({"keys": {"type": "Secret", "secret": {"secretRef": {"name": "a-behalf-keys", "key": "keyring.json"}}}});
+    let rows = [
+        (
+            "redis",
+            json!({"publicUrl": "https://other.example"}),
+            Some("another publicUrl"),
+        ),
+        ("redis", application, Some("entra.clientId")),
+        (
+            "redis",
+            json!({"sessions": {"store": {"type": "Memory", "redis": null}}}),
+            Some("another sessions.store.type"),
+        ),
+        (
+            "redis",
+            redis("rediss://two.example:6380"),
+            Some("other sessions.store.redis.endpoints"),
+        ),
+        ("redis", keys, Some("another keyring")),
+        ("redis", json!({"replicas": 3}), None),
+        ("redis", json!({"suspend": true}), None),
+        ("redis", json!({"pod": {"priorityClassName": "high"}}), None),
+        ("memory", redis(one), Some("another sessions.store.type")),
+        ("memory", json!({"suspend": true}), Some("replaces the Pod")),
+        (
+            "memory",
+            json!({"pod": {"priorityClassName": "high"}}),
+            Some("replaces the Pod"),
+        ),
+        (
+            "memory",
+            json!({"clients": {"denied": ["a"]}}),
+            Some("replaces the Pod"),
+        ),
+        (
+            "memory",
+            json!({"sessions": {"revocations": {"before": "2026-01-01T00:00:00Z"}}}),
+            None,
+        ),
+        ("memory", json!({"network": {"policy": "Open"}}), None),
+        ("memory", json!({"replicas": 1}), None),
+    ];
+    let mut wrong = Vec::new();
+    for (name, patch, warning) in rows {
+        let patch = json!({"spec": patch}).to_string();
+        // The API server warns of a dry run, too.
+        let arguments = [
+            "patch",
+            "mcpserver",
+            name,
+            "--namespace",
+            NAMESPACE,
+            "--dry-run=server",
+            "--warnings-as-errors",
+            "--type",
+            "merge",
+            "--patch",
+            &patch,
+        ];
+        match (cluster.kubectl(&arguments), warning) {
+            (Ok(_), None) => {}
+            (Err(error), Some(warning)) if error_chain(&error).contains(warning) => {}
+            (Ok(_), Some(_)) => wrong.push(format!("{name}: {patch} has no warning")),
+            (Err(error), _) => wrong.push(format!("{name}: {patch}: {}", error_chain(&error))),
+        }
+    }
+    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"])?;
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
