@@ -1,34 +1,65 @@
-//! Builds the routers of both ports from the services.
+//! Builds what answers the requests of both ports from the services.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
+use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
+use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use behalf_runtime::trace::trace_request;
-use tower_http::catch_panic::CatchPanicLayer;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tower::{Service, ServiceExt as _};
 
 use crate::health;
 use crate::internal_port;
 use crate::oauth;
-use crate::proxy;
+use crate::proxy::{self, McpEndpoint};
 use crate::services::Services;
 
-/// The public port: the OAuth endpoints, `/mcp` and the probe of gateways.
-pub fn public_router(services: &Arc<Services>) -> Router {
-    // One connection of a gateway carries the requests of many users. A panic in one request must not end the
-    // connection.
-    let mut endpoints = oauth::router(Arc::clone(services))
-        .merge(proxy::router(Arc::clone(services)))
-        .layer(CatchPanicLayer::new());
-    // Outside, so that the trace has the answer to a request that panicked.
+/// Builds the service of the public port.
+pub fn public_port(services: &Arc<Services>) -> PublicPort {
+    let mut others = oauth::router(Arc::clone(services));
     if let Some(tracer) = &services.tracer {
-        endpoints = endpoints.layer(from_fn_with_state(tracer.clone(), trace_request));
+        others = others.layer(from_fn_with_state(tracer.clone(), trace_request));
     }
-    endpoints.merge(health::router(Arc::clone(services)))
+    PublicPort {
+        mcp: McpEndpoint::new(Arc::clone(services)),
+        others: others.merge(health::router(Arc::clone(services))),
+    }
 }
 
-/// Every path of the public port. [`public_router`] uses the same tables.
+/// The public port: the OAuth endpoints, `/mcp` and the probe of gateways.
+///
+/// Nearly every request is for `/mcp`. It passes by the router, which makes about fifteen allocations for a request.
+#[derive(Clone)]
+pub struct PublicPort {
+    mcp: McpEndpoint,
+    others: Router,
+}
+
+impl Service<Request> for PublicPort {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let path = request.uri().path();
+        match proxy::PATHS.into_iter().find(|known| *known == path) {
+            Some(path) => self.mcp.clone().answer(path, request).map(Ok).boxed(),
+            None => self.others.clone().oneshot(request).boxed(),
+        }
+    }
+}
+
+/// Every path of the public port. [`public_port`] uses the same tables.
 pub fn public_paths() -> impl Iterator<Item = &'static str> {
     oauth::paths().chain(proxy::PATHS).chain([health::PATH])
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use zeroize::Zeroizing;
 
@@ -35,7 +36,7 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&BASE64URL.encode(self.0))
+        Base64Display::new(&self.0, &BASE64URL).fmt(formatter)
     }
 }
 

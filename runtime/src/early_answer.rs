@@ -6,21 +6,23 @@
 //! `stream` lets the client read it. All HTTP/1.1 servers have this problem; the bounds follow nginx's
 //! `lingering_close`.
 
-use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, EXPECT};
-use axum::http::{HeaderValue, Version};
-use axum::response::Response;
+use axum::http::{HeaderValue, StatusCode, Version};
+use axum::response::{IntoResponse as _, Response};
+use futures::FutureExt as _;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::timeout;
 use tower::ServiceExt as _;
+
+use crate::listener::Service;
 
 /// Maximum number of bytes that are read and dropped to keep a connection: the largest message of `/mcp`.
 const REST_BYTES: u64 = 4 * 1024 * 1024;
@@ -30,9 +32,9 @@ const REST_BYTES: u64 = 4 * 1024 * 1024;
 const REST_TIME: Duration = Duration::from_secs(1);
 
 /// Runs the request, and answers after its body was read or given up.
-pub(crate) async fn after_body(router: Router, request: Request) -> Response {
+pub(crate) async fn after_body(service: impl Service, request: Request) -> Response {
     if request.body().is_end_stream() {
-        return run(router, request).await;
+        return run(service, request).await;
     }
     let is_http1 = request.version() < Version::HTTP_2;
     let waits_for_continue = request
@@ -47,7 +49,7 @@ pub(crate) async fn after_body(router: Router, request: Request) -> Response {
             left: left.clone(),
         })
     });
-    let mut response = run(router, request).await;
+    let mut response = run(service, request).await;
     let Some(Rest { body, is_begun }) = left.take() else {
         return response;
     };
@@ -62,10 +64,18 @@ pub(crate) async fn after_body(router: Router, request: Request) -> Response {
     response
 }
 
-/// A router cannot fail. A failure would close the connection without an answer.
-async fn run(router: Router, request: Request) -> Response {
-    let Ok(response): Result<_, Infallible> = router.oneshot(request).await;
-    response
+/// Runs the request. One connection of a gateway carries the requests of many users, so that a panic in one of them is an
+/// answer and does not end the connection.
+async fn run(service: impl Service, request: Request) -> Response {
+    match AssertUnwindSafe(service.oneshot(request)).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Err(_) => {
+            tracing::error!(
+                "A request ended in a panic, whose place and message are on the standard error output"
+            );
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 /// Reads and drops the rest of a body. Returns false when it exceeds the limit of bytes or of time.

@@ -22,7 +22,7 @@ pub use config_file::{ConfigFile, ConfigFileError};
 pub use error_chain::error_chain;
 pub use guarded_body::guarded_body;
 pub use limits::{Http2Limits, Limits, WhenFull};
-pub use listener::{serve, serve_and_drain};
+pub use listener::{Service, serve, serve_and_drain};
 pub use logging::{AUDIT_TARGET, LogFormat, LogLevel, Logging};
 pub use proxy_variables::warn_of_ignored_proxy;
 pub use signals::{Signal, Signals};

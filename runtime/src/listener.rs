@@ -7,16 +7,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Version};
 use axum::response::Response;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ use crate::activity::Activity;
 use crate::early_answer::after_body;
 use crate::guarded_body;
 use crate::http2::{Streams, watch_answer};
-use crate::limits::{Limits, WhenFull};
+use crate::limits::{Http2Limits, Limits, WhenFull};
 use crate::places::Places;
 use crate::stream::ClientStream;
 
@@ -56,14 +56,29 @@ const GOODBYE: Duration = Duration::from_secs(10);
 /// the GOAWAY.
 const SHORT_GOODBYE: Duration = Duration::from_millis(200);
 
+/// Answers the requests of a listener: a router, or another service that cannot fail. A failure would close the connection
+/// without an answer.
+pub trait Service:
+    tower::Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Service for S where
+    S: tower::Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
 /// Serves connections until `end` is cancelled. Then it accepts no more connections, lets requests finish and
 /// returns.
 ///
-/// An answer of the router before the end of the request's body never breaks the connection without an
-/// announcement. Every answer carries `X-Content-Type-Options: nosniff`. Every request has the address of its
+/// An answer of the service before the end of the request's body never breaks the connection without an
+/// announcement. A panic in a request is answered with 500. Every answer carries `X-Content-Type-Options: nosniff`. Every request has the address of its
 /// peer in its extensions (`ConnectInfo<SocketAddr>`).
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: CancellationToken) {
-    serve_and_drain(listener, router, limits, CancellationToken::new(), end).await;
+pub async fn serve(listener: TcpListener, service: impl Service, limits: Limits, end: CancellationToken) {
+    serve_and_drain(listener, service, limits, CancellationToken::new(), end).await;
 }
 
 /// Does the same, and asks clients for other connections from the moment that `drain` is cancelled: each answer over HTTP/1
@@ -71,7 +86,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, end: C
 /// served, because a gateway may not know yet that this Pod stops.
 pub async fn serve_and_drain(
     listener: TcpListener,
-    router: Router,
+    service: impl Service,
     limits: Limits,
     drain: CancellationToken,
     end: CancellationToken,
@@ -96,12 +111,12 @@ pub async fn serve_and_drain(
         };
         // Small answers must not wait for an acknowledgement (Nagle).
         let _ = stream.set_nodelay(true);
-        let (router, drain, end) = (router.clone(), drain.clone(), end.clone());
+        let (service, drain, end) = (service.clone(), drain.clone(), end.clone());
         let http2_places = Arc::clone(&http2_places);
         tasks.spawn(async move {
             let served = Box::pin(serve_connection(
                 stream,
-                router,
+                service,
                 limits,
                 place.activity(),
                 &http2_places,
@@ -120,7 +135,7 @@ pub async fn serve_and_drain(
 
 /// Answers a request. This is a function and no layer of the router: `axum` allocates a copy of every layer for each request.
 async fn answer(
-    router: Router,
+    service: impl Service,
     mut request: Request,
     peer: SocketAddr,
     activity: Activity,
@@ -130,7 +145,7 @@ async fn answer(
     let busy = activity.busy();
     let is_http1 = request.version() < Version::HTTP_2;
     request.extensions_mut().insert(ConnectInfo(peer));
-    let mut response = watch_answer(after_body(router, request).await);
+    let mut response = watch_answer(after_body(service, request).await);
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if is_http1 && drain.is_cancelled() {
@@ -141,7 +156,7 @@ async fn answer(
 
 async fn serve_connection(
     stream: TcpStream,
-    router: Router,
+    service: impl Service,
     limits: Limits,
     activity: Activity,
     http2_places: &Places,
@@ -167,61 +182,28 @@ async fn serve_connection(
         () = end.cancelled() => return,
     };
     let Ok(Some(http2_place)) = begins else { return };
-    let streams = Streams::new(limits.write);
-    let builder = builder(limits, streams.clone());
-    let service = {
+    let answers = {
         let (activity, drain) = (activity.clone(), drain.clone());
         service_fn(move |request: hyper::Request<Incoming>| {
             let request = request.map(Body::new);
-            let answered = answer(router.clone(), request, peer, activity.clone(), drain.clone());
+            let answered = answer(service.clone(), request, peer, activity.clone(), drain.clone());
             async move { Ok::<_, Infallible>(answered.await) }
         })
     };
     let stream = TokioIo::new(ClientStream::new(stream, limits.write, activity.clone()));
-    let mut connection = pin!(builder.serve_connection(stream, service));
-    let idle = async {
-        match limits.http2 {
-            Some(http2) if http2_place.is_some() => streams.idle(http2.idle).await,
-            _ => std::future::pending().await,
+    let ended = match (limits.http2, &http2_place) {
+        (Some(http2), Some(_)) => {
+            let streams = Streams::new(limits.write);
+            let connection = http2_builder(limits, http2, streams.clone()).serve_connection(stream, answers);
+            // Its state is larger than that of HTTP/1, and few connections have it.
+            Box::pin(http2_to_end(
+                connection, &streams, http2.idle, &activity, drain, end,
+            ))
+            .await
         }
-    };
-    let drains = async {
-        if http2_place.is_some() {
-            drain.cancelled().await;
-            // A GOAWAY before the first request would refuse that request.
-            streams.begun().await;
-        } else {
-            std::future::pending::<()>().await;
-        }
-    };
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = end.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        () = drains => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = streams.idle(GOODBYE) => Ok(()),
-            }
-        }
-        () = idle => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = streams.idle(GOODBYE) => Ok(()),
-            }
-        }
-        () = activity.asked(), if http2_place.is_none() => Ok(()),
-        () = activity.asked(), if http2_place.is_some() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = streams.idle(SHORT_GOODBYE) => Ok(()),
-            }
+        _ => {
+            let connection = http1_builder(limits).serve_connection(stream, answers);
+            http1_to_end(connection, &activity, end).await
         }
     };
     if let Err(error) = ended {
@@ -229,19 +211,70 @@ async fn serve_connection(
     }
 }
 
-fn builder(limits: Limits, streams: Streams) -> Builder<Streams> {
-    let mut builder = Builder::new(streams);
+/// Serves an HTTP/1 connection to its end. An idle one closes when it is asked for its place.
+async fn http1_to_end(
+    connection: impl GracefulConnection<Error = hyper::Error>,
+    activity: &Activity,
+    end: CancellationToken,
+) -> Result<(), hyper::Error> {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = end.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = activity.asked() => Ok(()),
+    }
+}
+
+/// Serves an HTTP/2 connection to its end. It gets a GOAWAY when it is idle for too long or asked for its place, and during the
+/// drain after its first request, which a GOAWAY before would refuse.
+async fn http2_to_end(
+    connection: impl GracefulConnection<Error = hyper::Error>,
+    streams: &Streams,
+    idle: Duration,
+    activity: &Activity,
+    drain: CancellationToken,
+    end: CancellationToken,
+) -> Result<(), hyper::Error> {
+    let mut connection = pin!(connection);
+    let drains = async {
+        drain.cancelled().await;
+        streams.begun().await;
+    };
+    let goodbye = tokio::select! {
+        biased;
+        ended = connection.as_mut() => return ended,
+        () = end.cancelled() => None,
+        () = drains => Some(GOODBYE),
+        () = streams.idle(idle) => Some(GOODBYE),
+        () = activity.asked() => Some(SHORT_GOODBYE),
+    };
+    connection.as_mut().graceful_shutdown();
+    let Some(goodbye) = goodbye else {
+        return connection.await;
+    };
+    tokio::select! {
+        ended = connection => ended,
+        () = streams.idle(goodbye) => Ok(()),
+    }
+}
+
+fn http1_builder(limits: Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .keep_alive(limits.keep_alive)
         .header_read_timeout(limits.head)
         .max_buf_size(limits.head_bytes as usize);
-    let Some(http2) = limits.http2 else {
-        return builder.http1_only();
-    };
     builder
-        .http2()
+}
+
+fn http2_builder(limits: Limits, http2: Http2Limits, streams: Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(limits.head_bytes)

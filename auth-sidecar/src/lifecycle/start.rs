@@ -155,7 +155,7 @@ impl Sidecar {
         let finish = drain::drain_limit(grace_period_seconds);
         tasks.spawn(serve_and_drain(
             public_listener,
-            router::public_router(&services),
+            router::public_port(&services),
             public_limits(finish),
             services.drain.clone(),
             end.clone(),

@@ -110,18 +110,25 @@ impl MessageMemory {
         let full = MessageError::NoMemory;
         let full_of_user = MessageError::NoMemoryOfUser;
         let mut taken = [user.take(0, full_of_user)?, self.take(0, full)?];
-        let mut bytes = BytesMut::new();
+        // A message that arrives in one part is not copied.
+        let (mut first, mut bytes) = (None, BytesMut::new());
         let keep = |data: &Bytes| -> Result<(), MessageError> {
             let [of_user, of_all] = &mut taken;
             of_user.0.merge(user.take(data.len(), full_of_user)?.0);
             of_all.0.merge(self.take(data.len(), full)?.0);
-            bytes.extend_from_slice(data);
+            match first.take() {
+                None if bytes.is_empty() => first = Some(data.clone()),
+                before => {
+                    bytes.extend_from_slice(&before.unwrap_or_default());
+                    bytes.extend_from_slice(data);
+                }
+            }
             Ok(())
         };
         timeout(MESSAGE_TIME, collect(body, largest, keep))
             .await
             .map_err(|_| ReadError::Late)??;
-        Ok((bytes.freeze(), taken))
+        Ok((first.unwrap_or_else(|| bytes.freeze()), taken))
     }
 
     fn take(&self, bytes: usize, full: MessageError) -> Result<Taken, MessageError> {
@@ -180,6 +187,28 @@ mod tests {
         let large = all.read(&user, Body::from("123456789"), 8).await;
         assert_eq!(large.unwrap_err(), MessageError::Read(ReadError::TooLarge));
         assert_eq!((left(&all), left(&user)), (10, 10));
+    }
+
+    #[tokio::test]
+    async fn a_message_in_one_part_is_not_copied_and_one_in_several_is_whole() {
+        let memory = || MessageMemory::new(10);
+        let part = Bytes::from("1234");
+        let (whole, _) = memory()
+            .read(&memory(), Body::from(part.clone()), 8)
+            .await
+            .unwrap();
+        assert_eq!(whole.as_ptr(), part.as_ptr());
+        for count in [0, 2, 3] {
+            let parts = stream::iter(
+                ["12", "34", "56"]
+                    .into_iter()
+                    .take(count)
+                    .map(Ok::<_, Infallible>),
+            );
+            let body = Body::from_stream(parts);
+            let (whole, _) = memory().read(&memory(), body, 8).await.unwrap();
+            assert_eq!(whole, "123456"[..2 * count]);
+        }
     }
 
     #[tokio::test]

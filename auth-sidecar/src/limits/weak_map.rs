@@ -34,11 +34,6 @@ impl<K: Clone + Eq + Hash, V> WeakMap<K, V> {
         entry
     }
 
-    /// Returns the entry of this key if some holder still keeps it alive.
-    pub(crate) fn get(&self, key: &K) -> Option<Arc<WeakMapEntry<K, V>>> {
-        self.lock().get(key).and_then(Weak::upgrade)
-    }
-
     /// Removes the entry and returns it if some holder still keeps it alive. Later calls create a new one.
     pub(crate) fn remove(&self, key: &K) -> Option<Arc<WeakMapEntry<K, V>>> {
         let entry = self.lock().remove(key);
@@ -53,6 +48,7 @@ impl<K: Clone + Eq + Hash, V> WeakMap<K, V> {
     }
 
     /// Returns the number of entries.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }

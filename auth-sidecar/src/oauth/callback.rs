@@ -325,14 +325,14 @@ fn again_or_refused(
 }
 
 /// Returns the audit event of the login.
-fn audit(approved: &ApprovedRequest, address: Option<IpAddr>) -> Event {
+fn audit(approved: &ApprovedRequest, address: Option<IpAddr>) -> Event<'_> {
     Event::of(Action::Login)
         .client(&approved.request.client_id)
         .address(address)
 }
 
 /// Counts a login that failed, and writes it to the audit log.
-fn failed(services: &Services, event: Event, reason: &'static str) {
+fn failed(services: &Services, event: Event<'_>, reason: &'static str) {
     services.metrics.sign_in(reason);
     event.failed(reason);
 }

@@ -105,7 +105,7 @@ pub(super) fn too_long(services: &Services, request: &AuthorizationRequest) -> R
 }
 
 /// Returns the audit event of a decision. The person is not known before the sign-in.
-fn audit(request: &AuthorizationRequest, address: Option<IpAddr>) -> Event {
+fn audit(request: &AuthorizationRequest, address: Option<IpAddr>) -> Event<'_> {
     Event::of(Action::Consent)
         .client(&request.client_id)
         .address(address)

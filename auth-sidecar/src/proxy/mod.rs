@@ -32,13 +32,11 @@ mod user_limits;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
-use axum::routing::any;
 use behalf_runtime::trace::{self, TraceContext};
 
 use self::answer::answer;
@@ -99,22 +97,35 @@ impl ProxyState {
 /// The paths of the MCP endpoint. Some clients add a slash.
 pub(crate) const PATHS: [&str; 2] = ["/mcp", "/mcp/"];
 
-/// Builds the router of [`PATHS`].
-pub(crate) fn router(services: Arc<Services>) -> Router {
-    PATHS
-        .into_iter()
-        .fold(Router::new(), |router, path| router.route(path, any(handle)))
-        .with_state(Arc::new(ProxyState::new(services)))
+/// Answers the requests to [`PATHS`]. Clones share the state.
+#[derive(Clone)]
+pub(crate) struct McpEndpoint(Arc<ProxyState>);
+
+impl McpEndpoint {
+    pub(crate) fn new(services: Arc<Services>) -> Self {
+        Self(Arc::new(ProxyState::new(services)))
+    }
+
+    /// Answers a request to `path`, one of [`PATHS`].
+    pub(crate) async fn answer(self, path: &'static str, request: Request) -> Response<Body> {
+        match &self.0.services.tracer {
+            Some(tracer) => {
+                let answer = |request| handle(&self.0, request);
+                trace::traced(tracer, Some(path), request, answer).await
+            }
+            None => handle(&self.0, request).await,
+        }
+    }
 }
 
-async fn handle(State(state): State<Arc<ProxyState>>, request: Request) -> Response<Body> {
+async fn handle(state: &ProxyState, request: Request) -> Response<Body> {
     let allowed = oauth::allowed_origin(&state.services, request.headers());
     let Ok(caller) = Caller::of(request.headers(), state.services.addresses.issuer(), allowed) else {
         state
             .services
             .metrics
             .security_event(SecurityEvent::ForeignOrigin);
-        return refuse(&state, &Refusal::ForeignOrigin, &About::default());
+        return refuse(state, &Refusal::ForeignOrigin, &About::default());
     };
     let mut about = About::default();
     let mut response = if request.method() == Method::OPTIONS {
@@ -122,13 +133,13 @@ async fn handle(State(state): State<Arc<ProxyState>>, request: Request) -> Respo
     } else {
         let address = (state.services.trusted_proxies).client(request.extensions(), request.headers());
         let mut audit = RequestAudit::begin(address);
-        match forward(&state, request, &mut about, &mut audit).await {
+        match forward(state, request, &mut about, &mut audit).await {
             Ok(response) => {
                 audit.answered(response.status());
                 response
             }
             Err(refusal) => {
-                let response = refuse(&state, &refusal, &about);
+                let response = refuse(state, &refusal, &about);
                 audit.refused(refusal.label(), response.status());
                 response
             }
@@ -161,6 +172,8 @@ fn refuse(state: &ProxyState, refusal: &Refusal, about: &About) -> Response<Body
     refusal.answer(about, &state.services.challenger)
 }
 
+/// Forwards a request. The steps that few requests take have futures of their own (`Box::pin`), because the future of each
+/// request has room for all of its steps.
 async fn forward(
     state: &ProxyState,
     request: Request,
@@ -220,7 +233,7 @@ async fn forward(
     // There is only one second try. If it is refused as well, the client gets that refusal.
     if outgoing.can_be_sent_again()
         && let Some(wanted) = wanted(server, &response)
-        && let Some(replacement) = replace(state, &session, &tokens, &wanted).await?
+        && let Some(replacement) = Box::pin(replace(state, &session, &tokens, &wanted)).await?
     {
         tracing::info!(
             session.id = %session.id,
@@ -229,12 +242,12 @@ async fn forward(
             session.id
         );
         tokens = replacement;
-        response = outgoing.send(state, &session, &tokens).await?;
+        response = Box::pin(outgoing.send(state, &session, &tokens)).await?;
     }
     let had_second_try = outgoing.can_be_sent_again();
     drop(outgoing);
     if let Some(wanted) = wanted(server, &response) {
-        return Err(reauthenticate(state, &session, &tokens, wanted, had_second_try).await?);
+        return Err(Box::pin(reauthenticate(state, &session, &tokens, wanted, had_second_try)).await?);
     }
     let board = &state.services.board;
     let is_refused = matches!(
@@ -284,7 +297,7 @@ async fn checked_message(
     if message.is_tool_call() {
         let needed = state.services.access.needed(message.name().unwrap_or_default());
         if !session.scopes.contains(needed) {
-            expect_step_up(state, session, needed).await;
+            Box::pin(expect_step_up(state, session, needed)).await;
             return Err(Refusal::InsufficientScope(needed));
         }
     }
@@ -308,7 +321,9 @@ async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<Arc<Ope
     if let Some(bearers) = &state.entra_bearers
         && EntraBearers::is_one(&token)
     {
-        return bearers.open(&state.services, &token).await.map(Arc::new);
+        return Box::pin(bearers.open(&state.services, &token))
+            .await
+            .map(Arc::new);
     }
     let session = state.services.sessions.open(&token).await.map_err(|error| {
         match &error {
@@ -326,11 +341,8 @@ async fn authenticate(state: &ProxyState, headers: &HeaderMap) -> Result<Arc<Ope
     })?;
     if state.services.clients.denies(&session.client_id) {
         // After a failure the next call ends it.
-        let _ = state
-            .services
-            .sessions
-            .end_denied(&token, &session.client_id)
-            .await;
+        let end = state.services.sessions.end_denied(&token, &session.client_id);
+        let _ = Box::pin(end).await;
         return Err(Refusal::InvalidToken);
     }
     Ok(session)

@@ -1,6 +1,7 @@
 //! The audit line of a request to `/mcp`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use behalf_runtime::trace::TraceId;
@@ -16,8 +17,10 @@ pub(super) struct RequestAudit {
     began: Instant,
     address: Option<IpAddr>,
     /// Present once the session is known, until the line is written.
-    event: Option<Event>,
-    is_tool_call: bool,
+    session: Option<Arc<OpenSession>>,
+    trace: Option<TraceId>,
+    /// The tool that the request calls, as the client named it.
+    tool: Option<String>,
 }
 
 impl RequestAudit {
@@ -26,62 +29,74 @@ impl RequestAudit {
         Self {
             began: Instant::now(),
             address,
-            event: None,
-            is_tool_call: false,
+            session: None,
+            trace: None,
+            tool: None,
         }
     }
 
     /// The request belongs to this session and trace.
-    pub(super) fn authenticated(&mut self, session: &OpenSession, trace: Option<TraceId>) {
-        let event = Event::of(Action::RequestRefusal)
-            .user(&session.user)
-            .client(&session.client_id)
-            .session(&session.id)
-            .address(self.address)
-            .trace(trace);
-        self.event = Some(event);
+    pub(super) fn authenticated(&mut self, session: &Arc<OpenSession>, trace: Option<TraceId>) {
+        self.session = Some(Arc::clone(session));
+        self.trace = trace;
     }
 
     /// The message of the request belongs to this trace.
     pub(super) fn trace(&mut self, trace: TraceId) {
-        self.event = self.event.take().map(|event| event.trace(Some(trace)));
+        self.trace = Some(trace);
     }
 
     /// The request calls this tool.
     pub(super) fn tool_call(&mut self, name: &str) {
-        self.is_tool_call = true;
-        self.event = self
-            .event
-            .take()
-            .map(|event| event.action(Action::ToolCall).tool(name));
+        self.tool = Some(name.to_owned());
     }
 
     /// The answer of the server begins.
     pub(super) fn answered(&mut self, status: StatusCode) {
-        let Some(event) = self.event.take().filter(|_| self.is_tool_call) else {
-            return;
-        };
-        let event = event.status(status).took(self.began.elapsed());
-        if status.is_success() {
-            event.succeeded();
-        } else {
-            event.failed("server_error");
-        }
+        self.write_tool_call(|event| {
+            let event = event.status(status);
+            if status.is_success() {
+                event.succeeded();
+            } else {
+                event.failed("server_error");
+            }
+        });
     }
 
     /// The sidecar refuses the request, or does not pass on the server's answer.
     pub(super) fn refused(&mut self, reason: &'static str, status: StatusCode) {
-        if let Some(event) = self.event.take() {
-            event.status(status).took(self.began.elapsed()).failed(reason);
+        self.write(|event| event.status(status).failed(reason));
+    }
+
+    fn write_tool_call(&mut self, write: impl FnOnce(Event<'_>)) {
+        if self.tool.is_some() {
+            self.write(write);
         }
+    }
+
+    /// Writes the line if the session is known and no line was written before.
+    fn write(&mut self, write: impl FnOnce(Event<'_>)) {
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        let event = match &self.tool {
+            Some(tool) => Event::of(Action::ToolCall).tool(tool),
+            None => Event::of(Action::RequestRefusal),
+        };
+        let event = event
+            .user(&session.user)
+            .client(session.client_label())
+            .session(&session.id)
+            .address(self.address)
+            .trace(self.trace)
+            .took(self.began.elapsed());
+        write(event);
     }
 }
 
 /// A client that disconnects drops its request. The tool may have run.
 impl Drop for RequestAudit {
     fn drop(&mut self) {
-        if let Some(event) = self.event.take().filter(|_| self.is_tool_call) {
-            event.took(self.began.elapsed()).unknown("client_disconnected");
-        }
+        self.write_tool_call(|event| event.unknown("client_disconnected"));
     }
 }

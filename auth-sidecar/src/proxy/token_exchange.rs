@@ -197,6 +197,17 @@ impl Exchange {
             Ok(tokens) => return Ok(tokens),
             Err(error) => error,
         };
+        Box::pin(self.after_refusal(state, session, user, claims, error)).await
+    }
+
+    async fn after_refusal(
+        &self,
+        state: &ProxyState,
+        session: &OpenSession,
+        user: Arc<TokenSet>,
+        claims: Option<&str>,
+        error: EntraError,
+    ) -> Result<Tokens, Refusal> {
         // Only the client can renew a token of Entra that it presented.
         let is_renewable = session.has_record()
             && error

@@ -39,6 +39,7 @@ impl Sessions {
                 oid: claims.oid,
             }),
             client_id: claims.azp.unwrap_or_default(),
+            registered_label: None,
             scopes,
             signed_in_at: issued_at,
             expires_at: ends_at,

@@ -56,6 +56,15 @@ impl Sessions {
         if !session.has_record() || lives_for(&session.tokens, now, RENEW_BEFORE_EXPIRY) {
             return Ok(Arc::clone(&session.tokens));
         }
+        // Few calls get here, and the future of each has room for it.
+        Box::pin(self.renewed_in_time(session, now)).await
+    }
+
+    async fn renewed_in_time(
+        self: &Arc<Self>,
+        session: &OpenSession,
+        now: Timestamp,
+    ) -> Result<Arc<TokenSet>, SessionError> {
         let living = lives_for(&session.tokens, now, MINIMUM_TIME_LEFT).then(|| Arc::clone(&session.tokens));
         let flight = match self.join_renewal(session, None) {
             Joined::Flight(flight) => flight,

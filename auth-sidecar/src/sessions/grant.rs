@@ -50,7 +50,7 @@ pub(super) struct Grant {
     #[serde(rename = "s")]
     pub(super) scopes: Scopes,
 
-    #[serde(rename = "e")]
+    #[serde(rename = "e", with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub(super) expires_at: Timestamp,
 
     /// Time of issue. Only introspection uses it.
@@ -80,7 +80,7 @@ pub(super) struct Code {
     #[serde(rename = "r")]
     pub(super) resource: String,
 
-    #[serde(rename = "e")]
+    #[serde(rename = "e", with = "jiff::fmt::serde::timestamp::millisecond::required")]
     pub(super) expires_at: Timestamp,
 }
 

@@ -11,6 +11,7 @@ use super::error::SessionError;
 use super::grant::{ClientDigest, Grant};
 use super::repository::Loaded;
 use crate::access::Scopes;
+use crate::client_label::registered_label;
 use crate::keys::Purpose;
 use crate::session_id::{SessionId, SessionSecret};
 use crate::token_digest::TokenDigest;
@@ -26,6 +27,9 @@ pub struct OpenSession {
 
     /// The client that the user signed in through.
     pub client_id: String,
+
+    /// The label of a client that registered itself. It is computed here, because the audit line of each call contains it.
+    pub(super) registered_label: Option<String>,
 
     /// Scopes of the access token. The session may have more.
     pub scopes: Scopes,
@@ -48,6 +52,11 @@ pub struct OpenSession {
 }
 
 impl OpenSession {
+    /// The client as logs show it.
+    pub(crate) fn client_label(&self) -> &str {
+        self.registered_label.as_deref().unwrap_or(&self.client_id)
+    }
+
     /// True for a login at this server, whose record has the user's tokens. False for a token of Entra, which only the
     /// client can renew.
     pub(crate) fn has_record(&self) -> bool {
@@ -83,6 +92,16 @@ impl Sessions {
         if let Some(session) = self.remembered.get(&token, now) {
             return Ok(session);
         }
+        // Few calls get here, and the future of each has room for it.
+        Box::pin(self.open_record(access_token, token, now)).await
+    }
+
+    async fn open_record(
+        &self,
+        access_token: &Secret,
+        token: TokenDigest,
+        now: Timestamp,
+    ) -> Result<Arc<OpenSession>, SessionError> {
         let grant: Grant = self.keyring.open(Purpose::Access, access_token.expose())?;
         if grant.expires_at <= now || grant.resource != self.rules.resource {
             return Err(SessionError::Invalid);
@@ -110,6 +129,7 @@ impl Sessions {
         let session = Arc::new(OpenSession {
             id: grant.id,
             user: Arc::new(record.user),
+            registered_label: registered_label(&record.client_id),
             client_id: record.client_id,
             scopes: grant.scopes,
             signed_in_at: record.signed_in_at,

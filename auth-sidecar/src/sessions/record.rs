@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use behalf_entra::{Secret, TokenSet, UserIdentity};
 use jiff::Timestamp;
+use jiff::fmt::serde::timestamp::millisecond;
 use serde::{Deserialize, Serialize};
 
 use super::refresh_rotation::Family;
@@ -58,32 +59,48 @@ pub(super) struct Refused {
     pub(super) revoked: bool,
 }
 
-/// The serialized form of a record. It borrows texts where possible, so that tokens are copied only once.
+/// The serialized form of a record. It borrows texts where possible, so that tokens are copied only once. The names are short
+/// and times are milliseconds, because the store has one form for each session, and each call that opens a session reads it.
 #[derive(Serialize, Deserialize)]
 struct Form<'a> {
+    #[serde(rename = "t")]
     tid: Cow<'a, str>,
+    #[serde(rename = "o")]
     oid: Cow<'a, str>,
+    #[serde(rename = "c")]
     client_id: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     client_name: Option<Cow<'a, str>>,
+    #[serde(rename = "s")]
     scopes: Scopes,
-    /// Absent in records of earlier releases. Their sign-ins count as old.
-    #[serde(default)]
+    #[serde(rename = "l", with = "millisecond::required")]
     signed_in_at: Timestamp,
+    #[serde(rename = "e", with = "millisecond::required")]
     ends_at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     family: Option<Family>,
-    #[serde(borrow)]
+    #[serde(rename = "a", borrow)]
     access_token: Cow<'a, str>,
+    #[serde(rename = "x", with = "millisecond::required")]
     access_token_expires_at: Timestamp,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "r", borrow, default, skip_serializing_if = "Option::is_none")]
     refresh_token: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(rename = "q", default, skip_serializing_if = "is_false")]
     sign_in_required: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "u",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "millisecond::optional"
+    )]
     step_up_until: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
     refused: Option<Refused>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Record {

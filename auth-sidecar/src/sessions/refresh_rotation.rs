@@ -10,7 +10,7 @@ pub(super) struct Family {
     #[serde(rename = "g")]
     pub(super) generation: u64,
 
-    #[serde(rename = "t")]
+    #[serde(rename = "t", with = "jiff::fmt::serde::timestamp::millisecond::required")]
     rotated_at: Timestamp,
 }
 

@@ -4,26 +4,37 @@
 //! nothing from the store and decrypt nothing. A remembered session has the end signal of its session: each end of a
 //! session that reaches this process sends the signal, so that no later call uses what is remembered.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep};
 
 use super::{OpenSession, later};
-use crate::limits::weak_map::WeakMap;
 use crate::token_digest::TokenDigest;
 
 /// Time for which a session is remembered. An end that this process does not hear of takes effect after it: well within
 /// the two seconds that are promised for a revocation.
 const LIFE: Duration = Duration::from_secs(1);
 
+/// Pause between two looks for sessions that are older than [`LIFE`]. They leave memory at most this much later.
+const SWEEP: Duration = Duration::from_millis(250);
+
 /// Maximum number of remembered sessions. Each has the user's tokens, usually less than 8 KiB: 16 MiB together. Beyond it a
 /// session is opened for each call.
 const MOST: usize = 2048;
 
-/// The sessions that were opened within the last second.
+/// The sessions that were opened within the last second. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Remembered(Arc<Mutex<State>>);
+
 #[derive(Default)]
-pub(super) struct Remembered(WeakMap<TokenDigest, Opened>);
+struct State {
+    sessions: HashMap<TokenDigest, Opened>,
+    /// True while a task removes the old sessions.
+    is_swept: bool,
+}
 
 struct Opened {
     session: Arc<OpenSession>,
@@ -33,13 +44,16 @@ struct Opened {
 
     /// Number of renewals of the user's tokens when the session was opened.
     renewals: u64,
+
+    since: Instant,
 }
 
 impl Remembered {
     /// Returns the session of this access token if a call opened it within the last second, it has not ended, and the user's
     /// tokens were not renewed since.
     pub(super) fn get(&self, token: &TokenDigest, now: Timestamp) -> Option<Arc<OpenSession>> {
-        let opened = self.0.get(token)?;
+        let state = self.lock();
+        let opened = state.sessions.get(token)?;
         let signal = &opened.session.end_signal;
         let is_current = now < opened.until && !signal.has_ended() && signal.renewals() == opened.renewals;
         is_current.then(|| Arc::clone(&opened.session))
@@ -55,23 +69,45 @@ impl Remembered {
         now: Timestamp,
         ends_at: Timestamp,
     ) {
-        // An entry that is no longer current would stay in the place of this one.
-        self.0.remove(&token);
-        if self.0.len() >= MOST {
-            return;
-        }
         let life = SignedDuration::try_from(LIFE).unwrap_or_default();
         let until = later(now, life).min(session.expires_at).min(ends_at);
-        let opened = self.0.get_or_insert_with(token, || Opened {
+        let opened = Opened {
             session,
             until,
             renewals,
-        });
-        // The map holds the entry only as long as this task does, so that no token stays in memory without calls.
-        tokio::spawn(async move {
-            tokio::time::sleep(LIFE).await;
-            drop(opened);
-        });
+            since: Instant::now(),
+        };
+        let mut state = self.lock();
+        if state.sessions.len() >= MOST && !state.sessions.contains_key(&token) {
+            return;
+        }
+        let before = state.sessions.insert(token, opened);
+        if !std::mem::replace(&mut state.is_swept, true) {
+            tokio::spawn(self.clone().sweep());
+        }
+        drop(state);
+        drop(before);
+    }
+
+    /// Removes old sessions until none is left, so that no token stays in memory without calls.
+    async fn sweep(self) {
+        loop {
+            sleep(SWEEP).await;
+            let mut state = self.lock();
+            let is_old = |_: &TokenDigest, opened: &mut Opened| opened.since.elapsed() >= LIFE;
+            let old: Vec<_> = state.sessions.extract_if(is_old).collect();
+            state.is_swept = !state.sessions.is_empty();
+            let is_last = !state.is_swept;
+            drop(state);
+            drop(old);
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,6 +141,7 @@ mod tests {
                 oid: "o".to_owned(),
             }),
             client_id: "c".to_owned(),
+            registered_label: None,
             scopes: Scopes::ALL,
             has_record: true,
             signed_in_at: NOW,
@@ -134,7 +171,7 @@ mod tests {
         assert!(remembered.get(&token(2), NOW).is_none());
         assert!(remembered.get(&token(1), after(1000)).is_none());
         tokio::time::sleep(LIFE * 2).await;
-        assert_eq!((remembered.0.len(), signals.open().len()), (0, 0));
+        assert_eq!((remembered.lock().sessions.len(), signals.open().len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

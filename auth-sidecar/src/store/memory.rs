@@ -36,9 +36,10 @@ impl Default for MemoryLimits {
         Self {
             // 100,000 users with one session each: a session is one entry, and so is the list of a user's sessions.
             entries: 205_000,
-            // The callbacks of ten minutes, in which a marker expires, are fewer (`limits/address_budget.rs`).
-            markers: 40_000,
-            // 286 MiB with the store's own data (`docs/proxy.md`).
+            // Each of 100,000 users has signed in within ten minutes, in which a marker expires, and there were as many refused
+            // callbacks as `limits/address_budget.rs` permits.
+            markers: 135_000,
+            // 288 MiB with the store's own data (`docs/proxy.md`).
             bytes: 216 * 1024 * 1024,
             value_bytes: MAX_VALUE_BYTES,
         }

@@ -3,6 +3,7 @@
 //! No method accepts a token, a code, an argument of a tool or a mail address. The texts of clients (names of clients and
 //! tools) are bounded, and without control characters.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -63,23 +64,23 @@ impl Action {
 /// An event of the audit log. [`Event::succeeded`], [`Event::failed`] and [`Event::unknown`] write its line.
 #[derive(Clone, Debug)]
 #[must_use = "an event is in the log only after it was written"]
-pub(crate) struct Event {
+pub(crate) struct Event<'a> {
     action: Action,
-    user: Option<String>,
-    client_id: Option<String>,
-    client_name: Option<String>,
+    user: Option<Cow<'a, str>>,
+    client_id: Option<Cow<'a, str>>,
+    client_name: Option<Cow<'a, str>>,
     session: Option<SessionId>,
-    tool: Option<String>,
+    tool: Option<Cow<'a, str>>,
     reason: Option<&'static str>,
     status: Option<u16>,
     duration: Option<Duration>,
     address: Option<IpAddr>,
-    correlation_id: Option<String>,
+    correlation_id: Option<&'a str>,
     error_code: Option<u32>,
     trace_id: Option<TraceId>,
 }
 
-impl Event {
+impl<'a> Event<'a> {
     /// An event of which nothing else is known.
     pub(crate) fn of(action: Action) -> Self {
         Self {
@@ -99,38 +100,32 @@ impl Event {
         }
     }
 
-    /// Replaces the kind.
-    pub(crate) fn action(mut self, action: Action) -> Self {
-        self.action = action;
-        self
-    }
-
     /// The user: the object id in Entra.
-    pub(crate) fn user(self, user: &UserIdentity) -> Self {
+    pub(crate) fn user(self, user: &'a UserIdentity) -> Self {
         self.user_id(&user.oid)
     }
 
     /// As [`Event::user`], with the object id alone.
-    pub(crate) fn user_id(mut self, object_id: &str) -> Self {
+    pub(crate) fn user_id(mut self, object_id: &'a str) -> Self {
         self.user = Some(bounded(object_id, MAX_NAME));
         self
     }
 
     /// The client. The id of a client that registered itself is its whole registration and works at the token endpoint,
     /// so that its digest stands for it.
-    pub(crate) fn client(mut self, client_id: &str) -> Self {
+    pub(crate) fn client(mut self, client_id: &'a str) -> Self {
         self.client_id = Some(client_label(client_id));
         self
     }
 
     /// The client of a session that is known by its summary only. `None` if the id is long.
-    pub(crate) fn client_label(mut self, label: Option<&str>) -> Self {
+    pub(crate) fn client_label(mut self, label: Option<&'a str>) -> Self {
         self.client_id = label.map(client_label);
         self
     }
 
     /// The name that the client chose. It proves nothing.
-    pub(crate) fn client_name(mut self, name: Option<&str>) -> Self {
+    pub(crate) fn client_name(mut self, name: Option<&'a str>) -> Self {
         self.client_name = name.map(|name| bounded(name, MAX_NAME));
         self
     }
@@ -142,7 +137,7 @@ impl Event {
     }
 
     /// The tool, as the client named it.
-    pub(crate) fn tool(mut self, name: &str) -> Self {
+    pub(crate) fn tool(mut self, name: &'a str) -> Self {
         self.tool = Some(self::name(name));
         self
     }
@@ -172,9 +167,9 @@ impl Event {
     }
 
     /// The ids under which Entra's sign-in log has its refusal.
-    pub(crate) fn refusal_of_entra(mut self, error: &EntraError) -> Self {
+    pub(crate) fn refusal_of_entra(mut self, error: &'a EntraError) -> Self {
         if let EntraError::Refused(refusal) = error {
-            self.correlation_id.clone_from(&refusal.correlation_id);
+            self.correlation_id = refusal.correlation_id.as_deref();
             self.error_code = refusal.codes.first().copied();
         }
         self
@@ -217,7 +212,7 @@ impl Event {
             session.id = self.session.map(tracing::field::display),
             mcp.tool = self.tool.as_deref(),
             http.status = self.status,
-            entra.correlation_id = self.correlation_id.as_deref(),
+            entra.correlation_id = self.correlation_id,
             entra.error_code = self.error_code,
             trace.id = self.trace_id.map(tracing::field::display),
             "{action}: {outcome}"
@@ -230,21 +225,21 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// Returns the id of a client as the audit log shows it. It is stable, and opens nothing.
-fn client_label(client_id: &str) -> String {
-    registered_label(client_id).unwrap_or_else(|| bounded(client_id, MAX_CLIENT_ID))
+fn client_label(client_id: &str) -> Cow<'_, str> {
+    registered_label(client_id).map_or_else(|| bounded(client_id, MAX_CLIENT_ID), Cow::Owned)
 }
 
 /// Returns the name of a tool as it is shown.
-pub(super) fn name(tool: &str) -> String {
+pub(super) fn name(tool: &str) -> Cow<'_, str> {
     bounded(tool, MAX_NAME)
 }
 
 /// Returns the beginning of a text, with `?` for each control character and each character that changes the direction of
 /// text: a viewer of the log must see what is there.
-fn bounded(text: &str, longest: usize) -> String {
+fn bounded(text: &str, longest: usize) -> Cow<'_, str> {
     // Nearly every text is like this.
     if text.len() <= longest && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let visible = |character: char| match character {
         '\u{ad}'

@@ -61,7 +61,7 @@ impl McpTrace for Trace {
         self.name(label);
         self.set("mcp.method.name", label);
         if let Some(tool) = tool {
-            self.set("gen_ai.tool.name", audit::name(tool).as_str());
+            self.set("gen_ai.tool.name", &*audit::name(tool));
         }
         if let Some(context) = context {
             self.continue_from(context);

@@ -13,7 +13,7 @@ use behalf_auth_sidecar::host_key::HostKey;
 use behalf_auth_sidecar::keys::{KeyringHandle, SystemRandom};
 use behalf_auth_sidecar::observe::ProbeTrigger;
 use behalf_auth_sidecar::observe::sign_ins::SignIns;
-use behalf_auth_sidecar::router;
+use behalf_auth_sidecar::router::{self, PublicPort};
 use behalf_auth_sidecar::services::{Environment, Services};
 use behalf_auth_sidecar::sessions::Sessions;
 use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore};
@@ -163,7 +163,7 @@ impl World {
             Arc::new(services.unwrap())
         };
         let replicas: Vec<_> = (0..count).map(|_| replica()).collect();
-        let router = round_robin(replicas.iter().map(router::public_router).collect());
+        let router = round_robin(replicas.iter().map(router::public_port).collect());
         for replica in &replicas {
             let sessions = replica.sessions.clone();
             tokio::spawn(async move { sessions.follow_remote_ends().await });
@@ -212,7 +212,7 @@ impl World {
         let services =
             Services::with_store(loaded, self.environment.clone(), &host_key, self.store.clone()).unwrap();
         let services = Arc::new(services);
-        self.router = router::public_router(&services);
+        self.router = round_robin(vec![router::public_port(&services)]);
         self.replicas = vec![services];
         self
     }
@@ -474,11 +474,11 @@ pub(crate) fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> a
         .fold(request, |request, (name, value)| request.header(*name, *value))
 }
 
-/// Sends each request to the next of these routers.
-fn round_robin(routers: Vec<Router>) -> Router {
+/// Sends each request to the next of these replicas.
+fn round_robin(replicas: Vec<PublicPort>) -> Router {
     let turn = Arc::new(AtomicUsize::new(0));
     Router::new().fallback(move |request: Request<Body>| {
         let number = turn.fetch_add(1, Ordering::Relaxed);
-        routers[number % routers.len()].clone().oneshot(request)
+        replicas[number % replicas.len()].clone().oneshot(request)
     })
 }

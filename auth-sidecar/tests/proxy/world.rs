@@ -261,7 +261,7 @@ impl World {
         Sidecar {
             traces: tokio::spawn(services.export_traces(traces_end.clone())),
             traces_end: traces_end.drop_guard(),
-            router: router::public_router(&services),
+            router: Router::new().fallback_service(router::public_port(&services)),
             sessions: services.sessions.clone(),
             metrics: services.metrics.clone(),
             trigger: services.federation_trigger.clone(),

@@ -9,22 +9,30 @@ use super::context::TraceContext;
 use super::span::Tracer;
 use crate::guarded_body;
 
-/// Begins the trace of a request, which is the [`current`](super::current) one until the answer begins. The span ends
-/// with the last byte of the answer. A router has this layer only with a collector.
+/// The layer of a router that has a collector: [`traced`] with the path that the router matched.
 pub async fn trace_request(State(tracer): State<Tracer>, request: Request, next: Next) -> Response<Body> {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    traced(&tracer, route, request, |request| next.run(request)).await
+}
+
+/// Begins the trace of a request to the path `route`, which is the [`current`](super::current) one until the answer begins. The
+/// span ends with the last byte of the answer.
+pub async fn traced<F: Future<Output = Response<Body>>>(
+    tracer: &Tracer,
+    route: Option<&str>,
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response<Body> {
     let method = method_name(request.method());
-    let route = request.extensions().get::<MatchedPath>();
-    let name = route.map_or_else(
-        || method.to_owned(),
-        |route| format!("{method} {}", route.as_str()),
-    );
+    let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
     let span = tracer.begin(name, TraceContext::of(request.headers()));
     let trace = span.trace();
     trace.set("http.request.method", method);
     if let Some(route) = route {
-        trace.set("http.route", route.as_str());
+        trace.set("http.route", route);
     }
-    let response = trace.clone().scope(next.run(request)).await;
+    let response = trace.clone().scope(answer(request)).await;
     let status = response.status();
     trace.set("http.response.status_code", status.as_u16());
     if status.is_server_error() {

@@ -16,6 +16,6 @@ mod span;
 
 pub use context::{TRACEPARENT, TraceContext, TraceId};
 pub use export::Collector;
-pub use layer::{method_name, trace_request};
+pub use layer::{method_name, trace_request, traced};
 pub use queue::Dropped;
 pub use span::{Caller, RequestSpan, Sources, Span, Trace, Tracer, Value, carry, current, within};

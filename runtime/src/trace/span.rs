@@ -194,7 +194,10 @@ impl RequestSpan {
 
 impl Drop for RequestSpan {
     fn drop(&mut self) {
-        self.0.state().root.ended = Instant::now();
+        let mut state = self.0.state();
+        state.root.ended = Instant::now();
+        // The request has no answer that would say so.
+        state.root.failed |= std::thread::panicking();
     }
 }
 

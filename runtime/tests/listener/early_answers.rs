@@ -165,3 +165,15 @@ async fn a_client_that_does_not_wait_for_100_reads_the_refusal_too() {
         assert!(answer.starts_with("http/1.1 401"), "{number}: {answer:?}");
     }
 }
+
+#[tokio::test]
+async fn a_panic_in_a_request_is_an_answer_and_its_connection_serves_the_next_one() {
+    let (address, _end) = listen(limits()).await;
+    let mut stream = connect(address).await;
+    for (path, expected) in [("/panic", "http/1.1 500"), ("/", "http/1.1 200")] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = head_of_answer(&mut stream).await.unwrap();
+        assert!(head.starts_with(expected), "{head}");
+    }
+}

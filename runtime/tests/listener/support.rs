@@ -52,6 +52,7 @@ pub(crate) async fn listen(limits: Limits) -> (SocketAddr, DropGuard) {
             "/peer",
             get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }),
         )
+        .route("/panic", get(|| async { panic!("planted") as StatusCode }))
         .route("/refuse", post(|| async { StatusCode::UNAUTHORIZED }))
         .route(
             "/echo-length",

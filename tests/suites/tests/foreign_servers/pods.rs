@@ -103,13 +103,13 @@ impl Pods {
             });
         }
         let current = Arc::new(AtomicUsize::new(0));
-        let routers: Vec<Router> = pods
+        let ports: Vec<_> = pods
             .iter()
-            .map(|pod| router::public_router(&pod.services))
+            .map(|pod| router::public_port(&pod.services))
             .collect();
         let chosen = Arc::clone(&current);
         let gateway = Router::new().fallback(move |request: Request<Body>| {
-            routers[chosen.load(Ordering::SeqCst)].clone().oneshot(request)
+            ports[chosen.load(Ordering::SeqCst)].clone().oneshot(request)
         });
         tokio::spawn(async move { axum::serve(listener, gateway).await });
         Self {
