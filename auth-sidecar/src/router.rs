@@ -34,7 +34,7 @@ pub fn public_port(services: &Arc<Services>) -> PublicPort {
 
 /// The public port: the OAuth endpoints, `/mcp` and the probe of gateways.
 ///
-/// Nearly every request is for `/mcp`. It passes by the router, which makes about fifteen allocations for a request.
+/// Nearly every request is for `/mcp`. It does not go through the router, which makes about fifteen allocations for a request.
 #[derive(Clone)]
 pub struct PublicPort {
     mcp: McpEndpoint,

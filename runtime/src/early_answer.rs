@@ -1,4 +1,4 @@
-//! Reads the rest of a request's body when the answer is ready before its end.
+//! Answers a request whose handler panics, and reads the rest of a request's body when the answer is ready before its end.
 //!
 //! hyper closes an HTTP/1.1 connection whose body was not read to its end, without an announcement in the
 //! answer. The client notices at its next request, or loses the answer to a reset. Therefore the rest of the
@@ -69,9 +69,12 @@ pub(crate) async fn after_body(service: impl Service, request: Request) -> Respo
 async fn run(service: impl Service, request: Request) -> Response {
     match AssertUnwindSafe(service.oneshot(request)).catch_unwind().await {
         Ok(Ok(response)) => response,
-        Err(_) => {
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            let text = text.unwrap_or("it has no message");
             tracing::error!(
-                "A request ended in a panic, whose place and message are on the standard error output"
+                "A request ended in a panic, whose place is on the standard error output: {text}"
             );
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderValue, Version};
+use axum::http::{HeaderValue, Method, Version};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -75,8 +75,8 @@ impl<S> Service for S where
 /// returns.
 ///
 /// An answer of the service before the end of the request's body never breaks the connection without an
-/// announcement. A panic in a request is answered with 500. Every answer carries `X-Content-Type-Options: nosniff`. Every request has the address of its
-/// peer in its extensions (`ConnectInfo<SocketAddr>`).
+/// announcement. A panic in a request is answered with 500. Every answer carries `X-Content-Type-Options: nosniff`.
+/// Every request has the address of its peer in its extensions (`ConnectInfo<SocketAddr>`).
 pub async fn serve(listener: TcpListener, service: impl Service, limits: Limits, end: CancellationToken) {
     serve_and_drain(listener, service, limits, CancellationToken::new(), end).await;
 }
@@ -133,7 +133,7 @@ pub async fn serve_and_drain(
     }
 }
 
-/// Answers a request. This is a function and no layer of the router: `axum` allocates a copy of every layer for each request.
+/// Answers a request. This is a function and no layer of a router: `axum` allocates a copy of every layer for each request.
 async fn answer(
     service: impl Service,
     mut request: Request,
@@ -144,6 +144,7 @@ async fn answer(
     // The connection stays busy until the body was sent.
     let busy = activity.busy();
     let is_http1 = request.version() < Version::HTTP_2;
+    let is_head = request.method() == Method::HEAD;
     request.extensions_mut().insert(ConnectInfo(peer));
     let mut response = watch_answer(after_body(service, request).await);
     let headers = response.headers_mut();
@@ -151,7 +152,8 @@ async fn answer(
     if is_http1 && drain.is_cancelled() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    response.map(|body| guarded_body(body, busy))
+    // hyper would send the body over HTTP/2, which a client treats as an error.
+    response.map(|body| guarded_body(if is_head { Body::empty() } else { body }, busy))
 }
 
 async fn serve_connection(
@@ -191,20 +193,17 @@ async fn serve_connection(
         })
     };
     let stream = TokioIo::new(ClientStream::new(stream, limits.write, activity.clone()));
-    let ended = match (limits.http2, &http2_place) {
-        (Some(http2), Some(_)) => {
-            let streams = Streams::new(limits.write);
-            let connection = http2_builder(limits, http2, streams.clone()).serve_connection(stream, answers);
-            // Its state is larger than that of HTTP/1, and few connections have it.
-            Box::pin(http2_to_end(
-                connection, &streams, http2.idle, &activity, drain, end,
-            ))
-            .await
-        }
-        _ => {
-            let connection = http1_builder(limits).serve_connection(stream, answers);
-            http1_to_end(connection, &activity, end).await
-        }
+    let ended = if let (Some(http2), Some(_)) = (limits.http2, &http2_place) {
+        let streams = Streams::new(limits.write);
+        let connection = http2_builder(limits, http2, streams.clone()).serve_connection(stream, answers);
+        // Its state is larger than that of HTTP/1, and few connections have it.
+        Box::pin(http2_to_end(
+            connection, &streams, http2.idle, &activity, drain, end,
+        ))
+        .await
+    } else {
+        let connection = http1_builder(limits).serve_connection(stream, answers);
+        http1_to_end(connection, &activity, end).await
     };
     if let Err(error) = ended {
         tracing::trace!(%error, "A connection ended early");

@@ -8,7 +8,7 @@ use behalf_runtime::trace::TraceId;
 use tokio::time::Instant;
 
 use crate::sessions::OpenSession;
-use crate::telemetry::audit::{Action, Event};
+use crate::telemetry::audit::{self, Action, Event};
 
 /// Collects what the audit line of one request contains. Writes a line for each tool call, and for each other request of a
 /// signed-in user that the sidecar refuses. Requests without a live session have no line: anybody can send them, and a
@@ -19,7 +19,7 @@ pub(super) struct RequestAudit {
     /// Present once the session is known, until the line is written.
     session: Option<Arc<OpenSession>>,
     trace: Option<TraceId>,
-    /// The tool that the request calls, as the client named it.
+    /// The tool that the request calls, as the log shows it: a client may choose a name of megabytes.
     tool: Option<String>,
 }
 
@@ -48,7 +48,7 @@ impl RequestAudit {
 
     /// The request calls this tool.
     pub(super) fn tool_call(&mut self, name: &str) {
-        self.tool = Some(name.to_owned());
+        self.tool = Some(audit::name(name).into_owned());
     }
 
     /// The answer of the server begins.

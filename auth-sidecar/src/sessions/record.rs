@@ -48,6 +48,7 @@ pub(super) struct Record {
 /// A refusal of Entra to renew a user's tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Refused {
+    #[serde(with = "millisecond::required")]
     pub(super) at: Timestamp,
 
     /// The message to the user when no login helps.
@@ -60,7 +61,7 @@ pub(super) struct Refused {
 }
 
 /// The serialized form of a record. It borrows texts where possible, so that tokens are copied only once. The names are short
-/// and times are milliseconds, because the store has one form for each session, and each call that opens a session reads it.
+/// and times are milliseconds, because the store keeps one record for each session, and each call that opens a session reads it.
 #[derive(Serialize, Deserialize)]
 struct Form<'a> {
     #[serde(rename = "t")]
@@ -174,7 +175,7 @@ mod tests {
             client_id: "c\"1".to_owned(),
             client_name: Some("An editor".to_owned()),
             scopes: Scopes::ALL,
-            signed_in_at: Timestamp::UNIX_EPOCH,
+            signed_in_at: "2026-11-27T01:02:03.004Z".parse().unwrap(),
             ends_at: Timestamp::UNIX_EPOCH,
             family: Some(Family::new(Timestamp::UNIX_EPOCH)),
             tokens: Arc::new(TokenSet {
@@ -185,13 +186,16 @@ mod tests {
                 scope: None,
             }),
             sign_in_required: true,
-            step_up_until: Some(Timestamp::UNIX_EPOCH),
+            step_up_until: None,
             refused: None,
         };
         let bytes = record.to_bytes().unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("left out"));
         let again = Record::from_bytes(&bytes).unwrap();
-        assert_eq!(again.user, record.user);
+        assert_eq!(
+            (&again.user, again.signed_in_at),
+            (&record.user, record.signed_in_at)
+        );
         assert_eq!(again.client_id, record.client_id);
         assert_eq!(again.client_name, record.client_name);
         assert_eq!(again.family, record.family);

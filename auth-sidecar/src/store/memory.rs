@@ -36,11 +36,11 @@ impl Default for MemoryLimits {
         Self {
             // 100,000 users with one session each: a session is one entry, and so is the list of a user's sessions.
             entries: 205_000,
-            // Each of 100,000 users has signed in within ten minutes, in which a marker expires, and there were as many refused
-            // callbacks as `limits/address_budget.rs` permits.
+            // Each of 100,000 users has signed in within ten minutes, in which a marker expires, there were as many refused
+            // callbacks as `limits/address_budget.rs` permits, and 3,000 renewals are in flight.
             markers: 135_000,
-            // 288 MiB with the store's own data (`docs/proxy.md`).
-            bytes: 216 * 1024 * 1024,
+            // 280 MiB with the store's own data (`docs/proxy.md`).
+            bytes: 208 * 1024 * 1024,
             value_bytes: MAX_VALUE_BYTES,
         }
     }
@@ -58,10 +58,27 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct State {
-    entries: HashMap<StoreKey, Entry>,
-    by_expiry: BTreeSet<(Timestamp, StoreKey)>,
+    entries: HashMap<StoreKey, Kept>,
+    by_expiry: BTreeSet<(i64, StoreKey)>,
     markers: usize,
     bytes: usize,
+}
+
+/// An [`Entry`] in little memory: there may be several hundred thousand. The expiry is in milliseconds since the epoch.
+struct Kept {
+    revision: u64,
+    value: Box<[u8]>,
+    expires_at: i64,
+}
+
+impl Kept {
+    fn entry(&self) -> Entry {
+        Entry {
+            revision: self.revision,
+            value: self.value.to_vec(),
+            expires_at: Timestamp::from_millisecond(self.expires_at).unwrap_or_default(),
+        }
+    }
 }
 
 impl MemoryStore {
@@ -80,11 +97,13 @@ impl MemoryStore {
 }
 
 impl State {
-    fn get(&self, key: &StoreKey, now: Timestamp) -> Option<&Entry> {
-        self.entries.get(key).filter(|entry| entry.expires_at > now)
+    fn get(&self, key: &StoreKey, now: Timestamp) -> Option<&Kept> {
+        self.entries
+            .get(key)
+            .filter(|kept| kept.expires_at > now.as_millisecond())
     }
 
-    fn remove(&mut self, key: &StoreKey) -> Option<Entry> {
+    fn remove(&mut self, key: &StoreKey) -> Option<Kept> {
         let entry = self.entries.remove(key)?;
         self.by_expiry.remove(&(entry.expires_at, key.clone()));
         self.bytes = self.bytes.saturating_sub(entry.value.len());
@@ -92,7 +111,7 @@ impl State {
         Some(entry)
     }
 
-    fn insert(&mut self, key: &StoreKey, entry: Entry) {
+    fn insert(&mut self, key: &StoreKey, entry: Kept) {
         self.remove(key);
         self.bytes = self.bytes.saturating_add(entry.value.len());
         self.markers += usize::from(key.is_marker());
@@ -102,7 +121,7 @@ impl State {
 
     fn sweep(&mut self, now: Timestamp) {
         while let Some((expires_at, key)) = self.by_expiry.first().cloned() {
-            if expires_at > now {
+            if expires_at > now.as_millisecond() {
                 break;
             }
             self.remove(&key);
@@ -114,7 +133,7 @@ impl State {
 impl SessionStore for MemoryStore {
     async fn get(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let now = self.clock.now();
-        Ok(self.lock().get(key, now).cloned())
+        Ok(self.lock().get(key, now).map(Kept::entry))
     }
 
     async fn put(
@@ -133,7 +152,7 @@ impl SessionStore for MemoryStore {
         let kept = state.get(key, now);
         let (revision, size) = kept.map_or((0, 0), |entry| (entry.revision, entry.value.len()));
         let next = expected.saturating_add(1);
-        if kept.is_some_and(|entry| entry.revision == next && entry.value == value) {
+        if kept.is_some_and(|entry| entry.revision == next && *entry.value == *value) {
             return Ok(Written::Stored);
         }
         let has_no_record = key
@@ -155,10 +174,10 @@ impl SessionStore for MemoryStore {
         }
         state.insert(
             key,
-            Entry {
+            Kept {
                 revision: next,
-                value,
-                expires_at,
+                value: value.into(),
+                expires_at: expires_at.as_millisecond(),
             },
         );
         Ok(Written::Stored)
@@ -170,7 +189,7 @@ impl SessionStore for MemoryStore {
         if state.get(key, now).is_some()
             && let Some(mut entry) = state.remove(key)
         {
-            entry.expires_at = expires_at;
+            entry.expires_at = expires_at.as_millisecond();
             state.insert(key, entry);
         }
         Ok(())
@@ -182,7 +201,10 @@ impl SessionStore for MemoryStore {
         if let Some(companion) = key.companion() {
             state.remove(&companion);
         }
-        Ok(state.remove(key).filter(|entry| entry.expires_at > now))
+        let taken = state
+            .remove(key)
+            .filter(|kept| kept.expires_at > now.as_millisecond());
+        Ok(taken.as_ref().map(Kept::entry))
     }
 
     async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
@@ -201,7 +223,7 @@ impl SessionStore for MemoryStore {
         let is_last = ids.len() <= PAGE_SESSIONS;
         ids.truncate(PAGE_SESSIONS);
         let next = ids.last().filter(|_| !is_last).map(ToString::to_string);
-        let entry = |id: SessionId| Some((id, state.get(&StoreKey::Session(id), now)?.clone()));
+        let entry = |id: SessionId| Some((id, state.get(&StoreKey::Session(id), now)?.entry()));
         let entries = ids.into_iter().filter_map(entry).collect();
         Ok(Page { entries, next })
     }

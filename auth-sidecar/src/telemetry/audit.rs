@@ -230,7 +230,7 @@ fn client_label(client_id: &str) -> Cow<'_, str> {
 }
 
 /// Returns the name of a tool as it is shown.
-pub(super) fn name(tool: &str) -> Cow<'_, str> {
+pub(crate) fn name(tool: &str) -> Cow<'_, str> {
     bounded(tool, MAX_NAME)
 }
 

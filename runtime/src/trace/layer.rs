@@ -16,8 +16,8 @@ pub async fn trace_request(State(tracer): State<Tracer>, request: Request, next:
     traced(&tracer, route, request, |request| next.run(request)).await
 }
 
-/// Begins the trace of a request to the path `route`, which is the [`current`](super::current) one until the answer begins. The
-/// span ends with the last byte of the answer.
+/// Begins the trace of a request to the path `route`. It is the [`current`](super::current) one until the answer begins. The span
+/// ends with the last byte of the answer.
 pub async fn traced<F: Future<Output = Response<Body>>>(
     tracer: &Tracer,
     route: Option<&str>,

@@ -1,12 +1,17 @@
 //! Which version of HTTP is spoken, and how large a head may be.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
-use behalf_runtime::Limits;
+use axum::http::{Request, Response, StatusCode};
+use behalf_runtime::{Limits, serve};
+use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rstest::rstest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tower::service_fn;
 
 use crate::support::{PREFACE, SETTINGS, SHORT, connect, is_served, limits, listen, to_the_end};
 
@@ -100,6 +105,31 @@ async fn the_head_of_an_http2_request_has_the_bound_of_http1(
         .await
         .unwrap();
     assert_eq!(response.status(), expected);
+}
+
+/// hyper removes the body over HTTP/1 only, and a client resets a stream with one.
+#[tokio::test]
+async fn the_answer_to_head_has_no_body_over_http2() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::from("body"))));
+    tokio::spawn(serve(listener, answers, limits(), CancellationToken::new()));
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    for (method, expected) in [("HEAD", ""), ("GET", "body")] {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{address}/"));
+        let response = client
+            .send_request(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, expected, "{method}");
+    }
 }
 
 #[tokio::test]
