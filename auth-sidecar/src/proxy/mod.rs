@@ -111,7 +111,8 @@ impl McpEndpoint {
         match &self.0.services.tracer {
             Some(tracer) => {
                 let answer = |request| handle(&self.0, request);
-                trace::traced(tracer, Some(path), request, answer).await
+                // Without the box, the future of a request without a trace would have room for one with a trace.
+                Box::pin(trace::traced(tracer, Some(path), request, answer)).await
             }
             None => handle(&self.0, request).await,
         }

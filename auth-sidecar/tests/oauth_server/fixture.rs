@@ -140,7 +140,9 @@ impl World {
         let mut config = config(&base, &entra.authority(), &keyring_file);
         adjust(&mut config);
 
-        let clock = Arc::new(FixedClock::new(SystemClock.now()));
+        // Records keep milliseconds.
+        let whole_second = Timestamp::from_second(SystemClock.now().as_second()).unwrap();
+        let clock = Arc::new(FixedClock::new(whole_second));
         let environment = Environment {
             federated_token_file: Some(token_file),
             entra_retry: RetryPolicy {

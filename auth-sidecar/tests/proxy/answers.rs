@@ -46,7 +46,6 @@ async fn headers_of_the_inner_hop_do_not_reach_the_client() {
         names,
         [
             "cache-control",
-            "content-length",
             "content-type",
             "mcp-protocol-version",
             "mcp-session-id",
