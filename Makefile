@@ -64,7 +64,7 @@ bench-gate: prerequisites-bench ## Compare the speed of the sidecar with nginx's
 	@cargo build --profile image --locked --bin behalf-auth-sidecar --bin behalf-bench
 	@$(CARGO_TARGET_DIR)/image/behalf-bench gate
 
-bench-operator: prerequisites ## Measure the operator with 500 objects in about 13 minutes, write docs/performance-operator.md
+bench-operator: prerequisites ## Measure the operator with 500 objects in about 15 minutes, write docs/performance-operator.md
 	@cargo build --release --locked --bin behalf-operator --bin behalf-bench-operator
 	@$(CARGO_TARGET_DIR)/release/behalf-bench-operator --page docs/performance-operator.md
 

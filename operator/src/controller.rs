@@ -47,7 +47,8 @@ const LIMIT: Duration = Duration::from_mins(1);
 const CONCURRENCY: u16 = 16;
 
 /// Time without another event after which a reconcile begins. The children of a new object cause several events at once, and
-/// by then the caches contain what the last reconcile wrote.
+/// by then the caches contain what the last reconcile wrote. Each event in this time
+/// begins it again: an object with events more often than this waits until they pause.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// Maximum time until a reconcile ends after it wrote a status. A watch needs milliseconds.

@@ -3,14 +3,15 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 
+use super::children::ChildKind as _;
 use super::context::Context;
 use super::dereference::dereferenced::Found;
 use super::error::ReconcileError;
 use super::key_rotation::{self, KeyChangeError, RotationInput, RotationStep};
 use super::plan::{KeyringPlan, Plan};
-use super::rollouts::Place;
+use super::rollouts::RolloutSlot;
 use super::status::Outcome;
-use super::validate::{self, Refusals};
+use super::validate::{self, Refusal, Refusals};
 use super::{apply, children, dereference, report};
 use crate::api::v1alpha1::McpServer;
 
@@ -22,18 +23,34 @@ pub(super) async fn build_and_apply(
     found: &mut Found,
 ) -> Result<Outcome, ReconcileError> {
     let applied = Box::pin(apply_plan(context, server, plan, found)).await;
-    let exists = matches!(&applied, Err(ReconcileError::Apply(error)) if error.is_already_exists());
-    if !exists || !found.keyring_is_unread {
+    let may_exist = match &applied {
+        Err(ReconcileError::Apply(error)) => error.is_already_exists(),
+        // Quotas and webhooks refuse before the API server compares names.
+        Ok(Outcome::Refused(refusals)) => refusals.iter().any(is_of_a_secret),
+        Ok(Outcome::Applied { .. }) => false,
+    };
+    if !may_exist || !found.keyring_is_unread {
         return applied;
     }
-    // The keyring was restored before its new object.
     dereference::read_keyring(&context.sources, server, found, context.now())
         .await
         .map_err(ReconcileError::Dereference)?;
+    if found.keyring.is_none() {
+        return applied;
+    }
+    // The keyring was restored before its new object.
     match validate::validate(server, found, &context.defaults) {
         Ok(plan) => Box::pin(apply_plan(context, server, plan, found)).await,
         Err(refusals) => Ok(Outcome::Refused(refusals)),
     }
+}
+
+/// Returns whether the API server refused a Secret.
+fn is_of_a_secret(refusal: &Refusal) -> bool {
+    let (Refusal::ChildRejected { kind, .. } | Refusal::ChildDenied { kind, .. }) = refusal else {
+        return false;
+    };
+    *kind == Secret::KIND
 }
 
 async fn apply_plan(
@@ -47,7 +64,8 @@ async fn apply_plan(
         KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } | KeyringPlan::Given(_) => None,
     };
     let mut built = children::build(&plan, keys).map_err(ReconcileError::Build)?;
-    let place = Place::of(context, server, &built.deployment, found).await;
+    let slot = RolloutSlot::of(context, server, &built.deployment, found);
+    let decision = slot.decision();
     let rotation = rotation(context, server, &plan, found).map_err(ReconcileError::Keys)?;
     let client = &context.sources.client;
     let applied = async {
@@ -77,7 +95,7 @@ async fn apply_plan(
             &context.stored_forms,
             built,
             &found.existing,
-            place.turn(),
+            slot,
         ))
         .await
     };
@@ -88,12 +106,10 @@ async fn apply_plan(
             None => return Err(ReconcileError::Apply(error)),
         },
     };
-    let turn = place.turn();
-    place.release(context, &children.deployment).await;
     Ok(Outcome::Applied {
         plan: Box::new(plan),
         children: Box::new(children),
-        turn,
+        decision,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The Secrets that this process wrote or read a moment ago.
+//! The Secrets that this process wrote or read within the last minute.
 //!
 //! The operator may not watch Secrets. Until the Pods report that they have loaded them, each reconcile would read them again, and
 //! an object has a dozen of reconciles while its Pods start.
@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Time for which a Secret is taken to be as it was seen. If somebody deletes it, a Pod that starts waits so long for it
-/// at most.
+/// Time for which a Secret is taken to be as it was seen. If somebody deletes it, a Pod that starts waits for it at most this
+/// long.
 const RECENT: SignedDuration = SignedDuration::from_mins(1);
 
 /// The Secrets of an object.
@@ -33,7 +33,7 @@ impl RecentSecrets {
             .insert((owner.to_owned(), kind), (content.to_owned(), now));
     }
 
-    /// Returns whether the Secret had this content a moment ago.
+    /// Returns whether the Secret had this content within the last minute.
     pub fn had(&self, owner: &str, kind: SecretKind, content: &str, now: Timestamp) -> bool {
         self.lock()
             .get(&(owner.to_owned(), kind))

@@ -128,7 +128,8 @@ pub(super) async fn write(
     let starting =
         |pod: &Arc<Pod>| pod.metadata.deletion_timestamp.is_none() && !has_ended(pod) && !is_ready(pod);
     let needed = found.existing.pods.iter().any(starting);
-    if !needed && Loaded::of(&digest, found) == Loaded::ByAll {
+    let loaded = Loaded::of(&digest, found);
+    if !needed && loaded == Loaded::ByAll {
         return Ok(Written::Declared { digest });
     }
     let has_deployment = has_deployment(server, found);
@@ -140,7 +141,9 @@ pub(super) async fn write(
         &context.sources.recent_secrets,
         context.now(),
     );
-    if recent.had(&owner, SecretKind::Revocations, &digest, now) {
+    // Pods that report others may have them because somebody changed the Secret.
+    let agrees = matches!(loaded, Loaded::Unseen | Loaded::ByAll);
+    if agrees && recent.had(&owner, SecretKind::Revocations, &digest, now) {
         return Ok(Written::Declared { digest });
     }
     Ok(

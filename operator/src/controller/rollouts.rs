@@ -1,15 +1,16 @@
-//! Limits the rollouts that nobody asked for. After an upgrade the operator builds other Pods from the same specs, or after a
-//! change of its settings; only some of the objects replace their Pods at a time.
+//! Limits the rollouts that an upgrade of the operator or a change of its settings causes: it then builds other Pods from the
+//! same specs, and only some of the objects replace their Pods at a time.
 //!
 //! The decision depends on the caches alone, so that another operator goes on where one stopped (`docs/adr/0048`).
 
 mod limit;
-mod place;
+mod slot;
 
 pub use limit::{MaxRollouts, NotALimit};
-pub(in crate::controller) use place::Place;
+pub use slot::RolloutSlot;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 
@@ -18,9 +19,12 @@ use super::names;
 use crate::api::v1alpha1::McpServer;
 use crate::api::v1alpha1::conditions::{ConditionType, find};
 
+/// Time without progress after which a rollout has failed, in seconds. Each Deployment that the operator builds contains it.
+pub const PROGRESS_DEADLINE_SECONDS: i32 = 600;
+
 /// Whether a reconcile may replace the object's Pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum RolloutDecision {
     /// It may.
     Now,
 
@@ -30,15 +34,22 @@ pub enum Turn {
 
 /// Returns whether `desired` replaces running Pods although the spec has not changed since it was applied last. An edit of the
 /// object never waits. Neither does an object whose Pods are being replaced already, or whose configuration was
-/// deleted: its Pods could not start again.
-pub fn is_unasked(server: &McpServer, desired: &Deployment, existing: &ExistingChildren) -> bool {
+/// deleted: its Pods could not start again. Nor does one that serves nobody or whose last rollout failed: the upgrade may
+/// repair it.
+pub fn is_caused_by_upgrade(
+    server: &McpServer,
+    desired: &Deployment,
+    existing: &ExistingChildren,
+    now: Timestamp,
+) -> bool {
     let Some(live) = existing.named::<Deployment>(&server.name_any()) else {
         return false;
     };
     is_own(live, server)
         && template(live) != template(desired)
         && has_pods(live)
-        && !is_rolling(live)
+        && is_serving(live)
+        && !is_rolling(live, now)
         && is_applied_generation(server)
         && configuration(live, existing).is_some()
 }
@@ -48,38 +59,75 @@ pub fn configuration<'a>(live: &Deployment, existing: &'a ExistingChildren) -> O
     existing.named(live.annotations().get(names::CONFIGURATION_ANNOTATION)?)
 }
 
-/// Returns whether another rollout may begin beside those that run. `deployments` are those of all objects, `objects` is the
-/// number of objects.
+/// Returns whether another rollout may begin beside those that run. `deployments` are those of all objects. A percentage is one
+/// of the Deployments with Pods.
 pub fn has_room<'a>(
     limit: MaxRollouts,
     deployments: impl IntoIterator<Item = &'a Deployment>,
-    objects: usize,
+    now: Timestamp,
 ) -> bool {
-    let running = deployments.into_iter().filter(|live| is_rolling(live)).count();
+    let (mut objects, mut running) = (0, 0);
+    for live in deployments.into_iter().filter(|live| has_pods(live)) {
+        objects += 1;
+        running += usize::from(is_rolling(live, now));
+    }
     running < limit.of(objects)
 }
 
-/// Returns whether Kubernetes replaces the Deployment's Pods at the moment. A rollout that makes no progress for ten minutes, the
-/// default of `progressDeadlineSeconds`, has failed. It counts no longer, so that it does not block the others for ever.
-pub fn is_rolling(live: &Deployment) -> bool {
+/// Returns whether Kubernetes replaces the Deployment's Pods at the moment. A rollout that makes no progress for
+/// [`PROGRESS_DEADLINE_SECONDS`] has failed. It counts no longer, so that it does not block the others for ever.
+pub fn is_rolling(live: &Deployment, now: Timestamp) -> bool {
     let Some(spec) = &live.spec else { return false };
-    if !has_pods(live) || spec.paused == Some(true) {
+    if !has_pods(live) || spec.paused == Some(true) || live.metadata.deletion_timestamp.is_some() {
         return false;
     }
     let Some(status) = &live.status else { return true };
     if status.observed_generation < live.metadata.generation {
         return true;
     }
-    let progress = status
+    // The reasons are those of the Deployment controller (k8s.io/kubernetes, deployment/util). A Pod that crashes later changes
+    // neither of the two.
+    let Some(progress) = condition(status, "Progressing") else {
+        return true;
+    };
+    progress.status != "False"
+        && (progress.reason.as_deref() != Some("NewReplicaSetAvailable")
+            || is_between_replica_sets(live, status, now))
+}
+
+/// Returns whether Pods of the newest template are missing, or Pods of an older one are left. With Recreate the Deployment
+/// controller makes the next `ReplicaSet` when the old Pods have ended; until then it calls the rollout before this one the
+/// last, and that one is complete. It gives such a rollout no deadline. If an old Pod never ends, as on a node that is lost,
+/// the rollout counts until the Deployment was unavailable for [`PROGRESS_DEADLINE_SECONDS`].
+fn is_between_replica_sets(live: &Deployment, status: &DeploymentStatus, now: Timestamp) -> bool {
+    let updated = status.updated_replicas.unwrap_or(0);
+    if updated >= replicas(live) && status.replicas.unwrap_or(0) <= updated {
+        return false;
+    }
+    let cannot_make_pods =
+        condition(status, "ReplicaFailure").is_some_and(|failure| failure.status == "True");
+    let has_expired = condition(status, "Available").is_some_and(|available| {
+        let since = available.last_transition_time.as_ref();
+        let deadline = SignedDuration::from_secs(PROGRESS_DEADLINE_SECONDS.into());
+        available.status == "False" && since.is_some_and(|since| now.duration_since(since.0) > deadline)
+    });
+    !cannot_make_pods && !has_expired
+}
+
+/// Returns whether a Pod serves, and the last rollout did not fail.
+fn is_serving(live: &Deployment) -> bool {
+    live.status.as_ref().is_none_or(|status| {
+        status.available_replicas.unwrap_or(0) > 0
+            && condition(status, "Progressing").is_none_or(|progress| progress.status != "False")
+    })
+}
+
+fn condition<'a>(status: &'a DeploymentStatus, kind: &str) -> Option<&'a DeploymentCondition> {
+    status
         .conditions
         .iter()
         .flatten()
-        .find(|condition| condition.type_ == "Progressing");
-    // The reasons are those of the Deployment controller (k8s.io/kubernetes, deployment/util). A Pod that stops later changes
-    // neither of the two.
-    progress.is_none_or(|progress| {
-        progress.status != "False" && progress.reason.as_deref() != Some("NewReplicaSetAvailable")
-    })
+        .find(|condition| condition.type_ == kind)
 }
 
 fn is_own(live: &Deployment, server: &McpServer) -> bool {
@@ -92,8 +140,12 @@ fn template(deployment: &Deployment) -> Option<&String> {
 }
 
 fn has_pods(live: &Deployment) -> bool {
+    replicas(live) > 0
+}
+
+fn replicas(live: &Deployment) -> i32 {
     let replicas = live.spec.as_ref().and_then(|spec| spec.replicas);
-    replicas.unwrap_or(1) > 0
+    replicas.unwrap_or(1)
 }
 
 /// Returns whether the Deployment was built from the spec as it is now. `Available` keeps the generation of the last spec that was

@@ -59,12 +59,20 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Transition>
         .filter_map(|kind| {
             let now = find(after, kind)?;
             let changed = match find(before, kind) {
-                // A failure with another reason is reported, too; a rollout and the checks after it are not.
+                // A failure with another reason is reported, too; a rollout and the checks after it are not, unless the checks end
+                // without a result.
                 Some(then) => {
-                    (then.status != now.status && now.reason != Reason::Verifying.as_str())
+                    let has = |condition: &Condition, reason: Reason| condition.reason == reason.as_str();
+                    let is_check_of_rollout =
+                        has(then, Reason::RolloutInProgress) && has(now, Reason::Verifying);
+                    let has_no_result = now.status == "Unknown"
+                        && has(then, Reason::Verifying)
+                        && !has(now, Reason::Verifying);
+                    (then.status != now.status && !is_check_of_rollout)
+                        || has_no_result
                         || (now.status == "False"
                             && then.reason != now.reason
-                            && now.reason != Reason::RolloutInProgress.as_str())
+                            && !has(now, Reason::RolloutInProgress))
                 }
                 // A new object is accepted and not ready yet, which needs no event.
                 None => kind == ConditionType::Accepted && now.status == "False",
@@ -237,7 +245,15 @@ mod tests {
             ..with_reason("Verifying")
         };
         assert_eq!(kinds(&[rollout], std::slice::from_ref(&verifying)).len(), 0);
-        assert_eq!(kinds(&[verifying], &[condition("Ready", "True")]).len(), 1);
+        let ready = [condition("Ready", "True")];
+        assert_eq!(kinds(std::slice::from_ref(&verifying), &ready).len(), 1);
+        // Nothing was in progress.
+        assert_eq!(kinds(&ready, std::slice::from_ref(&verifying)).len(), 1);
+        let unreachable = Condition {
+            status: "Unknown".to_owned(),
+            ..with_reason("PodUnreachable")
+        };
+        assert_eq!(kinds(&[verifying], &[unreachable]).len(), 1);
     }
 
     #[test]

@@ -38,10 +38,11 @@ struct Resource {
 pub(crate) struct Mark(usize);
 
 impl Mark {
-    /// The end of the log.
+    /// The end of the last whole line.
     pub(crate) fn now(log: &Path) -> Result<Self, BenchError> {
-        let bytes = std::fs::metadata(log).step("look at the audit log")?.len();
-        Ok(Self(usize::try_from(bytes).unwrap_or(usize::MAX)))
+        let text = std::fs::read(log).step("read the audit log")?;
+        let end = text.iter().rposition(|byte| *byte == b'\n');
+        Ok(Self(end.map_or(0, |end| end + 1)))
     }
 }
 
@@ -50,15 +51,12 @@ impl Requests {
     pub(crate) fn since(log: &Path, from: Mark) -> Result<Self, BenchError> {
         let text = std::fs::read(log).step("read the audit log")?;
         let mut requests = Self::default();
+        let text = text.get(from.0..).unwrap_or_default();
         // The last line may not be whole yet.
-        for line in text
-            .get(from.0..)
-            .unwrap_or_default()
-            .split(|byte| *byte == b'\n')
-        {
-            let Ok(line) = serde_json::from_slice::<Line>(line) else {
-                continue;
-            };
+        let whole = text.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+        let lines = text.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
+        for line in lines.filter(|line| !line.is_empty()) {
+            let line: Line = serde_json::from_slice(line).step("read a line of the audit log")?;
             if line.user.username == OPERATOR && line.verb != "watch" {
                 let resource = match line.object_ref {
                     Some(Resource {
@@ -87,6 +85,13 @@ impl Requests {
     /// The number of reads, without those of the Lease.
     pub(crate) fn reads(&self) -> usize {
         self.matching(|verb| matches!(verb, "get" | "list"))
+    }
+
+    /// The number of writes of the Lease.
+    pub(crate) fn writes_of_lease(&self) -> usize {
+        let requests = self.0.iter();
+        let of_lease = requests.filter(|((verb, resource), _)| resource == "leases" && verb != "get");
+        of_lease.map(|(_, count)| count).sum()
     }
 
     fn matching(&self, takes: impl Fn(&str) -> bool) -> usize {
@@ -132,5 +137,13 @@ mod tests {
         std::fs::write(file.path(), before + &after.join("\n")).unwrap();
         let requests = Requests::since(file.path(), mark).unwrap();
         assert_eq!((requests.count(), requests.writes(), requests.reads()), (3, 1, 2));
+        assert_eq!(requests.writes_of_lease(), 1);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "{}\n").unwrap();
+        assert!(Requests::since(file.path(), Mark(0)).is_err());
     }
 }

@@ -29,7 +29,7 @@ pub(crate) const CONCURRENCY: usize = 16;
 const POLL: Duration = Duration::from_millis(10);
 
 /// Maximum duration of any wait of the bench.
-const PATIENCE: Duration = Duration::from_mins(5);
+const WAIT_LIMIT: Duration = Duration::from_mins(5);
 
 /// The objects and their Deployments, as watches show them.
 pub(crate) struct Objects {
@@ -160,12 +160,12 @@ impl Objects {
     }
 }
 
-/// Waits until `check` is content.
+/// Waits until `check` returns no error.
 async fn until(check: impl Fn() -> Result<(), String>) -> Result<(), BenchError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_LIMIT;
     while let Err(state) = check() {
         if Instant::now() > deadline {
-            let minutes = PATIENCE.as_secs() / 60;
+            let minutes = WAIT_LIMIT.as_secs() / 60;
             return Err(BenchError::new(format!("after {minutes} minutes, {state}")));
         }
         tokio::time::sleep(POLL).await;

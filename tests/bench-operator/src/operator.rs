@@ -21,8 +21,9 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Starts the operator with a Lease, as the chart does.
-    pub(crate) fn start(binary: &Path, kubeconfig: &Path, log: &Path) -> Result<Self, BenchError> {
+    /// Starts the operator with a Lease, as the chart does. `pod` is the name of its Pod: an operator with the name of the last
+    /// holder takes the Lease at once, and another one when it has expired.
+    pub(crate) fn start(binary: &Path, kubeconfig: &Path, log: &Path, pod: &str) -> Result<Self, BenchError> {
         let port = TcpListener::bind(("127.0.0.1", 0))
             .and_then(|listener| listener.local_addr())
             .step("find a free port")?
@@ -37,7 +38,7 @@ impl Operator {
             .arg("run")
             .arg(format!("--watch-namespaces={NAMESPACE}"))
             .arg(format!("--namespace={NAMESPACE}"))
-            .arg("--pod-name=behalf-operator-0")
+            .arg(format!("--pod-name={pod}"))
             .arg("--lease=behalf-operator")
             .arg(format!("--port={port}"))
             .env("KUBECONFIG", kubeconfig)
@@ -74,13 +75,7 @@ impl Operator {
     /// The resident memory in MiB: now, and the most so far.
     pub(crate) fn memory(&self) -> Result<(f64, f64), BenchError> {
         let status = self.proc("status")?;
-        let of = |field: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field));
-            let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-            let kibibytes = number.and_then(|number| number.parse::<u32>().ok());
-            f64::from(kibibytes.unwrap_or_default()) / 1024.0
-        };
-        Ok((of("VmRSS:"), of("VmHWM:")))
+        Ok((mebibytes(&status, "VmRSS:")?, mebibytes(&status, "VmHWM:")?))
     }
 
     /// The CPU time since its start.
@@ -99,9 +94,31 @@ impl Operator {
     }
 }
 
+/// Returns a value of `/proc/<id>/status` in MiB.
+fn mebibytes(status: &str, field: &str) -> Result<f64, BenchError> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kibibytes = number.and_then(|number| number.parse::<u32>().ok());
+    let kibibytes =
+        kibibytes.ok_or_else(|| BenchError::new(format!("the kernel shows no {field} of the operator")))?;
+    Ok(f64::from(kibibytes) / 1024.0)
+}
+
 impl Drop for Operator {
     fn drop(&mut self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_the_kernel_does_not_show_is_an_error_and_not_zero() {
+        let status = "Name:\tbehalf\nVmRSS:\t    2048 kB\n";
+        assert!((mebibytes(status, "VmRSS:").unwrap() - 2.0).abs() < f64::EPSILON);
+        assert!(mebibytes(status, "VmHWM:").is_err());
     }
 }

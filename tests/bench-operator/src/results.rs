@@ -166,7 +166,11 @@ impl Results {
 - The client that only creates makes the same objects and children with 16 requests at a time, on a new control plane with the
   same controllers and stub. It ends with the last create, and waits for no Pod.
 - The operator is the release build with a Lease. Its requests are counted in the audit log, without watches and those for the
-  Lease. Nothing changes for {minutes:.0} minutes while the settled operator is measured.
+  Lease, and until the last object is Ready. The operator that is started after the kill has another Pod's name and waits for
+  the Lease. Nothing changes for {minutes:.0} minutes while the settled operator is measured.
+
+- Objects that refer to other objects (`certificateAuthorityRef`, `serviceAccountName`), and an upgrade of the operator, are not
+  measured.
 
 ## Numbers
 

@@ -14,7 +14,7 @@ use crate::controller::children::{
     Applied, Built, ChildKind as _, Children, Existing, WatchedKind, watched_children,
 };
 use crate::controller::names;
-use crate::controller::rollouts::{self, Turn};
+use crate::controller::rollouts::{self, RolloutDecision, RolloutSlot};
 
 /// Creates the keyring. It must not exist yet. If another writer was faster, the next reconcile
 /// reads the Secret of that writer.
@@ -28,19 +28,20 @@ pub async fn replace_keyring(client: &Client, keyring: Secret) -> Result<Secret,
     server_side_apply::replace(client, keyring).await
 }
 
-/// Writes every child, or with [`Turn::Waits`] those that are missing. The order makes sure that everything that a Pod needs exists before the Pod. A keyring was
-/// written before ([`create_keyring`], [`replace_keyring`]).
+/// Writes every child, or with [`RolloutDecision::Waits`] those that are missing. The order makes sure that everything that a
+/// Pod needs exists before the Pod. A keyring was written before ([`create_keyring`], [`replace_keyring`]).
 pub async fn apply(
     client: &Client,
     stored_forms: &StoredForms,
     children: Children<Built>,
     existing: &Existing,
-    turn: Turn,
+    slot: RolloutSlot<'_>,
 ) -> Result<Children<Applied>, ApplyError> {
+    let decision = slot.decision();
     let writer = Writer {
         client,
         stored_forms,
-        turn,
+        decision,
     };
     // No `..`: a new child does not compile until it has a place in this order.
     let Children {
@@ -59,7 +60,7 @@ pub async fn apply(
         Some(service_account) => Some(put(writer, service_account, existing).await?),
         None => None,
     };
-    let config_map = if let Some(held) = held_configuration(turn, &deployment, existing) {
+    let config_map = if let Some(held) = held_configuration(decision, &deployment, existing) {
         held.clone()
     } else {
         let current = existing.children.named(&config_map.name_any());
@@ -78,6 +79,7 @@ pub async fn apply(
     let service = put(writer, service, existing).await?;
     // After everything that a Pod needs, so that one edit causes one rollout.
     let deployment = Box::pin(put(writer, deployment, existing)).await?;
+    slot.release(&deployment).await;
     // The Pods do not need it: a cluster that refuses it must not keep them from a change.
     let http_route = match http_route {
         Some(http_route) => Some(put(writer, http_route, existing).await?),
@@ -95,7 +97,7 @@ pub async fn apply(
         state: PhantomData,
     };
     // Pods that stay need what they were made with.
-    if turn == Turn::Now {
+    if decision == RolloutDecision::Now {
         prune(writer, &children, existing).await?;
     }
     Ok(children)
@@ -103,12 +105,12 @@ pub async fn apply(
 
 /// Returns the configuration of Pods that stay as they are. The new one would belong to no Pod.
 fn held_configuration<'a>(
-    turn: Turn,
+    decision: RolloutDecision,
     deployment: &Deployment,
     existing: &'a Existing,
 ) -> Option<&'a ConfigMap> {
     let live = existing.children.named::<Deployment>(&deployment.name_any());
-    let held = live.filter(|_| turn == Turn::Waits)?;
+    let held = live.filter(|_| decision == RolloutDecision::Waits)?;
     rollouts::configuration(held, &existing.children)
 }
 

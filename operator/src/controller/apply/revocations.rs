@@ -24,16 +24,20 @@ pub async fn put_revocations(client: &Client, mut secret: Secret, is_new: bool) 
     let (kind, name) = (Secret::KIND, secret.name_any());
     let not_written = |has_earlier| move |error| NotWritten { error, has_earlier };
     let api: Api<Secret> = Api::namespaced(client.clone(), &secret.namespace().unwrap_or_default());
+    let mut refused = None;
     if is_new {
         match create(client, secret.clone()).await {
             Ok(_) => return Ok(()),
-            Err(error) if error.is_already_exists() => {}
-            Err(error) => return Err(not_written(false)(error)),
+            // Also a quota or a webhook may refuse a Secret that exists: they come before the comparison of names.
+            Err(error) => refused = Some(error),
         }
     }
     let live = api.get_opt(&name).await;
     let live = live.map_err(|error| failed("read", kind, &name, error));
-    let Some(live) = live.map_err(not_written(true))? else {
+    let Some(live) = live.map_err(not_written(!is_new))? else {
+        if let Some(error) = refused {
+            return Err(not_written(false)(error));
+        }
         let created = create(client, secret).await;
         return created.map(drop).map_err(not_written(false));
     };

@@ -10,7 +10,7 @@ use super::stored_forms::StoredForms;
 use super::{ApplyError, managed_fields, unchanged};
 use crate::controller::children::ChildKind;
 use crate::controller::names::{self, FIELD_MANAGER};
-use crate::controller::rollouts::Turn;
+use crate::controller::rollouts::RolloutDecision;
 
 /// Writes children to the API server and remembers their stored forms.
 #[derive(Clone, Copy)]
@@ -18,9 +18,9 @@ pub(super) struct Writer<'a> {
     pub(super) client: &'a Client,
     pub(super) stored_forms: &'a StoredForms,
 
-    /// With [`Turn::Waits`], an existing child keeps its content if another release of the operator applied it, because
+    /// With [`RolloutDecision::Waits`], an existing child keeps its content if another release of the operator applied it, because
     /// that release also made the Pods. A missing child is created, and what others changed is repaired.
-    pub(super) turn: Turn,
+    pub(super) decision: RolloutDecision,
 }
 
 impl Writer<'_> {
@@ -62,7 +62,7 @@ impl Writer<'_> {
         if unchanged::is_within(&child, live).map_err(json)? {
             return Ok(live.clone());
         }
-        if self.turn == Turn::Waits && !unchanged::same_stamp(&child, live) {
+        if self.decision == RolloutDecision::Waits && !unchanged::same_stamp(&child, live) {
             return Ok(live.clone());
         }
         // The stamp on the live child is the digest of the last applied spec. A different spec is always

@@ -184,7 +184,7 @@ async fn read_all(
         return Ok(());
     }
     if found.key_in_use.is_none() && is_new(server, found) {
-        // Most probably there is none yet. To create it tells.
+        // Most probably there is none yet. The create fails if there is one.
         found.keyring_is_unread = true;
     } else if is_rotating() == Some(true) || !is_keyring_known(sources, server, found, now) {
         read_keyring(sources, server, found, now).await?;
@@ -197,7 +197,7 @@ fn is_new(server: &McpServer, found: &Found) -> bool {
     server.status.is_none() && found.existing.children.deployments.is_empty()
 }
 
-/// Returns whether a Pod reports the key of the status, or its Secret was seen with it a moment ago.
+/// Returns whether a Pod reports the key of the status, or its Secret was seen with it within the last minute.
 fn is_keyring_known(sources: &Sources, server: &McpServer, found: &mut Found, now: Timestamp) -> bool {
     if found.key_in_use.is_none() {
         let secret = names::keyring_secret(&server.name_any());

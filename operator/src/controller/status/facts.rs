@@ -14,7 +14,7 @@ use crate::controller::children::{Applied, Children, HttpRoute};
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::names;
 use crate::controller::plan::Plan;
-use crate::controller::rollouts::Turn;
+use crate::controller::rollouts::RolloutDecision;
 use crate::controller::validate::Refusals;
 
 /// The outcome of a reconcile, before the status is computed.
@@ -32,7 +32,7 @@ pub enum Outcome {
         children: Box<Children<Applied>>,
 
         /// Whether the Pods were free to be replaced.
-        turn: Turn,
+        decision: RolloutDecision,
     },
 }
 
@@ -60,9 +60,13 @@ impl<'a> Facts<'a> {
             name: server.name_any(),
         };
         match outcome {
-            Outcome::Applied { plan, children, .. } => Self {
+            Outcome::Applied {
+                plan,
+                children,
+                decision,
+            } => Self {
                 object,
-                running: Some(Running::of(plan)),
+                running: running(server, plan, &children.deployment, found, *decision),
                 plan: Some(plan),
                 deployment: Some(&children.deployment),
                 children: Some(children),
@@ -169,6 +173,24 @@ impl<'a> Facts<'a> {
                 Reason::NotDeployed,
                 "no Pods are running: this object was never accepted",
             ),
+        }
+    }
+}
+
+/// Returns what the Pods of an accepted object run with. While they wait for the rollouts of others, it is what an earlier
+/// release made them with.
+fn running(
+    server: &McpServer,
+    plan: &Plan,
+    deployment: &Deployment,
+    found: &Found,
+    decision: RolloutDecision,
+) -> Option<Running> {
+    match decision {
+        RolloutDecision::Now => Some(Running::of(plan)),
+        RolloutDecision::Waits => {
+            let uid = server.uid().unwrap_or_default();
+            Running::read(deployment, &found.existing.children.config_maps, &uid)
         }
     }
 }

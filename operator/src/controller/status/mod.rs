@@ -27,7 +27,7 @@ use crate::controller::dereference::pod_reports::has_ended;
 use crate::controller::key_rotation::{self, Pods};
 use crate::controller::plan::KeyringPlan;
 use crate::controller::revocations::Written;
-use crate::controller::rollouts::Turn;
+use crate::controller::rollouts::RolloutDecision;
 use behalf_contract::{Reason, endpoints};
 use conditions::observed::Observed;
 use conditions::set;
@@ -148,8 +148,8 @@ pub fn compute(
 fn while_true(outcome: &Outcome, pods: &Finding) -> Vec<(ConditionType, Finding)> {
     let mut found = Vec::new();
     match outcome {
-        Outcome::Applied { turn, .. } => {
-            if *turn == Turn::Waits {
+        Outcome::Applied { decision, .. } => {
+            if *decision == RolloutDecision::Waits {
                 found.push((ConditionType::UpdatePending, update_pending()));
             }
             if pods.reason == Reason::RolloutInProgress {

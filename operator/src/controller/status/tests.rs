@@ -28,7 +28,7 @@ use crate::controller::children::{Children, HttpRoute, keyring_of};
 use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
-use crate::controller::rollouts::Turn;
+use crate::controller::rollouts::RolloutDecision;
 use crate::controller::validate::{Refusal, Refusals};
 use crate::testing::{
     ISSUER, NO_REVOCATIONS, QUICKSTART, children, document, plan, quickstart_with, redis, server, time,
@@ -51,7 +51,7 @@ struct World {
     now: i64,
 
     /// Whether the object waits for the rollouts of others.
-    turn: Turn,
+    decision: RolloutDecision,
 
     /// The route as the API server returns it, if it differs from the built one.
     route: Option<HttpRoute>,
@@ -92,7 +92,7 @@ impl World {
             template: None,
             blind: false,
             now: 100,
-            turn: Turn::Now,
+            decision: RolloutDecision::Now,
             route: None,
         }
     }
@@ -122,15 +122,15 @@ impl World {
             ..Found::default()
         };
         found.existing.pods = pods;
+        found.existing.children.config_maps = self.configurations.clone();
         let outcome = match &self.refusals {
             Some(refusals) => {
                 found.existing.children.deployments = vec![Arc::new(deployment)];
-                found.existing.children.config_maps = self.configurations.clone();
                 found.existing.children.http_routes = self.route.iter().cloned().map(Arc::new).collect();
                 Outcome::Refused(refusals.clone())
             }
             None => Outcome::Applied {
-                turn: self.turn,
+                decision: self.decision,
                 plan: Box::new(plan(&self.server)),
                 children: Box::new(
                     Children {

@@ -55,8 +55,8 @@ pub async fn write(
     .map(|written| Some(written.resource_version().unwrap_or_default()))
 }
 
-/// Applies a status and returns the object as it is then. What an earlier status said and this one does not disappears. The resource version makes the API
-/// server refuse the request if the object changed or was replaced by another one of the same name.
+/// Applies a status and returns the object as it is then. What an earlier status said and this one does not disappears. The
+/// resource version makes the API server refuse the request if the object changed or was replaced by another one of the same name.
 pub(super) async fn apply<K>(
     api: &Api<K>,
     name: &str,

@@ -322,17 +322,23 @@ async fn a_pass_over_a_new_object_reads_no_secret_and_one_whose_keyring_was_rest
 
     let mut keyring = children(&server).keyring.unwrap();
     keyring.metadata.owner_references = None;
-    let restored = Cluster {
-        stored: vec![("/secrets/azure-devops-keyring", json!(keyring))],
-        ..Cluster::of(std::slice::from_ref(&server))
-    };
-    let (results, asked) = restored.passes(&[server]).await;
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
-    assert_eq!(
-        secrets(&asked),
-        [created[0], created[1], "GET azure-devops-keyring"]
-    );
-    let status = statuses(&asked, NAME)[0];
-    assert_eq!(status["keys"]["current"], "s00000001");
-    assert_eq!(condition(status, "Accepted").unwrap()[..2], ["True", "Accepted"]);
+    // A quota refuses the create before the API server compares names.
+    let quota = failure(403, "Forbidden", "secrets is forbidden: exceeded quota: few");
+    let full = Some(("POST /api/v1/namespaces/mcp/secrets/azure-devops-keyring", quota));
+    for refused in [None, full] {
+        let restored = Cluster {
+            stored: vec![("/secrets/azure-devops-keyring", json!(keyring))],
+            refused,
+            ..Cluster::of(std::slice::from_ref(&server))
+        };
+        let (results, asked) = restored.passes(std::slice::from_ref(&server)).await;
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        assert_eq!(
+            secrets(&asked),
+            [created[0], created[1], "GET azure-devops-keyring"]
+        );
+        let status = statuses(&asked, NAME)[0];
+        assert_eq!(status["keys"]["current"], "s00000001");
+        assert_eq!(condition(status, "Accepted").unwrap()[..2], ["True", "Accepted"]);
+    }
 }

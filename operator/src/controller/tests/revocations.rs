@@ -212,6 +212,25 @@ async fn the_secret_is_read_only_when_a_pod_reports_other_revocations_or_starts(
 }
 
 #[tokio::test]
+async fn revocations_that_pods_do_not_have_are_compared_in_each_pass() {
+    let server = server(QUICKSTART);
+    let mut report = document("sha256:0");
+    report.revocations_digest = Some("sha256:1".to_owned());
+    let cluster = Cluster {
+        children: held(&server).existing(),
+        pods: vec![pod()],
+        reports: Arc::new(PodReports::holding("a-pod", report)),
+        stored: vec![("/secrets/azure-devops-revocations", json!(revocations(&server)))],
+        ..Cluster::of(std::slice::from_ref(&server))
+    };
+    let (_, asked) = cluster.passes(&[server.clone(), server]).await;
+    let reads = asked
+        .iter()
+        .filter(|(line, _)| line.starts_with("GET ") && line.ends_with("/secrets/azure-devops-revocations"));
+    assert_eq!(reads.count(), 2);
+}
+
+#[tokio::test]
 async fn no_pod_is_made_before_the_secret_that_it_needs_exists() {
     let server = revoking(json!({}));
     let part = "POST /api/v1/namespaces/mcp/secrets/azure-devops-revocations";

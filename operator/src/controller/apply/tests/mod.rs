@@ -22,7 +22,7 @@ use super::stored_forms::StoredForms;
 use super::*;
 use crate::controller::children::{ChildKind, Existing};
 use crate::controller::names;
-use crate::controller::rollouts::Turn;
+use crate::controller::rollouts::RolloutDecision;
 use crate::testing::{QUICKSTART, children, quickstart_with, server};
 
 type Handle = mock::Handle<Request<Body>, Response<Body>>;
@@ -70,7 +70,7 @@ fn writer(client: &Client) -> Writer<'_> {
     Writer {
         client,
         stored_forms: Box::leak(Box::new(StoredForms::default())),
-        turn: Turn::Now,
+        decision: RolloutDecision::Now,
     }
 }
 

@@ -82,11 +82,14 @@ async fn the_revocations_of_a_new_object_are_created_without_a_read() {
     assert!(asked.await.unwrap()[0].0.starts_with("POST "));
 }
 
+#[rstest::rstest]
+#[case::found(exists())]
+#[case::refused_by_a_quota_before(failure(403, "Forbidden", "secrets is forbidden: exceeded quota: few"))]
 #[tokio::test]
-async fn revocations_that_are_older_than_their_object_are_replaced() {
+async fn revocations_that_are_older_than_their_object_are_replaced(#[case] create: (u16, Value)) {
     let (client, handle) = client();
     let other = live(|live| live["data"]["revocations.json"] = json!("e30="));
-    let asked = tokio::spawn(script(handle, vec![exists(), other, (200, stored(secret()))]));
+    let asked = tokio::spawn(script(handle, vec![create, other, (200, stored(secret()))]));
     put_revocations(&client, secret(), true).await.unwrap();
     drop(client);
     let asked = asked.await.unwrap();

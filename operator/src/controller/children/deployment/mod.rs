@@ -20,6 +20,7 @@ use crate::controller::children::{
 };
 use crate::controller::names;
 use crate::controller::plan::Plan;
+use crate::controller::rollouts::PROGRESS_DEADLINE_SECONDS;
 
 /// The group that both users share, for the host key and projected files. It is the primary group of neither.
 const SHARED_GROUP: i64 = 65531;
@@ -57,6 +58,7 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deploy
             strategy: Some(strategy(plan)),
             // Each kept ReplicaSet also keeps its configuration, so only two are kept.
             revision_history_limit: Some(2),
+            progress_deadline_seconds: Some(PROGRESS_DEADLINE_SECONDS),
             template,
             ..DeploymentSpec::default()
         }),

@@ -301,7 +301,7 @@ fn a_server_that_requires_a_user_is_ready_after_it_answered_one() {
 fn an_object_that_waits_for_the_rollouts_of_others_stays_ready_and_is_not_in_progress() {
     let mut world = World::new();
     world.reconcile();
-    world.turn = Turn::Waits;
+    world.decision = RolloutDecision::Waits;
     let status = world.reconcile();
     assert_eq!(
         status_and_reason(&status, ConditionType::UpdatePending),
@@ -312,7 +312,11 @@ fn an_object_that_waits_for_the_rollouts_of_others_stays_ready_and_is_not_in_pro
         pair("True", "Ready")
     );
     assert!(find(&status.conditions, ConditionType::Reconciling).is_none());
-    world.turn = Turn::Now;
+    // It shows what its Pods run with, which the plan may no longer be.
+    assert!(status.federation.is_some());
+    world.configurations.clear();
+    assert!(world.reconcile().federation.is_none());
+    world.decision = RolloutDecision::Now;
     let status = world.reconcile();
     assert!(find(&status.conditions, ConditionType::UpdatePending).is_none());
 }
