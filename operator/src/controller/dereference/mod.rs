@@ -192,9 +192,11 @@ async fn read_all(
     Ok(())
 }
 
-/// Returns whether the object was never reconciled to its end.
+/// Returns whether the object was never reconciled to its end. The schema gives a new object a status with generation -1.
 fn is_new(server: &McpServer, found: &Found) -> bool {
-    server.status.is_none() && found.existing.children.deployments.is_empty()
+    let status = server.status.as_ref();
+    status.is_none_or(|status| status.observed_generation < 0 && status.keys.is_none())
+        && found.existing.children.deployments.is_empty()
 }
 
 /// Returns whether a Pod reports the key of the status, or its Secret was seen with it within the last minute.

@@ -309,7 +309,10 @@ async fn a_pass_that_wrote_a_status_ends_when_the_cache_has_it_or_after_a_second
 
 #[tokio::test]
 async fn a_pass_over_a_new_object_reads_no_secret_and_one_whose_keyring_was_restored_adopts_it() {
-    let server = server(QUICKSTART);
+    let mut server = server(QUICKSTART);
+    // As the schema's default has it.
+    server.status = Some(McpServerStatus::default());
+    assert_eq!(server.status.as_ref().unwrap().observed_generation, -1);
     let secrets = |asked: &[(String, serde_json::Value)]| -> Vec<String> {
         let lines = asked.iter().map(|(line, _)| line);
         let secrets = lines.filter_map(|line| line.split_once(" /api/v1/namespaces/mcp/secrets/"));

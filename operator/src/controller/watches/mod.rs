@@ -16,7 +16,7 @@ use std::fmt::Debug;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
@@ -32,6 +32,10 @@ use merge::{Watch, merge};
 use optional_kind::{OptionalKind, Served};
 use scope::Scope;
 
+/// Number of objects in one answer to a list. The operator has the text and the objects of such an answer of every kind in memory at
+/// the same time.
+const PAGE: u32 = 25;
+
 /// Starts every watch. Returns the controller that their events trigger, and the caches that they fill. `reports` yields
 /// the objects whose Pods report a change. Each triggered object is added to `queue`. Must be called inside a runtime.
 pub fn start(
@@ -43,7 +47,7 @@ pub fn start(
     let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
     let (servers, server_stream, affected) = servers(client, scope, &watcher::Config::default());
     let (replica_sets, replica_set_stream) = cached(client, scope, &ours, drop_pod_spec, None);
-    let (pods, pod_stream) = cached::<Pod>(client, scope, &ours, drop_managers, None);
+    let (pods, pod_stream) = cached::<Pod>(client, scope, &ours, drop_containers, None);
     let queued = || queue.clone();
     let edited = {
         let queue = queued();
@@ -92,8 +96,7 @@ fn servers(
     let (store, writer) = reflector::store();
     let (sender, affected) = mpsc::unbounded();
     let before = store.clone();
-    let stream = watched::<Guarded>(client, scope, config, store.clone())
-        .modify(|object| object.managed_fields_mut().clear())
+    let stream = watched::<Guarded>(client, scope, config, drop_managers, store.clone())
         // This runs before the cache is updated, because the event does not contain the object's old address.
         // The other objects are reconciled after the update, because one task polls this stream and theirs.
         .inspect_ok(move |event| {
@@ -138,6 +141,16 @@ fn drop_managers<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
 }
 
+/// Removes `managedFields` and the spec but for the volumes from a Pod. The operator reads the status of the containers only.
+fn drop_containers(pod: &mut Pod) {
+    drop_managers(pod);
+    let volumes = pod.spec.take().and_then(|spec| spec.volumes);
+    pod.spec = Some(PodSpec {
+        volumes,
+        ..PodSpec::default()
+    });
+}
+
 /// Keeps of a child's `managedFields` only whether they must change before it is applied.
 fn trim_managers<K: Resource>(child: &mut K) {
     managed_fields::trim(child.managed_fields_mut());
@@ -175,20 +188,22 @@ where
         + 'static,
 {
     let (store, writer) = reflector::store();
-    let events = watched(client, scope, config, store.clone());
+    let events = watched(client, scope, config, trim, store.clone());
     let events = match optional {
         Some(kind) => kind.once_served(events).left_stream(),
         None => events.right_stream(),
     };
-    let stream = events.modify(trim).reflect(writer).touched_objects();
+    let stream = events.reflect(writer).touched_objects();
     (store, stream)
 }
 
-/// Returns the events of all watches of the scope as one stream that fills `store`.
+/// Returns the events of all watches of the scope as one stream that fills `store`. `trim` is called before the lists of all watches
+/// are kept to become one: whole objects need several times the memory of trimmed ones.
 fn watched<K>(
     client: &Client,
     scope: &Scope,
     config: &watcher::Config,
+    trim: fn(&mut K),
     store: Store<K>,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + use<K>
 where
@@ -202,7 +217,10 @@ where
 {
     let watches = scope.apis::<K>(client).into_iter().map(|(namespace, api)| Watch {
         namespace,
-        events: watcher(api, config.clone()).default_backoff().boxed(),
+        events: watcher(api, config.clone().page_size(PAGE))
+            .default_backoff()
+            .modify(trim)
+            .boxed(),
     });
     merge(watches.collect(), store)
 }
@@ -324,5 +342,21 @@ mod tests {
             ("azure-devops", Some("mcp"))
         );
         assert!(server_of(&pod(serde_json::json!({}))).is_none());
+    }
+
+    #[test]
+    fn a_cached_pod_has_its_volumes_and_status_and_neither_containers_nor_managers() {
+        let mut pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "a", "managedFields": [{"manager": "kubelet", "operation": "Update"}]},
+            "spec": {"containers": [{"name": "mcp-server"}], "volumes": [{"name": "keyring"}]},
+            "status": {"phase": "Running"},
+        }))
+        .unwrap();
+        drop_containers(&mut pod);
+        let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+        assert_eq!(volumes.map(Vec::len), Some(1));
+        assert!(pod.spec.as_ref().unwrap().containers.is_empty());
+        assert!(pod.managed_fields().is_empty());
+        assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Running"));
     }
 }

@@ -53,6 +53,7 @@ pub async fn run<R>(
     let mut due: HashMap<String, Option<Instant>> = HashMap::new();
     while !changed.is_closed() {
         tokio::select! {
+            // Only here are all Pods looked at: with hundreds of them, each look costs more than a read.
             _ = ticks.tick() => {}
             Some(read) = reads.next() => {
                 let (pod, answer): (Target, Result<StatusDocument, StatusError>) = read;
@@ -65,6 +66,7 @@ pub async fn run<R>(
                         let _ = changed.unbounded_send(pod.server);
                     }
                 }
+                continue;
             }
         }
         let targets: Vec<Target> = pods().iter().filter_map(|pod| Target::of(pod)).collect();
