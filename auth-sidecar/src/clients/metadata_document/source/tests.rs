@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::clients::metadata_document::public_addresses::PublicAddresses;
 
 const HOST: &str = "client.example";
 const ONE: &str = "192.0.2.1:443";
@@ -54,7 +55,7 @@ async fn host() -> (Serving, NamedTempFile) {
     (listener.unwrap().serve(router), bundle)
 }
 
-fn source(bundle: &NamedTempFile, proxy: &str, resolver: Found, by_name: &[&str]) -> Source {
+fn source(bundle: &NamedTempFile, proxy: &str, resolver: impl Resolve + 'static, by_name: &[&str]) -> Source {
     // Idempotent: the first test of the process installs the provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let proxy = EgressProxy {
@@ -114,7 +115,9 @@ async fn an_address_that_never_answers_leaves_time_for_the_next_one() {
     let known = [(SIX, silent.local_addr().unwrap()), (ONE, host.address())];
     let proxy = ConnectProxy::start(&known).await.unwrap();
     let source = source(&bundle, &proxy.url(), found(&[SIX, ONE]), &[]);
-    assert_eq!(read(&source).await.unwrap(), "the document");
+    // The limit of the whole fetch.
+    let answer = timeout(LIMITS.request, read(&source)).await.unwrap();
+    assert_eq!(answer.unwrap(), "the document");
     assert_eq!(proxy.asked(), [SIX, ONE]);
 }
 
@@ -131,7 +134,8 @@ async fn name_servers_that_never_answer_have_a_limit_of_their_own() {
 #[tokio::test]
 async fn a_host_without_a_public_address_is_no_host_to_list() {
     let (_host, bundle) = host().await;
-    let source = source(&bundle, "http://127.0.0.1:1", found(&[]), &[]);
+    let guard = PublicAddresses::of(Arc::new(found(&["10.0.0.1:0"])));
+    let source = source(&bundle, "http://127.0.0.1:1", guard, &[]);
     let error = read(&source).await.unwrap_err();
     assert_eq!(error, NoPublicAddress.to_string());
 }
