@@ -4,6 +4,7 @@
 //! a Pod use it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -30,7 +31,7 @@ impl EgressProxy {
     pub fn proxy_for(&self, url: &Url) -> Option<&Url> {
         let host = url.host()?;
         let direct = url.scheme() != "https"
-            || is_inside(&host)
+            || is_inside_cluster(&host)
             || self.no_proxy.iter().any(|hosts| hosts.contains(&host));
         (!direct).then_some(&self.https.0)
     }
@@ -39,7 +40,7 @@ impl EgressProxy {
 /// Returns the namespace in `<service>.<namespace>.svc`, with or without `.cluster.local` at the end. The Pods of a
 /// `StatefulSet` have a further label in front.
 ///
-/// A cluster may have another domain, but a name that only begins like that of a Service can be of any host on the Internet.
+/// A cluster may have another domain, but a name that only begins like that of a Service can be of any host on the internet.
 pub fn namespace_of_service(name: &str) -> Option<&str> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let name = name.strip_suffix(".cluster.local").unwrap_or(name);
@@ -53,7 +54,7 @@ fn is_below(name: &str, parent: &str) -> bool {
 }
 
 /// Returns true for loopback, for Services of the cluster, and for names that only the cluster's DNS completes.
-fn is_inside(host: &Host<&str>) -> bool {
+pub fn is_inside_cluster(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => {
             let name = name.strip_suffix('.').unwrap_or(name);
@@ -62,9 +63,15 @@ fn is_inside(host: &Host<&str>) -> bool {
                 || name.ends_with(".cluster.local")
                 || namespace_of_service(name).is_some()
         }
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
+        Host::Ipv4(address) => is_own(IpAddr::V4(*address)),
+        // `::ffff:127.0.0.1` is 127.0.0.1.
+        Host::Ipv6(address) => is_own(address.to_canonical()),
     }
+}
+
+/// Returns true for loopback and for `0.0.0.0` and `::`, which the operating system connects to loopback.
+fn is_own(address: IpAddr) -> bool {
+    address.is_loopback() || address.is_unspecified()
 }
 
 /// The address of a proxy: an http origin without user and password.
@@ -139,11 +146,10 @@ pub enum DirectHosts {
 impl DirectHosts {
     fn contains(&self, host: &Host<&str>) -> bool {
         match (self, host) {
-            (Self::Network(network), Host::Ipv4(address)) => {
-                network.contains(&std::net::IpAddr::V4(*address))
-            }
+            (Self::Network(network), Host::Ipv4(address)) => network.contains(&IpAddr::V4(*address)),
+            // `::ffff:10.0.0.1` is 10.0.0.1.
             (Self::Network(network), Host::Ipv6(address)) => {
-                network.contains(&std::net::IpAddr::V6(*address))
+                network.contains(&IpAddr::V6(*address)) || network.contains(&address.to_canonical())
             }
             (Self::Domain(domain), Host::Domain(name)) => name == domain || is_below(name, domain),
             (Self::Below(domain), Host::Domain(name)) => is_below(name, domain),
@@ -159,7 +165,7 @@ impl FromStr for DirectHosts {
         if let Ok(network) = text.parse::<IpNet>() {
             return Ok(Self::Network(network));
         }
-        if let Ok(address) = text.parse::<std::net::IpAddr>() {
+        if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Network(address.into()));
         }
         let (is_below, name) = match text.strip_prefix('.') {
@@ -273,6 +279,10 @@ mod tests {
             "https://a.localhost",
             "https://127.0.0.1",
             "https://[::1]",
+            "https://[::ffff:127.0.0.1]",
+            "https://0.0.0.0",
+            "https://[::]",
+            "https://[::ffff:0.0.0.0]",
             "https://entra",
             "https://entra.identity.svc",
             "https://entra.identity.svc.cluster.local:8443",
@@ -318,6 +328,7 @@ mod tests {
             "https://a.b.corp.example",
             "https://a.below.example",
             "https://10.1.2.3",
+            "https://[::ffff:10.1.2.3]",
             "https://192.0.2.7",
             "https://[fd00::7]",
         ] {
@@ -329,6 +340,7 @@ mod tests {
             "https://below.example",
             "https://notbelow.example",
             "https://11.1.2.3",
+            "https://[::ffff:11.1.2.3]",
             "https://192.0.2.8",
             "https://[fe80::7]",
         ] {

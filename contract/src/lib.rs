@@ -30,7 +30,9 @@ mod tracing_config;
 
 pub use access::{AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, ServerKind};
 pub use document_url::DocumentUrl;
-pub use egress_proxy::{DirectHosts, EgressProxy, EgressProxyError, ProxyAddress, namespace_of_service};
+pub use egress_proxy::{
+    DirectHosts, EgressProxy, EgressProxyError, ProxyAddress, is_inside_cluster, namespace_of_service,
+};
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys, is_key_id};
 pub use reasons::{EventReason, Reason};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};

@@ -30,7 +30,8 @@ pub(crate) enum Pauses {
     /// The caller may be anybody: it must not cause a storm of requests.
     Heeded,
 
-    /// The caller cannot be invented, so that it need not wait for pauses that others caused.
+    /// The caller waits for no pause that others caused. Other limits bound it, as those of logins, or it has a token that Entra
+    /// has just issued.
     Ignored,
 }
 
@@ -43,8 +44,8 @@ pub(crate) struct Cached<T> {
     what: &'static str,
     lifetime: Lifetime,
     state: Mutex<State<T>>,
-    heeding: Flight<T>,
-    ignoring: Flight<T>,
+    heeded_flight: Flight<T>,
+    ignored_flight: Flight<T>,
 }
 
 /// At most one fetch at a time, with the result of the last one.
@@ -90,8 +91,8 @@ impl<T> Cached<T> {
                 forced_at: None,
                 failure: None,
             }),
-            heeding: Flight::default(),
-            ignoring: Flight::default(),
+            heeded_flight: Flight::default(),
+            ignored_flight: Flight::default(),
         }
     }
 
@@ -113,8 +114,8 @@ impl<T> Cached<T> {
         }
         self.check_pause(now, pauses)?;
         let flight = match pauses {
-            Pauses::Heeded => &self.heeding,
-            Pauses::Ignored => &self.ignoring,
+            Pauses::Heeded => &self.heeded_flight,
+            Pauses::Ignored => &self.ignored_flight,
         };
         let landed = flight.landed.load(Ordering::Acquire);
         let mut last = flight.result.lock().await;
@@ -210,7 +211,8 @@ impl<T> Cached<T> {
                     });
                     return Err(error);
                 };
-                if !forced {
+                // A slower request, which began before the value was loaded, says nothing about it.
+                if !forced && entry.loaded_at <= now {
                     entry.next_load = after(now, self.lifetime.pause);
                 }
                 tracing::warn!(
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_cannot_be_invented_waits_for_no_pause_of_others() {
+    async fn a_caller_that_ignores_pauses_waits_for_no_pause_of_others() {
         let bench = Bench::new();
         bench.down.set(true);
         bench.get(at(0), 0).await.unwrap_err();
@@ -375,7 +377,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_cannot_be_invented_waits_for_no_request_of_others() {
+    async fn a_caller_that_ignores_pauses_waits_for_no_request_of_others() {
         let cached = Cached::new("test value", LIFETIME);
         let never = || std::future::pending::<Result<u32, EntraError>>();
         let mut hangs = Box::pin(cached.get(at(0), Pauses::Heeded, |_| true, never));
@@ -385,6 +387,22 @@ mod tests {
         // The value is there for both.
         let other = cached.get(at(0), Pauses::Heeded, |_| true, never);
         assert_eq!(*other.now_or_never().unwrap().unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn a_slow_failure_shortens_the_life_of_no_value_that_another_caller_loaded_since() {
+        let cached = Cached::new("test value", LIFETIME);
+        let (fail, failure) = futures::channel::oneshot::channel::<u32>();
+        let slow = || async { failure.await.map_err(|_| EntraError::TimedOut) };
+        let mut slow = Box::pin(cached.get(at(0), Pauses::Heeded, |_| true, slow));
+        assert!(futures::poll!(&mut slow).is_pending());
+        let own = cached.get(at(5), Pauses::Ignored, |_| true, || async { Ok(7) });
+        assert_eq!(*own.now_or_never().unwrap().unwrap(), 7);
+        drop(fail);
+        assert_eq!(*slow.now_or_never().unwrap().unwrap(), 7);
+        let never = || std::future::pending::<Result<u32, EntraError>>();
+        let later = cached.get(at(60), Pauses::Heeded, |_| true, never);
+        assert_eq!(*later.now_or_never().unwrap().unwrap(), 7);
     }
 
     #[tokio::test]

@@ -102,8 +102,8 @@ pub struct Run {
     )]
     pub allowed_redirect_hosts: Vec<String>,
 
-    /// Hosts of clients' metadata documents for which the proxy is asked by name. Of all other hosts it is asked for a public
-    /// address, which the Pods resolve themselves.
+    /// Hosts of clients' metadata documents for which the proxy is asked by name. For other hosts the proxy gets a
+    /// public address that the Pod resolved.
     #[arg(
         long,
         value_name = "HOSTS",

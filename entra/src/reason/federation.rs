@@ -117,7 +117,7 @@ impl FederationReason {
                  key rotation wait until Entra has read the new ones."
             }
             Self::IssuerUnreachable => {
-                "Make the issuer's .well-known/openid-configuration and its keys answer on the Internet \
+                "Make the issuer's .well-known/openid-configuration and its keys answer on the internet \
                  (az aks update repairs it on AKS)."
             }
             Self::AppNotFound => {

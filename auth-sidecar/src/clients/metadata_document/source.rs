@@ -14,7 +14,7 @@ use axum::http::header::ACCEPT;
 use behalf_contract::{DocumentUrl, EgressProxy};
 use behalf_entra::{HttpClient, TlsSettings, TrustError, TrustRoots};
 use reqwest::dns::Resolve;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::LIMITS;
@@ -24,12 +24,15 @@ use super::tunnel::{self, Destination, TunnelError};
 /// The media type that a document should have.
 pub(super) const JSON: &str = "application/json";
 
-/// Limit for the look-up of a name. With [`ADDRESS_LIMIT`] it leaves time for one address of each family within
-/// [`LIMITS`], and for the answer.
+/// Limit for a whole fetch through the proxy, up to the head of the answer. It passes before that of [`LIMITS`], so that the log
+/// says which step took too long.
+const DEADLINE: Duration = Duration::from_millis(4500);
+
+/// Limit for the look-up of a name. It leaves time for one address of each family.
 const LOOK_UP_LIMIT: Duration = Duration::from_millis(1500);
 
-/// Limit for a tunnel to one address, and TLS in it. A proxy may wait long for an address that it cannot reach, as one without
-/// IPv6 does.
+/// Limit for a tunnel to one of several addresses, and TLS in it. A proxy may wait long for an address that it cannot reach, as
+/// one without IPv6 does. The last address has the time that is left.
 const ADDRESS_LIMIT: Duration = Duration::from_millis(1500);
 
 /// Maximum number of addresses of one host that are tried.
@@ -57,7 +60,7 @@ struct Proxied {
 /// The look-up of a host failed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the Pod's name servers do not know the host: if they know no names of the Internet, list the hosts of your users' clients \
+    "the Pod's name servers do not know the host: if they know no names of the internet, list the hosts of your users' clients \
      in allowed.documentHosts of the chart behalf, so that the proxy resolves them"
 )]
 struct LookUpFailed(#[source] Box<dyn Error + Send + Sync>);
@@ -106,21 +109,41 @@ impl Proxied {
         proxy: &Url,
         url: &DocumentUrl,
     ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
-        let host = url.host();
-        if self.hosts_by_name.iter().any(|listed| listed == host) {
-            let connection = self
-                .open(proxy, Destination::Name(host), host, LIMITS.connect)
-                .await?;
-            return Ok(tunnel::get(connection, url).await?);
+        let deadline = Instant::now() + DEADLINE;
+        let connection = self.connect(proxy, url.host(), deadline).await?;
+        match timeout_at(deadline, tunnel::get(connection, url)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(TunnelError::HostTimedOut.into()),
         }
+    }
+
+    /// Connects to the first destination of the host that the proxy leads to. After `deadline`, returns the error of the last one
+    /// that was tried.
+    async fn connect(
+        &self,
+        proxy: &Url,
+        host: &str,
+        deadline: Instant,
+    ) -> Result<tunnel::Connection, Box<dyn Error + Send + Sync>> {
+        if self.hosts_by_name.iter().any(|listed| listed == host) {
+            return Ok(self.open(proxy, Destination::Name(host), host, deadline).await?);
+        }
+        let mut addresses = self.addresses(host).await?.into_iter().peekable();
         let mut result = Err(NoPublicAddress.into());
-        for address in self.addresses(host).await? {
+        while let Some(address) = addresses.next() {
+            let limit = match addresses.peek() {
+                Some(_) => deadline.min(Instant::now() + ADDRESS_LIMIT),
+                None => deadline,
+            };
             let destination = Destination::Address(address);
-            result = match self.open(proxy, destination, host, ADDRESS_LIMIT).await {
-                Ok(connection) => return Ok(tunnel::get(connection, url).await?),
+            result = match self.open(proxy, destination, host, limit).await {
                 Err(error) if error.concerns_one_address() => Err(error.into()),
                 Err(error) => return Err(error.into()),
+                Ok(connection) => return Ok(connection),
             };
+            if Instant::now() >= deadline {
+                break;
+            }
         }
         result
     }
@@ -130,11 +153,11 @@ impl Proxied {
         proxy: &Url,
         destination: Destination<'_>,
         host: &str,
-        limit: Duration,
+        limit: Instant,
     ) -> Result<tunnel::Connection, TunnelError> {
-        timeout(limit, tunnel::open(proxy, destination, host, &self.tls))
+        timeout_at(limit, tunnel::open(proxy, destination, host, &self.tls))
             .await
-            .map_err(|_| TunnelError::Late {
+            .map_err(|_| TunnelError::TimedOut {
                 proxy: proxy.to_string(),
                 destination: destination.to_string(),
             })?

@@ -3,6 +3,7 @@
 //! `CONNECT` names the host, or an address of it that this process has resolved and checked. In both cases the host's name
 //! is in SNI, in the check of the certificate, and in `Host`.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 use std::{fmt, io};
@@ -96,7 +97,29 @@ pub(super) enum TunnelError {
     #[error(
         "the proxy {proxy} opened no tunnel to {destination} in time: check that it reaches this destination"
     )]
-    Late { proxy: String, destination: String },
+    TimedOut { proxy: String, destination: String },
+
+    #[error(
+        "{proxy} closed the connection and did not answer for {destination}: check host and port of proxy.https of the chart \
+         behalf, and that the proxy admits and reaches this destination"
+    )]
+    Closed {
+        proxy: String,
+        destination: String,
+        #[source]
+        source: hyper::Error,
+    },
+
+    #[error(
+        "the tunnel through the proxy {proxy} to {destination} ended before TLS began: check that the proxy admits and reaches \
+         this destination"
+    )]
+    TunnelEnded {
+        proxy: String,
+        destination: String,
+        #[source]
+        source: io::Error,
+    },
 
     #[error(
         "no TLS connection to the host in the tunnel: if the proxy inspects TLS, put its certificate authority into the \
@@ -112,12 +135,21 @@ pub(super) enum TunnelError {
 
     #[error("the host did not answer the request in the tunnel")]
     Host(#[source] hyper::Error),
+
+    #[error("the host did not answer the request in the tunnel in time")]
+    HostTimedOut,
 }
 
 impl TunnelError {
     /// True if the proxy may reach the host at another of its addresses.
     pub(super) fn concerns_one_address(&self) -> bool {
-        matches!(self, Self::AddressRefused { .. } | Self::Late { .. })
+        matches!(
+            self,
+            Self::AddressRefused { .. }
+                | Self::TimedOut { .. }
+                | Self::Closed { .. }
+                | Self::TunnelEnded { .. }
+        )
     }
 }
 
@@ -133,9 +165,27 @@ pub(super) async fn open(
         proxy: proxy.to_string(),
         source,
     };
-    let no_proxy = |source| TunnelError::NoProxy {
-        proxy: proxy.to_string(),
-        source,
+    let no_proxy = |source| {
+        let proxy = proxy.to_string();
+        if is_closed(&source) {
+            let destination = destination.to_string();
+            TunnelError::Closed {
+                proxy,
+                destination,
+                source,
+            }
+        } else {
+            TunnelError::NoProxy { proxy, source }
+        }
+    };
+    let no_tls = |source: io::Error| match source.kind() {
+        // What came is not TLS, or the certificate is not valid.
+        io::ErrorKind::InvalidData => TunnelError::Tls(source),
+        _ => TunnelError::TunnelEnded {
+            proxy: proxy.to_string(),
+            destination: destination.to_string(),
+            source,
+        },
     };
     let connecting = timeout(PROXY_LIMIT, connect(proxy)).await;
     let stream = connecting
@@ -152,7 +202,13 @@ pub(super) async fn open(
     TlsConnector::from(tls.current())
         .connect(name, TokioIo::new(tunnel))
         .await
-        .map_err(TunnelError::Tls)
+        .map_err(no_tls)
+}
+
+/// True if the peer closed the connection before it answered.
+fn is_closed(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    error.is_incomplete_message() || error.is_canceled() || cause.is_some()
 }
 
 /// Checks the proxy's answer to `CONNECT`.

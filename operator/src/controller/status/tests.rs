@@ -14,6 +14,7 @@ mod user_sign_in;
 use std::sync::Arc;
 
 use behalf_contract as contract;
+use behalf_contract::EgressProxy;
 use contract::{SignInReport, StatusDocument};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -29,6 +30,8 @@ use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
 use crate::controller::rollouts::RolloutDecision;
+use crate::controller::plan::Plan;
+use crate::controller::rollouts::Turn;
 use crate::controller::validate::{Refusal, Refusals};
 use crate::testing::{
     ISSUER, NO_REVOCATIONS, QUICKSTART, children, document, plan, quickstart_with, redis, server, time,
@@ -52,6 +55,8 @@ struct World {
 
     /// Whether the object waits for the rollouts of others.
     decision: RolloutDecision,
+
+    egress_proxy: Option<EgressProxy>,
 
     /// The route as the API server returns it, if it differs from the built one.
     route: Option<HttpRoute>,
@@ -93,6 +98,8 @@ impl World {
             blind: false,
             now: 100,
             decision: RolloutDecision::Now,
+            turn: Turn::Now,
+            egress_proxy: None,
             route: None,
         }
     }
@@ -132,6 +139,11 @@ impl World {
             None => Outcome::Applied {
                 decision: self.decision,
                 plan: Box::new(plan(&self.server)),
+                turn: self.turn,
+                plan: Box::new(Plan {
+                    egress_proxy: self.egress_proxy.clone(),
+                    ..plan(&self.server)
+                }),
                 children: Box::new(
                     Children {
                         deployment,

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use behalf_contract::DocumentUrl;
+use behalf_contract::{DocumentUrl, is_inside_cluster};
 use behalf_entra::is_guid;
 use serde::Deserialize;
-use url::Url;
+use url::{Host, Url};
 
 /// The authorities of Entra: public, US Government and China.
 /// <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
@@ -156,7 +156,8 @@ pub enum Meaningless {
 
     /// No document can have such an address.
     #[error(
-        "{0:?} is no host of metadata documents: write <host>, a name in lower case without scheme, path, port or *"
+        "{0:?} is no host of metadata documents that the proxy is asked for: write <host>, a name outside of the cluster with a \
+         dot, in lower case, without scheme, path, port or *"
     )]
     DocumentHost(String),
 
@@ -192,7 +193,14 @@ pub fn parse_host(text: &str) -> Result<String, Meaningless> {
 pub fn parse_document_host(text: &str) -> Result<String, Meaningless> {
     let document = DocumentUrl::parse(&format!("https://{text}/document"));
     match document {
-        Some(url) if url.host() == text && !text.contains('*') => Ok(text.to_owned()),
+        Some(url)
+            if url.host() == text
+                && !text.contains('*')
+                // The proxy is never asked for these.
+                && !is_inside_cluster(&Host::Domain(text)) =>
+        {
+            Ok(text.to_owned())
+        }
         _ => Err(Meaningless::DocumentHost(text.to_owned())),
     }
 }
@@ -313,6 +321,10 @@ mod tests {
     #[case("*.vscode.dev")]
     #[case("10.0.0.1")]
     #[case("[fd00::7]")]
+    #[case("intranet")]
+    #[case("documents.mcp.svc")]
+    #[case("documents.mcp.svc.cluster.local")]
+    #[case("a.localhost")]
     #[case("")]
     fn an_entry_that_no_document_has_as_its_host_is_refused(#[case] text: &str) {
         let refused = Err(Meaningless::DocumentHost(text.to_owned()));

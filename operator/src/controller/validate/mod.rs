@@ -13,6 +13,8 @@ pub use defaults::Defaults;
 pub use refusal::{NotShared, Refusal, Refusals};
 pub use server::AZURE_DEVOPS_SCOPE;
 
+use std::collections::BTreeSet;
+
 use behalf_contract::{
     ClientsConfig, EntraConfig, MetadataDocumentsConfig, MetadataDocumentsPolicy, ObjectIdentity,
     Revocations, SessionsConfig, StaticClient, paths,
@@ -287,6 +289,18 @@ fn default_replicas(store: api::StoreType) -> i32 {
     }
 }
 
+/// Returns the hosts whose documents the sidecar reads through the proxy by name, sorted. A change of the installation's list that
+/// has no effect on the object should be no rollout.
+fn hosts_by_name(documents: &api::MetadataDocuments, defaults: &Defaults) -> Vec<String> {
+    if defaults.egress_proxy.is_none() || documents.policy == api::MetadataDocumentsPolicy::Disabled {
+        return Vec::new();
+    }
+    let is_read =
+        |host: &&String| documents.allowed_hosts.is_empty() || documents.allowed_hosts.contains(*host);
+    let hosts: BTreeSet<&String> = defaults.allowed.document_hosts.iter().filter(is_read).collect();
+    hosts.into_iter().cloned().collect()
+}
+
 fn clients(
     spec: &api::McpServerSpec,
     namespace: &str,
@@ -317,11 +331,7 @@ fn clients(
                 api::MetadataDocumentsPolicy::Disabled => MetadataDocumentsPolicy::Disabled,
             },
             allowed_hosts: clients.metadata_documents.allowed_hosts.clone(),
-            // Without a proxy the list has no effect, and a change of it should be no rollout.
-            hosts_by_name: match &defaults.egress_proxy {
-                Some(_) => defaults.allowed.document_hosts.clone(),
-                None => Vec::new(),
-            },
+            hosts_by_name: hosts_by_name(&clients.metadata_documents, defaults),
         },
         vendor_redirects: match clients.vendor_redirects {
             api::VendorRedirects::Enabled => behalf_contract::VendorRedirects::Enabled,

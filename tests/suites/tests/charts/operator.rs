@@ -111,7 +111,7 @@ fn rights_are_bound_where_the_operator_watches_and_nowhere_else() {
 
 #[test]
 fn values_that_contradict_each_other_are_refused_with_a_reason() {
-    let rows: [(&[&str], &str); 16] = [
+    let rows: [(&[&str], &str); 19] = [
         (
             &["clusterWide=true", "watchNamespaces={mcp}"],
             "clusterWide and watchNamespaces exclude each other",
@@ -130,6 +130,9 @@ fn values_that_contradict_each_other_are_refused_with_a_reason() {
             "/proxy/https",
         ),
         (&["proxy.noProxy={*.corp.example}"], "/proxy/noProxy/0"),
+        (&["allowed.documentHosts={10.0.0.1}"], "/allowed/documentHosts/0"),
+        (&["allowed.documentHosts={intranet}"], "/allowed/documentHosts/0"),
+        (&["allowed.documentHosts={a.mcp.svc}"], "/allowed/documentHosts/0"),
         // Helm makes a number of it, and a label is a text.
         (&["childLabels.cost-center=4711"], "/childLabels/cost-center"),
         (&["childLabels.team=the platform"], "/childLabels/team"),

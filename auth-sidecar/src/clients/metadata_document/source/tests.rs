@@ -9,7 +9,7 @@ use behalf_simulators::listener::{Listener, Serving};
 use reqwest::dns::{Addrs, Name, Resolving};
 use rstest::rstest;
 use tempfile::NamedTempFile;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clients::metadata_document::public_addresses::PublicAddresses;
@@ -46,12 +46,15 @@ fn found(addresses: &[&str]) -> Found {
 
 /// A host that answers every request, with a certificate for [`HOST`], and a file with its certificate authority.
 async fn host() -> (Serving, NamedTempFile) {
+    host_of(Router::new().route("/a/b", get(|| async { "the document" }))).await
+}
+
+async fn host_of(router: Router) -> (Serving, NamedTempFile) {
     let authority = CertificateAuthority::generate("Documents").unwrap();
     let identity = authority.issue(&[HOST]).unwrap();
     let bundle = NamedTempFile::new().unwrap();
     std::fs::write(bundle.path(), authority.certificate_pem()).unwrap();
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Some(&identity)).await;
-    let router = Router::new().route("/a/b", get(|| async { "the document" }));
     (listener.unwrap().serve(router), bundle)
 }
 
@@ -121,6 +124,57 @@ async fn an_address_that_never_answers_leaves_time_for_the_next_one() {
     assert_eq!(proxy.asked(), [SIX, ONE]);
 }
 
+/// The limit of the whole fetch passed first, and the log named neither proxy nor address.
+#[tokio::test]
+async fn addresses_that_never_answer_are_named_before_the_fetch_ends() {
+    let (_host, bundle) = host().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = [SIX, ONE, SEVEN, TWO];
+    let known = addresses.map(|address| (address, silent.local_addr().unwrap()));
+    let proxy = ConnectProxy::start(&known).await.unwrap();
+    let source = source(&bundle, &proxy.url(), found(&addresses), &[]);
+    let error = timeout(LIMITS.request, read(&source)).await.unwrap().unwrap_err();
+    assert!(error.contains("opened no tunnel to"), "{error}");
+}
+
+/// Starts a proxy that waits for two seconds, and then does what the proxy at `address` does.
+async fn slow(address: SocketAddr) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut proxy = TcpStream::connect(address).await.unwrap();
+        tokio::io::copy_bidirectional(&mut client, &mut proxy).await
+    });
+    url
+}
+
+#[rstest]
+#[case::address(&[])]
+#[case::name(&[HOST])]
+#[tokio::test]
+async fn the_only_destination_of_a_host_has_the_time_of_the_whole_fetch(#[case] by_name: &[&str]) {
+    let (host, bundle) = host().await;
+    let name = format!("{HOST}:443");
+    let proxy = ConnectProxy::start(&[(ONE, host.address()), (&name, host.address())])
+        .await
+        .unwrap();
+    let address = proxy.url().strip_prefix("http://").unwrap().parse().unwrap();
+    let source = source(&bundle, &slow(address).await, found(&[ONE]), by_name);
+    assert_eq!(read(&source).await.unwrap(), "the document");
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_in_the_tunnel_has_a_text_of_its_own() {
+    let silent = Router::new().route("/a/b", get(std::future::pending::<&str>));
+    let (host, bundle) = host_of(silent).await;
+    let proxy = ConnectProxy::start(&[(ONE, host.address())]).await.unwrap();
+    let source = source(&bundle, &proxy.url(), found(&[ONE]), &[]);
+    let error = timeout(LIMITS.request, read(&source)).await.unwrap().unwrap_err();
+    assert_eq!(error, TunnelError::HostTimedOut.to_string());
+}
+
 #[tokio::test(start_paused = true)]
 async fn name_servers_that_never_answer_have_a_limit_of_their_own() {
     let (_host, bundle) = host().await;
@@ -144,7 +198,8 @@ async fn a_host_without_a_public_address_is_no_host_to_list() {
 #[case::password("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "never sends", 1)]
 #[case::address_refused("HTTP/1.1 403 Forbidden\r\n\r\n", "if it admits names alone", 2)]
 #[case::plain_text("SSH-2.0-OpenSSH_9.9\r\n", "check host and port of proxy.https", 1)]
-#[case::closed("", "check host and port of proxy.https", 1)]
+#[case::closed("", "check host and port of proxy.https", 2)]
+#[case::tunnel_closed("HTTP/1.1 200 OK\r\n\r\n", "ended before TLS began", 2)]
 #[tokio::test]
 async fn each_failure_of_the_proxy_has_a_text_with_its_own_next_step(
     #[case] answer: &str,
@@ -158,7 +213,8 @@ async fn each_failure_of_the_proxy_has_a_text_with_its_own_next_step(
     assert!(error.contains(advice), "{error}");
     let is_of_names = advice.contains("names alone");
     assert_eq!(error.contains("documentHosts"), is_of_names, "{error}");
-    // Another address helps only against the refusal of one.
+    assert!(!error.contains("certificateAuthorityRef"), "{error}");
+    // Another address helps only if the failure may be that of one.
     assert_eq!(proxy.asked().len(), addresses);
 }
 

@@ -82,7 +82,8 @@ fn egress_or_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Egress,
 /// Whether addresses outside the cluster are reachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Internet {
-    /// The Pods may reach them on port 443 and the ports of Entra and of the downstream API.
+    /// The Pods may reach them on port 443 and the ports of Entra, of the downstream API and of the session store, and the
+    /// installation's proxy.
     #[default]
     Enabled,
 

@@ -10,6 +10,10 @@ use super::{ConditionType, Finding, Status};
 const OTHER_ISSUER: &str = "a Pod reports a token of another issuer than the API server's; if the API \
     server's issuer has changed, restart the Pod, else find out what runs in it";
 
+/// Text for Pods that may be unable to reach the proxy.
+const CLOSED_PROXY: &str = " The installation has a proxy, which spec.network.egress.internet: Disabled does not open: the \
+    rules of spec.network.egress.allow must name it.";
+
 /// Computes the condition. `command` creates the credential in Entra.
 pub(in crate::controller::status) fn judge(observed: &Observed<'_>, command: Option<&str>) -> Finding {
     let reports = observed.documents.iter().map(|document| Seen {
@@ -66,6 +70,9 @@ fn text(judged: &Judged<'_>, observed: &Observed<'_>, command: Option<&str>) -> 
     if let Some(command) = command.filter(|_| wants_credential(judged.reason)) {
         text.push_str(" The command that creates the missing credential: ");
         text.push_str(command);
+    }
+    if observed.proxy_is_closed && judged.reason == Reason::Unreachable {
+        text.push_str(CLOSED_PROXY);
     }
     text
 }

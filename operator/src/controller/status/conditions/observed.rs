@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::downstream_api::DownstreamApi;
 use super::{ConditionType, Finding, Status, find};
-use crate::api::v1alpha1::McpServerStatus;
+use crate::api::v1alpha1::{Internet, McpServerStatus, NetworkPolicyMode};
 use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
@@ -40,6 +40,9 @@ pub(in crate::controller::status) struct Observed<'a> {
 
     /// The number of Pods of the accepted spec.
     pub(super) replicas: Option<i32>,
+
+    /// Whether the Pods have a proxy that their network policy may not open.
+    pub(super) proxy_is_closed: bool,
 
     /// The API that the downstream tokens are for.
     pub(super) api: DownstreamApi,
@@ -98,6 +101,11 @@ impl<'a> Observed<'a> {
             previous: running.map_or(&[], |_| &previous.conditions),
             client_id: facts.plan.map(|plan| plan.entra.client_id.as_str()),
             replicas: facts.plan.map(|plan| plan.replicas),
+            proxy_is_closed: facts.plan.is_some_and(|plan| {
+                plan.egress_proxy.is_some()
+                    && plan.network.policy == NetworkPolicyMode::Restricted
+                    && plan.network.egress.internet == Internet::Disabled
+            }),
             api: DownstreamApi::of(facts.plan.map(|plan| &plan.token_exchange)),
             generation: facts.plan.map(|_| generation),
             same_template: previous

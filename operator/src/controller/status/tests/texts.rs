@@ -57,6 +57,32 @@ fn a_fault_that_no_credential_fixes_does_not_suggest_one() {
 }
 
 #[test]
+fn an_object_whose_network_policy_opens_no_proxy_is_told_so_while_entra_is_unreachable() {
+    let message = |network: Value, has_proxy: bool, reason: &str| {
+        let mut world = World::of(quickstart_with(json!({"network": network})));
+        world.egress_proxy = has_proxy.then(|| EgressProxy {
+            https: "http://proxy.corp.example:3128".parse().unwrap(),
+            no_proxy: Vec::new(),
+        });
+        let federation = &mut world.document().federation;
+        federation.outcome = contract::Outcome::Unknown;
+        federation.reason = reason.to_owned();
+        let status = world.reconcile();
+        condition(&status, ConditionType::FederationVerified)
+            .message
+            .clone()
+    };
+    let disabled = json!({"egress": {"internet": "Disabled"}});
+    let open = json!({"egress": {"internet": "Disabled"}, "policy": "Open"});
+    let names_the_field = |message: String| message.contains("spec.network.egress.allow");
+    assert!(names_the_field(message(disabled.clone(), true, "Unreachable")));
+    assert!(!names_the_field(message(disabled.clone(), false, "Unreachable")));
+    assert!(!names_the_field(message(json!({}), true, "Unreachable")));
+    assert!(!names_the_field(message(open, true, "Unreachable")));
+    assert!(!names_the_field(message(disabled, true, "Throttled")));
+}
+
+#[test]
 fn a_repeated_failure_does_not_change_the_status() {
     let mut world = World::new();
     fail_federation(

@@ -26,7 +26,7 @@ pub(crate) fn redirect_hosts(hosts: &[String], allowed: &Allowed, refusals: &mut
 }
 
 /// Validates the hosts whose metadata documents the sidecar reads. The installation need not allow them: the sidecar sends a
-/// GET request, and to a public address alone. Of the proxy it asks by name only for hosts that the installation lists.
+/// GET request, and to a public address alone. The proxy gets names only of hosts that the installation lists.
 pub(crate) fn document_hosts(hosts: &[String], refusals: &mut Vec<Refusal>) {
     for host in hosts {
         host_only("clients.metadataDocuments.allowedHosts", host, refusals);

@@ -85,16 +85,24 @@ fn tokens_of_entra_are_accepted_only_from_listed_applications_and_only_if_enable
 
 #[test]
 fn the_installation_alone_decides_for_which_hosts_the_proxy_is_asked_by_name() {
-    let listed = json!({"clients": {"metadataDocuments": {"allowedHosts": ["intranet.contoso.example"]}}});
-    let by_name = |defaults: &Defaults| {
-        let plan = validate(&quickstart_with(listed.clone()), &Found::default(), defaults).unwrap();
+    let by_name = |documents: Value, defaults: &Defaults| {
+        let server = quickstart_with(json!({"clients": {"metadataDocuments": documents}}));
+        let plan = validate(&server, &Found::default(), defaults).unwrap();
         plan.clients.metadata_documents.hosts_by_name
     };
     let mut defaults = defaults();
-    assert!(by_name(&defaults).is_empty(), "there is no proxy");
+    defaults.allowed.document_hosts = vec!["vscode.dev".to_owned(), "claude.ai".to_owned()];
+    let without_proxy = by_name(json!({}), &defaults);
+    assert!(without_proxy.is_empty(), "{without_proxy:?}");
     defaults.egress_proxy = Some(EgressProxy {
         https: "http://proxy.corp.example:3128".parse().unwrap(),
         no_proxy: Vec::new(),
     });
-    assert_eq!(by_name(&defaults), ["vscode.dev"]);
+    // Sorted, so that another order is no rollout.
+    assert_eq!(by_name(json!({}), &defaults), ["claude.ai", "vscode.dev"]);
+    // An object gets none that its own list excludes, and adds none.
+    let listed = json!({"allowedHosts": ["vscode.dev", "intranet.contoso.example"]});
+    assert_eq!(by_name(listed, &defaults), ["vscode.dev"]);
+    let disabled = by_name(json!({"policy": "Disabled"}), &defaults);
+    assert!(disabled.is_empty(), "{disabled:?}");
 }
