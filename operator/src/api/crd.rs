@@ -13,7 +13,7 @@ use super::v1alpha1::McpServer;
 /// at most 63.
 pub const NAME_LENGTH: usize = 48;
 
-/// On the CRD that the chart installs: the release that it is of.
+/// Annotation of the CRD: the release it belongs to.
 const VERSION_ANNOTATION: &str = "behalf.dev/version";
 
 /// The CRD of `McpServer`.
@@ -37,7 +37,7 @@ pub fn yaml() -> Result<String, serde_yaml::Error> {
 }
 
 /// Returns the CRD as a template of the chart `behalf-crds`. Without the annotation of Helm, uninstalling the chart would
-/// delete every `McpServer` of the cluster. By the version, the chart of an older release refuses to replace this CRD.
+/// delete every `McpServer` of the cluster. The chart of an older release reads the version and refuses to replace this CRD.
 pub fn helm_yaml() -> Result<String, serde_yaml::Error> {
     let mut crd = mcp_server();
     for (key, value) in [

@@ -53,6 +53,8 @@ pub async fn install_operator(
             "--namespace",
             NAMESPACE_OPERATOR,
             "--create-namespace",
+            "--set",
+            "aggregatedRoles=true",
         ])
         .map_err(EnvironmentError::cluster("install the chart behalf-crds"))?;
     let set = [

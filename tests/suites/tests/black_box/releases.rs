@@ -1,4 +1,4 @@
-//! Installs, upgrades, rolls back and removes the charts with Helm 3 and Helm 4, while a user's session goes on.
+//! Installs, upgrades, rolls back and removes the charts with Helm 3 and Helm 4, while a user's session continues.
 
 use std::path::PathBuf;
 
@@ -169,7 +169,13 @@ async fn the_crd_of_a_newer_release_is_not_replaced_and_an_uninstall_keeps_every
 ) -> TestResult {
     let releases = Releases::new(world)?;
     let ours = Releases::chart("behalf-crds");
-    let install = |helm, chart: &str| releases.helm(helm, &["upgrade", "--install", "behalf-crds", chart]);
+    let install = |helm, chart: &str| {
+        let roles = ["--set", "aggregatedRoles=true"];
+        releases.helm(
+            helm,
+            &[&["upgrade", "--install", "behalf-crds", chart][..], &roles].concat(),
+        )
+    };
     let objects = || world.kubectl(&["get", "mcpservers", "--output", "name"]);
     let before = objects()?;
     let forget = ["annotate", "crd", "mcpservers.behalf.dev", "behalf.dev/version-"];

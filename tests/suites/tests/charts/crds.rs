@@ -17,7 +17,7 @@ fn texts(value: &Value) -> BTreeSet<&str> {
 
 #[test]
 fn view_reads_mcp_servers_and_edit_writes_them_and_nobody_writes_their_status() {
-    let objects = render_chart("behalf-crds", &[]).unwrap();
+    let objects = render_chart("behalf-crds", &["aggregatedRoles=true"]).unwrap();
     let reads = BTreeSet::from(["get", "list", "watch"]);
     let mut seen = BTreeSet::new();
     for role in of_kind(&objects, "ClusterRole") {
@@ -40,6 +40,12 @@ fn view_reads_mcp_servers_and_edit_writes_them_and_nobody_writes_their_status() 
         "{seen:?}"
     );
     assert!(seen.contains(&("mcpservers/scale", true)), "{seen:?}");
+}
+
+#[test]
+fn no_role_is_aggregated_by_default() {
+    let objects = render_chart("behalf-crds", &[]).unwrap();
+    assert!(of_kind(&objects, "ClusterRole").is_empty(), "{objects:?}");
 }
 
 #[test]
