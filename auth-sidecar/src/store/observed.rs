@@ -88,7 +88,7 @@ impl SessionStore for ObservedStore {
         self.store.announcements()
     }
 
-    /// The readiness probe asks while nobody calls, so that an alert on failures works then, too.
+    /// The readiness probe is counted, so the alert also has data without calls.
     async fn ping(&self) -> Result<(), StoreError> {
         self.observe("ping", self.store.ping()).await
     }

@@ -1,5 +1,6 @@
 //! The metrics for Prometheus. Labels come from closed sets without data of users, clients or requests.
 
+use behalf_contract::Reason;
 use behalf_runtime::trace::{self, Dropped};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
@@ -186,12 +187,7 @@ impl Default for Metrics {
         let store_seconds = Family::new_with_constructor(seconds as fn() -> Seconds);
         let spans_dropped = Family::<ReasonLabels, Counter>::default();
         let (store_entries, store_bytes) = (Gauge::default(), Gauge::default());
-        // Each counter exists from the start, so that an alert on its increase works from the first event.
-        for event in SecurityEvent::ALL {
-            let _ = security.get_or_create(&EventLabels {
-                event: event.as_str(),
-            });
-        }
+        create_counters(&security, &federation, &handshake);
 
         let mut registry = Registry::with_prefix("behalf");
         registry.register(
@@ -275,6 +271,29 @@ impl Default for Metrics {
             store_entries,
             store_bytes,
         }
+    }
+}
+
+/// Creates the counters whose first increase an alert must see: Prometheus sees no increase in a series that begins at 1.
+fn create_counters(
+    security: &Family<EventLabels, Counter>,
+    federation: &Family<ProbeLabels, Counter>,
+    handshake: &Family<ProbeLabels, Counter>,
+) {
+    for event in SecurityEvent::ALL {
+        let _ = security.get_or_create(&EventLabels {
+            event: event.as_str(),
+        });
+    }
+    // The alerts on failed probes ask whether a probe succeeded afterwards.
+    for (probes, reason) in [
+        (federation, Reason::TokenAccepted),
+        (handshake, Reason::HandshakeSucceeded),
+    ] {
+        let _ = probes.get_or_create(&ProbeLabels {
+            outcome: "Verified",
+            reason: reason.as_str().to_owned(),
+        });
     }
 }
 
@@ -419,6 +438,17 @@ mod tests {
                 page.contains(&format!(r#"event="{}"}} 0"#, event.as_str())),
                 "{event:?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_first_successful_probe_increases_a_counter_that_exists() {
+        let page = Metrics::default().encode();
+        for line in [
+            r#"behalf_federation_probes_total{outcome="Verified",reason="TokenAccepted"} 0"#,
+            r#"behalf_handshake_probes_total{outcome="Verified",reason="HandshakeSucceeded"} 0"#,
+        ] {
+            assert!(page.contains(line), "{line} in\n{page}");
         }
     }
 

@@ -251,7 +251,7 @@ async fn while_its_store_is_away_a_sidecar_is_not_ready_and_stays_alive_until_th
         assert_eq!(get(internal, "/readyz").await.0, 503);
         assert_eq!(get(internal, "/livez").await.0, 200);
     }
-    // An alert sees it although nobody calls.
+    // The readiness probe is counted, so the alert also has data without calls.
     let failed = r#"behalf_session_store_seconds_count{operation="ping",outcome="failure"} 3"#;
     let metrics = get(internal, "/metrics").await.1;
     assert!(metrics.contains(failed), "{metrics}");

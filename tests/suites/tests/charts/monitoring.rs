@@ -94,6 +94,13 @@ fn pod_monitors_find_the_operator_and_the_sidecars_by_labels_and_ports_that_they
                 "no container has the port {port}"
             );
         }
+        // A Pod with the labels of a sidecar must not speak for the operator.
+        let dropped = sidecars.pointer("/spec/podMetricsEndpoints/0/metricRelabelings");
+        assert_eq!(
+            dropped,
+            Some(&json!([{"sourceLabels": ["__name__"], "regex": "behalf_operator_.*", "action": "drop"}]))
+        );
+        assert!(sidecars["spec"]["sampleLimit"].is_u64(), "{sidecars}");
         let label = sidecars
             .pointer("/spec/podMetricsEndpoints/0/relabelings/0/sourceLabels/0")
             .unwrap();
@@ -148,6 +155,63 @@ fn the_example_switches_on_all_of_it() {
     assert_eq!(kinds, [2, 1, 1]);
     let readers = one(&objects, "NetworkPolicy").pointer("/spec/ingress/0/from");
     assert_eq!(readers.and_then(Value::as_array).map(Vec::len), Some(1));
+}
+
+#[test]
+fn alerts_need_the_pod_monitors() {
+    let error = render(&[ALL[1]]).unwrap_err();
+    assert!(error.contains("monitoring.podMonitors.enabled"), "{error}");
+}
+
+/// The expression of an alert.
+fn expression(name: &str) -> String {
+    let text = std::fs::read_to_string(files::checkout().join("charts/behalf/files/alerts.yaml")).unwrap();
+    let alerts: Value = serde_yaml::from_str(&text).unwrap();
+    let groups = alerts["groups"].as_array().unwrap().iter();
+    let mut rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+    let rule = rules.find(|rule| rule["alert"] == name).unwrap();
+    rule["expr"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_pings_of_the_readiness_probe_hide_no_failing_writes() {
+    let expression = expression("BehalfSessionStoreUnavailable");
+    let by_operation = "sum by (namespace, mcp_server, operation)";
+    assert_eq!(expression.matches("sum by").count(), 2, "{expression}");
+    assert_eq!(expression.matches(by_operation).count(), 2, "{expression}");
+}
+
+#[test]
+fn a_healthy_pod_hides_no_broken_one_and_an_old_success_no_failure() {
+    for name in ["BehalfFederationBroken", "BehalfServerBroken"] {
+        let expression = expression(name);
+        assert!(
+            expression.contains("unless on (namespace, mcp_server, pod)"),
+            "{expression}"
+        );
+        assert_eq!(expression.matches("[3m]").count(), 2, "{expression}");
+    }
+}
+
+#[test]
+fn requests_without_a_valid_token_hide_no_failing_calls() {
+    let expression = expression("BehalfErrorRatio");
+    let (_, all) = expression.split_once(" / ").unwrap();
+    assert!(all.contains(r#"reason!~"no_token|invalid_token""#), "{all}");
+}
+
+#[test]
+fn metrics_that_nobody_can_read_and_an_entra_that_does_not_answer_have_alerts() {
+    let unread = expression("BehalfSidecarsNotScraped");
+    let objects = render(&[ALL[0]]).unwrap();
+    let monitors = of_kind(&objects, "PodMonitor");
+    let name = monitors[1]["metadata"]["name"].as_str().unwrap();
+    // Prometheus' operator names the job <namespace>/<name>.
+    assert!(
+        name.ends_with("-sidecars") && unread.contains(r#"job=~".+-sidecars""#),
+        "{unread}"
+    );
+    assert!(expression("BehalfFederationUnknown").contains(r#"outcome="Unknown""#));
 }
 
 #[test]
