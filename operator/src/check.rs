@@ -1,4 +1,4 @@
-//! `behalf-operator check`: finds out whether the operator of an installation works. `helm test` runs it with the operator's
+//! `behalf-operator check`: checks that the operator of an installation works. `helm test` runs it with the operator's
 //! own options and rights.
 
 use std::time::Duration;
@@ -51,9 +51,9 @@ pub enum CheckError {
         source: Box<kube::Error>,
     },
 
-    /// The API server is silent.
+    /// The API server did not answer in time.
     #[error("the API server did not answer within {} s", REQUEST.as_secs())]
-    Silent,
+    ApiServerTimeout,
 
     /// Nobody reconciles.
     #[error(
@@ -82,7 +82,7 @@ pub async fn check(options: Run) -> Result<(), CheckError> {
     let client = Client::try_default()
         .await
         .map_err(|error| CheckError::Cluster(Box::new(error)))?;
-    objects_are_served(&client, &scope).await?;
+    list_servers(&client, &scope).await?;
     if let Some(lease) = options.lease() {
         let leader = leader(&client, &lease).await?;
         tracing::info!(lease.holder = leader, "Operator {leader} leads");
@@ -91,12 +91,12 @@ pub async fn check(options: Run) -> Result<(), CheckError> {
     Ok(())
 }
 
-async fn objects_are_served(client: &Client, scope: &Scope) -> Result<(), CheckError> {
+async fn list_servers(client: &Client, scope: &Scope) -> Result<(), CheckError> {
     for (namespace, servers) in scope.apis::<McpServer>(client) {
         let one = ListParams::default().limit(1);
         let listed = timeout(REQUEST, servers.list_metadata(&one)).await;
         listed
-            .map_err(|_| CheckError::Silent)?
+            .map_err(|_| CheckError::ApiServerTimeout)?
             .map_err(|source| CheckError::Servers {
                 namespace: namespace.unwrap_or_else(|| "all".to_owned()),
                 source: Box::new(source),
@@ -113,7 +113,7 @@ async fn leader(client: &Client, lease: &LeaseOptions<'_>) -> Result<String, Che
     while begin.elapsed() < LIMIT {
         let found = timeout(REQUEST, leases.get_opt(lease.name)).await;
         let found = found
-            .map_err(|_| CheckError::Silent)?
+            .map_err(|_| CheckError::ApiServerTimeout)?
             .map_err(|source| CheckError::Lease {
                 name: lease.name.to_owned(),
                 source: Box::new(source),
@@ -206,7 +206,7 @@ mod tests {
             "kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "cannot list",
         });
         let scope = Scope::Namespaces(vec!["mcp".to_owned()]);
-        let refused = objects_are_served(&answers(vec![(403, status)]), &scope)
+        let refused = list_servers(&answers(vec![(403, status)]), &scope)
             .await
             .unwrap_err();
         assert!(refused.to_string().contains("namespace mcp"), "{refused}");

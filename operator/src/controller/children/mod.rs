@@ -179,7 +179,7 @@ fn metadata(plan: &Plan, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: Some(plan.object.namespace.clone()),
-        labels: Some(plan.child_labels.under(names::labels(&plan.object.name))),
+        labels: Some(plan.child_labels.overridden_by(names::labels(&plan.object.name))),
         owner_references: Some(vec![plan.owner.clone()]),
         ..ObjectMeta::default()
     }

@@ -28,7 +28,7 @@ pub fn build(
         metadata: ObjectMeta {
             name: Some(names::revocations(&object)),
             namespace: server.namespace(),
-            labels: Some(child_labels.under(names::labels(&object))),
+            labels: Some(child_labels.overridden_by(names::labels(&object))),
             owner_references: Some(owner(server).into_iter().collect()),
             ..ObjectMeta::default()
         },

@@ -31,7 +31,6 @@ use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
 use crate::controller::rollouts::RolloutDecision;
 use crate::controller::plan::Plan;
-use crate::controller::rollouts::Turn;
 use crate::controller::validate::{Refusal, Refusals};
 use crate::testing::{
     ISSUER, NO_REVOCATIONS, QUICKSTART, children, document, plan, quickstart_with, redis, server, time,
@@ -98,7 +97,6 @@ impl World {
             blind: false,
             now: 100,
             decision: RolloutDecision::Now,
-            turn: Turn::Now,
             egress_proxy: None,
             route: None,
         }
@@ -138,8 +136,6 @@ impl World {
             }
             None => Outcome::Applied {
                 decision: self.decision,
-                plan: Box::new(plan(&self.server)),
-                turn: self.turn,
                 plan: Box::new(Plan {
                     egress_proxy: self.egress_proxy.clone(),
                     ..plan(&self.server)

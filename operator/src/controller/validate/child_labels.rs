@@ -15,7 +15,7 @@ pub struct ChildLabels(BTreeMap<String, String>);
 
 impl ChildLabels {
     /// Returns these labels with `others` in front of them: a key that both have gets the value of `others`.
-    pub fn under(&self, others: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    pub fn overridden_by(&self, others: BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut labels = self.0.clone();
         labels.extend(others);
         labels
@@ -24,12 +24,12 @@ impl ChildLabels {
 
 /// Why labels are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoLabels {
+pub enum ChildLabelsError {
     /// The JSON cannot be read.
     #[error(r#"is not the JSON object {{"<key>": "<value>"}}: {0}"#)]
     Json(String),
 
-    /// The operator sets keys of this prefix, or they configure the Pods.
+    /// The operator or Kubernetes uses keys of this prefix, or they configure the Pods.
     #[error("must not use the key {0}: it is reserved")]
     Reserved(String),
 
@@ -48,21 +48,31 @@ pub enum NoLabels {
 }
 
 /// Reads labels from a JSON object.
-pub fn parse(text: &str) -> Result<ChildLabels, NoLabels> {
+pub fn parse(text: &str) -> Result<ChildLabels, ChildLabelsError> {
     let labels: ChildLabels =
-        serde_json::from_str(text).map_err(|error| NoLabels::Json(error.to_string()))?;
+        serde_json::from_str(text).map_err(|error| ChildLabelsError::Json(error.to_string()))?;
     for (key, value) in &labels.0 {
-        if is_reserved(key) {
-            return Err(NoLabels::Reserved(key.clone()));
+        if is_reserved(key) || is_of_kubernetes(key) {
+            return Err(ChildLabelsError::Reserved(key.clone()));
         }
         if !is_key(key) || !(value.is_empty() || is_part(value)) {
-            return Err(NoLabels::Syntax {
+            return Err(ChildLabelsError::Syntax {
                 key: key.clone(),
                 value: value.clone(),
             });
         }
     }
     Ok(labels)
+}
+
+/// Returns whether Kubernetes may act on a label. `service.kubernetes.io/headless` on a Service, for example, makes kube-proxy ignore
+/// it.
+fn is_of_kubernetes(key: &str) -> bool {
+    key.split_once('/').is_some_and(|(prefix, _)| {
+        ["kubernetes.io", "k8s.io"]
+            .into_iter()
+            .any(|domain| prefix == domain || prefix.ends_with(&format!(".{domain}")))
+    })
 }
 
 fn is_key(key: &str) -> bool {
@@ -104,9 +114,12 @@ mod tests {
     #[case::our_selector("behalf.dev/mcp-server")]
     #[case::below_ours("x.behalf.dev/a")]
     #[case::the_azure_webhook("azure.workload.identity/use")]
-    fn a_key_that_the_operator_or_a_webhook_reads_is_refused(#[case] key: &str) {
+    #[case::kube_proxy("service.kubernetes.io/headless")]
+    #[case::kubernetes("kubernetes.io/hostname")]
+    #[case::a_group_of_kubernetes("node.k8s.io/pool")]
+    fn a_key_that_kubernetes_the_operator_or_a_webhook_reads_is_refused(#[case] key: &str) {
         let labels = json!({key: "a"}).to_string();
-        assert_eq!(parse(&labels), Err(NoLabels::Reserved(key.to_owned())));
+        assert_eq!(parse(&labels), Err(ChildLabelsError::Reserved(key.to_owned())));
     }
 
     #[rstest]
@@ -119,12 +132,15 @@ mod tests {
     #[case::no_key(json!({"": "b"}))]
     fn a_label_that_the_api_server_would_refuse_stops_the_start(#[case] labels: serde_json::Value) {
         let refused = parse(&labels.to_string());
-        assert!(matches!(refused, Err(NoLabels::Syntax { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(ChildLabelsError::Syntax { .. })),
+            "{refused:?}"
+        );
     }
 
     #[test]
     fn a_number_is_no_value() {
         let refused = parse(r#"{"cost-center": 4711}"#);
-        assert!(matches!(refused, Err(NoLabels::Json(_))), "{refused:?}");
+        assert!(matches!(refused, Err(ChildLabelsError::Json(_))), "{refused:?}");
     }
 }

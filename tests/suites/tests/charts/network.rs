@@ -1,8 +1,13 @@
 //! Tests the operator's own network policy.
 
-use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 
-use crate::render::{of_kind, one, render};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::render::{HELMS, of_kind, one, render, template};
 
 /// The ports of the rules of one direction, with their peers.
 fn rules(policy: &Value, direction: &str, peers: &str) -> Vec<(Vec<Value>, Value)> {
@@ -19,15 +24,32 @@ fn rules(policy: &Value, direction: &str, peers: &str) -> Vec<(Vec<Value>, Value
         .collect()
 }
 
+/// Whether a selector with labels and expressions of the operator `In` selects a Pod.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let mut exact = selector["matchLabels"].as_object().into_iter().flatten();
+    let mut expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    exact.all(|(key, value)| labels[key] == *value)
+        && expressions.all(|expression| {
+            let (key, values) = (expression["key"].as_str().unwrap(), &expression["values"]);
+            expression["operator"] == "In" && values.as_array().unwrap().contains(&labels[key])
+        })
+}
+
 #[test]
 fn the_operator_reaches_names_the_api_server_and_its_pods_and_nothing_else() {
     let objects = render(&["watchNamespaces={two,one}"]).unwrap();
     let policy = one(&objects, "NetworkPolicy");
     let deployment = one(&objects, "Deployment");
-    assert_eq!(
-        policy["spec"]["podSelector"]["matchLabels"], deployment["spec"]["selector"]["matchLabels"],
-        "the policy is for other Pods"
-    );
+    let test = one(&objects, "Pod");
+    for labels in [
+        &deployment["spec"]["template"]["metadata"]["labels"],
+        &test["metadata"]["labels"],
+    ] {
+        assert!(
+            selects(&policy["spec"]["podSelector"], labels),
+            "the policy is not for {labels}"
+        );
+    }
     assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
     let egress = rules(policy, "egress", "to");
     let pods = json!([{
@@ -80,4 +102,85 @@ fn another_port_of_the_api_server_further_rules_and_readers_of_metrics_can_be_na
 fn the_policy_can_be_left_out() {
     let objects = render(&["networkPolicy.enabled=false"]).unwrap();
     assert!(of_kind(&objects, "NetworkPolicy").is_empty());
+}
+
+/// A cluster whose API server listens on a port, as far as Helm asks for it. Returns its address.
+async fn cluster(port: u16) -> String {
+    let version = json!({"major": "1", "minor": "33", "gitVersion": "v1.33.0"});
+    let resources = json!({
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "discovery.k8s.io/v1",
+        "resources": [{
+            "name": "endpointslices", "singularName": "endpointslice", "namespaced": true, "kind": "EndpointSlice",
+            "verbs": ["get"],
+        }],
+    });
+    let version_of_group = json!({"groupVersion": "discovery.k8s.io/v1", "version": "v1"});
+    let groups = json!({
+        "kind": "APIGroupList", "apiVersion": "v1",
+        "groups": [{
+            "name": "discovery.k8s.io", "versions": [version_of_group], "preferredVersion": version_of_group,
+        }],
+    });
+    let slice = json!({
+        "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1", "addressType": "IPv4", "endpoints": [],
+        "metadata": {"name": "kubernetes", "namespace": "default"},
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    });
+    let mut router = Router::new();
+    for (path, answer) in [
+        ("/version", version),
+        ("/api", json!({"kind": "APIVersions", "versions": []})),
+        ("/apis", groups),
+        ("/apis/discovery.k8s.io/v1", resources),
+        (
+            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
+            slice,
+        ),
+    ] {
+        router = router.route(path, get(move || async move { Json(answer) }));
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_the_api_server_that_the_policy_does_not_admit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": cluster(8443).await}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "users": [{"name": "test", "user": {}}],
+    });
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let rendered = tokio::task::spawn_blocking(move || {
+        for helm in HELMS {
+            let ask = |value: &str| {
+                let cluster = ["--dry-run=server", "--kubeconfig"];
+                let call = template(helm, "behalf").args(cluster).arg(&kubeconfig);
+                let answer = call.args(["--set", value]).text();
+                answer.map_err(|error| behalf_runtime::error_chain(&error))
+            };
+            let left_out = ask("replicas=2").unwrap_err();
+            assert!(
+                left_out.contains("listens on port 8443, which networkPolicy.apiServerPorts does not list"),
+                "{helm}: {left_out}"
+            );
+            for value in [
+                "networkPolicy.apiServerPorts={443,8443}",
+                "networkPolicy.enabled=false",
+            ] {
+                // Helm 4 then asks for schemas, which this cluster does not have.
+                let refused = ask(value).err().unwrap_or_default();
+                assert!(
+                    !refused.contains("apiServerPorts"),
+                    "{helm} with {value}: {refused}"
+                );
+            }
+        }
+    });
+    rendered.await.unwrap();
 }

@@ -111,7 +111,7 @@ fn rights_are_bound_where_the_operator_watches_and_nowhere_else() {
 
 #[test]
 fn values_that_contradict_each_other_are_refused_with_a_reason() {
-    let rows: [(&[&str], &str); 19] = [
+    let rows: [(&[&str], &str); 29] = [
         (
             &["clusterWide=true", "watchNamespaces={mcp}"],
             "clusterWide and watchNamespaces exclude each other",
@@ -136,6 +136,30 @@ fn values_that_contradict_each_other_are_refused_with_a_reason() {
         // Helm makes a number of it, and a label is a text.
         (&["childLabels.cost-center=4711"], "/childLabels/cost-center"),
         (&["childLabels.team=the platform"], "/childLabels/team"),
+        // The operator would refuse to start.
+        (
+            &[r"childLabels.behalf\.dev/mcp-server=a"],
+            "invalid propertyName 'behalf.dev/mcp-server'",
+        ),
+        (
+            &[r"childLabels.x\.azure\.workload\.identity/use=a"],
+            "invalid propertyName 'x.azure.workload.identity/use'",
+        ),
+        (
+            &[r"childLabels.app\.kubernetes\.io/name=a"],
+            "invalid propertyName 'app.kubernetes.io/name'",
+        ),
+        (
+            &[r"childLabels.service\.kubernetes\.io/headless=a"],
+            "invalid propertyName 'service.kubernetes.io/headless'",
+        ),
+        (&[r"childLabels.a\.\.b/x=a"], "invalid propertyName 'a..b/x'"),
+        // Values of an older release, which have no value for a new setting.
+        (&["networkPolicy=null"], "'networkPolicy'"),
+        (&["monitoring=null"], "'monitoring'"),
+        (&["imageRegistry=null"], "'imageRegistry'"),
+        (&["childLabels=null"], "'childLabels'"),
+        (&["proxy=null"], "'proxy'"),
         (
             &["imageRegistry=https://mirror.contoso.example"],
             "/imageRegistry",

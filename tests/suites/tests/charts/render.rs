@@ -16,17 +16,21 @@ pub(crate) fn program(name: &str) -> Call {
     Call::new(chart_programs::program(name).unwrap())
 }
 
-/// Renders a chart with one version of Helm, or returns what Helm says. A value that begins with `@` is a file of values.
-pub(crate) fn render_with(helm: &str, chart: &str, set: &[&str]) -> Result<Vec<Value>, String> {
-    let call = program(helm)
+/// The call that renders a chart with one version of Helm.
+pub(crate) fn template(helm: &str, chart: &str) -> Call {
+    program(helm)
         .args(["template", "behalf"])
         .arg(files::checkout().join("charts").join(chart))
         // The oldest version that the charts support.
         .args(["--namespace", NAMESPACE, "--kube-version", "1.33.0"])
-        .args(set.iter().flat_map(|value| match value.strip_prefix('@') {
-            Some(file) => ["--values", file],
-            None => ["--set", value],
-        }));
+}
+
+/// Renders a chart with one version of Helm, or returns what Helm says. A value that begins with `@` is a file of values.
+pub(crate) fn render_with(helm: &str, chart: &str, set: &[&str]) -> Result<Vec<Value>, String> {
+    let call = template(helm, chart).args(set.iter().flat_map(|value| match value.strip_prefix('@') {
+        Some(file) => ["--values", file],
+        None => ["--set", value],
+    }));
     let text = call.text().map_err(|error| behalf_runtime::error_chain(&error))?;
     let documents = serde_yaml::Deserializer::from_str(&text);
     let objects = documents.map(|document| Value::deserialize(document).map_err(|error| error.to_string()));

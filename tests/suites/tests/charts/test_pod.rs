@@ -23,10 +23,21 @@ fn environment(container: &Value) -> Vec<(&str, &str)> {
 #[test]
 fn helm_test_checks_with_the_image_the_rights_and_the_scope_of_the_operator() {
     for scope in ["clusterWide=true", "watchNamespaces={mcp}"] {
-        let objects = render(&[scope, "nodeSelector.disk=fast", "imagePullSecrets[0].name=mirror"]).unwrap();
+        let objects = render(&[
+            scope,
+            "nodeSelector.disk=fast",
+            "imagePullSecrets[0].name=mirror",
+            "podLabels.team=platform",
+            "podAnnotations.mesh=off",
+        ])
+        .unwrap();
         let (pod, deployment) = (one(&objects, "Pod"), one(&objects, "Deployment"));
         assert_eq!(pod["metadata"]["annotations"]["helm.sh/hook"], "test");
         let template = &deployment["spec"]["template"];
+        for pointer in ["/metadata/labels/team", "/metadata/annotations/mesh"] {
+            assert!(pod.pointer(pointer).is_some(), "{pointer}");
+            assert_eq!(pod.pointer(pointer), template.pointer(pointer), "{pointer}");
+        }
         for field in [
             "serviceAccountName",
             "securityContext",

@@ -93,7 +93,7 @@ fn strategy(plan: &Plan) -> DeploymentStrategy {
 
 fn pod_metadata(plan: &Plan, configuration: &Configuration) -> ObjectMeta {
     let mut labels = plan.pod.labels.clone();
-    labels.extend(plan.child_labels.under(names::labels(&plan.object.name)));
+    labels.extend(plan.child_labels.overridden_by(names::labels(&plan.object.name)));
     let mut annotations = plan.pod.annotations.clone();
     annotations.extend(configuration_annotations(configuration));
     annotations
