@@ -196,7 +196,7 @@ fn the_policy_of_the_installation_reaches_the_operator() {
     let allowed = values["allowed"].as_object().unwrap();
     // The list of ServiceAccounts is for the admission policy.
     let lists: Vec<&String> = allowed.keys().filter(|list| list.ends_with("Hosts")).collect();
-    assert!(lists.len() == 3, "lists of hosts: {lists:?}");
+    assert!(lists.len() == 4, "lists of hosts: {lists:?}");
     let set: Vec<String> = lists
         .iter()
         .map(|list| {
