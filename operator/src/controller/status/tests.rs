@@ -29,8 +29,8 @@ use crate::controller::children::{Children, HttpRoute, keyring_of};
 use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
-use crate::controller::rollouts::RolloutDecision;
 use crate::controller::plan::Plan;
+use crate::controller::rollouts::RolloutDecision;
 use crate::controller::validate::{Refusal, Refusals};
 use crate::testing::{
     ISSUER, NO_REVOCATIONS, QUICKSTART, children, document, plan, quickstart_with, redis, server, time,
