@@ -27,7 +27,7 @@ pub(super) async fn build_and_apply(
         Err(ReconcileError::Apply(error)) => error.is_already_exists(),
         // Quotas and webhooks refuse before the API server compares names.
         Ok(Outcome::Refused(refusals)) => refusals.iter().any(is_of_a_secret),
-        Ok(Outcome::Applied { .. }) => false,
+        Ok(Outcome::Applied { .. }) | Err(_) => false,
     };
     if !may_exist || !found.keyring_is_unread {
         return applied;
