@@ -110,6 +110,7 @@ async fn leader(client: &Client, lease: &LeaseOptions<'_>) -> Result<String, Che
     let leases: Api<Lease> = Api::namespaced(client.clone(), lease.namespace);
     let begin = Instant::now();
     let mut before: Option<Lease> = None;
+    tracing::trace!("Waiting for a renewal of the Lease {}", lease.name);
     while begin.elapsed() < LIMIT {
         let found = timeout(REQUEST, leases.get_opt(lease.name)).await;
         let found = found

@@ -73,7 +73,13 @@ impl Writer<'_> {
             return Ok(live.clone());
         }
         let api = self.api(&child);
-        if managed_fields::has_unapplied(live.managed_fields()) {
+        // The policy of a cluster-wide installation refuses each write of an object without the operator's labels, other than an
+        // apply, which puts them back.
+        let is_labelled = child
+            .labels()
+            .iter()
+            .all(|(key, value)| live.labels().get(key) == Some(value));
+        if is_labelled && managed_fields::has_unapplied(live.managed_fields()) {
             // First: otherwise a field that is no longer applied stays until it is applied a second time, and a Deployment would
             // roll out twice.
             let whole = api.get(&name).await;

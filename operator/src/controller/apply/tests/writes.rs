@@ -38,6 +38,27 @@ async fn the_fields_of_a_created_child_become_applied_fields_before_its_first_ed
     assert!(line.contains("force=true"), "{line}");
 }
 
+/// The policy of a cluster-wide installation refuses every other write of an object without the operator's labels.
+#[tokio::test]
+async fn a_created_child_without_its_labels_is_applied_first() {
+    let mut created = stored(service());
+    created["metadata"]["managedFields"] = json!([{
+        "manager": names::FIELD_MANAGER, "operation": "Update", "apiVersion": "v1",
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:type": {}}},
+    }]);
+    let mut stripped: Service = serde_json::from_value(created.clone()).unwrap();
+    stripped.labels_mut().clear();
+    let answers = vec![(200, created), (200, stored(service())), (200, stored(service()))];
+    let (result, asked) = put(service(), Some(&stripped), answers).await;
+    result.unwrap();
+    let forced: Vec<_> = asked
+        .iter()
+        .map(|(line, _)| line.contains("force=true"))
+        .collect();
+    assert_eq!(forced, [true, false, true]);
+    assert_eq!(asked[1].1["metadata"]["managedFields"][0]["operation"], "Apply");
+}
+
 #[tokio::test]
 async fn asks_nothing_for_a_child_that_is_so_already() {
     let mut live = stored(service());
