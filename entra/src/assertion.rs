@@ -1,5 +1,7 @@
 //! The projected `ServiceAccount` token, which the process sends as client assertion in place of a secret.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,7 +9,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::io::AsyncReadExt as _;
 use url::Url;
 
 use crate::secret::Secret;
@@ -37,7 +38,7 @@ pub enum AssertionError {
 
         /// The cause.
         #[source]
-        source: Arc<std::io::Error>,
+        source: Arc<io::Error>,
     },
 
     /// The file does not contain a token.
@@ -109,12 +110,16 @@ impl Assertion {
             path: path.clone(),
             source: Arc::new(source),
         };
-        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-        let mut text = String::new();
-        let read = file.take(LARGEST).read_to_string(&mut text).await;
-        match read {
-            Ok(_) => Ok(Secret::new(text.trim())),
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+        let file = path.clone();
+        // One task for the whole file: `tokio::fs::File` hands each read of a few bytes to another thread.
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            File::open(file)?.take(LARGEST).read_to_string(&mut text)?;
+            Ok(Secret::new(text.trim()))
+        });
+        match reading.await.unwrap_or_else(|panicked| Err(panicked.into())) {
+            Ok(token) => Ok(token),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(AssertionError::NotAToken { path: path.clone() })
             }
             Err(error) => Err(unreadable(error)),
