@@ -115,7 +115,7 @@ impl Assertion {
         let reading = tokio::task::spawn_blocking(move || {
             let mut text = String::new();
             File::open(file)?.take(LARGEST).read_to_string(&mut text)?;
-            Ok(Secret::new(text.trim()))
+            Ok::<_, io::Error>(Secret::new(text.trim()))
         });
         match reading.await.unwrap_or_else(|panicked| Err(panicked.into())) {
             Ok(token) => Ok(token),
