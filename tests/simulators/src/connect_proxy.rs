@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,7 +16,10 @@ use crate::listener::{ListenError, TlsIdentity};
 /// Maximum size of the head of a CONNECT request in bytes.
 const HEAD: usize = 8 * 1024;
 
-/// A proxy on loopback. Dropping it ends its tunnels.
+/// A free port of the loopback address.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A proxy, on loopback unless its start says otherwise. Dropping it ends its tunnels.
 pub struct ConnectProxy {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -27,12 +30,17 @@ impl ConnectProxy {
     /// Starts a proxy that knows these names, as `host:port`, and connects to addresses as they are. It refuses other names
     /// with 502.
     pub async fn start(names: &[(&str, SocketAddr)]) -> Result<Self, ListenError> {
-        Self::start_with(names, None, None).await
+        Self::start_with(LOOPBACK, names, None, None).await
+    }
+
+    /// Starts the same proxy at another address of this machine, for the Pods of a cluster. Port 0: any free one.
+    pub async fn start_at(address: SocketAddr, names: &[(&str, SocketAddr)]) -> Result<Self, ListenError> {
+        Self::start_with(address, names, None, None).await
     }
 
     /// Starts a proxy that opens no tunnel. It writes `answer` to each request and closes the connection.
     pub async fn answering(answer: &str) -> Result<Self, ListenError> {
-        Self::start_with(&[], None, Some(answer)).await
+        Self::start_with(LOOPBACK, &[], None, Some(answer)).await
     }
 
     /// Starts a proxy that has this identity for each name, and passes what it decrypts on without TLS.
@@ -40,15 +48,15 @@ impl ConnectProxy {
         names: &[(&str, SocketAddr)],
         identity: &TlsIdentity,
     ) -> Result<Self, ListenError> {
-        Self::start_with(names, Some(identity.acceptor()?), None).await
+        Self::start_with(LOOPBACK, names, Some(identity.acceptor()?), None).await
     }
 
     async fn start_with(
+        address: SocketAddr,
         names: &[(&str, SocketAddr)],
         tls: Option<TlsAcceptor>,
         answer: Option<&str>,
     ) -> Result<Self, ListenError> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let bind = |source| ListenError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;

@@ -20,7 +20,7 @@ pub use federation::create_federated_credential;
 pub(crate) use install::image_values;
 pub use install::{ImageReferences, install_operator};
 pub use layout::{Layout, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, NAMESPACE_SIMULATORS, Ports, Server};
-pub use ready::{ConditionLine, Conditions, wait_for};
+pub use ready::{ConditionLine, Conditions, wait_for, wait_in};
 pub use remove::remove;
 pub use servers::{apply_servers, render};
 pub use simulators::{apply_simulators, wait_available};

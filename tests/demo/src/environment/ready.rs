@@ -45,7 +45,12 @@ pub struct Conditions {
 impl Conditions {
     /// Reads an object's status now.
     pub async fn read(client: &Client, name: &str) -> Result<Self, EnvironmentError> {
-        let object = servers(client)
+        Self::read_in(client, NAMESPACE_SERVERS, name).await
+    }
+
+    /// The same of an object in another namespace.
+    pub async fn read_in(client: &Client, namespace: &str, name: &str) -> Result<Self, EnvironmentError> {
+        let object = servers(client, namespace)
             .get(name)
             .await
             .map_err(EnvironmentError::api(format!("read McpServer {name}")))?;
@@ -112,14 +117,27 @@ impl Conditions {
     }
 }
 
-fn servers(client: &Client) -> Api<DynamicObject> {
+fn servers(client: &Client, namespace: &str) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("behalf.dev", "v1alpha1", "McpServer"));
-    Api::namespaced_with(client.clone(), NAMESPACE_SERVERS, &resource)
+    Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
 /// Waits until the object's conditions satisfy `wanted`. Calls `seen` at each change.
 pub async fn wait_for(
     client: &Client,
+    name: &str,
+    what: &str,
+    limit: Duration,
+    seen: impl FnMut(&Conditions),
+    wanted: impl Fn(&Conditions) -> bool,
+) -> Result<Conditions, EnvironmentError> {
+    wait_in(client, NAMESPACE_SERVERS, name, what, limit, seen, wanted).await
+}
+
+/// The same for an object in another namespace.
+pub async fn wait_in(
+    client: &Client,
+    namespace: &str,
     name: &str,
     what: &str,
     limit: Duration,
@@ -129,7 +147,7 @@ pub async fn wait_for(
     let started = tokio::time::Instant::now();
     let mut last = Conditions::default();
     loop {
-        let now = Conditions::read(client, name).await?;
+        let now = Conditions::read_in(client, namespace, name).await?;
         if now.all != last.all {
             seen(&now);
         }

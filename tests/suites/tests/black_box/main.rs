@@ -19,6 +19,7 @@ mod consent_page;
 mod credentials;
 mod documentation;
 mod drain;
+mod egress_proxy;
 mod examples;
 mod faults;
 mod foreign_servers;
@@ -29,6 +30,7 @@ mod inside;
 mod inspector;
 mod leaks;
 mod logs;
+mod own_release;
 mod redis_pods;
 mod releases;
 mod rights;
@@ -104,6 +106,7 @@ fn all_tests() -> Vec<Test> {
         throttling::tests(),
         configuration::tests(),
         releases::tests(),
+        egress_proxy::tests(),
         settled::tests(),
         documentation::tests(),
         leaks::tests(), // last: it searches what all the others left behind

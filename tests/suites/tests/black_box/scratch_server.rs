@@ -94,12 +94,6 @@ pub(crate) async fn serving_through(
     work: impl AsyncFnOnce() -> TestResult,
 ) -> TestResult {
     world.apply(object)?;
-    // As in the environment: this machine has a route to the Pods of a local cluster.
-    let way = match world.running.cluster.kind() {
-        Kind::Local => Way::Direct,
-        Kind::Kind | Kind::Current => Way::PortForward,
-    };
-    let forwarded = forward::serve(world.running.client.clone(), way, vec![forward], None);
     let tested = async {
         let told = |now: &Conditions| now.status.pointer("/federation/redirectUri").is_some();
         let accepted = wait(world, "status.federation", told).await?;
@@ -112,13 +106,25 @@ pub(crate) async fn serving_through(
         );
         work().await
     };
-    let both = async {
-        match select(Box::pin(tested), Box::pin(forwarded)).await {
-            Either::Left((tested, _)) => tested,
-            Either::Right((ended, _)) => Err(format!("the forwarding ended: {ended:?}").into()),
-        }
+    restoring_within(limit, forwarding(world, forward, tested), remove(world)).await
+}
+
+/// Runs `work` while a loopback port leads to a Service.
+pub(crate) async fn forwarding(
+    world: &World,
+    forward: Forward,
+    work: impl Future<Output = TestResult>,
+) -> TestResult {
+    // As in the environment: this machine has a route to the Pods of a local cluster.
+    let way = match world.running.cluster.kind() {
+        Kind::Local => Way::Direct,
+        Kind::Kind | Kind::Current => Way::PortForward,
     };
-    restoring_within(limit, both, remove(world)).await
+    let forwarded = forward::serve(world.running.client.clone(), way, vec![forward], None);
+    match select(Box::pin(work), Box::pin(forwarded)).await {
+        Either::Left((worked, _)) => worked,
+        Either::Right((ended, _)) => Err(format!("the forwarding ended: {ended:?}").into()),
+    }
 }
 
 /// Waits for conditions of the object.
