@@ -34,6 +34,7 @@ mod own_release;
 mod redis_pods;
 mod releases;
 mod rights;
+mod rollouts;
 mod scratch_objects;
 mod scratch_server;
 mod sdk_clients;
@@ -106,6 +107,7 @@ fn all_tests() -> Vec<Test> {
         throttling::tests(),
         configuration::tests(),
         releases::tests(),
+        rollouts::tests(),
         egress_proxy::tests(),
         settled::tests(),
         documentation::tests(),

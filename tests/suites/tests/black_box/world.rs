@@ -211,6 +211,16 @@ impl World {
         )?)
     }
 
+    /// The installed image of the sidecar, and a second one that differs by a label, as that of a next release.
+    pub(crate) fn sidecars(&self) -> TestResult<[Image; 2]> {
+        let progress = behalf_local_cluster::Progress::default();
+        let product = Product::AuthSidecar;
+        let installed = images::build(product, &behalf_demo::binary(product), &progress)?;
+        let next = images::labelled(&installed, "behalf.dev/release=next", &progress)?;
+        self.load(&next)?;
+        Ok([installed, next])
+    }
+
     /// Loads an image into the cluster. Returns the reference for Pods.
     pub(crate) fn load(&self, image: &Image) -> TestResult<String> {
         self.running.cluster.load(std::slice::from_ref(image))?;

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{Conditions, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, Server, wait_available};
-use behalf_local_cluster::Progress;
 use behalf_local_cluster::files::checkout;
-use behalf_local_cluster::images::{self, Image, Product};
+use behalf_local_cluster::images::Image;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
@@ -25,13 +24,8 @@ pub(super) struct Sidecars {
 }
 
 impl Sidecars {
-    /// The installed image, and a second one that differs by a label.
     pub(super) fn load(world: &World) -> TestResult<Self> {
-        let progress = Progress::default();
-        let product = Product::AuthSidecar;
-        let installed = images::build(product, &behalf_demo::binary(product), &progress)?;
-        let other = images::labelled(&installed, "behalf.dev/release=next", &progress)?;
-        world.load(&other)?;
+        let [installed, other] = world.sidecars()?;
         Ok(Self { installed, other })
     }
 }
