@@ -110,6 +110,25 @@ async fn a_replica_that_may_have_lost_announcements_looks_in_the_store() {
 }
 
 #[tokio::test]
+async fn a_silently_lost_announcement_is_found_after_30_seconds() {
+    let world = world().await;
+    world.store.mute();
+    let (_, tokens) = world.session(BEN).await;
+    let living = world.replicas[0]
+        .sessions
+        .open(&Secret::new(&*tokens.access))
+        .await
+        .unwrap();
+    let opened = revoked_at_another_replica(&world).await;
+    // The rest waits for the clock alone: the store is in memory.
+    tokio::time::pause();
+    let looked = Duration::from_secs(32);
+    timeout(looked, opened.ended()).await.expect("nobody looks");
+    let other = timeout(looked, living.ended()).await;
+    assert!(other.is_err(), "a session that lives was ended");
+}
+
+#[tokio::test]
 async fn many_lost_announcements_cause_one_look_a_second() {
     let world = world().await;
     let (_, tokens) = world.session(BEN).await;

@@ -7,6 +7,7 @@ use behalf_auth_sidecar::sessions::SessionId;
 use behalf_auth_sidecar::store::{Announcement, RedisStore, SessionStore as _};
 use behalf_contract::{ObjectIdentity, RedisTopology};
 use rstest::rstest;
+use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 use url::Url;
 
@@ -41,17 +42,18 @@ async fn announced(topology: RedisTopology, endpoint: &Url) {
     // Connecting subscribes.
     listener.report().await.unwrap();
     other.report().await.unwrap();
-    assert_eq!(heard.try_recv().unwrap(), Announcement::Lost);
-    assert_eq!(others.try_recv().unwrap(), Announcement::Lost);
+    assert_eq!(next(&mut heard).await, Announcement::Lost);
+    assert_eq!(next(&mut others).await, Announcement::Lost);
 
     let id = SessionId::generate(&SystemRandom);
     speaker.announce_end(&id).await.unwrap();
-    let announcement = timeout(Duration::from_secs(5), heard.recv())
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(announcement, Announcement::SessionEnded(id));
+    assert_eq!(next(&mut heard).await, Announcement::SessionEnded(id));
     assert!(others.try_recv().is_err());
+}
+
+async fn next(announcements: &mut Receiver<Announcement>) -> Announcement {
+    let announcement = timeout(Duration::from_secs(10), announcements.recv()).await;
+    announcement.expect("nothing is announced").unwrap()
 }
 
 #[tokio::test]
@@ -60,13 +62,13 @@ async fn a_replica_that_lost_its_connection_is_told_that_it_missed_announcements
     let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
     let mut heard = store.announcements().unwrap();
     store.report().await.unwrap();
-    assert_eq!(heard.try_recv().unwrap(), Announcement::Lost);
+    assert_eq!(next(&mut heard).await, Announcement::Lost);
     redis.kill();
-    let announcement = timeout(Duration::from_secs(5), heard.recv())
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(announcement, Announcement::Lost, "when the connection ends");
+    assert_eq!(
+        next(&mut heard).await,
+        Announcement::Lost,
+        "when the connection ends"
+    );
     redis.restart().await;
     let connects = async {
         while store.report().await.is_err() {
@@ -74,9 +76,51 @@ async fn a_replica_that_lost_its_connection_is_told_that_it_missed_announcements
         }
     };
     timeout(Duration::from_secs(20), connects).await.unwrap();
-    let announcement = timeout(Duration::from_secs(5), heard.recv())
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(announcement, Announcement::Lost, "when it is open again");
+    assert_eq!(
+        next(&mut heard).await,
+        Announcement::Lost,
+        "when it is open again"
+    );
+}
+
+/// The client of a cluster subscribes again by itself: no command of the store fails.
+#[rstest]
+#[tokio::test]
+async fn a_replica_that_subscribed_again_at_a_node_is_told_that_it_missed_announcements(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let mut cluster = RedisCluster::start(program).await;
+    let [speaker, listener] = [(); 2].map(|()| store_at(RedisTopology::Cluster, &[cluster.endpoint()]));
+    let mut heard = listener.announcements().unwrap();
+    listener.report().await.unwrap();
+    assert_eq!(next(&mut heard).await, Announcement::Lost);
+    let node = subscribed_node(&cluster).await;
+    cluster.nodes[node].kill();
+    assert_eq!(
+        next(&mut heard).await,
+        Announcement::Lost,
+        "when the node is gone"
+    );
+    cluster.nodes[node].restart().await;
+    assert_eq!(next(&mut heard).await, Announcement::Lost, "when it is back");
+
+    let id = SessionId::generate(&SystemRandom);
+    let announces = async {
+        while speaker.announce_end(&id).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), announces).await.unwrap();
+    while next(&mut heard).await != Announcement::SessionEnded(id) {}
+}
+
+/// The node at which a store is subscribed.
+async fn subscribed_node(cluster: &RedisCluster) -> usize {
+    for (place, node) in cluster.nodes.iter().enumerate() {
+        let channels: Vec<String> = node.ask(&["PUBSUB", "CHANNELS"]).await.unwrap();
+        if !channels.is_empty() {
+            return place;
+        }
+    }
+    panic!("no store is subscribed")
 }

@@ -35,12 +35,10 @@ impl Announcements {
         self.sender.subscribe()
     }
 
-    /// Messages that were sent while no connection was open are lost.
-    pub(super) fn connected(&self) {
-        self.pass_on(Announcement::Lost);
-    }
-
-    /// Handles a message that Redis sent without being asked.
+    /// Handles a message that Redis sent without being asked, and the end of a connection.
+    ///
+    /// Messages that were sent before the subscription are lost. The client of a cluster connects and subscribes again by
+    /// itself, so that only this message tells of it.
     pub(super) fn received(&self, push: PushInfo) {
         match push.kind {
             PushKind::Message => {
@@ -48,7 +46,7 @@ impl Announcements {
                     self.pass_on(announcement);
                 }
             }
-            PushKind::Disconnection => self.pass_on(Announcement::Lost),
+            PushKind::Subscribe | PushKind::Disconnection => self.pass_on(Announcement::Lost),
             _ => {}
         }
     }

@@ -132,7 +132,6 @@ impl Settings {
             }
         };
         connection.subscribe(channel).await?;
-        announcements.connected();
         Ok(connection)
     }
 
