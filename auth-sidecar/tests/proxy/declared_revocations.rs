@@ -17,7 +17,7 @@ use crate::tool_error::tool_error;
 use crate::world::{Sidecar, World, call};
 
 /// Revokes the sessions of this user, as the kubelet does after a change of the object.
-fn revoke(world: &World, person: Person) {
+pub(crate) fn revoke(world: &World, person: Person) {
     let before = world.clock.now() + SignedDuration::from_secs(1);
     let file = json!({"users": [{"id": person.object_id, "before": before}]});
     let new = world.file("revocations.new");
@@ -26,7 +26,7 @@ fn revoke(world: &World, person: Person) {
 }
 
 /// Follows the file of revocations, as the started process does.
-fn follow_revocations(sidecar: &Sidecar) {
+pub(crate) fn follow_revocations(sidecar: &Sidecar) {
     let sessions = sidecar.sessions.clone();
     tokio::spawn(async move { sessions.follow_revocations().await });
 }

@@ -54,6 +54,8 @@ mod redis_server;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod revocation;
 #[cfg(test)]
 mod second_try;

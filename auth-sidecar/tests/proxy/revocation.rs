@@ -58,7 +58,7 @@ pub(crate) async fn end_of(mut stream: BodyDataStream) -> Option<Result<Bytes, a
         .expect("the stream goes on")
 }
 
-async fn revoke(sidecar: &Sidecar, token: &str) {
+pub(crate) async fn revoke(sidecar: &Sidecar, token: &str) {
     let fields = [("client_id", CLIENT), ("token", token)];
     let answer = sidecar.post_form("/revoke", &fields).await;
     assert_eq!(answer.status(), StatusCode::OK);
@@ -75,7 +75,7 @@ async fn refresh(sidecar: &Sidecar, token: &str) -> Option<String> {
     answer["refresh_token"].as_str().map(str::to_owned)
 }
 
-async fn status(sidecar: &Sidecar, login: &Login) -> StatusCode {
+pub(crate) async fn status(sidecar: &Sidecar, login: &Login) -> StatusCode {
     sidecar.post(login, &call()).await.status()
 }
 

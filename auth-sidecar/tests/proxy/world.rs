@@ -217,13 +217,18 @@ impl World {
 
     /// A sidecar that passes no token on, and knows [`CLIENT`] at its OAuth endpoints.
     pub(crate) fn sidecar_for_client(&self) -> Sidecar {
-        let mut config = self.config(ExchangePlace::Sidecar, Injection::None);
+        self.sidecar_with(self.config_for_client(Injection::None))
+    }
+
+    /// The configuration of a sidecar that exchanges, and knows [`CLIENT`] at its OAuth endpoints.
+    pub(crate) fn config_for_client(&self, injection: Injection) -> SidecarConfig {
+        let mut config = self.config(ExchangePlace::Sidecar, injection);
         config.clients.r#static = vec![StaticClient {
             client_id: CLIENT.to_owned(),
             display_name: "Test".to_owned(),
             redirect_uris: vec!["http://127.0.0.1/callback".to_owned()],
         }];
-        self.sidecar_with(config)
+        config
     }
 
     /// A sidecar with a configuration of its own.
@@ -267,6 +272,7 @@ impl World {
             trigger: services.federation_trigger.clone(),
             sign_ins: services.sign_ins.clone(),
             board: services.board.clone(),
+            services: services.clone(),
             host_key,
         }
     }
@@ -326,6 +332,7 @@ pub(crate) struct Sidecar {
     pub(crate) trigger: ProbeTrigger,
     pub(crate) sign_ins: Arc<SignIns>,
     pub(crate) board: Arc<StatusBoard>,
+    pub(crate) services: Arc<Services>,
     pub(crate) host_key: String,
     /// The export of traces. It ends at once without a collector.
     pub(crate) traces: JoinHandle<()>,
