@@ -11,17 +11,21 @@ use url::Url;
 
 /// Returns a keyring file. Each id has its own key. The number in the id is the day on which the key was made.
 pub(crate) fn keyring(sealing: &str, ids: &[&str]) -> String {
+    keyring_with_clients((sealing, ids), ("c9", &["c9"]))
+}
+
+/// As [`keyring`], with these keys of registered clients: the one that seals, and all.
+pub(crate) fn keyring_with_clients(sessions: (&str, &[&str]), clients: (&str, &[&str])) -> String {
     let key = |id: &str| {
         let number: u8 = id.trim_start_matches(char::is_alphabetic).parse().unwrap();
         let created_at = format!("2026-01-{number:02}T00:00:00Z");
         json!({"id": id, "material": STANDARD.encode([number; 32]), "createdAt": created_at})
     };
-    let sessions: Vec<_> = ids.iter().map(|id| key(id)).collect();
-    json!({
-        "sessions": {"sealing": sealing, "keys": sessions},
-        "clients": {"sealing": "c9", "keys": [key("c9")]},
-    })
-    .to_string()
+    let keys = |(sealing, ids): (&str, &[&str])| {
+        let keys: Vec<_> = ids.iter().map(|id| key(id)).collect();
+        json!({"sealing": sealing, "keys": keys})
+    };
+    json!({"sessions": keys(sessions), "clients": keys(clients)}).to_string()
 }
 
 /// Returns the configuration of a sidecar at `base`, as the operator writes it.

@@ -34,7 +34,7 @@ use url::Url;
 
 pub(crate) use crate::answer::{Answer, Tokens};
 use crate::breakable_store::Breakable;
-use crate::configuration::{config, keyring};
+use crate::configuration::{config, keyring, keyring_with_clients};
 use crate::nginx::Nginx;
 
 /// The redirect URI that test clients register by default.
@@ -202,20 +202,26 @@ impl World {
         self.gateway.as_ref().expect("this world has no gateway")
     }
 
-    /// Starts the sidecar again with this list of denied clients, on the same store. Only requests through the router
-    /// reach it.
+    /// Starts the replicas again with this list of denied clients. See [`Self::restarted`].
     pub(crate) fn denying(mut self, denied: &[&str]) -> Self {
         self.config.clients.denied = denied.iter().map(|&entry| entry.to_owned()).collect();
-        let loaded = ConfigFile {
-            config: self.config.clone(),
-            digest: "sha256:4567".to_owned(),
+        self.restarted()
+    }
+
+    /// Starts the replicas again, on the same store and the same files. Only requests through the router reach them.
+    pub(crate) fn restarted(mut self) -> Self {
+        let replica = |_: &Arc<Services>| {
+            let loaded = ConfigFile {
+                config: self.config.clone(),
+                digest: "sha256:4567".to_owned(),
+            };
+            let host_key = HostKey::from_random(&[42; 32]);
+            let services =
+                Services::with_store(loaded, self.environment.clone(), &host_key, self.store.clone());
+            Arc::new(services.unwrap())
         };
-        let host_key = HostKey::from_random(&[42; 32]);
-        let services =
-            Services::with_store(loaded, self.environment.clone(), &host_key, self.store.clone()).unwrap();
-        let services = Arc::new(services);
-        self.router = round_robin(vec![router::public_port(&services)]);
-        self.replicas = vec![services];
+        self.replicas = self.replicas.iter().map(replica).collect();
+        self.router = round_robin(self.replicas.iter().map(router::public_port).collect());
         self
     }
 
@@ -249,6 +255,15 @@ impl World {
 
     pub(crate) fn write_keyring(&self, sealing: &str, ids: &[&str]) {
         std::fs::write(self.directory.path().join("keyring.json"), keyring(sealing, ids)).unwrap();
+    }
+
+    /// Changes the keys of registered clients, and lets every replica read them.
+    pub(crate) fn rotate_client_keys(&self, sealing: &str, ids: &[&str]) {
+        let keyring = keyring_with_clients(("k1", &["k1"]), (sealing, ids));
+        std::fs::write(self.directory.path().join("keyring.json"), keyring).unwrap();
+        for replica in &self.replicas {
+            assert!(replica.keyring.reload().unwrap());
+        }
     }
 
     /// Adds a key that does not seal yet, as the first step of a rotation does.

@@ -180,12 +180,47 @@ async fn one_registration_does_not_overwrite_another() {
 
 /// Regression: `vscode#250960`, `vscode#321834`, `claude-code#84614`, `supabase/mcp#355`, `fastmcp#2027`.
 #[tokio::test]
-async fn a_registered_id_survives_restart_and_rotation_of_session_keys() {
+async fn a_registered_id_survives_restarts_replicas_and_rotations_of_both_kinds_of_keys() {
+    let world = World::start_replicas(2, |_| {}).await;
+    let old = world.register(&[REDIRECT_URI]).await;
+    assert_eq!(at_both(&world, &old).await, [200, 200]);
+
+    // Both keys open before the new one seals.
+    world.rotate_client_keys("c9", &["c9", "c8"]);
+    world.rotate_client_keys("c8", &["c9", "c8"]);
+    let new = world.register(&[REDIRECT_URI]).await;
+    assert!(
+        old.contains(".c9.") && new.contains(".c8."),
+        "the keys did not rotate"
+    );
+    world.advance(300 * 24 * 3600);
+    for id in [&old, &new] {
+        assert_eq!(at_both(&world, id).await, [200, 200], "after the rotation");
+    }
+    let world = world.restarted();
+    for id in [&old, &new] {
+        assert_eq!(at_both(&world, id).await, [200, 200], "after the restart");
+    }
+
+    // The old key is retired after all sessions of its ids have ended.
+    world.rotate_client_keys("c8", &["c8"]);
+    assert_eq!(at_both(&world, &old).await, [400, 400]);
+    assert_eq!(at_both(&world, &new).await, [200, 200]);
+}
+
+/// The status of the client's authorization request at each of two replicas.
+async fn at_both(world: &World, client_id: &str) -> [u16; 2] {
+    let path = world.authorize_path(client_id, &[]);
+    let [one, other] = [world.get(&path).await, world.get(&path).await];
+    [one.status.as_u16(), other.status.as_u16()]
+}
+
+#[tokio::test]
+async fn a_registered_id_survives_a_rotation_of_the_keys_of_sessions() {
     let world = World::start().await;
     let id = world.register(&[REDIRECT_URI]).await;
     world.write_keyring("k2", &["k2"]);
     assert!(world.keyring.reload().unwrap());
-    world.advance(300 * 24 * 3600);
     assert_eq!(world.get(&world.authorize_path(&id, &[])).await.status, 200);
 }
 
