@@ -19,6 +19,8 @@ mod captured_log;
 #[cfg(test)]
 mod client_examples;
 #[cfg(test)]
+mod conditional_access;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod consent;
