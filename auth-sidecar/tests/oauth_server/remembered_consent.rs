@@ -219,7 +219,6 @@ async fn open_with(world: &World, cookie: &str) -> Answer {
     world.get_with(&path, &[("cookie", &cookie)]).await
 }
 
-/// Regression: `gateway sample (unsigned approval cookie)`, valid for a year.
 /// The content of the cookie after an approval, which only the seal protects.
 fn unsealed_approval() -> String {
     let hash = |text: &str| {
@@ -231,6 +230,7 @@ fn unsealed_approval() -> String {
     json!([approval]).to_string()
 }
 
+/// Regression: `gateway sample (unsigned approval cookie)`, valid for a year.
 #[rstest]
 #[case::unsigned("WyJjaSJd")]
 #[case::client_id("ci")]
