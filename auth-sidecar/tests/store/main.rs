@@ -29,13 +29,13 @@ mod secured;
 
 use std::sync::Arc;
 
-use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore, SessionStore};
+use behalf_auth_sidecar::store::{MemoryLimits, MemoryStore, SessionStore, StoreKey, Written};
 use behalf_contract::RedisTopology;
 use behalf_entra::{Clock, FixedClock};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 
-use crate::conformance::{Moved, Real, check_all};
+use crate::conformance::{Moved, Passage as _, Real, check_all};
 use crate::redis_failover::RedisPair;
 use crate::redis_server::{Program, RedisCluster, RedisServer, store_at};
 
@@ -78,10 +78,17 @@ async fn a_promoted_replica_keeps_the_promises_of_a_store(
 ) {
     let mut pair = RedisPair::start(program).await;
     let store = store_at(RedisTopology::Standalone, &[pair.endpoint()]);
-    store.report().await.unwrap();
+    let (copied, lost) = (StoreKey::User([201; 32]), StoreKey::User([202; 32]));
+    let end = Real.now() + SignedDuration::from_mins(5);
+    store.put(&copied, 0, vec![1], end).await.unwrap();
     pair.separate().await;
+    // The primary answers, and its replica never gets the write.
+    assert_eq!(store.put(&lost, 0, vec![1], end).await.unwrap(), Written::Stored);
+    assert!(store.get(&lost).await.unwrap().is_some());
     pair.fail_over();
     answers_again(&store).await;
+    assert!(store.get(&copied).await.unwrap().is_some());
+    assert_eq!(store.get(&lost).await.unwrap(), None);
     check_all(&store, &Real).await;
 }
 
