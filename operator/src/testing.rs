@@ -75,7 +75,7 @@ pub(crate) fn redis(settings: serde_json::Value) -> serde_json::Value {
 }
 
 /// Merges a patch as RFC 7396 describes it.
-fn merge(target: &mut serde_json::Value, patch: serde_json::Value) {
+pub(crate) fn merge(target: &mut serde_json::Value, patch: serde_json::Value) {
     match (target, patch) {
         (serde_json::Value::Object(target), serde_json::Value::Object(patch)) => {
             for (key, value) in patch {

@@ -3,6 +3,7 @@
 mod cluster;
 mod key_rotation;
 mod keyring_events;
+mod killed;
 mod metrics;
 mod passes;
 mod public_url;

@@ -69,20 +69,8 @@ impl Cluster {
         self.passes_over(guards.collect()).await
     }
 
-    /// Like [`Self::passes`], also over objects that cannot be decoded.
-    pub(super) async fn passes_over(
-        &self,
-        order: Vec<Guarded>,
-    ) -> (Vec<Result<Action, ReconcileError>>, Vec<Asked>) {
-        let (service, handle) = mock::pair();
-        let api_server = tokio::spawn(api_server(
-            handle,
-            self.status.clone(),
-            self.stored.clone(),
-            self.refused.clone(),
-            self.unanswered,
-        ));
-        let client = Client::new(service, "default");
+    /// Returns the state of a process that has just started and whose caches are full.
+    pub(super) fn context(&self, client: Client) -> Context {
         let servers: Vec<Guarded> = self
             .servers
             .iter()
@@ -103,6 +91,23 @@ impl Cluster {
             self.clock.unwrap_or(|| time(60)),
         );
         context.random = lowest_jitter;
+        context
+    }
+
+    /// Like [`Self::passes`], also over objects that cannot be decoded.
+    pub(super) async fn passes_over(
+        &self,
+        order: Vec<Guarded>,
+    ) -> (Vec<Result<Action, ReconcileError>>, Vec<Asked>) {
+        let (service, handle) = mock::pair();
+        let api_server = tokio::spawn(api_server(
+            handle,
+            self.status.clone(),
+            self.stored.clone(),
+            self.refused.clone(),
+            self.unanswered,
+        ));
+        let context = self.context(Client::new(service, "default"));
         let context = Arc::new(context);
         let mut results = Vec::new();
         for guard in order {
