@@ -3,6 +3,7 @@
 mod azure_policy;
 mod container;
 mod deployment;
+mod everything;
 mod labels;
 mod network_policy;
 
@@ -11,6 +12,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 use kube::ResourceExt as _;
 use rstest::rstest;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
@@ -45,13 +47,36 @@ fn has_federated_token(pod: &PodSpec, container: &Container) -> bool {
         .any(|volume| projects_token(volume) && mounted.contains(&volume.name.as_str()))
 }
 
+/// The objects whose children are in the golden files.
+fn golden_inputs() -> [(&'static str, McpServer); 7] {
+    [
+        ("quickstart", server(QUICKSTART)),
+        ("article", server(ARTICLE)),
+        ("redis", quickstart_with(redis(json!({})))),
+        ("container", server(CONTAINER)),
+        ("route", server(ROUTE)),
+        ("everything", server(everything::AZURE_DEVOPS)),
+        ("everything-container", server(everything::CONTAINER)),
+    ]
+}
+
+/// Compares a child with its golden file.
+fn compare(input: &str, kind: &str, child: &impl Serialize) {
+    let mut golden = insta::Settings::clone_current();
+    golden.set_prepend_module_to_snapshot(false);
+    golden.set_omit_expression(true);
+    golden.bind(|| insta::assert_yaml_snapshot!(format!("{input}.{kind}"), child));
+}
+
+/// Compares a child that not every object has. Returns its kind if there is one.
+fn compare_optional<'a>(input: &str, kind: &'a str, child: Option<&impl Serialize>) -> Option<&'a str> {
+    compare(input, kind, child?);
+    Some(kind)
+}
+
 #[test]
 fn children_of_the_examples_are_as_reviewed() {
-    let examples = EXAMPLES.map(|(name, manifest)| (name, server(manifest)));
-    let redis = ("redis", quickstart_with(redis(json!({}))));
-    let container = ("container", server(CONTAINER));
-    let route = ("route", crate::testing::server(ROUTE));
-    for (name, server) in examples.into_iter().chain([redis, container, route]) {
+    for (name, server) in golden_inputs() {
         let Children {
             service_account,
             keyring,
@@ -62,29 +87,38 @@ fn children_of_the_examples_are_as_reviewed() {
             service,
             deployment,
             state: _,
-        } = children(&server);
-        let mut golden = insta::Settings::clone_current();
-        golden.set_prepend_module_to_snapshot(false);
-        golden.set_omit_expression(true);
-        golden.bind(|| {
-            assert_eq!(http_route.is_some(), name == "route");
-            if let Some(http_route) = http_route {
-                // Its other children are those of the quickstart.
-                insta::assert_yaml_snapshot!(format!("{name}.http_route"), http_route);
-                return;
-            }
-            insta::assert_yaml_snapshot!(format!("{name}.service_account"), service_account);
-            insta::assert_yaml_snapshot!(format!("{name}.keyring"), keyring);
-            insta::assert_yaml_snapshot!(format!("{name}.config_map"), config_map);
-            insta::assert_yaml_snapshot!(format!("{name}.revocations"), revocations(&server));
-            insta::assert_yaml_snapshot!(format!("{name}.network_policy"), network_policy);
-            assert_eq!(pod_disruption_budget.is_some(), name == "redis");
-            if let Some(budget) = pod_disruption_budget {
-                insta::assert_yaml_snapshot!(format!("{name}.pod_disruption_budget"), budget);
-            }
-            insta::assert_yaml_snapshot!(format!("{name}.service"), service);
-            insta::assert_yaml_snapshot!(format!("{name}.deployment"), deployment);
-        });
+        } = everything::children(&server);
+        if name == "route" {
+            // Its other children are those of the quickstart.
+            compare(name, "http_route", &http_route.unwrap());
+            continue;
+        }
+        let optional: Vec<&str> = [
+            compare_optional(name, "service_account", service_account.as_ref()),
+            compare_optional(name, "keyring", keyring.as_ref()),
+            compare_optional(name, "network_policy", network_policy.as_ref()),
+            compare_optional(name, "pod_disruption_budget", pod_disruption_budget.as_ref()),
+            compare_optional(name, "http_route", http_route.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let expected: &[&str] = match name {
+            "redis" => &[
+                "service_account",
+                "keyring",
+                "network_policy",
+                "pod_disruption_budget",
+            ],
+            "everything" => &["network_policy", "pod_disruption_budget", "http_route"],
+            "everything-container" => &["service_account", "keyring", "pod_disruption_budget"],
+            _ => &["service_account", "keyring", "network_policy"],
+        };
+        assert_eq!(optional, expected, "{name}");
+        compare(name, "config_map", &config_map);
+        compare(name, "revocations", &revocations(&server));
+        compare(name, "service", &service);
+        compare(name, "deployment", &deployment);
     }
 }
 
