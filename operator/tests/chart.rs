@@ -53,11 +53,13 @@ fn compare(schema: &Value, part: &Value, values: &Value, path: &str) {
         Some(&Value::Bool(false)),
         "{path} takes unknown values"
     );
+    // An affinity has members that its default does not have.
+    if keys(values).is_empty() {
+        return;
+    }
     let mut known = keys(properties);
     known.remove("global");
-    if path != "behalf.resources" {
-        assert_eq!(known, keys(values), "{path}");
-    }
+    assert_eq!(known, keys(values), "{path}");
     for key in keys(values) {
         compare(schema, &properties[&key], &values[&key], &format!("{path}.{key}"));
     }
@@ -72,16 +74,112 @@ fn values_and_schema_name_the_same_settings() {
     }
 }
 
+/// Adds the settings of a chart, by their paths, with their defaults. An object whose members the user chooses is one setting.
+fn settings(schema: &Value, part: &Value, value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    let part = resolve(schema, part);
+    // An affinity has members that its default does not have.
+    let members = part.get("properties").filter(|_| !keys(value).is_empty());
+    let Some(members) = members else {
+        found.push((path.to_owned(), value.clone()));
+        return;
+    };
+    for key in keys(value) {
+        let path = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        settings(schema, &members[&key], &value[&key], &path, found);
+    }
+}
+
+/// The texts between backticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The settings of a row of the table: `a.{b,c}` is two, and the part of `a.<name>.b` that the chart knows is `a`.
+fn named(cell: &str) -> Vec<String> {
+    let one = |path: &str| -> Vec<String> {
+        let path = path.split_once(".<").map_or(path, |(path, _)| path);
+        let Some((path, list)) = path.split_once(".{") else {
+            return vec![path.to_owned()];
+        };
+        let list = list.trim_end_matches('}').split(',');
+        list.map(|last| format!("{path}.{last}")).collect()
+    };
+    quoted(cell).into_iter().flat_map(one).collect()
+}
+
 #[test]
-fn the_readme_explains_every_setting() {
+fn the_readme_names_every_setting_with_its_default() {
     for chart in CHARTS {
+        let schema: Value =
+            serde_json::from_str(&file(&format!("charts/{chart}/values.schema.json"))).unwrap();
+        let mut expected = Vec::new();
+        settings(&schema, &schema, &values_of(chart), "", &mut expected);
+        expected.sort_by(|one, other| one.0.cmp(&other.0));
         let readme = file(&format!("charts/{chart}/README.md"));
-        for key in keys(&values_of(chart)) {
-            assert!(
-                readme.contains(&format!("| `{key}")) || readme.contains(&format!(", `{key}`")),
-                "README.md of {chart} does not explain {key}"
-            );
+        let rows = readme.lines().filter(|line| line.starts_with("| `"));
+        let mut documented = Vec::new();
+        for row in rows {
+            let [_, names, defaults, meaning, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..]
+            else {
+                panic!("{row}")
+            };
+            assert!(!meaning.is_empty(), "{row}");
+            let names = named(names);
+            let defaults: Vec<Value> = quoted(defaults)
+                .into_iter()
+                .map(|default| serde_yaml::from_str(default).unwrap())
+                .collect();
+            // The entries of one list, or one default for each name.
+            if names.len() == 1 && defaults.len() > 1 {
+                documented.push((names[0].clone(), Value::Array(defaults)));
+            } else {
+                assert_eq!(names.len(), defaults.len(), "{row}");
+                documented.extend(names.into_iter().zip(defaults));
+            }
         }
+        documented.sort_by(|one, other| one.0.cmp(&other.0));
+        documented.dedup();
+        assert_eq!(documented, expected, "README.md of {chart}");
+    }
+}
+
+/// Adds the parts of a schema that take any object or any list.
+fn open(schema: &Value, path: &str, found: &mut Vec<String>) {
+    let is = |kind: &str| schema["type"] == kind;
+    let limits_members =
+        schema["additionalProperties"] == Value::Bool(false) || schema["additionalProperties"].is_object();
+    if is("object") && !limits_members || is("array") && !schema["items"].is_object() {
+        found.push(path.to_owned());
+    }
+    match schema {
+        Value::Object(members) => {
+            for (key, member) in members {
+                open(member, &format!("{path}/{key}"), found);
+            }
+        }
+        Value::Array(entries) => {
+            for entry in entries {
+                open(entry, path, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn no_part_of_a_schema_takes_what_it_does_not_describe() {
+    for chart in CHARTS {
+        let schema: Value =
+            serde_json::from_str(&file(&format!("charts/{chart}/values.schema.json"))).unwrap();
+        let mut found = Vec::new();
+        open(&schema, "", &mut found);
+        // Helm sets it.
+        found.retain(|path| path != "/properties/global");
+        assert_eq!(found, Vec::<String>::new(), "{chart}");
     }
 }
 

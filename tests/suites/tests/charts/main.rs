@@ -3,6 +3,8 @@
 
 // `cfg(test)` tells the lints that the helpers are test code, too.
 #[cfg(test)]
+mod azure_policy;
+#[cfg(test)]
 mod crds;
 #[cfg(test)]
 mod monitoring;
@@ -10,6 +12,8 @@ mod monitoring;
 mod network;
 #[cfg(test)]
 mod operator;
+#[cfg(test)]
+mod placement;
 #[cfg(test)]
 mod render;
 #[cfg(test)]
