@@ -55,3 +55,32 @@ async fn show_metrics(State(state): State<HealthState>) -> impl IntoResponse {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_is_not_ready_is_alive_and_shows_its_metrics() {
+        for (is_ready, code) in [(false, StatusCode::SERVICE_UNAVAILABLE), (true, StatusCode::OK)] {
+            let state = HealthState {
+                ready: Arc::new(AtomicBool::new(is_ready)),
+                metrics: Arc::default(),
+                gauges: Arc::new(Gauges::default),
+            };
+            for (path, expected) in [
+                ("/readyz", code),
+                ("/livez", StatusCode::OK),
+                ("/metrics", StatusCode::OK),
+            ] {
+                let request = Request::get(path).body(Body::empty()).unwrap();
+                let answer = router(state.clone()).oneshot(request).await.unwrap();
+                assert_eq!(answer.status(), expected, "{path} with ready {is_ready}");
+            }
+        }
+    }
+}

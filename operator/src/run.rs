@@ -24,6 +24,7 @@ use crate::controller::dereference::pod_reports::{PodReports, StatusReader, poll
 use crate::controller::dereference::{Issuer, Sources};
 use crate::controller::jitter;
 use crate::controller::queue::Queue;
+use crate::controller::validate::Defaults;
 use crate::controller::watches;
 use crate::controller::watches::scope::{NothingToWatch, Scope};
 use crate::controller::{self, Context, names};
@@ -82,86 +83,125 @@ pub async fn run(options: Run, clock: fn() -> Timestamp) -> Result<(), RunError>
     let client = connect(&metrics)
         .await
         .map_err(|error| RunError::Cluster(Box::new(error)))?;
-    let status = StatusReader::new().map_err(RunError::Http)?;
     let stop = Signals::listen().map_err(RunError::Signal)?.into_token();
     let address = SocketAddr::new(options.listen(), options.port);
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| RunError::Listen { address, source })?;
+    let process = Process {
+        options,
+        scope,
+        defaults,
+        client,
+        metrics,
+        listener,
+        ready: Arc::default(),
+        stop,
+        clock,
+    };
+    process.run().await
+}
 
-    let (changed, to_reconcile) = mpsc::unbounded();
-    // Nothing is watched before the controller runs.
-    let queue = Queue::default();
-    let (controller, stores) = watches::start(&client, &scope, to_reconcile, &queue);
-    let sources = Sources {
-        client: client.clone(),
-        stores,
-        reports: Arc::new(PodReports::default()),
-        issuer: Arc::new(Issuer::default()),
-        recent_secrets: Arc::default(),
-    };
-    let ready = Arc::new(AtomicBool::new(false));
-    let health = health::router(HealthState {
-        ready: ready.clone(),
-        metrics: metrics.clone(),
-        gauges: {
-            let (sources, queue) = (sources.clone(), queue.clone());
-            Arc::new(move || Gauges {
-                reconciles_waiting: queue.count(),
-                ..sources.gauges()
-            })
-        },
-    });
-    let serving = tokio::spawn(
-        axum::serve(listener, health)
-            .with_graceful_shutdown(stop.clone().cancelled_owned())
-            .into_future(),
-    );
+/// An operator that has its connections and watches nothing yet.
+struct Process {
+    options: Run,
+    scope: Scope,
+    defaults: Defaults,
+    client: Client,
+    metrics: Arc<Metrics>,
+    listener: TcpListener,
+    ready: Arc<AtomicBool>,
+    stop: CancellationToken,
+    clock: fn() -> Timestamp,
+}
 
-    let mut leadership = Leadership::new(client.clone(), options.lease(), clock);
-    let leads = async {
-        wait_for_crd(&client, &scope).await;
-        leadership.acquire(|| ready.store(true, Ordering::Release)).await;
-    };
-    tokio::select! {
-        () = leads => metrics.leads(),
-        () = stop.clone().cancelled_owned() => return Ok(()),
-    }
-    // A replica that stands by is ready. One that leads is ready when its caches are full.
-    ready.store(false, Ordering::Release);
-    let reporter = Reporter {
-        controller: names::FIELD_MANAGER.to_owned(),
-        instance: options.pod_name.clone(),
-    };
-    let Sources { stores, reports, .. } = sources.clone();
-    let context = {
-        let recorder = Recorder::new(client, reporter);
-        Context::new(sources, defaults, queue, recorder, metrics, clock)
-    };
-    tracing::info!(
-        operator.version = env!("CARGO_PKG_VERSION"),
-        watch.namespaces = %scope,
-        "Operator is running"
-    );
-    let context = Arc::new(context);
-    let watching = tokio::spawn(watch_over(context.clone(), ready, stop.clone()));
-    let polling = tokio::spawn(async move {
-        let read = |address| {
-            let status = status.clone();
-            async move { status.read(address).await }
+impl Process {
+    async fn run(self) -> Result<(), RunError> {
+        let Self {
+            options,
+            scope,
+            defaults,
+            client,
+            metrics,
+            listener,
+            ready,
+            stop,
+            clock,
+        } = self;
+        let status = StatusReader::new().map_err(RunError::Http)?;
+        let (changed, to_reconcile) = mpsc::unbounded();
+        // Nothing is watched before the controller runs.
+        let queue = Queue::default();
+        let (controller, stores) = watches::start(&client, &scope, to_reconcile, &queue);
+        let sources = Sources {
+            client: client.clone(),
+            stores,
+            reports: Arc::new(PodReports::default()),
+            issuer: Arc::new(Issuer::default()),
+            recent_secrets: Arc::default(),
         };
-        poll::run(reports, || stores.own_pods(), read, changed, jitter::random).await;
-    });
-    let passes = controller::run(controller.graceful_shutdown_on(stop.cancelled_owned()), context);
-    tokio::select! {
-        () = passes.for_each(|_| std::future::ready(())) => leadership.release().await,
-        lost = leadership.renew_until_lost() => return Err(RunError::LeaseLost(lost)),
+        let health = health::router(HealthState {
+            ready: ready.clone(),
+            metrics: metrics.clone(),
+            gauges: {
+                let (sources, queue) = (sources.clone(), queue.clone());
+                Arc::new(move || Gauges {
+                    reconciles_waiting: queue.count(),
+                    ..sources.gauges()
+                })
+            },
+        });
+        let serving = tokio::spawn(
+            axum::serve(listener, health)
+                .with_graceful_shutdown(stop.clone().cancelled_owned())
+                .into_future(),
+        );
+
+        let mut leadership = Leadership::new(client.clone(), options.lease(), clock);
+        let leads = async {
+            wait_for_crd(&client, &scope).await;
+            leadership.acquire(|| ready.store(true, Ordering::Release)).await;
+        };
+        tokio::select! {
+            () = leads => metrics.leads(),
+            () = stop.clone().cancelled_owned() => return Ok(()),
+        }
+        // A replica that stands by is ready. One that leads is ready when its caches are full.
+        ready.store(false, Ordering::Release);
+        let reporter = Reporter {
+            controller: names::FIELD_MANAGER.to_owned(),
+            instance: options.pod_name.clone(),
+        };
+        let Sources { stores, reports, .. } = sources.clone();
+        let context = {
+            let recorder = Recorder::new(client, reporter);
+            Context::new(sources, defaults, queue, recorder, metrics, clock)
+        };
+        tracing::info!(
+            operator.version = env!("CARGO_PKG_VERSION"),
+            watch.namespaces = %scope,
+            "Operator is running"
+        );
+        let context = Arc::new(context);
+        let watching = tokio::spawn(watch_over(context.clone(), ready, stop.clone()));
+        let polling = tokio::spawn(async move {
+            let read = |address| {
+                let status = status.clone();
+                async move { status.read(address).await }
+            };
+            poll::run(reports, || stores.own_pods(), read, changed, jitter::random).await;
+        });
+        let passes = controller::run(controller.graceful_shutdown_on(stop.cancelled_owned()), context);
+        tokio::select! {
+            () = passes.for_each(|_| std::future::ready(())) => leadership.release().await,
+            lost = leadership.renew_until_lost() => return Err(RunError::LeaseLost(lost)),
+        }
+        polling.abort();
+        watching.abort();
+        serving.abort();
+        tracing::info!("Operator has stopped");
+        Ok(())
     }
-    polling.abort();
-    watching.abort();
-    serving.abort();
-    tracing::info!("Operator has stopped");
-    Ok(())
 }
 
 /// Returns a client of the cluster's API server whose requests the metrics count.
@@ -232,3 +272,6 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
         lost = reports.are_lost();
     }
 }
+
+#[cfg(test)]
+mod tests;
