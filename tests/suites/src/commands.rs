@@ -57,7 +57,8 @@ fn parse(page: &str, text: &str) -> Result<Vec<Section>, CommandsError> {
     // Inside a block: whether its commands are run.
     let mut block = None;
     for (line, content) in (1..).zip(text.lines()) {
-        match (block, content.strip_prefix("```")) {
+        // A block may belong to an entry of a list.
+        match (block, content.trim_start().strip_prefix("```")) {
             (None, Some(info)) => block = Some(is_run(info).ok_or_else(|| unmarked(page, line))?),
             (Some(_), Some(_)) => block = None,
             (Some(true), None) => {}
@@ -77,7 +78,7 @@ fn parse(page: &str, text: &str) -> Result<Vec<Section>, CommandsError> {
             });
         }
         if let Some(section) = sections.last_mut() {
-            let command = if content.starts_with("```") {
+            let command = if content.trim_start().starts_with("```") {
                 format!("echo '== {page}:{line}' >&2")
             } else {
                 content.to_owned()
@@ -166,14 +167,43 @@ six
     }
 
     #[test]
-    fn bash_understands_the_commands_of_the_documentation() {
-        for (page, count) in [("docs/installing.md", 2), ("docs/operating.md", 8)] {
-            let sections = sections(page).unwrap();
-            assert_eq!(sections.len(), count, "{page}: {sections:?}");
-            for Section { title, script } in sections {
+    fn a_block_in_an_entry_of_a_list_is_a_block() {
+        let text = "1. First\n\n   ```sh\n   one\n   ```\n";
+        let error = parse("docs/page.md", text).unwrap_err();
+        assert!(error.to_string().starts_with("docs/page.md:3: "), "{error}");
+    }
+
+    /// The pages below a folder of the checkout, as paths in the checkout.
+    fn pages(folder: &str) -> Vec<String> {
+        let mut pages = Vec::new();
+        for entry in std::fs::read_dir(checkout().join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                pages.extend(self::pages(&path));
+            } else if path.ends_with(".md") {
+                pages.push(path);
+            }
+        }
+        pages
+    }
+
+    #[test]
+    fn every_block_of_shell_says_whether_a_test_runs_it_and_bash_understands_those_that_one_runs() {
+        let mut all: Vec<String> = ["docs", "charts", "examples"]
+            .into_iter()
+            .flat_map(pages)
+            .collect();
+        all.push("README.md".to_owned());
+        assert!(all.len() > 40, "{all:?}");
+        let mut run = 0;
+        for page in &all {
+            for Section { title, script } in sections(page).unwrap() {
+                run += 1;
                 let checked = Call::new("bash").arg("-n").input(script).run();
                 checked.unwrap_or_else(|error| panic!("{page}, {title}: {error}"));
             }
         }
+        assert!(run >= 17, "a test runs the commands of only {run} sections");
     }
 }
