@@ -1,5 +1,6 @@
 //! A Redis that authenticates its clients with Entra.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,16 @@ use behalf_simulators::entra::{
 };
 use behalf_simulators::people::{CLIENT_ID, SERVICE_PRINCIPAL_OBJECT_ID, TENANT_ID};
 use jiff::SignedDuration;
+use rustls::ServerConfig;
+use rustls_pki_types::PrivateKeyDer;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::conformance::{Real, check_all};
 use crate::redis_entra_checker::EntraChecker;
-use crate::redis_server::{RedisServer, config, object};
+use crate::redis_server::{Program, RedisCluster, RedisServer, cluster_node, config, free_port, object};
+use crate::secured::{Files, authority, certificate};
 
 const KEY: StoreKey = StoreKey::User([1; 32]);
 
@@ -28,7 +33,7 @@ struct World {
     store: RedisStore,
     issuer: IssuerFixture,
     redis: RedisServer,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -46,29 +51,15 @@ impl World {
         let redis = RedisServer::start(&[]).await;
         let checker = EntraChecker::start(redis.port).await;
         let mut config = config(RedisTopology::Standalone, &[checker.endpoint()]);
-        config.authentication = RedisAuthentication::Entra {
-            client_id: None,
-            scope: "https://redis.azure.com/.default".to_owned(),
-        };
-        let client = EntraClient::with_retry_policy(
-            Settings::new(&entra.authority(), TENANT_ID, CLIENT_ID).unwrap(),
-            Assertion::File(token_file),
-            TrustRoots::system()
-                .http_client(HttpLimits::default(), Proxies::None)
-                .unwrap(),
-            Arc::new(SystemClock),
-            RetryPolicy {
-                attempts: 1,
-                ..RetryPolicy::default()
-            },
-        );
+        config.authentication = authentication();
+        let client = client(&entra, token_file);
         Self {
             store: RedisStore::new(&config, &object(), Some(client)).unwrap(),
             entra,
             checker,
             issuer,
             redis,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -108,6 +99,28 @@ impl World {
             sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+fn authentication() -> RedisAuthentication {
+    RedisAuthentication::Entra {
+        client_id: None,
+        scope: "https://redis.azure.com/.default".to_owned(),
+    }
+}
+
+fn client(entra: &EntraSimulator, token_file: PathBuf) -> EntraClient {
+    EntraClient::with_retry_policy(
+        Settings::new(&entra.authority(), TENANT_ID, CLIENT_ID).unwrap(),
+        Assertion::File(token_file),
+        TrustRoots::system()
+            .http_client(HttpLimits::default(), Proxies::None)
+            .unwrap(),
+        Arc::new(SystemClock),
+        RetryPolicy {
+            attempts: 1,
+            ..RetryPolicy::default()
+        },
+    )
 }
 
 #[tokio::test]
@@ -218,5 +231,48 @@ async fn a_token_that_redis_refuses_is_tried_with_a_pause_and_entra_is_not_asked
         }
     };
     timeout(Duration::from_secs(10), answers).await.unwrap();
+    assert_eq!(world.tokens_asked_for().await, 1);
+}
+
+/// Azure Managed Redis with the clustering policy OSS: a cluster with TLS and tokens of Entra, whose nodes announce the address
+/// of a host whose name alone is in the certificate.
+#[tokio::test]
+async fn every_node_of_a_cluster_with_tls_gets_the_token() {
+    let world = World::start_trusted().await;
+    let (files, issuer) = (Files::new(), authority());
+    let (certificate, key) = certificate(&issuer, &["localhost"]);
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let tls = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let tls = TlsAcceptor::from(Arc::new(tls));
+    let (mut checkers, mut nodes) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let port = free_port();
+        let checker = EntraChecker::start_with(port, Some(tls.clone())).await;
+        let announced = checker.port().to_string();
+        let announces = ["--cluster-announce-port", &announced];
+        nodes.push(cluster_node(Program::Redis, port, &announces).await);
+        checkers.push(checker);
+    }
+    let _cluster = RedisCluster::of(nodes).await;
+    let endpoint = format!("rediss://localhost:{}", checkers[0].port());
+    let mut config = config(RedisTopology::Cluster, &[endpoint.parse().unwrap()]);
+    config.certificate_authority_file = Some(files.write("ca.crt", &issuer.pem()));
+    config.authentication = authentication();
+    let client = client(&world.entra, world.folder.path().join("token"));
+    let store = RedisStore::new(&config, &object(), Some(client)).unwrap();
+    check_all(&store, &Real).await;
+    for checker in &checkers {
+        let authentications = checker.authentications();
+        assert!(!authentications.is_empty(), "a node got no token");
+        for one in authentications {
+            assert!(
+                one.is_accepted && one.user == SERVICE_PRINCIPAL_OBJECT_ID,
+                "{one:?}"
+            );
+        }
+    }
     assert_eq!(world.tokens_asked_for().await, 1);
 }

@@ -7,40 +7,81 @@ use behalf_auth_sidecar::store::{RedisStore, SessionStore, StoreError, StoreKey}
 use behalf_contract::{RedisAuthentication, RedisConfig, RedisTopology};
 use behalf_entra::{Clock as _, SystemClock};
 use jiff::SignedDuration;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rstest::rstest;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::conformance::{Real, check_all};
-use crate::redis_server::{Program, RedisCluster, RedisServer, config, free_port, object};
+use crate::redis_server::{Program, RedisCluster, RedisServer, cluster_node, config, free_port, object};
 
 /// The rights that a user needs, as `docs/stores.md` lists them.
 const RIGHTS: &str = "resetkeys ~behalf:mcp/azure-devops:* resetchannels &behalf:mcp/azure-devops:* -@all +publish +subscribe +scan +eval +hget +hset +hstrlen +pexpireat +pexpiretime +del +ping +info";
 
-struct Files {
+pub(crate) struct Files {
     folder: TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     }
 }
 
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+pub(crate) fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut parameters = CertificateParams::new(Vec::new()).unwrap();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate for self-signed if its issuer has the same name.
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, "Test authority");
     CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate for these names.
+pub(crate) fn certificate(
+    issuer: &CertifiedIssuer<'static, KeyPair>,
+    names: &[&str],
+) -> (Certificate, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let parameters = CertificateParams::new(names).unwrap();
+    (parameters.signed_by(&key, issuer).unwrap(), key)
+}
+
+/// The arguments of a server that has a certificate for these names.
+fn tls_arguments(
+    files: &Files,
+    issuer: &CertifiedIssuer<'static, KeyPair>,
+    names: &[&str],
+    port: u16,
+) -> Vec<String> {
+    let (certificate, key) = certificate(issuer, names);
+    let path = |path: PathBuf| path.to_str().unwrap().to_owned();
+    [
+        ("--tls-port", port.to_string()),
+        (
+            "--tls-cert-file",
+            path(files.write("redis.crt", &certificate.pem())),
+        ),
+        (
+            "--tls-key-file",
+            path(files.write("redis.key", &key.serialize_pem())),
+        ),
+        ("--tls-auth-clients", "no".to_owned()),
+    ]
+    .into_iter()
+    .flat_map(|(name, value)| [name.to_owned(), value])
+    .collect()
 }
 
 async fn with_tls(
@@ -48,28 +89,10 @@ async fn with_tls(
     files: &Files,
     issuer: &CertifiedIssuer<'static, KeyPair>,
 ) -> (RedisServer, RedisConfig) {
-    let key = KeyPair::generate().unwrap();
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names)
-        .unwrap()
-        .signed_by(&key, issuer)
-        .unwrap();
-    let certificate = files.write("redis.crt", &certificate.pem());
-    let key = files.write("redis.key", &key.serialize_pem());
     let port = free_port();
-    let port_text = port.to_string();
-    let arguments = [
-        "--port",
-        "0",
-        "--tls-port",
-        &port_text,
-        "--tls-cert-file",
-        certificate.to_str().unwrap(),
-        "--tls-key-file",
-        key.to_str().unwrap(),
-        "--tls-auth-clients",
-        "no",
-    ];
+    let tls = tls_arguments(files, issuer, &["localhost", "127.0.0.1"], port);
+    let mut arguments = vec!["--port", "0"];
+    arguments.extend(tls.iter().map(String::as_str));
     let server = RedisServer::start_at(program, port, &arguments);
     server.wait_for_port().await;
     let endpoint = Url::parse(&format!("rediss://localhost:{port}")).unwrap();
@@ -104,6 +127,51 @@ async fn a_server_with_a_certificate_of_another_authority_is_refused(
     }
 }
 
+#[rstest]
+#[tokio::test]
+async fn a_changed_certificate_authority_is_used_by_the_next_connection(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let (files, issuer) = (Files::new(), authority());
+    let (_server, mut config) = with_tls(program, &files, &issuer).await;
+    config.certificate_authority_file = Some(files.write("ca.crt", &authority().pem()));
+    let store = RedisStore::new(&config, &object(), None).unwrap();
+    assert!(store.ping().await.is_err(), "a certificate of another authority");
+    files.write("ca.crt", &issuer.pem());
+    let answers = async {
+        while store.ping().await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), answers).await.unwrap();
+}
+
+/// Azure Managed Redis with the clustering policy OSS: the nodes announce the address of a host whose name alone is in the
+/// certificate. Regression: `redis-rs#1963`.
+#[rstest]
+#[tokio::test]
+async fn a_cluster_whose_certificate_names_its_host_alone_keeps_the_promises_of_a_store(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let (files, issuer) = (Files::new(), authority());
+    let bundle = files.write("ca.crt", &issuer.pem());
+    let (mut nodes, mut endpoints) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let tls_port = free_port();
+        let tls = tls_arguments(&files, &issuer, &["localhost"], tls_port);
+        let mut arguments = vec!["--tls-cluster", "yes", "--tls-ca-cert-file"];
+        arguments.push(bundle.to_str().unwrap());
+        arguments.extend(tls.iter().map(String::as_str));
+        nodes.push(cluster_node(program, free_port(), &arguments).await);
+        endpoints.push(Url::parse(&format!("rediss://localhost:{tls_port}")).unwrap());
+    }
+    let _cluster = RedisCluster::of(nodes).await;
+    let mut config = config(RedisTopology::Cluster, &endpoints[..1]);
+    config.certificate_authority_file = Some(bundle);
+    let store = RedisStore::new(&config, &object(), None).unwrap();
+    check_all(&store, &Real).await;
+}
+
 fn user(files: &Files, password: &str) -> RedisAuthentication {
     RedisAuthentication::Secret {
         username_file: Some(files.write("username", "behalf\n")),
@@ -136,6 +204,17 @@ async fn a_user_with_the_documented_rights_alone_can_keep_sessions(
     check_all(&store, &Real).await;
     let denied: Vec<redis::Value> = server.ask(&["ACL", "LOG"]).await.unwrap();
     assert!(denied.is_empty(), "a command was denied: {denied:?}");
+
+    // The policy comes from INFO.
+    let get = ["ACL", "DRYRUN", "behalf", "CONFIG", "GET", "maxmemory-policy"];
+    let refused: String = server.ask(&get).await.unwrap();
+    assert!(refused.contains("no permission"), "{refused}");
+    server
+        .ask::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"])
+        .await
+        .unwrap();
+    let report = store.report().await.unwrap();
+    assert_eq!(report.eviction_policy.as_deref(), Some("allkeys-lru"));
 }
 
 #[rstest]

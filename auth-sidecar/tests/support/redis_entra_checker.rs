@@ -9,9 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use behalf_entra::{Clock as _, SystemClock};
 use behalf_simulators::people::REDIS_APPLICATION_ID;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 /// One `AUTH`, alone or as a part of `HELLO`.
@@ -41,6 +42,11 @@ pub(crate) struct EntraChecker {
 
 impl EntraChecker {
     pub(crate) async fn start(redis_port: u16) -> Self {
+        Self::start_with(redis_port, None).await
+    }
+
+    /// A checker that clients reach with TLS, or without it.
+    pub(crate) async fn start_with(redis_port: u16, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let record = Arc::<Mutex<Record>>::default();
@@ -55,7 +61,18 @@ impl EntraChecker {
                     record.connections += 1;
                     record.connections
                 };
-                tokio::spawn(check(client, server, connection, Arc::clone(&shared)));
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => check(client, server, connection, shared).await,
+                        // A client that refuses the certificate sends no command.
+                        Some(tls) => {
+                            if let Ok(client) = tls.accept(client).await {
+                                check(client, server, connection, shared).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         Self { address, record }
@@ -63,6 +80,10 @@ impl EntraChecker {
 
     pub(crate) fn endpoint(&self) -> Url {
         Url::parse(&format!("redis://{}", self.address)).unwrap()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     pub(crate) fn authentications(&self) -> Vec<Authentication> {
@@ -79,8 +100,13 @@ impl EntraChecker {
     }
 }
 
-async fn check(client: TcpStream, server: TcpStream, connection: usize, record: Arc<Mutex<Record>>) {
-    let (mut from_client, mut to_client) = client.into_split();
+async fn check(
+    client: impl AsyncRead + AsyncWrite,
+    server: TcpStream,
+    connection: usize,
+    record: Arc<Mutex<Record>>,
+) {
+    let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = server.into_split();
     let mut expires_at: Option<Instant> = None;
     let (mut buffer, mut chunk) = (Vec::new(), vec![0; 64 * 1024]);

@@ -111,7 +111,7 @@ impl RedisServer {
             "--appendonly",
             "no",
         ];
-        if !arguments.contains(&"--tls-port") {
+        if !arguments.contains(&"--port") {
             all.extend(["--port", &port_text]);
         }
         all.extend(arguments);
@@ -141,11 +141,18 @@ impl RedisServer {
             .expect("the server does not listen");
     }
 
-    /// The port at which the nodes of a cluster talk to each other.
-    fn bus_port(&self) -> &str {
+    /// The value of an argument.
+    fn argument(&self, name: &str) -> Option<&str> {
         let mut arguments = self.arguments.iter();
-        arguments.find(|argument| *argument == "--cluster-port");
-        arguments.next().expect("a node of a cluster")
+        arguments.find(|argument| *argument == name)?;
+        arguments.next().map(String::as_str)
+    }
+
+    /// The port that a node of a cluster announces to clients.
+    fn announced_port(&self) -> String {
+        let announced = self.argument("--cluster-announce-port");
+        let announced = announced.or_else(|| self.argument("--tls-port"));
+        announced.map_or_else(|| self.port.to_string(), str::to_owned)
     }
 
     /// Ends the server and all that it kept.
@@ -205,10 +212,13 @@ fn spawn(program: Program, arguments: &[String]) -> Child {
 }
 
 /// A node of a cluster. Its bus has a port of its own: the default, 10,000 above the first port, may not exist.
-async fn node(program: Program) -> RedisServer {
+pub(crate) async fn cluster_node(program: Program, port: u16, arguments: &[&str]) -> RedisServer {
     let bus_port = free_port().to_string();
     let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-    RedisServer::start_program(program, &[&cluster[..], &["--cluster-port", &bus_port]].concat()).await
+    let arguments = [&cluster[..], &["--cluster-port", &bus_port], arguments].concat();
+    let node = RedisServer::start_at(program, port, &arguments);
+    node.wait_for_port().await;
+    node
 }
 
 /// Three primaries that share the slots.
@@ -220,8 +230,13 @@ impl RedisCluster {
     pub(crate) async fn start(program: Program) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            nodes.push(node(program).await);
+            nodes.push(cluster_node(program, free_port(), &[]).await);
         }
+        Self::of(nodes).await
+    }
+
+    /// Joins three nodes, and waits until they agree.
+    pub(crate) async fn of(nodes: Vec<RedisServer>) -> Self {
         let cluster = Self { nodes };
         cluster.join().await;
         timeout(START, cluster.agreed())
@@ -242,9 +257,9 @@ impl RedisCluster {
                 .unwrap();
         }
         for node in &self.nodes[1..] {
-            let (port, bus_port) = (node.port.to_string(), node.bus_port().to_owned());
+            let (port, bus_port) = (node.announced_port(), node.argument("--cluster-port"));
             self.nodes[0]
-                .ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port])
+                .ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, bus_port.unwrap()])
                 .await
                 .unwrap();
         }

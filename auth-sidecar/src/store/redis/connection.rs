@@ -9,9 +9,10 @@ use tokio::sync::{Mutex, broadcast};
 use tokio::time::Instant;
 
 use super::announcements::Announcements;
+use super::client::Connection;
 use super::outage_log::OutageLog;
 use super::scan::{self, ScanPosition};
-use super::settings::{Connection, Settings};
+use super::settings::Settings;
 use super::{foreign, unreachable};
 use crate::store::{Announcement, StoreError};
 

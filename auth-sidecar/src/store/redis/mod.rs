@@ -3,6 +3,8 @@
 //! - [`settings`]: the configured addresses, checked
 //! - [`credentials`]: user and password, read again when they change
 //! - [`entra_credentials`]: user and password from Entra
+//! - [`node_names`]: the names of a cluster's nodes in their certificates
+//! - [`client`]: an open connection, to a server or to a cluster
 //! - [`connection`]: one shared connection, opened on demand
 //! - [`outage_log`]: which failures are logged
 //! - [`commands`]: the commands and the names of keys
@@ -10,10 +12,12 @@
 //! - [`scan`]: the list of all sessions
 
 mod announcements;
+mod client;
 mod commands;
 mod connection;
 mod credentials;
 mod entra_credentials;
+mod node_names;
 mod outage_log;
 mod scan;
 mod settings;

@@ -1,9 +1,9 @@
 //! Lists the sessions with `SCAN`; in a cluster, one primary after the other.
 
 use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
-use ::redis::{ErrorKind, FromRedisValue as _, RedisError, Value, cmd};
+use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Value, cmd};
 
-use super::settings::Connection;
+use super::client::Connection;
 
 /// How many keys Redis looks at in one step. A step takes about a millisecond.
 const COUNT: u32 = 1000;
@@ -75,16 +75,14 @@ fn index_of(primaries: &[String], position: &ScanPosition) -> Option<usize> {
 
 /// The addresses of the primaries of a cluster, sorted.
 async fn primaries(connection: &mut Connection) -> Result<Vec<String>, RedisError> {
-    let mut slots = cmd("CLUSTER");
-    slots.arg("SLOTS");
-    let answer = connection.ask_any_node(slots).await?;
+    let answer = connection.ask_any_node(slots()).await?;
     let ranges = Vec::<Vec<Value>>::from_redis_value(answer)?;
     let mut primaries = Vec::new();
     for range in ranges {
         let Some(primary) = range.into_iter().nth(2) else {
             continue;
         };
-        let (host, port, ..) = <(String, u16, Value)>::from_redis_value(first_three(primary))?;
+        let (host, port) = node(primary)?;
         primaries.push(format!("{host}:{port}"));
     }
     primaries.sort();
@@ -92,15 +90,36 @@ async fn primaries(connection: &mut Connection) -> Result<Vec<String>, RedisErro
     Ok(primaries)
 }
 
+/// The command for the nodes of a cluster.
+pub(super) fn slots() -> Cmd {
+    let mut slots = cmd("CLUSTER");
+    slots.arg("SLOTS");
+    slots
+}
+
+/// The addresses of all nodes in an answer to [`slots`]. A node that announces nothing is left out.
+pub(super) fn nodes(answer: Value) -> Result<Vec<(String, u16)>, RedisError> {
+    let ranges = Vec::<Vec<Value>>::from_redis_value(answer)?;
+    // The first two values are the first and the last slot.
+    let all = ranges.into_iter().flat_map(|range| range.into_iter().skip(2));
+    let announced = all.filter(|node| !announces_nothing(node));
+    announced.map(node).collect()
+}
+
+fn announces_nothing(node: &Value) -> bool {
+    matches!(node, Value::Array(parts) if matches!(parts.first(), None | Some(Value::Nil)))
+}
+
 /// A node is host, port and id; newer servers add more.
-fn first_three(node: Value) -> Value {
-    match node {
+fn node(node: Value) -> Result<(String, u16), RedisError> {
+    let first_two = match node {
         Value::Array(mut parts) => {
-            parts.truncate(3);
+            parts.truncate(2);
             Value::Array(parts)
         }
         other => other,
-    }
+    };
+    Ok(FromRedisValue::from_redis_value(first_two)?)
 }
 
 /// The routing to the node with this address.

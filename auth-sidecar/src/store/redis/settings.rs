@@ -1,25 +1,28 @@
 //! The configured Redis, checked.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionLike, MultiplexedConnection};
-use ::redis::cluster::{ClusterClient, ClusterClientBuilder};
-use ::redis::cluster_async::ClusterConnection;
-use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use ::redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use ::redis::cluster::{ClusterClient, ClusterClientBuilder, NodeAddress};
 use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, Pipeline, ProtocolVersion, PushInfo,
-    RedisError, RedisFuture, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, IntoConnectionInfo as _, ProtocolVersion, PushInfo, RedisError,
+    TlsCertificates,
 };
 use behalf_contract::{RedisAuthentication, RedisConfig, RedisTopology};
 use behalf_entra::EntraClient;
+use futures::{FutureExt as _, future};
+use tokio::time::timeout;
 use url::Url;
 
 use super::announcements::Announcements;
+use super::client::Connection;
 use super::credentials::Credentials;
 use super::entra_credentials::EntraCredentials;
+use super::node_names::NamesByAddress;
 use super::scan;
 use crate::config::is_plain;
 
@@ -124,7 +127,9 @@ impl Settings {
         let channel = announcements.channel();
         let mut connection = match self.topology {
             RedisTopology::Standalone => {
-                Connection::Standalone(self.open_standalone(announcements.clone()).await?)
+                let config = connection_config().set_push_sender(receiver(announcements.clone()));
+                let endpoint = self.endpoints.first().map_or("", Url::as_str);
+                Connection::Standalone(self.open_server(endpoint, config).await?)
             }
             RedisTopology::Cluster => {
                 let client = self.cluster_client(announcements.clone()).await?;
@@ -135,15 +140,13 @@ impl Settings {
         Ok(connection)
     }
 
-    async fn open_standalone(
+    /// Opens a connection to the server or node at this address.
+    async fn open_server(
         &self,
-        announcements: Announcements,
+        endpoint: &str,
+        mut config: AsyncConnectionConfig,
     ) -> Result<MultiplexedConnection, RedisError> {
-        let endpoint = self
-            .endpoints
-            .first()
-            .map_or("", Url::as_str)
-            .into_connection_info()?;
+        let endpoint = endpoint.into_connection_info()?;
         // Only RESP3 carries announcements and answers in one connection.
         let redis = endpoint
             .redis_settings()
@@ -156,10 +159,6 @@ impl Settings {
             Some(certificates) => Client::build_with_tls(endpoint, certificates)?,
             None => Client::open(endpoint)?,
         };
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(COMMAND))
-            .set_push_sender(receiver(announcements));
         if let Some(credentials) = &self.credentials {
             config = config.set_credentials_provider(credentials.clone());
         }
@@ -175,7 +174,8 @@ impl Settings {
             .response_timeout(COMMAND)
             .retries(CLUSTER_RETRIES)
             .min_retry_wait(RETRY_PAUSE.0)
-            .max_retry_wait(RETRY_PAUSE.1);
+            .max_retry_wait(RETRY_PAUSE.1)
+            .node_address_map(self.node_names().await);
         if let Some(certificates) = self.certificates().await? {
             builder = builder.certs(certificates);
         }
@@ -183,6 +183,46 @@ impl Settings {
             builder = builder.set_credentials_provider(credentials.clone());
         }
         builder.build()
+    }
+
+    /// Returns the names of the nodes that announce addresses, with TLS. A node that appears later has none: commands to it
+    /// fail, which opens another connection with another map.
+    async fn node_names(&self) -> HashMap<NodeAddress, NodeAddress> {
+        if self
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.scheme() != "rediss")
+        {
+            return HashMap::new();
+        }
+        // A name that is not found in time leaves the nodes as they announce themselves.
+        let names = timeout(CONNECT, NamesByAddress::of(&self.endpoints)).await;
+        let names = names.unwrap_or_default();
+        if names.is_empty() {
+            return HashMap::new();
+        }
+        let answers = self
+            .endpoints
+            .iter()
+            .map(|endpoint| self.nodes_at(endpoint).boxed());
+        match future::select_ok(answers).await {
+            Ok((nodes, _)) => names.of_nodes(nodes),
+            // The client of the cluster reports the error.
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(
+                    error,
+                    "No endpoint of the session store names the nodes of the cluster"
+                );
+                HashMap::new()
+            }
+        }
+    }
+
+    /// The addresses of the nodes, as the node at this address announces them.
+    async fn nodes_at(&self, endpoint: &Url) -> Result<Vec<(String, u16)>, RedisError> {
+        let mut connection = self.open_server(endpoint.as_str(), connection_config()).await?;
+        scan::nodes(connection.req_packed_command(&scan::slots()).await?)
     }
 
     /// The certificate authorities of the file. New connections follow its changes.
@@ -198,69 +238,10 @@ impl Settings {
     }
 }
 
-/// An open connection. Its clones share it.
-#[derive(Clone)]
-pub(super) enum Connection {
-    Standalone(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
-
-impl Connection {
-    async fn subscribe(&mut self, channel: &str) -> Result<(), RedisError> {
-        match self {
-            Self::Standalone(connection) => connection.subscribe(channel).await,
-            Self::Cluster(connection) => connection.subscribe(channel).await,
-        }
-    }
-
-    /// Asks the server, or in a cluster any node, whichever slots it has.
-    pub(super) async fn ask_any_node(&mut self, command: Cmd) -> Result<Value, RedisError> {
-        match self {
-            Self::Standalone(connection) => connection.req_packed_command(&command).await,
-            Self::Cluster(connection) => {
-                let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                connection.route_command(command, anywhere).await
-            }
-        }
-    }
-}
-
-impl Connection {
-    /// Asks the node of a cluster with this address. A standalone server is the only node.
-    pub(super) async fn ask_node(&mut self, command: Cmd, address: &str) -> Result<Value, RedisError> {
-        match (self, scan::to_node(address)) {
-            (Self::Cluster(connection), Some(node)) => connection.route_command(command, node).await,
-            (connection, _) => connection.req_packed_command(&command).await,
-        }
-    }
-}
-
-impl ConnectionLike for Connection {
-    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Self::Standalone(connection) => connection.req_packed_command(command),
-            Self::Cluster(connection) => connection.req_packed_command(command),
-        }
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        commands: &'a Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Self::Standalone(connection) => connection.req_packed_commands(commands, offset, count),
-            Self::Cluster(connection) => connection.req_packed_commands(commands, offset, count),
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match self {
-            Self::Standalone(connection) => connection.get_db(),
-            Self::Cluster(connection) => connection.get_db(),
-        }
-    }
+fn connection_config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(Some(COMMAND))
 }
 
 fn receiver(announcements: Announcements) -> impl Fn(PushInfo) -> Result<(), Infallible> {
