@@ -3,7 +3,8 @@
 use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode};
 use behalf_contract::Injection;
-use behalf_simulators::people::ANA;
+use behalf_simulators::entra::{MintRequest, Policy};
+use behalf_simulators::people::{ANA, CLIENT_ID};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -127,6 +128,50 @@ async fn a_refused_tool_call_has_the_reason_of_the_metric() {
     let mut line = take_one("tool_call");
     remove(&mut line, "event.duration_ms");
     assert_eq!(line, expected);
+}
+
+/// An agent presents Entra's token of the user, from its own application.
+#[tokio::test]
+async fn a_call_with_a_token_of_entra_names_its_user_and_its_application() {
+    listen();
+    let server = server().await;
+    let world = World::start_with(|config| {
+        config.upstream = server.endpoint();
+        config.clients.entra_token_clients = vec![CLIENT_ID.to_owned()];
+    })
+    .await;
+    let control = world.entra.control();
+    let mint = |number: &str| MintRequest::for_user(ANA.user_name).claim("uti", number);
+    let mut expected = json!({
+        "event.action": "tool_call",
+        "user.id": ANA.object_id,
+        "client.id": CLIENT_ID,
+        "trace.id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "mcp.tool": "run",
+    });
+    let line = || {
+        let mut line = take_one("tool_call");
+        assert!(remove(&mut line, "event.duration_ms").is_u64());
+        // A part of the token's hash.
+        assert_eq!(remove(&mut line, "session.id").as_str().unwrap().len(), 22);
+        line
+    };
+
+    let good = control.mint(&mint("first")).await.unwrap();
+    assert_eq!(post(&world, &good, &call("run")).await.status, 200);
+    expected["event.outcome"] = "success".into();
+    expected["http.status"] = 200.into();
+    assert_eq!(line(), expected);
+
+    let policies = [Policy::multi_factor()];
+    control.put_policies(ANA.user_name, &policies).await.unwrap();
+    let challenged = control.mint(&mint("second")).await.unwrap();
+    assert_eq!(post(&world, &challenged, &call("run")).await.status, 401);
+    expected["event.outcome"] = "failure".into();
+    expected["event.reason"] = "insufficient_claims".into();
+    expected["http.status"] = 401.into();
+    assert_eq!(line(), expected);
+    assert!(!text().contains(&good) && !text().contains(&challenged));
 }
 
 #[tokio::test]
