@@ -70,6 +70,8 @@ wire_names! {
         StoreUnreachable,
         /// A Secret or `ConfigMap` of a Pod does not exist.
         VolumesUnavailable,
+        /// A node evicted or refused the only Pod.
+        PodFailed,
         /// No Pod could be created.
         PodsRefused,
         /// No node fits.

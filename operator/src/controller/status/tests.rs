@@ -175,6 +175,20 @@ fn pod(template: &str) -> Value {
     })
 }
 
+/// Changes the status of a Pod to that which the kubelet leaves when a directory exceeds its limit.
+fn evict(pod: &mut Value) {
+    pod["status"] = json!({
+        "phase": "Failed",
+        "reason": "Evicted",
+        "message": "Usage of EmptyDir volume \"writable-0\" exceeds the limit \"16Mi\". ",
+        "startTime": time(10).to_string(),
+        "conditions": [
+            {"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": time(60).to_string()},
+            {"type": "Ready", "status": "False", "reason": "PodFailed", "lastTransitionTime": time(50).to_string()},
+        ],
+    });
+}
+
 fn sign_in(outcome: contract::Outcome, reason: &str, seconds: Option<i64>) -> SignInReport {
     SignInReport {
         outcome,

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
 use super::{Finding, Status};
+use crate::controller::dereference::pod_reports::has_ended;
 use crate::controller::names;
 use behalf_contract::Reason;
 
@@ -73,16 +74,62 @@ pub(in crate::controller::status) fn judge(
                 .map(String::as_str)
                 == template
     };
-    pods.iter()
+    let (ended, live): (Vec<_>, Vec<_>) = pods
+        .iter()
         .filter(of_this_template)
+        .partition(|pod| has_ended(pod));
+    live.iter()
         .find_map(|pod| trouble(pod, moment))
-        .unwrap_or_else(|| {
-            Finding::new(
-                Status::False,
-                Reason::RolloutInProgress,
-                "waiting for Pods of the current configuration to become ready",
-            )
-        })
+        .unwrap_or_else(|| without_trouble(&ended, !live.is_empty()))
+}
+
+/// Returns the finding if no live Pod has a trouble. An ended Pod stays until somebody deletes it, so that it explains only why
+/// others start, and decides only where there are no others.
+fn without_trouble(ended: &[&Arc<Pod>], is_starting: bool) -> Finding {
+    let waiting = "waiting for Pods of the current configuration to become ready";
+    let last = ended.iter().max_by_key(|pod| (ended_at(pod), pod.name_any()));
+    let (reason, message) = match last.map(|pod| words_of_end(pod)) {
+        None => (Reason::RolloutInProgress, waiting.to_owned()),
+        Some(words) if is_starting => (
+            Reason::RolloutInProgress,
+            format!("{waiting}; an earlier one {words}"),
+        ),
+        Some(words) => (
+            Reason::PodFailed,
+            format!(
+                "no Pod runs: the last one {words}; the Deployment makes another one by itself, which ends in the same way until the \
+                 cause in these words is corrected"
+            ),
+        ),
+    };
+    Finding::new(Status::False, reason, message)
+}
+
+/// Returns when and why a Pod ended, in the words of the kubelet that evicted or refused it.
+fn words_of_end(pod: &Pod) -> String {
+    let status = pod.status.as_ref();
+    let reason = status.and_then(|status| status.reason.as_deref().or(status.phase.as_deref()));
+    let words = status.and_then(|status| status.message.as_deref()).map(str::trim);
+    let at = ended_at(pod).map_or_else(String::new, |time| format!(" at {time}"));
+    let words = words.map_or_else(String::new, |words| format!(", {words:?}"));
+    format!("ended{at}: {}{words}", reason.unwrap_or("Failed"))
+}
+
+/// Returns the time of a Pod's last change. A Pod that the kubelet refused has no conditions.
+fn ended_at(pod: &Pod) -> Option<Timestamp> {
+    let status = pod.status.as_ref();
+    let conditions = status
+        .into_iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    let changed = conditions.filter_map(|condition| condition.last_transition_time.as_ref());
+    let first = || {
+        let started = status.and_then(|status| status.start_time.as_ref());
+        started.or(pod.metadata.creation_timestamp.as_ref())
+    };
+    changed
+        .map(|time| time.0)
+        .max()
+        .or_else(|| first().map(|time| time.0))
 }
 
 fn refused(status: &DeploymentStatus) -> Option<&str> {

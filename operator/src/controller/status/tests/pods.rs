@@ -22,6 +22,59 @@ fn a_container_that_has_just_started_is_not_a_fault() {
 }
 
 #[test]
+fn an_evicted_pod_is_told_in_the_words_of_the_kubelet_and_no_starting_pod_is_taken_for_it() {
+    let available = |world: &mut World| condition(&world.reconcile(), ConditionType::Available).clone();
+    let mut world = World::new();
+    world.deployment["availableReplicas"] = json!(0);
+    let mut starting = world.pods[0].clone();
+    starting["metadata"]["name"] = json!("azure-devops-2");
+    starting["status"] = json!({"phase": "Pending", "startTime": time(95).to_string()});
+    evict(&mut world.pods[0]);
+    let ended = "ended at 2026-01-01T00:01:00Z: Evicted, \"Usage of EmptyDir volume \\\"writable-0\\\" exceeds the limit \
+                 \\\"16Mi\\\".\"";
+
+    // 90 s after it started. Its volumes are gone, which says nothing about the Secrets that it mounted.
+    let alone = available(&mut world);
+    assert_eq!(alone.reason, "PodFailed");
+    assert!(alone.message.contains(ended), "{}", alone.message);
+
+    world.pods.push(starting);
+    let beside = available(&mut world);
+    assert_eq!(beside.reason, "RolloutInProgress");
+    assert!(
+        beside.message.ends_with(&format!("an earlier one {ended}")),
+        "{}",
+        beside.message
+    );
+
+    world.pods[1]["status"] = pod("")["status"].clone();
+    world.pods[1]["status"]["containerStatuses"][0]["state"] =
+        json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    assert_eq!(
+        available(&mut world).reason,
+        "ContainerCrashing",
+        "a live Pod decides before an ended one"
+    );
+}
+
+#[test]
+fn a_pod_that_a_node_refused_is_told_with_the_newest_words() {
+    let mut world = World::new();
+    world.deployment["availableReplicas"] = json!(0);
+    evict(&mut world.pods[0]);
+    let mut refused = world.pods[0].clone();
+    refused["metadata"]["creationTimestamp"] = json!(time(90).to_string());
+    refused["status"] =
+        json!({"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "Allocate failed"});
+    world.pods.push(refused);
+    let status = world.reconcile();
+    let message = &condition(&status, ConditionType::Available).message;
+    let expected =
+        "the last one ended at 2026-01-01T00:01:30Z: UnexpectedAdmissionError, \"Allocate failed\";";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
 fn observations_of_earlier_pods_do_not_count_after_an_edit() {
     let mut before = World::new();
     before.reconcile();

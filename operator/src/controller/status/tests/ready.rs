@@ -103,6 +103,10 @@ fn a_new_object_has_only_unknown_observations() {
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"},
     ]});
 })]
+#[case::eviction("Available", "PodFailed", |world: &mut World| {
+    world.deployment["availableReplicas"] = json!(0);
+    evict(&mut world.pods[0]);
+})]
 #[case::quota("Available", "PodsRefused", |world: &mut World| {
     world.deployment["availableReplicas"] = json!(0);
     world.deployment["conditions"] = json!([
