@@ -1,6 +1,6 @@
 //! The shell commands of the pages of the documentation. Each block says whether a test runs it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use behalf_local_cluster::files::checkout;
 
@@ -181,7 +181,10 @@ six
             let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
             if entry.file_type().unwrap().is_dir() {
                 pages.extend(self::pages(&path));
-            } else if path.ends_with(".md") {
+            } else if Path::new(&path)
+                .extension()
+                .is_some_and(|extension| extension == "md")
+            {
                 pages.push(path);
             }
         }
