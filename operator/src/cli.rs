@@ -6,10 +6,12 @@ use behalf_contract::{DirectHosts, EgressProxy, EgressProxyError};
 use behalf_runtime::LogLevel;
 use clap::{Args, Parser, Subcommand};
 
+use crate::api::v1alpha1::CertificateAuthorityRef;
 use crate::controller::rollouts::MaxRollouts;
 use crate::controller::validate::Defaults;
 use crate::controller::validate::child_labels::{self, ChildLabels};
 use crate::controller::validate::installation_policy::{self, Allowed, Namespaces};
+use crate::controller::validate::reference_defaults::{self, ReferenceDefaults};
 use crate::controller::watches::scope::{self, NothingToWatch, Scope};
 use crate::lease::LeaseOptions;
 
@@ -148,6 +150,37 @@ pub struct Run {
     )]
     pub egress_proxy_no_proxy: Vec<String>,
 
+    /// `ConfigMap` with certificate authorities for the Pods of objects without entra.certificateAuthorityRef, in the namespace
+    /// of each object.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "BEHALF_CERTIFICATE_AUTHORITY_CONFIG_MAP",
+        value_parser = reference_defaults::parse_name
+    )]
+    pub certificate_authority_config_map: Option<String>,
+
+    /// The key of that `ConfigMap`.
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "BEHALF_CERTIFICATE_AUTHORITY_KEY",
+        default_value = "ca.crt",
+        value_parser = reference_defaults::parse_key
+    )]
+    pub certificate_authority_key: String,
+
+    /// Secrets with credentials for the registry of the images, for the Pods of objects without pod.imagePullSecrets, in the
+    /// namespace of each object.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        env = "BEHALF_IMAGE_PULL_SECRETS",
+        value_delimiter = ',',
+        value_parser = reference_defaults::parse_name
+    )]
+    pub image_pull_secrets: Vec<String>,
+
     /// Maximum number of objects whose Pods the operator replaces at a time after an upgrade or a change of its settings:
     /// `<number>`, or `<percent>%` of all objects. An edit of an object does not wait.
     #[arg(
@@ -226,6 +259,7 @@ impl Run {
             server_image: self.mcp_server_image.clone(),
             allowed: self.allowed(),
             egress_proxy: self.egress_proxy()?,
+            references: self.reference_defaults(),
             max_rollouts: self.max_rollouts,
             child_labels: self.child_labels.clone(),
             operator_namespace: self.namespace.clone(),
@@ -247,6 +281,18 @@ impl Run {
             https: https.parse()?,
             no_proxy: direct.collect::<Result<_, _>>()?,
         }))
+    }
+
+    /// Returns the objects of each namespace that the installation names.
+    fn reference_defaults(&self) -> ReferenceDefaults {
+        let name = self.certificate_authority_config_map.clone();
+        ReferenceDefaults {
+            certificate_authority: name.map(|name| CertificateAuthorityRef {
+                name,
+                key: self.certificate_authority_key.clone(),
+            }),
+            image_pull_secrets: self.image_pull_secrets.clone(),
+        }
     }
 
     /// Returns the Lease, if there may be other replicas.
@@ -362,6 +408,29 @@ mod tests {
         ] {
             let error = Cli::try_parse_from(["behalf-operator", argument]).unwrap_err();
             assert!(error.to_string().contains("write <"), "{error}");
+        }
+    }
+
+    #[test]
+    fn objects_of_every_namespace_are_named_as_kubernetes_names_objects() {
+        let parse = |arguments: &[&str]| Cli::try_parse_from(["behalf-operator"].iter().chain(arguments));
+        let shared = |arguments: &[&str]| parse(arguments).unwrap().run.reference_defaults();
+        assert_eq!(shared(&[]), ReferenceDefaults::default());
+        let named = shared(&[
+            "--certificate-authority-config-map=corp-ca",
+            "--image-pull-secrets=mirror,second.mirror",
+        ]);
+        let authority = named.certificate_authority.unwrap();
+        assert_eq!((&*authority.name, &*authority.key), ("corp-ca", "ca.crt"));
+        assert_eq!(named.image_pull_secrets, ["mirror", "second.mirror"]);
+        for argument in [
+            "--certificate-authority-config-map=../corp",
+            "--certificate-authority-key=..",
+            "--certificate-authority-key=a/b",
+            "--image-pull-secrets=mirror,",
+        ] {
+            let error = parse(&[argument]).unwrap_err();
+            assert!(error.to_string().contains("write "), "{error}");
         }
     }
 

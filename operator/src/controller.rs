@@ -127,7 +127,8 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
     let mut found = dereference::from_caches(&context.sources, server)
         .await
         .map_err(ReconcileError::Dereference)?;
-    let read = dereference::read(&context.sources, server, &mut found, context.now()).await;
+    let references = &context.defaults.references;
+    let read = dereference::read(&context.sources, server, references, &mut found, context.now()).await;
     let name = server.name_any();
     tracing::trace!(
         mcp_server.name = name,

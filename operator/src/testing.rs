@@ -22,6 +22,7 @@ use crate::controller::validate::child_labels::ChildLabels;
 use crate::controller::validate::installation_policy::{
     AZURE_DEV_OPS_HOSTS, Allowed, ENTRA_HOSTS, Namespaces,
 };
+use crate::controller::validate::reference_defaults::ReferenceDefaults;
 use crate::controller::validate::{Refusals, validate};
 
 pub(crate) const QUICKSTART: &str = include_str!("../../examples/quickstart.yaml");
@@ -107,6 +108,7 @@ pub(crate) fn defaults() -> Defaults {
             namespaces: Namespaces::default(),
         },
         egress_proxy: None,
+        references: ReferenceDefaults::default(),
         max_rollouts: MaxRollouts::default(),
         child_labels: ChildLabels::default(),
         operator_namespace: Some("behalf-system".to_owned()),

@@ -24,6 +24,7 @@ use crate::controller::key_rotation::{self, RotationInput};
 use crate::controller::names;
 use crate::controller::public_url;
 use crate::controller::recent_secrets::{RecentSecrets, SecretKind};
+use crate::controller::validate::reference_defaults::ReferenceDefaults;
 use crate::controller::watches::Stores;
 use crate::telemetry::metrics::Gauges;
 
@@ -139,14 +140,15 @@ pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found,
     })
 }
 
-/// Reads the objects that `server` names and that no cache contains, and adds them to `found`.
+/// Reads the objects that `server` or the installation names and that no cache contains, and adds them to `found`.
 pub async fn read(
     sources: &Sources,
     server: &McpServer,
+    references: &ReferenceDefaults,
     found: &mut Found,
     now: Timestamp,
 ) -> Result<(), DereferenceError> {
-    tokio::time::timeout(READS_LIMIT, read_all(sources, server, found, now))
+    tokio::time::timeout(READS_LIMIT, read_all(sources, server, references, found, now))
         .await
         .unwrap_or(Err(DereferenceError::TimedOut {
             what: "the objects that the McpServer refers to",
@@ -157,12 +159,13 @@ pub async fn read(
 async fn read_all(
     sources: &Sources,
     server: &McpServer,
+    references: &ReferenceDefaults,
     found: &mut Found,
     now: Timestamp,
 ) -> Result<(), DereferenceError> {
     let namespace = server.namespace().unwrap_or_default();
     let entra = &server.spec.entra;
-    if let Some(reference) = &entra.certificate_authority_ref {
+    if let Some(reference) = references.certificate_authority(&server.spec) {
         found.certificate_authority = get(&sources.client, &namespace, &reference.name).await?;
     }
     let redis = server.spec.sessions.store.redis.as_ref();

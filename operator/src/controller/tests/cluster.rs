@@ -9,6 +9,8 @@ use crate::controller::children::ExistingChildren;
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::dereference::{Issuer, Sources};
 use crate::controller::queue::Queue;
+use crate::controller::validate::Defaults;
+use crate::controller::validate::reference_defaults::ReferenceDefaults;
 use crate::controller::watches::Stores;
 use crate::telemetry::metrics::Metrics;
 use crate::testing::defaults;
@@ -42,6 +44,9 @@ pub(super) struct Cluster {
 
     /// Part of the method and path of a request that gets no answer.
     pub(super) unanswered: Option<&'static str>,
+
+    /// The objects of the namespace that the installation names.
+    pub(super) references: ReferenceDefaults,
 
     /// The clock. Without it, the time does not change.
     pub(super) clock: Option<fn() -> jiff::Timestamp>,
@@ -84,7 +89,10 @@ impl Cluster {
                 issuer: Arc::new(Issuer::default()),
                 recent_secrets: Arc::default(),
             },
-            defaults(),
+            Defaults {
+                references: self.references.clone(),
+                ..defaults()
+            },
             self.queue.clone(),
             Recorder::new(client, Reporter::from("behalf")),
             self.metrics.clone(),

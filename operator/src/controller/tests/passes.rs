@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use k8s_openapi::api::core::v1::Pod;
 use rstest::rstest;
+use serde_json::Value;
 
 use super::cluster::{Cluster, condition, failure, statuses};
 use super::*;
-use crate::api::v1alpha1::KeysStatus;
+use crate::api::v1alpha1::{CertificateAuthorityRef, KeysStatus};
 use crate::controller::children::{Built, Children, ExistingChildren};
 use crate::controller::dereference::pod_reports::PodReports;
+use crate::controller::validate::reference_defaults::ReferenceDefaults;
 use crate::testing::{children, document, quickstart_with};
 
 pub(super) const NAME: &str = "azure-devops";
@@ -344,4 +346,78 @@ async fn a_pass_over_a_new_object_reads_no_secret_and_one_whose_keyring_was_rest
         assert_eq!(status["keys"]["current"], "s00000001");
         assert_eq!(condition(status, "Accepted").unwrap()[..2], ["True", "Accepted"]);
     }
+}
+
+/// The certificate authority of the installation, as the API server has it in the namespace of the object.
+fn with_an_authority_of_the_installation(server: &McpServer) -> Cluster {
+    let authority = CertificateAuthorityRef {
+        name: "corp-ca".to_owned(),
+        key: "ca.crt".to_owned(),
+    };
+    Cluster {
+        references: ReferenceDefaults {
+            certificate_authority: Some(authority),
+            image_pull_secrets: vec!["mirror".to_owned()],
+        },
+        ..Cluster::of(std::slice::from_ref(server))
+    }
+}
+
+fn bundle() -> Value {
+    json!({"metadata": {"name": "a-ca"}, "data": {"ca.crt": "-----BEGIN CERTIFICATE-----"}})
+}
+
+#[tokio::test]
+async fn an_object_that_names_none_uses_the_certificate_authority_and_the_pull_secret_of_the_installation() {
+    let server = quickstart_with(json!({}));
+    let cluster = Cluster {
+        stored: vec![("/configmaps/corp-ca", bundle())],
+        ..with_an_authority_of_the_installation(&server)
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results[0].is_ok(), "{results:?}");
+    let (_, deployment) = asked
+        .iter()
+        .find(|(line, body)| line.contains("/deployments") && body["spec"].is_object())
+        .unwrap();
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "mirror"}]));
+    let volumes = pod["volumes"].as_array().unwrap();
+    let authority = volumes
+        .iter()
+        .find(|volume| volume["name"] == "certificate-authority");
+    assert_eq!(authority.unwrap()["configMap"]["name"], "corp-ca");
+}
+
+#[tokio::test]
+async fn an_object_with_references_of_its_own_uses_none_of_the_installation() {
+    let server = quickstart_with(json!({
+        "entra": {"certificateAuthorityRef": {"name": "private-ca"}},
+        "pod": {"imagePullSecrets": [{"name": "own"}]},
+    }));
+    let cluster = Cluster {
+        stored: vec![("/configmaps/private-ca", bundle())],
+        ..with_an_authority_of_the_installation(&server)
+    };
+    let (results, asked) = cluster.passes(&[server]).await;
+    assert!(results[0].is_ok(), "{results:?}");
+    let text = serde_json::to_string(&asked).unwrap();
+    assert!(!text.contains("corp-ca") && !text.contains("mirror"), "{text}");
+}
+
+#[tokio::test]
+async fn a_namespace_without_the_certificate_authority_of_the_installation_is_told_which_value_names_it() {
+    let server = quickstart_with(json!({}));
+    let cluster = with_an_authority_of_the_installation(&server);
+    let (_, asked) = cluster.passes(&[server]).await;
+    let [_, reason, message] = condition(statuses(&asked, NAME)[0], "Accepted").unwrap();
+    assert_eq!(reason, "CertificateAuthorityNotFound");
+    assert!(
+        message.contains("certificateAuthority.configMap of the chart behalf"),
+        "{message}"
+    );
+    assert!(
+        message.contains("the key ca.crt of ConfigMap corp-ca"),
+        "{message}"
+    );
 }

@@ -7,6 +7,7 @@ use behalf_contract::EgressProxy;
 use crate::controller::rollouts::MaxRollouts;
 use crate::controller::validate::child_labels::ChildLabels;
 use crate::controller::validate::installation_policy::Allowed;
+use crate::controller::validate::reference_defaults::ReferenceDefaults;
 
 /// The operator's own settings, from its command line.
 #[derive(Debug, Clone)]
@@ -22,6 +23,9 @@ pub struct Defaults {
 
     /// The proxy through which the Pods reach hosts outside of the cluster.
     pub egress_proxy: Option<EgressProxy>,
+
+    /// The objects of each namespace that the Pods use by default.
+    pub references: ReferenceDefaults,
 
     /// The maximum number of objects whose Pods are replaced at a time without an edit of the object.
     pub max_rollouts: MaxRollouts,

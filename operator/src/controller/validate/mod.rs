@@ -3,6 +3,7 @@
 pub mod child_labels;
 mod defaults;
 pub mod installation_policy;
+pub mod reference_defaults;
 mod refusal;
 mod rules;
 mod server;
@@ -79,10 +80,11 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         rules::public_url_owner(server, url, found, &defaults.allowed.namespaces, refusals);
         rules::public_url_host(url, &object.namespace, &defaults.allowed, refusals);
     }
-    let entra = entra(&spec.entra, &object.namespace, defaults, refusals);
+    let entra = entra(spec, &object.namespace, defaults, refusals);
+    let certificate_authority = defaults.references.certificate_authority(spec);
     rules::certificate_authority(
-        rules::certificate_authority::ENTRA,
-        spec.entra.certificate_authority_ref.as_ref(),
+        rules::certificate_authority::named_by(&spec.entra),
+        certificate_authority,
         found.certificate_authority.as_ref(),
         refusals,
     );
@@ -126,7 +128,7 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         object,
         public_url: public_url?,
         entra: entra?,
-        certificate_authority: spec.entra.certificate_authority_ref.clone(),
+        certificate_authority: certificate_authority.cloned(),
         store,
         service_account,
         keyring: keyring?,
@@ -160,18 +162,19 @@ fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut V
         suspend: spec.suspend,
         network: spec.network.clone(),
         route,
-        pod: spec.pod.clone(),
+        pod: defaults.references.complete(&spec.pod),
         listen: defaults.listen,
         operator_namespace: defaults.operator_namespace.clone(),
     })
 }
 
 fn entra(
-    entra: &api::Entra,
+    spec: &api::McpServerSpec,
     namespace: &str,
     defaults: &Defaults,
     refusals: &mut Vec<Refusal>,
 ) -> Option<EntraConfig> {
+    let entra = &spec.entra;
     let tenant_id = rules::guid("entra.tenantId", &entra.tenant_id, refusals);
     let client_id = rules::guid("entra.clientId", &entra.client_id, refusals);
     if let Some(client_id) = &client_id {
@@ -206,8 +209,9 @@ fn entra(
             .clone()
             .unwrap_or_else(|| rules::default_audience(&authority).to_owned()),
         authority,
-        certificate_authority_file: entra
-            .certificate_authority_ref
+        certificate_authority_file: defaults
+            .references
+            .certificate_authority(spec)
             .is_some()
             .then(|| paths::CERTIFICATE_AUTHORITY.into()),
     })

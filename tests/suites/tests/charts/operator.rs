@@ -111,7 +111,7 @@ fn rights_are_bound_where_the_operator_watches_and_nowhere_else() {
 
 #[test]
 fn values_that_contradict_each_other_are_refused_with_a_reason() {
-    let rows: [(&[&str], &str); 29] = [
+    let rows: [(&[&str], &str); 34] = [
         (
             &["clusterWide=true", "watchNamespaces={mcp}"],
             "clusterWide and watchNamespaces exclude each other",
@@ -133,6 +133,14 @@ fn values_that_contradict_each_other_are_refused_with_a_reason() {
         (&["allowed.documentHosts={10.0.0.1}"], "/allowed/documentHosts/0"),
         (&["allowed.documentHosts={intranet}"], "/allowed/documentHosts/0"),
         (&["allowed.documentHosts={a.mcp.svc}"], "/allowed/documentHosts/0"),
+        (
+            &["certificateAuthority.configMap=../ca"],
+            "/certificateAuthority/configMap",
+        ),
+        (&["certificateAuthority.key=.."], "/certificateAuthority/key"),
+        (&["certificateAuthority=null"], "'certificateAuthority'"),
+        (&["images.pullSecrets={mirror}"], "/images/pullSecrets/0"),
+        (&["images.pullSecrets[0].name=a_b"], "/images/pullSecrets/0/name"),
         // Helm makes a number of it, and a label is a text.
         (&["childLabels.cost-center=4711"], "/childLabels/cost-center"),
         (&["childLabels.team=the platform"], "/childLabels/team"),
@@ -208,6 +216,10 @@ fn the_policy_of_the_installation_reaches_the_operator() {
         "childLabels.cost-center=shop",
         "proxy.https=http://proxy.corp.example:3128",
         "proxy.noProxy={.corp.example,10.0.0.0/8}",
+        "certificateAuthority.configMap=corp-ca",
+        "certificateAuthority.key=bundle.pem",
+        "images.pullSecrets[0].name=mirror",
+        "images.pullSecrets[1].name=second-mirror",
     ];
     let set: Vec<&str> = set.iter().map(String::as_str).chain(others).collect();
     for mode in ["clusterWide=true", "watchNamespaces={mcp}"] {
@@ -224,6 +236,9 @@ fn the_policy_of_the_installation_reaches_the_operator() {
         for value in [
             "http://proxy.corp.example:3128",
             ".corp.example,10.0.0.0/8",
+            "corp-ca",
+            "bundle.pem",
+            "mirror,second-mirror",
             r#"{"cost-center":"shop"}"#,
         ] {
             assert!(

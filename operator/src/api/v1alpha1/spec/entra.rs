@@ -35,7 +35,8 @@ pub struct Entra {
     pub scope: Option<String>,
 
     /// A ConfigMap with certificate authorities (PEM) that are trusted in addition to those of the system, for every call to
-    /// Entra and to Azure DevOps.
+    /// Entra and to Azure DevOps. By default that of the installation, if it names one (certificateAuthority of the chart
+    /// behalf).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_authority_ref: Option<CertificateAuthorityRef>,
 

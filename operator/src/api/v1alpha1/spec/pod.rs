@@ -51,7 +51,8 @@ pub struct PodSettings {
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
 
-    /// Secrets of the namespace with credentials for the registry of the images.
+    /// Secrets of the namespace with credentials for the registry of the images. By default those of the installation, if it
+    /// names some (images.pullSecrets of the chart behalf).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "image_pull_secrets")]
     pub image_pull_secrets: Vec<LocalObjectReference>,

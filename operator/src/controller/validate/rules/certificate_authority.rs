@@ -3,20 +3,31 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::object_name;
-use crate::api::v1alpha1::CertificateAuthorityRef;
+use crate::api::v1alpha1::{CertificateAuthorityRef, Entra};
 use crate::controller::validate::Refusal;
 
 /// The field for Entra and Azure DevOps, with the field of the name inside.
-pub(crate) const ENTRA: [&str; 2] = [
+const ENTRA: [&str; 2] = [
     "entra.certificateAuthorityRef",
     "entra.certificateAuthorityRef.name",
 ];
+
+/// The value of the chart for Entra and Azure DevOps, if the object names none.
+const INSTALLATION: [&str; 2] = ["the installation (certificateAuthority.configMap of the chart behalf)"; 2];
 
 /// The field for the session store, with the field of the name inside.
 pub(crate) const STORE: [&str; 2] = [
     "sessions.store.redis.certificateAuthorityRef",
     "sessions.store.redis.certificateAuthorityRef.name",
 ];
+
+/// Returns which field or value names the certificate authorities for Entra and Azure DevOps.
+pub(crate) fn named_by(entra: &Entra) -> [&'static str; 2] {
+    match entra.certificate_authority_ref {
+        Some(_) => ENTRA,
+        None => INSTALLATION,
+    }
+}
 
 /// Validates that the bundle exists and contains a certificate. The containers parse it.
 pub(crate) fn certificate_authority(
