@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+
+use crate::api::v1alpha1::LONGEST_REQUEST;
 
 /// The operator's field manager.
 pub const FIELD_MANAGER: &str = "behalf-operator";
@@ -29,6 +32,9 @@ pub const SHARED_WITH_ANNOTATION: &str = "behalf.dev/mcp-servers";
 /// On an `McpServer`: a text that differs from `status.keys.lastRequest` begins a rotation of the keys. On the keyring
 /// Secret: the text of the last rotation that was requested.
 pub const ROTATE_KEYS_ANNOTATION: &str = "behalf.dev/rotate-keys";
+
+/// On an `McpServer`: a text that differs from `status.lastHandledReconcileAt` requests a reconcile.
+pub const RECONCILE_ANNOTATION: &str = "behalf.dev/reconcile-at";
 
 /// On every child: the digest of what was applied last, so that an unchanged child is not applied again.
 pub const APPLIED_ANNOTATION: &str = "behalf.dev/applied";
@@ -84,6 +90,13 @@ pub fn labels(object: &str) -> BTreeMap<String, String> {
         labels.insert(key.to_owned(), value.to_owned());
     }
     labels
+}
+
+/// Returns the text of an annotation that requests something. The status has room for the first characters.
+pub fn request(object: &impl Resource, annotation: &str) -> Option<String> {
+    let text = object.meta().annotations.as_ref()?.get(annotation)?;
+    let request: String = text.chars().take(LONGEST_REQUEST as usize).collect();
+    (!request.is_empty()).then_some(request)
 }
 
 /// Returns whether `name` is a DNS subdomain (RFC 1123), as every name that becomes a part of an API path must be.

@@ -26,6 +26,11 @@ pub struct McpServerStatus {
     #[schemars(length(max = 128))]
     pub observed_template: Option<String>,
 
+    /// The text of the annotation behalf.dev/reconcile-at whose reconcile ended last. Another text requests a reconcile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = LONGEST_REQUEST))]
+    pub last_handled_reconcile_at: Option<String>,
+
     /// The number of Pods of the Deployment, of all templates. Autoscalers read it through the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
@@ -79,6 +84,7 @@ impl Default for McpServerStatus {
             observed_generation: never(),
             verified_generation: None,
             observed_template: None,
+            last_handled_reconcile_at: None,
             replicas: None,
             selector: None,
             address: None,
@@ -150,7 +156,7 @@ pub struct FederationStatus {
 /// Maximum number of keys in each of the keyring's sets.
 pub const MOST_KEYS: u32 = 64;
 
-/// Maximum length of the text of a request for a rotation.
+/// Maximum length of the text of a request in an annotation.
 pub const LONGEST_REQUEST: u32 = 128;
 
 /// The keys that seal sessions, without their material, and the progress of their rotation.

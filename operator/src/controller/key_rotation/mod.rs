@@ -17,9 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt as _;
 
-use crate::api::v1alpha1::{
-    KeyringSecretRef, KeysStatus, LONGEST_REQUEST, MOST_KEYS, McpServer, RetiringKey,
-};
+use crate::api::v1alpha1::{KeyringSecretRef, KeysStatus, MOST_KEYS, McpServer, RetiringKey};
 use crate::controller::children::keyring_of;
 use crate::controller::dereference::dereferenced::PodReport;
 use crate::controller::dereference::pod_reports::has_ended;
@@ -85,11 +83,9 @@ impl<'a> RotationInput<'a> {
     }
 }
 
-/// Returns the request for a rotation in the object's annotation. The status has room for the first characters.
+/// Returns the request for a rotation in the object's annotation.
 pub(super) fn request(server: &McpServer) -> Option<String> {
-    let text = server.annotations().get(names::ROTATE_KEYS_ANNOTATION)?;
-    let request: String = text.chars().take(LONGEST_REQUEST as usize).collect();
-    (!request.is_empty()).then_some(request)
+    names::request(server, names::ROTATE_KEYS_ANNOTATION)
 }
 
 /// Records in a new keyring that it fulfils the request for a rotation. Otherwise a request from the time of a lost keyring

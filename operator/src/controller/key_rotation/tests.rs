@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use rstest::rstest;
 
 use super::*;
+use crate::api::v1alpha1::LONGEST_REQUEST;
 use crate::testing::{QUICKSTART, children, fresh, server, time};
 
 const DAY: i64 = 24 * 60 * 60;

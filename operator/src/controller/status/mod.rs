@@ -25,6 +25,7 @@ use crate::controller::children::keyring_of;
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::dereference::pod_reports::has_ended;
 use crate::controller::key_rotation::{self, Pods};
+use crate::controller::names;
 use crate::controller::plan::KeyringPlan;
 use crate::controller::revocations::Written;
 use crate::controller::rollouts::RolloutDecision;
@@ -78,6 +79,8 @@ pub fn compute(
         observed_generation: generation,
         verified_generation: verified_before(&previous, generation, template),
         observed_template: template.map(str::to_owned),
+        last_handled_reconcile_at: names::request(server, names::RECONCILE_ANNOTATION)
+            .or_else(|| previous.last_handled_reconcile_at.clone()),
         replicas: facts.replicas(),
         selector: facts.selector(),
         federation: credential,

@@ -262,6 +262,33 @@ fn the_time_of_a_transition_is_kept_while_the_status_stays() {
 }
 
 #[test]
+fn a_requested_reconcile_is_reported_when_it_has_ended() {
+    let request = |world: &mut World, text: &str| {
+        let annotation = (names::RECONCILE_ANNOTATION.to_owned(), text.to_owned());
+        world.server.metadata.annotations = Some([annotation].into());
+    };
+    let mut world = World::new();
+    assert_eq!(world.reconcile().last_handled_reconcile_at, None);
+    request(&mut world, "first");
+    let failed = with_failed_step(&world.server, "failed to apply Deployment a", time(200));
+    assert_eq!(failed.last_handled_reconcile_at, None);
+    let handled = world.reconcile();
+    assert_eq!(handled.last_handled_reconcile_at.as_deref(), Some("first"));
+    world.server.metadata.annotations = None;
+    assert_eq!(world.reconcile(), handled, "the end of a request writes nothing");
+    request(&mut world, &"ü".repeat(500));
+    let cut = world.reconcile().last_handled_reconcile_at.unwrap();
+    assert_eq!(cut.chars().count(), 128);
+    world.refusals = Some(Refusals::one(Refusal::PublicUrlTaken {
+        namespace: "mcp".to_owned(),
+        name: "older".to_owned(),
+    }));
+    request(&mut world, "while refused");
+    let refused = world.reconcile().last_handled_reconcile_at;
+    assert_eq!(refused.as_deref(), Some("while refused"));
+}
+
+#[test]
 fn a_failed_step_is_in_the_status_and_observes_no_generation() {
     let mut world = World::new();
     world.reconcile();

@@ -111,7 +111,7 @@ fn servers(
 }
 
 /// Filters out the operator's own writes to the status, which need no reconcile. The cache still contains
-/// them. Annotations, which have no generation, may request a rotation of the keys.
+/// them. Annotations, which have no generation, may request a reconcile or a rotation of the keys.
 fn edits(
     servers: impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
@@ -253,7 +253,7 @@ mod tests {
         let requested = seen("b", 1, "5").map(|mut object| {
             object
                 .annotations_mut()
-                .insert("behalf.dev/rotate-keys".to_owned(), "now".to_owned());
+                .insert("behalf.dev/reconcile-at".to_owned(), "now".to_owned());
             object
         });
         let changes = [
