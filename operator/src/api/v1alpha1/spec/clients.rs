@@ -3,9 +3,30 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::entra::GUID;
+use crate::api::v1alpha1::schema::rule;
+
+/// The forms of `denied` beside the ids of `static`: a document, a host, and the label and the whole id of a registered client. It
+/// refuses nothing that `validate/rules/clients.rs` accepts.
+const DENIED: &str = "^(https://[^/?#@:A-Z]*[^/?#@:A-Z.]/[^?#]+|[a-z0-9-]+([.][a-z0-9-]+)+|localhost|[[]::1[]]|\
+     registered:[0-9a-f]{16}|bhi1[.][A-Za-z0-9]+[.][A-Za-z0-9_-]{96,})$";
+
+/// The forms of a redirect URI of `static`. It refuses nothing that `validate/rules/clients.rs` accepts.
+const STATIC_REDIRECT_URI: &str = "^(https://[^/?#@A-Z]+(/[^#]*)?|http://(127[.]0[.]0[.]1|[[]::1[]]|localhost)(:[0-9]+)?(/[^#]*)?|\
+     (cursor|warp)://[^?#]+)$";
+
 /// Which MCP clients may sign users in.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [rule(
+    &format!(
+        "!has(self.denied) || self.denied.all(entry, entry.matches('{DENIED}') || \
+         (has(self.static) && self.static.exists(client, client.clientId == entry)))"
+    ),
+    "clients.denied must contain https addresses of metadata documents without port and query, hosts in lower case without scheme, \
+     port and path, ids of clients.static, labels registered:<16 digits>, or whole ids of registered clients: anything else \
+     matches no client",
+)]))]
 pub struct Clients {
     /// Whether clients may register themselves (RFC 7591). Enabled: the registration endpoint is advertised and
     /// answers. Disabled: there is no registration endpoint. Every sign-in shows the user a consent page with the
@@ -69,6 +90,11 @@ pub struct Clients {
 /// Entra user tokens for this application as bearer, without a login at this server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [rule(
+    "!has(self.policy) || self.policy != 'Enabled' || (has(self.clientIds) && size(self.clientIds) > 0)",
+    "clients.entraTokens.clientIds must name at least one application while the policy is Enabled: add the client id that Entra \
+     writes into azp, or set the policy to Disabled",
+)]))]
 pub struct EntraTokens {
     /// Enabled: an application of clientIds that holds the user's Entra token for this application may call with it.
     /// Disabled: only this server's own access tokens are accepted.
@@ -81,7 +107,7 @@ pub struct EntraTokens {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(equal = 36)),
+        inner(length(equal = 36), regex(pattern = GUID)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub client_ids: Vec<String>,
@@ -181,7 +207,11 @@ pub struct StaticClient {
     #[schemars(
         length(min = 1, max = 16),
         inner(length(min = 1, max = 512)),
-        extend("x-kubernetes-list-type" = "set")
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [rule(
+            &format!("self.all(uri, uri.matches('{STATIC_REDIRECT_URI}'))"),
+            "redirectUris in clients.static must be https://<host>/<path> with the host in lower case, or http on 127.0.0.1, [::1] or \
+             localhost, without user and fragment",
+        )])
     )]
     pub redirect_uris: Vec<String>,
 }

@@ -44,7 +44,10 @@ pub struct Container {
     /// The path at which the server serves MCP, by default /mcp. It is absolute, has at most 128 letters, digits and characters
     /// of ._~/- and no segments . and .., for example /api/mcp.
     #[serde(default = "default_path")]
-    #[schemars(length(min = 1, max = 128), regex(pattern = "^/[A-Za-z0-9._~/-]*$"))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^/[A-Za-z0-9._~/-]*$"), extend("x-kubernetes-validations" = [rule(
+        "!self.matches('/[.]{1,2}(/|$)')",
+        "server.container.path must have no segments . and ..: write the path that they lead to, for example /api/mcp",
+    )]))]
     pub path: String,
 
     /// Directories that the server may write, each an empty directory on the disk of the node at the start of a Pod. All other
@@ -54,7 +57,11 @@ pub struct Container {
     #[schemars(
         length(max = 8),
         inner(length(min = 2, max = 128), regex(pattern = r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9._-]*)+$")),
-        extend("x-kubernetes-list-type" = "set")
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [rule(
+            "self.all(path, !path.matches('^/(proc|sys|dev|run|var/run|etc/behalf)(/|$)'))",
+            "server.container.writablePaths must not be /proc, /sys, /dev, /run, /var/run, /etc/behalf or below: the kernel, the \
+             container runtime and the operator use them; name another directory of the image, for example /tmp",
+        )])
     )]
     pub writable_paths: Vec<String>,
 

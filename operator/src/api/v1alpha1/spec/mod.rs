@@ -203,7 +203,18 @@ pub struct McpServerSpec {
     #[schemars(
         length(max = 32),
         inner(length(min = 4, max = 43), regex(pattern = "^[0-9a-f:.]+/[0-9]{1,3}$")),
-        extend("x-kubernetes-list-type" = "set")
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [
+            rule(
+                "self.all(network, !network.endsWith('/0'))",
+                "trustedProxies must not contain all addresses: every client could then claim any address; name the networks of your \
+                 gateways, for example 10.244.0.0/16"
+            ),
+            rule(
+                "self.all(network, isCIDR(network) && cidr(network) == cidr(network).masked())",
+                "trustedProxies must contain networks without bits after the prefix, for example 10.0.0.0/8 or fd00:10::/32; write one \
+                 address with /32 or /128"
+            ),
+        ])
     )]
     pub trusted_proxies: Vec<String>,
 

@@ -116,7 +116,11 @@ fn image_pull_secrets(generator: &mut SchemaGenerator) -> Schema {
 
 fn reserved_keys(field: &str) -> serde_json::Value {
     serde_json::Value::Array(vec![rule(
-        "self.all(key, !key.matches('^([a-z0-9.-]+[.])?(azure[.]workload[.]identity|behalf[.]dev|app[.]kubernetes[.]io)/'))",
-        &format!("{field} must not use keys of azure.workload.identity, behalf.dev or app.kubernetes.io"),
+        "self.all(key, !key.matches('^([a-z0-9.-]+[.])?(azure[.]workload[.]identity|behalf[.]dev|app[.]kubernetes[.]io|\
+         container[.]apparmor[.]security[.]beta[.]kubernetes[.]io)/'))",
+        &format!(
+            "{field} must not use keys of azure.workload.identity, behalf.dev, app.kubernetes.io or \
+             container.apparmor.security.beta.kubernetes.io: remove them"
+        ),
     )])
 }

@@ -27,10 +27,23 @@ pub(super) fn malformed() -> Vec<Malformed> {
         "an endpoint must be https://<host>[:port] in lower case, without path or trailing slash";
     const NAME: &str =
         "metadata.name must have at most 48 characters, start with a letter and contain only a-z, 0-9 and -";
-    const ANNOTATIONS: &str =
-        "pod.annotations must not use keys of azure.workload.identity, behalf.dev or app.kubernetes.io";
-    const LABELS: &str =
-        "pod.labels must not use keys of azure.workload.identity, behalf.dev or app.kubernetes.io";
+    const ANNOTATIONS: &str = "pod.annotations must not use keys of azure.workload.identity, behalf.dev, app.kubernetes.io or \
+        container.apparmor.security.beta.kubernetes.io: remove them";
+    const LABELS: &str = "pod.labels must not use keys of azure.workload.identity, behalf.dev, app.kubernetes.io or \
+        container.apparmor.security.beta.kubernetes.io: remove them";
+    const MORE_THAN_LIMIT: &str = "resources must not request more than their limit: lower the request, or raise the limit of the same name";
+    const NETWORK: &str = "trustedProxies must contain networks without bits after the prefix, for example 10.0.0.0/8 or \
+        fd00:10::/32; write one address with /32 or /128";
+    const ALL_ADDRESSES: &str = "trustedProxies must not contain all addresses: every client could then claim any address; name the \
+        networks of your gateways, for example 10.244.0.0/16";
+    const DENIED: &str = "clients.denied must contain https addresses of metadata documents without port and query, hosts in lower \
+        case without scheme, port and path, ids of clients.static, labels registered:<16 digits>, or whole ids of registered \
+        clients: anything else matches no client";
+    const REDIRECT_URI: &str = "redirectUris in clients.static must be https://<host>/<path> with the host in lower case, or http on \
+        127.0.0.1, [::1] or localhost, without user and fragment";
+    const SEGMENT: &str = "server.container.path must have no segments . and ..: write the path that they lead to, for example /api/mcp";
+    const DIRECTORY: &str = "server.container.writablePaths must not be /proc, /sys, /dev, /run, /var/run, /etc/behalf or below: \
+        the kernel, the container runtime and the operator use them; name another directory of the image, for example /tmp";
     const ENV: &str =
         "server.env must not set names that start with AZURE_ or BEHALF_: they are set by the operator";
     const SOURCE: &str = "valueFrom in server.env must name exactly one of configMapKeyRef, fieldRef and resourceFieldRef, and excludes value";
@@ -88,6 +101,47 @@ pub(super) fn malformed() -> Vec<Malformed> {
     };
     let container =
         |what, exchange: &Value, message| with_container(what, &json!({"tokenExchange": exchange}), message);
+    let resources = |what, pointer, requests: Value, limits: Value| {
+        let field = match pointer {
+            "/spec/server/resources" => "spec.server.resources",
+            _ => "spec.sidecar.resources",
+        };
+        let value = json!({"requests": {"memory": requests}, "limits": {"memory": limits}});
+        row(what, pointer, value, field, MORE_THAN_LIMIT)
+    };
+    let proxies = |what, network: &str, message| {
+        let value = json!(["10.0.0.0/8", network]);
+        row(
+            what,
+            "/spec/trustedProxies",
+            value,
+            "spec.trustedProxies",
+            message,
+        )
+    };
+    let denied = |what, entry: &str| {
+        let value = json!({"denied": ["claude.ai", entry]});
+        row(what, "/spec/clients", value, "spec.clients", DENIED)
+    };
+    let redirect = |what, uri: &str| {
+        let client = json!({"clientId": "ci", "displayName": "CI", "redirectUris": [uri]});
+        let field = "spec.clients.static.redirectUris";
+        row(what, "/spec/clients/static", json!([client]), field, REDIRECT_URI)
+    };
+    let path = |what, path: &str| {
+        let value = json!({"container": {"image": IMAGE, "path": path}});
+        row(what, "/spec/server", value, "spec.server.container.path", SEGMENT)
+    };
+    let writable = |what, path: &str| {
+        let value = json!({"container": {"image": IMAGE, "writablePaths": [path]}});
+        row(
+            what,
+            "/spec/server",
+            value,
+            "spec.server.container.writablePaths",
+            DIRECTORY,
+        )
+    };
     let redis = |endpoints: &Value| json!({"endpoints": endpoints, "auth": {"type": "None"}});
     let with_auth = |auth: Value| json!({"endpoints": ["redis://a:6379"], "auth": auth});
     let store = |what, settings: Value, field, message| {
@@ -233,6 +287,67 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "spec.sidecar.resources.limits",
             QUANTITY,
         ),
+        resources(
+            "a request of the server above its limit",
+            "/spec/server/resources",
+            json!("2Gi"),
+            json!("1Gi"),
+        ),
+        resources(
+            "a request of the sidecar, as a number, above its limit",
+            "/spec/sidecar/resources",
+            json!(134_217_729),
+            json!("128Mi"),
+        ),
+        resources(
+            "a request above a limit that is a number",
+            "/spec/server/resources",
+            json!("129Mi"),
+            json!(134_217_728),
+        ),
+        resources(
+            "two numbers, the request above the limit",
+            "/spec/server/resources",
+            json!(134_217_729),
+            json!(134_217_728),
+        ),
+        proxies("all addresses as proxies", "0.0.0.0/0", ALL_ADDRESSES),
+        proxies("all addresses of IPv6 as proxies", "::/0", ALL_ADDRESSES),
+        proxies(
+            "a network of proxies with bits after the prefix",
+            "10.1.0.1/16",
+            NETWORK,
+        ),
+        proxies("a network of proxies that is none", "10.1.0.0/33", NETWORK),
+        denied("a denied client by a part of its name", "claude"),
+        denied("a denied client by its host with a port", "chatgpt.com:443"),
+        denied(
+            "a denied client by an address without a path",
+            "https://claude.ai",
+        ),
+        denied("a denied client by a part of its label", "registered:9f86d081"),
+        redirect(
+            "a redirect URI that leaves the machine without TLS",
+            "http://ci.example/cb",
+        ),
+        redirect("a redirect URI with a fragment", "https://ci.example/cb#a"),
+        redirect("a redirect URI with a user", "https://ana@ci.example/cb"),
+        redirect("a redirect URI with a scheme of its own", "javascript:alert(1)"),
+        row(
+            "tokens of Entra from nowhere",
+            "/spec/clients/entraTokens",
+            json!({"policy": "Enabled"}),
+            "spec.clients.entraTokens",
+            "clients.entraTokens.clientIds must name at least one application while the policy is Enabled: add the client id that \
+             Entra writes into azp, or set the policy to Disabled",
+        ),
+        path("the path of a server with a segment that is a dot", "/./mcp"),
+        path("the path of a server that climbs", "/api/.."),
+        writable("a writable directory of the kernel", "/proc"),
+        writable(
+            "a writable directory below those of the operator",
+            "/etc/behalf/server",
+        ),
         row(
             "a reserved variable of Azure's",
             "/spec/server/env",
@@ -251,6 +366,13 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "a reserved annotation",
             "/spec/pod/annotations",
             json!({"behalf.dev/template": "x"}),
+            "spec.pod.annotations",
+            ANNOTATIONS,
+        ),
+        row(
+            "an annotation that replaces the profile of AppArmor",
+            "/spec/pod/annotations",
+            json!({"container.apparmor.security.beta.kubernetes.io/mcp-server": "unconfined"}),
             "spec.pod.annotations",
             ANNOTATIONS,
         ),
