@@ -28,7 +28,7 @@ mod status;
 mod token_exchange;
 mod tracing_config;
 
-pub use access::{AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, ServerKind};
+pub use access::{AccessConfig, BUILT_IN_TOOLS, BuiltInTool, ServerKind, Toolset};
 pub use document_url::DocumentUrl;
 pub use egress_proxy::{
     DirectHosts, EgressProxy, EgressProxyError, ProxyAddress, is_inside_cluster, namespace_of_service,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{EgressProxy, EntraConfig, TokenExchange, TracingConfig};
+use crate::{BUILT_IN_TOOLS, BuiltInTool, EgressProxy, EntraConfig, TokenExchange, Toolset, TracingConfig};
 
 /// The configuration of the built-in Azure DevOps server inside a Pod. On a laptop, flags set the same values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +55,22 @@ pub struct AzureDevOpsConfig {
     /// Leaves out the tools that change something.
     pub read_only: bool,
 
+    /// The groups of tools to offer. An empty list means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub toolsets: Vec<Toolset>,
+
     /// Addresses of the services of Azure DevOps.
     pub endpoints: AzureDevOpsEndpoints,
+}
+
+impl AzureDevOpsConfig {
+    /// Returns the tools that the server offers.
+    pub fn tools(&self) -> impl Iterator<Item = BuiltInTool> {
+        BUILT_IN_TOOLS.into_iter().filter(|tool| {
+            let is_in_toolset = self.toolsets.is_empty() || self.toolsets.contains(&tool.toolset);
+            is_in_toolset && (tool.reads_only || !self.read_only)
+        })
+    }
 }
 
 /// The addresses of Azure DevOps.

@@ -62,12 +62,7 @@ impl App {
             Credentials::AzureCli(login) => (CredentialSource::Local(login), None),
         };
         let projects = Projects::new(config.projects.clone());
-        let server = McpServer::new(
-            AzureDevOps::new(http, options),
-            projects,
-            config.read_only,
-            source,
-        );
+        let server = McpServer::new(AzureDevOps::new(http, options), projects, config, source);
         Self {
             server,
             hop,

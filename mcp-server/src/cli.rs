@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use behalf_contract::{AzureDevOpsConfig, AzureDevOpsEndpoints, digest, paths};
+use behalf_contract::{AzureDevOpsConfig, AzureDevOpsEndpoints, Toolset, digest, paths};
 use behalf_runtime::LogLevel;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
 /// An MCP server for Azure DevOps that acts with the rights of the signed-in user
@@ -81,6 +81,15 @@ pub struct Local {
     #[arg(long, env = "BEHALF_READ_ONLY")]
     pub read_only: bool,
 
+    /// Group of tools to offer; repeat the flag for several; without it, all
+    #[arg(
+        long = "toolset",
+        env = "BEHALF_TOOLSETS",
+        value_delimiter = ',',
+        ignore_case = true
+    )]
+    pub toolsets: Vec<ToolsetName>,
+
     /// Tenant to sign in to instead of the Azure CLI's default
     #[arg(long, env = "BEHALF_TENANT")]
     pub tenant: Option<String>,
@@ -114,6 +123,25 @@ pub struct Local {
     pub suppress_sign_in_page: bool,
 }
 
+/// A group of tools.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ToolsetName {
+    /// Pipelines, their runs and logs
+    Pipelines,
+
+    /// Classic releases and their deployments
+    Releases,
+}
+
+impl From<ToolsetName> for Toolset {
+    fn from(name: ToolsetName) -> Self {
+        match name {
+            ToolsetName::Pipelines => Self::Pipelines,
+            ToolsetName::Releases => Self::Releases,
+        }
+    }
+}
+
 impl Local {
     /// Returns the settings in the form of a Pod's configuration.
     pub fn azure_devops(&self) -> AzureDevOpsConfig {
@@ -121,6 +149,7 @@ impl Local {
             organization: self.organization.clone(),
             projects: self.projects.clone(),
             read_only: self.read_only,
+            toolsets: self.toolsets.iter().copied().map(Toolset::from).collect(),
             endpoints: AzureDevOpsEndpoints {
                 core: self.core_endpoint.clone(),
                 release: self.release_endpoint.clone(),
@@ -155,7 +184,7 @@ mod tests {
     #[test]
     fn reads_the_flags_of_a_laptop() {
         let cli = Cli::try_parse_from(
-            "behalf-mcp-server stdio --organization contoso --project shop --project pay --read-only --log debug"
+            "behalf-mcp-server stdio --organization contoso --project shop --project pay --read-only --toolset releases --log debug"
                 .split(' '),
         )
         .unwrap();
@@ -165,6 +194,7 @@ mod tests {
         let config = local.azure_devops();
         assert_eq!(config.projects, ["shop", "pay"]);
         assert!(config.read_only);
+        assert_eq!(config.toolsets, [Toolset::Releases]);
         assert_eq!(config.endpoints.core.as_str(), "https://dev.azure.com/");
     }
 }

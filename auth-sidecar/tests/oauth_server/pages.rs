@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::Method;
 use behalf_contract::{AccessConfig, ServerKind};
 use behalf_simulators::sign_in::Page;
+use rstest::rstest;
 use serde_json::json;
 
 use crate::captured_log::CapturedLog;
@@ -112,6 +113,22 @@ async fn the_consent_page_names_the_accessed_service_and_organization() {
         .get(&world.authorize_path(&id, &[("scope", "mcp:read")]))
         .await;
     assert!(!Page::parse(&reading.body).text.contains("Start pipeline runs"));
+}
+
+#[rstest]
+#[case::pipelines(&["list_pipeline_runs", "get_run_failure_logs"], "Read your pipelines, runs and logs in")]
+#[case::releases(&["list_deployments"], "Read your classic releases and their deployments in")]
+#[tokio::test]
+async fn the_consent_page_names_only_what_the_offered_tools_read(
+    #[case] tools: &[&str],
+    #[case] sentence: &str,
+) {
+    let world = World::start_with(|config| {
+        config.access.read_only_tools = tools.iter().map(|name| (*name).to_owned()).collect();
+    })
+    .await;
+    let page = Page::parse(&consent_page(&world, "Claude", REDIRECT_URI).await.body);
+    assert!(page.text.contains(sentence), "{}", page.text);
 }
 
 #[tokio::test]

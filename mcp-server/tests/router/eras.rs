@@ -1,7 +1,8 @@
 //! Both eras of the protocol, by raw HTTP.
 
-use behalf_contract::{ExchangePlace, Injection};
+use behalf_contract::{ExchangePlace, Injection, Toolset};
 use http::{Method, StatusCode};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::{Ask, World};
@@ -133,14 +134,14 @@ async fn tools_have_descriptions_and_annotations() {
     let list = list.json();
     let tools = list["result"]["tools"].as_array().unwrap();
     // The sidecar uses this table to decide which tools require the scope mcp:run.
-    let reading = behalf_contract::AZURE_DEV_OPS_READ_ONLY_TOOLS;
+    let table = behalf_contract::BUILT_IN_TOOLS;
     assert_eq!(
-        tools.len(),
-        reading.len() + 1,
-        "every name of the table is a tool"
+        names(&list),
+        table.map(|tool| tool.name),
+        "the server offers the whole table"
     );
-    for tool in tools {
-        let writes = !reading.contains(&tool["name"].as_str().unwrap());
+    for (tool, known) in tools.iter().zip(table) {
+        let writes = !known.reads_only;
         assert_eq!(tool["annotations"]["readOnlyHint"], !writes, "{tool}");
         assert_eq!(tool["annotations"]["destructiveHint"], writes, "{tool}");
         assert_eq!(tool["annotations"]["openWorldHint"], true, "{tool}");
@@ -157,6 +158,37 @@ async fn tools_have_descriptions_and_annotations() {
             "{text}"
         );
     }
+}
+
+/// The names in an answer to `tools/list`.
+fn names(list: &Value) -> Vec<&str> {
+    let tools = list["result"]["tools"].as_array().unwrap();
+    tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect()
+}
+
+#[rstest]
+#[case::pipelines(
+    &[Toolset::Pipelines],
+    &["list_pipeline_runs", "get_run_failure_logs", "trigger_pipeline_run"],
+    "list_deployments"
+)]
+#[case::releases(&[Toolset::Releases], &["list_deployments"], "trigger_pipeline_run")]
+#[tokio::test]
+async fn the_server_offers_the_tools_of_its_toolsets_and_refuses_others(
+    #[case] toolsets: &[Toolset],
+    #[case] offered: &[&str],
+    #[case] other: &str,
+) {
+    let world = World::start().await;
+    let pod = world.pod_with(ExchangePlace::Sidecar, Injection::Header, |config| {
+        config.azure_dev_ops.toolsets = toolsets.to_vec();
+    });
+    let list = pod.send(Ask::request("tools/list")).await;
+    assert_eq!(names(&list.json()), offered);
+    let token = world.azure_token("ana").await;
+    let answer = pod.call(&token, other, json!({"pipeline_id": 178})).await;
+    assert_eq!(answer.json()["error"]["code"], -32602, "{answer:?}");
+    assert!(world.azure().record().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -106,6 +106,7 @@ impl World {
                 organization: azure_devops::ORGANIZATION.to_owned(),
                 projects: vec!["shop".to_owned()],
                 read_only: false,
+                toolsets: Vec::new(),
                 endpoints: AzureDevOpsEndpoints {
                     core: self.azure.core_url(),
                     release: self.azure.release_url(),

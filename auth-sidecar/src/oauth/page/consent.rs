@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use behalf_contract::ServerKind;
+use behalf_contract::{BUILT_IN_TOOLS, ServerKind, Toolset};
 use url::Url;
 
 use super::{Frame, application_name, respond};
@@ -56,7 +56,8 @@ impl ConsentPage<'_> {
             ServerKind::AzureDevOps { organization } => (
                 "Azure DevOps".to_owned(),
                 format!(
-                    "Read your pipelines, runs, logs and deployments in Azure DevOps organization {organization}"
+                    "Read your {} in Azure DevOps organization {organization}",
+                    readable(&services.config.access.read_only_tools)
                 ),
                 "Start pipeline runs there in your name",
             ),
@@ -103,6 +104,19 @@ impl ConsentPage<'_> {
             }
         }
         sources
+    }
+}
+
+/// Returns what the offered tools read.
+fn readable(tools: &[String]) -> &'static str {
+    let offers = |toolset| {
+        let mut of_toolset = BUILT_IN_TOOLS.iter().filter(|tool| tool.toolset == toolset);
+        of_toolset.any(|tool| tools.iter().any(|name| name == tool.name))
+    };
+    match (offers(Toolset::Pipelines), offers(Toolset::Releases)) {
+        (true, false) => "pipelines, runs and logs",
+        (false, true) => "classic releases and their deployments",
+        _ => "pipelines, runs, logs and deployments",
     }
 }
 

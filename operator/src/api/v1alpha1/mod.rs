@@ -21,7 +21,8 @@ pub use spec::{
     KeysType, LogLevel, ManagedKeys, McpServer, McpServerSpec, MetadataDocuments, MetadataDocumentsPolicy,
     Network, NetworkPolicyMode, ParentRef, PodSettings, Redis, RedisAuth, RedisAuthType, RedisEntra,
     RedisSecret, RedisSecretRef, RedisTopology, Resources, Revocations, RevokedUser, Route, SecretKeys,
-    Server, Sessions, Sidecar, StaticClient, Store, StoreType, TokenExchange, Tracing, VendorRedirects,
+    Server, Sessions, Sidecar, StaticClient, Store, StoreType, TokenExchange, Toolset, Tracing,
+    VendorRedirects,
 };
 /// An `McpServer` as it is watched: an object that cannot be decoded does not stop the watch.
 pub type Guarded = kube::core::DeserializeGuard<McpServer>;

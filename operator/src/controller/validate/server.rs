@@ -1,8 +1,8 @@
 //! Validates the server and the exchange of tokens for it.
 
 use behalf_contract::{
-    AZURE_DEV_OPS_READ_ONLY_TOOLS, AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ExchangePlace,
-    Injection, ServerKind, TokenExchange,
+    AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ExchangePlace, Injection, ServerKind,
+    TokenExchange, Toolset,
 };
 
 use super::{Defaults, Refusal, rules};
@@ -53,6 +53,7 @@ fn azure_dev_ops(
         organization: settings.organization.clone(),
         projects: settings.projects.clone(),
         read_only: settings.read_only,
+        toolsets: settings.toolsets.iter().copied().map(toolset).collect(),
         endpoints: AzureDevOpsEndpoints {
             core: core?,
             release: release?,
@@ -61,14 +62,25 @@ fn azure_dev_ops(
     })
 }
 
+fn toolset(toolset: api::Toolset) -> Toolset {
+    match toolset {
+        api::Toolset::Pipelines => Toolset::Pipelines,
+        api::Toolset::Releases => Toolset::Releases,
+    }
+}
+
 pub(super) fn access(server: &ServerPlan) -> AccessConfig {
     match server {
         ServerPlan::AzureDevOps(server) => AccessConfig {
             server: ServerKind::AzureDevOps {
                 organization: server.organization.clone(),
             },
-            read_only_tools: AZURE_DEV_OPS_READ_ONLY_TOOLS.map(str::to_owned).to_vec(),
-            writes: !server.read_only,
+            read_only_tools: server
+                .tools()
+                .filter(|tool| tool.reads_only)
+                .map(|tool| tool.name.to_owned())
+                .collect(),
+            writes: server.tools().any(|tool| !tool.reads_only),
         },
         // Nobody here knows which of its tools only read, so that each tool needs the wider scope.
         ServerPlan::Container(_) => AccessConfig {

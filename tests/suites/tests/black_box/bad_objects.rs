@@ -260,6 +260,10 @@ async fn what_the_operator_accepts_is_taken_by_every_rule(world: &World) -> Test
             json!({"requests": {"cpu": 2, "memory": "64Mi"}, "limits": {"memory": "0.5Gi", "cpu": 2, "ephemeral-storage": "1G"}}),
         ),
         (
+            "/spec/server/azureDevOps/toolsets",
+            json!(["Pipelines", "Releases"]),
+        ),
+        (
             "/spec/pod/annotations",
             json!({"container.apparmor.security.beta.kubernetes.io.example/a": "b", "prometheus.io/scrape": "false"}),
         ),

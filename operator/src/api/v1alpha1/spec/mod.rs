@@ -31,7 +31,7 @@ pub use pod::PodSettings;
 pub use resources::Resources;
 pub use revocations::{Revocations, RevokedUser};
 pub use route::{GatewayRoute, ParentRef, Route};
-pub use server::{AzureDevOps, AzureDevOpsEndpoints, Server};
+pub use server::{AzureDevOps, AzureDevOpsEndpoints, Server, Toolset};
 pub use sessions::Sessions;
 pub use sidecar::{LogLevel, Sidecar};
 pub use store::{

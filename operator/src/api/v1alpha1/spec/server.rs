@@ -109,6 +109,19 @@ pub struct AzureDevOps {
     #[serde(default)]
     pub read_only: bool,
 
+    /// The groups of tools that the server offers, by default all. Pipelines: list_pipeline_runs, get_run_failure_logs and
+    /// trigger_pipeline_run. Releases: list_deployments, for classic releases. With readOnly the tools of these groups that
+    /// change something are left out. If no tool changes something, clients cannot request the scope mcp:run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend(
+        "x-kubernetes-list-type" = "set",
+        "x-kubernetes-validations" = [rule(
+            "size(self) > 0",
+            "server.azureDevOps.toolsets must name Pipelines or Releases, or both: remove the field to offer all tools",
+        )]
+    ))]
+    pub toolsets: Vec<Toolset>,
+
     /// The addresses of Azure DevOps. The installation decides which hosts an object may name (allowed.azureDevOpsHosts
     /// of the chart behalf).
     #[serde(default)]
@@ -119,6 +132,17 @@ pub struct AzureDevOps {
     /// token.
     #[serde(default)]
     pub log_level: LogLevel,
+}
+
+/// A group of tools of the built-in server. Pipelines: pipelines, their runs and logs. Releases: classic releases and their
+/// deployments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Toolset {
+    /// Pipelines, their runs and logs: list_pipeline_runs, get_run_failure_logs and trigger_pipeline_run.
+    Pipelines,
+
+    /// Classic releases and their deployments: list_deployments.
+    Releases,
 }
 
 /// The addresses of Azure DevOps.

@@ -223,6 +223,20 @@ pub(super) fn malformed() -> Vec<Malformed> {
             "server must name exactly one kind of server: set server.azureDevOps or server.container",
         ),
         row(
+            "no group of tools",
+            "/spec/server/azureDevOps/toolsets",
+            json!([]),
+            "spec.server.azureDevOps.toolsets",
+            "server.azureDevOps.toolsets must name Pipelines or Releases, or both: remove the field to offer all tools",
+        ),
+        row(
+            "a group of tools that does not exist",
+            "/spec/server/azureDevOps/toolsets",
+            json!(["Boards"]),
+            "spec.server.azureDevOps.toolsets",
+            "",
+        ),
+        row(
             "a variable out of a Secret",
             "/spec/server/env",
             json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "key"}}}]),
