@@ -48,6 +48,7 @@ impl Pod {
                 organization: ORGANIZATION.to_owned(),
                 projects: vec!["shop".to_owned()],
                 read_only: false,
+                toolsets: Vec::new(),
                 endpoints: AzureDevOpsEndpoints {
                     core: azure.core_url(),
                     release: azure.release_url(),
