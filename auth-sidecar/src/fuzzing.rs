@@ -2,7 +2,57 @@
 //! builds with `--cfg fuzzing`, and in tests, so that it follows every change.
 
 pub use crate::clients::fuzzing::{client_document, redirect_uri};
-pub use crate::keys::fuzzing::sealed_text;
+pub use crate::keys::fuzzing::{envelope, sealed_text};
 pub use crate::oauth::fuzzing::{cookies, form};
 pub use crate::proxy::fuzzing::message;
-pub use crate::sessions::fuzzing::record;
+pub use crate::sessions::fuzzing::{record, value};
+pub use crate::store::fuzzing::scan_position;
+
+/// What a store contains, before it is decrypted: values of sessions, sealed records, and positions in the listing.
+pub fn store_value(data: &[u8]) {
+    value(data);
+    envelope(data);
+    scan_position(data);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    /// Maximum length of a seed whose bytes are changed one by one.
+    const SHORT: usize = 512;
+
+    /// What the fuzzer does first: it cuts the seeds, and changes single bytes.
+    #[rstest]
+    #[case("messages", message)]
+    #[case("redirect-uris", redirect_uri)]
+    #[case("client-documents", client_document)]
+    #[case("cookies", cookies)]
+    #[case("forms", form)]
+    #[case("records", record)]
+    #[case("records", store_value)]
+    #[case("store-values", store_value)]
+    #[case("store-values", sealed_text)]
+    fn the_seeds_and_their_neighbours_keep_the_properties(#[case] folder: &str, #[case] target: fn(&[u8])) {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds");
+        let mut count = 0;
+        for seed in std::fs::read_dir(seeds.join(folder)).unwrap() {
+            let seed = std::fs::read(seed.unwrap().path()).unwrap();
+            target(&seed);
+            count += 1;
+            for place in 0..seed.len().min(SHORT) {
+                target(&seed[..place]);
+                for bit in 0..8 {
+                    let mut changed = seed.clone();
+                    changed[place] ^= 1 << bit;
+                    target(&changed);
+                }
+            }
+        }
+        assert!(count > 0, "{folder} has no seed");
+    }
+}

@@ -13,7 +13,9 @@ use jiff::Timestamp;
 
 use super::purpose::Purpose;
 use super::ring::Ring;
+use super::sealed_record::{RecordKind, RecordPlace, join, split};
 use crate::random::Random;
+use crate::session_id::{SessionId, SessionSecret};
 
 const OBJECT: &str = "mcp/article";
 
@@ -54,16 +56,42 @@ pub fn sealed_text(data: &[u8]) {
     let kept = usize::from(data.first().copied().unwrap_or_default()).min(GENUINE.len());
     let changed = format!("{}{}", &GENUINE[..kept], text.get(1..).unwrap_or_default());
     for text in [text.as_ref(), changed.as_str()] {
-        for purpose in [
-            Purpose::Access,
-            Purpose::Refresh,
-            Purpose::Code,
-            Purpose::Flow,
-            Purpose::Client,
-        ] {
+        for purpose in Purpose::ALL {
             let opened = RING.open(purpose, OBJECT, text).is_ok();
             let genuine = purpose == Purpose::Access && text == *GENUINE;
             assert_eq!(opened, genuine, "{text}");
         }
+    }
+}
+
+static ID: LazyLock<SessionId> = LazyLock::new(|| SessionId::generate(&Fixed));
+static SECRET: LazyLock<SessionSecret> = LazyLock::new(|| SessionSecret::generate(&Fixed));
+
+fn place() -> RecordPlace<'static> {
+    RecordPlace {
+        kind: RecordKind::Session,
+        id: &ID,
+        secret: &SECRET,
+        revision: 1,
+    }
+}
+
+static ENVELOPE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let sealed = RING.seal_record(OBJECT, place(), b"content", &Fixed);
+    sealed.expect("sealing works")
+});
+
+/// An envelope that splits is the same when it is joined again. None opens except the one that was sealed.
+pub fn envelope(data: &[u8]) {
+    // The first byte tells where the input replaces the end of a sealed record.
+    let kept = usize::from(data.first().copied().unwrap_or_default()).min(ENVELOPE.len());
+    let changed = [&ENVELOPE[..kept], data.get(1..).unwrap_or_default()].concat();
+    for envelope in [data, &changed] {
+        if let Some((key_id, rest)) = split(envelope) {
+            let joined = join(key_id, rest).expect("a key id is short");
+            assert_eq!(joined, envelope);
+        }
+        let opened = RING.open_record(OBJECT, place(), envelope).is_ok();
+        assert_eq!(opened, envelope == *ENVELOPE);
     }
 }

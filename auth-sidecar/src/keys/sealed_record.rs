@@ -32,12 +32,7 @@ impl Ring {
         let key = self.sealing(Purpose::Record)?;
         let aad = place.associated_data(&key.id, object);
         let encrypted = aead::encrypt(&place.cipher(key), &aad, plaintext, random)?;
-        let id_length = u8::try_from(key.id.len()).map_err(|_| SealError)?;
-        let mut envelope = Vec::with_capacity(2 + key.id.len() + encrypted.len());
-        envelope.extend_from_slice(&[VERSION, id_length]);
-        envelope.extend_from_slice(key.id.as_bytes());
-        envelope.extend_from_slice(&encrypted);
-        Ok(envelope)
+        join(&key.id, &encrypted)
     }
 
     /// Opens a record that [`Ring::seal_record`] sealed for the same place.
@@ -53,7 +48,18 @@ impl Ring {
     }
 }
 
-fn split(envelope: &[u8]) -> Option<(&str, &[u8])> {
+/// Joins the id of a key and what it encrypted to an envelope.
+pub(super) fn join(key_id: &str, encrypted: &[u8]) -> Result<Vec<u8>, SealError> {
+    let id_length = u8::try_from(key_id.len()).map_err(|_| SealError)?;
+    let mut envelope = Vec::with_capacity(2 + key_id.len() + encrypted.len());
+    envelope.extend_from_slice(&[VERSION, id_length]);
+    envelope.extend_from_slice(key_id.as_bytes());
+    envelope.extend_from_slice(encrypted);
+    Ok(envelope)
+}
+
+/// Splits an envelope into the id of its key and what the key encrypted.
+pub(super) fn split(envelope: &[u8]) -> Option<(&str, &[u8])> {
     let (&[version, id_length], rest) = envelope.split_first_chunk::<2>()?;
     if version != VERSION || usize::from(id_length) > MAX_KEY_ID_LENGTH {
         return None;

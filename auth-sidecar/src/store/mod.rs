@@ -15,6 +15,8 @@ use tokio::sync::broadcast;
 pub use memory::{MemoryLimits, MemoryStore};
 pub(crate) use observed::ObservedStore;
 pub(crate) use redis::MAX_WAIT;
+#[cfg(any(fuzzing, test))]
+pub(crate) use redis::fuzzing;
 pub use redis::{RedisSettingsError, RedisStore};
 
 use crate::session_id::SessionId;

@@ -17,6 +17,8 @@ mod commands;
 mod connection;
 mod credentials;
 mod entra_credentials;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod node_names;
 mod outage_log;
 mod scan;
