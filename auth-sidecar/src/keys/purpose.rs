@@ -42,7 +42,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose, in the order of [`Purpose::index`].
-    pub(super) const ALL: [Self; 12] = [
+    pub const ALL: [Self; 12] = [
         Self::Access,
         Self::Refresh,
         Self::Code,
@@ -63,7 +63,7 @@ impl Purpose {
 
     /// HKDF `info`, and part of the associated data. A text sealed under one name does not open under another,
     /// so these names never change.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Access => "access",
             Self::Refresh => "refresh",
@@ -82,7 +82,7 @@ impl Purpose {
 
     /// The start of every sealed text. A person or a secret scanner recognizes the kind of text by it. The
     /// digit is the version of the form.
-    pub(super) fn prefix(self) -> &'static str {
+    pub fn prefix(self) -> &'static str {
         match self {
             Self::Access => "bha1",
             Self::Refresh => "bhr1",

@@ -30,6 +30,8 @@ mod token_argument;
 mod token_exchange;
 mod user_limits;
 
+pub use self::server_session::PREFIX as SESSION_ID_PREFIX;
+
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};

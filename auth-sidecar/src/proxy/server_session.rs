@@ -19,8 +19,9 @@ pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-i
 /// The request that begins an MCP session.
 const INITIALIZE: &str = "initialize";
 
-/// The start of a sealed id. A person or a secret scanner recognizes it. The digit is the version of the form.
-const PREFIX: &str = "bht1.";
+/// The start of a sealed id. A person or a secret scanner recognizes it. The digit is the version of the form. No
+/// [`Purpose`](crate::keys::Purpose) has it.
+pub const PREFIX: &str = "bht1.";
 
 /// Maximum length in bytes of a server's id. Servers use UUIDs of 36 bytes, some use signed tokens.
 const MAX_ID_BYTES: usize = 1024;

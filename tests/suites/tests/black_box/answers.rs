@@ -1,5 +1,8 @@
 //! Decodes the answers that clients received into text that can be searched.
 
+use behalf_auth_sidecar::keys::Purpose;
+use behalf_auth_sidecar::proxy::SESSION_ID_PREFIX;
+
 use crate::ensure;
 use crate::world::TestResult;
 
@@ -37,27 +40,36 @@ pub(crate) fn cookies(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Prefixes of the values that the sidecar seals. Ids of clients (`bhi1`) are no secret: each authorize URL contains one.
-const SEALED: [(&str, &str); 7] = [
-    ("bha1.", "access token"),
-    ("bhr1.", "refresh token"),
-    ("bhc1.", "code"),
-    ("bhq1.", "checked request"),
-    ("bhx1.", "form's secret"),
-    ("bhf1.", "approved request"),
-    ("bhn1.", "remembered approval"),
-];
+/// The kinds of values that the sidecar seals, with the prefix and the number of parts of each. Ids of clients are no secret:
+/// each authorize URL contains one.
+fn kinds() -> impl Iterator<Item = (&'static str, String, usize)> {
+    let of_keyring = Purpose::ALL
+        .into_iter()
+        .filter(|purpose| *purpose != Purpose::Client);
+    let of_keyring = of_keyring.map(|purpose| (kind(purpose), format!("{}.", purpose.prefix()), 3));
+    of_keyring.chain([("MCP session id", SESSION_ID_PREFIX.to_owned(), 2)])
+}
+
+fn kind(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Access => "access token",
+        Purpose::Refresh => "refresh token",
+        other => other.name(),
+    }
+}
 
 /// Everything sealed in a text: what it is, and the value.
 pub(crate) fn sealed(text: &str) -> impl Iterator<Item = (&'static str, &str)> {
     let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
-    SEALED.into_iter().flat_map(move |(prefix, kind)| {
-        text.match_indices(prefix).filter_map(move |(at, _)| {
+    kinds().flat_map(move |(kind, prefix, parts)| {
+        let values = text.match_indices(&*prefix).filter_map(|(at, _)| {
             let (before, rest) = text.split_at(at);
             let end = rest.find(|character| !is_part(character)).unwrap_or(rest.len());
             let value = &rest[..end];
-            let is_whole = !before.ends_with(is_part) && value.split('.').count() == 3 && value.len() > 40;
+            let is_whole =
+                !before.ends_with(is_part) && value.split('.').count() == parts && value.len() > 40;
             is_whole.then_some((kind, value))
-        })
+        });
+        values.collect::<Vec<_>>()
     })
 }

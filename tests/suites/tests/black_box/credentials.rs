@@ -114,6 +114,12 @@ fn holders(pod: &Pod) -> Vec<String> {
 }
 
 pub(crate) async fn pod_of(world: &World, server: Server) -> TestResult<Pod> {
+    let alive = pods_of(world, server).await?.into_iter().next();
+    alive.ok_or_else(|| format!("{} has no Pod", server.name()).into())
+}
+
+/// The Pods of a server that are not being deleted.
+pub(crate) async fn pods_of(world: &World, server: Server) -> TestResult<Vec<Pod>> {
     let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
     let service = world.get("service", server.name())?;
     let selector: Vec<_> = service
@@ -128,8 +134,8 @@ pub(crate) async fn pod_of(world: &World, server: Server) -> TestResult<Pod> {
         .await?;
     let alive = found
         .into_iter()
-        .find(|pod| pod.metadata.deletion_timestamp.is_none());
-    alive.ok_or_else(|| format!("{} has no Pod", server.name()).into())
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    Ok(alive.collect())
 }
 
 /// The number of restarts of all containers of a Pod.

@@ -14,7 +14,7 @@ use kube::api::{ListParams, LogParams};
 use serde_json::json;
 
 use crate::answers;
-use crate::credentials::pod_of;
+use crate::credentials::pods_of;
 use crate::ensure;
 use crate::logs::{self, NAMESPACES, PLANTED, is_traced};
 use crate::search::{Place, SHORTEST, Search, Value};
@@ -29,7 +29,7 @@ async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> 
 
     let logs = logs(world).await?;
     let mut others = objects(world)?;
-    others.extend(internal_documents(world).await?);
+    others.extend(of_sidecars(world).await?);
     let answers = answers(world)?;
 
     let (foreign, own, cookies) = (
@@ -124,21 +124,47 @@ fn objects(world: &World) -> TestResult<Vec<Place>> {
     Ok(places)
 }
 
-/// The documents that the internal port of each sidecar serves.
-async fn internal_documents(world: &World) -> TestResult<Vec<Place>> {
+/// What each sidecar tells an administrator: the documents of its internal port, and the list of sessions.
+async fn of_sidecars(world: &World) -> TestResult<Vec<Place>> {
     let mut places = Vec::new();
     for server in Server::ALL {
-        let pod = pod_of(world, server).await?.metadata.name.unwrap_or_default();
-        for path in ["/status", "/metrics"] {
-            let text = internal_document(&world.running.client, &pod, path).await?;
-            ensure!(!text.trim().is_empty(), "{pod} answers nothing at {path}");
-            places.push(Place {
-                name: format!("{path} of {pod}"),
-                text,
-            });
+        let pods = pods_of(world, server).await?;
+        ensure!(!pods.is_empty(), "{} has no Pod", server.name());
+        for pod in pods {
+            let pod = pod.metadata.name.unwrap_or_default();
+            for path in ["/status", "/metrics"] {
+                let text = internal_document(&world.running.client, &pod, path).await?;
+                ensure!(!text.trim().is_empty(), "{pod} answers nothing at {path}");
+                places.push(Place {
+                    name: format!("{path} of {pod}"),
+                    text,
+                });
+            }
+            for output in ["table", "json"] {
+                places.push(sessions_of(world, &pod, output)?);
+            }
         }
     }
     Ok(places)
+}
+
+/// The list of sessions that `admin sessions list` prints in a Pod.
+fn sessions_of(world: &World, pod: &str, output: &str) -> TestResult<Place> {
+    let in_sidecar = ["exec", pod, "--container", "auth-sidecar", "--"];
+    let list = [
+        "behalf-auth-sidecar",
+        "admin",
+        "sessions",
+        "list",
+        "--output",
+        output,
+    ];
+    let text = world.kubectl(&[&in_sidecar[..], &list].concat())?;
+    ensure!(text.contains(ANA.object_id), "{pod} lists no session of Ana");
+    Ok(Place {
+        name: format!("{output} of the sessions in {pod}"),
+        text,
+    })
 }
 
 /// The answers to clients on all connections since the cluster started.
