@@ -29,7 +29,7 @@ test: prerequisites-test ## Run every test, including the black-box suite on a r
 test-endurance: prerequisites-test ## Call for ten minutes from 50 sessions on a real cluster while every part is replaced
 	@BEHALF_TEST_CLUSTER=1 BEHALF_TEST_ENDURANCE=600 cargo test --workspace --locked --test black_box -- endurance
 
-test-gitops: prerequisites-test ## Keep an McpServer in Git with real controllers of Flux and Argo CD, for ten minutes without drift
+test-gitops: prerequisites-test ## Keep an McpServer in Git with Flux and Argo CD, ten minutes without drift; scale one with metrics-server
 	@controllers=$$(.ci/gitops controllers) && \
 		BEHALF_GITOPS_CONTROLLERS=$$controllers cargo test --workspace --locked --test gitops
 

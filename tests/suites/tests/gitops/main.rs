@@ -1,13 +1,15 @@
-//! An `McpServer` kept in Git by the real controllers of Flux and Argo CD, which run as processes of this machine against a
-//! cluster of the test's own: `make test-gitops`.
+//! An `McpServer` kept in Git by the real controllers of Flux and Argo CD, and one that an autoscaler scales by the numbers of
+//! metrics-server. The controllers run as processes of this machine against a cluster of the test's own: `make test-gitops`.
 //!
-//! Both do the same story at the same time, each with an object of its own. `BEHALF_TEST_DRIFT` is the number of seconds for
-//! which nothing may drift, ten minutes by default. With `BEHALF_KEEP_CLUSTER=1` the cluster keeps running.
+//! All run at the same time, each with an object of its own, and wait most of it. `BEHALF_TEST_DRIFT` is the number of seconds
+//! for which nothing may drift, ten minutes by default. With `BEHALF_KEEP_CLUSTER=1` the cluster keeps running.
 
 #![expect(clippy::print_stdout, reason = "a test's output")]
 
 mod argocd;
+mod autoscaler;
 mod flux;
+mod metrics_server;
 mod process;
 mod story;
 mod world;
@@ -27,12 +29,13 @@ const CONTROLLERS: &str = "BEHALF_GITOPS_CONTROLLERS";
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each test waits most of its time.
-    arguments.test_threads = Some(2);
+    arguments.test_threads = Some(3);
     let Some(controllers) = std::env::var_os(CONTROLLERS).map(PathBuf::from) else {
         println!(
             "SKIPPED: GitOps controllers: run `make test-gitops`, which builds them and sets {CONTROLLERS}"
         );
-        let trials = ["flux", "argocd"].map(|name| Trial::test(name, || Ok(())).with_ignored_flag(true));
+        let trials =
+            ["flux", "argocd", "autoscaler"].map(|name| Trial::test(name, || Ok(())).with_ignored_flag(true));
         return libtest_mimic::run(&arguments, trials.into()).exit_code();
     };
     let runtime = match Runtime::new() {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
             let tool = argocd::ArgoCd::start(world).await?;
             story::play(world, &tool).await
         }),
+        trial("autoscaler", &runtime, &world, autoscaler::scale),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials);
     world.dispose();

@@ -1,6 +1,7 @@
 //! The cluster with the simulators and the operator, and what both stories need of it.
 
 use std::error::Error;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,14 +9,17 @@ use behalf_demo::environment::{
     Conditions, Layout, NAMESPACE_SERVERS, Server, create_federated_credential, wait_for,
 };
 use behalf_demo::forward::Answers;
+use behalf_demo::mcp_client::{CLIENT_NAME, PendingSignIn};
 use behalf_demo::{Forwarding, Progress, Running};
 use behalf_local_cluster::cluster::checkout_name;
 use behalf_local_cluster::files;
 use behalf_runtime::error_chain;
 use behalf_simulators::entra::Control;
-use behalf_simulators::people::CLIENT_ID;
+use behalf_simulators::people::{CLIENT_ID, Person};
+use behalf_simulators::sign_in::{Browser, Visit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use url::Url;
 
 pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -81,6 +85,30 @@ impl World {
         let path = self.folder.path().join(format!("{namespace}.kubeconfig"));
         std::fs::write(&path, serde_yaml::to_string(&kubeconfig)?)?;
         Ok(path)
+    }
+
+    /// The address at which nodes reach this machine.
+    pub(crate) fn host_address(&self) -> TestResult<Ipv4Addr> {
+        let address = self.running.cluster.host_address();
+        Ok(
+            address
+                .ok_or("the nodes of this kind of cluster do not reach this machine: use CLUSTER=local")?,
+        )
+    }
+
+    /// The MCP endpoint of a server.
+    pub(crate) fn mcp_url(&self, server: Server) -> Url {
+        self.layout.mcp_url(server)
+    }
+
+    /// Signs a person in and returns the access token.
+    pub(crate) async fn access_token(&self, server: Server, person: &Person) -> TestResult<String> {
+        let pending = PendingSignIn::begin(&self.mcp_url(server)).await?;
+        let visit = Visit::new(pending.authorize_url().clone(), person.user_name).client_name(CLIENT_NAME);
+        let back = Browser::new()?.sign_in(&visit).await?;
+        let signed_in = pending.finish(&back.redirect).await?;
+        let token = signed_in.manager().lock().await.get_access_token().await?;
+        Ok(token)
     }
 
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> TestResult<String> {
