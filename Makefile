@@ -29,9 +29,9 @@ test: prerequisites-test ## Run every test, including the black-box suite on a r
 test-endurance: prerequisites-test ## Call for ten minutes from 50 sessions on a real cluster while every part is replaced
 	@BEHALF_TEST_CLUSTER=1 BEHALF_TEST_ENDURANCE=600 cargo test --workspace --locked --test black_box -- endurance
 
-test-gitops: prerequisites-test ## Keep an McpServer in Git with Flux and Argo CD, ten minutes without drift; scale one with metrics-server
+test-gitops: prerequisites-test ## Keep an McpServer in Git with Flux and Argo CD, DRIFT (600) seconds without drift; scale one with metrics-server
 	@controllers=$$(.ci/gitops controllers) && \
-		BEHALF_GITOPS_CONTROLLERS=$$controllers cargo test --workspace --locked --test gitops
+		BEHALF_GITOPS_CONTROLLERS=$$controllers BEHALF_TEST_DRIFT=$(or $(DRIFT),600) cargo test --workspace --locked --test gitops
 
 unit: prerequisites-unit ## Run the tests that need no cluster
 	@.ci/nextest run --workspace --locked

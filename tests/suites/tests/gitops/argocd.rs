@@ -153,6 +153,7 @@ impl Tool for ArgoCd {
             },
             message: message.unwrap_or_default().to_owned(),
             applied: status["operationState"]["startedAt"].to_string(),
+            compared: status["reconciledAt"].to_string(),
         })
     }
 }

@@ -184,6 +184,7 @@ impl Tool for Flux {
             health,
             message: text("message"),
             applied: status["lastAppliedRevision"].to_string(),
+            compared: status["history"][0]["lastReconciled"].to_string(),
         })
     }
 }

@@ -2,7 +2,7 @@
 //! metrics-server. The controllers run as processes of this machine against a cluster of the test's own: `make test-gitops`.
 //!
 //! All run at the same time, each with an object of its own, and wait most of it. `BEHALF_TEST_DRIFT` is the number of seconds
-//! for which nothing may drift, ten minutes by default. With `BEHALF_KEEP_CLUSTER=1` the cluster keeps running.
+//! for which nothing may drift, a minute by default. With `BEHALF_KEEP_CLUSTER=1` the cluster keeps running.
 
 #![expect(clippy::print_stdout, reason = "a test's output")]
 

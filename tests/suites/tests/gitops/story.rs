@@ -1,5 +1,6 @@
 //! What a team does with an `McpServer` in Git, and what its tool must say at each step.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use behalf_demo::environment::NAMESPACE_SERVERS;
@@ -33,6 +34,9 @@ pub(crate) struct Seen {
 
     /// Changes with everything that the tool applies.
     pub(crate) applied: String,
+
+    /// The time at which it compared the folder with the cluster last.
+    pub(crate) compared: String,
 }
 
 /// A tool that reconciles one folder into the servers' namespace.
@@ -55,8 +59,11 @@ pub(crate) trait Tool {
 /// Duration for which nothing may drift.
 fn drift() -> Duration {
     let seconds = std::env::var("BEHALF_TEST_DRIFT").ok();
-    Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(600))
+    Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(60))
 }
+
+/// Maximum time between two comparisons on average. Both tools compare more often.
+const COMPARED_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) async fn play<T: Tool>(world: &World, tool: &T) -> TestResult {
     // An object that stays: Argo CD applies no commit that would delete everything.
@@ -233,6 +240,7 @@ async fn nothing_drifts<T: Tool>(world: &World, tool: &T) -> TestResult {
     })
     .await?;
     let applied = tool.look(world)?.applied;
+    let mut compared = BTreeSet::new();
     let started = Instant::now();
     while started.elapsed() < duration {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -255,7 +263,21 @@ async fn nothing_drifts<T: Tool>(world: &World, tool: &T) -> TestResult {
             T::NAME,
             since.0
         );
+        compared.insert(seen.compared);
     }
+    let wanted = duration.as_secs() / COMPARED_EVERY.as_secs();
+    println!(
+        "    {}: {} comparisons in {} s, version {} throughout",
+        T::NAME,
+        compared.len(),
+        started.elapsed().as_secs(),
+        since.0
+    );
+    ensure!(
+        u64::try_from(compared.len())? > wanted,
+        "{} compared only at {compared:?}, so that it could not see a drift",
+        T::NAME
+    );
     Ok(())
 }
 
