@@ -41,6 +41,10 @@ const STREAMS: u32 = 32;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
+/// Maximum number of bytes of an answer that a stream keeps while its connection cannot be written. The client's own windows would
+/// permit hyper's default, 400 KiB: 50 MiB on each connection.
+const STREAM_UNSENT: usize = 16 * 1024;
+
 /// Pause after the kernel refused a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -279,6 +283,7 @@ fn http2_builder(limits: Limits, http2: Http2Limits, streams: Streams) -> http2:
         .max_header_list_size(limits.head_bytes)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(STREAM_UNSENT)
         .keep_alive_interval(http2.ping)
         .keep_alive_timeout(http2.ping);
     builder

@@ -18,7 +18,7 @@ const FORM_TIME: Duration = Duration::from_secs(5);
 /// Maximum size of a form in bytes. The largest is a consent form: a request of at most 4 KiB, and a token. A
 /// registration with ten redirect URIs is shorter, because its client id has at most 1 KiB. All connections and
 /// HTTP/2 streams together have at most 8064 forms, 63 MiB: forms need no common budget, so slow senders of some
-/// forms cannot keep out others.
+/// forms cannot keep out others. A request that waits for the MCP server reads as much of its answer ahead.
 const LARGEST_FORM: usize = 8 * 1024;
 
 const MIB: usize = 1024 * 1024;
@@ -46,7 +46,7 @@ pub(crate) enum ReadError {
 
     /// The body did not end in time.
     #[error("the body did not arrive in time")]
-    Late,
+    TimedOut,
 
     /// The connection ended before the body did.
     #[error("the body could not be read to its end")]
@@ -80,7 +80,7 @@ pub(crate) async fn read_form(body: Body) -> Result<Bytes, ReadError> {
     };
     timeout(FORM_TIME, collect(body, LARGEST_FORM, keep))
         .await
-        .map_err(|_| ReadError::Late)??;
+        .map_err(|_| ReadError::TimedOut)??;
     Ok(bytes.freeze())
 }
 
@@ -121,7 +121,7 @@ impl MessageMemory {
         };
         timeout(MESSAGE_TIME, collect(body, largest, keep))
             .await
-            .map_err(|_| ReadError::Late)??;
+            .map_err(|_| ReadError::TimedOut)??;
         Ok((bytes.freeze(), taken))
     }
 
@@ -244,7 +244,7 @@ mod tests {
     async fn a_form_has_five_seconds() {
         let began = tokio::time::Instant::now();
         let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-        assert_eq!(read_form(never).await.unwrap_err(), ReadError::Late);
+        assert_eq!(read_form(never).await.unwrap_err(), ReadError::TimedOut);
         assert_eq!(began.elapsed(), Duration::from_secs(5));
     }
 }

@@ -60,7 +60,7 @@ async fn read(request: Request, content_type: &str, error: &'static str) -> Resu
         .await
         .map_err(|refusal| match refusal {
             ReadError::TooLarge => OAuthError::new(StatusCode::PAYLOAD_TOO_LARGE, error, refusal.to_string()),
-            ReadError::Late => OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, refusal.to_string()),
+            ReadError::TimedOut => OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, refusal.to_string()),
             ReadError::Broken => OAuthError::bad_request(error, refusal.to_string()),
         })
 }

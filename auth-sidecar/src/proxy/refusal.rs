@@ -153,7 +153,7 @@ impl From<MessageError> for Refusal {
     fn from(error: MessageError) -> Self {
         match error {
             MessageError::Read(ReadError::TooLarge) => Self::TooLarge,
-            MessageError::Read(ReadError::Late | ReadError::Broken) => Self::Incomplete,
+            MessageError::Read(ReadError::TimedOut | ReadError::Broken) => Self::Incomplete,
             MessageError::NoMemory => Self::Busy,
             MessageError::NoMemoryOfUser => Self::UserBusy,
         }

@@ -25,9 +25,13 @@ use super::UpstreamError;
 /// connections is full, the kernel drops the request for a connection, and sends it again after a second.
 const CONNECT_LIMIT: Duration = Duration::from_millis(1500);
 
-/// Maximum number of bytes of an answer that a connection reads ahead, and of its head. hyper's default is 400 KiB, and a
-/// server decides how many connections are in this state.
-const MOST_READ_AHEAD: usize = 32 * 1024;
+/// Maximum number of bytes of an answer that a connection reads ahead of its reader, and of the head of an answer. It is the
+/// smallest buffer of hyper, whose default is 400 KiB.
+///
+/// A client that reads slowly fills this buffer, so that every request can have a full one. No budget counts them: a request waits
+/// for its own body or for the server's answer, so that this buffer has the place of a form
+/// ([`body_budget`](crate::limits::body_budget)), which is as large.
+const MOST_READ_AHEAD: usize = 8 * 1024;
 
 /// Connects to the server's port.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {

@@ -114,6 +114,61 @@ async fn an_answer_that_is_cut_off_is_an_error() {
     tokio::join!(serves, call);
 }
 
+#[tokio::test]
+async fn an_answer_that_arrives_fast_is_read_in_parts_of_at_most_eight_kib() {
+    const LENGTH: usize = 256 * 1024;
+    let (listener, upstream) = server().await;
+    let serves = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+        answer(&mut stream, &(head + &"x".repeat(LENGTH))).await;
+    };
+    let call = async {
+        let answer = upstream.send(Request::new(Body::empty())).await.unwrap();
+        let (mut body, mut read) = (answer.into_body(), 0);
+        while let Some(part) = body.frame().await {
+            let part = part.unwrap().into_data().unwrap();
+            assert!(part.len() <= 8 * 1024, "{}", part.len());
+            read += part.len();
+            // The socket has more by now than the last read took.
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(read, LENGTH);
+    };
+    tokio::join!(serves, call);
+}
+
+#[tokio::test]
+async fn an_answer_whose_head_has_more_than_eight_kib_is_an_error() {
+    let (listener, upstream) = server().await;
+    let serves = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let field = format!("X: {}\r\n", "x".repeat(9 * 1024));
+        answer(
+            &mut stream,
+            &format!("HTTP/1.1 200 OK\r\n{field}Content-Length: 0\r\n\r\n"),
+        )
+        .await;
+    };
+    let call = upstream.send(Request::new(Body::empty()));
+    let (answered, ()) = tokio::join!(call, serves);
+    assert!(matches!(answered, Err(UpstreamError::Broken(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_accepts_no_connection_is_given_up_after_a_second_and_a_half() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Two connections fill the queue of a listener that has room for one. The kernel ignores the third.
+    let _queue = [(); 2].map(|()| std::net::TcpStream::connect(address).unwrap());
+    let began = Instant::now();
+    let connected = connection::connect(address).await;
+    assert_eq!(connected.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(began.elapsed(), Duration::from_millis(1500));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_closes_before_usual_servers_close_it() {
     let (listener, upstream) = server().await;

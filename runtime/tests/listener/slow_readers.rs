@@ -1,16 +1,22 @@
 //! Tests of clients that send requests and do not read the answers.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::http::Request;
-use behalf_runtime::Limits;
+use behalf_runtime::{Limits, serve};
+use futures::stream;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{FOR_EVER, LARGE, SHORT, connect, is_served, limits, listen};
+use crate::support::{FOR_EVER, LARGE, PREFACE, SHORT, connect, is_served, limits, listen};
 
 #[tokio::test]
 async fn a_client_that_never_reads_loses_its_connection() {
@@ -93,4 +99,63 @@ async fn an_http2_stream_that_nobody_reads_is_reset_and_its_connection_goes_on()
     assert!(ended != "whole" && kept < LARGE, "{kept} bytes, {ended}");
     let small = get("/").await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(small.to_bytes(), "there", "the connection goes on");
+}
+
+/// A HEADERS frame with `GET /` for this stream (RFC 9113, section 6.2; RFC 7541, appendix A).
+fn get(stream: u8) -> Vec<u8> {
+    let fields = [0x82, 0x84, 0x86, 0x01, 1, b'a'];
+    let mut frame = vec![0, 0, 6, 1, 0x05, 0, 0, 0, stream];
+    frame.extend(fields);
+    frame
+}
+
+#[tokio::test]
+async fn a_stream_whose_connection_is_not_read_keeps_little_of_its_answer() {
+    const PART: usize = 8 * 1024;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let produced: Arc<[AtomicUsize; 2]> = Arc::default();
+    let counts = Arc::clone(&produced);
+    let request = Arc::new(AtomicUsize::new(0));
+    let endless = Router::new().fallback(move || {
+        let number = request.fetch_add(1, Ordering::Relaxed);
+        let counts = Arc::clone(&counts);
+        let parts = stream::repeat_with(move || {
+            counts[number].fetch_add(PART, Ordering::Relaxed);
+            Ok::<_, Infallible>(Bytes::from_static(&[0; PART]))
+        });
+        async { Body::from_stream(parts) }
+    });
+    let end = CancellationToken::new();
+    let _end = end.clone().drop_guard();
+    tokio::spawn(serve(listener, endless, limits(), end));
+    let mut client = connect(address).await;
+    client.write_all(PREFACE).await.unwrap();
+    // SETTINGS_INITIAL_WINDOW_SIZE, and WINDOW_UPDATE of the connection: the client permits a GiB.
+    client
+        .write_all(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0x40, 0, 0, 0])
+        .await
+        .unwrap();
+    client
+        .write_all(&[0, 0, 4, 8, 0, 0, 0, 0, 0, 0x40, 0, 0, 0])
+        .await
+        .unwrap();
+    // Waits until no more is produced.
+    let stalled = async |number: usize| {
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(2 * SHORT).await;
+            let now = produced[number].load(Ordering::Relaxed);
+            if now == before && now > 0 {
+                return now;
+            }
+            before = now;
+        }
+    };
+    client.write_all(&get(1)).await.unwrap();
+    stalled(0).await;
+    // The socket is full, so that the listener keeps everything of the second answer.
+    client.write_all(&get(3)).await.unwrap();
+    let kept = stalled(1).await;
+    assert!(kept <= 8 * PART, "{kept}");
 }

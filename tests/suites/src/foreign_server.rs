@@ -46,7 +46,7 @@ pub enum ForeignServerError {
 
     /// The process did not listen in time.
     #[error("the server did not listen within {} s", START.as_secs())]
-    Late,
+    TimedOut,
 }
 
 /// An MCP server of somebody else.
@@ -92,7 +92,7 @@ impl ForeignServer {
         };
         tokio::select! {
             ended = process.wait() => return Err(ForeignServerError::Ended(ended?)),
-            listens = tokio::time::timeout(START, listens) => listens.map_err(|_| ForeignServerError::Late)?,
+            listens = tokio::time::timeout(START, listens) => listens.map_err(|_| ForeignServerError::TimedOut)?,
         }
         Ok(Running {
             address,
