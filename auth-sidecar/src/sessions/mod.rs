@@ -45,7 +45,7 @@ use tokio::sync::Mutex;
 use self::end_signal::EndSignals;
 use self::remembered_sessions::Remembered;
 use self::renewals::Renewals;
-use self::repository::SessionRepository;
+use self::repository::{Removal, SessionRepository};
 use self::shared_downstream::RefusedDownstream;
 use self::user_digest::UserDigest;
 use crate::keys::{KeyringHandle, Random};
@@ -145,8 +145,8 @@ impl Sessions {
         self.store.as_ref()
     }
 
-    /// Removes a session and ends its open requests and streams. Returns false if the store did not have it.
-    async fn end(&self, id: &SessionId) -> Result<bool, StoreError> {
+    /// Removes a session and ends its open requests and streams.
+    async fn end(&self, id: &SessionId) -> Result<Removal, StoreError> {
         let removed = self.repository.remove(id).await;
         // Also without an answer, because the store may have removed the session.
         self.end_everywhere(id).await;

@@ -69,6 +69,19 @@ impl From<LoadError> for SessionError {
     }
 }
 
+/// What a removal found. The store does not have the record any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// The record, which is removed.
+    Removed,
+
+    /// No record.
+    Absent,
+
+    /// No record at the second try. The first one, whose answer was lost, may have removed it.
+    AnswerLost,
+}
+
 /// The decision of the closure that [`SessionRepository::change`] calls.
 pub(super) enum Change<T> {
     /// Leaves the record unchanged.
@@ -192,9 +205,13 @@ impl SessionRepository {
         Err(LoadError::Unavailable(Unavailable::Contention))
     }
 
-    /// Removes a record, and its downstream token. Returns false if the store did not have the record.
-    pub(super) async fn remove(&self, id: &SessionId) -> Result<bool, StoreError> {
-        let taken = self.store.take(&StoreKey::Session(*id)).await?;
-        Ok(taken.is_some())
+    /// Removes a record, and its downstream token.
+    pub(super) async fn remove(&self, id: &SessionId) -> Result<Removal, StoreError> {
+        match self.store.take(&StoreKey::Session(*id)).await {
+            Ok(Some(_)) => Ok(Removal::Removed),
+            Ok(None) => Ok(Removal::Absent),
+            Err(StoreError::MayBeRemoved) => Ok(Removal::AnswerLost),
+            Err(error) => Err(error),
+        }
     }
 }

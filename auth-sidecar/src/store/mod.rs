@@ -161,6 +161,10 @@ pub enum StoreError {
     #[error("failed to reach the session store")]
     Unreachable(#[source] Arc<dyn std::error::Error + Send + Sync>),
 
+    /// A removal got no answer, and its second try found no entry. This process, or another one before, has removed it.
+    #[error("the answer of the session store to a removal was lost")]
+    MayBeRemoved,
+
     /// Another program wrote this entry: it has another type or other fields. Other entries are not concerned.
     #[error("another program wrote this entry of the session store; delete the entry")]
     Foreign(#[source] Arc<dyn std::error::Error + Send + Sync>),
@@ -173,6 +177,7 @@ impl StoreError {
             Self::Full => "full",
             Self::TooLarge => "too_large",
             Self::Unreachable(_) => "unreachable",
+            Self::MayBeRemoved => "may_be_removed",
             Self::Foreign(_) => "foreign",
         }
     }
@@ -204,6 +209,9 @@ pub trait SessionStore: Send + Sync {
     async fn touch(&self, key: &StoreKey, expires_at: Timestamp) -> Result<(), StoreError>;
 
     /// Removes the entry and returns it. A session's record takes its downstream token with it.
+    ///
+    /// # Errors
+    /// [`StoreError::MayBeRemoved`] if there is no entry, and an earlier try of this call may have removed it.
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
 
     /// Returns the part of the list of all sessions that `cursor` continues, or the first one. A session that exists from

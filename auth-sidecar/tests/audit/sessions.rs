@@ -9,6 +9,7 @@ use behalf_entra::{Clock as _, Secret};
 use behalf_simulators::entra::{Effect, Fault, RequestKind};
 use behalf_simulators::people::ANA;
 use jiff::SignedDuration;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::answer::Tokens;
@@ -140,13 +141,18 @@ async fn lines_after_the_object_revokes(world: &World) -> Vec<Value> {
     lines
 }
 
+#[rstest]
+#[case::no_answer(false)]
+#[case::an_answer_to_the_second_try(true)]
 #[tokio::test]
-async fn a_session_that_the_object_revokes_without_an_answer_of_the_store_has_a_line_that_says_so() {
+async fn a_session_that_the_object_revokes_without_an_answer_of_the_store_has_a_line_that_says_so(
+    #[case] tries_again: bool,
+) {
     listen();
     let world = World::start().await;
     let (login, tokens) = world.session(ANA).await;
     let session = session_of(&world, &tokens.access).await;
-    world.store.lose_removals();
+    world.store.lose_removals(tries_again);
     let lines = lines_after_the_object_revokes(&world).await;
     let expected = json!({
         "event.action": "session_end",
@@ -183,7 +189,7 @@ async fn a_revocation_over_the_socket_without_an_answer_of_the_store_is_not_call
     let world = World::start().await;
     let (_, tokens) = world.session(ANA).await;
     let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
-    world.store.lose_removals();
+    world.store.lose_removals(false);
     world.sessions.revoke_by_id(&session.id).await.unwrap_err();
     let expected = json!({
         "event.action": "session_end",

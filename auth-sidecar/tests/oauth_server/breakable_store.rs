@@ -27,6 +27,8 @@ pub(crate) struct Breakable {
     full: AtomicBool,
     /// Removals happen, and their answers are lost.
     loses_removals: AtomicBool,
+    /// A lost removal is tried again, and the second try gets its answer.
+    tries_removals_again: AtomicBool,
     /// Removals get no answer.
     hangs_at_removals: AtomicBool,
     /// Number of times that a session was read.
@@ -49,6 +51,7 @@ impl Breakable {
             mute: AtomicBool::new(false),
             full: AtomicBool::new(false),
             loses_removals: AtomicBool::new(false),
+            tries_removals_again: AtomicBool::new(false),
             hangs_at_removals: AtomicBool::new(false),
             session_reads: AtomicUsize::new(0),
             keeps_sessions: AtomicBool::new(false),
@@ -61,8 +64,9 @@ impl Breakable {
         self.full.store(full, Ordering::Relaxed);
     }
 
-    /// Loses the answers to removals from now on.
-    pub(crate) fn lose_removals(&self) {
+    /// Loses the answers to removals from now on. With `tries_again` the second try of each finds nothing.
+    pub(crate) fn lose_removals(&self, tries_again: bool) {
+        self.tries_removals_again.store(tries_again, Ordering::Relaxed);
         self.loses_removals.store(true, Ordering::Relaxed);
     }
 
@@ -156,6 +160,8 @@ impl SessionStore for Breakable {
     }
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        // Another replica may have its turn between two operations, as with a store over the network.
+        tokio::task::yield_now().await;
         self.check()?;
         if self.hangs_at_removals.load(Ordering::Relaxed) {
             return std::future::pending().await;
@@ -165,7 +171,12 @@ impl SessionStore for Breakable {
         }
         let taken = self.memory.take(key).await;
         if self.loses_removals.load(Ordering::Relaxed) {
-            return Err(unreachable());
+            let tries_again = self.tries_removals_again.load(Ordering::Relaxed);
+            return Err(if tries_again {
+                StoreError::MayBeRemoved
+            } else {
+                unreachable()
+            });
         }
         taken
     }

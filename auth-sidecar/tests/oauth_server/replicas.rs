@@ -164,7 +164,7 @@ async fn streams_end_at_once_when_the_answer_to_a_removal_is_lost() {
         first.sessions.open(&access).await.unwrap(),
         second.sessions.open(&access).await.unwrap(),
     ];
-    world.store.lose_removals();
+    world.store.lose_removals(false);
     let revoked = second.sessions.revoke(&access, &login.client_id).await;
     assert!(revoked.is_err(), "the client tries again");
     for opened in opened {

@@ -1,5 +1,7 @@
 //! A Redis that is away, restarts or has no memory left.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use behalf_auth_sidecar::store::{SessionStore, StoreError, StoreKey, Written};
@@ -7,7 +9,10 @@ use behalf_contract::RedisTopology;
 use behalf_entra::{Clock as _, SystemClock};
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
+use url::Url;
 
 use crate::captured_log::CapturedLog;
 use crate::redis_server::{Program, RedisServer, free_port, store_at};
@@ -68,6 +73,53 @@ async fn calls_wait_for_a_server_that_restarts() {
     for written in written {
         assert!(matches!(written, Ok(Written::Stored)), "{written:?}");
     }
+}
+
+/// A way to a Redis that can lose the next answer: it then closes the connection instead of delivering it.
+async fn losing_way(server: &RedisServer) -> (Url, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = format!("redis://{}", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let server = server.endpoint();
+    let loses = Arc::<AtomicBool>::default();
+    let is_lost = Arc::clone(&loses);
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let address = (server.host_str().unwrap(), server.port().unwrap());
+            let mut redis = TcpStream::connect(address).await.unwrap();
+            let is_lost = Arc::clone(&is_lost);
+            tokio::spawn(async move {
+                let (mut request, mut answer) = ([0; 4096], [0; 4096]);
+                loop {
+                    tokio::select! {
+                        Ok(length @ 1..) = client.read(&mut request) => redis.write_all(&request[..length]).await.unwrap(),
+                        Ok(length @ 1..) = redis.read(&mut answer) => {
+                            if is_lost.swap(false, Ordering::Relaxed) {
+                                return;
+                            }
+                            client.write_all(&answer[..length]).await.unwrap();
+                        }
+                        else => return,
+                    }
+                }
+            });
+        }
+    });
+    (way, loses)
+}
+
+#[tokio::test]
+async fn a_removal_whose_answer_is_lost_is_not_called_one_of_nothing() {
+    let server = RedisServer::start(&[]).await;
+    let (way, loses) = losing_way(&server).await;
+    let store = store_at(RedisTopology::Standalone, &[way]);
+    store.put(&KEY, 0, vec![1], in_a_minute()).await.unwrap();
+    loses.store(true, Ordering::Relaxed);
+    let taken = store.take(&KEY).await;
+    assert!(matches!(taken, Err(StoreError::MayBeRemoved)), "{taken:?}");
+    assert!(matches!(store.take(&KEY).await, Ok(None)), "it was removed");
 }
 
 /// As a server with a full disk does, or a shard of a cluster that is down.

@@ -140,7 +140,8 @@ impl SharedConnection {
         state.failure.as_ref().map(|failure| failure.began)
     }
 
-    async fn try_once(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
+    /// Sends commands once.
+    pub(super) async fn try_once(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
         let (number, mut connection) = self.open().await?;
         let answer = commands.query_async(&mut connection).await;
         self.settle(number, answer).await

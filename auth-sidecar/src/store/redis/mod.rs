@@ -104,8 +104,13 @@ impl SessionStore for RedisStore {
     }
 
     async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
-        let names = self.names.of_both(key, key.companion().as_ref());
-        commands::read_entry(self.connection.run_or_wait(&commands::take(&names)).await?)
+        let commands = commands::take(&self.names.of_both(key, key.companion().as_ref()));
+        match self.connection.try_once(&commands).await {
+            Err(StoreError::Unreachable(_)) => {}
+            answers => return commands::read_entry(answers?),
+        }
+        let entry = commands::read_entry(self.connection.run_or_wait(&commands).await?)?;
+        entry.map(Some).ok_or(StoreError::MayBeRemoved)
     }
 
     async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
