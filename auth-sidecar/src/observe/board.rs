@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{federation, handshake};
 
-/// Maximum number of answers that are watched at the same time. Each keeps at most 64 KiB.
+/// Maximum number of answers of which a part is kept at the same time, at most 64 KiB of each.
 const WATCHED_ANSWERS: usize = 16;
 
 /// Keeps the last result of each probe.
@@ -27,7 +27,7 @@ pub struct StatusBoard {
     /// The server has given out an `Mcp-Session-Id`.
     is_stateful: AtomicBool,
 
-    /// The answers to users that may be watched besides those that are.
+    /// The answers to users of which a part may be kept besides those of which one is.
     watches: Arc<Semaphore>,
 }
 
@@ -76,7 +76,7 @@ impl StatusBoard {
         self.awaits_user.load(Ordering::Relaxed)
     }
 
-    /// Permits to watch one answer for a result. `None` while too many are watched.
+    /// Permits to keep a part of one answer. `None` while parts of too many are kept.
     pub(super) fn watch_answer(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.watches).try_acquire_owned().ok()
     }

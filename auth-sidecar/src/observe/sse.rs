@@ -24,6 +24,11 @@ impl EventReader {
         events
     }
 
+    /// Number of bytes of the event that is not complete.
+    pub(super) fn size(&self) -> usize {
+        self.line.len() + self.data.len()
+    }
+
     fn end_line(&mut self) -> Option<String> {
         let line = std::mem::take(&mut self.line);
         if line.is_empty() {

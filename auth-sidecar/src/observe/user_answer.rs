@@ -23,8 +23,9 @@ use super::sse::EventReader;
 /// `tools/list`, with which clients begin, are usually smaller. A larger answer verifies nothing.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Returns `answer`, which tells `board` when it contains the result of the request `id`. Does nothing beyond the board's
-/// limit of watched answers.
+/// Returns `answer`, which tells `board` when it contains the result of the request `id`. A result that arrives in one part is always
+/// found. Of answers whose result is in several parts, the board limits how many are kept at a time, so that calls that hang
+/// keep no other answer from being read.
 pub(crate) fn watch(answer: Response<Body>, id: &RequestId, board: &Arc<StatusBoard>) -> Response<Body> {
     if !answer.status().is_success() {
         return answer;
@@ -35,12 +36,9 @@ pub(crate) fn watch(answer: Response<Body>, id: &RequestId, board: &Arc<StatusBo
         .and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next());
     let reader = match media_type.map(|text| text.trim().to_ascii_lowercase()).as_deref() {
-        Some("application/json") => Reader::Json,
+        Some("application/json") => Reader::Json(Vec::new()),
         Some("text/event-stream") => Reader::Events(EventReader::default()),
         _ => return answer,
-    };
-    let Some(permit) = board.watch_answer() else {
-        return answer;
     };
     answer.map(|body| {
         Body::new(Watched {
@@ -48,9 +46,8 @@ pub(crate) fn watch(answer: Response<Body>, id: &RequestId, board: &Arc<StatusBo
             search: Some(Search {
                 id: id.clone(),
                 reader,
-                kept: Vec::new(),
                 board: Arc::clone(board),
-                _permit: permit,
+                permit: None,
             }),
         })
     })
@@ -66,43 +63,62 @@ struct Watched {
 struct Search {
     id: RequestId,
     reader: Reader,
-    /// The JSON so far, or for a stream the bytes since its last event.
-    kept: Vec<u8>,
     board: Arc<StatusBoard>,
-    _permit: OwnedSemaphorePermit,
+    /// Permits to keep bytes in the reader.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 enum Reader {
-    Json,
+    /// The JSON so far.
+    Json(Vec<u8>),
     Events(EventReader),
+}
+
+impl Reader {
+    /// Number of bytes that are kept.
+    fn size(&self) -> usize {
+        match self {
+            Self::Json(kept) => kept.len(),
+            Self::Events(events) => events.size(),
+        }
+    }
 }
 
 impl Search {
     /// Reads the next bytes. Returns false when the search has ended.
     fn read(&mut self, bytes: &[u8]) -> bool {
-        if self.kept.len() + bytes.len() > MAX_BYTES {
+        if self.reader.size() + bytes.len() > MAX_BYTES {
             return false;
         }
-        self.kept.extend_from_slice(bytes);
-        let Reader::Events(events) = &mut self.reader else {
-            return true;
+        let is_found = match &mut self.reader {
+            Reader::Json(kept) if kept.is_empty() && is_result(bytes, &self.id) => true,
+            Reader::Json(kept) => {
+                kept.extend_from_slice(bytes);
+                false
+            }
+            Reader::Events(events) => {
+                let events = events.push(bytes);
+                events.iter().any(|event| is_result(event.as_bytes(), &self.id))
+            }
         };
-        let events = events.push(bytes);
-        if events.is_empty() {
-            return true;
-        }
-        self.kept.clear();
-        let id = &self.id;
-        let is_found = events.iter().any(|event| is_result(event.as_bytes(), id));
         if is_found {
             self.board.user_answered();
+            return false;
         }
-        !is_found
+        if self.reader.size() == 0 {
+            self.permit = None;
+        } else if self.permit.is_none() {
+            self.permit = self.board.watch_answer();
+            return self.permit.is_some();
+        }
+        true
     }
 
     /// Reads the end of the answer.
     fn end(self) {
-        if matches!(self.reader, Reader::Json) && is_result(&self.kept, &self.id) {
+        if let Reader::Json(kept) = &self.reader
+            && is_result(kept, &self.id)
+        {
             self.board.user_answered();
         }
     }
@@ -169,9 +185,15 @@ impl HttpBody for Watched {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use futures::{FutureExt as _, StreamExt as _, stream};
+    use http_body_util::BodyExt as _;
+    use jiff::Timestamp;
     use rstest::rstest;
 
     use super::*;
+    use crate::observe::handshake::{self, HandshakeError};
 
     #[rstest]
     #[case(r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[]}}"#, true)]
@@ -184,6 +206,74 @@ mod tests {
     #[case("", false)]
     fn only_a_response_with_the_id_and_a_result_is_one(#[case] text: &str, #[case] expected: bool) {
         assert_eq!(is_result(text.as_bytes(), &RequestId::Integer(7)), expected);
+    }
+
+    fn awaiting_a_user() -> Arc<StatusBoard> {
+        let board = Arc::<StatusBoard>::default();
+        let refused = Err(HandshakeError::AuthRequired { method: "initialize" });
+        board.publish_handshake(handshake::report(&refused, false, Timestamp::UNIX_EPOCH));
+        assert!(board.awaits_user());
+        board
+    }
+
+    /// An answer to the request 7 in these parts. It then hangs, or ends.
+    fn answer(kind: &'static str, parts: &[&'static str], hangs: bool) -> Response<Body> {
+        let parts = parts.iter().map(|part| Ok::<_, Infallible>(Bytes::from(*part)));
+        let parts = stream::iter(parts.collect::<Vec<_>>());
+        let body = if hangs {
+            Body::from_stream(parts.chain(stream::pending()))
+        } else {
+            Body::from_stream(parts)
+        };
+        Response::builder().header(CONTENT_TYPE, kind).body(body).unwrap()
+    }
+
+    async fn is_found(board: &Arc<StatusBoard>, kind: &'static str, parts: &[&'static str]) -> bool {
+        let watched = watch(answer(kind, parts, false), &RequestId::Integer(7), board);
+        watched.into_body().collect().await.unwrap();
+        !board.awaits_user()
+    }
+
+    const JSON: &str = "application/json";
+    const EVENTS: &str = "text/event-stream";
+
+    #[rstest]
+    #[case(JSON, &[r#"{"id":7,"result":{}}"#])]
+    #[case(JSON, &[r#"{"id":7,"#, r#""result":{}}"#])]
+    #[case(EVENTS, &["data: {\"id\":7,\"result\":{}}\n\n"])]
+    #[case(EVENTS, &["data: \n\n", "data: {\"id\":7,", "\"result\":{}}\n\n"])]
+    #[tokio::test]
+    async fn a_result_is_found_in_one_part_and_in_several(
+        #[case] kind: &'static str,
+        #[case] parts: &[&'static str],
+    ) {
+        assert!(is_found(&awaiting_a_user(), kind, parts).await);
+    }
+
+    #[rstest]
+    #[case(JSON, r#"{"id":7,"#, r#"{"id":7,"result":{}}"#)]
+    #[case(EVENTS, "data: {", "data: {\"id\":7,\"result\":{}}\n\n")]
+    #[tokio::test]
+    async fn answers_that_hang_keep_no_other_one_from_being_found(
+        #[case] kind: &'static str,
+        #[case] begin: &'static str,
+        #[case] whole: &'static str,
+    ) {
+        let board = awaiting_a_user();
+        let mut hanging = Vec::new();
+        for number in 0..100 {
+            let begun = [begin];
+            let watched = watch(
+                answer(kind, &begun[..number % 2], true),
+                &RequestId::Integer(7),
+                &board,
+            );
+            let mut body = watched.into_body();
+            while body.frame().now_or_never().is_some() {}
+            hanging.push(body);
+        }
+        assert!(board.watch_answer().is_none(), "all places for bytes are taken");
+        assert!(is_found(&board, kind, &[whole]).await);
     }
 
     #[test]
