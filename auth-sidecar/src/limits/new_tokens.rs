@@ -18,8 +18,16 @@ const NEW_TOKENS: Rate = Rate {
     per_second: 0.1,
 };
 
+/// The tokens of one user that are older than this process. Another process may have charged them: a rollout must not send a user
+/// with many agents away. There are as many as a process admits during the life of a token (60, and 540 in 90 minutes), so that
+/// a user who keeps tokens for the next rollout gains no more.
+const EARLIER_TOKENS: Rate = Rate {
+    burst: 600.0,
+    per_second: 0.1,
+};
+
 /// After this time without a new token a budget is full again, and is dropped.
-const BUDGET_LIFE: Duration = Duration::from_mins(10);
+const BUDGET_LIFE: Duration = Duration::from_mins(100);
 
 /// Maximum number of users with a budget. Only users with a valid token have one.
 const MOST_USERS: u64 = 10_000;
@@ -33,12 +41,21 @@ const TOKEN_LIFE: Duration = Duration::from_mins(90);
 /// The tokens that were charged, and the users' budgets. Clones share them.
 #[derive(Clone)]
 pub(crate) struct NewTokens {
+    /// When this process began to charge.
+    began: Timestamp,
     known: Cache<SessionId, ()>,
-    budgets: Cache<(String, String), Arc<Mutex<Bucket>>>,
+    budgets: Cache<BudgetKey, Arc<Mutex<Bucket>>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct BudgetKey {
+    user: UserIdentity,
+    /// The budget of tokens that are older than this process.
+    is_earlier: bool,
 }
 
 impl NewTokens {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(now: Timestamp) -> Self {
         let known = Cache::builder()
             .max_capacity(MOST_TOKENS)
             .time_to_idle(TOKEN_LIFE)
@@ -47,7 +64,11 @@ impl NewTokens {
             .max_capacity(MOST_USERS)
             .time_to_idle(BUDGET_LIFE)
             .build();
-        Self { known, budgets }
+        Self {
+            began: now,
+            known,
+            budgets,
+        }
     }
 
     /// Charges the user for `token`, unless it was charged before. Parallel requests with one token are charged once.
@@ -57,23 +78,28 @@ impl NewTokens {
     pub(crate) async fn try_charge(
         &self,
         token: SessionId,
+        issued_at: Timestamp,
         user: &UserIdentity,
         now: Timestamp,
     ) -> Result<(), Duration> {
-        let charge = self.charge(user, now);
+        let charge = self.charge(user, issued_at < self.began, now);
         self.known.try_get_with(token, charge).await.map_err(|wait| *wait)
     }
 
-    async fn charge(&self, user: &UserIdentity, now: Timestamp) -> Result<(), Duration> {
-        let key = (user.tid.clone(), user.oid.clone());
-        let full = async { Arc::new(Mutex::new(Bucket::full(NEW_TOKENS, now))) };
+    async fn charge(&self, user: &UserIdentity, is_earlier: bool, now: Timestamp) -> Result<(), Duration> {
+        let rate = if is_earlier { EARLIER_TOKENS } else { NEW_TOKENS };
+        let key = BudgetKey {
+            user: user.clone(),
+            is_earlier,
+        };
+        let full = async { Arc::new(Mutex::new(Bucket::full(rate, now))) };
         let budget = self.budgets.get_with(key, full).await;
         let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = 1.0 - budget.tokens(NEW_TOKENS, now);
+        let missing = 1.0 - budget.tokens(rate, now);
         if missing > 0.0 {
-            return Err(Duration::try_from_secs_f64(missing / NEW_TOKENS.per_second).unwrap_or(BUDGET_LIFE));
+            return Err(Duration::try_from_secs_f64(missing / rate.per_second).unwrap_or(BUDGET_LIFE));
         }
-        budget.charge(NEW_TOKENS, now);
+        budget.charge(rate, now);
         Ok(())
     }
 }
@@ -101,38 +127,60 @@ mod tests {
 
     #[tokio::test]
     async fn a_user_with_many_new_tokens_waits_and_others_do_not() {
-        let limit = NewTokens::new();
+        let limit = NewTokens::new(START);
         let (ana, ben) = (user("ana"), user("ben"));
         for number in 0..60 {
-            assert_eq!(limit.try_charge(token(1, number), &ana, START).await, Ok(()));
+            assert_eq!(
+                limit.try_charge(token(1, number), START, &ana, START).await,
+                Ok(())
+            );
         }
         let next = token(1, 60);
-        let wait = limit.try_charge(next, &ana, START).await;
+        let wait = limit.try_charge(next, START, &ana, START).await;
         assert_eq!(wait, Err(Duration::from_secs(10)));
-        assert_eq!(limit.try_charge(token(2, 0), &ben, START).await, Ok(()));
+        assert_eq!(limit.try_charge(token(2, 0), START, &ben, START).await, Ok(()));
         let later = START + SignedDuration::from_secs(10);
-        assert_eq!(limit.try_charge(next, &ana, later).await, Ok(()));
-        assert!(limit.try_charge(token(1, 61), &ana, later).await.is_err());
+        assert_eq!(limit.try_charge(next, START, &ana, later).await, Ok(()));
+        assert!(limit.try_charge(token(1, 61), START, &ana, later).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn after_a_rollout_a_user_goes_on_with_the_tokens_that_the_process_before_admitted() {
+        let limit = NewTokens::new(START);
+        let ana = user("ana");
+        let before = START - SignedDuration::from_secs(1);
+        for number in 0..600_u16 {
+            let [high, low] = number.to_be_bytes();
+            let charged = limit.try_charge(token(high, low), before, &ana, START).await;
+            assert_eq!(charged, Ok(()), "{number}");
+        }
+        let wait = limit.try_charge(token(9, 0), before, &ana, START).await;
+        assert_eq!(wait, Err(Duration::from_secs(10)));
+        let new = limit.try_charge(token(9, 1), START, &ana, START).await;
+        assert_eq!(new, Ok(()), "new tokens have their own budget");
     }
 
     #[tokio::test]
     async fn a_token_is_charged_once_also_by_parallel_requests() {
-        let limit = NewTokens::new();
+        let limit = NewTokens::new(START);
         let ana = user("ana");
         let one = token(1, 0);
         for _ in 0..100 {
             let both = tokio::join!(
-                limit.try_charge(one, &ana, START),
-                limit.try_charge(one, &ana, START)
+                limit.try_charge(one, START, &ana, START),
+                limit.try_charge(one, START, &ana, START)
             );
             assert_eq!(both, (Ok(()), Ok(())));
         }
         for number in 1..60 {
-            assert_eq!(limit.try_charge(token(1, number), &ana, START).await, Ok(()));
+            assert_eq!(
+                limit.try_charge(token(1, number), START, &ana, START).await,
+                Ok(())
+            );
         }
-        assert!(limit.try_charge(token(1, 60), &ana, START).await.is_err());
+        assert!(limit.try_charge(token(1, 60), START, &ana, START).await.is_err());
         assert_eq!(
-            limit.try_charge(one, &ana, START).await,
+            limit.try_charge(one, START, &ana, START).await,
             Ok(()),
             "a token that was charged goes on"
         );

@@ -3,6 +3,7 @@
 
 use behalf_contract::SidecarConfig;
 use behalf_entra::{EntraClient, Secret, TokenRejection, TokenRules, TokenValidator};
+use jiff::Timestamp;
 
 use super::refusal::Refusal;
 use crate::limits::new_tokens::NewTokens;
@@ -19,7 +20,7 @@ pub(super) struct EntraBearers {
 impl EntraBearers {
     /// `None` if the configuration lists no application. An empty list of [`TokenRules`] would allow every application of
     /// the tenant.
-    pub(super) fn new(config: &SidecarConfig, entra: EntraClient) -> Option<Self> {
+    pub(super) fn new(config: &SidecarConfig, entra: EntraClient, now: Timestamp) -> Option<Self> {
         let allowed_clients = config.clients.entra_token_clients.clone();
         let rules = TokenRules {
             required_scope: config.entra.required_scope().to_owned(),
@@ -28,7 +29,7 @@ impl EntraBearers {
         };
         (!rules.allowed_clients.is_empty()).then(|| Self {
             validator: TokenValidator::new(entra, rules),
-            new_tokens: NewTokens::new(),
+            new_tokens: NewTokens::new(now),
         })
     }
 
@@ -66,7 +67,7 @@ impl EntraBearers {
         }
         let now = services.clock.now();
         self.new_tokens
-            .try_charge(session.id, &session.user, now)
+            .try_charge(session.id, session.signed_in_at, &session.user, now)
             .await
             .map_err(Refusal::TooManyTokens)
     }

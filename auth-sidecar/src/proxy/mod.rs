@@ -84,7 +84,8 @@ impl ProxyState {
     fn new(services: Arc<Services>) -> Self {
         let exchange = Exchange::new(&services.config.token_exchange, services.entra.clone());
         let server_sessions = ServerSessions::new(services.random.as_ref());
-        let entra_bearers = EntraBearers::new(&services.config, services.entra.clone());
+        let now = services.clock.now();
+        let entra_bearers = EntraBearers::new(&services.config, services.entra.clone(), now);
         Self {
             services,
             exchange,

@@ -289,7 +289,13 @@ async fn a_claims_challenge_reaches_the_client_with_its_claims() {
 async fn a_user_who_gets_new_tokens_in_a_loop_is_limited_and_others_are_not() {
     let world = World::start().await;
     let sidecar = accepting(&world, AtSidecar, Header);
-    let numbered = |number: usize| ana().claim("uti", format!("token-{number}"));
+    // Younger than the process.
+    let issued_at = (world.clock.now() + SignedDuration::from_secs(1)).as_second();
+    let numbered = |number: usize| {
+        ana()
+            .claim("uti", format!("token-{number}"))
+            .claim("iat", issued_at)
+    };
     let first = mint(&world, &numbered(0)).await;
     assert_eq!(post(&sidecar, &first, &call()).await.status(), StatusCode::OK);
     for number in 1..60 {
