@@ -200,7 +200,7 @@ async fn forward(
     let trace = trace::current();
     let trace_id = match &trace {
         Some(trace) => {
-            trace.authenticated();
+            trace.authenticated(&session.user);
             Some(trace.trace_id())
         }
         None => TraceContext::of(&parts.headers).map(|context| context.trace_id()),

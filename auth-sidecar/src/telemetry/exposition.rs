@@ -83,7 +83,7 @@ mod tests {
         };
         let tracer = Tracer::new(sources, Collector::new(&config, "test", reqwest::Client::default));
         let span = tracer.begin("tools/call", TraceContext::parse(CONTEXT));
-        span.trace().caller(Caller::Known);
+        span.trace().caller(Caller::user("ana"));
         span.trace()
             .scope(async { metrics.call("tools/call", 200, 0.004) })
             .await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::HeaderName;
 use behalf_contract::TracingConfig;
-use behalf_entra::{Clock, EntraError, HttpClient, TokenRequest, TokenRequestObserver};
+use behalf_entra::{Clock, EntraError, HttpClient, TokenRequest, TokenRequestObserver, UserIdentity};
 use behalf_runtime::trace::{
     Caller, Collector, Sources, Span, TRACEPARENT, Trace, TraceContext, Tracer, current, method_name,
 };
@@ -41,8 +41,8 @@ pub(crate) fn tracer(
 
 /// Adds to the span of a request to `/mcp` what is known after its head: the session, the message, the refusal.
 pub(crate) trait McpTrace {
-    /// The request has a live session.
-    fn authenticated(&self);
+    /// The request has a live session of this user.
+    fn authenticated(&self, user: &UserIdentity);
 
     /// The request has this message. The context in its `_meta` counts more than the header: the client wrote it, while a
     /// gateway may have begun a trace of its own in the header.
@@ -53,8 +53,8 @@ pub(crate) trait McpTrace {
 }
 
 impl McpTrace for Trace {
-    fn authenticated(&self) {
-        self.caller(Caller::Known);
+    fn authenticated(&self, user: &UserIdentity) {
+        self.caller(Caller::user(user));
     }
 
     fn message(&self, label: &'static str, tool: Option<&str>, context: Option<TraceContext>) {

@@ -10,7 +10,7 @@ use behalf_contract::Injection::{Argument, Header, None as Nothing};
 use behalf_contract::{Injection, ObjectIdentity, RedisTopology, SidecarConfig, TracingConfig};
 use behalf_simulators::collector::{Collector, ReceivedSpan};
 use behalf_simulators::entra::Policy;
-use behalf_simulators::people::ANA;
+use behalf_simulators::people::{ANA, BEN};
 use http_body_util::BodyExt as _;
 use jiff::SignedDuration;
 use rstest::rstest;
@@ -422,6 +422,45 @@ async fn strangers_fill_no_more_than_their_part_of_the_queue_and_users_are_still
     let spans = flushed(sidecar, &collector).await;
     assert_eq!(spans.iter().filter(|span| span.trace_id == TRACE).count(), 2);
     assert!(collector.largest() <= 512, "{}", collector.largest());
+}
+
+#[tokio::test]
+async fn a_user_with_many_calls_displaces_no_spans_of_others() {
+    let (world, collector, sidecar) = traced(Nothing).await;
+    let anas = sidecar.sign_in(&world).await;
+    let bens = sidecar.sign_in_as(&world, BEN).await;
+    let dropped = r#"behalf_trace_spans_dropped_total{reason="queue_full"}"#;
+    let mut sent = 0;
+    while sidecar.count(dropped) == 0 {
+        assert_eq!(
+            send(&sidecar, &anas, &list(), &[("traceparent", OTHER)]).await,
+            200
+        );
+        sent += 1;
+        assert!(sent < 20_000, "the queue is bounded");
+    }
+    assert_eq!(
+        send(&sidecar, &bens, &list(), &[("traceparent", CONTEXT)]).await,
+        200
+    );
+    let spans = flushed(sidecar, &collector).await;
+    assert_eq!(spans.iter().filter(|span| span.trace_id == TRACE).count(), 2);
+}
+
+#[tokio::test]
+async fn spans_that_the_collector_rejects_in_an_accepted_request_are_counted() {
+    let (world, collector, sidecar) = traced(Nothing).await;
+    let login = sidecar.sign_in(&world).await;
+    collector.reject(1);
+    assert_eq!(send(&sidecar, &login, &list(), &[]).await, 200);
+    collector.requests(1).await;
+    drop(sidecar.traces_end);
+    sidecar.traces.await.unwrap();
+    let page = sidecar.metrics.encode();
+    assert!(
+        page.contains(r#"behalf_trace_spans_dropped_total{reason="not_accepted"} 1"#),
+        "{page}"
+    );
 }
 
 #[tokio::test]

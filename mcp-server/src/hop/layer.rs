@@ -99,8 +99,8 @@ impl Hop {
         let authorization = self.check_head(&mut parts)?;
         let trace = trace::current();
         if let Some(trace) = &trace {
-            // The sidecar vouches for the caller.
-            trace.caller(Caller::Known);
+            // The sidecar vouches for the caller. Its own requests have no user.
+            trace.caller(Caller::user(&()));
         }
         if parts.method != Method::POST {
             // This server has no streams and no sessions. The MCP library answers 405.
@@ -154,6 +154,9 @@ impl Hop {
             .for_call(authorization, &message, &parts.headers, &late_refusal)
             .await?;
         if let Some(token) = token {
+            if let Some(trace) = trace::current() {
+                trace.caller(Caller::user(&token.0.user()));
+            }
             parts.extensions.insert(token);
         }
         // Only size and kind: the client chooses names and arguments.

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
 use behalf_contract::TracingConfig;
+use bytes::BytesMut;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
-use super::otlp::{ExportRequest, Resource, ResourceSpans, Scope, ScopeSpans, Span, attribute};
+use super::otlp::{
+    ExportRequest, ExportResponse, Resource, ResourceSpans, Scope, ScopeSpans, Span, attribute,
+};
 use super::queue::Dropped;
 use super::span::Tracer;
 
@@ -16,6 +19,9 @@ const BATCH: usize = 512;
 
 /// Time between two requests. A program sends at most [`BATCH`] spans in it, so that no client can flood the collector.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Maximum size of a collector's answer in bytes. It has a number, and a text for people.
+const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// Time for all spans that wait when the program stops.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -74,8 +80,9 @@ impl Tracer {
         }
         let collector = &self.0.collector;
         let result = collector.send(spans).await;
-        if result.is_err() {
-            (self.0.sources.dropped)(Dropped::NotAccepted, count);
+        let rejected = *result.as_ref().unwrap_or(&count);
+        if rejected > 0 {
+            (self.0.sources.dropped)(Dropped::NotAccepted, rejected.min(count));
         }
         collector.tell_change(&result, is_away);
         true
@@ -103,7 +110,8 @@ impl Collector {
         }
     }
 
-    async fn send(&self, spans: Vec<Span>) -> Result<(), ExportError> {
+    /// Returns the number of spans that the collector rejected although it accepted the request.
+    async fn send(&self, spans: Vec<Span>) -> Result<usize, ExportError> {
         let request = ExportRequest {
             resource_spans: vec![ResourceSpans {
                 resource: Some(self.resource.clone()),
@@ -124,14 +132,14 @@ impl Collector {
             .await
             .map_err(|error| ExportError::Unreachable(error.without_url()))?;
         if response.status().is_success() {
-            Ok(())
+            Ok(rejected(response).await)
         } else {
             Err(ExportError::Refused(response.status()))
         }
     }
 
     /// Logs the begin and the end of an outage, once each.
-    fn tell_change(&self, result: &Result<(), ExportError>, is_away: &mut bool) {
+    fn tell_change(&self, result: &Result<usize, ExportError>, is_away: &mut bool) {
         let was_away = std::mem::replace(is_away, result.is_err());
         match result {
             Err(error) if !was_away => tracing::warn!(
@@ -141,7 +149,7 @@ impl Collector {
                  spec.tracing.endpoint is an OTLP/HTTP receiver (usually port 4318) and that this Pod may connect to it",
                 self.endpoint
             ),
-            Ok(()) if was_away => tracing::info!(
+            Ok(_) if was_away => tracing::info!(
                 trace.collector = self.endpoint,
                 "The trace collector {} accepts spans again",
                 self.endpoint
@@ -149,4 +157,19 @@ impl Collector {
             _ => {}
         }
     }
+}
+
+/// Reads the number of rejected spans in a collector's answer. An answer that cannot be read rejects none.
+async fn rejected(mut response: reqwest::Response) -> usize {
+    let mut body = BytesMut::new();
+    while let Ok(Some(part)) = response.chunk().await {
+        if body.len() + part.len() > LARGEST_ANSWER {
+            return 0;
+        }
+        body.extend_from_slice(&part);
+    }
+    let partial = ExportResponse::decode(body)
+        .ok()
+        .and_then(|answer| answer.partial_success);
+    partial.map_or(0, |partial| usize::try_from(partial.rejected_spans).unwrap_or(0))
 }

@@ -10,6 +10,20 @@ pub(super) struct ExportRequest {
     pub(super) resource_spans: Vec<ResourceSpans>,
 }
 
+/// The collector's answer.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExportResponse {
+    /// Absent if the collector accepted all spans.
+    #[prost(message, optional, tag = "1")]
+    pub(super) partial_success: Option<PartialSuccess>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    pub(super) rejected_spans: i64,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ResourceSpans {
     #[prost(message, optional, tag = "1")]

@@ -14,23 +14,30 @@ const MOST: usize = 2048;
 /// and they must not displace the spans of users.
 const MOST_OF_STRANGERS: usize = MOST / 2;
 
+/// Maximum number of spans of one user that wait. A user who makes more calls than are exported loses own spans, and the spans of
+/// others still find room.
+const MOST_OF_USER: usize = MOST / 4;
+
 /// Why spans did not reach the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dropped {
     /// Too many waited.
     QueueFull,
+    /// The request already had the maximum number of spans.
+    RequestFull,
     /// The collector did not accept them.
     NotAccepted,
 }
 
 impl Dropped {
     /// All reasons.
-    pub const ALL: [Self; 2] = [Self::QueueFull, Self::NotAccepted];
+    pub const ALL: [Self; 3] = [Self::QueueFull, Self::RequestFull, Self::NotAccepted];
 
     /// The reason as the label of a metric.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
+            Self::RequestFull => "request_full",
             Self::NotAccepted => "not_accepted",
         }
     }
@@ -38,22 +45,28 @@ impl Dropped {
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    spans: Mutex<Vec<Span>>,
+    spans: Mutex<Vec<(Caller, Span)>>,
     filled: Notify,
 }
 
 impl Queue {
     /// Adds the spans of one request. Returns false if there is no room for all of them.
-    pub(super) fn push(&self, mut spans: Vec<Span>, caller: Caller) -> bool {
-        let most = match caller {
-            Caller::Known => MOST,
-            Caller::Stranger => MOST_OF_STRANGERS,
-        };
+    pub(super) fn push(&self, spans: Vec<Span>, caller: Caller) -> bool {
         let mut waiting = self.waiting();
-        if waiting.len() + spans.len() > most {
+        let all = waiting.len() + spans.len();
+        let fits = match caller {
+            Caller::Stranger => all <= MOST_OF_STRANGERS,
+            // Most of the time so few spans wait that nobody's are counted.
+            Caller::User(_) if all <= MOST_OF_USER => true,
+            Caller::User(_) => {
+                let own = waiting.iter().filter(|(other, _)| *other == caller).count();
+                all <= MOST && own + spans.len() <= MOST_OF_USER
+            }
+        };
+        if !fits {
             return false;
         }
-        waiting.append(&mut spans);
+        waiting.extend(spans.into_iter().map(|span| (caller, span)));
         drop(waiting);
         self.filled.notify_one();
         true
@@ -70,10 +83,10 @@ impl Queue {
     pub(super) fn take(&self, most: usize) -> Vec<Span> {
         let mut waiting = self.waiting();
         let count = waiting.len().min(most);
-        waiting.drain(..count).collect()
+        waiting.drain(..count).map(|(_, span)| span).collect()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Span>> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<(Caller, Span)>> {
         self.spans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,18 +102,34 @@ mod tests {
     #[test]
     fn the_queue_is_bounded_and_takes_a_request_as_a_whole() {
         let queue = Queue::default();
-        assert!(queue.push(spans(MOST - 1), Caller::Known));
-        assert!(!queue.push(spans(2), Caller::Known));
-        assert!(queue.push(spans(1), Caller::Known));
+        for user in 0..3 {
+            assert!(queue.push(spans(MOST_OF_USER), Caller::user(&user)));
+        }
+        assert!(queue.push(spans(MOST_OF_USER - 1), Caller::user(&3)));
+        assert!(!queue.push(spans(2), Caller::user(&4)));
+        assert!(queue.push(spans(1), Caller::user(&4)));
         assert_eq!(queue.take(usize::MAX).len(), MOST);
-        assert!(queue.push(spans(2), Caller::Known), "there is room again");
+        assert!(queue.push(spans(2), Caller::user(&4)), "there is room again");
     }
 
     #[test]
     fn strangers_leave_room_for_users() {
         let queue = Queue::default();
         while queue.push(spans(3), Caller::Stranger) {}
-        assert!(queue.push(spans(MOST / 2), Caller::Known));
+        for user in 0..2 {
+            assert!(queue.push(spans(MOST_OF_USER), Caller::user(&user)));
+        }
+    }
+
+    #[test]
+    fn a_user_with_many_calls_leaves_room_for_others() {
+        let queue = Queue::default();
+        let (ana, ben) = (Caller::user("ana"), Caller::user("ben"));
+        while queue.push(spans(3), ana) {}
+        assert!(queue.push(spans(MOST_OF_USER), ben));
+        assert!(!queue.push(spans(3), ana));
+        queue.take(3);
+        assert!(queue.push(spans(3), ana), "there is room again");
     }
 
     #[test]
@@ -111,7 +140,7 @@ mod tests {
                 name: name.to_owned(),
                 ..Span::default()
             };
-            assert!(queue.push(vec![span], Caller::Known));
+            assert!(queue.push(vec![span], Caller::user("ana")));
         }
         let names = |spans: Vec<Span>| spans.into_iter().map(|span| span.name).collect::<String>();
         assert_eq!(names(queue.take(2)), "ab");

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::queue::{Dropped, Queue};
 
 pub use super::otlp::Value;
 
-/// Maximum number of spans of one request. It bounds the memory of a request that sends many; later spans are left out.
+/// Maximum number of spans of one request. It bounds the memory of a request that sends many; later spans are dropped.
 const MOST_SPANS: usize = 64;
 
 tokio::task_local! {
@@ -43,10 +44,19 @@ pub async fn within<F: Future>(trace: Option<Trace>, future: F) -> F::Output {
 /// Whose request a trace is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
-    /// The request has a live session.
-    Known,
+    /// A user with a live session, by a number. Two users with one number share a part of the queue.
+    User(u64),
     /// Anybody.
     Stranger,
+}
+
+impl Caller {
+    /// The user with this identity.
+    pub fn user<T: Hash + ?Sized>(identity: &T) -> Self {
+        let mut hasher = DefaultHasher::new();
+        identity.hash(&mut hasher);
+        Self::User(hasher.finish())
+    }
 }
 
 /// Overwrites bytes with random bytes.
@@ -109,6 +119,7 @@ impl Tracer {
                 caller: Caller::Stranger,
                 root: Recorded::new(name.into()),
                 children: Vec::new(),
+                left_out: 0,
             }),
         };
         RequestSpan(Trace(Arc::new(request)))
@@ -155,6 +166,8 @@ struct State {
     caller: Caller,
     root: Recorded,
     children: Vec<(SpanId, Recorded)>,
+    /// Number of spans beyond [`MOST_SPANS`].
+    left_out: usize,
 }
 
 /// A span without its place in the trace.
@@ -322,9 +335,9 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         let mut state = self.trace.state();
-        if let Some(mut recorded) = self.recorded.take()
-            && state.children.len() + 1 < MOST_SPANS
-        {
+        if state.children.len() + 1 >= MOST_SPANS {
+            state.left_out += 1;
+        } else if let Some(mut recorded) = self.recorded.take() {
             recorded.ended = Instant::now();
             state.children.push((self.id, recorded));
         }
@@ -359,6 +372,9 @@ impl Drop for Request {
             spans.push(written(*id, Some(place.own), recorded));
         }
         let (count, shared) = (spans.len(), &*self.tracer.0);
+        if state.left_out > 0 {
+            (shared.sources.dropped)(Dropped::RequestFull, state.left_out);
+        }
         if !shared.queue.push(spans, state.caller) {
             (shared.sources.dropped)(Dropped::QueueFull, count);
         }
@@ -368,5 +384,38 @@ impl Drop for Request {
 impl fmt::Debug for Tracer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Tracer").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use behalf_contract::{ObjectIdentity, TracingConfig};
+
+    use super::*;
+
+    #[test]
+    fn the_spans_of_a_request_beyond_the_maximum_are_counted() {
+        let counted = Arc::<Mutex<Vec<(Dropped, usize)>>>::default();
+        let counts = Arc::clone(&counted);
+        let sources = Sources {
+            clock: Box::new(Duration::default),
+            random: Box::new(|bytes: &mut [u8]| bytes.fill(1)),
+            dropped: Box::new(move |reason, count| counts.lock().unwrap().push((reason, count))),
+        };
+        let config = TracingConfig {
+            endpoint: "http://127.0.0.1:1".parse().unwrap(),
+            object: ObjectIdentity {
+                namespace: "mcp".to_owned(),
+                name: "azure-devops".to_owned(),
+            },
+        };
+        let tracer = Tracer::new(sources, Collector::new(&config, "test", reqwest::Client::default));
+        let request = tracer.begin("tools/call", None);
+        for _ in 0..MOST_SPANS + 2 {
+            drop(request.trace().child("azure_devops"));
+        }
+        drop(request);
+        assert_eq!(tracer.0.queue.take(usize::MAX).len(), MOST_SPANS);
+        assert_eq!(*counted.lock().unwrap(), [(Dropped::RequestFull, 3)]);
     }
 }

@@ -12,7 +12,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message as _;
@@ -62,6 +64,7 @@ struct Received {
     requests: usize,
     largest: usize,
     refuses: bool,
+    rejects: usize,
 }
 
 /// The collector. It listens on loopback until it is dropped.
@@ -100,6 +103,11 @@ impl Collector {
     /// Answers 503 from now on, or accepts again.
     pub fn refuse(&self, refuses: bool) {
         self.state().refuses = refuses;
+    }
+
+    /// Accepts requests from now on, and says in the answer to each that it rejected `count` spans.
+    pub fn reject(&self, count: usize) {
+        self.state().rejects = count;
     }
 
     /// Returns when at least `count` spans have arrived.
@@ -151,32 +159,39 @@ impl Drop for Collector {
     }
 }
 
-async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn receive(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Vec<u8>, StatusCode> {
     let is_protobuf = headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind == "application/x-protobuf");
     let Ok(request) = ExportTraceServiceRequest::decode(body.clone()) else {
-        return StatusCode::BAD_REQUEST;
+        return Err(StatusCode::BAD_REQUEST);
     };
     if !is_protobuf {
-        return StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
     let spans = read(request);
     let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
     state.requests += 1;
     state.largest = state.largest.max(spans.len());
     state.bytes.extend_from_slice(&body);
-    let refuses = state.refuses;
+    let (refuses, rejects) = (state.refuses, state.rejects);
     if !refuses {
         state.spans.extend(spans);
     }
     drop(state);
     shared.changed.notify_waiters();
     if refuses {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else {
-        StatusCode::OK
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
     }
+    let partial_success = (rejects > 0).then(|| ExportTracePartialSuccess {
+        rejected_spans: i64::try_from(rejects).unwrap_or(i64::MAX),
+        error_message: "too old".to_owned(),
+    });
+    Ok(ExportTraceServiceResponse { partial_success }.encode_to_vec())
 }
 
 fn read(request: ExportTraceServiceRequest) -> Vec<ReceivedSpan> {
