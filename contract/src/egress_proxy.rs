@@ -3,13 +3,16 @@
 //! The rules about which addresses it serves are here, because the operator opens the network for it, and both programs of
 //! a Pod use it.
 
+mod direct_hosts;
+
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
+
+pub use self::direct_hosts::DirectHosts;
+use crate::cluster_hosts::is_inside_cluster;
 
 /// The proxy of the installation, for https addresses. Programs open a tunnel with CONNECT, so that the proxy sees the
 /// host and the port, and nothing of the TLS connection in it.
@@ -35,43 +38,6 @@ impl EgressProxy {
             || self.no_proxy.iter().any(|hosts| hosts.contains(&host));
         (!direct).then_some(&self.https.0)
     }
-}
-
-/// Returns the namespace in `<service>.<namespace>.svc`, with or without `.cluster.local` at the end. The Pods of a
-/// `StatefulSet` have a further label in front.
-///
-/// A cluster may have another domain, but a name that only begins like that of a Service can be of any host on the internet.
-pub fn namespace_of_service(name: &str) -> Option<&str> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let name = name.strip_suffix(".cluster.local").unwrap_or(name);
-    let (service, namespace) = name.strip_suffix(".svc")?.rsplit_once('.')?;
-    (!service.is_empty() && !namespace.is_empty()).then_some(namespace)
-}
-
-fn is_below(name: &str, parent: &str) -> bool {
-    let rest = name.strip_suffix(parent);
-    rest.is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
-}
-
-/// Returns true for loopback, for Services of the cluster, and for names that only the cluster's DNS completes.
-pub fn is_inside_cluster(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => {
-            let name = name.strip_suffix('.').unwrap_or(name);
-            !name.contains('.')
-                || name.ends_with(".localhost")
-                || name.ends_with(".cluster.local")
-                || namespace_of_service(name).is_some()
-        }
-        Host::Ipv4(address) => is_own(IpAddr::V4(*address)),
-        // `::ffff:127.0.0.1` is 127.0.0.1.
-        Host::Ipv6(address) => is_own(address.to_canonical()),
-    }
-}
-
-/// Returns true for loopback and for `0.0.0.0` and `::`, which the operating system connects to loopback.
-fn is_own(address: IpAddr) -> bool {
-    address.is_loopback() || address.is_unspecified()
 }
 
 /// The address of a proxy: an http origin without user and password.
@@ -125,88 +91,6 @@ impl From<ProxyAddress> for String {
 impl fmt::Debug for ProxyAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.origin())
-    }
-}
-
-/// An entry of the list of hosts that are reached without the proxy. The forms and their meaning are those of `NO_PROXY` in
-/// Go and curl, without `*` and without ports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum DirectHosts {
-    /// Addresses: `10.0.0.0/8`, or one address. Names are not resolved for it.
-    Network(IpNet),
-
-    /// A name, and every name below it: `contoso.example`.
-    Domain(String),
-
-    /// Every name below this one, and not the name itself: `.contoso.example`. Kept without the first dot.
-    Below(String),
-}
-
-impl DirectHosts {
-    fn contains(&self, host: &Host<&str>) -> bool {
-        match (self, host) {
-            (Self::Network(network), Host::Ipv4(address)) => network.contains(&IpAddr::V4(*address)),
-            // `::ffff:10.0.0.1` is 10.0.0.1.
-            (Self::Network(network), Host::Ipv6(address)) => {
-                network.contains(&IpAddr::V6(*address)) || network.contains(&address.to_canonical())
-            }
-            (Self::Domain(domain), Host::Domain(name)) => name == domain || is_below(name, domain),
-            (Self::Below(domain), Host::Domain(name)) => is_below(name, domain),
-            _ => false,
-        }
-    }
-}
-
-impl FromStr for DirectHosts {
-    type Err = EgressProxyError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(network) = text.parse::<IpNet>() {
-            return Ok(Self::Network(network));
-        }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self::Network(address.into()));
-        }
-        let (is_below, name) = match text.strip_prefix('.') {
-            Some(name) => (true, name),
-            None => (false, text),
-        };
-        let is_name = matches!(Host::parse(name), Ok(Host::Domain(parsed)) if parsed == name)
-            && !name.ends_with('.')
-            && !name.contains('*');
-        match (is_name, is_below) {
-            (true, true) => Ok(Self::Below(name.to_owned())),
-            (true, false) => Ok(Self::Domain(name.to_owned())),
-            (false, _) => Err(EgressProxyError::DirectHosts(text.to_owned())),
-        }
-    }
-}
-
-impl TryFrom<String> for DirectHosts {
-    type Error = EgressProxyError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<DirectHosts> for String {
-    fn from(hosts: DirectHosts) -> Self {
-        hosts.to_string()
-    }
-}
-
-impl fmt::Display for DirectHosts {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Network(network) if network.prefix_len() == network.max_prefix_len() => {
-                write!(formatter, "{}", network.addr())
-            }
-            Self::Network(network) => write!(formatter, "{network}"),
-            Self::Domain(name) => formatter.write_str(name),
-            Self::Below(name) => write!(formatter, ".{name}"),
-        }
     }
 }
 
@@ -295,26 +179,6 @@ mod tests {
     }
 
     #[test]
-    fn the_namespace_is_the_label_before_svc_at_the_end_of_a_name() {
-        for (name, namespace) in [
-            ("redis.data.svc", Some("data")),
-            ("redis.data.svc.", Some("data")),
-            ("redis.data.svc.cluster.local", Some("data")),
-            ("redis.data.svc.cluster.local.", Some("data")),
-            ("redis-0.redis.data.svc", Some("data")),
-            ("redis.data.svc.evil.example", None),
-            ("redis.data.svc.corp.local", None),
-            ("data.svc", None),
-            (".data.svc", None),
-            ("redis..svc", None),
-            ("redis.data.xsvc", None),
-            ("redis.data.cluster.local", None),
-        ] {
-            assert_eq!(namespace_of_service(name), namespace, "{name}");
-        }
-    }
-
-    #[test]
     fn an_entry_of_the_list_excludes_a_domain_the_names_below_it_or_a_network() {
         let proxy = proxy(&[
             "corp.example",
@@ -375,21 +239,6 @@ mod tests {
                 Err(EgressProxyError::Address),
                 "{text}"
             );
-        }
-    }
-
-    #[test]
-    fn an_entry_that_would_match_nothing_is_refused() {
-        for text in [
-            "*",
-            "*.corp.example",
-            "https://corp.example",
-            "corp.example:443",
-            "Corp.example",
-            "10.0.0.0/33",
-            ".",
-        ] {
-            assert!(text.parse::<DirectHosts>().is_err(), "{text}");
         }
     }
 

@@ -7,6 +7,7 @@
 //! and reads no clock.
 
 mod access;
+mod cluster_hosts;
 pub mod digest;
 mod document_url;
 mod egress_proxy;
@@ -29,10 +30,9 @@ mod token_exchange;
 mod tracing_config;
 
 pub use access::{AccessConfig, BUILT_IN_TOOLS, BuiltInTool, ServerKind, Toolset};
+pub use cluster_hosts::{is_inside_cluster, namespace_of_service};
 pub use document_url::DocumentUrl;
-pub use egress_proxy::{
-    DirectHosts, EgressProxy, EgressProxyError, ProxyAddress, is_inside_cluster, namespace_of_service,
-};
+pub use egress_proxy::{DirectHosts, EgressProxy, EgressProxyError, ProxyAddress};
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys, is_key_id};
 pub use reasons::{EventReason, Reason};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
@@ -49,7 +49,7 @@ pub use sidecar_config::{
 };
 pub use status::{
     FederationReport, HandshakeReport, KeyringReport, Outcome, ServerInfo, SessionsReport, SignInReport,
-    StatusDocument, StoreKind,
+    StatusDocument, StoreKind, TenantReport,
 };
 pub use token_exchange::{ExchangePlace, Injection, TokenExchange};
 pub use tracing_config::TracingConfig;

@@ -18,7 +18,7 @@ use crate::oauth::login::{
 };
 use crate::services::Services;
 use crate::sessions::SignInAgain;
-use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::security_event::SecurityEvent;
 
 /// Maximum length of the query in bytes. The longest client id, redirect URI and state fit, URL-encoded.
 const MAX_QUERY_BYTES: usize = 12 * 1024;

@@ -22,7 +22,7 @@ use crate::oauth::login::{ApprovedRequest, FLOW_LIFETIME, Found, RedirectError};
 use crate::services::Services;
 use crate::sessions::{NewLogin, SessionError, SignInAgain};
 use crate::telemetry::audit::{Action, Event};
-use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::security_event::SecurityEvent;
 
 /// Maximum length of the query in bytes. Entra's codes are about 1.5 KiB.
 const LONGEST_QUERY: usize = 16 * 1024;

@@ -24,7 +24,7 @@ use crate::pkce;
 use crate::services::Services;
 use crate::sessions::SignInAgain;
 use crate::telemetry::audit::{Action, Event};
-use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::security_event::SecurityEvent;
 
 /// A form that is not a consent form of this server.
 const UNREADABLE: Problem = Problem::ConsentUnreadable(StatusCode::BAD_REQUEST);

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::error::OAuthError;
 use super::page::{self, Problem};
 use crate::services::Services;
-use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::security_event::SecurityEvent;
 
 /// Limits `/authorize` and `/consent`.
 pub(super) async fn pages(State(services): State<Arc<Services>>, request: Request, next: Next) -> Response {

@@ -13,7 +13,7 @@ use super::extract::JsonBytes;
 use crate::clients::{RegistrationError, RegistrationRequest};
 use crate::services::Services;
 use crate::telemetry::audit::{Action, Event};
-use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::security_event::SecurityEvent;
 
 /// `POST /register`: registers a client, and answers 201 with its metadata.
 pub(super) async fn register(

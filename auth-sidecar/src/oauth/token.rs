@@ -19,7 +19,7 @@ use crate::oauth::login::parameters::{Parameters, Repeated};
 use crate::pkce;
 use crate::services::Services;
 use crate::sessions::{ClientTokens, CodeRedemption, DeadGrant, GrantError};
-use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::security_event::SecurityEvent;
 
 #[derive(Serialize)]
 struct TokenResponse<'a> {

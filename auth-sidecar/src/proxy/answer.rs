@@ -11,7 +11,7 @@ use super::user_limits::Call;
 use super::{ProxyState, headers, stream};
 use crate::services::Services;
 use crate::sessions::OpenSession;
-use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::security_event::SecurityEvent;
 use crate::upstream::AnswerBody;
 
 /// Forwards the server's answer, or refuses one that clients must not see.

@@ -62,7 +62,7 @@ use crate::oauth;
 use crate::observe::user_answer;
 use crate::services::Services;
 use crate::sessions::{OpenSession, SessionError};
-use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::security_event::SecurityEvent;
 use crate::telemetry::traces::McpTrace as _;
 
 /// Maximum size of a message in bytes. It is the default of rmcp, too.

@@ -20,7 +20,7 @@ use super::refusal::Refusal;
 use super::server_session::ServerSession;
 use super::token_exchange::Tokens;
 use crate::sessions::OpenSession;
-use crate::telemetry::metrics::SecurityEvent;
+use crate::telemetry::security_event::SecurityEvent;
 use crate::telemetry::traces;
 use crate::upstream::{AnswerBody, UpstreamError};
 

@@ -3,4 +3,5 @@
 pub(crate) mod audit;
 pub(crate) mod exposition;
 pub mod metrics;
+pub mod security_event;
 pub(crate) mod traces;
