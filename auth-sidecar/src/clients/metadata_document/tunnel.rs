@@ -10,24 +10,26 @@ use std::{fmt, io};
 
 use axum::body::Body;
 use axum::http::header::{ACCEPT, HOST, USER_AGENT};
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{Request, Response, StatusCode, Uri};
 use behalf_contract::DocumentUrl;
 use behalf_entra::TlsSettings;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper::upgrade::Upgraded;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use url::{Host, Url};
+use tower::{Service, ServiceExt as _};
+use url::Url;
 
 use super::source::JSON;
 
 /// Limit for the connection to the proxy, so that a proxy that nobody reaches has an error of its own. A lost packet is sent
-/// again after one second.
+/// again after one second. The addresses of one family share it, and those of the other family are tried beside them (RFC 8305).
 const PROXY_LIMIT: Duration = Duration::from_millis(1200);
 
 /// TLS with a host, in a tunnel through a proxy.
@@ -187,7 +189,7 @@ pub(super) async fn open(
             source,
         },
     };
-    let connecting = timeout(PROXY_LIMIT, connect(proxy)).await;
+    let connecting = timeout(PROXY_LIMIT, connect(limited(HttpConnector::new()), proxy)).await;
     let stream = connecting
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(no_connection)?;
@@ -196,7 +198,7 @@ pub(super) async fn open(
         .header(HOST, &authority)
         .body(Body::empty())
         .map_err(TunnelError::Request)?;
-    let response = send(TokioIo::new(stream), request).await.map_err(no_proxy)?;
+    let response = send(stream, request).await.map_err(no_proxy)?;
     check(response.status(), proxy, destination)?;
     let tunnel = hyper::upgrade::on(response).await.map_err(no_proxy)?;
     TlsConnector::from(tls.current())
@@ -242,14 +244,18 @@ pub(super) async fn get(connection: Connection, url: &DocumentUrl) -> Result<Res
         .map_err(TunnelError::Host)
 }
 
-async fn connect(proxy: &Url) -> io::Result<TcpStream> {
-    let port = proxy.port_or_known_default().unwrap_or_default();
-    match proxy.host() {
-        Some(Host::Domain(name)) => TcpStream::connect((name, port)).await,
-        Some(Host::Ipv4(address)) => TcpStream::connect((address, port)).await,
-        Some(Host::Ipv6(address)) => TcpStream::connect((address, port)).await,
-        None => Err(io::ErrorKind::InvalidInput.into()),
-    }
+/// Gives each address a part of the time, so that one that never answers leaves some for the next.
+fn limited<R>(mut connector: HttpConnector<R>) -> HttpConnector<R> {
+    connector.set_connect_timeout(Some(PROXY_LIMIT));
+    connector
+}
+
+async fn connect<C>(connector: C, proxy: &Url) -> io::Result<TokioIo<TcpStream>>
+where
+    C: Service<Uri, Response = TokioIo<TcpStream>, Error: Error + Send + Sync + 'static>,
+{
+    let address: Uri = proxy.as_str().parse().map_err(io::Error::other)?;
+    connector.oneshot(address).await.map_err(io::Error::other)
 }
 
 /// Sends the only request of a connection. The connection's task ends when the answer has been read or dropped.
@@ -261,4 +267,38 @@ where
     // Its error is also that of the request, or of the answer's body.
     tokio::spawn(connection.with_upgrades());
     Ok(sender.send_request(request).await?.map(Body::new))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use hyper_util::client::legacy::connect::dns::Name;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_whose_first_address_never_answers_is_reached_at_the_next_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket
+            .bind(SocketAddr::from(([127, 0, 0, 2], address.port())))
+            .unwrap();
+        let silent = socket.listen(1).unwrap();
+        let first = silent.local_addr().unwrap();
+        // Two connections fill the queue of a listener that has room for one. The kernel ignores the third.
+        let _queue = [(); 2].map(|()| std::net::TcpStream::connect(first).unwrap());
+        let both =
+            tower::service_fn(
+                move |_: Name| async move { Ok::<_, Infallible>(vec![first, address].into_iter()) },
+            );
+        let proxy = format!("http://proxy.corp.example:{}", address.port())
+            .parse()
+            .unwrap();
+        let connecting = connect(limited(HttpConnector::new_with_resolver(both)), &proxy);
+        let connected = timeout(PROXY_LIMIT, connecting).await.expect("in time").unwrap();
+        assert_eq!(connected.inner().peer_addr().unwrap(), address);
+    }
 }
