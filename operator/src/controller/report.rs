@@ -3,6 +3,7 @@
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
+use tokio::time::Instant;
 
 use super::LIMIT;
 use super::apply::ApplyError;
@@ -18,7 +19,7 @@ use crate::api::v1alpha1::conditions::{self, ConditionType, Status};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::error_chain::chain;
 use crate::telemetry::events;
-use crate::telemetry::metrics::ReconcileResult;
+use crate::telemetry::metrics::{ReconcileResult, ReconcileStep};
 
 /// Returns how a reconcile ended, for the metrics.
 pub(super) fn result(reconcile: &Result<McpServerStatus, ReconcileError>) -> ReconcileResult {
@@ -125,18 +126,20 @@ pub(super) async fn failed_step(
     }
 }
 
-/// Reports an object that cannot be decoded: in its status, and if that changes it, in the log and as an event.
+/// Reports an object that cannot be decoded: in its status, in the metrics as a refused one, and if the status changes, in the log and
+/// as an event.
 pub(super) async fn undecodable(
     guard: &DeserializeGuard<McpServer>,
     error: &str,
     context: &Context,
 ) -> Action {
+    let began = Instant::now();
     let name = full_name(guard);
     let message = format!(
         "this version of the operator cannot read the object ({error}); install the CRD of the same version and apply it again"
     );
     let writing = status::write_undecodable(&context.sources.client, guard, &message, context.now());
-    let wait = match tokio::time::timeout(LIMIT, writing).await {
+    let (result, wait) = match tokio::time::timeout(LIMIT, writing).await {
         Ok(Ok(is_new)) => {
             if is_new {
                 // The object may contain any text, so only its event and its status quote the error.
@@ -148,19 +151,20 @@ pub(super) async fn undecodable(
                 events::publish(&context.recorder, &guard.object_ref(&()), &event).await;
             }
             // Another version of the CRD may make the object readable without a new generation, which no watch reports.
-            SETTLED
+            (ReconcileResult::Refused, SETTLED)
         }
         // Another change came first. The watch reports it only if it changed the spec.
-        Ok(Err(StatusError::Stale)) => STALE,
+        Ok(Err(StatusError::Stale)) => (ReconcileResult::Stale, STALE),
         Ok(Err(error)) => {
             tracing::warn!(mcp_server.name = %name, error = %chain(&error), "{name} cannot be read by this version of the operator, and its status does not say so yet");
-            UNSETTLED
+            (ReconcileResult::Failed(ReconcileStep::Status), UNSETTLED)
         }
         Err(_) => {
             tracing::warn!(mcp_server.name = %name, "{name} cannot be read by this version of the operator, and its status does not say so yet: the API server is silent");
-            UNSETTLED
+            (ReconcileResult::Failed(ReconcileStep::Timeout), UNSETTLED)
         }
     };
+    context.metrics.reconciled(result, began.elapsed());
     Action::requeue(spread(wait, (context.random)()))
 }
 

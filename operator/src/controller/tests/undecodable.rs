@@ -6,6 +6,7 @@ use rstest::rstest;
 
 use super::cluster::{Cluster, condition, event_reasons, failure, lowest_jitter, statuses};
 use super::*;
+use crate::telemetry::metrics::Gauges;
 
 const NAME: &str = "azure-devops";
 
@@ -26,7 +27,9 @@ fn requeue(base: Duration) -> Action {
 #[tokio::test]
 async fn an_object_that_cannot_be_decoded_says_so_in_its_status() {
     let guard = undecodable("unknown variant `Redis`", 7);
-    let (results, asked) = Cluster::default().passes_over(vec![guard]).await;
+    let cluster = Cluster::default();
+    let metrics = cluster.metrics.clone();
+    let (results, asked) = cluster.passes_over(vec![guard]).await;
     assert_eq!(results[0].as_ref().unwrap(), &requeue(backoff::SETTLED));
     let [status] = statuses(&asked, NAME)[..] else {
         panic!("{asked:?}")
@@ -37,6 +40,11 @@ async fn an_object_that_cannot_be_decoded_says_so_in_its_status() {
         assert_eq!((is, reason), (expected, "Undecodable"), "{kind}");
         assert!(message.contains("unknown variant `Redis`"), "{message}");
     }
+    let counted = metrics.encode(&Gauges::default()).unwrap();
+    assert!(
+        counted.contains(r#"behalf_operator_reconciles_total{result="refused"} 1"#),
+        "{counted}"
+    );
 }
 
 #[tokio::test]
