@@ -1,5 +1,6 @@
 //! Malformed objects against the API server: every rule of the CRD, and every bound of its schema.
 
+mod accepted;
 mod malformed;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use kube::api::{DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
+use self::accepted::allowed;
 use self::malformed::malformed;
 use crate::ensure;
 use crate::world::{TestResult, World};
@@ -18,6 +20,7 @@ use crate::world::{TestResult, World};
 crate::tests![
     OwnNamespaces: [
         malformed_objects_are_refused_with_a_reason,
+        values_at_the_bound_of_each_rule_are_taken,
         every_bound_of_the_schema_is_kept,
         every_kind_of_session_store_is_taken,
         what_the_operator_accepts_is_taken_by_every_rule,
@@ -112,8 +115,8 @@ fn field(pointer: &str) -> String {
     names.collect::<Vec<_>>().join(".")
 }
 
-async fn malformed_objects_are_refused_with_a_reason(world: &World) -> TestResult {
-    let rows = malformed();
+/// The rules of the CRD: the field of each, and its message.
+fn rules() -> TestResult<BTreeSet<(String, String)>> {
     let schema = schema()?;
     let mut rules = BTreeSet::new();
     walk(&schema, "", &mut |pointer, schema| {
@@ -127,6 +130,12 @@ async fn malformed_objects_are_refused_with_a_reason(world: &World) -> TestResul
         }
     });
     ensure!(!rules.is_empty(), "the CRD has no rules");
+    Ok(rules)
+}
+
+async fn malformed_objects_are_refused_with_a_reason(world: &World) -> TestResult {
+    let rows = malformed();
+    let rules = rules()?;
     let proven: BTreeSet<_> = rows
         .iter()
         .filter(|row| !row.message.is_empty())
@@ -153,6 +162,46 @@ async fn malformed_objects_are_refused_with_a_reason(world: &World) -> TestResul
                 wrong.push(format!("{}: refused for another reason: {refusal}", row.what));
             }
             Some(_) => {}
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// A rule that refuses too much would pass the table of malformed objects.
+async fn values_at_the_bound_of_each_rule_are_taken(world: &World) -> TestResult {
+    let rows = allowed();
+    let is_about = |rule: &(String, String), row: &accepted::Allowed| {
+        rule.0 == row.field && rule.1.starts_with(row.message)
+    };
+    for rule in rules()? {
+        let count = rows.iter().filter(|row| is_about(&rule, row)).count();
+        ensure!(count == 1, "{count} rows for the rule of {}: {}", rule.0, rule.1);
+    }
+    let known = rules()?;
+    let admission = Admission::of(world).await?;
+    let mut wrong = Vec::new();
+    for row in &rows {
+        ensure!(
+            known.iter().any(|rule| is_about(rule, row)),
+            "no rule: {} {}",
+            row.field,
+            row.message
+        );
+        ensure!(
+            !row.objects.is_empty(),
+            "no object: {} {}",
+            row.field,
+            row.message
+        );
+        for changes in &row.objects {
+            let mut object = admission.good.clone();
+            for (pointer, value) in changes {
+                put(&mut object, pointer, value.clone());
+            }
+            if let Some(refusal) = admission.refusal(&object).await? {
+                wrong.push(format!("{changes:?}: {refusal}"));
+            }
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
