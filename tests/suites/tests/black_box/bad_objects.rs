@@ -24,6 +24,7 @@ crate::tests![
         every_bound_of_the_schema_is_kept,
         every_kind_of_session_store_is_taken,
         what_the_operator_accepts_is_taken_by_every_rule,
+        objects_that_set_every_field_are_taken,
     ],
 ];
 
@@ -340,6 +341,18 @@ async fn what_the_operator_accepts_is_taken_by_every_rule(world: &World) -> Test
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// The inputs of the golden files that set every field.
+async fn objects_that_set_every_field_are_taken(world: &World) -> TestResult {
+    let admission = Admission::of(world).await?;
+    for name in ["azure-devops", "container"] {
+        let path = format!("operator/src/controller/children/tests/everything/{name}.yaml");
+        let text = std::fs::read_to_string(files::checkout().join(&path))?;
+        let refusal = admission.refusal(&serde_yaml::from_str(&text)?).await?;
+        ensure!(refusal.is_none(), "{path}: {refusal:?}");
+    }
     Ok(())
 }
 

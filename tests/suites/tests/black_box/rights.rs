@@ -1,9 +1,12 @@
 //! Tests that the operator has exactly the rights that it needs, only in the namespaces that it watches.
 
+mod limits;
 mod needed;
+mod object;
 mod operator_process;
 mod policy;
 mod release;
+mod routes;
 mod take_over;
 
 use std::collections::BTreeSet;
@@ -20,6 +23,8 @@ crate::tests![
         a_cluster_wide_operator_writes_only_what_an_mcpserver_controls,
         every_right_is_needed,
         another_operator_serves_a_change_within_20_s_when_the_first_hangs_and_at_once_when_it_stops,
+        a_quota_and_a_policy_of_the_cluster_are_told_in_its_words_and_cured_by_their_removal,
+        a_route_waits_for_the_gateway_api_and_follows_what_the_gateway_says,
     ],
 ];
 
@@ -195,4 +200,14 @@ async fn another_operator_serves_a_change_within_20_s_when_the_first_hangs_and_a
     world: &World,
 ) -> TestResult {
     take_over::another_operator_takes_over(world).await
+}
+
+async fn a_quota_and_a_policy_of_the_cluster_are_told_in_its_words_and_cured_by_their_removal(
+    world: &World,
+) -> TestResult {
+    limits::limits_of_the_cluster_reach_the_object(world).await
+}
+
+async fn a_route_waits_for_the_gateway_api_and_follows_what_the_gateway_says(world: &World) -> TestResult {
+    routes::an_object_follows_its_gateway(world).await
 }

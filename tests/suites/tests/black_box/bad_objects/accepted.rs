@@ -74,6 +74,7 @@ pub(super) fn allowed() -> Vec<Allowed> {
     rows.extend(of_sessions());
     rows.extend(of_the_store());
     rows.extend(of_keys_and_clients());
+    rows.extend(of_what_the_operator_also_refuses());
     rows
 }
 
@@ -577,6 +578,108 @@ fn of_keys_and_clients() -> Vec<Allowed> {
                     json!({"policy": "Disabled"}),
                 ],
             ),
+        ),
+    ]
+}
+
+/// Rules for what the operator alone refused in earlier releases.
+fn of_what_the_operator_also_refuses() -> Vec<Allowed> {
+    let row = |field, message, objects| Allowed {
+        field,
+        message,
+        objects,
+    };
+    let registered = format!("bhi1.c9.{}", "a".repeat(96));
+    let resources = [
+        json!({"requests": {"memory": "1Gi", "cpu": 1}, "limits": {"memory": 1_073_741_824, "cpu": "1000m"}}),
+        json!({"requests": {"cpu": 2, "memory": "64Mi"}, "limits": {"cpu": 2, "memory": "0.0625Gi"}}),
+    ];
+    let networks = json!(["10.0.0.0/8", "192.0.2.7/32", "fd00::/8", "2001:db8::1/128"]);
+    let redirects = json!([{"clientId": "ci", "displayName": "CI", "redirectUris": [
+        "https://ci.example", "https://ci.example:8443/cb?a=1", "http://127.0.0.1/cb", "http://[::1]:9000", "http://localhost",
+    ]}]);
+    vec![
+        row(
+            "spec.clients",
+            "clients.denied must contain",
+            vec![vec![
+                (
+                    "/spec/clients/static",
+                    json!([{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://a"]}]),
+                ),
+                (
+                    "/spec/clients/denied",
+                    json!([
+                        "https://a.example/b",
+                        "a.b",
+                        "localhost",
+                        "[::1]",
+                        "registered:9f86d081884c7d65",
+                        registered,
+                        "ci"
+                    ]),
+                ),
+            ]],
+        ),
+        row(
+            "spec.clients.entraTokens",
+            "clients.entraTokens.clientIds must name at least one application",
+            each(
+                "/spec/clients/entraTokens",
+                [
+                    json!({"policy": "Enabled", "clientIds": [GUID]}),
+                    json!({"policy": "Disabled"}),
+                    json!({}),
+                ],
+            ),
+        ),
+        row(
+            "spec.clients.static.redirectUris",
+            "redirectUris in clients.static must be",
+            each("/spec/clients/static", [redirects]),
+        ),
+        row(
+            "spec.server.azureDevOps.toolsets",
+            "server.azureDevOps.toolsets must name",
+            each(
+                "/spec/server/azureDevOps/toolsets",
+                [json!(["Releases"]), json!(["Pipelines", "Releases"])],
+            ),
+        ),
+        row(
+            "spec.server.container.path",
+            "server.container.path must have no segments",
+            ["/.well-known/mcp", "/a..b", "/...", "/a."]
+                .map(|path| container(&json!({"path": path}), []))
+                .to_vec(),
+        ),
+        row(
+            "spec.server.container.writablePaths",
+            "server.container.writablePaths must not be",
+            vec![container(
+                &json!({"writablePaths": ["/process", "/var/runtime", "/etc/behalf-too", "/tmp"]}),
+                [],
+            )],
+        ),
+        row(
+            "spec.server.resources",
+            "resources must not request more than their limit",
+            each("/spec/server/resources", resources.clone()),
+        ),
+        row(
+            "spec.sidecar.resources",
+            "resources must not request more than their limit",
+            each("/spec/sidecar/resources", resources),
+        ),
+        row(
+            "spec.trustedProxies",
+            "trustedProxies must not contain all addresses",
+            each("/spec/trustedProxies", [json!(["0.0.0.0/1"])]),
+        ),
+        row(
+            "spec.trustedProxies",
+            "trustedProxies must contain networks",
+            each("/spec/trustedProxies", [networks]),
         ),
     ]
 }
