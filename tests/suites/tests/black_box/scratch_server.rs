@@ -12,6 +12,7 @@ use behalf_simulators::people::{CLIENT_ID, Person};
 use behalf_simulators::sign_in::{Browser, Visit};
 use futures::future::{Either, select};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::ensure;
@@ -137,18 +138,30 @@ pub(crate) async fn wait(
     Ok(wait_for(&world.running.client, NAME, what, START, seen, wanted).await?)
 }
 
-/// Deletes the object, waits until its Pods are gone, and forgets it at Entra.
+/// The kinds of the operator's children, and of what their controllers make.
+const KINDS: &str = "serviceaccounts,secrets,configmaps,networkpolicies,poddisruptionbudgets,services,deployments,replicasets,pods";
+
+/// Maximum time until the garbage collector has deleted everything. A Pod may take a minute to stop.
+const COLLECTED: Duration = Duration::from_secs(100);
+
+/// Waits until nothing is left of an object that was deleted.
+pub(crate) async fn leaves_nothing(world: &World, name: &str) -> TestResult {
+    let label = format!("behalf.dev/mcp-server={name}");
+    let limit = Instant::now() + COLLECTED;
+    loop {
+        let left = world.kubectl(&["get", KINDS, "--selector", &label, "--output", "name"])?;
+        if left.trim().is_empty() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < limit, "the deleted object {name} leaves {left}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Deletes the object, waits until nothing of it is left, and forgets it at Entra.
 pub(crate) async fn remove(world: &World) -> TestResult {
     world.kubectl(&["delete", "mcpserver", NAME, "--ignore-not-found", "--wait=true"])?;
-    // The garbage collector deletes it too. This waits until its Pods are gone.
-    world.kubectl(&[
-        "delete",
-        "deployment",
-        NAME,
-        "--ignore-not-found",
-        "--cascade=foreground",
-        "--wait=true",
-    ])?;
+    leaves_nothing(world, NAME).await?;
     world
         .entra
         .update_application(CLIENT_ID, |application| {
