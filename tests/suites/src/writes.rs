@@ -2,8 +2,9 @@
 //! counted.
 
 /// Kinds of which only the operator writes objects while the cluster is left alone.
-const CHILDREN: [&str; 7] = [
+const CHILDREN: [&str; 8] = [
     "services",
+    "httproutes",
     "configmaps",
     "networkpolicies",
     "poddisruptionbudgets",

@@ -5,10 +5,13 @@ use std::time::Duration;
 use behalf_demo::environment::{Conditions, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, Server};
 use behalf_demo::mcp_client::Era;
 use behalf_simulators::people::ANA;
+use behalf_tests::gateway_api;
 use behalf_tests::writes::Look;
 use serde_json::json;
 
 use crate::ensure;
+use crate::guard::restoring_within;
+use crate::scratch_server;
 use crate::world::{TestResult, World};
 
 crate::tests![NoWrites: [a_settled_system_writes_nothing]];
@@ -17,23 +20,160 @@ crate::tests![NoWrites: [a_settled_system_writes_nothing]];
 const OBSERVED: Duration = Duration::from_mins(2);
 
 async fn a_settled_system_writes_nothing(world: &World) -> TestResult {
-    for server in Server::ALL {
-        // Traffic runs meanwhile. The first sign-in after a restart changes the condition, so it happens before.
-        use_server(world, server).await?;
-        let signed_in = |now: &Conditions| now.is("Ready", "True") && now.is("UserSignIn", "True");
-        world.wait(server, "Ready and UserSignIn=True", signed_in).await?;
+    let crd = gateway_api::http_route_crd()?.display().to_string();
+    let work = async {
+        others_write(world, &crd).await?;
+        for server in Server::ALL {
+            // Traffic runs meanwhile. The first sign-in after a restart changes the condition, so it happens before.
+            use_server(world, server).await?;
+            let signed_in = |now: &Conditions| now.is("Ready", "True") && now.is("UserSignIn", "True");
+            world.wait(server, "Ready and UserSignIn=True", signed_in).await?;
+        }
+        // A condition that just became true may still cause an event.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let before = look(world)?;
+        tokio::time::sleep(OBSERVED).await;
+        let after = look(world)?;
+        let writes = before.writes_until(&after);
+        ensure!(
+            writes.is_empty(),
+            "the operator wrote:\n{}\nbefore:\n{before:#?}",
+            writes.join("\n")
+        );
+        what_others_wrote_stays(world)
+    };
+    restoring_within(LIMIT, work, undo(world, &crd)).await
+}
+
+/// Maximum duration of the whole test without what it undoes.
+const LIMIT: Duration = Duration::from_mins(5);
+
+/// The object that others change, with every optional child but the route.
+const CHANGED: Server = Server::Article;
+
+/// A suspended object with a route.
+const ROUTED: &str = "scratch";
+
+/// An annotation as a webhook adds it, and its value.
+const ANNOTATION: (&str, &str) = ("webhook.example/seen", "yes");
+
+/// The children that get it.
+const ANNOTATED: [&str; 5] = [
+    "deployment",
+    "service",
+    "serviceaccount",
+    "networkpolicy",
+    "poddisruptionbudget",
+];
+
+/// Writes as an autoscaler, webhooks and a gateway do. The operator must leave all of it alone.
+async fn others_write(world: &World, crd: &str) -> TestResult {
+    let name = CHANGED.name();
+    world.kubectl(&["scale", "mcpserver", name, "--replicas=3"])?;
+    let (key, value) = ANNOTATION;
+    for kind in ANNOTATED {
+        world.kubectl(&["annotate", "--overwrite", kind, name, &format!("{key}={value}")])?;
     }
-    // A condition that just became true may still cause an event.
-    tokio::time::sleep(Duration::from_secs(15)).await;
-    let before = look(world)?;
-    tokio::time::sleep(OBSERVED).await;
-    let after = look(world)?;
-    let writes = before.writes_until(&after);
+    let template = json!({"spec": {"template": {"metadata": {"annotations": {key: value}}}}});
+    world.kubectl(&[
+        "patch",
+        "deployment",
+        name,
+        "--type=merge",
+        "--patch",
+        &template.to_string(),
+    ])?;
+
+    world
+        .running
+        .cluster
+        .kubectl(&["apply", "--server-side", "--filename", crd])?;
+    let fields = json!({
+        "suspend": true,
+        "route": {"gateway": {"parentRefs": [{"name": "public"}]}},
+        "server": world.get("mcpserver", Server::Quickstart.name())?["spec"]["server"],
+    });
+    world.apply(&scratch_server::object(
+        world,
+        "https://settled.contoso.example",
+        &fields,
+    )?)?;
+    let pending = |now: &Conditions| {
+        now.get("RouteReady")
+            .is_some_and(|route| route.reason == "RoutePending")
+    };
+    scratch_server::wait(world, "RouteReady (RoutePending)", pending).await?;
+    world.kubectl(&[
+        "annotate",
+        "--overwrite",
+        ROUTE,
+        ROUTED,
+        &format!("{key}={value}"),
+    ])?;
+
+    world.kubectl(&[
+        "rollout",
+        "status",
+        &format!("deployment/{name}"),
+        "--timeout=120s",
+    ])?;
+    world.wait_settled(CHANGED).await?;
+    Ok(())
+}
+
+const ROUTE: &str = "httproutes.gateway.networking.k8s.io";
+
+/// Fails if the operator removed what others wrote.
+fn what_others_wrote_stays(world: &World) -> TestResult {
+    let (name, (key, value)) = (CHANGED.name(), ANNOTATION);
+    let objects = ANNOTATED
+        .map(|kind| (kind, name))
+        .into_iter()
+        .chain([(ROUTE, ROUTED)]);
+    for (kind, name) in objects {
+        let object = world.get(kind, name)?;
+        ensure!(
+            object["metadata"]["annotations"][key] == value,
+            "{kind} {name} lost the annotation: {}",
+            object["metadata"]["annotations"]
+        );
+    }
+    let deployment = world.get("deployment", name)?;
     ensure!(
-        writes.is_empty(),
-        "the operator wrote:\n{}\nbefore:\n{before:#?}",
-        writes.join("\n")
+        deployment["spec"]["template"]["metadata"]["annotations"][key] == value,
+        "the Pod template lost the annotation"
     );
+    ensure!(
+        deployment["spec"]["replicas"] == 3 && deployment["status"]["readyReplicas"] == 3,
+        "there are not three Pods: {}",
+        deployment["status"]
+    );
+    Ok(())
+}
+
+async fn undo(world: &World, crd: &str) -> TestResult {
+    world.kubectl(&["delete", "mcpserver", ROUTED, "--ignore-not-found", "--wait=true"])?;
+    scratch_server::leaves_nothing(world, ROUTED).await?;
+    world
+        .running
+        .cluster
+        .kubectl(&["delete", "--filename", crd, "--ignore-not-found", "--wait=true"])?;
+    let name = CHANGED.name();
+    let remove = format!("{}-", ANNOTATION.0);
+    for kind in ANNOTATED {
+        world.kubectl(&["annotate", kind, name, &remove])?;
+    }
+    let template = json!({"spec": {"template": {"metadata": {"annotations": {ANNOTATION.0: null}}}}});
+    world.kubectl(&[
+        "patch",
+        "deployment",
+        name,
+        "--type=merge",
+        "--patch",
+        &template.to_string(),
+    ])?;
+    world.kubectl(&["scale", "mcpserver", name, "--replicas=2"])?;
+    world.wait_settled(CHANGED).await?;
     Ok(())
 }
 
@@ -51,7 +191,7 @@ async fn use_server(world: &World, server: Server) -> TestResult {
 /// Reads the version of each object that the operator may write, in the namespaces of the servers and of the operator
 /// itself, and the API server's metrics. Of the events, only those of the operator count.
 fn look(world: &World) -> TestResult<Look> {
-    const KINDS: &str = "mcpservers,deployments,services,configmaps,networkpolicies,poddisruptionbudgets,serviceaccounts,secrets,events,leases";
+    const KINDS: &str = "mcpservers,deployments,services,configmaps,networkpolicies,poddisruptionbudgets,serviceaccounts,secrets,events,leases,httproutes.gateway.networking.k8s.io";
     const COLUMNS: &str = "jsonpath={range .items[*]}{.kind}/{.metadata.name}={.metadata.resourceVersion} {.reportingComponent}{\"\\n\"}{end}";
     let mut versions = Vec::new();
     for namespace in [NAMESPACE_SERVERS, NAMESPACE_OPERATOR] {
@@ -69,8 +209,9 @@ fn look(world: &World) -> TestResult<Look> {
         Server::ALL
             .iter()
             .all(|server| lists(&format!("McpServer/{}=", server.name())))
-            && lists("/Event/"),
-        "the list lacks an McpServer or all events of the operator: {versions:?}"
+            && lists("/Event/")
+            && lists("/HTTPRoute/"),
+        "the list lacks an McpServer, the HTTPRoute or all events of the operator: {versions:?}"
     );
     let metrics = world.running.cluster.kubectl(&["get", "--raw", "/metrics"])?;
     Ok(Look::new(versions, &metrics)?)
