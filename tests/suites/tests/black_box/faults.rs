@@ -265,7 +265,7 @@ async fn a_deleted_keyring_is_replaced_when_a_pod_needs_it_and_an_event_reports_
 }
 
 /// Number of events that report a replaced keyring of the object.
-fn replaced_keyrings(world: &World, name: &str) -> TestResult<u64> {
+pub(crate) fn replaced_keyrings(world: &World, name: &str) -> TestResult<u64> {
     let text = world.kubectl(&["get", "events", "--output", "json"])?;
     let events: Value = serde_json::from_str(&text)?;
     let all = events["items"].as_array().into_iter().flatten();

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a test's output")]
 
 mod answers;
+mod api_server;
 mod assertions;
 mod bad_input;
 mod bad_objects;
@@ -111,6 +112,7 @@ fn all_tests() -> Vec<Test> {
         egress_proxy::tests(),
         settled::tests(),
         documentation::tests(),
+        api_server::tests(),
         leaks::tests(), // last: it searches what all the others left behind
     ]
     .concat();
