@@ -11,24 +11,25 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::time::Instant;
 
 use crate::error::{BenchError, Step as _};
-use crate::objects::{CONCURRENCY, NAMESPACE, object};
+use crate::objects::{CONCURRENCY, NAMESPACE, Reference, object, reference};
 
-/// The kinds of children of each object, with the number of children of that kind. Workload last, as the operator creates them.
-fn kinds() -> [(ApiResource, usize); 6] {
+/// The kinds of children, with the number that this many objects have. Workload last, as the operator creates them.
+fn kinds(objects: usize) -> [(ApiResource, usize); 6] {
+    let own_accounts = (0..objects).filter(|number| reference(*number) != Some(Reference::ServiceAccount));
     [
-        (ApiResource::erase::<ServiceAccount>(&()), 1),
+        (ApiResource::erase::<ServiceAccount>(&()), own_accounts.count()),
         // The keyring and the revocations.
-        (ApiResource::erase::<Secret>(&()), 2),
-        (ApiResource::erase::<ConfigMap>(&()), 1),
-        (ApiResource::erase::<NetworkPolicy>(&()), 1),
-        (ApiResource::erase::<Service>(&()), 1),
-        (ApiResource::erase::<Deployment>(&()), 1),
+        (ApiResource::erase::<Secret>(&()), 2 * objects),
+        (ApiResource::erase::<ConfigMap>(&()), objects),
+        (ApiResource::erase::<NetworkPolicy>(&()), objects),
+        (ApiResource::erase::<Service>(&()), objects),
+        (ApiResource::erase::<Deployment>(&()), objects),
     ]
 }
 
-/// The number of children of one object.
-pub(crate) fn of_each() -> usize {
-    kinds().iter().map(|(_, count)| count).sum()
+/// The number of children of this many objects.
+pub(crate) fn of(objects: usize) -> usize {
+    kinds(objects).iter().map(|(_, count)| count).sum()
 }
 
 /// The children of all objects, grouped by object, in the order in which they are created.
@@ -38,16 +39,15 @@ impl Children {
     /// Reads the children of this many objects. Fails if one is missing.
     pub(crate) async fn read(client: &Client, objects: usize) -> Result<Self, BenchError> {
         let mut of_object = std::collections::BTreeMap::<_, Vec<_>>::new();
-        for (kind, count) in kinds() {
+        for (kind, count) in kinds(objects) {
             let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &kind);
             let ours = ListParams::default().labels(behalf_operator::controller::names::MANAGED_SELECTOR);
             let children = api.list(&ours).await.step("read the children")?.items;
-            if children.len() != objects * count {
+            if children.len() != count {
                 return Err(BenchError::new(format!(
-                    "there are {} objects of kind {}, not {}",
+                    "there are {} objects of kind {}, not {count}",
                     children.len(),
                     kind.kind,
-                    objects * count
                 )));
             }
             for child in children {

@@ -7,6 +7,7 @@ mod objects;
 mod operator;
 mod pods;
 mod results;
+mod surroundings;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,10 +22,11 @@ use clap::Parser;
 use error::{BenchError, Step as _};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use objects::{NAMESPACE, Objects};
+use objects::{NAMESPACE, OPERATOR_NAMESPACE, Objects, create_references};
 use operator::Operator;
 use pods::Pods;
-use results::Results;
+use results::{Others, Results};
+use surroundings::Moment;
 use tokio::time::Instant;
 
 /// Measures the operator with hundreds of objects on a control plane without nodes.
@@ -83,7 +85,10 @@ async fn run(cli: Cli) -> Result<(), BenchError> {
     let (children, mut results) = measure(&cli, &binary).await?;
     let cluster = Cluster::start().await?;
     let _pods = Pods::start(cluster.client.clone()).await?;
+    create_references(&cluster.client, cli.objects).await?;
+    let moment = Moment::now()?;
     results.raw = children.create(&cluster.client).await?;
+    results.others.raw = moment.cores_of_others()?;
     drop(cluster);
     print(&results.tables());
     if let Some(page) = &cli.page {
@@ -97,6 +102,7 @@ async fn measure(cli: &Cli, binary: &Path) -> Result<(Children, Results), BenchE
     let cluster = Cluster::start().await?;
     let audit = cluster.control_plane.audit_log();
     let _pods = Pods::start(cluster.client.clone()).await?;
+    create_references(&cluster.client, cli.objects).await?;
     let objects = Objects::watch(&cluster.client).await?;
     let mut operator = cluster.start_operator(binary, "behalf-operator-0")?;
     // It takes the free Lease and fills its caches.
@@ -104,11 +110,15 @@ async fn measure(cli: &Cli, binary: &Path) -> Result<(Children, Results), BenchE
     operator.check()?;
 
     say(&format!("create {} objects", cli.objects));
-    let mark = Mark::now(&audit)?;
+    let (mark, moment) = (Mark::now(&audit)?, Moment::now()?);
     let start = Instant::now();
     objects.create(cli.objects).await?;
     objects.all_ready(cli.objects).await?;
     let until_current = start.elapsed();
+    let mut others = Others {
+        current: moment.cores_of_others()?,
+        ..Others::default()
+    };
     let children = Children::read(&cluster.client, cli.objects).await?;
     let requests = Requests::since(&audit, mark)?;
     let cpu = operator.cpu()?;
@@ -126,10 +136,11 @@ async fn measure(cli: &Cli, binary: &Path) -> Result<(Children, Results), BenchE
     tokio::time::sleep(REST).await;
 
     say(&format!("nothing may change for {} s", cli.settled));
-    let (mark, before) = (Mark::now(&audit)?, operator.cpu()?);
+    let (mark, before, moment) = (Mark::now(&audit)?, operator.cpu()?, Moment::now()?);
     let settled = Duration::from_secs(cli.settled);
     tokio::time::sleep(settled).await;
     let settled_cpu = operator.cpu()?.saturating_sub(before);
+    others.settled = moment.cores_of_others()?;
     let settled_requests = Requests::since(&audit, mark)?;
     if settled_requests.writes_of_lease() == 0 {
         // Then no other number of this time can be believed.
@@ -160,6 +171,7 @@ async fn measure(cli: &Cli, binary: &Path) -> Result<(Children, Results), BenchE
         settled_requests,
         settled_cpu,
         restart,
+        others,
     };
     Ok((children, results))
 }
@@ -186,6 +198,7 @@ impl Cluster {
         for arguments in [
             &["apply", "--server-side", "--filename", &crd][..],
             &["create", "namespace", NAMESPACE],
+            &["create", "namespace", OPERATOR_NAMESPACE],
             &["wait", "--for=condition=Established", "crd/mcpservers.behalf.dev"],
         ] {
             control_plane

@@ -7,6 +7,7 @@ use behalf_operator::api::v1alpha1::conditions::{ConditionType, Status, is};
 use behalf_operator::controller::names;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -21,6 +22,13 @@ use crate::error::{BenchError, Step as _};
 
 /// The namespace of the objects.
 pub(crate) const NAMESPACE: &str = "bench";
+
+/// The namespace of the operator.
+pub(crate) const OPERATOR_NAMESPACE: &str = "behalf-system";
+
+/// The `ConfigMap` and the `ServiceAccount` that objects refer to.
+const CERTIFICATE_AUTHORITY: &str = "corporate-ca";
+const SERVICE_ACCOUNT: &str = "given";
 
 /// Number of requests of the bench that run at the same time, as many as the operator makes.
 pub(crate) const CONCURRENCY: usize = 16;
@@ -47,10 +55,53 @@ impl Drop for Objects {
     }
 }
 
-/// Returns an object with the five fields that every object needs.
+/// What an object refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reference {
+    /// A `ConfigMap` with a certificate authority.
+    CertificateAuthority,
+
+    /// A `ServiceAccount` that is not the object's own.
+    ServiceAccount,
+}
+
+/// Returns what an object refers to: a fifth of the objects to each of the two, the others to nothing.
+pub(crate) fn reference(number: usize) -> Option<Reference> {
+    match number % 5 {
+        1 => Some(Reference::CertificateAuthority),
+        2 => Some(Reference::ServiceAccount),
+        _ => None,
+    }
+}
+
+/// Creates what this many objects refer to.
+pub(crate) async fn create_references(client: &Client, objects: usize) -> Result<(), BenchError> {
+    let config_map = json!({
+        "metadata": {"name": CERTIFICATE_AUTHORITY},
+        "data": {"ca.crt": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"},
+    });
+    let config_map: ConfigMap = serde_json::from_value(config_map).step("build a ConfigMap")?;
+    let users = (0..objects).filter(|number| reference(*number) == Some(Reference::ServiceAccount));
+    let users: Vec<String> = users.map(name).collect();
+    let account = json!({"metadata": {
+        "name": SERVICE_ACCOUNT,
+        "annotations": {(names::SHARED_WITH_ANNOTATION): users.join(",")},
+    }});
+    let account: ServiceAccount = serde_json::from_value(account).step("build a ServiceAccount")?;
+    let created = Api::namespaced(client.clone(), NAMESPACE)
+        .create(&PostParams::default(), &config_map)
+        .await;
+    created.step("create a ConfigMap")?;
+    let created = Api::namespaced(client.clone(), NAMESPACE)
+        .create(&PostParams::default(), &account)
+        .await;
+    created.map(drop).step("create a ServiceAccount")
+}
+
+/// Returns an object with the five fields that every object needs, and its reference.
 pub(crate) fn object(number: usize) -> Result<McpServer, BenchError> {
     let name = name(number);
-    let object = json!({
+    let mut object = json!({
         "apiVersion": "behalf.dev/v1alpha1",
         "kind": "McpServer",
         "metadata": {"name": name},
@@ -63,6 +114,16 @@ pub(crate) fn object(number: usize) -> Result<McpServer, BenchError> {
             "server": {"azureDevOps": {"organization": "contoso"}},
         },
     });
+    let entra = &mut object["spec"]["entra"];
+    match reference(number) {
+        Some(Reference::CertificateAuthority) => {
+            entra["certificateAuthorityRef"] = json!({"name": CERTIFICATE_AUTHORITY, "key": "ca.crt"});
+        }
+        Some(Reference::ServiceAccount) => {
+            entra["federation"] = json!({"serviceAccountName": SERVICE_ACCOUNT});
+        }
+        None => {}
+    }
     serde_json::from_value(object).step("build an object")
 }
 

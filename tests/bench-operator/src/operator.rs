@@ -9,10 +9,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::{BenchError, Step as _};
-use crate::objects::NAMESPACE;
+use crate::objects::{NAMESPACE, OPERATOR_NAMESPACE};
 
 /// The unit of `/proc/<id>/stat`: `USER_HZ`, which is 100 per second on Linux.
-const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// A running operator. It ends when it is dropped.
 pub(crate) struct Operator {
@@ -37,7 +37,7 @@ impl Operator {
         let child = Command::new(binary)
             .arg("run")
             .arg(format!("--watch-namespaces={NAMESPACE}"))
-            .arg(format!("--namespace={NAMESPACE}"))
+            .arg(format!("--namespace={OPERATOR_NAMESPACE}"))
             .arg(format!("--pod-name={pod}"))
             .arg("--lease=behalf-operator")
             .arg(format!("--port={port}"))
