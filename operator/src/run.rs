@@ -9,16 +9,17 @@ use std::time::Duration;
 use behalf_contract::EgressProxyError;
 use behalf_runtime::Signals;
 use futures::StreamExt as _;
-use futures::channel::mpsc;
+use futures::channel::mpsc::{self, UnboundedSender};
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::client::ClientBuilder;
 use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt as _};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::v1alpha1::McpServer;
+use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::cli::Run;
 use crate::controller::dereference::pod_reports::{PodReports, StatusReader, poll};
 use crate::controller::dereference::{Issuer, Sources};
@@ -138,6 +139,7 @@ impl Process {
             stores,
             reports: Arc::new(PodReports::default()),
             issuer: Arc::new(Issuer::default()),
+            references: Arc::default(),
             recent_secrets: Arc::default(),
         };
         let health = health::router(HealthState {
@@ -173,6 +175,7 @@ impl Process {
             instance: options.pod_name.clone(),
         };
         let Sources { stores, reports, .. } = sources.clone();
+        let referring = tokio::spawn(follow_references(&sources, &scope, changed.clone()));
         let context = {
             let recorder = Recorder::new(client, reporter);
             Context::new(sources, defaults, queue, recorder, metrics, clock)
@@ -189,7 +192,16 @@ impl Process {
                 let status = status.clone();
                 async move { status.read(address).await }
             };
-            poll::run(reports, || stores.own_pods(), read, changed, jitter::random).await;
+            let pod_changed = stores.pod_changed.clone();
+            poll::run(
+                reports,
+                || stores.own_pods(),
+                pod_changed,
+                read,
+                changed,
+                jitter::random,
+            )
+            .await;
         });
         let passes = controller::run(controller.graceful_shutdown_on(stop.cancelled_owned()), context);
         tokio::select! {
@@ -197,6 +209,7 @@ impl Process {
             lost = leadership.renew_until_lost() => return Err(RunError::LeaseLost(lost)),
         }
         polling.abort();
+        referring.abort();
         watching.abort();
         serving.abort();
         tracing::info!("Operator has stopped");
@@ -209,6 +222,21 @@ async fn connect(metrics: &Metrics) -> Result<Client, kube::Error> {
     let config = kube::Config::infer().await.map_err(kube::Error::InferConfig)?;
     let builder = ClientBuilder::try_from(config)?;
     Ok(builder.with_layer(&metrics.count_requests()).build())
+}
+
+/// Triggers a reconcile of the objects that refer to something that has changed.
+fn follow_references(
+    sources: &Sources,
+    scope: &Scope,
+    changed: UnboundedSender<ObjectRef<Guarded>>,
+) -> impl Future<Output = ()> + Send + use<> {
+    let references = sources.references.clone();
+    let affected = references.changes(&sources.client, scope);
+    affected.for_each(move |server| {
+        // The send fails only after the controller, which owns the receiver, has ended.
+        let _ = changed.unbounded_send(server);
+        std::future::ready(())
+    })
 }
 
 /// Waits while the CRD of `McpServers` is not installed. A chart may install the operator before the CRD, and
@@ -249,13 +277,14 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
     while !stop.is_cancelled() {
         tokio::time::sleep(CRD_INTERVAL).await;
         let servers = stores.servers.state();
-        let servers: HashSet<String> = servers.iter().filter_map(|server| server.uid()).collect();
-        context.retries.keep_only(|uid| servers.contains(uid));
+        let uids: HashSet<String> = servers.iter().filter_map(|server| server.uid()).collect();
+        context.retries.keep_only(|uid| uids.contains(uid));
+        context.sources.recent_secrets.keep_only(|uid| uids.contains(uid));
+        context.stored_forms.keep_only(|uid| uids.contains(uid));
         context
             .sources
-            .recent_secrets
-            .keep_only(|uid| servers.contains(uid));
-        context.stored_forms.keep_only(|uid| servers.contains(uid));
+            .references
+            .keep_only(|object| stores.servers.get(object).is_some());
         context
             .queue
             .keep_only(|object| stores.servers.get(object).is_some());

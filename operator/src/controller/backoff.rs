@@ -12,8 +12,8 @@ use super::jitter::spread;
 use crate::api::v1alpha1::McpServerStatus;
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find, is};
 
-/// Time between two reconciles of a settled object if no event occurs. The reconciles detect changes to objects
-/// that are read but not watched: a referenced `ConfigMap` or `ServiceAccount`.
+/// Time between two reconciles of a settled object if no event occurs. They take the steps that only the time makes due, such as
+/// those of a key rotation, and repair what the watches missed.
 pub(super) const SETTLED: Duration = Duration::from_secs(30);
 
 /// Time between two reconciles while something is missing. It is shorter because some conditions depend on the

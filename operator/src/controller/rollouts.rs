@@ -6,6 +6,7 @@
 mod limit;
 mod slot;
 
+use Rolling::{No, Until, Yes};
 pub use limit::{MaxRollouts, NotALimit};
 pub use slot::RolloutSlot;
 
@@ -16,6 +17,7 @@ use kube::ResourceExt as _;
 
 use super::children::ExistingChildren;
 use super::names;
+use super::watches::CachedKind;
 use crate::api::v1alpha1::McpServer;
 use crate::api::v1alpha1::conditions::{ConditionType, find};
 
@@ -49,7 +51,7 @@ pub fn is_caused_by_upgrade(
         && template(live) != template(desired)
         && has_pods(live)
         && is_serving(live)
-        && !is_rolling(live, now)
+        && !Rollout::of(live).is_rolling(now)
         && is_applied_generation(server)
         && configuration(live, existing).is_some()
 }
@@ -59,59 +61,100 @@ pub fn configuration<'a>(live: &Deployment, existing: &'a ExistingChildren) -> O
     existing.named(live.annotations().get(names::CONFIGURATION_ANNOTATION)?)
 }
 
-/// Returns whether another rollout may begin beside those that run. `deployments` are those of all objects. A percentage is one
-/// of the Deployments with Pods.
-pub fn has_room<'a>(
-    limit: MaxRollouts,
-    deployments: impl IntoIterator<Item = &'a Deployment>,
-    now: Timestamp,
-) -> bool {
+/// Returns whether another rollout may begin beside those that run. `rollouts` are those of all objects. A percentage is one of
+/// the Deployments with Pods.
+pub fn has_room(limit: MaxRollouts, rollouts: impl IntoIterator<Item = Rollout>, now: Timestamp) -> bool {
     let (mut objects, mut running) = (0, 0);
-    for live in deployments.into_iter().filter(|live| has_pods(live)) {
+    for rollout in rollouts.into_iter().filter(|rollout| rollout.has_pods) {
         objects += 1;
-        running += usize::from(is_rolling(live, now));
+        running += usize::from(rollout.is_rolling(now));
     }
     running < limit.of(objects)
 }
 
-/// Returns whether Kubernetes replaces the Deployment's Pods at the moment. A rollout that makes no progress for
-/// [`PROGRESS_DEADLINE_SECONDS`] has failed. It counts no longer, so that it does not block the others for ever.
-pub fn is_rolling(live: &Deployment, now: Timestamp) -> bool {
-    let Some(spec) = &live.spec else { return false };
-    if !has_pods(live) || spec.paused == Some(true) || live.metadata.deletion_timestamp.is_some() {
-        return false;
+/// The state of a Deployment's rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollout {
+    has_pods: bool,
+    rolling: Rolling,
+}
+
+/// Whether Kubernetes replaces a Deployment's Pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rolling {
+    Yes,
+
+    /// It counts as one until this time.
+    Until(Timestamp),
+
+    No,
+}
+
+impl Rollout {
+    /// Reads the state of a Deployment.
+    pub fn of(live: &Deployment) -> Self {
+        Self {
+            has_pods: has_pods(live),
+            rolling: rolling(live),
+        }
     }
-    let Some(status) = &live.status else { return true };
+
+    /// Returns whether Kubernetes replaces the Deployment's Pods at the moment.
+    pub fn is_rolling(self, now: Timestamp) -> bool {
+        match self.rolling {
+            Yes => true,
+            Until(end) => now <= end,
+            No => false,
+        }
+    }
+}
+
+impl CachedKind for Deployment {
+    type Summary = Rollout;
+
+    fn summary(&self) -> Rollout {
+        Rollout::of(self)
+    }
+}
+
+/// A rollout that makes no progress for [`PROGRESS_DEADLINE_SECONDS`] has failed. It counts no longer, so that it does not block
+/// the others for ever.
+fn rolling(live: &Deployment) -> Rolling {
+    let Some(spec) = &live.spec else { return No };
+    if !has_pods(live) || spec.paused == Some(true) || live.metadata.deletion_timestamp.is_some() {
+        return No;
+    }
+    let Some(status) = &live.status else { return Yes };
     if status.observed_generation < live.metadata.generation {
-        return true;
+        return Yes;
     }
     // The reasons are those of the Deployment controller (k8s.io/kubernetes, deployment/util). A Pod that crashes later changes
     // neither of the two.
-    let Some(progress) = condition(status, "Progressing") else {
-        return true;
-    };
-    progress.status != "False"
-        && (progress.reason.as_deref() != Some("NewReplicaSetAvailable")
-            || is_between_replica_sets(live, status, now))
+    match condition(status, "Progressing") {
+        Some(progress) if progress.status == "False" => No,
+        Some(progress) if progress.reason.as_deref() == Some("NewReplicaSetAvailable") => {
+            between_replica_sets(live, status)
+        }
+        Some(_) | None => Yes,
+    }
 }
 
 /// Returns whether Pods of the newest template are missing, or Pods of an older one are left. With Recreate the Deployment
 /// controller makes the next `ReplicaSet` when the old Pods have ended; until then it calls the rollout before this one the
 /// last, and that one is complete. It gives such a rollout no deadline. If an old Pod never ends, as on a node that is lost,
 /// the rollout counts until the Deployment was unavailable for [`PROGRESS_DEADLINE_SECONDS`].
-fn is_between_replica_sets(live: &Deployment, status: &DeploymentStatus, now: Timestamp) -> bool {
+fn between_replica_sets(live: &Deployment, status: &DeploymentStatus) -> Rolling {
     let updated = status.updated_replicas.unwrap_or(0);
-    if updated >= replicas(live) && status.replicas.unwrap_or(0) <= updated {
-        return false;
-    }
     let cannot_make_pods =
         condition(status, "ReplicaFailure").is_some_and(|failure| failure.status == "True");
-    let has_expired = condition(status, "Available").is_some_and(|available| {
-        let since = available.last_transition_time.as_ref();
-        let deadline = SignedDuration::from_secs(PROGRESS_DEADLINE_SECONDS.into());
-        available.status == "False" && since.is_some_and(|since| now.duration_since(since.0) > deadline)
-    });
-    !cannot_make_pods && !has_expired
+    if cannot_make_pods || updated >= replicas(live) && status.replicas.unwrap_or(0) <= updated {
+        return No;
+    }
+    let unavailable = condition(status, "Available").filter(|available| available.status == "False");
+    let since = unavailable.and_then(|available| available.last_transition_time.as_ref());
+    let deadline = SignedDuration::from_secs(PROGRESS_DEADLINE_SECONDS.into());
+    let end = since.and_then(|since| since.0.checked_add(deadline).ok());
+    end.map_or(Yes, Until)
 }
 
 /// Returns whether a Pod serves, and the last rollout did not fail.

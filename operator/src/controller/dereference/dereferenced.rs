@@ -7,13 +7,16 @@ use crate::api::v1alpha1::KeyringSecretRef;
 use crate::controller::children::Existing;
 use crate::controller::public_url::Claim;
 
+/// The first line of a certificate in a bundle (RFC 7468, section 5).
+pub const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
 /// Everything that was read for one reconcile.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// The `ConfigMap` of `entra.certificateAuthorityRef`, if it exists.
+    /// The `ConfigMap` of `entra.certificateAuthorityRef`, if it exists. Of each value it contains [`BEGIN_CERTIFICATE`] at most.
     pub certificate_authority: Option<ConfigMap>,
 
-    /// The `ConfigMap` of `sessions.store.redis.certificateAuthorityRef`, if it exists.
+    /// The `ConfigMap` of `sessions.store.redis.certificateAuthorityRef`, if it exists. It is shortened in the same way.
     pub store_certificate_authority: Option<ConfigMap>,
 
     /// The `ServiceAccount` of `entra.federation.serviceAccountName`, if it exists.

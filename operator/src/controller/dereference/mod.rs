@@ -3,8 +3,10 @@
 pub mod dereferenced;
 mod issuer;
 pub mod pod_reports;
+mod references;
 
 pub use issuer::Issuer;
+pub use references::References;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +14,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Api, Client, Resource as _, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _};
 
 use crate::api::v1alpha1::conditions::{ConditionType, Status};
 use crate::api::v1alpha1::{Guarded, KeysType, McpServer};
-use crate::controller::children::{ChildKind, Existing};
+use crate::controller::children::ChildKind;
 use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::key_rotation::{self, RotationInput};
@@ -25,7 +26,7 @@ use crate::controller::names;
 use crate::controller::public_url;
 use crate::controller::recent_secrets::{RecentSecrets, SecretKind};
 use crate::controller::validate::reference_defaults::ReferenceDefaults;
-use crate::controller::watches::Stores;
+use crate::controller::watches::{Stores, UnreadableCache};
 use crate::telemetry::metrics::Gauges;
 
 /// Maximum duration of all reads of one reconcile. It leaves most of [`super::LIMIT`] for the revocations, which are written
@@ -59,6 +60,10 @@ pub enum DereferenceError {
         limit: Duration,
     },
 
+    /// An object in a cache could not be parsed.
+    #[error(transparent)]
+    Cache(#[from] UnreadableCache),
+
     /// A watch ended for good, as it does when the operator stops.
     #[error("failed to read the caches: the operator is stopping")]
     Stopping,
@@ -78,6 +83,9 @@ pub struct Sources {
 
     /// The cluster's issuer.
     pub issuer: Arc<Issuer>,
+
+    /// Objects that `McpServers` name, as they were read.
+    pub references: Arc<References>,
 
     /// Secrets that need not be read again.
     pub recent_secrets: Arc<RecentSecrets>,
@@ -127,7 +135,8 @@ pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found,
         .ready()
         .await
         .map_err(|_| DereferenceError::Stopping)?;
-    let existing = existing(&sources.stores, server);
+    let (name, namespace) = (server.name_any(), server.namespace().unwrap_or_default());
+    let existing = sources.stores.existing(&namespace, &name)?;
     let reports = sources.reports.of(&existing.pods);
     Ok(Found {
         key_in_use: key_in_use(server, &reports),
@@ -163,19 +172,20 @@ async fn read_all(
     found: &mut Found,
     now: Timestamp,
 ) -> Result<(), DereferenceError> {
-    let namespace = server.namespace().unwrap_or_default();
     let entra = &server.spec.entra;
+    let (client, reads) = (&sources.client, &sources.references);
     if let Some(reference) = references.certificate_authority(&server.spec) {
-        found.certificate_authority = get(&sources.client, &namespace, &reference.name).await?;
+        found.certificate_authority = reads.config_maps.get(client, server, &reference.name).await?;
     }
     let redis = server.spec.sessions.store.redis.as_ref();
     if let Some(reference) = redis.and_then(|redis| redis.certificate_authority_ref.as_ref()) {
-        found.store_certificate_authority = get(&sources.client, &namespace, &reference.name).await?;
+        let read = reads.config_maps.get(client, server, &reference.name);
+        found.store_certificate_authority = read.await?;
     }
     if let Some(name) = &entra.federation.service_account_name {
-        found.service_account = get(&sources.client, &namespace, name).await?;
+        found.service_account = reads.service_accounts.get(client, server, name).await?;
     }
-    found.issuer = sources.issuer.get(&sources.client, now).await?;
+    found.issuer = sources.issuer.get(client, now).await?;
     // A keyring of another tool is not read: the Pods report its keys.
     let is_managed = server.spec.keys.kind == KeysType::Managed;
     let is_rotating = || {
@@ -250,32 +260,6 @@ async fn get<K: ChildKind>(
             name: name.to_owned(),
             source: Box::new(error),
         })
-}
-
-/// Returns the children and Pods of an object, from the caches.
-fn existing(stores: &Stores, server: &McpServer) -> Existing {
-    let (name, namespace) = (server.name_any(), server.namespace().unwrap_or_default());
-    let of_this = |object: &ObjectMeta| {
-        object.namespace.as_deref() == Some(namespace.as_str())
-            && object
-                .labels
-                .as_ref()
-                .and_then(|labels| labels.get(names::SERVER_LABEL))
-                == Some(&name)
-    };
-    let (pods, other_pods) = stores
-        .pods
-        .state_filter(|pod| of_this(pod.meta()))
-        .into_iter()
-        .partition(|pod| stores.is_own(pod));
-    Existing {
-        children: stores.children.existing(of_this),
-        replica_sets: stores
-            .replica_sets
-            .state_filter(|replica_set| of_this(replica_set.meta())),
-        pods,
-        other_pods,
-    }
 }
 
 /// Returns the id of the sealing key if the status names it and a Pod reports that it seals with it, or with the key that
@@ -359,6 +343,7 @@ mod tests {
             ),
             reports: Arc::default(),
             issuer: Arc::default(),
+            references: Arc::default(),
             recent_secrets: Arc::default(),
         };
         let gauges = |unreachable, most| Gauges {
@@ -401,7 +386,7 @@ mod tests {
             .config_maps
             .extend([Arc::new(of_another_object), Arc::new(elsewhere)]);
         let stores = Stores::containing(&[], cached, Vec::new());
-        let existing = existing(&stores, &server);
+        let existing = stores.existing("mcp", "azure-devops").unwrap();
         // A cache has no order.
         let mut found = existing.children.config_maps;
         found.sort_by_key(|config_map| config_map.name_any());

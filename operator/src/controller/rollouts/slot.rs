@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
 use tokio::sync::MutexGuard;
 
 use super::RolloutDecision;
@@ -54,8 +54,8 @@ impl<'a> RolloutSlot<'a> {
             return Self::Full;
         };
         let deployments = stores.deployments();
-        let deployments = deployments.iter().map(AsRef::as_ref);
-        if super::has_room(context.defaults.max_rollouts, deployments, now) {
+        let rollouts = deployments.iter().map(|deployment| *deployment.summary());
+        if super::has_room(context.defaults.max_rollouts, rollouts, now) {
             Self::Taken { guard, stores }
         } else {
             Self::Full
@@ -83,7 +83,7 @@ impl<'a> RolloutSlot<'a> {
         let (namespace, name) = (written.namespace().unwrap_or_default(), written.name_any());
         let is_cached = || {
             let cached = stores.deployment(&namespace, &name);
-            cached.is_some_and(|cached| cached.metadata.generation >= written.metadata.generation)
+            cached.is_some_and(|cached| cached.meta().generation >= written.metadata.generation)
         };
         let cached = async {
             while !is_cached() {

@@ -139,14 +139,17 @@ fn an_object_does_not_wait_when(#[case] change: fn(&mut Upgraded)) {
 fn a_rollout_runs_until_it_ends_or_fails(#[case] status: Value, #[case] expected: bool) {
     let mut live = Upgraded::new().live;
     set_status(&mut live, &status);
-    assert_eq!(is_rolling(&live, time(NOW)), expected);
+    assert_eq!(Rollout::of(&live).is_rolling(time(NOW)), expected);
 }
 
 #[test]
 fn a_rollout_whose_old_pod_never_ends_counts_for_ten_minutes() {
     let mut live = Upgraded::new().live;
     set_status(&mut live, &counting(0, 0));
-    assert_eq!([600, 601].map(|now| is_rolling(&live, time(now))), [true, false]);
+    assert_eq!(
+        [600, 601].map(|now| Rollout::of(&live).is_rolling(time(now))),
+        [true, false]
+    );
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn a_deployment_that_is_being_deleted_does_not_hold_up_the_others() {
     let mut live = Upgraded::new().live;
     set_status(&mut live, &progressing("True", "ReplicaSetUpdated"));
     live.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time(0)));
-    assert!(!is_rolling(&live, time(NOW)));
+    assert!(!Rollout::of(&live).is_rolling(time(NOW)));
 }
 
 #[test]
@@ -170,16 +173,20 @@ fn objects_without_pods_do_not_raise_the_number_of_rollouts() {
     let mut suspended = Upgraded::new().live;
     suspended.spec.as_mut().unwrap().replicas = Some(0);
     let all = std::iter::once(&rolling).chain(std::iter::repeat_n(&suspended, 19));
-    assert!(!has_room(MaxRollouts::Percent(10), all, time(NOW)));
+    assert!(!has_room(
+        MaxRollouts::Percent(10),
+        all.map(Rollout::of),
+        time(NOW)
+    ));
 }
 
 #[test]
 fn a_deployment_that_somebody_paused_does_not_hold_up_the_others() {
     let mut live = Upgraded::new().live;
     set_status(&mut live, &progressing("Unknown", "DeploymentPaused"));
-    assert!(is_rolling(&live, time(NOW)));
+    assert!(Rollout::of(&live).is_rolling(time(NOW)));
     live.spec.as_mut().unwrap().paused = Some(true);
-    assert!(!is_rolling(&live, time(NOW)));
+    assert!(!Rollout::of(&live).is_rolling(time(NOW)));
 }
 
 #[test]
@@ -192,7 +199,7 @@ fn a_rollout_begins_only_while_fewer_than_the_limit_run() {
     let room = |rollouts: usize| {
         let others = [&settled, &failed].into_iter().cycle().take(20 - rollouts);
         let all = std::iter::repeat_n(&rolling, rollouts).chain(others);
-        has_room(MaxRollouts::Percent(10), all, time(NOW))
+        has_room(MaxRollouts::Percent(10), all.map(Rollout::of), time(NOW))
     };
     assert_eq!([0, 1, 2, 3].map(room), [true, true, false, false]);
 }

@@ -87,6 +87,7 @@ impl Cluster {
                 stores: Stores::containing(&servers, self.children.clone(), self.pods.clone()),
                 reports: self.reports.clone(),
                 issuer: Arc::new(Issuer::default()),
+                references: Arc::default(),
                 recent_secrets: Arc::default(),
             },
             Defaults {

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
 use kube::{Client, Resource, ResourceExt as _};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::compact::{CachedKind, Compact, UnreadableCache};
 use super::optional_kind::{OptionalKind, Served};
 use super::scope::Scope;
-use super::{cached, owners_of, server_of, trim_managers};
+use super::{cached, owners_of};
 use crate::api::v1alpha1::{Guarded, McpServer};
-use crate::controller::children::{ChildKind as _, ExistingChildren, watched_children};
+use crate::controller::children::{ChildKind as _, Existing, ExistingChildren, watched_children};
 use crate::controller::names;
 use crate::controller::queue::Queue;
 
@@ -29,10 +29,13 @@ pub struct Stores {
     pub(in crate::controller) children: ChildStores,
 
     /// `ReplicaSets` with this operator's label, without their Pod specs.
-    pub(in crate::controller) replica_sets: Store<ReplicaSet>,
+    pub(in crate::controller) replica_sets: Store<Compact<ReplicaSet>>,
 
     /// Pods with this operator's label.
-    pub pods: Store<Pod>,
+    pub pods: Store<Compact<Pod>>,
+
+    /// Notified after a change of a Pod is in the cache. One task waits for it.
+    pub pod_changed: Arc<Notify>,
 
     /// Whether the cluster serves `HTTPRoute`.
     gateway_api: Served,
@@ -49,7 +52,7 @@ macro_rules! child_stores {
     ($($name:ident: $kind:ty,)*) => {
         /// One cache for each watched kind of child.
         #[derive(Clone)]
-        pub(in crate::controller) struct ChildStores { $($name: Store<$kind>,)* }
+        pub(in crate::controller) struct ChildStores { $($name: Store<Compact<$kind>>,)* }
 
         impl ChildStores {
             /// Starts a watch for each kind. A change of a child reconciles its owner.
@@ -63,10 +66,10 @@ macro_rules! child_stores {
             ) -> (Self, Controller<Guarded>) {
                 $(
                     let kind = (!<$kind>::IS_BUILT_IN).then(|| optional.clone());
-                    let ($name, stream) = cached::<$kind>(client, scope, config, trim_managers, kind);
+                    let ($name, stream) = cached::<$kind>(client, scope, config, kind);
                     let queue_of_kind = queue.clone();
                     let controller =
-                        controller.watches_stream::<$kind, _>(stream, move |child| queue_of_kind.add(owners_of(&child)));
+                        controller.watches_stream::<Compact<$kind>, _>(stream, move |child| queue_of_kind.add(owners_of(&child)));
                 )*
                 (Self { $($name,)* }, controller)
             }
@@ -76,18 +79,21 @@ macro_rules! child_stores {
                 Ok(())
             }
 
-            /// Returns the children whose metadata passes `is_child`.
+            /// Returns the children with the label of this `McpServer`.
             pub(in crate::controller) fn existing(
                 &self,
-                is_child: impl Fn(&ObjectMeta) -> bool,
-            ) -> ExistingChildren {
-                ExistingChildren { $($name: self.$name.state_filter(|child| is_child(child.meta())),)* }
+                namespace: &str,
+                server: &str,
+            ) -> Result<ExistingChildren, UnreadableCache> {
+                Ok(ExistingChildren {
+                    $($name: labelled(&self.$name, namespace, server).iter().map(parse).collect::<Result<_, _>>()?,)*
+                })
             }
 
             /// Creates caches that contain these children and never change.
             #[cfg(test)]
             fn containing(children: ExistingChildren) -> Self {
-                Self { $($name: store(children.$name.iter().map(|child| child.as_ref().clone())),)* }
+                Self { $($name: compact_store(children.$name.iter().map(|child| child.as_ref().clone())),)* }
             }
 
             /// Creates unfilled caches, and a function that fills all of them.
@@ -107,8 +113,9 @@ impl Stores {
     pub(super) fn new(
         servers: Store<Guarded>,
         children: ChildStores,
-        replica_sets: Store<ReplicaSet>,
-        pods: Store<Pod>,
+        replica_sets: Store<Compact<ReplicaSet>>,
+        pods: Store<Compact<Pod>>,
+        pod_changed: Arc<Notify>,
         gateway_api: Served,
     ) -> Self {
         let (sender, filled) = watch::channel(false);
@@ -117,6 +124,7 @@ impl Stores {
             children,
             replica_sets,
             pods,
+            pod_changed,
             gateway_api,
             filled,
         };
@@ -151,10 +159,9 @@ impl Stores {
     }
 
     /// Returns the Deployments that belong to an existing `McpServer` and have its name.
-    pub(in crate::controller) fn deployments(&self) -> Vec<Arc<Deployment>> {
+    pub(in crate::controller) fn deployments(&self) -> Vec<Arc<Compact<Deployment>>> {
         let of = |server: &Arc<Guarded>| {
-            let reference = ObjectRef::new(&server.name_any()).within(&server.namespace()?);
-            let deployment = self.children.deployments.get(&reference)?;
+            let deployment = self.deployment(&server.namespace()?, &server.name_any())?;
             let owner = names::controller_uid(deployment.meta());
             (owner.is_some() && owner == server.meta().uid.as_deref()).then_some(deployment)
         };
@@ -162,20 +169,42 @@ impl Stores {
     }
 
     /// Returns the Deployment of this name that is cached.
-    pub(in crate::controller) fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<Deployment>> {
+    pub(in crate::controller) fn deployment(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Compact<Deployment>>> {
         let reference = ObjectRef::new(name).within(namespace);
         self.children.deployments.get(&reference)
     }
 
+    /// Returns the children and Pods of an object.
+    pub(in crate::controller) fn existing(
+        &self,
+        namespace: &str,
+        server: &str,
+    ) -> Result<Existing, UnreadableCache> {
+        let (own, other): (Vec<_>, Vec<_>) = labelled(&self.pods, namespace, server)
+            .into_iter()
+            .partition(|pod| self.is_own(pod));
+        let replica_sets = labelled(&self.replica_sets, namespace, server);
+        Ok(Existing {
+            children: self.children.existing(namespace, server)?,
+            replica_sets: replica_sets.iter().map(parse).collect::<Result<_, _>>()?,
+            pods: own.iter().map(parse).collect::<Result<_, _>>()?,
+            other_pods: other.iter().map(parse).collect::<Result<_, _>>()?,
+        })
+    }
+
     /// Returns the Pods of all `McpServers`.
-    pub fn own_pods(&self) -> Vec<Arc<Pod>> {
+    pub fn own_pods(&self) -> Vec<Arc<Compact<Pod>>> {
         self.pods.state_filter(|pod| self.is_own(pod))
     }
 
     /// Returns whether a Pod belongs to the Deployment of the `McpServer` that its label names. The label alone proves
     /// nothing: a user who can create Pods can set it.
-    pub(in crate::controller) fn is_own(&self, pod: &Pod) -> bool {
-        let Some(server) = server_of(pod) else {
+    fn is_own(&self, pod: &Compact<Pod>) -> bool {
+        let Some(server) = pod.server() else {
             return false;
         };
         let deployment = controller_in(&self.replica_sets, pod)
@@ -196,18 +225,28 @@ impl Stores {
     ) -> Self {
         Self {
             servers: store(servers.iter().cloned()),
-            replica_sets: store(
+            replica_sets: compact_store(
                 children
                     .deployments
                     .iter()
                     .map(|deployment| crate::testing::replica_set(deployment)),
             ),
             children: ChildStores::containing(children),
-            pods: store(pods),
+            pods: compact_store(pods),
+            pod_changed: Arc::default(),
             gateway_api: Served::always(),
             filled: watch::channel(true).1,
         }
     }
+}
+
+/// Returns the objects with the label of this `McpServer`.
+fn labelled<K: CachedKind>(store: &Store<Compact<K>>, namespace: &str, server: &str) -> Vec<Arc<Compact<K>>> {
+    store.state_filter(|object| object.is_labelled(namespace, server))
+}
+
+fn parse<K: CachedKind>(cached: &Arc<Compact<K>>) -> Result<Arc<K>, UnreadableCache> {
+    cached.parse().map(Arc::new)
 }
 
 /// Returns the object of this kind that controls another, if the cache contains it.
@@ -218,6 +257,11 @@ where
     let owner = names::controller(object.meta()).filter(|owner| owner.kind == K::kind(&()))?;
     let found = store.get(&ObjectRef::new(&owner.name).within(&object.namespace()?))?;
     (found.meta().uid.as_ref() == Some(&owner.uid)).then_some(found)
+}
+
+#[cfg(test)]
+fn compact_store<K: CachedKind>(objects: impl IntoIterator<Item = K>) -> Store<Compact<K>> {
+    store(objects.into_iter().map(|object| Compact::of(object).unwrap()))
 }
 
 #[cfg(test)]
@@ -262,7 +306,14 @@ mod tests {
         let (children, fill_children) = ChildStores::unfilled();
         let (replica_sets, replica_set_writer) = reflector::store();
         let (pods, pod_writer) = reflector::store();
-        let stores = Stores::new(servers, children, replica_sets, pods, Served::default());
+        let stores = Stores::new(
+            servers,
+            children,
+            replica_sets,
+            pods,
+            Arc::default(),
+            Served::default(),
+        );
         let reconciles: Vec<_> = (0..16)
             .map(|_| {
                 let stores = stores.clone();

@@ -5,25 +5,28 @@
 //! list every Secret.
 
 mod caches;
+mod compact;
 mod merge;
 mod optional_kind;
 pub mod scope;
 
 pub use caches::{Ended, Stores};
+pub use compact::{CachedKind, Compact, UnreadableCache};
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::Pod;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 
-use super::apply::managed_fields;
 use super::queue::Queue;
 use super::{names, public_url};
 use crate::api::v1alpha1::Guarded;
@@ -46,8 +49,11 @@ pub fn start(
 ) -> (Controller<Guarded>, Stores) {
     let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
     let (servers, server_stream, affected) = servers(client, scope, &watcher::Config::default());
-    let (replica_sets, replica_set_stream) = cached(client, scope, &ours, drop_pod_spec, None);
-    let (pods, pod_stream) = cached::<Pod>(client, scope, &ours, drop_containers, None);
+    let (replica_sets, replica_set_stream) = cached::<ReplicaSet>(client, scope, &ours, None);
+    let (pods, pod_stream) = cached::<Pod>(client, scope, &ours, None);
+    let pod_changed = Arc::new(Notify::new());
+    let notify = pod_changed.clone();
+    let pod_stream = pod_stream.inspect_ok(move |_| notify.notify_one());
     let queued = || queue.clone();
     let edited = {
         let queue = queued();
@@ -59,15 +65,22 @@ pub fn start(
     let controller = Controller::for_stream(edited, servers.clone())
         .reconcile_on(each_added(queued(), affected))
         .reconcile_on(each_added(queued(), reports))
-        .watches_stream::<ReplicaSet, _>(replica_set_stream, move |set| of_set.add(server_of(&set)))
-        .watches_stream::<Pod, _>(pod_stream, move |pod| of_pod.add(server_of(&pod)));
+        .watches_stream::<Compact<ReplicaSet>, _>(replica_set_stream, move |set| of_set.add(set.server()))
+        .watches_stream::<Compact<Pod>, _>(pod_stream, move |pod| of_pod.add(pod.server()));
     let optional = OptionalKind {
         client: client.clone(),
         servers: servers.clone(),
         served: Served::default(),
     };
     let (children, controller) = ChildStores::start(client, scope, &ours, &optional, queue, controller);
-    let stores = Stores::new(servers, children, replica_sets, pods, optional.served);
+    let stores = Stores::new(
+        servers,
+        children,
+        replica_sets,
+        pods,
+        pod_changed,
+        optional.served,
+    );
     (controller, stores)
 }
 
@@ -119,13 +132,6 @@ fn edits(
     servers.predicate_filter(edited, PredicateConfig::default())
 }
 
-/// Returns the object that a Pod or `ReplicaSet` belongs to, from its label. The object is not its direct
-/// controller.
-pub(in crate::controller) fn server_of(object: &impl Resource) -> Option<ObjectRef<Guarded>> {
-    let name = object.labels().get(names::SERVER_LABEL)?;
-    Some(ObjectRef::new(name).within(&object.namespace()?))
-}
-
 /// Returns the objects that own a child.
 fn owners_of(child: &impl Resource) -> Vec<ObjectRef<Guarded>> {
     let namespace = child.namespace().unwrap_or_default();
@@ -141,54 +147,23 @@ fn drop_managers<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
 }
 
-/// Removes `managedFields` and the spec but for the volumes from a Pod. The operator reads the status of the containers only.
-fn drop_containers(pod: &mut Pod) {
-    drop_managers(pod);
-    let volumes = pod.spec.take().and_then(|spec| spec.volumes);
-    pod.spec = Some(PodSpec {
-        volumes,
-        ..PodSpec::default()
-    });
-}
-
-/// Keeps of a child's `managedFields` only whether they must change before it is applied.
-fn trim_managers<K: Resource>(child: &mut K) {
-    managed_fields::trim(child.managed_fields_mut());
-}
-
-/// Removes `managedFields`, the status and the Pod spec from a `ReplicaSet`. The operator needs only the
-/// annotations of its Pods.
-fn drop_pod_spec(replica_set: &mut ReplicaSet) {
-    replica_set.managed_fields_mut().clear();
-    replica_set.status = None;
-    if let Some(template) = replica_set.spec.as_mut().and_then(|spec| spec.template.as_mut()) {
-        template.spec = None;
-    }
-}
-
-/// Creates a cache and the stream of changes that fills it. `trim` removes unused parts of each object. `optional` is for a kind that
-/// some clusters do not serve.
+/// Creates a cache and the stream of changes that fills it. `optional` is for a kind that some clusters do not
+/// serve.
 fn cached<K>(
     client: &Client,
     scope: &Scope,
     config: &watcher::Config,
-    trim: fn(&mut K),
     optional: Option<OptionalKind>,
 ) -> (
-    Store<K>,
-    impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>,
+    Store<Compact<K>>,
+    impl Stream<Item = Result<Compact<K>, watcher::Error>> + Send + use<K>,
 )
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static,
+    K: CachedKind,
 {
     let (store, writer) = reflector::store();
-    let events = watched(client, scope, config, trim, store.clone());
+    // An object is trimmed when it becomes compact.
+    let events = watched::<Compact<K>>(client, scope, config, |_| {}, store.clone());
     let events = match optional {
         Some(kind) => kind.once_served(events).left_stream(),
         None => events.right_stream(),
@@ -230,7 +205,6 @@ mod tests {
     use std::collections::BTreeSet;
     use std::convert::Infallible;
     use std::pin::pin;
-    use std::sync::Arc;
     use std::time::Duration;
 
     use http::{Request, Response};
@@ -326,37 +300,5 @@ mod tests {
         assert_eq!(watched, BTreeSet::from(expected.map(str::to_owned)));
         running.abort();
         drop(stores);
-    }
-
-    #[test]
-    fn a_pod_belongs_to_the_object_of_its_label() {
-        let pod = |labels: serde_json::Value| {
-            serde_json::from_value::<Pod>(
-                serde_json::json!({"metadata": {"namespace": "mcp", "labels": labels}}),
-            )
-            .unwrap()
-        };
-        let server = server_of(&pod(serde_json::json!({(names::SERVER_LABEL): "azure-devops"}))).unwrap();
-        assert_eq!(
-            (server.name.as_str(), server.namespace.as_deref()),
-            ("azure-devops", Some("mcp"))
-        );
-        assert!(server_of(&pod(serde_json::json!({}))).is_none());
-    }
-
-    #[test]
-    fn a_cached_pod_has_its_volumes_and_status_and_neither_containers_nor_managers() {
-        let mut pod: Pod = serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "a", "managedFields": [{"manager": "kubelet", "operation": "Update"}]},
-            "spec": {"containers": [{"name": "mcp-server"}], "volumes": [{"name": "keyring"}]},
-            "status": {"phase": "Running"},
-        }))
-        .unwrap();
-        drop_containers(&mut pod);
-        let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
-        assert_eq!(volumes.map(Vec::len), Some(1));
-        assert!(pod.spec.as_ref().unwrap().containers.is_empty());
-        assert!(pod.managed_fields().is_empty());
-        assert_eq!(pod.status.unwrap().phase.as_deref(), Some("Running"));
     }
 }

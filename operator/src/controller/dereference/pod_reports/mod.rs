@@ -16,12 +16,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use behalf_contract::StatusDocument;
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use kube::{Resource as _, ResourceExt as _};
 
 use crate::controller::children::keyring_of;
 use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::names;
+use crate::controller::watches::CachedKind;
 
 /// Number of consecutive failures after which a ready Pod counts as unreachable. A single failure may be a
 /// restart or a lost packet.
@@ -147,8 +148,43 @@ pub(in crate::controller) fn is_ready(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-fn address(pod: &Pod) -> Option<IpAddr> {
-    pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()
+/// Where a Pod serves its status document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Absent while it serves none.
+    address: Option<IpAddr>,
+
+    /// Whether the kubelet reports the Pod as ready.
+    is_ready: bool,
+}
+
+impl Endpoint {
+    /// Reads it from the status of a Pod.
+    pub fn of(pod: &Pod) -> Self {
+        let address = || pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok();
+        Self {
+            address: is_running(pod).then(address).flatten(),
+            is_ready: is_ready(pod),
+        }
+    }
+}
+
+impl CachedKind for Pod {
+    type Summary = Endpoint;
+
+    fn summary(&self) -> Endpoint {
+        Endpoint::of(self)
+    }
+
+    /// Removes `managedFields` and the spec but for the volumes. A reconcile reads the status of the containers only.
+    fn trim(&mut self) {
+        self.meta_mut().managed_fields = None;
+        let volumes = self.spec.take().and_then(|spec| spec.volumes);
+        self.spec = Some(PodSpec {
+            volumes,
+            ..PodSpec::default()
+        });
+    }
 }
 
 #[cfg(test)]

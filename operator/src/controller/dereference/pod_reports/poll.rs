@@ -12,12 +12,13 @@ use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{PodReports, StatusError, address, is_ready, is_running};
+use super::{PodReports, StatusError};
 use crate::api::v1alpha1::Guarded;
 use crate::controller::jitter::spread;
-use crate::controller::watches::server_of;
+use crate::controller::watches::Compact;
 
 /// Maximum number of Pods that are read at the same time. A Pod that does not answer occupies its place for
 /// two seconds.
@@ -25,6 +26,10 @@ const CONCURRENCY: usize = 32;
 
 /// Time between two looks of the loop for Pods that are due.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Time until the next look after a Pod has changed. It is shorter than the time in which a reconcile gathers events, so that
+/// the reconcile of a Pod that has become ready finds its report.
+const AFTER_CHANGE: Duration = Duration::from_millis(25);
 
 /// Time between two reads of a Pod while something in it is not verified.
 const SOON: Duration = Duration::from_secs(2);
@@ -36,10 +41,12 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// to fifty reads a second.
 const SOON_FOR_EACH: Duration = Duration::from_millis(20);
 
-/// Polls until `changed` has no receiver. `pods` lists all Pods, `read` reads the status document of one.
+/// Polls until `changed` has no receiver. `pods` lists all Pods, `pod_changed` is notified when that list has changed, `read` reads
+/// the status document of one.
 pub async fn run<R>(
     reports: Arc<PodReports>,
-    pods: impl Fn() -> Vec<Arc<Pod>>,
+    pods: impl Fn() -> Vec<Arc<Compact<Pod>>>,
+    pod_changed: Arc<Notify>,
     read: impl Fn(IpAddr) -> R,
     changed: UnboundedSender<ObjectRef<Guarded>>,
     random: fn() -> u32,
@@ -49,12 +56,18 @@ pub async fn run<R>(
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reads = FuturesUnordered::new();
+    let mut is_hurried = false;
     // A Pod that is being read is not due.
     let mut due: HashMap<String, Option<Instant>> = HashMap::new();
     while !changed.is_closed() {
         tokio::select! {
             // Only here are all Pods looked at: with hundreds of them, each look costs more than a read.
-            _ = ticks.tick() => {}
+            _ = ticks.tick() => is_hurried = false,
+            () = pod_changed.notified(), if !is_hurried => {
+                ticks.reset_after(AFTER_CHANGE);
+                is_hurried = true;
+                continue;
+            }
             Some(read) = reads.next() => {
                 let (pod, answer): (Target, Result<StatusDocument, StatusError>) = read;
                 let soon = soon(due.len());
@@ -100,12 +113,13 @@ struct Target {
 }
 
 impl Target {
-    fn of(pod: &Pod) -> Option<Self> {
+    fn of(pod: &Compact<Pod>) -> Option<Self> {
+        let endpoint = pod.summary();
         Some(Self {
             uid: pod.uid()?,
-            address: is_running(pod).then(|| address(pod)).flatten()?,
-            ready: is_ready(pod),
-            server: server_of(pod)?,
+            address: endpoint.address?,
+            ready: endpoint.is_ready,
+            server: pod.server()?,
         })
     }
 }
@@ -122,6 +136,7 @@ fn soon(pods: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures::channel::mpsc;
@@ -131,7 +146,7 @@ mod tests {
     use crate::controller::names;
     use crate::testing::document;
 
-    fn pod(number: usize) -> Arc<Pod> {
+    fn pod(number: usize) -> Arc<Compact<Pod>> {
         let pod = json!({
             "metadata": {
                 "namespace": "mcp", "uid": number.to_string(),
@@ -160,7 +175,14 @@ mod tests {
             std::future::ready(Ok(document(if earlier < 2 { "sha256:0" } else { "sha256:1" })))
         };
         let reports = Arc::new(PodReports::default());
-        tokio::spawn(run(reports, || vec![pod(1)], read, sender, middle));
+        tokio::spawn(run(
+            reports,
+            || vec![pod(1)],
+            Arc::default(),
+            read,
+            sender,
+            middle,
+        ));
         for read in [1, 3] {
             let server = changed.next().await.unwrap();
             assert_eq!(server.name, "server-1");
@@ -184,10 +206,39 @@ mod tests {
         };
         let pods = || (1..=100).map(pod).collect();
         let reports = Arc::new(PodReports::default());
-        tokio::spawn(run(reports.clone(), pods, read, sender, middle));
+        tokio::spawn(run(reports.clone(), pods, Arc::default(), read, sender, middle));
         let first: HashSet<String> = changed.take(100).map(|server| server.name).collect().await;
         assert_eq!(first.len(), 100, "each Pod had its turn");
-        assert_eq!(reports.of(&[pod(100)]).len(), 1);
+        let hundredth = Arc::new(pod(100).parse().unwrap());
+        assert_eq!(reports.of(&[hundredth]).len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_has_become_ready_is_read_before_its_reconcile_begins() {
+        let (sender, mut changed) = mpsc::unbounded();
+        let (pods, pod_changed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+        let listed = pods.clone();
+        let read = |_| std::future::ready(Ok(document("sha256:0")));
+        let list = move || listed.lock().unwrap().clone();
+        tokio::spawn(run(
+            Arc::default(),
+            list,
+            pod_changed.clone(),
+            read,
+            sender,
+            middle,
+        ));
+        // Shortly after a look without it.
+        tokio::time::sleep(TICK + Duration::from_millis(1)).await;
+        pods.lock().unwrap().push(pod(1));
+        pod_changed.notify_one();
+        let begin = Instant::now();
+        changed.next().await.unwrap();
+        assert!(
+            begin.elapsed() < crate::controller::DEBOUNCE,
+            "{:?}",
+            begin.elapsed()
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::object_name;
 use crate::api::v1alpha1::{CertificateAuthorityRef, Entra};
+use crate::controller::dereference::dereferenced::BEGIN_CERTIFICATE;
 use crate::controller::validate::Refusal;
 
 /// The field for Entra and Azure DevOps, with the field of the name inside.
@@ -56,7 +57,7 @@ pub(crate) fn certificate_authority(
             .map(|data| data.0.as_slice());
         text.or(bytes)
     });
-    let begin = b"-----BEGIN CERTIFICATE-----";
+    let begin = BEGIN_CERTIFICATE.as_bytes();
     match content {
         None => refusals.push(Refusal::CertificateAuthorityNotFound { field, name, key }),
         Some(bytes) if !bytes.windows(begin.len()).any(|window| window == begin) => {

@@ -1,0 +1,273 @@
+//! The objects that `McpServers` name: `ConfigMaps` with certificate authorities, and given `ServiceAccounts`.
+//!
+//! A cluster may have thousands that no `McpServer` names, so that no cache contains them. Each is read when it is needed, and
+//! again only after a watch has reported a change of it. The watch shows the metadata alone, and begins with the first read.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::stream::select_all;
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+use tokio::sync::Notify;
+
+use super::DereferenceError;
+use super::dereferenced::BEGIN_CERTIFICATE;
+use crate::api::v1alpha1::{Guarded, McpServer};
+use crate::controller::children::ChildKind;
+use crate::controller::watches::scope::Scope;
+use crate::error_chain::chain;
+
+/// The referenced objects that were read, with the objects that asked for them.
+#[derive(Debug, Default)]
+pub struct References {
+    /// `ConfigMaps` with certificate authorities.
+    pub config_maps: Reads<ConfigMap>,
+
+    /// Given `ServiceAccounts`.
+    pub service_accounts: Reads<ServiceAccount>,
+}
+
+impl References {
+    /// Returns the objects that name something that has changed since it was read. Watches as long as the stream is read.
+    pub fn changes(
+        self: Arc<Self>,
+        client: &Client,
+        scope: &Scope,
+    ) -> impl Stream<Item = ObjectRef<Guarded>> + Send + use<> {
+        let config_maps = changes(client, scope, self.clone(), |all| &all.config_maps);
+        let service_accounts = changes(client, scope, self, |all| &all.service_accounts);
+        stream::select(config_maps, service_accounts)
+    }
+
+    /// Removes what no existing object has asked for.
+    pub fn keep_only(&self, exists: impl Fn(&ObjectRef<Guarded>) -> bool) {
+        self.config_maps.keep_only(&exists);
+        self.service_accounts.keep_only(&exists);
+    }
+}
+
+/// A kind of object that an `McpServer` names.
+pub trait ReferencedKind: ChildKind + Send + Sync + 'static {
+    /// Removes what no reconcile needs.
+    fn trim(&mut self);
+}
+
+impl ReferencedKind for ConfigMap {
+    /// Keeps of each value only whether a certificate begins in it: a bundle has hundreds of kilobytes.
+    fn trim(&mut self) {
+        self.meta_mut().managed_fields = None;
+        let is_bundle = |value: &[u8]| {
+            let mut windows = value.windows(BEGIN_CERTIFICATE.len());
+            windows.any(|window| window == BEGIN_CERTIFICATE.as_bytes())
+        };
+        let kept = |value: &[u8]| if is_bundle(value) { BEGIN_CERTIFICATE } else { "" };
+        for value in self.data.iter_mut().flat_map(|data| data.values_mut()) {
+            *value = kept(value.as_bytes()).to_owned();
+        }
+        for value in self.binary_data.iter_mut().flat_map(|data| data.values_mut()) {
+            *value = ByteString(kept(&value.0).as_bytes().to_vec());
+        }
+    }
+}
+
+impl ReferencedKind for ServiceAccount {
+    fn trim(&mut self) {
+        self.meta_mut().managed_fields = None;
+    }
+}
+
+/// The objects of one kind that were read.
+#[derive(Debug)]
+pub struct Reads<K> {
+    state: Mutex<State<K>>,
+
+    /// Wakes the watches at the first read. One waits for each kind.
+    wanted: Notify,
+}
+
+impl<K> Default for Reads<K> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(State {
+                watched: HashSet::new(),
+                objects: HashMap::new(),
+                reads: 0,
+            }),
+            wanted: Notify::new(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State<K> {
+    /// The namespaces whose changes are reported; `None` is all of them. Nothing else is kept.
+    watched: HashSet<Option<String>>,
+
+    /// By namespace and name.
+    objects: HashMap<(String, String), Known<K>>,
+
+    /// The last number of a read.
+    reads: u64,
+}
+
+#[derive(Debug)]
+struct Known<K> {
+    read: Read<K>,
+
+    /// The objects that have asked for it. Also one that names another by now: a reconcile too many does no harm.
+    users: HashSet<ObjectRef<Guarded>>,
+}
+
+#[derive(Debug)]
+enum Read<K> {
+    /// Since the read of this number began, no change was reported. Reads that begin later have the same number.
+    Begun(u64),
+
+    /// The object, unless none has this name.
+    Done(Option<K>),
+}
+
+impl<K: ReferencedKind> Reads<K> {
+    /// Returns the object of this name in the namespace of `user`, or `None` if there is none.
+    pub async fn get(
+        &self,
+        client: &Client,
+        user: &McpServer,
+        name: &str,
+    ) -> Result<Option<K>, DereferenceError> {
+        self.wanted.notify_one();
+        let namespace = user.namespace().unwrap_or_default();
+        let key = (namespace.clone(), name.to_owned());
+        let user = ObjectRef::new(&user.name_any()).within(&namespace);
+        let number = {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            match state.objects.get_mut(&key) {
+                Some(known) => {
+                    known.users.insert(user);
+                    match &known.read {
+                        Read::Done(object) => return Ok(object.clone()),
+                        Read::Begun(number) => *number,
+                    }
+                }
+                None => {
+                    state.reads += 1;
+                    if state.is_watched(&namespace) {
+                        let known = Known {
+                            read: Read::Begun(state.reads),
+                            users: HashSet::from([user]),
+                        };
+                        state.objects.insert(key.clone(), known);
+                    }
+                    state.reads
+                }
+            }
+        };
+        let mut object: Option<K> = super::get(client, &namespace, name).await?;
+        if let Some(object) = &mut object {
+            object.trim();
+        }
+        // After a change in the meantime the next reconcile reads again.
+        if let Some(known) = self.lock().objects.get_mut(&key)
+            && let Read::Begun(begun) = known.read
+            && begun == number
+        {
+            known.read = Read::Done(object.clone());
+        }
+        Ok(object)
+    }
+
+    /// Handles an event of the watch of a namespace. Returns the users of an object that has changed since it was read.
+    fn handle(
+        &self,
+        watched: Option<&str>,
+        event: &Event<PartialObjectMeta<K>>,
+    ) -> HashSet<ObjectRef<Guarded>> {
+        let mut state = self.lock();
+        match event {
+            // Changes before the list are not reported one by one.
+            Event::Init => {
+                state.watched.remove(&watched.map(str::to_owned));
+                state
+                    .objects
+                    .retain(|(namespace, _), _| watched.is_some_and(|watched| watched != namespace));
+            }
+            Event::InitApply(_) => {}
+            Event::InitDone => {
+                state.watched.insert(watched.map(str::to_owned));
+            }
+            Event::Apply(changed) | Event::Delete(changed) => {
+                let key = (changed.namespace().unwrap_or_default(), changed.name_any());
+                let is_same = |known: &Known<K>| {
+                    let version = |object: &K| object.meta().resource_version.clone();
+                    matches!(&known.read, Read::Done(Some(object)) if version(object) == changed.resource_version())
+                };
+                if matches!(event, Event::Delete(_)) || !state.objects.get(&key).is_some_and(is_same) {
+                    return state
+                        .objects
+                        .remove(&key)
+                        .map(|known| known.users)
+                        .unwrap_or_default();
+                }
+            }
+        }
+        HashSet::new()
+    }
+
+    fn keep_only(&self, exists: impl Fn(&ObjectRef<Guarded>) -> bool) {
+        self.lock().objects.retain(|_, known| {
+            known.users.retain(&exists);
+            !known.users.is_empty()
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> State<K> {
+    fn is_watched(&self, namespace: &str) -> bool {
+        self.watched.contains(&None) || self.watched.contains(&Some(namespace.to_owned()))
+    }
+}
+
+fn changes<K: ReferencedKind>(
+    client: &Client,
+    scope: &Scope,
+    all: Arc<References>,
+    of: fn(&References) -> &Reads<K>,
+) -> impl Stream<Item = ObjectRef<Guarded>> + Send + use<K> {
+    let apis: Vec<(Option<String>, Api<PartialObjectMeta<K>>)> = scope.apis(client);
+    async move {
+        of(&all).wanted.notified().await;
+        let watches = apis.into_iter().map(|(namespace, api)| {
+            let events = watcher(api, watcher::Config::default()).default_backoff();
+            events.map(move |event| (namespace.clone(), event)).boxed()
+        });
+        select_all(watches).flat_map(move |(namespace, event)| {
+            let affected = match event {
+                Ok(event) => of(&all).handle(namespace.as_deref(), &event),
+                Err(error) => {
+                    tracing::warn!(
+                        watch.kind = K::KIND, error = %chain(&error),
+                        "Watch of objects that McpServers refer to was interrupted and starts again"
+                    );
+                    HashSet::new()
+                }
+            };
+            stream::iter(affected)
+        })
+    }
+    .flatten_stream()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Tests when the objects that `McpServers` name are read again.
+
+use std::pin::pin;
+
+use http::{Request, Response};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower_test::mock;
+
+use super::*;
+use crate::testing::{QUICKSTART, server};
+
+/// An API server that answers each read of the `ConfigMap` with the next version, and lists and watches of `ConfigMaps`.
+/// The watch reports one change.
+fn api_server(mut handle: mock::Handle<Request<Body>, Response<Body>>) {
+    tokio::spawn(async move {
+        let (mut version, mut open) = (0, Vec::new());
+        let mut changes = vec![json!({"type": "MODIFIED", "object": config_map(7)})];
+        while let Some((request, answer)) = pin!(&mut handle).next_request().await {
+            let query = request.uri().query().unwrap_or_default();
+            let body = if request.uri().path().ends_with("/configmaps/corporate-ca") {
+                version += 1;
+                config_map(version)
+            } else if !query.contains("watch=") {
+                json!({"metadata": {"resourceVersion": "1"}, "items": []})
+            } else if let Some(change) = changes.pop() {
+                change
+            } else {
+                open.push(answer);
+                continue;
+            };
+            answer.send_response(Response::new(Body::from(body.to_string().into_bytes())));
+        }
+    });
+}
+
+fn config_map(version: u32) -> Value {
+    json!({
+        "metadata": {"namespace": "mcp", "name": "corporate-ca", "resourceVersion": version.to_string()},
+        "data": {"ca.crt": format!("{BEGIN_CERTIFICATE}\nAAAA"), "notes": "text"},
+    })
+}
+
+fn event(version: u32) -> Event<PartialObjectMeta<ConfigMap>> {
+    Event::Apply(serde_json::from_value(config_map(version)).unwrap())
+}
+
+/// Reads of a namespace whose changes are reported.
+fn watched() -> Reads<ConfigMap> {
+    let reads = Reads::default();
+    reads.handle(None, &Event::Init);
+    reads.handle(None, &Event::InitDone);
+    reads
+}
+
+async fn version(reads: &Reads<ConfigMap>, client: &Client) -> String {
+    let object = reads.get(client, &user(), "corporate-ca").await.unwrap();
+    object.unwrap().resource_version().unwrap()
+}
+
+fn client() -> Client {
+    let (service, handle) = mock::pair();
+    api_server(handle);
+    Client::new(service, "default")
+}
+
+/// The object that reads.
+fn user() -> McpServer {
+    server(QUICKSTART)
+}
+
+fn users() -> HashSet<ObjectRef<Guarded>> {
+    HashSet::from([ObjectRef::new(&user().name_any()).within("mcp")])
+}
+
+#[tokio::test]
+async fn an_object_is_read_once_and_again_when_a_change_is_reported() {
+    let (client, reads) = (client(), watched());
+    assert_eq!(version(&reads, &client).await, "1");
+    assert_eq!(version(&reads, &client).await, "1");
+    assert_eq!(
+        reads.handle(None, &event(1)),
+        HashSet::new(),
+        "it was read in this version"
+    );
+    assert_eq!(version(&reads, &client).await, "1");
+    assert_eq!(reads.handle(None, &event(2)), users());
+    assert_eq!(version(&reads, &client).await, "2");
+    let deleted = Event::Delete(serde_json::from_value(config_map(2)).unwrap());
+    assert_eq!(reads.handle(None, &deleted), users());
+    assert_eq!(version(&reads, &client).await, "3");
+}
+
+#[tokio::test]
+async fn an_object_is_read_each_time_while_no_watch_reports_its_changes() {
+    let (client, reads) = (client(), Reads::default());
+    assert_eq!(version(&reads, &client).await, "1");
+    assert_eq!(version(&reads, &client).await, "2");
+    let elsewhere = Some("other");
+    reads.handle(elsewhere, &Event::InitDone);
+    assert_eq!(version(&reads, &client).await, "3");
+    assert_eq!(version(&reads, &client).await, "4");
+    let here = Some("mcp");
+    reads.handle(here, &Event::InitDone);
+    assert_eq!(version(&reads, &client).await, "5");
+    assert_eq!(version(&reads, &client).await, "5");
+    reads.handle(elsewhere, &Event::Init);
+    assert_eq!(version(&reads, &client).await, "5");
+    reads.handle(here, &Event::Init);
+    assert_eq!(
+        version(&reads, &client).await,
+        "6",
+        "changes may have been missed"
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_is_reported_during_a_read_is_not_lost() {
+    let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+    let (client, reads) = (Client::new(service, "default"), Arc::new(watched()));
+    let reading = {
+        let (client, reads) = (client.clone(), reads.clone());
+        tokio::spawn(async move { version(&reads, &client).await })
+    };
+    let (_, answer) = pin!(&mut handle).next_request().await.unwrap();
+    assert_eq!(reads.handle(None, &event(2)), users());
+    answer.send_response(Response::new(Body::from(config_map(1).to_string().into_bytes())));
+    assert_eq!(reading.await.unwrap(), "1");
+    let again = tokio::spawn(async move { version(&reads, &client).await });
+    let (_, answer) = pin!(&mut handle).next_request().await.unwrap();
+    answer.send_response(Response::new(Body::from(config_map(2).to_string().into_bytes())));
+    assert_eq!(again.await.unwrap(), "2");
+}
+
+#[tokio::test]
+async fn a_change_reconciles_the_objects_that_have_asked_for_what_changed() {
+    let (client, references) = (client(), Arc::new(References::default()));
+    let scope = Scope::Namespaces(vec!["mcp".to_owned()]);
+    let mut changes = Box::pin(references.clone().changes(&client, &scope));
+    // The first read begins the watch, and only a read after the first list is kept.
+    let reading = async {
+        loop {
+            version(&references.config_maps, &client).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let affected = tokio::select! {
+        affected = changes.next() => affected.unwrap(),
+        () = reading => unreachable!("it reads for ever"),
+    };
+    assert_eq!(HashSet::from([affected]), users());
+}
+
+#[test]
+fn a_bundle_is_kept_as_its_first_line_and_other_texts_not_at_all() {
+    let mut bundle: ConfigMap = serde_json::from_value(config_map(1)).unwrap();
+    bundle.binary_data = Some([("der".to_owned(), ByteString(vec![0, 1]))].into());
+    bundle.trim();
+    let data = bundle.data.unwrap();
+    assert_eq!(data["ca.crt"], BEGIN_CERTIFICATE);
+    assert_eq!(data["notes"], "");
+    assert!(bundle.binary_data.unwrap()["der"].0.is_empty());
+}
+
+#[tokio::test]
+async fn what_only_deleted_objects_have_asked_for_is_not_kept() {
+    let (client, reads) = (client(), watched());
+    assert_eq!(version(&reads, &client).await, "1");
+    reads.keep_only(|_| true);
+    assert_eq!(version(&reads, &client).await, "1");
+    reads.keep_only(|_| false);
+    assert_eq!(version(&reads, &client).await, "2");
+}
