@@ -58,6 +58,7 @@ pub(crate) async fn status(State(services): State<Arc<Services>>) -> Json<Status
         revocations_digest: Some(services.sessions.revocations_digest()),
         federation: services.board.federation(),
         handshake: services.board.handshake(),
+        tenant: services.board.tenant(),
         sign_in: Some(services.sign_ins.report()),
         sessions: sessions(&services).await,
     })

@@ -338,7 +338,7 @@ impl Services {
 }
 
 /// The certificates that all outgoing connections trust, except those to Redis.
-fn trust_roots(config: &SidecarConfig) -> TrustRoots {
+pub(crate) fn trust_roots(config: &SidecarConfig) -> TrustRoots {
     match &config.entra.certificate_authority_file {
         Some(path) => TrustRoots::with_bundle(path),
         None => TrustRoots::system(),

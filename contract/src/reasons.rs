@@ -177,6 +177,16 @@ wire_names! {
         /// The Gateway refuses the route for another reason.
         RouteRefused,
 
+        // TenantMatches
+        /// Azure DevOps names the tenant of `entra.tenantId` for the organization.
+        SameTenant,
+        /// Azure DevOps names another tenant.
+        OtherTenant,
+        /// The organization is connected to no tenant.
+        NoTenant,
+        /// Azure DevOps answers and names no tenant.
+        TenantNotNamed,
+
         // UserSignIn
         /// A user signed in.
         SignedIn,

@@ -71,6 +71,16 @@ impl AzureDevOpsConfig {
             is_in_toolset && (tool.reads_only || !self.read_only)
         })
     }
+
+    /// Returns the address that names the organization's tenant in a header of its answer, to anybody.
+    pub fn tenant_address(&self) -> Url {
+        let mut address = self.endpoints.identity.clone();
+        // Fails only for an address without a host, and then there is nothing to ask.
+        if let Ok(mut segments) = address.path_segments_mut() {
+            segments.pop_if_empty().push(&self.organization);
+        }
+        address
+    }
 }
 
 /// The addresses of Azure DevOps.

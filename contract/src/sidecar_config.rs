@@ -29,6 +29,11 @@ pub struct SidecarConfig {
     /// The server's MCP endpoint, on loopback.
     pub upstream: Url,
 
+    /// The address at which Azure DevOps names the organization's tenant ([`crate::AzureDevOpsConfig::tenant_address`]). Absent
+    /// for another server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_address: Option<Url>,
+
     /// The access that the sidecar asks users for, and the scopes that tools need.
     pub access: AccessConfig,
 

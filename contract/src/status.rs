@@ -25,6 +25,11 @@ pub struct StatusDocument {
     /// Whether the MCP server answers a real handshake.
     pub handshake: HandshakeReport,
 
+    /// Whether Azure DevOps names the configured tenant for the organization. Absent before the first answer, and for a server
+    /// that is not of Azure DevOps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantReport>,
+
     /// The state of the application as users' sign-ins show it. Absent from a sidecar that does not observe them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<SignInReport>,
@@ -105,6 +110,23 @@ pub struct HandshakeReport {
     /// Time of the observation. Absent until the first handshake ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Timestamp>,
+}
+
+/// The tenant of the organization, asked without a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantReport {
+    /// The result of the observation.
+    pub outcome: Outcome,
+
+    /// Reason of the condition, in `CamelCase`.
+    pub reason: String,
+
+    /// One sentence for the administrator, with the next step.
+    pub message: String,
+
+    /// Time of the observation.
+    pub observed_at: Timestamp,
 }
 
 /// The state of the application as users' sign-ins show it. It contains no data of users, and errors that concern one user

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use behalf_contract::{
     FederationReport, HandshakeReport, KeyMaterial, KeyringReport, Outcome, ServerInfo, SessionsReport,
-    SignInReport, StatusDocument, StoreKind,
+    SignInReport, StatusDocument, StoreKind, TenantReport,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
@@ -211,6 +211,12 @@ pub(crate) fn document(digest: &str) -> StatusDocument {
             is_stateful: false,
             observed_at: Some(time(50)),
         },
+        tenant: Some(TenantReport {
+            outcome: Outcome::Verified,
+            reason: "SameTenant".to_owned(),
+            message: "Something was seen.".to_owned(),
+            observed_at: time(50),
+        }),
         sign_in: Some(SignInReport {
             outcome: Outcome::Verified,
             reason: "SignedIn".to_owned(),

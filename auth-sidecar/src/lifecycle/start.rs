@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, AdminSocketError};
 use crate::host_key::{HostKey, HostKeyError};
 use crate::lifecycle::drain;
-use crate::observe::{FederationProbe, HandshakeProbe, Watch};
+use crate::observe::{FederationProbe, HandshakeProbe, TenantProbe, Watch};
 use crate::router;
 use crate::services::{Environment, Services, ServicesError};
 use crate::upstream::Upstream;
@@ -131,6 +131,9 @@ impl Sidecar {
                 .clone()
                 .federation(federation, services.federation_trigger.clone()),
         );
+        if let Some(probe) = TenantProbe::of(config).map_err(ServicesError::Trust)? {
+            tasks.spawn(watch.clone().tenant(probe));
+        }
         tasks.spawn(watch.handshake(HandshakeProbe::new(services.upstream.clone())));
         let (stop, keyring) = (end.clone(), Arc::clone(&services.keyring));
         tasks.spawn(async move {

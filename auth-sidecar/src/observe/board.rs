@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use behalf_contract::{FederationReport, HandshakeReport, Outcome, Reason};
+use behalf_contract::{FederationReport, HandshakeReport, Outcome, Reason, TenantReport};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{federation, handshake};
@@ -16,6 +16,9 @@ const WATCHED_ANSWERS: usize = 16;
 pub struct StatusBoard {
     federation: Mutex<FederationReport>,
     handshake: Mutex<HandshakeReport>,
+
+    /// `None` until the first answer.
+    tenant: Mutex<Option<TenantReport>>,
 
     /// The last request with a user's token that the server answered or refused was answered, since the probes find that
     /// the server requires a user.
@@ -36,6 +39,7 @@ impl Default for StatusBoard {
         Self {
             federation: Mutex::new(federation::pending()),
             handshake: Mutex::new(handshake::pending()),
+            tenant: Mutex::default(),
             has_answered_user: AtomicBool::new(false),
             awaits_user: AtomicBool::new(false),
             is_stateful: AtomicBool::new(false),
@@ -67,6 +71,17 @@ impl StatusBoard {
         self.awaits_user.store(requires_user(&report), Ordering::Relaxed);
         let changed = (current.outcome, &current.reason) != (report.outcome, &report.reason);
         *current = report;
+        changed
+    }
+
+    /// Replaces the answer of Azure DevOps. Returns true if the outcome or the reason changed.
+    pub fn publish_tenant(&self, report: TenantReport) -> bool {
+        let mut current = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = current
+            .as_ref()
+            .map(|report| (report.outcome, report.reason.as_str()));
+        let changed = before != Some((report.outcome, &report.reason));
+        *current = Some(report);
         changed
     }
 
@@ -109,6 +124,11 @@ impl StatusBoard {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Returns the last answer of Azure DevOps.
+    pub fn tenant(&self) -> Option<TenantReport> {
+        self.tenant.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the last result of the handshake probe.

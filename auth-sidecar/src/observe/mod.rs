@@ -1,5 +1,6 @@
-//! The probes of the sidecar. [`federation`] probes whether Entra accepts this Pod's token, and [`handshake`]
-//! whether the MCP server answers. The status contains only their results and the results of users' requests.
+//! The probes of the sidecar. [`federation`] probes whether Entra accepts this Pod's token, [`handshake`] whether the MCP
+//! server answers, and [`tenant`] which tenant Azure DevOps names for the organization. The status contains only their results
+//! and the results of users' requests.
 
 mod board;
 pub mod federation;
@@ -8,6 +9,7 @@ mod mcp_client;
 pub mod schedule;
 pub mod sign_ins;
 mod sse;
+pub mod tenant;
 pub(crate) mod user_answer;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::telemetry::metrics::Metrics;
 pub use board::StatusBoard;
 pub use federation::FederationProbe;
 pub use handshake::{HandshakeError, HandshakeProbe};
+pub use tenant::TenantProbe;
 
 /// For this time after the start, a server that has never answered counts as starting. The kubelet may still
 /// pull its image.
@@ -47,7 +50,7 @@ impl ProbeTrigger {
     }
 }
 
-/// Repeats the probes. The fields are what both probes need.
+/// Repeats the probes. The fields are what all probes need.
 #[derive(Clone)]
 pub struct Watch {
     /// Receives the last result.
@@ -147,6 +150,32 @@ impl Watch {
             } else {
                 schedule::HANDSHAKE.pause(pace, self.random_number())
             };
+            if self
+                .stop
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Asks for the organization's tenant until [`Watch::stop`] is cancelled.
+    pub async fn tenant(self, probe: TenantProbe) {
+        let mut failures = 0;
+        loop {
+            let Some(answer) = self.stop.run_until_cancelled(probe.run()).await else {
+                return;
+            };
+            let report = tenant::report(&answer, self.clock.now());
+            if self.board.publish_tenant(report.clone()) {
+                log_change("Tenant", report.outcome, &report.reason, &report.message);
+            }
+
+            let pace = tenant::pace(&answer, failures);
+            failures = failures_of(pace);
+            let pause = schedule::TENANT.pause(pace, self.random_number());
             if self
                 .stop
                 .run_until_cancelled(tokio::time::sleep(pause))

@@ -50,6 +50,14 @@ pub const HANDSHAKE: Schedule = Schedule {
     gap: Duration::from_secs(1),
 };
 
+/// The question for the organization's tenant, which hardly ever changes. A fix is found within ten minutes.
+pub const TENANT: Schedule = Schedule {
+    interval: Duration::from_hours(1),
+    shortest: Duration::from_secs(10),
+    longest: Duration::from_mins(10),
+    gap: Duration::from_secs(10),
+};
+
 /// The pause between handshakes while the server starts. It delays the readiness of the Pod by at most this time.
 pub const STARTING: Duration = Duration::from_millis(250);
 

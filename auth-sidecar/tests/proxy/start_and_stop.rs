@@ -38,7 +38,7 @@ async fn status(address: SocketAddr) -> StatusDocument {
 }
 
 /// Reads the status until it satisfies the condition. The test runner ends a test that waits too long.
-async fn until(address: SocketAddr, wished: impl Fn(&StatusDocument) -> bool) -> StatusDocument {
+pub(crate) async fn until(address: SocketAddr, wished: impl Fn(&StatusDocument) -> bool) -> StatusDocument {
     loop {
         let status = status(address).await;
         if wished(&status) {

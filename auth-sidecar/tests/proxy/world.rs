@@ -129,6 +129,7 @@ impl World {
                 certificate_authority_file: None,
             },
             upstream: self.server.endpoint(),
+            tenant_address: None,
             access: AccessConfig {
                 server: ServerKind::AzureDevOps {
                     organization: "contoso".to_owned(),

@@ -175,6 +175,7 @@ async fn document(pod: &Pod, secrets: &Api<Secret>) -> Result<StatusDocument, Be
             is_stateful: false,
             observed_at,
         },
+        tenant: None,
         sign_in: None,
         sessions: SessionsReport {
             store: StoreKind::Memory,

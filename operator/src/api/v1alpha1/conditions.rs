@@ -17,6 +17,9 @@ behalf_contract::wire_names! {
         Verified,
         /// Each Gateway accepted the `HTTPRoute`. Present only with `spec.route`.
         RouteReady,
+        /// Azure DevOps names the tenant of `spec.entra.tenantId` for the organization. Present only with
+        /// `spec.server.azureDevOps`.
+        TenantMatches,
         /// A user signed in, and Entra exchanged the user's token.
         UserSignIn,
         /// Sessions survive a restart.

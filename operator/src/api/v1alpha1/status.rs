@@ -57,7 +57,8 @@ pub struct McpServerStatus {
     pub keys: Option<KeysStatus>,
 
     /// The conditions Accepted, Available, FederationVerified, Verified, UserSignIn, SessionsDurable, RevocationsInForce
-    /// and Ready. UpdatePending, Reconciling and Stalled are present only while they are true.
+    /// and Ready; with spec.route RouteReady, and with spec.server.azureDevOps TenantMatches. UpdatePending, Reconciling and
+    /// Stalled are present only while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         schema_with = "embedded_list::<Condition>",

@@ -118,6 +118,10 @@ fn sidecar(plan: &Plan) -> SidecarConfig {
             ServerPlan::AzureDevOps(_) => upstream(),
             ServerPlan::Container(server) => server.endpoint.clone(),
         },
+        tenant_address: match &plan.kind {
+            ServerPlan::AzureDevOps(server) => Some(server.tenant_address()),
+            ServerPlan::Container(_) => None,
+        },
         access: plan.access.clone(),
         token_exchange: plan.token_exchange.clone(),
         sessions: plan.sessions.clone(),

@@ -33,7 +33,8 @@ use behalf_contract::{Reason, endpoints};
 use conditions::observed::Observed;
 use conditions::set;
 use conditions::{
-    accepted, federation, ready, revocations_in_force, sessions_durable, user_sign_in, verified,
+    accepted, federation, ready, revocations_in_force, sessions_durable, tenant_matches, user_sign_in,
+    verified,
 };
 use facts::Facts;
 use running::Running;
@@ -66,6 +67,7 @@ pub fn compute(
     let federated = federation::judge(&observed, command);
     let handshake = verified::judge(&observed);
     let signed_in = user_sign_in::judge(&observed);
+    let tenant = tenant_matches::judge(&observed, facts.plan, &previous);
     let revoked = {
         let kind = ConditionType::RevocationsInForce;
         let before =
@@ -117,12 +119,13 @@ pub fn compute(
     // The revocations are written and observed also while the rest of the spec is refused.
     put(ConditionType::RevocationsInForce, &revoked, generation);
     let seen_before = status.verified_generation == Some(generation);
-    if let Some(route) = &route {
-        put(
-            ConditionType::RouteReady,
-            route,
-            observed_at(ConditionType::RouteReady),
-        );
+    for (kind, finding) in [
+        (ConditionType::RouteReady, &route),
+        (ConditionType::TenantMatches, &tenant),
+    ] {
+        if let Some(finding) = finding {
+            put(kind, finding, observed_at(kind));
+        }
     }
     let mut parts = vec![
         (ConditionType::Accepted, &spec),

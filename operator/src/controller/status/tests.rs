@@ -8,6 +8,7 @@ mod refused;
 mod revocations;
 mod route;
 mod sessions;
+mod tenant;
 mod texts;
 mod user_sign_in;
 

@@ -104,6 +104,7 @@ fn config(
             certificate_authority_file: None,
         },
         upstream: Url::parse(&upstream).step("build the upstream URL")?,
+        tenant_address: None,
         access: AccessConfig {
             server: ServerKind::AzureDevOps {
                 organization: "contoso".to_owned(),

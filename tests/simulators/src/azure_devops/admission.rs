@@ -102,13 +102,15 @@ pub(super) fn challenged(simulator: &Simulator, error: ServiceError) -> Response
     response
 }
 
+/// `Bearer authorization_uri=<authority>/<tenant>`, with the tenant whose tokens the simulator believes.
+fn authorization_uri(simulator: &Simulator) -> String {
+    authorization_uri_of(simulator, simulator.verifier.tenant_id())
+}
+
 /// `Bearer authorization_uri=<authority>/<tenant>`.
-pub(super) fn authorization_uri(simulator: &Simulator) -> String {
+pub(super) fn authorization_uri_of(simulator: &Simulator, tenant: &str) -> String {
     let authority = simulator.verifier.authority().as_str().trim_end_matches('/');
-    format!(
-        "Bearer authorization_uri={authority}/{}",
-        simulator.verifier.tenant_id()
-    )
+    format!("Bearer authorization_uri={authority}/{tenant}")
 }
 
 pub(super) fn redirect(simulator: &Simulator) -> Response {

@@ -41,7 +41,7 @@ pub use self::{
     fault::{Action, Calls, Fault},
     permissions::Permissions,
     record::RecordedCall,
-    state::{Endpoints, ORGANIZATION, Settings, SignInAnswer},
+    state::{Endpoints, ORGANIZATION, OTHER_TENANT_ID, OrganizationTenant, Settings, SignInAnswer},
     throttle::RateLimit,
     token::{Issuer, Refusal},
     world::{

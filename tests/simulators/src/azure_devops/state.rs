@@ -33,6 +33,25 @@ pub enum SignInAnswer {
     Redirect,
 }
 
+/// The tenant that the tenant probe names. It changes nothing else: tokens of the authority's tenant stay good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OrganizationTenant {
+    /// The authority's tenant.
+    #[default]
+    Own,
+
+    /// Another tenant ([`OTHER_TENANT_ID`]).
+    Other,
+
+    /// None: the organization's members have personal Microsoft accounts. The header is then the GUID of zeros, as
+    /// `AzureDevOpsRestApi` of Git Credential Manager reads it.
+    None,
+}
+
+/// The tenant of [`OrganizationTenant::Other`].
+pub const OTHER_TENANT_ID: &str = "0ff1ce00-7e4a-4000-8000-00000000c0de";
+
 /// Settings for behaviour that differs between organizations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -51,6 +70,9 @@ pub struct Settings {
 
     /// Limit of each user.
     pub rate_limit: RateLimit,
+
+    /// The tenant that the tenant probe names.
+    pub organization_tenant: OrganizationTenant,
 }
 
 impl Default for Settings {
@@ -61,6 +83,7 @@ impl Default for Settings {
             first_log_line: 0,
             end_line_inclusive: true,
             rate_limit: RateLimit::default(),
+            organization_tenant: OrganizationTenant::Own,
         }
     }
 }

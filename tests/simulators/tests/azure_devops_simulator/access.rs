@@ -1,5 +1,6 @@
 //! Projects, hidden things, versions and paths.
 
+use behalf_simulators::azure_devops::{OTHER_TENANT_ID, OrganizationTenant};
 use behalf_simulators::people::{ANA, BEN, CAROL, TENANT_ID};
 use reqwest::Method;
 use rstest::rstest;
@@ -138,6 +139,24 @@ async fn the_tenant_probe_needs_no_token() {
     let core = send(bench.request(Method::HEAD, "")).await.expect(401);
     assert_eq!(core.header("x-vss-resourcetenant"), TENANT_ID);
     assert!(core.header("www-authenticate").ends_with(TENANT_ID));
+}
+
+#[tokio::test]
+async fn the_tenant_probe_names_the_tenant_of_the_settings() {
+    let bench = Bench::start().await;
+    let nil = "00000000-0000-0000-0000-000000000000";
+    for (organization_tenant, expected) in [
+        (OrganizationTenant::Other, OTHER_TENANT_ID),
+        (OrganizationTenant::None, nil),
+        (OrganizationTenant::Own, TENANT_ID),
+    ] {
+        bench
+            .settings(|settings| settings.organization_tenant = organization_tenant)
+            .await;
+        let probe = send(bench.request(Method::HEAD, "")).await.expect(401);
+        assert_eq!(probe.header("x-vss-resourcetenant"), expected);
+        assert!(probe.header("www-authenticate").ends_with(expected));
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use behalf_demo::environment::{Conditions, Server, create_federated_credential};
 use behalf_demo::mcp_client::{Era, PendingSignIn};
+use behalf_simulators::azure_devops::{OrganizationTenant, Settings};
 use behalf_simulators::entra::{Consent, Effect, Fault, RequestKind};
 use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use behalf_simulators::sign_in::{Browser, Visit};
@@ -23,6 +24,7 @@ crate::tests![
     Everything: [
         entra_that_does_not_answer_is_unknown_and_keeps_ready,
         a_withdrawn_permission_changes_user_sign_in_alone,
+        an_organization_of_another_tenant_changes_tenant_matches_alone,
         an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs,
     ],
 ];
@@ -210,6 +212,41 @@ async fn a_withdrawn_permission_changes_user_sign_in_alone(world: &World) -> Tes
 
     world.call_a_tool(server, Era::Modern).await?;
     let after = world.wait(server, "UserSignIn=True", works).await?;
+    only_these_changed(&before, &after, "nothing")
+}
+
+async fn an_organization_of_another_tenant_changes_tenant_matches_alone(world: &World) -> TestResult {
+    let server = Server::Article;
+    let works = |now: &Conditions| now.is("TenantMatches", "True") && now.is("Ready", "True");
+    let before = world.wait(server, "TenantMatches=True", works).await?;
+    let own = world.azure_devops.settings().await?;
+    let other = Settings {
+        organization_tenant: OrganizationTenant::Other,
+        ..own
+    };
+    world.azure_devops.change_settings(&other).await?;
+    // A Pod asks when it starts. One that knows the right tenant asks again after an hour.
+    let work = async {
+        world.delete_pods(server)?;
+        let differs = |now: &Conditions| {
+            now.is("TenantMatches", "False") && now.is("Available", "True") && now.is("Verified", "True")
+        };
+        world.wait(server, "TenantMatches=False", differs).await
+    };
+    let restore = async { Ok(world.azure_devops.change_settings(&own).await?) };
+    let seen = restoring(work, restore).await?;
+    let condition = seen.get("TenantMatches").ok_or("the condition is gone")?;
+    ensure!(
+        condition.reason == "OtherTenant" && condition.message.contains("curl --silent --head"),
+        "{}: {}",
+        condition.reason,
+        condition.message
+    );
+    ensure!(seen.is("Ready", "True"), "Ready did not stay: {}", seen.summary());
+    only_these_changed(&before, &seen, "TenantMatches")?;
+
+    // The same Pod sees the fix.
+    let after = world.wait(server, "TenantMatches=True", works).await?;
     only_these_changed(&before, &after, "nothing")
 }
 

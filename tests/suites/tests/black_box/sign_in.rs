@@ -64,8 +64,10 @@ async fn all_four_tools(world: &World, server: Server, era: Era) -> TestResult {
     }
     connection.close().await;
 
-    // Every request carried Ana's token, and each tool made at least one.
-    let seen = world.azure_devops.record().await?;
+    // Every request carried Ana's token, and each tool made at least one. A sidecar asks for the organization's tenant without a
+    // user.
+    let mut seen = world.azure_devops.record().await?;
+    seen.retain(|call| call.method != "HEAD");
     let foreign: Vec<_> = seen
         .iter()
         .filter(|call| call.object_id.as_deref() != Some(ANA.object_id))
@@ -350,7 +352,8 @@ async fn the_transcript_of_the_demo_agrees_with_the_records_of_both_simulators(w
         .record()
         .await?
         .into_iter()
-        .filter(|call| !follows(&call.path))
+        // A sidecar asks for the organization's tenant without a user.
+        .filter(|call| call.method != "HEAD" && !follows(&call.path))
         .map(|call| {
             let request = (call.method, call.path, call.status.unwrap_or_default());
             (call.object_id.unwrap_or_default(), request)

@@ -32,7 +32,8 @@ const ENTRA_PAUSE: Duration = Duration::from_secs(20);
 /// Returns the calls that Azure DevOps received after the call with this number.
 async fn calls_after(world: &World, sequence: u64) -> TestResult<Vec<RecordedCall>> {
     let mut calls = world.azure_devops.record().await?;
-    calls.retain(|call| call.sequence > sequence);
+    // A sidecar asks for the organization's tenant without a user.
+    calls.retain(|call| call.sequence > sequence && call.method != "HEAD");
     Ok(calls)
 }
 

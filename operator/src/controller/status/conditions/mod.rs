@@ -9,6 +9,7 @@ pub(super) mod ready;
 pub(super) mod revocations_in_force;
 pub(super) mod route_ready;
 pub(super) mod sessions_durable;
+pub(super) mod tenant_matches;
 pub(super) mod user_sign_in;
 pub(super) mod verified;
 

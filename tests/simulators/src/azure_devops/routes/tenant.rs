@@ -8,30 +8,44 @@ use axum::{
 };
 use http::{HeaderName, StatusCode, header};
 
-use crate::azure_devops::{admission::authorization_uri, state::Simulator, throttle::put};
+use crate::azure_devops::{
+    OTHER_TENANT_ID, OrganizationTenant, admission::authorization_uri_of, state::Simulator, throttle::put,
+};
+
+/// The header's value for an organization without a tenant.
+const NO_TENANT: &str = "00000000-0000-0000-0000-000000000000";
 
 /// `HEAD https://vssps.dev.azure.com/{o}`: 404, and the tenant in a header.
 pub(super) async fn identity(State(simulator): State<Arc<Simulator>>) -> Response {
-    with_tenant(StatusCode::NOT_FOUND, &simulator)
+    with_tenant(StatusCode::NOT_FOUND, tenant_of(&simulator))
 }
 
 /// `HEAD https://dev.azure.com/{o}`: 401 with a challenge that names the tenant.
 pub(super) async fn core(State(simulator): State<Arc<Simulator>>) -> Response {
-    let mut response = with_tenant(StatusCode::UNAUTHORIZED, &simulator);
+    let tenant = tenant_of(&simulator);
+    let mut response = with_tenant(StatusCode::UNAUTHORIZED, tenant);
     put(
         response.headers_mut(),
         header::WWW_AUTHENTICATE,
-        &authorization_uri(&simulator),
+        &authorization_uri_of(&simulator, tenant),
     );
     response
 }
 
-fn with_tenant(status: StatusCode, simulator: &Simulator) -> Response {
+fn tenant_of(simulator: &Simulator) -> &str {
+    match simulator.lock().settings.organization_tenant {
+        OrganizationTenant::Own => simulator.verifier.tenant_id(),
+        OrganizationTenant::Other => OTHER_TENANT_ID,
+        OrganizationTenant::None => NO_TENANT,
+    }
+}
+
+fn with_tenant(status: StatusCode, tenant: &str) -> Response {
     let mut response = status.into_response();
     put(
         response.headers_mut(),
         HeaderName::from_static("x-vss-resourcetenant"),
-        simulator.verifier.tenant_id(),
+        tenant,
     );
     response
 }
