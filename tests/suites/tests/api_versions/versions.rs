@@ -1,0 +1,105 @@
+//! The story of a second version, from its first moment until it is the stored one.
+
+use serde_json::{Value, json};
+
+use crate::world::{NEXT, PRESENT, World};
+
+/// The objects of the examples, with a store in memory and one in Redis.
+const EXAMPLES: [&str; 3] = [
+    "quickstart.yaml",
+    "read-only.yaml",
+    "high-availability/mcpserver.yaml",
+];
+
+#[test]
+fn every_stored_object_is_readable_through_a_second_version_and_the_operator_goes_on() {
+    let mut world = World::start();
+    let names: Vec<String> = EXAMPLES
+        .iter()
+        .map(|example| world.create(PRESENT, example))
+        .collect();
+    for name in &names {
+        world.reconciled(PRESENT, name);
+    }
+
+    world.serve_next(PRESENT);
+    for name in &names {
+        same_through_both(&world, name);
+    }
+    changes_through_the_next_version_reach_the_operator(&world);
+
+    // Objects that are stored as the first version stay readable, and a write stores them as the second.
+    world.serve_next(NEXT);
+    for name in &names {
+        same_through_both(&world, name);
+    }
+    world.patch(
+        PRESENT,
+        &names[0],
+        &json!({"spec": {"sidecar": {"logLevel": "Warn"}}}),
+    );
+    world.reconciled(NEXT, &names[0]);
+    same_through_both(&world, &names[0]);
+    let stored = world.crd();
+    assert_eq!(stored["status"]["storedVersions"], json!([PRESENT, NEXT]));
+    world.operator_runs();
+}
+
+/// Reads an object, its status and its scale through both versions, alone and in a list.
+fn same_through_both(world: &World, name: &str) {
+    let [present, next] = [PRESENT, NEXT].map(|version| without_version(world.get(version, name, "")));
+    assert_eq!(present, next, "{name}");
+    assert!(present["status"]["conditions"].is_array(), "{present}");
+
+    let [present, next] = [PRESENT, NEXT].map(|version| without_version(world.get(version, name, "/status")));
+    assert_eq!(present, next, "the status of {name}");
+
+    // The API server has no scale of an object without spec.replicas, through any version.
+    if present["spec"]["replicas"].is_number() {
+        let [present, next] = [PRESENT, NEXT].map(|version| world.get(version, name, "/scale"));
+        for part in ["spec", "status"] {
+            assert_eq!(present[part], next[part], "the scale of {name}");
+        }
+        assert!(present["status"]["selector"].is_string(), "{present}");
+    }
+
+    let listed = |version| {
+        let list = world.get(version, "", "");
+        let items = list["items"].as_array().unwrap().clone();
+        let found = items.into_iter().find(|item| item["metadata"]["name"] == name);
+        without_version(found.unwrap())
+    };
+    assert_eq!(listed(PRESENT), listed(NEXT), "{name} in a list");
+}
+
+/// An object without what names its version.
+fn without_version(mut object: Value) -> Value {
+    let fields = object.as_object_mut().unwrap();
+    fields.remove("apiVersion");
+    let metadata = fields["metadata"].as_object_mut().unwrap();
+    metadata.remove("managedFields");
+    object
+}
+
+/// Creates, edits, scales and deletes through the version that the operator does not know.
+fn changes_through_the_next_version_reach_the_operator(world: &World) {
+    let name = "made-by-the-next";
+    world.create_as(NEXT, "article.yaml", name);
+    world.reconciled(PRESENT, name);
+    assert!(world.child("deployment", name).is_some());
+
+    world.patch(NEXT, name, &json!({"spec": {"sidecar": {"logLevel": "Debug"}}}));
+    let edited = world.reconciled(PRESENT, name);
+    assert_eq!(edited["spec"]["sidecar"]["logLevel"], "Debug");
+    assert_eq!(edited["metadata"]["generation"], 2);
+
+    // The object of the example with Redis has two replicas.
+    let replicas = || world.child("deployment", "article").unwrap()["spec"]["replicas"].clone();
+    assert_eq!(replicas(), 2);
+    world.scale(NEXT, "article", 3);
+    world.reconciled(PRESENT, "article");
+    world.until("the Deployment has three replicas", || replicas() == 3);
+
+    world.delete(NEXT, name);
+    world.until("the object is gone", || !world.exists(PRESENT, name));
+}
