@@ -2,8 +2,10 @@
 //! each metric.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::Duration;
 
+use behalf_runtime::trace::Dropped;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -43,7 +45,8 @@ pub enum ReconcileResult {
 impl ReconcileResult {
     const LABELS: [&'static str; 4] = ["accepted", "refused", "stale", "failed"];
 
-    fn label(self) -> &'static str {
+    /// The name in labels and traces.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Refused => "refused",
@@ -107,6 +110,9 @@ pub struct Gauges {
     /// `McpServers` by the status of each of their conditions.
     pub conditions: HashMap<(ConditionType, Status), usize>,
 
+    /// `McpServers` whose next key waits until every Pod reports it.
+    pub key_rotations_waiting: usize,
+
     /// Objects that an event triggered and whose reconcile has not begun.
     pub reconciles_waiting: usize,
 
@@ -133,6 +139,11 @@ struct ConditionLabels {
     status: &'static str,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DroppedLabels {
+    reason: &'static str,
+}
+
 /// All metrics of this process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -147,22 +158,20 @@ pub struct Metrics {
     api_requests: Counters,
     mcp_servers: Gauge,
     by_condition: Family<ConditionLabels, Gauge>,
+    key_rotations_waiting: Gauge,
     pods_unreachable: Gauge,
     most_pods_unreachable: Gauge,
+    spans_dropped: Family<DroppedLabels, Counter>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("behalf_operator");
-        let reconciles = Family::<ResultLabels, Counter>::default();
-        let failures = Family::<StepLabels, Counter>::default();
-        // An alert on an increase needs the zero before it.
-        for result in ReconcileResult::LABELS {
-            drop(reconciles.get_or_create(&ResultLabels { result }));
-        }
-        for step in ReconcileStep::ALL {
-            drop(failures.get_or_create(&StepLabels { step: step.as_str() }));
-        }
+        let reconciles = zeros(ReconcileResult::LABELS.map(|result| ResultLabels { result }));
+        let failures = zeros(ReconcileStep::ALL.map(|step| StepLabels { step: step.as_str() }));
+        let dropped = zeros(Dropped::ALL.map(|reason| DroppedLabels {
+            reason: reason.as_str(),
+        }));
         let to = &mut registry;
         Self {
             reconciles: add(
@@ -219,6 +228,12 @@ impl Default for Metrics {
                 "McpServers whose condition has this status",
                 Family::default(),
             ),
+            key_rotations_waiting: add(
+                to,
+                "key_rotations_waiting",
+                "McpServers whose next key waits until every Pod reports it",
+                Gauge::default(),
+            ),
             pods_unreachable: add(
                 to,
                 "pods_unreachable",
@@ -231,6 +246,12 @@ impl Default for Metrics {
                 "1 while most ready Pods are unreachable, so that the cause is on the operator's side",
                 Gauge::default(),
             ),
+            spans_dropped: add(
+                to,
+                "trace_spans_dropped",
+                "Spans that the trace collector did not get, by reason",
+                dropped,
+            ),
             leads: add(
                 to,
                 "leads",
@@ -240,6 +261,15 @@ impl Default for Metrics {
             registry,
         }
     }
+}
+
+/// Makes counters that exist from the start: an alert on an increase needs the zero before it.
+fn zeros<L: Clone + Hash + Eq, const COUNT: usize>(labels: [L; COUNT]) -> Family<L, Counter> {
+    let family = Family::default();
+    for labels in labels {
+        drop(family.get_or_create(&labels));
+    }
+    family
 }
 
 /// Adds a metric to the registry and returns it.
@@ -289,6 +319,13 @@ impl Metrics {
         CountRequests(self.api_requests.clone())
     }
 
+    /// Counts spans that the trace collector did not get.
+    pub fn spans_dropped(&self, reason: Dropped, count: usize) {
+        let reason = reason.as_str();
+        let counter = self.spans_dropped.get_or_create(&DroppedLabels { reason });
+        counter.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
     /// Tells that this process reconciles. A process that loses the right to ends.
     pub fn leads(&self) {
         self.leads.set(1);
@@ -309,6 +346,8 @@ impl Metrics {
                 self.by_condition.get_or_create(&labels).set(number(count));
             }
         }
+        self.key_rotations_waiting
+            .set(number(gauges.key_rotations_waiting));
         self.pods_unreachable.set(number(gauges.pods_unreachable));
         self.most_pods_unreachable
             .set(i64::from(gauges.most_pods_unreachable));
@@ -331,6 +370,7 @@ mod tests {
         metrics.reconciled(ReconcileResult::Failed(ReconcileStep::Apply), second);
         metrics.reconciled(ReconcileResult::Failed(ReconcileStep::Apply), second);
         metrics.leads();
+        metrics.spans_dropped(Dropped::NotAccepted, 3);
         metrics.waited(second);
         drop(metrics.running());
         let _running = metrics.running();
@@ -338,6 +378,7 @@ mod tests {
             .encode(&Gauges {
                 mcp_servers: 3,
                 conditions: [((ConditionType::Ready, Status::True), 2)].into(),
+                key_rotations_waiting: 1,
                 reconciles_waiting: 5,
                 pods_unreachable: 2,
                 most_pods_unreachable: true,
@@ -354,6 +395,9 @@ mod tests {
             "behalf_operator_reconcile_duration_seconds_count 3",
             r#"behalf_operator_reconcile_wait_seconds_bucket{le="0.25"} 0"#,
             r#"behalf_operator_reconcile_wait_seconds_bucket{le="1.0"} 1"#,
+            "behalf_operator_key_rotations_waiting 1",
+            r#"behalf_operator_trace_spans_dropped_total{reason="not_accepted"} 3"#,
+            r#"behalf_operator_trace_spans_dropped_total{reason="queue_full"} 0"#,
             "behalf_operator_reconciles_waiting 5",
             "behalf_operator_reconciles_running 1",
             r#"behalf_operator_mcp_servers_by_condition{condition="Ready",status="True"} 2"#,
@@ -390,7 +434,7 @@ mod tests {
                 None => panic!("{line}"),
             })
             .collect();
-        assert_eq!(names.len(), 12);
+        assert_eq!(names.len(), 14);
         for name in names {
             assert!(
                 documented.contains(&format!("`{name}`")),

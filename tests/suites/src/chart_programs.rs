@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use behalf_local_cluster::{Call, CommandError, files};
 
-/// Returns the path of `helm3`, `helm4` or `prometheus-syntax`. `.ci/charts` builds all of them once, in a few minutes.
+/// Returns the path of `helm3`, `helm4`, `prometheus-syntax` or `promtool`. `.ci/charts` builds all of them once, in a few minutes.
 pub fn program(name: &str) -> Result<PathBuf, CommandError> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     if let Some(folder) = FOLDER.get() {

@@ -103,9 +103,11 @@ impl Sources {
 
     /// Returns the values of the metrics that are read when the metrics are requested.
     pub fn gauges(&self) -> Gauges {
+        let servers = self.stores.servers.state();
         Gauges {
-            mcp_servers: self.stores.servers.len(),
-            conditions: conditions(&self.stores.servers.state()),
+            mcp_servers: servers.len(),
+            conditions: conditions(&servers),
+            key_rotations_waiting: key_rotations_waiting(&servers),
             pods_unreachable: self.reports.counts().0,
             most_pods_unreachable: self.reports.are_lost(),
             ..Gauges::default()
@@ -126,6 +128,16 @@ fn conditions(servers: &[Arc<Guarded>]) -> HashMap<(ConditionType, Status), usiz
         }
     }
     counts
+}
+
+/// Counts the objects whose next key waits until every Pod reports it. Another program rotates the keys of a given Secret: with
+/// such a Secret the status has no time of the current key.
+fn key_rotations_waiting(servers: &[Arc<Guarded>]) -> usize {
+    let keys = servers
+        .iter()
+        .filter_map(|server| server.0.as_ref().ok()?.status.as_ref()?.keys.as_ref());
+    keys.filter(|keys| keys.next.is_some() && keys.created_at.is_some())
+        .count()
 }
 
 /// Returns what the caches contain for one reconcile of `server`. Makes no request.
@@ -293,6 +305,7 @@ mod tests {
     use tower_test::mock;
 
     use super::*;
+    use crate::api::v1alpha1::KeysStatus;
     use crate::controller::children::ExistingChildren;
 
     #[tokio::test]
@@ -323,6 +336,13 @@ mod tests {
             let mut server = crate::testing::server(crate::testing::QUICKSTART);
             server.metadata.name = Some(uid.to_owned());
             server.metadata.uid = Some(uid.to_owned());
+            // The operator rotates the keys of one object, and another program those of the other.
+            let created_at = (uid == "a").then(|| crate::testing::time(0));
+            server.status.get_or_insert_default().keys = Some(KeysStatus {
+                next: Some("s00000002".to_owned()),
+                created_at,
+                ..KeysStatus::default()
+            });
             if uid == "b" {
                 let ready = serde_json::json!({
                     "type": "Ready", "status": "False", "reason": "R", "message": "",
@@ -349,6 +369,7 @@ mod tests {
         let gauges = |unreachable, most| Gauges {
             mcp_servers: 2,
             conditions: [((ConditionType::Ready, Status::False), 1)].into(),
+            key_rotations_waiting: 1,
             pods_unreachable: unreachable,
             most_pods_unreachable: most,
             ..Gauges::default()
