@@ -1,17 +1,19 @@
 //! The command line.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 use behalf_contract::{DirectHosts, EgressProxy, EgressProxyError};
 use behalf_runtime::LogLevel;
 use clap::{Args, Parser, Subcommand};
+use url::Url;
 
 use crate::api::v1alpha1::CertificateAuthorityRef;
 use crate::controller::rollouts::MaxRollouts;
-use crate::controller::validate::Defaults;
 use crate::controller::validate::child_labels::{self, ChildLabels};
 use crate::controller::validate::installation_policy::{self, Allowed, Namespaces};
 use crate::controller::validate::reference_defaults::{self, ReferenceDefaults};
+use crate::controller::validate::{Defaults, parse_tracing_endpoint};
 use crate::controller::watches::scope::{self, NothingToWatch, Scope};
 use crate::lease::LeaseOptions;
 
@@ -235,6 +237,25 @@ pub struct Run {
         requires_all = ["namespace", "pod_name"]
     )]
     pub lease: Option<String>,
+
+    /// The origin of an OTLP/HTTP receiver that gets the operator's own traces: `http://<host>:<port>` or
+    /// `https://<host>:<port>`. Without it no span is recorded.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "BEHALF_TRACING_ENDPOINT",
+        value_parser = parse_tracing_endpoint
+    )]
+    pub tracing_endpoint: Option<Url>,
+
+    /// The file with PEM certificates of authorities that the operator trusts for an https collector, beside those of the system.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "BEHALF_TRACING_CERTIFICATE_AUTHORITY",
+        requires = "tracing_endpoint"
+    )]
+    pub tracing_certificate_authority: Option<PathBuf>,
 
     /// The port of /livez, /readyz and /metrics.
     #[arg(long, value_name = "PORT", env = "BEHALF_PORT", default_value_t = 8081)]
@@ -478,6 +499,28 @@ mod tests {
         assert_eq!(scope(&["--cluster-wide"]), "all");
         assert!(parse(&["--cluster-wide", "--watch-namespaces=one"]).is_err());
         assert!(parse(&["--watch-namespaces=one,"]).is_err());
+    }
+
+    #[test]
+    fn a_collector_that_could_get_no_span_is_refused_at_the_start() {
+        let parse = |endpoint: &str| {
+            let argument = format!("--tracing-endpoint={endpoint}");
+            Cli::try_parse_from(["behalf-operator", &argument]).map(|cli| cli.run.tracing_endpoint)
+        };
+        assert!(parse("http://otel.obs.svc:4318").unwrap().is_some());
+        for endpoint in [
+            "http://otel.obs.svc:4317",
+            "otel.obs.svc:4318",
+            "http://otel:4318/v1/traces",
+        ] {
+            let error = parse(endpoint).unwrap_err().to_string();
+            assert!(error.contains("must"), "{error}");
+        }
+        let alone = ["behalf-operator", "--tracing-certificate-authority=/ca.crt"];
+        assert!(
+            Cli::try_parse_from(alone).is_err(),
+            "a bundle without a collector"
+        );
     }
 
     #[test]

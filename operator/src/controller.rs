@@ -27,6 +27,7 @@ pub use error::ReconcileError;
 use std::sync::Arc;
 use std::time::Duration;
 
+use behalf_runtime::trace::{RequestSpan, within};
 use futures::{Stream, StreamExt as _};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
@@ -36,6 +37,7 @@ use tokio::time::Instant;
 
 use crate::api::v1alpha1::{Guarded, McpServer, McpServerStatus};
 use crate::error_chain::chain;
+use crate::telemetry::traces;
 use revocations::Written;
 use status::{Outcome, StatusError};
 use validate::Refusals;
@@ -87,16 +89,25 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         Ok(server) => server,
         Err(invalid) => return Ok(report::undecodable(&guard, &invalid.error, &context).await),
     };
+    let span = context.tracer.as_ref().map(|tracer| {
+        let namespace = server.namespace().unwrap_or_default();
+        traces::reconcile(tracer, &namespace, &server.name_any())
+    });
+    let trace = span.as_ref().map(RequestSpan::trace);
+    within(trace, Box::pin(reconcile_object(&context, server))).await
+}
+
+async fn reconcile_object(context: &Context, server: &McpServer) -> Result<Action, ReconcileError> {
     let uid = server.uid().unwrap_or_default();
     let start = Instant::now();
-    let steps = Box::pin(run_steps(&context, server));
+    let steps = Box::pin(run_steps(context, server));
     let result = match tokio::time::timeout(LIMIT, steps).await {
         Ok(result) => result,
         Err(_) => Err(ReconcileError::TimedOut),
     };
-    context
-        .metrics
-        .reconciled(report::result(&result), start.elapsed());
+    let label = report::result(&result);
+    context.metrics.reconciled(label, start.elapsed());
+    traces::reconciled(label);
     match result {
         Ok(status) => {
             context.retries.forget(&uid);
@@ -109,7 +120,7 @@ async fn reconcile(guard: Arc<Guarded>, context: Arc<Context>) -> Result<Action,
         Err(ReconcileError::Status(StatusError::Stale)) => Ok(Action::requeue(backoff::STALE)),
         Err(error) => {
             let failures = context.retries.failed(&uid, context.now());
-            report::failed_step(&context, server, &error, failures).await;
+            report::failed_step(context, server, &error, failures).await;
             Err(error)
         }
     }

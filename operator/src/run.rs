@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use behalf_contract::EgressProxyError;
+use behalf_entra::TrustError;
 use behalf_runtime::Signals;
+use behalf_runtime::trace::Tracer;
 use futures::StreamExt as _;
 use futures::channel::mpsc::{self, UnboundedSender};
 use jiff::Timestamp;
@@ -33,6 +35,7 @@ use crate::error_chain::chain;
 use crate::health::{self, HealthState};
 use crate::lease::{Leadership, Lost};
 use crate::telemetry::metrics::{Gauges, Metrics};
+use crate::telemetry::traces;
 
 /// Why the operator cannot run. A missing CRD or a silent API server is no reason: the operator waits for them.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,10 @@ pub enum RunError {
     /// The configuration of the cluster was not found.
     #[error("failed to find the cluster: run in a Pod, or set KUBECONFIG")]
     Cluster(#[source] Box<kube::Error>),
+
+    /// The collector's certificate authorities cannot be used.
+    #[error("the file of --tracing-certificate-authority cannot be used")]
+    Trust(#[from] TrustError),
 
     /// TLS cannot be set up.
     #[error("failed to set up the HTTP client")]
@@ -129,6 +136,7 @@ impl Process {
             stop,
             clock,
         } = self;
+        let tracer = traces::tracer(&options, &metrics, clock)?;
         let status = StatusReader::new().map_err(RunError::Http)?;
         let (changed, to_reconcile) = mpsc::unbounded();
         // Nothing is watched before the controller runs.
@@ -178,6 +186,7 @@ impl Process {
         let referring = tokio::spawn(follow_references(&sources, &scope, changed.clone()));
         let context = {
             let recorder = Recorder::new(client, reporter);
+            let metrics = (metrics, tracer.clone());
             Context::new(sources, defaults, queue, recorder, metrics, clock)
         };
         tracing::info!(
@@ -187,19 +196,23 @@ impl Process {
         );
         let context = Arc::new(context);
         let watching = tokio::spawn(watch_over(context.clone(), ready, stop.clone()));
+        let traces_end = CancellationToken::new();
+        let exporting = tokio::spawn(export(tracer.clone(), traces_end.clone()));
         let polling = tokio::spawn(async move {
             let read = |address| {
                 let status = status.clone();
                 async move { status.read(address).await }
             };
             let pod_changed = stores.pod_changed.clone();
+            let pods = || stores.own_pods();
             poll::run(
                 reports,
-                || stores.own_pods(),
+                pods,
                 pod_changed,
                 read,
                 changed,
                 jitter::random,
+                tracer,
             )
             .await;
         });
@@ -212,8 +225,18 @@ impl Process {
         referring.abort();
         watching.abort();
         serving.abort();
+        // Last, so that the collector gets the spans of the last reconciles. It fails only if it panicked.
+        traces_end.cancel();
+        let _ = exporting.await;
         tracing::info!("Operator has stopped");
         Ok(())
+    }
+}
+
+/// Sends the traces to the collector until `stop` is cancelled. Returns at once without a collector.
+async fn export(tracer: Option<Tracer>, stop: CancellationToken) {
+    if let Some(tracer) = tracer {
+        tracer.export(stop).await;
     }
 }
 
@@ -231,8 +254,8 @@ fn follow_references(
     changed: UnboundedSender<ObjectRef<Guarded>>,
 ) -> impl Future<Output = ()> + Send + use<> {
     let references = sources.references.clone();
-    let affected = references.changes(&sources.client, scope);
-    affected.for_each(move |server| {
+    let changes = references.changes(&sources.client, scope, &sources.stores.servers);
+    changes.for_each(move |server| {
         // The send fails only after the controller, which owns the receiver, has ended.
         let _ = changed.unbounded_send(server);
         std::future::ready(())
@@ -277,14 +300,11 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
     while !stop.is_cancelled() {
         tokio::time::sleep(CRD_INTERVAL).await;
         let servers = stores.servers.state();
+        context.sources.references.keep_only_named(&servers);
         let uids: HashSet<String> = servers.iter().filter_map(|server| server.uid()).collect();
         context.retries.keep_only(|uid| uids.contains(uid));
         context.sources.recent_secrets.keep_only(|uid| uids.contains(uid));
         context.stored_forms.keep_only(|uid| uids.contains(uid));
-        context
-            .sources
-            .references
-            .keep_only(|object| stores.servers.get(object).is_some());
         context
             .queue
             .keep_only(|object| stores.servers.get(object).is_some());

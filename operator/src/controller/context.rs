@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use behalf_contract::KeyMaterial;
+use behalf_runtime::trace::Tracer;
 use jiff::Timestamp;
 use kube::runtime::events::Recorder;
 
@@ -33,6 +34,9 @@ pub struct Context {
     /// The metrics of this process.
     pub metrics: Arc<Metrics>,
 
+    /// Records the traces of reconciles. `None` without a collector.
+    pub tracer: Option<Tracer>,
+
     /// The clock.
     pub clock: fn() -> Timestamp,
 
@@ -56,7 +60,7 @@ impl Context {
         defaults: Defaults,
         queue: Queue,
         recorder: Recorder,
-        metrics: Arc<Metrics>,
+        (metrics, tracer): (Arc<Metrics>, Option<Tracer>),
         clock: fn() -> Timestamp,
     ) -> Self {
         Self {
@@ -65,6 +69,7 @@ impl Context {
             queue,
             recorder,
             metrics,
+            tracer,
             clock,
             retries: Retries::default(),
             rollouts: tokio::sync::Mutex::default(),

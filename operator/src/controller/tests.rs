@@ -9,6 +9,7 @@ mod passes;
 mod public_url;
 mod revocations;
 mod rollouts;
+mod traces;
 mod undecodable;
 
 use http::{Request, Response};

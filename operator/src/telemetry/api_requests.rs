@@ -1,4 +1,4 @@
-//! Counts the requests to the API server: a layer around kube's client.
+//! Counts and traces the requests to the API server: a layer around kube's client.
 //!
 //! kube repeats a request by itself that gets 429, 503 or 504. Such a request counts once, with the last answer.
 
@@ -10,7 +10,10 @@ use kube::client::Body;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use tokio::time::Instant;
 use tower::{Layer, Service};
+
+use super::traces::ApiRequest;
 
 /// The resources that the operator asks for, with their subresources. Any other path counts as [`OTHER`], so that the
 /// label has a closed set of values.
@@ -91,12 +94,17 @@ where
                 code: NO_ANSWER.to_owned(),
             },
         };
+        let began = Instant::now();
         let answer = self.inner.call(request);
         Box::pin(async move {
+            // Here, because a task of kube's client calls this service, and the task that made the request waits for the answer.
+            let mut span = ApiRequest::begin(counted.labels.verb, counted.labels.resource, began);
             let answer = answer.await;
-            if let Ok(response) = &answer {
-                response.status().as_str().clone_into(&mut counted.labels.code);
+            let status = answer.as_ref().ok().map(Response::status);
+            if let Some(status) = status {
+                status.as_str().clone_into(&mut counted.labels.code);
             }
+            span.answered(status);
             answer
         })
     }

@@ -3,3 +3,4 @@
 pub mod api_requests;
 pub mod events;
 pub mod metrics;
+pub mod traces;

@@ -30,6 +30,9 @@ const FLUSH: Duration = Duration::from_millis(500);
 pub struct Collector {
     /// Without a slash at its end.
     endpoint: String,
+
+    /// The setting that names the endpoint, for the log.
+    setting: &'static str,
     resource: Resource,
     client: Box<dyn Fn() -> reqwest::Client + Send + Sync>,
 }
@@ -97,15 +100,40 @@ impl Collector {
         service: &str,
         client: impl Fn() -> reqwest::Client + Send + Sync + 'static,
     ) -> Self {
-        let attributes = vec![
-            attribute("service.name", service),
-            attribute("service.version", env!("CARGO_PKG_VERSION")),
-            attribute("k8s.namespace.name", config.object.namespace.as_str()),
-            attribute("behalf.mcp_server.name", config.object.name.as_str()),
+        let object = &config.object;
+        let attributes = [
+            ("k8s.namespace.name", object.namespace.as_str()),
+            ("behalf.mcp_server.name", object.name.as_str()),
         ];
+        Self::named(
+            config.origin(),
+            "spec.tracing.endpoint",
+            service,
+            &attributes,
+            client,
+        )
+    }
+
+    /// The collector of a program that belongs to no `McpServer`. `endpoint` is an origin without a slash at its end, and
+    /// `setting` names it in the log. `attributes` describe the program beside its name and version.
+    pub fn named(
+        endpoint: String,
+        setting: &'static str,
+        service: &str,
+        attributes: &[(&'static str, &str)],
+        client: impl Fn() -> reqwest::Client + Send + Sync + 'static,
+    ) -> Self {
+        let of_program = [
+            ("service.name", service),
+            ("service.version", env!("CARGO_PKG_VERSION")),
+        ];
+        let all = of_program.iter().chain(attributes);
         Self {
-            endpoint: config.origin(),
-            resource: Resource { attributes },
+            endpoint,
+            setting,
+            resource: Resource {
+                attributes: all.map(|(key, value)| attribute(key, *value)).collect(),
+            },
             client: Box::new(client),
         }
     }
@@ -145,9 +173,10 @@ impl Collector {
             Err(error) if !was_away => tracing::warn!(
                 error = error as &dyn std::error::Error,
                 trace.collector = self.endpoint,
-                "The trace collector {} does not accept spans: {error}. They are dropped until it does. Check that \
-                 spec.tracing.endpoint is an OTLP/HTTP receiver (usually port 4318) and that this Pod may connect to it",
-                self.endpoint
+                "The trace collector {} does not accept spans: {error}. They are dropped until it does. Check that {} \
+                 is an OTLP/HTTP receiver (usually port 4318) and that this Pod may connect to it",
+                self.endpoint,
+                self.setting
             ),
             Ok(_) if was_away => tracing::info!(
                 trace.collector = self.endpoint,

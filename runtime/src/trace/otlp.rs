@@ -66,7 +66,7 @@ pub(super) struct Span {
     pub(super) parent_span_id: Vec<u8>,
     #[prost(string, tag = "5")]
     pub(super) name: String,
-    /// [`SERVER`] or [`CLIENT`].
+    /// [`INTERNAL`], [`SERVER`] or [`CLIENT`].
     #[prost(int32, tag = "6")]
     pub(super) kind: i32,
     #[prost(fixed64, tag = "7")]
@@ -78,6 +78,9 @@ pub(super) struct Span {
     #[prost(message, optional, tag = "15")]
     pub(super) status: Option<Status>,
 }
+
+/// The span of work that no request asked for.
+pub(super) const INTERNAL: i32 = 1;
 
 /// The span of a request that the program answers.
 pub(super) const SERVER: i32 = 2;

@@ -44,6 +44,8 @@ pub async fn within<F: Future>(trace: Option<Trace>, future: F) -> F::Output {
 /// Whose request a trace is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
+    /// The program itself: nobody asked for the work.
+    Program,
     /// A user with a live session, by a number. Two users with one number share a part of the queue.
     User(u64),
     /// Anybody.
@@ -100,24 +102,41 @@ impl Tracer {
     /// Begins the trace of a request that arrives now. It continues the caller's `context`. Without one it is a new trace
     /// that is recorded.
     pub fn begin(&self, name: impl Into<Cow<'static, str>>, context: Option<TraceContext>) -> RequestSpan {
-        let own = SpanId(self.random());
         let place = match context {
-            Some(context) => Place::continued(context, own),
-            None => Place {
-                trace: TraceId(self.random()),
-                parent: None,
-                own,
-                sampled: true,
-            },
+            Some(context) => Place::continued(context, SpanId(self.random())),
+            None => self.new_place(),
         };
+        self.begin_at(place, Caller::Stranger, Recorded::new(name.into()))
+    }
+
+    /// Begins the trace of work that the program does by itself.
+    pub fn begin_work(&self, name: &'static str) -> RequestSpan {
+        let root = Recorded {
+            kind: otlp::INTERNAL,
+            ..Recorded::new(name.into())
+        };
+        self.begin_at(self.new_place(), Caller::Program, root)
+    }
+
+    /// Returns the place of a new trace that is recorded.
+    fn new_place(&self) -> Place {
+        Place {
+            trace: TraceId(self.random()),
+            parent: None,
+            own: SpanId(self.random()),
+            sampled: true,
+        }
+    }
+
+    fn begin_at(&self, place: Place, caller: Caller, root: Recorded) -> RequestSpan {
         let request = Request {
             tracer: self.clone(),
             began: Instant::now(),
             began_at: (self.0.sources.clock)(),
             state: Mutex::new(State {
                 place,
-                caller: Caller::Stranger,
-                root: Recorded::new(name.into()),
+                caller,
+                root,
                 children: Vec::new(),
                 left_out: 0,
             }),
@@ -194,7 +213,7 @@ impl Recorded {
     }
 }
 
-/// The span of a request that this program answers. It ends when this is dropped.
+/// The span of a request that this program answers, or of work that it does by itself. It ends when this is dropped.
 #[must_use = "the span ends when it is dropped"]
 pub struct RequestSpan(Trace);
 
@@ -245,6 +264,11 @@ impl Trace {
     /// credential nor an argument nor a mail address.
     pub fn set(&self, key: &'static str, value: impl Into<Value>) {
         self.state().root.attributes.push(attribute(key, value));
+    }
+
+    /// Records none of the spans.
+    pub fn discard(&self) {
+        self.state().place.sampled = false;
     }
 
     /// Marks the request's span as failed.

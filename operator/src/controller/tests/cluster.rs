@@ -1,5 +1,7 @@
 //! Runs whole passes against a simulated API server that contains exactly the cached objects.
 
+use behalf_runtime::trace::Tracer;
+use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
 use serde_json::Value;
@@ -38,6 +40,9 @@ pub(super) struct Cluster {
 
     /// The metrics that the passes count in.
     pub(super) metrics: Arc<Metrics>,
+
+    /// Records the traces of the passes.
+    pub(super) tracer: Option<Tracer>,
 
     /// Part of the method and path of the refused request, and the answer to it.
     pub(super) refused: Option<(&'static str, Value)>,
@@ -96,7 +101,7 @@ impl Cluster {
             },
             self.queue.clone(),
             Recorder::new(client, Reporter::from("behalf")),
-            self.metrics.clone(),
+            (self.metrics.clone(), self.tracer.clone()),
             self.clock.unwrap_or(|| time(60)),
         );
         context.random = lowest_jitter;
@@ -116,7 +121,8 @@ impl Cluster {
             self.refused.clone(),
             self.unanswered,
         ));
-        let context = self.context(Client::new(service, "default"));
+        let client = ClientBuilder::new(service, "default").with_layer(&self.metrics.count_requests());
+        let context = self.context(client.build());
         let context = Arc::new(context);
         let mut results = Vec::new();
         for guard in order {

@@ -99,6 +99,27 @@ fn another_port_of_the_api_server_further_rules_and_readers_of_metrics_can_be_na
 }
 
 #[test]
+fn the_operator_reaches_the_collector_of_its_traces_and_only_its_namespace_if_it_is_named() {
+    let rule = |endpoint: &str| {
+        let objects = render(&[&format!("tracing.endpoint={endpoint}")]).unwrap();
+        rules(one(&objects, "NetworkPolicy"), "egress", "to").remove(3)
+    };
+    let of_obs = json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "obs"}}}]);
+    for host in ["otel.obs.svc", "otel.obs.svc.cluster.local"] {
+        assert_eq!(
+            rule(&format!("http://{host}:4318")),
+            (vec![json!(4318)], of_obs.clone())
+        );
+    }
+    for host in ["otel.contoso.example", "10.0.0.7", "otel.obs"] {
+        assert_eq!(
+            rule(&format!("https://{host}:443")),
+            (vec![json!(443)], Value::Null)
+        );
+    }
+}
+
+#[test]
 fn the_policy_can_be_left_out() {
     let objects = render(&["networkPolicy.enabled=false"]).unwrap();
     assert!(of_kind(&objects, "NetworkPolicy").is_empty());

@@ -20,6 +20,50 @@ fn environment(objects: &[Value]) -> Vec<(String, String)> {
 }
 
 #[test]
+fn the_operator_records_traces_only_for_a_collector_and_trusts_the_given_authorities_for_it() {
+    let variables = |set: &[&str]| -> Vec<_> {
+        let all = environment(&render(set).unwrap());
+        let of_traces = all.into_iter().filter(|(name, _)| name.contains("TRACING"));
+        of_traces.collect()
+    };
+    let authority = [
+        "tracing.certificateAuthorityRef.name=private-ca",
+        "tracing.certificateAuthorityRef.key=bundle.pem",
+    ];
+    assert!(variables(&[]).is_empty());
+    assert!(variables(&authority).is_empty(), "without a collector");
+
+    let endpoint = "tracing.endpoint=https://otel.obs.svc:4318";
+    let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let collector = of("BEHALF_TRACING_ENDPOINT", "https://otel.obs.svc:4318");
+    let bundle = of(
+        "BEHALF_TRACING_CERTIFICATE_AUTHORITY",
+        "/etc/behalf/tracing/ca.crt",
+    );
+    let expected = [collector, bundle];
+    assert_eq!(variables(&[endpoint]), expected[..1]);
+    let set = [endpoint, authority[0], authority[1]];
+    assert_eq!(variables(&set), expected);
+    let objects = render(&set).unwrap();
+    let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+    let mounts = pod.pointer("/containers/0/volumeMounts/0").unwrap();
+    assert_eq!(mounts["mountPath"], "/etc/behalf/tracing");
+    assert_eq!(
+        pod.pointer("/volumes/0/configMap"),
+        Some(&json!({"name": "private-ca", "items": [{"key": "bundle.pem", "path": "ca.crt"}]}))
+    );
+
+    for wrong in [
+        "http://otel.obs.svc:4317",
+        "http://otel.obs.svc:4318/",
+        "otel.obs.svc:4318",
+    ] {
+        let error = render(&[&format!("tracing.endpoint={wrong}")]).unwrap_err();
+        assert!(error.contains("tracing"), "{wrong}: {error}");
+    }
+}
+
+#[test]
 fn rights_are_bound_where_the_operator_watches_and_nowhere_else() {
     struct Row {
         set: &'static [&'static str],

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_contract::{Outcome, StatusDocument};
+use behalf_runtime::trace::{RequestSpan, Tracer};
 use futures::StreamExt as _;
 use futures::channel::mpsc::UnboundedSender;
 use futures::stream::FuturesUnordered;
@@ -19,6 +20,7 @@ use super::{PodReports, StatusError};
 use crate::api::v1alpha1::Guarded;
 use crate::controller::jitter::spread;
 use crate::controller::watches::Compact;
+use crate::telemetry::traces;
 
 /// Maximum number of Pods that are read at the same time. A Pod that does not answer occupies its place for
 /// two seconds.
@@ -42,7 +44,7 @@ const SETTLED: Duration = Duration::from_secs(10);
 const SOON_FOR_EACH: Duration = Duration::from_millis(20);
 
 /// Polls until `changed` has no receiver. `pods` lists all Pods, `pod_changed` is notified when that list has changed, `read` reads
-/// the status document of one.
+/// the status document of one. A read that triggers a reconcile has a trace.
 pub async fn run<R>(
     reports: Arc<PodReports>,
     pods: impl Fn() -> Vec<Arc<Compact<Pod>>>,
@@ -50,6 +52,7 @@ pub async fn run<R>(
     read: impl Fn(IpAddr) -> R,
     changed: UnboundedSender<ObjectRef<Guarded>>,
     random: fn() -> u32,
+    tracer: Option<Tracer>,
 ) where
     R: Future<Output = Result<StatusDocument, StatusError>>,
 {
@@ -69,15 +72,23 @@ pub async fn run<R>(
                 continue;
             }
             Some(read) = reads.next() => {
-                let (pod, answer): (Target, Result<StatusDocument, StatusError>) = read;
+                let (pod, span, answer): (Target, Option<RequestSpan>, Result<StatusDocument, StatusError>) = read;
                 let soon = soon(due.len());
                 let wait = if answer.as_ref().is_ok_and(works) { SETTLED } else { soon };
+                let trace = span.as_ref().map(RequestSpan::trace);
                 if let Some(next) = due.get_mut(&pod.uid) {
                     *next = Some(Instant::now() + spread(wait, random()));
+                    if let (Some(trace), Err(_)) = (&trace, &answer) {
+                        traces::failed(trace, "unreachable");
+                    }
                     if reports.store(&pod.uid, pod.ready, answer) {
                         // Without a receiver the loop ends.
                         let _ = changed.unbounded_send(pod.server);
+                        continue;
                     }
+                }
+                if let Some(trace) = trace {
+                    trace.discard();
                 }
                 continue;
             }
@@ -99,8 +110,9 @@ pub async fn run<R>(
         waiting.truncate(CONCURRENCY.saturating_sub(reads.len()));
         for (_, target) in waiting {
             due.insert(target.uid.clone(), None);
+            let span = tracer.as_ref().map(|tracer| target.trace(tracer));
             let answer = read(target.address);
-            reads.push(async move { (target, answer.await) });
+            reads.push(async move { (target, span, answer.await) });
         }
     }
 }
@@ -121,6 +133,12 @@ impl Target {
             ready: endpoint.is_ready,
             server: pod.server()?,
         })
+    }
+
+    /// Begins the trace of a read.
+    fn trace(&self, tracer: &Tracer) -> RequestSpan {
+        let namespace = self.server.namespace.as_deref().unwrap_or_default();
+        traces::read_status(tracer, namespace, &self.server.name)
     }
 }
 
@@ -182,6 +200,7 @@ mod tests {
             read,
             sender,
             middle,
+            None,
         ));
         for read in [1, 3] {
             let server = changed.next().await.unwrap();
@@ -206,7 +225,15 @@ mod tests {
         };
         let pods = || (1..=100).map(pod).collect();
         let reports = Arc::new(PodReports::default());
-        tokio::spawn(run(reports.clone(), pods, Arc::default(), read, sender, middle));
+        tokio::spawn(run(
+            reports.clone(),
+            pods,
+            Arc::default(),
+            read,
+            sender,
+            middle,
+            None,
+        ));
         let first: HashSet<String> = changed.take(100).map(|server| server.name).collect().await;
         assert_eq!(first.len(), 100, "each Pod had its turn");
         let hundredth = Arc::new(pod(100).parse().unwrap());
@@ -227,6 +254,7 @@ mod tests {
             read,
             sender,
             middle,
+            None,
         ));
         // Shortly after a look without it.
         tokio::time::sleep(TICK + Duration::from_millis(1)).await;

@@ -19,6 +19,7 @@ mod sessions;
 mod store;
 mod tracing;
 
+pub(crate) use self::tracing::parse_endpoint as parse_tracing_endpoint;
 pub(super) use self::tracing::tracing;
 pub(super) use address::{https_origin, public_url, public_url_owner, trusted_proxies};
 pub(super) use certificate_authority::certificate_authority;

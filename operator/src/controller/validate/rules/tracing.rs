@@ -18,30 +18,31 @@ pub(crate) fn tracing(
     object: &ObjectIdentity,
     refusals: &mut Vec<Refusal>,
 ) -> Option<TracingConfig> {
-    let Some(endpoint) = endpoint(&tracing?.endpoint) else {
-        refuse(
-            refusals,
-            ENDPOINT,
-            "must be http://<host>:<port> or https://<host>:<port> in lower case, without user, path or trailing slash",
-        );
-        return None;
-    };
-    if endpoint.port() == Some(GRPC) {
-        refuse(
-            refusals,
-            ENDPOINT,
-            "must name an OTLP/HTTP receiver, usually port 4318: 4317 is the port of OTLP/gRPC",
-        );
-        return None;
+    match parse_endpoint(&tracing?.endpoint) {
+        Ok(endpoint) => Some(TracingConfig {
+            endpoint,
+            object: object.clone(),
+        }),
+        Err(rule) => {
+            refuse(refusals, ENDPOINT, rule);
+            None
+        }
     }
-    Some(TracingConfig {
-        endpoint,
-        object: object.clone(),
-    })
+}
+
+/// Parses the origin of a collector. The error is the end of a sentence about it.
+pub(crate) fn parse_endpoint(text: &str) -> Result<Url, &'static str> {
+    let endpoint = origin(text).ok_or(
+        "must be http://<host>:<port> or https://<host>:<port> in lower case, without user, path or trailing slash",
+    )?;
+    if endpoint.port() == Some(GRPC) {
+        return Err("must name an OTLP/HTTP receiver, usually port 4318: 4317 is the port of OTLP/gRPC");
+    }
+    Ok(endpoint)
 }
 
 /// Returns the URL if `text` is nothing but scheme, host and port.
-fn endpoint(text: &str) -> Option<Url> {
+fn origin(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let (scheme, host, port) = (url.scheme(), url.host_str()?, url.port_or_known_default()?);
     let is_exact = matches!(scheme, "http" | "https") && text == format!("{scheme}://{host}:{port}");

@@ -1,0 +1,118 @@
+//! The traces of the operator: one for each reconcile, with its requests to the API server, and one for each read of a status
+//! document that triggers a reconcile.
+//!
+//! `docs/tracing.md` has the rules. A span names an `McpServer`, and contains nothing of its spec, its status or its children.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use behalf_entra::{HttpLimits, Proxies, TrustError, TrustRoots};
+use behalf_runtime::trace::{Collector, RequestSpan, Sources, Span, Trace, Tracer, current};
+use http::StatusCode;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::metrics::{Metrics, ReconcileResult};
+use crate::cli::Run;
+
+/// The attributes that name the `McpServer` of a trace.
+const NAMESPACE: &str = "behalf.mcp_server.namespace";
+const NAME: &str = "behalf.mcp_server.name";
+
+/// Makes the operator's tracer, or returns `None` without a collector. Nothing is sent before its export runs.
+///
+/// # Errors
+/// [`TrustError`] if the bundle of certificate authorities cannot be read.
+pub fn tracer(
+    options: &Run,
+    metrics: &Arc<Metrics>,
+    clock: fn() -> Timestamp,
+) -> Result<Option<Tracer>, TrustError> {
+    let Some(endpoint) = &options.tracing_endpoint else {
+        return Ok(None);
+    };
+    let roots = match &options.tracing_certificate_authority {
+        Some(path) => TrustRoots::with_bundle(path),
+        None => TrustRoots::system(),
+    };
+    let http = roots.http_client(HttpLimits::default(), Proxies::None)?;
+    let place = [
+        ("k8s.namespace.name", options.namespace.as_deref()),
+        ("k8s.pod.name", options.pod_name.as_deref()),
+    ];
+    let attributes: Vec<_> = place
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect();
+    let collector = Collector::named(
+        endpoint.as_str().trim_end_matches('/').to_owned(),
+        "tracing.endpoint of the chart",
+        "behalf-operator",
+        &attributes,
+        move || http.client(),
+    );
+    Ok(Some(Tracer::new(sources(metrics.clone(), clock), collector)))
+}
+
+fn sources(metrics: Arc<Metrics>, clock: fn() -> Timestamp) -> Sources {
+    Sources {
+        clock: Box::new(move || Duration::try_from(clock().as_duration()).unwrap_or_default()),
+        // Without randomness the ids are invalid, and the collector drops the spans. No reconcile fails for that.
+        random: Box::new(|bytes| {
+            let _ = getrandom::fill(bytes);
+        }),
+        dropped: Box::new(move |reason, count| metrics.spans_dropped(reason, count)),
+    }
+}
+
+/// Begins the trace of a reconcile of an object.
+pub fn reconcile(tracer: &Tracer, namespace: &str, name: &str) -> RequestSpan {
+    begin(tracer, "reconcile", namespace, name)
+}
+
+/// Begins the trace of a read of the status document of one of an object's Pods. It is recorded if it triggers a reconcile.
+pub fn read_status(tracer: &Tracer, namespace: &str, name: &str) -> RequestSpan {
+    begin(tracer, "read status document", namespace, name)
+}
+
+fn begin(tracer: &Tracer, what: &'static str, namespace: &str, name: &str) -> RequestSpan {
+    let span = tracer.begin_work(what);
+    let trace = span.trace();
+    trace.set(NAMESPACE, namespace);
+    trace.set(NAME, name);
+    span
+}
+
+/// Records how the reconcile of the current trace ended.
+pub fn reconciled(result: ReconcileResult) {
+    let Some(trace) = current() else { return };
+    trace.set("behalf.reconcile.result", result.label());
+    if let ReconcileResult::Failed(step) = result {
+        failed(&trace, step.as_str());
+    }
+}
+
+/// Marks the span of a trace as failed. `kind` is from a closed list.
+pub fn failed(trace: &Trace, kind: &'static str) {
+    trace.set("error.type", kind);
+    trace.fail();
+}
+
+/// A request to the API server in the trace of the running task, if there is one.
+pub struct ApiRequest(Option<Span>);
+
+impl ApiRequest {
+    /// Begins the span of a request that was sent at `began`. The names are those of the metric.
+    pub fn begin(verb: &'static str, resource: &'static str, began: Instant) -> Self {
+        Self(current().map(|trace| trace.child(format!("{verb} {resource}")).began(began)))
+    }
+
+    /// Records the answer. Without one the request failed.
+    pub fn answered(&mut self, status: Option<StatusCode>) {
+        let Some(span) = &mut self.0 else { return };
+        match status {
+            Some(status) => span.answered(status),
+            None => span.fail("no_answer"),
+        }
+    }
+}
