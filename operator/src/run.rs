@@ -1,11 +1,13 @@
 //! Creates the parts of the operator and runs them until a signal stops the process.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use behalf_contract::EgressProxyError;
 use behalf_entra::TrustError;
 use behalf_runtime::Signals;
@@ -68,7 +70,7 @@ pub enum RunError {
 
         /// The cause.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
 
     /// Another operator leads, or may lead. After a restart this one stands by.
@@ -77,7 +79,7 @@ pub enum RunError {
 
     /// The operating system refuses signal handlers.
     #[error("failed to listen for signals")]
-    Signal(#[source] std::io::Error),
+    Signal(#[source] io::Error),
 }
 
 /// Time between two checks for the CRD, and between two checks of the Pods' reachability.
@@ -161,11 +163,7 @@ impl Process {
                 })
             },
         });
-        let serving = tokio::spawn(
-            axum::serve(listener, health)
-                .with_graceful_shutdown(stop.clone().cancelled_owned())
-                .into_future(),
-        );
+        let serving = tokio::spawn(serve(listener, health, stop.clone()));
 
         let mut leadership = Leadership::new(client.clone(), options.lease(), clock);
         let leads = async {
@@ -205,16 +203,7 @@ impl Process {
             };
             let pod_changed = stores.pod_changed.clone();
             let pods = || stores.own_pods();
-            poll::run(
-                reports,
-                pods,
-                pod_changed,
-                read,
-                changed,
-                jitter::random,
-                tracer,
-            )
-            .await;
+            poll::run(reports, pods, pod_changed, read, changed, jitter::random, tracer).await;
         });
         let passes = controller::run(controller.graceful_shutdown_on(stop.cancelled_owned()), context);
         tokio::select! {
@@ -231,6 +220,13 @@ impl Process {
         tracing::info!("Operator has stopped");
         Ok(())
     }
+}
+
+/// Answers probes and Prometheus until `stop` is cancelled.
+async fn serve(listener: TcpListener, health: Router, stop: CancellationToken) -> io::Result<()> {
+    axum::serve(listener, health)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }
 
 /// Sends the traces to the collector until `stop` is cancelled. Returns at once without a collector.
@@ -254,8 +250,8 @@ fn follow_references(
     changed: UnboundedSender<ObjectRef<Guarded>>,
 ) -> impl Future<Output = ()> + Send + use<> {
     let references = sources.references.clone();
-    let changes = references.changes(&sources.client, scope, &sources.stores.servers);
-    changes.for_each(move |server| {
+    let affected = references.changes(&sources.client, scope);
+    affected.for_each(move |server| {
         // The send fails only after the controller, which owns the receiver, has ended.
         let _ = changed.unbounded_send(server);
         std::future::ready(())
@@ -300,11 +296,14 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
     while !stop.is_cancelled() {
         tokio::time::sleep(CRD_INTERVAL).await;
         let servers = stores.servers.state();
-        context.sources.references.keep_only_named(&servers);
         let uids: HashSet<String> = servers.iter().filter_map(|server| server.uid()).collect();
         context.retries.keep_only(|uid| uids.contains(uid));
         context.sources.recent_secrets.keep_only(|uid| uids.contains(uid));
         context.stored_forms.keep_only(|uid| uids.contains(uid));
+        context
+            .sources
+            .references
+            .keep_only(|object| stores.servers.get(object).is_some());
         context
             .queue
             .keep_only(|object| stores.servers.get(object).is_some());

@@ -56,6 +56,7 @@ impl Queue {
         let all = waiting.len() + spans.len();
         let fits = match caller {
             Caller::Stranger => all <= MOST_OF_STRANGERS,
+            Caller::Program => all <= MOST,
             // Most of the time so few spans wait that nobody's are counted.
             Caller::User(_) if all <= MOST_OF_USER => true,
             Caller::User(_) => {

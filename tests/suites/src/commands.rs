@@ -1,6 +1,6 @@
 //! The shell commands of the pages of the documentation. Each block says whether a test runs it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use behalf_local_cluster::files::checkout;
 
@@ -181,7 +181,7 @@ six
             let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
             if entry.file_type().unwrap().is_dir() {
                 pages.extend(self::pages(&path));
-            } else if Path::new(&path)
+            } else if std::path::Path::new(&path)
                 .extension()
                 .is_some_and(|extension| extension == "md")
             {

@@ -182,6 +182,7 @@ async fn a_read_of_a_status_document_has_a_trace_if_it_triggers_a_reconcile() {
     let polling = tokio::spawn(poll::run(
         reports,
         pods,
+        Arc::default(),
         answer,
         changed,
         || 0,

@@ -85,7 +85,7 @@ async fn the_commands_for_installing_work(world: &World) -> TestResult {
     restoring(work, restore(world, &object, folder.path())).await
 }
 
-/// Waits until the object says that Entra does not know its ServiceAccount and has the line for that, and then does what the line
+/// Waits until the object says that Entra does not know its `ServiceAccount` and has the line for that, and then does what the line
 /// does.
 async fn runs_the_printed_line(client: kube::Client, entra: entra::Control) -> TestResult {
     let name = Server::Quickstart.name();

@@ -34,7 +34,7 @@ const LIMIT: Duration = Duration::from_secs(75);
 const LIMIT_WITH_STATUS: Duration = Duration::from_mins(3);
 
 /// Maximum time from the first failure until the status or an event reports it.
-const TOLD: Duration = Duration::from_secs(60);
+const TOLD: Duration = Duration::from_mins(1);
 
 /// Duration of one state of the objects.
 const ROUND: Duration = Duration::from_secs(3);

@@ -18,7 +18,7 @@ const NAMESPACE: &str = "routes";
 const ROUTE: &str = "httproutes.gateway.networking.k8s.io";
 
 /// Maximum time until something is deleted.
-const DELETED: Duration = Duration::from_secs(60);
+const DELETED: Duration = Duration::from_mins(1);
 
 pub(super) async fn an_object_follows_its_gateway(world: &World) -> TestResult {
     let folder = tempfile::tempdir()?;
