@@ -51,13 +51,13 @@ impl Replicas {
 #[derive(Clone, Copy, Debug)]
 enum End {
     /// The client sends its refresh token to `/revoke` (RFC 7009).
-    ByClient,
+    Client,
 
     /// An administrator runs `admin sessions revoke` in one Pod.
-    ByCommand,
+    Command,
 
     /// An administrator adds the user to `sessions.revocations`.
-    ByDeclaration,
+    Declaration,
 }
 
 impl End {
@@ -65,9 +65,9 @@ impl End {
     async fn apply(self, replicas: &Replicas, login: &Login) {
         let second = &replicas.all[1];
         match self {
-            Self::ByClient => revoke(second, login.refresh_token.expose()).await,
-            Self::ByCommand => revoke_by_command(second).await,
-            Self::ByDeclaration => declared_revocations::revoke(&replicas.world, ANA),
+            Self::Client => revoke(second, login.refresh_token.expose()).await,
+            Self::Command => revoke_by_command(second).await,
+            Self::Declaration => declared_revocations::revoke(&replicas.world, ANA),
         }
     }
 }
@@ -98,7 +98,7 @@ async fn revoke_by_command(replica: &Sidecar) {
 #[rstest]
 #[tokio::test]
 async fn streams_and_calls_of_an_ended_session_end_on_every_replica_within_two_seconds(
-    #[values(End::ByClient, End::ByCommand, End::ByDeclaration)] end: End,
+    #[values(End::Client, End::Command, End::Declaration)] end: End,
 ) {
     let replicas = Replicas::start(Nothing).await;
     server_streams(&replicas.world, "text/event-stream");

@@ -252,8 +252,8 @@ async fn every_node_of_a_cluster_with_tls_gets_the_token() {
         let port = free_port();
         let checker = EntraChecker::start_with(port, Some(tls.clone())).await;
         let announced = checker.port().to_string();
-        let announces = ["--cluster-announce-port", &announced];
-        nodes.push(cluster_node(Program::Redis, port, &announces).await);
+        let flags = ["--cluster-announce-port", &announced];
+        nodes.push(cluster_node(Program::Redis, port, &flags).await);
         checkers.push(checker);
     }
     let _cluster = RedisCluster::of(nodes).await;

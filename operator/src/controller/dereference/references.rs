@@ -149,25 +149,22 @@ impl<K: ReferencedKind> Reads<K> {
         let number = {
             let mut guard = self.lock();
             let state = &mut *guard;
-            match state.objects.get_mut(&key) {
-                Some(known) => {
-                    known.users.insert(user);
-                    match &known.read {
-                        Read::Done(object) => return Ok(object.clone()),
-                        Read::Begun(number) => *number,
-                    }
+            if let Some(known) = state.objects.get_mut(&key) {
+                known.users.insert(user);
+                match &known.read {
+                    Read::Done(object) => return Ok(object.clone()),
+                    Read::Begun(number) => *number,
                 }
-                None => {
-                    state.reads += 1;
-                    if state.is_watched(&namespace) {
-                        let known = Known {
-                            read: Read::Begun(state.reads),
-                            users: HashSet::from([user]),
-                        };
-                        state.objects.insert(key.clone(), known);
-                    }
-                    state.reads
+            } else {
+                state.reads += 1;
+                if state.is_watched(&namespace) {
+                    let known = Known {
+                        read: Read::Begun(state.reads),
+                        users: HashSet::from([user]),
+                    };
+                    state.objects.insert(key.clone(), known);
                 }
+                state.reads
             }
         };
         let mut object: Option<K> = super::get(client, &namespace, name).await?;

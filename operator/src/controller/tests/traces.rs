@@ -12,6 +12,7 @@ use super::cluster::{Cluster, failure};
 use super::*;
 use crate::cli::Cli;
 use crate::controller::dereference::pod_reports::{PodReports, StatusError, poll};
+use crate::controller::watches::Compact;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::tracer;
 use crate::testing::document;
@@ -153,7 +154,7 @@ async fn no_exported_byte_is_content_of_an_object() {
 
 #[tokio::test]
 async fn a_read_of_a_status_document_has_a_trace_if_it_triggers_a_reconcile() {
-    let pod = |number: usize| -> Arc<Pod> {
+    let pod = |number: usize| -> Arc<Compact<Pod>> {
         let pod = json!({
             "metadata": {
                 "namespace": "mcp", "uid": format!("pod-{number}"),

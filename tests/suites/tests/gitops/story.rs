@@ -63,7 +63,7 @@ fn drift() -> Duration {
 }
 
 /// Maximum time between two comparisons on average. Both tools compare more often.
-const COMPARED_EVERY: Duration = Duration::from_secs(60);
+const COMPARED_EVERY: Duration = Duration::from_mins(1);
 
 pub(crate) async fn play<T: Tool>(world: &World, tool: &T) -> TestResult {
     // An object that stays: Argo CD applies no commit that would delete everything.
