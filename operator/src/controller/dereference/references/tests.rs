@@ -11,11 +11,10 @@ use super::*;
 use crate::testing::{QUICKSTART, server};
 
 /// An API server that answers each read of the `ConfigMap` with the next version, and lists and watches of `ConfigMaps`.
-/// The watch reports one change.
+/// Each watch reports one change and ends, so that the next one reports another: the first may come before an object is kept.
 fn api_server(mut handle: mock::Handle<Request<Body>, Response<Body>>) {
     tokio::spawn(async move {
-        let (mut version, mut open) = (0, Vec::new());
-        let mut changes = vec![json!({"type": "MODIFIED", "object": config_map(7)})];
+        let (mut version, mut changed) = (0, 1000);
         while let Some((request, answer)) = pin!(&mut handle).next_request().await {
             let query = request.uri().query().unwrap_or_default();
             let body = if request.uri().path().ends_with("/configmaps/corporate-ca") {
@@ -23,11 +22,9 @@ fn api_server(mut handle: mock::Handle<Request<Body>, Response<Body>>) {
                 config_map(version)
             } else if !query.contains("watch=") {
                 json!({"metadata": {"resourceVersion": "1"}, "items": []})
-            } else if let Some(change) = changes.pop() {
-                change
             } else {
-                open.push(answer);
-                continue;
+                changed += 1;
+                json!({"type": "MODIFIED", "object": config_map(changed)})
             };
             answer.send_response(Response::new(Body::from(body.to_string().into_bytes())));
         }
