@@ -29,8 +29,8 @@ const EARLIER_TOKENS: Rate = Rate {
 /// After this time without a new token a budget is full again, and is dropped.
 const BUDGET_LIFE: Duration = Duration::from_mins(100);
 
-/// Maximum number of users with a budget. Only users with a valid token have one.
-const MOST_USERS: u64 = 10_000;
+/// Maximum number of budgets. Only users with a valid token have one, or two after a rollout.
+const MOST_USERS: u64 = 20_000;
 
 /// Maximum number of known tokens. The downstream tokens of about as many fit into their cache.
 const MOST_TOKENS: u64 = 20_000;

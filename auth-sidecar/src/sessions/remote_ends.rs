@@ -16,7 +16,8 @@ use crate::store::Announcement;
 /// announcement without a sign.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Minimum time between two looks. A store that closes connections again and again loses announcements as often.
+/// Minimum time between two looks. It doubles up to [`LOOK`] while announcements are lost again and again: each look reads a record
+/// for each open session, and a cluster that moves its slots subscribes again about once a second.
 const GAP: Duration = Duration::from_secs(1);
 
 /// Maximum number of reads at a time.
@@ -47,11 +48,13 @@ impl Sessions {
     }
 
     async fn search_for_lost(&self, lost: &Notify) {
+        let mut gap = GAP;
         loop {
-            // The result does not matter: both are reasons to look.
-            let _ = tokio::time::timeout(LOOK, lost.notified()).await;
+            let was_told = tokio::time::timeout(LOOK, lost.notified()).await.is_ok();
             self.look_for_ended().await;
-            tokio::time::sleep(GAP).await;
+            gap = if was_told { gap } else { GAP };
+            tokio::time::sleep(gap).await;
+            gap = (2 * gap).min(LOOK);
         }
     }
 

@@ -115,14 +115,18 @@ impl Sources {
     }
 }
 
-/// Counts the objects by the status of each of their conditions. An object that cannot be decoded has none.
+/// Counts the objects by the status of each of their conditions. An object that cannot be decoded has none. A suspended object
+/// does not count for `Ready`: somebody wants it not to be, and nobody should be called.
 fn conditions(servers: &[Arc<Guarded>]) -> HashMap<(ConditionType, Status), usize> {
-    let statuses = servers
-        .iter()
-        .filter_map(|server| server.0.as_ref().ok()?.status.as_ref());
+    let readable = servers.iter().filter_map(|server| server.0.as_ref().ok());
+    let each = readable.flat_map(|server| {
+        let conditions = server.status.iter().flat_map(|status| &status.conditions);
+        conditions.map(|condition| (server.spec.suspend, condition))
+    });
     let mut counts = HashMap::new();
-    for condition in statuses.flat_map(|status| &status.conditions) {
-        let kind = ConditionType::parse(&condition.type_);
+    for (is_suspended, condition) in each {
+        let kind = ConditionType::parse(&condition.type_)
+            .filter(|kind| !(is_suspended && *kind == ConditionType::Ready));
         if let Some(known) = kind.zip(Status::parse(&condition.status)) {
             *counts.entry(known).or_default() += 1;
         }
@@ -336,14 +340,16 @@ mod tests {
             let mut server = crate::testing::server(crate::testing::QUICKSTART);
             server.metadata.name = Some(uid.to_owned());
             server.metadata.uid = Some(uid.to_owned());
-            // The operator rotates the keys of one object, and another program those of the other.
+            // The operator rotates the keys of one object, and another program those of the others.
             let created_at = (uid == "a").then(|| crate::testing::time(0));
             server.status.get_or_insert_default().keys = Some(KeysStatus {
                 next: Some("s00000002".to_owned()),
                 created_at,
                 ..KeysStatus::default()
             });
-            if uid == "b" {
+            // A third one is suspended, and not Ready.
+            server.spec.suspend = uid == "c";
+            if uid != "a" {
                 let ready = serde_json::json!({
                     "type": "Ready", "status": "False", "reason": "R", "message": "",
                     "lastTransitionTime": "2026-01-01T00:00:00Z",
@@ -357,7 +363,7 @@ mod tests {
         let sources = Sources {
             client: Client::new(service, "default"),
             stores: Stores::containing(
-                &[server("a"), server("b")],
+                &[server("a"), server("b"), server("c")],
                 ExistingChildren::default(),
                 Vec::new(),
             ),
@@ -367,7 +373,7 @@ mod tests {
             recent_secrets: Arc::default(),
         };
         let gauges = |unreachable, most| Gauges {
-            mcp_servers: 2,
+            mcp_servers: 3,
             conditions: [((ConditionType::Ready, Status::False), 1)].into(),
             key_rotations_waiting: 1,
             pods_unreachable: unreachable,

@@ -3,13 +3,14 @@
 //! A cluster may have thousands that no `McpServer` names, so that no cache contains them. Each is read when it is needed, and
 //! again only after a watch has reported a change of it. The watch shows the metadata alone, and begins with the first read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream::select_all;
 use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
@@ -21,8 +22,13 @@ use super::DereferenceError;
 use super::dereferenced::BEGIN_CERTIFICATE;
 use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::controller::children::ChildKind;
+use crate::controller::names;
+use crate::controller::watches::PAGE;
 use crate::controller::watches::scope::Scope;
 use crate::error_chain::chain;
+
+/// Maximum number of objects of one kind that an `McpServer` names: a certificate authority for Entra, and one for Redis.
+const MOST_NAMES: usize = 2;
 
 /// The referenced objects that were read, with the objects that asked for them.
 #[derive(Debug, Default)]
@@ -62,7 +68,7 @@ pub trait ReferencedKind: ChildKind + Send + Sync + 'static {
 impl ReferencedKind for ConfigMap {
     /// Keeps of each value only whether a certificate begins in it: a bundle has hundreds of kilobytes.
     fn trim(&mut self) {
-        self.meta_mut().managed_fields = None;
+        *self.meta_mut() = identity(self.meta());
         let is_bundle = |value: &[u8]| {
             let mut windows = value.windows(BEGIN_CERTIFICATE.len());
             windows.any(|window| window == BEGIN_CERTIFICATE.as_bytes())
@@ -78,8 +84,25 @@ impl ReferencedKind for ConfigMap {
 }
 
 impl ReferencedKind for ServiceAccount {
+    /// Keeps its owners, and the annotation that says which objects may use it.
     fn trim(&mut self) {
-        self.meta_mut().managed_fields = None;
+        let mut annotations = self.meta_mut().annotations.take().unwrap_or_default();
+        annotations.retain(|name, _| name == names::SHARED_WITH_ANNOTATION);
+        *self.meta_mut() = ObjectMeta {
+            annotations: Some(annotations),
+            owner_references: self.meta_mut().owner_references.take(),
+            ..identity(self.meta())
+        };
+    }
+}
+
+/// Returns what identifies an object and its version. Annotations and labels of others may have a quarter of a megabyte.
+fn identity(meta: &ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        resource_version: meta.resource_version.clone(),
+        ..ObjectMeta::default()
     }
 }
 
@@ -98,6 +121,7 @@ impl<K> Default for Reads<K> {
             state: Mutex::new(State {
                 watched: HashSet::new(),
                 objects: HashMap::new(),
+                names: HashMap::new(),
                 reads: 0,
             }),
             wanted: Notify::new(),
@@ -113,6 +137,9 @@ struct State<K> {
     /// By namespace and name.
     objects: HashMap<(String, String), Known<K>>,
 
+    /// The names that each object has asked for, the oldest first.
+    names: HashMap<ObjectRef<Guarded>, VecDeque<String>>,
+
     /// The last number of a read.
     reads: u64,
 }
@@ -121,7 +148,8 @@ struct State<K> {
 struct Known<K> {
     read: Read<K>,
 
-    /// The objects that have asked for it. Also one that names another by now: a reconcile too many does no harm.
+    /// The objects that have asked for it. Also one that names another by now: a reconcile too many does no harm. Of the names
+    /// that an object has asked for only the last ones are known ([`MOST_NAMES`]).
     users: HashSet<ObjectRef<Guarded>>,
 }
 
@@ -149,6 +177,7 @@ impl<K: ReferencedKind> Reads<K> {
         let number = {
             let mut guard = self.lock();
             let state = &mut *guard;
+            state.forget_older_names(&user, &key);
             if let Some(known) = state.objects.get_mut(&key) {
                 known.users.insert(user);
                 match &known.read {
@@ -219,7 +248,9 @@ impl<K: ReferencedKind> Reads<K> {
     }
 
     fn keep_only(&self, exists: impl Fn(&ObjectRef<Guarded>) -> bool) {
-        self.lock().objects.retain(|_, known| {
+        let mut state = self.lock();
+        state.names.retain(|user, _| exists(user));
+        state.objects.retain(|_, known| {
             known.users.retain(&exists);
             !known.users.is_empty()
         });
@@ -231,6 +262,27 @@ impl<K: ReferencedKind> Reads<K> {
 }
 
 impl<K> State<K> {
+    /// Records that an object names another one, and forgets what it named before beyond [`MOST_NAMES`]: otherwise one object could
+    /// fill the memory by naming many, one after the other.
+    fn forget_older_names(&mut self, user: &ObjectRef<Guarded>, (namespace, name): &(String, String)) {
+        let names = self.names.entry(user.clone()).or_default();
+        if names.contains(name) {
+            return;
+        }
+        names.push_back(name.clone());
+        while names.len() > MOST_NAMES
+            && let Some(oldest) = names.pop_front()
+        {
+            let key = (namespace.clone(), oldest);
+            if let Some(known) = self.objects.get_mut(&key) {
+                known.users.remove(user);
+                if known.users.is_empty() {
+                    self.objects.remove(&key);
+                }
+            }
+        }
+    }
+
     fn is_watched(&self, namespace: &str) -> bool {
         self.watched.contains(&None) || self.watched.contains(&Some(namespace.to_owned()))
     }
@@ -246,7 +298,7 @@ fn changes<K: ReferencedKind>(
     async move {
         of(&all).wanted.notified().await;
         let watches = apis.into_iter().map(|(namespace, api)| {
-            let events = watcher(api, watcher::Config::default()).default_backoff();
+            let events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
             events.map(move |event| (namespace.clone(), event)).boxed()
         });
         select_all(watches).flat_map(move |(namespace, event)| {
@@ -257,6 +309,10 @@ fn changes<K: ReferencedKind>(
                         watch.kind = K::KIND, error = %chain(&error),
                         "Watch of objects that McpServers refer to was interrupted and starts again"
                     );
+                    if is_forbidden(&error) {
+                        // The watch reports nothing any more, and begins with a list if the right returns.
+                        of(&all).handle(namespace.as_deref(), &Event::Init);
+                    }
                     HashSet::new()
                 }
             };
@@ -264,6 +320,18 @@ fn changes<K: ReferencedKind>(
         })
     }
     .flatten_stream()
+}
+
+/// Returns whether the operator lacks the right to list or to watch.
+fn is_forbidden(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        WatchError(status) => status.code == 403,
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => {
+            matches!(error, kube::Error::Api(status) if status.code == 403)
+        }
+        NoResourceVersion => false,
+    }
 }
 
 #[cfg(test)]

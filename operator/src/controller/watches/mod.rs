@@ -37,7 +37,7 @@ use scope::Scope;
 
 /// Number of objects in one answer to a list. The operator has the text and the objects of such an answer of every kind in memory at
 /// the same time.
-const PAGE: u32 = 25;
+pub(in crate::controller) const PAGE: u32 = 25;
 
 /// Starts every watch. Returns the controller that their events trigger, and the caches that they fill. `reports` yields
 /// the objects whose Pods report a change. Each triggered object is added to `queue`. Must be called inside a runtime.

@@ -17,7 +17,7 @@ fn api_server(mut handle: mock::Handle<Request<Body>, Response<Body>>) {
         let (mut version, mut changed) = (0, 1000);
         while let Some((request, answer)) = pin!(&mut handle).next_request().await {
             let query = request.uri().query().unwrap_or_default();
-            let body = if request.uri().path().ends_with("/configmaps/corporate-ca") {
+            let body = if request.uri().path().contains("/configmaps/") {
                 version += 1;
                 config_map(version)
             } else if !query.contains("watch=") {
@@ -146,6 +146,39 @@ async fn a_change_reconciles_the_objects_that_have_asked_for_what_changed() {
         () = reading => unreachable!("it reads for ever"),
     };
     assert_eq!(HashSet::from([affected]), users());
+}
+
+#[tokio::test]
+async fn an_object_that_names_one_after_the_other_keeps_two() {
+    let (client, reads) = (client(), watched());
+    for number in 0..5 {
+        let name = format!("bundle-{number}");
+        reads.get(&client, &user(), &name).await.unwrap();
+    }
+    assert_eq!(reads.lock().objects.len(), MOST_NAMES);
+    reads.keep_only(|_| false);
+    let state = reads.lock();
+    assert_eq!((state.objects.len(), state.names.len()), (0, 0));
+}
+
+#[test]
+fn annotations_of_others_are_not_kept() {
+    let annotations = json!({(names::SHARED_WITH_ANNOTATION): "azure-devops", "other": "text"});
+    let mut account: ServiceAccount = serde_json::from_value(json!({
+        "metadata": {"name": "given", "annotations": annotations, "labels": {"a": "b"}},
+    }))
+    .unwrap();
+    account.trim();
+    let kept: Vec<_> = account.annotations().keys().collect();
+    assert_eq!(kept, [names::SHARED_WITH_ANNOTATION]);
+    assert!(account.labels().is_empty());
+    let mut bundle: ConfigMap = serde_json::from_value(config_map(1)).unwrap();
+    bundle
+        .annotations_mut()
+        .insert("other".to_owned(), "text".to_owned());
+    bundle.trim();
+    assert!(bundle.annotations().is_empty());
+    assert_eq!(bundle.resource_version().as_deref(), Some("1"));
 }
 
 #[test]
