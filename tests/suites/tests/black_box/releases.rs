@@ -305,7 +305,7 @@ async fn a_change_that_signs_users_out_is_warned_of_before_it_happens(world: &Wo
         ),
         (
             "memory",
-            json!({"clients": {"denied": ["a"]}}),
+            json!({"clients": {"denied": ["a.example"]}}),
             Some("replaces the Pod"),
         ),
         (
