@@ -24,17 +24,11 @@ use crate::chart::{of_kind, render};
 use crate::ensure;
 use crate::world::{TestResult, World};
 
-/// Maximum number of operators that run at once. Most of the time they wait.
-const AT_ONCE: usize = 12;
+/// Maximum number of operators that run at once.
+const AT_ONCE: usize = 8;
 
 /// Maximum time until an operator reports the missing right.
 const LIMIT: Duration = Duration::from_secs(75);
-
-/// The same for a right whose lack the status reports, after three failures in 30 s.
-const LIMIT_WITH_STATUS: Duration = Duration::from_mins(3);
-
-/// Maximum time from the first failure until the status or an event reports it.
-const TOLD: Duration = Duration::from_mins(1);
 
 /// Duration of one state of the objects.
 const ROUND: Duration = Duration::from_secs(3);
@@ -54,12 +48,6 @@ impl Right {
             "cannot {} resource \"{}\" in API group \"{}\"",
             self.verb, self.resource, self.group
         )
-    }
-
-    /// Returns whether the lack of this right stops a reconcile: it is one to write a child.
-    fn is_told_by_the_object(&self) -> bool {
-        ["create", "update", "patch", "delete"].contains(&self.verb.as_str())
-            && !["mcpservers/status", "events", "leases"].contains(&self.resource.as_str())
     }
 
     /// Removes this right from a `ClusterRole`.
@@ -192,33 +180,28 @@ async fn trial(world: &World, number: usize, lacks: Option<&Right>, folder: &Pat
     };
     let operator = OperatorProcess::start(world, &namespace, folder, "one", arguments)?;
     let objects = TestObjects::apply(&world.running.client, &namespace).await?;
-    let is_told = lacks.is_some_and(Right::is_told_by_the_object);
-    let limit = Instant::now() + if is_told { LIMIT_WITH_STATUS } else { LIMIT };
-    let (mut round, mut seen) = (0, 0);
+    let limit = Instant::now() + LIMIT;
+    let mut round = 0;
     // An operator with all rights shows no failure within a number of rounds, however long these take.
     while lacks.is_none() || Instant::now() < limit {
         objects.change(round).await?;
         round += 1;
         tokio::time::sleep(ROUND).await;
         let text = operator.log()?;
-        // The lack must show in this state, so that the object stays in a state that fails.
-        let complains =
-            lacks.is_some_and(|right| text.get(seen..).unwrap_or_default().contains(&right.complaint()));
-        seen = text.len();
-        if let Some(right) = lacks {
-            if complains && (!is_told || objects.tell(right).await?) {
-                return Ok(());
+        match lacks {
+            Some(right) if text.contains(&right.complaint()) => return Ok(()),
+            None => {
+                let refused = text
+                    .lines()
+                    .find(|line| line.contains("cannot ") || line.contains("denied request"));
+                ensure!(refused.is_none(), "the operator lacks a right: {refused:?}");
+                if round > 2 * STATES {
+                    let accepted = objects.is_accepted().await?;
+                    ensure!(accepted, "the object is not accepted: {text}");
+                    return Ok(());
+                }
             }
-            continue;
-        }
-        let refused = text
-            .lines()
-            .find(|line| line.contains("cannot ") || line.contains("denied request"));
-        ensure!(refused.is_none(), "the operator lacks a right: {refused:?}");
-        if round > 2 * STATES {
-            let accepted = objects.is_accepted().await?;
-            ensure!(accepted, "the object is not accepted: {text}");
-            return Ok(());
+            Some(_) => {}
         }
     }
     let text = operator.log()?;
@@ -347,45 +330,6 @@ impl TestObjects {
                 .await?;
         }
         Ok(())
-    }
-
-    /// Waits until an object says which right its operator lacks. A rotation of the keys is the only write that does not stop
-    /// the others: an event reports it.
-    async fn tell(&self, lack: &Right) -> TestResult<bool> {
-        let complaint = lack.complaint();
-        let is_about = |text: &Value| text.as_str().is_some_and(|text| text.contains(&complaint));
-        let end = Instant::now() + TOLD;
-        while Instant::now() < end {
-            if lack.resource == "secrets" && lack.verb == "update" {
-                let events = self
-                    .api("events.k8s.io", "v1", "Event")
-                    .list(&ListParams::default())
-                    .await?;
-                let mut failed = events
-                    .items
-                    .iter()
-                    .filter(|event| event.data["reason"] == "KeyRotationFailed");
-                if failed.any(|event| is_about(&event.data["note"])) {
-                    return Ok(true);
-                }
-            }
-            for server in self.servers().list(&ListParams::default()).await? {
-                let conditions = server.data["status"]["conditions"]
-                    .as_array()
-                    .into_iter()
-                    .flatten();
-                let mut failed = conditions.filter(|condition| {
-                    condition["type"] == "Reconciling"
-                        && condition["status"] == "True"
-                        && condition["reason"] == "StepFailed"
-                });
-                if failed.any(|condition| is_about(&condition["message"])) {
-                    return Ok(true);
-                }
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        Ok(false)
     }
 
     /// Returns whether the operator accepts "full" within some seconds.
