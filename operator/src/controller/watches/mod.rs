@@ -7,6 +7,7 @@
 mod caches;
 mod compact;
 mod merge;
+mod no_pause;
 mod optional_kind;
 pub mod scope;
 
@@ -32,6 +33,7 @@ use super::{names, public_url};
 use crate::api::v1alpha1::Guarded;
 use caches::ChildStores;
 use merge::{Watch, merge};
+use no_pause::NoPause;
 use optional_kind::{OptionalKind, Served};
 use scope::Scope;
 
@@ -63,6 +65,7 @@ pub fn start(
     };
     let (of_set, of_pod) = (queued(), queued());
     let controller = Controller::for_stream(edited, servers.clone())
+        .trigger_backoff(NoPause)
         .reconcile_on(each_added(queued(), affected))
         .reconcile_on(each_added(queued(), reports))
         .watches_stream::<Compact<ReplicaSet>, _>(replica_set_stream, move |set| of_set.add(set.server()))
