@@ -192,6 +192,7 @@ pub struct Run {
         default_value = "10%"
     )]
     pub max_rollouts: MaxRollouts,
+
     /// Labels of every object that the operator makes, Pods included, as a JSON object: `{"<key>": "<value>"}`.
     #[arg(
         long,

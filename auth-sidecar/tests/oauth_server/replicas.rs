@@ -89,16 +89,18 @@ async fn open_streams_end_in_every_replica_when_one_revokes_the_session() {
     timeout(Duration::from_secs(2), opened.ended()).await.unwrap();
 }
 
+/// A session that nobody ends, opened at the first replica.
+async fn opened_session_of_ben(world: &World) -> Arc<OpenSession> {
+    let (_, tokens) = world.session(BEN).await;
+    let access = Secret::new(&*tokens.access);
+    world.replicas[0].sessions.open(&access).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_replica_that_may_have_lost_announcements_looks_in_the_store() {
     let world = world().await;
     world.store.mute();
-    let (_, tokens) = world.session(BEN).await;
-    let living = world.replicas[0]
-        .sessions
-        .open(&Secret::new(&*tokens.access))
-        .await
-        .unwrap();
+    let living = opened_session_of_ben(&world).await;
     let opened = revoked_at_another_replica(&world).await;
     let unheard = timeout(Duration::from_millis(200), opened.ended()).await;
     assert!(unheard.is_err(), "the announcement was not lost");
@@ -113,12 +115,7 @@ async fn a_replica_that_may_have_lost_announcements_looks_in_the_store() {
 async fn a_silently_lost_announcement_is_found_after_30_seconds() {
     let world = world().await;
     world.store.mute();
-    let (_, tokens) = world.session(BEN).await;
-    let living = world.replicas[0]
-        .sessions
-        .open(&Secret::new(&*tokens.access))
-        .await
-        .unwrap();
+    let living = opened_session_of_ben(&world).await;
     let opened = revoked_at_another_replica(&world).await;
     // The rest waits for the clock alone: the store is in memory.
     tokio::time::pause();

@@ -7,7 +7,7 @@ use behalf_demo::mcp_client::Era;
 use behalf_simulators::people::ANA;
 use behalf_tests::gateway_api;
 use behalf_tests::writes::Look;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::ensure;
 use crate::guard::restoring_within;
@@ -74,15 +74,7 @@ async fn others_write(world: &World, crd: &str) -> TestResult {
     for kind in ANNOTATED {
         world.kubectl(&["annotate", "--overwrite", kind, name, &format!("{key}={value}")])?;
     }
-    let template = json!({"spec": {"template": {"metadata": {"annotations": {key: value}}}}});
-    world.kubectl(&[
-        "patch",
-        "deployment",
-        name,
-        "--type=merge",
-        "--patch",
-        &template.to_string(),
-    ])?;
+    annotate_template(world, &json!({key: value}))?;
 
     world
         .running
@@ -163,17 +155,17 @@ async fn undo(world: &World, crd: &str) -> TestResult {
     for kind in ANNOTATED {
         world.kubectl(&["annotate", kind, name, &remove])?;
     }
-    let template = json!({"spec": {"template": {"metadata": {"annotations": {ANNOTATION.0: null}}}}});
-    world.kubectl(&[
-        "patch",
-        "deployment",
-        name,
-        "--type=merge",
-        "--patch",
-        &template.to_string(),
-    ])?;
+    annotate_template(world, &json!({ANNOTATION.0: null}))?;
     world.kubectl(&["scale", "mcpserver", name, "--replicas=2"])?;
     world.wait_settled(CHANGED).await?;
+    Ok(())
+}
+
+/// Changes the annotations of the Pod template.
+fn annotate_template(world: &World, annotations: &Value) -> TestResult {
+    let template = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}).to_string();
+    let name = CHANGED.name();
+    world.kubectl(&["patch", "deployment", name, "--type=merge", "--patch", &template])?;
     Ok(())
 }
 
