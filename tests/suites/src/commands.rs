@@ -207,6 +207,6 @@ six
                 checked.unwrap_or_else(|error| panic!("{page}, {title}: {error}"));
             }
         }
-        assert!(run >= 17, "a test runs the commands of only {run} sections");
+        assert!(run >= 11, "a test runs the commands of only {run} sections");
     }
 }

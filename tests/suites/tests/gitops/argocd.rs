@@ -204,8 +204,9 @@ fn settings() -> Vec<Value> {
 fn install_health(world: &World) -> TestResult {
     let readme = std::fs::read_to_string(files::checkout().join("examples/argocd/README.md"))?;
     let command = readme
-        .split_once("```sh\n")
-        .and_then(|(_, rest)| rest.split_once("```"))
+        .split_once("```sh ")
+        .and_then(|(_, block)| block.split_once('\n'))
+        .and_then(|(_, commands)| commands.split_once("```"))
         .ok_or("the README has no command")?
         .0;
     let kubectl = format!("kubectl() {{ {} \"$@\"; }}\n", world.kubectl_program());
