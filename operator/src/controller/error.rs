@@ -2,7 +2,7 @@
 
 use super::status::StatusError;
 use super::{LIMIT, apply, children, dereference, key_rotation};
-use crate::telemetry::metrics::ReconcileStep;
+use crate::telemetry::reconcile_result::ReconcileStep;
 
 /// A step of a reconcile that failed. The next reconcile tries it again.
 #[derive(Debug, thiserror::Error)]

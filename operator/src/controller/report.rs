@@ -19,7 +19,7 @@ use crate::api::v1alpha1::conditions::{self, ConditionType, Status};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::error_chain::chain;
 use crate::telemetry::events;
-use crate::telemetry::metrics::{ReconcileResult, ReconcileStep};
+use crate::telemetry::reconcile_result::{ReconcileResult, ReconcileStep};
 
 /// Returns how a reconcile ended, for the metrics.
 pub(super) fn result(reconcile: &Result<McpServerStatus, ReconcileError>) -> ReconcileResult {

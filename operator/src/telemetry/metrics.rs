@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use super::api_requests::{CountRequests, Counters};
+use super::reconcile_result::{ReconcileResult, ReconcileStep};
 use crate::api::v1alpha1::conditions::{ConditionType, Status};
 
 /// The media type of [`Metrics::encode`].
@@ -25,81 +26,6 @@ const DURATION_SECONDS: [f64; 10] = [0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.
 
 /// Buckets in seconds: from an idle operator to one that works through hundreds of objects after its start.
 const WAIT_SECONDS: [f64; 8] = [0.005, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0];
-
-/// How a reconcile ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReconcileResult {
-    /// The spec is accepted and every child is applied.
-    Accepted,
-
-    /// The object is refused; its status contains the reason.
-    Refused,
-
-    /// The object changed during the reconcile, so that its status was not written.
-    Stale,
-
-    /// A step failed and is tried again.
-    Failed(ReconcileStep),
-}
-
-impl ReconcileResult {
-    const LABELS: [&'static str; 4] = ["accepted", "refused", "stale", "failed"];
-
-    /// The name in labels and traces.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Refused => "refused",
-            Self::Stale => "stale",
-            Self::Failed(_) => "failed",
-        }
-    }
-}
-
-/// The part of a reconcile that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReconcileStep {
-    /// Reading what the object depends on.
-    Dereference,
-
-    /// Drawing the keys of a new keyring.
-    Keys,
-
-    /// Building the children.
-    Build,
-
-    /// Writing the children.
-    Apply,
-
-    /// Writing the status.
-    Status,
-
-    /// Any step: the time limit of the reconcile has passed.
-    Timeout,
-}
-
-impl ReconcileStep {
-    const ALL: [Self; 6] = [
-        Self::Dereference,
-        Self::Keys,
-        Self::Build,
-        Self::Apply,
-        Self::Status,
-        Self::Timeout,
-    ];
-
-    /// The name in labels and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dereference => "dereference",
-            Self::Keys => "keys",
-            Self::Build => "build",
-            Self::Apply => "apply",
-            Self::Status => "status",
-            Self::Timeout => "timeout",
-        }
-    }
-}
 
 /// Values that are read when the metrics are requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

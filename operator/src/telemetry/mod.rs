@@ -3,4 +3,5 @@
 pub mod api_requests;
 pub mod events;
 pub mod metrics;
+pub mod reconcile_result;
 pub mod traces;

@@ -12,7 +12,8 @@ use http::StatusCode;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::metrics::{Metrics, ReconcileResult};
+use super::metrics::Metrics;
+use super::reconcile_result::ReconcileResult;
 use crate::cli::Run;
 
 /// The attributes that name the `McpServer` of a trace.

@@ -12,7 +12,7 @@ use super::otlp::{
     ExportRequest, ExportResponse, Resource, ResourceSpans, Scope, ScopeSpans, Span, attribute,
 };
 use super::queue::Dropped;
-use super::span::Tracer;
+use super::tracer::Tracer;
 
 /// Maximum number of spans in one request. It is the default of the OpenTelemetry SDKs.
 const BATCH: usize = 512;

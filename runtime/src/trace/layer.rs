@@ -6,7 +6,7 @@ use axum::http::{Method, Response};
 use axum::middleware::Next;
 
 use super::context::TraceContext;
-use super::span::Tracer;
+use super::tracer::Tracer;
 use crate::guarded_body;
 
 /// The layer of a router that has a collector: [`traced`] with the path that the router matched.

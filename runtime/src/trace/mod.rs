@@ -13,9 +13,11 @@ mod layer;
 mod otlp;
 mod queue;
 mod span;
+mod tracer;
 
 pub use context::{TRACEPARENT, TraceContext, TraceId};
 pub use export::Collector;
 pub use layer::{method_name, trace_request, traced};
 pub use queue::Dropped;
-pub use span::{Caller, RequestSpan, Sources, Span, Trace, Tracer, Value, carry, current, within};
+pub use span::{RequestSpan, Span, Trace, Value, carry, current, within};
+pub use tracer::{Caller, Sources, Tracer};

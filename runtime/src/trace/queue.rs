@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::otlp::Span;
-use super::span::Caller;
+use super::tracer::Caller;
 
 /// Maximum number of spans that wait: 1 to 2 MiB. It is the default of the OpenTelemetry SDKs.
 const MOST: usize = 2048;

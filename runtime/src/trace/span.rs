@@ -1,8 +1,6 @@
 //! The spans of one request, and the trace that the running task serves.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +8,9 @@ use axum::http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use super::context::{SpanId, TraceContext, TraceId};
-use super::export::Collector;
 use super::otlp::{self, KeyValue, Status, attribute};
-use super::queue::{Dropped, Queue};
+use super::queue::Dropped;
+use super::tracer::{Caller, Tracer};
 
 pub use super::otlp::Value;
 
@@ -41,128 +39,18 @@ pub async fn within<F: Future>(trace: Option<Trace>, future: F) -> F::Output {
     }
 }
 
-/// Whose request a trace is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
-    /// The program itself: nobody asked for the work.
-    Program,
-    /// A user with a live session, by a number. Two users with one number share a part of the queue.
-    User(u64),
-    /// Anybody.
-    Stranger,
-}
-
-impl Caller {
-    /// The user with this identity.
-    pub fn user<T: Hash + ?Sized>(identity: &T) -> Self {
-        let mut hasher = DefaultHasher::new();
-        identity.hash(&mut hasher);
-        Self::User(hasher.finish())
-    }
-}
-
-/// Overwrites bytes with random bytes.
-type Random = dyn Fn(&mut [u8]) + Send + Sync;
-
-/// Counts dropped spans.
-type Count = dyn Fn(Dropped, usize) + Send + Sync;
-
-/// The clock, the randomness and the counter of a [`Tracer`].
-pub struct Sources {
-    /// Returns the time since the Unix epoch.
-    pub clock: Box<dyn Fn() -> Duration + Send + Sync>,
-
-    /// Overwrites the bytes with random bytes.
-    pub random: Box<Random>,
-
-    /// Counts spans that do not reach the collector.
-    pub dropped: Box<Count>,
-}
-
-/// Begins traces, and holds the finished ones until they are exported. Cheap to clone.
-#[derive(Clone)]
-pub struct Tracer(pub(super) Arc<Shared>);
-
-pub(super) struct Shared {
-    pub(super) sources: Sources,
-    pub(super) queue: Queue,
-    pub(super) collector: Collector,
-}
-
-impl Tracer {
-    /// Creates a tracer. Nothing is sent before [`Tracer::export`] runs.
-    pub fn new(sources: Sources, collector: Collector) -> Self {
-        Self(Arc::new(Shared {
-            sources,
-            queue: Queue::default(),
-            collector,
-        }))
-    }
-
-    /// Begins the trace of a request that arrives now. It continues the caller's `context`. Without one it is a new trace
-    /// that is recorded.
-    pub fn begin(&self, name: impl Into<Cow<'static, str>>, context: Option<TraceContext>) -> RequestSpan {
-        let place = match context {
-            Some(context) => Place::continued(context, SpanId(self.random())),
-            None => self.new_place(),
-        };
-        self.begin_at(place, Caller::Stranger, Recorded::new(name.into()))
-    }
-
-    /// Begins the trace of work that the program does by itself.
-    pub fn begin_work(&self, name: &'static str) -> RequestSpan {
-        let root = Recorded {
-            kind: otlp::INTERNAL,
-            ..Recorded::new(name.into())
-        };
-        self.begin_at(self.new_place(), Caller::Program, root)
-    }
-
-    /// Returns the place of a new trace that is recorded.
-    fn new_place(&self) -> Place {
-        Place {
-            trace: TraceId(self.random()),
-            parent: None,
-            own: SpanId(self.random()),
-            sampled: true,
-        }
-    }
-
-    fn begin_at(&self, place: Place, caller: Caller, root: Recorded) -> RequestSpan {
-        let request = Request {
-            tracer: self.clone(),
-            began: Instant::now(),
-            began_at: (self.0.sources.clock)(),
-            state: Mutex::new(State {
-                place,
-                caller,
-                root,
-                children: Vec::new(),
-                left_out: 0,
-            }),
-        };
-        RequestSpan(Trace(Arc::new(request)))
-    }
-
-    fn random<const LENGTH: usize>(&self) -> [u8; LENGTH] {
-        let mut bytes = [0; LENGTH];
-        (self.0.sources.random)(&mut bytes);
-        bytes
-    }
-}
-
 /// Where in a trace the request is.
 #[derive(Clone, Copy)]
-struct Place {
-    trace: TraceId,
-    parent: Option<SpanId>,
+pub(super) struct Place {
+    pub(super) trace: TraceId,
+    pub(super) parent: Option<SpanId>,
     /// The request's own span.
-    own: SpanId,
-    sampled: bool,
+    pub(super) own: SpanId,
+    pub(super) sampled: bool,
 }
 
 impl Place {
-    fn continued(context: TraceContext, own: SpanId) -> Self {
+    pub(super) fn continued(context: TraceContext, own: SpanId) -> Self {
         Self {
             trace: context.trace,
             parent: Some(context.span),
@@ -190,7 +78,7 @@ struct State {
 }
 
 /// A span without its place in the trace.
-struct Recorded {
+pub(super) struct Recorded {
     name: Cow<'static, str>,
     kind: i32,
     began: Instant,
@@ -200,11 +88,11 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn new(name: Cow<'static, str>) -> Self {
+    pub(super) fn new(name: Cow<'static, str>, kind: i32) -> Self {
         let now = Instant::now();
         Self {
             name,
-            kind: otlp::SERVER,
+            kind,
             began: now,
             ended: now,
             attributes: Vec::new(),
@@ -218,6 +106,22 @@ impl Recorded {
 pub struct RequestSpan(Trace);
 
 impl RequestSpan {
+    pub(super) fn begin(tracer: &Tracer, place: Place, caller: Caller, root: Recorded) -> Self {
+        let request = Request {
+            tracer: tracer.clone(),
+            began: Instant::now(),
+            began_at: (tracer.0.sources.clock)(),
+            state: Mutex::new(State {
+                place,
+                caller,
+                root,
+                children: Vec::new(),
+                left_out: 0,
+            }),
+        };
+        Self(Trace(Arc::new(request)))
+    }
+
     /// The trace of the request.
     pub fn trace(&self) -> Trace {
         self.0.clone()
@@ -292,10 +196,7 @@ impl Trace {
         Span {
             trace: self.clone(),
             id: SpanId(self.0.tracer.random()),
-            recorded: Some(Recorded {
-                kind: otlp::CLIENT,
-                ..Recorded::new(name.into())
-            }),
+            recorded: Some(Recorded::new(name.into(), otlp::CLIENT)),
         }
     }
 
@@ -405,16 +306,12 @@ impl Drop for Request {
     }
 }
 
-impl fmt::Debug for Tracer {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Tracer").finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use behalf_contract::{ObjectIdentity, TracingConfig};
 
+    use super::super::export::Collector;
+    use super::super::tracer::Sources;
     use super::*;
 
     #[test]
