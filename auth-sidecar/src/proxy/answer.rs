@@ -7,7 +7,7 @@ use behalf_contract::ServerKind;
 use super::event_stream::Opened;
 use super::refusal::Refusal;
 use super::server_session::{SESSION_ID, ServerSession};
-use super::user_limits::Call;
+use super::user_limits::Slot;
 use super::{ProxyState, headers, stream};
 use crate::services::Services;
 use crate::sessions::OpenSession;
@@ -20,7 +20,8 @@ pub(super) fn answer(
     session: &OpenSession,
     server_session: &ServerSession,
     response: Response<AnswerBody>,
-    call: Option<Call>,
+    is_tool_call: bool,
+    slot: Slot,
 ) -> Result<Response<Body>, Refusal> {
     let status = response.status();
     match status {
@@ -62,7 +63,7 @@ pub(super) fn answer(
             let is_event_stream = headers::is_event_stream(&parts.headers);
             // A client reopens a stream of notifications with a new access token. The answer to a call has the time
             // until the session ends.
-            let end = if is_event_stream && call.is_none() {
+            let end = if is_event_stream && !is_tool_call {
                 session.expires_at
             } else {
                 session.ends_at
@@ -71,9 +72,9 @@ pub(super) fn answer(
                 .end_signal()
                 .ended_within(state.services.sessions.until(end));
             let body = if is_event_stream {
-                stream::until(Opened::new(body, &parts.headers), end, is_event_stream, call)
+                stream::until(Opened::new(body, &parts.headers), end, is_event_stream, slot)
             } else {
-                stream::until(body, end, is_event_stream, call)
+                stream::until(body, end, is_event_stream, slot)
             };
             let mut passed = Response::new(body);
             *passed.status_mut() = status;

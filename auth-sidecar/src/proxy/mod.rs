@@ -223,10 +223,10 @@ async fn forward(
     let is_tool_call = message
         .as_ref()
         .is_some_and(|(message, _)| message.is_tool_call());
-    let call = if is_tool_call {
-        Some(user.acquire_call().await?)
+    let slot = if is_tool_call {
+        user.acquire_call().await?
     } else {
-        None
+        user.acquire_other()?
     };
     let exchange = &state.services.config.token_exchange;
     let server = &state.services.config.access.server;
@@ -261,7 +261,7 @@ async fn forward(
     if plan.sends_a_token() && is_refused {
         board.user_refused();
     }
-    let response = answer(state, &session, &server_session, response, call)?;
+    let response = answer(state, &session, &server_session, response, is_tool_call, slot)?;
     Ok(match about.id() {
         Some(id) if plan.sends_a_token() && board.awaits_user() => user_answer::watch(response, id, board),
         _ => response,

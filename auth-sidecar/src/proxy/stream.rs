@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::user_limits::Call;
+use super::user_limits::Slot;
 
 /// Why an answer is cut off.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +27,8 @@ struct Passed<B> {
     body: B,
     end: BoxFuture<'static, ()>,
     is_event_stream: bool,
-    /// The user's place for a tool call. It is released when the answer has ended.
-    _call: Option<Call>,
+    /// The user's slot for this request. It is released when the answer has ended.
+    _slot: Slot,
 }
 
 /// Forwards `body` until `end` completes. An event stream then ends without an error: it may end at any time, and
@@ -37,7 +37,7 @@ pub(super) fn until<B>(
     body: B,
     end: impl Future<Output = ()> + Send + 'static,
     is_event_stream: bool,
-    call: Option<Call>,
+    slot: Slot,
 ) -> Body
 where
     B: HttpBody<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
@@ -46,7 +46,7 @@ where
         body,
         end: end.boxed(),
         is_event_stream,
-        _call: call,
+        _slot: slot,
     })
 }
 
@@ -78,20 +78,28 @@ impl<B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin> HttpBody for Passe
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
+    use behalf_entra::UserIdentity;
     use futures::stream;
     use http_body_util::{BodyExt as _, StreamBody};
 
+    use super::super::user_limits::Users;
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn an_event_stream_ends_and_another_answer_breaks_off_at_the_end_of_the_session() {
         const HOUR: Duration = Duration::from_hours(1);
+        let ana = Users::default().get(&Arc::new(UserIdentity {
+            tid: "contoso".to_owned(),
+            oid: "ana".to_owned(),
+        }));
         for is_event_stream in [true, false] {
             let began = tokio::time::Instant::now();
             let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, hyper::Error>>());
-            let mut body = until(body, tokio::time::sleep(HOUR), is_event_stream, None);
+            let slot = ana.acquire_other().unwrap();
+            let mut body = until(body, tokio::time::sleep(HOUR), is_event_stream, slot);
             let end = body.frame().await;
             assert_eq!(began.elapsed(), HOUR);
             assert_eq!(end.is_none(), is_event_stream, "{end:?}");

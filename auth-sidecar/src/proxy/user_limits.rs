@@ -15,13 +15,17 @@ use crate::limits::weak_map::{WeakMap, WeakMapEntry};
 /// Maximum number of tool calls of one user in flight. The built-in server accepts 64 calls of all users.
 const MOST_CALLS: usize = 16;
 
-/// Maximum number of tool calls of one user that wait for a place. An agent that starts 30 calls at once gets
+/// Maximum number of tool calls of one user that wait for a slot. An agent that starts 30 calls at once gets
 /// all of them answered. A loop that keeps starting calls is refused.
 const MOST_WAITING: usize = 48;
 
-/// Maximum time that a tool call waits for a place. Many clients do not try again after 503; the calls of a fast
+/// Maximum time that a tool call waits for a slot. Many clients do not try again after 503; the calls of a fast
 /// server end within this time.
 const WAIT: Duration = Duration::from_secs(2);
+
+/// Maximum number of other requests of one user in flight, open streams of notifications included: each client has one.
+/// Without a limit one user could take all connections of the port.
+const MOST_OTHERS: usize = 64;
 
 /// The users with requests in flight in this process.
 #[derive(Clone, Default)]
@@ -31,17 +35,18 @@ pub(super) struct Users(WeakMap<Arc<UserIdentity>, UserLimits>);
 struct UserLimits {
     messages: MessageMemory,
     calls: Arc<Semaphore>,
-    /// Counts the calls that wait for a place.
+    /// Counts the calls that wait for a slot.
     waiting: Semaphore,
+    others: Arc<Semaphore>,
 }
 
-/// A user with requests in flight. Every place and body of the user keeps this alive, so that all requests of
+/// A user with requests in flight. Every slot and body of the user keeps this alive, so that all requests of
 /// the user share one set of limits.
 #[derive(Clone)]
 pub(super) struct User(Arc<WeakMapEntry<Arc<UserIdentity>, UserLimits>>);
 
-/// One of the user's places for tool calls. The drop releases it.
-pub(super) struct Call {
+/// One of the user's slots for requests. The drop releases it.
+pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
     _user: User,
 }
@@ -53,6 +58,7 @@ impl Users {
             messages: MessageMemory::of_user(),
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
             waiting: Semaphore::new(MOST_WAITING),
+            others: Arc::new(Semaphore::new(MOST_OTHERS)),
         }))
     }
 }
@@ -63,20 +69,32 @@ impl User {
         &self.0.messages
     }
 
-    /// Waits for a place for a tool call, in the order of the calls. Dropping the future ends the wait.
-    pub(super) async fn acquire_call(&self) -> Result<Call, Refusal> {
+    /// Waits for a slot for a tool call, in the order of the calls. Dropping the future ends the wait.
+    pub(super) async fn acquire_call(&self) -> Result<Slot, Refusal> {
         let calls = &self.0.calls;
         let permit = if let Ok(permit) = Arc::clone(calls).try_acquire_owned() {
             permit
         } else {
             let _waits = self.0.waiting.try_acquire().map_err(|_| Refusal::UserBusy)?;
-            let place = timeout(WAIT, Arc::clone(calls).acquire_owned());
-            place.await.ok().and_then(Result::ok).ok_or(Refusal::UserBusy)?
+            let slot = timeout(WAIT, Arc::clone(calls).acquire_owned());
+            slot.await.ok().and_then(Result::ok).ok_or(Refusal::UserBusy)?
         };
-        Ok(Call {
+        Ok(self.slot(permit))
+    }
+
+    /// Takes a slot for a request that is no tool call. It does not wait: nobody knows when a stream ends.
+    pub(super) fn acquire_other(&self) -> Result<Slot, Refusal> {
+        let permit = Arc::clone(&self.0.others).try_acquire_owned();
+        permit
+            .map(|permit| self.slot(permit))
+            .map_err(|_| Refusal::UserBusy)
+    }
+
+    fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
+        Slot {
             _permit: permit,
             _user: self.clone(),
-        })
+        }
     }
 }
 
@@ -91,7 +109,7 @@ mod tests {
         })
     }
 
-    async fn fill(user: &User) -> Vec<Call> {
+    async fn fill(user: &User) -> Vec<Slot> {
         let mut calls = Vec::new();
         for _ in 0..MOST_CALLS {
             calls.push(user.acquire_call().await.unwrap());

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 
 use axum::body::{Body, Bytes};
-use axum::http::{Response, StatusCode};
+use axum::http::{Request, Response, StatusCode};
 use behalf_simulators::people::{ANA, BEN, Person};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, future, stream};
@@ -146,6 +146,52 @@ async fn each_user_has_a_limit_of_tool_calls_in_flight() {
     assert_eq!(sidecar.post(&bens, &call()).await.status(), StatusCode::OK);
     open.pop();
     assert_eq!(sidecar.post(&first, &call()).await.status(), StatusCode::OK);
+}
+
+/// The request of a client that listens for notifications.
+fn get(login: &Login) -> Request<Body> {
+    Request::get("https://mcp.contoso.example/mcp")
+        .header("authorization", format!("Bearer {}", login.access_token))
+        .header("accept", "text/event-stream")
+        .body(Body::empty())
+        .unwrap()
+}
+
+/// Maximum number of other requests of one user in flight.
+const MOST_OTHERS: usize = 64;
+
+/// A user with the token of one session could otherwise take every connection of the port.
+#[tokio::test]
+async fn each_user_has_a_limit_of_open_streams_and_other_requests() {
+    let world = World::start().await;
+    let sidecar = world.sidecar_for_client();
+    let (first, second) = (sidecar.sign_in(&world).await, sidecar.sign_in(&world).await);
+    let bens = sidecar.sign_in_as(&world, BEN).await;
+    world.server.answers(|_| {
+        let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from("data: 1\n\n"))));
+        Response::builder()
+            .header("content-type", "text/event-stream")
+            .body(Body::from_stream(begin.chain(stream::pending())))
+            .unwrap()
+    });
+    let mut open = Vec::new();
+    for number in 0..MOST_OTHERS {
+        let login = if number % 2 == 0 { &first } else { &second };
+        let response = sidecar.send(get(login)).await;
+        assert_eq!(response.status(), StatusCode::OK, "{number}");
+        open.push(response);
+    }
+    for login in [&first, &second] {
+        assert_busy(sidecar.send(get(login)).await).await;
+    }
+    assert_eq!(sidecar.send(get(&bens)).await.status(), StatusCode::OK);
+    assert_eq!(
+        sidecar.post(&first, &call()).await.status(),
+        StatusCode::OK,
+        "tool calls have places of their own"
+    );
+    open.pop();
+    assert_eq!(sidecar.send(get(&first)).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
