@@ -2,6 +2,7 @@
 //! the simulators issued or received, values that clients received, and the keys of the keyrings.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
 use behalf_demo::internal_document;
@@ -12,6 +13,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use kube::api::{ListParams, LogParams};
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use crate::answers;
 use crate::credentials::pods_of;
@@ -21,13 +23,16 @@ use crate::search::{Place, SHORTEST, Search, Value};
 use crate::sign_in::calls;
 use crate::world::{TestResult, World};
 
+/// Maximum time until every log can be read.
+const READABLE: Duration = Duration::from_secs(60);
+
 crate::tests![WholeCluster: [no_secret_value_is_in_any_log_object_event_or_answer]];
 
 async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> TestResult {
     use_everything(world).await?;
     let planted = [plant(world)?];
 
-    let logs = logs(world).await?;
+    let logs = all_logs(world).await?;
     let mut others = objects(world)?;
     others.extend(of_sidecars(world).await?);
     let answers = answers(world)?;
@@ -294,6 +299,18 @@ fn values_of_clients(values: Vec<(&'static str, String)>) -> Vec<Value> {
         .into_iter()
         .map(|(kind, value)| Value::new(format!("{kind} of a client"), value))
         .collect()
+}
+
+/// [`logs`] as soon as every one can be read: the test before this one may have restarted the API server or replaced Pods.
+async fn all_logs(world: &World) -> TestResult<Vec<Place>> {
+    let end = Instant::now() + READABLE;
+    loop {
+        match logs(world).await {
+            Err(error) if Instant::now() < end => println!("    not every log can be read yet: {error}"),
+            logs => return logs,
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// The logs of all containers of all Pods, whole, and what was recorded of those that are gone or were started

@@ -199,8 +199,15 @@ fn trials(tests: Vec<Test>, runtime: &Arc<tokio::runtime::Runtime>, world: &Arc<
             let started = Instant::now();
             let result = within_limit(Arc::clone(&runtime), Arc::clone(&world), test);
             let (took, total) = (started.elapsed().as_secs(), began.elapsed().as_secs());
-            let outcome = if result.is_ok() { "passed" } else { "FAILED" };
-            println!("    {outcome} in {took} s, at {total} s: {}", shorten(test.name));
+            let (name, at) = (shorten(test.name), format!("in {took} s, at {total} s"));
+            match &result {
+                Ok(()) => println!("    passed {at}: {name}"),
+                // The end of the output repeats it, but a log that is cut may have lost its end.
+                Err(failed) => println!(
+                    "    FAILED {at}: {name}: {}",
+                    failed.message().unwrap_or_default()
+                ),
+            }
             // The receiver is dropped if the trial no longer waits for this result.
             drop(sender.send(result));
         });
