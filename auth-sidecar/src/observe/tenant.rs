@@ -170,12 +170,11 @@ fn named(ours: &str, status: StatusCode, headers: &HeaderMap) -> Result<Tenant, 
         .filter(|value| is_guid(value))
         .map(str::to_ascii_lowercase)
         .collect();
+    if tenants.iter().any(|tenant| tenant.eq_ignore_ascii_case(ours)) {
+        return Ok(Tenant::Same);
+    }
     if let Some(tenant) = tenants.iter().find(|tenant| *tenant != NO_TENANT) {
-        return Ok(if tenant.eq_ignore_ascii_case(ours) {
-            Tenant::Same
-        } else {
-            Tenant::Other(tenant.clone())
-        });
+        return Ok(Tenant::Other(tenant.clone()));
     }
     if !tenants.is_empty() {
         return Ok(Tenant::NotConnected);
@@ -214,6 +213,7 @@ mod tests {
     #[case::with_another_status(401, OURS, Outcome::Verified, "SameTenant")]
     #[case::in_upper_case(404, &OURS.to_ascii_uppercase(), Outcome::Verified, "SameTenant")]
     #[case::beside_the_empty_one(404, &format!("{NO_TENANT}, {OURS}"), Outcome::Verified, "SameTenant")]
+    #[case::beside_another_one(404, &format!("{OTHER}, {OURS}"), Outcome::Verified, "SameTenant")]
     #[case::other(404, OTHER, Outcome::Failed, "OtherTenant")]
     #[case::not_connected(404, NO_TENANT, Outcome::Failed, "NoTenant")]
     #[case::no_header(404, "", Outcome::Unknown, "TenantNotNamed")]

@@ -16,9 +16,10 @@ use crate::store::Announcement;
 /// announcement without a sign.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Minimum time between two looks. It doubles up to [`LOOK`] while announcements are lost again and again: each look reads a record
-/// for each open session, and a cluster that moves its slots subscribes again about once a second.
+/// Minimum time between two looks. It doubles up to [`LONGEST_GAP`] while announcements are lost again and again: each look reads a
+/// record for each open session, and a cluster that moves its slots subscribes again about once a second.
 const GAP: Duration = Duration::from_secs(1);
+const LONGEST_GAP: Duration = Duration::from_secs(8);
 
 /// Maximum number of reads at a time.
 const AT_ONCE: usize = 16;
@@ -48,13 +49,13 @@ impl Sessions {
     }
 
     async fn search_for_lost(&self, lost: &Notify) {
-        let mut gap = GAP;
+        let (mut gap, mut slept) = (GAP, Duration::ZERO);
         loop {
-            let was_told = tokio::time::timeout(LOOK, lost.notified()).await.is_ok();
+            let was_told = tokio::time::timeout(LOOK - slept, lost.notified()).await.is_ok();
             self.look_for_ended().await;
-            gap = if was_told { gap } else { GAP };
-            tokio::time::sleep(gap).await;
-            gap = (2 * gap).min(LOOK);
+            slept = if was_told { gap } else { GAP };
+            tokio::time::sleep(slept).await;
+            gap = (2 * slept).min(LONGEST_GAP);
         }
     }
 

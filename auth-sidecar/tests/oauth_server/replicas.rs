@@ -126,7 +126,7 @@ async fn a_silently_lost_announcement_is_found_after_30_seconds() {
 }
 
 #[tokio::test]
-async fn many_lost_announcements_cause_one_look_a_second() {
+async fn many_lost_announcements_cause_few_looks() {
     let world = world().await;
     let (_, tokens) = world.session(BEN).await;
     let _open = world.replicas[0]

@@ -143,19 +143,17 @@ impl AzureDevOps {
             .send()
             .await
             .ok()?;
-        let tenant = answer
-            .headers()
-            .get("x-vss-resourcetenant")?
-            .to_str()
-            .ok()?
-            .trim();
-        let is_guid = tenant.len() == 36
-            && tenant
-                .bytes()
-                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
-            && tenant.bytes().any(|byte| byte != b'0' && byte != b'-');
-        is_guid.then(|| tenant.to_owned())
+        let header = answer.headers().get("x-vss-resourcetenant")?.to_str().ok()?;
+        let mut tenants = header.split(',').map(str::trim);
+        tenants.find(|tenant| is_tenant(tenant)).map(str::to_owned)
     }
+}
+
+/// Whether this is a GUID of a tenant. The empty one stands for none.
+fn is_tenant(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+        && text.bytes().any(|byte| byte != b'0' && byte != b'-')
 }
 
 fn hash(token: &Secret) -> [u8; 32] {

@@ -6,8 +6,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ::redis::cluster::NodeAddress;
+use futures::future;
+use tokio::time::timeout;
 use url::Url;
 
 /// The addresses of endpoints that have a name.
@@ -15,14 +18,18 @@ use url::Url;
 pub(super) struct NamesByAddress(HashMap<IpAddr, String>);
 
 impl NamesByAddress {
-    /// Finds the addresses of the endpoints. A name that does not resolve is left out: connecting to it reports the error.
-    pub(super) async fn of(endpoints: &[Url]) -> Self {
-        let mut names = Self::default();
-        for endpoint in endpoints {
+    /// Finds the addresses of the endpoints. A name that does not resolve within `limit` is left out: connecting to it reports the
+    /// error.
+    pub(super) async fn of(endpoints: &[Url], limit: Duration) -> Self {
+        let lookups = endpoints.iter().map(async |endpoint| {
             let (host, port) = (endpoint.host_str().unwrap_or_default(), endpoint.port());
-            let found = tokio::net::lookup_host((host, port.unwrap_or_default())).await;
-            let addresses = found.into_iter().flatten().map(|address| address.ip());
-            names.add(host, &addresses.collect());
+            let lookup = tokio::net::lookup_host((host, port.unwrap_or_default()));
+            let found = timeout(limit, lookup).await.into_iter().flatten().flatten();
+            (host, found.map(|address| address.ip()).collect())
+        });
+        let mut names = Self::default();
+        for (host, addresses) in future::join_all(lookups).await {
+            names.add(host, &addresses);
         }
         names
     }

@@ -15,7 +15,6 @@ use ::redis::{
 use behalf_contract::{RedisAuthentication, RedisConfig, RedisTopology};
 use behalf_entra::EntraClient;
 use futures::{FutureExt as _, future};
-use tokio::time::timeout;
 use url::Url;
 
 use super::announcements::Announcements;
@@ -195,9 +194,8 @@ impl Settings {
         {
             return HashMap::new();
         }
-        // A name that is not found in time leaves the nodes as they announce themselves.
-        let names = timeout(CONNECT, NamesByAddress::of(&self.endpoints)).await;
-        let names = names.unwrap_or_default();
+        // A name that is not found in time leaves its node as it announces itself.
+        let names = NamesByAddress::of(&self.endpoints, CONNECT).await;
         if names.is_empty() {
             return HashMap::new();
         }

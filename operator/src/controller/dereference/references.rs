@@ -262,13 +262,11 @@ impl<K: ReferencedKind> Reads<K> {
 }
 
 impl<K> State<K> {
-    /// Records that an object names another one, and forgets what it named before beyond [`MOST_NAMES`]: otherwise one object could
-    /// fill the memory by naming many, one after the other.
+    /// Records that an object names another one, and forgets what it named longest ago beyond [`MOST_NAMES`]: otherwise one object
+    /// could fill the memory by naming many, one after the other.
     fn forget_older_names(&mut self, user: &ObjectRef<Guarded>, (namespace, name): &(String, String)) {
         let names = self.names.entry(user.clone()).or_default();
-        if names.contains(name) {
-            return;
-        }
+        names.retain(|known| known != name);
         names.push_back(name.clone());
         while names.len() > MOST_NAMES
             && let Some(oldest) = names.pop_front()

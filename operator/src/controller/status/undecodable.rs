@@ -14,6 +14,7 @@ use super::conditions::{Finding, set};
 use super::write::apply;
 use crate::api::v1alpha1::McpServer;
 use crate::api::v1alpha1::conditions::{ConditionType, Status};
+use crate::controller::names;
 use behalf_contract::Reason;
 
 /// Writes into the status of an object that it cannot be read, unless the status says so already. The message names the
@@ -43,6 +44,7 @@ pub async fn write_undecodable(
         before.clone(),
         message,
         metadata.generation.unwrap_or_default(),
+        names::request(object, names::RECONCILE_ANNOTATION),
         now,
     );
     if after == before {
@@ -58,6 +60,7 @@ pub(super) fn with_error(
     mut status: Map<String, Value>,
     message: &str,
     generation: i64,
+    reconcile_request: Option<String>,
     now: Timestamp,
 ) -> Map<String, Value> {
     let conditions = status.get("conditions").and_then(Value::as_array);
@@ -79,5 +82,30 @@ pub(super) fn with_error(
     }
     status.insert("observedGeneration".to_owned(), json!(generation));
     status.insert("conditions".to_owned(), json!(conditions));
+    if let Some(request) = reconcile_request {
+        status.insert("lastHandledReconcileAt".to_owned(), json!(request));
+    }
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requested_reconcile_is_answered_and_an_earlier_answer_stays() {
+        let answered = |status: Map<String, Value>, request: Option<&str>| {
+            let status = with_error(
+                status,
+                "unreadable",
+                2,
+                request.map(str::to_owned),
+                Timestamp::UNIX_EPOCH,
+            );
+            (status["lastHandledReconcileAt"].clone(), status)
+        };
+        let (first, status) = answered(Map::new(), Some("10:00"));
+        assert_eq!(first, "10:00");
+        assert_eq!(answered(status, None).0, "10:00");
+    }
 }

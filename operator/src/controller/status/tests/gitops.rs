@@ -155,7 +155,7 @@ fn undecodable() -> Value {
     let status = object["status"].as_object().unwrap().clone();
     let message = "this version of the operator cannot read the object: spec: unknown variant `Quantum`";
     object["metadata"]["generation"] = json!(2);
-    object["status"] = json!(with_error(status, message, 2, time(200)));
+    object["status"] = json!(with_error(status, message, 2, None, time(200)));
     object
 }
 
