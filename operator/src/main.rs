@@ -10,10 +10,6 @@ use behalf_runtime::{LogFormat, LogLevel, Logging};
 use clap::Parser as _;
 use jiff::Timestamp;
 
-/// Number of worker threads. The operator mostly waits for the API server. By default there would be one for each core of the node,
-/// each with memory of its own.
-const WORKERS: usize = 2;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
@@ -62,8 +58,8 @@ fn execute<E: std::error::Error + 'static>(
     logging.start();
     // An error means that this same provider is already installed: the program has only one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let result = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+    // One thread: the operator mostly waits for the API server, and each thread would have memory of its own.
+    let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())
