@@ -105,16 +105,16 @@ async fn reconcile_object(context: &Context, server: &McpServer) -> Result<Actio
         Ok(result) => result,
         Err(_) => Err(ReconcileError::TimedOut),
     };
-    let label = report::result(&result);
+    let label = report::result(result.as_ref().map(|reconciled| &reconciled.status));
     context.metrics.reconciled(label, start.elapsed());
     traces::reconciled(label);
     match result {
-        Ok(status) => {
+        Ok(Reconciled { status, written_in }) => {
             context.retries.forget(&uid);
-            Ok(Action::requeue(backoff::after_success(
-                &status,
-                (context.random)(),
-            )))
+            let wait = backoff::after_success(&status, (context.random)());
+            Ok(Action::requeue(
+                written_in.map_or(wait, |written_in| wait.min(written_in)),
+            ))
         }
         // Another change came first; its watch event triggers the next reconcile.
         Err(ReconcileError::Status(StatusError::Stale)) => Ok(Action::requeue(backoff::STALE)),
@@ -132,8 +132,17 @@ fn error_policy(guard: Arc<Guarded>, _: &ReconcileError, context: Arc<Context>) 
     Action::requeue(context.retries.wait(&uid, (context.random)()))
 }
 
+/// The result of the five steps.
+struct Reconciled {
+    /// The computed status.
+    status: McpServerStatus,
+
+    /// Time until it is written. `None` if the object has it.
+    written_in: Option<Duration>,
+}
+
 /// The five steps: `dereference` reads, `validate` and `children` compute, `apply` and `status` write.
-async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerStatus, ReconcileError> {
+async fn run_steps(context: &Context, server: &McpServer) -> Result<Reconciled, ReconcileError> {
     let client = &context.sources.client;
     let mut found = dereference::from_caches(&context.sources, server)
         .await
@@ -172,6 +181,13 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
             .map_err(ReconcileError::Apply)?;
     }
     let status = status::compute(server, &outcome, &revocations, &found, context.now());
+    let postponed = context.postponed_writes.wait(server, &status, Instant::now());
+    if let Some(wait) = postponed {
+        return Ok(Reconciled {
+            status,
+            written_in: Some(wait),
+        });
+    }
     let written = status::write(client, server, &status).await;
     if let Some(version) = written.map_err(ReconcileError::Status)? {
         report::transitions(context, server, &status).await;
@@ -180,7 +196,10 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<McpServerSta
         }
         until_cached(context, server, &version).await;
     }
-    Ok(status)
+    Ok(Reconciled {
+        status,
+        written_in: None,
+    })
 }
 
 /// Waits until the cache contains the status that was written, for a moment at most. The next reconcile would otherwise compare with

@@ -300,6 +300,7 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
         context.retries.keep_only(|uid| uids.contains(uid));
         context.sources.recent_secrets.keep_only(|uid| uids.contains(uid));
         context.stored_forms.keep_only(|uid| uids.contains(uid));
+        context.postponed_writes.keep_only(|uid| uids.contains(uid));
         context
             .sources
             .references

@@ -14,6 +14,7 @@ use crate::controller::children::{FreshKey, FreshKeys};
 use crate::controller::dereference::Sources;
 use crate::controller::jitter;
 use crate::controller::queue::Queue;
+use crate::controller::status::PostponedWrites;
 use crate::controller::validate::Defaults;
 use crate::telemetry::metrics::Metrics;
 
@@ -49,6 +50,9 @@ pub struct Context {
     /// Digests of children as the API server stores them.
     pub stored_forms: StoredForms,
 
+    /// Writes of statuses that wait for the next one.
+    pub postponed_writes: PostponedWrites,
+
     /// Source of randomness for jitter.
     pub(super) random: fn() -> u32,
 }
@@ -74,6 +78,7 @@ impl Context {
             retries: Retries::default(),
             rollouts: tokio::sync::Mutex::default(),
             stored_forms: StoredForms::default(),
+            postponed_writes: PostponedWrites::default(),
             random: jitter::random,
         }
     }

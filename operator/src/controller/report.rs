@@ -22,7 +22,7 @@ use crate::telemetry::events;
 use crate::telemetry::reconcile_result::{ReconcileResult, ReconcileStep};
 
 /// Returns how a reconcile ended, for the metrics.
-pub(super) fn result(reconcile: &Result<McpServerStatus, ReconcileError>) -> ReconcileResult {
+pub(super) fn result(reconcile: Result<&McpServerStatus, &ReconcileError>) -> ReconcileResult {
     match reconcile {
         Ok(status) if conditions::is(&status.conditions, ConditionType::Accepted, Status::True) => {
             ReconcileResult::Accepted

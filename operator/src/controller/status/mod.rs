@@ -3,6 +3,7 @@
 mod command;
 mod conditions;
 mod facts;
+mod postponed;
 pub mod running;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod write;
 
 pub use conditions::Finding;
 pub use facts::Outcome;
+pub use postponed::PostponedWrites;
 pub use undecodable::write_undecodable;
 pub use write::{StatusError, with_failed_step, write};
 

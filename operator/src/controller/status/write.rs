@@ -82,7 +82,8 @@ where
     }
 }
 
-fn same(left: &McpServerStatus, right: &McpServerStatus) -> bool {
+/// Returns whether two statuses say the same.
+pub(super) fn same(left: &McpServerStatus, right: &McpServerStatus) -> bool {
     let without_conditions = |status: &McpServerStatus| McpServerStatus {
         conditions: Vec::new(),
         ..status.clone()

@@ -2,14 +2,15 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentStatus};
 use k8s_openapi::api::core::v1::Pod;
 use rstest::rstest;
 use serde_json::Value;
 
-use super::cluster::{Cluster, condition, failure, statuses};
+use super::cluster::{Asked, Cluster, condition, failure, statuses};
 use super::*;
 use crate::api::v1alpha1::{CertificateAuthorityRef, KeysStatus};
-use crate::controller::children::{Built, Children, ExistingChildren};
+use crate::controller::children::{Built, Children};
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::validate::reference_defaults::ReferenceDefaults;
 use crate::testing::{children, document, quickstart_with};
@@ -79,19 +80,11 @@ async fn the_keyring_secret_is_read_only_when_no_pod_reports_the_expected_key(
     assert_eq!(reads.count(), usize::from(is_read));
 }
 
-#[tokio::test]
-async fn a_settled_pass_asks_the_api_server_for_nothing() {
+/// Makes the first pass over a new object. Returns the object with the status that it wrote, and the children as it created them.
+async fn after_the_first_pass() -> (McpServer, Children<Built>) {
     let mut server = server(QUICKSTART);
-    let cluster = |server: &McpServer, stamped| Cluster {
-        pods: vec![pod()],
-        reports: Arc::new(PodReports::holding("a-pod", document("sha256:0"))),
-        children: stamped,
-        ..Cluster::of(std::slice::from_ref(server))
-    };
-    // The first pass writes. Before the second pass, the caches contain the objects that the first one wrote.
-    let (_, asked) = cluster(&server, ExistingChildren::default())
-        .passes(std::slice::from_ref(&server))
-        .await;
+    let cluster = Cluster::of(std::slice::from_ref(&server));
+    let (_, asked) = cluster.passes(std::slice::from_ref(&server)).await;
     let written = |kind: &str| {
         let (_, body) = asked
             .iter()
@@ -114,14 +107,40 @@ async fn a_settled_pass_asks_the_api_server_for_nothing() {
         created_at: Some(time(0)),
         ..KeysStatus::default()
     });
-    // The second pass sees the Pod's report and writes the status.
-    let (_, asked) = cluster(&server, held.clone().existing())
-        .passes(std::slice::from_ref(&server))
-        .await;
+    (server, held)
+}
+
+/// Makes a pass over an object whose Pod reports.
+async fn pass_with_a_report(
+    server: &McpServer,
+    children: Children<Built>,
+) -> (Result<Action, ReconcileError>, Vec<Asked>) {
+    let cluster = Cluster {
+        pods: vec![pod()],
+        reports: Arc::new(PodReports::holding("a-pod", document("sha256:0"))),
+        children: children.existing(),
+        ..Cluster::of(std::slice::from_ref(server))
+    };
+    let (mut results, asked) = cluster.passes(std::slice::from_ref(server)).await;
+    (results.remove(0), asked)
+}
+
+#[tokio::test]
+async fn a_settled_pass_asks_the_api_server_for_nothing() {
+    let (mut server, mut held) = after_the_first_pass().await;
+    // The second pass sees that the cluster refuses the Pods, and writes the status.
+    held.deployment.status = Some(DeploymentStatus {
+        conditions: Some(vec![DeploymentCondition {
+            type_: "ReplicaFailure".to_owned(),
+            status: "True".to_owned(),
+            message: Some("exceeded quota".to_owned()),
+            ..DeploymentCondition::default()
+        }]),
+        ..DeploymentStatus::default()
+    });
+    let (_, asked) = pass_with_a_report(&server, held.clone()).await;
     server.status = serde_json::from_value(statuses(&asked, NAME)[0].clone()).unwrap();
-    let (_, asked) = cluster(&server, held.existing())
-        .passes(std::slice::from_ref(&server))
-        .await;
+    let (_, asked) = pass_with_a_report(&server, held).await;
     let lines: Vec<&str> = asked
         .iter()
         .map(|(line, _)| line.as_str())
@@ -129,6 +148,18 @@ async fn a_settled_pass_asks_the_api_server_for_nothing() {
         .filter(|line| !line.contains(".well-known"))
         .collect();
     assert_eq!(lines, Vec::<&str>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_sees_only_progress_writes_no_status_and_the_next_one_begins_soon() {
+    let (server, mut held) = after_the_first_pass().await;
+    held.deployment.status = Some(DeploymentStatus {
+        replicas: Some(1),
+        ..DeploymentStatus::default()
+    });
+    let (result, asked) = pass_with_a_report(&server, held).await;
+    assert_eq!(statuses(&asked, NAME), Vec::<&Value>::new());
+    assert_eq!(result.unwrap(), Action::requeue(Duration::from_secs(3)));
 }
 
 /// A clock that goes on by 20 seconds with each look at it.
