@@ -194,6 +194,8 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Reconciled, 
         if let Outcome::Applied { plan, .. } = &outcome {
             report::adopted_keyring(context, server, &plan.keyring).await;
         }
+        // The parsed children of an object need several times the memory of its place in the caches.
+        drop((outcome, found));
         until_cached(context, server, &version).await;
     }
     Ok(Reconciled {

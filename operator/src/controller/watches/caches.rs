@@ -7,13 +7,12 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
-use kube::{Client, Resource, ResourceExt as _};
+use kube::{Resource, ResourceExt as _};
 use tokio::sync::{Notify, watch};
 
 use super::compact::{CachedKind, Compact, UnreadableCache};
 use super::optional_kind::{OptionalKind, Served};
-use super::scope::Scope;
-use super::{cached, owners_of};
+use super::{Source, cached, owners_of};
 use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::controller::children::{ChildKind as _, Existing, ExistingChildren, watched_children};
 use crate::controller::names;
@@ -57,8 +56,7 @@ macro_rules! child_stores {
         impl ChildStores {
             /// Starts a watch for each kind. A change of a child reconciles its owner.
             pub(super) fn start(
-                client: &Client,
-                scope: &Scope,
+                source: &Source<'_>,
                 config: &watcher::Config,
                 optional: &OptionalKind,
                 queue: &Queue,
@@ -66,7 +64,7 @@ macro_rules! child_stores {
             ) -> (Self, Controller<Guarded>) {
                 $(
                     let kind = (!<$kind>::IS_BUILT_IN).then(|| optional.clone());
-                    let ($name, stream) = cached::<$kind>(client, scope, config, kind);
+                    let ($name, stream) = cached::<$kind>(source, config, kind);
                     let queue_of_kind = queue.clone();
                     let controller =
                         controller.watches_stream::<Compact<$kind>, _>(stream, move |child| queue_of_kind.add(owners_of(&child)));

@@ -6,6 +6,7 @@
 
 mod caches;
 mod compact;
+mod lists;
 mod merge;
 mod no_pause;
 mod optional_kind;
@@ -32,13 +33,20 @@ use super::queue::Queue;
 use super::{names, public_url};
 use crate::api::v1alpha1::Guarded;
 use caches::ChildStores;
+use lists::Lists;
 use merge::{Watch, merge};
 use no_pause::NoPause;
 use optional_kind::{OptionalKind, Served};
 use scope::Scope;
 
-/// Number of objects in one answer to a list. The operator has the text and the objects of such an answer of every kind in memory at
-/// the same time.
+/// What the watches are made from.
+struct Source<'a> {
+    client: &'a Client,
+    scope: &'a Scope,
+    lists: Lists,
+}
+
+/// Number of objects in one answer to a list. The operator has the text and the objects of such an answer in memory at the same time.
 pub(in crate::controller) const PAGE: u32 = 25;
 
 /// Starts every watch. Returns the controller that their events trigger, and the caches that they fill. `reports` yields
@@ -50,9 +58,14 @@ pub fn start(
     queue: &Queue,
 ) -> (Controller<Guarded>, Stores) {
     let ours = watcher::Config::default().labels(names::MANAGED_SELECTOR);
-    let (servers, server_stream, affected) = servers(client, scope, &watcher::Config::default());
-    let (replica_sets, replica_set_stream) = cached::<ReplicaSet>(client, scope, &ours, None);
-    let (pods, pod_stream) = cached::<Pod>(client, scope, &ours, None);
+    let source = Source {
+        client,
+        scope,
+        lists: Lists::default(),
+    };
+    let (servers, server_stream, affected) = servers(&source, &watcher::Config::default());
+    let (replica_sets, replica_set_stream) = cached::<ReplicaSet>(&source, &ours, None);
+    let (pods, pod_stream) = cached::<Pod>(&source, &ours, None);
     let pod_changed = Arc::new(Notify::new());
     let notify = pod_changed.clone();
     let pod_stream = pod_stream.inspect_ok(move |_| notify.notify_one());
@@ -75,7 +88,7 @@ pub fn start(
         servers: servers.clone(),
         served: Served::default(),
     };
-    let (children, controller) = ChildStores::start(client, scope, &ours, &optional, queue, controller);
+    let (children, controller) = ChildStores::start(&source, &ours, &optional, queue, controller);
     let stores = Stores::new(
         servers,
         children,
@@ -101,8 +114,7 @@ fn each_added(
 /// Returns the cache of the objects, the stream of changes that fills it, and the stream of the other objects that must be
 /// reconciled after such a change.
 fn servers(
-    client: &Client,
-    scope: &Scope,
+    source: &Source<'_>,
     config: &watcher::Config,
 ) -> (
     Store<Guarded>,
@@ -112,7 +124,7 @@ fn servers(
     let (store, writer) = reflector::store();
     let (sender, affected) = mpsc::unbounded();
     let before = store.clone();
-    let stream = watched::<Guarded>(client, scope, config, drop_managers, store.clone())
+    let stream = watched::<Guarded>(source, config, drop_managers, store.clone())
         // This runs before the cache is updated, because the event does not contain the object's old address.
         // The other objects are reconciled after the update, because one task polls this stream and theirs.
         .inspect_ok(move |event| {
@@ -153,8 +165,7 @@ fn drop_managers<K: Resource>(object: &mut K) {
 /// Creates a cache and the stream of changes that fills it. `optional` is for a kind that some clusters do not
 /// serve.
 fn cached<K>(
-    client: &Client,
-    scope: &Scope,
+    source: &Source<'_>,
     config: &watcher::Config,
     optional: Option<OptionalKind>,
 ) -> (
@@ -166,7 +177,7 @@ where
 {
     let (store, writer) = reflector::store();
     // An object is trimmed when it becomes compact.
-    let events = watched::<Compact<K>>(client, scope, config, |_| {}, store.clone());
+    let events = watched::<Compact<K>>(source, config, |_| {}, store.clone());
     let events = match optional {
         Some(kind) => kind.once_served(events).left_stream(),
         None => events.right_stream(),
@@ -178,8 +189,7 @@ where
 /// Returns the events of all watches of the scope as one stream that fills `store`. `trim` is called before the lists of all watches
 /// are kept to become one: whole objects need several times the memory of trimmed ones.
 fn watched<K>(
-    client: &Client,
-    scope: &Scope,
+    source: &Source<'_>,
     config: &watcher::Config,
     trim: fn(&mut K),
     store: Store<K>,
@@ -193,12 +203,14 @@ where
         + Sync
         + 'static,
 {
+    let Source { client, scope, lists } = source;
     let watches = scope.apis::<K>(client).into_iter().map(|(namespace, api)| Watch {
         namespace,
-        events: watcher(api, config.clone().page_size(PAGE))
-            .default_backoff()
-            .modify(trim)
-            .boxed(),
+        events: lists.in_turn(
+            watcher(api, config.clone().page_size(PAGE))
+                .default_backoff()
+                .modify(trim),
+        ),
     });
     merge(watches.collect(), store)
 }

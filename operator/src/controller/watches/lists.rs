@@ -1,0 +1,103 @@
+//! Lists of different kinds, a few at a time.
+//!
+//! The text of a list is in memory several times while it is received and decoded. When the operator gets the Lease, every watch
+//! begins with a list, and so does every watch whose version the API server no longer has.
+
+use std::sync::Arc;
+
+use futures::stream::{BoxStream, unfold};
+use futures::{Stream, StreamExt as _};
+use kube::runtime::watcher::{self, Event};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Maximum number of watches that list at the same time. More than one, so that a kind whose list gets no answer does not stop the
+/// others.
+const AT_ONCE: usize = 2;
+
+/// The places of watches that list.
+#[derive(Debug, Clone)]
+pub(super) struct Lists(Arc<Semaphore>);
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+/// A watch, and the place that it has while it lists.
+struct Watch<K> {
+    events: BoxStream<'static, watcher::Result<Event<K>>>,
+    place: Option<OwnedSemaphorePermit>,
+
+    /// Whether the next event comes from a list.
+    lists: bool,
+}
+
+impl Lists {
+    /// Returns the events of a watch, which waits for a place before it lists.
+    pub(super) fn in_turn<K: Send + 'static>(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+    ) -> BoxStream<'static, watcher::Result<Event<K>>> {
+        let places = self.0.clone();
+        let watch = Watch {
+            events: events.boxed(),
+            place: None,
+            lists: false,
+        };
+        unfold((watch, places), |(mut watch, places)| async move {
+            if watch.lists && watch.place.is_none() {
+                // It fails only if somebody closes the semaphore.
+                watch.place = places.clone().acquire_owned().await.ok();
+            }
+            let event = watch.events.next().await?;
+            // kube asks for the first page after this event.
+            watch.lists = matches!(event, Ok(Event::Init | Event::InitApply(_)));
+            if !watch.lists {
+                watch.place = None;
+            }
+            Some((event, (watch, places)))
+        })
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt as _, stream};
+    use rstest::rstest;
+
+    use super::*;
+
+    type Events = BoxStream<'static, watcher::Result<Event<()>>>;
+
+    /// A watch that yields these events, and then waits for an answer.
+    fn watch(lists: &Lists, events: Vec<watcher::Result<Event<()>>>) -> Events {
+        lists.in_turn(stream::iter(events).chain(stream::pending()))
+    }
+
+    fn has_next(watch: &mut Events) -> bool {
+        watch.next().now_or_never().flatten().is_some()
+    }
+
+    #[rstest]
+    #[case::has_listed(Ok(Event::InitDone))]
+    #[case::failed(Err(watcher::Error::NoResourceVersion))]
+    fn a_watch_lists_only_when_another_one(#[case] end: watcher::Result<Event<()>>) {
+        let lists = Lists::default();
+        let mut others: Vec<_> = (1..AT_ONCE)
+            .map(|_| watch(&lists, vec![Ok(Event::Init)]))
+            .collect();
+        for other in &mut others {
+            assert!(has_next(other));
+            assert!(!has_next(other), "its list gets no answer");
+        }
+        let mut before = watch(&lists, vec![Ok(Event::Init), Ok(Event::InitApply(())), end]);
+        let mut waits = watch(&lists, vec![Ok(Event::Init), Ok(Event::InitDone)]);
+        assert!(has_next(&mut before) && has_next(&mut before));
+        assert!(has_next(&mut waits), "this event comes before the list");
+        assert!(!has_next(&mut waits));
+        assert!(has_next(&mut before));
+        assert!(has_next(&mut waits));
+    }
+}
