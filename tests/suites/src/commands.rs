@@ -1,14 +1,33 @@
 //! The shell commands of the pages of the documentation. Each block says whether a test runs it.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use behalf_local_cluster::files::checkout;
+use behalf_local_cluster::Call;
+use behalf_local_cluster::cluster::Cluster;
+use behalf_local_cluster::files::{cache, checkout};
 
 /// The mark of blocks that a test runs, after the language of a fence.
 const RUN: &str = "run";
 
 /// The mark of the other blocks; the reason follows.
 const NOT_RUN: &str = "not-run: ";
+
+/// A block of shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The heading of its section.
+    pub title: String,
+
+    /// The line of its fence.
+    pub line: usize,
+
+    /// Why it is not run on a cluster of tests. Absent: it is run.
+    pub reason: Option<String>,
+
+    /// Its text.
+    pub script: String,
+}
 
 /// The commands of one section that a test runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +61,8 @@ pub enum CommandsError {
     },
 }
 
-/// Reads the sections of a page that have commands to run, in their order. `page` is a path in the checkout.
-pub fn sections(page: &str) -> Result<Vec<Section>, CommandsError> {
+/// Reads the blocks of shell of a page. `page` is a path in the checkout.
+pub fn blocks(page: &str) -> Result<Vec<Block>, CommandsError> {
     let path = checkout().join(page);
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(page, &text),
@@ -51,54 +70,105 @@ pub fn sections(page: &str) -> Result<Vec<Section>, CommandsError> {
     }
 }
 
-fn parse(page: &str, text: &str) -> Result<Vec<Section>, CommandsError> {
-    let mut sections: Vec<Section> = Vec::new();
-    let mut title = "";
-    // Inside a block: whether its commands are run.
-    let mut block = None;
-    for (line, content) in (1..).zip(text.lines()) {
-        // A block may belong to an entry of a list.
-        match (block, content.trim_start().strip_prefix("```")) {
-            (None, Some(info)) => block = Some(is_run(info).ok_or_else(|| unmarked(page, line))?),
-            (Some(_), Some(_)) => block = None,
-            (Some(true), None) => {}
-            (Some(false), None) => continue,
-            (None, None) => {
-                title = content.strip_prefix("## ").unwrap_or(title);
-                continue;
-            }
-        }
-        if block != Some(true) {
-            continue;
-        }
-        if sections.last().is_none_or(|section| section.title != title) {
-            sections.push(Section {
-                title: title.to_owned(),
-                script: String::new(),
-            });
-        }
-        if let Some(section) = sections.last_mut() {
-            let command = if content.trim_start().starts_with("```") {
-                format!("echo '== {page}:{line}' >&2")
-            } else {
-                content.to_owned()
-            };
-            section.script.push_str(&command);
-            section.script.push('\n');
-        }
-    }
-    Ok(sections)
+/// Reads the sections of a page that have commands to run, in their order.
+pub fn sections(page: &str) -> Result<Vec<Section>, CommandsError> {
+    Ok(join(page, blocks(page)?))
 }
 
-/// Whether a block is run, by what follows its fence. `None` if it is shell and says neither.
-fn is_run(info: &str) -> Option<bool> {
+/// A call of Bash that runs a script as a reader does: with the kubectl and the helm of the cluster, the kubeconfig of an
+/// administrator, and in this folder.
+pub fn shell(cluster: &Cluster, folder: &Path, script: &str) -> Call {
+    let clients = cluster.clients();
+    let own: BTreeSet<_> = [clients.kubectl(), clients.helm()]
+        .into_iter()
+        .filter_map(Path::parent)
+        .map(Path::to_owned)
+        .collect();
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(own.into_iter().chain(std::env::split_paths(&inherited)));
+    Call::new("bash")
+        .args(["-e", "-u", "-o", "pipefail", "-c", script])
+        .env("PATH", path.unwrap_or(inherited))
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .env("KUBECACHEDIR", cache().join("kubectl"))
+        .env("TMPDIR", folder)
+        .directory(folder)
+}
+
+/// Makes one script of the blocks of each section that are run.
+fn join(page: &str, blocks: Vec<Block>) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for block in blocks.into_iter().filter(|block| block.reason.is_none()) {
+        let script = format!("echo '== {page}:{}' >&2\n{}", block.line, block.script);
+        match sections.last_mut().filter(|section| section.title == block.title) {
+            Some(section) => section.script.push_str(&script),
+            None => sections.push(Section {
+                title: block.title,
+                script,
+            }),
+        }
+    }
+    sections
+}
+
+fn parse(page: &str, text: &str) -> Result<Vec<Block>, CommandsError> {
+    let mut blocks = Vec::new();
+    let mut title = "";
+    // Inside a fence: the block, if it is one of shell.
+    let mut open: Option<Option<Block>> = None;
+    for (line, content) in (1..).zip(text.lines()) {
+        // A block may belong to an entry of a list.
+        match (open.take(), content.trim_start().strip_prefix("```")) {
+            (None, Some(info)) => {
+                let fence = fence(info).ok_or_else(|| unmarked(page, line))?;
+                open = Some(fence.block(title, line));
+            }
+            (Some(block), Some(_)) => blocks.extend(block),
+            (Some(block), None) => {
+                open = Some(block.map(|mut block| {
+                    block.script.push_str(content);
+                    block.script.push('\n');
+                    block
+                }));
+            }
+            (None, None) => title = content.strip_prefix("## ").unwrap_or(title),
+        }
+    }
+    Ok(blocks)
+}
+
+/// What follows the first fence of a block.
+enum Fence {
+    Other,
+    Run,
+    NotRun(String),
+}
+
+impl Fence {
+    fn block(self, title: &str, line: usize) -> Option<Block> {
+        let reason = match self {
+            Self::Other => return None,
+            Self::Run => None,
+            Self::NotRun(reason) => Some(reason),
+        };
+        Some(Block {
+            title: title.to_owned(),
+            line,
+            reason,
+            script: String::new(),
+        })
+    }
+}
+
+/// Reads a fence. `None` if it is one of shell and does not say whether the block is run.
+fn fence(info: &str) -> Option<Fence> {
     match info.strip_prefix("sh").map(str::trim_start) {
-        None => Some(false),
-        Some(RUN) => Some(true),
+        None => Some(Fence::Other),
+        Some(RUN) => Some(Fence::Run),
         Some(mark) => mark
             .strip_prefix(NOT_RUN)
-            .is_some_and(|reason| !reason.is_empty())
-            .then_some(false),
+            .filter(|reason| !reason.is_empty())
+            .map(|reason| Fence::NotRun(reason.to_owned())),
     }
 }
 
@@ -152,7 +222,21 @@ six
                 "echo '== docs/page.md:15' >&2\nfour \\\n  five\necho '== docs/page.md:19' >&2\nsix\n",
             ),
         ];
-        assert_eq!(parse("docs/page.md", PAGE).unwrap(), expected);
+        let page = "docs/page.md";
+        assert_eq!(join(page, parse(page, PAGE).unwrap()), expected);
+    }
+
+    #[test]
+    fn a_block_that_is_not_run_has_its_reason() {
+        let blocks = parse("docs/page.md", PAGE).unwrap();
+        let not_run: Vec<_> = blocks.iter().filter(|block| block.reason.is_some()).collect();
+        let expected = Block {
+            title: "First".to_owned(),
+            line: 9,
+            reason: Some("needs Azure".to_owned()),
+            script: "three\n".to_owned(),
+        };
+        assert_eq!(not_run, [&expected]);
     }
 
     #[test]
@@ -207,6 +291,6 @@ six
                 checked.unwrap_or_else(|error| panic!("{page}, {title}: {error}"));
             }
         }
-        assert!(run >= 11, "a test runs the commands of only {run} sections");
+        assert!(run >= 19, "a test runs the commands of only {run} sections");
     }
 }

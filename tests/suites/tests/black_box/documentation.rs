@@ -1,13 +1,11 @@
 //! The commands of the documentation, as a reader types them: kubectl and helm in the PATH, the kubeconfig of an
 //! administrator, and a folder with the files that the pages name.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{NAMESPACE_OPERATOR, NAMESPACE_SERVERS, Server};
-use behalf_local_cluster::{Call, files};
+use behalf_local_cluster::files;
 use behalf_tests::commands::{self, Section};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,12 +15,14 @@ use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![
-    // They delete an object, scale another one and upgrade the operator.
+    // They delete an object and a keyring, scale an object and upgrade the operator.
     WholeCluster: [
         the_commands_for_installing_work,
         the_commands_for_upgrade_backup_and_restore_work,
         the_commands_for_keys_and_sessions_work,
         the_commands_for_pods_work,
+        the_commands_for_crds_credentials_and_stores_work,
+        the_commands_for_administration_work,
     ],
 ];
 
@@ -37,23 +37,57 @@ const PARTS: [&str; 3] = [
 const LIMIT: Duration = Duration::from_mins(4);
 
 async fn the_commands_for_installing_work(world: &World) -> TestResult {
-    run(world, &commands::sections("docs/installing.md")?).await
+    let page = "docs/installing.md";
+    run(world, &[(page, commands::sections(page)?)]).await
 }
 
 async fn the_commands_for_upgrade_backup_and_restore_work(world: &World) -> TestResult {
-    run(world, &part_of_operating(0)?).await
+    run(world, &[(OPERATING, part_of_operating(0)?)]).await
 }
 
 async fn the_commands_for_keys_and_sessions_work(world: &World) -> TestResult {
-    run(world, &part_of_operating(1)?).await
+    run(world, &[(OPERATING, part_of_operating(1)?)]).await
 }
 
 async fn the_commands_for_pods_work(world: &World) -> TestResult {
-    run(world, &part_of_operating(2)?).await
+    run(world, &[(OPERATING, part_of_operating(2)?)]).await
 }
 
+async fn the_commands_for_crds_credentials_and_stores_work(world: &World) -> TestResult {
+    let work = async {
+        let mut pages = Vec::new();
+        for page in [
+            "charts/behalf-crds/README.md",
+            "docs/entra.md",
+            "docs/gitops.md",
+            "docs/stores.md",
+        ] {
+            pages.push((page, commands::sections(page)?));
+        }
+        run(world, &pages).await
+    };
+    // The Secret and the ConfigMap of `docs/stores.md`.
+    restoring(work, async {
+        let made = [
+            "secret/azure-devops-behalf-store",
+            "configmap/azure-devops-redis-ca",
+        ];
+        world.kubectl(&[&["delete", "--ignore-not-found"][..], &made].concat())?;
+        Ok(())
+    })
+    .await
+}
+
+/// They end every session of the object.
+async fn the_commands_for_administration_work(world: &World) -> TestResult {
+    let page = "docs/administration.md";
+    run(world, &[(page, commands::sections(page)?)]).await
+}
+
+const OPERATING: &str = "docs/operating.md";
+
 fn part_of_operating(part: usize) -> TestResult<Vec<Section>> {
-    let mut sections = commands::sections("docs/operating.md")?;
+    let mut sections = commands::sections(OPERATING)?;
     let begin = |sections: &[Section], title: &str| {
         let found = sections.iter().position(|section| section.title == title);
         found.ok_or_else(|| format!("docs/operating.md has no section {title:?} with commands"))
@@ -70,52 +104,31 @@ fn part_of_operating(part: usize) -> TestResult<Vec<Section>> {
     Ok(sections.split_off(first))
 }
 
-/// Runs the sections one after the other. Both objects must be Ready afterwards.
-async fn run(world: &World, sections: &[Section]) -> TestResult {
-    ensure!(!sections.is_empty(), "the page has no commands");
+/// Runs the sections of pages one after the other. Both objects must be Ready afterwards.
+async fn run(world: &World, pages: &[(&str, Vec<Section>)]) -> TestResult {
     let object = object(world)?;
     let folder = folder(world, &object)?;
     let work = async {
-        for section in sections {
-            println!("    {}", section.title);
-            run_section(world, folder.path(), section)?;
+        for (page, sections) in pages {
+            ensure!(!sections.is_empty(), "{page} has no commands");
+            for section in sections {
+                run_section(world, folder.path(), page, section)?;
+            }
         }
         Ok(())
     };
-    restoring(work, restore(world, &object)).await
+    restoring(work, restore(world, &object, folder.path())).await
 }
 
-/// Runs one section. An error quotes the end of what it wrote, with the line of the page.
-fn run_section(world: &World, folder: &Path, section: &Section) -> TestResult {
-    let script = folder.join("commands.sh");
-    std::fs::write(&script, &section.script)?;
-    let output = Call::new("bash")
-        .args(["-euo", "pipefail"])
-        .arg(&script)
-        .env("PATH", path(world)?)
-        .env("KUBECONFIG", world.running.cluster.kubeconfig())
-        .env("KUBECACHEDIR", files::cache().join("kubectl"))
-        .env("TMPDIR", folder)
-        .directory(folder)
-        .limit(LIMIT)
-        .text();
-    output
-        .map(|_| ())
-        .map_err(|error| format!("{}: {error}", section.title).into())
-}
-
-/// The PATH with the kubectl and the helm of the suite.
-fn path(world: &World) -> TestResult<OsString> {
-    let clients = world.running.cluster.clients();
-    let own: BTreeSet<_> = [clients.kubectl(), clients.helm()]
-        .into_iter()
-        .filter_map(Path::parent)
-        .map(Path::to_owned)
-        .collect();
-    let inherited = std::env::var_os("PATH").unwrap_or_default();
-    Ok(std::env::join_paths(
-        own.into_iter().chain(std::env::split_paths(&inherited)),
-    )?)
+/// Runs one section and prints how long it took. An error quotes the end of what it wrote, with the line of the page.
+fn run_section(world: &World, folder: &Path, page: &str, section: &Section) -> TestResult {
+    let began = Instant::now();
+    let call = commands::shell(&world.running.cluster, folder, &section.script);
+    // The password of the reader's Redis.
+    let output = call.env("PASSWORD", "of-the-documentation").limit(LIMIT).run();
+    let seconds = began.elapsed().as_secs_f32();
+    println!("    {seconds:5.1} s  {page}: {}", section.title);
+    output.map_err(|error| format!("{page}, {}: {error}", section.title).into())
 }
 
 /// The object of the reader.
@@ -127,29 +140,32 @@ fn object(world: &World) -> TestResult<Value> {
     }))
 }
 
+/// The values of the release `behalf-crds`, which some pages install without values.
+const CRD_VALUES: &str = "crd-values.yaml";
+
 /// A folder with the other things of the reader: the charts and the values of the installation.
 fn folder(world: &World, object: &Value) -> TestResult<TempDir> {
     let folder = tempfile::tempdir()?;
     std::os::unix::fs::symlink(files::checkout().join("charts"), folder.path().join("charts"))?;
-    let values = [
-        "get",
-        "values",
-        "behalf",
-        "--namespace",
-        NAMESPACE_OPERATOR,
-        "--output",
-        "yaml",
-    ];
-    std::fs::write(
-        folder.path().join("values.yaml"),
-        world.running.cluster.helm(&values)?,
-    )?;
+    for (release, file) in [("behalf", "values.yaml"), ("behalf-crds", CRD_VALUES)] {
+        let values = ["get", "values", release, "--output", "yaml"];
+        let values = [&values[..], &["--namespace", NAMESPACE_OPERATOR]].concat();
+        let values = world.running.cluster.helm(&values)?;
+        std::fs::write(folder.path().join(file), values)?;
+    }
     std::fs::write(folder.path().join("azure-devops.yaml"), object.to_string())?;
+    // Of the reader's Redis. No Pod reads it.
+    std::fs::write(folder.path().join("ca.crt"), "a certificate")?;
     Ok(folder)
 }
 
-/// Undoes what the commands leave, also if one of them failed: a deletion, a revocation, a suspension, a number of Pods.
-async fn restore(world: &World, object: &Value) -> TestResult {
+/// Undoes what the commands leave, also if one of them failed: a deletion, a revocation, a suspension, a number of Pods, values.
+async fn restore(world: &World, object: &Value, folder: &Path) -> TestResult {
+    let [chart, values] = [folder.join("charts/behalf-crds"), folder.join(CRD_VALUES)];
+    let [chart, values] = [chart, values].map(|path| path.display().to_string());
+    let upgrade = ["upgrade", "behalf-crds", &chart, "--values", &values];
+    let upgrade = [&upgrade[..], &["--namespace", NAMESPACE_OPERATOR]].concat();
+    world.running.cluster.helm(&upgrade)?;
     let patch = |server: Server, patch: &Value| {
         let patch = patch.to_string();
         world.kubectl(&[

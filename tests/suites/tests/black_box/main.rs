@@ -29,6 +29,7 @@ mod guard;
 mod high_availability;
 mod inside;
 mod inspector;
+mod keyring_from_elsewhere;
 mod leaks;
 mod logs;
 mod own_release;
@@ -99,6 +100,7 @@ fn all_tests() -> Vec<Test> {
         survival::tests(),
         drain::tests(),
         high_availability::tests(),
+        keyring_from_elsewhere::tests(),
         conditions::tests(),
         scratch_objects::tests(),
         examples::tests(),
