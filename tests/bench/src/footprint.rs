@@ -29,8 +29,11 @@ const AT_ONCE: usize = 16;
 /// The program is left alone for this long before its memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Calls per second, their duration and the number of connections, when the cost of calls is compared.
-const CALLS: (u32, Duration, usize) = (1000, Duration::from_secs(5), 64);
+/// Calls per second when the cost of calls is compared.
+pub(crate) const RATE: u32 = 1000;
+
+/// The duration of these calls, and the number of their connections.
+const CALLS: (Duration, usize) = (Duration::from_secs(5), 64);
 
 /// Number of sessions that stand for few. The sidecar remembers each of them from call to call.
 const FEW: usize = 10;
@@ -41,11 +44,12 @@ pub(crate) const CALLING: usize = 10_000;
 /// Number of large answers at once, and for how long.
 pub(crate) const LARGE: (usize, Duration) = (64, Duration::from_secs(4));
 
-/// Number of sessions and streams.
+/// Number of sessions and streams, and calls per second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub(crate) sessions: u32,
     pub(crate) streams: u32,
+    pub(crate) rate: u32,
 }
 
 /// The numbers of one sidecar. Memory is in MiB, CPU time in milliseconds.
@@ -124,7 +128,7 @@ pub(crate) async fn measure(
     store: Store,
     load: Load,
 ) -> Result<Footprint, BenchError> {
-    let _ = writeln!(std::io::stderr(), "{} sessions in {store}", load.sessions);
+    progress(format_args!("{} sessions in {store}", load.sessions));
     // The first one stays until the sidecar has ended.
     let (_redis, config) = match store {
         Store::Memory => (None, StoreConfig::Memory),
@@ -142,7 +146,9 @@ pub(crate) async fn measure(
     let users = around.add_users(load.sessions.div_ceil(OF_ONE_USER)).await?;
     let (first, others) = users.split_at(1);
     let mut tokens = sign_in(around, &sidecar, first).await?;
-    let few_alone = calls(&sidecar, few(&tokens)).await?;
+    progress(format_args!("calls from {FEW} sessions"));
+    let few_alone = calls(&sidecar, few(&tokens), load.rate).await?;
+    progress(format_args!("logins"));
     let before = process.cpu()?;
     tokens.extend(sign_in(around, &sidecar, others).await?);
     let sessions = u32::try_from(tokens.len()).step("count sessions")?;
@@ -152,16 +158,22 @@ pub(crate) async fn measure(
 
     let mut tokens = mixed(&tokens);
     tokens.truncate(CALLING);
+    progress(format_args!("first calls"));
     // The first call of a session exchanges its token.
     for one in &tokens {
         let request = call::request(sidecar.base.authority(), &one.access);
         Connection::open(sidecar.address).await?.call(&request).await?;
     }
+    progress(format_args!("calls from {FEW} of all sessions"));
+    let few_of_all = calls(&sidecar, few(&tokens), load.rate).await?;
+    progress(format_args!("calls from {} sessions in turn", tokens.len()));
+    let many_of_all = calls(&sidecar, &tokens, load.rate).await?;
     let calls = CallsBySessions {
         few_alone,
-        few_of_all: calls(&sidecar, few(&tokens)).await?,
-        many_of_all: calls(&sidecar, &tokens).await?,
+        few_of_all,
+        many_of_all,
     };
+    progress(format_args!("refreshes, large answers and streams"));
     let (tokens, refresh) = refreshes(around, &sidecar, &tokens).await?;
     let (large_answer, of_large_answers) = large_answers(&sidecar, &tokens).await?;
     Ok(Footprint {
@@ -178,6 +190,11 @@ pub(crate) async fn measure(
         large_answer,
         of_large_answers,
     })
+}
+
+/// Says which part begins. Profilers separate the parts by it.
+fn progress(part: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{part}");
 }
 
 /// Signs each user in [`OF_ONE_USER`] times.
@@ -213,8 +230,8 @@ fn few(tokens: &[Tokens]) -> &[Tokens] {
 }
 
 /// Measures the CPU time of 1,000 calls. The sessions take turns.
-async fn calls(sidecar: &Sidecar, sessions: &[Tokens]) -> Result<f64, BenchError> {
-    let (rate, time, connections) = CALLS;
+async fn calls(sidecar: &Sidecar, sessions: &[Tokens], rate: u32) -> Result<f64, BenchError> {
+    let (time, connections) = CALLS;
     let load = async |clients: Clients| clients.at_rate(rate, time).await;
     let of_each = cpu_of_calls(sidecar, sessions, connections, call::request, load).await?;
     Ok(of_each * 1000.0)

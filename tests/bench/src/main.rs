@@ -53,6 +53,24 @@ enum Form {
 
     /// Compare ratios with bounds, in about 30 s.
     Gate,
+
+    /// Measure memory, calls by sessions, logins and refreshes of one sidecar alone, and print the table.
+    Footprint(OneSidecar),
+}
+
+#[derive(Args)]
+struct OneSidecar {
+    /// Number of sessions.
+    #[arg(long, default_value_t = 10_000)]
+    sessions: u32,
+
+    /// Number of open event streams.
+    #[arg(long, default_value_t = 1000)]
+    streams: u32,
+
+    /// Calls per second. Under valgrind a sidecar answers a hundred at most.
+    #[arg(long, default_value_t = footprint::RATE)]
+    rate: u32,
 }
 
 #[derive(Args)]
@@ -113,6 +131,7 @@ fn start(cli: Cli) -> Result<(), BenchError> {
     match cli.form {
         Form::Run(size) => runtime.block_on(run(size, core, sidecar)),
         Form::Gate => runtime.block_on(run_gate(core, sidecar)),
+        Form::Footprint(size) => runtime.block_on(run_footprint(size, core, sidecar)),
     }
 }
 
@@ -142,6 +161,7 @@ async fn run(size: Size, core: SubjectCore, sidecar: PathBuf) -> Result<(), Benc
         let load = footprint::Load {
             sessions,
             streams: size.streams,
+            rate: footprint::RATE,
         };
         footprints.push(footprint::measure(&around, core, &sidecar, store, load).await?);
     }
@@ -181,6 +201,18 @@ async fn run_gate(core: SubjectCore, sidecar: PathBuf) -> Result<(), BenchError>
         compare(&subjects).await?;
     }
     print("The sidecar is within the bounds, and the planted slowdown is not.\n");
+    Ok(())
+}
+
+async fn run_footprint(size: OneSidecar, core: SubjectCore, sidecar: PathBuf) -> Result<(), BenchError> {
+    let around = Surroundings::start().await?;
+    let load = footprint::Load {
+        sessions: size.sessions,
+        streams: size.streams,
+        rate: size.rate,
+    };
+    let footprint = footprint::measure(&around, core, &sidecar, Store::Memory, load).await?;
+    print(&page::footprints(&[footprint]));
     Ok(())
 }
 
