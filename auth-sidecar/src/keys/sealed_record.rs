@@ -8,7 +8,7 @@ use super::aead;
 use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
 use super::ring::{Ring, Subkeys, expand};
-use super::sealed_text::{MAX_KEY_ID_LENGTH, append};
+use super::sealed_text::{MAX_KEY_ID_LENGTH, versioned_list};
 use crate::random::Random;
 use crate::session_id::{SessionId, SessionSecret};
 
@@ -107,11 +107,13 @@ impl RecordPlace<'_> {
 
     /// version ‖ session id ‖ key id ‖ revision ‖ namespace/name of the object.
     fn associated_data(&self, key_id: &str, object: &str) -> Vec<u8> {
-        let mut data = vec![VERSION];
-        append(&mut data, self.id.as_bytes());
-        append(&mut data, key_id.as_bytes());
-        append(&mut data, &self.revision.to_be_bytes());
-        append(&mut data, object.as_bytes());
-        data
+        let revision = self.revision.to_be_bytes();
+        let parts = [
+            self.id.as_bytes().as_slice(),
+            key_id.as_bytes(),
+            &revision,
+            object.as_bytes(),
+        ];
+        versioned_list(VERSION, &parts)
     }
 }

@@ -76,19 +76,22 @@ fn split(purpose: Purpose, text: &str) -> Result<(&str, &str), OpenError> {
     }
 }
 
-/// version ‖ key id ‖ purpose ‖ namespace/name of the object. The length stands in front of each value, so
-/// that two different lists never give the same bytes. The UID is not included, because an object that is
+/// version ‖ key id ‖ purpose ‖ namespace/name of the object. The UID is not included, because an object that is
 /// restored from a backup has another UID.
 fn associated_data(key_id: &str, purpose: Purpose, object: &str) -> Vec<u8> {
-    let mut data = vec![VERSION];
-    for part in [key_id, purpose.name(), object] {
-        append(&mut data, part.as_bytes());
-    }
-    data
+    let parts = [key_id, purpose.name(), object].map(str::as_bytes);
+    versioned_list(VERSION, &parts)
 }
 
-/// Appends the length of `part` and then `part`.
-pub(super) fn append(data: &mut Vec<u8>, part: &[u8]) {
-    data.extend_from_slice(&(part.len() as u64).to_be_bytes());
-    data.extend_from_slice(part);
+/// Joins a version and parts. The length stands in front of each part, so that two different lists never give the same
+/// bytes.
+pub(super) fn versioned_list(version: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| size_of::<u64>() + part.len()).sum();
+    let mut data = Vec::with_capacity(1 + length);
+    data.push(version);
+    for part in parts {
+        data.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        data.extend_from_slice(part);
+    }
+    data
 }
