@@ -18,6 +18,7 @@ mod grant;
 mod grant_audit;
 mod introspection;
 mod open_session;
+mod packed_token;
 mod record;
 mod refresh_grant;
 mod refresh_rotation;

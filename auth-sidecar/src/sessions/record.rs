@@ -8,9 +8,13 @@ use jiff::Timestamp;
 use jiff::fmt::serde::timestamp::millisecond;
 use serde::{Deserialize, Serialize};
 
+use super::packed_token::{pack, unpack};
 use super::refresh_rotation::Family;
 use crate::access::Scopes;
 use crate::keys::SealError;
+
+/// Space for a serialized record with tokens of a usual length. A buffer that grows leaves copies of the tokens in memory.
+const CAPACITY: usize = 4096;
 
 /// The stored data of a session, sealed under its secret.
 #[derive(Clone, Debug)]
@@ -60,8 +64,8 @@ pub(super) struct Refused {
     pub(super) revoked: bool,
 }
 
-/// The serialized form of a record. It borrows texts where possible, so that tokens are copied only once. The names are short
-/// and times are milliseconds, because the store keeps one record for each session, and each call that opens a session reads it.
+/// The serialized form of a record without its tokens. The names are short and times are milliseconds, because the store keeps
+/// one record for each session, and each call that opens a session reads it.
 #[derive(Serialize, Deserialize)]
 struct Form<'a> {
     #[serde(rename = "t")]
@@ -80,12 +84,8 @@ struct Form<'a> {
     ends_at: Timestamp,
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     family: Option<Family>,
-    #[serde(rename = "a", borrow)]
-    access_token: Cow<'a, str>,
     #[serde(rename = "x", with = "millisecond::required")]
     access_token_expires_at: Timestamp,
-    #[serde(rename = "r", borrow, default, skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<Cow<'a, str>>,
     #[serde(rename = "q", default, skip_serializing_if = "is_false")]
     sign_in_required: bool,
     #[serde(
@@ -110,6 +110,7 @@ impl Record {
         self.refused.as_ref().is_some_and(|refused| refused.revoked)
     }
 
+    /// Serializes the record: its access token, its refresh token or an empty one, and the rest as JSON.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, SealError> {
         let form = Form {
             tid: Cow::Borrowed(&self.user.tid),
@@ -120,22 +121,26 @@ impl Record {
             signed_in_at: self.signed_in_at,
             ends_at: self.ends_at,
             family: self.family,
-            access_token: Cow::Borrowed(self.tokens.access_token.expose()),
             access_token_expires_at: self.tokens.expires_at,
-            refresh_token: self
-                .tokens
-                .refresh_token
-                .as_ref()
-                .map(|token| Cow::Borrowed(token.expose())),
             sign_in_required: self.sign_in_required,
             step_up_until: self.step_up_until,
             refused: self.refused.clone(),
         };
-        serde_json::to_vec(&form).map_err(|_| SealError)
+        let mut bytes = Vec::with_capacity(CAPACITY);
+        pack(&self.tokens.access_token, &mut bytes).ok_or(SealError)?;
+        match &self.tokens.refresh_token {
+            Some(token) => pack(token, &mut bytes),
+            None => pack(&Secret::new(""), &mut bytes),
+        }
+        .ok_or(SealError)?;
+        serde_json::to_writer(&mut bytes, &form).map_err(|_| SealError)?;
+        Ok(bytes)
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let form: Form<'_> = serde_json::from_slice(bytes).ok()?;
+        let (access_token, rest) = unpack(bytes)?;
+        let (refresh_token, rest) = unpack(rest)?;
+        let form: Form<'_> = serde_json::from_slice(rest).ok()?;
         Some(Self {
             user: UserIdentity {
                 tid: form.tid.into_owned(),
@@ -148,9 +153,9 @@ impl Record {
             ends_at: form.ends_at,
             family: form.family,
             tokens: Arc::new(TokenSet {
-                access_token: Secret::new(form.access_token),
+                access_token,
                 expires_at: form.access_token_expires_at,
-                refresh_token: form.refresh_token.map(Secret::new),
+                refresh_token: Some(refresh_token).filter(|token| !token.is_empty()),
                 id_token: None,
                 scope: None,
             }),
@@ -206,8 +211,19 @@ mod tests {
     }
 
     #[test]
+    fn the_seed_of_the_fuzz_target_is_a_record() {
+        let seed = include_bytes!("../../../tests/fuzz/seeds/records/record");
+        let record = Record::from_bytes(seed).unwrap();
+        assert_eq!(
+            record.tokens.access_token,
+            Secret::new("eyJhbGciOiJSUzI1NiJ9.eyJvaWQiOiIxIn0.c2lnbmF0dXJl")
+        );
+        assert_eq!(record.tokens.refresh_token, Some(Secret::new("0.AXkA")));
+    }
+
+    #[test]
     fn other_bytes_are_not_a_record() {
-        for bytes in [&b""[..], b"{}", b"[1]", b"\xff"] {
+        for bytes in [&b""[..], b"{}", b"[1]", b"\xff", b"\0\0\0\0\0\0{}"] {
             assert!(Record::from_bytes(bytes).is_none());
         }
     }
