@@ -51,7 +51,9 @@ impl Sessions {
     async fn search_for_lost(&self, lost: &Notify) {
         let (mut gap, mut slept) = (GAP, Duration::ZERO);
         loop {
-            let was_told = tokio::time::timeout(LOOK - slept, lost.notified()).await.is_ok();
+            let was_told = tokio::time::timeout(LOOK.saturating_sub(slept), lost.notified())
+                .await
+                .is_ok();
             self.look_for_ended().await;
             slept = if was_told { gap } else { GAP };
             tokio::time::sleep(slept).await;

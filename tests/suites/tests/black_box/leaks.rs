@@ -24,7 +24,7 @@ use crate::sign_in::calls;
 use crate::world::{TestResult, World};
 
 /// Maximum time until every log can be read.
-const READABLE: Duration = Duration::from_secs(60);
+const READABLE: Duration = Duration::from_mins(1);
 
 crate::tests![WholeCluster: [no_secret_value_is_in_any_log_object_event_or_answer]];
 
