@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_RUN = cargo run --quiet --locked --bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-endurance test-gitops unit fuzz check check-terraform format generate images bench bench-gate bench-operator demo-kubeconfig prerequisites
+.PHONY: help demo demo-down test test-endurance test-gitops test-installing unit fuzz check check-terraform format generate images bench bench-gate bench-operator demo-kubeconfig prerequisites
 
 help: ## Explain each target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test-endurance: prerequisites-test ## Call for ten minutes from 50 sessions on a
 test-gitops: prerequisites-test ## Keep an McpServer in Git with Flux and Argo CD, DRIFT (600) seconds without drift; scale one with metrics-server
 	@controllers=$$(.ci/gitops controllers) && \
 		BEHALF_GITOPS_CONTROLLERS=$$controllers BEHALF_TEST_DRIFT=$(or $(DRIFT),600) cargo test --workspace --locked --test gitops
+
+test-installing: prerequisites-test ## Follow docs/installing.md from an empty cluster to the uninstall, print how long each step takes
+	@BEHALF_TEST_CLUSTER=1 cargo test --workspace --locked --test installing
 
 unit: prerequisites-unit ## Run the tests that need no cluster
 	@.ci/nextest run --workspace --locked

@@ -291,6 +291,6 @@ six
                 checked.unwrap_or_else(|error| panic!("{page}, {title}: {error}"));
             }
         }
-        assert!(run >= 19, "a test runs the commands of only {run} sections");
+        assert!(run >= 21, "a test runs the commands of only {run} sections");
     }
 }

@@ -17,7 +17,6 @@ use crate::world::{TestResult, World};
 crate::tests![
     // They delete an object and a keyring, scale an object and upgrade the operator.
     WholeCluster: [
-        the_commands_for_installing_work,
         the_commands_for_upgrade_backup_and_restore_work,
         the_commands_for_keys_and_sessions_work,
         the_commands_for_pods_work,
@@ -35,11 +34,6 @@ const PARTS: [&str; 3] = [
 
 /// Maximum duration of one section.
 const LIMIT: Duration = Duration::from_mins(4);
-
-async fn the_commands_for_installing_work(world: &World) -> TestResult {
-    let page = "docs/installing.md";
-    run(world, &[(page, commands::sections(page)?)]).await
-}
 
 async fn the_commands_for_upgrade_backup_and_restore_work(world: &World) -> TestResult {
     run(world, &[(OPERATING, part_of_operating(0)?)]).await
