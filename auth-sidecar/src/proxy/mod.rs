@@ -226,7 +226,7 @@ async fn forward(
     let slot = if is_tool_call {
         user.acquire_call().await?
     } else {
-        user.acquire_other()?
+        user.acquire_other(&parts.method)?
     };
     let exchange = &state.services.config.token_exchange;
     let server = &state.services.config.access.server;

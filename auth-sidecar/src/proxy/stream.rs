@@ -81,6 +81,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use axum::http::Method;
     use behalf_entra::UserIdentity;
     use futures::stream;
     use http_body_util::{BodyExt as _, StreamBody};
@@ -98,7 +99,7 @@ mod tests {
         for is_event_stream in [true, false] {
             let began = tokio::time::Instant::now();
             let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, hyper::Error>>());
-            let slot = ana.acquire_other().unwrap();
+            let slot = ana.acquire_other(&Method::GET).unwrap();
             let mut body = until(body, tokio::time::sleep(HOUR), is_event_stream, slot);
             let end = body.frame().await;
             assert_eq!(began.elapsed(), HOUR);

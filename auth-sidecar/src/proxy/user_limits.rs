@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Method;
 use behalf_entra::UserIdentity;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -23,8 +24,10 @@ const MOST_WAITING: usize = 48;
 /// server end within this time.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// Maximum number of other requests of one user in flight, open streams of notifications included: each client has one.
-/// Without a limit one user could take all connections of the port.
+/// Maximum number of GET requests of one user in flight, and of other requests that are no tool calls. The first ones are streams
+/// of notifications, of which each client has one, so that they must not keep the client from sending a message. Without a limit
+/// one user could take all connections of the port.
+const MOST_STREAMS: usize = 64;
 const MOST_OTHERS: usize = 64;
 
 /// The users with requests in flight in this process.
@@ -37,6 +40,7 @@ struct UserLimits {
     calls: Arc<Semaphore>,
     /// Counts the calls that wait for a slot.
     waiting: Semaphore,
+    streams: Arc<Semaphore>,
     others: Arc<Semaphore>,
 }
 
@@ -58,6 +62,7 @@ impl Users {
             messages: MessageMemory::of_user(),
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
             waiting: Semaphore::new(MOST_WAITING),
+            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
             others: Arc::new(Semaphore::new(MOST_OTHERS)),
         }))
     }
@@ -82,9 +87,14 @@ impl User {
         Ok(self.slot(permit))
     }
 
-    /// Takes a slot for a request that is no tool call. It does not wait: nobody knows when a stream ends.
-    pub(super) fn acquire_other(&self) -> Result<Slot, Refusal> {
-        let permit = Arc::clone(&self.0.others).try_acquire_owned();
+    /// Acquires a slot for a request that is no tool call. It does not wait: nobody knows when a stream ends.
+    pub(super) fn acquire_other(&self, method: &Method) -> Result<Slot, Refusal> {
+        let slots = if method == Method::GET {
+            &self.0.streams
+        } else {
+            &self.0.others
+        };
+        let permit = Arc::clone(slots).try_acquire_owned();
         permit
             .map(|permit| self.slot(permit))
             .map_err(|_| Refusal::UserBusy)

@@ -41,12 +41,11 @@ fn append(kind: u8, bytes: &[u8], packed: &mut Vec<u8>) -> Option<()> {
 /// Reads a token. Returns it and the bytes after it.
 pub(super) fn unpack(packed: &[u8]) -> Option<(Secret, &[u8])> {
     // A text that grows would leave copies of the token in memory.
-    let mut token = String::with_capacity(packed.len().div_ceil(3).saturating_mul(4));
+    let mut token = String::with_capacity(longest_text(packed)?);
     let mut rest = packed;
     loop {
-        let ([kind, high, low], after) = rest.split_first_chunk()?;
-        let bytes;
-        (bytes, rest) = after.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
+        let (kind, bytes);
+        (kind, bytes, rest) = split_part(rest)?;
         match kind & !MORE {
             TEXT => token.push_str(std::str::from_utf8(bytes).ok()?),
             ENCODED => BASE64URL.encode_string(bytes, &mut token),
@@ -57,6 +56,26 @@ pub(super) fn unpack(packed: &[u8]) -> Option<(Secret, &[u8])> {
         }
         token.push('.');
     }
+}
+
+/// Returns a length that the text of the first token does not exceed: that of its bytes, each part as base64url with a dot.
+fn longest_text(packed: &[u8]) -> Option<usize> {
+    let (mut length, mut rest) = (0, packed);
+    loop {
+        let (kind, bytes);
+        (kind, bytes, rest) = split_part(rest)?;
+        length += bytes.len().div_ceil(3) * 4 + 1;
+        if kind & MORE == 0 {
+            return Some(length);
+        }
+    }
+}
+
+/// Returns the kind and the bytes of the first part, and the bytes after it.
+fn split_part(packed: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let ([kind, high, low], after) = packed.split_first_chunk()?;
+    let (bytes, rest) = after.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
+    Some((*kind, bytes, rest))
 }
 
 #[cfg(test)]

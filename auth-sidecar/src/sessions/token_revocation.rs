@@ -70,7 +70,12 @@ impl Sessions {
                     .succeeded();
                 Ok(Revocation::Done)
             }
-            Err(LoadError::Gone | LoadError::OtherSecret) => Ok(Revocation::Done),
+            // A record that this version cannot read must not come back with another one.
+            Err(LoadError::Gone) => {
+                self.end(&grant.id).await?;
+                Ok(Revocation::Done)
+            }
+            Err(LoadError::OtherSecret) => Ok(Revocation::Done),
             Err(LoadError::Unavailable(source)) => Err(GrantError::Unavailable(source)),
         }
     }

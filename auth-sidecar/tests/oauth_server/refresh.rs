@@ -1,6 +1,7 @@
 //! Refresh tokens: rotation, replay, revocation and key rotation.
 
 use behalf_auth_sidecar::sessions::SessionError;
+use behalf_auth_sidecar::store::{SessionStore as _, StoreKey, Written};
 use behalf_entra::{Clock as _, Secret};
 use behalf_simulators::people::{ANA, BEN};
 
@@ -414,4 +415,22 @@ async fn a_token_of_an_ended_session_or_of_an_earlier_generation_is_revoked_with
         assert_eq!(world.post_form("/revoke", &fields, &[]).await.status, 200);
         assert!(!is_open(&world, &renewed.access).await);
     }
+}
+
+/// Another version of the sidecar could read it, and its session would go on after an upgrade that is rolled back.
+#[tokio::test]
+async fn a_revocation_removes_a_record_that_this_version_cannot_read() {
+    let world = World::start().await;
+    let (login, tokens) = world.session(ANA).await;
+    let opened = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
+    let key = StoreKey::Session(opened.id);
+    let entry = world.store.get(&key).await.unwrap().unwrap();
+    let unreadable = b"a later form".to_vec();
+    let put = world
+        .store
+        .put(&key, entry.revision, unreadable, entry.expires_at);
+    assert_eq!(put.await.unwrap(), Written::Stored);
+    let fields = [("client_id", &*login.client_id), ("token", &tokens.refresh)];
+    assert_eq!(world.post_form("/revoke", &fields, &[]).await.status, 200);
+    assert!(world.store.get(&key).await.unwrap().is_none());
 }

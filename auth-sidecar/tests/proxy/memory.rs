@@ -11,7 +11,7 @@ use futures::{StreamExt as _, future, stream};
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::world::{Login, Sidecar, World, body, call, post};
+use crate::world::{Login, Sidecar, World, body, call, list, post};
 
 /// One byte less than the largest message.
 const LARGE: usize = 4 * 1024 * 1024 - 1;
@@ -157,7 +157,8 @@ fn get(login: &Login) -> Request<Body> {
         .unwrap()
 }
 
-/// Maximum number of other requests of one user in flight.
+/// Maximum number of GET requests of one user in flight, and of other requests that are no tool calls.
+const MOST_STREAMS: usize = 64;
 const MOST_OTHERS: usize = 64;
 
 /// A user with the token of one session could otherwise take every connection of the port.
@@ -175,7 +176,7 @@ async fn each_user_has_a_limit_of_open_streams_and_other_requests() {
             .unwrap()
     });
     let mut open = Vec::new();
-    for number in 0..MOST_OTHERS {
+    for number in 0..MOST_STREAMS {
         let login = if number % 2 == 0 { &first } else { &second };
         let response = sidecar.send(get(login)).await;
         assert_eq!(response.status(), StatusCode::OK, "{number}");
@@ -185,13 +186,19 @@ async fn each_user_has_a_limit_of_open_streams_and_other_requests() {
         assert_busy(sidecar.send(get(login)).await).await;
     }
     assert_eq!(sidecar.send(get(&bens)).await.status(), StatusCode::OK);
-    assert_eq!(
-        sidecar.post(&first, &call()).await.status(),
-        StatusCode::OK,
-        "tool calls have places of their own"
-    );
+    // Open streams do not keep a client from sending messages, and both leave tool calls alone.
+    let mut lists = Vec::new();
+    for number in 0..MOST_OTHERS {
+        let response = sidecar.post(&first, &list()).await;
+        assert_eq!(response.status(), StatusCode::OK, "{number}");
+        lists.push(response);
+    }
+    assert_busy(sidecar.post(&second, &list()).await).await;
+    assert_eq!(sidecar.post(&first, &call()).await.status(), StatusCode::OK);
     open.pop();
+    lists.pop();
     assert_eq!(sidecar.send(get(&first)).await.status(), StatusCode::OK);
+    assert_eq!(sidecar.post(&second, &list()).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -107,8 +107,8 @@ impl AzureDevOps {
             .filter(|left| !left.is_zero())
     }
 
-    /// Returns the tenant of the organization, or `None` if the identity service does not name it. It is
-    /// requested once, without a token.
+    /// Returns the tenant of the organization, or `None` if the identity service does not name it: of several the users' one. It
+    /// is requested once, without a token.
     pub(crate) async fn organization_tenant(&self) -> Option<String> {
         self.shared
             .organization_tenant
@@ -143,9 +143,15 @@ impl AzureDevOps {
             .send()
             .await
             .ok()?;
-        let header = answer.headers().get("x-vss-resourcetenant")?.to_str().ok()?;
-        let mut tenants = header.split(',').map(str::trim);
-        tenants.find(|tenant| is_tenant(tenant)).map(str::to_owned)
+        let headers = answer.headers().get_all("x-vss-resourcetenant").iter();
+        let tenants = headers
+            .filter_map(|header| header.to_str().ok())
+            .flat_map(|header| header.split(',').map(str::trim))
+            .filter(|tenant| is_tenant(tenant));
+        let ours = self.shared.options.tenant_id.as_deref().unwrap_or_default();
+        let (is_ours, others): (Vec<_>, Vec<_>) =
+            tenants.partition(|tenant| tenant.eq_ignore_ascii_case(ours));
+        is_ours.into_iter().chain(others).next().map(str::to_owned)
     }
 }
 
