@@ -72,8 +72,9 @@ fn shows_only_progress(before: &McpServerStatus, after: &McpServerStatus) -> boo
     };
     let is_progress = |(before, after): (&Condition, &Condition)| {
         let keeps = before.status == after.status && before.reason == after.reason;
-        let becomes_true =
-            after.type_ != ConditionType::Ready.as_str() && after.status == Status::True.as_str();
+        let becomes_true = after.type_ != ConditionType::Ready.as_str()
+            && before.status != after.status
+            && after.status == Status::True.as_str();
         before.type_ == after.type_ && (keeps || becomes_true)
     };
     !same(before, after)
@@ -133,6 +134,7 @@ mod tests {
     #[case::another_text(|status: &mut Value| status["conditions"][2]["message"] = json!("1 of 2"), true)]
     #[case::a_failure(|status: &mut Value| set(status, 3, "False", "FicNotFound"), false)]
     #[case::another_reason(|status: &mut Value| set(status, 2, "False", "ImagePullFailed"), false)]
+    #[case::another_reason_of_a_true_one(|status: &mut Value| set(status, 1, "True", "Other"), false)]
     #[case::ready(|status: &mut Value| set(status, 0, "True", "Ready"), false)]
     #[case::another_reason_not_to_be_ready(|status: &mut Value| set(status, 0, "Unknown", "Verifying"), false)]
     #[case::another_generation(|status: &mut Value| status["observedGeneration"] = json!(2), false)]

@@ -4,15 +4,19 @@
 //! begins with a list, and so does every watch whose version the API server no longer has.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{BoxStream, unfold};
 use futures::{Stream, StreamExt as _};
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-/// Maximum number of watches that list at the same time. More than one, so that a kind whose list gets no answer does not stop the
-/// others.
-const AT_ONCE: usize = 2;
+/// Maximum number of watches that list at the same time.
+const AT_ONCE: usize = 4;
+
+/// Maximum time that a watch keeps its place without an answer, so that lists which get none do not stop the others.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The places of watches that list.
 #[derive(Debug, Clone)]
@@ -24,8 +28,8 @@ impl Default for Lists {
     }
 }
 
-/// A watch, and the place that it has while it lists.
-struct Watch<K> {
+/// The events of a watch, and the place that it has while it lists.
+struct Listing<K> {
     events: BoxStream<'static, watcher::Result<Event<K>>>,
     place: Option<OwnedSemaphorePermit>,
 
@@ -40,7 +44,7 @@ impl Lists {
         events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
     ) -> BoxStream<'static, watcher::Result<Event<K>>> {
         let places = self.0.clone();
-        let watch = Watch {
+        let watch = Listing {
             events: events.boxed(),
             place: None,
             lists: false,
@@ -50,7 +54,13 @@ impl Lists {
                 // It fails only if somebody closes the semaphore.
                 watch.place = places.clone().acquire_owned().await.ok();
             }
-            let event = watch.events.next().await?;
+            let answer = timeout(SILENCE, watch.events.next()).await;
+            let event = if let Ok(event) = answer {
+                event?
+            } else {
+                watch.place = None;
+                watch.events.next().await?
+            };
             // kube asks for the first page after this event.
             watch.lists = matches!(event, Ok(Event::Init | Event::InitApply(_)));
             if !watch.lists {
@@ -83,7 +93,8 @@ mod tests {
     #[rstest]
     #[case::has_listed(Ok(Event::InitDone))]
     #[case::failed(Err(watcher::Error::NoResourceVersion))]
-    fn a_watch_lists_only_when_another_one(#[case] end: watcher::Result<Event<()>>) {
+    #[tokio::test]
+    async fn a_watch_lists_only_when_another_one(#[case] end: watcher::Result<Event<()>>) {
         let lists = Lists::default();
         let mut others: Vec<_> = (1..AT_ONCE)
             .map(|_| watch(&lists, vec![Ok(Event::Init)]))
@@ -99,5 +110,21 @@ mod tests {
         assert!(!has_next(&mut waits));
         assert!(has_next(&mut before));
         assert!(has_next(&mut waits));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn lists_without_an_answer_do_not_stop_the_others() {
+        let lists = Lists::default();
+        let silent = (0..AT_ONCE).map(|_| watch(&lists, vec![Ok(Event::Init)]));
+        for mut silent in silent {
+            assert!(has_next(&mut silent));
+            tokio::spawn(async move { silent.next().await });
+        }
+        // The tasks take their places.
+        tokio::task::yield_now().await;
+        let mut waits = watch(&lists, vec![Ok(Event::Init), Ok(Event::InitDone)]);
+        assert!(has_next(&mut waits));
+        let began = tokio::time::Instant::now();
+        assert!(matches!(waits.next().await, Some(Ok(Event::InitDone))));
+        assert_eq!(began.elapsed(), SILENCE);
     }
 }

@@ -47,13 +47,18 @@ async fn follow() -> TestResult {
     let mut times = Times::default();
     let mut options = Options::new(layout.cluster.clone());
     options.nodes = layout.nodes;
+    // An earlier run may have left its cluster.
+    cluster::down(&options.name, options.kind)?;
     let cluster = cluster::up(&options)?;
     times.add("An empty cluster");
     let followed = on_cluster(&layout, &cluster, &mut times).await;
     if std::env::var_os("BEHALF_KEEP_CLUSTER").is_some() {
         println!("the cluster keeps running: {}", cluster.kubeconfig().display());
     } else {
-        cluster.down()?;
+        let ended = cluster.down();
+        if followed.is_ok() {
+            ended?;
+        }
     }
     times.print();
     followed

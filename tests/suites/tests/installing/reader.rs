@@ -36,12 +36,18 @@ const AZURE_DEVOPS: &str = "azure-devops.behalf-simulators.svc:8443";
 /// Maximum time of one block, and of one wait. The page allows Entra 15 minutes, the simulator needs seconds.
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// The kinds of everything that the operator and the charts make in a namespace.
-const KINDS: &str =
-    "deployments,services,secrets,pods,networkpolicies,poddisruptionbudgets,leases,roles,rolebindings";
+/// The kinds of everything that the operator and the charts make in a namespace. The cluster has no `HTTPRoute`.
+const KINDS: &str = "deployments,services,secrets,configmaps,serviceaccounts,pods,networkpolicies,poddisruptionbudgets,leases,\
+                     roles,rolebindings";
 
-/// The cluster of the test has these itself.
-const NOT_OURS: [&str; 2] = ["behalf:coredns", "namespace/behalf-simulators"];
+/// The cluster, or the test, has these itself.
+const NOT_OURS: [&str; 5] = [
+    "behalf:coredns",
+    "namespace/behalf-simulators",
+    "serviceaccount/default",
+    "configmap/kube-root-ca.crt",
+    "configmap/simulators",
+];
 
 /// The kinds of everything that the charts make outside a namespace.
 const CLUSTER_KINDS: &str = "namespaces,customresourcedefinitions,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings";
@@ -183,17 +189,17 @@ impl<'c> Reader<'c> {
         let began = Instant::now();
         loop {
             let mut left = Vec::new();
+            let is_ours = |name: &&str| !NOT_OURS.iter().any(|other| name.ends_with(other));
             let all = self
                 .cluster
                 .kubectl(&["get", CLUSTER_KINDS, "--output", "name"])?;
-            let ours = all.lines().filter(|name| {
-                name.contains("behalf") && !NOT_OURS.iter().any(|other| name.ends_with(other))
-            });
-            left.extend(ours.map(str::to_owned));
+            let ours = all.lines().filter(|name| name.contains("behalf"));
+            left.extend(ours.filter(is_ours).map(str::to_owned));
             for namespace in [NAMESPACE_SERVERS, NAMESPACE_OPERATOR] {
                 let arguments = ["get", KINDS, "--output", "name", "--namespace", namespace];
                 let all = self.cluster.kubectl(&arguments)?;
-                left.extend(all.lines().map(|name| format!("{namespace}: {name}")));
+                let ours = all.lines().filter(is_ours);
+                left.extend(ours.map(|name| format!("{namespace}: {name}")));
             }
             if left.is_empty() {
                 return Ok(());
