@@ -172,6 +172,7 @@ impl Results {
         let memory = fact("/proc/meminfo", "MemTotal");
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let kernel = kernel.trim();
         format!(
             "# Performance of the operator
 

@@ -148,6 +148,7 @@ pub(crate) fn page(
     let processor = fact("/proc/cpuinfo", "model name");
     let memory = fact("/proc/meminfo", "MemTotal");
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel.trim();
     let nginx = version("/usr/sbin/nginx", "-v");
     let megabytes = sidecar_bytes / 1_000_000;
     let bars = bars::table(summary, sidecars);
