@@ -15,7 +15,7 @@ use crate::error_chain::chain;
 const PATH: &str = "/.well-known/openid-configuration";
 
 /// Time until a known issuer is read again. It almost never changes.
-const REFRESH: SignedDuration = SignedDuration::from_mins(10);
+const REFRESH: SignedDuration = SignedDuration::from_hours(1);
 
 /// Time until the issuer is read again after the API server did not show it. An administrator may grant the right.
 const REFRESH_UNKNOWN: SignedDuration = SignedDuration::from_mins(1);
@@ -152,7 +152,7 @@ mod tests {
 
         let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
         let client = Client::new(service, "default");
-        let again = issuer.get(&client, time(599)).await.unwrap();
+        let again = issuer.get(&client, time(3599)).await.unwrap();
         assert_eq!(again.as_deref(), Some("https://one.contoso.example/"));
         drop(client);
         assert!(
@@ -160,7 +160,7 @@ mod tests {
             "it was read again"
         );
 
-        let (_, later) = answer(&issuer, 600, 200, &discovery("https://two.contoso.example/")).await;
+        let (_, later) = answer(&issuer, 3600, 200, &discovery("https://two.contoso.example/")).await;
         assert_eq!(later.unwrap().as_deref(), Some("https://two.contoso.example/"));
     }
 
@@ -176,7 +176,7 @@ mod tests {
         );
         let (_, read) = answer(&issuer, 0, 200, &discovery("https://one.contoso.example/")).await;
         assert!(read.is_ok());
-        let kept = issuer.get(&silent, time(600)).await;
+        let kept = issuer.get(&silent, time(3600)).await;
         assert_eq!(kept.unwrap().as_deref(), Some("https://one.contoso.example/"));
     }
 
@@ -187,7 +187,7 @@ mod tests {
         assert!(unknown.is_err(), "nothing is known yet");
         let (_, read) = answer(&issuer, 0, 200, &discovery("https://one.contoso.example/")).await;
         assert!(read.is_ok());
-        let (_, kept) = answer(&issuer, 600, 503, "later").await;
+        let (_, kept) = answer(&issuer, 3600, 503, "later").await;
         assert_eq!(kept.unwrap().as_deref(), Some("https://one.contoso.example/"));
         let hidden = Issuer::default();
         let (_, refused) = answer(&hidden, 0, 403, "forbidden").await;
