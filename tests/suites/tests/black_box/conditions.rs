@@ -300,6 +300,7 @@ async fn a_pod_that_no_node_takes_is_not_available(world: &World) -> TestResult 
     only_these_changed(&before, &after, "nothing")
 }
 
+/// Regression: `toolhive docs (misconfiguration)`, a wrong setting that surfaced as a crash of the Pod.
 async fn an_edit_that_is_refused_is_not_accepted_and_changes_nothing_that_runs(world: &World) -> TestResult {
     // The older object owns the address, so the younger one is edited.
     let [other, server] = by_age(world)?;

@@ -27,7 +27,8 @@ const PARALLEL: usize = 20;
 /// Maximum time of one rolling restart.
 const ROLLED_OUT: Duration = Duration::from_mins(3);
 
-/// Regression: `toolhive#6378`, a rolling restart that ended sessions; `mcp-hangar#877`, logins that failed on three replicas.
+/// Regression: `toolhive#6378`, a rolling restart that ended sessions; `mcp-hangar#877`, logins that failed on three replicas;
+/// `toolhive docs (ClientIP affinity)`, replicas that only one address at a time could use.
 async fn two_hundred_logins_and_all_calls_succeed_during_a_rolling_restart_of_three_replicas(
     world: &World,
 ) -> TestResult {
