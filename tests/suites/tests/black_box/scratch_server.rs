@@ -122,9 +122,10 @@ pub(crate) async fn forwarding(
         Kind::Kind | Kind::Current => Way::PortForward,
     };
     let forwarded = forward::serve(world.running.client.clone(), way, vec![forward], None);
-    match select(Box::pin(work), Box::pin(forwarded)).await {
-        Either::Left((worked, _)) => worked,
-        Either::Right((ended, _)) => Err(format!("the forwarding ended: {ended:?}").into()),
+    // The first one is polled first, and listens before the work begins.
+    match select(Box::pin(forwarded), Box::pin(work)).await {
+        Either::Left((ended, _)) => Err(format!("the forwarding ended: {ended:?}").into()),
+        Either::Right((worked, _)) => worked,
     }
 }
 
