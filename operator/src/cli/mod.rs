@@ -17,7 +17,7 @@ pub use self::run::Run;
     args_conflicts_with_subcommands = true
 )]
 pub struct Cli {
-    /// What to do; `run` when absent.
+    /// The subcommand; `run` when absent.
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -26,7 +26,7 @@ pub struct Cli {
     pub run: Run,
 }
 
-/// What to do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Reconciles `McpServers`.

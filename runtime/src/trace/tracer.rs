@@ -1,4 +1,4 @@
-//! What begins the traces of a program, and holds them until they are exported.
+//! The tracer of a program: it begins traces, and holds finished ones until they are exported.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -137,7 +137,7 @@ fn parse(page: &str, text: &str) -> Result<Vec<Block>, CommandsError> {
     Ok(blocks)
 }
 
-/// What follows the first fence of a block.
+/// The language and the mark behind the fence that opens a block.
 enum Fence {
     Other,
     Run,

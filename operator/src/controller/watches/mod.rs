@@ -39,7 +39,7 @@ use no_pause::NoPause;
 use optional_kind::{OptionalKind, Served};
 use scope::Scope;
 
-/// What the watches are made from.
+/// The client, the namespaces and the places for lists that all watches share.
 struct Source<'a> {
     client: &'a Client,
     scope: &'a Scope,

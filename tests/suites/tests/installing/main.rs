@@ -1,7 +1,7 @@
 //! `docs/installing.md`, followed from an empty cluster to the uninstall: `make test-installing`. It prints how long each step took.
 //!
-//! What a cluster of tests does not have is replaced: simulators for Entra and Azure DevOps, images that are loaded into the nodes
-//! for a registry, a loopback port for a gateway.
+//! Simulators stand for Entra and Azure DevOps, images that are loaded into the nodes for a registry, and a loopback port for a
+//! gateway.
 
 #![expect(clippy::print_stdout, reason = "a test's output")]
 
