@@ -114,6 +114,15 @@ async fn messages_of_one_user_use_only_a_part_of_the_memory_through_all_sessions
     assert_eq!(sidecar.post(&first, &call()).await.status(), StatusCode::OK);
 }
 
+/// An event stream with one event, which does not end.
+fn endless_stream() -> Response<Body> {
+    let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from("data: 1\n\n"))));
+    Response::builder()
+        .header("content-type", "text/event-stream")
+        .body(Body::from_stream(begin.chain(stream::pending())))
+        .unwrap()
+}
+
 #[tokio::test]
 async fn each_user_has_a_limit_of_tool_calls_in_flight() {
     let world = World::start().await;
@@ -121,13 +130,7 @@ async fn each_user_has_a_limit_of_tool_calls_in_flight() {
     let (first, second) = (sidecar.sign_in(&world).await, sidecar.sign_in(&world).await);
     let bens = sidecar.sign_in_as(&world, BEN).await;
     // A call keeps its place until its answer has ended.
-    world.server.answers(|_| {
-        let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from("data: 1\n\n"))));
-        Response::builder()
-            .header("content-type", "text/event-stream")
-            .body(Body::from_stream(begin.chain(stream::pending())))
-            .unwrap()
-    });
+    world.server.answers(|_| endless_stream());
     let mut open = Vec::new();
     for number in 0..MOST_CALLS {
         let login = if number % 2 == 0 { &first } else { &second };
@@ -168,13 +171,7 @@ async fn each_user_has_a_limit_of_open_streams_and_other_requests() {
     let sidecar = world.sidecar_for_client();
     let (first, second) = (sidecar.sign_in(&world).await, sidecar.sign_in(&world).await);
     let bens = sidecar.sign_in_as(&world, BEN).await;
-    world.server.answers(|_| {
-        let begin = stream::once(future::ready(Ok::<_, Infallible>(Bytes::from("data: 1\n\n"))));
-        Response::builder()
-            .header("content-type", "text/event-stream")
-            .body(Body::from_stream(begin.chain(stream::pending())))
-            .unwrap()
-    });
+    world.server.answers(|_| endless_stream());
     let mut open = Vec::new();
     for number in 0..MOST_STREAMS {
         let login = if number % 2 == 0 { &first } else { &second };

@@ -149,9 +149,10 @@ impl AzureDevOps {
             .flat_map(|header| header.split(',').map(str::trim))
             .filter(|tenant| is_tenant(tenant));
         let ours = self.shared.options.tenant_id.as_deref().unwrap_or_default();
-        let (is_ours, others): (Vec<_>, Vec<_>) =
-            tenants.partition(|tenant| tenant.eq_ignore_ascii_case(ours));
-        is_ours.into_iter().chain(others).next().map(str::to_owned)
+        // The first one, unless a later one is the users'.
+        tenants
+            .min_by_key(|tenant| !tenant.eq_ignore_ascii_case(ours))
+            .map(str::to_owned)
     }
 }
 

@@ -77,8 +77,9 @@ fn shows_only_progress(before: &McpServerStatus, after: &McpServerStatus) -> boo
             && after.status == Status::True.as_str();
         before.type_ == after.type_ && (keeps || becomes_true)
     };
-    !same(before, after)
-        && !is(&before.conditions, ConditionType::Ready, Status::True)
+    // Most objects are ready, and their statuses need not be copied to be compared.
+    !is(&before.conditions, ConditionType::Ready, Status::True)
+        && !same(before, after)
         && rest(before) == rest(after)
         && before.conditions.len() == after.conditions.len()
         && before.conditions.iter().zip(&after.conditions).all(is_progress)

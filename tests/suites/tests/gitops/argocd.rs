@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use behalf_local_cluster::{Call, files};
+use behalf_tests::commands;
 use serde_json::{Value, json};
 
 use crate::flux::write_objects;
@@ -202,13 +203,8 @@ fn settings() -> Vec<Value> {
 
 /// Runs the command of `examples/argocd/README.md`.
 fn install_health(world: &World) -> TestResult {
-    let readme = std::fs::read_to_string(files::checkout().join("examples/argocd/README.md"))?;
-    let command = readme
-        .split_once("```sh ")
-        .and_then(|(_, block)| block.split_once('\n'))
-        .and_then(|(_, commands)| commands.split_once("```"))
-        .ok_or("the README has no command")?
-        .0;
+    let blocks = commands::blocks("examples/argocd/README.md")?;
+    let command = &blocks.first().ok_or("the README has no command")?.script;
     let kubectl = format!("kubectl() {{ {} \"$@\"; }}\n", world.kubectl_program());
     Call::new("bash")
         .args(["-euo", "pipefail", "-c", &format!("{kubectl}{command}")])
