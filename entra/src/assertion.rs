@@ -86,15 +86,15 @@ pub struct AssertionClaims {
 
 impl Assertion {
     /// Reads the claims of the current token.
-    pub async fn claims(&self) -> Result<AssertionClaims, AssertionError> {
-        let token = self.read().await?;
+    pub fn claims(&self) -> Result<AssertionClaims, AssertionError> {
+        let token = self.read()?;
         self.parse(&token)
     }
 
     /// Reads the token, and refuses one that Entra is known to refuse, so that only tokens leave this process.
     /// It also refuses a token that `authority` itself issued (chained federation).
-    pub(crate) async fn client_assertion(&self, authority: &Url) -> Result<Secret, AssertionError> {
-        let token = self.read().await?;
+    pub(crate) fn client_assertion(&self, authority: &Url) -> Result<Secret, AssertionError> {
+        let token = self.read()?;
         let claims = self.parse(&token)?;
         if is_issued_by_entra(&claims.issuer, authority) {
             return Err(AssertionError::ChainedFederation {
@@ -104,25 +104,20 @@ impl Assertion {
         Ok(token)
     }
 
-    async fn read(&self) -> Result<Secret, AssertionError> {
+    /// The file is in the Pod's memory (a projected volume is a tmpfs), so that reading it takes less than the two switches between
+    /// threads that reading it elsewhere would need.
+    fn read(&self) -> Result<Secret, AssertionError> {
         let Self::File(path) = self;
-        let unreadable = |source| AssertionError::Unreadable {
-            path: path.clone(),
-            source: Arc::new(source),
-        };
-        let file = path.clone();
-        // One task for the whole file: `tokio::fs::File` hands each read of a few bytes to another thread.
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut text = String::new();
-            File::open(file)?.take(LARGEST).read_to_string(&mut text)?;
-            Ok::<_, io::Error>(Secret::new(text.trim()))
-        });
-        match reading.await.unwrap_or_else(|panicked| Err(panicked.into())) {
-            Ok(token) => Ok(token),
+        let mut text = String::new();
+        match File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)) {
+            Ok(_) => Ok(Secret::new(text.trim())),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(AssertionError::NotAToken { path: path.clone() })
             }
-            Err(error) => Err(unreadable(error)),
+            Err(source) => Err(AssertionError::Unreadable {
+                path: path.clone(),
+                source: Arc::new(source),
+            }),
         }
     }
 
@@ -208,10 +203,10 @@ mod tests {
         Url::parse("https://login.contoso.example").unwrap()
     }
 
-    #[tokio::test]
-    async fn reports_what_the_token_says_of_itself() {
+    #[test]
+    fn reports_what_the_token_says_of_itself() {
         let (_file, assertion) = file(from("https://oidc.contoso.example/").as_bytes());
-        let claims = assertion.claims().await.unwrap();
+        let claims = assertion.claims().unwrap();
         assert_eq!(
             claims,
             AssertionClaims {
@@ -223,19 +218,19 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn accepts_an_audience_that_is_not_a_list() {
+    #[test]
+    fn accepts_an_audience_that_is_not_a_list() {
         let (_file, assertion) = file(token(&json!({"iss": "i", "sub": "s", "aud": "a"})).as_bytes());
-        let claims = assertion.claims().await.unwrap();
+        let claims = assertion.claims().unwrap();
         assert_eq!((claims.audience, claims.expires_at), (vec!["a".to_owned()], None));
     }
 
-    #[tokio::test]
-    async fn reads_the_file_on_every_use() {
+    #[test]
+    fn reads_the_file_on_every_use() {
         let (file, assertion) = file(from("https://one.example/").as_bytes());
-        let first = assertion.client_assertion(&authority()).await.unwrap();
+        let first = assertion.client_assertion(&authority()).unwrap();
         std::fs::write(file.path(), from("https://two.example/") + "\n").unwrap();
-        let second = assertion.client_assertion(&authority()).await.unwrap();
+        let second = assertion.client_assertion(&authority()).unwrap();
         assert_eq!(first.expose(), from("https://one.example/"));
         assert_eq!(second.expose(), from("https://two.example/"));
     }
@@ -247,15 +242,11 @@ mod tests {
     #[case("https://login.microsoftonline.us/tenant/v2.0")]
     #[case("https://login.partner.microsoftonline.cn/tenant/v2.0")]
     #[case("https://login.contoso.example/tenant/v2.0")]
-    #[tokio::test]
-    async fn finds_chained_federation_before_any_call(#[case] issuer: &str) {
+    fn finds_chained_federation_before_any_call(#[case] issuer: &str) {
         let (_file, assertion) = file(from(issuer).as_bytes());
-        let error = assertion.client_assertion(&authority()).await.unwrap_err();
+        let error = assertion.client_assertion(&authority()).unwrap_err();
         assert!(matches!(error, AssertionError::ChainedFederation { .. }));
-        assert!(
-            assertion.claims().await.is_ok(),
-            "the status still shows the issuer"
-        );
+        assert!(assertion.claims().is_ok(), "the status still shows the issuer");
     }
 
     #[rstest]
@@ -263,10 +254,9 @@ mod tests {
     #[case("https://login.microsoftonline.com.contoso.example/tenant/v2.0")]
     #[case("https://login.contoso.example:8443/tenant/v2.0")]
     #[case("kubernetes/serviceaccount")]
-    #[tokio::test]
-    async fn the_issuer_of_a_cluster_is_not_treated_as_entra(#[case] issuer: &str) {
+    fn the_issuer_of_a_cluster_is_not_treated_as_entra(#[case] issuer: &str) {
         let (_file, assertion) = file(from(issuer).as_bytes());
-        assert!(assertion.client_assertion(&authority()).await.is_ok());
+        assert!(assertion.client_assertion(&authority()).is_ok());
     }
 
     #[rstest]
@@ -277,26 +267,25 @@ mod tests {
     #[case(b"e30.!!!.c2ln")]
     #[case(b"e30.e30.c2ln")]
     #[case(b"\xff\xfe\xfd")]
-    #[tokio::test]
-    async fn refuses_a_file_that_holds_no_token(#[case] content: &[u8]) {
+    fn refuses_a_file_that_holds_no_token(#[case] content: &[u8]) {
         let (_file, assertion) = file(content);
-        let error = assertion.client_assertion(&authority()).await.unwrap_err();
+        let error = assertion.client_assertion(&authority()).unwrap_err();
         assert!(matches!(error, AssertionError::NotAToken { .. }), "{error}");
     }
 
-    #[tokio::test]
-    async fn the_error_of_a_missing_file_names_it() {
+    #[test]
+    fn the_error_of_a_missing_file_names_it() {
         let assertion = Assertion::File("/nowhere/token".into());
-        let error = assertion.claims().await.unwrap_err();
+        let error = assertion.claims().unwrap_err();
         assert!(matches!(error, AssertionError::Unreadable { .. }));
         assert!(error.to_string().contains("/nowhere/token"));
     }
 
-    #[tokio::test]
-    async fn a_large_file_is_not_read_completely() {
+    #[test]
+    fn a_large_file_is_not_read_completely() {
         let (_file, assertion) = file(&vec![b'a'; 1024 * 1024]);
         assert_eq!(
-            assertion.read().await.unwrap().expose().len(),
+            assertion.read().unwrap().expose().len(),
             usize::try_from(LARGEST).unwrap()
         );
     }

@@ -310,7 +310,7 @@ impl EntraClient {
     /// Sends one request. If Entra refuses the client assertion and the kubelet has replaced the file in the
     /// meantime, sends a second one with the new token.
     async fn attempt(&self, url: &Url, grant: Grant<'_>) -> Result<TokenSet, EntraError> {
-        let assertion = self.client_assertion().await?;
+        let assertion = self.client_assertion()?;
         let result = self.send(url, grant, &assertion).await;
         let client_is_refused = matches!(
             &result,
@@ -320,18 +320,17 @@ impl EntraClient {
         if !client_is_refused {
             return result;
         }
-        match self.client_assertion().await {
+        match self.client_assertion() {
             Ok(renewed) if renewed != assertion => self.send(url, grant, &renewed).await,
             _ => result,
         }
     }
 
-    async fn client_assertion(&self) -> Result<Secret, EntraError> {
+    fn client_assertion(&self) -> Result<Secret, EntraError> {
         let authority = self.0.settings.authority();
         self.0
             .assertion
             .client_assertion(authority)
-            .await
             .map_err(EntraError::Assertion)
     }
 

@@ -35,7 +35,7 @@ impl FederationProbe {
     /// Sends one probe. Returns its result and the claims of the assertion. Drops the token that Entra issues.
     pub async fn run(&self) -> (Result<(), EntraError>, Option<AssertionClaims>) {
         // If the kubelet replaces the file between the two reads, only the times in the claims differ.
-        let claims = self.entra.assertion().claims().await.ok();
+        let claims = self.entra.assertion().claims().ok();
         (self.entra.client_credentials(&self.scope).await, claims)
     }
 }
