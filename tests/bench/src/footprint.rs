@@ -11,13 +11,14 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::time::sleep;
 
-use crate::call;
+use crate::call::{self, TOOLS};
 use crate::connection::Connection;
 use crate::cores::SubjectCore;
 use crate::error::{BenchError, Step as _};
 use crate::generator::{Clients, Sample, Target};
 use crate::subjects::sidecar::{self, Sidecar};
 use crate::subjects::{Store, redis};
+use crate::summary::median;
 use crate::surroundings::{Surroundings, Tokens};
 
 /// Number of sessions of one user. The sidecar ends the oldest beyond 64.
@@ -33,7 +34,13 @@ const SETTLE: Duration = Duration::from_secs(2);
 pub(crate) const RATE: u32 = 1000;
 
 /// The duration of these calls, and the number of their connections.
-const CALLS: (Duration, usize) = (Duration::from_secs(5), 64);
+const CALLS: (Duration, usize) = (Duration::from_secs(3), 64);
+
+/// Number of times that this is measured. The sidecars take turns, so that what slows down the machine slows down both.
+pub(crate) const ROUNDS: usize = 5;
+
+/// Number of sessions after which memory is read as well.
+pub(crate) const FIRST: u32 = 10_000;
 
 /// Number of sessions that stand for few. The sidecar remembers each of them from call to call.
 const FEW: usize = 10;
@@ -41,8 +48,8 @@ const FEW: usize = 10;
 /// Maximum number of sessions that call and refresh. The downstream tokens of more would not fit into the sidecar's cache.
 pub(crate) const CALLING: usize = 10_000;
 
-/// Number of large answers at once, and for how long.
-pub(crate) const LARGE: (usize, Duration) = (64, Duration::from_secs(4));
+/// Number of calls at once when answers of each size are compared, and for how long.
+pub(crate) const LARGE: (usize, Duration) = (64, Duration::from_secs(3));
 
 /// Number of sessions and streams, and calls per second.
 #[derive(Clone, Copy, Debug)]
@@ -65,11 +72,14 @@ pub(crate) struct Footprint {
 
     pub(crate) sessions: u32,
 
+    /// Memory with the first [`FIRST`] of them. Absent if there are fewer.
+    pub(crate) with_first: Option<f64>,
+
     /// Memory with these sessions, before their first call.
     pub(crate) with_sessions: f64,
 
-    /// CPU time of 1,000 calls, by the number of sessions.
-    pub(crate) calls: CallsBySessions,
+    /// CPU time of 1,000 calls, by the number of sessions, of each round.
+    pub(crate) rounds: Vec<CallsBySessions>,
 
     /// CPU time of a login.
     pub(crate) login: f64,
@@ -83,8 +93,8 @@ pub(crate) struct Footprint {
     /// Memory that these streams add.
     pub(crate) of_streams: f64,
 
-    /// CPU time of a call whose answer is large.
-    pub(crate) large_answer: f64,
+    /// CPU time of a call of each tool, at the limit.
+    pub(crate) by_answer: Vec<f64>,
 
     /// Memory that large answers add at most.
     pub(crate) of_large_answers: f64,
@@ -93,7 +103,7 @@ pub(crate) struct Footprint {
 /// CPU time of 1,000 calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct CallsBySessions {
-    /// From a few sessions, before any other user has signed in.
+    /// From a few sessions, of a sidecar that has few.
     pub(crate) few_alone: f64,
 
     /// From a few of all sessions.
@@ -104,6 +114,11 @@ pub(crate) struct CallsBySessions {
 }
 
 impl Footprint {
+    /// The median over the rounds.
+    pub(crate) fn median_of(&self, value: impl Fn(&CallsBySessions) -> f64) -> f64 {
+        median(self.rounds.iter().map(value))
+    }
+
     /// Memory of a session, in KiB.
     pub(crate) fn of_session(&self) -> f64 {
         (self.with_sessions - self.idle) * 1024.0 / f64::from(self.sessions.max(1))
@@ -129,65 +144,80 @@ pub(crate) async fn measure(
     load: Load,
 ) -> Result<Footprint, BenchError> {
     progress(format_args!("{} sessions in {store}", load.sessions));
-    // The first one stays until the sidecar has ended.
-    let (_redis, config) = match store {
-        Store::Memory => (None, StoreConfig::Memory),
-        Store::Redis => {
-            let (process, config) = redis::start(around).await?;
-            (Some(process), config)
-        }
+    let start = async |name: &str| {
+        let (redis, config) = match store {
+            Store::Memory => (None, StoreConfig::Memory),
+            Store::Redis => {
+                let (process, config) = redis::start(around).await?;
+                (Some(process), config)
+            }
+        };
+        let name = format!("{name}-{store}");
+        let sidecar = sidecar::start(around, core, program, &name, Injection::Header, config).await?;
+        Ok::<_, BenchError>((sidecar, redis))
     };
-    let name = format!("footprint-{store}");
-    let sidecar = sidecar::start(around, core, program, &name, Injection::Header, config).await?;
+    // Redis stays until the sidecar has ended.
+    let (sidecar, _redis) = start("footprint").await?;
     let process = &sidecar.process;
     sleep(SETTLE).await;
     let idle = process.resident()?;
 
     let users = around.add_users(load.sessions.div_ceil(OF_ONE_USER)).await?;
-    let (first, others) = users.split_at(1);
-    let mut tokens = sign_in(around, &sidecar, first).await?;
-    progress(format_args!("calls from {FEW} sessions"));
-    let few_alone = calls(&sidecar, few(&tokens), load.rate).await?;
     progress(format_args!("logins"));
     let before = process.cpu()?;
-    tokens.extend(sign_in(around, &sidecar, others).await?);
+    let of_first = (FIRST / OF_ONE_USER) as usize;
+    let (first, others) = users.split_at(of_first.min(users.len()));
+    let mut tokens = sign_in(around, &sidecar, first).await?;
+    let mut login = process.cpu()?.since(&before);
+    let mut with_first = None;
+    if !others.is_empty() {
+        sleep(SETTLE).await;
+        with_first = Some(process.resident()?);
+        let before = process.cpu()?;
+        tokens.extend(sign_in(around, &sidecar, others).await?);
+        login += process.cpu()?.since(&before);
+    }
     let sessions = u32::try_from(tokens.len()).step("count sessions")?;
-    let login = each(process.cpu()?.since(&before), sessions - OF_ONE_USER);
     sleep(SETTLE).await;
     let with_sessions = process.resident()?;
 
     let mut tokens = mixed(&tokens);
     tokens.truncate(CALLING);
     progress(format_args!("first calls"));
-    // The first call of a session exchanges its token.
-    for one in &tokens {
-        let request = call::request(sidecar.base.authority(), &one.access);
-        Connection::open(sidecar.address).await?.call(&request).await?;
+    let (beside, _redis_beside) = start("beside").await?;
+    let few_users = users.get(..FEW).unwrap_or(&users);
+    let alone = mixed(&sign_in(around, &beside, few_users).await?);
+    first_calls(&sidecar, &tokens).await?;
+    first_calls(&beside, few(&alone)).await?;
+    let mut rounds = Vec::new();
+    for round in 1..=ROUNDS {
+        progress(format_args!(
+            "calls from {FEW} and from {} sessions, round {round}",
+            tokens.len()
+        ));
+        rounds.push(CallsBySessions {
+            few_alone: calls(&beside, few(&alone), load.rate).await?,
+            few_of_all: calls(&sidecar, few(&tokens), load.rate).await?,
+            many_of_all: calls(&sidecar, &tokens, load.rate).await?,
+        });
     }
-    progress(format_args!("calls from {FEW} of all sessions"));
-    let few_of_all = calls(&sidecar, few(&tokens), load.rate).await?;
-    progress(format_args!("calls from {} sessions in turn", tokens.len()));
-    let many_of_all = calls(&sidecar, &tokens, load.rate).await?;
-    let calls = CallsBySessions {
-        few_alone,
-        few_of_all,
-        many_of_all,
-    };
+    drop(beside);
     progress(format_args!("refreshes, large answers and streams"));
     let (tokens, refresh) = refreshes(around, &sidecar, &tokens).await?;
-    let (large_answer, of_large_answers) = large_answers(&sidecar, &tokens).await?;
+    let (by_answer, of_large_answers) = by_answer(&sidecar, &tokens).await?;
     Ok(Footprint {
         store,
         until_ready: sidecar.until_ready,
         idle,
         sessions,
+        with_first,
         with_sessions,
-        calls,
-        login,
+        rounds,
+        login: each(login, sessions),
         refresh,
         streams: load.streams,
         of_streams: streams(&sidecar, &tokens, load.streams).await?,
-        large_answer,
+        by_answer,
         of_large_answers,
     })
 }
@@ -229,6 +259,15 @@ fn few(tokens: &[Tokens]) -> &[Tokens] {
     tokens.get(..FEW).unwrap_or(tokens)
 }
 
+/// Sends one call from each session: the first one of a session exchanges its token.
+async fn first_calls(sidecar: &Sidecar, sessions: &[Tokens]) -> Result<(), BenchError> {
+    for one in sessions {
+        let request = call::request(sidecar.base.authority(), &one.access);
+        Connection::open(sidecar.address).await?.call(&request).await?;
+    }
+    Ok(())
+}
+
 /// Measures the CPU time of 1,000 calls. The sessions take turns.
 async fn calls(sidecar: &Sidecar, sessions: &[Tokens], rate: u32) -> Result<f64, BenchError> {
     let (time, connections) = CALLS;
@@ -237,14 +276,18 @@ async fn calls(sidecar: &Sidecar, sessions: &[Tokens], rate: u32) -> Result<f64,
     Ok(of_each * 1000.0)
 }
 
-/// Measures the CPU time of a call with a large answer, and how much memory these calls add at most.
-async fn large_answers(sidecar: &Sidecar, sessions: &[Tokens]) -> Result<(f64, f64), BenchError> {
+/// Measures the CPU time of a call of each tool, and how much memory calls with the largest answer add at most.
+async fn by_answer(sidecar: &Sidecar, sessions: &[Tokens]) -> Result<(Vec<f64>, f64), BenchError> {
     let (connections, time) = LARGE;
+    let load = async |clients: Clients| clients.at_limit(time).await;
     let before = sidecar.process.resident()?;
     sidecar.process.forget_peak()?;
-    let load = async |clients: Clients| clients.at_limit(time).await;
-    let of_each = cpu_of_calls(sidecar, sessions, connections, call::large_request, load).await?;
-    Ok((of_each, sidecar.process.peak()? - before))
+    let mut cpu = Vec::new();
+    for (tool, _) in TOOLS {
+        let request = |host: &str, token: &str| call::call_of(tool, host, token);
+        cpu.push(cpu_of_calls(sidecar, sessions, connections, request, load).await?);
+    }
+    Ok((cpu, sidecar.process.peak()? - before))
 }
 
 async fn cpu_of_calls(
@@ -309,17 +352,18 @@ pub(crate) mod tests {
             until_ready: Duration::from_millis(40),
             idle: 12.0,
             sessions: 1024,
+            with_first: None,
             with_sessions: 15.0,
-            calls: CallsBySessions {
+            rounds: vec![CallsBySessions {
                 few_alone: 20.0,
                 few_of_all: 21.0,
                 many_of_all: 25.0,
-            },
+            }],
             login: 1.0,
             refresh: 0.25,
             streams: 512,
             of_streams: 16.0,
-            large_answer: 0.5,
+            by_answer: vec![0.05, 0.06, 0.2, 0.5],
             of_large_answers: 3.0,
         }
     }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use crate::bars;
-use crate::footprint::{CALLING, Footprint, LARGE};
+use crate::call::TOOLS;
+use crate::footprint::{CALLING, FIRST, Footprint, LARGE, ROUNDS};
 use crate::rounds::{LIMIT_CONNECTIONS, Plan};
 use crate::subjects::Kind;
 use crate::summary::{AtLimit, AtRate, QUANTILES, Summary};
@@ -102,29 +103,37 @@ pub(crate) fn footprints(footprints: &[Footprint]) -> String {
     });
     row("memory, idle", &|of| format!("{:.1} MiB", of.idle));
     row("number of sessions", &|of| of.sessions.to_string());
+    row(&format!("memory with {FIRST} sessions"), &|of| {
+        of.with_first
+            .map_or_else(String::new, |memory| format!("{memory:.1} MiB"))
+    });
     row("memory with these sessions", &|of| {
         format!("{:.1} MiB", of.with_sessions)
     });
     row("memory of a session", &|of| format!("{:.2} KiB", of.of_session()));
     row(
-        "CPU of 1,000 calls from 10 sessions, before others sign in",
-        &|of| format!("{:.1} ms", of.calls.few_alone),
+        "CPU of 1,000 calls from 10 sessions of a sidecar with few",
+        &|of| format!("{:.1} ms", of.median_of(|round| round.few_alone)),
     );
     row("CPU of 1,000 calls from 10 of these sessions", &|of| {
-        format!("{:.1} ms", of.calls.few_of_all)
+        format!("{:.1} ms", of.median_of(|round| round.few_of_all))
     });
     row(
         &format!("CPU of 1,000 calls from {CALLING} of these sessions in turn"),
-        &|of| format!("{:.1} ms", of.calls.many_of_all),
+        &|of| format!("{:.1} ms", of.median_of(|round| round.many_of_all)),
     );
     row("CPU of a login", &|of| format!("{:.2} ms", of.login));
     row("CPU of a refresh", &|of| format!("{:.2} ms", of.refresh));
     row("refreshes per second of a core", &|of| {
         format!("{:.0}", of.refreshes_per_second())
     });
-    row("CPU of a call with an answer of 1 MiB", &|of| {
-        format!("{:.2} ms", of.large_answer)
-    });
+    for (tool, (_, size)) in TOOLS.iter().enumerate() {
+        let kibibytes = size / 1024;
+        row(
+            &format!("CPU of a call with an answer of {kibibytes} KiB, at the limit"),
+            &|of| format!("{:.3} ms", of.by_answer.get(tool).copied().unwrap_or(f64::NAN)),
+        );
+    }
     row(
         &format!("memory that {at_once} such answers at once add at most"),
         &|of| format!("{:.1} MiB", of.of_large_answers),
@@ -192,7 +201,8 @@ Where nothing else is said, sessions are in memory and the token is injected as 
 Memory is resident memory; the memory of Redis is not counted. Sessions are measured before their first call, which adds a
 downstream token: all of these together take at most 64 MiB. Beyond that the token that was not used for longest leaves, and
 the next call of its session exchanges again. A login is everything from the authorize request to the tokens, at the simulator
-of Entra over plain HTTP. The refreshes of a core are computed from the CPU time of one. Streams are open GET requests.
+of Entra over plain HTTP. The refreshes of a core are computed from the CPU time of one. Streams are open GET requests. Calls by number
+of sessions are medians of {ROUNDS} rounds, in which this sidecar and one with few sessions take turns; the ratios are taken within a round.
 
 {tried}"
     )

@@ -1,5 +1,5 @@
-//! The MCP server behind every measured program. It answers a tool call at once with 1 KiB, or with 1 MiB, and the handshake of
-//! the sidecar's probe. A GET opens an event stream that stays open.
+//! The MCP server behind every measured program. It answers a tool call at once with the size that its tool has, and the handshake
+//! of the sidecar's probe. A GET opens an event stream that stays open.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::call::{self, LARGE_SIZE, SIZE, TOOL};
+use crate::call::{self, SIZE, TOOL, TOOLS};
 use crate::error::{BenchError, Step as _};
 
 /// A running server. Dropping it closes its port and its connections.
@@ -47,10 +47,7 @@ impl StubServer {
 }
 
 async fn serve(listener: TcpListener) {
-    let answers = Answers {
-        usual: answer_of_a_call(SIZE),
-        large: answer_of_a_call(LARGE_SIZE),
-    };
+    let answers = TOOLS.map(|(_, size)| answer_of_a_call(size));
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
@@ -65,12 +62,8 @@ async fn serve(listener: TcpListener) {
     }
 }
 
-/// The answers of the two tools.
-#[derive(Clone)]
-struct Answers {
-    usual: Bytes,
-    large: Bytes,
-}
+/// The answer of each tool.
+type Answers = [Bytes; TOOLS.len()];
 
 /// A whole body, or a stream that stays open.
 type Answer = Either<Full<Bytes>, StreamBody<Events>>;
@@ -89,11 +82,11 @@ async fn respond(request: Request<Incoming>, answers: Answers) -> Response<Answe
     let body = body.to_bytes();
     // Only the probe's messages are shorter than a call, and only they are parsed.
     if body.len() >= SIZE {
-        return json_answer(if call::is_large(&body) {
-            answers.large
-        } else {
-            answers.usual
-        });
+        let called = call::called(&body).and_then(|tool| answers.get(tool));
+        return called.map_or_else(
+            || status(StatusCode::BAD_REQUEST),
+            |answer| json_answer(answer.clone()),
+        );
     }
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
     if message["id"].is_null() {

@@ -14,7 +14,7 @@ use behalf_simulators::people::{CLIENT_ID, TENANT_ID};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use crate::call::{LARGE_TOOL, TOOL};
+use crate::call::TOOLS;
 use crate::connection::Connection;
 use crate::cores::SubjectCore;
 use crate::error::{BenchError, Step as _};
@@ -109,7 +109,7 @@ fn config(
             server: ServerKind::AzureDevOps {
                 organization: "contoso".to_owned(),
             },
-            read_only_tools: [TOOL, LARGE_TOOL].map(str::to_owned).into(),
+            read_only_tools: TOOLS.map(|(tool, _)| tool.to_owned()).into(),
             writes: true,
         },
         token_exchange: TokenExchange {
