@@ -90,7 +90,9 @@ async fn each_injection_gives_a_server_of_others_exactly_its_token(world: &World
 }
 
 async fn an_mcp_session_lives_in_one_pod_and_a_client_goes_on_in_another(world: &World) -> TestResult {
-    let fields = json!({"sessions": sessions_in_redis(world)?, "replicas": 2});
+    // As the first process of its container this server ignores SIGTERM, so that each of its Pods lives for the whole time.
+    let pod = json!({"terminationGracePeriodSeconds": 15});
+    let fields = json!({"sessions": sessions_in_redis(world)?, "replicas": 2, "pod": pod});
     serving(world, Everything, &fields, async || {
         let signed_in = sign_in(world, &ANA).await?;
         let token = signed_in.manager().lock().await.get_access_token().await?;
