@@ -16,6 +16,11 @@ use behalf_auth_sidecar::services::Environment;
 use behalf_entra::{RetryPolicy, SystemClock};
 use behalf_runtime::{LogFormat, LogLevel, Logging, Signal, Signals, error_chain, warn_of_ignored_proxy};
 use clap::Parser as _;
+use tikv_jemallocator::Jemalloc;
+
+/// A message needs buffers of several KiB, which the allocator of glibc does not keep for the next message.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Maximum number of worker threads. Without a CPU limit the process sees every core of its node, and each thread
 /// needs its own memory for caches. Four threads forward far more calls than one server can answer.
