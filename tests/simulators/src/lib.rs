@@ -1,5 +1,5 @@
 //! The simulators of Entra and Azure DevOps for tests and demo, the users that both know, a browser that signs these
-//! users in, and a collector of traces.
+//! users in, a collector of traces, and a network plugin's decisions.
 
 pub mod azure_devops;
 pub mod certificates;
@@ -11,5 +11,6 @@ pub mod entra;
 pub mod fixture_server;
 pub mod keys;
 pub mod listener;
+pub mod network_policy;
 pub mod people;
 pub mod sign_in;

@@ -92,7 +92,7 @@ fn egress_proxy(plan: &Plan) -> Option<NetworkPolicyEgressRule> {
         ..NetworkPolicyPeer::default()
     };
     let peer = match url.host()? {
-        Host::Domain(name) => pods_of(namespace_of_service(name)?),
+        Host::Domain(_) => pods_of(namespace(plan, url)?),
         Host::Ipv4(ip) => address(format!("{ip}/32")),
         Host::Ipv6(ip) => address(format!("{ip}/128")),
     };
@@ -153,13 +153,14 @@ fn everything_but_metadata_services() -> Vec<NetworkPolicyPeer> {
     ]
 }
 
-/// The ports of hosts outside the cluster. Discovery may name further hosts, on 443.
+/// The ports of hosts outside the cluster. Discovery may name further hosts, on 443. A name without a dot may also be one that the
+/// node's DNS completes.
 fn internet_ports(plan: &Plan) -> BTreeSet<u16> {
     let proxy = plan.egress_proxy.as_ref().map(|proxy| proxy.https.url());
     plan.outgoing()
         .into_iter()
         .chain(proxy.filter(|url| url.domain().is_some()))
-        .filter(|url| namespace(url).is_none())
+        .filter(|url| url.domain().and_then(namespace_of_service).is_none())
         .filter_map(Url::port_or_known_default)
         .chain([443])
         .collect()
@@ -170,10 +171,14 @@ fn internet_ports(plan: &Plan) -> BTreeSet<u16> {
 fn services(plan: &Plan) -> BTreeSet<(&str, u16)> {
     plan.outgoing()
         .into_iter()
-        .filter_map(|url| Some((namespace(url)?, url.port_or_known_default()?)))
+        .filter_map(|url| Some((namespace(plan, url)?, url.port_or_known_default()?)))
         .collect()
 }
 
-fn namespace(url: &Url) -> Option<&str> {
-    namespace_of_service(url.domain()?)
+/// The namespace of the Service that an address names. The cluster's DNS completes a name without a dot with the Pod's own
+/// namespace.
+fn namespace<'a>(plan: &'a Plan, url: &'a Url) -> Option<&'a str> {
+    let name = url.domain()?;
+    let is_completed = !name.trim_end_matches('.').contains('.') && name != "localhost";
+    namespace_of_service(name).or_else(|| is_completed.then_some(plan.object.namespace.as_str()))
 }

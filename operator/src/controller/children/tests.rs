@@ -3,9 +3,11 @@
 mod azure_policy;
 mod container;
 mod deployment;
+mod destinations;
 mod everything;
 mod labels;
 mod network_policy;
+mod rendered;
 
 use behalf_contract::{EgressProxy, ServerConfig, SidecarConfig, paths};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -18,8 +20,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::controller::plan::ServerPlan;
 use crate::testing::{
-    ARTICLE, CONTAINER, EXAMPLES, QUICKSTART, ROUTE, children, plan, quickstart_with, redis, revocations,
-    server,
+    ARTICLE, CONTAINER, EXAMPLES, QUICKSTART, ROUTE, children, fresh, plan, quickstart_with, redis,
+    revocations, server,
 };
 
 fn pod(deployment: &Deployment) -> PodSpec {

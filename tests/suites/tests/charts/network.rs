@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 
 use axum::routing::get;
 use axum::{Json, Router};
+use behalf_simulators::network_policy::{Direction, Peer, Policy, Protocol};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::render::{HELMS, of_kind, one, render, template};
+use crate::render::{HELMS, NAMESPACE, of_kind, one, render, template};
 
 /// The ports of the rules of one direction, with their peers.
 fn rules(policy: &Value, direction: &str, peers: &str) -> Vec<(Vec<Value>, Value)> {
@@ -119,6 +120,80 @@ fn the_operator_reaches_the_collector_of_its_traces_and_only_its_namespace_if_it
     }
 }
 
+/// The address of a Pod, for network plugins whose blocks of addresses contain Pods.
+const POD: [u8; 4] = [10, 244, 0, 9];
+
+/// An address outside of the cluster, and one of the API server.
+const ADDRESSES: [[u8; 4]; 2] = [[203, 0, 113, 7], [10, 0, 0, 1]];
+
+#[test]
+fn the_policy_admits_every_address_of_the_operators_variables() {
+    let settings: [&[&str]; 5] = [
+        &[],
+        &["watchNamespaces={two,one}"],
+        &["clusterWide=true"],
+        &["tracing.endpoint=http://otel.obs.svc:4318"],
+        &["tracing.endpoint=https://otel.contoso.example:4318"],
+    ];
+    for set in settings {
+        let objects = render(set).unwrap();
+        let policy = Policy::read(one(&objects, "NetworkPolicy")).unwrap();
+        let variables = crate::operator::environment(&objects);
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(found, _)| found == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        let reaches = |peer: &Peer, port: u16| policy.admits(Direction::Egress, peer, Protocol::Tcp, port);
+
+        let served = variable("BEHALF_WATCH_NAMESPACES").map(|list| list.split(',').collect());
+        let served: Vec<&str> = served.unwrap_or_else(|| vec!["any"]);
+        for namespace in &served {
+            let pod = Peer::pod(namespace, [("behalf.dev/mcp-server", "azure-devops")]);
+            assert!(reaches(&pod, 9090), "{set:?}: Pods of {namespace}");
+            let other = Peer::pod(namespace, [("app", "other")]).at(POD.into());
+            assert!(!reaches(&other, 9090), "{set:?}: a foreign Pod of {namespace}");
+            assert!(!reaches(&pod.at(POD.into()), 8080), "{set:?}: clients' port");
+        }
+        let elsewhere = Peer::pod("elsewhere", [("behalf.dev/mcp-server", "azure-devops")]).at(POD.into());
+        assert_eq!(reaches(&elsewhere, 9090), set == ["clusterWide=true"], "{set:?}");
+
+        if let Some(endpoint) = variable("BEHALF_TRACING_ENDPOINT") {
+            let endpoint: url::Url = endpoint.parse().unwrap();
+            let peer = match endpoint.host_str().unwrap() {
+                "otel.obs.svc" => Peer::pod("obs", [("app", "otel")]),
+                _ => Peer::Address(ADDRESSES[0].into()),
+            };
+            assert!(
+                reaches(&peer, endpoint.port_or_known_default().unwrap()),
+                "{set:?}"
+            );
+        }
+        let inside = Peer::Address(ADDRESSES[1].into());
+        assert!(
+            reaches(&inside, 443) && reaches(&inside, 6443),
+            "{set:?}: API server"
+        );
+        for (peer, port) in [
+            (Peer::Address([169, 254, 169, 254].into()), 80),
+            (Peer::Address([168, 63, 129, 16].into()), 80),
+            (Peer::Address(ADDRESSES[0].into()), 22),
+            (Peer::pod("obs", [("app", "other")]).at(POD.into()), 9090),
+            (Peer::pod("data", [("app", "redis")]).at(POD.into()), 6379),
+        ] {
+            assert!(!reaches(&peer, port), "{set:?} reaches {peer:?} on {port}");
+        }
+
+        // By this label the policies of the Pods admit the operator to their port 9090.
+        let pod = &one(&objects, "Deployment")["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(pod["app.kubernetes.io/name"], "behalf-operator");
+        let scraper = Peer::pod("monitoring", []);
+        for (port, admitted) in [(8081, true), (9090, false), (443, false)] {
+            let is_admitted = policy.admits(Direction::Ingress, &scraper, Protocol::Tcp, port);
+            assert_eq!(is_admitted, admitted, "{set:?}: {port}");
+        }
+    }
+}
+
 #[test]
 fn the_policy_can_be_left_out() {
     let objects = render(&["networkPolicy.enabled=false"]).unwrap();
@@ -181,7 +256,7 @@ async fn a_port_of_the_api_server_that_the_policy_does_not_admit_is_refused() {
         for helm in HELMS {
             let ask = |value: &str| {
                 let cluster = ["--dry-run=server", "--kubeconfig"];
-                let call = template(helm, "behalf").args(cluster).arg(&kubeconfig);
+                let call = template(helm, "behalf", NAMESPACE).args(cluster).arg(&kubeconfig);
                 let answer = call.args(["--set", value]).text();
                 answer.map_err(|error| behalf_runtime::error_chain(&error))
             };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::render::{NAMESPACE, of_kind, render};
 
 /// The environment of the operator's container.
-fn environment(objects: &[Value]) -> Vec<(String, String)> {
+pub(crate) fn environment(objects: &[Value]) -> Vec<(String, String)> {
     let deployments = of_kind(objects, "Deployment");
     let container = deployments
         .first()

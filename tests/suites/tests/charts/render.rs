@@ -17,20 +17,21 @@ pub(crate) fn program(name: &str) -> Call {
 }
 
 /// The call that renders a chart with one version of Helm.
-pub(crate) fn template(helm: &str, chart: &str) -> Call {
+pub(crate) fn template(helm: &str, chart: &str, namespace: &str) -> Call {
     program(helm)
         .args(["template", "behalf"])
         .arg(files::checkout().join("charts").join(chart))
         // The oldest version that the charts support.
-        .args(["--namespace", NAMESPACE, "--kube-version", "1.33.0"])
+        .args(["--namespace", namespace, "--kube-version", "1.33.0"])
 }
 
 /// Renders a chart with one version of Helm, or returns what Helm says. A value that begins with `@` is a file of values.
-pub(crate) fn render_with(helm: &str, chart: &str, set: &[&str]) -> Result<Vec<Value>, String> {
-    let call = template(helm, chart).args(set.iter().flat_map(|value| match value.strip_prefix('@') {
-        Some(file) => ["--values", file],
-        None => ["--set", value],
-    }));
+fn render_with(helm: &str, chart: &str, namespace: &str, set: &[&str]) -> Result<Vec<Value>, String> {
+    let call =
+        template(helm, chart, namespace).args(set.iter().flat_map(|value| match value.strip_prefix('@') {
+            Some(file) => ["--values", file],
+            None => ["--set", value],
+        }));
     let text = call.text().map_err(|error| behalf_runtime::error_chain(&error))?;
     let documents = serde_yaml::Deserializer::from_str(&text);
     let objects = documents.map(|document| Value::deserialize(document).map_err(|error| error.to_string()));
@@ -45,8 +46,13 @@ pub(crate) fn render(set: &[&str]) -> Result<Vec<Value>, String> {
 
 /// Renders a chart. Both versions of Helm must make the same of it.
 pub(crate) fn render_chart(chart: &str, set: &[&str]) -> Result<Vec<Value>, String> {
+    render_release(chart, NAMESPACE, set)
+}
+
+/// Renders a chart for a release in a namespace. Both versions of Helm must make the same of it.
+pub(crate) fn render_release(chart: &str, namespace: &str, set: &[&str]) -> Result<Vec<Value>, String> {
     let [three, four] = HELMS.map(|helm| {
-        let mut objects = render_with(helm, chart, set)?;
+        let mut objects = render_with(helm, chart, namespace, set)?;
         objects.sort_by_key(identity);
         Ok::<_, String>(objects)
     });

@@ -28,8 +28,8 @@ pub struct Network {
     #[schemars(schema_with = "embedded_list::<NetworkPolicyPeer>")]
     pub metrics_from: Vec<NetworkPolicyPeer>,
 
-    /// Destinations that the Pods may reach in addition to DNS. If a host of the spec is in the cluster (host.namespace.svc), the
-    /// Pods may also reach its namespace on its port.
+    /// Destinations that the Pods may reach in addition to DNS. If a host of the spec is in the cluster (host.namespace.svc, or a
+    /// name without a dot, which is of the own namespace), the Pods may also reach its namespace on its port.
     #[serde(default, deserialize_with = "egress_or_rules")]
     pub egress: Egress,
 }
@@ -54,9 +54,9 @@ pub struct Egress {
     #[schemars(schema_with = "embedded_list::<NetworkPolicyEgressRule>")]
     pub allow: Vec<NetworkPolicyEgressRule>,
 
-    /// Enabled (default): port 443 and the ports of Entra, of the downstream API and of the session store are open to every address but
-    /// link-local ones and the metadata services of clouds, because a NetworkPolicy knows no host names; the
-    /// installation's proxy is open too. Disabled: none of these ports is open, and no proxy; name the proxy or the addresses
+    /// Enabled (default): port 443 and the ports of Entra, of the downstream API, of the session store and of the collector of traces
+    /// are open to every address but link-local ones and the metadata services of clouds, because a NetworkPolicy knows no host
+    /// names; the installation's proxy is open too. Disabled: none of these ports is open, and no proxy; name the proxy or the addresses
     /// in allow.
     #[serde(default)]
     pub internet: Internet,
@@ -82,8 +82,8 @@ fn egress_or_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Egress,
 /// Whether addresses outside the cluster are reachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Internet {
-    /// The Pods may reach them on port 443 and the ports of Entra, of the downstream API and of the session store, and the
-    /// installation's proxy.
+    /// The Pods may reach them on port 443 and the ports of Entra, of the downstream API, of the session store and of the
+    /// collector of traces, and the installation's proxy.
     #[default]
     Enabled,
 
