@@ -7,6 +7,8 @@ mod azure_policy;
 #[cfg(test)]
 mod crds;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod monitoring;
 #[cfg(test)]
 mod network;
