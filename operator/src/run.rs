@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use axum::Router;
 use behalf_contract::EgressProxyError;
-use behalf_entra::TrustError;
 use behalf_runtime::Signals;
 use behalf_runtime::trace::Tracer;
 use futures::StreamExt as _;
@@ -53,10 +52,6 @@ pub enum RunError {
     /// The configuration of the cluster was not found.
     #[error("failed to find the cluster: run in a Pod, or set KUBECONFIG")]
     Cluster(#[source] Box<kube::Error>),
-
-    /// The collector's certificate authorities cannot be used.
-    #[error("the file of --tracing-certificate-authority cannot be used")]
-    Trust(#[from] TrustError),
 
     /// TLS cannot be set up.
     #[error("failed to set up the HTTP client")]
@@ -138,7 +133,7 @@ impl Process {
             stop,
             clock,
         } = self;
-        let tracer = traces::tracer(&options, &metrics, clock)?;
+        let tracer = traces::tracer(&options, &metrics, clock);
         let status = StatusReader::new().map_err(RunError::Http)?;
         let (changed, to_reconcile) = mpsc::unbounded();
         // Nothing is watched before the controller runs.

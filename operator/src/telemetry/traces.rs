@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use behalf_entra::{HttpLimits, Proxies, TrustError, TrustRoots};
+use behalf_entra::{HttpLimits, Proxies, TrustRoots};
 use behalf_runtime::trace::{Collector, RequestSpan, Sources, Span, Trace, Tracer, current};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -15,28 +15,31 @@ use tokio::time::Instant;
 use super::metrics::Metrics;
 use super::reconcile_result::ReconcileResult;
 use crate::cli::Run;
+use crate::error_chain::chain;
 
 /// The attributes that name the `McpServer` of a trace.
 const NAMESPACE: &str = "behalf.mcp_server.namespace";
 const NAME: &str = "behalf.mcp_server.name";
 
-/// Makes the operator's tracer, or returns `None` without a collector. Nothing is sent before its export runs.
-///
-/// # Errors
-/// [`TrustError`] if the bundle of certificate authorities cannot be read.
-pub fn tracer(
-    options: &Run,
-    metrics: &Arc<Metrics>,
-    clock: fn() -> Timestamp,
-) -> Result<Option<Tracer>, TrustError> {
-    let Some(endpoint) = &options.tracing_endpoint else {
-        return Ok(None);
-    };
+/// Makes the operator's tracer. Returns `None` without a collector, and if the bundle of certificate authorities cannot be read: the
+/// operator works without traces. Nothing is sent before the tracer's export runs.
+pub fn tracer(options: &Run, metrics: &Arc<Metrics>, clock: fn() -> Timestamp) -> Option<Tracer> {
+    let endpoint = options.tracing_endpoint.as_ref()?;
     let roots = match &options.tracing_certificate_authority {
         Some(path) => TrustRoots::with_bundle(path),
         None => TrustRoots::system(),
     };
-    let http = roots.http_client(HttpLimits::default(), Proxies::None)?;
+    let http = match roots.http_client(HttpLimits::default(), Proxies::None) {
+        Ok(http) => http,
+        Err(error) => {
+            tracing::error!(
+                error = %chain(&error),
+                "Traces are off: unable to use the authorities of tracing.certificateAuthorityRef; check that the ConfigMap has the \
+                 key with PEM certificates, then restart the operator"
+            );
+            return None;
+        }
+    };
     let place = [
         ("k8s.namespace.name", options.namespace.as_deref()),
         ("k8s.pod.name", options.pod_name.as_deref()),
@@ -52,7 +55,7 @@ pub fn tracer(
         &attributes,
         move || http.client(),
     );
-    Ok(Some(Tracer::new(sources(metrics.clone(), clock), collector)))
+    Some(Tracer::new(sources(metrics.clone(), clock), collector))
 }
 
 fn sources(metrics: Arc<Metrics>, clock: fn() -> Timestamp) -> Sources {

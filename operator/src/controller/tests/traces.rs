@@ -36,7 +36,7 @@ impl Traced {
             "--pod-name=operator-1",
             &format!("--tracing-endpoint={}", endpoint.as_str().trim_end_matches('/')),
         ]);
-        let tracer = tracer(&cli.unwrap().run, metrics, || time(60)).unwrap().unwrap();
+        let tracer = tracer(&cli.unwrap().run, metrics, || time(60)).unwrap();
         let stop = CancellationToken::new();
         Self {
             exporting: tokio::spawn(tracer.clone().export(stop.clone())),
@@ -216,4 +216,20 @@ async fn a_read_of_a_status_document_has_a_trace_if_it_triggers_a_reconcile() {
         !seen.iter().any(|(_, name, _)| *name == Some("server-1")),
         "{seen:?}"
     );
+}
+
+#[test]
+fn an_operator_without_the_authorities_of_its_collector_runs_without_traces() {
+    let folder = std::env::temp_dir().join(format!("behalf-no-authorities-{}", std::process::id()));
+    let cli = Cli::try_parse_from([
+        "behalf-operator",
+        "--namespace=behalf-system",
+        "--tracing-endpoint=https://otel.obs.svc:4318",
+        &format!(
+            "--tracing-certificate-authority={}",
+            folder.join("ca.crt").display()
+        ),
+    ]);
+    let tracer = tracer(&cli.unwrap().run, &Arc::default(), || time(60));
+    assert!(tracer.is_none());
 }

@@ -50,7 +50,9 @@ fn the_operator_records_traces_only_for_a_collector_and_trusts_the_given_authori
     assert_eq!(mounts["mountPath"], "/etc/behalf/tracing");
     assert_eq!(
         pod.pointer("/volumes/0/configMap"),
-        Some(&json!({"name": "private-ca", "items": [{"key": "bundle.pem", "path": "ca.crt"}]}))
+        Some(
+            &json!({"name": "private-ca", "optional": true, "items": [{"key": "bundle.pem", "path": "ca.crt"}]})
+        )
     );
 
     for wrong in [
