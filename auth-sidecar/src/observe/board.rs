@@ -11,6 +11,10 @@ use super::{federation, handshake};
 /// Maximum number of answers of which a part is kept at the same time, at most 64 KiB of each.
 const WATCHED_ANSWERS: usize = 16;
 
+/// Number of questions in a row without an answer after which Azure DevOps' last answer no longer counts. The third one is asked about
+/// 30 s after the first.
+const UNANSWERED: u32 = 3;
+
 /// Keeps the last result of each probe.
 #[derive(Debug)]
 pub struct StatusBoard {
@@ -74,14 +78,21 @@ impl StatusBoard {
         changed
     }
 
-    /// Replaces the answer of Azure DevOps. Returns true if the outcome or the reason changed.
-    pub fn publish_tenant(&self, report: TenantReport) -> bool {
+    /// Replaces the answer of Azure DevOps. Returns true if it changed: another tenant is named in the message alone.
+    ///
+    /// An organization hardly ever moves. So an answer stays until `unanswered` questions in a row, this one included, got none.
+    pub fn publish_tenant(&self, report: &TenantReport, unanswered: u32) -> bool {
         let mut current = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = current
-            .as_ref()
-            .map(|report| (report.outcome, report.reason.as_str()));
-        let changed = before != Some((report.outcome, &report.reason));
-        *current = Some(report);
+        let is_answered = |report: &TenantReport| report.outcome != Outcome::Unknown;
+        if unanswered > 0 && unanswered < UNANSWERED && current.as_ref().is_some_and(is_answered) {
+            return false;
+        }
+        let same = |before: &TenantReport| {
+            (before.outcome, &before.reason) == (report.outcome, &report.reason)
+                && (before.message == report.message || !is_answered(report))
+        };
+        let changed = !current.as_ref().is_some_and(same);
+        *current = Some(report.clone());
         changed
     }
 
@@ -210,6 +221,45 @@ mod tests {
         board.publish_handshake(handshake::report(&gone, false, jiff::Timestamp::UNIX_EPOCH));
         board.user_answered();
         assert_eq!(board.handshake().outcome, Outcome::Failed);
+    }
+
+    fn tenant(outcome: Outcome, message: &str) -> TenantReport {
+        TenantReport {
+            outcome,
+            reason: "AReason".to_owned(),
+            message: message.to_owned(),
+            observed_at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn the_tenant_stays_until_the_third_question_in_a_row_without_an_answer() {
+        let board = StatusBoard::default();
+        let outcome = || board.tenant().map(|report| report.outcome);
+        let silent = tenant(Outcome::Unknown, "no answer");
+        for answer in [Outcome::Verified, Outcome::Failed] {
+            assert!(board.publish_tenant(&tenant(answer, "a tenant"), 0));
+            for unanswered in [1, 2] {
+                assert!(!board.publish_tenant(&silent, unanswered));
+                assert_eq!(outcome(), Some(answer));
+            }
+            assert!(board.publish_tenant(&silent, 3));
+            assert_eq!(outcome(), Some(Outcome::Unknown));
+            assert!(!board.publish_tenant(&tenant(Outcome::Unknown, "another error"), 4));
+        }
+        let new = StatusBoard::default();
+        assert!(
+            new.publish_tenant(&silent, 1),
+            "without an answer before, the first failure is told"
+        );
+    }
+
+    #[test]
+    fn another_wrong_tenant_in_place_of_a_wrong_one_is_a_change() {
+        let board = StatusBoard::default();
+        assert!(board.publish_tenant(&tenant(Outcome::Failed, "names the tenant a"), 0));
+        assert!(!board.publish_tenant(&tenant(Outcome::Failed, "names the tenant a"), 0));
+        assert!(board.publish_tenant(&tenant(Outcome::Failed, "names the tenant b"), 0));
     }
 
     #[test]

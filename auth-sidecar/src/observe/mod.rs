@@ -164,12 +164,18 @@ impl Watch {
     /// Asks for the organization's tenant until [`Watch::stop`] is cancelled.
     pub async fn tenant(self, probe: TenantProbe) {
         let mut failures = 0;
+        let mut unanswered: u32 = 0;
         loop {
             let Some(answer) = self.stop.run_until_cancelled(probe.run()).await else {
                 return;
             };
+            unanswered = if answer.is_ok() {
+                0
+            } else {
+                unanswered.saturating_add(1)
+            };
             let report = tenant::report(&answer, self.clock.now());
-            if self.board.publish_tenant(report.clone()) {
+            if self.board.publish_tenant(&report, unanswered) {
                 log_change("Tenant", report.outcome, &report.reason, &report.message);
             }
 
