@@ -48,6 +48,15 @@ pub(crate) fn trusted_proxies(texts: &[String], refusals: &mut Vec<Refusal>) -> 
     let mut networks = Vec::with_capacity(texts.len());
     for text in texts {
         match text.parse::<IpNet>() {
+            // Clients' addresses are compared in their IPv4 form, so that such a network contains none of them.
+            Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => refuse(
+                refusals,
+                "trustedProxies",
+                format!(
+                    "must name networks of IPv4 in the form of IPv4, such as 10.0.0.0/8 for ::ffff:10.0.0.0/104; {text:?} has the \
+                     form of IPv6"
+                ),
+            ),
             Ok(network) if network.prefix_len() > 0 && network.trunc() == network => networks.push(network),
             Ok(network) if network.prefix_len() == 0 => refuse(
                 refusals,

@@ -16,6 +16,7 @@ use super::*;
 #[case::proxy_without_prefix("trustedProxies", json!({"trustedProxies": ["10.0.0.1"]}))]
 #[case::proxy_with_host_bits("trustedProxies", json!({"trustedProxies": ["10.0.0.1/8"]}))]
 #[case::every_proxy("trustedProxies", json!({"trustedProxies": ["10.0.0.0/8", "0.0.0.0/0"]}))]
+#[case::proxy_of_ipv4_in_the_form_of_ipv6("trustedProxies", json!({"trustedProxies": ["::ffff:10.0.0.0/104"]}))]
 #[case::every_ipv6_proxy("trustedProxies", json!({"trustedProxies": ["::/0"]}))]
 fn refuses_an_address(#[case] field: &str, #[case] patch: Value) {
     assert_refused(field, patch);

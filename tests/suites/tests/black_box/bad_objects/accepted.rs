@@ -75,6 +75,7 @@ pub(super) fn allowed() -> Vec<Allowed> {
     rows.extend(of_the_store());
     rows.extend(of_keys_and_clients());
     rows.extend(of_what_the_operator_also_refuses());
+    rows.extend(of_trusted_proxies());
     rows
 }
 
@@ -594,7 +595,6 @@ fn of_what_the_operator_also_refuses() -> Vec<Allowed> {
         json!({"requests": {"memory": "1Gi", "cpu": 1}, "limits": {"memory": 1_073_741_824, "cpu": "1000m"}}),
         json!({"requests": {"cpu": 2, "memory": "64Mi"}, "limits": {"cpu": 2, "memory": "0.0625Gi"}}),
     ];
-    let networks = json!(["10.0.0.0/8", "192.0.2.7/32", "fd00::/8", "2001:db8::1/128"]);
     let redirects = json!([{"clientId": "ci", "displayName": "CI", "redirectUris": [
         "https://ci.example", "https://ci.example:8443/cb?a=1", "http://127.0.0.1/cb", "http://[::1]:9000", "http://localhost",
     ]}]);
@@ -671,15 +671,27 @@ fn of_what_the_operator_also_refuses() -> Vec<Allowed> {
             "resources must not request more than their limit",
             each("/spec/sidecar/resources", resources),
         ),
+    ]
+}
+
+fn of_trusted_proxies() -> Vec<Allowed> {
+    let row = |message, networks: Value| Allowed {
+        field: "spec.trustedProxies",
+        message,
+        objects: each("/spec/trustedProxies", [networks]),
+    };
+    vec![
         row(
-            "spec.trustedProxies",
             "trustedProxies must not contain all addresses",
-            each("/spec/trustedProxies", [json!(["0.0.0.0/1"])]),
+            json!(["0.0.0.0/1"]),
         ),
         row(
-            "spec.trustedProxies",
+            "trustedProxies must name networks of IPv4",
+            json!(["64:ff9b::a00:0/104"]),
+        ),
+        row(
             "trustedProxies must contain networks",
-            each("/spec/trustedProxies", [networks]),
+            json!(["10.0.0.0/8", "192.0.2.7/32", "fd00::/8", "2001:db8::1/128"]),
         ),
     ]
 }

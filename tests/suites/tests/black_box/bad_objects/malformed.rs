@@ -34,6 +34,7 @@ pub(super) fn malformed() -> Vec<Malformed> {
     const MORE_THAN_LIMIT: &str = "resources must not request more than their limit: lower the request, or raise the limit of the same name";
     const NETWORK: &str = "trustedProxies must contain networks without bits after the prefix, for example 10.0.0.0/8 or \
         fd00:10::/32; write one address with /32 or /128";
+    const MAPPED: &str = "trustedProxies must name networks of IPv4 in the form of IPv4: write 10.0.0.0/8 for ::ffff:10.0.0.0/104";
     const ALL_ADDRESSES: &str = "trustedProxies must not contain all addresses: every client could then claim any address; name the \
         networks of your gateways, for example 10.244.0.0/16";
     const DENIED: &str = "clients.denied must contain https addresses of metadata documents without port and query, hosts in lower \
@@ -327,6 +328,11 @@ pub(super) fn malformed() -> Vec<Malformed> {
         ),
         proxies("all addresses as proxies", "0.0.0.0/0", ALL_ADDRESSES),
         proxies("all addresses of IPv6 as proxies", "::/0", ALL_ADDRESSES),
+        proxies(
+            "a network of IPv4 proxies in the form of IPv6",
+            "::ffff:10.0.0.0/104",
+            MAPPED,
+        ),
         proxies(
             "a network of proxies with bits after the prefix",
             "10.1.0.1/16",
