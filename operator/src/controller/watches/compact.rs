@@ -19,7 +19,7 @@ use kube::{Resource, ResourceExt as _};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::api::v1alpha1::Guarded;
+use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::controller::apply::managed_fields;
 use crate::controller::children::HttpRoute;
 use crate::controller::names;
@@ -35,6 +35,9 @@ pub trait CachedKind:
     + Sync
     + 'static
 {
+    /// Whether an `McpServer` controls the objects of this kind, without an object in between.
+    const IS_CHILD: bool = true;
+
     /// What is asked of the objects of all `McpServers` at once, and therefore not parsed each time.
     type Summary: Debug + Clone + Send + Sync;
 
@@ -70,6 +73,8 @@ without_summary!(
 );
 
 impl CachedKind for ReplicaSet {
+    const IS_CHILD: bool = false;
+
     type Summary = ();
 
     fn summary(&self) {}
@@ -113,29 +118,44 @@ pub struct Compact<K: CachedKind> {
 }
 
 impl<K: CachedKind> Compact<K> {
-    /// Trims an object and writes it as JSON.
+    /// Trims an object and writes it as JSON. Of an object with the label of a child that no `McpServer` of the label's name
+    /// controls, only the metadata is kept: anybody can set a label, and a reconcile asks only who owns the object.
     pub fn of(mut object: K) -> Result<Self, serde_json::Error> {
         object.trim();
-        let json = serde_json::to_string(&object)?.into();
-        let server = object
+        let server: Option<Arc<str>> = object
             .labels()
             .get(names::SERVER_LABEL)
             .map(|name| name.as_str().into());
+        let is_foreign = K::IS_CHILD && !is_controlled_by(object.meta(), server.as_deref());
+        let whole = if is_foreign {
+            None
+        } else {
+            Some(serde_json::to_string(&object)?)
+        };
         let summary = object.summary();
-        let metadata = std::mem::take(object.meta_mut());
+        let mut metadata = std::mem::take(object.meta_mut());
+        if let Some(owners) = metadata.owner_references.as_mut().filter(|_| is_foreign) {
+            owners.retain(|owner| owner.controller == Some(true));
+        }
+        let metadata = ObjectMeta {
+            name: metadata.name,
+            namespace: metadata.namespace,
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            generation: metadata.generation,
+            owner_references: metadata.owner_references,
+            ..ObjectMeta::default()
+        };
+        let json = match whole {
+            Some(whole) => whole,
+            // The types of other projects have a spec.
+            None => serde_json::json!({"metadata": metadata, "spec": {}}).to_string(),
+        };
         Ok(Self {
-            metadata: Arc::new(ObjectMeta {
-                name: metadata.name,
-                namespace: metadata.namespace,
-                uid: metadata.uid,
-                resource_version: metadata.resource_version,
-                generation: metadata.generation,
-                owner_references: metadata.owner_references,
-                ..ObjectMeta::default()
-            }),
+            metadata: Arc::new(metadata),
             server,
             summary,
-            json,
+            json: json.into(),
         })
     }
 
@@ -162,6 +182,13 @@ impl<K: CachedKind> Compact<K> {
     pub fn is_labelled(&self, namespace: &str, server: &str) -> bool {
         self.metadata.namespace.as_deref() == Some(namespace) && self.server.as_deref() == Some(server)
     }
+}
+
+/// Returns whether the controller of an object is the `McpServer` of this name.
+fn is_controlled_by(metadata: &ObjectMeta, server: Option<&str>) -> bool {
+    names::controller(metadata).is_some_and(|owner| {
+        owner.kind == McpServer::kind(&()) && server.is_some_and(|server| owner.name == server)
+    })
 }
 
 impl<'de, K: CachedKind> Deserialize<'de> for Compact<K> {
@@ -212,11 +239,11 @@ impl<K: CachedKind> Debug for Compact<K> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::Pod;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{EXAMPLES, children, server};
+    use crate::testing::{EXAMPLES, children, quickstart_with, server};
 
     fn same_after_the_cache<K: CachedKind + PartialEq>(object: &K) {
         let compact = Compact::of(object.clone()).unwrap();
@@ -240,6 +267,50 @@ mod tests {
             same_after_the_cache(&children.service);
             same_after_the_cache(&children.deployment);
         }
+    }
+
+    /// Asserts that the cache has of this object only what says that it belongs to somebody else.
+    fn only_metadata_is_kept<K: CachedKind>(mut object: K, content: &str) {
+        assert!(serde_json::to_string(&object).unwrap().contains(content));
+        for owners in [
+            None,
+            Some(vec![foreign_owner(true)]),
+            Some(vec![foreign_owner(false)]),
+        ] {
+            object.meta_mut().owner_references = owners;
+            let compact = Compact::of(object.clone()).unwrap();
+            assert!(compact.is_labelled("mcp", "azure-devops"));
+            assert!(!compact.json.contains(content), "{}", compact.json);
+            let parsed = compact.parse().unwrap();
+            assert_eq!(parsed.meta().name, object.meta().name);
+            assert_eq!(
+                names::controller_uid(parsed.meta()),
+                names::controller_uid(object.meta())
+            );
+        }
+    }
+
+    fn foreign_owner(controller: bool) -> OwnerReference {
+        OwnerReference {
+            kind: "McpServer".to_owned(),
+            name: "another".to_owned(),
+            controller: Some(controller),
+            ..OwnerReference::default()
+        }
+    }
+
+    #[test]
+    fn of_an_object_that_somebody_else_labels_as_a_child_only_the_metadata_is_kept() {
+        let route = json!({"gateway": {"parentRefs": [{"name": "public"}]}});
+        let children = children(&quickstart_with(json!({"route": route})));
+        let mut config_map = children.config_map;
+        config_map.data = Some([("large".to_owned(), "x".repeat(1 << 20))].into());
+        only_metadata_is_kept(config_map, "xxxx");
+        only_metadata_is_kept(children.deployment, "containers");
+        only_metadata_is_kept(children.service, "targetPort");
+        only_metadata_is_kept(children.network_policy.unwrap(), "egress");
+        only_metadata_is_kept(children.http_route.unwrap(), "parentRefs");
+        only_metadata_is_kept(children.service_account.unwrap(), "automount");
     }
 
     #[test]

@@ -170,6 +170,8 @@ impl Endpoint {
 }
 
 impl CachedKind for Pod {
+    const IS_CHILD: bool = false;
+
     type Summary = Endpoint;
 
     fn summary(&self) -> Endpoint {
