@@ -12,9 +12,11 @@ pub mod digest;
 mod document_url;
 mod egress_proxy;
 pub mod endpoints;
+mod guid;
 pub mod headers;
 pub mod json;
 mod keyring;
+mod organization_tenant;
 pub mod paths;
 pub mod ports;
 mod reasons;
@@ -33,7 +35,9 @@ pub use access::{AccessConfig, BUILT_IN_TOOLS, BuiltInTool, ServerKind, Toolset}
 pub use cluster_hosts::{is_inside_cluster, namespace_of_service};
 pub use document_url::DocumentUrl;
 pub use egress_proxy::{DirectHosts, EgressProxy, EgressProxyError, ProxyAddress};
+pub use guid::is_guid;
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys, is_key_id};
+pub use organization_tenant::{ORGANIZATION_TENANT_HEADER, OrganizationTenant};
 pub use reasons::{EventReason, Reason};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
 pub use registered_client_id::{

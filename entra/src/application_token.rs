@@ -2,12 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use behalf_contract::is_guid;
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::response::TokenSet;
 use crate::secret::Secret;
-use crate::settings::is_guid;
 
 /// A token that Entra issued to the application itself.
 #[derive(Clone, Debug)]

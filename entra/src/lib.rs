@@ -61,7 +61,7 @@ pub use refusal::Refusal;
 pub use response::TokenSet;
 pub use retry::RetryPolicy;
 pub use secret::Secret;
-pub use settings::{AZURE_DEVOPS_SCOPE, Settings, SettingsError, is_guid, sign_in_scope};
+pub use settings::{AZURE_DEVOPS_SCOPE, Settings, SettingsError, sign_in_scope};
 pub use shared_tokens::{NotShared, SharedTokens};
 pub use token::TokenValidator;
 pub use token_rules::{TokenRejection, TokenRules, TokenSource};

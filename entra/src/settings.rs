@@ -1,5 +1,6 @@
 //! The application, its tenant and its authority.
 
+use behalf_contract::is_guid;
 use url::{Host, Url};
 
 /// Scope that stands for all delegated Azure DevOps permissions with consent.
@@ -100,15 +101,6 @@ pub(crate) fn is_https_or_loopback(url: &Url) -> bool {
         },
         _ => false,
     }
-}
-
-/// Returns whether a text is a GUID in the form that Entra prints, in any case.
-pub fn is_guid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(index, byte)| match index {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Form, Json, Router};
-use behalf_entra::{Secret, is_guid};
+use behalf_contract::is_guid;
+use behalf_entra::Secret;
 use serde::Deserialize;
 use tokio::net::UnixListener;
 

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use behalf_contract::{Outcome, Reason, SidecarConfig, TenantReport};
-use behalf_entra::{HttpClient, HttpLimits, TrustError, is_guid};
+use behalf_contract::{
+    ORGANIZATION_TENANT_HEADER, OrganizationTenant, Outcome, Reason, SidecarConfig, TenantReport,
+};
+use behalf_entra::{HttpClient, HttpLimits, TrustError};
 use behalf_runtime::error_chain;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
@@ -16,12 +18,6 @@ use url::Url;
 use super::schedule::Pace;
 use crate::services::trust_roots;
 
-/// The header that names the tenant.
-const TENANT_HEADER: &str = "x-vss-resourcetenant";
-
-/// The value of the header for an organization without a tenant.
-const NO_TENANT: &str = "00000000-0000-0000-0000-000000000000";
-
 /// Asks for the tenant of the configured organization.
 #[derive(Debug, Clone)]
 pub struct TenantProbe {
@@ -30,19 +26,6 @@ pub struct TenantProbe {
 
     /// The configured tenant.
     tenant_id: String,
-}
-
-/// What Azure DevOps says about the organization.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tenant {
-    /// It belongs to the configured tenant.
-    Same,
-
-    /// It belongs to this other tenant.
-    Other(String),
-
-    /// It is not connected to any: its members have personal Microsoft accounts.
-    NotConnected,
 }
 
 /// Why the tenant is not known.
@@ -89,7 +72,7 @@ impl TenantProbe {
     ///
     /// # Errors
     /// [`TenantError`] if the answer names no tenant.
-    pub async fn run(&self) -> Result<Tenant, TenantError> {
+    pub async fn run(&self) -> Result<OrganizationTenant, TenantError> {
         let request = self.http.client().head(self.address.clone());
         let answer = request.send().await.map_err(TenantError::Unreachable)?;
         named(&self.tenant_id, answer.status(), answer.headers())
@@ -97,14 +80,14 @@ impl TenantProbe {
 }
 
 /// Returns the status after an answer.
-pub fn report(answer: &Result<Tenant, TenantError>, now: Timestamp) -> TenantReport {
+pub fn report(answer: &Result<OrganizationTenant, TenantError>, now: Timestamp) -> TenantReport {
     let (outcome, reason, message) = match answer {
-        Ok(Tenant::Same) => (
+        Ok(OrganizationTenant::Same) => (
             Outcome::Verified,
             Reason::SameTenant,
             "Azure DevOps names the configured tenant for the organization.".to_owned(),
         ),
-        Ok(Tenant::Other(tenant)) => (
+        Ok(OrganizationTenant::Other(tenant)) => (
             Outcome::Failed,
             Reason::OtherTenant,
             format!(
@@ -112,7 +95,7 @@ pub fn report(answer: &Result<Tenant, TenantError>, now: Timestamp) -> TenantRep
                  spec.entra to the organization's tenant and an application of it, or name an organization of this tenant."
             ),
         ),
-        Ok(Tenant::NotConnected) => (
+        Ok(OrganizationTenant::NotConnected) => (
             Outcome::Failed,
             Reason::NoTenant,
             "The organization is connected to no Entra tenant. Connect it in its settings, under Microsoft Entra.".to_owned(),
@@ -128,9 +111,9 @@ pub fn report(answer: &Result<Tenant, TenantError>, now: Timestamp) -> TenantRep
 }
 
 /// Returns the pace of the next request.
-pub fn pace(answer: &Result<Tenant, TenantError>, failures_before: u32) -> Pace {
+pub fn pace(answer: &Result<OrganizationTenant, TenantError>, failures_before: u32) -> Pace {
     let at_least = match answer {
-        Ok(Tenant::Same) => return Pace::Settled,
+        Ok(OrganizationTenant::Same) => return Pace::Settled,
         Err(TenantError::Throttled { after }) => *after,
         _ => None,
     };
@@ -159,27 +142,11 @@ impl TenantError {
     }
 }
 
-/// Reads the tenant from an answer and compares it with `ours`. The status does not matter: the real service answers 404. The
-/// header may name several tenants; the empty one alone means that the organization has none.
-fn named(ours: &str, status: StatusCode, headers: &HeaderMap) -> Result<Tenant, TenantError> {
-    let values = headers.get_all(TENANT_HEADER).iter();
-    let tenants: Vec<String> = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|value| is_guid(value))
-        .map(str::to_ascii_lowercase)
-        .collect();
-    if tenants.iter().any(|tenant| tenant.eq_ignore_ascii_case(ours)) {
-        return Ok(Tenant::Same);
-    }
-    if let Some(tenant) = tenants.iter().find(|tenant| *tenant != NO_TENANT) {
-        return Ok(Tenant::Other(tenant.clone()));
-    }
-    if !tenants.is_empty() {
-        return Ok(Tenant::NotConnected);
-    }
-    Err(match status {
+/// Reads the tenant from an answer and compares it with `ours`. The status does not matter: the real service answers 404.
+fn named(ours: &str, status: StatusCode, headers: &HeaderMap) -> Result<OrganizationTenant, TenantError> {
+    let values = headers.get_all(ORGANIZATION_TENANT_HEADER).iter();
+    let tenant = OrganizationTenant::named(values.filter_map(|value| value.to_str().ok()), ours);
+    tenant.ok_or_else(|| match status {
         StatusCode::TOO_MANY_REQUESTS => TenantError::Throttled {
             after: headers
                 .get(RETRY_AFTER)
@@ -199,11 +166,12 @@ mod tests {
 
     const OURS: &str = "aaaaaaaa-1111-4111-8111-111111111111";
     const OTHER: &str = "99999999-9999-4999-8999-999999999999";
+    const NO_TENANT: &str = "00000000-0000-0000-0000-000000000000";
 
-    fn answer(status: u16, header: &str) -> Result<Tenant, TenantError> {
+    fn answer(status: u16, header: &str) -> Result<OrganizationTenant, TenantError> {
         let mut headers = HeaderMap::new();
         if !header.is_empty() {
-            headers.insert(TENANT_HEADER, header.parse().unwrap());
+            headers.insert(ORGANIZATION_TENANT_HEADER, header.parse().unwrap());
         }
         named(OURS, StatusCode::from_u16(status).unwrap(), &headers)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use behalf_contract::AzureDevOpsEndpoints;
+use behalf_contract::{AzureDevOpsEndpoints, ORGANIZATION_TENANT_HEADER, OrganizationTenant};
 use behalf_entra::{HttpClient, Secret};
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
@@ -143,24 +143,14 @@ impl AzureDevOps {
             .send()
             .await
             .ok()?;
-        let headers = answer.headers().get_all("x-vss-resourcetenant").iter();
-        let tenants = headers
-            .filter_map(|header| header.to_str().ok())
-            .flat_map(|header| header.split(',').map(str::trim))
-            .filter(|tenant| is_tenant(tenant));
+        let values = answer.headers().get_all(ORGANIZATION_TENANT_HEADER).iter();
         let ours = self.shared.options.tenant_id.as_deref().unwrap_or_default();
-        // The first one, unless a later one is the users'.
-        tenants
-            .min_by_key(|tenant| !tenant.eq_ignore_ascii_case(ours))
-            .map(str::to_owned)
+        match OrganizationTenant::named(values.filter_map(|value| value.to_str().ok()), ours)? {
+            OrganizationTenant::Same => Some(ours.to_owned()),
+            OrganizationTenant::Other(tenant) => Some(tenant),
+            OrganizationTenant::NotConnected => None,
+        }
     }
-}
-
-/// Whether this is a GUID of a tenant. The empty one stands for none.
-fn is_tenant(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
-        && text.bytes().any(|byte| byte != b'0' && byte != b'-')
 }
 
 fn hash(token: &Secret) -> [u8; 32] {

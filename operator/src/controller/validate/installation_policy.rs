@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use behalf_contract::{DocumentUrl, is_inside_cluster};
-use behalf_entra::is_guid;
+use behalf_contract::{DocumentUrl, is_guid, is_inside_cluster};
 use serde::Deserialize;
 use url::{Host, Url};
 

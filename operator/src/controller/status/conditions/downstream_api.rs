@@ -1,7 +1,6 @@
 //! Names the API that the downstream tokens are for, in the advice of conditions.
 
-use behalf_contract::TokenExchange;
-use behalf_entra::is_guid;
+use behalf_contract::{TokenExchange, is_guid};
 
 /// The application id of Azure DevOps, and its address as a resource.
 const AZURE_DEVOPS: [&str; 2] = [

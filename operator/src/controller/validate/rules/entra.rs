@@ -1,6 +1,6 @@
 //! The rules for the application and the audience.
 
-use behalf_entra::is_guid;
+use behalf_contract::is_guid;
 use url::Url;
 
 use super::refuse;
