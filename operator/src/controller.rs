@@ -180,7 +180,12 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Reconciled, 
             .await
             .map_err(ReconcileError::Apply)?;
     }
-    let status = status::compute(server, &outcome, &revocations, &found, context.now());
+    let mut status = status::compute(server, &outcome, &revocations, &found, context.now());
+    let namespace = server.namespace().unwrap_or_default();
+    if let Some(refused) = context.sources.stores.refused_watch(&namespace) {
+        let message = format!("failed to see what exists in the namespace {namespace}: {refused}");
+        status::add_failed_step(&mut status, server, &message, context.now());
+    }
     let postponed = context.postponed_writes.wait(server, &status, Instant::now());
     if let Some(wait) = postponed {
         return Ok(Reconciled {

@@ -8,6 +8,7 @@ mod metrics;
 mod passes;
 mod public_url;
 mod revocations;
+mod rights;
 mod rollouts;
 mod traces;
 mod undecodable;

@@ -11,6 +11,7 @@ use super::{ApplyError, managed_fields, unchanged};
 use crate::controller::children::ChildKind;
 use crate::controller::names::{self, FIELD_MANAGER};
 use crate::controller::rollouts::RolloutDecision;
+use crate::error_chain;
 
 /// Writes children to the API server and remembers their stored forms.
 #[derive(Clone, Copy)]
@@ -269,14 +270,13 @@ fn is_denied(status: &kube::core::Status) -> bool {
     let message = &status.message;
     // Webhooks, and ValidatingAdmissionPolicies.
     let by_admission = message.contains(" denied the request") || message.contains(" denied request");
-    let lacks_right = message.contains("User \"") && message.contains(" cannot ");
     let is_terminating = status
         .details
         .iter()
         .flat_map(|details| &details.causes)
         .any(|cause| cause.reason == "NamespaceTerminating");
     (400..500).contains(&status.code) && by_admission
-        || status.is_forbidden() && !lacks_right && !is_terminating
+        || status.is_forbidden() && !error_chain::lacks_right(status) && !is_terminating
 }
 
 /// Returns whether another object has taken the name of the one that was read. Its UID differs, and the API

@@ -64,10 +64,23 @@ pub enum DereferenceError {
     #[error(transparent)]
     Cache(#[from] UnreadableCache),
 
+    /// A cache stays unfilled because the operator lacks a right.
+    #[error("failed to see what exists in the namespace {namespace}: {refusal}")]
+    RefusedWatch {
+        /// The namespace of the object.
+        namespace: String,
+
+        /// The API server's answer to the watch, with the next step.
+        refusal: String,
+    },
+
     /// A watch ended for good, as it does when the operator stops.
     #[error("failed to read the caches: the operator is stopping")]
     Stopping,
 }
+
+/// Time between two looks for a refused watch while the caches are not filled.
+const REFUSAL_POLL: Duration = Duration::from_secs(1);
 
 /// Everything that [`from_caches`] and [`read`] read from.
 #[derive(Clone)]
@@ -146,12 +159,15 @@ fn key_rotations_waiting(servers: &[Arc<Guarded>]) -> usize {
 
 /// Returns what the caches contain for one reconcile of `server`. Makes no request.
 pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found, DereferenceError> {
-    sources
-        .stores
-        .ready()
-        .await
-        .map_err(|_| DereferenceError::Stopping)?;
     let (name, namespace) = (server.name_any(), server.namespace().unwrap_or_default());
+    tokio::select! {
+        // Full caches serve an object, whatever was refused.
+        biased;
+        ready = sources.stores.ready() => ready.map_err(|_| DereferenceError::Stopping)?,
+        refusal = refused_watch(&sources.stores, &namespace) => {
+            return Err(DereferenceError::RefusedWatch { namespace, refusal });
+        }
+    }
     let existing = sources.stores.existing(&namespace, &name)?;
     let reports = sources.reports.of(&existing.pods);
     Ok(Found {
@@ -163,6 +179,16 @@ pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found,
         blind: sources.reports.are_lost(),
         ..Found::default()
     })
+}
+
+/// Waits until a watch of the namespace was refused for some time.
+async fn refused_watch(stores: &Stores, namespace: &str) -> String {
+    loop {
+        if let Some(refusal) = stores.refused_watch(namespace) {
+            return refusal;
+        }
+        tokio::time::sleep(REFUSAL_POLL).await;
+    }
 }
 
 /// Reads the objects that `server` or the installation names and that no cache contains, and adds them to `found`.

@@ -14,7 +14,7 @@ pub use conditions::Finding;
 pub use facts::Outcome;
 pub use postponed::PostponedWrites;
 pub use undecodable::write_undecodable;
-pub use write::{StatusError, with_failed_step, write};
+pub use write::{StatusError, add_failed_step, with_failed_step, write};
 
 use std::sync::Arc;
 

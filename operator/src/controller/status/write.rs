@@ -94,18 +94,26 @@ pub(super) fn same(left: &McpServerStatus, right: &McpServerStatus) -> bool {
 
 /// Returns the previous status with the condition that a step failed. The generation does not count as observed.
 pub fn with_failed_step(server: &McpServer, message: &str, now: Timestamp) -> McpServerStatus {
+    let mut status = server.status.clone().unwrap_or_default();
+    add_failed_step(&mut status, server, message, now);
+    status
+}
+
+/// Adds the condition that a step failed to a status.
+pub fn add_failed_step(status: &mut McpServerStatus, server: &McpServer, message: &str, now: Timestamp) {
     let message = format!("{message}; it is tried again by itself");
     let finding = Finding::new(Status::True, Reason::StepFailed, message);
-    let mut status = server.status.clone().unwrap_or_default();
-    let previous = status.conditions.clone();
+    let previous = server
+        .status
+        .as_ref()
+        .map_or(&[][..], |status| &status.conditions);
     let generation = server.metadata.generation.unwrap_or_default();
     set(
         &mut status.conditions,
-        &previous,
+        previous,
         ConditionType::Reconciling,
         &finding,
         generation,
         now,
     );
-    status
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::compact::{CachedKind, Compact, UnreadableCache};
 use super::optional_kind::{OptionalKind, Served};
+use super::refused::RefusedWatches;
 use super::{Source, cached, owners_of};
 use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::controller::children::{ChildKind as _, Existing, ExistingChildren, watched_children};
@@ -38,6 +39,8 @@ pub struct Stores {
 
     /// Whether the cluster serves `HTTPRoute`.
     gateway_api: Served,
+
+    refused: RefusedWatches,
 
     filled: watch::Receiver<bool>,
 }
@@ -115,6 +118,7 @@ impl Stores {
         pods: Store<Compact<Pod>>,
         pod_changed: Arc<Notify>,
         gateway_api: Served,
+        refused: RefusedWatches,
     ) -> Self {
         let (sender, filled) = watch::channel(false);
         let stores = Self {
@@ -124,6 +128,7 @@ impl Stores {
             pods,
             pod_changed,
             gateway_api,
+            refused,
             filled,
         };
         tokio::spawn(stores.clone().wait(sender));
@@ -154,6 +159,11 @@ impl Stores {
     /// Returns whether the cluster serves `HTTPRoute`.
     pub(in crate::controller) fn has_gateway_api(&self) -> bool {
         self.gateway_api.get()
+    }
+
+    /// Returns why the caches may lack objects of a namespace: the operator has no right to watch a kind there. Says what to do.
+    pub(in crate::controller) fn refused_watch(&self, namespace: &str) -> Option<String> {
+        self.refused.of(namespace)
     }
 
     /// Returns the Deployments that belong to an existing `McpServer` and have its name.
@@ -233,6 +243,7 @@ impl Stores {
             pods: compact_store(pods),
             pod_changed: Arc::default(),
             gateway_api: Served::always(),
+            refused: RefusedWatches::default(),
             filled: watch::channel(true).1,
         }
     }
@@ -311,6 +322,7 @@ mod tests {
             pods,
             Arc::default(),
             Served::default(),
+            RefusedWatches::default(),
         );
         let reconciles: Vec<_> = (0..16)
             .map(|_| {

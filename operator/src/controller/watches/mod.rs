@@ -10,6 +10,7 @@ mod lists;
 mod merge;
 mod no_pause;
 mod optional_kind;
+mod refused;
 pub mod scope;
 
 pub use caches::{Ended, Stores};
@@ -37,13 +38,15 @@ use lists::Lists;
 use merge::{Watch, merge};
 use no_pause::NoPause;
 use optional_kind::{OptionalKind, Served};
+use refused::RefusedWatches;
 use scope::Scope;
 
-/// The client, the namespaces and the places for lists that all watches share.
+/// What all watches share: the client, the namespaces, the places for lists, and the record of refusals.
 struct Source<'a> {
     client: &'a Client,
     scope: &'a Scope,
     lists: Lists,
+    refused: RefusedWatches,
 }
 
 /// Number of objects in one answer to a list. The operator has the text and the objects of such an answer in memory at the same time.
@@ -62,6 +65,7 @@ pub fn start(
         client,
         scope,
         lists: Lists::default(),
+        refused: RefusedWatches::default(),
     };
     let (servers, server_stream, affected) = servers(&source, &watcher::Config::default());
     let (replica_sets, replica_set_stream) = cached::<ReplicaSet>(&source, &ours, None);
@@ -96,6 +100,7 @@ pub fn start(
         pods,
         pod_changed,
         optional.served,
+        source.refused.clone(),
     );
     (controller, stores)
 }
@@ -203,14 +208,22 @@ where
         + Sync
         + 'static,
 {
-    let Source { client, scope, lists } = source;
-    let watches = scope.apis::<K>(client).into_iter().map(|(namespace, api)| Watch {
-        namespace,
-        events: lists.in_turn(
-            watcher(api, config.clone().page_size(PAGE))
-                .default_backoff()
-                .modify(trim),
-        ),
+    let Source {
+        client,
+        scope,
+        lists,
+        refused,
+    } = source;
+    let watches = scope.apis::<K>(client).into_iter().map(|(namespace, api)| {
+        let (refused, of) = (refused.clone(), namespace.clone());
+        let events = watcher(api, config.clone().page_size(PAGE))
+            .default_backoff()
+            .modify(trim)
+            .inspect_err(move |error| refused.record::<K>(of.as_deref(), error));
+        Watch {
+            namespace,
+            events: lists.in_turn(events),
+        }
     });
     merge(watches.collect(), store)
 }
