@@ -1,6 +1,7 @@
 //! Reads everything that one reconcile depends on. It judges nothing and waits for no Pod.
 
 pub mod dereferenced;
+mod gauges;
 mod issuer;
 pub mod pod_reports;
 mod references;
@@ -8,7 +9,6 @@ mod references;
 pub use issuer::Issuer;
 pub use references::References;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt as _};
 
-use crate::api::v1alpha1::conditions::{ConditionType, Status};
-use crate::api::v1alpha1::{Guarded, KeysType, McpServer};
+use crate::api::v1alpha1::{KeysType, McpServer};
 use crate::controller::children::ChildKind;
 use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::PodReports;
@@ -27,7 +26,6 @@ use crate::controller::public_url;
 use crate::controller::recent_secrets::{RecentSecrets, SecretKind};
 use crate::controller::validate::reference_defaults::ReferenceDefaults;
 use crate::controller::watches::{Stores, UnreadableCache};
-use crate::telemetry::metrics::Gauges;
 
 /// Maximum duration of all reads of one reconcile. It leaves most of [`super::LIMIT`] for the revocations, which are written
 /// also if a read fails.
@@ -113,48 +111,6 @@ impl Sources {
             recent.remember(owner, SecretKind::Keyring, &keys.current, now);
         }
     }
-
-    /// Returns the values of the metrics that are read when the metrics are requested.
-    pub fn gauges(&self) -> Gauges {
-        let servers = self.stores.servers.state();
-        Gauges {
-            mcp_servers: servers.len(),
-            conditions: conditions(&servers),
-            key_rotations_waiting: key_rotations_waiting(&servers),
-            pods_unreachable: self.reports.counts().0,
-            most_pods_unreachable: self.reports.are_lost(),
-            ..Gauges::default()
-        }
-    }
-}
-
-/// Counts the objects by the status of each of their conditions. An object that cannot be decoded has none. A suspended object
-/// does not count for `Ready`: somebody wants it not to be, and nobody should be called.
-fn conditions(servers: &[Arc<Guarded>]) -> HashMap<(ConditionType, Status), usize> {
-    let readable = servers.iter().filter_map(|server| server.0.as_ref().ok());
-    let each = readable.flat_map(|server| {
-        let conditions = server.status.iter().flat_map(|status| &status.conditions);
-        conditions.map(|condition| (server.spec.suspend, condition))
-    });
-    let mut counts = HashMap::new();
-    for (is_suspended, condition) in each {
-        let kind = ConditionType::parse(&condition.type_)
-            .filter(|kind| !(is_suspended && *kind == ConditionType::Ready));
-        if let Some(known) = kind.zip(Status::parse(&condition.status)) {
-            *counts.entry(known).or_default() += 1;
-        }
-    }
-    counts
-}
-
-/// Counts the objects whose next key waits until every Pod reports it. Another program rotates the keys of a given Secret: with
-/// such a Secret the status has no time of the current key.
-fn key_rotations_waiting(servers: &[Arc<Guarded>]) -> usize {
-    let keys = servers
-        .iter()
-        .filter_map(|server| server.0.as_ref().ok()?.status.as_ref()?.keys.as_ref());
-    keys.filter(|keys| keys.next.is_some() && keys.created_at.is_some())
-        .count()
 }
 
 /// Returns what the caches contain for one reconcile of `server`. Makes no request.
@@ -331,12 +287,9 @@ mod tests {
     use http::{Request, Response};
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::client::Body;
-    use kube::core::DeserializeGuard;
     use tower_test::mock;
 
     use super::*;
-    use crate::api::v1alpha1::KeysStatus;
-    use crate::controller::children::ExistingChildren;
 
     #[tokio::test]
     async fn no_request_is_made_for_an_invalid_name() {
@@ -357,70 +310,6 @@ mod tests {
                 "{name:?} was asked for"
             );
             assert!(answer.await.unwrap().unwrap().is_none(), "{name:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_gauges_count_the_cached_objects_and_the_unreachable_pods() {
-        let server = |uid: &str| {
-            let mut server = crate::testing::server(crate::testing::QUICKSTART);
-            server.metadata.name = Some(uid.to_owned());
-            server.metadata.uid = Some(uid.to_owned());
-            // The operator rotates the keys of one object, and another program those of the others.
-            let created_at = (uid == "a").then(|| crate::testing::time(0));
-            server.status.get_or_insert_default().keys = Some(KeysStatus {
-                next: Some("s00000002".to_owned()),
-                created_at,
-                ..KeysStatus::default()
-            });
-            // A third one is suspended, and not Ready.
-            server.spec.suspend = uid == "c";
-            if uid != "a" {
-                let ready = serde_json::json!({
-                    "type": "Ready", "status": "False", "reason": "R", "message": "",
-                    "lastTransitionTime": "2026-01-01T00:00:00Z",
-                });
-                let conditions = &mut server.status.get_or_insert_default().conditions;
-                conditions.push(serde_json::from_value(ready).unwrap());
-            }
-            DeserializeGuard(Ok(server))
-        };
-        let (service, _handle) = mock::pair::<Request<Body>, Response<Body>>();
-        let sources = Sources {
-            client: Client::new(service, "default"),
-            stores: Stores::containing(
-                &[server("a"), server("b"), server("c")],
-                ExistingChildren::default(),
-                Vec::new(),
-            ),
-            reports: Arc::default(),
-            issuer: Arc::default(),
-            references: Arc::default(),
-            recent_secrets: Arc::default(),
-        };
-        let gauges = |unreachable, most| Gauges {
-            mcp_servers: 3,
-            conditions: [((ConditionType::Ready, Status::False), 1)].into(),
-            key_rotations_waiting: 1,
-            pods_unreachable: unreachable,
-            most_pods_unreachable: most,
-            ..Gauges::default()
-        };
-        for pod in ["a", "b", "c", "d", "e"] {
-            let document = crate::testing::document("sha256:0");
-            sources.reports.store(pod, true, Ok(document));
-        }
-        assert_eq!(sources.gauges(), gauges(0, false));
-        for (pod, expected) in [
-            ("a", gauges(1, false)),
-            ("b", gauges(2, false)),
-            ("c", gauges(3, true)),
-        ] {
-            for _ in 0..pod_reports::UNREACHABLE_AFTER {
-                let unreachable = pod_reports::StatusError::Unreachable;
-                sources.reports.store(pod, true, Err(unreachable));
-            }
-            assert_eq!(sources.gauges(), expected);
         }
     }
 
