@@ -2,12 +2,17 @@
 //! with three replicas.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
 use behalf_demo::mcp_client::call_with_token;
 use behalf_simulators::people::{ANA, BEN};
 use futures::future::join;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{EvictParams, ListParams};
+use kube::{Api, ResourceExt as _};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -19,7 +24,10 @@ use crate::scratch_server::{self, PORT, mcp_url, serving, sign_in};
 use crate::world::{TestResult, World};
 
 crate::tests![
-    Article: [the_scale_subresource_sets_the_number_of_pods],
+    Article: [
+        the_scale_subresource_sets_the_number_of_pods,
+        three_replicas_are_on_three_nodes_and_an_eviction_waits_until_the_pod_before_is_replaced,
+    ],
     Scratch: [a_session_in_a_redis_cluster_survives_the_restart_of_the_node_that_has_it],
 ];
 
@@ -70,6 +78,103 @@ async fn wait_pods(world: &World, server: Server, replicas: usize) -> TestResult
             "with {replicas} wanted the scale subresource said {scale}, and the Pods were {pods}"
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn three_replicas_are_on_three_nodes_and_an_eviction_waits_until_the_pod_before_is_replaced(
+    world: &World,
+) -> TestResult {
+    let server = Server::Article;
+    world.wait_settled(server).await?;
+    let token = world.access_token(server, &BEN).await?;
+    let scale = |replicas: usize| {
+        world.kubectl(&[
+            "scale",
+            "mcpserver",
+            server.name(),
+            &format!("--replicas={replicas}"),
+        ])
+    };
+    let work = async {
+        scale(3)?;
+        wait_pods(world, server, 3).await?;
+        let [one, other] = spread_over_three_nodes(world, server).await?;
+        evict(world, &one).await?;
+        let Err(refused) = evict(world, &other).await else {
+            return Err("a second Pod was evicted while the first one had no replacement".into());
+        };
+        let refused = refused.to_string();
+        println!("    the second eviction: {refused}");
+        let budget = format!("The disruption budget {} needs 2 healthy pods", server.name());
+        ensure!(
+            refused.contains("429") && refused.contains(&budget),
+            "the second eviction was refused with {refused}"
+        );
+        may_evict(world, server).await?;
+        evict(world, &other).await?;
+        may_evict(world, server).await?;
+        let status = call(world, server, &token).await?.status();
+        ensure!(
+            status == StatusCode::OK,
+            "after two evictions a call was answered {status}"
+        );
+        Ok(())
+    };
+    let restore = async {
+        scale(2)?;
+        wait_pods(world, server, 2).await?;
+        world.wait_settled(server).await.map(drop)
+    };
+    restoring(work, restore).await
+}
+
+/// Waits until the budget allows an eviction, and returns two of the Pods, each of which is on a node of its own.
+async fn spread_over_three_nodes(world: &World, server: Server) -> TestResult<[String; 2]> {
+    may_evict(world, server).await?;
+    let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
+    let selector = format!("app.kubernetes.io/instance={}", server.name());
+    let all = pods.list(&ListParams::default().labels(&selector)).await?.items;
+    let nodes: BTreeSet<_> = all
+        .iter()
+        .filter_map(|pod| pod.spec.as_ref()?.node_name.clone())
+        .collect();
+    println!("    the Pods are on {nodes:?}");
+    ensure!(
+        all.len() == 3 && nodes.len() == 3,
+        "{} Pods are on {nodes:?}",
+        all.len()
+    );
+    Ok([all[0].name_any(), all[1].name_any()])
+}
+
+/// Waits until three Pods are ready and the budget allows the eviction of one.
+async fn may_evict(world: &World, server: Server) -> TestResult {
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
+    let began = Instant::now();
+    loop {
+        let status = budgets.get(server.name()).await?.status.unwrap_or_default();
+        if status.current_healthy == 3 && status.expected_pods == 3 && status.disruptions_allowed == 1 {
+            return Ok(());
+        }
+        ensure!(
+            began.elapsed() < LIMIT,
+            "the PodDisruptionBudget allows no eviction of one of three Pods: {status:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Evicts a Pod as `kubectl drain` does. The error is the API server's answer with its causes.
+async fn evict(world: &World, pod: &str) -> TestResult {
+    let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
+    match pods.evict(pod, &EvictParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => {
+            let causes = status.details.iter().flat_map(|details| &details.causes);
+            let causes: Vec<_> = causes.map(|cause| cause.message.as_str()).collect();
+            Err(format!("{} {}: {}", status.code, status.reason, causes.join("; ")).into())
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
