@@ -9,11 +9,15 @@ use behalf_demo::mcp_client::{Connection, Era};
 use behalf_local_cluster::Progress;
 use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, BEN};
 use behalf_tests::foreign_server::ForeignServer::{self, Everything, FastMcp};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::ensure;
 use crate::guard::restoring;
+use crate::inside::Inside;
 use crate::scratch_server::{self, NAME, PORT, mcp_url, remove, sessions_in_redis, sign_in, wait};
 use crate::world::{TestResult, World};
 
@@ -21,6 +25,7 @@ crate::tests![Scratch: [
     each_injection_gives_a_server_of_others_exactly_its_token,
     an_mcp_session_lives_in_one_pod_and_a_client_goes_on_in_another,
     an_image_of_another_repository_is_not_accepted,
+    a_full_directory_evicts_the_pod_and_the_status_leads_to_the_words_of_the_kubelet,
 ]];
 
 /// Maximum time of a rollout.
@@ -174,5 +179,65 @@ async fn an_image_of_another_repository_is_not_accepted(world: &World) -> TestRe
         accepted.message
     );
     ensure!(refused.is("Stalled", "True"), "{}", refused.summary());
+    Ok(())
+}
+
+/// Writes more than `writableSize` into the first directory. The limit is the kubelet's: each write succeeds.
+const FILL: &str = "dd if=/dev/zero of=/proc/1/root/tmp/full bs=1M count=3";
+
+/// Words of Kubernetes 1.34.
+const WORDS: &str = r#"Usage of EmptyDir volume "writable-0" exceeds the limit "1Mi"."#;
+
+/// The kubelet writes the reason and its words into the status of the Pod only if a container ended with an error. Python's
+/// server ends without one, and Node's, which does not handle SIGTERM, is killed.
+async fn a_full_directory_evicts_the_pod_and_the_status_leads_to_the_words_of_the_kubelet(
+    world: &World,
+) -> TestResult {
+    for (server, phase) in [(FastMcp, "Succeeded"), (Everything, "Failed")] {
+        let image = server.image(&Progress::default())?;
+        world.running.cluster.load(std::slice::from_ref(&image))?;
+        let image = world.running.cluster.image_reference(&image);
+        let mut object = object(world, &image, &json!({}))?;
+        object["spec"]["server"]["container"]["writableSize"] = json!("1Mi");
+        scratch_server::serving(world, &object, async || is_evicted(world, phase).await).await?;
+    }
+    Ok(())
+}
+
+async fn is_evicted(world: &World, phase: &str) -> TestResult {
+    let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
+    let selector = ListParams::default().labels(&format!("app.kubernetes.io/instance={NAME}"));
+    let before = pods.list(&selector).await?.items;
+    let [pod] = before.as_slice() else {
+        return Err(format!("there are {} Pods", before.len()).into());
+    };
+    Inside::of(world, pod, "mcp-server")?.run(FILL).await?;
+    let told = wait(world, "Available=False after the eviction", |now| {
+        let available = now.get("Available");
+        available.is_some_and(|found| found.status == "False" && found.message.contains(" ended at "))
+    })
+    .await?;
+    let message = &told.get("Available").ok_or("no condition Available")?.message;
+    println!("    {phase}: {message}");
+    // The Pod that was evicted stays beside the one that serves.
+    wait(world, "Ready", |now| now.is("Ready", "True")).await?;
+    let evicted = pods.get(&pod.name_any()).await?.status.unwrap_or_default();
+    let seen = evicted.phase.unwrap_or_default();
+    ensure!(
+        seen == phase,
+        "the Pod is {seen} with {:?}: {:?}",
+        evicted.reason,
+        evicted.message
+    );
+    let words = match message.split_once("kubectl ") {
+        Some((_, command)) => {
+            let command = command.split(';').next().unwrap_or_default();
+            let arguments: Vec<&str> = command.split_whitespace().collect();
+            world.running.cluster.kubectl(&arguments)?
+        }
+        // The message quotes the words as Rust does.
+        None => message.replace('\\', ""),
+    };
+    ensure!(words.contains(WORDS), "{message} leads to {words}");
     Ok(())
 }

@@ -107,12 +107,31 @@ fn without_trouble(ended: &[&Arc<Pod>], is_starting: bool) -> Finding {
 
 /// Returns when and why a Pod ended, in the words of the kubelet that evicted or refused it.
 fn words_of_end(pod: &Pod) -> String {
-    let status = pod.status.as_ref();
-    let reason = status.and_then(|status| status.reason.as_deref().or(status.phase.as_deref()));
-    let words = status.and_then(|status| status.message.as_deref()).map(str::trim);
     let at = ended_at(pod).map_or_else(String::new, |time| format!(" at {time}"));
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    // After an eviction for the sake of the node it has the reason and the words, too.
+    let disrupted = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+    let reason = status.and_then(|status| status.reason.as_deref());
+    let reason = reason.or_else(|| disrupted?.reason.as_deref());
+    let words = status.and_then(|status| status.message.as_deref());
+    let words = words.or_else(|| disrupted?.message.as_deref()).map(str::trim);
+    let phase = status.and_then(|status| status.phase.as_deref());
+    // The kubelet's `generateAPIPodStatus` keeps reason and words of an eviction only if a container ended with an error. Nothing
+    // but the kubelet ends the containers of a Deployment's Pod for good.
+    if reason.is_none() && phase == Some("Succeeded") {
+        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+        return format!(
+            "ended{at}: the kubelet ended it, for example because a directory was full, and kept no reason, because its containers \
+             ended without an error; an event has its words: kubectl get events --namespace {namespace} --field-selector \
+             involvedObject.name={name},type=Warning"
+        );
+    }
     let words = words.map_or_else(String::new, |words| format!(", {words:?}"));
-    format!("ended{at}: {}{words}", reason.unwrap_or("Failed"))
+    format!("ended{at}: {}{words}", reason.or(phase).unwrap_or("Failed"))
 }
 
 /// Returns the time of a Pod's last change. A Pod that the kubelet refused has no conditions.

@@ -57,6 +57,41 @@ fn an_evicted_pod_is_told_in_the_words_of_the_kubelet_and_no_starting_pod_is_tak
     );
 }
 
+/// As a kubelet 1.34 leaves a Pod whose containers all ended with exit code 0 after the eviction.
+#[test]
+fn an_evicted_pod_without_a_reason_is_told_with_the_command_that_shows_the_words_of_the_kubelet() {
+    let message = |world: &mut World| {
+        condition(&world.reconcile(), ConditionType::Available)
+            .message
+            .clone()
+    };
+    let mut world = World::new();
+    world.deployment["availableReplicas"] = json!(0);
+    world.pods[0]["metadata"]["namespace"] = json!("mcp");
+    evict(&mut world.pods[0]);
+    let status = &mut world.pods[0]["status"];
+    status["phase"] = json!("Succeeded");
+    for lost in ["reason", "message"] {
+        status[lost] = Value::Null;
+    }
+    let told = message(&mut world);
+    let command =
+        "kubectl get events --namespace mcp --field-selector involvedObject.name=azure-devops-1,type=Warning";
+    assert!(
+        told.contains("ended at 2026-01-01T00:01:00Z: the kubelet ended it") && told.contains(command),
+        "{told}"
+    );
+
+    // An eviction for the sake of the node leaves a condition.
+    world.pods[0]["status"]["conditions"] = json!([{
+        "type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet",
+        "message": "The node was low on resource: memory.", "lastTransitionTime": time(60).to_string(),
+    }]);
+    let told = message(&mut world);
+    let words = "TerminationByKubelet, \"The node was low on resource: memory.\"";
+    assert!(told.contains(words), "{told}");
+}
+
 #[test]
 fn a_pod_that_a_node_refused_is_told_with_the_newest_words() {
     let mut world = World::new();

@@ -165,6 +165,8 @@ fn kubelet(record: &Record, pki: &Pki, node: u8, directory: &Path) -> Value {
         // The kubelet updates mounted ConfigMaps and Secrets within this time. Its default is a minute.
         "syncFrequency": "10s",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
+        // The kubelet evicts a Pod for a full directory after this time at most. Its default is a minute.
+        "volumeStatsAggPeriod": "10s",
     })
 }
 
