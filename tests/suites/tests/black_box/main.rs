@@ -12,6 +12,7 @@ mod assertions;
 mod bad_input;
 mod bad_objects;
 mod chart;
+mod cluster_wide;
 mod conditions;
 mod configuration;
 mod conformance;
@@ -115,6 +116,7 @@ fn all_tests() -> Vec<Test> {
         settled::tests(),
         documentation::tests(),
         api_server::tests(),
+        cluster_wide::tests(),
         leaks::tests(), // last: it searches what all the others left behind
     ]
     .concat();

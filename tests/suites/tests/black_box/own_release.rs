@@ -81,6 +81,15 @@ impl<'w> OwnRelease<'w> {
         Ok(wait_available(client, self.namespace, "behalf-operator", LIMIT).await?)
     }
 
+    /// Removes the installation and leaves the namespace.
+    pub(crate) fn uninstall(&self) -> TestResult {
+        let wait = ["uninstall", "behalf", "--ignore-not-found", "--wait"];
+        let namespaced = ["--namespace", self.namespace];
+        let cluster = &self.world.running.cluster;
+        cluster.helm(&[&wait[..], &namespaced].concat())?;
+        Ok(())
+    }
+
     /// Applies objects in the namespace.
     pub(crate) async fn apply(&self, objects: impl IntoIterator<Item = Value>) -> TestResult {
         let mut all = Objects::default();
@@ -115,9 +124,10 @@ impl<'w> OwnRelease<'w> {
 
 impl Drop for OwnRelease<'_> {
     fn drop(&mut self) {
-        let cluster = &self.world.running.cluster;
-        let uninstalled = cluster.helm(&["uninstall", "behalf", "--namespace", self.namespace]);
-        let deleted = cluster.kubectl(&["delete", "namespace", self.namespace, "--wait=false"]);
+        // First the release: its record is in the namespace.
+        let uninstalled = self.uninstall();
+        let delete = ["delete", "namespace", self.namespace, "--wait=false"];
+        let deleted = self.world.running.cluster.kubectl(&delete).map_err(Into::into);
         for error in [uninstalled.err(), deleted.err()].into_iter().flatten() {
             println!("    {} stays: {error}", self.namespace);
         }

@@ -150,7 +150,7 @@ impl<'w> Releases<'w> {
 }
 
 /// The Pods of the servers, with the time of their start.
-fn pods(world: &World) -> TestResult<String> {
+pub(crate) fn pods(world: &World) -> TestResult<String> {
     let columns = r#"jsonpath={range .items[*]}{.metadata.name} {.status.startTime}{"\n"}{end}"#;
     world.kubectl(&["get", "pods", "--output", columns])
 }

@@ -145,12 +145,19 @@ const KINDS: &str = "serviceaccounts,secrets,configmaps,networkpolicies,poddisru
 /// Maximum time until the garbage collector has deleted everything. A Pod may take a minute to stop.
 const COLLECTED: Duration = Duration::from_secs(100);
 
-/// Waits until nothing is left of an object that was deleted.
-pub(crate) async fn leaves_nothing(world: &World, name: &str) -> TestResult {
+/// Everything that the operator and the controllers made for an object, by kind and name.
+pub(crate) fn children(world: &World, namespace: &str, name: &str) -> TestResult<String> {
     let label = format!("behalf.dev/mcp-server={name}");
+    let get = ["get", KINDS, "--selector", &label, "--output", "name"];
+    let cluster = &world.running.cluster;
+    Ok(cluster.kubectl(&[&get[..], &["--namespace", namespace]].concat())?)
+}
+
+/// Waits until nothing is left of an object that was deleted.
+pub(crate) async fn leaves_nothing(world: &World, namespace: &str, name: &str) -> TestResult {
     let limit = Instant::now() + COLLECTED;
     loop {
-        let left = world.kubectl(&["get", KINDS, "--selector", &label, "--output", "name"])?;
+        let left = children(world, namespace, name)?;
         if left.trim().is_empty() {
             return Ok(());
         }
@@ -162,7 +169,7 @@ pub(crate) async fn leaves_nothing(world: &World, name: &str) -> TestResult {
 /// Deletes the object, waits until nothing of it is left, and forgets it at Entra.
 pub(crate) async fn remove(world: &World) -> TestResult {
     world.kubectl(&["delete", "mcpserver", NAME, "--ignore-not-found", "--wait=true"])?;
-    leaves_nothing(world, NAME).await?;
+    leaves_nothing(world, NAMESPACE_SERVERS, NAME).await?;
     world
         .entra
         .update_application(CLIENT_ID, |application| {

@@ -145,7 +145,7 @@ fn what_others_wrote_stays(world: &World) -> TestResult {
 
 async fn undo(world: &World, crd: &str) -> TestResult {
     world.kubectl(&["delete", "mcpserver", ROUTED, "--ignore-not-found", "--wait=true"])?;
-    scratch_server::leaves_nothing(world, ROUTED).await?;
+    scratch_server::leaves_nothing(world, NAMESPACE_SERVERS, ROUTED).await?;
     world
         .running
         .cluster
