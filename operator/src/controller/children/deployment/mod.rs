@@ -130,7 +130,7 @@ fn pod(plan: &Plan, configuration: &Configuration) -> PodSpec {
         termination_grace_period_seconds: Some(i64::from(settings.termination_grace_period_seconds)),
         node_selector: Some(node_selector(plan)),
         tolerations: (!settings.tolerations.is_empty()).then(|| settings.tolerations.clone()),
-        affinity: settings.affinity.clone(),
+        affinity: topology_spread::affinity(plan),
         topology_spread_constraints: topology_spread::build(plan),
         priority_class_name: settings.priority_class_name.clone(),
         image_pull_secrets: (!settings.image_pull_secrets.is_empty())

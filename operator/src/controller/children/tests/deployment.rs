@@ -190,9 +190,8 @@ fn pods_are_spread_over_zones_and_nodes_unless_the_spec_says_otherwise() {
             "matchLabelKeys": ["pod-template-hash"],
         })
     };
-    let default = ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
-        .map(|key| constraint(key, "ScheduleAnyway"));
-    assert_eq!(topology_spread(&json!([])), json!(default));
+    let default = constraint("topology.kubernetes.io/zone", "ScheduleAnyway");
+    assert_eq!(topology_spread(&json!([])), json!([default]));
     let memory = pod(&children(&server(QUICKSTART)).deployment);
     assert_eq!(memory.topology_spread_constraints, None, "one Pod");
 
@@ -204,6 +203,38 @@ fn pods_are_spread_over_zones_and_nodes_unless_the_spec_says_otherwise() {
     let mut own = strict;
     own["labelSelector"] = json!({"matchLabels": {"team": "shop"}});
     assert_eq!(topology_spread(&json!([own])), json!([own]), "as it is");
+}
+
+/// The scheduler ignores all preferred spread constraints on a node that lacks the label of one, such as that of a zone.
+#[test]
+fn pods_prefer_different_nodes_also_in_a_cluster_without_zones() {
+    let affinity = |settings: Value| {
+        let mut fields = redis(json!({}));
+        fields["pod"] = settings;
+        let pod = pod(&children(&quickstart_with(fields)).deployment);
+        serde_json::to_value(pod.affinity).unwrap()
+    };
+    let preferred = json!({"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": {
+        "labelSelector": {"matchLabels": {(names::SERVER_LABEL): "azure-devops"}},
+        "matchLabelKeys": ["pod-template-hash"], "topologyKey": "kubernetes.io/hostname",
+    }}]});
+    assert_eq!(affinity(json!({})), json!({"podAntiAffinity": preferred}));
+    let memory = pod(&children(&server(QUICKSTART)).deployment);
+    assert_eq!(memory.affinity, None, "one Pod");
+
+    let nodes = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "pool", "operator": "Exists"}]},
+    ]}});
+    let chosen = affinity(json!({"affinity": {"nodeAffinity": nodes}}));
+    assert_eq!(
+        chosen,
+        json!({"nodeAffinity": nodes, "podAntiAffinity": preferred})
+    );
+    let own = json!({"podAntiAffinity": {}});
+    assert_eq!(affinity(json!({"affinity": own})), own, "as it is");
+    let strict = json!({"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"});
+    let constraints = json!({"topologySpreadConstraints": [strict]});
+    assert_eq!(affinity(constraints), Value::Null, "the spec says it");
 }
 
 #[test]
