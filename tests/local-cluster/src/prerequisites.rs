@@ -73,6 +73,10 @@ pub enum PrerequisiteError {
     )]
     Kind(#[source] Option<CommandError>),
 
+    /// Valkey is missing; Debian 12 has it in its backports only.
+    #[error("missing: valkey-server and valkey-cli; run .ci/valkey, or install Valkey 8 and add it to PATH")]
+    Valkey,
+
     /// The local cluster makes namespaces, links and cgroups.
     #[error("a local cluster needs root; run as root, or use CLUSTER=kind or CLUSTER=current")]
     Root,

@@ -1,4 +1,4 @@
-//! Images of Redis and nginx: Debian's package on the base, or the public image where there are no Debian packages.
+//! Images of Redis, Valkey and nginx: Debian's package on the base, or the public image where there are no Debian packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use super::base::{self, Base};
 use super::{Builder, FORMAT, Image, ImageError, assemble, copy};
 use crate::Progress;
 use crate::files::{self, ContentName};
+use crate::prerequisites::{self, PrerequisiteError};
 
 /// A program of a Debian package.
 struct Daemon {
@@ -15,6 +16,10 @@ struct Daemon {
 
     /// The package. The image also gets the libraries that it needs.
     package: &'static str,
+
+    /// The folder of the cache with the programs, if they are not in the package: then only its libraries are used. Programs in
+    /// PATH are used if the folder does not exist.
+    cached: Option<&'static str>,
 
     /// Paths of the programs in the package, and their names in the image. The first one is the entry point.
     programs: &'static [(&'static str, &'static str)],
@@ -30,6 +35,7 @@ const REDIS: Daemon = Daemon {
     name: "redis",
     // `redis-server` is another name of one of these programs, which looks at the name that started it.
     package: "redis-tools",
+    cached: None,
     programs: &[
         ("usr/bin/redis-check-rdb", "redis-server"),
         ("usr/bin/redis-cli", "redis-cli"),
@@ -38,9 +44,20 @@ const REDIS: Daemon = Daemon {
     public_program: "/usr/local/bin/redis-server",
 };
 
+const VALKEY: Daemon = Daemon {
+    name: "valkey",
+    // Debian 12 has Valkey in its backports only. `.ci/valkey` puts the programs, which need the libraries of Redis, into the cache.
+    package: "redis-tools",
+    cached: Some("valkey"),
+    programs: &[("valkey-server", "valkey-server"), ("valkey-cli", "valkey-cli")],
+    public: "docker.io/valkey/valkey:8.0",
+    public_program: "/usr/local/bin/valkey-server",
+};
+
 const NGINX: Daemon = Daemon {
     name: "nginx",
     package: "nginx",
+    cached: None,
     programs: &[("usr/sbin/nginx", "nginx")],
     public: "docker.io/library/nginx:1.28",
     public_program: "/usr/sbin/nginx",
@@ -49,6 +66,11 @@ const NGINX: Daemon = Daemon {
 /// Builds an image with `redis-server` and `redis-cli`.
 pub fn redis(progress: &Progress) -> Result<Image, ImageError> {
     REDIS.build(progress)
+}
+
+/// Builds an image with `valkey-server` and `valkey-cli`.
+pub fn valkey(progress: &Progress) -> Result<Image, ImageError> {
+    VALKEY.build(progress)
 }
 
 /// Builds an image with `nginx`. Its arguments name the configuration file.
@@ -70,12 +92,16 @@ impl Daemon {
         let base = Base::from_packages(builder, progress)?;
         let version = base::candidate(self.package).map_err(ImageError::Base)?;
         let recipe = self.recipe();
-        let tag = ContentName::default()
+        let programs = self.cached_programs()?;
+        let mut tag = ContentName::default()
             .text(FORMAT)
             .text(&recipe)
             .text(&base.identity)
-            .text(&version)
-            .finish();
+            .text(&version);
+        for program in &programs {
+            tag = tag.file(program)?;
+        }
+        let tag = tag.finish();
         assemble(
             builder,
             self.name,
@@ -88,9 +114,29 @@ impl Daemon {
                 let tree = base::dependencies(&[self.package]).map_err(ImageError::Base)?;
                 let packages = libraries(&tree, self.package);
                 base::unpack(&packages, &context.with_file_name("packages"), &unpacked)?;
+                for program in &programs {
+                    copy(program, &unpacked.join(program.file_name().unwrap_or_default()))?;
+                }
                 self.arrange(&unpacked, &context.join("root/usr/local"))
             },
         )
+    }
+
+    /// The programs in the cache or in PATH, if they are not in the package.
+    fn cached_programs(&self) -> Result<Vec<PathBuf>, ImageError> {
+        let Some(folder) = self.cached else {
+            return Ok(Vec::new());
+        };
+        let folder = files::cache().join(folder);
+        let find = |&(program, _): &(&str, &str)| {
+            let cached = folder.join(program);
+            if cached.exists() {
+                Ok(cached)
+            } else {
+                prerequisites::find(program).ok_or(PrerequisiteError::Valkey.into())
+            }
+        };
+        self.programs.iter().map(find).collect()
     }
 
     /// Libraries are in a folder of their own, so that they never replace those of the base.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use self::base::Base;
 pub use self::builder::{Builder, push};
-pub use self::daemon::{nginx, redis};
+pub use self::daemon::{nginx, redis, valkey};
 pub use self::foreign::{Foreign, foreign};
 use crate::files::{self, ContentName, FileError};
 use crate::prerequisites::{self, PrerequisiteError};

@@ -30,7 +30,7 @@ pub(crate) const PLANTED: &str = "planted";
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The images of programs that nobody here wrote.
-const FOREIGN: [&str; 4] = ["redis", "nginx", "everything-server", "fastmcp-server"];
+const FOREIGN: [&str; 5] = ["redis", "valkey", "nginx", "everything-server", "fastmcp-server"];
 
 /// Whether a container with this image logs at trace level. The simulators do not, because their libraries would log the
 /// secrets that they issue, and foreign programs have no such level.

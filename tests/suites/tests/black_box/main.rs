@@ -47,6 +47,7 @@ mod settled;
 mod sign_in;
 mod survival;
 mod throttling;
+mod valkey;
 mod world;
 
 use std::process::ExitCode;
@@ -101,6 +102,7 @@ fn all_tests() -> Vec<Test> {
         survival::tests(),
         drain::tests(),
         high_availability::tests(),
+        valkey::tests(),
         keyring_from_elsewhere::tests(),
         conditions::tests(),
         scratch_objects::tests(),
