@@ -172,18 +172,25 @@ pub async fn call_with(
     mcp: &Url,
     access_token: &str,
 ) -> Result<reqwest::Response, ClientError> {
+    call_request(http, mcp, access_token)
+        .send()
+        .await
+        .map_err(ClientError::Http)
+}
+
+/// The request of such a call, for tests that add headers.
+pub fn call_request(http: &reqwest::Client, mcp: &Url, access_token: &str) -> reqwest::RequestBuilder {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
         "name": "list_pipeline_runs", "arguments": {"project": "shop"},
         "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}},
     }});
-    let request = http
-        .post(mcp.clone())
+    http.post(mcp.clone())
         .header("Accept", "application/json, text/event-stream")
         .header("MCP-Protocol-Version", "2026-07-28")
         .header("Mcp-Method", "tools/call")
         .header("Mcp-Name", "list_pipeline_runs")
-        .bearer_auth(access_token);
-    request.json(&body).send().await.map_err(ClientError::Http)
+        .bearer_auth(access_token)
+        .json(&body)
 }
 
 /// A client with credentials; it can open any number of connections.

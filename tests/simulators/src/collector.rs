@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -67,7 +68,7 @@ struct Received {
     rejects: usize,
 }
 
-/// The collector. It listens on loopback until it is dropped.
+/// The collector. It listens on loopback, unless its start says otherwise, until it is dropped.
 pub struct Collector {
     endpoint: Url,
     shared: Arc<Shared>,
@@ -77,7 +78,12 @@ pub struct Collector {
 impl Collector {
     /// Starts it on a free port.
     pub async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// Starts it at another address of this machine, for the Pods of a cluster.
+    pub async fn start_at(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let origin = format!("http://{}", listener.local_addr()?);
         let endpoint = origin.parse().map_err(io::Error::other)?;
         let shared = Arc::<Shared>::default();
@@ -112,20 +118,24 @@ impl Collector {
 
     /// Returns when at least `count` spans have arrived.
     pub async fn spans(&self, count: usize) -> Vec<ReceivedSpan> {
-        self.wait(|received| received.spans.len() >= count).await;
-        self.state().spans.clone()
+        self.until(|spans| spans.len() >= count).await
     }
 
     /// Returns when a span of this trace has arrived, with all spans.
     pub async fn trace(&self, trace_id: &str) -> Vec<ReceivedSpan> {
-        let is_there = |received: &Received| received.spans.iter().any(|span| span.trace_id == trace_id);
-        self.wait(is_there).await;
-        self.state().spans.clone()
+        self.until(|spans| spans.iter().any(|span| span.trace_id == trace_id))
+            .await
     }
 
     /// Returns when at least `count` requests have arrived, the refused ones included.
     pub async fn requests(&self, count: usize) {
         self.wait(|received| received.requests >= count).await;
+    }
+
+    /// Returns when these spans are enough.
+    pub async fn until(&self, enough: impl Fn(&[ReceivedSpan]) -> bool) -> Vec<ReceivedSpan> {
+        self.wait(|received| enough(&received.spans)).await;
+        self.state().spans.clone()
     }
 
     /// Number of spans in the largest request.

@@ -1,3 +1,6 @@
+use std::net::SocketAddr;
+
+use behalf_local_cluster::cluster::Cluster;
 use url::Url;
 
 use crate::forward::Forward;
@@ -28,6 +31,10 @@ pub struct Layout {
 
     /// Number of nodes.
     pub nodes: u8,
+
+    /// The port of this machine at which a collector of traces listens for the Pods of a local cluster. Without one the servers
+    /// send no traces.
+    pub collector: Option<u16>,
 }
 
 /// Loopback ports, all different.
@@ -102,6 +109,7 @@ impl Layout {
             log_level: "Info",
             redis_users: &["article"],
             nodes: 1,
+            collector: None,
         }
     }
 
@@ -113,7 +121,14 @@ impl Layout {
             log_level: "Trace",
             redis_users: &["article", "scratch"],
             nodes: 3,
+            collector: Some(8593),
         }
+    }
+
+    /// The address of the collector, as the Pods reach it. The Pods of other clusters than a local one do not reach this machine.
+    pub fn collector_address(&self, cluster: &Cluster) -> Option<SocketAddr> {
+        let (host, port) = (cluster.host_address()?, self.collector?);
+        Some(SocketAddr::from((host, port)))
     }
 
     /// A server's public origin.

@@ -45,6 +45,9 @@ pub async fn apply_servers(
         let spec = &mut object["spec"];
         spec["sidecar"]["logLevel"] = json!(layout.log_level);
         spec["server"]["azureDevOps"]["logLevel"] = json!(layout.log_level);
+        if let Some(collector) = layout.collector_address(cluster) {
+            spec["tracing"] = json!({"endpoint": format!("http://{collector}")});
+        }
         if let Some(server) = Server::ALL.into_iter().find(|server| server.name() == name) {
             let origin = layout.public_url(server);
             spec["publicUrl"] = json!(origin.as_str().trim_end_matches('/'));

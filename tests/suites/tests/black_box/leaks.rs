@@ -1,4 +1,4 @@
-//! Searches all logs, objects, events, internal documents of the sidecars and answers to clients for secrets: values that
+//! Searches all logs, objects, events, spans, internal documents of the sidecars and answers to clients for secrets: values that
 //! the simulators issued or received, values that clients received, and the keys of the keyrings.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,13 +7,14 @@ use std::time::Duration;
 use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
 use behalf_demo::internal_document;
 use behalf_demo::mcp_client::Era;
+use behalf_simulators::collector::{Collector, ReceivedSpan};
 use behalf_simulators::entra::SecretKind;
 use behalf_simulators::people::{ANA, BEN};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use kube::api::{ListParams, LogParams};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::answers;
 use crate::credentials::pods_of;
@@ -21,6 +22,7 @@ use crate::ensure;
 use crate::logs::{self, NAMESPACES, PLANTED, is_traced};
 use crate::search::{Place, SHORTEST, Search, Value};
 use crate::sign_in::calls;
+use crate::traces;
 use crate::world::{TestResult, World};
 
 /// Maximum time until every log can be read.
@@ -31,10 +33,18 @@ crate::tests![WholeCluster: [no_secret_value_is_in_any_log_object_event_or_answe
 async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> TestResult {
     use_everything(world).await?;
     let planted = [plant(world)?];
+    let spans = match world.collector() {
+        Ok(collector) => Some(spans(world, collector).await?),
+        Err(error) => {
+            println!("    no span is searched: {error}");
+            None
+        }
+    };
 
     let logs = all_logs(world).await?;
     let mut others = objects(world)?;
     others.extend(of_sidecars(world).await?);
+    others.extend(spans);
     let answers = answers(world)?;
 
     let (foreign, own, cookies) = (
@@ -362,6 +372,42 @@ async fn logs(world: &World) -> TestResult<Vec<Place>> {
     );
     places.extend(recorded);
     Ok(places)
+}
+
+/// The spans of both servers since the suite began, as the collector received them. Fails unless a search finds a value in them
+/// that the last call planted.
+async fn spans(world: &World, collector: &Collector) -> TestResult<Place> {
+    // The sidecar records the name of a tool as the client sent it.
+    let planted = [Value::new(
+        "planted tool",
+        "eyJhbGciOiJub25lIn0.planted-in-a-span",
+    )];
+    let [tool] = &planted;
+    let connection = world.connect(Server::Quickstart, &ANA, Era::Modern).await?;
+    let called = connection.call(&tool.text, json!({})).await;
+    connection.close().await;
+    ensure!(called.is_err(), "the server has a tool {}", tool.text);
+    let has_planted = |spans: &[ReceivedSpan]| {
+        spans
+            .iter()
+            .any(|span| span.attributes.values().any(|value| *value == tool.text))
+    };
+    let received = timeout(traces::LIMIT, collector.until(has_planted)).await;
+    let number = received
+        .map_err(|_| "the collector got no span with the planted tool")?
+        .len();
+    let text = String::from_utf8_lossy(&collector.bytes()).into_owned();
+    let place = Place {
+        name: format!("{number} spans"),
+        text,
+    };
+    ensure!(
+        !Search::of(&planted)?.found_in([&place]).is_empty(),
+        "the planted tool was not found in {}",
+        place.name
+    );
+    println!("    {} are searched", place.name);
+    Ok(place)
 }
 
 /// A Pod whose only purpose is to log a value that looks like a token.

@@ -47,6 +47,7 @@ mod settled;
 mod sign_in;
 mod survival;
 mod throttling;
+mod traces;
 mod valkey;
 mod world;
 
@@ -103,6 +104,7 @@ fn all_tests() -> Vec<Test> {
         drain::tests(),
         high_availability::tests(),
         valkey::tests(),
+        traces::tests(),
         keyring_from_elsewhere::tests(),
         conditions::tests(),
         scratch_objects::tests(),

@@ -17,6 +17,7 @@ use behalf_local_cluster::cluster::checkout_name;
 use behalf_local_cluster::files;
 use behalf_local_cluster::images::{self, Image, Product};
 use behalf_runtime::error_chain;
+use behalf_simulators::collector::Collector;
 use behalf_simulators::people::{ANA, Person};
 use behalf_simulators::sign_in::{Browser, Visit};
 use behalf_simulators::{azure_devops, entra};
@@ -41,6 +42,7 @@ pub(crate) struct World {
     pub(crate) azure_devops: azure_devops::Control,
     answers: Answers,
     pub(crate) recording: Recording,
+    collector: Option<Collector>,
     folder: PathBuf,
     client_values: Mutex<Vec<(&'static str, String)>>,
     unrecorded: Mutex<Vec<(&'static str, String)>>,
@@ -57,9 +59,14 @@ impl World {
         let recording = Recording::start(running.client.clone())?;
         let entra = entra::Control::new(layout.entra_control())?;
         let azure_devops = azure_devops::Control::new(layout.azure_devops_control())?;
+        let collector = match layout.collector_address(&running.cluster) {
+            Some(address) => Some(Collector::start_at(address).await?),
+            None => None,
+        };
         Ok(Self {
             layout,
             running,
+            collector,
             entra,
             azure_devops,
             answers,
@@ -68,6 +75,12 @@ impl World {
             client_values: Mutex::default(),
             unrecorded: Mutex::default(),
         })
+    }
+
+    /// The collector of the spans of both servers.
+    pub(crate) fn collector(&self) -> TestResult<&Collector> {
+        let collector = self.collector.as_ref();
+        Ok(collector.ok_or("the Pods of this kind of cluster do not reach the collector on this machine")?)
     }
 
     /// Deletes the cluster, unless `BEHALF_KEEP_CLUSTER` is set.

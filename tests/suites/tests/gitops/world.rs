@@ -40,6 +40,7 @@ impl World {
         let layout = Layout {
             nodes: 1,
             log_level: "Info",
+            collector: None,
             ..Layout::tests(checkout_name("gitops"))
         };
         let progress = Progress::new(|line| println!("{line}"));
