@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use behalf_local_cluster::images::Product;
 use futures::TryStreamExt as _;
 use futures::future::try_join;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -37,7 +38,7 @@ const LIMIT: Duration = Duration::from_mins(4);
 async fn an_upgrade_replaces_the_pods_of_one_object_at_a_time_with_both_strategies(
     world: &World,
 ) -> TestResult {
-    let [_, next] = world.sidecars()?;
+    let [_, next] = world.releases(Product::AuthSidecar)?;
     // Hosts that do not exist: these Pods ask nobody whom other tests watch. They are ready without.
     let hosts = |host: &str| json!([format!("{host}.rollouts.example")]);
     let release = OwnRelease::install(

@@ -224,10 +224,9 @@ impl World {
         )?)
     }
 
-    /// The installed image of the sidecar, and a second one that differs by a label, as that of a next release.
-    pub(crate) fn sidecars(&self) -> TestResult<[Image; 2]> {
+    /// The installed image of a product, and a second one that differs by a label, as that of a next release.
+    pub(crate) fn releases(&self, product: Product) -> TestResult<[Image; 2]> {
         let progress = behalf_local_cluster::Progress::default();
-        let product = Product::AuthSidecar;
         let installed = images::build(product, &behalf_demo::binary(product), &progress)?;
         let next = images::labelled(&installed, "behalf.dev/release=next", &progress)?;
         self.load(&next)?;

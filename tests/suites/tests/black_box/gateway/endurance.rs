@@ -1,10 +1,11 @@
 //! The fault run: 50 sessions call through the gateway while everything behind it is replaced.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::behind_a_gateway;
-use super::faults::{self, Sidecars};
+use super::faults::{self, Releases};
 use super::redis_pair::RedisPair;
 use super::sessions::{self, Calls};
 use super::tally::Tally;
@@ -17,6 +18,9 @@ crate::tests![no_session_is_lost_while_pods_keys_the_operator_and_redis_are_repl
 /// Number of sessions that call at once.
 const SESSIONS: usize = 50;
 
+/// Minimum number of rotations that end in a run of the whole duration.
+const ROTATIONS: usize = 2;
+
 /// Minimum duration of the fault run. Without `BEHALF_TEST_ENDURANCE` each fault happens once.
 pub(crate) fn duration() -> Duration {
     let seconds = std::env::var("BEHALF_TEST_ENDURANCE").ok();
@@ -25,52 +29,49 @@ pub(crate) fn duration() -> Duration {
 
 /// Regression: `toolhive#6378`, a restart that ended sessions.
 async fn no_session_is_lost_while_pods_keys_the_operator_and_redis_are_replaced(world: &World) -> TestResult {
-    let sidecars = Sidecars::load(world)?;
+    let releases = Releases::load(world)?;
     let redis = RedisPair::start(world).await;
     let worked = match &redis {
-        Ok(redis) => calls_go_on(world, &sidecars, redis).await,
+        Ok(redis) => within_the_rate_limit(world, calls_go_on(world, &releases, redis)).await,
         Err(error) => Err(format!("failed to start the pair of Redis: {error}").into()),
     };
-    let restored = faults::restore(world, &sidecars).await;
+    let restored = faults::restore(world, &releases).await;
     worked.and(restored).and(RedisPair::remove(world))
 }
 
-async fn calls_go_on(world: &World, sidecars: &Sidecars, redis: &RedisPair<'_>) -> TestResult {
+/// The sessions belong to three users. Azure DevOps takes 4,000 calls from a user in five minutes, so here calls are free.
+async fn within_the_rate_limit(world: &World, work: impl Future<Output = TestResult>) -> TestResult {
+    let before = world.azure_devops.settings().await?;
+    let mut free = before;
+    free.rate_limit.cost_milli_tstu = 0;
+    world.azure_devops.change_settings(&free).await?;
+    let worked = work.await;
+    world.azure_devops.change_settings(&before).await?;
+    worked
+}
+
+async fn calls_go_on(world: &World, releases: &Releases, redis: &RedisPair<'_>) -> TestResult {
     behind_a_gateway(world, redis.sessions()?, LIMIT + duration(), async |gateway| {
+        faults::are_spread(world)?;
         let sessions = sessions::sign_in(gateway, SESSIONS).await?;
         let tally = Arc::new(Tally::new());
         let calls = Calls::begin(&sessions, &tally);
-        let began = Instant::now();
-        let replaced = replace_everything(world, sidecars, redis, &tally).await;
+        let replaced = replace_everything(world, releases, redis, &tally).await;
         calls.end().await;
         let counts = tally.counts();
-        println!(
-            "    {SESSIONS} sessions, {} s: {} calls, {} to be tried again {:?}, {} wrong, {} refreshes",
-            began.elapsed().as_secs(),
-            counts.calls(),
-            counts.unavailable,
-            counts.unavailable_by_fault,
-            counts.wrong,
-            counts.refreshes
-        );
-        replaced?;
+        println!("    {SESSIONS} sessions: {counts}");
+        let replaced = replaced?;
+        println!("    {replaced}");
+        // A run in which each fault happens once has too few answers for one in a thousand: there each session may meet the
+        // restart of Redis once, and the tests beside it make the machine busy.
+        let is_whole = !duration().is_zero();
+        let once = if is_whole { 0 } else { SESSIONS as u64 };
+        counts.are_allowed(counts.answers() / 1000 + once, once)?;
         ensure!(
-            counts.wrong == 0,
-            "{} wrong answers: {:#?}",
-            counts.wrong,
-            counts.first_wrong
+            !is_whole || replaced.rotations >= ROTATIONS,
+            "the keys were rotated {} times, not {ROTATIONS} times",
+            replaced.rotations
         );
-        // A run in which each fault happens once has too few calls for one in a thousand: there each session may meet the
-        // restart of Redis once.
-        let once = if duration().is_zero() { SESSIONS as u64 } else { 0 };
-        let allowed = counts.calls() / 1000 + once;
-        ensure!(
-            counts.unavailable <= allowed,
-            "{} of {} calls had to be tried again",
-            counts.unavailable,
-            counts.calls()
-        );
-        ensure!(counts.refreshes > 0, "no session was refreshed");
         for session in &sessions {
             session.still_works(gateway).await?;
         }
@@ -79,39 +80,73 @@ async fn calls_go_on(world: &World, sidecars: &Sidecars, redis: &RedisPair<'_>) 
     .await
 }
 
+/// The faults of a run that ended well.
+#[derive(Default)]
+struct Replaced {
+    rotations: usize,
+    deleted_pods: usize,
+    operator_upgrades: usize,
+    sidecar_upgrades: usize,
+    drained_nodes: usize,
+    redis_restarts: usize,
+    redis_fail_overs: usize,
+}
+
+impl fmt::Display for Replaced {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "replaced: {} rotations of the keys, {} deleted Pods, {} upgrades of the operator, {} of the sidecar, \
+             {} drained nodes, {} restarts of Redis, {} fail-overs",
+            self.rotations,
+            self.deleted_pods,
+            self.operator_upgrades,
+            self.sidecar_upgrades,
+            self.drained_nodes,
+            self.redis_restarts,
+            self.redis_fail_overs
+        )
+    }
+}
+
 /// Makes the faults one after the other: once, or until the duration has passed. The keys rotate meanwhile.
 async fn replace_everything(
     world: &World,
-    sidecars: &Sidecars,
+    releases: &Releases,
     redis: &RedisPair<'_>,
     tally: &Tally,
-) -> TestResult {
+) -> TestResult<Replaced> {
     let began = Instant::now();
-    let mut restarts_redis = true;
+    let mut replaced = Replaced::default();
     loop {
         tally.begin("the keys rotate");
         let key = faults::request_rotation(world).await?;
         tally.begin("a Pod is deleted");
         faults::delete_a_pod(world).await?;
-        tally.begin("the operator restarts");
-        faults::restart_operator(world).await?;
+        replaced.deleted_pods += 1;
+        tally.begin("the operator is upgraded");
+        faults::upgrade_operator(world, releases).await?;
+        replaced.operator_upgrades += 1;
         // Kubernetes waits longer before each further restart of a container, so that the outage would grow.
-        if std::mem::take(&mut restarts_redis) {
+        if replaced.redis_restarts == 0 {
             tally.begin("Redis restarts");
             redis.restart().await?;
+            replaced.redis_restarts += 1;
         }
         tally.begin("Redis fails over");
-        redis.fail_over().await?;
-        tally.begin("the installation is upgraded");
-        faults::upgrade(world, sidecars).await?;
+        redis.fail_over(replaced.redis_fail_overs % 2 == 1).await?;
+        replaced.redis_fail_overs += 1;
+        tally.begin("the sidecar is upgraded");
+        faults::upgrade_sidecar(world, releases).await?;
+        replaced.sidecar_upgrades += 1;
         tally.begin("a node is drained");
-        if !faults::drain_a_node(world).await? {
-            println!("    there is one node, so none is drained");
-        }
+        faults::drain_a_node(world).await?;
+        replaced.drained_nodes += 1;
         tally.begin("the rotation ends");
         faults::wait_rotated(world, &key).await?;
+        replaced.rotations += 1;
         if began.elapsed() >= duration() {
-            return Ok(());
+            return Ok(replaced);
         }
     }
 }

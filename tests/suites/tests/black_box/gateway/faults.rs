@@ -1,15 +1,17 @@
 //! The faults of a fault run: each replaces a part of the installation while users call.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{Conditions, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, Server, wait_available};
 use behalf_local_cluster::files::checkout;
-use behalf_local_cluster::images::Image;
+use behalf_local_cluster::images::{Image, Product};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::Value;
 
+use super::REPLICAS;
 use crate::ensure;
 use crate::scratch_server::NAME;
 use crate::world::{TestResult, World};
@@ -17,17 +19,38 @@ use crate::world::{TestResult, World};
 /// Maximum time until everything is replaced after one fault.
 const LIMIT: Duration = Duration::from_mins(4);
 
-/// The images of the sidecar between which the installation is upgraded.
-pub(super) struct Sidecars {
-    installed: Image,
-    other: Image,
+/// The images between which the installation is upgraded: the installed one and another one of each part.
+pub(super) struct Releases {
+    operator: [Image; 2],
+    sidecar: [Image; 2],
 }
 
-impl Sidecars {
+impl Releases {
     pub(super) fn load(world: &World) -> TestResult<Self> {
-        let [installed, other] = world.sidecars()?;
-        Ok(Self { installed, other })
+        Ok(Self {
+            operator: world.releases(Product::Operator)?,
+            sidecar: world.releases(Product::AuthSidecar)?,
+        })
     }
+}
+
+/// Fails unless each replica of the server is on a node of its own.
+pub(super) fn are_spread(world: &World) -> TestResult {
+    let nodes = nodes_of_pods(world)?;
+    let different: BTreeSet<_> = nodes.iter().collect();
+    ensure!(
+        nodes.len() == REPLICAS && different.len() == REPLICAS,
+        "the Pods are not on {REPLICAS} nodes: {nodes:?}"
+    );
+    Ok(())
+}
+
+/// The node of each Pod of the server.
+fn nodes_of_pods(world: &World) -> TestResult<Vec<String>> {
+    let selector = format!("app.kubernetes.io/instance={NAME}");
+    let of_pods = "jsonpath={.items[*].spec.nodeName}";
+    let nodes = world.kubectl(&["get", "pods", "--selector", &selector, "--output", of_pods])?;
+    Ok(nodes.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Deletes a Pod of the server.
@@ -44,60 +67,78 @@ pub(super) async fn delete_a_pod(world: &World) -> TestResult {
     available(world).await
 }
 
-/// Deletes the Pods of the operator.
-pub(super) async fn restart_operator(world: &World) -> TestResult {
-    let namespace = ["--namespace", NAMESPACE_OPERATOR];
-    let delete = ["delete", "pod", "--all", "--wait=true"];
-    world
-        .running
-        .cluster
-        .kubectl(&[&namespace[..], &delete].concat())?;
-    wait_available(
-        &world.running.client,
-        NAMESPACE_OPERATOR,
-        "behalf-operator",
-        LIMIT,
-    )
-    .await?;
-    Ok(())
+/// Upgrades the operator to the image that does not run now, and waits until only Pods of this image run.
+pub(super) async fn upgrade_operator(world: &World, releases: &Releases) -> TestResult {
+    let to = other(world, &releases.operator, &operator_images(world)?);
+    install(world, &[("image.tag", to)]).await?;
+    let wanted = world.running.cluster.image_reference(to);
+    let began = Instant::now();
+    loop {
+        let run = operator_images(world)?;
+        if !run.is_empty() && run.iter().all(|image| *image == wanted) {
+            return Ok(());
+        }
+        ensure!(
+            began.elapsed() < LIMIT,
+            "the Pods of the operator do not run {wanted}, but {run:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
-/// Upgrades the installation to the image of the sidecar that does not run now.
-pub(super) async fn upgrade(world: &World, sidecars: &Sidecars) -> TestResult {
-    let runs_installed =
-        sidecar_image(world, NAME)? == world.running.cluster.image_reference(&sidecars.installed);
-    let to = if runs_installed {
-        &sidecars.other
-    } else {
-        &sidecars.installed
-    };
-    install(world, to).await?;
+/// The image of each Pod of the operator.
+fn operator_images(world: &World) -> TestResult<Vec<String>> {
+    let images = world.running.cluster.kubectl(&[
+        "--namespace",
+        NAMESPACE_OPERATOR,
+        "get",
+        "pods",
+        "--output",
+        "jsonpath={.items[*].spec.containers[*].image}",
+    ])?;
+    Ok(images.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Upgrades the sidecars to the image that does not run now.
+pub(super) async fn upgrade_sidecar(world: &World, releases: &Releases) -> TestResult {
+    let to = other(world, &releases.sidecar, &[sidecar_image(world, NAME)?]);
+    install(world, &[("images.sidecar.tag", to)]).await?;
     rolled_out(world, NAME, to).await
 }
 
-/// Installs the first image again, and waits until the servers of the other tests run it.
-pub(super) async fn restore(world: &World, sidecars: &Sidecars) -> TestResult {
-    install(world, &sidecars.installed).await?;
+/// The image that does not run now.
+fn other<'i>(world: &World, [installed, next]: &'i [Image; 2], run: &[String]) -> &'i Image {
+    if run.contains(&world.running.cluster.image_reference(installed)) {
+        next
+    } else {
+        installed
+    }
+}
+
+/// Installs the first images again, and waits until the servers of the other tests run them.
+pub(super) async fn restore(world: &World, releases: &Releases) -> TestResult {
+    let ([operator, _], [sidecar, _]) = (&releases.operator, &releases.sidecar);
+    install(world, &[("image.tag", operator), ("images.sidecar.tag", sidecar)]).await?;
     for server in Server::ALL {
-        rolled_out(world, server.name(), &sidecars.installed).await?;
+        rolled_out(world, server.name(), sidecar).await?;
         world.wait_settled(server).await?;
     }
     Ok(())
 }
 
-async fn install(world: &World, sidecar: &Image) -> TestResult {
+/// Upgrades the chart with these tags of images, and waits for the operator.
+async fn install(world: &World, tags: &[(&str, &Image)]) -> TestResult {
     let chart = checkout().join("charts/behalf").display().to_string();
-    let tag = format!("images.sidecar.tag={}", sidecar.tag);
-    world.running.cluster.helm(&[
-        "upgrade",
-        "behalf",
-        &chart,
-        "--namespace",
-        NAMESPACE_OPERATOR,
-        "--reuse-values",
-        "--set",
-        &tag,
-    ])?;
+    let tags: Vec<_> = tags
+        .iter()
+        .map(|(value, image)| format!("{value}={}", image.tag))
+        .collect();
+    let mut arguments = vec!["upgrade", "behalf", &chart, "--namespace", NAMESPACE_OPERATOR];
+    arguments.push("--reuse-values");
+    for tag in &tags {
+        arguments.extend(["--set-string", tag]);
+    }
+    world.running.cluster.helm(&arguments)?;
     let operator = "behalf-operator";
     wait_available(&world.running.client, NAMESPACE_OPERATOR, operator, LIMIT).await?;
     Ok(())
@@ -130,36 +171,24 @@ fn sidecar_image(world: &World, server: &str) -> TestResult<String> {
     Ok(image.ok_or("the Deployment has no sidecar")?.to_owned())
 }
 
-/// Evicts the server's Pods from one node, as an administrator does before a repair. Returns false if there is one node only.
-pub(super) async fn drain_a_node(world: &World) -> TestResult<bool> {
-    let nodes = world
-        .running
-        .cluster
-        .kubectl(&["get", "nodes", "--output", "name"])?;
-    if nodes.lines().count() < 2 {
-        return Ok(false);
-    }
+/// Evicts the server's Pods from one node, as an administrator does before a repair.
+pub(super) async fn drain_a_node(world: &World) -> TestResult {
     let selector = format!("app.kubernetes.io/instance={NAME}");
-    let of_pods = "jsonpath={.items[*].spec.nodeName}";
-    let used = world.kubectl(&["get", "pods", "--selector", &selector, "--output", of_pods])?;
-    let node = used
-        .split_whitespace()
-        .next()
-        .ok_or("no Pod is on a node")?
-        .to_owned();
+    let used = nodes_of_pods(world)?;
+    let node = used.first().ok_or("no Pod is on a node")?;
     let pods = format!("--pod-selector={selector}");
     let drained = world.kubectl(&[
         "drain",
-        &node,
+        node,
         &pods,
         "--ignore-daemonsets",
         "--delete-emptydir-data",
         "--timeout=150s",
     ]);
     let available = available(world).await;
-    world.kubectl(&["uncordon", &node])?;
+    world.kubectl(&["uncordon", node])?;
     drained?;
-    available.map(|()| true)
+    available
 }
 
 /// Asks for a rotation of the keys. Returns the key that seals now.

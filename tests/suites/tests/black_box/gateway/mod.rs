@@ -55,6 +55,11 @@ async fn behind_a_gateway(
         "server": spec["server"], "tokenExchange": spec["tokenExchange"], "sidecar": spec["sidecar"],
         // The Pods of a local cluster, and those of a kind cluster.
         "trustedProxies": ["10.99.0.0/16", "10.244.0.0/16"],
+        // One Pod on each node. A node that is drained does not count, or nothing could replace its Pod.
+        "pod": {"topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+            "nodeTaintsPolicy": "Honor",
+        }]},
     });
     let object = scratch_server::object(world, &origin, &fields)?;
     let authority = CertificateAuthority::generate("Gateway")?;

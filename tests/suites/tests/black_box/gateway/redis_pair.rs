@@ -54,14 +54,20 @@ impl<'w> RedisPair<'w> {
         self.replicates(1 - primary).await
     }
 
-    /// Promotes the replica while users call. Writes that the old primary gets meanwhile are lost. It stays reachable over the
-    /// connections that the sidecars have, and answers READONLY to their writes.
-    pub(super) async fn fail_over(&self) -> TestResult {
+    /// Promotes the replica while users call. Writes that the old primary gets meanwhile are lost. With `cuts` it closes all
+    /// connections, as a managed Redis does. Otherwise it stays reachable over the connections that the sidecars have, and
+    /// answers READONLY to their writes.
+    pub(super) async fn fail_over(&self, cuts: bool) -> TestResult {
         let (old, new) = (self.primary.get(), 1 - self.primary.get());
         self.replicates(new).await?;
         self.pods.ask(new, &["REPLICAOF", "NO", "ONE"])?;
         self.pods.lead_to(new).await?;
         self.primary.set(new);
+        if cuts {
+            for kind in ["normal", "pubsub"] {
+                self.pods.ask(old, &["CLIENT", "KILL", "TYPE", kind])?;
+            }
+        }
         self.replicate(new, old).await?;
         self.is_used(new).await
     }

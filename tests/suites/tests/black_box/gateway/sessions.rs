@@ -84,11 +84,15 @@ async fn keep_calling(session: Session, tally: Arc<Tally>, ended: Arc<AtomicBool
     while !ended.load(Ordering::Relaxed) {
         if Instant::now() > next_refresh {
             match session.refresh().await {
-                Ok(true) => {
-                    tally.refreshed();
-                    next_refresh = Instant::now() + REFRESH;
+                Ok(has_tokens) => {
+                    tally.refreshed(has_tokens);
+                    let pause = if has_tokens {
+                        REFRESH
+                    } else {
+                        Duration::from_secs(1)
+                    };
+                    next_refresh = Instant::now() + pause;
                 }
-                Ok(false) => next_refresh = Instant::now() + Duration::from_secs(1),
                 Err(error) => {
                     tally.wrong(&format!("refresh of session {}: {error}", session.number));
                     next_refresh = Instant::now() + REFRESH;
@@ -99,8 +103,12 @@ async fn keep_calling(session: Session, tally: Arc<Tally>, ended: Arc<AtomicBool
             Ok(token) => token,
             Err(error) => return tally.wrong(&format!("no token in session {}: {error}", session.number)),
         };
+        let began = Instant::now();
         let answer = call_with(&session.http, &session.mcp, &token).await;
-        let wait = tally.count(answer).await.map_or(PAUSE, Duration::from_secs);
+        let wait = tally
+            .count(began, answer)
+            .await
+            .map_or(PAUSE, Duration::from_secs);
         tokio::time::sleep(wait).await;
     }
 }

@@ -1,8 +1,9 @@
-//! The answers to the calls of a fault run.
+//! The answers to the calls and refreshes of a fault run.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use behalf_demo::mcp_client::ClientError;
 use behalf_runtime::error_chain;
@@ -10,6 +11,8 @@ use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 
 use super::is_result;
+use crate::ensure;
+use crate::world::TestResult;
 
 /// Number of wrong answers whose text is kept.
 const KEPT: usize = 20;
@@ -20,34 +23,83 @@ pub(super) struct Tally {
     counts: Mutex<Counts>,
 }
 
-/// Numbers of answers.
+/// Numbers of answers by kind.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Counts {
     /// Results of the tool.
-    pub(super) results: u64,
-
-    /// Answers that ask the client to try again: 503 with `Retry-After`, or the tool's result that Azure DevOps is slow.
-    pub(super) unavailable: u64,
-
-    /// The same by fault.
-    pub(super) unavailable_by_fault: BTreeMap<&'static str, u64>,
-
-    /// Everything else.
-    pub(super) wrong: u64,
-
-    /// The first of these, with the time and the fault.
-    pub(super) first_wrong: Vec<String>,
+    results: u64,
 
     /// Refreshes that gave tokens.
-    pub(super) refreshes: u64,
+    refreshes: u64,
+
+    /// Answers 503 with `Retry-After`, also to refreshes, by fault.
+    unavailable: BTreeMap<&'static str, u64>,
+
+    /// The tool's results that Azure DevOps is slow. A busy machine can delay its simulator beyond the server's limit.
+    slow: u64,
+
+    /// Everything else, a 401 included.
+    wrong: u64,
+
+    /// The first of these, with the time and the fault.
+    first_wrong: Vec<String>,
+
+    /// The time until the slowest result was read, and its fault.
+    slowest: (Duration, &'static str),
 
     fault: &'static str,
 }
 
 impl Counts {
-    /// Number of all calls.
-    pub(super) fn calls(&self) -> u64 {
-        self.results + self.unavailable + self.wrong
+    /// Number of all answers.
+    pub(super) fn answers(&self) -> u64 {
+        self.results + self.refreshes + self.unavailable() + self.slow + self.wrong
+    }
+
+    fn unavailable(&self) -> u64 {
+        self.unavailable.values().sum()
+    }
+
+    /// Fails if there is a wrong answer, more answers 503 than `unavailable`, more slow ones than `slow`, or no refresh.
+    pub(super) fn are_allowed(&self, unavailable: u64, slow: u64) -> TestResult {
+        ensure!(
+            self.wrong == 0,
+            "{} wrong answers: {:#?}",
+            self.wrong,
+            self.first_wrong
+        );
+        ensure!(
+            self.slow <= slow,
+            "{} results said that Azure DevOps is slow",
+            self.slow
+        );
+        ensure!(
+            self.unavailable() <= unavailable,
+            "{} of {} answers were 503, and {unavailable} are allowed",
+            self.unavailable(),
+            self.answers()
+        );
+        ensure!(self.refreshes > 0, "no session was refreshed");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} answers: {} results, {} refreshes, {} times 503 with Retry-After {:?}, {} slow, {} wrong; \
+             the slowest result took {} ms while {}",
+            self.answers(),
+            self.results,
+            self.refreshes,
+            self.unavailable(),
+            self.unavailable,
+            self.slow,
+            self.wrong,
+            self.slowest.0.as_millis(),
+            self.slowest.1
+        )
     }
 }
 
@@ -68,16 +120,22 @@ impl Tally {
         let mut counts = self.lock();
         counts.fault = fault;
         println!(
-            "    {:>4} s: {fault}; so far {} calls, {} to be tried again, {} wrong",
+            "    {:>4} s: {fault}; so far {} answers, {} times 503, {} slow, {} wrong",
             self.began.elapsed().as_secs(),
-            counts.calls(),
-            counts.unavailable,
+            counts.answers(),
+            counts.unavailable(),
+            counts.slow,
             counts.wrong
         );
     }
 
-    /// Counts the answer to a call. Returns the seconds after which the client may try again, if it must wait.
-    pub(super) async fn count(&self, answer: Result<reqwest::Response, ClientError>) -> Option<u64> {
+    /// Counts the answer to a call that began at this time. Returns the seconds after which the client may try again, if it
+    /// must wait.
+    pub(super) async fn count(
+        &self,
+        began: Instant,
+        answer: Result<reqwest::Response, ClientError>,
+    ) -> Option<u64> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -96,24 +154,33 @@ impl Tally {
             }
         };
         if status == StatusCode::OK && is_result(&body) {
-            self.lock().results += 1;
-            return None;
-        }
-        // A busy machine can delay the simulator of Azure DevOps beyond the server's limit.
-        let is_slow = status == StatusCode::OK && body.contains("Azure DevOps did not answer in time");
-        if is_slow || (status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some()) {
             let mut counts = self.lock();
-            counts.unavailable += 1;
-            let fault = counts.fault;
-            *counts.unavailable_by_fault.entry(fault).or_default() += 1;
+            counts.results += 1;
+            counts.slowest = counts.slowest.max((began.elapsed(), counts.fault));
+        } else if status == StatusCode::OK && body.contains("Azure DevOps did not answer in time") {
+            self.lock().slow += 1;
+        } else if status == StatusCode::SERVICE_UNAVAILABLE && retry_after.is_some() {
+            self.unavailable();
             return retry_after;
+        } else {
+            self.wrong(&format!("{status}: {body:.300}"));
         }
-        self.wrong(&format!("{status}: {body:.300}"));
         None
     }
 
-    pub(super) fn refreshed(&self) {
-        self.lock().refreshes += 1;
+    /// Counts a refresh: whether it gave tokens, or must be tried again.
+    pub(super) fn refreshed(&self, has_tokens: bool) {
+        if has_tokens {
+            self.lock().refreshes += 1;
+        } else {
+            self.unavailable();
+        }
+    }
+
+    fn unavailable(&self) {
+        let mut counts = self.lock();
+        let fault = counts.fault;
+        *counts.unavailable.entry(fault).or_default() += 1;
     }
 
     /// Counts an answer that no client may get.
