@@ -12,8 +12,18 @@ use super::{federation, handshake};
 const WATCHED_ANSWERS: usize = 16;
 
 /// Number of questions in a row without an answer after which Azure DevOps' last answer no longer counts. The third one is asked about
-/// 30 s after the first.
+/// 30 s after the first, or later if Azure DevOps asks for a pause.
 const UNANSWERED: u32 = 3;
+
+/// Azure DevOps' last answer.
+#[derive(Debug, Default)]
+struct Tenant {
+    /// `None` until the first answer.
+    report: Option<TenantReport>,
+
+    /// Number of questions since then that got no answer.
+    unanswered: u32,
+}
 
 /// Keeps the last result of each probe.
 #[derive(Debug)]
@@ -21,8 +31,7 @@ pub struct StatusBoard {
     federation: Mutex<FederationReport>,
     handshake: Mutex<HandshakeReport>,
 
-    /// `None` until the first answer.
-    tenant: Mutex<Option<TenantReport>>,
+    tenant: Mutex<Tenant>,
 
     /// The last request with a user's token that the server answered or refused was answered, since the probes find that
     /// the server requires a user.
@@ -80,19 +89,25 @@ impl StatusBoard {
 
     /// Replaces the answer of Azure DevOps. Returns true if it changed: another tenant is named in the message alone.
     ///
-    /// An organization hardly ever moves. So an answer stays until `unanswered` questions in a row, this one included, got none.
-    pub fn publish_tenant(&self, report: &TenantReport, unanswered: u32) -> bool {
+    /// The tenant of an organization hardly ever changes. So an answer stays until several questions in a row got none.
+    pub fn publish_tenant(&self, report: &TenantReport) -> bool {
         let mut current = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
         let is_answered = |report: &TenantReport| report.outcome != Outcome::Unknown;
-        if unanswered > 0 && unanswered < UNANSWERED && current.as_ref().is_some_and(is_answered) {
+        current.unanswered = if is_answered(report) {
+            0
+        } else {
+            current.unanswered.saturating_add(1)
+        };
+        let has_answer = current.report.as_ref().is_some_and(is_answered);
+        if has_answer && (1..UNANSWERED).contains(&current.unanswered) {
             return false;
         }
         let same = |before: &TenantReport| {
             (before.outcome, &before.reason) == (report.outcome, &report.reason)
                 && (before.message == report.message || !is_answered(report))
         };
-        let changed = !current.as_ref().is_some_and(same);
-        *current = Some(report.clone());
+        let changed = !current.report.as_ref().is_some_and(same);
+        current.report = Some(report.clone());
         changed
     }
 
@@ -139,7 +154,8 @@ impl StatusBoard {
 
     /// Returns the last answer of Azure DevOps.
     pub fn tenant(&self) -> Option<TenantReport> {
-        self.tenant.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let tenant = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
+        tenant.report.clone()
     }
 
     /// Returns the last result of the handshake probe.
@@ -238,28 +254,36 @@ mod tests {
         let outcome = || board.tenant().map(|report| report.outcome);
         let silent = tenant(Outcome::Unknown, "no answer");
         for answer in [Outcome::Verified, Outcome::Failed] {
-            assert!(board.publish_tenant(&tenant(answer, "a tenant"), 0));
-            for unanswered in [1, 2] {
-                assert!(!board.publish_tenant(&silent, unanswered));
+            assert!(board.publish_tenant(&tenant(answer, "a tenant")));
+            for _ in 0..2 {
+                assert!(!board.publish_tenant(&silent));
                 assert_eq!(outcome(), Some(answer));
             }
-            assert!(board.publish_tenant(&silent, 3));
+            assert!(
+                !board.publish_tenant(&tenant(answer, "a tenant")),
+                "the count begins again"
+            );
+            for _ in 0..2 {
+                assert!(!board.publish_tenant(&silent));
+                assert_eq!(outcome(), Some(answer));
+            }
+            assert!(board.publish_tenant(&silent));
             assert_eq!(outcome(), Some(Outcome::Unknown));
-            assert!(!board.publish_tenant(&tenant(Outcome::Unknown, "another error"), 4));
+            assert!(!board.publish_tenant(&tenant(Outcome::Unknown, "another error")));
         }
         let new = StatusBoard::default();
         assert!(
-            new.publish_tenant(&silent, 1),
-            "without an answer before, the first failure is told"
+            new.publish_tenant(&silent),
+            "without an answer before, the first failure counts"
         );
     }
 
     #[test]
     fn another_wrong_tenant_in_place_of_a_wrong_one_is_a_change() {
         let board = StatusBoard::default();
-        assert!(board.publish_tenant(&tenant(Outcome::Failed, "names the tenant a"), 0));
-        assert!(!board.publish_tenant(&tenant(Outcome::Failed, "names the tenant a"), 0));
-        assert!(board.publish_tenant(&tenant(Outcome::Failed, "names the tenant b"), 0));
+        assert!(board.publish_tenant(&tenant(Outcome::Failed, "names the tenant a")));
+        assert!(!board.publish_tenant(&tenant(Outcome::Failed, "names the tenant a")));
+        assert!(board.publish_tenant(&tenant(Outcome::Failed, "names the tenant b")));
     }
 
     #[test]

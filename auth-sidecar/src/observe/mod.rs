@@ -164,18 +164,18 @@ impl Watch {
     /// Asks for the organization's tenant until [`Watch::stop`] is cancelled.
     pub async fn tenant(self, probe: TenantProbe) {
         let mut failures = 0;
-        let mut unanswered: u32 = 0;
+        let mut was_answered = true;
         loop {
             let Some(answer) = self.stop.run_until_cancelled(probe.run()).await else {
                 return;
             };
-            unanswered = if answer.is_ok() {
-                0
-            } else {
-                unanswered.saturating_add(1)
-            };
+            // Pauses grow while a wrong tenant is answered. The first question without an answer is soon followed by the next.
+            if was_answered != answer.is_ok() {
+                failures = 0;
+            }
+            was_answered = answer.is_ok();
             let report = tenant::report(&answer, self.clock.now());
-            if self.board.publish_tenant(&report, unanswered) {
+            if self.board.publish_tenant(&report) {
                 log_change("Tenant", report.outcome, &report.reason, &report.message);
             }
 

@@ -32,11 +32,12 @@ pub fn tracer(options: &Run, metrics: &Arc<Metrics>, clock: fn() -> Timestamp) -
     let http = match roots.http_client(HttpLimits::default(), Proxies::None) {
         Ok(http) => http,
         Err(error) => {
-            tracing::error!(
-                error = %chain(&error),
-                "Traces are off: unable to use the authorities of tracing.certificateAuthorityRef; check that the ConfigMap has the \
-                 key with PEM certificates, then restart the operator"
-            );
+            let next_step = if options.tracing_certificate_authority.is_some() {
+                "check that the ConfigMap of tracing.certificateAuthorityRef has the key with PEM certificates, then restart the operator"
+            } else {
+                "check the certificate authorities of the image"
+            };
+            tracing::error!(error = %chain(&error), "Traces are off: {next_step}");
             return None;
         }
     };

@@ -179,6 +179,6 @@ fn services(plan: &Plan) -> BTreeSet<(&str, u16)> {
 /// namespace.
 fn namespace<'a>(plan: &'a Plan, url: &'a Url) -> Option<&'a str> {
     let name = url.domain()?;
-    let is_completed = !name.trim_end_matches('.').contains('.') && name != "localhost";
+    let is_completed = !name.contains('.') && !name.eq_ignore_ascii_case("localhost");
     namespace_of_service(name).or_else(|| is_completed.then_some(plan.object.namespace.as_str()))
 }

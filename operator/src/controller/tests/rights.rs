@@ -25,7 +25,7 @@ struct Right {
 
 /// Rights whose lack no status can tell: to see objects at all, to write their status, and to publish events, without which the object
 /// works. The log tells these.
-const TOLD_IN_THE_LOG: [&str; 3] = ["mcpservers", "mcpservers/status", "events"];
+const REPORTED_IN_LOG_ONLY: [&str; 3] = ["mcpservers", "mcpservers/status", "events"];
 
 /// The rights of the chart, without those of the log.
 fn rights() -> Vec<Right> {
@@ -41,7 +41,7 @@ fn rights() -> Vec<Right> {
             panic!("{rule}")
         };
         for resource in texts(rule, "resources") {
-            if TOLD_IN_THE_LOG.contains(&resource.as_str()) {
+            if REPORTED_IN_LOG_ONLY.contains(&resource.as_str()) {
                 continue;
             }
             found.extend(texts(rule, "verbs").into_iter().map(|verb| Right {
@@ -102,7 +102,7 @@ impl Right {
     }
 
     /// Whether a condition of this status names the right and the next step.
-    fn is_told_in(&self, status: &Value) -> bool {
+    fn is_in(&self, status: &Value) -> bool {
         ConditionType::ALL
             .iter()
             .filter_map(|kind| condition(status, kind.as_str()))
@@ -215,9 +215,9 @@ fn states() -> Vec<State> {
 
 #[tokio::test]
 async fn the_object_says_which_right_to_read_or_write_its_children_is_missing() {
-    let mut untold = Vec::new();
+    let mut unreported = Vec::new();
     for right in rights().into_iter().filter(|right| !right.is_of_watches()) {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for State {
             name,
             server,
@@ -236,14 +236,14 @@ async fn the_object_says_which_right_to_read_or_write_its_children_is_missing() 
             let (_, asked) = cluster.passes(&[(); 4].map(|()| server.clone())).await;
             if asked.iter().any(|(line, _)| line.contains(request)) {
                 let last = statuses(&asked, NAME).last().copied();
-                told.push((name, last.is_some_and(|status| right.is_told_in(status))));
+                reported.push((name, last.is_some_and(|status| right.is_in(status))));
             }
         }
-        if told.is_empty() || told.iter().any(|(_, is_told)| !is_told) {
-            untold.push((right.verb, right.resource, told));
+        if reported.is_empty() || reported.iter().any(|(_, is_told)| !is_told) {
+            unreported.push((right.verb, right.resource, reported));
         }
     }
-    assert!(untold.is_empty(), "{untold:#?}");
+    assert!(unreported.is_empty(), "{unreported:#?}");
 }
 
 /// An API server without objects that refuses one list or watch. Adds each status that is written.
@@ -304,13 +304,13 @@ async fn refused_watches(client: &Client, right: &Right) -> Stores {
         let results = controller.run(reconcile, policy, Arc::new(()));
         results.for_each(|_| std::future::ready(())).await;
     });
-    let told = async {
+    let reported = async {
         while stores.refused_watch("mcp").is_none() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
-    let told = tokio::time::timeout(Duration::from_mins(2), told).await;
-    assert!(told.is_ok(), "{right:?} is not told");
+    let reported = tokio::time::timeout(Duration::from_mins(2), reported).await;
+    assert!(reported.is_ok(), "{right:?} is not reported");
     stores
 }
 
@@ -339,7 +339,7 @@ async fn the_object_says_which_right_to_list_or_watch_is_missing() {
         }
         let written = written.lock().unwrap();
         let status = written.last().unwrap();
-        assert!(right.is_told_in(status), "{right:?}: {status}");
+        assert!(right.is_in(status), "{right:?}: {status}");
         let reconciling = condition(status, "Reconciling").unwrap();
         assert_eq!(reconciling[..2], ["True", "StepFailed"], "{right:?}");
     }

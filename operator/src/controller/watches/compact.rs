@@ -12,7 +12,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt as _};
@@ -135,7 +135,7 @@ impl<K: CachedKind> Compact<K> {
         let summary = object.summary();
         let mut metadata = std::mem::take(object.meta_mut());
         if let Some(owners) = metadata.owner_references.as_mut().filter(|_| is_foreign) {
-            owners.retain(|owner| owner.controller == Some(true));
+            owners.retain(|owner| owner.controller == Some(true) || is_mcp_server(owner));
         }
         let metadata = ObjectMeta {
             name: metadata.name,
@@ -148,7 +148,7 @@ impl<K: CachedKind> Compact<K> {
         };
         let json = match whole {
             Some(whole) => whole,
-            // The types of other projects have a spec.
+            // Without `spec` an HTTPRoute could not be decoded.
             None => serde_json::json!({"metadata": metadata, "spec": {}}).to_string(),
         };
         Ok(Self {
@@ -186,9 +186,13 @@ impl<K: CachedKind> Compact<K> {
 
 /// Returns whether the controller of an object is the `McpServer` of this name.
 fn is_controlled_by(metadata: &ObjectMeta, server: Option<&str>) -> bool {
-    names::controller(metadata).is_some_and(|owner| {
-        owner.kind == McpServer::kind(&()) && server.is_some_and(|server| owner.name == server)
-    })
+    names::controller(metadata)
+        .is_some_and(|owner| is_mcp_server(owner) && server.is_some_and(|server| owner.name == server))
+}
+
+fn is_mcp_server(owner: &OwnerReference) -> bool {
+    let group = owner.api_version.split('/').next();
+    owner.kind == McpServer::kind(&()) && group == Some(&*McpServer::group(&()))
 }
 
 impl<'de, K: CachedKind> Deserialize<'de> for Compact<K> {
@@ -239,7 +243,7 @@ impl<K: CachedKind> Debug for Compact<K> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::Pod;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
     use serde_json::json;
 
     use super::*;
@@ -274,8 +278,9 @@ mod tests {
         assert!(serde_json::to_string(&object).unwrap().contains(content));
         for owners in [
             None,
-            Some(vec![foreign_owner(true)]),
-            Some(vec![foreign_owner(false)]),
+            Some(vec![owner("behalf.dev/v1alpha1", "another", true)]),
+            Some(vec![owner("behalf.dev/v1alpha1", "another", false)]),
+            Some(vec![owner("nowhere.example/v1", "azure-devops", true)]),
         ] {
             object.meta_mut().owner_references = owners;
             let compact = Compact::of(object.clone()).unwrap();
@@ -290,13 +295,24 @@ mod tests {
         }
     }
 
-    fn foreign_owner(controller: bool) -> OwnerReference {
+    fn owner(api_version: &str, name: &str, controller: bool) -> OwnerReference {
         OwnerReference {
+            api_version: api_version.to_owned(),
             kind: "McpServer".to_owned(),
-            name: "another".to_owned(),
+            name: name.to_owned(),
             controller: Some(controller),
             ..OwnerReference::default()
         }
+    }
+
+    #[test]
+    fn a_child_whose_controller_was_taken_away_still_names_its_server() {
+        let mut service = children(&server(crate::testing::QUICKSTART)).service;
+        service.meta_mut().owner_references = Some(vec![owner("behalf.dev/v1alpha1", "azure-devops", false)]);
+        let compact = Compact::of(service).unwrap();
+        let owners = compact.owner_references();
+        assert!(matches!(owners, [owner] if owner.name == "azure-devops"));
+        assert_eq!(names::controller_uid(compact.meta()), None);
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl RefusedWatches {
         refused.message = chain(error);
     }
 
-    /// Returns what the API server says about the first refused watch that concerns the objects of a namespace.
+    /// Returns what the API server says about a refused watch that concerns the objects of a namespace: the first one by name.
     pub(super) fn of(&self, namespace: &str) -> Option<String> {
         let now = Instant::now();
         let watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);

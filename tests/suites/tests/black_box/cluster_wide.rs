@@ -133,6 +133,8 @@ async fn installed_and_removed(world: &World) -> TestResult {
             "the removal leaves {}",
             remains_of_the_release(world)?
         );
+        // The garbage collector needs some seconds.
+        tokio::time::sleep(Duration::from_secs(15)).await;
         calls(port, &token).await?;
         let after = (children(world, NAMESPACE, name)?, pods(world)?);
         ensure!(after == before, "{before:?} became {after:?} without an operator");

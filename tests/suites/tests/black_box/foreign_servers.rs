@@ -197,7 +197,9 @@ async fn a_full_directory_evicts_the_pod_and_the_status_leads_to_the_words_of_th
         let image = server.image(&Progress::default())?;
         world.running.cluster.load(std::slice::from_ref(&image))?;
         let image = world.running.cluster.image_reference(&image);
-        let mut object = object(world, &image, &json!({}))?;
+        // The last Pod of Node's server is removed after this time.
+        let pod = json!({"terminationGracePeriodSeconds": 15});
+        let mut object = object(world, &image, &json!({"pod": pod}))?;
         object["spec"]["server"]["container"]["writableSize"] = json!("1Mi");
         scratch_server::serving(world, &object, async || is_evicted(world, phase).await).await?;
     }

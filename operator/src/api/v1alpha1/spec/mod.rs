@@ -210,11 +210,11 @@ pub struct McpServerSpec {
                  gateways, for example 10.244.0.0/16"
             ),
             rule(
-                "self.all(network, !network.startsWith('::ffff:'))",
+                "self.all(network, !network.startsWith('::ffff:') && !network.startsWith('::FFFF:'))",
                 "trustedProxies must name networks of IPv4 in the form of IPv4: write 10.0.0.0/8 for ::ffff:10.0.0.0/104"
             ),
             rule(
-                "self.all(network, network.startsWith('::ffff:') || (isCIDR(network) && cidr(network) == cidr(network).masked()))",
+                "self.all(network, network.startsWith('::ffff:') || network.startsWith('::FFFF:') || (isCIDR(network) && cidr(network) == cidr(network).masked()))",
                 "trustedProxies must contain networks without bits after the prefix, for example 10.0.0.0/8 or fd00:10::/32; write one \
                  address with /32 or /128"
             ),

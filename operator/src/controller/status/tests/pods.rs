@@ -22,7 +22,7 @@ fn a_container_that_has_just_started_is_not_a_fault() {
 }
 
 #[test]
-fn an_evicted_pod_is_told_in_the_words_of_the_kubelet_and_no_starting_pod_is_taken_for_it() {
+fn an_evicted_pod_is_reported_in_the_words_of_the_kubelet_and_no_starting_pod_is_taken_for_it() {
     let available = |world: &mut World| condition(&world.reconcile(), ConditionType::Available).clone();
     let mut world = World::new();
     world.deployment["availableReplicas"] = json!(0);

@@ -334,6 +334,11 @@ pub(super) fn malformed() -> Vec<Malformed> {
             MAPPED,
         ),
         proxies(
+            "such a network in upper case and without dots",
+            "::FFFF:A00:0/104",
+            MAPPED,
+        ),
+        proxies(
             "a network of proxies with bits after the prefix",
             "10.1.0.1/16",
             NETWORK,
