@@ -189,6 +189,12 @@ async fn a_preflight_is_allowed_for_api_endpoints_only() {
 async fn what_does_not_exist_is_404_and_a_wrong_method_is_405_in_json() {
     let world = World::start().await;
     world.get("/nothing").await.assert_error(404, "not_found");
+    // Introspection is for the administrator's socket alone.
+    let introspection = [("token", "anything")];
+    world
+        .post_form("/introspect", &introspection, &[])
+        .await
+        .assert_error(404, "not_found");
     world
         .get("/.well-known/oauth-authorization-server/mcp")
         .await

@@ -264,6 +264,7 @@ async fn a_flood_of_registrations_is_limited_until_the_budget_refills() {
     let limited = exhaust(&world, "192.0.2.1:1000", "").await;
     limited.assert_error(429, "temporarily_unavailable");
     assert!(limited.header("retry-after").is_some());
+    assert_eq!(world.counted("registration_limited"), 1);
     world.advance(10);
     let answer = register_from(&world, "192.0.2.1:1001", "", GOOD).await;
     assert_eq!(answer.status, 201);

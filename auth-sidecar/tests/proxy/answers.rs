@@ -119,6 +119,8 @@ async fn a_status_that_would_mislead_the_client_becomes_502(#[case] answered: St
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     assert!(!response.headers().contains_key("www-authenticate"));
     assert_eq!(body(response).await["id"], 7);
+    let is_refusal = answered.is_client_error();
+    assert_eq!(sidecar.security_events("server_refusal"), u64::from(is_refusal));
 }
 
 fn demands_sign_in(status: u16, value: &str) -> Response<Body> {

@@ -68,6 +68,8 @@ mod start_and_stop;
 #[cfg(test)]
 mod stolen_store;
 #[cfg(test)]
+mod store_outage;
+#[cfg(test)]
 mod tenant;
 #[cfg(test)]
 mod tool_error;

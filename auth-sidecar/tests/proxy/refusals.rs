@@ -203,6 +203,9 @@ async fn a_header_that_contradicts_the_body_is_refused(
         assert_eq!(body(response).await["error"]["code"], -32020);
     }
     assert!(world.server.received().is_empty());
+    let counted = ["header_body_mismatch", "foreign_origin"].map(|event| sidecar.security_events(event));
+    let expected = [status == 400, status == 403].map(u64::from);
+    assert_eq!(counted, expected);
 }
 
 #[rstest]

@@ -439,6 +439,11 @@ impl Sidecar {
         let value = page.lines().find_map(|text| text.strip_prefix(line));
         value.map_or(0, |value| value.trim().parse().unwrap())
     }
+
+    /// The counter of a security event.
+    pub(crate) fn security_events(&self, event: &str) -> u64 {
+        self.count(&format!("behalf_security_events_total{{event=\"{event}\"}} "))
+    }
 }
 
 /// A POST to `/mcp` as a client sends it.
