@@ -1,5 +1,7 @@
 //! Tests which destinations a proxy is asked for, and what the log says when it leads to no document.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use axum::Router;
 use axum::routing::get;
 use behalf_contract::DirectHosts;
@@ -257,4 +259,50 @@ async fn an_unknown_certificate_authority_is_to_be_named_in_the_object() {
     assert!(error.contains("spec.entra.certificateAuthorityRef"), "{error}");
     assert!(!error.contains("documentHosts"), "{error}");
     assert_eq!(proxy.asked(), [ONE], "another address has the same certificate");
+}
+
+/// Finds another address at each look-up, as an attacker's name server does after a check (DNS rebinding).
+struct Changing {
+    addresses: Vec<SocketAddr>,
+    look_ups: AtomicUsize,
+}
+
+impl Resolve for Changing {
+    fn resolve(&self, _: Name) -> Resolving {
+        let turn = self.look_ups.fetch_add(1, Ordering::Relaxed);
+        let found: Vec<_> = self.addresses.iter().skip(turn).take(1).copied().collect();
+        Box::pin(async move { Ok(Box::new(found.into_iter()) as Addrs) })
+    }
+}
+
+fn direct(bundle: &NamedTempFile, resolver: Arc<dyn Resolve>) -> Source {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Source::new((&TrustRoots::with_bundle(bundle.path()), None), resolver, &[]).unwrap()
+}
+
+#[tokio::test]
+async fn without_a_proxy_the_connection_goes_to_the_address_of_the_only_look_up() {
+    let ((first, bundle), (second, _)) = (host().await, host().await);
+    let resolver = Arc::new(Changing {
+        addresses: vec![first.address(), second.address()],
+        look_ups: AtomicUsize::new(0),
+    });
+    let source = direct(&bundle, Arc::clone(&resolver) as Arc<dyn Resolve>);
+    // Only the first host has a certificate of this authority.
+    assert_eq!(read(&source).await.unwrap(), "the document");
+    assert_eq!(resolver.look_ups.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_proxy_a_host_that_never_answers_ends_the_fetch_after_five_seconds() {
+    let ((_host, bundle), silent) = (host().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let resolver = Found(Some(vec![silent.local_addr().unwrap()]));
+    let source = direct(&bundle, Arc::new(resolver));
+    let began = Instant::now();
+    read(&source).await.unwrap_err();
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_secs(1) && took <= LIMITS.request,
+        "{took:?}"
+    );
 }
