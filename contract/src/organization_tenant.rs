@@ -8,7 +8,7 @@ pub const ORGANIZATION_TENANT_HEADER: &str = "x-vss-resourcetenant";
 /// The value of the header for an organization without a tenant.
 const NO_TENANT: &str = "00000000-0000-0000-0000-000000000000";
 
-/// What Azure DevOps says about the tenant of an organization.
+/// The tenant of an organization, compared with that of the users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrganizationTenant {
     /// It is the tenant of the users.

@@ -182,8 +182,7 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Reconciled, 
     }
     let mut status = status::compute(server, &outcome, &revocations, &found, context.now());
     let namespace = server.namespace().unwrap_or_default();
-    if let Some(refused) = context.sources.stores.refused_watch(&namespace) {
-        let message = format!("failed to see what exists in the namespace {namespace}: {refused}");
+    if let Some(message) = context.sources.stores.refused_watch(&namespace) {
         status::add_failed_step(&mut status, server, &message, context.now());
     }
     let postponed = context.postponed_writes.wait(server, &status, Instant::now());

@@ -3,7 +3,7 @@
 
 use kube::core::Status;
 
-/// What to do about a right that the operator lacks.
+/// The next step for an administrator whose operator lacks a right.
 const GRANT_RIGHT: &str = "the operator lacks this right: run helm upgrade with the operator's chart, which grants its rights again, or \
                            grant this one to the account that the message names";
 

@@ -1,4 +1,4 @@
-//! What clients get while Redis is away.
+//! Answers to clients while Redis is away.
 
 use std::sync::Arc;
 

@@ -62,15 +62,9 @@ pub enum DereferenceError {
     #[error(transparent)]
     Cache(#[from] UnreadableCache),
 
-    /// A cache stays unfilled because the operator lacks a right.
-    #[error("failed to see what exists in the namespace {namespace}: {refusal}")]
-    RefusedWatch {
-        /// The namespace of the object.
-        namespace: String,
-
-        /// The API server's answer to the watch, with the next step.
-        refusal: String,
-    },
+    /// A cache stays unfilled because the operator lacks a right. Contains the text of [`Stores::refused_watch`].
+    #[error("{0}")]
+    RefusedWatch(String),
 
     /// A watch ended for good, as it does when the operator stops.
     #[error("failed to read the caches: the operator is stopping")]
@@ -120,9 +114,7 @@ pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found,
         // Full caches serve an object, whatever was refused.
         biased;
         ready = sources.stores.ready() => ready.map_err(|_| DereferenceError::Stopping)?,
-        refusal = refused_watch(&sources.stores, &namespace) => {
-            return Err(DereferenceError::RefusedWatch { namespace, refusal });
-        }
+        refusal = refused_watch(&sources.stores, &namespace) => return Err(DereferenceError::RefusedWatch(refusal)),
     }
     let existing = sources.stores.existing(&namespace, &name)?;
     let reports = sources.reports.of(&existing.pods);

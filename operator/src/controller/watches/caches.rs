@@ -163,7 +163,10 @@ impl Stores {
 
     /// Returns why the caches may lack objects of a namespace: the operator has no right to watch a kind there. Says what to do.
     pub(in crate::controller) fn refused_watch(&self, namespace: &str) -> Option<String> {
-        self.refused.of(namespace)
+        let refusal = self.refused.of(namespace)?;
+        Some(format!(
+            "failed to see what exists in the namespace {namespace}: {refusal}"
+        ))
     }
 
     /// Returns the Deployments that belong to an existing `McpServer` and have its name.

@@ -41,7 +41,7 @@ use optional_kind::{OptionalKind, Served};
 use refused::RefusedWatches;
 use scope::Scope;
 
-/// What all watches share: the client, the namespaces, the places for lists, and the record of refusals.
+/// Shared by all watches: the client, the namespaces, the places for lists, and the record of refusals.
 struct Source<'a> {
     client: &'a Client,
     scope: &'a Scope,
