@@ -4,6 +4,7 @@
 pub mod chart_programs;
 pub mod commands;
 pub mod conformance;
+pub mod container_run;
 pub mod foreign_server;
 pub mod gateway_api;
 pub mod header_proxy;

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use behalf_demo::environment::{NAMESPACE_OPERATOR, NAMESPACE_SERVERS, NAMESPACE_SIMULATORS};
+use behalf_tests::container_run::is_over;
 use futures::io::AllowStdIo;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Secret};
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -279,15 +280,4 @@ impl Recorder {
         let ended = futures::io::copy_buf(log, &mut AllowStdIo::new(file)).await;
         Ok(ended.is_ok())
     }
-}
-
-/// Whether the container has ended. `None` if it has not started.
-fn is_over(container: &ContainerStatus) -> Option<bool> {
-    let state = container.state.as_ref()?;
-    if state.running.is_some() {
-        return Some(false);
-    }
-    let last = container.last_state.as_ref();
-    let ended = state.terminated.is_some() || last.is_some_and(|last| last.terminated.is_some());
-    ended.then_some(true)
 }
