@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use behalf_auth_sidecar::store::{SessionStore, StoreError, StoreKey, Written};
+use behalf_auth_sidecar::store::{RedisStore, SessionStore, StoreError, StoreKey, Written};
 use behalf_contract::RedisTopology;
 use behalf_entra::{Clock as _, SystemClock};
 use futures::future::join_all;
@@ -128,6 +128,20 @@ async fn a_command_that_redis_refuses_while_it_answers_others_does_not_wait() {
     let rights = ["--user", "default", "on", "nopass", "~*", "&*", "+@all", "-hset"];
     let server = RedisServer::start(&rights).await;
     let store = store_at(RedisTopology::Standalone, &[server.endpoint()]);
+    // On a busy machine a write may wait, because no read comes between its pauses.
+    let mut took = Vec::new();
+    while took.len() < 3 {
+        took.push(three_refused_writes(&store).await);
+        // Three writes that wait take 15 s.
+        if took.last() < Some(&Duration::from_secs(12)) {
+            return;
+        }
+    }
+    panic!("the writes waited each time: {took:?}");
+}
+
+/// The time of three writes while others read.
+async fn three_refused_writes(store: &RedisStore) -> Duration {
     // Readers that begin one after the other: some of them come when the pause after a refused write has just ended.
     let reads = join_all((0..8).map(async |number| {
         sleep(Duration::from_millis(13 * number)).await;
@@ -148,8 +162,7 @@ async fn a_command_that_redis_refuses_while_it_answers_others_does_not_wait() {
         _ = reads => {}
         () = writes => {}
     }
-    // Three writes that wait take 15 s. On a busy machine one of them may wait, because no read comes between its pauses.
-    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    began.elapsed()
 }
 
 #[tokio::test]

@@ -33,8 +33,10 @@ impl Environment {
     pub fn install(folder: &str) -> Result<Self, PythonError> {
         let source = checkout().join(folder);
         let requirements = source.join("requirements.txt");
+        let purpose = source.file_name().unwrap_or_default();
         let folder = cache()
             .join("python")
+            .join(purpose)
             .join(ContentName::default().file(&requirements)?.finish());
         let environment = Self { source, folder };
         let installed = environment.folder.join("installed");

@@ -1,8 +1,11 @@
 //! The typed client of the control port: the same for a simulator in process and for one in a Pod.
 
+use std::sync::Arc;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde_json::json;
+use tokio::sync::Mutex;
 use url::Url;
 
 use super::model::{
@@ -16,6 +19,7 @@ use crate::control::{ControlError, ControlPort};
 #[derive(Debug, Clone)]
 pub struct Control {
     port: ControlPort,
+    changing: Arc<Mutex<()>>,
 }
 
 fn segment(text: &str) -> String {
@@ -27,6 +31,7 @@ impl Control {
     pub fn new(base: Url) -> Result<Self, ControlError> {
         Ok(Self {
             port: ControlPort::new(base)?,
+            changing: Arc::default(),
         })
     }
 
@@ -63,12 +68,13 @@ impl Control {
         self.port.command(Method::PUT, &path, Some(application)).await
     }
 
-    /// Reads an application, changes it, writes it back.
+    /// Reads an application, changes it, writes it back. Other changes through this value and its clones wait meanwhile.
     pub async fn update_application(
         &self,
         client_id: &str,
         change: impl FnOnce(&mut Application) + Send,
     ) -> Result<(), ControlError> {
+        let _changing = self.changing.lock().await;
         let mut application = self.application(client_id).await?;
         change(&mut application);
         self.put_application(&application).await

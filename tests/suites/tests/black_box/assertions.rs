@@ -10,6 +10,7 @@ use behalf_simulators::people::{AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID, TENANT_I
 use serde_json::Value;
 
 use crate::ensure;
+use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![
@@ -158,10 +159,12 @@ async fn an_expired_token_has_its_own_code(world: &World) -> TestResult {
     let entra = TokenEndpoint::reach(world).await?;
     let right = token(world, Server::Quickstart.name(), FEDERATED_AUDIENCE)?;
     // The API server issues no expired tokens, so the simulator's clock moves on by two hours.
-    world.entra.set_clock_offset(2 * 3600).await?;
-    let late = entra.present(&right).await;
-    world.entra.set_clock_offset(0).await?;
-    let late = late?;
+    let work = async {
+        world.entra.set_clock_offset(2 * 3600).await?;
+        entra.present(&right).await
+    };
+    let restore = async { Ok(world.entra.set_clock_offset(0).await?) };
+    let late = restoring(work, restore).await?;
     ensure!(
         late.status == 401 && late.error == "invalid_client" && late.codes == [700_024],
         "an expired token got {late:?}"

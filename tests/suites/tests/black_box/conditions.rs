@@ -8,9 +8,10 @@ use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use behalf_simulators::sign_in::{Browser, Visit};
 use serde_json::{Value, json};
 
-use crate::credentials::{pod_of, restarts};
+use crate::credentials::pod_of;
 use crate::ensure;
 use crate::guard::restoring;
+use crate::restarts::restarts;
 use crate::server_container::ServerContainer;
 use crate::world::{TestResult, World};
 
@@ -78,23 +79,27 @@ async fn federation_verified_follows_the_federated_credential_without_a_restart(
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
-    world
-        .entra
-        .update_application(CLIENT_ID, |application| {
-            application
-                .federated_credentials
-                .retain(|credential| credential.subject != subject);
-        })
-        .await?;
-    try_to_sign_in(world, server).await?;
-    let broken = world
-        .wait(server, "FederationVerified=False", |now| {
-            now.is("FederationVerified", "False")
-        })
-        .await;
-    let recreated = create_federated_credential(&world.entra, server.name(), &before).await;
-    let broken = broken?;
-    recreated?;
+    let work = async {
+        world
+            .entra
+            .update_application(CLIENT_ID, |application| {
+                application
+                    .federated_credentials
+                    .retain(|credential| credential.subject != subject);
+            })
+            .await?;
+        try_to_sign_in(world, server).await?;
+        world
+            .wait(server, "FederationVerified=False", |now| {
+                now.is("FederationVerified", "False")
+            })
+            .await
+    };
+    let restore = async {
+        create_federated_credential(&world.entra, server.name(), &before).await?;
+        Ok(())
+    };
+    let broken = restoring(work, restore).await?;
 
     let condition = broken.get("FederationVerified").ok_or("the condition is gone")?;
     ensure!(
@@ -136,21 +141,22 @@ async fn federation_verified_follows_the_federated_credential_without_a_restart(
 async fn entra_that_does_not_answer_is_unknown_and_keeps_ready(world: &World) -> TestResult {
     let server = Server::Article;
     let before = world.wait_ready(server).await?;
-    world
-        .entra
-        .add_fault(&Fault::always(RequestKind::TOKEN, Effect::Reset))
-        .await?;
-    let deleted = world.delete_pods(server);
-    let unknown = world
-        .wait(server, "FederationVerified=Unknown", |now| {
-            now.is("FederationVerified", "Unknown")
-                && now.is("Available", "True")
-                && now.is("Verified", "True")
-        })
-        .await;
-    world.entra.clear_faults().await?;
-    deleted?;
-    let unknown = unknown?;
+    let work = async {
+        world
+            .entra
+            .add_fault(&Fault::always(RequestKind::TOKEN, Effect::Reset))
+            .await?;
+        world.delete_pods(server)?;
+        world
+            .wait(server, "FederationVerified=Unknown", |now| {
+                now.is("FederationVerified", "Unknown")
+                    && now.is("Available", "True")
+                    && now.is("Verified", "True")
+            })
+            .await
+    };
+    let restore = async { Ok(world.entra.clear_faults().await?) };
+    let unknown = restoring(work, restore).await?;
     ensure!(
         unknown.get("Ready").is_some_and(|ready| ready.status != "False"),
         "an outage of Entra made Ready False"
@@ -178,21 +184,24 @@ async fn a_withdrawn_permission_changes_user_sign_in_alone(world: &World) -> Tes
 
     // The user is signed in and no token is exchanged yet, so that the next call needs the consent.
     let signed_in = world.sign_in(server, &ANA).await?;
-    world.entra.put_consents(&consents(&[CLIENT_ID])).await?;
-    // The first request of a connection needs the exchange, so the connection fails.
-    let refused = match signed_in.connect(Era::Modern).await {
-        Err(error) => behalf_runtime::error_chain(&error),
-        Ok(connection) => {
-            connection.close().await;
-            "nothing".to_owned()
-        }
+    let work = async {
+        world.entra.put_consents(&consents(&[CLIENT_ID])).await?;
+        // The first request of a connection needs the exchange, so the connection fails.
+        let refused = match signed_in.connect(Era::Modern).await {
+            Err(error) => behalf_runtime::error_chain(&error),
+            Ok(connection) => {
+                connection.close().await;
+                "nothing".to_owned()
+            }
+        };
+        let seen = world
+            .wait(server, "UserSignIn=False", |now| now.is("UserSignIn", "False"))
+            .await?;
+        Ok((refused, seen))
     };
-    let seen = world
-        .wait(server, "UserSignIn=False", |now| now.is("UserSignIn", "False"))
-        .await;
     let all = consents(&[CLIENT_ID, AZURE_DEVOPS_APPLICATION_ID]);
-    world.entra.put_consents(&all).await?;
-    let seen = seen?;
+    let restore = async { Ok(world.entra.put_consents(&all).await?) };
+    let (refused, seen) = restoring(work, restore).await?;
     ensure!(
         refused.contains("Auth required"),
         "without the permission a connection met: {refused}"

@@ -84,20 +84,37 @@ async fn a_person_reads_the_consent_page_in_chromium_and_signs_in(world: &World)
     Ok(())
 }
 
+/// Time in which a window gets the size that was asked for, and its page the new layout.
+const RESIZED: Duration = Duration::from_millis(200);
+
+/// The visible area of the page in pixels, when the window has its new size.
+async fn visible_area(browser: &Client) -> TestResult<(u32, u32)> {
+    let look = async || {
+        let script = "return [window.innerWidth, window.innerHeight]";
+        let seen = browser.execute(script, Vec::new()).await?;
+        TestResult::Ok(serde_json::from_value::<(u32, u32)>(seen)?)
+    };
+    let mut before = look().await?;
+    loop {
+        tokio::time::sleep(RESIZED).await;
+        let now = look().await?;
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
+}
+
 /// Checks that a person with a window of this size sees the button without scrolling.
 async fn allow_is_visible(browser: &Client, width: u32, height: u32) -> TestResult {
     browser.set_window_size(width, height).await?;
     // The window's own bars reduce the visible area.
-    let inner = browser
-        .execute("return [window.innerWidth, window.innerHeight]", Vec::new())
-        .await?;
-    let missing = |wanted: u32, index: usize| {
-        let shown = inner[index].as_u64().and_then(|shown| u32::try_from(shown).ok());
-        wanted + wanted.saturating_sub(shown.unwrap_or(wanted))
-    };
+    let inner = visible_area(browser).await?;
+    let missing = |wanted: u32, shown: u32| wanted + wanted.saturating_sub(shown);
     browser
-        .set_window_size(missing(width, 0), missing(height, 1))
+        .set_window_size(missing(width, inner.0), missing(height, inner.1))
         .await?;
+    visible_area(browser).await?;
     let seen = browser
         .execute(
             "const box = document.querySelector('button.allow').getBoundingClientRect();

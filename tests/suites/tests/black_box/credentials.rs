@@ -138,33 +138,6 @@ pub(crate) async fn pods_of(world: &World, server: Server) -> TestResult<Vec<Pod
     Ok(alive.collect())
 }
 
-/// The number of restarts of all containers of a Pod.
-pub(crate) fn restarts(pod: &Pod) -> i32 {
-    let status = pod.status.iter();
-    let all = status.flat_map(|status| [&status.init_container_statuses, &status.container_statuses]);
-    all.flatten()
-        .flatten()
-        .map(|container| container.restart_count)
-        .sum()
-}
-
-/// Describes the last end of each restarted container of a Pod: name, reason, exit code and time.
-pub(crate) fn last_ends(pod: &Pod) -> Vec<String> {
-    let status = pod.status.iter();
-    let all = status.flat_map(|status| [&status.init_container_statuses, &status.container_statuses]);
-    let all = all.flatten().flatten();
-    let ends = all.filter_map(|container| {
-        let end = container.last_state.as_ref()?.terminated.as_ref()?;
-        let reason = end.reason.as_deref().unwrap_or("no reason");
-        let at = end.finished_at.as_ref().map(|time| time.0.to_string());
-        Some(format!(
-            "{}: {reason}, exit code {}, at {at:?}",
-            container.name, end.exit_code
-        ))
-    });
-    ends.collect()
-}
-
 async fn only_the_containers_that_exchange_hold_a_federated_token(world: &World) -> TestResult {
     let quickstart = holders(&pod_of(world, Server::Quickstart).await?);
     ensure!(

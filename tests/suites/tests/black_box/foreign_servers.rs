@@ -201,15 +201,31 @@ async fn a_full_directory_evicts_the_pod_and_the_status_leads_to_the_words_of_th
         let pod = json!({"terminationGracePeriodSeconds": 15});
         let mut object = object(world, &image, &json!({"pod": pod}))?;
         object["spec"]["server"]["container"]["writableSize"] = json!("1Mi");
-        scratch_server::serving(world, &object, async || is_evicted(world, phase).await).await?;
+        let work = async || {
+            let mut seen = Vec::new();
+            while seen.len() < EVICTIONS {
+                let evicted = evict(world).await?;
+                if evicted == phase {
+                    return Ok(());
+                }
+                seen.push(evicted);
+            }
+            Err(format!("no Pod ended as {phase}, but as {seen:?}").into())
+        };
+        scratch_server::serving(world, &object, work).await?;
     }
     Ok(())
 }
 
-async fn is_evicted(world: &World, phase: &str) -> TestResult {
+/// The kubelet may lose the end of a container, or end it before it could. Then the Pod is in the other phase.
+const EVICTIONS: usize = 5;
+
+/// Fills the directory, finds the kubelet's words from the object's status, and returns the phase of the evicted Pod.
+async fn evict(world: &World) -> TestResult<String> {
     let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
     let selector = ListParams::default().labels(&format!("app.kubernetes.io/instance={NAME}"));
-    let before = pods.list(&selector).await?.items;
+    let running = selector.fields("status.phase=Running");
+    let before = pods.list(&running).await?.items;
     let [pod] = before.as_slice() else {
         return Err(format!("there are {} Pods", before.len()).into());
     };
@@ -220,17 +236,11 @@ async fn is_evicted(world: &World, phase: &str) -> TestResult {
     })
     .await?;
     let message = &told.get("Available").ok_or("no condition Available")?.message;
-    println!("    {phase}: {message}");
     // The Pod that was evicted stays beside the one that serves.
     wait(world, "Ready", |now| now.is("Ready", "True")).await?;
     let evicted = pods.get(&pod.name_any()).await?.status.unwrap_or_default();
-    let seen = evicted.phase.unwrap_or_default();
-    ensure!(
-        seen == phase,
-        "the Pod is {seen} with {:?}: {:?}",
-        evicted.reason,
-        evicted.message
-    );
+    let phase = evicted.phase.unwrap_or_default();
+    println!("    {phase}: {message}");
     let words = match message.split_once("kubectl ") {
         Some((_, command)) => {
             let command = command.split(';').next().unwrap_or_default();
@@ -241,5 +251,5 @@ async fn is_evicted(world: &World, phase: &str) -> TestResult {
         None => message.replace('\\', ""),
     };
     ensure!(words.contains(WORDS), "{message} leads to {words}");
-    Ok(())
+    Ok(phase)
 }

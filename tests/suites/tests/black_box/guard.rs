@@ -9,9 +9,9 @@ use futures::FutureExt as _;
 
 use crate::world::TestResult;
 
-/// Maximum duration of the work before the restore. It is below the limit of a whole test, so that time is
-/// left to restore.
-pub(crate) const LIMIT: Duration = Duration::from_mins(4);
+/// Maximum duration of the work before the restore. It ends work that hangs, also on a slow machine, and is below the limit
+/// of a whole test, so that time is left to restore.
+pub(crate) const LIMIT: Duration = Duration::from_mins(12);
 
 /// Runs `work`, then `restore`, also when `work` fails, panics or does not end in time. The future is boxed
 /// because that of a whole test is large.

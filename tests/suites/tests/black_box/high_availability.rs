@@ -39,7 +39,7 @@ async fn the_scale_subresource_sets_the_number_of_pods(world: &World) -> TestRes
     let server = Server::Article;
     world.wait_ready(server).await?;
     let token = world.access_token(server, &BEN).await?;
-    for replicas in [3, 2] {
+    let scale = async |replicas: usize| {
         let wanted = format!("--replicas={replicas}");
         world.kubectl(&["scale", "mcpserver", server.name(), &wanted])?;
         wait_pods(world, server, replicas).await?;
@@ -48,7 +48,9 @@ async fn the_scale_subresource_sets_the_number_of_pods(world: &World) -> TestRes
             status == StatusCode::OK,
             "with {replicas} Pods a call was answered {status}"
         );
-    }
+        Ok(())
+    };
+    restoring(scale(3), scale(2)).await?;
     world.wait_settled(server).await.map(drop)
 }
 

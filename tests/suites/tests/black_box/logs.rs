@@ -240,8 +240,12 @@ impl Recorder {
                 previous: true,
                 ..LogParams::default()
             };
-            // The result is not needed here. If the log was never read, its state shows it.
-            drop(recorder.copy(&pods, &before, &parameters).await);
+            // If the log cannot be read here either, the state of the run shows it.
+            if recorder.copy(&pods, &before, &parameters).await.is_ok() {
+                let until = Some(Instant::now());
+                let read = Progress::Closed { until, whole: true };
+                recorder.seen().runs.insert(before, read);
+            }
         }));
     }
 

@@ -36,6 +36,7 @@ mod logs;
 mod own_release;
 mod redis_pods;
 mod releases;
+mod restarts;
 mod rights;
 mod rollouts;
 mod scratch_objects;
@@ -226,8 +227,8 @@ fn trials(tests: Vec<Test>, runtime: &Arc<tokio::runtime::Runtime>, world: &Arc<
 /// Maximum number of tests that run at once: one with namespaces of its own beside one for each part.
 const AT_ONCE: usize = 4;
 
-/// Maximum duration of one test, beside the duration that is asked of the fault run.
-const LIMIT: Duration = Duration::from_mins(6);
+/// Maximum duration of one test, beside the duration that is asked of the fault run. It ends a test that hangs.
+const LIMIT: Duration = Duration::from_mins(16);
 
 /// Runs a test in its own thread. A limit inside the runtime would not fire while a test waits for a program.
 fn within_limit(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: Test) -> Result<(), Failed> {

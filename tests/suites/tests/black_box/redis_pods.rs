@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use serde_json::{Value, json};
 
-use crate::credentials::restarts;
 use crate::ensure;
+use crate::restarts::restarts;
 use crate::scratch_server::{self, sessions_in_redis};
 use crate::world::{TestResult, World};
 

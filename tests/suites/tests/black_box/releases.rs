@@ -1,6 +1,7 @@
 //! Installs, upgrades, rolls back and removes the charts with Helm 3 and Helm 4, while a user's session continues.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use behalf_demo::environment::{NAMESPACE_OPERATOR, Objects, Server};
 use behalf_local_cluster::{Call, files};
@@ -10,6 +11,7 @@ use behalf_tests::chart_programs::program;
 use reqwest::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 use crate::ensure;
 use crate::faults::call;
@@ -267,6 +269,11 @@ async fn view_reads_mcp_servers_edit_writes_them_and_neither_writes_their_status
         let who = ["--namespace", NAMESPACE, "--as", &user];
         cluster.kubectl(&[&question[..], &who].concat()).is_ok()
     };
+    // The API server reads new bindings a moment after they were written.
+    let end = Instant::now() + Duration::from_secs(30);
+    while !(may("view", "list", "") && may("edit", "list", "")) && Instant::now() < end {
+        sleep(Duration::from_millis(500)).await;
+    }
     let rows = [
         ("view", "list", "", true),
         ("view", "get", "status", true),

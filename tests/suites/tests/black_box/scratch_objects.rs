@@ -53,13 +53,20 @@ pub(crate) async fn wait_named(
     Ok(environment::wait_for(&world.running.client, name, what, limit, seen, wanted).await?)
 }
 
+/// Deletes these objects, if they exist.
+fn delete(world: &World, names: &[&str]) -> TestResult {
+    let command = [&["delete", "mcpserver", "--ignore-not-found"], names].concat();
+    world.kubectl(&command).map(drop)
+}
+
 async fn a_taken_public_url_is_not_accepted(world: &World) -> TestResult {
     let before = world.wait_ready(Server::Quickstart).await?;
-    world.apply(&scratch(world, |_| {})?)?;
-    let refused = wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await;
-    let older = world.conditions(Server::Quickstart).await?;
-    world.kubectl(&["delete", "mcpserver", "scratch"])?;
-    let refused = refused?;
+    let work = async {
+        world.apply(&scratch(world, |_| {})?)?;
+        let refused = wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await?;
+        Ok((refused, world.conditions(Server::Quickstart).await?))
+    };
+    let (refused, older) = restoring(work, async { delete(world, &["scratch"]) }).await?;
     ensure!(
         refused.is("Ready", "False"),
         "not accepted, and still: {}",
@@ -129,11 +136,7 @@ async fn of_two_objects_with_one_address_the_oldest_is_served_and_the_other_foll
         wait_named(world, younger, "Accepted=True after the owner went", accepted).await?;
         Ok(())
     };
-    let outcome = outcome.await;
-    for name in [older, younger] {
-        world.kubectl(&["delete", "mcpserver", name, "--ignore-not-found"])?;
-    }
-    outcome
+    restoring(outcome, async { delete(world, &[older, younger]) }).await
 }
 
 async fn a_foreign_host_is_not_accepted(world: &World) -> TestResult {
@@ -154,10 +157,11 @@ async fn a_foreign_host_is_not_accepted(world: &World) -> TestResult {
             .and_then(Value::as_object_mut)
             .ok_or_else(|| format!("the example has no {parent}"))?
             .insert(key.to_owned(), value);
-        world.apply(&object)?;
-        let refused = wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await;
-        world.kubectl(&["delete", "mcpserver", "scratch"])?;
-        let refused = refused?;
+        let work = async {
+            world.apply(&object)?;
+            wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await
+        };
+        let refused = restoring(work, async { delete(world, &["scratch"]) }).await?;
         let accepted = refused.get("Accepted").ok_or("Accepted is gone")?;
         ensure!(
             accepted.reason == "InvalidSpec"
@@ -180,8 +184,7 @@ async fn without_a_pod_nothing_is_claimed(world: &World) -> TestResult {
         let unavailable = |now: &Conditions| now.is("Accepted", "True") && now.is("Available", "False");
         wait_scratch(world, "Accepted=True and Available=False", unavailable).await
     };
-    let delete = async { world.kubectl(&["delete", "mcpserver", "scratch"]).map(drop) };
-    let seen = restoring(work, delete).await?;
+    let seen = restoring(work, async { delete(world, &["scratch"]) }).await?;
     for claimed in ["FederationVerified", "Verified", "Ready"] {
         ensure!(
             !seen.is(claimed, "True"),

@@ -6,8 +6,9 @@ use behalf_tests::inspector::Protocol;
 use behalf_tests::sdk_client::{Sdk, SdkClient, Session, Work};
 use serde_json::{Value, json};
 
-use crate::credentials::{pod_of, restarts};
+use crate::credentials::pod_of;
 use crate::ensure;
+use crate::restarts::restarts;
 use crate::sign_in::calls;
 use crate::world::{TestResult, World};
 

@@ -8,8 +8,8 @@ use futures::future::try_join_all;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::credentials::{pod_of, restarts};
 use crate::ensure;
+use crate::restarts::restarting_nothing;
 use crate::world::{TestResult, World};
 
 crate::tests![json_hidden_in_json_is_refused_and_restarts_nothing];
@@ -44,40 +44,36 @@ async fn json_hidden_in_json_is_refused_and_restarts_nothing(world: &World) -> T
     for server in Server::ALL {
         let address = world.layout.mcp_url(server);
         let token = world.access_token(server, &ANA).await?;
-        let before = pod_of(world, server).await?;
-        for (name, body, mcp_method) in payloads() {
-            let send = || {
-                let mut request = http
-                    .post(address.clone())
-                    .bearer_auth(&token)
-                    .header("content-type", "application/json")
-                    .header("accept", "application/json, text/event-stream")
-                    .body(body.clone());
-                if let Some(method) = mcp_method {
-                    request = request.header("mcp-method", method);
+        restarting_nothing(world, server, async || {
+            for (name, body, mcp_method) in payloads() {
+                let send = || {
+                    let mut request = http
+                        .post(address.clone())
+                        .bearer_auth(&token)
+                        .header("content-type", "application/json")
+                        .header("accept", "application/json, text/event-stream")
+                        .body(body.clone());
+                    if let Some(method) = mcp_method {
+                        request = request.header("mcp-method", method);
+                    }
+                    async move {
+                        let answer = request.send().await?;
+                        Ok::<_, reqwest::Error>((answer.status(), answer.text().await?))
+                    }
+                };
+                for (status, text) in try_join_all((0..PARALLEL).map(|_| send())).await? {
+                    let code =
+                        serde_json::from_str(&text).map(|answer: Value| answer["error"]["code"].clone());
+                    ensure!(
+                        status == StatusCode::BAD_REQUEST && code.is_ok_and(|code| code == -32600),
+                        "{}: {name} was answered {status}: {text:.200}",
+                        server.name()
+                    );
                 }
-                async move {
-                    let answer = request.send().await?;
-                    Ok::<_, reqwest::Error>((answer.status(), answer.text().await?))
-                }
-            };
-            for (status, text) in try_join_all((0..PARALLEL).map(|_| send())).await? {
-                let code = serde_json::from_str(&text).map(|answer: Value| answer["error"]["code"].clone());
-                ensure!(
-                    status == StatusCode::BAD_REQUEST && code.is_ok_and(|code| code == -32600),
-                    "{}: {name} was answered {status}: {text:.200}",
-                    server.name()
-                );
             }
-        }
-        let after = pod_of(world, server).await?;
-        ensure!(
-            after.metadata.uid == before.metadata.uid && restarts(&after) == restarts(&before),
-            "{} restarted: {} restarts before, {} after",
-            server.name(),
-            restarts(&before),
-            restarts(&after)
-        );
+            Ok(())
+        })
+        .await?;
         // Sessions in memory end with the sidecar. This one still works, so the sidecar did not restart.
         let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
         let alive = http

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::ensure;
 use crate::faults::{call, lifetime};
 use crate::guard::restoring;
+use crate::restarts::restarting_nothing;
 use crate::world::{TestResult, World};
 
 crate::tests![
@@ -27,7 +28,7 @@ crate::tests![
 ];
 
 /// `Retry-After` of Entra's throttling. Every user of the Pod waits for its end, and so does this test.
-const ENTRA_PAUSE: Duration = Duration::from_secs(20);
+const ENTRA_PAUSE: Duration = Duration::from_secs(16);
 
 /// Returns the calls that Azure DevOps received after the call with this number.
 async fn calls_after(world: &World, sequence: u64) -> TestResult<Vec<RecordedCall>> {
@@ -117,7 +118,10 @@ async fn parallel_calls_go_on_with_the_living_token_while_entra_throttles(world:
         world.entra.clear_faults().await?;
         lifetime(world, None).await
     };
-    Box::pin(restoring(while_entra_throttles(world), restore)).await
+    let work = restarting_nothing(world, Server::Quickstart, async || {
+        while_entra_throttles(world).await
+    });
+    Box::pin(restoring(work, restore)).await
 }
 
 async fn while_entra_throttles(world: &World) -> TestResult {

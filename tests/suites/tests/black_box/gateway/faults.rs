@@ -17,7 +17,7 @@ use crate::scratch_server::NAME;
 use crate::world::{TestResult, World};
 
 /// Maximum time until everything is replaced after one fault.
-const LIMIT: Duration = Duration::from_mins(4);
+const LIMIT: Duration = Duration::from_mins(8);
 
 /// The images between which the installation is upgraded: the installed one and another one of each part.
 pub(super) struct Releases {

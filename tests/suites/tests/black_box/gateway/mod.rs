@@ -63,6 +63,7 @@ async fn behind_a_gateway(
     });
     let object = scratch_server::object(world, &origin, &fields)?;
     let authority = CertificateAuthority::generate("Gateway")?;
+    let nginx_image = nginx::image(world)?;
     let gateway = Gateway {
         world,
         authority: authority.certificate_pem().to_owned(),
@@ -74,7 +75,7 @@ async fn behind_a_gateway(
         to_service(nginx::NAME, nginx::PORT),
         limit,
         async || {
-            nginx::start(world, &authority).await?;
+            nginx::start(world, &nginx_image, &authority).await?;
             work(&gateway).await
         },
     )

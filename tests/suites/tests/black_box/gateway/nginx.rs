@@ -20,10 +20,14 @@ const CONFIGURATION: &str = include_str!("nginx.conf");
 /// Maximum time until nginx is ready.
 const START: Duration = Duration::from_mins(1);
 
+/// The image of nginx, loaded into the cluster. The first time it is built.
+pub(super) fn image(world: &World) -> TestResult<String> {
+    world.load(&images::nginx(&behalf_local_cluster::Progress::default())?)
+}
+
 /// Starts nginx with a certificate of this authority for `localhost`. The Service `scratch` must exist, because nginx looks
 /// its address up at the start.
-pub(super) async fn start(world: &World, authority: &CertificateAuthority) -> TestResult {
-    let image = world.load(&images::nginx(&behalf_local_cluster::Progress::default())?)?;
+pub(super) async fn start(world: &World, image: &str, authority: &CertificateAuthority) -> TestResult {
     let identity = authority.issue(&["localhost"])?;
     let mut objects = Objects::default();
     objects
@@ -38,7 +42,7 @@ pub(super) async fn start(world: &World, authority: &CertificateAuthority) -> Te
                 "spec": {"selector": labels(), "ports": [{"port": PORT, "targetPort": PORT}]},
             }),
         )
-        .add(deployment(&image));
+        .add(deployment(image));
     objects.apply(&world.running.client).await?;
     wait_available(&world.running.client, NAMESPACE_SERVERS, NAME, START).await?;
     Ok(())

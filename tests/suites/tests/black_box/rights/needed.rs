@@ -11,7 +11,6 @@ use behalf_demo::environment::Objects;
 use behalf_simulators::certificates::CertificateAuthority;
 use behalf_tests::gateway_api;
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client, ResourceExt as _};
@@ -321,13 +320,11 @@ impl TestObjects {
         ] {
             patch(&self.api(group, version, kind), "full", &stripped).await?;
         }
-        let config_maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let api = self.api("", "v1", "ConfigMap");
         let ours = ListParams::default().labels("behalf.dev/mcp-server");
-        for config_map in config_maps.list(&ours).await? {
-            let patch = Patch::Merge(&stripped);
-            config_maps
-                .patch(&config_map.name_any(), &PatchParams::default(), &patch)
-                .await?;
+        for config_map in api.list(&ours).await? {
+            // The operator may have pruned it since the list.
+            patch(&api, &config_map.name_any(), &stripped).await?;
         }
         Ok(())
     }
