@@ -33,6 +33,91 @@ run "entra_trusts_the_service_account_of_the_pods" {
   }
 }
 
+run "the_application_is_the_one_that_the_sidecar_expects" {
+  assert {
+    condition     = azuread_application.mcp.api[0].requested_access_token_version == 2
+    error_message = "the sidecar accepts tokens of version 2 alone"
+  }
+  assert {
+    condition = [for scope in azuread_application.mcp.api[0].oauth2_permission_scope : scope.value if scope.enabled && scope.type == "User"] == [
+      "access_as_user"
+    ]
+    error_message = "clients of the application ask for the scope access_as_user"
+  }
+  assert {
+    condition = {
+      for access in azuread_application.mcp.required_resource_access : access.resource_app_id => {
+        for permission in access.resource_access : permission.id => permission.type
+      }
+      }["499b84ac-1321-427f-aa17-267ca6975798"] == {
+      "ee69721e-6c3a-468f-a222-571a0b31e4c1" = "Scope"
+    }
+    error_message = "the application needs user_impersonation of Azure DevOps, and no other permission there"
+  }
+  assert {
+    condition     = length(azuread_application.mcp.password) == 0
+    error_message = "the application must have no secret"
+  }
+}
+
+run "only_the_group_may_sign_in" {
+  assert {
+    condition     = azuread_service_principal.mcp.app_role_assignment_required
+    error_message = "without a required assignment everybody in the tenant may sign in"
+  }
+  assert {
+    condition     = azuread_group.users.security_enabled && azuread_app_role_assignment.users.principal_object_id == azuread_group.users.object_id
+    error_message = "the security group must be assigned"
+  }
+  assert {
+    condition     = azuread_app_role_assignment.users.resource_object_id == azuread_service_principal.mcp.object_id && azuread_app_role_assignment.users.app_role_id == "00000000-0000-0000-0000-000000000000"
+    error_message = "the group must be assigned to the application, with the default role"
+  }
+}
+
+run "an_administrator_has_consented_for_all_users" {
+  assert {
+    condition     = tolist(azuread_service_principal_delegated_permission_grant.azure_devops.claim_values) == tolist(["user_impersonation"])
+    error_message = "without the consent to user_impersonation On-Behalf-Of fails with AADSTS65001"
+  }
+  assert {
+    condition     = azuread_service_principal_delegated_permission_grant.azure_devops.resource_service_principal_object_id == data.azuread_service_principal.azure_devops.object_id && data.azuread_service_principal.azure_devops.client_id == "499b84ac-1321-427f-aa17-267ca6975798"
+    error_message = "the consent must be for Azure DevOps"
+  }
+  assert {
+    condition     = contains(azuread_service_principal_delegated_permission_grant.microsoft_graph.claim_values, "offline_access")
+    error_message = "without offline_access Entra issues no refresh token"
+  }
+  assert {
+    condition = alltrue([
+      for grant in [
+        azuread_service_principal_delegated_permission_grant.azure_devops,
+        azuread_service_principal_delegated_permission_grant.microsoft_graph,
+      ] : grant.service_principal_object_id == azuread_service_principal.mcp.object_id
+    ])
+    error_message = "the consent must be for the application"
+  }
+}
+
+run "the_cluster_has_an_issuer_and_the_gateway_api" {
+  assert {
+    condition     = azurerm_kubernetes_cluster.main.oidc_issuer_enabled
+    error_message = "Entra reads the keys of the ServiceAccount tokens at the issuer of the cluster"
+  }
+  assert {
+    condition     = azapi_update_resource.gateway_api.resource_id == azurerm_kubernetes_cluster.main.id && azapi_update_resource.gateway_api.body.properties.ingressProfile.gatewayAPI.installation == "Standard"
+    error_message = "AKS must install the CRDs of the Gateway API"
+  }
+  assert {
+    condition     = azapi_update_resource.gateway_api.body.properties.ingressProfile.webAppRouting.gatewayAPIImplementations.appRoutingIstio.mode == "Enabled"
+    error_message = "application routing must make the gateways of the class approuting-istio"
+  }
+  assert {
+    condition     = azurerm_kubernetes_cluster.main.network_profile[0].network_policy == "cilium"
+    error_message = "the network plugin must enforce NetworkPolicies"
+  }
+}
+
 run "the_redis_knows_the_application_alone" {
   assert {
     condition     = azurerm_managed_redis_access_policy_assignment.application.object_id == azuread_service_principal.mcp.object_id
