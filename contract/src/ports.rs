@@ -9,5 +9,5 @@ pub const INTERNAL: u16 = 9090;
 /// The built-in server's MCP endpoint, on loopback only.
 pub const SERVER: u16 = 3000;
 
-/// The built-in server's probes. The port serves nothing else.
+/// The built-in server's probes and metrics; for the kubelet and Prometheus.
 pub const SERVER_PROBES: u16 = 3001;

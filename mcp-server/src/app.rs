@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::azure_cli::AzureCli;
 use crate::azure_devops::{AzureDevOps, Options};
 use crate::hop::{self, Hop};
+use crate::metrics::Metrics;
 use crate::tools::{CredentialSource, McpServer, Projects};
 
 /// The path of the MCP endpoint.
@@ -38,6 +39,7 @@ pub enum Credentials {
 pub struct App {
     server: McpServer,
     hop: Option<Arc<Hop>>,
+    metrics: Arc<Metrics>,
     /// `None` without a collector.
     tracer: Option<Tracer>,
 }
@@ -62,10 +64,13 @@ impl App {
             Credentials::AzureCli(login) => (CredentialSource::Local(login), None),
         };
         let projects = Projects::new(config.projects.clone());
-        let server = McpServer::new(AzureDevOps::new(http, options), projects, config, source);
+        let metrics = Arc::new(Metrics::default());
+        let client = AzureDevOps::new(http, options, Arc::clone(&metrics));
+        let server = McpServer::new(client, projects, config, source);
         Self {
             server,
             hop,
+            metrics,
             tracer: None,
         }
     }
@@ -73,6 +78,11 @@ impl App {
     /// Records the traces of requests.
     pub(crate) fn traced(self, tracer: Option<Tracer>) -> Self {
         Self { tracer, ..self }
+    }
+
+    /// Returns the metrics of the calls.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Sends the traces to the collector until `stop` is cancelled and the last spans are sent. Returns at once without a

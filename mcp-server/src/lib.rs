@@ -14,6 +14,7 @@ pub mod azure_devops;
 pub mod cli;
 pub mod config;
 pub mod hop;
+pub mod metrics;
 pub mod probes;
 mod redact;
 pub mod serve;

@@ -1,4 +1,4 @@
-//! The probes of the kubelet, on a port of their own.
+//! The probes of the kubelet and the metrics, on a port of their own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +7,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+use crate::metrics::{self, Metrics};
 
 /// Whether the server accepts new calls: its port is bound and the process is not stopping. The readiness of the Pod
 /// depends on the sidecar's probe.
@@ -24,9 +27,11 @@ impl Readiness {
     }
 }
 
-/// Returns the router with `/startupz`, `/readyz` and `/livez`.
-pub fn router(readiness: Readiness) -> Router {
+/// Returns the router with `/startupz`, `/readyz`, `/livez` and `/metrics`.
+pub fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+    let page = async move || ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.encode());
     Router::new()
+        .route("/metrics", get(page))
         .route("/startupz", get(alive))
         .route("/readyz", get(ready))
         // Liveness only covers the server's own loop: a restart does not fix a fault of another system.
@@ -56,7 +61,11 @@ mod tests {
 
     async fn status(readiness: &Readiness, path: &str) -> StatusCode {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        router(readiness.clone()).oneshot(request).await.unwrap().status()
+        router(readiness.clone(), Arc::default())
+            .oneshot(request)
+            .await
+            .unwrap()
+            .status()
     }
 
     #[tokio::test]
@@ -80,7 +89,7 @@ mod tests {
     #[tokio::test]
     async fn serves_nothing_else() {
         let readiness = Readiness::default();
-        for path in ["/", "/mcp", "/metrics", "/livez/x"] {
+        for path in ["/", "/mcp", "/metrics/x", "/livez/x"] {
             assert_eq!(status(&readiness, path).await, StatusCode::NOT_FOUND, "{path}");
         }
     }

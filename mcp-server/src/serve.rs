@@ -164,7 +164,7 @@ async fn pod(path: &Path, digest: Option<&str>, suppress_sign_in_page: bool) -> 
     let last = CancellationToken::new();
     let probes = tokio::spawn(serve(
         probes,
-        probes::router(readiness),
+        probes::router(readiness, app.metrics()),
         Limits::probes(FINISH),
         last.clone(),
     ));

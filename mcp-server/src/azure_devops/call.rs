@@ -7,6 +7,7 @@ use behalf_entra::Secret;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::answer_budget::{AnswerShare, Reserved};
 use super::classify::{self, Unexpected};
@@ -14,6 +15,7 @@ use super::client::AzureDevOps;
 use super::failure::Failure;
 use super::retry_budget::RetryBudget;
 use super::transport::{self, Request};
+use crate::metrics::RequestOutcome;
 use crate::token::UserToken;
 
 /// The requests of one tool call of one user.
@@ -156,14 +158,29 @@ impl Call {
     /// Sends a request once.
     async fn attempt(&self, request: &Request<'_>, token: &Secret) -> Result<Attempt, Failure> {
         let mut reserved = self.answers.reserve()?;
+        let began = Instant::now();
+        let count = |outcome| {
+            let metrics = &self.client.shared.metrics;
+            metrics.request(request.operation, outcome, began.elapsed());
+        };
         let response = match transport::transmit(&self.client, request, token).await {
             Ok(response) => response,
-            Err(error) => return self.after_broken_connection(request, error).await,
+            Err(error) => {
+                count(RequestOutcome::Unavailable);
+                return self.after_broken_connection(request, error).await;
+            }
         };
         let status = response.status();
         let headers = response.headers().clone();
         let success = status.is_success() && status != StatusCode::NON_AUTHORITATIVE_INFORMATION;
-        let body = match transport::read(response, request.wanted, success, &mut reserved).await {
+        let read = transport::read(response, request.wanted, success, &mut reserved).await;
+        if let Err(failure) = &read {
+            count(match failure {
+                Failure::Unreachable(_) => RequestOutcome::Unavailable,
+                _ => RequestOutcome::Unread,
+            });
+        }
+        let body = match read {
             Ok(body) => body,
             Err(Failure::NoMemory | Failure::TooLarge) if !request.is_safe() => {
                 return Err(Failure::OutcomeUnknown);
@@ -179,7 +196,14 @@ impl Call {
             "Azure DevOps answered a request for {}",
             request.what,
         );
-        let unexpected = match classify::classify(status, &headers, request.wanted, &body.bytes) {
+        let classified = classify::classify(status, &headers, request.wanted, &body.bytes);
+        count(match &classified {
+            Ok(()) => RequestOutcome::Success,
+            Err(Unexpected::Throttled { .. }) => RequestOutcome::Throttled,
+            Err(Unexpected::Unavailable { .. }) => RequestOutcome::Unavailable,
+            Err(_) => RequestOutcome::Refused,
+        });
+        let unexpected = match classified {
             Ok(()) => {
                 // A successful answer of a user who is about to be throttled has `Retry-After`, too.
                 if let Some(wait) = classify::retry_after(&headers).filter(|wait| !wait.is_zero()) {

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::answer_budget::{AnswerBudget, AnswerShare};
 use super::failure::Failure;
+use crate::metrics::Metrics;
 use crate::token::UserKey;
 
 /// Maximum number of tokens whose throttling is remembered. One Pod serves fewer within [`PAUSE_LIFETIME`].
@@ -61,11 +62,12 @@ pub(super) struct Shared {
     organization_tenant: OnceCell<Option<String>>,
     /// The memory for answers.
     answers: AnswerBudget,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl AzureDevOps {
     /// Creates the client without opening a connection.
-    pub fn new(http: HttpClient, options: Options) -> Self {
+    pub fn new(http: HttpClient, options: Options, metrics: Arc<Metrics>) -> Self {
         let pauses = Cache::builder()
             .max_capacity(REMEMBERED_PAUSES)
             .time_to_live(PAUSE_LIFETIME)
@@ -77,6 +79,7 @@ impl AzureDevOps {
                 pauses,
                 organization_tenant: OnceCell::new(),
                 answers: AnswerBudget::default(),
+                metrics,
             }),
         }
     }

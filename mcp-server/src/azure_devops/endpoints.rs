@@ -11,6 +11,7 @@ use super::client;
 use super::failure::Failure;
 use super::transport::{self, Request, Wanted};
 use super::wire::{Build, Definition, Deployment, List, Log, Run, Timeline};
+use crate::metrics::Operation;
 
 const VERSION: (&str, &str) = ("api-version", "7.1");
 
@@ -86,7 +87,8 @@ impl Call {
                 .filter_map(|(name, value)| Some((name, value?))),
         );
         let address = self.core(project, &["_apis", "build", "builds"], &pairs)?;
-        self.page(project, "the list of pipeline runs", address).await
+        self.page(Operation::Builds, project, "the list of pipeline runs", address)
+            .await
     }
 
     /// Returns one build.
@@ -97,7 +99,9 @@ impl Call {
             &["_apis", "build", "builds", &id.to_string()],
             &[VERSION],
         )?;
-        let build = self.keep_json(&get(project, &what, address)).await?;
+        let build = self
+            .keep_json(&get(Operation::Build, project, &what, address))
+            .await?;
         build.ok_or(NO_BODY)
     }
 
@@ -115,7 +119,7 @@ impl Call {
         segments.extend(timeline);
         let address = self.core(project, &segments, &[VERSION])?;
         let timeline = self
-            .keep_json::<Option<Timeline>>(&get(project, &what, address))
+            .keep_json::<Option<Timeline>>(&get(Operation::Timeline, project, &what, address))
             .await?;
         Ok(timeline.flatten().unwrap_or_default())
     }
@@ -128,7 +132,9 @@ impl Call {
             &["_apis", "build", "builds", &build.to_string(), "logs"],
             &[VERSION],
         )?;
-        let list = self.keep_json::<List<Log>>(&get(project, &what, address)).await?;
+        let list = self
+            .keep_json::<List<Log>>(&get(Operation::Logs, project, &what, address))
+            .await?;
         Ok(list.map(|list| list.value).unwrap_or_default())
     }
 
@@ -155,7 +161,7 @@ impl Call {
         let address = self.core(project, &segments, &pairs)?;
         let request = Request {
             wanted: Wanted::Text,
-            ..get(project, &what, address)
+            ..get(Operation::Log, project, &what, address)
         };
         let mut answer = self.send(&request).await?;
         answer.reserved.shrink_to(answer.body.len());
@@ -172,7 +178,9 @@ impl Call {
         let what = format!("pipeline {id}");
         let segments = ["_apis", "build", "definitions", &id.to_string()];
         let address = self.core(project, &segments, &[VERSION])?;
-        let definition = self.keep_json(&get(project, &what, address)).await?;
+        let definition = self
+            .keep_json(&get(Operation::Definition, project, &what, address))
+            .await?;
         definition.ok_or(NO_BODY)
     }
 
@@ -191,7 +199,7 @@ impl Call {
         let request = Request {
             method: Method::POST,
             body: Some(&body),
-            ..get(project, &what, address)
+            ..get(Operation::Run, project, &what, address)
         };
         let run = self.keep_json(&request).await.map_err(|failure| match failure {
             // The service accepted the run, but its answer cannot be read.
@@ -227,7 +235,13 @@ impl Call {
             "deployments",
         ];
         let address = client::address(release, &segments, &pairs)?;
-        self.page(project, "the list of deployments", address).await
+        self.page(
+            Operation::Deployments,
+            project,
+            "the list of deployments",
+            address,
+        )
+        .await
     }
 
     fn core(&self, project: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Url, Failure> {
@@ -238,6 +252,7 @@ impl Call {
 
     async fn page<T: DeserializeOwned>(
         &self,
+        operation: Operation,
         project: &str,
         what: &str,
         address: Url,
@@ -246,7 +261,9 @@ impl Call {
             headers,
             value: list,
             reserved,
-        } = self.json::<List<T>>(&get(project, what, address)).await?;
+        } = self
+            .json::<List<T>>(&get(operation, project, what, address))
+            .await?;
         // A list without entries has a body.
         let List { value: items } = list.ok_or(NO_BODY)?;
         Ok(Page {
@@ -257,8 +274,14 @@ impl Call {
     }
 }
 
-fn get<'request>(project: &'request str, what: &'request str, address: Url) -> Request<'request> {
+fn get<'request>(
+    operation: Operation,
+    project: &'request str,
+    what: &'request str,
+    address: Url,
+) -> Request<'request> {
     Request {
+        operation,
         method: Method::GET,
         address,
         wanted: Wanted::Json,

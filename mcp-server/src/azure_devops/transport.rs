@@ -9,6 +9,7 @@ use url::Url;
 use super::answer_budget::Reserved;
 use super::client::{self, AzureDevOps};
 use super::failure::Failure;
+use crate::metrics::Operation;
 
 /// Maximum size of a JSON answer. A timeline of 2,750 records has 2.1 MB.
 const LARGEST_JSON: usize = 8 * 1024 * 1024;
@@ -31,6 +32,8 @@ pub(super) enum Wanted {
 
 /// A request to the API.
 pub(super) struct Request<'request> {
+    /// The endpoint, for metrics.
+    pub(super) operation: Operation,
     pub(super) method: Method,
     pub(super) address: Url,
     pub(super) wanted: Wanted,

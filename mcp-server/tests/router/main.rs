@@ -8,6 +8,7 @@ mod eras;
 mod errors;
 mod exchange;
 mod inner_hop;
+mod metrics;
 #[path = "../support/mod.rs"]
 mod support;
 mod tools;

@@ -14,7 +14,7 @@ use url::{Host, Url};
 use super::{Applied, ChildKind, Children, Existing, metadata};
 use crate::api::v1alpha1::Internet;
 use crate::controller::names;
-use crate::controller::plan::Plan;
+use crate::controller::plan::{Plan, ServerPlan};
 
 impl ChildKind for NetworkPolicy {
     const KIND: &'static str = "NetworkPolicy";
@@ -41,6 +41,13 @@ pub(super) fn build(plan: &Plan) -> NetworkPolicy {
         ingress.push(NetworkPolicyIngressRule {
             from: Some(readers),
             ports: Some(vec![port("TCP", ports::INTERNAL)]),
+        });
+    }
+    // The built-in server has metrics of its own.
+    if matches!(plan.kind, ServerPlan::AzureDevOps(_)) && !plan.network.metrics_from.is_empty() {
+        ingress.push(NetworkPolicyIngressRule {
+            from: Some(plan.network.metrics_from.clone()),
+            ports: Some(vec![port("TCP", ports::SERVER_PROBES)]),
         });
     }
     let mut egress = vec![NetworkPolicyEgressRule {

@@ -80,32 +80,33 @@ fn pod_monitors_find_the_operator_and_the_sidecars_by_labels_and_ports_that_they
             &one(&objects, "Deployment")["spec"]["template"],
             &golden("quickstart.deployment")["spec"]["template"],
         ];
+        let endpoints = |monitor: &Value| monitor["spec"]["podMetricsEndpoints"].as_array().unwrap().clone();
         for (monitor, template) in [operator, sidecars].into_iter().zip(templates) {
             assert!(
                 selects(&monitor["spec"]["selector"], &template["metadata"]["labels"]),
                 "{monitor}"
             );
-            let port = monitor
-                .pointer("/spec/podMetricsEndpoints/0/port")
-                .and_then(Value::as_str)
-                .unwrap();
-            assert!(
-                ports(&template["spec"]).contains(&port),
-                "no container has the port {port}"
-            );
+            for endpoint in endpoints(monitor) {
+                let port = endpoint["port"].as_str().unwrap();
+                assert!(
+                    ports(&template["spec"]).contains(&port),
+                    "no container has the port {port}"
+                );
+            }
         }
-        // A Pod with the labels of a sidecar must not speak for the operator.
-        let dropped = sidecars.pointer("/spec/podMetricsEndpoints/0/metricRelabelings");
-        assert_eq!(
-            dropped,
-            Some(&json!([{"sourceLabels": ["__name__"], "regex": "behalf_operator_.*", "action": "drop"}]))
-        );
+        let both = endpoints(sidecars);
+        assert_eq!(both.len(), 2, "the sidecar and the built-in server");
+        for endpoint in both {
+            // A Pod with the labels of a sidecar must not speak for the operator.
+            assert_eq!(
+                endpoint["metricRelabelings"],
+                json!([{"sourceLabels": ["__name__"], "regex": "behalf_operator_.*", "action": "drop"}])
+            );
+            // Prometheus writes an underscore for each other character of behalf.dev/mcp-server.
+            let label = endpoint.pointer("/relabelings/0/sourceLabels/0").unwrap();
+            assert_eq!(label, "__meta_kubernetes_pod_label_behalf_dev_mcp_server");
+        }
         assert!(sidecars["spec"]["sampleLimit"].is_u64(), "{sidecars}");
-        let label = sidecars
-            .pointer("/spec/podMetricsEndpoints/0/relabelings/0/sourceLabels/0")
-            .unwrap();
-        // Prometheus writes an underscore for each other character of behalf.dev/mcp-server.
-        assert_eq!(label, "__meta_kubernetes_pod_label_behalf_dev_mcp_server");
     }
 }
 

@@ -12,8 +12,8 @@ use crate::api::v1alpha1::schema::embedded_list;
 #[serde(rename_all = "camelCase")]
 pub struct Network {
     /// Restricted (default): a NetworkPolicy lets clients in on the public port, the operator and the peers of
-    /// metricsFrom on port 9090, and the Pods out to DNS and to the destinations of egress. Open: there is no
-    /// NetworkPolicy.
+    /// metricsFrom on port 9090, those peers also on port 3001 of the built-in server, and the Pods out to DNS and to the
+    /// destinations of egress. Open: there is no NetworkPolicy.
     #[serde(default)]
     pub policy: NetworkPolicyMode,
 

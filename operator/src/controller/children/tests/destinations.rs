@@ -227,8 +227,11 @@ fn clients_reach_the_public_port_and_the_named_readers_the_internal_one() {
         for peer in [&neighbour, &gateway, &balancer] {
             assert!(!admits(peer, "internal"), "{name}: {peer:?}");
         }
+        // The metrics of the built-in server are beside its probes.
+        assert_eq!(admits(&scraper, "probes"), is_limited, "{name}");
+        assert!(!admits(&scraper, "mcp"), "{name}");
         for listener in ["mcp", "probes"] {
-            for peer in [&operator, &neighbour, &gateway, &scraper, &balancer] {
+            for peer in [&operator, &neighbour, &gateway, &balancer] {
                 assert!(!admits(peer, listener), "{name}: {peer:?} {listener}");
             }
         }

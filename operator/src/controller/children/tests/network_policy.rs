@@ -185,3 +185,22 @@ fn port_9090_is_open_to_the_operator_and_to_those_who_may_scrape_it() {
     let policy = build(&plan, None).unwrap().network_policy.unwrap().spec.unwrap();
     assert_eq!(policy.ingress.unwrap().len(), 1);
 }
+
+#[test]
+fn the_metrics_of_the_built_in_server_are_open_to_those_alone_who_may_scrape_them() {
+    let prometheus =
+        json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}});
+    let scraped = json!({"network": {"metricsFrom": [prometheus]}});
+    let rule = |patch: Value| policy(patch)["ingress"].get(2).cloned();
+    assert_eq!(rule(json!({})), None);
+    assert_eq!(
+        rule(scraped.clone()),
+        Some(json!({"from": [prometheus], "ports": [{"port": 3001, "protocol": "TCP"}]}))
+    );
+
+    // Port 3001 of another image is not known to serve metrics.
+    let mut other = server(CONTAINER);
+    other.spec.network = serde_json::from_value(scraped["network"].clone()).unwrap();
+    let policy = children(&other).network_policy.unwrap().spec.unwrap();
+    assert_eq!(policy.ingress.unwrap().len(), 2);
+}
