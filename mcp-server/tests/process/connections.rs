@@ -1,4 +1,4 @@
-//! Tests both ports on real sockets.
+//! Tests the ports of a Pod on real sockets.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::binary::{client, stop};
 use crate::pod::PodProcess;
 use crate::support::{HOST_KEY, World};
 
-async fn connect(address: &str) -> TcpStream {
+pub(crate) async fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
 
 /// Reads the next answer. Its body has a `Content-Length`.
-async fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
+pub(crate) async fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
@@ -32,31 +32,36 @@ async fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
     Ok(head)
 }
 
+/// Sends a request with 20,000 bytes that are no JSON, the body 2 ms after the head. `line` is its method and path. Returns the
+/// head of the answer.
+pub(crate) async fn send_in_two_writes(
+    stream: &mut TcpStream,
+    line: &str,
+    headers: &str,
+) -> std::io::Result<String> {
+    let head = format!("{line} HTTP/1.1\r\n{headers}content-length: 20000\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    stream.write_all(&[b'x'; 20_000]).await?;
+    timeout(Duration::from_secs(10), answer(stream)).await?
+}
+
 #[tokio::test]
 async fn a_connection_stays_usable_after_refusals_on_the_inner_hop() {
     let world = World::start().await;
     let mut pod = PodProcess::start(&world).await;
     let host_key = format!("{}: {HOST_KEY}\r\n", headers::HOST_KEY);
     let compressed = format!("{host_key}content-encoding: gzip\r\n");
-    for (path, more, expected) in [
-        ("/mcp", "", "http/1.1 403"),
-        ("/mcp", compressed.as_str(), "http/1.1 415"),
-        ("/mcp", host_key.as_str(), "http/1.1 400"), // no JSON
+    for (more, expected) in [
+        ("", "http/1.1 403"),
+        (compressed.as_str(), "http/1.1 415"),
+        (host_key.as_str(), "http/1.1 400"), // no JSON
     ] {
+        let headers = format!("host: {}\r\n{more}", pod.mcp);
         let mut stream = connect(&pod.mcp).await;
         for number in 0..8 {
-            let body = vec![b'x'; 20_000];
-            let head = format!(
-                "POST {path} HTTP/1.1\r\nhost: {}\r\n{more}content-length: 20000\r\n\r\n",
-                pod.mcp
-            );
-            stream.write_all(head.as_bytes()).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            stream.write_all(&body).await.unwrap();
-            let head = timeout(Duration::from_secs(10), answer(&mut stream))
-                .await
-                .unwrap();
-            let head = head.unwrap_or_else(|error| panic!("{path} {more} {number}: {error}"));
+            let head = send_in_two_writes(&mut stream, "POST /mcp", &headers).await;
+            let head = head.unwrap_or_else(|error| panic!("{more} {number}: {error}"));
             assert!(head.starts_with(expected), "{head}");
             assert!(head.contains("x-content-type-options: nosniff"), "{head}");
         }

@@ -1,10 +1,55 @@
 //! Tests `http`, the HTTP mode of a laptop.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::Child;
+use tokio::time::timeout;
 
 use crate::binary::{az_with, client, command, first_line, hostile, stop};
+use crate::connections::{answer, connect, send_in_two_writes};
 use crate::support::World;
+
+/// A running server in HTTP mode.
+struct LaptopProcess {
+    child: Child,
+    /// The URL of its MCP endpoint.
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl LaptopProcess {
+    async fn start(world: &World) -> Self {
+        let folder = az_with(&world.azure_token("ana").await);
+        let arguments = [
+            "http",
+            "--organization",
+            "contoso",
+            "--project",
+            "shop",
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        let mut child = command(world, folder.path(), &arguments).spawn().unwrap();
+        let logged = first_line(BufReader::new(child.stderr.take().unwrap()).lines(), "at http://").await;
+        let (_, url) = logged.split_once("at ").unwrap();
+        let (url, _) = url.split_once(' ').unwrap();
+        Self {
+            url: url.to_owned(),
+            child,
+            _folder: folder,
+        }
+    }
+
+    /// The address of its port.
+    fn address(&self) -> &str {
+        self.url
+            .strip_prefix("http://")
+            .and_then(|rest| rest.strip_suffix("/mcp"))
+            .unwrap()
+    }
+}
 
 #[tokio::test]
 async fn http_serves_only_this_machine() {
@@ -20,25 +65,11 @@ async fn http_serves_only_this_machine() {
         );
     }
 
-    let arguments = [
-        "http",
-        "--organization",
-        "contoso",
-        "--project",
-        "shop",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let mut child = command(&world, folder.path(), &arguments).spawn().unwrap();
-    let logged = first_line(BufReader::new(child.stderr.take().unwrap()).lines(), "at http://").await;
-    let address = logged
-        .split("at ")
-        .nth(1)
-        .unwrap()
-        .split(' ')
-        .next()
-        .unwrap()
-        .to_owned();
+    let LaptopProcess {
+        mut child,
+        url: address,
+        _folder,
+    } = LaptopProcess::start(&world).await;
     let http = client();
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
     let post = |origin: Option<&str>, host: Option<&str>| {
@@ -96,4 +127,43 @@ async fn http_serves_only_this_machine() {
     assert_eq!(post(None, None).await, 200, "the server still answers");
     stop(&child);
     assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_connection_stays_usable_after_refusals_in_http_mode() {
+    let world = World::start().await;
+    let mut laptop = LaptopProcess::start(&world).await;
+    let own_host = format!("host: {}\r\n", laptop.address());
+    for (line, headers, expected) in [
+        ("POST /other", own_host.as_str(), "http/1.1 404"),
+        ("DELETE /mcp", "host: evil.example\r\n", "http/1.1 403"),
+        ("DELETE /mcp", &own_host, "http/1.1 405"),
+        ("POST /mcp", &own_host, "http/1.1 400"), // no JSON
+    ] {
+        let mut stream = connect(laptop.address()).await;
+        for number in 0..8 {
+            let head = send_in_two_writes(&mut stream, line, headers).await;
+            let head = head.unwrap_or_else(|error| panic!("{line} {headers} {number}: {error}"));
+            assert!(head.starts_with(expected), "{head}");
+            assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+        }
+    }
+    for (line, headers, expected) in [
+        ("DELETE /mcp", "host: evil.example\r\n", "http/1.1 403"),
+        ("POST /mcp", &own_host, "http/1.1 413"),
+    ] {
+        for _ in 0..5 {
+            let mut stream = connect(laptop.address()).await;
+            let head = format!("{line} HTTP/1.1\r\n{headers}content-length: 4000000\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b' '; 4_000_000]).await.unwrap();
+            let head = timeout(Duration::from_secs(10), answer(&mut stream))
+                .await
+                .unwrap()
+                .unwrap();
+            assert!(head.starts_with(expected), "{line}: {head}");
+        }
+    }
+    stop(&laptop.child);
+    assert!(laptop.child.wait().await.unwrap().success());
 }
