@@ -6,6 +6,7 @@ mod binary;
 mod client_text;
 mod connections;
 mod http;
+mod memory;
 mod pod;
 mod stdio;
 #[path = "../support/mod.rs"]
