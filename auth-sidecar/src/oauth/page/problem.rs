@@ -212,6 +212,10 @@ pub(in crate::oauth) fn refused(services: &Services, error: PageError) -> Respon
 fn problem_because(services: &Services, problem: Problem, reason: &dyn fmt::Display) -> Response {
     let frame = Frame::new(services);
     problem.log(&frame, reason);
+    page(frame, problem)
+}
+
+fn page(frame: Frame<'_>, problem: Problem) -> Response {
     let page = ProblemTemplate {
         frame,
         title: problem.title(),
@@ -227,4 +231,107 @@ fn problem_because(services: &Services, problem: Problem, reason: &dyn fmt::Disp
             .insert(RETRY_AFTER, HeaderValue::from_static("60"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use axum::body::to_bytes;
+
+    use super::super::{Reference, STYLE};
+    use super::*;
+
+    /// Returns every problem.
+    fn all() -> Vec<Problem> {
+        std::iter::successors(Some(Problem::RequestTooLong), |problem| next(*problem)).collect()
+    }
+
+    /// A new problem does not compile until it has a place here.
+    fn next(problem: Problem) -> Option<Problem> {
+        Some(match problem {
+            Problem::RequestTooLong => Problem::RequestIncomplete,
+            Problem::RequestIncomplete => Problem::UnknownClient,
+            Problem::UnknownClient => Problem::RefusedClient,
+            Problem::RefusedClient => Problem::UnusableDocument,
+            Problem::UnusableDocument => Problem::TooManyDocuments,
+            Problem::TooManyDocuments => Problem::ForeignRedirectUri,
+            Problem::ForeignRedirectUri => Problem::ConsentExpired,
+            Problem::ConsentExpired => Problem::ForeignConsent,
+            Problem::ForeignConsent => Problem::ConsentUnreadable(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Problem::ConsentUnreadable(_) => Problem::FlowExpired,
+            Problem::FlowExpired => Problem::ForeignCallback,
+            Problem::ForeignCallback => Problem::TooManySignIns,
+            Problem::TooManySignIns => Problem::Busy,
+            Problem::Busy => Problem::Defect,
+            Problem::Defect => return None,
+        })
+    }
+
+    async fn html(problem: Problem) -> String {
+        let frame = Frame {
+            style: STYLE,
+            server: "mcp.contoso.example",
+            reference: Reference([0, 1, 2, 0xfe, 0xff]),
+        };
+        let response = page(frame, problem);
+        assert_eq!(response.status(), problem.status());
+        let body = to_bytes(response.into_body(), 64 * 1024).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_page_names_the_server_has_a_reference_and_a_title_of_its_own() {
+        let problems = all();
+        let mut titles = HashSet::new();
+        for problem in &problems {
+            let html = html(*problem).await;
+            assert!(
+                html.contains("Server <strong>mcp.contoso.example</strong>"),
+                "{problem:?}: {html}"
+            );
+            assert!(
+                html.contains("Reference <code>000102feff</code>"),
+                "{problem:?}: {html}"
+            );
+            assert!(
+                html.contains(&format!("<h1>{}</h1>", problem.title())),
+                "{problem:?}: {html}"
+            );
+            assert!(problem.status().as_u16() >= 400, "{problem:?}");
+            assert!(titles.insert(problem.title()), "{problem:?}");
+        }
+        assert_eq!(titles.len(), 15);
+    }
+
+    #[tokio::test]
+    async fn every_page_says_what_the_user_can_do() {
+        for problem in all() {
+            let html = html(problem).await;
+            let steps = [
+                "again",
+                "Reload this page",
+                "Report it to",
+                "tell the administrator",
+            ];
+            assert!(
+                steps.iter().any(|step| html.contains(step)),
+                "{problem:?}: {html}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_sign_in_is_not_shown_as_a_foreign_one() {
+        for slow in [Problem::ConsentExpired, Problem::FlowExpired] {
+            let html = html(slow).await;
+            assert!(html.contains("took longer than ten minutes"), "{slow:?}: {html}");
+            assert!(!html.contains("browser"), "{slow:?}: {html}");
+        }
+        for foreign in [Problem::ForeignConsent, Problem::ForeignCallback] {
+            let html = html(foreign).await;
+            assert!(html.contains("in another browser"), "{foreign:?}: {html}");
+            assert!(!html.contains("ten minutes"), "{foreign:?}: {html}");
+        }
+    }
 }
