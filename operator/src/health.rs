@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -9,6 +10,9 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use behalf_runtime::Limits;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::metrics::{self, Gauges, Metrics};
 
@@ -25,8 +29,17 @@ pub struct HealthState {
     pub gauges: Arc<dyn Fn() -> Gauges + Send + Sync>,
 }
 
+/// Maximum time for an answer that is being sent when the operator stops.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// Answers probes and Prometheus until `stop` is cancelled. The port is open to every Pod that the network lets in, so no
+/// client may occupy it.
+pub async fn serve(listener: TcpListener, state: HealthState, stop: CancellationToken) {
+    behalf_runtime::serve(listener, router(state), Limits::probes(FINISH), stop).await;
+}
+
 /// Returns the routes.
-pub fn router(state: HealthState) -> Router {
+fn router(state: HealthState) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
@@ -58,8 +71,12 @@ async fn show_metrics(State(state): State<HealthState>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use axum::body::Body;
     use axum::http::Request;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
     use tower::ServiceExt as _;
 
     use super::*;
@@ -82,5 +99,31 @@ mod tests {
                 assert_eq!(answer.status(), expected, "{path} with ready {is_ready}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn every_answer_forbids_sniffing_and_idle_connections_keep_out_no_probe() {
+        let state = HealthState {
+            ready: Arc::default(),
+            metrics: Arc::default(),
+            gauges: Arc::new(Gauges::default),
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(serve(listener, state, CancellationToken::new()));
+        let mut idle = Vec::new();
+        for _ in 0..200 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        for path in ["/livez", "/readyz", "/metrics", "/absent"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: operator\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            // The connection ends with its answer.
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.contains("x-content-type-options: nosniff\r\n"), "{answer}");
+        }
+        serving.abort();
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use behalf_contract::EgressProxyError;
 use behalf_runtime::Signals;
 use behalf_runtime::trace::Tracer;
@@ -147,7 +146,7 @@ impl Process {
             references: Arc::default(),
             recent_secrets: Arc::default(),
         };
-        let health = health::router(HealthState {
+        let health = HealthState {
             ready: ready.clone(),
             metrics: metrics.clone(),
             gauges: {
@@ -157,8 +156,8 @@ impl Process {
                     ..sources.gauges()
                 })
             },
-        });
-        let serving = tokio::spawn(serve(listener, health, stop.clone()));
+        };
+        let serving = tokio::spawn(health::serve(listener, health, stop.clone()));
 
         let mut leadership = Leadership::new(client.clone(), options.lease(), clock);
         let leads = async {
@@ -215,13 +214,6 @@ impl Process {
         tracing::info!("Operator has stopped");
         Ok(())
     }
-}
-
-/// Answers probes and Prometheus until `stop` is cancelled.
-async fn serve(listener: TcpListener, health: Router, stop: CancellationToken) -> io::Result<()> {
-    axum::serve(listener, health)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
 }
 
 /// Sends the traces to the collector until `stop` is cancelled. Returns at once without a collector.
