@@ -62,6 +62,18 @@ pub struct Http2Limits {
     pub idle: Duration,
 }
 
+impl Http2Limits {
+    /// Maximum number of open streams of one connection. A gateway that needs more opens another connection.
+    pub const STREAMS: u32 = 32;
+
+    /// Number of bytes that a client may send ahead of the reader, on all streams of a connection together.
+    pub const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+    /// Maximum number of bytes of an answer that a stream keeps while its connection cannot be written. The client's
+    /// own windows would permit hyper's default, 400 KiB: 50 MiB on each connection.
+    pub const STREAM_UNSENT: usize = 16 * 1024;
+}
+
 impl Limits {
     /// Limits for a port that the kubelet, Prometheus and the operator request. Each sends one short request
     /// on its own connection. No other client may block a probe.

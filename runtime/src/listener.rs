@@ -33,17 +33,8 @@ use crate::stream::ClientStream;
 /// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Maximum number of open streams of one HTTP/2 connection. A gateway that needs more opens another connection.
-const STREAMS: u32 = 32;
-
-/// Flow-control windows in bytes: how much an HTTP/2 client may send ahead of the reader, on one stream and
-/// on all streams of a connection.
+/// Number of bytes that an HTTP/2 client may send ahead of the reader on one stream.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 256 * 1024;
-
-/// Maximum number of bytes of an answer that a stream keeps while its connection cannot be written. The client's own windows would
-/// permit hyper's default, 400 KiB: 50 MiB on each connection.
-const STREAM_UNSENT: usize = 16 * 1024;
 
 /// Pause after the kernel refused a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -279,11 +270,11 @@ fn http2_builder(limits: Limits, http2: Http2Limits, streams: Streams) -> http2:
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(Http2Limits::STREAMS)
         .max_header_list_size(limits.head_bytes)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(STREAM_UNSENT)
+        .initial_connection_window_size(Http2Limits::CONNECTION_WINDOW)
+        .max_send_buf_size(Http2Limits::STREAM_UNSENT)
         .keep_alive_interval(http2.ping)
         .keep_alive_timeout(http2.ping);
     builder

@@ -3,4 +3,6 @@
 pub mod drain;
 mod start;
 
+#[cfg(test)]
+pub(crate) use start::public_limits;
 pub use start::{Sidecar, StartError};

@@ -220,7 +220,7 @@ impl Sidecar {
     }
 }
 
-fn public_limits(finish: Duration) -> Limits {
+pub(crate) fn public_limits(finish: Duration) -> Limits {
     Limits {
         connections: PUBLIC_CONNECTIONS,
         when_full: WhenFull::CloseIdle,

@@ -19,12 +19,12 @@ const FORM_TIME: Duration = Duration::from_secs(5);
 /// registration with ten redirect URIs is shorter, because its client id has at most 1 KiB. All connections and
 /// HTTP/2 streams together have at most 8064 forms, 63 MiB: forms need no common budget, so slow senders of some
 /// forms cannot keep out others. A request that waits for the MCP server reads as much of its answer ahead.
-const LARGEST_FORM: usize = 8 * 1024;
+pub(super) const LARGEST_FORM: usize = 8 * 1024;
 
 const MIB: usize = 1024 * 1024;
 
 /// Maximum memory for the messages of all users in bytes: 14 of the largest messages.
-const FOR_MESSAGES: usize = 56 * MIB;
+pub(super) const FOR_MESSAGES: usize = 56 * MIB;
 
 /// Maximum memory for the messages of one user in bytes, through all sessions: two of the largest messages.
 const FOR_USER: usize = 8 * MIB;

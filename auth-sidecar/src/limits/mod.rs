@@ -4,5 +4,7 @@
 
 pub(crate) mod address_budget;
 pub(crate) mod body_budget;
+#[cfg(test)]
+mod memory_budgets;
 pub(crate) mod new_tokens;
 pub(crate) mod weak_map;

@@ -31,6 +31,8 @@ mod token_exchange;
 mod user_limits;
 
 pub use self::server_session::PREFIX as SESSION_ID_PREFIX;
+#[cfg(test)]
+pub(crate) use self::token_exchange::CAPACITY as DOWNSTREAM_TOKENS;
 
 use std::sync::Arc;
 

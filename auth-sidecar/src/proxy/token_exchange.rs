@@ -18,7 +18,7 @@ use crate::telemetry::traces;
 /// Maximum size of all cached downstream tokens in bytes. It is less than a third of the limit for the sessions'
 /// records, because a record contains two tokens of that size and more. It fits 18,724 tokens of 3 KiB (see
 /// the test in `entra/src/obo.rs`).
-const CAPACITY: u64 = 64 * 1024 * 1024;
+pub(crate) const CAPACITY: u64 = 64 * 1024 * 1024;
 
 /// The exchange in the sidecar.
 #[derive(Clone)]

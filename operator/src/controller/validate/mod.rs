@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 use behalf_contract::{
     ClientsConfig, EntraConfig, MetadataDocumentsConfig, MetadataDocumentsPolicy, ObjectIdentity,
-    Revocations, SessionsConfig, StaticClient, paths,
+    Revocations, SIDECAR_MEMORY_LIMIT, SessionsConfig, StaticClient, paths,
 };
 use kube::ResourceExt as _;
 
@@ -41,8 +41,7 @@ const SERVER: rules::DefaultResources = rules::DefaultResources {
 const SIDECAR: rules::DefaultResources = rules::DefaultResources {
     cpu: "50m",
     memory: "32Mi",
-    // docs/proxy.md adds up the memory budgets of the sidecar. The sum is below this limit.
-    memory_limit: "1Gi",
+    memory_limit: SIDECAR_MEMORY_LIMIT,
 };
 
 /// Returns the plan, or every reason why the object is refused.
