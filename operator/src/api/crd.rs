@@ -223,6 +223,26 @@ mod tests {
     }
 
     #[test]
+    fn kubectl_get_behalf_lists_the_objects() {
+        let names = mcp_server().spec.names;
+        assert_eq!(names.categories, Some(vec!["behalf".to_owned()]));
+        assert_eq!(names.short_names, Some(vec!["mcps".to_owned()]));
+    }
+
+    /// A field that is added by accident changes the snapshot.
+    #[test]
+    fn the_spec_has_these_fields_and_no_other() {
+        let mut paths = Vec::new();
+        walk(&schema(), "", &mut |path, _| {
+            if path.starts_with(".spec.") && !path.ends_with("[]") {
+                paths.push(path.to_owned());
+            }
+        });
+        paths.sort();
+        insta::assert_snapshot!(paths.join("\n"));
+    }
+
+    #[test]
     fn fields_that_cannot_work_are_not_in_the_schema() {
         let mut found = Vec::new();
         walk(&schema(), "", &mut |path, _| {
