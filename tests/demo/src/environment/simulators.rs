@@ -1,3 +1,5 @@
+//! Deploys the simulators of Entra and Azure DevOps.
+
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -24,7 +26,15 @@ pub async fn apply_simulators(
     namespace.add_namespace(NAMESPACE_SIMULATORS);
     namespace.apply(client).await?;
     let authority = certificates::ensure(client).await?;
+    manifest(layout, image).apply(client).await?;
+    for name in ["entra", "azure-devops"] {
+        wait_available(client, NAMESPACE_SIMULATORS, name, START).await?;
+    }
+    Ok(authority)
+}
 
+/// Returns the objects of both simulators.
+fn manifest(layout: &Layout, image: &str) -> Objects {
     let mut objects = Objects::default();
     for service in ["entra", "azure-devops"] {
         objects.add(service_account(service)).add(service_object(service));
@@ -59,11 +69,7 @@ pub async fn apply_simulators(
             "--certificate-authority=/etc/simulator/tls/ca.crt",
         ],
     ));
-    objects.apply(client).await?;
-    for name in ["entra", "azure-devops"] {
-        wait_available(client, NAMESPACE_SIMULATORS, name, START).await?;
-    }
-    Ok(authority)
+    objects
 }
 
 /// Waits until a Deployment's present generation is rolled out and available.
@@ -159,4 +165,35 @@ fn deployment(name: &str, image: &str, arguments: &[&str]) -> Value {
             },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_the_demo_a_new_credential_takes_seconds_to_propagate() {
+        let mut objects = manifest(&Layout::demo(), "simulator:test");
+        let mut deployments = objects.iter_mut().filter(|object| object["kind"] == "Deployment");
+        let mut arguments = |name: &str| {
+            let deployment = deployments.next().unwrap();
+            assert_eq!(deployment["metadata"]["name"], name);
+            deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone()
+        };
+        let flag = |arguments: &Value| {
+            let arguments = arguments.as_array().unwrap().iter();
+            arguments
+                .filter_map(|argument| {
+                    argument
+                        .as_str()?
+                        .strip_prefix("--federation-propagation-seconds=")
+                })
+                .map(|seconds| seconds.parse::<u64>().unwrap())
+                .collect::<Vec<_>>()
+        };
+        let entra = arguments("entra");
+        assert_eq!(entra[0], "entra");
+        assert_eq!(flag(&entra), vec![6_u64]);
+        assert!(flag(&arguments("azure-devops")).is_empty());
+    }
 }

@@ -125,10 +125,18 @@ fn container_port(pod: &Pod, target: &IntOrString) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::net::Ipv4Addr;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
     use super::*;
 
     fn pod(ready: &str) -> Pod {
-        serde_json::from_value(serde_json::json!({
+        serde_json::from_value(json!({
             "metadata": {"name": "p"},
             "spec": {
                 "initContainers": [{"name": "sidecar", "ports": [{"name": "http", "containerPort": 8080}]}],
@@ -156,5 +164,37 @@ mod tests {
     fn takes_only_ready_pods() {
         assert!(is_ready(&pod("True")));
         assert!(!is_ready(&pod("False")));
+    }
+
+    /// An API server that knows one Service and its Pod at 127.0.0.1.
+    fn api_server(port: u16) -> Client {
+        let answer = move |request: Request<Body>| async move {
+            let answer = if request.uri().path().ends_with("/services/azure-devops") {
+                json!({"metadata": {"name": "azure-devops"},
+                    "spec": {"selector": {"app": "azure-devops"}, "ports": [{"port": 8080, "targetPort": port}]}})
+            } else {
+                let mut pod = serde_json::to_value(pod("True")).unwrap();
+                pod["status"]["podIP"] = json!("127.0.0.1");
+                json!({"metadata": {}, "items": [pod]})
+            };
+            Ok::<_, Infallible>(Response::new(Body::from(answer.to_string().into_bytes())))
+        };
+        Client::new(tower::service_fn(answer), "mcp")
+    }
+
+    #[tokio::test]
+    async fn small_pieces_to_the_pod_do_not_wait_for_an_acknowledgement() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let forward = Forward {
+            local: 0,
+            namespace: "mcp".to_owned(),
+            service: "azure-devops".to_owned(),
+            port: 8080,
+        };
+        let client = api_server(listener.local_addr().unwrap().port());
+        let Ok(Remote::Direct(stream)) = open(&client, Way::Direct, &forward, 0).await else {
+            panic!("no direct connection");
+        };
+        assert!(stream.nodelay().unwrap());
     }
 }

@@ -99,11 +99,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn small_pieces_do_not_wait_for_an_acknowledgement() {
+    async fn small_pieces_to_the_client_do_not_wait_for_an_acknowledgement() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        assert!(!stream.nodelay().unwrap());
-        without_delay(&stream);
-        assert!(stream.nodelay().unwrap());
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (local, _) = listener.accept().await.unwrap();
+        // A second handle of the same socket, which has the same options.
+        let local = local.into_std().unwrap();
+        let socket = local.try_clone().unwrap();
+        assert!(!socket.nodelay().unwrap());
+        let (remote, mut pod) = tokio::io::duplex(64);
+        let relaying = tokio::spawn(relay(TcpStream::from_std(local).unwrap(), remote, None));
+        pod.write_all(b"a").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'a');
+        assert!(socket.nodelay().unwrap());
+        relaying.abort();
     }
 }
