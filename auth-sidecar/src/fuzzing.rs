@@ -8,7 +8,7 @@ pub use crate::proxy::fuzzing::message;
 pub use crate::sessions::fuzzing::{record, value};
 pub use crate::store::fuzzing::scan_position;
 
-/// What a store contains, before it is decrypted: values of sessions, sealed records, and positions in the listing.
+/// The content of a store before it is decrypted: values of sessions, sealed records, and positions in the listing.
 pub fn store_value(data: &[u8]) {
     value(data);
     envelope(data);
@@ -26,7 +26,7 @@ mod tests {
     /// Maximum length of a seed whose bytes are changed one by one.
     const SHORT: usize = 512;
 
-    /// What the fuzzer does first: it cuts the seeds, and changes single bytes.
+    /// The first mutations of a fuzzer: it cuts the seeds, and changes single bytes.
     #[rstest]
     #[case("messages", message)]
     #[case("redirect-uris", redirect_uri)]

@@ -138,7 +138,7 @@ async fn no_token_reaches_a_log_at_any_level() {
             origin(lines[0])
         );
     }
-    // What pipelines printed, and who people are, is in no line of our own.
+    // No line of the server contains the output of a pipeline or the name of a person.
     for line in text
         .lines()
         .filter(|line| line.contains(" behalf_mcp_server") || line.contains(" behalf_entra"))

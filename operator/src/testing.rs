@@ -120,7 +120,7 @@ pub(crate) fn judge(server: &McpServer, found: &Found) -> Result<Plan, Refusals>
     validate(server, found, &defaults())
 }
 
-/// What an object finds that may use the `ServiceAccount` that it names.
+/// The objects around an `McpServer` that may use the `ServiceAccount` that it names.
 pub(crate) fn shared(server: &McpServer) -> Found {
     let name = &server.spec.entra.federation.service_account_name;
     let account = serde_json::json!({"metadata": {

@@ -185,7 +185,7 @@ fn no_part_of_a_schema_takes_what_it_does_not_describe() {
 
 #[test]
 fn no_binding_has_the_name_of_one_that_bound_a_role_in_an_older_release() {
-    // What a binding refers to cannot be changed, so `helm upgrade` would fail.
+    // The role of a binding cannot be changed, so `helm upgrade` would fail.
     let rights = chart("templates/rbac.yaml");
     assert!(!rights.contains(r#"name: {{ include "behalf.fullname" $ }}"#));
     assert!(!rights.contains(r#"name: {{ include "behalf.fullname" . }}"#));

@@ -69,7 +69,7 @@ impl From<LoadError> for SessionError {
     }
 }
 
-/// What a removal found. The store does not have the record any more.
+/// The result of a removal. The store does not have the record any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Removal {
     /// The record, which is removed.

@@ -186,7 +186,7 @@ async fn a_preflight_is_allowed_for_api_endpoints_only() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_404_and_a_wrong_method_is_405_in_json() {
+async fn an_unknown_path_is_404_and_a_wrong_method_is_405_in_json() {
     let world = World::start().await;
     world.get("/nothing").await.assert_error(404, "not_found");
     // Introspection is for the administrator's socket alone.

@@ -106,7 +106,7 @@ pub(super) struct RunFailures {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) pending_approvals: Vec<String>,
 
-    /// What this answer leaves out, with numbers.
+    /// The parts that this answer leaves out, with numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) left_out: Vec<String>,
 

@@ -1,4 +1,4 @@
-//! What all tools have in common: how the server describes and calls one, and its errors.
+//! The interface of all tools: how the server describes and calls one, and its errors.
 
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Tests the operator's command line: defaults, and values that it refuses at the start.
+
 use clap::CommandFactory as _;
 
 use super::*;

@@ -22,7 +22,7 @@ pub enum SecretKind {
     Revocations,
 }
 
-/// What each Secret contained and when it was seen, by the UID of the `McpServer`.
+/// The content of each Secret and the time at which it was read, by the UID of the `McpServer`.
 #[derive(Debug, Default)]
 pub struct RecentSecrets(Mutex<HashMap<(String, SecretKind), (String, Timestamp)>>);
 

@@ -163,7 +163,7 @@ async fn the_other_leads_at_once_when_the_first_has_stopped() {
     one.leads_for(Duration::from_mins(1)).await;
     one.leadership.release().await;
     assert_eq!(two.time_until_it_leads().await, Duration::ZERO);
-    // What the other holds is not released by the first.
+    // The first does not release the Lease of the other.
     one.leadership.release().await;
     assert_eq!(api_server.holder(), "two");
 }
@@ -185,7 +185,7 @@ async fn a_renewal_without_an_answer_does_not_keep_the_lease_when_its_holder_sto
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_renew_stops_before_another_begins() {
+async fn an_operator_that_cannot_renew_stops_before_another_begins() {
     let api_server = ApiServer::default();
     let (mut one, mut two) = (api_server.replica("one"), api_server.replica("two"));
     one.leads_for(Duration::from_mins(1)).await;

@@ -13,10 +13,10 @@ use super::*;
 use crate::cli::Cli;
 use crate::testing::time;
 
-/// What the API server answers.
+/// The answers of the API server.
 #[derive(Default)]
 struct Cluster {
-    /// Who holds the Lease.
+    /// The holder of the Lease.
     holder: Mutex<Option<String>>,
 
     /// The ends of the paths whose lists get no answer now.

@@ -1,4 +1,4 @@
-//! What the operator reports: metrics and events.
+//! Metrics, events and traces of the operator.
 
 pub mod api_requests;
 pub mod events;

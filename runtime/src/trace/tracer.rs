@@ -12,7 +12,7 @@ use super::otlp;
 use super::queue::{Dropped, Queue};
 use super::span::{Place, Recorded, RequestSpan};
 
-/// Whose request a trace is of.
+/// The sender of the request that a trace describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// The program itself: nobody asked for the work.

@@ -55,7 +55,7 @@ impl Drop for Objects {
     }
 }
 
-/// What an object refers to.
+/// The objects that an `McpServer` refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reference {
     /// A `ConfigMap` with a certificate authority.

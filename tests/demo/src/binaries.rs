@@ -1,3 +1,5 @@
+//! Builds the binaries of the products, and their images.
+
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -1,3 +1,5 @@
+//! Takes the demo down.
+
 use std::path::Path;
 
 use super::place::Place;

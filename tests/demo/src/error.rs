@@ -1,3 +1,5 @@
+//! Errors of the demo.
+
 use std::path::PathBuf;
 
 use crate::environment::EnvironmentError;
@@ -47,11 +49,11 @@ pub enum DemoError {
     /// The forwarder, or a file of the demo.
     #[error("failed to {action} {path}")]
     File {
-        /// What was tried.
+        /// The step that failed.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -61,7 +63,7 @@ pub enum DemoError {
     Kubeconfig {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault, as a part of the message.
         #[source]
         source: Box<kube::config::KubeconfigError>,
     },

@@ -1,3 +1,5 @@
+//! Starts and ends the process that serves the loopback ports after `make demo` has ended.
+
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;

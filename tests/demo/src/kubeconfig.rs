@@ -1,3 +1,5 @@
+//! Finds the kubeconfig of the running demo's cluster.
+
 use std::path::{Path, PathBuf};
 
 use super::DemoError;

@@ -1,3 +1,5 @@
+//! The commands that the demo prints at its end.
+
 use crate::environment::{Layout, Server};
 use behalf_local_cluster::cluster::{Cluster, Kind};
 

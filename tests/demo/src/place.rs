@@ -1,3 +1,5 @@
+//! The note of the cluster on which the demo runs.
+
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Prints the steps of the demo with the time since its start.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

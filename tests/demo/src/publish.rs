@@ -1,3 +1,5 @@
+//! Pushes the images of an installation to a registry.
+
 use super::{DemoError, Progress, build_images};
 use crate::environment::image_values;
 use behalf_local_cluster::images::{self, Image, Product};

@@ -1,3 +1,5 @@
+//! The sign-ins and tool calls that the demo plays.
+
 use std::time::Instant;
 
 use rmcp::model::CallToolResult;
@@ -9,7 +11,7 @@ use crate::mcp_client::{CLIENT_NAME, Connection, Era, PendingSignIn, SignedIn};
 use behalf_simulators::people::{ANA, BEN, CAROL, Person};
 use behalf_simulators::sign_in::{Browser, Visit};
 
-/// What each person asks for: Ana all four tools, and a project that is hidden from her; Ben the same lists, with
+/// The calls of each person: Ana calls all four tools, and asks for a project that is hidden from her; Ben the same lists, with
 /// other answers; Carol what she may not do.
 fn script(person: &Person) -> Vec<(&'static str, Value)> {
     let runs = ("list_pipeline_runs", json!({"project": "shop", "top": 5}));

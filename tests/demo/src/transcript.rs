@@ -1,3 +1,5 @@
+//! The text that shows the demo's calls with their answers and durations.
+
 use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};

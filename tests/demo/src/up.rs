@@ -1,3 +1,5 @@
+//! Brings up the demo, or another environment like it.
+
 use std::path::Path;
 use std::time::Duration;
 

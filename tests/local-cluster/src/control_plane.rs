@@ -174,7 +174,7 @@ impl ControlPlane {
     fn start_controllers(&mut self) -> Result<(), ClusterError> {
         let flags = [
             ("kubeconfig", self.admin().display().to_string()),
-            // What turns Deployments into Pods. No other controller runs: nothing is deleted with its owner.
+            // These controllers turn Deployments into Pods. No other controller runs: nothing is deleted with its owner.
             (
                 "controllers",
                 "deployment-controller,replicaset-controller".to_owned(),

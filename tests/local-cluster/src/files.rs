@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_is_the_newest() {
+    fn a_used_file_is_the_newest() {
         let home = tempfile::tempdir().unwrap();
         let (folder, file) = (home.path().join("folder"), home.path().join("file"));
         create_directory(&folder).unwrap();

@@ -87,7 +87,7 @@ pub enum PrerequisiteError {
         /// The Debian packages, separated by spaces.
         missing: String,
 
-        /// What apt-get said.
+        /// The output of `apt-get`.
         source: CommandError,
     },
 }

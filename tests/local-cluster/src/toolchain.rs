@@ -112,7 +112,7 @@ impl Clients {
 /// namespace.
 const CLIENT_LIMIT: Duration = Duration::from_mins(4);
 
-/// What the clients learn about an API they keep in our cache, and leave no file in the user's home.
+/// The clients keep their discovery of an API in our cache, and leave no file in the user's home.
 fn call(client: &Path, kubeconfig: &Path) -> Call {
     Call::new(client)
         .limit(CLIENT_LIMIT)

@@ -26,7 +26,7 @@ pub enum ControlError {
     Unreachable {
         /// The path that was asked for.
         path: String,
-        /// What the HTTP client saw.
+        /// The error of the HTTP client.
         #[source]
         source: reqwest::Error,
     },
@@ -47,7 +47,7 @@ pub enum ControlError {
     Answer {
         /// The path that was asked for.
         path: String,
-        /// What the decoder saw.
+        /// The error of the decoder.
         #[source]
         source: reqwest::Error,
     },

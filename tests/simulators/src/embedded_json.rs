@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_hidden_comes_out_again() {
+    fn hidden_json_is_parsed_as_embedded_text() {
         for text in [
             hide(r#"{"a":"\n"}"#),
             hide_behind(r"\u0024serde_json::private::RawValue", "[1]"),

@@ -28,7 +28,7 @@ pub enum ListenError {
     Bind {
         /// The address that was asked for.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -38,7 +38,7 @@ pub enum ListenError {
     Read {
         /// The file that was named.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },

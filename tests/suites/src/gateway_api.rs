@@ -20,7 +20,7 @@ pub enum GatewayApiError {
     #[error("failed to download {MODULE}")]
     Download(#[source] CommandError),
 
-    /// What the Go toolchain printed is not its description.
+    /// The output of the Go toolchain is not the description.
     #[error("failed to read where Go put {MODULE}")]
     Description(#[source] serde_json::Error),
 

@@ -24,9 +24,9 @@ pub enum InspectorError {
     /// A file or a process.
     #[error("failed to {action}")]
     Io {
-        /// What was tried.
+        /// The step that failed.
         action: &'static str,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -52,7 +52,7 @@ pub enum InspectorError {
     Failed {
         /// Its exit status.
         status: std::process::ExitStatus,
-        /// What it printed, without the authorize URL's parameters.
+        /// Its output, without the authorize URL's parameters.
         output: String,
     },
 }

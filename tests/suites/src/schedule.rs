@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// What a test uses. It decides which tests run at the same time.
+/// The resources that a test uses. They decide which tests run at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Uses {
     /// Namespaces of its own. It reads only those parts of the servers that no test changes.

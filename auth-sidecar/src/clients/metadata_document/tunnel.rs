@@ -181,7 +181,7 @@ pub(super) async fn open(
         }
     };
     let no_tls = |source: io::Error| match source.kind() {
-        // What came is not TLS, or the certificate is not valid.
+        // The answer is not TLS, or the certificate is not valid.
         io::ErrorKind::InvalidData => TunnelError::Tls(source),
         _ => TunnelError::TunnelEnded {
             proxy: proxy.to_string(),

@@ -106,7 +106,7 @@ fn any_flipped_bit_is_noticed() {
 }
 
 #[test]
-fn what_was_sealed_for_one_purpose_opens_for_no_other() {
+fn a_value_sealed_for_one_purpose_opens_for_no_other() {
     let fixture = one_key();
     let keys = fixture.handle("mcp/azure-devops");
     let sealed = keys.seal(Purpose::Access, &"value").unwrap();
@@ -122,7 +122,7 @@ fn what_was_sealed_for_one_purpose_opens_for_no_other() {
 }
 
 #[test]
-fn what_was_sealed_for_one_object_opens_for_no_other() {
+fn a_value_sealed_for_one_object_opens_for_no_other() {
     let fixture = one_key();
     let sealed = fixture
         .handle("mcp/azure-devops")

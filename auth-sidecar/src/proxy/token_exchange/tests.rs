@@ -1,3 +1,5 @@
+//! Tests how often the sidecar asks Entra for downstream tokens.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use behalf_contract::{ExchangePlace, Injection};

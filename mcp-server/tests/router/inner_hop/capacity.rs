@@ -38,7 +38,7 @@ async fn refuses_calls_beyond_the_limit_with_retry_after() {
     assert_eq!(answer.headers["retry-after"], "1");
     let body = answer.json();
     assert_eq!((&body["id"], &body["error"]["code"]), (&json!(1), &json!(503)));
-    // What is no tool call takes nothing from anybody.
+    // Requests other than tool calls take no capacity.
     let listed = pod.send(Ask::request("tools/list").bearer("token")).await;
     assert_eq!(listed.status, StatusCode::OK);
 

@@ -51,7 +51,7 @@ pub enum DereferenceError {
     /// The API server did not answer in time.
     #[error("failed to read {what} within {} s: the API server does not answer", limit.as_secs())]
     TimedOut {
-        /// What was read.
+        /// The object that was read.
         what: &'static str,
 
         /// The time that it was given.

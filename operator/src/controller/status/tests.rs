@@ -230,7 +230,7 @@ fn changed(before: &McpServerStatus, after: &McpServerStatus) -> Vec<&'static st
         .collect()
 }
 
-/// What breaks exactly one condition, and what that condition then says.
+/// Faults that each break exactly one condition, with the reason of that condition.
 type Break = fn(&mut World);
 
 #[test]

@@ -32,7 +32,7 @@ enum Killed {
     BeforeTheAnswerTo(usize),
 }
 
-/// What the API server stores.
+/// The objects that the API server stores.
 #[derive(Debug, Clone, Default)]
 struct Stored {
     /// The objects, by their paths.

@@ -144,7 +144,7 @@ fn by_name(existing: &McpServer) -> Vec<(&'static str, Value)> {
     stored
 }
 
-/// What the operator finds before a pass.
+/// The state of the cluster before a pass.
 struct State {
     name: &'static str,
     server: McpServer,

@@ -38,7 +38,7 @@ pub trait CachedKind:
     /// Whether an `McpServer` controls the objects of this kind, without an object in between.
     const IS_CHILD: bool = true;
 
-    /// What is asked of the objects of all `McpServers` at once, and therefore not parsed each time.
+    /// The fields that are read of the objects of all `McpServers` at once. They are kept, so that no object is parsed for them.
     type Summary: Debug + Clone + Send + Sync;
 
     /// Returns the summary of an object.

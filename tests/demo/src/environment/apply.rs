@@ -1,3 +1,5 @@
+//! Lists of Kubernetes objects, and their server-side apply.
+
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};

@@ -1,3 +1,5 @@
+//! The TLS certificate of the simulators, in a Secret.
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;

@@ -1,3 +1,5 @@
+//! Errors of the setup of an environment.
+
 use std::path::PathBuf;
 
 use behalf_local_cluster::cluster::ClusterError;
@@ -10,7 +12,7 @@ pub enum EnvironmentError {
     /// The cluster, `kubectl` or `helm` failed.
     #[error("failed to {action}")]
     Cluster {
-        /// What was tried.
+        /// The step that failed.
         action: String,
         /// The cluster's error.
         #[source]
@@ -20,7 +22,7 @@ pub enum EnvironmentError {
     /// The API server did not take or give an object.
     #[error("failed to {action}")]
     Api {
-        /// What was tried.
+        /// The step that failed.
         action: String,
         /// The error of the Kubernetes client.
         #[source]
@@ -30,7 +32,7 @@ pub enum EnvironmentError {
     /// A simulator refused an instruction.
     #[error("failed to {action}")]
     Control {
-        /// What was tried.
+        /// The step that failed.
         action: String,
         /// The simulator's answer.
         #[source]
@@ -50,14 +52,14 @@ pub enum EnvironmentError {
     Manifest {
         /// The file or the command it came from.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault, as a part of the message.
         problem: String,
     },
 
     /// Something did not become true in time.
     #[error("{what} did not happen within {seconds} s; last seen: {seen}")]
     TimedOut {
-        /// What was waited for.
+        /// The state that did not come.
         what: String,
         /// How long.
         seconds: u64,

@@ -1,3 +1,5 @@
+//! Installs the charts of the operator and of its CRD.
+
 use std::time::Duration;
 
 use kube::Client;

@@ -1,3 +1,5 @@
+//! Names and loopback ports of an environment.
+
 use std::net::SocketAddr;
 
 use behalf_local_cluster::cluster::Cluster;

@@ -1,3 +1,5 @@
+//! Reads the conditions of an `McpServer`, and waits for them.
+
 use std::time::Duration;
 
 use kube::api::DynamicObject;

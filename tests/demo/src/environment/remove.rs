@@ -1,3 +1,5 @@
+//! Removes an environment from a cluster that stays.
+
 use super::{EnvironmentError, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, NAMESPACE_SIMULATORS};
 use behalf_local_cluster::cluster::Cluster;
 

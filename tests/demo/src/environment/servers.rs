@@ -1,3 +1,5 @@
+//! Applies the demo's `McpServer` objects.
+
 use kube::Client;
 use serde_json::{Value, json};
 

@@ -152,7 +152,7 @@ fn print(text: &str) {
     say(&mut io::stdout(), text);
 }
 
-/// Whoever closed the pipe does not want to read on.
+/// A reader that closed the pipe does not want to read on.
 fn say(output: &mut impl Write, text: &str) {
     drop(writeln!(output, "{text}"));
 }

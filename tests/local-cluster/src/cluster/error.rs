@@ -22,7 +22,7 @@ pub enum ClusterError {
     /// More or fewer nodes than a cluster can have.
     #[error("a local cluster has 1 to {max} nodes, not {asked}: ask for a number in this range")]
     Nodes {
-        /// What was asked for.
+        /// The requested number.
         asked: u8,
 
         /// The largest number.
@@ -50,7 +50,7 @@ pub enum ClusterError {
         /// The record's file.
         path: PathBuf,
 
-        /// What is wrong with it.
+        /// The error of the parser.
         source: serde_json::Error,
     },
 
@@ -119,7 +119,7 @@ pub enum ClusterError {
         /// The kind of the cluster.
         kind: &'static str,
 
-        /// What was asked for.
+        /// The requested feature.
         what: &'static str,
     },
 

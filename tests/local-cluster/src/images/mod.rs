@@ -39,7 +39,7 @@ pub enum ImageError {
         /// The image's name.
         name: String,
 
-        /// What the builder said.
+        /// The output of the builder.
         source: CommandError,
     },
 
@@ -49,7 +49,7 @@ pub enum ImageError {
         /// The target of the push.
         reference: String,
 
-        /// What the builder said.
+        /// The output of the builder.
         source: CommandError,
     },
 

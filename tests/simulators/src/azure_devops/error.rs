@@ -36,7 +36,7 @@ pub(super) struct ServiceError {
     /// HTTP status.
     pub(super) status: StatusCode,
 
-    /// What a client should map by. Empty: the wrapped shape that model binding answers with.
+    /// The key by which a client tells errors apart. Empty: the wrapped shape that model binding answers with.
     pub(super) type_key: String,
 
     /// Namespace and assembly of the exception.

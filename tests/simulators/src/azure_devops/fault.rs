@@ -53,7 +53,7 @@ impl Fault {
         self
     }
 
-    /// So many calls.
+    /// Only this number of calls.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);

@@ -61,10 +61,10 @@ use crate::{
     people::TENANT_ID,
 };
 
-/// Whose tokens the simulator believes, and where it listens.
+/// The issuer of the tokens that the simulator accepts, and its addresses.
 #[derive(Debug, Clone)]
 pub struct AzureDevOpsOptions {
-    /// Whose tokens are believed.
+    /// The issuer whose tokens are accepted.
     pub issuer: Issuer,
 
     /// The time.

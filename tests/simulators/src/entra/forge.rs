@@ -1,3 +1,5 @@
+//! Signs the claims of a token with a key that Entra never published.
+
 use super::jwt::Unverified;
 use super::keys::{KeyError, SigningKey};
 

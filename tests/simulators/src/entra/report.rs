@@ -19,7 +19,7 @@ pub struct RequestRecord {
     /// When it came, by the simulator's clock.
     pub at: Timestamp,
 
-    /// What it was.
+    /// The kind of the request.
     pub kind: RequestKind,
 
     /// `grant_type`, when it is not one of the four.
@@ -181,7 +181,7 @@ impl SecretKind {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretValue {
-    /// What it is.
+    /// The kind of the secret.
     pub kind: SecretKind,
     /// The value itself.
     pub value: String,

@@ -18,7 +18,7 @@ pub enum SignInError {
     Unreachable {
         /// Address with parameter names only.
         url: String,
-        /// What the HTTP client saw.
+        /// The error of the HTTP client.
         #[source]
         source: reqwest::Error,
     },

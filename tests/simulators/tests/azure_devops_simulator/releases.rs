@@ -92,7 +92,7 @@ async fn deployments_page_with_an_int_token() {
 }
 
 #[tokio::test]
-async fn who_may_not_view_releases_is_refused() {
+async fn a_user_who_may_not_view_releases_is_refused() {
     let bench = Bench::start().await;
     bench
         .permissions(ANA, |permissions| permissions.view_releases = false)

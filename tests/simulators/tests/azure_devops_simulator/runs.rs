@@ -111,7 +111,10 @@ async fn a_user_who_may_not_queue_learns_the_missing_permission() {
 #[case::yaml_without_preview(json!({"yamlOverride": "steps: []"}), "previewRun")]
 #[case::no_commit(json!({"resources": {"repositories": {"self": {"version": "HEAD"}}}}), "HEAD is not a commit")]
 #[tokio::test]
-async fn what_the_pipeline_cannot_do_is_a_validation_error(#[case] body: Value, #[case] words: &str) {
+async fn values_that_the_pipeline_does_not_take_are_a_validation_error(
+    #[case] body: Value,
+    #[case] words: &str,
+) {
     let bench = Bench::start().await;
     let message = bench
         .run(ANA, 178, &body)

@@ -1,3 +1,5 @@
+//! Tests the authorization endpoint: sign-in page, consent, refusals.
+
 use behalf_simulators::entra::{Consent, RequestKind};
 use behalf_simulators::people::{ANA, CLIENT_ID};
 use behalf_simulators::sign_in::{Answer, Browser, Visit};
@@ -70,7 +72,7 @@ async fn only_response_mode_query_is_modelled() {
 }
 
 #[tokio::test]
-async fn who_may_not_sign_in_stays_on_the_page() {
+async fn a_user_who_may_not_sign_in_stays_on_the_page() {
     let stage = Stage::new().await;
     assert_eq!(stage.page_code("dora", &[]).await, 50_105);
     assert_eq!(stage.page_code("emil", &[]).await, 50_057);

@@ -1,3 +1,5 @@
+//! Tests the checks of the client assertion and of the federated credentials.
+
 use behalf_simulators::entra::{
     FederatedCredential, IssuerFixture, MintRequest, RequestKind, ServiceAccountToken,
 };

@@ -1,3 +1,5 @@
+//! Tests the control port: reset, applications, issuers, the directory file.
+
 use behalf_simulators::control::ControlError;
 use behalf_simulators::entra::{Application, Directory, Effect, Fault, IssuerAccess, RequestKind, Settings};
 use behalf_simulators::people::CLIENT_ID;

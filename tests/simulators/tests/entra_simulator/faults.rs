@@ -1,3 +1,5 @@
+//! Tests the faults that a test may order: throttling, outages, resets, delays.
+
 use behalf_simulators::entra::{Effect, Fault, RequestKind};
 use behalf_simulators::people::CLIENT_ID;
 

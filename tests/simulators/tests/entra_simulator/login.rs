@@ -1,3 +1,5 @@
+//! Tests codes, and the claims and lifetimes of the tokens of a login.
+
 use behalf_simulators::entra::{MintRequest, RequestKind, SecretKind};
 use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, BEN, CLIENT_ID, TENANT_ID};
 
@@ -124,7 +126,7 @@ async fn a_code_is_bound_to_verifier_redirect_and_client() {
 }
 
 #[tokio::test]
-async fn what_was_not_asked_for_is_not_given() {
+async fn tokens_that_were_not_requested_are_not_issued() {
     let stage = Stage::new().await;
     let scope = format!("{CLIENT_ID}/.default");
     let code = stage

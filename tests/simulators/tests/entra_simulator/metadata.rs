@@ -1,3 +1,5 @@
+//! Tests the discovery document and the published keys.
+
 use behalf_simulators::entra::MintRequest;
 use behalf_simulators::people::{FOREIGN_TENANT_ID, TENANT_ID};
 

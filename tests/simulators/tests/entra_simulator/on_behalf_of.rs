@@ -1,3 +1,5 @@
+//! Tests the On-Behalf-Of exchange: assertions, consent, Conditional Access.
+
 use behalf_simulators::entra::{Consent, MintRequest, Policy, RequestKind};
 use behalf_simulators::people::{AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use behalf_simulators::sign_in::SignInError;

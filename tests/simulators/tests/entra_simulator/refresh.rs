@@ -1,3 +1,5 @@
+//! Tests refresh tokens: reuse, revocation, age, sign-in frequency.
+
 use behalf_simulators::entra::Policy;
 use behalf_simulators::people::CLIENT_ID;
 

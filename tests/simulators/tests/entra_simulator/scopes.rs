@@ -1,3 +1,5 @@
+//! Tests the scopes and resources of requests.
+
 use behalf_simulators::people::{AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 
 use crate::stage::{Stage, azure_devops_scope, changed, claims};

@@ -23,7 +23,7 @@ crate::tests![
         values_at_the_bound_of_each_rule_are_taken,
         every_bound_of_the_schema_is_kept,
         every_kind_of_session_store_is_taken,
-        what_the_operator_accepts_is_taken_by_every_rule,
+        values_that_the_operator_accepts_are_taken_by_every_rule,
         objects_that_set_every_field_are_taken,
     ],
 ];
@@ -280,7 +280,7 @@ async fn every_kind_of_session_store_is_taken(world: &World) -> TestResult {
 }
 
 /// The counterpart of further rules in the table of malformed objects: at the edge of what they refuse.
-async fn what_the_operator_accepts_is_taken_by_every_rule(world: &World) -> TestResult {
+async fn values_that_the_operator_accepts_are_taken_by_every_rule(world: &World) -> TestResult {
     let admission = Admission::of(world).await?;
     let registered = format!("bhi1.c9.{}", "aB3-_".repeat(40));
     let denied = json!({

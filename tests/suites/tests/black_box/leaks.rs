@@ -139,7 +139,7 @@ fn objects(world: &World) -> TestResult<Vec<Place>> {
     Ok(places)
 }
 
-/// What each sidecar tells an administrator: the documents of its internal port, and the list of sessions.
+/// The texts that each sidecar shows an administrator: the documents of its internal port, and the list of sessions.
 async fn of_sidecars(world: &World) -> TestResult<Vec<Place>> {
     let mut places = Vec::new();
     for server in Server::ALL {

@@ -151,7 +151,7 @@ fn redis(world: &World) -> TestResult<[Value; 2]> {
     ])
 }
 
-/// What the Deployments did, and what the objects said meanwhile.
+/// The rollouts of the Deployments, and the conditions of the objects meanwhile.
 #[derive(Default)]
 struct Rollouts {
     /// The generations before the upgrade, by name.

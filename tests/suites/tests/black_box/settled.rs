@@ -40,7 +40,7 @@ async fn a_settled_system_writes_nothing(world: &World) -> TestResult {
             "the operator wrote:\n{}\nbefore:\n{before:#?}",
             writes.join("\n")
         );
-        what_others_wrote_stays(world)
+        the_writes_of_others_stay(world)
     };
     restoring_within(LIMIT, work, undo(world, &crd)).await
 }
@@ -116,7 +116,7 @@ async fn others_write(world: &World, crd: &str) -> TestResult {
 const ROUTE: &str = "httproutes.gateway.networking.k8s.io";
 
 /// Fails if the operator removed what others wrote.
-fn what_others_wrote_stays(world: &World) -> TestResult {
+fn the_writes_of_others_stay(world: &World) -> TestResult {
     let (name, (key, value)) = (CHANGED.name(), ANNOTATION);
     let objects = ANNOTATED
         .map(|kind| (kind, name))

@@ -1,5 +1,5 @@
 //! Sends requests of a signed-in user that try to crash the sidecar or the server. The sidecar refuses them
-//! all. `mcp-server/tests/router/embedded_json.rs` tests the server's own layer with such requests.
+//! all. `mcp-server/tests/router/inner_hop/embedded_json.rs` tests the server's own layer with such requests.
 
 use behalf_demo::environment::Server;
 use behalf_simulators::embedded_json::{hide, many_values, nested};

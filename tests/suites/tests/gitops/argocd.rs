@@ -173,7 +173,7 @@ fn git(folder: &Path, arguments: &[&str]) -> TestResult<String> {
     Ok(call.directory(folder).args(arguments).text()?)
 }
 
-/// What the manifests of Argo CD's installation contain, as far as these two components read it.
+/// The part of the manifests of Argo CD's installation that these two components read.
 fn settings() -> Vec<Value> {
     let labelled = |kind: &str, name: &str| {
         json!({

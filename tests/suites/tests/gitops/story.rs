@@ -1,4 +1,4 @@
-//! What a team does with an `McpServer` in Git, and what its tool must say at each step.
+//! The steps of a team with an `McpServer` in Git, and the health that its tool must report at each.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ pub(crate) trait Tool {
     /// Whether it shows the reason of the object, or only its name.
     const SHOWS_REASONS: bool;
 
-    /// What it says of a suspended object.
+    /// Its health of a suspended object.
     const SUSPENDED: Health;
 
     /// Makes these objects the content of the folder.

@@ -96,7 +96,7 @@ fn without_internet_the_policy_opens_services_of_the_configuration_alone(
     assert_eq!(rendered.unreachable(), closed);
     rendered.assert_closed("the object", Internet::Disabled);
 
-    // What the documentation tells an author to do.
+    // The documentation tells an author to do this.
     let allow = json!([
         {"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": [{"port": 443}, {"port": 6380}]},
         {"to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "squid"}}}], "ports": [{"port": 3128}]},

@@ -67,7 +67,7 @@ fn urls(value: &Value, path: &str, found: &mut Vec<(String, Url)>) {
     }
 }
 
-/// What answers at a host, as DNS would say. Only names of the table are known, so that each row says where its hosts are.
+/// The Pods that answer at a host, as DNS would say. Only names of the table are known, so that each row says where its hosts are.
 fn resolve(host: &Host<&str>) -> Peer {
     let name = match host {
         Host::Ipv4(address) => return Peer::Address((*address).into()),

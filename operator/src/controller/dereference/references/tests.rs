@@ -193,7 +193,7 @@ fn a_bundle_is_kept_as_its_first_line_and_other_texts_not_at_all() {
 }
 
 #[tokio::test]
-async fn what_only_deleted_objects_have_asked_for_is_not_kept() {
+async fn references_of_deleted_objects_alone_are_not_kept() {
     let (client, reads) = (client(), watched());
     assert_eq!(version(&reads, &client).await, "1");
     reads.keep_only(|_| true);

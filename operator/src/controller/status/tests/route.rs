@@ -159,7 +159,7 @@ fn a_gateway_that_does_not_find_the_service_is_told(#[case] theirs: &str) {
 #[case::accepted_alone(says(&[ACCEPTED]))]
 #[case::pending(says(&[("Accepted", "False", "Pending"), RESOLVED]))]
 #[case::nothing_known(says(&[("Accepted", "Unknown", "Pending"), RESOLVED]))]
-fn what_a_controller_says_of_something_else_does_not_count(#[case] said: Value) {
+fn the_status_of_another_parent_or_controller_does_not_count(#[case] said: Value) {
     let finding = finding(&routed(), &[said]);
     assert_eq!(
         (finding.status, finding.reason.as_str()),
@@ -168,7 +168,7 @@ fn what_a_controller_says_of_something_else_does_not_count(#[case] said: Value) 
 }
 
 #[test]
-fn what_a_controller_said_of_an_earlier_generation_does_not_count() {
+fn a_controllers_status_of_an_earlier_generation_does_not_count() {
     let server = routed();
     let mut route = route(&server, &[says(&[ACCEPTED, RESOLVED])]);
     route.metadata.generation = Some(2);

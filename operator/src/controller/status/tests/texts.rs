@@ -202,7 +202,7 @@ fn advice_names_the_api_of_the_exchange(#[case] scope: Option<&str>, #[case] nam
     }
 }
 
-/// Whoever may write the status could else have somebody run a command for another application.
+/// Otherwise a person who may write the status could make an administrator run a command for another application.
 #[rstest]
 #[case::with_the_command_of_the_status("FicNotFound")]
 #[case::with_a_command_of_its_own("ResourceNotFound")]

@@ -72,7 +72,7 @@ pub(crate) fn snapshotter(directory: &Path) -> &'static str {
     }
 }
 
-/// What it pulls over plain HTTP, or trusts a private authority for, is named in `certs.d`, as containerd's
+/// `certs.d` names the registries that use plain HTTP or a private authority, as containerd's
 /// documentation of registry hosts says. `restrict_oom_score_adj`: where this machine lacks `CAP_SYS_RESOURCE`, runc could not start anything.
 fn containerd(directory: &Path, pause: &str) -> String {
     let (cni, snapshotter) = (directory.join("cni"), snapshotter(directory));

@@ -11,7 +11,7 @@ use crate::azure_devops::clock;
 pub(crate) enum LogText {
     /// Without time stamps; they are added when read.
     Lines(Vec<Cow<'static, str>>),
-    /// So many lines, a hundred bytes each. Nothing is stored.
+    /// A log of this many lines, a hundred bytes each. The lines are not stored.
     Generated(u64),
 }
 

@@ -18,7 +18,7 @@ const NAMESPACE: &str = "limits";
 /// The policy, which belongs to no namespace.
 const POLICY: &str = "limits-configurations-need-a-ticket";
 
-/// What it answers.
+/// Its answer.
 const DENIAL: &str = "a configuration needs a ticket";
 
 /// Maximum time until the API server enforces a limit.

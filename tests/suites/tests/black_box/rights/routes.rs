@@ -106,7 +106,7 @@ async fn follow(world: &World, crd: &str) -> TestResult {
     is_gone(&object).await
 }
 
-/// What the controller of the Gateway writes into the route's status.
+/// Writes the route's status as the controller of the Gateway does.
 fn says(object: &Object<'_>, route: &Value, parent: &Value, accepted: &str, reason: &str) -> TestResult {
     let condition = |kind: &str, status: &str, reason: &str| {
         json!({
