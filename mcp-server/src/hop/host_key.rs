@@ -40,6 +40,7 @@ pub enum HostKeyError {
 /// The host key of this Pod.
 pub struct HostKey {
     path: PathBuf,
+    /// The content of the file, which may end with a line break.
     current: RwLock<Zeroizing<Vec<u8>>>,
 }
 
@@ -74,7 +75,7 @@ impl HostKey {
 
     fn matches(&self, presented: &[u8]) -> bool {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        current.ct_eq(presented).into()
+        current.trim_ascii().ct_eq(presented).into()
     }
 }
 
@@ -95,15 +96,14 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, HostKeyError> {
     };
     // The volume is in memory, so the read does not block.
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut key = Zeroizing::new(Vec::with_capacity(256));
+    let mut key = Zeroizing::new(Vec::new());
     file.take(LONGEST + 1).read_to_end(&mut key).map_err(unreadable)?;
-    let trimmed = key.trim_ascii();
-    if trimmed.len() < SHORTEST || key.len() as u64 > LONGEST {
+    if key.trim_ascii().len() < SHORTEST || key.len() as u64 > LONGEST {
         return Err(HostKeyError::Size {
             path: path.to_owned(),
         });
     }
-    Ok(Zeroizing::new(trimmed.to_vec()))
+    Ok(key)
 }
 
 #[cfg(test)]
