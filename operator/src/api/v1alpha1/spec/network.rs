@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::networking::v1::{NetworkPolicyEgressRule, NetworkPolicyPeer};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::api::v1alpha1::schema::embedded_list;
 
@@ -30,7 +30,7 @@ pub struct Network {
 
     /// Destinations that the Pods may reach in addition to DNS. If a host of the spec is in the cluster (host.namespace.svc, or a
     /// name without a dot, which is of the own namespace), the Pods may also reach its namespace on its port.
-    #[serde(default, deserialize_with = "egress_or_rules")]
+    #[serde(default)]
     pub egress: Egress,
 }
 
@@ -62,23 +62,6 @@ pub struct Egress {
     pub internet: Internet,
 }
 
-/// Objects that were stored while `egress` was the list that is now `egress.allow` stay readable.
-fn egress_or_rules<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Egress, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Form {
-        Rules(Vec<NetworkPolicyEgressRule>),
-        Egress(Egress),
-    }
-    Ok(match Form::deserialize(deserializer)? {
-        Form::Rules(allow) => Egress {
-            allow,
-            ..Egress::default()
-        },
-        Form::Egress(egress) => egress,
-    })
-}
-
 /// Whether addresses outside the cluster are reachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Internet {
@@ -89,22 +72,4 @@ pub enum Internet {
 
     /// The Pods may reach only DNS, Services of the cluster that the spec names, and the destinations of allow.
     Disabled,
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn egress_that_was_stored_as_a_list_is_read_as_allow() {
-        let rules = json!([{"ports": [{"port": 8080}]}]);
-        let stored: Network = serde_json::from_value(json!({"egress": rules})).unwrap();
-        let now: Network = serde_json::from_value(json!({"egress": {"allow": rules}})).unwrap();
-        assert_eq!(stored, now);
-        assert_eq!(now.egress.allow.len(), 1);
-        let disabled: Network = serde_json::from_value(json!({"egress": {"internet": "Disabled"}})).unwrap();
-        assert_eq!(disabled.egress.internet, Internet::Disabled);
-    }
 }
