@@ -1,6 +1,7 @@
 //! An error with its causes in one line. The API server's own message replaces the text of kube's error, which
 //! repeats its cause. If the operator lacks a right, the line ends with what to do.
 
+use behalf_runtime::error_chain_with;
 use kube::core::Status;
 
 /// The next step for an administrator whose operator lacks a right.
@@ -33,27 +34,15 @@ fn of_kube<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e kube:
 
 /// Returns the error's text and the text of each cause, joined with `: `.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(error) = of_kube(error) {
-            text.push_str(": ");
-            match error {
-                kube::Error::Api(status) if lacks_right(status) => {
-                    text.push_str(&status.message);
-                    text.push_str("; ");
-                    text.push_str(GRANT_RIGHT);
-                }
-                kube::Error::Api(status) => text.push_str(&status.message),
-                other => text.push_str(&other.to_string()),
+    error_chain_with(error, |cause| {
+        Some(match of_kube(cause)? {
+            kube::Error::Api(status) if lacks_right(status) => {
+                format!("{}; {GRANT_RIGHT}", status.message)
             }
-            break;
-        }
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+            kube::Error::Api(status) => status.message.clone(),
+            other => other.to_string(),
+        })
+    })
 }
 
 #[cfg(test)]

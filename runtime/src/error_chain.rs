@@ -6,15 +6,26 @@ use std::error::Error;
 ///
 /// Some libraries repeat a cause in their own text. The line has such a cause once.
 pub fn error_chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
-    causes.fold(error.to_string(), |line, cause| {
-        let cause = cause.to_string();
-        if line.ends_with(&cause) {
-            line
-        } else {
-            format!("{line}: {cause}")
+    error_chain_with(error, |_| None)
+}
+
+/// Does the same with other texts: the text that `replace` returns for a cause stands for that cause and all below it.
+pub fn error_chain_with(
+    error: &dyn Error,
+    replace: impl Fn(&(dyn Error + 'static)) -> Option<String>,
+) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let replaced = replace(cause);
+        next = if replaced.is_some() { None } else { cause.source() };
+        let text = replaced.unwrap_or_else(|| cause.to_string());
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
         }
-    })
+    }
+    line
 }
 
 #[cfg(test)]
@@ -28,6 +39,15 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("input error: {0}")]
     struct Library(#[source] std::io::Error);
+
+    #[test]
+    fn a_replaced_text_stands_for_all_causes_below() {
+        let error = Own(Library(std::io::Error::other("no such file")));
+        let line = error_chain_with(&error, |cause| {
+            cause.is::<Library>().then(|| "no input".to_owned())
+        });
+        assert_eq!(line, "failed to read the file: no input");
+    }
 
     #[test]
     fn each_cause_is_in_the_line_once() {

@@ -19,7 +19,7 @@ mod stream;
 pub mod trace;
 
 pub use config_file::{ConfigFile, ConfigFileError};
-pub use error_chain::error_chain;
+pub use error_chain::{error_chain, error_chain_with};
 pub use guarded_body::guarded_body;
 pub use limits::{Http2Limits, Limits, WhenFull};
 pub use listener::{Service, serve, serve_and_drain};
