@@ -13,14 +13,21 @@ mod rollouts;
 mod traces;
 mod undecodable;
 
+use std::pin::pin;
+use std::sync::Arc;
+
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use serde_json::json;
-use std::pin::pin;
 use tower_test::mock;
 
+use super::reconcile::reconcile;
+use super::status::StatusError;
 use super::*;
+use crate::api::v1alpha1::Guarded;
 use crate::testing::{QUICKSTART, server, time};
 
 fn status_of(server: &McpServer) -> McpServerStatus {

@@ -8,9 +8,10 @@ use tokio::sync::MutexGuard;
 
 use super::RolloutDecision;
 use crate::api::v1alpha1::McpServer;
-use crate::controller::CACHE_POLL;
+
 use crate::controller::context::Context;
 use crate::controller::dereference::dereferenced::Found;
+use crate::controller::until_cached::CACHE_POLL;
 use crate::controller::watches::Stores;
 
 /// Maximum time until the cache contains a Deployment that was just written. A watch needs milliseconds.

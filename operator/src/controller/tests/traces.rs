@@ -3,6 +3,7 @@
 use behalf_runtime::trace::Tracer;
 use behalf_simulators::collector::{Collector, ReceivedSpan};
 use clap::Parser as _;
+use futures::StreamExt as _;
 use futures::channel::mpsc;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::task::JoinHandle;

@@ -263,7 +263,7 @@ mod tests {
         let begin = Instant::now();
         changed.next().await.unwrap();
         assert!(
-            begin.elapsed() < crate::controller::DEBOUNCE,
+            begin.elapsed() < crate::controller::reconcile::DEBOUNCE,
             "{:?}",
             begin.elapsed()
         );
