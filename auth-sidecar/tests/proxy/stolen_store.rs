@@ -156,10 +156,10 @@ impl Loot {
     }
 }
 
-/// The session secret in an access token. Only its holder and the keyring together have it.
-fn secret_of(access_token: &str) -> Vec<u8> {
-    let body = access_token.rsplit('.').next().unwrap();
-    let content = decrypt(&subkey("access"), &URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
+/// The session secret in an access token or a code. Only its holder and the keyring together have it.
+fn secret_of(purpose: &str, sealed: &str) -> Vec<u8> {
+    let body = sealed.rsplit('.').next().unwrap();
+    let content = decrypt(&subkey(purpose), &URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
     let content: serde_json::Value = serde_json::from_slice(&content).unwrap();
     URL_SAFE_NO_PAD.decode(content["k"].as_str().unwrap()).unwrap()
 }
@@ -204,7 +204,7 @@ async fn the_whole_store_and_the_keyring_yield_no_token() {
         assert!(!loot.contains_token(&token.value), "{:?}", token.kind);
     }
     for login in &logins {
-        let secret = secret_of(&login.access_token);
+        let secret = secret_of("access", &login.access_token);
         let secret_text = URL_SAFE_NO_PAD.encode(&secret);
         for wanted in [&login.access_token, login.refresh_token.expose(), &secret_text] {
             assert!(!loot.contains(wanted), "a client's token");
@@ -213,8 +213,30 @@ async fn the_whole_store_and_the_keyring_yield_no_token() {
     }
 
     // The thief looks in the right place: with the secret of one access token he reads that session.
-    let opened = Loot::of(&redis, &[secret_of(&logins[1].access_token)]).await;
+    let opened = Loot::of(&redis, &[secret_of("access", &logins[1].access_token)]).await;
     let found = tokens.iter().filter(|token| opened.contains_token(&token.value));
     assert!(found.count() >= 2, "the user token and the downstream token");
     assert!(!opened.contains_token(&logins[0].at_entra), "another session");
+}
+
+#[tokio::test]
+async fn a_code_that_nobody_has_redeemed_leaves_no_token_in_the_store() {
+    let (world, redis) = (World::start().await, RedisServer::start(&[]).await);
+    let store = store_at(RedisTopology::Standalone, &[redis.endpoint()]);
+    let sidecar = world.sidecar_with_store(world.config(InSidecar, Header), Arc::new(store));
+    let refresh_token = world.refresh_token().await;
+    let at_entra = refresh_token.expose().to_owned();
+    let hour = SignedDuration::from_hours(1);
+    let (code, user_token) = sidecar.issue_code(&world, BEN, hour, Some(refresh_token)).await;
+    let secret = secret_of("code", code.expose());
+
+    let loot = Loot::of(&redis, &[]).await;
+    assert!(loot.contains(BEN.object_id), "the summary is for administrators");
+    assert!(!loot.contains_token(&user_token) && !loot.contains_token(&at_entra));
+    assert!(!loot.contains(code.expose()) && !loot.contains(&URL_SAFE_NO_PAD.encode(&secret)));
+    assert!(!loot.contains_bytes(&secret));
+
+    // The thief looks in the right place: with the secret of the code he reads the session.
+    let opened = Loot::of(&redis, &[secret]).await;
+    assert!(opened.contains_token(&user_token) && opened.contains_token(&at_entra));
 }

@@ -377,6 +377,31 @@ impl Sidecar {
         life: SignedDuration,
         refresh_token: Option<Secret>,
     ) -> Login {
+        let (code, at_entra) = self.issue_code(world, person, life, refresh_token).await;
+        let redemption = CodeRedemption {
+            code: &code,
+            client_id: CLIENT,
+            redirect_uri: None,
+            code_verifier: &Secret::new(VERIFIER),
+            address: None,
+        };
+        let tokens = self.sessions.redeem_code(redemption).await.unwrap();
+        Login {
+            access_token: tokens.access_token.expose().to_owned(),
+            refresh_token: tokens.refresh_token,
+            at_entra,
+        }
+    }
+
+    /// This person signs in at Entra. Returns the code for the client, and Entra's token for this application, which lives for
+    /// `life`.
+    pub(crate) async fn issue_code(
+        &self,
+        world: &World,
+        person: Person,
+        life: SignedDuration,
+        refresh_token: Option<Secret>,
+    ) -> (Secret, String) {
         let user_token = world.user_token(person).await;
         let login = NewLogin {
             user: UserIdentity {
@@ -396,20 +421,7 @@ impl Sidecar {
                 scope: None,
             },
         };
-        let code = self.sessions.issue_code(login).await.unwrap();
-        let redemption = CodeRedemption {
-            code: &code,
-            client_id: CLIENT,
-            redirect_uri: None,
-            code_verifier: &Secret::new(VERIFIER),
-            address: None,
-        };
-        let tokens = self.sessions.redeem_code(redemption).await.unwrap();
-        Login {
-            access_token: tokens.access_token.expose().to_owned(),
-            refresh_token: tokens.refresh_token,
-            at_entra: user_token,
-        }
+        (self.sessions.issue_code(login).await.unwrap(), user_token)
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {

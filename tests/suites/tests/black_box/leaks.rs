@@ -1,5 +1,6 @@
-//! Searches all logs, objects, events, spans, internal documents of the sidecars and answers to clients for secrets: values that
-//! the simulators issued or received, values that clients received, and the keys of the keyrings.
+//! Searches all logs, objects, events, spans, internal documents of the sidecars, output of their administration commands and
+//! answers to clients for secrets: values that the simulators issued or received, values that clients received, and the keys of
+//! the keyrings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use kube::api::{ListParams, LogParams};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::administration;
 use crate::answers;
 use crate::credentials::pods_of;
 use crate::ensure;
@@ -32,6 +34,7 @@ crate::tests![WholeCluster: [no_secret_value_is_in_any_log_object_event_or_answe
 
 async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> TestResult {
     use_everything(world).await?;
+    let administration = administration::outputs(world).await?;
     let planted = [plant(world)?];
     let spans = match world.collector() {
         Ok(collector) => Some(spans(world, collector).await?),
@@ -44,6 +47,7 @@ async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> 
     let logs = all_logs(world).await?;
     let mut others = objects(world)?;
     others.extend(of_sidecars(world).await?);
+    others.extend(administration);
     others.extend(spans);
     let answers = answers(world)?;
 
@@ -139,7 +143,7 @@ fn objects(world: &World) -> TestResult<Vec<Place>> {
     Ok(places)
 }
 
-/// The texts that each sidecar shows an administrator: the documents of its internal port, and the list of sessions.
+/// The documents of each sidecar's internal port.
 async fn of_sidecars(world: &World) -> TestResult<Vec<Place>> {
     let mut places = Vec::new();
     for server in Server::ALL {
@@ -155,31 +159,9 @@ async fn of_sidecars(world: &World) -> TestResult<Vec<Place>> {
                     text,
                 });
             }
-            for output in ["table", "json"] {
-                places.push(sessions_of(world, &pod, output)?);
-            }
         }
     }
     Ok(places)
-}
-
-/// The list of sessions that `admin sessions list` prints in a Pod.
-fn sessions_of(world: &World, pod: &str, output: &str) -> TestResult<Place> {
-    let in_sidecar = ["exec", pod, "--container", "auth-sidecar", "--"];
-    let list = [
-        "behalf-auth-sidecar",
-        "admin",
-        "sessions",
-        "list",
-        "--output",
-        output,
-    ];
-    let text = world.kubectl(&[&in_sidecar[..], &list].concat())?;
-    ensure!(text.contains(ANA.object_id), "{pod} lists no session of Ana");
-    Ok(Place {
-        name: format!("{output} of the sessions in {pod}"),
-        text,
-    })
 }
 
 /// The answers to clients on all connections since the cluster started.

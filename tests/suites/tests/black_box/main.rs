@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "a test's output")]
 
+mod administration;
 mod answers;
 mod api_server;
 mod assertions;
