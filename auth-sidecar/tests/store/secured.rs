@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use behalf_auth_sidecar::store::{RedisStore, SessionStore, StoreError, StoreKey};
+use behalf_auth_sidecar::keys::SystemRandom;
+use behalf_auth_sidecar::sessions::SessionId;
+use behalf_auth_sidecar::store::{Announcement, RedisStore, SessionStore, StoreError, StoreKey};
 use behalf_contract::{RedisAuthentication, RedisConfig, RedisTopology};
 use behalf_entra::{Clock as _, SystemClock};
 use jiff::SignedDuration;
@@ -172,6 +174,7 @@ async fn a_cluster_whose_certificate_names_its_host_alone_keeps_the_promises_of_
     check_all(&store, &Real).await;
 }
 
+/// The files of the user `behalf`.
 fn user(files: &Files, password: &str) -> RedisAuthentication {
     RedisAuthentication::Secret {
         username_file: Some(files.write("username", "behalf\n")),
@@ -181,13 +184,13 @@ fn user(files: &Files, password: &str) -> RedisAuthentication {
 
 async fn with_users(program: Program) -> RedisServer {
     let server = RedisServer::start_program(program, &[]).await;
-    set_user(&server, "first").await;
+    set_user(&server, "behalf", "first").await;
     server
 }
 
-async fn set_user(server: &RedisServer, password: &str) {
+async fn set_user(server: &RedisServer, name: &str, password: &str) {
     let password = format!("resetpass on >{password} {RIGHTS}");
-    let mut command = vec!["ACL", "SETUSER", "behalf"];
+    let mut command = vec!["ACL", "SETUSER", name];
     command.extend(password.split(' '));
     server.ask::<()>(&command).await.unwrap();
 }
@@ -243,7 +246,7 @@ async fn a_user_of_a_cluster_needs_one_more_right(
 ) {
     let (files, cluster) = (Files::new(), RedisCluster::start(program).await);
     for node in &cluster.nodes {
-        set_user(node, "first").await;
+        set_user(node, "behalf", "first").await;
         node.ask::<()>(&["ACL", "SETUSER", "behalf", "+cluster|slots"])
             .await
             .unwrap();
@@ -307,4 +310,79 @@ async fn a_changed_password_is_used_without_losing_a_command(
         assert!(store.get(&key).await.unwrap().is_some());
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn another_user_name_is_used_without_losing_a_command_or_an_announcement(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let server = with_users(program).await;
+    another_user(RedisTopology::Standalone, &server.endpoint(), &[&server]).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn another_user_name_is_used_by_the_connections_to_all_nodes_of_a_cluster(
+    #[values(Program::Redis, Program::Valkey)] program: Program,
+) {
+    let cluster = RedisCluster::start(program).await;
+    let nodes: Vec<_> = cluster.nodes.iter().collect();
+    another_user(RedisTopology::Cluster, &cluster.endpoint(), &nodes).await;
+}
+
+/// Another user takes the place of the first, who is then deleted.
+async fn another_user(topology: RedisTopology, endpoint: &Url, nodes: &[&RedisServer]) {
+    let files = Files::new();
+    let mut config = config(topology, std::slice::from_ref(endpoint));
+    config.authentication = user(&files, "first");
+    for node in nodes {
+        for (name, password) in [("behalf", "first"), ("successor", "second")] {
+            set_user(node, name, password).await;
+            // The kubelet replaces both files at once, which here are two writes: the store may read the first user with the
+            // second password.
+            let more = ["ACL", "SETUSER", name, "+cluster|slots", ">second"];
+            node.ask::<()>(&more).await.unwrap();
+        }
+    }
+    let store = RedisStore::new(&config, &object(), None).unwrap();
+    let mut heard = store.announcements().unwrap();
+    let keys: Vec<_> = (0..20).map(|number| StoreKey::User([number; 32])).collect();
+    let end = SystemClock.now() + SignedDuration::from_mins(5);
+    for key in &keys {
+        store.put(key, 0, vec![1], end).await.unwrap();
+    }
+    assert_eq!(heard.recv().await, Ok(Announcement::Lost), "the first connection");
+
+    files.write("password", "second\n");
+    files.write("username", "successor\n");
+    let replaced = async {
+        while connections_of(nodes, "behalf").await > 0 || connections_of(nodes, "successor").await == 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let replaced = timeout(Duration::from_secs(20), replaced).await;
+    replaced.expect("a connection is still that of the first user");
+    // Closes the connections of the user.
+    for node in nodes {
+        node.ask::<()>(&["ACL", "DELUSER", "behalf"]).await.unwrap();
+    }
+    for key in &keys {
+        assert!(store.get(key).await.unwrap().is_some());
+    }
+    let id = SessionId::generate(&SystemRandom);
+    store.announce_end(&id).await.unwrap();
+    let announcement = timeout(Duration::from_secs(10), heard.recv()).await;
+    assert_eq!(announcement.unwrap(), Ok(Announcement::SessionEnded(id)));
+}
+
+/// The number of connections of this user to all nodes.
+async fn connections_of(nodes: &[&RedisServer], name: &str) -> usize {
+    let user = format!("user={name} ");
+    let mut count = 0;
+    for node in nodes {
+        let list: String = node.ask(&["CLIENT", "LIST"]).await.unwrap();
+        count += list.matches(&user).count();
+    }
+    count
 }
