@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
@@ -440,6 +441,59 @@ async fn begin_from(world: &World, address: &str, client_id: &str) -> Answer {
     let proxy: SocketAddr = "10.0.0.1:4711".parse().unwrap();
     request.extensions_mut().insert(ConnectInfo(proxy));
     world.send(request).await
+}
+
+#[tokio::test]
+async fn more_documents_than_the_cache_takes_leave_one_that_is_used_often_and_every_client_signs_in() {
+    /// `MOST_DOCUMENTS` of the sidecar.
+    const CACHED: usize = 256;
+    const MORE: usize = 44;
+    let host = host().await;
+    let fetches: Arc<AtomicUsize> = Arc::default();
+    let publish = |url: &str, fetches: Arc<AtomicUsize>| {
+        let text = json!({"client_id": url, "redirect_uris": [REDIRECT_URI]}).to_string();
+        host.put(url, move || {
+            fetches.fetch_add(1, Ordering::Relaxed);
+            let mut response = json_body(&text);
+            let value = "max-age=86400".parse().unwrap();
+            response.headers_mut().insert("cache-control", value);
+            response
+        });
+    };
+    publish(CLIENT, Arc::clone(&fetches));
+    let others: Vec<_> = (0..CACHED + MORE)
+        .map(|number| format!("https://client.example/{number}"))
+        .collect();
+    for id in &others {
+        publish(id, Arc::default());
+    }
+    let world = host.world().await;
+    // Documents leave some time after others came, so that the first rounds may find more of them.
+    let rounds = async {
+        loop {
+            let before = host.requests();
+            for (number, id) in others.iter().enumerate() {
+                if number % 25 == 0 {
+                    // Leaves room below the limit of fetches.
+                    world.advance(60);
+                    assert_eq!(begin(&world, CLIENT).await.status, 200);
+                }
+                assert_eq!(begin(&world, id).await.status, 200, "{id}");
+            }
+            if before >= others.len() && host.requests() - before >= MORE {
+                break;
+            }
+        }
+    };
+    let rounds = tokio::time::timeout(Duration::from_mins(1), rounds).await;
+    rounds.expect("more documents than the maximum are in memory");
+    assert_eq!(
+        fetches.load(Ordering::Relaxed),
+        1,
+        "the document that is used often went"
+    );
+    let login = world.login_of(&others[0], ANA).await;
+    world.redeem(&login, &[]).await.tokens();
 }
 
 #[tokio::test]

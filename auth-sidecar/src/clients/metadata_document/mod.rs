@@ -44,7 +44,8 @@ const LIMITS: HttpLimits = HttpLimits {
     request: Duration::from_secs(5),
 };
 
-/// Maximum number of cached documents. The least used one is dropped. They take at most 1.5 MiB.
+/// Maximum number of cached documents. The least used ones are dropped, so that a stranger with many documents drops none of a
+/// client that many users have. A document of many short texts takes 20 KiB, so that all take at most 5 MiB.
 const MOST_DOCUMENTS: u64 = 256;
 
 /// Maximum number of fetches in flight. The burst of one address (30) leaves places for others, also if its hosts never
