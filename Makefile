@@ -51,9 +51,10 @@ check-terraform: prerequisites-terraform ## Check examples/terraform-aks with Op
 format: ## Format the Rust code
 	@cargo fmt --all
 
-generate: prerequisites ## Regenerate the generated files (CRD, chart template)
+generate: prerequisites ## Regenerate the generated files (CRD, chart template, tables of the charts' values)
 	@$(CARGO_RUN) behalf-operator -- crd > crds/behalf.dev_mcpservers.yaml
 	@$(CARGO_RUN) behalf-operator -- crd --helm > charts/behalf-crds/templates/behalf.dev_mcpservers.yaml
+	@BEHALF_GENERATE=1 cargo test --quiet --workspace --locked --test chart -- the_tables
 
 images: prerequisites ## Build the images, push them to REGISTRY, print the helm command that installs them
 	@$(CARGO_RUN) behalf-demo -- images

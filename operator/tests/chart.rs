@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use serde_yaml::Value as Yaml;
 
 const CHARTS: [&str; 2] = ["behalf", "behalf-crds"];
 
@@ -74,76 +75,97 @@ fn values_and_schema_name_the_same_settings() {
     }
 }
 
-/// Adds the settings of a chart, by their paths, with their defaults. An object whose members the user chooses is one setting.
-fn settings(schema: &Value, part: &Value, value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
-    let part = resolve(schema, part);
-    // An affinity has members that its default does not have.
-    let members = part.get("properties").filter(|_| !keys(value).is_empty());
-    let Some(members) = members else {
-        found.push((path.to_owned(), value.clone()));
-        return;
-    };
-    for key in keys(value) {
-        let path = if path.is_empty() {
-            key.clone()
-        } else {
-            format!("{path}.{key}")
-        };
-        settings(schema, &members[&key], &value[&key], &path, found);
+/// Writes a default on one line, as YAML.
+fn inline(default: &Yaml) -> String {
+    match default {
+        Yaml::Sequence(entries) => {
+            let entries: Vec<String> = entries.iter().map(inline).collect();
+            format!("[{}]", entries.join(", "))
+        }
+        Yaml::Mapping(members) => {
+            let pair = |(key, value): (&Yaml, &Yaml)| format!("{}: {}", inline(key), inline(value));
+            let members: Vec<String> = members.iter().map(pair).collect();
+            format!("{{{}}}", members.join(", "))
+        }
+        // Without quotes it would be empty or a number.
+        Yaml::String(text) if serde_yaml::from_str::<Yaml>(text).unwrap() != *default => format!("{text:?}"),
+        other => serde_yaml::to_string(other).unwrap().trim_end().to_owned(),
     }
 }
 
-/// The texts between backticks.
-fn quoted(text: &str) -> Vec<&str> {
-    text.split('`').skip(1).step_by(2).collect()
-}
-
-/// The settings of a row of the table: `a.{b,c}` is two, and the part of `a.<name>.b` that the chart knows is `a`.
-fn named(cell: &str) -> Vec<String> {
-    let one = |path: &str| -> Vec<String> {
-        let path = path.split_once(".<").map_or(path, |(path, _)| path);
-        let Some((path, list)) = path.split_once(".{") else {
-            return vec![path.to_owned()];
-        };
-        let list = list.trim_end_matches('}').split(',');
-        list.map(|last| format!("{path}.{last}")).collect()
+/// A row of the table. An object with defaults is one row for all its settings, a list of texts has its entries as they are.
+fn row(path: &str, default: &Yaml, meaning: &str) -> String {
+    let code = |text: String| format!("`{text}`");
+    let codes = |defaults: Vec<&Yaml>| -> Vec<String> {
+        let defaults = defaults.into_iter().map(inline);
+        defaults.map(code).collect()
     };
-    quoted(cell).into_iter().flat_map(one).collect()
+    let (name, defaults) = match default {
+        Yaml::Mapping(members) if !members.is_empty() => {
+            let names: Vec<String> = members.keys().map(inline).collect();
+            (
+                format!("{path}.{{{}}}", names.join(",")),
+                codes(members.values().collect()),
+            )
+        }
+        Yaml::Sequence(entries) if entries.iter().any(Yaml::is_string) => {
+            (path.to_owned(), codes(entries.iter().collect()))
+        }
+        other => (path.to_owned(), codes(vec![other])),
+    };
+    format!("| `{name}` | {} | {meaning} |\n", defaults.join(", "))
 }
 
+/// Returns the rows of a part of the schema: one for each description, in the order of the values.
+fn rows(schema: &Value, part: &Value, default: &Yaml, path: &str) -> String {
+    if let Some(meaning) = part["description"].as_str() {
+        return row(path, default, meaning);
+    }
+    let part = resolve(schema, part);
+    let join = |key: &str| {
+        if path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{path}.{key}")
+        }
+    };
+    // The user chooses the names of the members.
+    if let Some(members) = part["additionalProperties"]["properties"].as_object() {
+        let any = join(&format!("<{}>", path.trim_end_matches('s')));
+        let row_of =
+            |(key, member): (&String, &Value)| rows(schema, member, default, &format!("{any}.{key}"));
+        return members.iter().map(row_of).collect();
+    }
+    let members = default
+        .as_mapping()
+        .unwrap_or_else(|| panic!("the schema does not describe {path}"));
+    assert!(!members.is_empty(), "the schema does not describe {path}");
+    let row_of = |(key, default): (&Yaml, &Yaml)| {
+        let key = key.as_str().unwrap();
+        rows(schema, &part["properties"][key], default, &join(key))
+    };
+    members.iter().map(row_of).collect()
+}
+
+/// `make generate` writes the tables.
 #[test]
-fn the_readme_names_every_setting_with_its_default() {
+fn the_tables_of_the_readmes_are_made_of_the_values_and_the_descriptions_of_their_schemas() {
+    const HEAD: &str = "| Value | Default | Meaning |\n|---|---|---|\n";
     for chart in CHARTS {
         let schema: Value =
             serde_json::from_str(&file(&format!("charts/{chart}/values.schema.json"))).unwrap();
-        let mut expected = Vec::new();
-        settings(&schema, &schema, &values_of(chart), "", &mut expected);
-        expected.sort_by(|one, other| one.0.cmp(&other.0));
-        let readme = file(&format!("charts/{chart}/README.md"));
-        let rows = readme.lines().filter(|line| line.starts_with("| `"));
-        let mut documented = Vec::new();
-        for row in rows {
-            let [_, names, defaults, meaning, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..]
-            else {
-                panic!("{row}")
-            };
-            assert!(!meaning.is_empty(), "{row}");
-            let names = named(names);
-            let defaults: Vec<Value> = quoted(defaults)
-                .into_iter()
-                .map(|default| serde_yaml::from_str(default).unwrap())
-                .collect();
-            // The entries of one list, or one default for each name.
-            if names.len() == 1 && defaults.len() > 1 {
-                documented.push((names[0].clone(), Value::Array(defaults)));
-            } else {
-                assert_eq!(names.len(), defaults.len(), "{row}");
-                documented.extend(names.into_iter().zip(defaults));
-            }
+        let defaults: Yaml = serde_yaml::from_str(&file(&format!("charts/{chart}/values.yaml"))).unwrap();
+        let table = rows(&schema, &schema, &defaults, "");
+        let path = format!("charts/{chart}/README.md");
+        let readme = file(&path);
+        let (before, rest) = readme.split_once(HEAD).unwrap();
+        let (present, after) = rest.split_once("\n\n").unwrap();
+        if std::env::var_os("BEHALF_GENERATE").is_some() {
+            let readme = format!("{before}{HEAD}{table}\n{after}");
+            std::fs::write(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR")), readme).unwrap();
+        } else {
+            assert_eq!(format!("{present}\n"), table, "run make generate");
         }
-        documented.sort_by(|one, other| one.0.cmp(&other.0));
-        documented.dedup();
-        assert_eq!(documented, expected, "README.md of {chart}");
     }
 }
 
