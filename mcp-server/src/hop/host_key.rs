@@ -96,7 +96,8 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, HostKeyError> {
     };
     // The volume is in memory, so the read does not block.
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut key = Zeroizing::new(Vec::new());
+    // A buffer that grows leaves copies of the key in memory.
+    let mut key = Zeroizing::new(Vec::with_capacity(256));
     file.take(LONGEST + 1).read_to_end(&mut key).map_err(unreadable)?;
     if key.trim_ascii().len() < SHORTEST || key.len() as u64 > LONGEST {
         return Err(HostKeyError::Size {

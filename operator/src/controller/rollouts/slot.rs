@@ -8,7 +8,6 @@ use tokio::sync::MutexGuard;
 
 use super::RolloutDecision;
 use crate::api::v1alpha1::McpServer;
-
 use crate::controller::context::Context;
 use crate::controller::dereference::dereferenced::Found;
 use crate::controller::until_cached::CACHE_POLL;

@@ -251,5 +251,7 @@ async fn evict(world: &World) -> TestResult<String> {
         None => message.replace('\\', ""),
     };
     ensure!(words.contains(WORDS), "{message} leads to {words}");
+    // The status of a next eviction would name this Pod.
+    world.kubectl(&["delete", "pod", &pod.name_any(), "--wait=true"])?;
     Ok(phase)
 }

@@ -241,7 +241,7 @@ impl Recorder {
                 ..LogParams::default()
             };
             // If the log cannot be read here either, the state of the run shows it.
-            if recorder.copy(&pods, &before, &parameters).await.is_ok() {
+            if matches!(recorder.copy(&pods, &before, &parameters).await, Ok(true)) {
                 let until = Some(Instant::now());
                 let read = Progress::Closed { until, whole: true };
                 recorder.seen().runs.insert(before, read);

@@ -229,7 +229,7 @@ fn trials(tests: Vec<Test>, runtime: &Arc<tokio::runtime::Runtime>, world: &Arc<
 const AT_ONCE: usize = 4;
 
 /// Maximum duration of one test, beside the duration that is asked of the fault run. It ends a test that hangs.
-const LIMIT: Duration = Duration::from_mins(16);
+const LIMIT: Duration = Duration::from_mins(20);
 
 /// Runs a test in its own thread. A limit inside the runtime would not fire while a test waits for a program.
 fn within_limit(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: Test) -> Result<(), Failed> {

@@ -13,7 +13,7 @@ use behalf_demo::environment::{Conditions, Layout, NAMESPACE_SERVERS, Server, wa
 use behalf_demo::forward::Answers;
 use behalf_demo::mcp_client::{CLIENT_NAME, Connection, Era, PendingSignIn, SignedIn};
 use behalf_demo::{Forwarding, Progress, Running};
-use behalf_local_cluster::cluster::{self, Kind, checkout_name};
+use behalf_local_cluster::cluster::{self, checkout_name};
 use behalf_local_cluster::files;
 use behalf_local_cluster::images::{self, Image, Product};
 use behalf_runtime::error_chain;
@@ -55,7 +55,7 @@ impl World {
         let progress = Progress::new(|line| println!("{line}"));
         if std::env::var_os("BEHALF_KEEP_CLUSTER").is_none() {
             // A run that was killed has left it as its last test broke it.
-            cluster::down(&layout.cluster, Kind::Local)?;
+            cluster::down(&layout.cluster, cluster::choose(None))?;
         }
         let answers = Answers::default();
         let forwarding = Forwarding::Task(answers.clone());
