@@ -14,16 +14,6 @@ const ANSWER: usize = 7 * 1024 * 1024;
 /// The default memory limit of the server's container in KiB (`operator/src/controller/validate/mod.rs`).
 const LIMIT: usize = 256 * 1024;
 
-/// A list of runs whose text the server keeps until it has written its own answer.
-fn long_list() -> String {
-    let run = |number: usize| {
-        json!({"id": number, "buildNumber": format!("20261127.{number}"), "status": "completed", "result": "succeeded",
-            "sourceBranch": format!("refs/heads/{}", "x".repeat(900))})
-    };
-    let runs: Vec<_> = (1..=ANSWER / 1024).map(run).collect();
-    json!({"count": runs.len(), "value": runs}).to_string()
-}
-
 /// The most memory that the process has had resident, in KiB.
 fn most_resident(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -35,16 +25,9 @@ fn most_resident(pid: u32) -> usize {
 async fn long_answers_to_64_calls_stay_within_the_memory_limit() {
     let world = World::start().await;
     let mut pod = PodProcess::start(&world).await;
-    let fault = Fault::always(Action::Text {
-        status: 200,
-        content_type: "application/json; charset=utf-8".to_owned(),
-        body: long_list(),
-    });
-    world
-        .azure()
-        .fault(&fault.on(Calls::to("/_apis/build/builds")))
-        .await
-        .unwrap();
+    let runs = ANSWER / 1024;
+    let fault = Fault::always(Action::LongList { runs }).on(Calls::to("/_apis/build/builds"));
+    world.azure().fault(&fault).await.unwrap();
     let mut tokens = Vec::new();
     for user in ["ana", "ben", "carol"] {
         tokens.push(world.azure_token(user).await);

@@ -162,6 +162,12 @@ pub enum Action {
     /// 200, and a list without members.
     EmptyList,
 
+    /// 200, and a list of runs with about 1 KiB each.
+    LongList {
+        /// Number of runs.
+        runs: usize,
+    },
+
     /// 200 without a body.
     EmptyBody,
 

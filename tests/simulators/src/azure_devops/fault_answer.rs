@@ -8,7 +8,7 @@ use axum::{
 };
 use base64::Engine;
 use http::{HeaderName, StatusCode, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     admission::{challenged, redirect},
@@ -55,6 +55,7 @@ pub(super) fn instead_of_an_answer(
         Action::Unauthorized => challenged(simulator, ServiceError::unauthorized()),
         Action::ClaimsChallenge { claims } => claims_challenge(simulator, claims),
         Action::EmptyList => reply::Page::whole(Vec::new()).into_response(),
+        Action::LongList { runs } => reply::Page::whole((1..=*runs).map(long_run).collect()).into_response(),
         Action::EmptyBody => reply::typed(StatusCode::OK, json, Body::empty()),
         Action::BrokenJson => reply::typed(StatusCode::OK, json, "{\"count\":1,\"value\":[{\"id\":"),
         Action::Error {
@@ -83,6 +84,12 @@ pub(super) fn instead_of_an_answer(
         put(response.headers_mut(), header::RETRY_AFTER, &seconds.to_string());
     }
     Some(response)
+}
+
+/// A run whose branch has a long name.
+fn long_run(number: usize) -> Value {
+    json!({"id": number, "buildNumber": format!("20261127.{number}"), "status": "completed", "result": "succeeded",
+        "sourceBranch": format!("refs/heads/{}", "x".repeat(900))})
 }
 
 fn status_or_500(status: u16) -> StatusCode {
