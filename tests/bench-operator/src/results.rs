@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::audit::Requests;
 use crate::children;
+use crate::error::BenchError;
 
 /// The measured numbers.
 pub(crate) struct Results {
@@ -57,6 +58,11 @@ pub(crate) struct Others {
 
 /// One bar: what is measured, the most that is allowed, the number, and its unit.
 type Bar = (&'static str, f64, f64, &'static str);
+
+/// Returns whether a bar is met. A number that was not measured meets none.
+fn is_met((_, most, measured, _): &Bar) -> bool {
+    measured <= most
+}
 
 impl Results {
     fn bars(&self) -> [Bar; 8] {
@@ -118,11 +124,27 @@ impl Results {
         number(self.requests.count()) / number(self.objects)
     }
 
+    /// Fails if a bar is missed, and names each that is.
+    pub(crate) fn verdict(&self) -> Result<(), BenchError> {
+        let bars = self.bars();
+        let missed: Vec<&str> = bars.iter().filter(|bar| !is_met(bar)).map(|bar| bar.0).collect();
+        if missed.is_empty() {
+            return Ok(());
+        }
+        Err(BenchError::new(format!(
+            "{} of {} bars are missed: {}",
+            missed.len(),
+            bars.len(),
+            missed.join("; ")
+        )))
+    }
+
     /// Writes the tables.
     pub(crate) fn tables(&self) -> String {
         let mut text = String::from("| Bar | Most | Measured | |\n|---|---:|---:|---|\n");
-        for (name, most, measured, unit) in self.bars() {
-            let verdict = if measured <= most { "met" } else { "**missed**" };
+        for bar in self.bars() {
+            let verdict = if is_met(&bar) { "met" } else { "**missed**" };
+            let (name, most, measured, unit) = bar;
             let _ = writeln!(
                 text,
                 "| {name} | {most} {unit} | {measured:.2} {unit} | {verdict} |"
@@ -223,26 +245,36 @@ fn fact(file: &str, name: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn names_each_bar_that_is_missed() {
-        let second = Duration::from_secs(1);
-        let results = Results {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A run in which every bar is met.
+    fn results() -> Results {
+        Results {
             objects: 500,
-            until_current: 30 * second,
-            raw: 10 * second,
+            until_current: 30 * SECOND,
+            raw: 15 * SECOND,
             requests: Requests::default(),
-            cpu: second,
+            cpu: SECOND,
             memory: 40.0,
-            memory_peak: 49.0,
-            changes: vec![second / 10, second / 5],
-            settled: 600 * second,
+            memory_peak: 48.0,
+            changes: vec![SECOND / 10, SECOND / 5],
+            settled: 600 * SECOND,
             settled_requests: Requests::default(),
-            settled_cpu: second,
-            restart: 14 * second,
+            settled_cpu: SECOND,
+            restart: 14 * SECOND,
             others: Others {
                 raw: 0.5,
                 ..Others::default()
             },
+        }
+    }
+
+    #[test]
+    fn names_each_bar_that_is_missed() {
+        let results = Results {
+            raw: 10 * SECOND,
+            memory_peak: 49.0,
+            ..results()
         };
         let tables = results.tables();
         for row in [
@@ -255,5 +287,26 @@ mod tests {
         ] {
             assert!(tables.contains(row), "{row} in\n{tables}");
         }
+        let verdict = results.verdict().unwrap_err().to_string();
+        assert_eq!(
+            verdict,
+            "2 of 8 bars are missed: the same, compared with a client that only creates the same objects and children; \
+             resident memory, the most in the run"
+        );
+    }
+
+    #[test]
+    fn a_run_fails_only_if_a_bar_is_missed() {
+        results().verdict().unwrap();
+        let slow = Results {
+            restart: 21 * SECOND,
+            ..results()
+        };
+        assert!(slow.verdict().is_err());
+        let unmeasured = Results {
+            objects: 0,
+            ..results()
+        };
+        assert!(unmeasured.verdict().is_err(), "requests for each of no objects");
     }
 }
