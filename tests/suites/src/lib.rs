@@ -13,6 +13,7 @@ pub mod npm;
 mod printed;
 pub mod python;
 pub mod replaced_container;
+pub mod rollouts;
 pub mod schedule;
 pub mod sdk_client;
 pub mod writes;

@@ -1,9 +1,10 @@
 //! An upgrade of the operator replaces the Pods of a part of the objects at a time (`maxRollouts`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use behalf_local_cluster::images::Product;
+use behalf_tests::rollouts::Rollouts;
 use futures::TryStreamExt as _;
 use futures::future::try_join;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -68,18 +69,17 @@ async fn an_upgrade_replaces_the_pods_of_one_object_at_a_time_with_both_strategi
             .map_err(|_| format!("not every object has its new Pods after {} s", LIMIT.as_secs()))?
     };
     // The watch begins before the upgrade.
-    let (rollouts, ()) = try_join(watched, release.change(&upgrade)).await?;
-    println!("    order: {}", rollouts.ended.join(", "));
+    let ((rollouts, waited), ()) = try_join(watched, release.change(&upgrade)).await?;
+    println!("    order: {}", rollouts.ended().join(", "));
     ensure!(
-        rollouts.overlaps.is_empty(),
+        rollouts.largest().len() <= MAX_ROLLOUTS,
         "Deployments rolled out at the same time: {:?}",
-        rollouts.overlaps
+        rollouts.largest()
     );
     ensure!(
-        rollouts.waited.len() >= OBJECTS.len() - 1,
-        "of {} objects only {:?} had UpdatePending=True/RolloutWaiting",
-        OBJECTS.len(),
-        rollouts.waited
+        waited.len() >= OBJECTS.len() - 1,
+        "of {} objects only {waited:?} had UpdatePending=True/RolloutWaiting",
+        OBJECTS.len()
     );
     for (name, _) in OBJECTS {
         release
@@ -151,111 +151,38 @@ fn redis(world: &World) -> TestResult<[Value; 2]> {
     ])
 }
 
-/// The rollouts of the Deployments, and the conditions of the objects meanwhile.
-#[derive(Default)]
-struct Rollouts {
-    /// The generations before the upgrade, by name.
-    before: BTreeMap<String, i64>,
-
-    rolling: BTreeSet<String>,
-
-    /// In the order in which their rollouts ended.
-    ended: Vec<String>,
-
-    /// Deployments that rolled out at the same time, more than the limit.
-    overlaps: Vec<Vec<String>>,
-
-    /// Objects that waited for the rollouts of others.
-    waited: BTreeSet<String>,
-}
-
 /// Follows every change of the Deployments until each has ended its rollout to this image of the sidecar. One watch has the
-/// changes of all of them in their order.
-async fn watch(world: &World, image: &str) -> TestResult<Rollouts> {
+/// changes of all of them in their order. Returns the objects that waited as well.
+async fn watch(world: &World, image: &str) -> TestResult<(Rollouts, BTreeSet<String>)> {
     let client = &world.running.client;
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
     let listed = deployments.list(&ListParams::default()).await?;
     let version = listed.metadata.resource_version.clone().unwrap_or_default();
-    let mut rollouts = Rollouts::default();
     for (name, strategy) in OBJECTS {
         let found = listed.iter().find(|deployment| deployment.name_any() == name);
         let deployment = found.ok_or_else(|| format!("there is no Deployment {name}"))?;
         let spec = deployment.spec.as_ref();
         let type_ = spec.and_then(|spec| spec.strategy.as_ref()?.type_.as_deref());
         ensure!(
-            type_ == Some(strategy) && is_complete(deployment) && !has_image(deployment, image),
-            "Deployment {name} is not as it is before an upgrade: {deployment:?}"
+            type_ == Some(strategy),
+            "Deployment {name} has the strategy {type_:?}"
         );
-        let generation = deployment.metadata.generation.unwrap_or_default();
-        rollouts.before.insert(name.to_owned(), generation);
     }
+    let is_ours = |deployment: &&Deployment| OBJECTS.iter().any(|(name, _)| deployment.name_any() == *name);
+    let mut rollouts = Rollouts::begin(image, listed.iter().filter(is_ours))?;
+    let mut waited = BTreeSet::new();
     let stream = deployments.watch(&WatchParams::default(), &version).await?;
     let mut events = std::pin::pin!(stream);
-    while rollouts.ended.len() < OBJECTS.len() {
+    while !rollouts.have_ended() {
         match events.try_next().await?.ok_or("the watch ended")? {
-            WatchEvent::Added(now) | WatchEvent::Modified(now) => rollouts.see(&now, image)?,
+            WatchEvent::Added(now) | WatchEvent::Modified(now) => rollouts.see(&now)?,
             WatchEvent::Deleted(gone) => return Err(format!("{} is gone", gone.name_any()).into()),
             WatchEvent::Error(error) => return Err(format!("the watch failed: {error:?}").into()),
             WatchEvent::Bookmark(_) => {}
         }
-        rollouts.waited.extend(waiting(client).await?);
+        waited.extend(waiting(client).await?);
     }
-    Ok(rollouts)
-}
-
-impl Rollouts {
-    fn see(&mut self, now: &Deployment, image: &str) -> TestResult {
-        let name = now.name_any();
-        let Some(before) = self.before.get(&name) else {
-            return Ok(());
-        };
-        // A Deployment that has ended its rollout may be unavailable later.
-        if now.metadata.generation == Some(*before) || self.ended.contains(&name) {
-            return Ok(());
-        }
-        if is_complete(now) {
-            ensure!(
-                has_image(now, image),
-                "{name} rolled out to something else: {now:?}"
-            );
-            self.rolling.remove(&name);
-            self.ended.push(name);
-        } else {
-            self.rolling.insert(name);
-        }
-        if self.rolling.len() > MAX_ROLLOUTS {
-            self.overlaps.push(self.rolling.iter().cloned().collect());
-        }
-        Ok(())
-    }
-}
-
-/// All Pods are of the newest template, available, and the only ones.
-fn is_complete(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
-    let Some(status) = &deployment.status else {
-        return false;
-    };
-    status.observed_generation == deployment.metadata.generation
-        && [
-            status.replicas,
-            status.updated_replicas,
-            status.available_replicas,
-        ]
-        .into_iter()
-        .all(|number| number == wanted)
-}
-
-fn has_image(deployment: &Deployment, image: &str) -> bool {
-    let pod = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.template.spec.as_ref());
-    let containers = pod.and_then(|pod| pod.init_containers.as_ref());
-    containers
-        .into_iter()
-        .flatten()
-        .any(|container| container.image.as_deref() == Some(image))
+    Ok((rollouts, waited))
 }
 
 /// The objects that wait for the rollouts of others. Each is available meanwhile.

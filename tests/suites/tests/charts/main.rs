@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod azure_policy;
 #[cfg(test)]
+mod children;
+#[cfg(test)]
 mod crds;
 #[cfg(test)]
 mod examples;

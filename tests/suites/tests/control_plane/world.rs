@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use behalf_local_cluster::control_plane::ControlPlane;
 use behalf_local_cluster::{Progress, files};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -16,13 +18,13 @@ pub(crate) const PRESENT: &str = "v1alpha1";
 /// A version of this test.
 pub(crate) const NEXT: &str = "v1alpha2";
 
-const NAMESPACE: &str = "mcp";
+pub(crate) const NAMESPACE: &str = "mcp";
 
 /// The operator's user.
 const OPERATOR: &str = "operator";
 
 /// Maximum time until a change is seen.
-const LIMIT: Duration = Duration::from_mins(1);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
     plane: ControlPlane,
@@ -31,8 +33,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts the control plane and the operator.
-    pub(crate) fn start() -> Self {
+    /// Starts the control plane and an operator with these options.
+    pub(crate) fn start(options: &[&str]) -> Self {
         let plane = ControlPlane::start(&[OPERATOR], &Progress::to(|_| {})).unwrap();
         let crd = files::checkout().join("crds/behalf.dev_mcpservers.yaml");
         let crd = crd.display().to_string();
@@ -44,20 +46,33 @@ impl World {
             plane.kubectl(arguments).unwrap();
         }
         let folder = tempfile::tempdir().unwrap();
-        let log = File::create(folder.path().join("operator.log")).unwrap();
-        let operator = Command::new(operator())
-            .args(["run", "--port=0", "--watch-namespaces", NAMESPACE])
-            .env("KUBECONFIG", plane.kubeconfig(OPERATOR))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let operator = start_operator(&plane, &folder, options);
         Self {
             plane,
             operator,
             folder,
         }
+    }
+
+    /// Ends the operator, and starts another one with these options.
+    pub(crate) fn replace_operator(&mut self, options: &[&str]) {
+        self.end_operator();
+        self.operator = start_operator(&self.plane, &self.folder, options);
+    }
+
+    fn end_operator(&mut self) {
+        // It may have ended, which the test has reported.
+        let _ = self.operator.kill();
+        let _ = self.operator.wait();
+    }
+
+    /// A client with the rights of the administrator.
+    pub(crate) async fn client(&self) -> Client {
+        // An error means that a provider is installed already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let kubeconfig = Kubeconfig::read_from(self.plane.admin()).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        Client::try_from(config.unwrap()).unwrap()
     }
 
     /// Creates the `McpServer` of an example through a version, and returns its name.
@@ -76,7 +91,8 @@ impl World {
         self.apply(&object);
     }
 
-    fn apply(&self, object: &Value) {
+    /// Creates an object, or a list of objects.
+    pub(crate) fn apply(&self, object: &Value) {
         let path = self.folder.path().join("object.json");
         std::fs::write(&path, object.to_string()).unwrap();
         self.kubectl(&["create", "--filename", &path.display().to_string()]);
@@ -195,7 +211,7 @@ impl World {
         }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("operator.log")).unwrap()
     }
 
@@ -207,10 +223,26 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // It may have ended, which the test has reported.
-        let _ = self.operator.kill();
-        let _ = self.operator.wait();
+        self.end_operator();
     }
+}
+
+/// Starts an operator. Its log goes on where the one before it ended.
+fn start_operator(plane: &ControlPlane, folder: &TempDir, options: &[&str]) -> Child {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.path().join("operator.log"))
+        .unwrap();
+    Command::new(operator())
+        .args(["run", "--port=0", "--watch-namespaces", NAMESPACE])
+        .args(options)
+        .env("KUBECONFIG", plane.kubeconfig(OPERATOR))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 /// Returns the `McpServer` of an example, in a version.
