@@ -62,20 +62,7 @@ pub enum ReauthenticateError {
 impl Reauthenticate {
     /// Returns the value of the header.
     pub fn encode(&self) -> String {
-        let reason = match self.reason {
-            ReauthenticateReason::InteractionRequired => "InteractionRequired",
-            ReauthenticateReason::GrantExpired => "GrantExpired",
-            ReauthenticateReason::TokenRefused => "TokenRefused",
-            ReauthenticateReason::UserTokenRefused => "UserTokenRefused",
-        };
-        let mut json = serde_json::json!({"reason": reason});
-        if let Some(claims) = &self.claims {
-            json["claims"] = claims.as_str().into();
-        }
-        if self.consent {
-            json["consent"] = true.into();
-        }
-        BASE64URL.encode(json.to_string())
+        BASE64URL.encode(serde_json::json!(self).to_string())
     }
 
     /// Reads the value of the header.

@@ -3,14 +3,11 @@
 use behalf_contract::VendorRedirects;
 pub use behalf_contract::redirect_uri::RedirectUriError;
 pub(super) use behalf_contract::redirect_uri::check_static;
-pub(crate) use behalf_contract::redirect_uri::is_loopback;
 use behalf_contract::redirect_uri::{check_local, is_vendor, is_vendor_callback, parse};
+pub(crate) use behalf_contract::redirect_uri::{is_loopback, is_relay, leads_to_local_program};
 use url::Url;
 
 use super::denied::Denied;
-
-/// Hosts of vendors' pages that pass the code to a program on the user's machine.
-const RELAYS: [&str; 3] = ["vscode.dev", "insiders.vscode.dev", "oauth.pstmn.io"];
 
 /// Origins of loopback redirects: the addresses of RFC 8252, section 7.3, and `localhost`, which clients use.
 const LOOPBACK_ORIGINS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
@@ -69,17 +66,6 @@ impl RedirectRules {
         };
         vendor || self.hosts.contains(&address)
     }
-}
-
-/// True for a vendor's page that opens the code in a local program, through a link with the program's own scheme.
-/// Any local program can claim that scheme. These hosts have no other callbacks.
-pub(crate) fn is_relay(url: &Url) -> bool {
-    url.scheme() == "https" && url.host_str().is_some_and(|host| RELAYS.contains(&host))
-}
-
-/// True when any program on the user's machine may receive the code.
-pub(crate) fn leads_to_local_program(url: &Url) -> bool {
-    url.scheme() != "https" || is_loopback(url) || is_relay(url)
 }
 
 /// True when both URIs are equal, or when they are the same loopback redirect and only the port differs (RFC

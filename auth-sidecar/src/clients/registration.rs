@@ -120,9 +120,7 @@ impl Clients {
         if name.as_ref().is_some_and(|name| name.len() > MAX_NAME_BYTES) {
             return Err(RegistrationError::Name);
         }
-        let uses_code_grant = lists(request.grant_types.as_deref(), "authorization_code")
-            && lists(request.response_types.as_deref(), "code");
-        if !uses_code_grant {
+        if !uses_code_grant(request.grant_types.as_deref(), request.response_types.as_deref()) {
             return Err(RegistrationError::Grants);
         }
         if !self.registrations.try_charge(address, now) {
@@ -157,8 +155,14 @@ impl Clients {
     }
 }
 
-/// True when `list` is absent or contains `name`. An empty list counts as absent, because some clients send it
-/// for "any".
-fn lists(list: Option<&[String]>, name: &str) -> bool {
-    list.is_none_or(|list| list.is_empty() || list.iter().any(|entry| entry == name))
+/// True if the client's `grant_types` and `response_types` contain those of the authorization code grant. An absent list
+/// contains them, and so does an empty one, because some clients send it for "any".
+pub(super) fn uses_code_grant<T: PartialEq<str>>(
+    grant_types: Option<&[T]>,
+    response_types: Option<&[T]>,
+) -> bool {
+    let lists = |list: Option<&[T]>, name: &str| {
+        list.is_none_or(|list| list.is_empty() || list.iter().any(|entry| entry == name))
+    };
+    lists(grant_types, "authorization_code") && lists(response_types, "code")
 }

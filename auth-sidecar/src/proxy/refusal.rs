@@ -164,7 +164,7 @@ impl From<SessionError> for Refusal {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Invalid => Self::InvalidToken,
-            SessionError::SignInRequired { .. } => Self::SignInRequired,
+            SessionError::SignInRequired => Self::SignInRequired,
             SessionError::Blocked(message) => Self::Blocked(message),
             SessionError::ClientAuthentication(_) => Self::ClientAuthentication,
             SessionError::Unavailable { retry_after, .. } => Self::Unavailable(retry_after),

@@ -89,7 +89,7 @@ impl Sessions {
         refused: &Secret,
     ) -> Result<Arc<TokenSet>, SessionError> {
         if !session.has_record() {
-            return Err(SessionError::SignInRequired { claims: None });
+            return Err(SessionError::SignInRequired);
         }
         let mut renewed = self.join(session, refused).await?;
         if renewed.access_token == *refused {
@@ -178,10 +178,9 @@ impl Sessions {
             .refused
             .filter(|refused| now.duration_since(refused.at) < PAUSE_AFTER_REFUSAL)
         {
-            let error = refused.hint.map_or(
-                SessionError::SignInRequired { claims: None },
-                SessionError::Blocked,
-            );
+            let error = refused
+                .hint
+                .map_or(SessionError::SignInRequired, SessionError::Blocked);
             return Turn::Done(Err(error));
         }
         if let Some(refresh_token) = &record.tokens.refresh_token {
@@ -191,7 +190,7 @@ impl Sessions {
         Turn::Done(if living {
             Ok(record.tokens)
         } else {
-            Err(SessionError::SignInRequired { claims: None })
+            Err(SessionError::SignInRequired)
         })
     }
 
@@ -328,7 +327,6 @@ impl Sessions {
         error: &EntraError,
         now: Timestamp,
     ) -> SessionError {
-        let claims = again.claims.clone();
         let kept = async {
             let refused = Refused {
                 at: now,
@@ -339,7 +337,7 @@ impl Sessions {
             self.require_sign_in(session, again).await
         };
         match kept.await {
-            Ok(()) => SessionError::SignInRequired { claims },
+            Ok(()) => SessionError::SignInRequired,
             Err(error) => error,
         }
     }

@@ -15,12 +15,10 @@ pub enum SessionError {
     #[error("the access token is not valid; the client refreshes it or signs in again")]
     Invalid,
 
-    /// Entra requires a new sign-in of the user: 401 with a challenge. The session stays.
+    /// Entra requires a new sign-in of the user: 401 with a challenge. The session stays. Claims that Entra requires are
+    /// stored for the next login.
     #[error("Entra requires the user to sign in again")]
-    SignInRequired {
-        /// The claims challenge. It is stored for the next login already; this copy is for the log.
-        claims: Option<String>,
-    },
+    SignInRequired,
 
     /// A new login does not help: a tool result with `isError` and this text.
     #[error("{0}")]

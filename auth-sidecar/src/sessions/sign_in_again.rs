@@ -54,15 +54,6 @@ impl From<Reauthenticate> for SignInAgain {
     }
 }
 
-impl From<Option<String>> for SignInAgain {
-    fn from(claims: Option<String>) -> Self {
-        Self {
-            claims,
-            consent: false,
-        }
-    }
-}
-
 /// The requirements for the next login through one client.
 #[derive(Clone, Serialize, Deserialize)]
 struct ClientRequirements {
@@ -103,9 +94,8 @@ impl Sessions {
     pub async fn require_sign_in(
         &self,
         session: &OpenSession,
-        again: impl Into<SignInAgain> + Send,
+        again: SignInAgain,
     ) -> Result<(), SessionError> {
-        let again = again.into();
         if !again.is_plain() {
             self.save_pending(&session.user, &session.client_id, &again)
                 .await?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Method;
+use behalf_auth_sidecar::sessions::SignInAgain;
 use behalf_entra::{Clock as _, Secret};
 use behalf_simulators::entra::{Effect, Fault, RequestKind};
 use behalf_simulators::people::ANA;
@@ -289,8 +290,11 @@ async fn a_refresh_that_a_live_session_is_refused_has_the_reason() {
     assert_eq!(post(&world, &tokens.access, &call("run")).await.status, 403);
     assert_eq!(refuse(&client_id, &[]).await, expected("step_up"));
     let opened = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
-    let claims = Some(r#"{"access_token":{}}"#.to_owned());
-    world.sessions.require_sign_in(&opened, claims).await.unwrap();
+    let again = SignInAgain {
+        claims: Some(r#"{"access_token":{}}"#.to_owned()),
+        consent: false,
+    };
+    world.sessions.require_sign_in(&opened, again).await.unwrap();
     assert_eq!(refuse(&client_id, &[]).await, expected("sign_in_required"));
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::answer::Tokens;
 use crate::fixture::World;
+use crate::sign_in_requirements::requires;
 
 /// Maximum time until the end of a session reaches every replica.
 const IN_FORCE: Duration = Duration::from_secs(2);
@@ -341,8 +342,8 @@ async fn tokens_that_entra_refuses_are_not_active() {
     world.entra_tokens_live_an_hour().await;
     let (_, tokens) = world.session(ANA).await;
     let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
-    let claims = Some(r#"{"access_token":{}}"#.to_owned());
-    world.sessions.require_sign_in(&session, claims).await.unwrap();
+    let again = requires(r#"{"access_token":{}}"#);
+    world.sessions.require_sign_in(&session, again).await.unwrap();
     // Calls that need no new token go on. A refresh does not.
     assert_eq!(admin.introspect(&tokens.access).await["active"], true);
     assert_eq!(admin.introspect(&tokens.refresh).await, json!({"active": false}));

@@ -6,7 +6,7 @@ use behalf_simulators::people::{ANA, BEN, Person, TENANT_ID};
 use sha2::{Digest as _, Sha256};
 
 use crate::fixture::{REDIRECT_URI, World};
-use crate::sign_in_requirements::claims_sent;
+use crate::sign_in_requirements::{claims_sent, requires};
 
 #[tokio::test]
 async fn requirements_of_another_user_are_ignored() {
@@ -14,8 +14,8 @@ async fn requirements_of_another_user_are_ignored() {
     let (login, anas) = world.session(ANA).await;
     let bens = world.login_of(&login.client_id, BEN).await;
     let session = world.sessions.open(&Secret::new(anas.access)).await.unwrap();
-    let claims = Some(r#"{"access_token":{}}"#.to_owned());
-    world.sessions.require_sign_in(&session, claims).await.unwrap();
+    let again = requires(r#"{"access_token":{}}"#);
+    world.sessions.require_sign_in(&session, again).await.unwrap();
     let kept = world
         .store
         .get(&StoreKey::Pending(user_key(ANA)))

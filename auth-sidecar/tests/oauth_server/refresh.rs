@@ -1,6 +1,6 @@
 //! Refresh tokens: rotation, replay, revocation and key rotation.
 
-use behalf_auth_sidecar::sessions::SessionError;
+use behalf_auth_sidecar::sessions::{SessionError, SignInAgain};
 use behalf_auth_sidecar::store::{SessionStore as _, StoreKey, Written};
 use behalf_entra::{Clock as _, Secret};
 use behalf_simulators::people::{ANA, BEN};
@@ -175,7 +175,8 @@ async fn a_required_sign_in_refuses_the_refresh_and_keeps_the_session() {
     let world = World::start().await;
     let (login, tokens) = world.session(ANA).await;
     let session = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
-    world.sessions.require_sign_in(&session, None).await.unwrap();
+    let again = SignInAgain::default();
+    world.sessions.require_sign_in(&session, again).await.unwrap();
     world
         .refresh(&login.client_id, &tokens.refresh, &[])
         .await

@@ -39,6 +39,14 @@ pub(crate) async fn claims_sent(world: &World) -> Vec<Option<String>> {
     records.into_iter().map(|record| record.claims).collect()
 }
 
+/// Claims that Entra requires for the next login.
+pub(crate) fn requires(claims: &str) -> SignInAgain {
+    SignInAgain {
+        claims: Some(claims.to_owned()),
+        consent: false,
+    }
+}
+
 /// Registers a client, signs Ana in through it, and opens her session.
 async fn open_session(world: &World) -> (String, Arc<OpenSession>) {
     let (login, tokens) = world.session(ANA).await;
@@ -53,7 +61,7 @@ async fn pending_claims_of_user_and_client_are_sent_once() {
     let claims = CLAIMS.to_owned();
     world
         .sessions
-        .require_sign_in(&session, Some(claims.clone()))
+        .require_sign_in(&session, requires(&claims))
         .await
         .unwrap();
     let before = claims_sent(&world).await.len();
@@ -190,8 +198,8 @@ async fn requirements_are_sealed_for_their_own_purpose() {
     let world = World::start().await;
     let (_, tokens) = world.session(ANA).await;
     let session = world.sessions.open(&Secret::new(tokens.access)).await.unwrap();
-    let claims = Some(r#"{"access_token":{}}"#.to_owned());
-    world.sessions.require_sign_in(&session, claims).await.unwrap();
+    let again = requires(r#"{"access_token":{}}"#);
+    world.sessions.require_sign_in(&session, again).await.unwrap();
     let kept = world.store.pending.lock().unwrap().clone();
     assert_eq!(kept.len(), 1);
     assert!(kept[0].starts_with("bhp1."), "{}", &kept[0][..5]);
@@ -201,15 +209,15 @@ async fn requirements_are_sealed_for_their_own_purpose() {
 async fn the_revisions_of_an_emptied_entry_do_not_begin_again() {
     let world = World::start().await;
     let (client_id, session) = open_session(&world).await;
-    let claims = Some(CLAIMS.to_owned());
     world
         .sessions
-        .require_sign_in(&session, claims.clone())
+        .require_sign_in(&session, requires(CLAIMS))
         .await
         .unwrap();
     world.login_of(&client_id, ANA).await;
     let (_, session) = open_session(&world).await;
-    world.sessions.require_sign_in(&session, claims).await.unwrap();
+    let again = requires(CLAIMS);
+    world.sessions.require_sign_in(&session, again).await.unwrap();
     let written = world.store.pending_revisions.lock().unwrap().clone();
     assert_eq!(written, [1, 2, 3]);
 }
@@ -230,7 +238,7 @@ async fn the_requirements_of_one_user_take_one_entry_for_all_clients() {
     for (number, session) in sessions.iter().enumerate() {
         world
             .sessions
-            .require_sign_in(session, Some(claims(number)))
+            .require_sign_in(session, requires(&claims(number)))
             .await
             .unwrap();
     }

@@ -189,7 +189,10 @@ async fn the_whole_store_and_the_keyring_yield_no_token() {
         .await
         .unwrap();
     let claims = r#"{"access_token":{"acrs":{"value":"c1"}}}"#;
-    let again = SignInAgain::from(Some(claims.to_owned()));
+    let again = SignInAgain {
+        claims: Some(claims.to_owned()),
+        consent: false,
+    };
     sidecar.sessions.require_sign_in(&session, again).await.unwrap();
 
     let tokens = world.control().secrets().await.unwrap();

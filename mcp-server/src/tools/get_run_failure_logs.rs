@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use rmcp::model::{JsonObject, Tool};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -59,9 +59,7 @@ impl AzureDevOpsTool for GetRunFailureLogs {
         )
         .with_title("Get failure logs of a run")
         .with_raw_output_schema(schema::output::<RunFailures>())
-        .with_annotations(
-            ToolAnnotations::with_title("Get failure logs of a run").read_only(true).destructive(false).idempotent(true).open_world(true),
-        )
+        .with_annotations(schema::read_only("Get failure logs of a run"))
     }
 
     async fn call(&self, request: ToolRequest<'_>) -> Result<Value, ToolError> {

@@ -6,7 +6,7 @@ mod search;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use rmcp::model::{JsonObject, Tool};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -52,13 +52,7 @@ impl AzureDevOpsTool for ListDeployments {
         )
         .with_title("List deployments")
         .with_raw_output_schema(schema::output::<DeploymentList>())
-        .with_annotations(
-            ToolAnnotations::with_title("List deployments")
-                .read_only(true)
-                .destructive(false)
-                .idempotent(true)
-                .open_world(true),
-        )
+        .with_annotations(schema::read_only("List deployments"))
     }
 
     async fn call(&self, request: ToolRequest<'_>) -> Result<Value, ToolError> {
@@ -77,12 +71,9 @@ fn input(projects: &Projects) -> Arc<JsonObject> {
                 "description": "Only deployments to the environment with this name, for example Production.",
             },
             "status": {"type": "string", "enum": STATUSES, "description": "Only deployments with this status."},
-            "top": {"type": "integer", "minimum": 1, "maximum": 50, "default": 20, "description": "Maximum number of deployments."},
+            "top": schema::top("deployments"),
             "project": project,
-            "continuation_token": {
-                "type": "string",
-                "description": "The value of an earlier answer, to continue the list. All other arguments must be the same.",
-            },
+            "continuation_token": schema::continuation_token(),
         }),
         &required,
     )

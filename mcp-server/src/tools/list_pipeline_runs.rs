@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use rmcp::model::{JsonObject, Tool};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -44,9 +44,7 @@ impl AzureDevOpsTool for ListPipelineRuns {
         )
         .with_title("List pipeline runs")
         .with_raw_output_schema(schema::output::<PipelineRuns>())
-        .with_annotations(
-            ToolAnnotations::with_title("List pipeline runs").read_only(true).destructive(false).idempotent(true).open_world(true),
-        )
+        .with_annotations(schema::read_only("List pipeline runs"))
     }
 
     async fn call(&self, request: ToolRequest<'_>) -> Result<Value, ToolError> {
@@ -68,12 +66,9 @@ fn input(projects: &Projects) -> Arc<JsonObject> {
                 "description": "Only runs with this status. A result (succeeded, partiallySucceeded, failed, \
                                 canceled) means completed runs with that result.",
             },
-            "top": {"type": "integer", "minimum": 1, "maximum": 50, "default": 20, "description": "Maximum number of runs."},
+            "top": schema::top("runs"),
             "project": project,
-            "continuation_token": {
-                "type": "string",
-                "description": "The value of an earlier answer, to continue the list. All other arguments must be the same.",
-            },
+            "continuation_token": schema::continuation_token(),
         }),
         &required,
     )

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use rmcp::handler::server::tool::schema_for_output;
-use rmcp::model::JsonObject;
+use rmcp::model::{JsonObject, ToolAnnotations};
 use schemars::JsonSchema;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Returns the schema of a tool's answer. A tool leaves absent members out, so `null` is not a valid value.
 pub(crate) fn output<T: JsonSchema + 'static>() -> Arc<JsonObject> {
@@ -28,6 +28,28 @@ pub(crate) fn input(properties: Value, required: &[&str]) -> Arc<JsonObject> {
     }
     schema.insert("additionalProperties".to_owned(), false.into());
     Arc::new(schema)
+}
+
+/// Returns the annotations of a tool that changes nothing.
+pub(crate) fn read_only(title: &str) -> ToolAnnotations {
+    ToolAnnotations::with_title(title)
+        .read_only(true)
+        .destructive(false)
+        .idempotent(true)
+        .open_world(true)
+}
+
+/// Returns the schema of the argument `top`, which [`super::tool::top`] reads. `items` is the plural of what the tool lists.
+pub(crate) fn top(items: &str) -> Value {
+    json!({"type": "integer", "minimum": 1, "maximum": 50, "default": 20, "description": format!("Maximum number of {items}.")})
+}
+
+/// Returns the schema of the argument `continuation_token` of a tool that lists.
+pub(crate) fn continuation_token() -> Value {
+    json!({
+        "type": "string",
+        "description": "The value of an earlier answer, to continue the list. All other arguments must be the same.",
+    })
 }
 
 fn tidy(schema: &mut Value) {

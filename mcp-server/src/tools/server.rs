@@ -80,7 +80,6 @@ impl McpServer {
             })
             // The operator derives the scopes of clients from the same list.
             .filter(|offered| named.iter().any(|tool| tool.name == offered.description.name))
-            .filter(|offered| !config.read_only || offered.is_read_only())
             .collect();
         let instructions = instructions(client.organization(), &projects, &named);
         Self {

@@ -6,7 +6,7 @@ use behalf_contract::json::{self, JsonError};
 use serde_json::Value;
 
 use super::LARGEST;
-use crate::clients::registration::MAX_NAME_BYTES;
+use crate::clients::registration::{MAX_NAME_BYTES, uses_code_grant};
 
 /// Maximum number of values in a document. The known ones have about 20, and keys of a few values each.
 const MOST_VALUES: usize = 256;
@@ -101,11 +101,8 @@ impl Document {
         if has_secret || method.is_some_and(|method| method.starts_with("client_secret_")) {
             return Err(DocumentError::Secret);
         }
-        let lists = |member: &str, name: &str| {
-            let list = parsed.get(member).and_then(Value::as_array);
-            list.is_none_or(|list| list.is_empty() || list.iter().any(|entry| entry == name))
-        };
-        if !lists("grant_types", "authorization_code") || !lists("response_types", "code") {
+        let list = |member: &str| parsed.get(member).and_then(Value::as_array).map(Vec::as_slice);
+        if !uses_code_grant(list("grant_types"), list("response_types")) {
             return Err(DocumentError::Grants);
         }
         let name = match parsed.get("client_name") {
