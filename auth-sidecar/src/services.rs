@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use behalf_contract::{RedisAuthentication, SidecarConfig, StoreConfig, StoreKind, paths};
+use behalf_contract::{RedisAuthentication, SidecarConfig, StoreConfig, StoreKind, endpoints, paths};
 use behalf_entra::{
     Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Settings, SettingsError, TokenRules, TokenSource,
     TokenValidator, TrustError, TrustRoots, sign_in_scope,
@@ -333,7 +333,7 @@ impl Services {
 
     /// The redirect URI at Entra, registered there on platform Web.
     pub(crate) fn callback(&self) -> String {
-        self.addresses.endpoint("/callback")
+        self.addresses.endpoint(endpoints::CALLBACK)
     }
 }
 

@@ -18,7 +18,3 @@ pub const INVALID_CLIENT: &str = "invalid_client";
 
 /// Prefix of the headers of the inner hop. The sidecar removes such headers from the requests of clients.
 pub const RESERVED_PREFIX: &str = "x-behalf-";
-
-/// The reserved argument of `tools/call` that carries the user's token with
-/// [`crate::Injection::Argument`]. It is in no tool schema, log or trace.
-pub const BEARER_ARGUMENT: &str = "bearerToken";

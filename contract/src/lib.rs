@@ -2,9 +2,9 @@
 //!
 //! The operator writes [`SidecarConfig`], [`ServerConfig`], [`Keyring`] and [`Revocations`]; the auth sidecar and the
 //! MCP server read them. The sidecar publishes a [`StatusDocument`]; the operator turns it into conditions.
-//! Sidecar and server exchange the headers of [`headers`], and both parse messages by the rules of [`json`]. This crate
-//! contains types, and the rules that both sides of a file or a message must follow. It opens no file and no socket,
-//! and reads no clock.
+//! Sidecar and server exchange the headers of [`headers`], both parse messages by the rules of [`json`], and [`mcp`] has the
+//! names of the protocol. This crate contains types, and the rules that both sides of a file or a message must follow. It opens
+//! no file and no socket, and reads no clock.
 
 mod access;
 mod cluster_hosts;
@@ -16,6 +16,7 @@ mod guid;
 pub mod headers;
 pub mod json;
 mod keyring;
+pub mod mcp;
 mod memory;
 mod organization_tenant;
 pub mod paths;

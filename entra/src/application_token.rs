@@ -1,13 +1,12 @@
 //! Tokens of the application itself.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use behalf_contract::is_guid;
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::response::TokenSet;
 use crate::secret::Secret;
+use crate::unverified::unverified_claims;
 
 /// A token that Entra issued to the application itself.
 #[derive(Clone, Debug)]
@@ -33,9 +32,7 @@ struct Claims {
 impl ApplicationToken {
     /// Reads `oid`. The token is not validated: Entra sent it over TLS in answer to this process, and its API validates it.
     pub(crate) fn new(tokens: TokenSet, asked_at: Timestamp) -> Option<Self> {
-        let payload = tokens.access_token.expose().split('.').nth(1)?;
-        let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-        let claims: Claims = serde_json::from_slice(&payload).ok()?;
+        let claims: Claims = unverified_claims(&tokens.access_token)?;
         is_guid(&claims.oid).then_some(Self {
             token: tokens.access_token,
             object_id: claims.oid,
@@ -47,6 +44,9 @@ impl ApplicationToken {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn token(payload: &str) -> Option<ApplicationToken> {

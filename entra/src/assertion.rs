@@ -5,13 +5,12 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::Deserialize;
 use url::Url;
 
 use crate::secret::Secret;
+use crate::unverified::unverified_claims;
 
 /// Maximum size of the token file that is read, in bytes. A projected token is 1 to 2 KiB; a larger file is a
 /// wrong file.
@@ -143,13 +142,7 @@ enum Audience {
 }
 
 fn unverified(token: &Secret) -> Option<AssertionClaims> {
-    let mut parts = token.expose().split('.');
-    let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() {
-        return None;
-    }
-    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-    let payload: Payload = serde_json::from_slice(&payload).ok()?;
+    let payload: Payload = unverified_claims(token)?;
     Some(AssertionClaims {
         issuer: payload.iss,
         subject: payload.sub,
@@ -175,6 +168,8 @@ fn is_issued_by_entra(issuer: &str, authority: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use rstest::rstest;
     use serde_json::json;
     use tempfile::NamedTempFile;

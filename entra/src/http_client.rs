@@ -139,19 +139,16 @@ fn build(settings: &Settings) -> Result<reqwest::Client, TrustError> {
             builder.proxy(Proxy::custom(choose))
         }
     };
-    let Some((path, pem)) = roots.read()? else {
+    let Some((path, certificates)) = roots.certificates()? else {
         return builder.build().map_err(TrustError::Tls);
     };
-    let unusable = |source: Option<reqwest::Error>| TrustError::Unusable {
+    let unusable = |error: reqwest::Error| TrustError::Unusable {
         path: path.to_owned(),
-        source: source.map(Into::into),
+        source: Some(error.into()),
     };
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(Some(error)))?;
-    if certificates.is_empty() {
-        return Err(unusable(None));
-    }
-    builder
-        .tls_certs_merge(certificates)
-        .build()
-        .map_err(|error| unusable(Some(error)))
+    let certificates = certificates
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate));
+    let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(unusable)?;
+    builder.tls_certs_merge(certificates).build().map_err(unusable)
 }

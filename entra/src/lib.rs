@@ -12,6 +12,7 @@
 //! | On-Behalf-Of with a cache | [`OnBehalfOf`] |
 //! | Tokens of the application itself | [`ApplicationToken`] |
 //! | Validation of tokens issued for this application | [`TokenValidator`] |
+//! | Claims that nobody has verified | [`unverified_claims`] |
 //! | Trust roots of every outgoing connection | [`TrustRoots`], [`HttpClient`], [`TlsSettings`] |
 
 #![warn(missing_docs)]
@@ -43,6 +44,7 @@ mod throttle;
 mod token;
 mod token_rules;
 mod trust_roots;
+mod unverified;
 
 pub use application_token::ApplicationToken;
 pub use assertion::{Assertion, AssertionClaims, AssertionError};
@@ -66,3 +68,4 @@ pub use shared_tokens::{NotShared, SharedTokens};
 pub use token::TokenValidator;
 pub use token_rules::{TokenRejection, TokenRules, TokenSource};
 pub use trust_roots::{TlsSettings, TrustError, TrustRoots};
+pub use unverified::unverified_claims;

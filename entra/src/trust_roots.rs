@@ -71,25 +71,11 @@ impl TrustRoots {
     }
 
     fn client_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
-        let certificates: Vec<CertificateDer<'static>> = match self.read()? {
-            None => Vec::new(),
-            Some((path, pem)) => {
-                let unusable = |source| TrustError::Unusable {
-                    path: path.to_owned(),
-                    source,
-                };
-                let certificates = CertificateDer::pem_slice_iter(&pem)
-                    .collect::<Result<Vec<_>, _>>()
-                    .map_err(|error| unusable(Some(error.into())))?;
-                if certificates.is_empty() {
-                    return Err(unusable(None));
-                }
-                certificates
-            }
-        };
+        let (_, certificates) = self.certificates()?.unzip();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = Verifier::new_with_extra_roots(certificates, Arc::clone(&provider))
-            .map_err(TrustError::Tunnel)?;
+        let verifier =
+            Verifier::new_with_extra_roots(certificates.unwrap_or_default(), Arc::clone(&provider))
+                .map_err(TrustError::Tunnel)?;
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TrustError::Tunnel)?
@@ -99,8 +85,8 @@ impl TrustRoots {
         Ok(Arc::new(config))
     }
 
-    /// Returns the bundle's path and content, or `None` without a bundle.
-    pub(crate) fn read(&self) -> Result<Option<(&Path, Vec<u8>)>, TrustError> {
+    /// Reads the bundle. Returns its path and its certificates, at least one, or `None` without a bundle.
+    pub(crate) fn certificates(&self) -> Result<Option<(&Path, Vec<CertificateDer<'static>>)>, TrustError> {
         let Some(path) = &self.bundle else {
             return Ok(None);
         };
@@ -108,7 +94,17 @@ impl TrustRoots {
             path: path.clone(),
             source,
         })?;
-        Ok(Some((path, pem)))
+        let unusable = |source| TrustError::Unusable {
+            path: path.clone(),
+            source,
+        };
+        let certificates = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| unusable(Some(error.into())))?;
+        if certificates.is_empty() {
+            return Err(unusable(None));
+        }
+        Ok(Some((path, certificates)))
     }
 }
 

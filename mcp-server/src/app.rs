@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use behalf_contract::AzureDevOpsConfig;
+use behalf_contract::{AzureDevOpsConfig, endpoints};
 use behalf_runtime::trace::{Tracer, trace_request};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -15,9 +15,6 @@ use crate::azure_devops::{AzureDevOps, Options};
 use crate::hop::{self, Hop};
 use crate::metrics::Metrics;
 use crate::tools::{CredentialSource, McpServer, Projects};
-
-/// The path of the MCP endpoint.
-pub const PATH: &str = "/mcp";
 
 /// The accepted values of `Host`, with any port. A website whose name resolves to this machine (DNS rebinding) sends
 /// another.
@@ -111,7 +108,7 @@ impl App {
                 .with_allowed_origins(ORIGINS)
                 .enforce_origin_validation(),
         );
-        let router = Router::new().route_service(PATH, service);
+        let router = Router::new().route_service(endpoints::MCP, service);
         let router = match &self.hop {
             Some(hop) => router.layer(from_fn_with_state(Arc::clone(hop), hop::guard)),
             None => router.route_layer(from_fn(hop::check_message)),

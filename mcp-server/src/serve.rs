@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use behalf_contract::{ExchangePlace, Injection, ServerConfig, paths};
+use behalf_contract::{ExchangePlace, Injection, ServerConfig, endpoints, paths};
 use behalf_entra::{
     Assertion, Clock, EntraClient, HttpLimits, OnBehalfOf, Proxies, Settings, SettingsError, SystemClock,
     TokenRules, TokenValidator, TrustError, TrustRoots,
@@ -299,7 +299,7 @@ async fn http(local: &Local, address: SocketAddr) -> Result<(), ServeError> {
          that can connect to it acts as you",
         local.organization,
         local_address(&listener, address),
-        crate::app::PATH
+        endpoints::MCP
     );
     serve(listener, app.router(), MCP, stop).await;
     Ok(())

@@ -1,8 +1,6 @@
 //! The token that one tool call uses at Azure DevOps, and the user that it belongs to.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use behalf_entra::{Secret, UserClaims};
+use behalf_entra::{Secret, UserClaims, unverified_claims};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -52,7 +50,7 @@ impl UserKey {
     /// Azure DevOps, and only Azure DevOps can validate it. The sidecar injects it, so no client chooses its
     /// claims. A token whose claims cannot be read counts as a user of its own.
     pub(crate) fn of_unverified_token(token: &Secret) -> Self {
-        match unverified_user(token) {
+        match unverified_claims(token) {
             Some(UserId { oid, tid }) => Self::of_id(&tid, &oid),
             None => Self::hash(&["token", token.expose()]),
         }
@@ -73,16 +71,11 @@ impl UserKey {
     }
 }
 
-/// Reads the claims of a JSON Web Token without any check.
-fn unverified_user(token: &Secret) -> Option<UserId> {
-    let mut parts = token.expose().split('.');
-    let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
-    let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
-    serde_json::from_slice(&claims).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn token(claims: &str, signature: &str) -> Secret {

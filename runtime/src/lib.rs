@@ -1,5 +1,5 @@
 //! Run-time code that the programs of a Pod and the operator share: logs, signals, configuration files, error
-//! chains, traces, the listener behind each port of a Pod, and a warning of variables that name a proxy.
+//! chains, traces, media types, the listener behind each port of a Pod, and a warning of variables that name a proxy.
 
 #![warn(missing_docs)]
 
@@ -12,6 +12,7 @@ mod http2;
 mod limits;
 mod listener;
 mod logging;
+mod media_type;
 mod places;
 mod proxy_variables;
 mod signals;
@@ -24,5 +25,6 @@ pub use guarded_body::guarded_body;
 pub use limits::{Http2Limits, Limits, WhenFull};
 pub use listener::{Service, serve, serve_and_drain};
 pub use logging::{AUDIT_TARGET, LogFormat, LogLevel, Logging};
+pub use media_type::{has_media_type, media_type};
 pub use proxy_variables::warn_of_ignored_proxy;
 pub use signals::{Signal, Signals};

@@ -1,11 +1,9 @@
 //! The public addresses of this server, derived from its public URL.
 
+use behalf_contract::endpoints::{MCP, MCP_WITH_SLASH};
 use url::Url;
 
 use crate::config::is_plain;
-
-/// Path of the MCP endpoint.
-const MCP: &str = "/mcp";
 
 /// The public addresses of this server, all derived from one origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +64,7 @@ impl Addresses {
         };
         url.origin() == self.origin.origin()
             && is_plain(&url)
-            && matches!(url.path(), "" | "/" | MCP | "/mcp/")
+            && matches!(url.path(), "" | "/" | MCP | MCP_WITH_SLASH)
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_ENCODING;
+use behalf_runtime::has_media_type;
 
 use super::error::OAuthError;
 use crate::limits::body_budget::{ReadError, read_form};
@@ -40,7 +41,7 @@ impl FromRequest<Arc<Services>> for JsonBytes {
 }
 
 async fn read(request: Request, content_type: &str, error: &'static str) -> Result<Bytes, OAuthError> {
-    if !is(request.headers(), content_type) {
+    if !has_media_type(request.headers(), content_type) {
         let description = format!("the content type must be {content_type}");
         return Err(OAuthError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -63,13 +64,4 @@ async fn read(request: Request, content_type: &str, error: &'static str) -> Resu
             ReadError::TimedOut => OAuthError::new(StatusCode::REQUEST_TIMEOUT, error, refusal.to_string()),
             ReadError::Broken => OAuthError::bad_request(error, refusal.to_string()),
         })
-}
-
-/// True when the media type is `expected`. Its parameters do not count.
-fn is(headers: &HeaderMap, expected: &str) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(expected))
 }

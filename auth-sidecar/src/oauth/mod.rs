@@ -32,6 +32,7 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
+use behalf_contract::endpoints;
 
 pub use cors::allowed_origin;
 pub(crate) use page::shown_client_name;
@@ -76,7 +77,7 @@ const PAGES: [Endpoint; 2] = [
 ];
 
 /// The endpoint to which Entra sends the browser. It has a limit of its own.
-const CALLBACK: Endpoint = ("/callback", || {
+const CALLBACK: Endpoint = (endpoints::CALLBACK, || {
     get(callback::callback)
         .head(wrong_method)
         .options(cors::navigation)

@@ -7,6 +7,8 @@ use std::time::Duration;
 use axum::body::Body;
 use behalf_contract::ServerInfo;
 use behalf_contract::json::{self as foreign_json, JsonError};
+use behalf_contract::mcp::{self, FIRST_STATELESS_REVISION};
+use behalf_runtime::has_media_type;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -18,9 +20,6 @@ use crate::upstream::{AnswerBody, Upstream};
 
 /// The newest MCP revision that begins with `initialize`.
 const LEGACY: &str = "2025-11-25";
-
-/// The first MCP revision without `initialize`.
-const MODERN: &str = "2026-07-28";
 
 /// Maximum size of one answer in bytes. A list of tools with large schemas is many times smaller.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
@@ -34,9 +33,9 @@ const MAX_PAGES: usize = 32;
 /// Maximum length of the server's name and version in characters. The status shows them on one line.
 const MAX_NAME_LENGTH: usize = 128;
 
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static(mcp::PROTOCOL_VERSION_HEADER);
+const SESSION_ID: HeaderName = HeaderName::from_static(mcp::SESSION_ID_HEADER);
+const MCP_METHOD: HeaderName = HeaderName::from_static(mcp::METHOD_HEADER);
 
 /// The state of one handshake.
 pub(super) struct McpClient<'a> {
@@ -93,9 +92,9 @@ impl<'a> McpClient<'a> {
     }
 
     async fn modern(&mut self) -> Result<ServerInfo, HandshakeError> {
-        self.version = Some(HeaderValue::from_static(MODERN));
+        self.version = Some(HeaderValue::from_static(FIRST_STATELESS_REVISION));
         let meta = json!({
-            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/protocolVersion": FIRST_STATELESS_REVISION,
             "io.modelcontextprotocol/clientCapabilities": {},
             "io.modelcontextprotocol/clientInfo": client_info(),
         });
@@ -111,7 +110,7 @@ impl<'a> McpClient<'a> {
         Ok(ServerInfo {
             name,
             version,
-            protocol_version: MODERN.to_owned(),
+            protocol_version: FIRST_STATELESS_REVISION.to_owned(),
             tools,
         })
     }
@@ -200,7 +199,11 @@ impl<'a> McpClient<'a> {
         request
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.version.as_ref().is_some_and(|version| version == MODERN) {
+        if self
+            .version
+            .as_ref()
+            .is_some_and(|version| version == FIRST_STATELESS_REVISION)
+        {
             request
                 .headers_mut()
                 .insert(MCP_METHOD, HeaderValue::from_static(method));
@@ -249,20 +252,13 @@ async fn read_answer(
     response: http::Response<AnswerBody>,
     id: u64,
 ) -> Result<Value, HandshakeError> {
-    let content_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let streamed = match content_type.map(|value| value.split(';').next().unwrap_or_default().trim()) {
-        Some(kind) if kind.eq_ignore_ascii_case("application/json") => false,
-        Some(kind) if kind.eq_ignore_ascii_case("text/event-stream") => true,
-        _ => {
-            return Err(HandshakeError::Malformed {
-                method,
-                problem: "neither JSON nor an event stream",
-            });
-        }
-    };
+    let streamed = has_media_type(response.headers(), "text/event-stream");
+    if !streamed && !has_media_type(response.headers(), "application/json") {
+        return Err(HandshakeError::Malformed {
+            method,
+            problem: "neither JSON nor an event stream",
+        });
+    }
     let mut body = response.into_body();
     let mut events = EventReader::default();
     let mut whole = Vec::new();

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::http::Response;
-use axum::http::header::CONTENT_TYPE;
 use behalf_contract::RequestId;
+use behalf_runtime::has_media_type;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -30,15 +30,12 @@ pub(crate) fn watch(answer: Response<Body>, id: &RequestId, board: &Arc<StatusBo
     if !answer.status().is_success() {
         return answer;
     }
-    let media_type = answer
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let media_type = media_type.and_then(|value| value.split(';').next());
-    let reader = match media_type.map(|text| text.trim().to_ascii_lowercase()).as_deref() {
-        Some("application/json") => Reader::Json(Vec::new()),
-        Some("text/event-stream") => Reader::Events(EventReader::default()),
-        _ => return answer,
+    let reader = if has_media_type(answer.headers(), "application/json") {
+        Reader::Json(Vec::new())
+    } else if has_media_type(answer.headers(), "text/event-stream") {
+        Reader::Events(EventReader::default())
+    } else {
+        return answer;
     };
     answer.map(|body| {
         Body::new(Watched {
@@ -187,6 +184,7 @@ impl HttpBody for Watched {
 mod tests {
     use std::convert::Infallible;
 
+    use axum::http::header::CONTENT_TYPE;
     use futures::{FutureExt as _, StreamExt as _, stream};
     use http_body_util::BodyExt as _;
     use jiff::Timestamp;

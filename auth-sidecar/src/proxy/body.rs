@@ -1,6 +1,7 @@
 //! Parses the body of a POST, which is one JSON-RPC message, as far as the proxy needs.
 
 use axum::body::Bytes;
+use behalf_contract::mcp::TOOLS_CALL;
 use behalf_contract::{RequestId, json};
 use behalf_entra::Secret;
 use behalf_runtime::trace::TraceContext;
@@ -8,9 +9,6 @@ use serde_json::value::RawValue;
 
 use super::members::{self, Members};
 use super::token_argument::{Edited, Place, offset, place_of};
-
-/// The method whose arguments can contain the token.
-pub(super) const TOOLS_CALL: &str = "tools/call";
 
 /// Why a body is refused. The client must correct it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

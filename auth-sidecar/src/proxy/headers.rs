@@ -10,14 +10,16 @@ use axum::http::header::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use behalf_contract::headers::RESERVED_PREFIX;
+use behalf_contract::mcp;
 use behalf_entra::Secret;
+use behalf_runtime::has_media_type;
 
 use super::body::Message;
 use super::server_session::{SESSION_ID, ServerSession};
 
-pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
+pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static(mcp::PROTOCOL_VERSION_HEADER);
+const METHOD: HeaderName = HeaderName::from_static(mcp::METHOD_HEADER);
+const NAME: HeaderName = HeaderName::from_static(mcp::NAME_HEADER);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -68,12 +70,11 @@ pub(super) fn to_server(client: &HeaderMap, session: &ServerSession) -> HeaderMa
     headers
 }
 
-/// True when the request is of a protocol revision without handshake and sessions. Revisions are dates, so their text
-/// order is their order in time, and 2026-07-28 is the first such revision.
-pub(super) fn is_modern(client: &HeaderMap) -> bool {
+/// True when the request is of a protocol revision without handshake and sessions.
+pub(super) fn is_stateless(client: &HeaderMap) -> bool {
     client
         .get(PROTOCOL_VERSION)
-        .is_some_and(|version| version >= "2026-07-28")
+        .is_some_and(|version| mcp::is_stateless(version.as_bytes()))
 }
 
 /// Returns the server's headers that the client gets.
@@ -126,13 +127,7 @@ pub(super) fn has_reserved(client: &HeaderMap) -> bool {
 
 /// True when the media type is `text/event-stream`.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
-}
-
-/// Returns the media type without parameters.
-pub(super) fn media_type(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    value.split(';').next().map(str::trim)
+    has_media_type(headers, "text/event-stream")
 }
 
 /// Returns the value of `Authorization: Bearer`, which `Debug` does not show. Returns `None` if the token contains

@@ -1,6 +1,7 @@
 //! The label of a request in metrics and logs.
 
 use axum::http::Method;
+use behalf_contract::mcp;
 
 use super::body::Message;
 
@@ -23,7 +24,7 @@ pub(super) fn label(method: &Method, message: Option<&Message>) -> &'static str 
         "resources/unsubscribe",
         "server/discover",
         "subscriptions/listen",
-        "tools/call",
+        mcp::TOOLS_CALL,
         "tools/list",
     ];
     match message {

@@ -41,6 +41,8 @@ use axum::extract::Request;
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
+use behalf_contract::endpoints;
+use behalf_runtime::has_media_type;
 use behalf_runtime::trace::{self, TraceContext};
 
 use self::answer::answer;
@@ -100,7 +102,7 @@ impl ProxyState {
 }
 
 /// The paths of the MCP endpoint. Some clients add a slash.
-pub(crate) const PATHS: [&str; 2] = ["/mcp", "/mcp/"];
+pub(crate) const PATHS: [&str; 2] = [endpoints::MCP, endpoints::MCP_WITH_SLASH];
 
 /// Answers the requests to [`PATHS`]. Clones share the state.
 #[derive(Clone)]
@@ -367,7 +369,7 @@ async fn read(
     if !is_plain {
         return Err(Refusal::Compressed);
     }
-    if !headers::media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
+    if !has_media_type(headers, "application/json") {
         return Err(Refusal::ContentType);
     }
     let announced = headers

@@ -35,7 +35,7 @@ const LATER: Duration = Duration::from_secs(30);
 pub(super) struct About {
     id: Option<RequestId>,
     is_tool_call: bool,
-    is_modern: bool,
+    is_stateless: bool,
 }
 
 impl About {
@@ -53,7 +53,7 @@ impl About {
             // The id of a client's response was chosen by the server.
             id: message.method().and(message.id()).cloned(),
             is_tool_call: message.is_tool_call(),
-            is_modern: headers::is_modern(headers),
+            is_stateless: headers::is_stateless(headers),
         }
     }
 
@@ -143,7 +143,7 @@ impl Refusal {
         if matches!(self, Self::Blocked(_) | Self::MayHaveRun) && about.is_tool_call && about.id.is_some() {
             let text = self.to_string();
             answer["result"] = json!({"content": [{"type": "text", "text": text}], "isError": true});
-            if about.is_modern {
+            if about.is_stateless {
                 answer["result"]["resultType"] = json!("complete");
             }
             return answer;

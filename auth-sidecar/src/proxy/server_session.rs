@@ -6,6 +6,7 @@
 //! answered with 404, at which the client initializes again. Any Pod can answer that, so no gateway needs sticky routing.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use behalf_contract::mcp;
 
 use super::body::Message;
 use super::headers;
@@ -14,7 +15,7 @@ use crate::keys::{ProcessKey, Random};
 use crate::sessions::OpenSession;
 
 /// The header that carries the id, in both directions.
-pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static(mcp::SESSION_ID_HEADER);
 
 /// The request that begins an MCP session.
 const INITIALIZE: &str = "initialize";
@@ -67,7 +68,7 @@ impl ServerSessions {
         message: Option<&Message>,
         session: &OpenSession,
     ) -> Result<ServerSession, Refusal> {
-        if headers::is_modern(client) {
+        if headers::is_stateless(client) {
             return Ok(ServerSession::NotOfThisEra);
         }
         if message.is_some_and(|message| message.method() == Some(INITIALIZE)) {

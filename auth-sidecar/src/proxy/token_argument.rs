@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use axum::body::Bytes;
-use behalf_contract::headers::BEARER_ARGUMENT;
+use behalf_contract::mcp::BEARER_ARGUMENT;
 use behalf_entra::Secret;
 use serde_json::value::RawValue;
 

@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
+use behalf_runtime::has_media_type;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
 use super::challenge::claims_challenge;
 use super::service_error::ServiceError;
-use super::transport::{Wanted, content_type};
+use super::transport::Wanted;
 
 /// An answer other than the requested one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,10 +85,9 @@ fn classify_success(
     if body.is_empty() {
         return Ok(());
     }
-    let content_type = content_type(headers);
     let fits = match wanted {
-        Wanted::Json => content_type == "application/json",
-        Wanted::Text => content_type != "text/html",
+        Wanted::Json => has_media_type(headers, "application/json"),
+        Wanted::Text => !has_media_type(headers, "text/html"),
     };
     if fits { Ok(()) } else { sign_in }
 }
@@ -95,7 +95,7 @@ fn classify_success(
 /// Returns true for the only successful answer to a request that was certainly not executed. Azure DevOps
 /// sends it instead of 401.
 pub(super) fn is_sign_in_page(status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::NON_AUTHORITATIVE_INFORMATION && content_type(headers) == "text/html"
+    status == StatusCode::NON_AUTHORITATIVE_INFORMATION && has_media_type(headers, "text/html")
 }
 
 fn classify_error(status: StatusCode, headers: &HeaderMap, error: ServiceError) -> Unexpected {

@@ -1,9 +1,10 @@
 //! Parses the error bodies of Azure DevOps.
 
+use behalf_runtime::has_media_type;
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::transport::{content_type, without_bom};
+use super::transport::without_bom;
 use crate::redact;
 
 /// Maximum length in characters of a message that is passed on to the model.
@@ -44,7 +45,7 @@ impl ServiceError {
                 message: object.message,
             };
         }
-        if content_type(headers) == "text/plain" {
+        if has_media_type(headers, "text/plain") {
             let message = String::from_utf8_lossy(body).trim().to_owned();
             return Self {
                 type_key: None,

@@ -2,7 +2,7 @@
 
 use behalf_entra::Secret;
 use behalf_runtime::trace::{self, TRACEPARENT};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use url::Url;
 
@@ -156,20 +156,6 @@ pub(super) async fn read(
         }
     }
     Ok(Body { bytes, cut })
-}
-
-/// Returns the media type of an answer without parameters, in lower case.
-pub(super) fn content_type(headers: &HeaderMap) -> String {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    value
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
 }
 
 /// Removes the UTF-8 byte order mark with which a body may begin.

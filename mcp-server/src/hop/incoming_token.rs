@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use behalf_contract::mcp;
 use behalf_entra::{OnBehalfOf, Secret, TokenRejection, TokenValidator};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,9 +17,6 @@ use crate::token::{NoToken, UserKey};
 
 /// Maximum length of a token in bytes. Entra issues shorter ones.
 const LONGEST_TOKEN: usize = 64 * 1024;
-
-/// The first revision of MCP in which an unknown method is 404.
-const MODERN: &str = "2026-07-28";
 
 /// The tokens that the configuration expects.
 #[derive(Debug)]
@@ -102,12 +100,9 @@ fn permit_without_token_in_argument(message: &Message, headers: &HeaderMap) -> R
     if message.is_tool_call() {
         return Err(HopRefusal::NoToken);
     }
-    let version = headers
-        .get("mcp-protocol-version")
-        .and_then(|version| version.to_str().ok());
-    // Revisions are dates, so they compare as text.
-    let modern = version.is_some_and(|version| version >= MODERN);
-    Err(HopRefusal::NoSuchMethod { modern })
+    let version = headers.get(mcp::PROTOCOL_VERSION_HEADER);
+    let stateless = version.is_some_and(|version| mcp::is_stateless(version.as_bytes()));
+    Err(HopRefusal::NoSuchMethod { stateless })
 }
 
 /// Returns the token in the argument of a tool call.

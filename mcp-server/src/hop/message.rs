@@ -1,14 +1,11 @@
 //! Parses and checks one JSON-RPC message before the MCP library reads it. Does no I/O.
 
 use behalf_contract::RequestId;
-use behalf_contract::headers::BEARER_ARGUMENT;
 use behalf_contract::json::{self, JsonError};
+use behalf_contract::mcp::{BEARER_ARGUMENT, TOOLS_CALL};
 use behalf_entra::Secret;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-
-/// The method that needs a token.
-const TOOL_CALL: &str = "tools/call";
 
 /// The only method with a cursor.
 const TOOLS_LIST: &str = "tools/list";
@@ -146,13 +143,13 @@ impl Message {
 
     /// Returns the method as the name of a span. Clients choose the text of unknown methods.
     pub(super) fn label(&self) -> &'static str {
-        let mut known = WITHOUT_TOKEN.into_iter().chain([TOOL_CALL]);
+        let mut known = WITHOUT_TOKEN.into_iter().chain([TOOLS_CALL]);
         known.find(|method| *method == self.method).unwrap_or("other")
     }
 
     /// Returns true for the only method that acts for the user.
     pub(super) fn is_tool_call(&self) -> bool {
-        self.method == TOOL_CALL
+        self.method == TOOLS_CALL
     }
 
     /// Returns true for a method that the host key alone permits.

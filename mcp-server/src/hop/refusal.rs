@@ -52,7 +52,7 @@ pub(super) enum HopRefusal {
     #[error("method not found")]
     NoSuchMethod {
         /// The protocol revision is 2026-07-28 or later, where this is 404.
-        modern: bool,
+        stateless: bool,
     },
 
     /// `Authorization` or `bearerToken` does not fit the configuration.
@@ -128,8 +128,8 @@ impl HopRefusal {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Compressed => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NoSuchMethod { .. } if id.is_none() => StatusCode::ACCEPTED,
-            Self::NoSuchMethod { modern: true } => StatusCode::NOT_FOUND,
-            Self::NoSuchMethod { modern: false } => StatusCode::OK,
+            Self::NoSuchMethod { stateless: true } => StatusCode::NOT_FOUND,
+            Self::NoSuchMethod { stateless: false } => StatusCode::OK,
             Self::TokenRejected | Self::Reauthenticate(_) => StatusCode::UNAUTHORIZED,
             Self::RetryLater(_) | Self::ClientAuthentication | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Bug => StatusCode::BAD_GATEWAY,

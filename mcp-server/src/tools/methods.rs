@@ -1,5 +1,6 @@
 //! Methods that the MCP library passes on: unknown ones, and known ones with parameters that it cannot read.
 
+use behalf_contract::mcp;
 use rmcp::model::{CustomRequest, ErrorCode, ProtocolVersion};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
@@ -9,7 +10,7 @@ const METHODS: [&str; 5] = [
     "initialize",
     "ping",
     "server/discover",
-    "tools/call",
+    mcp::TOOLS_CALL,
     "tools/list",
 ];
 
@@ -23,7 +24,7 @@ fn is_modern(context: &RequestContext<RoleServer>) -> bool {
     let header = context
         .extensions
         .get::<http::request::Parts>()
-        .and_then(|parts| parts.headers.get("mcp-protocol-version"));
+        .and_then(|parts| parts.headers.get(mcp::PROTOCOL_VERSION_HEADER));
     header.is_some_and(|header| header == modern.as_str()) || context.meta.protocol_version() == Some(modern)
 }
 

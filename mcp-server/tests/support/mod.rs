@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use behalf_contract::{
     AzureDevOpsConfig, AzureDevOpsEndpoints, EntraConfig, ExchangePlace, Injection, Reauthenticate,
-    ServerConfig, ServerListen, TokenExchange, headers,
+    ServerConfig, ServerListen, TokenExchange, headers, mcp,
 };
 use behalf_entra::{AZURE_DEVOPS_SCOPE, Clock, SystemClock};
 use behalf_mcp_server::app::App;
@@ -311,7 +311,7 @@ impl Ask {
     /// Puts a token where the sidecar would with [`Injection::Argument`].
     pub(crate) fn argument(mut self, token: impl Into<Value>) -> Self {
         let mut body: Value = serde_json::from_str(&self.body).unwrap();
-        body["params"]["arguments"][headers::BEARER_ARGUMENT] = token.into();
+        body["params"]["arguments"][mcp::BEARER_ARGUMENT] = token.into();
         self.body = body.to_string();
         self
     }

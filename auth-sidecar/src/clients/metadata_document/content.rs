@@ -1,8 +1,8 @@
 //! Reads the content of a metadata document. Pure.
 
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use behalf_contract::json::{self, JsonError};
+use behalf_runtime::media_type;
 use serde_json::Value;
 
 use super::LARGEST;
@@ -71,12 +71,8 @@ impl DocumentError {
 
 /// True for `application/json` and `application/<name>+json` (draft, section 4).
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let Some(essence) = value.and_then(|value| value.split(';').next()) else {
-        return false;
-    };
-    let essence = essence.trim().to_ascii_lowercase();
-    let subtype = essence.strip_prefix("application/");
+    let media_type = media_type(headers).unwrap_or_default().to_ascii_lowercase();
+    let subtype = media_type.strip_prefix("application/");
     subtype.is_some_and(|subtype| subtype == "json" || subtype.strip_suffix("+json").is_some_and(is_name))
 }
 
@@ -122,6 +118,7 @@ impl Document {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::CONTENT_TYPE;
     use rstest::rstest;
     use serde_json::json;
 
