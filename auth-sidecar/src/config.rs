@@ -6,6 +6,8 @@ use behalf_contract::{Injection, SidecarConfig};
 use behalf_runtime::{ConfigFile, ConfigFileError};
 use url::{Host, Url};
 
+use crate::http::plain_url::is_plain;
+
 /// Why the configuration cannot be used. Each message names the file and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -106,11 +108,6 @@ fn is_public_origin(url: &Url) -> bool {
 
 fn is_loopback_endpoint(url: &Url) -> bool {
     url.scheme() == "http" && is_loopback(url, false) && url.port().is_some() && is_plain(url)
-}
-
-/// True for a URL without user, password, query and fragment.
-pub(crate) fn is_plain(url: &Url) -> bool {
-    url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
 }
 
 fn is_loopback(url: &Url, by_name: bool) -> bool {

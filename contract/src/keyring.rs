@@ -114,11 +114,15 @@ pub enum KeyringError {
     },
 
     /// The sealing key is not among the keys.
-    #[error("keyring names the sealing key {0:?} but does not contain it")]
+    #[error(
+        "keyring names the sealing key {0:?} but does not contain it; add this key, or set `sealing` to the id of another key"
+    )]
     NoSealingKey(String),
 
     /// Two keys have the same id, or an id has other characters.
-    #[error("keyring has a repeated or malformed key id {0:?}")]
+    #[error(
+        "keyring has a repeated or malformed key id {0:?}; give each key an id of its own, 1 to 16 characters from a-z and 0-9"
+    )]
     KeyId(String),
 }
 

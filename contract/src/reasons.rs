@@ -100,39 +100,42 @@ wire_names! {
         PodUnreachable,
         /// Entra accepted the token.
         TokenAccepted,
-        /// AADSTS700211.
+        /// No federated identity credential of the application names the issuer of the token (AADSTS700211).
         FicIssuerMismatch,
-        /// AADSTS700212.
+        /// No federated identity credential names the audience of the token (AADSTS700212).
         FicAudienceMismatch,
-        /// AADSTS700213.
+        /// No federated identity credential names the subject of the token (AADSTS700213).
         FicSubjectMismatch,
-        /// AADSTS7002137, AADSTS7002138.
+        /// The token differs from a federated identity credential in upper and lower case only (AADSTS7002137,
+        /// AADSTS7002138).
         FicCaseMismatch,
-        /// AADSTS70021.
+        /// The application has no federated identity credential, or none that matches (AADSTS70021, AADSTS70025).
         FicNotFound,
-        /// AADSTS700231.
+        /// Entra itself issued the token, and accepts no such token as assertion (AADSTS700231).
         ChainedFederation,
-        /// AADSTS700222, AADSTS700229.
+        /// Entra accepts no such token as assertion, or the file contains no token (AADSTS700222, AADSTS700229).
         WrongAssertion,
-        /// AADSTS700024.
+        /// The token has expired, or is not valid yet (AADSTS700024).
         FederatedTokenExpired,
-        /// AADSTS700027, AADSTS50012.
+        /// The token's signature does not match the keys of its issuer (AADSTS700027, AADSTS50012).
         FederatedTokenSignature,
-        /// AADSTS90061.
+        /// Entra cannot read the discovery document or the keys of the issuer (AADSTS90061, AADSTS50166,
+        /// AADSTS501661).
         IssuerUnreachable,
-        /// AADSTS700016.
+        /// The tenant has no such application (AADSTS700016, AADSTS700011).
         AppNotFound,
-        /// AADSTS7000112.
+        /// The application is disabled (AADSTS7000112, AADSTS70001).
         AppDisabled,
-        /// AADSTS90002.
+        /// The authority has no such tenant, or names another issuer (AADSTS90002, AADSTS90038).
         TenantNotFound,
-        /// AADSTS700025.
+        /// The application is registered as a public client, which may not send an assertion (AADSTS700025).
         PublicClient,
-        /// AADSTS500011.
+        /// The tenant has no service principal of the requested API (AADSTS500011).
         ResourceNotFound,
-        /// AADSTS501051.
+        /// The application is not assigned to a role of the requested API (AADSTS501051).
         AppNotAssigned,
-        /// AADSTS53003.
+        /// A Conditional Access policy blocks the application or the user (AADSTS53003, AADSTS530032, AADSTS530035,
+        /// AADSTS53011), or requires tokens that are bound to a device (AADSTS530084).
         PolicyBlocked,
         /// Entra does not answer.
         Unreachable,
@@ -190,13 +193,15 @@ wire_names! {
         // UserSignIn
         /// A user signed in.
         SignedIn,
-        /// AADSTS65001.
+        /// Nobody has consented to the permissions that the application requests (AADSTS65001).
         ConsentRequired,
-        /// AADSTS90094.
+        /// An administrator must consent to the permissions of the application (AADSTS90094, AADSTS90095).
         AdminConsentRequired,
-        /// AADSTS500131 and similar codes.
+        /// The registration of the application does not fit its requests (AADSTS500131, AADSTS90008, AADSTS90009,
+        /// AADSTS240002).
         AppMisconfigured,
-        /// AADSTS650057 and similar codes.
+        /// The application lacks a permission of the requested API (AADSTS650057, AADSTS650056, AADSTS65005,
+        /// AADSTS650052).
         PermissionMissing,
 
         // SessionsDurable

@@ -13,7 +13,10 @@ use rustls_platform_verifier::Verifier;
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The bundle is missing, or the process may not read it.
-    #[error("failed to read the CA bundle {}", path.display())]
+    #[error(
+        "failed to read the CA bundle {}; check that the ConfigMap of certificateAuthorityRef is mounted there and readable",
+        path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -24,7 +27,10 @@ pub enum TrustError {
     },
 
     /// The bundle is not a list of PEM certificates.
-    #[error("the CA bundle {} contains no readable PEM certificate", path.display())]
+    #[error(
+        "the CA bundle {} contains no readable PEM certificate; put PEM certificates into that key of the ConfigMap",
+        path.display()
+    )]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -35,11 +41,16 @@ pub enum TrustError {
     },
 
     /// A certificate of the bundle, or the system's bundle, cannot be used in a tunnel.
-    #[error("failed to set up TLS with the CA bundle of the system and of the configuration")]
+    #[error(
+        "failed to set up TLS with the CA bundle of the system and of the configuration; check that each certificate of \
+         the configuration is a CA certificate, and that the image has a CA bundle"
+    )]
     Tunnel(#[source] rustls::Error),
 
     /// The TLS stack refused to start.
-    #[error("failed to set up TLS: an image needs a CA bundle of the system")]
+    #[error(
+        "failed to set up TLS; use an image with a CA bundle, such as the one of the package ca-certificates"
+    )]
     Tls(#[source] reqwest::Error),
 }
 

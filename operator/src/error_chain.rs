@@ -5,8 +5,7 @@ use behalf_runtime::error_chain_with;
 use kube::core::Status;
 
 /// The next step for an administrator whose operator lacks a right.
-const GRANT_RIGHT: &str = "the operator lacks this right: run helm upgrade with the operator's chart, which grants its rights again, or \
-                           grant this one to the account that the message names";
+pub const GRANT_RIGHTS: &str = "run helm upgrade with the operator's chart, which grants its rights again";
 
 /// Returns whether the API server refused a request because the operator lacks a right. It also answers 403 for quotas,
 /// admission, and namespaces that are being deleted.
@@ -37,7 +36,10 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     error_chain_with(error, |cause| {
         Some(match of_kube(cause)? {
             kube::Error::Api(status) if lacks_right(status) => {
-                format!("{}; {GRANT_RIGHT}", status.message)
+                format!(
+                    "{}; the operator lacks this right: {GRANT_RIGHTS}, or grant this one to the account that the message names",
+                    status.message
+                )
             }
             kube::Error::Api(status) => status.message.clone(),
             other => other.to_string(),

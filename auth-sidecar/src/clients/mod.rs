@@ -83,15 +83,17 @@ pub enum ClientError {
     Refused,
 
     /// Its metadata document cannot be read or used. The cause is in the log alone.
-    #[error("the metadata document of the client cannot be used")]
+    #[error(
+        "the metadata document of the client cannot be used; an administrator finds the cause in the log of this server"
+    )]
     Document,
 
     /// Too many metadata documents were fetched.
-    #[error("too many metadata documents are fetched at the moment")]
+    #[error("too many metadata documents are fetched at the moment; try again in a few seconds")]
     Busy,
 
     /// The keyring file of this Pod does not contain its key yet. A key rotation is in progress.
-    #[error("the client cannot be looked up at the moment")]
+    #[error("the client cannot be looked up at the moment; try again in a few seconds")]
     Unavailable,
 }
 
@@ -106,7 +108,9 @@ enum Known<'a> {
 
 /// A static client with a redirect URI that cannot work. The administrator must correct `spec.clients.static`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("redirect URI {uri:?} of the static client {client_id:?} {reason}")]
+#[error(
+    "redirect URI {uri:?} of the static client {client_id:?} {reason}; correct it in spec.clients.static"
+)]
 pub struct StaticClientError {
     /// Id of the client.
     pub client_id: String,

@@ -3,7 +3,7 @@
 use behalf_contract::endpoints::{MCP, MCP_WITH_SLASH};
 use url::Url;
 
-use crate::config::is_plain;
+use super::plain_url::is_plain;
 
 /// The public addresses of this server, all derived from one origin.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ pub(super) enum Refusal {
     NoToken,
 
     /// The access token is unknown or expired. The client refreshes it, or the user signs in again.
-    #[error("the access token is not valid any more")]
+    #[error("the access token is not valid any more; refresh it, or sign in again")]
     InvalidToken,
 
     /// Entra requires a new sign-in. The session stays; the next refresh sends the client to the login.
@@ -35,7 +35,10 @@ pub(super) enum Refusal {
     Blocked(String),
 
     /// The `Origin` header names another origin.
-    #[error("pages of this origin may not call this server")]
+    #[error(
+        "pages of this origin may not call this server; an administrator can add its host to \
+         spec.clients.additionalRedirectHosts"
+    )]
     ForeignOrigin,
 
     /// The HTTP method is not one of MCP's.
@@ -63,7 +66,7 @@ pub(super) enum Refusal {
     Busy,
 
     /// The messages or calls of this user reach the limit for one user.
-    #[error("you have as much under way as one user may; try again when some of it has ended")]
+    #[error("this user already has the maximum number of requests in flight; try again when one has ended")]
     UserBusy,
 
     /// The user presented too many new tokens of Entra. Holds the time until the next one.
@@ -81,7 +84,10 @@ pub(super) enum Refusal {
     Body(#[from] BodyError),
 
     /// The headers contradict each other or the body (MCP 2026-07-28).
-    #[error("the headers Mcp-Method, Mcp-Name, MCP-Protocol-Version and the body name different things")]
+    #[error(
+        "the headers Mcp-Method, Mcp-Name and MCP-Protocol-Version do not repeat the body; send in them what the body \
+         contains"
+    )]
     HeaderMismatch,
 
     /// The `Mcp-Session-Id` is of another user, session, Pod or process, or forged.

@@ -50,7 +50,7 @@ pub(crate) enum Failure {
 
     /// The project does not exist, or is hidden from the user. The service does not tell which.
     #[error(
-        "there is no project {project:?} in the organization {organization:?}, or this user has no access to it"
+        "there is no project {project:?} in the organization {organization:?}, or this user has no access to it; check the name, or ask an administrator of the project for access"
     )]
     NoProject { organization: String, project: String },
 

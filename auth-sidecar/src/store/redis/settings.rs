@@ -23,7 +23,7 @@ use super::credentials::Credentials;
 use super::entra_credentials::EntraCredentials;
 use super::node_names::NamesByAddress;
 use super::scan;
-use crate::config::is_plain;
+use crate::http::plain_url::is_plain;
 
 /// Maximum time to open a connection.
 const CONNECT: Duration = Duration::from_secs(1);

@@ -13,6 +13,8 @@ use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 
+use crate::error_chain::GRANT_RIGHTS;
+
 /// A watch of one namespace, or of all.
 pub(super) struct Watch<K> {
     /// The namespace; `None` for all.
@@ -132,10 +134,11 @@ where
         let Some(part) = self.parts.get_mut(index) else {
             return Vec::new();
         };
+        let (kind, namespace) = (K::kind(&()), part.namespace.as_deref().unwrap_or("all"));
         tracing::warn!(
-            watch.namespace = part.namespace.as_deref().unwrap_or("all"),
-            watch.kind = %K::kind(&()),
-            "Operator may not list objects in a namespace; other namespaces do not wait for it"
+            watch.namespace = namespace,
+            watch.kind = %kind,
+            "Operator may not list {kind} objects in namespace {namespace}; other namespaces do not wait for it; {GRANT_RIGHTS}"
         );
         part.listed.clear();
         part.is_refused = true;
