@@ -33,7 +33,7 @@ use kube::ResourceExt as _;
 use tokio::time::Instant;
 
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
-use revocations::Written;
+use revocations::RevocationsOutcome;
 use status::Outcome;
 use until_cached::until_cached;
 use validate::Refusals;
@@ -71,8 +71,8 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Reconciled, 
     let revocations = Box::pin(revocations::write(context, server, is_accepted, &found)).await?;
     let validated = validated.map_err(ReconcileError::Dereference)?;
     let missing = match &revocations {
-        Written::Failed { refusal, .. } => refusal.clone(),
-        Written::Declared { .. } | Written::NoPods => None,
+        RevocationsOutcome::Failed { refusal, .. } => refusal.clone(),
+        RevocationsOutcome::Declared { .. } | RevocationsOutcome::NoPods => None,
     };
     let outcome = match (validated, missing) {
         (Err(refusals), _) => Outcome::Refused(refusals),

@@ -25,7 +25,7 @@ use crate::error_chain::chain;
 
 /// The result of writing the revocations in one reconcile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Written {
+pub enum RevocationsOutcome {
     /// The Pods can read the declared revocations.
     Declared {
         /// The digest of the file.
@@ -48,7 +48,7 @@ pub enum Written {
 
 /// How many Pods have loaded the declared revocations, by their reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Loaded<'a> {
+pub enum RevocationsProgress<'a> {
     /// Every ready Pod, and every other Pod that reports, has the declared ones.
     ByAll,
 
@@ -68,7 +68,7 @@ pub enum Loaded<'a> {
     Unseen,
 }
 
-impl<'a> Loaded<'a> {
+impl<'a> RevocationsProgress<'a> {
     /// Compares the reports of the Pods with the digest of the declared revocations.
     pub fn of(digest: &str, found: &'a Found) -> Self {
         let digest_of = |report: &'a PodReport| report.document.as_ref().ok()?.revocations_digest.as_deref();
@@ -97,7 +97,7 @@ impl<'a> Loaded<'a> {
         let unread = found
             .reports
             .iter()
-            .filter(|report| report.ready && !found.blind)
+            .filter(|report| report.ready && !found.most_pods_unreachable)
             .filter_map(|report| report.document.as_ref().err())
             .find(|unread| unread.failures >= UNREACHABLE_AFTER);
         unread.map_or(Self::Unseen, |unread| Self::Unreachable(&unread.error))
@@ -111,10 +111,10 @@ pub(super) async fn write(
     server: &McpServer,
     is_accepted: bool,
     found: &Found,
-) -> Result<Written, ReconcileError> {
+) -> Result<RevocationsOutcome, ReconcileError> {
     let Some(revocations) = validate::revocations(server) else {
         let problem = "spec.sessions.revocations is refused (see Accepted), and the earlier revocations stay";
-        return Ok(Written::Failed {
+        return Ok(RevocationsOutcome::Failed {
             problem: problem.to_owned(),
             refusal: None,
         });
@@ -128,13 +128,13 @@ pub(super) async fn write(
     let starting =
         |pod: &Arc<Pod>| pod.metadata.deletion_timestamp.is_none() && !has_ended(pod) && !is_ready(pod);
     let needed = found.existing.pods.iter().any(starting);
-    let loaded = Loaded::of(&digest, found);
-    if !needed && loaded == Loaded::ByAll {
-        return Ok(Written::Declared { digest });
+    let loaded = RevocationsProgress::of(&digest, found);
+    if !needed && loaded == RevocationsProgress::ByAll {
+        return Ok(RevocationsOutcome::Declared { digest });
     }
     let has_deployment = has_deployment(server, found);
     if !is_accepted && !has_deployment {
-        return Ok(Written::NoPods);
+        return Ok(RevocationsOutcome::NoPods);
     }
     let (owner, recent, now) = (
         server.uid().unwrap_or_default(),
@@ -142,15 +142,15 @@ pub(super) async fn write(
         context.now(),
     );
     // Pods that report others may have them because somebody changed the Secret.
-    let agrees = matches!(loaded, Loaded::Unseen | Loaded::ByAll);
+    let agrees = matches!(loaded, RevocationsProgress::Unseen | RevocationsProgress::ByAll);
     if agrees && recent.had(&owner, SecretKind::Revocations, &digest, now) {
-        return Ok(Written::Declared { digest });
+        return Ok(RevocationsOutcome::Declared { digest });
     }
     Ok(
         match apply::put_revocations(&context.sources.client, secret, !has_deployment).await {
             Ok(()) => {
                 recent.remember(&owner, SecretKind::Revocations, &digest, now);
-                Written::Declared { digest }
+                RevocationsOutcome::Declared { digest }
             }
             Err(NotWritten { error, has_earlier }) => {
                 let name = server.name_any();
@@ -164,7 +164,7 @@ pub(super) async fn write(
                     error = problem,
                     "Revocations of {name} are not written"
                 );
-                Written::Failed {
+                RevocationsOutcome::Failed {
                     problem,
                     refusal: refusal.filter(|_| !has_earlier),
                 }

@@ -48,7 +48,7 @@ pub struct Found {
     pub reports: Vec<PodReport>,
 
     /// Whether most ready Pods are unreachable, so that the cause is on the operator's side.
-    pub blind: bool,
+    pub most_pods_unreachable: bool,
 }
 
 /// The report of one Pod.

@@ -124,7 +124,7 @@ pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found,
         other_claims: public_url::other_claims(server, &sources.stores.servers.state()),
         existing,
         reports,
-        blind: sources.reports.are_lost(),
+        most_pods_unreachable: sources.reports.are_lost(),
         ..Found::default()
     })
 }

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::v1alpha1::FederationStatus;
+use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use crate::controller::children::{Children, HttpRoute, keyring_of};
 use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
@@ -45,12 +46,12 @@ struct World {
     reports: Vec<PodReport>,
     issuer: Option<String>,
     refusals: Option<Refusals>,
-    revocations: Written,
+    revocations: RevocationsOutcome,
     configurations: Vec<Arc<ConfigMap>>,
 
     /// The template annotation of the Deployment, if it differs from the built one.
     template: Option<String>,
-    blind: bool,
+    most_pods_unreachable: bool,
     now: i64,
 
     /// Whether the object waits for the rollouts of others.
@@ -90,12 +91,12 @@ impl World {
             reports: vec![report],
             issuer: Some(ISSUER.to_owned()),
             refusals: None,
-            revocations: Written::Declared {
+            revocations: RevocationsOutcome::Declared {
                 digest: NO_REVOCATIONS.to_owned(),
             },
             configurations: vec![Arc::new(built.config_map)],
             template: None,
-            blind: false,
+            most_pods_unreachable: false,
             now: 100,
             decision: RolloutDecision::Now,
             egress_proxy: None,
@@ -124,7 +125,7 @@ impl World {
         let mut found = Found {
             reports: self.reports.clone(),
             issuer: self.issuer.clone(),
-            blind: self.blind,
+            most_pods_unreachable: self.most_pods_unreachable,
             ..Found::default()
         };
         found.existing.pods = pods;

@@ -10,7 +10,7 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use super::StatusError;
-use super::conditions::{Finding, set};
+use super::conditions::{ConditionValue, set};
 use super::write::apply;
 use crate::api::v1alpha1::McpServer;
 use crate::api::v1alpha1::conditions::{ConditionType, Status};
@@ -77,8 +77,8 @@ pub(super) fn with_error(
         (ConditionType::Ready, Status::False),
         (ConditionType::Stalled, Status::True),
     ] {
-        let finding = Finding::new(is, Reason::Undecodable, message);
-        set(&mut conditions, &previous, kind, &finding, generation, now);
+        let value = ConditionValue::new(is, Reason::Undecodable, message);
+        set(&mut conditions, &previous, kind, &value, generation, now);
     }
     status.insert("observedGeneration".to_owned(), json!(generation));
     status.insert("conditions".to_owned(), json!(conditions));

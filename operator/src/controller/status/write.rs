@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::conditions::{Finding, set};
+use super::conditions::{ConditionValue, set};
 use crate::api::v1alpha1::conditions::{ConditionType, Status, conditions_equal};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::controller::names::FIELD_MANAGER;
@@ -102,7 +102,7 @@ pub fn with_failed_step(server: &McpServer, message: &str, now: Timestamp) -> Mc
 /// Adds the condition that a step failed to a status.
 pub fn add_failed_step(status: &mut McpServerStatus, server: &McpServer, message: &str, now: Timestamp) {
     let message = format!("{message}; it is tried again by itself");
-    let finding = Finding::new(Status::True, Reason::StepFailed, message);
+    let value = ConditionValue::new(Status::True, Reason::StepFailed, message);
     let previous = server
         .status
         .as_ref()
@@ -112,7 +112,7 @@ pub fn add_failed_step(status: &mut McpServerStatus, server: &McpServer, message
         &mut status.conditions,
         previous,
         ConditionType::Reconciling,
-        &finding,
+        &value,
         generation,
         now,
     );

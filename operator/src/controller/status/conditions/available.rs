@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
-use super::{Finding, Status};
+use super::{ConditionValue, Status};
 use crate::controller::dereference::pod_reports::has_ended;
 use crate::controller::names;
 use behalf_contract::Reason;
@@ -30,19 +30,19 @@ pub(in crate::controller::status) struct Moment {
 }
 
 /// Computes the condition: whether enough Pods serve the Deployment's current template, and if not, why.
-pub(in crate::controller::status) fn judge(
+pub(in crate::controller::status) fn condition(
     deployment: &Deployment,
     pods: &[Arc<Pod>],
     template: Option<&str>,
     moment: Moment,
-) -> Finding {
+) -> ConditionValue {
     let wanted = deployment
         .spec
         .as_ref()
         .and_then(|spec| spec.replicas)
         .unwrap_or(1);
     if wanted == 0 {
-        return Finding::new(
+        return ConditionValue::new(
             Status::False,
             Reason::Suspended,
             "spec.suspend is true; no Pods are running",
@@ -53,14 +53,14 @@ pub(in crate::controller::status) fn judge(
     let count = |number: Option<i32>| number.unwrap_or(0);
     let (updated, available) = (count(status.updated_replicas), count(status.available_replicas));
     if current && updated >= wanted && available >= wanted && count(status.replicas) == updated {
-        return Finding::new(
+        return ConditionValue::new(
             Status::True,
             Reason::PodsServing,
             "enough Pods serve the current configuration",
         );
     }
     if current && let Some(message) = refused(&status) {
-        return Finding::new(
+        return ConditionValue::new(
             Status::False,
             Reason::PodsRefused,
             format!("no Pod can be created: {message}; an administrator of the namespace can change that"),
@@ -83,9 +83,9 @@ pub(in crate::controller::status) fn judge(
         .unwrap_or_else(|| without_trouble(&ended, !live.is_empty()))
 }
 
-/// Returns the finding if no live Pod has a trouble. An ended Pod stays until somebody deletes it, so that it explains only why
+/// Returns the condition if no live Pod has a trouble. An ended Pod stays until somebody deletes it, so that it explains only why
 /// others start, and decides only where there are no others.
-fn without_trouble(ended: &[&Arc<Pod>], is_starting: bool) -> Finding {
+fn without_trouble(ended: &[&Arc<Pod>], is_starting: bool) -> ConditionValue {
     let waiting = "waiting for Pods of the current configuration to become ready";
     let last = ended.iter().max_by_key(|pod| (ended_at(pod), pod.name_any()));
     let (reason, message) = match last.map(|pod| words_of_end(pod)) {
@@ -102,7 +102,7 @@ fn without_trouble(ended: &[&Arc<Pod>], is_starting: bool) -> Finding {
             ),
         ),
     };
-    Finding::new(Status::False, reason, message)
+    ConditionValue::new(Status::False, reason, message)
 }
 
 /// Returns when and why a Pod ended, in the words of the kubelet that evicted or refused it.
@@ -161,7 +161,7 @@ fn refused(status: &DeploymentStatus) -> Option<&str> {
 }
 
 /// Returns the reason why a Pod is not ready, unless it only needs more time.
-fn trouble(pod: &Pod, moment: Moment) -> Option<Finding> {
+fn trouble(pod: &Pod, moment: Moment) -> Option<ConditionValue> {
     let Moment { now, store_is_away } = moment;
     let status = pod.status.as_ref()?;
     let conditions = || status.conditions.iter().flatten();
@@ -169,22 +169,22 @@ fn trouble(pod: &Pod, moment: Moment) -> Option<Finding> {
         condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
     }) {
         let message = condition.message.as_deref().unwrap_or("no node fits");
-        return Some(Finding::new(
+        return Some(ConditionValue::new(
             Status::False,
             Reason::Unschedulable,
             format!("no node takes the Pod: {message}; change spec.pod or the resources, or add a node"),
         ));
     }
-    if let Some(finding) = without_volumes(pod, now) {
-        return Some(finding);
+    if let Some(value) = without_volumes(pod, now) {
+        return Some(value);
     }
     let containers = status
         .init_container_statuses
         .iter()
         .flatten()
         .chain(status.container_statuses.iter().flatten());
-    if let Some(finding) = containers.clone().find_map(waiting) {
-        return Some(finding);
+    if let Some(value) = containers.clone().find_map(waiting) {
+        return Some(value);
     }
     // All containers run, so a probe has not succeeded yet. The first one takes a moment.
     let running = containers.clone().count() >= 2
@@ -210,7 +210,7 @@ fn trouble(pod: &Pod, moment: Moment) -> Option<Finding> {
         return None;
     }
     if store_is_away && silent == [names::SIDECAR_CONTAINER] {
-        return Some(Finding::new(
+        return Some(ConditionValue::new(
             Status::False,
             Reason::StoreUnreachable,
             "the Pods run but do not reach the Redis of spec.sessions.store, so they take no requests; check that it runs, its \
@@ -218,7 +218,7 @@ fn trouble(pod: &Pod, moment: Moment) -> Option<Finding> {
              session ends",
         ));
     }
-    Some(Finding::new(
+    Some(ConditionValue::new(
         Status::False,
         Reason::PodsNotReady,
         format!(
@@ -228,8 +228,8 @@ fn trouble(pod: &Pod, moment: Moment) -> Option<Finding> {
     ))
 }
 
-/// Returns the finding for a Pod that waits for its volumes. The kubelet tells only in its events what is missing.
-fn without_volumes(pod: &Pod, now: Timestamp) -> Option<Finding> {
+/// Returns the condition for a Pod that waits for its volumes. The kubelet tells only in its events what is missing.
+fn without_volumes(pod: &Pod, now: Timestamp) -> Option<ConditionValue> {
     let status = pod.status.as_ref()?;
     let accepted_at = status.start_time.as_ref()?.0;
     let waits = status
@@ -252,7 +252,7 @@ fn without_volumes(pod: &Pod, now: Timestamp) -> Option<Finding> {
             secret.or_else(|| config_map.map(|name| format!("ConfigMap {name}")))
         })
         .collect();
-    Some(Finding::new(
+    Some(ConditionValue::new(
         Status::False,
         Reason::VolumesUnavailable,
         format!(
@@ -263,13 +263,13 @@ fn without_volumes(pod: &Pod, now: Timestamp) -> Option<Finding> {
     ))
 }
 
-fn waiting(container: &ContainerStatus) -> Option<Finding> {
+fn waiting(container: &ContainerStatus) -> Option<ConditionValue> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let name = &container.name;
     let detail = waiting.message.as_deref().unwrap_or_default();
-    let finding = |reason, message| Some(Finding::new(Status::False, reason, message));
+    let value = |reason, message| Some(ConditionValue::new(Status::False, reason, message));
     match waiting.reason.as_deref()? {
-        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => finding(
+        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => value(
             Reason::ImagePullFailed,
             // The kubelet alternates between two reasons and texts, so the message names only the image.
             format!(
@@ -286,14 +286,14 @@ fn waiting(container: &ContainerStatus) -> Option<Finding> {
                 let why = end.reason.as_deref().unwrap_or("Error");
                 format!(" ({why}, exit code {})", end.exit_code)
             });
-            finding(
+            value(
                 Reason::ContainerCrashing,
                 format!(
                     "container {name} ends again and again{how}; read its log with kubectl logs --previous"
                 ),
             )
         }
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => finding(
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => value(
             Reason::ContainerMisconfigured,
             format!("container {name} cannot be created: {detail}"),
         ),

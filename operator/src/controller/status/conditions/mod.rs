@@ -2,9 +2,9 @@
 
 pub(super) mod accepted;
 pub(super) mod available;
+pub(super) mod current_reports;
 mod downstream_api;
 pub(super) mod federation;
-pub(super) mod observed;
 pub(super) mod ready;
 pub(super) mod revocations_in_force;
 pub(super) mod route_ready;
@@ -21,7 +21,7 @@ use behalf_contract::Reason;
 
 /// The content of a condition without its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(super) struct ConditionValue {
     /// The status.
     pub status: Status,
 
@@ -35,9 +35,9 @@ pub struct Finding {
 /// Maximum length of a message in bytes, within the limit of the schema.
 const LONGEST_MESSAGE: usize = 4000;
 
-impl Finding {
-    /// Creates a finding. A message that is too long for a condition is cut.
-    pub fn new(status: Status, reason: Reason, message: impl Into<String>) -> Self {
+impl ConditionValue {
+    /// Creates a condition. A message that is too long for a condition is cut.
+    pub(super) fn new(status: Status, reason: Reason, message: impl Into<String>) -> Self {
         let mut message: String = message.into();
         if message.len() > LONGEST_MESSAGE {
             let end = (0..=LONGEST_MESSAGE)
@@ -58,7 +58,7 @@ impl Finding {
 /// Returns status and reason of an earlier condition, or `None` if this version of the operator does not know
 /// the reason. The text is never reused: another writer may have changed it, and administrators run commands
 /// from it.
-pub(super) fn judgement(condition: &Condition) -> Option<(Status, Reason)> {
+pub(super) fn status_and_reason_of(condition: &Condition) -> Option<(Status, Reason)> {
     Some((
         Status::parse(&condition.status).unwrap_or(Status::Unknown),
         Reason::parse(&condition.reason)?,
@@ -70,17 +70,17 @@ pub(super) fn set(
     conditions: &mut Vec<Condition>,
     previous: &[Condition],
     kind: ConditionType,
-    finding: &Finding,
+    value: &ConditionValue,
     generation: i64,
     now: Timestamp,
 ) {
-    let before = find(previous, kind).filter(|before| before.status == finding.status.as_str());
+    let before = find(previous, kind).filter(|before| before.status == value.status.as_str());
     conditions.retain(|condition| condition.type_ != kind.as_str());
     conditions.push(Condition {
         type_: kind.as_str().to_owned(),
-        status: finding.status.as_str().to_owned(),
-        reason: finding.reason.as_str().to_owned(),
-        message: finding.message.clone(),
+        status: value.status.as_str().to_owned(),
+        reason: value.reason.as_str().to_owned(),
+        message: value.message.clone(),
         observed_generation: Some(generation),
         last_transition_time: before.map_or_else(
             || Time(whole_seconds(now)),

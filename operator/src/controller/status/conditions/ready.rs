@@ -1,34 +1,34 @@
 //! Computes the condition `Ready` from the conditions that it depends on.
 
-use super::{ConditionType, Finding, Status};
+use super::{ConditionType, ConditionValue, Status};
 use behalf_contract::Reason;
 
 /// `Ready`, and whether all conditions that it depends on are True now.
 pub(in crate::controller::status) struct Summary {
-    pub(in crate::controller::status) finding: Finding,
+    pub(in crate::controller::status) value: ConditionValue,
     pub(in crate::controller::status) all_true: bool,
 }
 
 /// Computes `Ready`. With `seen_before`, all these conditions have been True at this generation. Then only a condition that
 /// is False makes `Ready` False; one that is Unknown does not.
 pub(in crate::controller::status) fn summarize(
-    parts: &[(ConditionType, &Finding)],
+    parts: &[(ConditionType, &ConditionValue)],
     seen_before: bool,
 ) -> Summary {
-    let with = |status| parts.iter().filter(move |(_, finding)| finding.status == status);
-    let all_true = parts.iter().all(|(_, finding)| finding.status == Status::True);
-    let explain = |(kind, finding): &(ConditionType, &Finding)| {
+    let with = |status| parts.iter().filter(move |(_, value)| value.status == status);
+    let all_true = parts.iter().all(|(_, value)| value.status == Status::True);
+    let explain = |(kind, value): &(ConditionType, &ConditionValue)| {
         format!(
             "{} is {}: {}",
             kind.as_str(),
-            finding.status.as_str(),
-            finding.message
+            value.status.as_str(),
+            value.message
         )
     };
-    let finding = if let Some(failing) = with(Status::False).next() {
-        Finding::new(Status::False, failing.1.reason, explain(failing))
+    let value = if let Some(failing) = with(Status::False).next() {
+        ConditionValue::new(Status::False, failing.1.reason, explain(failing))
     } else if all_true {
-        Finding::new(
+        ConditionValue::new(
             Status::True,
             Reason::Ready,
             "federation, MCP handshake and Pods are verified",
@@ -36,14 +36,14 @@ pub(in crate::controller::status) fn summarize(
     } else {
         let unseen = with(Status::Unknown).map(explain).collect::<Vec<_>>().join("; ");
         if seen_before {
-            Finding::new(
+            ConditionValue::new(
                 Status::True,
                 Reason::Ready,
                 format!("federation, MCP handshake and Pods were verified at this generation; now {unseen}"),
             )
         } else {
-            Finding::new(Status::Unknown, Reason::Verifying, unseen)
+            ConditionValue::new(Status::Unknown, Reason::Verifying, unseen)
         }
     };
-    Summary { finding, all_true }
+    Summary { value, all_true }
 }

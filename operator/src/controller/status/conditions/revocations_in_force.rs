@@ -3,56 +3,56 @@
 use behalf_contract::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::observed::Judged;
-use super::{Finding, Status, judgement};
+use super::current_reports::StatusAndReason;
+use super::{ConditionValue, Status, status_and_reason_of};
 use crate::controller::dereference::dereferenced::Found;
-use crate::controller::revocations::{Loaded, Written};
+use crate::controller::revocations::{RevocationsOutcome, RevocationsProgress};
 
 /// Computes the condition. `previous` is the condition of this generation. It stays while a Pod that becomes ready has not
 /// reported yet.
-pub(in crate::controller::status) fn judge(
-    written: &Written,
+pub(in crate::controller::status) fn condition(
+    written: &RevocationsOutcome,
     suspended: bool,
     found: &Found,
     previous: Option<&Condition>,
-) -> Finding {
-    let unknown = |reason| Judged::new(Status::Unknown, reason);
-    let judged = match written {
-        Written::Failed { problem, .. } => {
+) -> ConditionValue {
+    let unknown = |reason| StatusAndReason::new(Status::Unknown, reason);
+    let result = match written {
+        RevocationsOutcome::Failed { problem, .. } => {
             let text = format!("the Pods do not get spec.sessions.revocations as it is now: {problem}");
-            return Finding::new(Status::False, Reason::RevocationsNotWritten, text);
+            return ConditionValue::new(Status::False, Reason::RevocationsNotWritten, text);
         }
         _ if suspended => unknown(Reason::Suspended),
-        Written::NoPods => unknown(Reason::NotObserved),
-        Written::Declared { digest } => match Loaded::of(digest, found) {
-            Loaded::ByAll => Judged::new(Status::True, Reason::RevocationsLoaded),
-            Loaded::Others { pods, of } => {
+        RevocationsOutcome::NoPods => unknown(Reason::NotObserved),
+        RevocationsOutcome::Declared { digest } => match RevocationsProgress::of(digest, found) {
+            RevocationsProgress::ByAll => StatusAndReason::new(Status::True, Reason::RevocationsLoaded),
+            RevocationsProgress::Others { pods, of } => {
                 let text = format!(
                     "{pods} of {of} Pods have not loaded spec.sessions.revocations as it is now; kubelets renew a mounted Secret \
                      about once a minute; if this lasts, read the log of container auth-sidecar"
                 );
-                return Finding::new(Status::False, Reason::RevocationsPending, text);
+                return ConditionValue::new(Status::False, Reason::RevocationsPending, text);
             }
-            Loaded::Unreachable(error) => Judged {
+            RevocationsProgress::Unreachable(error) => StatusAndReason {
                 unreachable: Some(error),
                 ..unknown(Reason::PodUnreachable)
             },
-            Loaded::Unseen => previous
-                .and_then(judgement)
+            RevocationsProgress::Unseen => previous
+                .and_then(status_and_reason_of)
                 .filter(|(status, _)| *status == Status::True)
                 .map_or_else(
                     || unknown(Reason::NotObserved),
-                    |(status, reason)| Judged::new(status, reason),
+                    |(status, reason)| StatusAndReason::new(status, reason),
                 ),
         },
     };
-    let text = match judged.reason {
+    let text = match result.reason {
         Reason::RevocationsLoaded => {
             "every ready Pod has loaded spec.sessions.revocations as it is now".to_owned()
         }
-        _ => judged
+        _ => result
             .common_text()
             .unwrap_or_else(|| "no Pod has reported its revocations yet".to_owned()),
     };
-    judged.with_text(text)
+    result.with_text(text)
 }

@@ -2,15 +2,18 @@
 
 use behalf_contract::Reason;
 
-use super::{Finding, Status};
+use super::{ConditionValue, Status};
 use crate::controller::children::{HttpRoute, RouteCondition, RouteParent, RouteParentStatus};
 use crate::controller::plan::RoutePlan;
 
 /// Computes the condition, which exists only with `spec.route`. `route` is the route as the API server returned it.
-pub(in crate::controller::status) fn judge(plan: &RoutePlan, route: Option<&HttpRoute>) -> Option<Finding> {
+pub(in crate::controller::status) fn condition(
+    plan: &RoutePlan,
+    route: Option<&HttpRoute>,
+) -> Option<ConditionValue> {
     match (plan, route) {
         (RoutePlan::None, _) => None,
-        (RoutePlan::NoGatewayApi, _) | (RoutePlan::Gateway { .. }, None) => Some(Finding::new(
+        (RoutePlan::NoGatewayApi, _) | (RoutePlan::Gateway { .. }, None) => Some(ConditionValue::new(
             Status::False,
             Reason::GatewayApiNotInstalled,
             "the cluster does not serve HTTPRoute of gateway.networking.k8s.io/v1; install the CRDs of the Gateway API and a \
@@ -21,18 +24,18 @@ pub(in crate::controller::status) fn judge(plan: &RoutePlan, route: Option<&Http
 }
 
 /// The worst that a parent says. Parents that said nothing yet count less than one that refuses.
-pub(in crate::controller::status) fn of_parents(route: &HttpRoute) -> Finding {
-    let findings: Vec<Finding> = route
+pub(in crate::controller::status) fn of_parents(route: &HttpRoute) -> ConditionValue {
+    let values: Vec<ConditionValue> = route
         .spec
         .parent_refs
         .iter()
         .map(|parent| of(route, parent))
         .collect();
-    let first = |status| findings.iter().find(|finding| finding.status == status).cloned();
+    let first = |status| values.iter().find(|value| value.status == status).cloned();
     first(Status::False)
         .or_else(|| first(Status::Unknown))
         .unwrap_or_else(|| {
-            Finding::new(
+            ConditionValue::new(
                 Status::True,
                 Reason::RouteAccepted,
                 "every Gateway of spec.route has accepted the HTTPRoute",
@@ -40,7 +43,7 @@ pub(in crate::controller::status) fn of_parents(route: &HttpRoute) -> Finding {
         })
 }
 
-fn of(route: &HttpRoute, parent: &RouteParent) -> Finding {
+fn of(route: &HttpRoute, parent: &RouteParent) -> ConditionValue {
     let name = display(route, parent);
     let parents = route.status.iter().flat_map(|status| &status.parents);
     let said: Vec<&RouteParentStatus> = parents
@@ -51,7 +54,7 @@ fn of(route: &HttpRoute, parent: &RouteParent) -> Finding {
             "no controller has said whether {name} accepts the HTTPRoute; check that this Gateway exists and that its \
              GatewayClass has a controller"
         );
-        return Finding::new(Status::Unknown, Reason::RoutePending, text);
+        return ConditionValue::new(Status::Unknown, Reason::RoutePending, text);
     }
     let conditions = || said.iter().flat_map(|status| &status.conditions);
     let current = |condition: &&RouteCondition| {
@@ -70,14 +73,14 @@ fn of(route: &HttpRoute, parent: &RouteParent) -> Finding {
         }
         if of_kind.is_empty() || of_kind.iter().any(|condition| condition.status != "True") {
             let text = format!("{name} has not said yet whether it accepts this HTTPRoute ({kind})");
-            return Finding::new(Status::Unknown, Reason::RoutePending, text);
+            return ConditionValue::new(Status::Unknown, Reason::RoutePending, text);
         }
     }
-    Finding::new(Status::True, Reason::RouteAccepted, "")
+    ConditionValue::new(Status::True, Reason::RouteAccepted, "")
 }
 
 /// A condition of the Gateway that is False. Its reasons are those of the Gateway API.
-fn refused(name: &str, condition: &RouteCondition) -> Finding {
+fn refused(name: &str, condition: &RouteCondition) -> ConditionValue {
     let (reason, step) = match condition.reason.as_str() {
         "NotAllowedByListeners" => (
             Reason::NotAllowedByListeners,
@@ -107,7 +110,7 @@ fn refused(name: &str, condition: &RouteCondition) -> Finding {
         "{name} refuses the HTTPRoute ({} is False, {}: {said:?}); {step}",
         condition.kind, condition.reason
     );
-    Finding::new(Status::False, reason, text)
+    ConditionValue::new(Status::False, reason, text)
 }
 
 fn is_same(route: &HttpRoute, said: &RouteParent, named: &RouteParent) -> bool {

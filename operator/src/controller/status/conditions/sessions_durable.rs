@@ -2,28 +2,36 @@
 
 use behalf_contract::{Outcome, Reason, SessionsReport, StatusDocument, StoreConfig, StoreKind};
 
-use super::observed::{Judged, Observed, Seen};
-use super::{ConditionType, Finding, Status};
+use super::current_reports::{CurrentReports, PodResult, StatusAndReason};
+use super::{ConditionType, ConditionValue, Status};
 
 /// The only policy with which a Redis deletes no session when its memory is full.
 const NO_EVICTION: &str = "noeviction";
 
 /// Computes the condition. `store` is the store of the accepted spec, `None` if the object is refused.
-pub(in crate::controller::status) fn judge(observed: &Observed<'_>, store: Option<&StoreConfig>) -> Finding {
+pub(in crate::controller::status) fn condition(
+    current: &CurrentReports<'_>,
+    store: Option<&StoreConfig>,
+) -> ConditionValue {
     let is_damaged = |document: &&StatusDocument| document.keyring.unusable;
-    let judged = match store {
-        _ if observed.documents.iter().any(is_damaged) => Judged::new(Status::False, Reason::KeyringUnusable),
-        Some(StoreConfig::Memory) => Judged::new(Status::False, Reason::MemoryStore),
+    let result = match store {
+        _ if current.documents.iter().any(is_damaged) => {
+            StatusAndReason::new(Status::False, Reason::KeyringUnusable)
+        }
+        Some(StoreConfig::Memory) => StatusAndReason::new(Status::False, Reason::MemoryStore),
         Some(StoreConfig::Redis(_)) | None => {
-            let reports = observed.documents.iter().map(|document| seen(&document.sessions));
-            observed.judge(ConditionType::SessionsDurable, Reason::SharedStore, reports)
+            let results = current
+                .documents
+                .iter()
+                .map(|document| pod_result(&document.sessions));
+            current.status_and_reason(ConditionType::SessionsDurable, Reason::SharedStore, results)
         }
     };
-    let message = text(&judged);
-    judged.with_text(message)
+    let message = text(&result);
+    result.with_text(message)
 }
 
-fn seen(report: &SessionsReport) -> Seen<'static> {
+fn pod_result(report: &SessionsReport) -> PodResult<'static> {
     let policy = report.eviction_policy.as_deref();
     let (outcome, reason) = match (report.store, report.reachable, policy) {
         (StoreKind::Memory, ..) => (Outcome::Failed, Reason::MemoryStore),
@@ -33,15 +41,15 @@ fn seen(report: &SessionsReport) -> Seen<'static> {
         (StoreKind::Redis, Some(false), _) => (Outcome::Unknown, Reason::StoreUnreachable),
         (StoreKind::Redis, None, _) => (Outcome::Unknown, Reason::NotObserved),
     };
-    Seen {
+    PodResult {
         outcome,
         reason: reason.as_str(),
         conclusive: reason != Reason::NotObserved,
     }
 }
 
-fn text(judged: &Judged<'_>) -> String {
-    match judged.reason {
+fn text(result: &StatusAndReason<'_>) -> String {
+    match result.reason {
         Reason::KeyringUnusable => {
             "a Pod cannot use the keyring Secret: it goes on with the keys that it loaded before, and a Pod that starts now \
                                     fails; the log of its auth-sidecar says what is wrong with the Secret"
@@ -70,7 +78,7 @@ fn text(judged: &Judged<'_>) -> String {
                                      docs/stores.md for what to check"
                 .to_owned()
         }
-        _ => judged.common_text().unwrap_or_else(|| {
+        _ => result.common_text().unwrap_or_else(|| {
             "this version of the operator does not know the reason that an earlier one wrote".to_owned()
         }),
     }

@@ -2,42 +2,42 @@
 
 use behalf_contract::{AzureDevOpsConfig, Reason};
 
-use super::observed::{Judged, Observed, Seen};
-use super::{ConditionType, Finding, find};
+use super::current_reports::{CurrentReports, PodResult, StatusAndReason};
+use super::{ConditionType, ConditionValue, find};
 use crate::api::v1alpha1::McpServerStatus;
 use crate::controller::plan::{Plan, ServerPlan};
 
 /// Computes the condition. Returns `None` for a server that is not of Azure DevOps. `plan` is `None` if the object is refused;
 /// then the condition stays if there was one.
-pub(in crate::controller::status) fn judge(
-    observed: &Observed<'_>,
+pub(in crate::controller::status) fn condition(
+    current: &CurrentReports<'_>,
     plan: Option<&Plan>,
     previous: &McpServerStatus,
-) -> Option<Finding> {
+) -> Option<ConditionValue> {
     let kind = ConditionType::TenantMatches;
     let server = match plan.map(|plan| &plan.kind) {
         Some(ServerPlan::AzureDevOps(server)) => Some(server),
         Some(ServerPlan::Container(_)) => return None,
         None => find(&previous.conditions, kind).map(|_| None)?,
     };
-    let reports = observed
+    let reports = current
         .documents
         .iter()
         .filter_map(|document| document.tenant.as_ref());
-    let reports = reports.map(|report| Seen {
+    let results = reports.map(|report| PodResult {
         outcome: report.outcome,
         reason: &report.reason,
         conclusive: true,
     });
-    let judged = observed.judge(kind, Reason::SameTenant, reports);
-    let message = text(&judged, server);
-    Some(judged.with_text(message))
+    let result = current.status_and_reason(kind, Reason::SameTenant, results);
+    let message = text(&result, server);
+    Some(result.with_text(message))
 }
 
 /// Returns the text. It names no tenant that a Pod reports: administrators put the tenant of such a text into the spec, and
 /// users would then sign in there.
-fn text(judged: &Judged<'_>, server: Option<&AzureDevOpsConfig>) -> String {
-    match judged.reason {
+fn text(result: &StatusAndReason<'_>, server: Option<&AzureDevOpsConfig>) -> String {
+    match result.reason {
         Reason::SameTenant => {
             "Azure DevOps names the tenant of spec.entra.tenantId for the organization".to_owned()
         }
@@ -68,7 +68,7 @@ fn text(judged: &Judged<'_>, server: Option<&AzureDevOpsConfig>) -> String {
         Reason::Throttled => {
             "Azure DevOps limits the requests of a Pod, so that the tenant is not known; it asks again".to_owned()
         }
-        _ => judged.common_text().unwrap_or_else(|| {
+        _ => result.common_text().unwrap_or_else(|| {
             "this version of the operator does not know the reason that the sidecar reports for the tenant; read the log of \
              container auth-sidecar"
                 .to_owned()

@@ -2,23 +2,23 @@
 
 use behalf_contract::Reason;
 
-use super::observed::{Judged, Observed, Seen};
-use super::{ConditionType, Finding, Status};
+use super::current_reports::{CurrentReports, PodResult, StatusAndReason};
+use super::{ConditionType, ConditionValue, Status};
 use crate::api::v1alpha1::ServerInfo;
 
 /// Computes the condition.
-pub(in crate::controller::status) fn judge(observed: &Observed<'_>) -> Finding {
-    let reports = observed.documents.iter().map(|document| Seen {
+pub(in crate::controller::status) fn condition(current: &CurrentReports<'_>) -> ConditionValue {
+    let results = current.documents.iter().map(|document| PodResult {
         outcome: document.handshake.outcome,
         reason: &document.handshake.reason,
         // A server that is still starting has not shown whether it works.
         conclusive: document.handshake.observed_at.is_some()
             && document.handshake.reason != Reason::ServerStarting.as_str(),
     });
-    let judged = observed.judge(ConditionType::Verified, Reason::HandshakeSucceeded, reports);
-    let message = text(&judged);
-    judged.with_text(match stateful_pods(observed) {
-        Some(replicas) if judged.status == Status::True => format!(
+    let result = current.status_and_reason(ConditionType::Verified, Reason::HandshakeSucceeded, results);
+    let message = text(&result);
+    result.with_text(match stateful_pods(current) {
+        Some(replicas) if result.status == Status::True => format!(
             "{message}; it keeps MCP sessions, each in one of {replicas} Pods: let the gateway choose the Pod by the header \
              Authorization, or set spec.replicas to 1 (docs/proxy.md)"
         ),
@@ -28,9 +28,9 @@ pub(in crate::controller::status) fn judge(observed: &Observed<'_>) -> Finding {
 
 /// Returns the number of Pods if the server keeps MCP sessions and there is more than one. A client then loses its session
 /// whenever a request reaches another Pod. Whether the gateway prevents that cannot be observed.
-fn stateful_pods(observed: &Observed<'_>) -> Option<i32> {
-    let replicas = observed.replicas.filter(|&replicas| replicas > 1)?;
-    let is_stateful = observed
+fn stateful_pods(current: &CurrentReports<'_>) -> Option<i32> {
+    let replicas = current.replicas.filter(|&replicas| replicas > 1)?;
+    let is_stateful = current
         .documents
         .iter()
         .any(|document| document.handshake.is_stateful);
@@ -38,8 +38,8 @@ fn stateful_pods(observed: &Observed<'_>) -> Option<i32> {
 }
 
 /// Returns name, version and number of tools of the server, from the first Pod that reports a handshake.
-pub(in crate::controller::status) fn server_info(observed: &Observed<'_>) -> Option<ServerInfo> {
-    observed.documents.iter().find_map(|document| {
+pub(in crate::controller::status) fn server_info(current: &CurrentReports<'_>) -> Option<ServerInfo> {
+    current.documents.iter().find_map(|document| {
         let info = document.handshake.server_info.as_ref()?;
         Some(ServerInfo {
             name: cut(&info.name, 256),
@@ -51,9 +51,9 @@ pub(in crate::controller::status) fn server_info(observed: &Observed<'_>) -> Opt
 }
 
 /// Returns the text of `Verified`.
-fn text(judged: &Judged<'_>) -> String {
-    judged.common_text().unwrap_or_else(|| {
-        let text = match judged.reason {
+fn text(result: &StatusAndReason<'_>) -> String {
+    result.common_text().unwrap_or_else(|| {
+        let text = match result.reason {
             Reason::HandshakeSucceeded => "the MCP server answered a handshake and listed its tools",
             Reason::ServerStarting => "the MCP server does not listen yet; the sidecar tries again in a moment",
             Reason::ServerUnreachable => {

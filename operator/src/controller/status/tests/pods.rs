@@ -198,10 +198,11 @@ fn observations_of_the_same_pods_count_after_a_refused_edit_was_reverted() {
     world.refusals = None;
     let status = world.reconcile();
     for &kind in ConditionType::ALL {
-        let judgement = |status| find(status, kind).map(|condition| (&condition.status, &condition.reason));
+        let status_and_reason_of =
+            |status| find(status, kind).map(|condition| (&condition.status, &condition.reason));
         assert_eq!(
-            judgement(&status.conditions),
-            judgement(&good.conditions),
+            status_and_reason_of(&status.conditions),
+            status_and_reason_of(&good.conditions),
             "{kind:?}"
         );
     }
@@ -321,13 +322,13 @@ fn a_silent_pod_is_reported_after_several_failures_unless_most_pods_are_unreacha
         status_and_reason(&world.reconcile(), ConditionType::Verified).0,
         "True"
     );
-    world.blind = true;
+    world.most_pods_unreachable = true;
     world.reports[0].document = unread(UNREACHABLE_AFTER);
     assert_eq!(
         status_and_reason(&world.reconcile(), ConditionType::Verified).0,
         "True"
     );
-    world.blind = false;
+    world.most_pods_unreachable = false;
     let status = world.reconcile();
     assert_eq!(
         status_and_reason(&status, ConditionType::Verified),

@@ -88,7 +88,7 @@ fn revocations_are_not_said_to_be_in_force_while_a_ready_pod_cannot_be_read() {
 fn an_operator_that_sees_most_pods_no_more_blames_none_of_them() {
     let mut world = with_two_pods([Some(NO_REVOCATIONS); 2]);
     world.reports[1].document = Err(unread(UNREACHABLE_AFTER));
-    world.blind = true;
+    world.most_pods_unreachable = true;
     let status = world.reconcile();
     assert_eq!(status_and_reason(&status, KIND), pair("Unknown", "NotObserved"));
 }
@@ -138,7 +138,7 @@ fn a_refused_object_says_whether_its_revocations_are_in_force() {
 #[test]
 fn revocations_that_could_not_be_written_are_not_in_force_whatever_the_pods_report() {
     let mut world = World::new();
-    world.revocations = Written::Failed {
+    world.revocations = RevocationsOutcome::Failed {
         problem: "the API server refuses Secret a".to_owned(),
         refusal: None,
     };

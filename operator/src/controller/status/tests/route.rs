@@ -3,7 +3,7 @@
 use super::*;
 use crate::controller::children::HttpRoute;
 use crate::controller::plan::RoutePlan;
-use crate::controller::status::conditions::route_ready;
+use crate::controller::status::conditions::{ConditionValue, route_ready};
 
 const KIND: ConditionType = ConditionType::RouteReady;
 
@@ -43,8 +43,8 @@ fn route(server: &McpServer, parents: &[Value]) -> HttpRoute {
     route
 }
 
-fn finding(server: &McpServer, parents: &[Value]) -> Finding {
-    route_ready::judge(&plan(server).route, Some(&route(server, parents))).unwrap()
+fn value(server: &McpServer, parents: &[Value]) -> ConditionValue {
+    route_ready::condition(&plan(server).route, Some(&route(server, parents))).unwrap()
 }
 
 #[test]
@@ -119,9 +119,9 @@ fn a_refused_edit_leaves_the_route_of_the_last_accepted_spec_in_the_status() {
 
 #[test]
 fn without_the_gateway_api_the_condition_says_so() {
-    let finding = route_ready::judge(&RoutePlan::NoGatewayApi, None).unwrap();
+    let value = route_ready::condition(&RoutePlan::NoGatewayApi, None).unwrap();
     assert_eq!(
-        (finding.status, finding.reason),
+        (value.status, value.reason),
         (Status::False, contract::Reason::GatewayApiNotInstalled)
     );
 }
@@ -133,12 +133,12 @@ fn without_the_gateway_api_the_condition_says_so() {
 #[case("UnsupportedValue", "UnsupportedValue")]
 #[case("SomethingNew", "RouteRefused")]
 fn a_reason_of_the_gateway_api_is_told_with_the_next_step(#[case] theirs: &str, #[case] ours: &str) {
-    let finding = finding(&routed(), &[says(&[("Accepted", "False", theirs), RESOLVED])]);
-    assert_eq!((finding.status, finding.reason.as_str()), (Status::False, ours));
+    let value = value(&routed(), &[says(&[("Accepted", "False", theirs), RESOLVED])]);
+    assert_eq!((value.status, value.reason.as_str()), (Status::False, ours));
     assert!(
-        finding.message.contains(theirs) && finding.message.contains("\"Its words.\""),
+        value.message.contains(theirs) && value.message.contains("\"Its words.\""),
         "{}",
-        finding.message
+        value.message
     );
 }
 
@@ -147,8 +147,8 @@ fn a_reason_of_the_gateway_api_is_told_with_the_next_step(#[case] theirs: &str, 
 #[case("BackendNotFound")]
 #[case("InvalidKind")]
 fn a_gateway_that_does_not_find_the_service_is_told(#[case] theirs: &str) {
-    let finding = finding(&routed(), &[says(&[ACCEPTED, ("ResolvedRefs", "False", theirs)])]);
-    assert_eq!(finding.reason.as_str(), "BackendNotResolved");
+    let value = value(&routed(), &[says(&[ACCEPTED, ("ResolvedRefs", "False", theirs)])]);
+    assert_eq!(value.reason.as_str(), "BackendNotResolved");
 }
 
 #[rstest]
@@ -160,9 +160,9 @@ fn a_gateway_that_does_not_find_the_service_is_told(#[case] theirs: &str) {
 #[case::pending(says(&[("Accepted", "False", "Pending"), RESOLVED]))]
 #[case::nothing_known(says(&[("Accepted", "Unknown", "Pending"), RESOLVED]))]
 fn the_status_of_another_parent_or_controller_does_not_count(#[case] said: Value) {
-    let finding = finding(&routed(), &[said]);
+    let value = value(&routed(), &[said]);
     assert_eq!(
-        (finding.status, finding.reason.as_str()),
+        (value.status, value.reason.as_str()),
         (Status::Unknown, "RoutePending")
     );
 }
@@ -172,22 +172,22 @@ fn a_controllers_status_of_an_earlier_generation_does_not_count() {
     let server = routed();
     let mut route = route(&server, &[says(&[ACCEPTED, RESOLVED])]);
     route.metadata.generation = Some(2);
-    let finding = route_ready::judge(&plan(&server).route, Some(&route)).unwrap();
-    assert_eq!(finding.reason.as_str(), "RoutePending");
+    let value = route_ready::condition(&plan(&server).route, Some(&route)).unwrap();
+    assert_eq!(value.reason.as_str(), "RoutePending");
 }
 
 #[test]
 fn one_of_two_controllers_of_a_gateway_that_refuses_decides() {
     let refuses = says(&[("Accepted", "False", "NoMatchingParent"), RESOLVED]);
-    let finding = finding(&routed(), &[says(&[ACCEPTED, RESOLVED]), refuses]);
-    assert_eq!(finding.reason.as_str(), "NoMatchingParent");
+    let value = value(&routed(), &[says(&[ACCEPTED, RESOLVED]), refuses]);
+    assert_eq!(value.reason.as_str(), "NoMatchingParent");
 }
 
 #[test]
 fn a_time_that_nobody_can_read_does_not_hide_the_route() {
     let mut said = says(&[ACCEPTED, RESOLVED]);
     said["conditions"][0]["lastTransitionTime"] = json!("2024-01-01T00:00:00ZTx");
-    assert_eq!(finding(&routed(), &[said]).reason.as_str(), "RouteAccepted");
+    assert_eq!(value(&routed(), &[said]).reason.as_str(), "RouteAccepted");
 }
 
 #[test]
@@ -205,6 +205,6 @@ fn one_gateway_of_two_that_refuses_or_is_silent_decides() {
         (vec![refuses.clone()], "NoMatchingParent"),
         (vec![accepts("one"), refuses], "NoMatchingParent"),
     ] {
-        assert_eq!(finding(&server, &parents).reason.as_str(), reason);
+        assert_eq!(value(&server, &parents).reason.as_str(), reason);
     }
 }

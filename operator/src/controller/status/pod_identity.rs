@@ -14,7 +14,7 @@ use crate::controller::plan::Plan;
 
 /// The address and the identity of running Pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
+pub struct PodIdentity {
     /// The public origin.
     pub public_url: String,
 
@@ -39,7 +39,7 @@ struct Entra {
     federation_audience: String,
 }
 
-impl Running {
+impl PodIdentity {
     /// Takes the values from a plan that was applied.
     pub fn of(plan: &Plan) -> Self {
         Self {
@@ -92,8 +92,8 @@ mod tests {
             let server = server(manifest);
             let children = children(&server);
             let config_maps = [Arc::new(children.config_map)];
-            let read = Running::read(&children.deployment, &config_maps, &server.uid().unwrap());
-            assert_eq!(read, Some(Running::of(&plan(&server))));
+            let read = PodIdentity::read(&children.deployment, &config_maps, &server.uid().unwrap());
+            assert_eq!(read, Some(PodIdentity::of(&plan(&server))));
         }
     }
 
@@ -113,7 +113,7 @@ mod tests {
         let mut children = children(&server);
         change(&mut children.deployment, &mut children.config_map);
         let config_maps = [Arc::new(children.config_map)];
-        let read = Running::read(&children.deployment, &config_maps, &server.uid().unwrap());
+        let read = PodIdentity::read(&children.deployment, &config_maps, &server.uid().unwrap());
         assert_eq!(read, None);
     }
 }

@@ -1,4 +1,4 @@
-//! The facts that the status is computed from: the plan and its children, or the Deployment of an earlier plan.
+//! The inputs that the status is computed from: the plan and its children, or the Deployment of an earlier plan.
 
 use behalf_contract::{ObjectIdentity, Reason, endpoints};
 use jiff::Timestamp;
@@ -6,8 +6,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
 
 use super::command;
-use super::conditions::{Finding, available, route_ready};
-use super::running::Running;
+use super::conditions::{ConditionValue, available, route_ready};
+use super::pod_identity::PodIdentity;
 use crate::api::v1alpha1::conditions::Status;
 use crate::api::v1alpha1::{FederationStatus, McpServer};
 use crate::controller::children::{Applied, Children, HttpRoute};
@@ -36,8 +36,8 @@ pub enum Outcome {
     },
 }
 
-/// The facts that the status is computed from.
-pub(super) struct Facts<'a> {
+/// The inputs that the status is computed from.
+pub(super) struct StatusInputs<'a> {
     /// The object that the status describes.
     pub(super) object: ObjectIdentity,
 
@@ -45,7 +45,7 @@ pub(super) struct Facts<'a> {
     pub(super) plan: Option<&'a Plan>,
 
     /// The address and identity of the Pods, from this generation or from the last accepted one.
-    pub(super) running: Option<Running>,
+    pub(super) identity: Option<PodIdentity>,
 
     /// The Deployment: as just applied, or of an earlier generation if the object is refused.
     pub(super) deployment: Option<&'a Deployment>,
@@ -53,7 +53,7 @@ pub(super) struct Facts<'a> {
     pub(super) children: Option<&'a Children<Applied>>,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> StatusInputs<'a> {
     pub(super) fn of(server: &McpServer, outcome: &'a Outcome, found: &'a Found) -> Self {
         let object = ObjectIdentity {
             namespace: server.namespace().unwrap_or_default(),
@@ -66,7 +66,7 @@ impl<'a> Facts<'a> {
                 decision,
             } => Self {
                 object,
-                running: running(server, plan, &children.deployment, found, *decision),
+                identity: pod_identity(server, plan, &children.deployment, found, *decision),
                 plan: Some(plan),
                 deployment: Some(&children.deployment),
                 children: Some(children),
@@ -79,8 +79,8 @@ impl<'a> Facts<'a> {
                     .named::<Deployment>(&object.name)
                     .filter(|deployment| names::controller_uid(&deployment.metadata) == Some(&*uid));
                 Self {
-                    running: deployment
-                        .and_then(|deployment| Running::read(deployment, &children.config_maps, &uid)),
+                    identity: deployment
+                        .and_then(|deployment| PodIdentity::read(deployment, &children.config_maps, &uid)),
                     object,
                     plan: None,
                     deployment,
@@ -94,11 +94,11 @@ impl<'a> Facts<'a> {
     /// application only if the spec is accepted. An administrator runs the command unchanged, and a user who
     /// can write Deployments in the namespace could make them name another application.
     pub(super) fn federation(&self, issuer: Option<String>) -> Option<FederationStatus> {
-        let Running {
+        let PodIdentity {
             public_url,
             subject,
             audience,
-        } = self.running.clone()?;
+        } = self.identity.clone()?;
         let command = self.plan.zip(issuer.as_deref()).and_then(|(plan, issuer)| {
             command::federated_credential(&plan.entra.client_id, &self.object, issuer, &subject, &audience)
         });
@@ -112,14 +112,14 @@ impl<'a> Facts<'a> {
     }
 
     /// Computes `RouteReady`. While the object is refused, the route of the last accepted spec goes on.
-    pub(super) fn route(&self, server: &McpServer, found: &Found) -> Option<Finding> {
+    pub(super) fn route(&self, server: &McpServer, found: &Found) -> Option<ConditionValue> {
         let Some(plan) = self.plan else {
             let route = found.existing.children.named::<HttpRoute>(&self.object.name)?;
             let is_own = names::controller_uid(&route.metadata) == server.metadata.uid.as_deref();
             return is_own.then(|| route_ready::of_parents(route));
         };
         let made = self.children.and_then(|children| children.http_route.as_ref());
-        route_ready::judge(&plan.route, made)
+        route_ready::condition(&plan.route, made)
     }
 
     /// Returns whether the Deployment has no replicas.
@@ -161,14 +161,14 @@ impl<'a> Facts<'a> {
     }
 
     /// Computes `Available`. `store_is_away` is true if a Pod does not reach the session store.
-    pub(super) fn available(&self, found: &Found, store_is_away: bool, now: Timestamp) -> Finding {
+    pub(super) fn available(&self, found: &Found, store_is_away: bool, now: Timestamp) -> ConditionValue {
         match self.deployment {
             Some(deployment) => {
                 let template = self.template();
                 let moment = available::Moment { now, store_is_away };
-                available::judge(deployment, &found.existing.pods, template, moment)
+                available::condition(deployment, &found.existing.pods, template, moment)
             }
-            None => Finding::new(
+            None => ConditionValue::new(
                 Status::False,
                 Reason::NotDeployed,
                 "no Pods are running: this object was never accepted",
@@ -179,18 +179,18 @@ impl<'a> Facts<'a> {
 
 /// Returns what the Pods of an accepted object run with. While they wait for the rollouts of others, it is what an earlier
 /// release made them with.
-fn running(
+fn pod_identity(
     server: &McpServer,
     plan: &Plan,
     deployment: &Deployment,
     found: &Found,
     decision: RolloutDecision,
-) -> Option<Running> {
+) -> Option<PodIdentity> {
     match decision {
-        RolloutDecision::Now => Some(Running::of(plan)),
+        RolloutDecision::Now => Some(PodIdentity::of(plan)),
         RolloutDecision::Waits => {
             let uid = server.uid().unwrap_or_default();
-            Running::read(deployment, &found.existing.children.config_maps, &uid)
+            PodIdentity::read(deployment, &found.existing.children.config_maps, &uid)
         }
     }
 }

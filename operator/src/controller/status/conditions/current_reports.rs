@@ -8,17 +8,17 @@ use contract::StatusDocument;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::downstream_api::DownstreamApi;
-use super::{ConditionType, Finding, Status, find};
+use super::{ConditionType, ConditionValue, Status, find};
 use crate::api::v1alpha1::{Internet, McpServerStatus, NetworkPolicyMode};
 use crate::controller::dereference::dereferenced::{Found, PodReport};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
-use crate::controller::status::facts::Facts;
-use crate::controller::status::running::Running;
+use crate::controller::status::pod_identity::PodIdentity;
+use crate::controller::status::status_inputs::StatusInputs;
 use behalf_contract::Reason;
 
 /// The status documents of the current Pods, and the previous conditions.
-pub(in crate::controller::status) struct Observed<'a> {
+pub(in crate::controller::status) struct CurrentReports<'a> {
     pub(super) documents: Vec<&'a StatusDocument>,
 
     /// The error of a ready Pod whose status document could not be read several times.
@@ -33,7 +33,7 @@ pub(in crate::controller::status) struct Observed<'a> {
     previous: &'a [Condition],
 
     /// The address and identity that the Pods run with; `None` if no Pods are known to run.
-    pub(super) running: Option<&'a Running>,
+    pub(super) identity: Option<&'a PodIdentity>,
 
     /// The application of the accepted spec. It never comes from a child, which another writer may have edited.
     pub(super) client_id: Option<&'a str>,
@@ -58,26 +58,26 @@ pub(in crate::controller::status) struct Observed<'a> {
     same_template: Option<bool>,
 }
 
-impl<'a> Observed<'a> {
+impl<'a> CurrentReports<'a> {
     /// Documents count only from Pods that were created from the current template and report that they run its
     /// configuration with the planned identity.
     pub(in crate::controller::status) fn of(
-        facts: &'a Facts<'a>,
+        inputs: &'a StatusInputs<'a>,
         found: &'a Found,
         previous: &'a McpServerStatus,
         generation: i64,
     ) -> Self {
-        let template = facts.template();
-        let digest = facts.annotation(names::SIDECAR_DIGEST_ANNOTATION);
-        let current = |report: &&PodReport| template.is_some() && report.template.as_deref() == template;
-        let running = facts.running.as_ref();
+        let template = inputs.template();
+        let digest = inputs.annotation(names::SIDECAR_DIGEST_ANNOTATION);
+        let is_current = |report: &&PodReport| template.is_some() && report.template.as_deref() == template;
+        let identity = inputs.identity.as_ref();
         let documents: Vec<&StatusDocument> = found
             .reports
             .iter()
-            .filter(current)
+            .filter(is_current)
             .filter_map(|report| report.document.as_ref().ok())
             .filter(|document| Some(document.configuration_digest.as_str()) == digest)
-            .filter(|document| running.is_some_and(|running| fits(running, document)))
+            .filter(|document| identity.is_some_and(|identity| fits(identity, document)))
             .collect();
         let other_issuer = found.issuer.is_some()
             && documents.iter().any(|document| {
@@ -86,8 +86,8 @@ impl<'a> Observed<'a> {
         let unreachable = found
             .reports
             .iter()
-            .filter(current)
-            .filter(|report| report.ready && !found.blind)
+            .filter(is_current)
+            .filter(|report| report.ready && !found.most_pods_unreachable)
             .filter_map(|report| report.document.as_ref().err())
             .find(|unread| unread.failures >= UNREACHABLE_AFTER)
             .map(|unread| unread.error.as_str());
@@ -95,19 +95,19 @@ impl<'a> Observed<'a> {
             documents,
             unreachable,
             other_issuer,
-            suspended: facts.suspended(),
+            suspended: inputs.suspended(),
             // If no Pods are known to run, another writer may have written the previous conditions.
-            running,
-            previous: running.map_or(&[], |_| &previous.conditions),
-            client_id: facts.plan.map(|plan| plan.entra.client_id.as_str()),
-            replicas: facts.plan.map(|plan| plan.replicas),
-            proxy_is_closed: facts.plan.is_some_and(|plan| {
+            identity,
+            previous: identity.map_or(&[], |_| &previous.conditions),
+            client_id: inputs.plan.map(|plan| plan.entra.client_id.as_str()),
+            replicas: inputs.plan.map(|plan| plan.replicas),
+            proxy_is_closed: inputs.plan.is_some_and(|plan| {
                 plan.egress_proxy.is_some()
                     && plan.network.policy == NetworkPolicyMode::Restricted
                     && plan.network.egress.internet == Internet::Disabled
             }),
-            api: DownstreamApi::of(facts.plan.map(|plan| &plan.token_exchange)),
-            generation: facts.plan.map(|_| generation),
+            api: DownstreamApi::of(inputs.plan.map(|plan| &plan.token_exchange)),
+            generation: inputs.plan.map(|_| generation),
             same_template: previous
                 .observed_template
                 .as_deref()
@@ -123,39 +123,39 @@ impl<'a> Observed<'a> {
     }
 
     /// Returns False if a Pod reports a failure, else True if a Pod reports a success, else Unknown.
-    pub(super) fn judge<'b>(
+    pub(super) fn status_and_reason<'b>(
         &self,
         kind: ConditionType,
         success: Reason,
-        reports: impl Iterator<Item = Seen<'b>>,
-    ) -> Judged<'a> {
+        results: impl Iterator<Item = PodResult<'b>>,
+    ) -> StatusAndReason<'a> {
         if self.suspended {
-            return Judged::new(Status::Unknown, Reason::Suspended);
+            return StatusAndReason::new(Status::Unknown, Reason::Suspended);
         }
-        let mut best: Option<Seen<'b>> = None;
-        for report in reports.filter(|report| report.conclusive) {
+        let mut best: Option<PodResult<'b>> = None;
+        for result in results.filter(|result| result.conclusive) {
             if best
                 .as_ref()
-                .is_none_or(|best| rank(report.outcome) > rank(best.outcome))
+                .is_none_or(|best| rank(result.outcome) > rank(best.outcome))
             {
-                best = Some(report);
+                best = Some(result);
             }
         }
-        if let Some(report) = best {
-            let reason = Reason::parse(report.reason).unwrap_or(Reason::Unknown);
-            return match report.outcome {
+        if let Some(best) = best {
+            let reason = Reason::parse(best.reason).unwrap_or(Reason::Unknown);
+            return match best.outcome {
                 contract::Outcome::Verified if reason == Reason::UserAnswered => {
-                    Judged::new(Status::True, reason)
+                    StatusAndReason::new(Status::True, reason)
                 }
-                contract::Outcome::Verified => Judged::new(Status::True, success),
-                contract::Outcome::Failed => Judged::new(Status::False, reason),
-                contract::Outcome::Unknown => Judged::new(Status::Unknown, reason),
+                contract::Outcome::Verified => StatusAndReason::new(Status::True, success),
+                contract::Outcome::Failed => StatusAndReason::new(Status::False, reason),
+                contract::Outcome::Unknown => StatusAndReason::new(Status::Unknown, reason),
             };
         }
         if let Some(error) = self.unreachable {
-            return Judged {
+            return StatusAndReason {
                 unreachable: Some(error),
-                ..Judged::new(Status::Unknown, Reason::PodUnreachable)
+                ..StatusAndReason::new(Status::Unknown, Reason::PodUnreachable)
             };
         }
         // The previous result stays valid while a Pod starts or after it is deleted. The text is computed
@@ -167,17 +167,17 @@ impl<'a> Observed<'a> {
                         .is_none_or(|generation| before.observed_generation == Some(generation))
                 })
             })
-            .and_then(super::judgement)
+            .and_then(super::status_and_reason_of)
             .filter(|(_, reason)| !matches!(reason, Reason::Suspended | Reason::PodUnreachable))
             .map_or_else(
-                || Judged::new(Status::Unknown, Reason::NotObserved),
-                |(status, reason)| Judged::new(status, reason),
+                || StatusAndReason::new(Status::Unknown, Reason::NotObserved),
+                |(status, reason)| StatusAndReason::new(status, reason),
             )
     }
 }
 
 /// Status and reason of a condition, before its text is computed.
-pub(in crate::controller::status) struct Judged<'a> {
+pub(in crate::controller::status) struct StatusAndReason<'a> {
     pub(in crate::controller::status) status: Status,
     pub(in crate::controller::status) reason: Reason,
 
@@ -185,7 +185,7 @@ pub(in crate::controller::status) struct Judged<'a> {
     pub(in crate::controller::status) unreachable: Option<&'a str>,
 }
 
-impl Judged<'_> {
+impl StatusAndReason<'_> {
     pub(super) fn new(status: Status, reason: Reason) -> Self {
         Self {
             status,
@@ -208,20 +208,20 @@ impl Judged<'_> {
     }
 
     /// Adds the text.
-    pub(super) fn with_text(&self, text: String) -> Finding {
-        Finding::new(self.status, self.reason, text)
+    pub(super) fn with_text(&self, text: String) -> ConditionValue {
+        ConditionValue::new(self.status, self.reason, text)
     }
 }
 
 /// Returns whether every identity in a document equals the one that the Pods were given.
-fn fits(running: &Running, document: &StatusDocument) -> bool {
+fn fits(identity: &PodIdentity, document: &StatusDocument) -> bool {
     let same = |said: &Option<String>, given: &str| said.as_deref().is_none_or(|said| said == given);
-    same(&document.federation.subject, &running.subject)
-        && same(&document.federation.audience, &running.audience)
+    same(&document.federation.subject, &identity.subject)
+        && same(&document.federation.audience, &identity.audience)
 }
 
 /// The report of one Pod for one condition.
-pub(super) struct Seen<'b> {
+pub(super) struct PodResult<'b> {
     pub(super) outcome: contract::Outcome,
     pub(super) reason: &'b str,
 
