@@ -56,9 +56,9 @@ pub(crate) async fn status(State(services): State<Arc<Services>>) -> Json<Status
         configuration_digest: services.configuration_digest.clone(),
         keyring: services.keyring.report(),
         revocations_digest: Some(services.sessions.revocations_digest()),
-        federation: services.board.federation(),
-        handshake: services.board.handshake(),
-        tenant: services.board.tenant(),
+        federation: services.probe_results.federation(),
+        handshake: services.probe_results.handshake(),
+        tenant: services.probe_results.tenant(),
         sign_in: Some(services.sign_ins.report()),
         sessions: sessions(&services).await,
     })

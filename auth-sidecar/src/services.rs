@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use behalf_contract::{RedisAuthentication, SidecarConfig, StoreConfig, StoreKind, endpoints, paths};
 use behalf_entra::{
-    Assertion, Clock, EntraClient, HttpLimits, RetryPolicy, Settings, SettingsError, TokenRules, TokenSource,
-    TokenValidator, TrustError, TrustRoots, sign_in_scope,
+    Clock, EntraClient, FederatedTokenFile, HttpLimits, RetryPolicy, Settings, SettingsError, TokenRules,
+    TokenSource, TokenValidator, TrustError, TrustRoots, sign_in_scope,
 };
 use behalf_runtime::ConfigFile;
 use behalf_runtime::trace::Tracer;
@@ -25,7 +25,7 @@ use crate::keys::{KeyringFileError, KeyringHandle, Random};
 use crate::limits::address_budget::AddressBudgets;
 use crate::limits::body_budget::MessageMemory;
 use crate::observe::sign_ins::SignIns;
-use crate::observe::{ProbeTrigger, StatusBoard};
+use crate::observe::{ProbeResults, ProbeTrigger};
 use crate::revocations_file::{RevocationsFile, RevocationsFileError};
 use crate::sessions::{SessionRules, Sessions};
 use crate::store::{MemoryLimits, MemoryStore, ObservedStore, RedisSettingsError, RedisStore, SessionStore};
@@ -161,7 +161,7 @@ pub struct Services {
     pub(crate) tracer: Option<Tracer>,
 
     /// The results of the probes.
-    pub board: Arc<StatusBoard>,
+    pub probe_results: Arc<ProbeResults>,
 
     /// Starts a federation probe after Entra refused this process as the application.
     pub federation_trigger: ProbeTrigger,
@@ -275,7 +275,7 @@ impl Services {
             message_memory: MessageMemory::of_all(),
             metrics,
             tracer,
-            board: Arc::default(),
+            probe_results: Arc::default(),
             federation_trigger: ProbeTrigger::default(),
             started: AtomicBool::new(false),
             ready: AtomicBool::new(false),
@@ -355,7 +355,7 @@ fn entra_client(
     let settings =
         Settings::new(&entra.authority, &entra.tenant_id, client_id).map_err(ServicesError::Entra)?;
     let token_file = environment.federated_token_file.clone();
-    let assertion = Assertion::File(token_file.ok_or(ServicesError::NoFederatedToken)?);
+    let assertion = FederatedTokenFile::new(token_file.ok_or(ServicesError::NoFederatedToken)?);
     let http = trust_roots(config)
         .http_client(HttpLimits::default(), config.egress_proxy.as_ref().into())
         .map_err(ServicesError::Trust)?;

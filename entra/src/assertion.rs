@@ -58,13 +58,10 @@ pub enum AssertionError {
     },
 }
 
-/// Source of the client assertion.
+/// The file named by `AZURE_FEDERATED_TOKEN_FILE`, the source of the client assertion. It is read for every request: the kubelet
+/// replaces it after 80 % of the token's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Assertion {
-    /// The file named by `AZURE_FEDERATED_TOKEN_FILE`. It is read for every request: the kubelet replaces
-    /// it after 80 % of the token's life.
-    File(PathBuf),
-}
+pub struct FederatedTokenFile(PathBuf);
 
 /// The claims of the projected token. **Not verified**: use them for the status and to find a wrong token
 /// early, never for a decision about trust.
@@ -83,7 +80,12 @@ pub struct AssertionClaims {
     pub expires_at: Option<Timestamp>,
 }
 
-impl Assertion {
+impl FederatedTokenFile {
+    /// Names the file. It is not read yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
     /// Reads the claims of the current token.
     pub fn claims(&self) -> Result<AssertionClaims, AssertionError> {
         let token = self.read()?;
@@ -106,7 +108,7 @@ impl Assertion {
     /// The file is in the Pod's memory (a projected volume is a tmpfs), so that reading it takes less than the two switches between
     /// threads that reading it elsewhere would need.
     fn read(&self) -> Result<Secret, AssertionError> {
-        let Self::File(path) = self;
+        let Self(path) = self;
         let mut text = String::new();
         match File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)) {
             Ok(_) => Ok(Secret::new(text.trim())),
@@ -121,7 +123,7 @@ impl Assertion {
     }
 
     fn parse(&self, token: &Secret) -> Result<AssertionClaims, AssertionError> {
-        let Self::File(path) = self;
+        let Self(path) = self;
         unverified(token).ok_or_else(|| AssertionError::NotAToken { path: path.clone() })
     }
 }
@@ -187,10 +189,10 @@ mod tests {
         }))
     }
 
-    fn file(content: &[u8]) -> (NamedTempFile, Assertion) {
+    fn file(content: &[u8]) -> (NamedTempFile, FederatedTokenFile) {
         let file = NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        let assertion = Assertion::File(file.path().to_owned());
+        let assertion = FederatedTokenFile::new(file.path().to_owned());
         (file, assertion)
     }
 
@@ -270,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_error_of_a_missing_file_names_it() {
-        let assertion = Assertion::File("/nowhere/token".into());
+        let assertion = FederatedTokenFile::new("/nowhere/token");
         let error = assertion.claims().unwrap_err();
         assert!(matches!(error, AssertionError::Unreadable { .. }));
         assert!(error.to_string().contains("/nowhere/token"));

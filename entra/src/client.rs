@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::application_token::ApplicationToken;
-use crate::assertion::Assertion;
+use crate::assertion::FederatedTokenFile;
 use crate::cached::{Cached, Lifetime, Pauses};
 use crate::clock::Clock;
 use crate::discovery::Discovery;
@@ -70,11 +70,16 @@ pub struct AuthorizeRequest<'a> {
 
 /// A client of one application in one tenant. Cheap to clone; clones share caches and pauses.
 #[derive(Clone)]
-pub struct EntraClient(Arc<Inner>, Option<Arc<dyn TokenRequestObserver>>);
+pub struct EntraClient {
+    inner: Arc<Inner>,
+
+    /// `None` until [`EntraClient::observed_by`].
+    observer: Option<Arc<dyn TokenRequestObserver>>,
+}
 
 struct Inner {
     settings: Settings,
-    assertion: Assertion,
+    assertion: FederatedTokenFile,
     http: HttpClient,
     clock: Arc<dyn Clock>,
     retry: RetryPolicy,
@@ -87,7 +92,7 @@ impl EntraClient {
     /// Creates a client. No request is sent before the first call.
     pub fn new(
         settings: Settings,
-        assertion: Assertion,
+        assertion: FederatedTokenFile,
         http: impl Into<HttpClient>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -97,7 +102,7 @@ impl EntraClient {
     /// As [`EntraClient::new`], with another retry policy.
     pub fn with_retry_policy(
         settings: Settings,
-        assertion: Assertion,
+        assertion: FederatedTokenFile,
         http: impl Into<HttpClient>,
         clock: Arc<dyn Clock>,
         retry: RetryPolicy,
@@ -112,23 +117,29 @@ impl EntraClient {
             keys: Cached::new("signing keys", KEYS),
             throttle: Throttle::default(),
         };
-        Self(Arc::new(inner), None)
+        Self {
+            inner: Arc::new(inner),
+            observer: None,
+        }
     }
 
     /// Returns a client that reports each of its token requests to `observer`. It shares caches and pauses with this one.
     #[must_use]
     pub fn observed_by(self, observer: Arc<dyn TokenRequestObserver>) -> Self {
-        Self(self.0, Some(observer))
+        Self {
+            inner: self.inner,
+            observer: Some(observer),
+        }
     }
 
     /// Returns the tenant and the application.
     pub fn settings(&self) -> &Settings {
-        &self.0.settings
+        &self.inner.settings
     }
 
     /// Returns the source of the client assertion.
-    pub fn assertion(&self) -> &Assertion {
-        &self.0.assertion
+    pub fn assertion(&self) -> &FederatedTokenFile {
+        &self.inner.assertion
     }
 
     /// Returns the authority's discovery document. It is read once a day, and again after a failure that an old
@@ -139,13 +150,16 @@ impl EntraClient {
 
     async fn discovery_with(&self, pauses: Pauses) -> Result<Arc<Discovery>, EntraError> {
         let load = || async {
-            let url = format!("{}/.well-known/openid-configuration", self.0.settings.issuer());
+            let url = format!(
+                "{}/.well-known/openid-configuration",
+                self.inner.settings.issuer()
+            );
             let document: Discovery = self.document(&url, "no discovery document").await?;
             document
-                .check(&self.0.settings.issuer())
+                .check(&self.inner.settings.issuer())
                 .map_err(EntraError::Discovery)
         };
-        self.0.discovery.get(self.now(), pauses, |_| true, load).await
+        self.inner.discovery.get(self.now(), pauses, |_| true, load).await
     }
 
     /// Builds the address at which the user signs in.
@@ -154,7 +168,7 @@ impl EntraClient {
         {
             let mut query = url.query_pairs_mut();
             query
-                .append_pair("client_id", self.0.settings.client_id())
+                .append_pair("client_id", self.inner.settings.client_id())
                 .append_pair("response_type", "code")
                 .append_pair("redirect_uri", request.redirect_uri)
                 .append_pair("response_mode", "query")
@@ -234,7 +248,7 @@ impl EntraClient {
             let set: JwkSet = self
                 .document(discovery.jwks_uri.as_str(), "no JSON Web Key Set")
                 .await?;
-            let keys = SigningKeys::new(set, self.0.settings.tenant_id(), &discovery.issuer);
+            let keys = SigningKeys::new(set, self.inner.settings.tenant_id(), &discovery.issuer);
             if keys.is_empty() {
                 return Err(EntraError::Malformed {
                     status: 200,
@@ -243,7 +257,7 @@ impl EntraClient {
             }
             Ok(keys)
         };
-        self.0
+        self.inner
             .keys
             .get(self.now(), pauses, |keys| keys.get(kid).is_some(), load)
             .await
@@ -251,11 +265,11 @@ impl EntraClient {
 
     /// Returns the source of the current time.
     pub fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.0.clock)
+        Arc::clone(&self.inner.clock)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.0.clock.now()
+        self.inner.clock.now()
     }
 
     async fn document<T: serde::de::DeserializeOwned>(
@@ -265,7 +279,7 @@ impl EntraClient {
     ) -> Result<T, EntraError> {
         let read = || async {
             let response = self
-                .0
+                .inner
                 .http
                 .client()
                 .get(url)
@@ -274,7 +288,7 @@ impl EntraClient {
                 .map_err(EntraError::transport)?;
             Answer::read(response, self.now()).await?.json(otherwise)
         };
-        self.0.retry.run(read, |_| true).await
+        self.inner.retry.run(read, |_| true).await
     }
 
     async fn request(&self, grant: Grant<'_>) -> Result<TokenSet, EntraError> {
@@ -285,23 +299,23 @@ impl EntraClient {
         // first after a pause does not wait for itself.
         let attempt = || async {
             if !goes_first.load(Ordering::Relaxed) {
-                goes_first.store(self.0.throttle.check(part, self.now())?, Ordering::Relaxed);
+                goes_first.store(self.inner.throttle.check(part, self.now())?, Ordering::Relaxed);
             }
             self.attempt(url, grant).await
         };
         let result = self
-            .0
+            .inner
             .retry
             .run(attempt, |error| grant.may_be_repeated(error))
             .await;
-        self.0.throttle.observe(part, &result, self.now());
+        self.inner.throttle.observe(part, &result, self.now());
         if let Err(error) = &result {
             tracing::debug!(
                 entra.grant = grant.name(),
                 "Token request ended without a token: {error}"
             );
             if matches!(error, EntraError::Unreachable(_) | EntraError::Malformed { .. }) {
-                self.0.discovery.suspect(self.now());
+                self.inner.discovery.suspect(self.now());
             }
         }
         result
@@ -327,8 +341,8 @@ impl EntraClient {
     }
 
     fn client_assertion(&self) -> Result<Secret, EntraError> {
-        let authority = self.0.settings.authority();
-        self.0
+        let authority = self.inner.settings.authority();
+        self.inner
             .assertion
             .client_assertion(authority)
             .map_err(EntraError::Assertion)
@@ -336,15 +350,15 @@ impl EntraClient {
 
     async fn send(&self, url: &Url, grant: Grant<'_>, assertion: &Secret) -> Result<TokenSet, EntraError> {
         let asked_at = self.now();
-        let form = grant.form(self.0.settings.client_id(), assertion);
-        let request = self.0.http.client().post(url.clone()).form(&form);
+        let form = grant.form(self.inner.settings.client_id(), assertion);
+        let request = self.inner.http.client().post(url.clone()).form(&form);
         let answer = async {
             let response = request.send().await.map_err(EntraError::transport)?;
             Answer::read(response, self.now()).await?.tokens(asked_at)
         };
         let began = Instant::now();
         let result = answer.await;
-        if let Some(observer) = &self.1 {
+        if let Some(observer) = &self.observer {
             observer.observe(&TokenRequest {
                 grant: grant.name(),
                 began,
@@ -359,7 +373,7 @@ impl std::fmt::Debug for EntraClient {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("EntraClient")
-            .field("settings", &self.0.settings)
+            .field("settings", &self.inner.settings)
             .finish_non_exhaustive()
     }
 }

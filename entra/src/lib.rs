@@ -6,7 +6,7 @@
 //!
 //! | Subject | Where |
 //! |---|---|
-//! | The projected token | [`Assertion`] |
+//! | The projected token | [`FederatedTokenFile`] |
 //! | Authorize URL, the four token requests, discovery | [`EntraClient`] |
 //! | Meaning of a refusal, and who must act | [`EntraError`], [`NextStep`], [`FederationReason`], [`SignInReason`] |
 //! | On-Behalf-Of with a cache | [`OnBehalfOf`] |
@@ -47,7 +47,7 @@ mod trust_roots;
 mod unverified;
 
 pub use application_token::ApplicationToken;
-pub use assertion::{Assertion, AssertionClaims, AssertionError};
+pub use assertion::{AssertionClaims, AssertionError, FederatedTokenFile};
 pub use claims::{LEEWAY, UserClaims, UserIdentity};
 pub use client::{AuthorizeRequest, EntraClient};
 pub use clock::{Clock, FixedClock, SystemClock};

@@ -296,7 +296,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::assertion::Assertion;
+    use crate::assertion::FederatedTokenFile;
     use crate::clock::FixedClock;
     use crate::http_client::{HttpLimits, Proxies};
     use crate::settings::Settings;
@@ -316,7 +316,7 @@ mod tests {
                 "7d0c2f1e-1111-4222-8333-944445555666",
             )
             .unwrap(),
-            Assertion::File("/nowhere".into()),
+            FederatedTokenFile::new("/nowhere"),
             TrustRoots::system()
                 .http_client(HttpLimits::default(), Proxies::None)
                 .unwrap(),

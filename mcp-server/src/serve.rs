@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use behalf_contract::{ExchangePlace, Injection, ServerConfig, endpoints, paths};
 use behalf_entra::{
-    Assertion, Clock, EntraClient, HttpLimits, OnBehalfOf, Proxies, Settings, SettingsError, SystemClock,
-    TokenRules, TokenValidator, TrustError, TrustRoots,
+    Clock, EntraClient, FederatedTokenFile, HttpLimits, OnBehalfOf, Proxies, Settings, SettingsError,
+    SystemClock, TokenRules, TokenValidator, TrustError, TrustRoots,
 };
 use behalf_runtime::{Limits, LogFormat, LogLevel, Logging, Signals, WhenFull, serve, warn_of_ignored_proxy};
 use rmcp::ServiceExt as _;
@@ -207,7 +207,7 @@ pub fn pod_app(
             entra.as_ref().map(|entra| entra.tenant_id.clone()),
         ),
         (ExchangePlace::Server, Some(entra), Some(scope)) => {
-            let assertion = Assertion::File(federated_token.ok_or(ConfigError::NoFederatedToken)?);
+            let assertion = FederatedTokenFile::new(federated_token.ok_or(ConfigError::NoFederatedToken)?);
             let settings = Settings::new(&entra.authority, &entra.tenant_id, &entra.client_id)?;
             let tenant = settings.tenant_id().to_owned();
             let bundle = entra

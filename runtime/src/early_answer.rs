@@ -41,16 +41,16 @@ pub(crate) async fn after_body(service: impl Service, request: Request) -> Respo
         .headers()
         .get(EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let left = Left::default();
+    let unread = UnreadBody::default();
     let request = request.map(|body| {
-        Body::new(LentBody {
+        Body::new(RecoverableBody {
             body: Some(body),
             is_begun: false,
-            left: left.clone(),
+            unread: unread.clone(),
         })
     });
     let mut response = run(service, request).await;
-    let Some(Rest { body, is_begun }) = left.take() else {
+    let Some(Rest { body, is_begun }) = unread.take() else {
         return response;
     };
     // Reading would send `100 Continue` and request a body that the handler does not need (RFC 9110, section
@@ -109,11 +109,11 @@ struct Rest {
     is_begun: bool,
 }
 
-/// The slot in which a [`LentBody`] puts its rest.
+/// Where a [`RecoverableBody`] puts the part of it that was not read.
 #[derive(Clone, Default)]
-struct Left(Arc<Mutex<Option<Rest>>>);
+struct UnreadBody(Arc<Mutex<Option<Rest>>>);
 
-impl Left {
+impl UnreadBody {
     fn put(&self, rest: Rest) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
     }
@@ -124,14 +124,14 @@ impl Left {
 }
 
 /// A body that returns its rest when its reader stops before the end.
-struct LentBody {
+struct RecoverableBody {
     /// `None` after the end.
     body: Option<Body>,
     is_begun: bool,
-    left: Left,
+    unread: UnreadBody,
 }
 
-impl HttpBody for LentBody {
+impl HttpBody for RecoverableBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -161,13 +161,13 @@ impl HttpBody for LentBody {
     }
 }
 
-impl Drop for LentBody {
+impl Drop for RecoverableBody {
     fn drop(&mut self) {
         if let Some(body) = self.body.take()
             && !body.is_end_stream()
         {
             let is_begun = self.is_begun;
-            self.left.put(Rest { body, is_begun });
+            self.unread.put(Rest { body, is_begun });
         }
     }
 }

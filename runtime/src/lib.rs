@@ -3,8 +3,9 @@
 
 #![warn(missing_docs)]
 
-mod activity;
 mod config_file;
+mod connection_slots;
+mod connection_state;
 mod early_answer;
 mod error_chain;
 mod guarded_body;
@@ -13,7 +14,6 @@ mod limits;
 mod listener;
 mod logging;
 mod media_type;
-mod places;
 mod proxy_variables;
 mod signals;
 mod stream;

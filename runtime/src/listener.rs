@@ -22,12 +22,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::activity::Activity;
+use crate::connection_slots::ConnectionSlots;
+use crate::connection_state::ConnectionState;
 use crate::early_answer::after_body;
 use crate::guarded_body;
 use crate::http2::{Streams, watch_answer};
 use crate::limits::{Http2Limits, Limits, WhenFull};
-use crate::places::Places;
 use crate::stream::ClientStream;
 
 /// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
@@ -45,11 +45,11 @@ const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PREFACE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Time that an idle HTTP/2 connection without a stream has to end after GOAWAY.
-const GOODBYE: Duration = Duration::from_secs(10);
+const GOAWAY_GRACE: Duration = Duration::from_secs(10);
 
-/// The same time when another connection waits for the place. It is long enough for a request that crosses
+/// The same time when another connection waits for the slot. It is long enough for a request that crosses
 /// the GOAWAY.
-const SHORT_GOODBYE: Duration = Duration::from_millis(200);
+const GOAWAY_GRACE_WHEN_FULL: Duration = Duration::from_millis(200);
 
 /// Answers the requests of a listener: a router, or another service that cannot fail. A failure would close the connection
 /// without an answer.
@@ -88,14 +88,14 @@ pub async fn serve_and_drain(
 ) {
     let tasks = TaskTracker::new();
     // Cancelling this closes the connections that are still open after `limits.finish`.
-    let cut = CancellationToken::new();
-    let _cut_on_return = cut.clone().drop_guard();
-    let places = Places::new(limits.connections, limits.when_full, cut);
-    let http2_places = limits.http2.map_or(0, |http2| http2.connections);
-    let http2_places = Places::new(http2_places, WhenFull::CloseIdle, CancellationToken::new());
-    let http2_places = Arc::new(http2_places);
-    while let Some(accepted) = end.run_until_cancelled(places.accept(&listener)).await {
-        let (stream, place) = match accepted {
+    let force_close = CancellationToken::new();
+    let _force_close_on_return = force_close.clone().drop_guard();
+    let slots = ConnectionSlots::new(limits.connections, limits.when_full, force_close);
+    let http2_slots = limits.http2.map_or(0, |http2| http2.connections);
+    let http2_slots = ConnectionSlots::new(http2_slots, WhenFull::CloseIdle, CancellationToken::new());
+    let http2_slots = Arc::new(http2_slots);
+    while let Some(accepted) = end.run_until_cancelled(slots.accept(&listener)).await {
+        let (stream, slot) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // A connection that died in the queue needs no action, and a lack of descriptors passes.
@@ -107,18 +107,18 @@ pub async fn serve_and_drain(
         // Small answers must not wait for an acknowledgement (Nagle).
         let _ = stream.set_nodelay(true);
         let (service, drain, end) = (service.clone(), drain.clone(), end.clone());
-        let http2_places = Arc::clone(&http2_places);
+        let http2_slots = Arc::clone(&http2_slots);
         tasks.spawn(async move {
             let served = Box::pin(serve_connection(
                 stream,
                 service,
                 limits,
-                place.activity(),
-                &http2_places,
+                slot.state(),
+                &http2_slots,
                 drain,
                 end,
             ));
-            place.keep(served).await;
+            slot.run_until_evicted(served).await;
         });
     }
     drop(listener);
@@ -133,11 +133,11 @@ async fn answer(
     service: impl Service,
     mut request: Request,
     peer: SocketAddr,
-    activity: Activity,
+    state: ConnectionState,
     drain: CancellationToken,
 ) -> Response {
     // The connection stays busy until the body was sent.
-    let busy = activity.busy();
+    let busy = state.busy();
     let is_http1 = request.version() < Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
     request.extensions_mut().insert(ConnectInfo(peer));
@@ -155,8 +155,8 @@ async fn serve_connection(
     stream: TcpStream,
     service: impl Service,
     limits: Limits,
-    activity: Activity,
-    http2_places: &Places,
+    state: ConnectionState,
+    http2_slots: &ConnectionSlots,
     drain: CancellationToken,
     end: CancellationToken,
 ) {
@@ -166,7 +166,7 @@ async fn serve_connection(
         // hyper waits for these bytes without a limit. Its other limits begin after them.
         let is_http2 = is_http2(&stream).await.ok()?;
         if is_http2 && limits.http2.is_some() {
-            http2_places.take(activity.clone()).await.ok().map(Some)
+            http2_slots.take(state.clone()).await.ok().map(Some)
         } else {
             Some(None)
         }
@@ -175,40 +175,37 @@ async fn serve_connection(
     let begins = tokio::select! {
         biased;
         begins = begins => begins,
-        () = activity.asked() => return,
+        () = state.close_requested() => return,
         () = end.cancelled() => return,
     };
-    let Ok(Some(http2_place)) = begins else { return };
+    let Ok(Some(http2_slot)) = begins else { return };
     let answers = {
-        let (activity, drain) = (activity.clone(), drain.clone());
+        let (state, drain) = (state.clone(), drain.clone());
         service_fn(move |request: hyper::Request<Incoming>| {
             let request = request.map(Body::new);
-            let answered = answer(service.clone(), request, peer, activity.clone(), drain.clone());
+            let answered = answer(service.clone(), request, peer, state.clone(), drain.clone());
             async move { Ok::<_, Infallible>(answered.await) }
         })
     };
-    let stream = TokioIo::new(ClientStream::new(stream, limits.write, activity.clone()));
-    let ended = if let (Some(http2), Some(_)) = (limits.http2, &http2_place) {
+    let stream = TokioIo::new(ClientStream::new(stream, limits.write, state.clone()));
+    let ended = if let (Some(http2), Some(_)) = (limits.http2, &http2_slot) {
         let streams = Streams::new(limits.write);
         let connection = http2_builder(limits, http2, streams.clone()).serve_connection(stream, answers);
         // Its state is larger than that of HTTP/1, and few connections have it.
-        Box::pin(http2_to_end(
-            connection, &streams, http2.idle, &activity, drain, end,
-        ))
-        .await
+        Box::pin(http2_to_end(connection, &streams, http2.idle, &state, drain, end)).await
     } else {
         let connection = http1_builder(limits).serve_connection(stream, answers);
-        http1_to_end(connection, &activity, end).await
+        http1_to_end(connection, &state, end).await
     };
     if let Err(error) = ended {
         tracing::trace!(%error, "A connection ended early");
     }
 }
 
-/// Serves an HTTP/1 connection to its end. An idle one closes when it is asked for its place.
+/// Serves an HTTP/1 connection to its end. An idle one closes when it is asked to.
 async fn http1_to_end(
     connection: impl GracefulConnection<Error = hyper::Error>,
-    activity: &Activity,
+    state: &ConnectionState,
     end: CancellationToken,
 ) -> Result<(), hyper::Error> {
     let mut connection = pin!(connection);
@@ -219,17 +216,17 @@ async fn http1_to_end(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        () = activity.asked() => Ok(()),
+        () = state.close_requested() => Ok(()),
     }
 }
 
-/// Serves an HTTP/2 connection to its end. It gets a GOAWAY when it is idle for too long or asked for its place, and during the
+/// Serves an HTTP/2 connection to its end. It gets a GOAWAY when it is idle for too long or asked to close, and during the
 /// drain after its first request, which a GOAWAY before would refuse.
 async fn http2_to_end(
     connection: impl GracefulConnection<Error = hyper::Error>,
     streams: &Streams,
     idle: Duration,
-    activity: &Activity,
+    state: &ConnectionState,
     drain: CancellationToken,
     end: CancellationToken,
 ) -> Result<(), hyper::Error> {
@@ -238,21 +235,21 @@ async fn http2_to_end(
         drain.cancelled().await;
         streams.begun().await;
     };
-    let goodbye = tokio::select! {
+    let grace = tokio::select! {
         biased;
         ended = connection.as_mut() => return ended,
         () = end.cancelled() => None,
-        () = drains => Some(GOODBYE),
-        () = streams.idle(idle) => Some(GOODBYE),
-        () = activity.asked() => Some(SHORT_GOODBYE),
+        () = drains => Some(GOAWAY_GRACE),
+        () = streams.idle(idle) => Some(GOAWAY_GRACE),
+        () = state.close_requested() => Some(GOAWAY_GRACE_WHEN_FULL),
     };
     connection.as_mut().graceful_shutdown();
-    let Some(goodbye) = goodbye else {
+    let Some(grace) = grace else {
         return connection.await;
     };
     tokio::select! {
         ended = connection => ended,
-        () = streams.idle(goodbye) => Ok(()),
+        () = streams.idle(grace) => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep, timeout};
 
-use crate::activity::{Activity, Busy};
+use crate::connection_state::{Busy, ConnectionState};
 
 /// Maximum time between the end of the last answer and the close of the connection.
 const LINGER: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct ClientStream {
     state: State,
     write_limit: Duration,
-    activity: Activity,
+    connection: ConnectionState,
     /// The timer that runs while the client reads nothing. A pending write keeps the connection busy.
     stalled: Option<(Pin<Box<Sleep>>, Busy)>,
 }
@@ -40,11 +40,11 @@ enum State {
 }
 
 impl ClientStream {
-    pub(crate) fn new(stream: TcpStream, write_limit: Duration, activity: Activity) -> Self {
+    pub(crate) fn new(stream: TcpStream, write_limit: Duration, connection: ConnectionState) -> Self {
         Self {
             state: State::Open(stream),
             write_limit,
-            activity,
+            connection,
             stalled: None,
         }
     }
@@ -63,10 +63,10 @@ impl ClientStream {
             return written;
         }
         let limit = self.write_limit;
-        let activity = &self.activity;
+        let connection = &self.connection;
         let (stalled, _) = self
             .stalled
-            .get_or_insert_with(|| (Box::pin(sleep(limit)), activity.busy()));
+            .get_or_insert_with(|| (Box::pin(sleep(limit)), connection.busy()));
         stalled.as_mut().poll(context).map(|()| {
             Err(io::Error::new(
                 io::ErrorKind::TimedOut,

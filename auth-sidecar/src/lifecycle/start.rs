@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, AdminSocketError};
 use crate::host_key::{HostKey, HostKeyError};
 use crate::lifecycle::drain;
-use crate::observe::{FederationProbe, HandshakeProbe, TenantProbe, Watch};
+use crate::observe::{FederationProbe, HandshakeProbe, ProbeLoop, TenantProbe};
 use crate::router;
 use crate::services::{Environment, Services, ServicesError};
 use crate::upstream::Upstream;
@@ -118,8 +118,8 @@ impl Sidecar {
 
         let end = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let watch = Watch {
-            board: Arc::clone(&services.board),
+        let probe_loop = ProbeLoop {
+            probe_results: Arc::clone(&services.probe_results),
             metrics: Arc::clone(&services.metrics),
             clock: Arc::clone(&services.clock),
             random: Arc::clone(&services.random),
@@ -127,14 +127,14 @@ impl Sidecar {
         };
         let federation = FederationProbe::new(services.entra.clone(), config);
         tasks.spawn(
-            watch
+            probe_loop
                 .clone()
                 .federation(federation, services.federation_trigger.clone()),
         );
         if let Some(probe) = TenantProbe::of(config).map_err(ServicesError::Trust)? {
-            tasks.spawn(watch.clone().tenant(probe));
+            tasks.spawn(probe_loop.clone().tenant(probe));
         }
-        tasks.spawn(watch.handshake(HandshakeProbe::new(services.upstream.clone())));
+        tasks.spawn(probe_loop.handshake(HandshakeProbe::new(services.upstream.clone())));
         let (stop, keyring) = (end.clone(), Arc::clone(&services.keyring));
         tasks.spawn(async move {
             stop.run_until_cancelled(keyring.follow(KEYRING_INTERVAL)).await;

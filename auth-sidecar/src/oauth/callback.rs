@@ -18,7 +18,7 @@ use super::redirect;
 use crate::oauth::login::cookies::{self, Cookies};
 use crate::oauth::login::parameters::Parameters;
 use crate::oauth::login::remembered_approvals::{self, Approvals};
-use crate::oauth::login::{ApprovedRequest, FLOW_LIFETIME, Found, RedirectError};
+use crate::oauth::login::{ApprovedRequest, AuthorizationRequest, FLOW_LIFETIME, Found, RedirectError};
 use crate::services::Services;
 use crate::sessions::{NewLogin, SessionError, SignInAgain};
 use crate::telemetry::audit::{Action, Event};
@@ -57,7 +57,7 @@ pub(super) async fn callback(
     }
     let address = services.trusted_proxies.client(&extensions, &headers);
     let answer = match finish(&services, &approved, &parameters, &browser, address).await {
-        Ok(Finished::Code(code, user)) => {
+        Ok(CallbackOutcome::IssueCode(code, user)) => {
             let success = approved
                 .request
                 .success(code.expose(), services.addresses.issuer());
@@ -69,15 +69,15 @@ pub(super) async fn callback(
                 None => page::problem(&services, Problem::Defect),
             }
         }
-        Ok(Finished::Ask) => ask_after_all(&services, &approved, &browser, address).await,
-        Ok(Finished::Again(again)) => {
+        Ok(CallbackOutcome::ShowConsent) => show_consent(&services, &approved, &browser, address).await,
+        Ok(CallbackOutcome::SignInOnceMore(again)) => {
             let request = approved.request.clone();
             let next = ApprovedRequest::new(request, true, services.clock.now(), services.random.as_ref())
                 .remembered(approved.remembered);
             send_to_entra(&services, &next, &browser, &again).await
         }
         // The cookie stays: the user may load the same address again.
-        Ok(Finished::Limited) => {
+        Ok(CallbackOutcome::RateLimited) => {
             services.metrics.security_event(SecurityEvent::SignInsLimited);
             return page::problem(&services, Problem::TooManySignIns);
         }
@@ -88,18 +88,18 @@ pub(super) async fn callback(
 }
 
 /// The result of a callback for the browser.
-enum Finished {
+enum CallbackOutcome {
     /// The user is signed in. Holds the code for the client, and the user.
-    Code(Secret, UserIdentity),
+    IssueCode(Secret, UserIdentity),
 
     /// The browser remembers the approval of another user than the one who signed in.
-    Ask,
+    ShowConsent,
 
     /// Entra requires a claim or consent. The sidecar sends the browser to Entra once more, and only once.
-    Again(SignInAgain),
+    SignInOnceMore(SignInAgain),
 
     /// The code is not redeemed: this address, or all together, caused too many requests to Entra.
-    Limited,
+    RateLimited,
 }
 
 async fn finish(
@@ -108,35 +108,14 @@ async fn finish(
     parameters: &Parameters,
     browser: &Cookies<'_>,
     address: Option<IpAddr>,
-) -> Result<Finished, RedirectError> {
-    let request = &approved.request;
-    if let Ok(Some(error)) = parameters.one("error") {
-        let description = parameters.one("error_description").ok().flatten();
-        let refusal = EntraError::Refused(Box::new(Refusal::from_redirect(error, description)));
-        // The browser can change these parameters, so they prove nothing. Only the client gets them.
-        tracing::info!(
-            error = &refusal as &dyn std::error::Error,
-            "A sign-in came back from Entra with an error"
-        );
-        return Err(request.refuse(oauth_error(&refusal), refusal.hint()));
-    }
-    let Ok(Some(code)) = parameters.one("code") else {
-        return Err(request.refuse("server_error", "Entra sent neither a code nor an error"));
-    };
+) -> Result<CallbackOutcome, RedirectError> {
+    let code = code_of_entra(&approved.request, parameters)?;
     if !services.callbacks.try_charge(address, services.clock.now()) {
-        return Ok(Finished::Limited);
+        return Ok(CallbackOutcome::RateLimited);
     }
     // Before the code is redeemed: with a made-up code, one approval must not cause more than one request to
     // Entra.
-    let first = services
-        .sessions
-        .finish_flow(&approved.handle, FLOW_LIFETIME)
-        .await;
-    if !first.map_err(|error| not_kept(approved, &error))? {
-        services.callbacks.refund(address);
-        return Err(request.refuse("access_denied", "this sign-in was finished already"));
-    }
-    let code = Secret::new(code);
+    finish_flow(services, approved, address).await?;
     let grant = CodeGrant {
         code: &code,
         redirect_uri: &services.callback(),
@@ -151,8 +130,56 @@ async fn finish(
     services.callbacks.refund(address);
     let user = identify(services, approved, &tokens, address).await?;
     if approved.remembered && !still_remembered(services, approved, &user, browser) {
-        return Ok(Finished::Ask);
+        return Ok(CallbackOutcome::ShowConsent);
     }
+    issue_code(services, approved, user, tokens, address).await
+}
+
+/// Returns the code with which Entra sent the browser back, or the answer to the error that it sent.
+fn code_of_entra(request: &AuthorizationRequest, parameters: &Parameters) -> Result<Secret, RedirectError> {
+    if let Ok(Some(error)) = parameters.one("error") {
+        let description = parameters.one("error_description").ok().flatten();
+        let refusal = EntraError::Refused(Box::new(Refusal::from_redirect(error, description)));
+        // The browser can change these parameters, so they prove nothing. Only the client gets them.
+        tracing::info!(
+            error = &refusal as &dyn std::error::Error,
+            "A sign-in came back from Entra with an error"
+        );
+        return Err(request.refuse(oauth_error(&refusal), refusal.hint()));
+    }
+    match parameters.one("code") {
+        Ok(Some(code)) => Ok(Secret::new(code)),
+        _ => Err(request.refuse("server_error", "Entra sent neither a code nor an error")),
+    }
+}
+
+/// Records that the flow is finished. Refuses a second callback of the same flow.
+async fn finish_flow(
+    services: &Services,
+    approved: &ApprovedRequest,
+    address: Option<IpAddr>,
+) -> Result<(), RedirectError> {
+    let first = services
+        .sessions
+        .finish_flow(&approved.handle, FLOW_LIFETIME)
+        .await;
+    if first.map_err(|error| not_kept(approved, &error))? {
+        return Ok(());
+    }
+    services.callbacks.refund(address);
+    let description = "this sign-in was finished already";
+    Err(approved.request.refuse("access_denied", description))
+}
+
+/// Stores the login and issues the code for the client, unless stored requirements of Entra send the user there once more.
+async fn issue_code(
+    services: &Services,
+    approved: &ApprovedRequest,
+    user: UserIdentity,
+    tokens: TokenSet,
+    address: Option<IpAddr>,
+) -> Result<CallbackOutcome, RedirectError> {
+    let request = &approved.request;
     let event = audit(approved, address).user(&user);
     let refuse = |error: SessionError| {
         let is_revoked = matches!(error, SessionError::Blocked(_));
@@ -163,7 +190,7 @@ async fn finish(
     if !approved.again {
         let pending = services.sessions.take_pending(&user, &request.client_id).await;
         if let Some(again) = pending.map_err(refuse)? {
-            return Ok(Finished::Again(again));
+            return Ok(CallbackOutcome::SignInOnceMore(again));
         }
     }
     let client = services.clients.find(&request.client_id, address).await.ok();
@@ -180,7 +207,7 @@ async fn finish(
     services.sign_ins.login_succeeded();
     services.metrics.sign_in(Reason::SignedIn.as_str());
     event.succeeded();
-    Ok(Finished::Code(code, user))
+    Ok(CallbackOutcome::IssueCode(code, user))
 }
 
 /// True if the browser remembers the approval of this user, the configuration still allows that, and no administrator
@@ -226,7 +253,7 @@ fn remember(
 
 /// Shows the consent page to the user who signed in. The tokens of this sign-in are dropped; after an approval the
 /// user signs in again.
-async fn ask_after_all(
+async fn show_consent(
     services: &Services,
     approved: &ApprovedRequest,
     browser: &Cookies<'_>,
@@ -303,11 +330,11 @@ fn again_or_refused(
     approved: &ApprovedRequest,
     error: &EntraError,
     address: Option<IpAddr>,
-) -> Result<Finished, RedirectError> {
+) -> Result<CallbackOutcome, RedirectError> {
     let source: &dyn std::error::Error = error;
     match error.next_step() {
         NextStep::SignInAgain { claims, consent } if !approved.again && (claims.is_some() || consent) => {
-            return Ok(Finished::Again(SignInAgain { claims, consent }));
+            return Ok(CallbackOutcome::SignInOnceMore(SignInAgain { claims, consent }));
         }
         // The audit log has it.
         NextStep::SignInAgain { .. } | NextStep::Blocked => {}

@@ -179,7 +179,7 @@ pub fn report(
         reason: reason.as_str().to_owned(),
         message,
         server_info: answer.as_ref().ok().cloned(),
-        // The board knows it: users' requests show it as well.
+        // `ProbeResults` knows it: users' requests show it as well.
         is_stateful: false,
         observed_at: Some(now),
     }

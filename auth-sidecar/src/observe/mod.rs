@@ -2,10 +2,10 @@
 //! server answers, and [`tenant`] which tenant Azure DevOps names for the organization. The status contains only their results
 //! and the results of users' requests.
 
-mod board;
 pub mod federation;
 pub mod handshake;
 mod mcp_client;
+mod probe_results;
 pub mod schedule;
 pub mod sign_ins;
 mod sse;
@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use crate::keys::Random;
 use crate::telemetry::metrics::Metrics;
 
-pub use board::StatusBoard;
 pub use federation::FederationProbe;
 pub use handshake::{HandshakeError, HandshakeProbe};
+pub use probe_results::ProbeResults;
 pub use tenant::TenantProbe;
 
 /// For this time after the start, a server that has never answered counts as starting. The kubelet may still
@@ -52,9 +52,9 @@ impl ProbeTrigger {
 
 /// Repeats the probes. The fields are what all probes need.
 #[derive(Clone)]
-pub struct Watch {
+pub struct ProbeLoop {
     /// Receives the last result.
-    pub board: Arc<StatusBoard>,
+    pub probe_results: Arc<ProbeResults>,
 
     /// Counts the results.
     pub metrics: Arc<Metrics>,
@@ -69,13 +69,13 @@ pub struct Watch {
     pub stop: CancellationToken,
 }
 
-impl Watch {
-    /// Probes the federation until [`Watch::stop`] is cancelled.
+impl ProbeLoop {
+    /// Probes the federation until [`ProbeLoop::stop`] is cancelled.
     pub async fn federation(self, probe: FederationProbe, trigger: ProbeTrigger) {
-        self.watch_federation(|| probe.run(), trigger).await;
+        self.repeat_federation(|| probe.run(), trigger).await;
     }
 
-    async fn watch_federation<F>(self, run: impl Fn() -> F, trigger: ProbeTrigger)
+    async fn repeat_federation<F>(self, run: impl Fn() -> F, trigger: ProbeTrigger)
     where
         F: Future<Output = (Result<(), EntraError>, Option<AssertionClaims>)>,
     {
@@ -88,7 +88,7 @@ impl Watch {
             let report = federation::report(&answer, claims, self.clock.now());
             self.metrics
                 .federation_probe(label(report.outcome), &report.reason);
-            if self.board.publish_federation(report.clone()) {
+            if self.probe_results.publish_federation(report.clone()) {
                 log_change("Federation", report.outcome, &report.reason, &report.message);
             }
 
@@ -108,20 +108,20 @@ impl Watch {
         }
     }
 
-    /// Probes the MCP server until [`Watch::stop`] is cancelled.
+    /// Probes the MCP server until [`ProbeLoop::stop`] is cancelled.
     pub async fn handshake(self, probe: HandshakeProbe) {
-        let board = Arc::clone(&self.board);
+        let probe_results = Arc::clone(&self.probe_results);
         let run = || async {
             let answer = probe.run().await;
             if probe.opened_session() {
-                board.server_is_stateful();
+                probe_results.server_is_stateful();
             }
             answer
         };
-        self.watch_handshake(run).await;
+        self.repeat_handshake(run).await;
     }
 
-    async fn watch_handshake<F>(self, run: impl Fn() -> F)
+    async fn repeat_handshake<F>(self, run: impl Fn() -> F)
     where
         F: Future<Output = Result<ServerInfo, HandshakeError>>,
     {
@@ -139,7 +139,7 @@ impl Watch {
                 self.metrics
                     .handshake_probe(label(report.outcome), &report.reason);
             }
-            if self.board.publish_handshake(report.clone()) && !starting {
+            if self.probe_results.publish_handshake(report.clone()) && !starting {
                 log_change("MCP handshake", report.outcome, &report.reason, &report.message);
             }
 
@@ -161,7 +161,7 @@ impl Watch {
         }
     }
 
-    /// Asks for the organization's tenant until [`Watch::stop`] is cancelled.
+    /// Asks for the organization's tenant until [`ProbeLoop::stop`] is cancelled.
     pub async fn tenant(self, probe: TenantProbe) {
         let mut failures = 0;
         let mut was_answered = true;
@@ -175,7 +175,7 @@ impl Watch {
             }
             was_answered = answer.is_ok();
             let report = tenant::report(&answer, self.clock.now());
-            if self.board.publish_tenant(&report) {
+            if self.probe_results.publish_tenant(&report) {
                 log_change("Tenant", report.outcome, &report.reason, &report.message);
             }
 
@@ -250,9 +250,9 @@ mod tests {
         }
     }
 
-    fn watch() -> Watch {
-        Watch {
-            board: Arc::default(),
+    fn probe_loop() -> ProbeLoop {
+        ProbeLoop {
+            probe_results: Arc::default(),
             metrics: Arc::default(),
             clock: Arc::new(FixedClock::new(Timestamp::UNIX_EPOCH)),
             random: Arc::new(Middle),
@@ -283,8 +283,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_broken_federation_is_probed_with_longer_pauses_and_its_fix_is_found_without_a_restart() {
-        let watch = watch();
-        let (board, stop) = (Arc::clone(&watch.board), watch.stop.clone());
+        let probe_loop = probe_loop();
+        let (probe_results, stop) = (Arc::clone(&probe_loop.probe_results), probe_loop.stop.clone());
         let times = Times::start();
         let run = {
             let times = times.clone();
@@ -302,11 +302,11 @@ mod tests {
                 }
             }
         };
-        let task = tokio::spawn(watch.watch_federation(run, ProbeTrigger::default()));
+        let task = tokio::spawn(probe_loop.repeat_federation(run, ProbeTrigger::default()));
         tokio::time::sleep(Duration::from_secs(194)).await;
-        assert_eq!(board.federation().outcome, Outcome::Unknown);
+        assert_eq!(probe_results.federation().outcome, Outcome::Unknown);
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(board.federation().outcome, Outcome::Verified);
+        assert_eq!(probe_results.federation().outcome, Outcome::Verified);
         tokio::time::sleep(Duration::from_secs(310)).await;
         assert_eq!(times.recorded(), [0, 5, 15, 35, 75, 135, 195, 495]);
         stop.cancel();
@@ -315,8 +315,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_users_failed_request_starts_a_probe_at_once_and_many_of_them_keep_the_gap() {
-        let watch = watch();
-        let stop = watch.stop.clone();
+        let probe_loop = probe_loop();
+        let stop = probe_loop.stop.clone();
         let times = Times::start();
         let run = {
             let times = times.clone();
@@ -326,7 +326,7 @@ mod tests {
             }
         };
         let trigger = ProbeTrigger::default();
-        let task = tokio::spawn(watch.watch_federation(run, trigger.clone()));
+        let task = tokio::spawn(probe_loop.repeat_federation(run, trigger.clone()));
         tokio::time::sleep(Duration::from_secs(100)).await;
         for _ in 0..1000 {
             trigger.wake();
@@ -341,11 +341,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_starting_server_is_probed_often_and_neither_logged_nor_counted() {
-        let watch = watch();
-        let (board, metrics, stop) = (
-            Arc::clone(&watch.board),
-            Arc::clone(&watch.metrics),
-            watch.stop.clone(),
+        let probe_loop = probe_loop();
+        let (probe_results, metrics, stop) = (
+            Arc::clone(&probe_loop.probe_results),
+            Arc::clone(&probe_loop.metrics),
+            probe_loop.stop.clone(),
         );
         let probes = Arc::new(Mutex::new(0));
         let run = {
@@ -355,18 +355,18 @@ mod tests {
                 async { Err(HandshakeError::Unreachable("connection refused".into())) }
             }
         };
-        let task = tokio::spawn(watch.watch_handshake(run));
+        let task = tokio::spawn(probe_loop.repeat_handshake(run));
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(*probes.lock().unwrap() >= 38, "every quarter of a second");
-        assert_eq!(board.handshake().reason, "ServerStarting");
+        assert_eq!(probe_results.handshake().reason, "ServerStarting");
         assert!(
             !metrics
                 .encode()
                 .contains(r#"behalf_handshake_probes_total{outcome="Failed""#)
         );
         tokio::time::sleep(START_LIMIT).await;
-        assert_eq!(board.handshake().outcome, Outcome::Failed);
-        assert_eq!(board.handshake().reason, "ServerUnreachable");
+        assert_eq!(probe_results.handshake().outcome, Outcome::Failed);
+        assert_eq!(probe_results.handshake().reason, "ServerUnreachable");
         stop.cancel();
         task.await.unwrap();
     }

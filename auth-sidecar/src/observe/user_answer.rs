@@ -16,17 +16,21 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::StatusBoard;
+use super::ProbeResults;
 use super::sse::EventReader;
 
 /// Maximum number of bytes that are kept of one answer, or since the last event of a stream. The answers to `initialize` and
 /// `tools/list`, with which clients begin, are usually smaller. A larger answer verifies nothing.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Returns `answer`, which tells `board` when it contains the result of the request `id`. A result that arrives in one part is always
-/// found. Of answers whose result is in several parts, the board limits how many are kept at a time, so that calls that hang
+/// Returns `answer`, which tells `probe_results` when it contains the result of the request `id`. A result that arrives in one part is always
+/// found. Of answers whose result is in several parts, `probe_results` limits how many are kept at a time, so that calls that hang
 /// keep no other answer from being read.
-pub(crate) fn watch(answer: Response<Body>, id: &RequestId, board: &Arc<StatusBoard>) -> Response<Body> {
+pub(crate) fn watch(
+    answer: Response<Body>,
+    id: &RequestId,
+    probe_results: &Arc<ProbeResults>,
+) -> Response<Body> {
     if !answer.status().is_success() {
         return answer;
     }
@@ -43,7 +47,7 @@ pub(crate) fn watch(answer: Response<Body>, id: &RequestId, board: &Arc<StatusBo
             search: Some(Search {
                 id: id.clone(),
                 reader,
-                board: Arc::clone(board),
+                probe_results: Arc::clone(probe_results),
                 permit: None,
             }),
         })
@@ -60,7 +64,7 @@ struct Watched {
 struct Search {
     id: RequestId,
     reader: Reader,
-    board: Arc<StatusBoard>,
+    probe_results: Arc<ProbeResults>,
     /// Permits to keep bytes in the reader.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -99,13 +103,13 @@ impl Search {
             }
         };
         if is_found {
-            self.board.user_answered();
+            self.probe_results.user_answered();
             return false;
         }
         if self.reader.size() == 0 {
             self.permit = None;
         } else if self.permit.is_none() {
-            self.permit = self.board.watch_answer();
+            self.permit = self.probe_results.watch_answer();
             return self.permit.is_some();
         }
         true
@@ -116,7 +120,7 @@ impl Search {
         if let Reader::Json(kept) = &self.reader
             && is_result(kept, &self.id)
         {
-            self.board.user_answered();
+            self.probe_results.user_answered();
         }
     }
 }
@@ -206,12 +210,12 @@ mod tests {
         assert_eq!(is_result(text.as_bytes(), &RequestId::Integer(7)), expected);
     }
 
-    fn awaiting_a_user() -> Arc<StatusBoard> {
-        let board = Arc::<StatusBoard>::default();
+    fn awaiting_a_user() -> Arc<ProbeResults> {
+        let probe_results = Arc::<ProbeResults>::default();
         let refused = Err(HandshakeError::AuthRequired { method: "initialize" });
-        board.publish_handshake(handshake::report(&refused, false, Timestamp::UNIX_EPOCH));
-        assert!(board.awaits_user());
-        board
+        probe_results.publish_handshake(handshake::report(&refused, false, Timestamp::UNIX_EPOCH));
+        assert!(probe_results.awaits_user());
+        probe_results
     }
 
     /// An answer to the request 7 in these parts. It then hangs, or ends.
@@ -226,10 +230,10 @@ mod tests {
         Response::builder().header(CONTENT_TYPE, kind).body(body).unwrap()
     }
 
-    async fn is_found(board: &Arc<StatusBoard>, kind: &'static str, parts: &[&'static str]) -> bool {
-        let watched = watch(answer(kind, parts, false), &RequestId::Integer(7), board);
+    async fn is_found(probe_results: &Arc<ProbeResults>, kind: &'static str, parts: &[&'static str]) -> bool {
+        let watched = watch(answer(kind, parts, false), &RequestId::Integer(7), probe_results);
         watched.into_body().collect().await.unwrap();
-        !board.awaits_user()
+        !probe_results.awaits_user()
     }
 
     const JSON: &str = "application/json";
@@ -257,21 +261,24 @@ mod tests {
         #[case] begin: &'static str,
         #[case] whole: &'static str,
     ) {
-        let board = awaiting_a_user();
+        let probe_results = awaiting_a_user();
         let mut hanging = Vec::new();
         for number in 0..100 {
             let begun = [begin];
             let watched = watch(
                 answer(kind, &begun[..number % 2], true),
                 &RequestId::Integer(7),
-                &board,
+                &probe_results,
             );
             let mut body = watched.into_body();
             while body.frame().now_or_never().is_some() {}
             hanging.push(body);
         }
-        assert!(board.watch_answer().is_none(), "all places for bytes are taken");
-        assert!(is_found(&board, kind, &[whole]).await);
+        assert!(
+            probe_results.watch_answer().is_none(),
+            "all places for bytes are taken"
+        );
+        assert!(is_found(&probe_results, kind, &[whole]).await);
     }
 
     #[test]

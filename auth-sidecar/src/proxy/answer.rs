@@ -80,7 +80,7 @@ pub(super) fn answer(
             *passed.status_mut() = status;
             *passed.headers_mut() = headers::to_client(&parts.headers);
             if let Some(id) = session_id {
-                state.services.board.server_is_stateful();
+                state.services.probe_results.server_is_stateful();
                 passed.headers_mut().insert(SESSION_ID, id);
             }
             Ok(passed)

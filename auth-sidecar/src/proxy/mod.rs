@@ -239,7 +239,7 @@ async fn forward(
     let mut outgoing = Outgoing::new(&parts, &server_session, message, plan, label);
     let mut response = outgoing.send(state, &session, &tokens).await?;
     // There is only one second try. If it is refused as well, the client gets that refusal.
-    if outgoing.can_be_sent_again()
+    if outgoing.is_kept()
         && let Some(wanted) = wanted(server, &response)
         && let Some(replacement) = Box::pin(replace(state, &session, &tokens, &wanted)).await?
     {
@@ -252,22 +252,24 @@ async fn forward(
         tokens = replacement;
         response = Box::pin(outgoing.send(state, &session, &tokens)).await?;
     }
-    let had_second_try = outgoing.can_be_sent_again();
+    let is_message_kept = outgoing.is_kept();
     drop(outgoing);
     if let Some(wanted) = wanted(server, &response) {
-        return Err(Box::pin(reauthenticate(state, &session, &tokens, wanted, had_second_try)).await?);
+        return Err(Box::pin(reauthenticate(state, &session, &tokens, wanted, is_message_kept)).await?);
     }
-    let board = &state.services.board;
+    let probe_results = &state.services.probe_results;
     let is_refused = matches!(
         response.status(),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
     );
     if plan.sends_a_token() && is_refused {
-        board.user_refused();
+        probe_results.user_refused();
     }
     let response = answer(state, &session, &server_session, response, is_tool_call, slot)?;
     Ok(match about.id() {
-        Some(id) if plan.sends_a_token() && board.awaits_user() => user_answer::watch(response, id, board),
+        Some(id) if plan.sends_a_token() && probe_results.awaits_user() => {
+            user_answer::watch(response, id, probe_results)
+        }
         _ => response,
     })
 }

@@ -60,7 +60,7 @@ impl<'a> Outgoing<'a> {
     }
 
     /// True when the message is still kept.
-    pub(super) fn can_be_sent_again(&self) -> bool {
+    pub(super) fn is_kept(&self) -> bool {
         self.message.is_some()
     }
 

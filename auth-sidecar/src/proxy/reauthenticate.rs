@@ -69,13 +69,14 @@ pub(super) async fn sign_in_required(
     })
 }
 
-/// Handles a demand that remains after the second try. Returns the refusal for the client.
+/// Handles a demand that remains after the second try. Returns the refusal for the client. `is_message_kept` is false for a
+/// message that was too large to be kept for a second try.
 pub(super) async fn reauthenticate(
     state: &ProxyState,
     session: &OpenSession,
     tokens: &Tokens,
     wanted: Reauthenticate,
-    had_second_try: bool,
+    is_message_kept: bool,
 ) -> Result<Refusal, Refusal> {
     tracing::info!(
         session.id = %session.id,
@@ -96,7 +97,7 @@ pub(super) async fn reauthenticate(
         _ => sign_in_required(state, session, wanted.into()).await?,
     };
     // A message that is too large for a second try is not sent again. The next call then gets another token.
-    if had_second_try || advice.is_none() {
+    if is_message_kept || advice.is_none() {
         tokens.remember_refusal(state, session, answers, &refusal).await;
     } else {
         tokens.forget_downstream(state, session).await;

@@ -338,7 +338,7 @@ async fn awaiting_a_user(injection: behalf_contract::Injection) -> (World, Sidec
     let login = sidecar.sign_in(&world).await;
     let answer = Err(HandshakeError::AuthRequired { method: "initialize" });
     sidecar
-        .board
+        .probe_results
         .publish_handshake(handshake::report(&answer, false, Timestamp::UNIX_EPOCH));
     (world, sidecar, login)
 }
@@ -348,7 +348,7 @@ async fn outcome_after(sidecar: &Sidecar, login: &Login, message: &Value) -> Out
     let answer = sidecar.post(login, message).await;
     // An answer that the server broke off counts as well.
     let _ = answer.into_body().collect().await;
-    sidecar.board.handshake().outcome
+    sidecar.probe_results.handshake().outcome
 }
 
 fn stream(text: &'static str) -> Response<Body> {

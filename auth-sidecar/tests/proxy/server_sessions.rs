@@ -118,9 +118,9 @@ async fn the_client_gets_the_servers_id_only_sealed_and_the_server_gets_its_own(
 #[tokio::test]
 async fn the_status_says_that_the_server_keeps_sessions_once_a_user_got_one() {
     let (_world, sidecar, login) = start().await;
-    assert!(!sidecar.board.handshake().is_stateful);
+    assert!(!sidecar.probe_results.handshake().is_stateful);
     begin(&sidecar, &login).await;
-    assert!(sidecar.board.handshake().is_stateful);
+    assert!(sidecar.probe_results.handshake().is_stateful);
 }
 
 #[tokio::test]

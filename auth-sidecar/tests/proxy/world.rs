@@ -13,7 +13,7 @@ use behalf_auth_sidecar::clients::{PublicAddresses, SystemResolver};
 use behalf_auth_sidecar::host_key::HostKey;
 use behalf_auth_sidecar::keys::SystemRandom;
 use behalf_auth_sidecar::observe::sign_ins::SignIns;
-use behalf_auth_sidecar::observe::{FederationProbe, ProbeTrigger, StatusBoard};
+use behalf_auth_sidecar::observe::{FederationProbe, ProbeResults, ProbeTrigger};
 use behalf_auth_sidecar::router;
 use behalf_auth_sidecar::services::{Environment, Services};
 use behalf_auth_sidecar::sessions::{CodeRedemption, NewLogin, Sessions};
@@ -24,8 +24,8 @@ use behalf_contract::{
     ServerKind, SessionsConfig, SidecarConfig, SidecarListen, StaticClient, StoreConfig, TokenExchange,
 };
 use behalf_entra::{
-    AZURE_DEVOPS_SCOPE, Assertion, AuthorizeRequest, Clock, CodeGrant, EntraClient, HttpLimits, Proxies,
-    RetryPolicy, Secret, Settings, SystemClock, TokenSet, TrustRoots, UserIdentity, sign_in_scope,
+    AZURE_DEVOPS_SCOPE, AuthorizeRequest, Clock, CodeGrant, EntraClient, FederatedTokenFile, HttpLimits,
+    Proxies, RetryPolicy, Secret, Settings, SystemClock, TokenSet, TrustRoots, UserIdentity, sign_in_scope,
 };
 use behalf_runtime::ConfigFile;
 use behalf_simulators::entra::{
@@ -202,7 +202,7 @@ impl World {
         let http = TrustRoots::system()
             .http_client(HttpLimits::default(), Proxies::None)
             .unwrap();
-        let assertion = Assertion::File(self.token_file());
+        let assertion = FederatedTokenFile::new(self.token_file());
         EntraClient::with_retry_policy(settings, assertion, http, self.clock.clone(), no_retry())
     }
 
@@ -272,7 +272,7 @@ impl World {
             metrics: services.metrics.clone(),
             trigger: services.federation_trigger.clone(),
             sign_ins: services.sign_ins.clone(),
-            board: services.board.clone(),
+            probe_results: services.probe_results.clone(),
             services: services.clone(),
             host_key,
         }
@@ -332,7 +332,7 @@ pub(crate) struct Sidecar {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trigger: ProbeTrigger,
     pub(crate) sign_ins: Arc<SignIns>,
-    pub(crate) board: Arc<StatusBoard>,
+    pub(crate) probe_results: Arc<ProbeResults>,
     pub(crate) services: Arc<Services>,
     pub(crate) host_key: String,
     /// The export of traces. It ends at once without a collector.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use behalf_auth_sidecar::store::{RedisStore, SessionStore as _, StoreKey};
 use behalf_contract::{RedisAuthentication, RedisTopology};
 use behalf_entra::{
-    Assertion, Clock as _, EntraClient, HttpLimits, Proxies, RetryPolicy, Settings, SystemClock, TrustRoots,
+    Clock as _, EntraClient, FederatedTokenFile, HttpLimits, Proxies, RetryPolicy, Settings, SystemClock,
+    TrustRoots,
 };
 use behalf_simulators::entra::{
     Effect, EntraSimulator, EntraSimulatorOptions, Fault, IssuerFixture, RequestKind,
@@ -111,7 +112,7 @@ fn authentication() -> RedisAuthentication {
 fn client(entra: &EntraSimulator, token_file: PathBuf) -> EntraClient {
     EntraClient::with_retry_policy(
         Settings::new(&entra.authority(), TENANT_ID, CLIENT_ID).unwrap(),
-        Assertion::File(token_file),
+        FederatedTokenFile::new(token_file),
         TrustRoots::system()
             .http_client(HttpLimits::default(), Proxies::None)
             .unwrap(),

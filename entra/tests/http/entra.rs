@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_entra::{
-    Assertion, EntraClient, FixedClock, HttpLimits, Proxies, RetryPolicy, Secret, Settings, TrustRoots,
+    EntraClient, FederatedTokenFile, FixedClock, HttpLimits, Proxies, RetryPolicy, Secret, Settings,
+    TrustRoots,
 };
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -58,7 +59,7 @@ impl Entra {
         let clock = Arc::new(FixedClock::new("2026-11-02T09:00:00Z".parse().unwrap()));
         let client = EntraClient::with_retry_policy(
             Settings::new(&Url::parse(&server.uri()).unwrap(), TENANT, CLIENT).unwrap(),
-            Assertion::File(assertion.path().to_owned()),
+            FederatedTokenFile::new(assertion.path().to_owned()),
             TrustRoots::system().http_client(limits, Proxies::None).unwrap(),
             clock.clone(),
             policy(),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_entra::{
-    AZURE_DEVOPS_SCOPE, Assertion, AuthorizeRequest, CodeGrant, EntraClient, EntraError, FederationFinding,
-    HttpClient, HttpLimits, NextStep, Proxies, RetryPolicy, Secret, Settings, SignInReason, SystemClock,
-    TokenRules, TokenSet, TokenValidator, TrustRoots, sign_in_scope,
+    AZURE_DEVOPS_SCOPE, AuthorizeRequest, CodeGrant, EntraClient, EntraError, FederatedTokenFile,
+    FederationFinding, HttpClient, HttpLimits, NextStep, Proxies, RetryPolicy, Secret, Settings,
+    SignInReason, SystemClock, TokenRules, TokenSet, TokenValidator, TrustRoots, sign_in_scope,
 };
 use behalf_simulators::entra::{
     Control, EntraSimulator, EntraSimulatorOptions, IssuerFixture, MintRequest, ServiceAccountToken,
@@ -52,7 +52,7 @@ impl Tenant {
             .unwrap();
         let client = EntraClient::with_retry_policy(
             Settings::new(&entra.authority(), entra.tenant_id(), CLIENT_ID).unwrap(),
-            Assertion::File(folder.path().join("token")),
+            FederatedTokenFile::new(folder.path().join("token")),
             http.clone(),
             Arc::new(SystemClock),
             RetryPolicy {

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use behalf_contract::{ExchangePlace, Injection};
-use behalf_entra::{AZURE_DEVOPS_SCOPE, Assertion, HttpLimits, Proxies, Settings, SystemClock, TrustRoots};
+use behalf_entra::{
+    AZURE_DEVOPS_SCOPE, FederatedTokenFile, HttpLimits, Proxies, Settings, SystemClock, TrustRoots,
+};
 use futures::StreamExt as _;
 use serde_json::json;
 use wiremock::matchers::method;
@@ -53,7 +55,7 @@ async fn exchange(exchanges: Exchanges) -> (Exchange, MockServer, tempfile::Name
     std::fs::write(assertion.path(), ASSERTION).unwrap();
     let entra = EntraClient::new(
         Settings::new(&server.uri().parse().unwrap(), TENANT, CLIENT).unwrap(),
-        Assertion::File(assertion.path().to_owned()),
+        FederatedTokenFile::new(assertion.path().to_owned()),
         TrustRoots::system()
             .http_client(HttpLimits::default(), Proxies::None)
             .unwrap(),

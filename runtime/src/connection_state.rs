@@ -7,35 +7,35 @@ use tokio::time::Instant;
 
 /// The state of one connection.
 #[derive(Clone)]
-pub(crate) struct Activity(Arc<Shared>);
+pub(crate) struct ConnectionState(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    asked: Notify,
+    close_requested: Notify,
 }
 
 struct State {
     /// Number of requests in flight, and of writes that wait for the client.
     busy: usize,
     idle_since: Instant,
-    /// True after the connection was asked to give up its place. It stays true until the connection answers.
-    is_asked: bool,
+    /// True after the connection was asked to close. It stays true until the connection answers.
+    is_close_requested: bool,
 }
 
 /// Marks a connection as busy until it is dropped.
-pub(crate) struct Busy(Activity);
+pub(crate) struct Busy(ConnectionState);
 
-impl Activity {
+impl ConnectionState {
     /// Creates the state of a connection that has just begun.
     pub(crate) fn new() -> Self {
         let state = State {
             busy: 0,
             idle_since: Instant::now(),
-            is_asked: false,
+            is_close_requested: false,
         };
         Self(Arc::new(Shared {
             state: Mutex::new(state),
-            asked: Notify::new(),
+            close_requested: Notify::new(),
         }))
     }
 
@@ -45,28 +45,28 @@ impl Activity {
     }
 
     /// Returns the time since when the connection is idle. `None` while it is busy, and after it was asked
-    /// for its place.
+    /// to close.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let state = self.lock();
-        (state.busy == 0 && !state.is_asked).then_some(state.idle_since)
+        (state.busy == 0 && !state.is_close_requested).then_some(state.idle_since)
     }
 
-    /// Asks the connection to give up its place, if it is still idle.
-    pub(crate) fn ask(&self) {
-        self.lock().is_asked = true;
-        self.0.asked.notify_one();
+    /// Asks the connection to close, if it is still idle.
+    pub(crate) fn request_close(&self) {
+        self.lock().is_close_requested = true;
+        self.0.close_requested.notify_one();
     }
 
-    /// Returns when the idle connection is asked for its place. The task of the connection waits for this, so
+    /// Returns when the idle connection is asked to close. The task of the connection waits for this, so
     /// that no request begins between question and answer.
-    pub(crate) async fn asked(&self) {
+    pub(crate) async fn close_requested(&self) {
         loop {
-            self.0.asked.notified().await;
+            self.0.close_requested.notified().await;
             let mut state = self.lock();
             if state.busy == 0 {
                 return;
             }
-            state.is_asked = false;
+            state.is_close_requested = false;
         }
     }
 

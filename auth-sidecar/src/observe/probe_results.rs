@@ -8,11 +8,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{federation, handshake};
 
-/// Maximum number of answers of which a part is kept at the same time, at most 64 KiB of each.
+/// Maximum number of answers to users of which a part is kept at the same time, at most 64 KiB of each, until it is known
+/// whether the answer contains a result.
 const WATCHED_ANSWERS: usize = 16;
 
-/// Number of questions in a row without an answer after which Azure DevOps' last answer no longer counts. The third one is asked about
-/// 30 s after the first, or later if Azure DevOps asks for a pause.
+/// Number of requests for the tenant in a row without an answer after which the last answer of Azure DevOps no longer counts. The
+/// third request is sent about 30 s after the first, or later if Azure DevOps asks for a pause.
 const UNANSWERED: u32 = 3;
 
 /// Azure DevOps' last answer.
@@ -21,33 +22,34 @@ struct Tenant {
     /// `None` until the first answer.
     report: Option<TenantReport>,
 
-    /// Number of questions since then that got no answer.
+    /// Number of requests since then that got no answer.
     unanswered: u32,
 }
 
 /// Keeps the last result of each probe.
 #[derive(Debug)]
-pub struct StatusBoard {
+pub struct ProbeResults {
     federation: Mutex<FederationReport>,
     handshake: Mutex<HandshakeReport>,
 
     tenant: Mutex<Tenant>,
 
-    /// The last request with a user's token that the server answered or refused was answered, since the probes find that
-    /// the server requires a user.
+    /// Set when a user's request got a result. Cleared when the server refuses a user's token, or when a handshake no longer
+    /// needs one.
     has_answered_user: AtomicBool,
 
-    /// The result says that the server requires a user.
+    /// Whether the result of the handshake is that the server requires a user's token, and no user has got a result yet.
+    /// It repeats `handshake` without its lock.
     awaits_user: AtomicBool,
 
     /// The server has given out an `Mcp-Session-Id`.
     is_stateful: AtomicBool,
 
-    /// The answers to users of which a part may be kept besides those of which one is.
+    /// One permit for each further answer of which a part may be kept, of [`WATCHED_ANSWERS`].
     watches: Arc<Semaphore>,
 }
 
-impl Default for StatusBoard {
+impl Default for ProbeResults {
     fn default() -> Self {
         Self {
             federation: Mutex::new(federation::pending()),
@@ -61,7 +63,7 @@ impl Default for StatusBoard {
     }
 }
 
-impl StatusBoard {
+impl ProbeResults {
     /// Replaces the result of the federation probe. Returns true if the outcome or the reason changed.
     pub fn publish_federation(&self, report: FederationReport) -> bool {
         let mut current = self.federation.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,51 +194,51 @@ mod tests {
 
     #[test]
     fn a_server_that_requires_a_user_is_verified_by_its_answer_to_one_until_a_probe_fails() {
-        let board = StatusBoard::default();
-        let reason = || (board.handshake().outcome, board.handshake().reason);
+        let results = ProbeResults::default();
+        let reason = || (results.handshake().outcome, results.handshake().reason);
         let unknown = (Outcome::Unknown, "AuthRequired".to_owned());
         let verified = (Outcome::Verified, "UserAnswered".to_owned());
-        board.publish_handshake(requires_a_user());
+        results.publish_handshake(requires_a_user());
         assert_eq!(reason(), unknown);
-        board.user_answered();
+        results.user_answered();
         assert_eq!(reason(), verified, "at once");
         assert!(
-            !board.publish_handshake(requires_a_user()),
+            !results.publish_handshake(requires_a_user()),
             "the next probe changes nothing"
         );
         assert_eq!(reason(), verified);
 
         let gone = Err(HandshakeError::TimedOut);
-        board.publish_handshake(handshake::report(&gone, false, jiff::Timestamp::UNIX_EPOCH));
-        board.publish_handshake(requires_a_user());
+        results.publish_handshake(handshake::report(&gone, false, jiff::Timestamp::UNIX_EPOCH));
+        results.publish_handshake(requires_a_user());
         assert_eq!(reason(), unknown, "after a failure a user must be answered again");
     }
 
     #[test]
     fn a_server_that_refuses_users_as_well_is_not_verified() {
-        let board = StatusBoard::default();
-        board.publish_handshake(requires_a_user());
-        board.user_answered();
-        board.user_refused();
-        assert!(board.publish_handshake(requires_a_user()));
-        assert_eq!(board.handshake().outcome, Outcome::Unknown);
+        let results = ProbeResults::default();
+        results.publish_handshake(requires_a_user());
+        results.user_answered();
+        results.user_refused();
+        assert!(results.publish_handshake(requires_a_user()));
+        assert_eq!(results.handshake().outcome, Outcome::Unknown);
     }
 
     #[test]
     fn an_answer_from_before_the_server_required_a_user_does_not_count() {
-        let board = StatusBoard::default();
-        board.user_answered();
-        board.publish_handshake(requires_a_user());
-        assert_eq!(board.handshake().outcome, Outcome::Unknown);
+        let results = ProbeResults::default();
+        results.user_answered();
+        results.publish_handshake(requires_a_user());
+        assert_eq!(results.handshake().outcome, Outcome::Unknown);
     }
 
     #[test]
     fn an_answer_to_a_user_changes_no_other_result() {
-        let board = StatusBoard::default();
+        let results = ProbeResults::default();
         let gone = Err(HandshakeError::TimedOut);
-        board.publish_handshake(handshake::report(&gone, false, jiff::Timestamp::UNIX_EPOCH));
-        board.user_answered();
-        assert_eq!(board.handshake().outcome, Outcome::Failed);
+        results.publish_handshake(handshake::report(&gone, false, jiff::Timestamp::UNIX_EPOCH));
+        results.user_answered();
+        assert_eq!(results.handshake().outcome, Outcome::Failed);
     }
 
     fn tenant(outcome: Outcome, message: &str) -> TenantReport {
@@ -250,28 +252,28 @@ mod tests {
 
     #[test]
     fn the_tenant_stays_until_the_third_question_in_a_row_without_an_answer() {
-        let board = StatusBoard::default();
-        let outcome = || board.tenant().map(|report| report.outcome);
+        let results = ProbeResults::default();
+        let outcome = || results.tenant().map(|report| report.outcome);
         let silent = tenant(Outcome::Unknown, "no answer");
         for answer in [Outcome::Verified, Outcome::Failed] {
-            assert!(board.publish_tenant(&tenant(answer, "a tenant")));
+            assert!(results.publish_tenant(&tenant(answer, "a tenant")));
             for _ in 0..2 {
-                assert!(!board.publish_tenant(&silent));
+                assert!(!results.publish_tenant(&silent));
                 assert_eq!(outcome(), Some(answer));
             }
             assert!(
-                !board.publish_tenant(&tenant(answer, "a tenant")),
+                !results.publish_tenant(&tenant(answer, "a tenant")),
                 "the count begins again"
             );
             for _ in 0..2 {
-                assert!(!board.publish_tenant(&silent));
+                assert!(!results.publish_tenant(&silent));
                 assert_eq!(outcome(), Some(answer));
             }
-            assert!(board.publish_tenant(&silent));
+            assert!(results.publish_tenant(&silent));
             assert_eq!(outcome(), Some(Outcome::Unknown));
-            assert!(!board.publish_tenant(&tenant(Outcome::Unknown, "another error")));
+            assert!(!results.publish_tenant(&tenant(Outcome::Unknown, "another error")));
         }
-        let new = StatusBoard::default();
+        let new = ProbeResults::default();
         assert!(
             new.publish_tenant(&silent),
             "without an answer before, the first failure counts"
@@ -280,27 +282,27 @@ mod tests {
 
     #[test]
     fn another_wrong_tenant_in_place_of_a_wrong_one_is_a_change() {
-        let board = StatusBoard::default();
-        assert!(board.publish_tenant(&tenant(Outcome::Failed, "names the tenant a")));
-        assert!(!board.publish_tenant(&tenant(Outcome::Failed, "names the tenant a")));
-        assert!(board.publish_tenant(&tenant(Outcome::Failed, "names the tenant b")));
+        let results = ProbeResults::default();
+        assert!(results.publish_tenant(&tenant(Outcome::Failed, "names the tenant a")));
+        assert!(!results.publish_tenant(&tenant(Outcome::Failed, "names the tenant a")));
+        assert!(results.publish_tenant(&tenant(Outcome::Failed, "names the tenant b")));
     }
 
     #[test]
     fn results_are_unknown_before_the_first_probe() {
-        let board = StatusBoard::default();
-        assert_eq!(board.federation().outcome, Outcome::Unknown);
-        assert_eq!(board.federation().observed_at, None);
-        assert_eq!(board.handshake().outcome, Outcome::Unknown);
-        assert_eq!(board.handshake().server_info, None);
+        let results = ProbeResults::default();
+        assert_eq!(results.federation().outcome, Outcome::Unknown);
+        assert_eq!(results.federation().observed_at, None);
+        assert_eq!(results.handshake().outcome, Outcome::Unknown);
+        assert_eq!(results.handshake().server_info, None);
     }
 
     #[test]
     fn an_equal_result_is_no_change() {
-        let board = StatusBoard::default();
+        let results = ProbeResults::default();
         let mut report = federation::pending();
         report.outcome = Outcome::Failed;
-        assert!(board.publish_federation(report.clone()));
-        assert!(!board.publish_federation(report));
+        assert!(results.publish_federation(report.clone()));
+        assert!(!results.publish_federation(report));
     }
 }
