@@ -24,6 +24,7 @@ use crate::http::public_url::Addresses;
 use crate::keys::{KeyringFileError, KeyringHandle, Random};
 use crate::limits::address_budget::AddressBudgets;
 use crate::limits::body_budget::MessageMemory;
+use crate::oauth;
 use crate::observe::sign_ins::SignIns;
 use crate::observe::{ProbeResults, ProbeTrigger};
 use crate::revocations_file::{RevocationsFile, RevocationsFileError};
@@ -269,9 +270,9 @@ impl Services {
             validator: TokenValidator::new(entra.clone(), token_rules),
             sessions: Arc::new(sessions),
             sign_ins: Arc::new(sign_ins),
-            callbacks: AddressBudgets::of_callbacks(clock.now()),
-            pages: AddressBudgets::of_pages(clock.now()),
-            grants: AddressBudgets::of_grants(clock.now()),
+            callbacks: oauth::callback_budgets(clock.now()),
+            pages: oauth::page_budgets(clock.now()),
+            grants: oauth::grant_budgets(clock.now()),
             message_memory: MessageMemory::of_all(),
             metrics,
             tracer,

@@ -10,6 +10,7 @@ use url::Url;
 use crate::application_token::ApplicationToken;
 use crate::assertion::FederatedTokenFile;
 use crate::cached::{Cached, Lifetime, Pauses};
+use crate::client_pause::ClientPause;
 use crate::clock::Clock;
 use crate::discovery::Discovery;
 use crate::error::EntraError;
@@ -22,7 +23,6 @@ use crate::response::{Answer, TokenSet};
 use crate::retry::RetryPolicy;
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::throttle::Throttle;
 
 /// Addresses rarely change, and calls go on with an old document while Entra cannot be reached.
 const DISCOVERY: Lifetime = Lifetime {
@@ -85,7 +85,7 @@ struct Inner {
     retry: RetryPolicy,
     discovery: Cached<Discovery>,
     keys: Cached<SigningKeys>,
-    throttle: Throttle,
+    pause: ClientPause,
 }
 
 impl EntraClient {
@@ -115,7 +115,7 @@ impl EntraClient {
             retry,
             discovery: Cached::new("discovery document", DISCOVERY),
             keys: Cached::new("signing keys", KEYS),
-            throttle: Throttle::default(),
+            pause: ClientPause::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -299,7 +299,7 @@ impl EntraClient {
         // first after a pause does not wait for itself.
         let attempt = || async {
             if !goes_first.load(Ordering::Relaxed) {
-                goes_first.store(self.inner.throttle.check(part, self.now())?, Ordering::Relaxed);
+                goes_first.store(self.inner.pause.check(part, self.now())?, Ordering::Relaxed);
             }
             self.attempt(url, grant).await
         };
@@ -308,7 +308,7 @@ impl EntraClient {
             .retry
             .run(attempt, |error| grant.may_be_repeated(error))
             .await;
-        self.inner.throttle.observe(part, &result, self.now());
+        self.inner.pause.observe(part, &result, self.now());
         if let Err(error) = &result {
             tracing::debug!(
                 entra.grant = grant.name(),

@@ -1,8 +1,8 @@
 //! The four token requests as form fields.
 
+use crate::client_pause::Part;
 use crate::error::EntraError;
 use crate::secret::Secret;
-use crate::throttle::Part;
 
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const ON_BEHALF_OF: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -104,7 +104,7 @@ impl<'a> Grant<'a> {
     ///
     /// A code is valid for one request. It is sent again only when Entra certainly did not process it
     /// (AADSTS54005 otherwise). All other grants are not sent again after 429: that begins the pause of the
-    /// whole process (see [`crate::throttle::Throttle`]).
+    /// whole process (see [`crate::client_pause::ClientPause`]).
     pub(crate) fn may_be_repeated(self, error: &EntraError) -> bool {
         match self {
             Self::Code(_) => match error {

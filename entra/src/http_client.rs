@@ -52,7 +52,7 @@ impl TrustRoots {
     /// Builds a client with these roots. The bundle must be readable now. If a later version is not, the failure
     /// is logged and the client keeps the version before.
     pub fn http_client(&self, limits: HttpLimits, proxies: Proxies) -> Result<HttpClient, TrustError> {
-        self.client_of(Settings {
+        self.client_of(ClientOptions {
             roots: self.clone(),
             limits,
             proxies,
@@ -69,7 +69,7 @@ impl TrustRoots {
         limits: HttpLimits,
         resolver: Arc<dyn Resolve>,
     ) -> Result<HttpClient, TrustError> {
-        self.client_of(Settings {
+        self.client_of(ClientOptions {
             roots: self.clone(),
             limits,
             proxies: Proxies::None,
@@ -77,8 +77,8 @@ impl TrustRoots {
         })
     }
 
-    fn client_of(&self, settings: Settings) -> Result<HttpClient, TrustError> {
-        let client = FollowsBundle::new(self, move || build(&settings))?;
+    fn client_of(&self, options: ClientOptions) -> Result<HttpClient, TrustError> {
+        let client = FollowsBundle::new(self, move || build(&options))?;
         Ok(HttpClient(Arc::new(client)))
     }
 }
@@ -89,7 +89,7 @@ impl TrustRoots {
 #[derive(Clone, Debug)]
 pub struct HttpClient(Arc<FollowsBundle<reqwest::Client>>);
 
-struct Settings {
+struct ClientOptions {
     roots: TrustRoots,
     limits: HttpLimits,
     proxies: Proxies,
@@ -111,13 +111,13 @@ impl From<reqwest::Client> for HttpClient {
     }
 }
 
-fn build(settings: &Settings) -> Result<reqwest::Client, TrustError> {
-    let Settings {
+fn build(options: &ClientOptions) -> Result<reqwest::Client, TrustError> {
+    let ClientOptions {
         roots,
         limits,
         proxies,
         resolver,
-    } = settings;
+    } = options;
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("behalf/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())

@@ -45,7 +45,7 @@ pub struct OnBehalfOf {
     client: EntraClient,
     scope: Arc<str>,
     tokens: Cache<Key, Arc<TokenSet>>,
-    failures: Cache<Key, Failure>,
+    failures: Cache<Key, AssertionPause>,
 }
 
 /// A downstream token, and whether it comes from the cache.
@@ -65,9 +65,9 @@ struct Key {
     claims: Option<[u8; 32]>,
 }
 
-/// An outage that one exchange encountered.
+/// No exchange of one assertion is sent until this time, because of an outage that the last one encountered.
 #[derive(Clone)]
-struct Failure {
+struct AssertionPause {
     cause: Arc<EntraError>,
     until: Timestamp,
 }
@@ -203,7 +203,7 @@ impl OnBehalfOf {
     }
 
     async fn check_pause(&self, key: &Key) -> Result<(), EntraError> {
-        let Some(Failure { cause, until }) = self.failures.get(key).await else {
+        let Some(AssertionPause { cause, until }) = self.failures.get(key).await else {
             return Ok(());
         };
         match pause::left(self.client.now(), until) {
@@ -218,11 +218,11 @@ impl OnBehalfOf {
         if !is_outage || matches!(error, EntraError::Paused { .. }) {
             return;
         }
-        let failure = Failure {
+        let pause = AssertionPause {
             cause: Arc::new(error.clone()),
             until: pause::end_of(error.pause(), self.client.now()),
         };
-        self.failures.insert(key.clone(), failure).await;
+        self.failures.insert(key.clone(), pause).await;
     }
 }
 

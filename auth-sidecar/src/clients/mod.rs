@@ -176,7 +176,7 @@ impl Clients {
                 kind: ClientKind::Static,
             });
         }
-        let registrations = AddressBudgets::of_registrations(clock.now());
+        let registrations = registration::budgets(clock.now());
         let denied = Denied::new(&config.denied);
         let hosts = &config.additional_redirect_hosts;
         Ok(Self {

@@ -2,17 +2,40 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::redirect_uri::RedirectUriError;
 use super::{Clients, SealedRegistration};
 use crate::keys::Purpose;
+use crate::limits::address_budget::AddressBudgets;
+use crate::limits::token_bucket::Rate;
 
 /// Maximum number of redirect URIs of one client. Known clients register at most three.
 const MAX_REDIRECT_URIS: usize = 10;
 
 /// Maximum length of a client's name in bytes. The consent page shows it.
 pub(super) const MAX_NAME_BYTES: usize = 128;
+
+/// The registrations of one address. A company behind one gateway starts its clients within minutes, and some
+/// clients register at every start.
+const REGISTRATIONS_OF_ONE: Rate = Rate {
+    burst: 300.0,
+    per_second: 5.0,
+};
+
+/// The registrations of all addresses together. A registration stores nothing and costs one HKDF and one AES-GCM
+/// sealing of at most 1 KiB, well below a tenth of a millisecond. This many registrations use less than a fifth of
+/// one core.
+const REGISTRATIONS: Rate = Rate {
+    burst: 10_000.0,
+    per_second: 2000.0,
+};
+
+/// Returns the budgets of registrations.
+pub(super) fn budgets(now: Timestamp) -> AddressBudgets {
+    AddressBudgets::new(REGISTRATIONS_OF_ONE, REGISTRATIONS, now)
+}
 
 /// The metadata that a client sends. Fields without a meaning for this server are neither read nor returned:
 /// the response contains the registered metadata only (RFC 7591, section 3.2.1).

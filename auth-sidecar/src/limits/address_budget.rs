@@ -6,117 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-/// The registrations of one address. A company behind one gateway starts its clients within minutes, and some
-/// clients register at every start.
-const REGISTRATIONS_OF_ONE: Rate = Rate {
-    burst: 300.0,
-    per_second: 5.0,
-};
-
-/// The registrations of all addresses together. A registration stores nothing and costs one HKDF and one AES-GCM
-/// sealing of at most 1 KiB, well below a tenth of a millisecond. This many registrations use less than a fifth of
-/// one core.
-const REGISTRATIONS: Rate = Rate {
-    burst: 10_000.0,
-    per_second: 2000.0,
-};
-
-/// The callbacks of one address whose code Entra does not accept. Everybody can approve a request and send a
-/// made-up code, and each asks Entra in the name of the application, which Entra then throttles for all users. The
-/// sign-ins of a company behind one gateway cost nothing, because their codes are accepted.
-const CALLBACKS_OF_ONE: Rate = Rate {
-    burst: 300.0,
-    per_second: 5.0,
-};
-
-/// The callbacks of all addresses together whose code Entra does not accept. Microsoft does not publish the rate at
-/// which Entra throttles an application.
-const CALLBACKS: Rate = Rate {
-    burst: 2000.0,
-    per_second: 50.0,
-};
-
-/// The metadata documents that one address causes to be fetched. All users of a company together have a few clients, and a
-/// document is fetched once a minute at most.
-const DOCUMENTS_OF_ONE: Rate = Rate {
-    burst: 30.0,
-    per_second: 0.5,
-};
-
-/// The metadata documents that all addresses together cause to be fetched. Everybody can name any address; no host gets
-/// more than ten requests a second from one replica.
-const DOCUMENTS: Rate = Rate {
-    burst: 100.0,
-    per_second: 10.0,
-};
-
-/// The pages of one address: `/authorize` and `/consent`. A login opens both, so that a company behind one gateway can begin
-/// 1,500 logins at once, and then 50 a second.
-const PAGES_OF_ONE: Rate = Rate {
-    burst: 3000.0,
-    per_second: 100.0,
-};
-
-/// The pages of all addresses together: 500 logins a second, which is more than one core finishes.
-const PAGES: Rate = Rate {
-    burst: 10_000.0,
-    per_second: 1000.0,
-};
-
-/// The requests of one address to `/token` and `/revoke`. A client refreshes about once an hour: 10,000 users with three
-/// clients each send nine requests a second. After a revocation of everyone each of the 30,000 clients is refused once, and
-/// sends a code.
-const GRANTS_OF_ONE: Rate = Rate {
-    burst: 3000.0,
-    per_second: 200.0,
-};
-
-/// The requests of all addresses together to `/token` and `/revoke`. One core redeems about this many refresh tokens.
-const GRANTS: Rate = Rate {
-    burst: 20_000.0,
-    per_second: 3000.0,
-};
+use super::token_bucket::{Rate, TokenBucket};
 
 /// Maximum number of addresses whose budget is not full. An entry has about 50 bytes.
 const MOST_ADDRESSES: usize = 4096;
-
-/// The capacity of a budget, and how fast it refills.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
-    pub(super) burst: f64,
-    pub(super) per_second: f64,
-}
-
-/// The rest of a budget.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bucket {
-    tokens: f64,
-    filled_at: Timestamp,
-}
-
-impl Bucket {
-    pub(super) fn full(rate: Rate, now: Timestamp) -> Self {
-        Self {
-            tokens: rate.burst,
-            filled_at: now,
-        }
-    }
-
-    pub(super) fn tokens(&self, rate: Rate, now: Timestamp) -> f64 {
-        // When the clock goes back, the budget stays as it is.
-        let elapsed = now.duration_since(self.filled_at).as_secs_f64().max(0.0);
-        elapsed.mul_add(rate.per_second, self.tokens).min(rate.burst)
-    }
-
-    pub(super) fn charge(&mut self, rate: Rate, now: Timestamp) {
-        self.tokens = (self.tokens(rate, now) - 1.0).max(0.0);
-        self.filled_at = now;
-    }
-
-    fn refund(&mut self, rate: Rate) {
-        self.tokens = (self.tokens + 1.0).min(rate.burst);
-    }
-}
 
 /// The budgets of one kind of request.
 pub(crate) struct AddressBudgets {
@@ -126,39 +19,15 @@ pub(crate) struct AddressBudgets {
 }
 
 struct Budgets {
-    total: Bucket,
-    addresses: HashMap<IpAddr, Bucket>,
+    total: TokenBucket,
+    addresses: HashMap<IpAddr, TokenBucket>,
 }
 
 impl AddressBudgets {
-    /// The budgets of registrations.
-    pub(crate) fn of_registrations(now: Timestamp) -> Self {
-        Self::new(REGISTRATIONS_OF_ONE, REGISTRATIONS, now)
-    }
-
-    /// The budgets of callbacks whose code Entra does not accept.
-    pub(crate) fn of_callbacks(now: Timestamp) -> Self {
-        Self::new(CALLBACKS_OF_ONE, CALLBACKS, now)
-    }
-
-    /// The budgets of metadata documents that are fetched.
-    pub(crate) fn of_metadata_documents(now: Timestamp) -> Self {
-        Self::new(DOCUMENTS_OF_ONE, DOCUMENTS, now)
-    }
-
-    /// The budgets of the pages that begin a login.
-    pub(crate) fn of_pages(now: Timestamp) -> Self {
-        Self::new(PAGES_OF_ONE, PAGES, now)
-    }
-
-    /// The budgets of requests with a code or token.
-    pub(crate) fn of_grants(now: Timestamp) -> Self {
-        Self::new(GRANTS_OF_ONE, GRANTS, now)
-    }
-
-    fn new(per_address: Rate, total: Rate, now: Timestamp) -> Self {
+    /// Creates full budgets.
+    pub(crate) fn new(per_address: Rate, total: Rate, now: Timestamp) -> Self {
         let budgets = Budgets {
-            total: Bucket::full(total, now),
+            total: TokenBucket::full(total, now),
             addresses: HashMap::new(),
         };
         Self {
@@ -188,7 +57,7 @@ impl AddressBudgets {
         budgets
             .addresses
             .entry(network)
-            .or_insert_with(|| Bucket::full(self.per_address, now))
+            .or_insert_with(|| TokenBucket::full(self.per_address, now))
             .charge(self.per_address, now);
         true
     }
@@ -208,7 +77,7 @@ impl AddressBudgets {
 }
 
 /// Removes the budgets that are full again, or else the fullest: its address loses the least of its limit.
-fn make_room(addresses: &mut HashMap<IpAddr, Bucket>, rate: Rate, now: Timestamp) {
+fn make_room(addresses: &mut HashMap<IpAddr, TokenBucket>, rate: Rate, now: Timestamp) {
     addresses.retain(|_, bucket| bucket.tokens(rate, now) < rate.burst);
     if addresses.len() < MOST_ADDRESSES {
         return;
@@ -241,6 +110,18 @@ mod tests {
 
     const START: Timestamp = Timestamp::UNIX_EPOCH;
 
+    fn budgets(now: Timestamp) -> AddressBudgets {
+        let of_one = Rate {
+            burst: 300.0,
+            per_second: 5.0,
+        };
+        let total = Rate {
+            burst: 10_000.0,
+            per_second: 2000.0,
+        };
+        AddressBudgets::new(of_one, total, now)
+    }
+
     fn address(text: &str) -> Option<IpAddr> {
         let address = text.parse();
         assert!(address.is_ok(), "{text}");
@@ -259,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_admitted_and_then_the_rate() {
-        let budgets = AddressBudgets::of_registrations(START);
+        let budgets = budgets(START);
         let one = address("192.0.2.1");
         assert_eq!(exhaust(&budgets, one, START), 300);
         let later = START + SignedDuration::from_secs(2);
@@ -268,7 +149,7 @@ mod tests {
 
     #[test]
     fn one_address_leaves_the_budget_of_others_alone() {
-        let budgets = AddressBudgets::of_registrations(START);
+        let budgets = budgets(START);
         exhaust(&budgets, address("192.0.2.1"), START);
         assert!(budgets.try_charge(address("192.0.2.2"), START));
         exhaust(&budgets, address("2001:db8:1:2:3::4"), START);
@@ -285,7 +166,7 @@ mod tests {
 
     #[test]
     fn many_addresses_together_meet_the_total() {
-        let budgets = AddressBudgets::of_registrations(START);
+        let budgets = budgets(START);
         let admitted: usize = (0..40)
             .map(|n| exhaust(&budgets, Some(IpAddr::from([192, 0, 2, n])), START))
             .sum();
@@ -297,14 +178,14 @@ mod tests {
 
     #[test]
     fn without_an_address_only_the_total_counts() {
-        let budgets = AddressBudgets::of_registrations(START);
+        let budgets = budgets(START);
         assert_eq!(exhaust(&budgets, None, START), 10_000);
         assert!(budgets.lock().addresses.is_empty());
     }
 
     #[test]
     fn a_refunded_request_costs_nothing() {
-        let budgets = AddressBudgets::of_callbacks(START);
+        let budgets = budgets(START);
         let one = address("192.0.2.1");
         for _ in 0..5000 {
             assert!(budgets.try_charge(one, START));
@@ -320,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_forgets_the_fullest_first() {
-        let budgets = AddressBudgets::of_registrations(START);
+        let budgets = budgets(START);
         let busy = address("203.0.113.9");
         exhaust(&budgets, busy, START);
         for n in 0..6000_u32 {
@@ -335,7 +216,7 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_does_not_change_the_budget() {
         let start = START + SignedDuration::from_hours(1);
-        let budgets = AddressBudgets::of_registrations(start);
+        let budgets = budgets(start);
         let one = address("192.0.2.1");
         budgets.try_charge(one, start);
         assert_eq!(exhaust(&budgets, one, START), 299);

@@ -7,4 +7,5 @@ pub(crate) mod body_budget;
 #[cfg(test)]
 mod memory_budgets;
 pub(crate) mod new_tokens;
+pub(crate) mod token_bucket;
 pub(crate) mod weak_map;

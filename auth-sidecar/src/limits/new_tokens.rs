@@ -8,7 +8,7 @@ use behalf_entra::UserIdentity;
 use jiff::Timestamp;
 use moka::future::Cache;
 
-use super::address_budget::{Bucket, Rate};
+use super::token_bucket::{Rate, TokenBucket};
 use crate::session_id::SessionId;
 
 /// The new tokens of one user. A token lives for 60 to 90 minutes, so that an agent needs about one in an hour. A user may
@@ -47,7 +47,7 @@ pub(crate) struct NewTokens {
     /// When this process began to charge.
     began: Timestamp,
     known: Cache<SessionId, ()>,
-    budgets: Cache<BudgetKey, Arc<Mutex<Bucket>>>,
+    budgets: Cache<BudgetKey, Arc<Mutex<TokenBucket>>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ impl NewTokens {
             user: user.clone(),
             is_earlier,
         };
-        let full = async { Arc::new(Mutex::new(Bucket::full(rate, now))) };
+        let full = async { Arc::new(Mutex::new(TokenBucket::full(rate, now))) };
         let budget = self.budgets.get_with(key, full).await;
         let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = 1.0 - budget.tokens(rate, now);

@@ -14,7 +14,8 @@ use crate::keys::{Purpose, SealError};
 use crate::oauth::login::cookies::{self, Cookies};
 use crate::oauth::login::remembered_approvals::Approvals;
 use crate::oauth::login::{
-    ApprovedRequest, AuthorizationRequest, OfferedRequest, PageError, REQUEST_LIFETIME, Refused, csrf,
+    ApprovedRequest, AuthorizationRequest, AuthorizeRefusal, OfferedRequest, PageError, REQUEST_LIFETIME,
+    csrf,
 };
 use crate::services::Services;
 use crate::sessions::SignInAgain;
@@ -45,7 +46,7 @@ pub(super) async fn authorize(
     );
     let (request, client) = match checked.await {
         Ok(checked) => checked,
-        Err(Refused::Page(error)) => {
+        Err(AuthorizeRefusal::Page(error)) => {
             if error == PageError::Client(ClientError::Busy) {
                 services
                     .metrics
@@ -53,7 +54,7 @@ pub(super) async fn authorize(
             }
             return page::refused(&services, error);
         }
-        Err(Refused::Redirect(error)) => return redirect::error(&services, &error),
+        Err(AuthorizeRefusal::Redirect(error)) => return redirect::error(&services, &error),
     };
     // The page's content security policy needs Entra's address. A consent is useless while Entra is unreachable.
     let entra = match services.entra.discovery().await {

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode};
 use behalf_contract::ServerKind;
 
-use super::event_stream::Opened;
+use super::event_stream::WithLeadingComment;
 use super::refusal::Refusal;
 use super::server_session::{SESSION_ID, ServerSession};
 use super::user_limits::Slot;
@@ -72,7 +72,12 @@ pub(super) fn answer(
                 .end_signal()
                 .ended_within(state.services.sessions.until(end));
             let body = if is_event_stream {
-                stream::until(Opened::new(body, &parts.headers), end, is_event_stream, slot)
+                stream::until(
+                    WithLeadingComment::new(body, &parts.headers),
+                    end,
+                    is_event_stream,
+                    slot,
+                )
             } else {
                 stream::until(body, end, is_event_stream, slot)
             };

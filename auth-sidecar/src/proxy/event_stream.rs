@@ -14,12 +14,12 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 const COMMENT: &[u8] = b":\n\n";
 
 /// The body of an event stream, with a comment at its beginning if the server sends its first event later.
-pub(super) struct Opened<B> {
+pub(super) struct WithLeadingComment<B> {
     body: B,
     may_add: bool,
 }
 
-impl<B: HttpBody> Opened<B> {
+impl<B: HttpBody> WithLeadingComment<B> {
     /// `headers` are those of the answer. A body that is encoded, or whose length is announced, stays as it is.
     pub(super) fn new(body: B, headers: &HeaderMap) -> Self {
         let may_add = !headers.contains_key(CONTENT_ENCODING) && body.size_hint().exact().is_none();
@@ -27,7 +27,7 @@ impl<B: HttpBody> Opened<B> {
     }
 }
 
-impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Opened<B> {
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for WithLeadingComment<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -83,7 +83,7 @@ mod tests {
         let events = pause.chain(stream::iter([Ok::<_, Infallible>(Bytes::from_static(
             b"data: 1\n\n",
         ))]));
-        let mut body = Opened::new(Body::from_stream(events), headers);
+        let mut body = WithLeadingComment::new(Body::from_stream(events), headers);
         body.frame().await.unwrap().unwrap().into_data().unwrap()
     }
 

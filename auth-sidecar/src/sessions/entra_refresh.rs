@@ -9,8 +9,8 @@ use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::error::{SessionError, Unavailable};
-use super::record::{Record, Refused};
-use super::renewals::{Flight, Joined, Pause, Renewed};
+use super::record::{EntraRefusal, Record};
+use super::renewals::{Flight, Joined, RenewalPause, Renewed};
 use super::repository::Change;
 use super::sign_in_again::SignInAgain;
 use super::{OpenSession, Sessions, renewal_lease};
@@ -127,7 +127,11 @@ impl Sessions {
 
     /// Renews once, and pauses the next renewal if the request to Entra failed. Of several replicas one asks
     /// Entra; the others wait for its tokens.
-    async fn renew(&self, session: &OpenSession, refused: Option<&Secret>) -> (Renewed, Option<Pause>) {
+    async fn renew(
+        &self,
+        session: &OpenSession,
+        refused: Option<&Secret>,
+    ) -> (Renewed, Option<RenewalPause>) {
         match self.turn(session, refused).await {
             Turn::Done(renewed) => (renewed, None),
             Turn::AskEntra(refresh_token) => {
@@ -199,7 +203,7 @@ impl Sessions {
         session: &OpenSession,
         refresh_token: &Secret,
         refused: Option<&Secret>,
-    ) -> (Renewed, Option<Pause>) {
+    ) -> (Renewed, Option<RenewalPause>) {
         let now = self.clock.now();
         match self
             .entra
@@ -220,7 +224,7 @@ impl Sessions {
                 }
                 // A full store must not make each call ask Entra. Meanwhile this replica uses the tokens alone.
                 let unsaved = Ok(Arc::new(tokens));
-                let pause = Pause::new(self.clock.now(), UNSAVED, unsaved.clone());
+                let pause = RenewalPause::new(self.clock.now(), UNSAVED, unsaved.clone());
                 (unsaved, Some(pause))
             }
             Err(error) => self.failed_renewal(session, error, now).await,
@@ -263,7 +267,7 @@ impl Sessions {
         session: &OpenSession,
         error: EntraError,
         now: Timestamp,
-    ) -> (Renewed, Option<Pause>) {
+    ) -> (Renewed, Option<RenewalPause>) {
         let step = error.next_step();
         // Entra has revoked the user's grant. Later calls are refused, so the open requests and streams end as
         // well. A policy that only requires a claim does not end them.
@@ -284,7 +288,7 @@ impl Sessions {
         // Without the refusal in the record, each call would repeat the refused request.
         let unsaved = |error: SessionError| {
             let pause = matches!(error, SessionError::Unavailable { .. })
-                .then(|| Pause::new(self.clock.now(), UNSAVED_REFUSAL, Err(error.clone())));
+                .then(|| RenewalPause::new(self.clock.now(), UNSAVED_REFUSAL, Err(error.clone())));
             (Err(error), pause)
         };
         let error = match step {
@@ -294,7 +298,7 @@ impl Sessions {
             }
             NextStep::Blocked => {
                 let hint = error.hint().to_owned();
-                let refused = Refused {
+                let refused = EntraRefusal {
                     at: now,
                     hint: Some(hint.clone()),
                     revoked: true,
@@ -315,7 +319,7 @@ impl Sessions {
             entra.pause_seconds = pause.as_secs(),
             "Unable to renew a user's tokens; calls use the old ones until they expire"
         );
-        let pause = was_sent.then(|| Pause::new(self.clock.now(), pause, Err(error.clone())));
+        let pause = was_sent.then(|| RenewalPause::new(self.clock.now(), pause, Err(error.clone())));
         (Err(error), pause)
     }
 
@@ -328,7 +332,7 @@ impl Sessions {
         now: Timestamp,
     ) -> SessionError {
         let kept = async {
-            let refused = Refused {
+            let refused = EntraRefusal {
                 at: now,
                 hint: None,
                 revoked: again.is_plain(),
@@ -347,7 +351,7 @@ impl Sessions {
     async fn mark_refused(
         &self,
         session: &OpenSession,
-        refused: Refused,
+        refused: EntraRefusal,
         error: &EntraError,
     ) -> Result<(), SessionError> {
         let mark = |record: &mut Record| {
@@ -371,7 +375,7 @@ impl Sessions {
 }
 
 /// Returns the action and reason of a refusal in the audit log. `None` for one that the user's next sign-in cures.
-fn audited(refused: &Refused) -> Option<(Action, &'static str)> {
+fn audited(refused: &EntraRefusal) -> Option<(Action, &'static str)> {
     match (&refused.hint, refused.revoked) {
         // No sign-in helps, and the session goes on once Entra allows it.
         (Some(_), true) => Some((Action::SessionBlock, "blocked_by_entra")),

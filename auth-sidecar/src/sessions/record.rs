@@ -46,12 +46,12 @@ pub(super) struct Record {
     pub(super) step_up_until: Option<Timestamp>,
 
     /// The last refusal of Entra to renew the tokens.
-    pub(super) refused: Option<Refused>,
+    pub(super) refused: Option<EntraRefusal>,
 }
 
 /// A refusal of Entra to renew a user's tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Refused {
+pub(super) struct EntraRefusal {
     #[serde(with = "millisecond::required")]
     pub(super) at: Timestamp,
 
@@ -96,7 +96,7 @@ struct Form<'a> {
     )]
     step_up_until: Option<Timestamp>,
     #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
-    refused: Option<Refused>,
+    refused: Option<EntraRefusal>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]

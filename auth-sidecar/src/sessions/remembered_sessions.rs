@@ -31,12 +31,12 @@ pub(super) struct Remembered(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    sessions: HashMap<TokenDigest, Opened>,
+    sessions: HashMap<TokenDigest, RememberedSession>,
     /// True while a task removes the old sessions.
     is_swept: bool,
 }
 
-struct Opened {
+struct RememberedSession {
     session: Arc<OpenSession>,
 
     /// The end of the second, or of the session if that is earlier.
@@ -71,7 +71,7 @@ impl Remembered {
     ) {
         let life = SignedDuration::try_from(LIFE).unwrap_or_default();
         let until = later(now, life).min(session.expires_at).min(ends_at);
-        let opened = Opened {
+        let opened = RememberedSession {
             session,
             until,
             renewals,
@@ -94,7 +94,7 @@ impl Remembered {
         loop {
             sleep(SWEEP).await;
             let mut state = self.lock();
-            let is_old = |_: &TokenDigest, opened: &mut Opened| opened.since.elapsed() >= LIFE;
+            let is_old = |_: &TokenDigest, opened: &mut RememberedSession| opened.since.elapsed() >= LIFE;
             let old: Vec<_> = state.sessions.extract_if(is_old).collect();
             state.is_swept = !state.sessions.is_empty();
             let is_last = !state.is_swept;

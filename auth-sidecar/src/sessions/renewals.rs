@@ -24,12 +24,12 @@ pub(super) struct Renewals(Mutex<HashMap<SessionId, Renewal>>);
 
 enum Renewal {
     InFlight(Flight),
-    Paused(Pause),
+    Paused(RenewalPause),
 }
 
 /// The time until the next renewal of a session may start, and the result that calls get until then.
 #[derive(Clone, Debug)]
-pub(super) struct Pause {
+pub(super) struct RenewalPause {
     until: Timestamp,
     result: Renewed,
 }
@@ -78,7 +78,7 @@ impl Renewals {
     }
 
     /// Ends the session's renewal. With a `pause`, the next renewal waits.
-    fn finish(&self, id: SessionId, now: Timestamp, pause: Option<Pause>) {
+    fn finish(&self, id: SessionId, now: Timestamp, pause: Option<RenewalPause>) {
         let mut renewals = self.renewals();
         renewals.remove(&id);
         if let Some(pause) = pause {
@@ -100,7 +100,7 @@ pub(super) struct End<'a> {
     clock: &'a dyn Clock,
 
     /// The pause before the session's next renewal.
-    pub(super) pause: Option<Pause>,
+    pub(super) pause: Option<RenewalPause>,
 }
 
 impl Drop for End<'_> {
@@ -109,7 +109,7 @@ impl Drop for End<'_> {
     }
 }
 
-impl Pause {
+impl RenewalPause {
     /// Creates a pause of `length` in which calls get `result`.
     pub(super) fn new(now: Timestamp, length: Duration, result: Renewed) -> Self {
         let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
@@ -184,7 +184,7 @@ mod tests {
         let renewals = Renewals::default();
         let id = SessionId::generate(&SystemRandom);
         renewals.join(id, START, None, never);
-        let pause = Pause::new(START, Duration::from_secs(15), Err(outage()));
+        let pause = RenewalPause::new(START, Duration::from_secs(15), Err(outage()));
         renewals.finish(id, START, Some(pause));
 
         let early = later(START, SignedDuration::from_secs(14));
@@ -230,7 +230,8 @@ mod tests {
             let now = later(START, SignedDuration::from_secs(second));
             let id = SessionId::generate(&SystemRandom);
             renewals.join(id, now, None, never);
-            let pause = (second % 2 == 0).then(|| Pause::new(now, Duration::from_secs(1), Err(outage())));
+            let pause =
+                (second % 2 == 0).then(|| RenewalPause::new(now, Duration::from_secs(1), Err(outage())));
             renewals.finish(id, now, pause);
         }
         assert!(renewals.renewals().len() <= 1);

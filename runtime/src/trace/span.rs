@@ -41,7 +41,7 @@ pub async fn within<F: Future>(trace: Option<Trace>, future: F) -> F::Output {
 
 /// Where in a trace the request is.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct SpanPosition {
     pub(super) trace: TraceId,
     pub(super) parent: Option<SpanId>,
     /// The request's own span.
@@ -49,7 +49,7 @@ pub(super) struct Place {
     pub(super) sampled: bool,
 }
 
-impl Place {
+impl SpanPosition {
     pub(super) fn continued(context: TraceContext, own: SpanId) -> Self {
         Self {
             trace: context.trace,
@@ -69,7 +69,7 @@ struct Request {
 }
 
 struct State {
-    place: Place,
+    position: SpanPosition,
     caller: Caller,
     root: Recorded,
     children: Vec<(SpanId, Recorded)>,
@@ -77,7 +77,7 @@ struct State {
     left_out: usize,
 }
 
-/// A span without its place in the trace.
+/// A span without its position in the trace.
 pub(super) struct Recorded {
     name: Cow<'static, str>,
     kind: i32,
@@ -106,13 +106,13 @@ impl Recorded {
 pub struct RequestSpan(Trace);
 
 impl RequestSpan {
-    pub(super) fn begin(tracer: &Tracer, place: Place, caller: Caller, root: Recorded) -> Self {
+    pub(super) fn begin(tracer: &Tracer, position: SpanPosition, caller: Caller, root: Recorded) -> Self {
         let request = Request {
             tracer: tracer.clone(),
             began: Instant::now(),
             began_at: (tracer.0.sources.clock)(),
             state: Mutex::new(State {
-                place,
+                position,
                 caller,
                 root,
                 children: Vec::new(),
@@ -151,7 +151,7 @@ impl Trace {
     /// Continues `context` instead of the one with which the trace began. Spans that were recorded move with it.
     pub fn continue_from(&self, context: TraceContext) {
         let mut state = self.state();
-        state.place = Place::continued(context, state.place.own);
+        state.position = SpanPosition::continued(context, state.position.own);
     }
 
     /// Says whose request it is.
@@ -172,7 +172,7 @@ impl Trace {
 
     /// Records none of the spans.
     pub fn discard(&self) {
-        self.state().place.sampled = false;
+        self.state().position.sampled = false;
     }
 
     /// Marks the request's span as failed.
@@ -182,13 +182,13 @@ impl Trace {
 
     /// The trace.
     pub fn trace_id(&self) -> TraceId {
-        self.state().place.trace
+        self.state().position.trace
     }
 
     /// The trace, if it is recorded.
     pub fn recorded_id(&self) -> Option<TraceId> {
-        let place = self.state().place;
-        place.sampled.then_some(place.trace)
+        let position = self.state().position;
+        position.sampled.then_some(position.trace)
     }
 
     /// Begins the span of a request that this program sends. It ends when it is dropped.
@@ -216,11 +216,11 @@ pub struct Span {
 impl Span {
     /// Returns the value of `traceparent` for the request.
     pub fn traceparent(&self) -> Option<HeaderValue> {
-        let place = self.trace.state().place;
+        let position = self.trace.state().position;
         let context = TraceContext {
-            trace: place.trace,
+            trace: position.trace,
             span: self.id,
-            sampled: place.sampled,
+            sampled: position.sampled,
         };
         context.header()
     }
@@ -273,8 +273,8 @@ impl Drop for Request {
     fn drop(&mut self) {
         let (began, began_at) = (self.began, self.began_at);
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let place = state.place;
-        if !place.sampled {
+        let position = state.position;
+        if !position.sampled {
             return;
         }
         let nanoseconds = |moment: Instant| {
@@ -282,7 +282,7 @@ impl Drop for Request {
             u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
         };
         let written = |id: SpanId, parent: Option<SpanId>, recorded: &mut Recorded| otlp::Span {
-            trace_id: place.trace.0.to_vec(),
+            trace_id: position.trace.0.to_vec(),
             span_id: id.0.to_vec(),
             parent_span_id: parent.map_or_else(Vec::new, |id| id.0.to_vec()),
             name: std::mem::take(&mut recorded.name).into_owned(),
@@ -292,9 +292,9 @@ impl Drop for Request {
             attributes: std::mem::take(&mut recorded.attributes),
             status: recorded.failed.then_some(Status::ERROR),
         };
-        let mut spans = vec![written(place.own, place.parent, &mut state.root)];
+        let mut spans = vec![written(position.own, position.parent, &mut state.root)];
         for (id, recorded) in &mut state.children {
-            spans.push(written(*id, Some(place.own), recorded));
+            spans.push(written(*id, Some(position.own), recorded));
         }
         let (count, shared) = (spans.len(), &*self.tracer.0);
         if state.left_out > 0 {

@@ -10,7 +10,7 @@ use super::context::{SpanId, TraceContext, TraceId};
 use super::export::Collector;
 use super::otlp;
 use super::queue::{Dropped, Queue};
-use super::span::{Place, Recorded, RequestSpan};
+use super::span::{Recorded, RequestSpan, SpanPosition};
 
 /// The sender of the request that a trace describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +73,13 @@ impl Tracer {
     /// Begins the trace of a request that arrives now. It continues the caller's `context`. Without one it is a new trace
     /// that is recorded.
     pub fn begin(&self, name: impl Into<Cow<'static, str>>, context: Option<TraceContext>) -> RequestSpan {
-        let place = match context {
-            Some(context) => Place::continued(context, SpanId(self.random())),
-            None => self.new_place(),
+        let position = match context {
+            Some(context) => SpanPosition::continued(context, SpanId(self.random())),
+            None => self.new_position(),
         };
         RequestSpan::begin(
             self,
-            place,
+            position,
             Caller::Stranger,
             Recorded::new(name.into(), otlp::SERVER),
         )
@@ -88,12 +88,12 @@ impl Tracer {
     /// Begins the trace of work that the program does by itself.
     pub fn begin_work(&self, name: &'static str) -> RequestSpan {
         let root = Recorded::new(name.into(), otlp::INTERNAL);
-        RequestSpan::begin(self, self.new_place(), Caller::Program, root)
+        RequestSpan::begin(self, self.new_position(), Caller::Program, root)
     }
 
-    /// Returns the place of a new trace that is recorded.
-    fn new_place(&self) -> Place {
-        Place {
+    /// Returns the position of a new trace that is recorded.
+    fn new_position(&self) -> SpanPosition {
+        SpanPosition {
             trace: TraceId(self.random()),
             parent: None,
             own: SpanId(self.random()),

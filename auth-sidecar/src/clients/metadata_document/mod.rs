@@ -34,6 +34,7 @@ use source::Source;
 
 use super::ClientError;
 use crate::limits::address_budget::AddressBudgets;
+use crate::limits::token_bucket::Rate;
 
 /// Maximum size of a document in bytes, as the draft recommends (section 6.6).
 const LARGEST: usize = 5 * 1024;
@@ -42,6 +43,20 @@ const LARGEST: usize = 5 * 1024;
 const LIMITS: HttpLimits = HttpLimits {
     connect: Duration::from_secs(3),
     request: Duration::from_secs(5),
+};
+
+/// The metadata documents that one address causes to be fetched. All users of a company together have a few clients, and a
+/// document is fetched once a minute at most.
+const DOCUMENTS_OF_ONE: Rate = Rate {
+    burst: 30.0,
+    per_second: 0.5,
+};
+
+/// The metadata documents that all addresses together cause to be fetched. Everybody can name any address; no host gets
+/// more than ten requests a second from one replica.
+const DOCUMENTS: Rate = Rate {
+    burst: 100.0,
+    per_second: 10.0,
 };
 
 /// Maximum number of cached documents. The least used ones are dropped, so that a stranger with many documents drops none of a
@@ -121,7 +136,7 @@ impl MetadataDocuments {
         Ok(Some(Self {
             allowed_hosts: config.allowed_hosts.clone(),
             source: Source::new(outgoing, resolver, &config.hosts_by_name)?,
-            fetches: AddressBudgets::of_metadata_documents(clock.now()),
+            fetches: AddressBudgets::new(DOCUMENTS_OF_ONE, DOCUMENTS, clock.now()),
             clock,
             running: Semaphore::new(MOST_FETCHES),
             cache: Cache::new(MOST_DOCUMENTS),

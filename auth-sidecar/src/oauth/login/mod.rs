@@ -9,5 +9,5 @@ mod request;
 mod sealed;
 
 pub(crate) use approved::{ApprovedRequest, FLOW_COOKIE_LIFETIME, FLOW_LIFETIME, Found, flow_cookies};
-pub(crate) use request::{AuthorizationRequest, PageError, RedirectError, Refused};
+pub(crate) use request::{AuthorizationRequest, AuthorizeRefusal, PageError, RedirectError};
 pub(crate) use sealed::{OfferedRequest, REQUEST_LIFETIME};

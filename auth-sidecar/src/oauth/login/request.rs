@@ -40,7 +40,7 @@ pub(crate) struct AuthorizationRequest {
 
 /// A refused request, and where its error goes.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum AuthorizeRefusal {
     /// To the user, on a page of this server, because no redirect URI is known to belong to the client (RFC 6749,
     /// section 4.1.2.1).
     Page(PageError),
@@ -85,13 +85,14 @@ impl AuthorizationRequest {
         clients: &Clients,
         addresses: &Addresses,
         access: &AccessPolicy,
-    ) -> Result<(Self, Client), Refused> {
-        let parameters = Parameters::parse(query).map_err(|_| Refused::Page(PageError::Parameters))?;
+    ) -> Result<(Self, Client), AuthorizeRefusal> {
+        let parameters =
+            Parameters::parse(query).map_err(|_| AuthorizeRefusal::Page(PageError::Parameters))?;
         let (client, redirect_uri) = client_and_redirect_uri(&parameters, caller, clients)
             .await
-            .map_err(Refused::Page)?;
+            .map_err(AuthorizeRefusal::Page)?;
         let to_client = |error, description: String, state: Option<&str>| {
-            Refused::Redirect(RedirectError {
+            AuthorizeRefusal::Redirect(RedirectError {
                 redirect_uri: redirect_uri.clone(),
                 state: state.map(str::to_owned),
                 error,

@@ -123,7 +123,7 @@ mod tests {
             ("c", gauges(3, true)),
         ] {
             for _ in 0..pod_reports::UNREACHABLE_AFTER {
-                let unreachable = pod_reports::StatusError::Unreachable;
+                let unreachable = pod_reports::DocumentError::Unreachable;
                 sources.reports.store(pod, true, Err(unreachable));
             }
             assert_eq!(sources.gauges(), expected);

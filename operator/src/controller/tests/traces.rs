@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::{Cluster, failure};
 use super::*;
 use crate::cli::Cli;
-use crate::controller::dereference::pod_reports::{PodReports, StatusError, poll};
+use crate::controller::dereference::pod_reports::{DocumentError, PodReports, poll};
 use crate::controller::watches::Compact;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::tracer;
@@ -175,7 +175,7 @@ async fn a_read_of_a_status_document_has_a_trace_if_it_triggers_a_reconcile() {
     let answer = move |address: std::net::IpAddr| {
         read.unbounded_send(()).unwrap();
         std::future::ready(match address.to_string().as_str() {
-            "10.0.0.3" => Err(StatusError::Unreachable),
+            "10.0.0.3" => Err(DocumentError::Unreachable),
             _ => Ok(document("sha256:0")),
         })
     };

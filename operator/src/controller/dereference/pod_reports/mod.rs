@@ -9,7 +9,7 @@
 pub mod poll;
 mod status_document;
 
-pub use status_document::{StatusError, StatusReader};
+pub use status_document::{DocumentError, StatusReader};
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -64,7 +64,12 @@ impl PodReports {
 
     /// Stores the answer of a Pod, or the failure to get one. Returns true if a reconcile would see a
     /// difference.
-    pub(super) fn store(&self, pod: &str, ready: bool, answer: Result<StatusDocument, StatusError>) -> bool {
+    pub(super) fn store(
+        &self,
+        pod: &str,
+        ready: bool,
+        answer: Result<StatusDocument, DocumentError>,
+    ) -> bool {
         let mut known = self.lock();
         let before = known.remove(pod);
         let document = answer.map_err(|error| {
@@ -196,7 +201,7 @@ mod tests {
 
     fn silent(reports: &PodReports, pod: &str, times: u32) -> Vec<bool> {
         (0..times)
-            .map(|_| reports.store(pod, true, Err(StatusError::Unreachable)))
+            .map(|_| reports.store(pod, true, Err(DocumentError::Unreachable)))
             .collect()
     }
 
@@ -242,7 +247,7 @@ mod tests {
     fn a_pod_that_is_not_ready_does_not_count() {
         let reports = PodReports::default();
         for _ in 0..5 {
-            reports.store("a", false, Err(StatusError::Unreachable));
+            reports.store("a", false, Err(DocumentError::Unreachable));
         }
         assert_eq!(reports.counts(), (0, 0));
         silent(&reports, "a", UNREACHABLE_AFTER - 1);

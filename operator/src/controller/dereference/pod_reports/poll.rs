@@ -16,7 +16,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{PodReports, StatusError};
+use super::{DocumentError, PodReports};
 use crate::api::v1alpha1::Guarded;
 use crate::controller::jitter::spread;
 use crate::controller::watches::Compact;
@@ -54,7 +54,7 @@ pub async fn run<R>(
     random: fn() -> u32,
     tracer: Option<Tracer>,
 ) where
-    R: Future<Output = Result<StatusDocument, StatusError>>,
+    R: Future<Output = Result<StatusDocument, DocumentError>>,
 {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,7 +72,7 @@ pub async fn run<R>(
                 continue;
             }
             Some(read) = reads.next() => {
-                let (pod, span, answer): (Target, Option<RequestSpan>, Result<StatusDocument, StatusError>) = read;
+                let (pod, span, answer): (Target, Option<RequestSpan>, Result<StatusDocument, DocumentError>) = read;
                 let soon = soon(due.len());
                 let wait = if answer.as_ref().is_ok_and(works) { SETTLED } else { soon };
                 let trace = span.as_ref().map(RequestSpan::trace);
@@ -219,7 +219,7 @@ mod tests {
         let read = |address: IpAddr| async move {
             if address.to_string() != "10.0.0.100" {
                 tokio::time::sleep(Duration::from_secs(2)).await;
-                return Err(StatusError::Unreachable);
+                return Err(DocumentError::Unreachable);
             }
             Ok(document("sha256:0"))
         };

@@ -13,7 +13,7 @@ const LARGEST: usize = 64 * 1024;
 
 /// Why a document could not be read. No text contains an address.
 #[derive(Debug, thiserror::Error)]
-pub enum StatusError {
+pub enum DocumentError {
     /// The connection failed or timed out.
     #[error("the Pod's status port does not answer")]
     Unreachable,
@@ -57,25 +57,25 @@ impl StatusReader {
     }
 
     /// Reads the document of the Pod with this address.
-    pub async fn read(&self, pod: IpAddr) -> Result<StatusDocument, StatusError> {
+    pub async fn read(&self, pod: IpAddr) -> Result<StatusDocument, DocumentError> {
         let url = format!("http://{}/status", SocketAddr::new(pod, self.port));
         let mut response = self
             .http
             .get(url)
             .send()
             .await
-            .map_err(|_| StatusError::Unreachable)?;
+            .map_err(|_| DocumentError::Unreachable)?;
         if !response.status().is_success() {
-            return Err(StatusError::Status(response.status().as_u16()));
+            return Err(DocumentError::Status(response.status().as_u16()));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| StatusError::Unreachable)? {
+        while let Some(chunk) = response.chunk().await.map_err(|_| DocumentError::Unreachable)? {
             if body.len() + chunk.len() > LARGEST {
-                return Err(StatusError::TooLarge);
+                return Err(DocumentError::TooLarge);
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&body).map_err(|_| StatusError::Malformed)
+        serde_json::from_slice(&body).map_err(|_| DocumentError::Malformed)
     }
 }
 
@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    async fn read(response: ResponseTemplate) -> Result<StatusDocument, StatusError> {
+    async fn read(response: ResponseTemplate) -> Result<StatusDocument, DocumentError> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let pod = MockServer::start().await;
         Mock::given(path("/status"))
@@ -106,19 +106,19 @@ mod tests {
     async fn refuses_an_answer_that_is_no_document() {
         assert!(matches!(
             read(ResponseTemplate::new(200).set_body_string("{}")).await,
-            Err(StatusError::Malformed)
+            Err(DocumentError::Malformed)
         ));
         assert!(matches!(
             read(ResponseTemplate::new(503)).await,
-            Err(StatusError::Status(503))
+            Err(DocumentError::Status(503))
         ));
         let large = ResponseTemplate::new(200).set_body_bytes(vec![b' '; LARGEST + 1]);
-        assert!(matches!(read(large).await, Err(StatusError::TooLarge)));
+        assert!(matches!(read(large).await, Err(DocumentError::TooLarge)));
     }
 
     #[tokio::test]
     async fn follows_no_redirect() {
         let elsewhere = ResponseTemplate::new(302).insert_header("location", "http://169.254.169.254/");
-        assert!(matches!(read(elsewhere).await, Err(StatusError::Status(302))));
+        assert!(matches!(read(elsewhere).await, Err(DocumentError::Status(302))));
     }
 }

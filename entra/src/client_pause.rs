@@ -23,7 +23,7 @@ const FIRST_REQUEST: Duration = SHORTEST;
 ///
 /// [`Part`] says which requests take part.
 #[derive(Default)]
-pub(crate) struct Throttle(Mutex<Option<Pause>>);
+pub(crate) struct ClientPause(Mutex<Option<Ongoing>>);
 
 /// The part that a request takes in the pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) enum Part {
     Nothing,
 }
 
-struct Pause {
+struct Ongoing {
     until: Timestamp,
 
     /// True after the demanded time, while the first request waits for its answer.
@@ -51,7 +51,7 @@ struct Pause {
     cause: Arc<EntraError>,
 }
 
-impl Throttle {
+impl ClientPause {
     /// Records the result of one request to Entra.
     pub(crate) fn observe<T>(&self, part: Part, result: &Result<T, EntraError>, now: Timestamp) {
         match (part, result) {
@@ -97,7 +97,7 @@ impl Throttle {
             .as_ref()
             .is_none_or(|pause| pause.goes_first || pause.until < until)
         {
-            *pause = Some(Pause {
+            *pause = Some(Ongoing {
                 until,
                 goes_first: false,
                 cause: Arc::new(error.clone()),
@@ -105,19 +105,19 @@ impl Throttle {
         }
     }
 
-    fn end(&self, ends: impl FnOnce(&Pause) -> bool) {
+    fn end(&self, ends: impl FnOnce(&Ongoing) -> bool) {
         let mut pause = self.pause();
         if pause.as_ref().is_some_and(ends) {
             *pause = None;
         }
     }
 
-    fn pause(&self) -> MutexGuard<'_, Option<Pause>> {
+    fn pause(&self) -> MutexGuard<'_, Option<Ongoing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pause {
+impl Ongoing {
     fn is_of_a_refused_client(&self) -> bool {
         self.cause.refuses_the_client()
     }
@@ -152,93 +152,93 @@ mod tests {
         assert_eq!(throttled(asked).pause(), Duration::from_secs(seconds));
     }
 
-    fn observe(throttle: &Throttle, error: EntraError, now: Timestamp) {
-        throttle.observe(Part::Full, &Err::<(), _>(error), now);
+    fn observe(client_pause: &ClientPause, error: EntraError, now: Timestamp) {
+        client_pause.observe(Part::Full, &Err::<(), _>(error), now);
     }
 
-    fn succeed(throttle: &Throttle, now: Timestamp) {
-        throttle.observe(Part::Full, &Ok(()), now);
+    fn succeed(client_pause: &ClientPause, now: Timestamp) {
+        client_pause.observe(Part::Full, &Ok(()), now);
     }
 
     #[test]
     fn no_request_is_sent_before_the_end_of_the_longest_pause() {
-        let throttle = Throttle::default();
-        assert!(throttle.check(Part::Full, START).is_ok());
-        observe(&throttle, throttled(Some(40)), START);
-        observe(&throttle, throttled(None), after(1));
-        let refused = throttle.check(Part::Full, after(30)).unwrap_err();
+        let client_pause = ClientPause::default();
+        assert!(client_pause.check(Part::Full, START).is_ok());
+        observe(&client_pause, throttled(Some(40)), START);
+        observe(&client_pause, throttled(None), after(1));
+        let refused = client_pause.check(Part::Full, after(30)).unwrap_err();
         assert_eq!(refused.retry_after(), Some(Duration::from_secs(10)));
-        assert!(throttle.check(Part::Full, after(39)).is_err());
-        assert!(throttle.check(Part::Full, after(40)).is_ok());
+        assert!(client_pause.check(Part::Full, after(39)).is_err());
+        assert!(client_pause.check(Part::Full, after(40)).is_ok());
     }
 
     #[test]
     fn only_throttling_pauses_all_requests() {
-        let throttle = Throttle::default();
-        observe(&throttle, EntraError::TimedOut, START);
-        assert!(throttle.check(Part::Full, START).is_ok());
+        let client_pause = ClientPause::default();
+        observe(&client_pause, EntraError::TimedOut, START);
+        assert!(client_pause.check(Part::Full, START).is_ok());
     }
 
     #[test]
     fn after_a_pause_one_request_goes_first_and_its_answer_ends_the_pause() {
-        let throttle = Throttle::default();
-        observe(&throttle, throttled(Some(40)), START);
-        assert!(throttle.check(Part::Full, after(40)).is_ok());
-        let second = throttle.check(Part::Full, after(40)).unwrap_err();
+        let client_pause = ClientPause::default();
+        observe(&client_pause, throttled(Some(40)), START);
+        assert!(client_pause.check(Part::Full, after(40)).is_ok());
+        let second = client_pause.check(Part::Full, after(40)).unwrap_err();
         assert_eq!(second.retry_after(), Some(FIRST_REQUEST));
-        succeed(&throttle, after(41));
-        assert!(throttle.check(Part::Full, after(41)).is_ok());
-        assert!(throttle.check(Part::Full, after(41)).is_ok());
+        succeed(&client_pause, after(41));
+        assert!(client_pause.check(Part::Full, after(41)).is_ok());
+        assert!(client_pause.check(Part::Full, after(41)).is_ok());
     }
 
     #[test]
     fn a_first_request_that_is_throttled_begins_the_next_pause() {
-        let throttle = Throttle::default();
-        observe(&throttle, throttled(Some(40)), START);
-        assert!(throttle.check(Part::Full, after(40)).is_ok());
-        observe(&throttle, throttled(Some(15)), after(41));
-        assert!(throttle.check(Part::Full, after(55)).is_err());
-        assert!(throttle.check(Part::Full, after(56)).is_ok());
+        let client_pause = ClientPause::default();
+        observe(&client_pause, throttled(Some(40)), START);
+        assert!(client_pause.check(Part::Full, after(40)).is_ok());
+        observe(&client_pause, throttled(Some(15)), after(41));
+        assert!(client_pause.check(Part::Full, after(55)).is_err());
+        assert!(client_pause.check(Part::Full, after(56)).is_ok());
     }
 
     #[test]
     fn a_first_request_without_an_answer_is_followed_by_another() {
-        let throttle = Throttle::default();
-        observe(&throttle, throttled(Some(40)), START);
-        assert!(throttle.check(Part::Full, after(40)).is_ok());
-        observe(&throttle, EntraError::TimedOut, after(45));
-        assert!(throttle.check(Part::Full, after(54)).is_err());
-        assert!(throttle.check(Part::Full, after(55)).is_ok());
-        assert!(throttle.check(Part::Full, after(55)).is_err());
+        let client_pause = ClientPause::default();
+        observe(&client_pause, throttled(Some(40)), START);
+        assert!(client_pause.check(Part::Full, after(40)).is_ok());
+        observe(&client_pause, EntraError::TimedOut, after(45));
+        assert!(client_pause.check(Part::Full, after(54)).is_err());
+        assert!(client_pause.check(Part::Full, after(55)).is_ok());
+        assert!(client_pause.check(Part::Full, after(55)).is_err());
     }
 
     #[test]
     fn a_refused_probe_does_not_end_the_pause_of_a_refused_client() {
-        let throttle = Throttle::default();
+        let client_pause = ClientPause::default();
         let refused = || EntraError::Refused(Box::new(Refusal::from_redirect("invalid_client", None)));
-        observe(&throttle, refused(), START);
-        assert_eq!(throttle.check(Part::Full, after(15)).ok(), Some(true));
-        throttle.observe(Part::Probe, &Err::<(), _>(refused()), after(16));
+        observe(&client_pause, refused(), START);
+        assert_eq!(client_pause.check(Part::Full, after(15)).ok(), Some(true));
+        client_pause.observe(Part::Probe, &Err::<(), _>(refused()), after(16));
         assert!(
-            throttle.check(Part::Full, after(16)).is_err(),
+            client_pause.check(Part::Full, after(16)).is_err(),
             "a second request while one goes first"
         );
-        throttle.observe(Part::Probe, &Ok(()), after(17));
-        assert_eq!(throttle.check(Part::Full, after(17)).ok(), Some(false));
+        client_pause.observe(Part::Probe, &Ok(()), after(17));
+        assert_eq!(client_pause.check(Part::Full, after(17)).ok(), Some(false));
     }
 
     #[test]
     fn a_clock_that_goes_back_does_not_prolong_a_pause() {
-        let throttle = Throttle::default();
-        observe(&throttle, throttled(Some(40)), after(3600));
-        assert_eq!(throttle.check(Part::Full, START).ok(), Some(true));
+        let client_pause = ClientPause::default();
+        observe(&client_pause, throttled(Some(40)), after(3600));
+        assert_eq!(client_pause.check(Part::Full, START).ok(), Some(true));
     }
 
     #[test]
     fn an_answer_to_a_request_from_before_the_pause_does_not_end_it() {
-        let throttle = Throttle::default();
-        observe(&throttle, throttled(Some(40)), START);
-        succeed(&throttle, after(1));
-        assert!(throttle.check(Part::Full, after(39)).is_err());
+        let client_pause = ClientPause::default();
+        observe(&client_pause, throttled(Some(40)), START);
+        succeed(&client_pause, after(1));
+        assert!(client_pause.check(Part::Full, after(39)).is_err());
     }
 }
