@@ -209,6 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn each_rule_for_a_text_says_what_to_write() {
+        let mut found = Vec::new();
+        walk(&schema(), "", &mut |path, schema| {
+            // The API server would answer with the regular expression.
+            if schema.get("pattern").is_some() {
+                found.push(path.to_owned());
+            }
+        });
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
     fn integers_of_ours_are_int32() {
         let mut wrong = Vec::new();
         walk(&schema(), "", &mut |path, schema| {

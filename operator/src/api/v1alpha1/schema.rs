@@ -8,6 +8,62 @@ pub(super) fn rule(rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message})
 }
 
+/// Returns the CEL rule that a text matches a regular expression without `'`. A `pattern` of the schema would answer with itself,
+/// and not with what to write.
+pub(super) fn matches(pattern: &str, message: &str) -> Value {
+    rule(&format!("self.matches(r'{pattern}')"), message)
+}
+
+/// A DNS subdomain (RFC 1123), as Kubernetes names objects. Hosts of addresses have the same form.
+pub(super) const SUBDOMAIN: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
+
+/// A port from 1 to 65535.
+pub(super) const PORT: &str =
+    "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+
+/// A GUID.
+pub(super) const GUID: &str = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}";
+
+/// Returns the rule for the name of another object.
+pub(super) fn name_rule() -> Value {
+    matches(
+        &format!("^{SUBDOMAIN}$"),
+        "must be the name of an object: a-z, 0-9, - and ., starting and ending with a letter or digit",
+    )
+}
+
+/// Returns the rule for a key in the data of a `ConfigMap` or Secret.
+pub(super) fn key_rule() -> Value {
+    matches(
+        "^[-._a-zA-Z0-9]+$",
+        "must be a key in the data of the object: letters, digits, -, _ and ., for example ca.crt",
+    )
+}
+
+/// Returns the rule for a list of scopes in one text.
+pub(super) fn scope_rule() -> Value {
+    matches(
+        "^[!-~]+( [!-~]+)*$",
+        "must be scopes of ASCII characters with one space between two of them, for example api://<id>/.default",
+    )
+}
+
+/// Returns the rules for the address of Entra or Azure DevOps.
+pub(super) fn https_origin_rules(field: &str) -> Value {
+    json!([
+        matches(
+            &format!("^https://{SUBDOMAIN}(:{PORT})?$"),
+            &format!(
+                "{field} must be https://<host>[:port] in lower case, without path or trailing slash, the port at most 65535"
+            ),
+        ),
+        rule(
+            "!self.endsWith(':443')",
+            &format!("{field} must leave out :443, the default port of https"),
+        ),
+    ])
+}
+
 /// Maximum length of a string inside an embedded Kubernetes type that sets no limit of its own.
 const STRING: u32 = 4096;
 

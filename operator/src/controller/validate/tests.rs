@@ -9,11 +9,10 @@ mod examples;
 mod installation_policy;
 mod keyring;
 mod object;
-mod pod;
+mod refused;
 mod resources;
 mod server;
 mod service_account;
-mod sessions;
 mod store;
 mod tracing;
 

@@ -3,17 +3,36 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::entra::GUID;
-use crate::api::v1alpha1::schema::rule;
+use crate::api::v1alpha1::schema::{GUID, SUBDOMAIN, matches, rule};
 
 /// The forms of `denied` beside the ids of `static`: a document, a host, and the label and the whole id of a registered client. It
 /// refuses nothing that `validate/rules/clients.rs` accepts.
-const DENIED: &str = "^(https://[^/?#@:A-Z]*[^/?#@:A-Z.]/[^?#]+|[a-z0-9-]+([.][a-z0-9-]+)+|localhost|[[]::1[]]|\
+const DENIED: &str = "^(https://[^/?#@:A-Z]*[^/?#@:A-Z.]/[^?#[:space:]]+|[a-z0-9-]+([.][a-z0-9-]+)+|localhost|[[]::1[]]|\
      registered:[0-9a-f]{16}|bhi1[.][A-Za-z0-9]+[.][A-Za-z0-9_-]{96,})$";
 
 /// The forms of a redirect URI of `static`. It refuses nothing that `validate/rules/clients.rs` accepts.
-const STATIC_REDIRECT_URI: &str = "^(https://[^/?#@A-Z]+(/[^#]*)?|http://(127[.]0[.]0[.]1|[[]::1[]]|localhost)(:[0-9]+)?(/[^#]*)?|\
-     (cursor|warp)://[^?#]+)$";
+fn static_redirect_uri() -> String {
+    const HTTPS_HOST: &str = "([[][0-9a-f:.]+[]]|[^/?#@:A-Z]+)";
+    const LOOPBACK: &str = "(127[.]0[.]0[.]1|[[]::1[]]|localhost)";
+    const PATH: &str = "(/[^#]*)?";
+    format!(
+        "^(https://{HTTPS_HOST}(:[1-9][0-9]{{0,4}})?{PATH}|http://{LOOPBACK}(:[1-9][0-9]{{0,4}})?{PATH}|(cursor|warp)://[^?#]+)$"
+    )
+}
+
+/// The default ports of a redirect URI, and ports that do not exist.
+const WRONG_PORT: &str = "^(https://[^/]*:443|http://[^/]*:80|\
+     https?://[^/]*:(6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4}))(/|$)";
+
+/// Returns the rule for a list of hosts.
+fn hosts_rule(field: &str) -> serde_json::Value {
+    rule(
+        &format!("self.all(host, host.matches(r'^{SUBDOMAIN}$'))"),
+        &format!(
+            "{field} must contain hosts in lower case without scheme, port and path, for example agents.contoso.example"
+        ),
+    )
+}
 
 /// Which MCP clients may sign users in.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -50,8 +69,8 @@ pub struct Clients {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")),
-        extend("x-kubernetes-list-type" = "set")
+        inner(length(min = 1, max = 253)),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [hosts_rule("clients.additionalRedirectHosts")])
     )]
     pub additional_redirect_hosts: Vec<String>,
 
@@ -71,7 +90,7 @@ pub struct Clients {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(min = 1, max = 1024), regex(pattern = r"^\S+$")),
+        inner(length(min = 1, max = 1024)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub denied: Vec<String>,
@@ -107,8 +126,11 @@ pub struct EntraTokens {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(equal = 36), regex(pattern = GUID)),
-        extend("x-kubernetes-list-type" = "set")
+        inner(length(max = 36)),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [rule(
+            &format!("self.all(id, id.matches('^{GUID}$'))"),
+            "clients.entraTokens.clientIds must contain GUIDs, the appId of each application that az ad app show prints"
+        )])
     )]
     pub client_ids: Vec<String>,
 }
@@ -162,8 +184,8 @@ pub struct MetadataDocuments {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")),
-        extend("x-kubernetes-list-type" = "set")
+        inner(length(min = 1, max = 253)),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [hosts_rule("clients.metadataDocuments.allowedHosts")])
     )]
     pub allowed_hosts: Vec<String>,
 }
@@ -195,7 +217,10 @@ pub enum VendorRedirects {
 #[serde(rename_all = "camelCase")]
 pub struct StaticClient {
     /// The id that the client sends, for example ci.
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-validations" = [matches(
+        "^[A-Za-z0-9._-]+$",
+        "must be an id of letters, digits, ., _ and -, for example ci"
+    )]))]
     pub client_id: String,
 
     /// The name that the consent page shows.
@@ -207,11 +232,18 @@ pub struct StaticClient {
     #[schemars(
         length(min = 1, max = 16),
         inner(length(min = 1, max = 512)),
-        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [rule(
-            &format!("self.all(uri, uri.matches('{STATIC_REDIRECT_URI}'))"),
-            "redirectUris in clients.static must be https://<host>/<path> with the host in lower case, or http on 127.0.0.1, [::1] or \
-             localhost, without user and fragment",
-        )])
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [
+            rule(
+                &format!("self.all(uri, uri.matches('{}'))", static_redirect_uri()),
+                "redirectUris in clients.static must be https://<host>/<path> with the host in lower case, or http on 127.0.0.1, [::1] or \
+                 localhost, without user and fragment",
+            ),
+            rule(
+                &format!("self.all(uri, !uri.matches('{WRONG_PORT}'))"),
+                "redirectUris in clients.static must leave out the default port of their scheme, :443 of https and :80 of http, and have no \
+                 port above 65535",
+            ),
+        ])
     )]
     pub redirect_uris: Vec<String>,
 }

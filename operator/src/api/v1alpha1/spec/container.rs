@@ -3,7 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::v1alpha1::schema::rule;
+use crate::api::v1alpha1::schema::{PORT, SUBDOMAIN, matches, rule};
+
+/// A registry and a repository, a tag and a digest.
+fn image() -> String {
+    const REPOSITORY: &str = "(/[a-z0-9]+([._-]+[a-z0-9]+)*)+";
+    const VERSION: &str = "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?";
+    format!("^{SUBDOMAIN}(:{PORT})?{REPOSITORY}{VERSION}$")
+}
 
 /// An MCP server from an image of your own. Its container has a read-only root file system, no capability, no
 /// ServiceAccount token and no federated token. The sidecar connects to it over loopback. Let the server listen on
@@ -14,12 +21,11 @@ pub struct Container {
     /// The image with its registry, and with a tag or digest, at most 512 characters, for example
     /// registry.contoso.example/mcp/server:1.2.3. The installation decides which repositories an object may name
     /// (allowed.serverRepositories of the chart behalf).
-    #[schemars(
-        length(min = 1, max = 512),
-        regex(
-            pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
-        )
-    )]
+    #[schemars(length(min = 1, max = 512), extend("x-kubernetes-validations" = [matches(
+        &image(),
+        "server.container.image must name its registry and repository in lower case, then a tag or a digest, for example \
+         registry.contoso.example/mcp/server:1.2.3"
+    )]))]
     pub image: String,
 
     /// The program and its first arguments, in place of the image's entry point, which is the default. It can be any program of
@@ -44,10 +50,16 @@ pub struct Container {
     /// The path at which the server serves MCP, by default /mcp. It is absolute, has at most 128 letters, digits and characters
     /// of ._~/- and no segments . and .., for example /api/mcp.
     #[serde(default = "default_path")]
-    #[schemars(length(min = 1, max = 128), regex(pattern = "^/[A-Za-z0-9._~/-]*$"), extend("x-kubernetes-validations" = [rule(
-        "!self.matches('/[.]{1,2}(/|$)')",
-        "server.container.path must have no segments . and ..: write the path that they lead to, for example /api/mcp",
-    )]))]
+    #[schemars(length(min = 1, max = 128), extend("x-kubernetes-validations" = [
+        matches(
+            "^/[A-Za-z0-9._~/-]*$",
+            "server.container.path must be an absolute path of letters, digits and ._~/-, for example /api/mcp"
+        ),
+        rule(
+            "!self.matches('/[.]{1,2}(/|$)')",
+            "server.container.path must have no segments . and ..: write the path that they lead to, for example /api/mcp"
+        ),
+    ]))]
     pub path: String,
 
     /// Directories that the server may write, each an empty directory on the disk of the node at the start of a Pod. All other
@@ -56,12 +68,19 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
-        inner(length(min = 2, max = 128), regex(pattern = r"^(/\.?[A-Za-z0-9_-][A-Za-z0-9._-]*)+$")),
-        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [rule(
-            "self.all(path, !path.matches('^/(proc|sys|dev|run|var/run|etc/behalf)(/|$)'))",
-            "server.container.writablePaths must not be /proc, /sys, /dev, /run, /var/run, /etc/behalf or below: the kernel, the \
-             container runtime and the operator use them; name another directory of the image, for example /tmp",
-        )])
+        inner(length(min = 2, max = 128)),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [
+            rule(
+                "self.all(path, path.matches('^(/[.]?[A-Za-z0-9_-][A-Za-z0-9._-]*)+$'))",
+                "server.container.writablePaths must be absolute directories of letters, digits and ._-, without segments . and .. and \
+                 without a slash at the end, for example /tmp"
+            ),
+            rule(
+                "self.all(path, !path.matches('^/(proc|sys|dev|run|var/run|etc/behalf)(/|$)'))",
+                "server.container.writablePaths must not be /proc, /sys, /dev, /run, /var/run, /etc/behalf or below: the kernel, the \
+                 container runtime and the operator use them; name another directory of the image, for example /tmp"
+            ),
+        ])
     )]
     pub writable_paths: Vec<String>,
 
@@ -70,10 +89,9 @@ pub struct Container {
     #[serde(default = "default_writable_size")]
     #[schemars(
         length(max = 8),
-        regex(pattern = "^[1-9][0-9]{0,5}[MG]i$"),
         extend("x-kubernetes-validations" = [rule(
-            "isQuantity(self) && quantity(self).compareTo(quantity('1Mi')) >= 0 && quantity(self).compareTo(quantity('4Gi')) <= 0",
-            "server.container.writableSize must be between 1Mi and 4Gi"
+            "self.matches('^[1-9][0-9]{0,5}[MG]i$') && quantity(self).compareTo(quantity('1Mi')) >= 0 && quantity(self).compareTo(quantity('4Gi')) <= 0",
+            "server.container.writableSize must be a whole number of Mi or Gi between 1Mi and 4Gi, for example 256Mi"
         )])
     )]
     pub writable_size: String,

@@ -4,6 +4,11 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::v1alpha1::schema::{matches, rule};
+
+const PATTERN: &str = "^([0-9]{1,5}(h|m|s)){1,3}$";
 
 /// A duration as a user writes it: whole hours, minutes and seconds, for example `1h30m`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,10 +67,23 @@ impl JsonSchema for DurationText {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^([0-9]{1,5}(h|m|s)){1,3}$",
             "maxLength": 18,
+            "x-kubernetes-validations": [matches(
+                PATTERN,
+                "must be a duration in hours, minutes and seconds, for example 90s, 15m or 1h30m",
+            )],
         })
     }
+}
+
+/// Returns a rule that compares durations. It leaves a field that contains none to the rule of that field: CEL would answer with
+/// an error of its parser.
+pub(super) fn duration_rule(fields: &[&str], condition: &str, message: &str) -> Value {
+    let is_none: String = fields
+        .iter()
+        .map(|field| format!("!self.{field}.matches(r'{PATTERN}') || "))
+        .collect();
+    rule(&format!("{is_none}({condition})"), message)
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::DurationText;
-use super::entra::SUBDOMAIN;
-use super::store::KEY;
-use crate::api::v1alpha1::schema::rule;
+use super::duration::duration_rule;
+use crate::api::v1alpha1::schema::{key_rule, name_rule, rule};
 
 /// The keys that seal sessions and ids of registered clients.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -60,7 +59,8 @@ pub enum KeysType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
-    rule(
+    duration_rule(
+        &["rotationInterval"],
         "duration(self.rotationInterval) >= duration('168h') && duration(self.rotationInterval) <= duration('8784h')",
         "keys.managed.rotationInterval must be between 168h (7 days) and 8784h (366 days)"
     ),
@@ -99,8 +99,7 @@ pub struct KeyringSecretRef {
     /// Secret allows everybody who may write McpServers of the namespace to use it.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = SUBDOMAIN),
-        extend("x-kubernetes-validations" = [rule(
+        extend("x-kubernetes-validations" = [name_rule(), rule(
             "self.endsWith('behalf-keys')",
             "the name of the Secret in keys.secret must end in behalf-keys"
         )])
@@ -110,7 +109,7 @@ pub struct KeyringSecretRef {
     /// The key of the Secret that contains the keyring, a JSON text: docs/keys.md describes it. At most 253 characters, by
     /// default keyring.json.
     #[serde(default = "keyring_key")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = KEY))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule()]))]
     pub key: String,
 }
 

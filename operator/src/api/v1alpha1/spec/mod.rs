@@ -44,8 +44,14 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::rule;
+use super::schema::{PORT, SUBDOMAIN, matches, rule};
 use super::status::McpServerStatus;
+
+/// Compares resources of scopes: what is before the last slash. `entra.scope` counts as one scope, because CEL may not take the cost
+/// of comparing several with several; `validate/rules/container.rs` does.
+const OWN_SCOPE: &str = "!has(self.tokenExchange) || !has(self.tokenExchange.scope) || !has(self.entra.scope) || \
+     !self.entra.scope.contains('/') || self.tokenExchange.scope.lowerAscii().split(' ').all(scope, !scope.contains('/') || \
+     scope.substring(0, scope.lastIndexOf('/')) != self.entra.scope.lowerAscii().substring(0, self.entra.scope.lastIndexOf('/')))";
 
 /// The MCP server, its public address and its Entra application.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -131,6 +137,11 @@ use super::status::McpServerStatus;
          itself; name the API that the server calls"
     ),
     rule(
+        OWN_SCOPE,
+        "tokenExchange.scope must not name the application of entra.scope: the server would get a token for this server itself; name \
+         the API that the server calls"
+    ),
+    rule(
         r"!has(self.route) || !self.publicUrl.matches('^https?://([0-9.]+|\\[.*\\])(:[0-9]+)?$')",
         "spec.route needs a publicUrl with a host name: an HTTPRoute has no hostname that is an IP address; change publicUrl or \
          remove spec.route"
@@ -148,9 +159,10 @@ pub struct McpServerSpec {
     /// issuer; MCP is served at /mcp below it. If several McpServers name it, the oldest one owns
     /// it, and the others are refused.
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [
-        rule(
-            r"self.matches('^(https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?|http://(localhost|127\\.0\\.0\\.1|\\[::1\\]))(:[1-9][0-9]{0,4})?$')",
-            "publicUrl must be an origin in lower case without path or trailing slash: https://<host>[:port], or http:// on localhost, 127.0.0.1 or [::1]"
+        matches(
+            &format!(r"^(https://{SUBDOMAIN}|http://(localhost|127\.0\.0\.1|\[::1\]))(:{PORT})?$"),
+            "publicUrl must be an origin in lower case without path or trailing slash: https://<host>[:port] with a port of at most 65535, \
+             or http:// on localhost, 127.0.0.1 or [::1]"
         ),
         rule(
             "!(self.startsWith('https:') && self.endsWith(':443')) && !(self.startsWith('http:') && self.endsWith(':80'))",
@@ -186,7 +198,8 @@ pub struct McpServerSpec {
     pub clients: Clients,
 
     /// Number of Pods. By default 2 with sessions.store.type Redis, and 1 with Memory, where no other number is possible.
-    /// An autoscaler can set it through the scale subresource, but only if it is present.
+    /// An autoscaler sets it through the scale subresource, which it can read only if the field is present: set it once with
+    /// kubectl scale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,
@@ -202,7 +215,7 @@ pub struct McpServerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
-        inner(length(min = 4, max = 43), regex(pattern = "^[0-9a-f:.]+/[0-9]{1,3}$")),
+        inner(length(min = 4, max = 43)),
         extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [
             rule(
                 "self.all(network, !network.endsWith('/0'))",

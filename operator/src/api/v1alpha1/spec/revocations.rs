@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::v1alpha1::schema::matches;
+
 /// Maximum number of revocations of single users. Their file then has less than 50 KiB.
 const MOST_USERS: u32 = 500;
-
-const LOWER_CASE_GUID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
 
 /// Logins whose sessions have ended. Keep an entry until maximumLifetime has passed since its time, because then no older
 /// session exists. If it is removed earlier, sessions that were not used meanwhile work again.
@@ -33,7 +33,10 @@ pub struct Revocations {
 #[serde(rename_all = "camelCase")]
 pub struct RevokedUser {
     /// The object id of the user in Entra, a GUID in lower case.
-    #[schemars(length(max = 36), regex(pattern = LOWER_CASE_GUID))]
+    #[schemars(length(max = 36), extend("x-kubernetes-validations" = [matches(
+        "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        "must be the object id of the user, a GUID in lower case: az ad user show --id <user> --query id prints it"
+    )]))]
     pub id: String,
 
     /// Ends every session of this user whose login is before this time (RFC 3339). A time in the future also refuses

@@ -3,13 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::v1alpha1::schema::rule;
-
-/// Names of objects and listeners, as the CRD of HTTPRoute demands them.
-const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-
-/// Names of namespaces.
-const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+use crate::api::v1alpha1::schema::{matches, name_rule, rule};
 
 /// The route from outside the cluster to the Pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,17 +36,20 @@ pub struct GatewayRoute {
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
     /// The name of the Gateway.
-    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [name_rule()]))]
     pub name: String,
 
     /// Its namespace; by default that of the McpServer. Its listener must allow routes from here (allowedRoutes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    #[schemars(length(min = 1, max = 63), extend("x-kubernetes-validations" = [matches(
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "must be the name of a namespace: a-z, 0-9 and -, starting and ending with a letter or digit"
+    )]))]
     pub namespace: Option<String>,
 
     /// The name of a listener. By default every listener that accepts the route, also one without TLS: name the one that has the
     /// certificate of publicUrl, so that no client sends a token over plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [name_rule()]))]
     pub section_name: Option<String>,
 }

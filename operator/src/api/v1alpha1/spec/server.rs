@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::{Container, LogLevel, Resources, is_default};
-use crate::api::v1alpha1::schema::{embedded_list, rule};
+use crate::api::v1alpha1::schema::{embedded_list, https_origin_rules, matches, rule};
 
 /// The MCP server. Exactly one kind of server must be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,7 +56,11 @@ fn environment(generator: &mut SchemaGenerator) -> Schema {
     if let Some(name) = name.and_then(serde_json::Value::as_object_mut) {
         name.insert("minLength".to_owned(), 1.into());
         name.insert("maxLength".to_owned(), 253.into());
-        name.insert("pattern".to_owned(), "^[-._a-zA-Z][-._a-zA-Z0-9]*$".into());
+        let rules = vec![matches(
+            "^[-._a-zA-Z][-._a-zA-Z0-9]*$",
+            "must be the name of an environment variable: letters, digits, _, - and ., not starting with a digit",
+        )];
+        name.insert("x-kubernetes-validations".to_owned(), rules.into());
     }
     let rules = [
         rule(
@@ -84,15 +88,20 @@ fn environment(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
+/// What no name of a project contains. `validate/rules/server.rs` has the same rule.
+/// <https://learn.microsoft.com/azure/devops/organizations/settings/naming-restrictions>
+const NO_PROJECT: &str = r#"[\p{Cc}\\/:*?"<>|#]|^[._]|[.]$"#;
+
 /// Which organization and projects the built-in server serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AzureDevOps {
     /// The name of the Azure DevOps organization, for example contoso in <https://dev.azure.com/contoso>.
-    #[schemars(
-        length(min = 1, max = 50),
-        regex(pattern = "^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 50), extend("x-kubernetes-validations" = [matches(
+        "^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$",
+        "server.azureDevOps.organization must be the organization's name without an address, contoso for https://dev.azure.com/contoso: \
+         letters, digits and hyphens"
+    )]))]
     pub organization: String,
 
     /// The projects that tools may read and change, by name or id. If empty, all projects that the signed-in user may
@@ -101,7 +110,11 @@ pub struct AzureDevOps {
     #[schemars(
         length(max = 100),
         inner(length(min = 1, max = 64)),
-        extend("x-kubernetes-list-type" = "set")
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [rule(
+            &format!("self.all(project, !project.matches(r'{NO_PROJECT}'))"),
+            "server.azureDevOps.projects must contain names or ids of projects: names have no control characters, none of \
+             \\ / : * ? \" < > | #, no . or _ at the start and no . at the end"
+        )])
     )]
     pub projects: Vec<String>,
 
@@ -150,23 +163,16 @@ pub enum Toolset {
 #[serde(rename_all = "camelCase", default)]
 pub struct AzureDevOpsEndpoints {
     /// The origin of the API for projects, pipelines, builds and their logs.
-    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = endpoint_rules()))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = https_origin_rules("an endpoint")))]
     pub core: String,
 
     /// The origin of the API for classic releases and their deployments.
-    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = endpoint_rules()))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = https_origin_rules("an endpoint")))]
     pub release: String,
 
     /// The origin of the API for users and profiles.
-    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = endpoint_rules()))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = https_origin_rules("an endpoint")))]
     pub identity: String,
-}
-
-fn endpoint_rules() -> serde_json::Value {
-    serde_json::Value::Array(vec![rule(
-        "self.matches('^https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?$')",
-        "an endpoint must be https://<host>[:port] in lower case, without path or trailing slash",
-    )])
 }
 
 impl Default for AzureDevOpsEndpoints {

@@ -3,26 +3,30 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::duration::duration_rule;
 use super::{DurationText, Revocations, Store};
-use crate::api::v1alpha1::schema::rule;
 
 /// Lifetimes of the users' sessions, and where sessions are stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
-    rule(
+    duration_rule(
+        &["accessTokenLifetime"],
         "duration(self.accessTokenLifetime) >= duration('1m') && duration(self.accessTokenLifetime) <= duration('24h')",
         "sessions.accessTokenLifetime must be between 1m and 24h"
     ),
-    rule(
+    duration_rule(
+        &["idleLifetime", "accessTokenLifetime"],
         "duration(self.idleLifetime) >= duration(self.accessTokenLifetime)",
         "sessions.idleLifetime must not be shorter than sessions.accessTokenLifetime"
     ),
-    rule(
+    duration_rule(
+        &["maximumLifetime", "idleLifetime"],
         "duration(self.maximumLifetime) >= duration(self.idleLifetime) && duration(self.maximumLifetime) <= duration('8784h')",
         "sessions.maximumLifetime must be between sessions.idleLifetime and 8784h (366 days)"
     ),
-    rule(
+    duration_rule(
+        &["refreshGrace"],
         "duration(self.refreshGrace) <= duration('10m')",
         "sessions.refreshGrace must not be longer than 10m"
     ),

@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::CertificateAuthorityRef;
-use super::entra::{GUID, SUBDOMAIN};
-use crate::api::v1alpha1::schema::rule;
+use crate::api::v1alpha1::schema::{GUID, PORT, SUBDOMAIN, key_rule, matches, name_rule, rule};
 
 /// Where sessions are stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -64,8 +63,9 @@ pub struct Redis {
         inner(length(min = 1, max = 270)),
         extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [
             rule(
-                r"self.all(endpoint, endpoint.matches('^rediss?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\\[[0-9a-f:.]+\\]):[1-9][0-9]{0,4}$'))",
-                "sessions.store.redis.endpoints must be redis://<host>:<port> or rediss://<host>:<port> in lower case, without user, password or path"
+                &format!(r"self.all(endpoint, endpoint.matches(r'^rediss?://({SUBDOMAIN}|\[[0-9a-f:.]+\]):{PORT}$'))"),
+                "sessions.store.redis.endpoints must be redis://<host>:<port> or rediss://<host>:<port> in lower case, without user, \
+                 password or path, the port at most 65535"
             ),
             rule(
                 "self.all(endpoint, endpoint.startsWith('rediss:')) || self.all(endpoint, endpoint.startsWith('redis:'))",
@@ -145,7 +145,11 @@ pub struct RedisEntra {
     /// ServiceAccount of the Pods. By default the application of spec.entra. The Redis must give access to the object id of
     /// its service principal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 36), regex(pattern = GUID))]
+    #[schemars(length(max = 36), extend("x-kubernetes-validations" = [matches(
+        &format!("^{GUID}$"),
+        "sessions.store.redis.auth.entra.clientId must be a GUID, the appId or clientId that az prints for the application or the \
+         managed identity"
+    )]))]
     pub client_id: Option<String>,
 }
 
@@ -169,8 +173,7 @@ pub struct RedisSecretRef {
     /// the Secret allows everybody who may write McpServers of the namespace to use it.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = SUBDOMAIN),
-        extend("x-kubernetes-validations" = [rule(
+        extend("x-kubernetes-validations" = [name_rule(), rule(
             "self.endsWith('behalf-store')",
             "the name of the Secret in sessions.store.redis.auth must end in behalf-store"
         )])
@@ -179,17 +182,14 @@ pub struct RedisSecretRef {
 
     /// The key that contains the user's name. By default the user is named default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = KEY))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule()]))]
     pub username_key: Option<String>,
 
     /// The key that contains the password.
     #[serde(default = "password_key")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = KEY))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule()]))]
     pub password_key: String,
 }
-
-/// A key of a Secret.
-pub(super) const KEY: &str = "^[-._a-zA-Z0-9]+$";
 
 fn password_key() -> String {
     "password".to_owned()

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::v1alpha1::schema::scope_rule;
+
 /// Where the user's token is exchanged for a downstream token, and how it reaches the server. The defaults depend on
 /// the kind of server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,10 +21,7 @@ pub struct TokenExchange {
     /// consented to, 499b84ac-1321-427f-aa17-267ca6975798/.default. With server.container it is required, unless
     /// injection is None. It must not name the application of entra.clientId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 512),
-        regex(pattern = r"^[\x21-\x7e]+( [\x21-\x7e]+)*$")
-    )]
+    #[schemars(length(min = 1, max = 512), extend("x-kubernetes-validations" = [scope_rule()]))]
     pub scope: Option<String>,
 
     /// How the sidecar sends the token to the server. Header (default): in the Authorization header. Argument: as the

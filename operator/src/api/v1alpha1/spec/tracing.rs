@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::v1alpha1::schema::rule;
+use crate::api::v1alpha1::schema::{PORT, SUBDOMAIN, matches, rule};
 
 /// The collector of traces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,9 +13,10 @@ pub struct Tracing {
     /// of the cluster with its namespace, so that the NetworkPolicy of the Pods opens the way to it. OTLP/gRPC (port 4317) is
     /// not supported.
     #[schemars(length(min = 1, max = 270), extend("x-kubernetes-validations" = [
-        rule(
-            r"self.matches('^https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\\[[0-9a-f:.]+\\]):[1-9][0-9]{0,4}$')",
-            "tracing.endpoint must be http://<host>:<port> or https://<host>:<port> in lower case, without user, path or trailing slash"
+        matches(
+            &format!(r"^https?://({SUBDOMAIN}|\[[0-9a-f:.]+\]):{PORT}$"),
+            "tracing.endpoint must be http://<host>:<port> or https://<host>:<port> in lower case, without user, path or trailing \
+             slash, the port at most 65535"
         ),
         rule(
             "!self.endsWith(':4317')",

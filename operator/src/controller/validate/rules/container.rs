@@ -204,18 +204,20 @@ fn foreign_scope(exchange: &TokenExchange, entra: &Entra, refusals: &mut Vec<Ref
         let (resource, _) = scope.rsplit_once('/')?;
         Some(resource.to_ascii_lowercase())
     };
-    let own = entra.scope.as_deref().and_then(resource);
+    let own_scopes = entra.scope.iter().flat_map(|scopes| scopes.split(' '));
+    let own: Vec<String> = own_scopes.filter_map(resource).collect();
     let client_id = entra.client_id.to_ascii_lowercase();
     let scopes = exchange.scope.iter().flat_map(|scopes| scopes.split(' '));
     let names_application = |scope: &str| {
-        scope.to_ascii_lowercase().contains(&client_id) || own.is_some() && resource(scope) == own
+        scope.to_ascii_lowercase().contains(&client_id)
+            || resource(scope).is_some_and(|resource| own.contains(&resource))
     };
     if scopes.into_iter().any(names_application) {
         refuse(
             refusals,
             "tokenExchange.scope",
-            "must not name the application of entra.clientId: the server would get a token for this server itself; name the \
-             API that the server calls",
+            "must not name the application of entra.clientId and entra.scope: the server would get a token for this server itself; \
+             name the API that the server calls",
         );
     }
 }

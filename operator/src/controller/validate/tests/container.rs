@@ -53,48 +53,6 @@ fn accepts_a_container(#[case] container: Value) {
 }
 
 #[rstest]
-#[case::of_nobody("server.container.image", json!({"image": "evil.example/mcp/orders:1"}))]
-#[case::a_longer_name("server.container.image", json!({"image": "registry.contoso.example/mcp-evil/orders:1"}))]
-#[case::upward("server.container.image", json!({"image": "registry.contoso.example/mcp/../evil:1"}))]
-#[case::docker_hub("server.container.image", json!({"image": "orders"}))]
-#[case::a_digest_with_another_name("server.container.image", json!({"image": "evil.example/x@registry.contoso.example/mcp"}))]
-#[case::low_port("server.container.port", json!({"port": 80}))]
-#[case::the_sidecars_port("server.container.port", json!({"port": 8080}))]
-#[case::the_sidecars_other_port("server.container.port", json!({"port": 9090}))]
-#[case::no_path("server.container.path", json!({"path": "mcp"}))]
-#[case::another_host("server.container.path", json!({"path": "@evil.example/"}))]
-#[case::query("server.container.path", json!({"path": "/mcp?a=1"}))]
-#[case::escaped("server.container.path", json!({"path": "/a%20b"}))]
-#[case::climbing("server.container.path", json!({"path": "/a/../mcp"}))]
-#[case::root_directory("server.container.writablePaths", json!({"writablePaths": ["/"]}))]
-#[case::relative("server.container.writablePaths", json!({"writablePaths": ["tmp"]}))]
-#[case::climbing_directory("server.container.writablePaths", json!({"writablePaths": ["/tmp/../etc"]}))]
-#[case::files_of_ours("server.container.writablePaths", json!({"writablePaths": ["/etc/behalf/certificate-authority"]}))]
-#[case::tokens("server.container.writablePaths", json!({"writablePaths": ["/var/run/secrets"]}))]
-#[case::processes("server.container.writablePaths", json!({"writablePaths": ["/proc"]}))]
-#[case::no_size("server.container.writableSize", json!({"writableSize": "0Mi"}))]
-#[case::too_large("server.container.writableSize", json!({"writableSize": "4097Mi"}))]
-#[case::far_too_large("server.container.writableSize", json!({"writableSize": "4194305Gi"}))]
-#[case::another_unit("server.container.writableSize", json!({"writableSize": "256M"}))]
-#[case::root("server.container.runAsUser", json!({"runAsUser": 0}))]
-#[case::the_sidecars_user("server.container.runAsUser", json!({"runAsUser": 65532}))]
-fn refuses_a_setting_of_the_container(#[case] field: &str, #[case] container: Value) {
-    assert_eq!(fields(&with_container(container, json!({}))), [field]);
-}
-
-#[rstest]
-#[case::exchange_in_the_server("tokenExchange.at", json!({"at": "Server", "scope": "api://orders/.default"}))]
-#[case::no_scope("tokenExchange.scope", json!({"scope": null}))]
-#[case::no_scope_for_an_argument("tokenExchange.scope", json!({"scope": null, "injection": "Argument"}))]
-#[case::a_scope_for_nothing("tokenExchange.injection", json!({"scope": "api://orders/.default", "injection": "None"}))]
-fn refuses_an_exchange_that_does_not_fit_a_container(#[case] field: &str, #[case] exchange: Value) {
-    assert_eq!(
-        fields(&with_container(json!({}), json!({"tokenExchange": exchange}))),
-        [field]
-    );
-}
-
-#[rstest]
 #[case::labels("pod.labels", json!({"pod": {"labels": {"app": "payments"}}}))]
 #[case::annotations("pod.annotations", json!({"pod": {"annotations": {"k8s.v1.cni.cncf.io/networks": "backend"}}}))]
 #[case::store_without_credentials("sessions.store.redis.auth.type", json!({"sessions": {"store": {
@@ -104,49 +62,6 @@ fn refuses_settings_that_would_give_a_container_more_than_its_own(#[case] field:
     assert_eq!(fields(&with_container(json!({}), spec.clone())), [field]);
     let built_in = refusals(&quickstart_with(spec), &Found::default());
     assert_eq!(built_in, [], "the built-in server does what the release does");
-}
-
-#[rstest]
-#[case::by_its_id("22222222-2222-4222-8222-222222222222/.default")]
-#[case::by_the_usual_address("api://22222222-2222-4222-8222-222222222222/access_as_user")]
-#[case::beside_another("api://orders/.default 22222222-2222-4222-8222-222222222222/.default")]
-#[case::by_the_address_of_the_users_scope("API://contoso-mcp/.default")]
-fn refuses_a_scope_of_the_application_itself(#[case] scope: &str) {
-    let spec = json!({
-        "entra": {"scope": "api://contoso-mcp/access_as_user"},
-        "tokenExchange": {"scope": scope},
-    });
-    assert_refused("tokenExchange.scope", spec);
-}
-
-#[rstest]
-#[case(
-    "ABCDEFAB-2222-4222-8222-222222222222",
-    "abcdefab-2222-4222-8222-222222222222/.default"
-)]
-#[case(
-    "abcdefab-2222-4222-8222-222222222222",
-    "api://ABCDEFAB-2222-4222-8222-222222222222/.default"
-)]
-fn refuses_a_scope_of_the_application_itself_in_another_case(#[case] client_id: &str, #[case] scope: &str) {
-    let spec = json!({"entra": {"clientId": client_id}, "tokenExchange": {"scope": scope}});
-    assert_refused("tokenExchange.scope", spec);
-}
-
-#[test]
-fn the_built_in_server_needs_a_token() {
-    assert_refused(
-        "tokenExchange.injection",
-        json!({"tokenExchange": {"injection": "None"}}),
-    );
-}
-
-#[test]
-fn two_kinds_of_servers_are_refused() {
-    assert_refused(
-        "server",
-        json!({"server": {"container": {"image": IMAGE}}, "tokenExchange": {"scope": "a"}}),
-    );
 }
 
 #[rstest]

@@ -6,21 +6,6 @@ use serde_json::{Value, json};
 use super::*;
 
 #[rstest]
-#[case::tenant_name("entra.tenantId", json!({"entra": {"tenantId": "contoso.onmicrosoft.com"}}))]
-#[case::common("entra.tenantId", json!({"entra": {"tenantId": "common"}}))]
-#[case::client("entra.clientId", json!({"entra": {"clientId": "2222"}}))]
-#[case::authority("entra.authority", json!({"entra": {"authority": "https://login.microsoftonline.com/"}}))]
-#[case::authority_http("entra.authority", json!({"entra": {"authority": "http://login.microsoftonline.com"}}))]
-#[case::audience_of_the_api_server("entra.federation.audience", json!({"entra": {"federation": {"audience": "https://kubernetes.default.svc"}}}))]
-#[case::audience_of_another_cloud("entra.federation.audience", json!({"entra": {"federation": {"audience": "sts.amazonaws.com"}}}))]
-#[case::audience_without_a_name("entra.federation.audience", json!({"entra": {"federation": {"audience": "api://"}}}))]
-#[case::audience_with_a_space("entra.federation.audience", json!({"entra": {"federation": {"audience": "api://a b"}}}))]
-#[case::certificate_authority_path("entra.certificateAuthorityRef.name", json!({"entra": {"certificateAuthorityRef": {"name": "../secrets/x"}}}))]
-fn refuses_a_setting_of_entra(#[case] field: &str, #[case] patch: Value) {
-    assert_refused(field, patch);
-}
-
-#[rstest]
 #[case::public("https://login.microsoftonline.com", None, "api://AzureADTokenExchange")]
 #[case::government("https://login.microsoftonline.us", None, "api://AzureADTokenExchangeUSGov")]
 #[case::china(

@@ -5,22 +5,6 @@ use serde_json::{Value, json};
 
 use super::*;
 
-#[rstest]
-#[case::endpoint_of_nobody("server.azureDevOps.endpoints.core", json!({"server": {"azureDevOps": {"endpoints": {"core": "https://evil.example"}}}}))]
-#[case::release_of_nobody("server.azureDevOps.endpoints.release", json!({"server": {"azureDevOps": {"endpoints": {"release": "https://evil.example"}}}}))]
-#[case::identity_of_nobody("server.azureDevOps.endpoints.identity", json!({"server": {"azureDevOps": {"endpoints": {"identity": "https://evil.example"}}}}))]
-#[case::endpoint_at_entra("server.azureDevOps.endpoints.core", json!({"server": {"azureDevOps": {"endpoints": {"core": "https://login.microsoftonline.com"}}}}))]
-#[case::authority_of_nobody("entra.authority", json!({"entra": {"authority": "https://evil.example"}}))]
-#[case::authority_at_another_port("entra.authority", json!({"entra": {"authority": "https://login.microsoftonline.com:8443"}}))]
-#[case::authority_below_a_known_name("entra.authority", json!({"entra": {"authority": "https://login.microsoftonline.com.evil.example"}}))]
-#[case::redirect_host_of_nobody("clients.additionalRedirectHosts", json!({"clients": {"additionalRedirectHosts": ["agents.contoso.example", "evil.example"]}}))]
-#[case::vendor_at_a_port("clients.additionalRedirectHosts", json!({"clients": {"additionalRedirectHosts": ["claude.ai:8443"]}}))]
-#[case::client_of_nobody("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://evil.example/cb"]}]}}))]
-#[case::client_at_another_port("clients.static", json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://agents.contoso.example:8443/cb"]}]}}))]
-fn refuses_a_host_that_the_installation_does_not_allow(#[case] field: &str, #[case] patch: Value) {
-    assert_refused(field, patch);
-}
-
 fn message(patch: Value) -> String {
     judge(&quickstart_with(patch), &Found::default())
         .unwrap_err()

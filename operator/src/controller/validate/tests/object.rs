@@ -1,16 +1,8 @@
 //! Tests the validation of the object itself.
 
 use rstest::rstest;
-use serde_json::{Value, json};
 
 use super::*;
-
-#[rstest]
-#[case::replicas(json!({"replicas": 2}))]
-#[case::no_replicas(json!({"replicas": 0}))]
-fn refuses_replicas(#[case] patch: Value) {
-    assert_refused("replicas", patch);
-}
 
 #[rstest]
 #[case::too_long(&"a".repeat(49))]

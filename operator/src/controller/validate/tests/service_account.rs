@@ -1,17 +1,8 @@
 //! Tests the validation of a `ServiceAccount` that the object names.
 
 use rstest::rstest;
-use serde_json::{Value, json};
 
 use super::*;
-
-#[test]
-fn refuses_an_invalid_name() {
-    assert_refused(
-        "entra.federation.serviceAccountName",
-        json!({"entra": {"federation": {"serviceAccountName": "a..b"}}}),
-    );
-}
 
 #[test]
 fn refuses_a_given_service_account_that_is_not_there() {

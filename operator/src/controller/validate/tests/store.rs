@@ -7,43 +7,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing::{REDIS, redis};
 
-const ENDPOINTS: &str = "sessions.store.redis.endpoints";
-const SECRET: &str = "sessions.store.redis.auth.secret";
-const NAME: &str = "sessions.store.redis.auth.secret.secretRef.name";
-
 /// A patch that selects a Redis that takes tokens of Entra for this application.
 fn entra(client_id: Option<&str>) -> Value {
     redis(json!({"auth": {"type": "Entra", "secret": null, "entra": {"clientId": client_id}}}))
-}
-
-#[rstest]
-#[case::memory_with_redis("sessions.store.redis", json!({"sessions": {"store": {"type": "Memory", "redis": {
-    "endpoints": [REDIS], "auth": {"type": "None"},
-}}}}))]
-#[case::redis_without_settings("sessions.store.redis", json!({"sessions": {"store": {"type": "Redis"}}}))]
-#[case::no_endpoint(ENDPOINTS, redis(json!({"endpoints": []})))]
-#[case::two_standalone(ENDPOINTS, redis(json!({"endpoints": [REDIS, "rediss://b.example:6380"]})))]
-#[case::mixed(ENDPOINTS, redis(json!({"topology": "Cluster", "endpoints": [REDIS, "redis://b.example:6379"]})))]
-#[case::no_port(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc"]})))]
-#[case::port_zero(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc:0"]})))]
-#[case::a_path(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc:6379/1"]})))]
-#[case::a_slash(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc:6379/"]})))]
-#[case::a_password(ENDPOINTS, redis(json!({"endpoints": ["redis://:secret@redis.mcp.svc:6379"]})))]
-#[case::a_query(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc:6379?protocol=2"]})))]
-#[case::upper_case(ENDPOINTS, redis(json!({"endpoints": ["redis://Redis.mcp.svc:6379"]})))]
-#[case::upper_case_scheme(ENDPOINTS, redis(json!({"endpoints": ["REDIS://redis.mcp.svc:6379"]})))]
-#[case::another_scheme(ENDPOINTS, redis(json!({"endpoints": ["https://redis.mcp.svc:6379"]})))]
-#[case::secret_without_settings(SECRET, redis(json!({"auth": {"type": "Secret", "secret": null}})))]
-#[case::settings_without_secret(SECRET, redis(json!({"auth": {"type": "None"}})))]
-#[case::another_secret(NAME, redis(json!({"auth": {"secret": {"secretRef": {"name": "tls"}}}})))]
-#[case::a_path_as_secret(NAME, redis(json!({"auth": {"secret": {"secretRef": {"name": "../behalf-store"}}}})))]
-#[case::entra_without_tls(ENDPOINTS, redis(json!({"endpoints": ["redis://redis.mcp.svc:6379"], "auth": {"type": "Entra", "secret": null}})))]
-#[case::entra_with_a_secret(SECRET, redis(json!({"auth": {"type": "Entra"}})))]
-#[case::an_application_without_entra("sessions.store.redis.auth.entra", redis(json!({"auth": {"entra": {}}})))]
-#[case::no_application("sessions.store.redis.auth.entra.clientId", entra(Some("redis")))]
-#[case::certificate_authority_path("sessions.store.redis.certificateAuthorityRef.name", redis(json!({"certificateAuthorityRef": {"name": "../x"}})))]
-fn refuses_a_store(#[case] field: &str, #[case] patch: Value) {
-    assert_refused(field, patch);
 }
 
 #[rstest]

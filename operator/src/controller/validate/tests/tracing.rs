@@ -9,21 +9,6 @@ fn collector(endpoint: &str) -> Value {
 }
 
 #[rstest]
-#[case::no_port("http://otel.obs.svc")]
-#[case::port_zero("http://otel.obs.svc:0")]
-#[case::grpc("http://otel.obs.svc:4317")]
-#[case::a_slash("http://otel.obs.svc:4318/")]
-#[case::a_path("http://otel.obs.svc:4318/v1/traces")]
-#[case::a_query("http://otel.obs.svc:4318?key=secret")]
-#[case::a_password("http://user:secret@otel.obs.svc:4318")]
-#[case::upper_case("http://Otel.obs.svc:4318")]
-#[case::another_scheme("grpc://otel.obs.svc:4318")]
-#[case::nothing("")]
-fn refuses_a_collector(#[case] endpoint: &str) {
-    assert_refused("tracing.endpoint", collector(endpoint));
-}
-
-#[rstest]
 #[case("http://otel.obs.svc:4318")]
 #[case("https://otel.example:443")]
 #[case("http://10.1.2.3:4318")]

@@ -76,6 +76,7 @@ pub(super) fn allowed() -> Vec<Allowed> {
     rows.extend(of_keys_and_clients());
     rows.extend(of_what_the_operator_also_refuses());
     rows.extend(of_trusted_proxies());
+    rows.extend(super::forms::allowed());
     rows
 }
 
@@ -143,7 +144,7 @@ fn of_addresses() -> Vec<Allowed> {
         ),
         row(
             "spec.entra.authority",
-            "entra.authority must be",
+            "entra.authority must be https",
             each(
                 "/spec/entra/authority",
                 ["https://a", "https://login.example:65535"].map(Value::from),
@@ -192,7 +193,7 @@ fn of_endpoints() -> Vec<Allowed> {
         let addresses = ["https://a", "https://dev.example:65535"].map(Value::from);
         rows.push(Allowed {
             field,
-            message: "an endpoint must be",
+            message: "an endpoint must be https",
             objects: each(pointer, addresses),
         });
     }
@@ -338,7 +339,7 @@ fn of_containers() -> Vec<Allowed> {
         ),
         row(
             "spec.server.container.writableSize",
-            "server.container.writableSize must be between",
+            "server.container.writableSize must be a whole number",
             with(&[
                 json!({"writableSize": "1Mi"}),
                 json!({"writableSize": "4Gi"}),
@@ -382,8 +383,19 @@ fn of_the_spec_around_containers() -> Vec<Allowed> {
             ],
         ),
         row(
-            "tokenExchange.scope must not name the application",
+            "tokenExchange.scope must not name the application of entra.clientId",
             vec![vec![(EXCHANGE, json!({"scope": scope}))]],
+        ),
+        row(
+            "tokenExchange.scope must not name the application of entra.scope",
+            ["api://a/b/.default", "api://a-b/.default", "api:", "/"]
+                .map(|scope| {
+                    vec![
+                        (EXCHANGE, json!({"scope": scope})),
+                        ("/spec/entra/scope", json!("api://a/read")),
+                    ]
+                })
+                .to_vec(),
         ),
         row(
             "pod.labels and pod.annotations must be empty",
@@ -635,7 +647,7 @@ fn of_what_the_operator_also_refuses() -> Vec<Allowed> {
         ),
         row(
             "spec.clients.static.redirectUris",
-            "redirectUris in clients.static must be",
+            "redirectUris in clients.static must be https",
             each("/spec/clients/static", [redirects]),
         ),
         row(
