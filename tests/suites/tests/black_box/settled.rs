@@ -16,8 +16,11 @@ use crate::world::{TestResult, World};
 
 crate::tests![NoWrites: [a_settled_system_writes_nothing]];
 
-/// The operator reconciles a settled object every 30 s.
-const OBSERVED: Duration = Duration::from_mins(2);
+/// Number of times that each object is reconciled at least while nothing may be written.
+const RECONCILES: usize = 10;
+
+/// Time between two changes that trigger a reconcile. The operator reconciles a settled object every 30 s by itself.
+const PAUSE: Duration = Duration::from_secs(11);
 
 async fn a_settled_system_writes_nothing(world: &World) -> TestResult {
     let crd = gateway_api::http_route_crd()?.display().to_string();
@@ -32,8 +35,14 @@ async fn a_settled_system_writes_nothing(world: &World) -> TestResult {
         // A condition that just became true may still cause an event.
         tokio::time::sleep(Duration::from_secs(15)).await;
         let before = look(world)?;
-        tokio::time::sleep(OBSERVED).await;
+        let began = jiff::Timestamp::now();
+        // One more, because two changes may be one reconcile.
+        for round in 0..=RECONCILES {
+            change_replica_sets(world, &round.to_string())?;
+            tokio::time::sleep(PAUSE).await;
+        }
         let after = look(world)?;
+        each_was_reconciled(world, began)?;
         let writes = before.writes_until(&after);
         ensure!(
             writes.is_empty(),
@@ -113,6 +122,46 @@ async fn others_write(world: &World, crd: &str) -> TestResult {
     Ok(())
 }
 
+/// Annotates the ReplicaSets of all objects. The operator never writes these, and reconciles their objects when they change.
+fn change_replica_sets(world: &World, value: &str) -> TestResult {
+    let annotation = format!("{}={value}", ANNOTATION.0);
+    world.kubectl(&[
+        "annotate",
+        "--overwrite",
+        "replicaset",
+        "--selector",
+        OURS,
+        &annotation,
+    ])?;
+    Ok(())
+}
+
+/// Selects what belongs to any object.
+const OURS: &str = "behalf.dev/mcp-server";
+
+/// Fails unless the operator's log has a line for each of the reconciles.
+fn each_was_reconciled(world: &World, since: jiff::Timestamp) -> TestResult {
+    let log = world.running.cluster.kubectl(&[
+        "logs",
+        "--namespace",
+        NAMESPACE_OPERATOR,
+        "--selector",
+        "app.kubernetes.io/name=behalf-operator",
+        "--tail=-1",
+        "--since-time",
+        &since.to_string(),
+    ])?;
+    for name in Server::ALL.map(Server::name).into_iter().chain([ROUTED]) {
+        let count = log.matches(&format!("Read what {name} depends on")).count();
+        ensure!(
+            count >= RECONCILES,
+            "{name} was reconciled {count} times in which nothing was written"
+        );
+        println!("    {name}: nothing was written in {count} reconciles");
+    }
+    Ok(())
+}
+
 const ROUTE: &str = "httproutes.gateway.networking.k8s.io";
 
 /// Fails if the operator removed what others wrote.
@@ -155,6 +204,7 @@ async fn undo(world: &World, crd: &str) -> TestResult {
     for kind in ANNOTATED {
         world.kubectl(&["annotate", kind, name, &remove])?;
     }
+    world.kubectl(&["annotate", "replicaset", "--selector", OURS, &remove])?;
     annotate_template(world, &json!({ANNOTATION.0: null}))?;
     world.kubectl(&["scale", "mcpserver", name, "--replicas=2"])?;
     world.wait_settled(CHANGED).await?;
