@@ -40,6 +40,7 @@ mod releases;
 mod restarts;
 mod rights;
 mod rollouts;
+mod scaling;
 mod scratch_objects;
 mod scratch_server;
 mod sdk_clients;
@@ -92,6 +93,7 @@ macro_rules! tests {
 fn all_tests() -> Vec<Test> {
     let mut tests = [
         bad_objects::tests(),
+        scaling::tests(),
         rights::tests(),
         sign_in::tests(),
         inspector::tests(),
