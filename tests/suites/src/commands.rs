@@ -257,34 +257,56 @@ six
         assert!(error.to_string().starts_with("docs/page.md:3: "), "{error}");
     }
 
-    /// The pages below a folder of the checkout, as paths in the checkout.
-    fn pages(folder: &str) -> Vec<String> {
-        let mut pages = Vec::new();
+    /// The files below a folder of the checkout with this extension, as paths in the checkout.
+    fn files(folder: &str, extension: &str) -> Vec<String> {
+        let mut found = Vec::new();
         for entry in std::fs::read_dir(checkout().join(folder)).unwrap() {
             let entry = entry.unwrap();
             let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
             if entry.file_type().unwrap().is_dir() {
-                pages.extend(self::pages(&path));
-            } else if std::path::Path::new(&path)
+                found.extend(files(&path, extension));
+            } else if Path::new(&path)
                 .extension()
-                .is_some_and(|extension| extension == "md")
+                .is_some_and(|known| known == extension)
             {
-                pages.push(path);
+                found.push(path);
             }
         }
-        pages
+        found
+    }
+
+    /// All pages of the documentation.
+    fn pages() -> Vec<String> {
+        let folders = ["docs", "charts", "examples"];
+        let mut all: Vec<String> = folders.iter().flat_map(|folder| files(folder, "md")).collect();
+        all.push("README.md".to_owned());
+        assert!(all.len() > 40, "{all:?}");
+        all
+    }
+
+    #[test]
+    fn a_suite_names_every_page_that_has_blocks_for_it_to_run() {
+        let folders = ["tests/suites/tests/black_box", "tests/suites/tests/installing"];
+        let sources: String = folders
+            .iter()
+            .flat_map(|folder| files(folder, "rs"))
+            .map(|path| std::fs::read_to_string(checkout().join(path)).unwrap())
+            .collect();
+        let mut with_commands = pages();
+        with_commands.retain(|page| !sections(page).unwrap().is_empty());
+        assert!(with_commands.len() >= 8, "{with_commands:?}");
+        with_commands.retain(|page| !sources.contains(&format!("\"{page}\"")));
+        assert_eq!(
+            with_commands,
+            Vec::<String>::new(),
+            "no suite runs their commands"
+        );
     }
 
     #[test]
     fn every_block_of_shell_says_whether_a_test_runs_it_and_bash_understands_those_that_one_runs() {
-        let mut all: Vec<String> = ["docs", "charts", "examples"]
-            .into_iter()
-            .flat_map(pages)
-            .collect();
-        all.push("README.md".to_owned());
-        assert!(all.len() > 40, "{all:?}");
         let mut run = 0;
-        for page in &all {
+        for page in &pages() {
             for Section { title, script } in sections(page).unwrap() {
                 run += 1;
                 let checked = Call::new("bash").arg("-n").input(script).run();

@@ -38,6 +38,15 @@ struct Module {
 
 /// Returns the file with the CRD `HTTPRoute` of the standard channel.
 pub fn http_route_crd() -> Result<PathBuf, GatewayApiError> {
+    standard("httproutes")
+}
+
+/// Returns the file with the CRD `Gateway` of the standard channel.
+pub fn gateway_crd() -> Result<PathBuf, GatewayApiError> {
+    standard("gateways")
+}
+
+fn standard(plural: &str) -> Result<PathBuf, GatewayApiError> {
     let text = Call::new("go")
         .args(["mod", "download", "-json", MODULE])
         // Outside a module's folder, which would have to name it.
@@ -50,7 +59,7 @@ pub fn http_route_crd() -> Result<PathBuf, GatewayApiError> {
     if module.sum != SUM {
         return Err(GatewayApiError::Hash(module.sum));
     }
-    Ok(module
-        .dir
-        .join("config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"))
+    Ok(module.dir.join(format!(
+        "config/crd/standard/gateway.networking.k8s.io_{plural}.yaml"
+    )))
 }

@@ -9,6 +9,8 @@ mod children;
 #[cfg(test)]
 mod crds;
 #[cfg(test)]
+mod documentation;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod monitoring;
