@@ -42,7 +42,8 @@ pub(crate) async fn send_in_two_writes(
     let head = format!("{line} HTTP/1.1\r\n{headers}content-length: 20000\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     tokio::time::sleep(Duration::from_millis(2)).await;
-    stream.write_all(&[b'x'; 20_000]).await?;
+    let body = vec![b'x'; 20_000];
+    stream.write_all(&body).await?;
     timeout(Duration::from_secs(10), answer(stream)).await?
 }
 
