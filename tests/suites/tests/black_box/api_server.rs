@@ -139,7 +139,7 @@ async fn edit_is_served(world: &World, when: &str) -> TestResult {
 }
 
 /// When `Ready` changed last.
-fn transition(conditions: &Conditions) -> Option<String> {
+pub(crate) fn transition(conditions: &Conditions) -> Option<String> {
     let all = conditions.status["conditions"].as_array()?;
     let ready = all.iter().find(|condition| condition["type"] == "Ready")?;
     Some(ready["lastTransitionTime"].as_str()?.to_owned())

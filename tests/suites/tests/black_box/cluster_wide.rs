@@ -8,7 +8,7 @@ use behalf_demo::environment::{
 use behalf_demo::forward::Forward;
 use behalf_demo::mcp_client::{CLIENT_NAME, PendingSignIn, call_with_token};
 use behalf_runtime::error_chain;
-use behalf_simulators::people::{ANA, CLIENT_ID};
+use behalf_simulators::people::ANA;
 use behalf_simulators::sign_in::{Browser, Visit};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use crate::ensure;
 use crate::guard::restoring;
 use crate::own_release::OwnRelease;
 use crate::releases::pods;
-use crate::scratch_server::{children, forwarding, leaves_nothing};
+use crate::scratch_server::{children, forget_credentials, forwarding, leaves_nothing};
 use crate::world::{TestResult, World};
 
 crate::tests![WholeCluster: [
@@ -58,7 +58,8 @@ async fn a_cluster_wide_operator_serves_a_namespace_that_came_after_it_and_its_r
             "--wait=true",
         ];
         let deleted = world.running.cluster.kubectl(&later);
-        forget_credentials(world).await?;
+        let subjects = format!("system:serviceaccount:{NAMESPACE}:");
+        forget_credentials(world, &subjects, &[KEPT.1, DELETED.1]).await?;
         operator(&["scale", deployment, &format!("--replicas={replicas}")])?;
         wait_available(
             &world.running.client,
@@ -303,21 +304,4 @@ fn remains_of_the_release(world: &World) -> TestResult<String> {
         .kubectl(&["get", kinds, "--output", "name"])?;
     let of_release = text.lines().filter(|name| name.contains(&format!("/{RELEASE}-")));
     Ok(of_release.collect::<Vec<_>>().join(", "))
-}
-
-async fn forget_credentials(world: &World) -> TestResult {
-    let subject = format!("system:serviceaccount:{NAMESPACE}:");
-    world
-        .entra
-        .update_application(CLIENT_ID, |application| {
-            application
-                .federated_credentials
-                .retain(|credential| !credential.subject.starts_with(&subject));
-            let ports = [KEPT.1, DELETED.1].map(|port| port.to_string());
-            application
-                .redirect_uris
-                .retain(|uri| !ports.iter().any(|port| uri.contains(port)));
-        })
-        .await?;
-    Ok(())
 }

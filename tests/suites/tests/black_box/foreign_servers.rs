@@ -49,7 +49,7 @@ fn object(world: &World, image: &str, fields: &Value) -> TestResult<Value> {
 }
 
 /// Runs `work` while the object serves, and removes the object afterwards.
-async fn serving(
+pub(crate) async fn serving(
     world: &World,
     server: ForeignServer,
     fields: &Value,

@@ -31,13 +31,16 @@ mod guard;
 mod high_availability;
 mod inside;
 mod inspector;
+mod installation;
 mod keyring_from_elsewhere;
 mod leaks;
 mod logs;
+mod operator_drain;
 mod own_release;
 mod redis_pods;
 mod releases;
 mod restarts;
+mod revocation;
 mod rights;
 mod rollouts;
 mod scaling;
@@ -114,11 +117,14 @@ fn all_tests() -> Vec<Test> {
         scratch_objects::tests(),
         examples::tests(),
         foreign_servers::tests(),
+        revocation::tests(),
+        installation::tests(),
         faults::tests(),
         gateway::tests(),
         throttling::tests(),
         configuration::tests(),
         releases::tests(),
+        operator_drain::tests(),
         rollouts::tests(),
         egress_proxy::tests(),
         settled::tests(),

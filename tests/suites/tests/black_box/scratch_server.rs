@@ -170,16 +170,21 @@ pub(crate) async fn leaves_nothing(world: &World, namespace: &str, name: &str) -
 pub(crate) async fn remove(world: &World) -> TestResult {
     world.kubectl(&["delete", "mcpserver", NAME, "--ignore-not-found", "--wait=true"])?;
     leaves_nothing(world, NAMESPACE_SERVERS, NAME).await?;
+    let subject = format!("system:serviceaccount:{NAMESPACE_SERVERS}:{NAME}");
+    forget_credentials(world, &subject, &[PORT]).await
+}
+
+/// Removes the federated credentials whose subjects begin so, and the redirect URIs with these ports, from the application.
+pub(crate) async fn forget_credentials(world: &World, subjects: &str, ports: &[u16]) -> TestResult {
     world
         .entra
         .update_application(CLIENT_ID, |application| {
-            let subject = format!("system:serviceaccount:{NAMESPACE_SERVERS}:{NAME}");
             application
                 .federated_credentials
-                .retain(|credential| credential.subject != subject);
+                .retain(|credential| !credential.subject.starts_with(subjects));
             application
                 .redirect_uris
-                .retain(|uri| !uri.contains(&PORT.to_string()));
+                .retain(|uri| !ports.iter().any(|port| uri.contains(&port.to_string())));
         })
         .await?;
     Ok(())
