@@ -21,6 +21,7 @@ pub(crate) use install::image_values;
 pub use install::{ImageReferences, install_operator};
 pub use layout::{Layout, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, NAMESPACE_SIMULATORS, Ports, Server};
 pub use ready::{ConditionLine, Conditions, wait_for, wait_in};
+pub use redis::apply_redis;
 pub use remove::remove;
 pub use servers::{apply_servers, render};
 pub use simulators::{apply_simulators, wait_available};

@@ -1,6 +1,7 @@
-//! Creates the Secrets that `examples/high-availability` expects: the certificate of Redis, and a user for each server.
+//! Creates what `examples/high-availability` expects: the certificate of Redis, and a user for each server.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,6 +15,23 @@ use behalf_simulators::certificates::CertificateAuthority;
 
 /// The Secret with the certificate of Redis.
 const TLS_SECRET: &str = "redis-tls";
+
+/// Starts the Redis of the example with this image, with a user for each of these `McpServer`s.
+pub async fn apply_redis(client: &Client, servers: &[&str], image: &str) -> Result<(), EnvironmentError> {
+    ensure_credentials(client, servers).await?;
+    let path = checkout().join("examples/high-availability/redis.yaml");
+    let mut objects = Objects::from_yaml(&read(&path)?).map_err(|error| EnvironmentError::Manifest {
+        path,
+        problem: error.to_string(),
+    })?;
+    for object in objects
+        .iter_mut()
+        .filter(|object| object["kind"] == "StatefulSet")
+    {
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+    }
+    objects.apply(client).await
+}
 
 /// Creates the certificate and the users once. Nobody learns the passwords: the Secrets alone contain them.
 pub(super) async fn ensure_credentials(client: &Client, servers: &[&str]) -> Result<(), EnvironmentError> {
@@ -67,13 +85,16 @@ fn secret(name: &str, data: &Value) -> Value {
 /// The rights of the user of one `McpServer`, as the documentation lists them.
 fn documented_rights(object: &str) -> Result<String, EnvironmentError> {
     let page = checkout().join("docs/stores.md");
-    let text = std::fs::read_to_string(&page).map_err(|error| EnvironmentError::Manifest {
-        path: page.clone(),
-        problem: error.to_string(),
-    })?;
-    rights(&text, object).ok_or_else(|| EnvironmentError::Manifest {
+    rights(&read(&page)?, object).ok_or_else(|| EnvironmentError::Manifest {
         path: page,
         problem: "no line begins with ACL SETUSER behalf on >password".to_owned(),
+    })
+}
+
+fn read(path: &Path) -> Result<String, EnvironmentError> {
+    std::fs::read_to_string(path).map_err(|error| EnvironmentError::Manifest {
+        path: path.to_owned(),
+        problem: error.to_string(),
     })
 }
 

@@ -1,10 +1,11 @@
 //! `docs/installing.md`, followed from an empty cluster to the uninstall: `make test-installing`. It prints how long each step took.
 //!
-//! Simulators stand for Entra and Azure DevOps, images that are loaded into the nodes for a registry, and a loopback port for a
-//! gateway.
+//! Simulators stand for Entra and Azure DevOps, images that are loaded into the nodes for a registry, a loopback port for a
+//! gateway, and a Redis in a Pod for the one that the reader has.
 
 #![expect(clippy::print_stdout, reason = "a test's output")]
 
+mod operations;
 mod reader;
 
 use std::process::ExitCode;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         let followed = runtime.block_on(follow());
         followed.map_err(|error| Failed::from(error_chain(error.as_ref())))
     };
-    let name = "the_page_leads_from_an_empty_cluster_to_a_tool_call_and_back";
+    let name = "the_page_leads_from_an_empty_cluster_through_an_upgrade_and_a_fault_to_an_empty_one";
     let trial = Trial::test(name, follow).with_ignored_flag(!enabled);
     libtest_mimic::run(&arguments, vec![trial]).exit_code()
 }
@@ -80,16 +81,18 @@ async fn on_cluster(layout: &Layout, cluster: &Cluster, times: &mut Times) -> Te
         reader.after(&block).await?;
         times.add(&block.title);
     }
+    reader.remove_redis()?;
     reader.nothing_is_left()?;
     times.add("Nothing is left");
     Ok(())
 }
 
-/// Whether a block is run. The test itself stands for the others: it loads images into the nodes, and answers for a gateway.
+/// Whether a block is run. The test itself stands for the others: it loads images into the nodes, answers for a gateway, and
+/// changes the application at the simulator.
 fn is_run(block: &Block) -> TestResult<bool> {
     match block.reason.as_deref() {
         None => Ok(true),
-        Some("needs a registry" | "needs a gateway") => Ok(false),
+        Some("needs a registry" | "needs a gateway" | "needs the Azure CLI") => Ok(false),
         Some(other) => Err(format!(
             "{PAGE}:{}: nothing stands for what is missing: {other}",
             block.line

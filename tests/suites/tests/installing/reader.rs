@@ -1,5 +1,6 @@
 //! The reader of the page: an administrator with the charts, two files and a browser.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,10 @@ use behalf_demo::environment::{
     create_federated_credential, wait_for,
 };
 use behalf_demo::forward::{self, Way};
-use behalf_demo::mcp_client::{CLIENT_NAME, Era, PendingSignIn, http_client};
+use behalf_demo::mcp_client::{CLIENT_NAME, Era, PendingSignIn, SignedIn, http_client};
 use behalf_local_cluster::cluster::{Cluster, Kind};
 use behalf_local_cluster::files::checkout;
+use behalf_runtime::error_chain;
 use behalf_simulators::entra::Control;
 use behalf_simulators::people::{ANA, CLIENT_ID, TENANT_ID};
 use behalf_simulators::sign_in::{Browser, Visit};
@@ -24,7 +26,7 @@ use tokio::task::JoinSet;
 pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The object of the page.
-const SERVER: Server = Server::Quickstart;
+pub(crate) const SERVER: Server = Server::Quickstart;
 
 /// The `ConfigMap` with the certificate authority of the simulators.
 const AUTHORITY: &str = "simulators";
@@ -34,7 +36,7 @@ const ENTRA: &str = "entra.behalf-simulators.svc:8443";
 const AZURE_DEVOPS: &str = "azure-devops.behalf-simulators.svc:8443";
 
 /// Maximum time of one block, and of one wait. The page allows Entra 15 minutes, the simulator needs seconds.
-const LIMIT: Duration = Duration::from_mins(3);
+pub(crate) const LIMIT: Duration = Duration::from_mins(3);
 
 /// The kinds of everything that the operator and the charts make in a namespace. The cluster has no `HTTPRoute`.
 const KINDS: &str = "deployments,services,secrets,configmaps,serviceaccounts,pods,networkpolicies,poddisruptionbudgets,leases,\
@@ -53,12 +55,18 @@ const NOT_OURS: [&str; 5] = [
 const CLUSTER_KINDS: &str = "namespaces,customresourcedefinitions,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings";
 
 pub(crate) struct Reader<'c> {
-    layout: &'c Layout,
-    cluster: &'c Cluster,
-    client: Client,
-    entra: Control,
+    pub(crate) layout: &'c Layout,
+    pub(crate) cluster: &'c Cluster,
+    pub(crate) client: Client,
+    pub(crate) entra: Control,
+    pub(crate) images: &'c ImageReferences,
+    pub(crate) folder: TempDir,
+
+    /// The image of the upgrade.
+    pub(crate) next_sidecar: RefCell<String>,
+
     authority: String,
-    folder: TempDir,
+    signed_in: RefCell<Option<SignedIn>>,
     _gateway: JoinSet<()>,
 }
 
@@ -68,7 +76,7 @@ impl<'c> Reader<'c> {
         layout: &'c Layout,
         cluster: &'c Cluster,
         client: Client,
-        images: &ImageReferences,
+        images: &'c ImageReferences,
         authority: String,
     ) -> TestResult<Self> {
         let folder = TempDir::with_prefix("behalf-installing-")?;
@@ -93,7 +101,10 @@ impl<'c> Reader<'c> {
             client,
             entra: Control::new(layout.entra_control())?,
             authority,
+            images,
             folder,
+            signed_in: RefCell::default(),
+            next_sidecar: RefCell::default(),
             _gateway: gateway,
         })
     }
@@ -111,20 +122,39 @@ impl<'c> Reader<'c> {
     pub(crate) async fn before(&self, block: &Block) -> TestResult {
         match block.reason.as_deref() {
             Some("needs a gateway") => self.the_gateway_answers().await,
+            Some("needs the Azure CLI") => self.delete_the_credential().await,
             None if block.script.contains("condition=UserSignIn") => self.sign_in_and_call().await,
+            None if block.script.contains("condition=SessionsDurable") => self.edit_the_store().await,
+            None if block.script.contains("condition=FederationVerified=False") => {
+                self.a_sign_in_fails().await
+            }
+            None if block.script.contains("helm upgrade") && self.is_signed_in() => self.edit_the_tag(),
+            None if block.script.contains("kubectl rollout status") => self.the_sidecar_is_new().await,
             _ => Ok(()),
         }
     }
 
-    /// Does what the page asks for after a block.
+    /// Does what the page asks for after a block, and looks whether the block did what the page says.
     pub(crate) async fn after(&self, block: &Block) -> TestResult {
-        if block.script.contains("kubectl create namespace") {
-            return self.publish_the_authority().await;
+        let script = &block.script;
+        if script.contains("kubectl create namespace") {
+            self.publish_the_authority().await
+        } else if script.contains(".status.federation.command") {
+            self.run_the_printed_line().await
+        } else if script.contains("kubectl scale") {
+            // The change of the store has ended the session of the first sign-in.
+            self.sign_in_and_call().await
+        } else if script.contains("kubectl rollout status") {
+            self.the_session_goes_on("the upgrade").await
+        } else if script.contains("condition=FederationVerified=False") {
+            self.the_session_goes_on("the fault").await?;
+            self.run_the_line_of_the_message().await
+        } else if script.contains("condition=FederationVerified ") {
+            self.the_session_goes_on("the repair").await?;
+            self.sign_in_and_call().await
+        } else {
+            Ok(())
         }
-        if block.script.contains(".status.federation.command") {
-            return self.run_the_printed_line().await;
-        }
-        Ok(())
     }
 
     /// Waits until the object says, as the page does, that the credential is missing. Then does what the `az` line does.
@@ -173,14 +203,26 @@ impl<'c> Reader<'c> {
         let pending = PendingSignIn::begin(&self.layout.mcp_url(SERVER)).await?;
         let visit = Visit::new(pending.authorize_url().clone(), ANA.user_name).client_name(CLIENT_NAME);
         let back = Browser::new()?.sign_in(&visit).await?;
-        let connection = pending.finish(&back.redirect).await?.connect(Era::Modern).await?;
+        let signed_in = pending.finish(&back.redirect).await?;
+        self.signed_in.replace(Some(signed_in));
+        self.the_session_goes_on("the sign-in").await
+    }
+
+    fn is_signed_in(&self) -> bool {
+        self.signed_in.borrow().is_some()
+    }
+
+    /// Calls a tool in the session of the last sign-in.
+    async fn the_session_goes_on(&self, after: &str) -> TestResult {
+        let signed_in = self.signed_in.borrow().clone().ok_or("nobody is signed in")?;
+        let connection = signed_in.connect(Era::Modern).await?;
         let result = connection
             .call("list_pipeline_runs", json!({"project": "shop"}))
             .await;
         connection.close().await;
-        let result = result?;
+        let result = result.map_err(|error| format!("after {after}: {}", error_chain(&error)))?;
         ensure(result.is_error != Some(true), || {
-            format!("the tool failed: {}", behalf_demo::text(&result))
+            format!("after {after} the tool failed: {}", behalf_demo::text(&result))
         })
     }
 
@@ -212,7 +254,7 @@ impl<'c> Reader<'c> {
     }
 }
 
-fn ensure(holds: bool, message: impl FnOnce() -> String) -> TestResult {
+pub(crate) fn ensure(holds: bool, message: impl FnOnce() -> String) -> TestResult {
     if holds { Ok(()) } else { Err(message().into()) }
 }
 
