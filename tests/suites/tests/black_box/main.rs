@@ -13,6 +13,7 @@ mod assertions;
 mod bad_input;
 mod bad_objects;
 mod chart;
+mod children;
 mod cluster_wide;
 mod conditions;
 mod configuration;
@@ -115,6 +116,7 @@ fn all_tests() -> Vec<Test> {
         keyring_from_elsewhere::tests(),
         conditions::tests(),
         scratch_objects::tests(),
+        children::tests(),
         examples::tests(),
         foreign_servers::tests(),
         revocation::tests(),
