@@ -4,6 +4,7 @@ mod address;
 mod clients;
 mod container;
 mod defaults;
+mod documentation;
 mod entra;
 mod examples;
 mod installation_policy;
