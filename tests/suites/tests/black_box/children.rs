@@ -1,12 +1,19 @@
-//! Who manages the fields of the operator's children.
+//! The operator's children beside objects of others: an object that has a child's name, and the managers of the fields.
 
-use behalf_demo::environment::Server;
-use serde_json::Value;
+use std::time::Duration;
+
+use behalf_demo::environment::{Conditions, Server, create_federated_credential};
+use serde_json::{Value, json};
 
 use crate::ensure;
+use crate::guard::{LIMIT, restoring_within};
+use crate::scratch_server::{self, NAME, PORT};
 use crate::world::{TestResult, World};
 
-crate::tests![Everything: [each_child_of_a_live_object_has_one_field_manager]];
+crate::tests![
+    Everything: [each_child_of_a_live_object_has_one_field_manager],
+    Scratch: [a_foreign_object_with_the_name_of_a_child_stays_until_somebody_deletes_it],
+];
 
 /// The operator's field manager.
 const OPERATOR: &str = "behalf-operator";
@@ -88,4 +95,128 @@ fn is_observation(fields: &Value) -> bool {
         }
         _ => false,
     })
+}
+
+/// The label of the foreign objects.
+const FOREIGN: (&str, &str) = ("test.example/foreign", "yes");
+
+/// Two reconciles of an object that is not settled are at most 18 s apart.
+const A_RECONCILE: Duration = Duration::from_secs(20);
+
+async fn a_foreign_object_with_the_name_of_a_child_stays_until_somebody_deletes_it(
+    world: &World,
+) -> TestResult {
+    let work = async {
+        let server = world.get("mcpserver", Server::Quickstart.name())?["spec"]["server"].clone();
+        let address = format!("http://localhost:{PORT}");
+        let object = scratch_server::object(world, &address, &json!({"server": server}))?;
+        let service = Foreign::apply(
+            world,
+            "Service",
+            NAME,
+            &json!({"spec": {"selector": {"app": "foreign"}, "ports": [{"port": 80}]}}),
+        )?;
+        world.apply(&object)?;
+        service.is_in_the_way(world).await?;
+        tokio::time::sleep(A_RECONCILE).await;
+        service.is_as_before(world)?;
+        // Its name contains a digest of its content.
+        let label = format!("behalf.dev/mcp-server={NAME}");
+        let made = world.kubectl(&["get", "configmap", "--selector", &label, "--output=name"])?;
+        let name = made
+            .trim()
+            .strip_prefix("configmap/")
+            .ok_or("there is no ConfigMap")?;
+        scratch_server::remove(world).await?;
+
+        let config_map = Foreign::apply(
+            world,
+            "ConfigMap",
+            name,
+            &json!({"data": {"sidecar.yaml": "foreign"}}),
+        )?;
+        world.apply(&object)?;
+        config_map.is_in_the_way(world).await?;
+        tokio::time::sleep(A_RECONCILE).await;
+        config_map.is_as_before(world)?;
+        config_map.delete(world)?;
+        service.is_in_the_way(world).await?;
+        service.is_as_before(world)?;
+        service.delete(world)?;
+        let told = |now: &Conditions| {
+            now.is("Accepted", "True") && now.status.pointer("/federation/redirectUri").is_some()
+        };
+        let accepted = scratch_server::wait(world, "Accepted=True", told).await?;
+        create_federated_credential(&world.entra, NAME, &accepted).await?;
+        scratch_server::wait(world, "Ready", |now| now.is("Ready", "True")).await?;
+        // A change replaces the entries of the creates.
+        let patch =
+            json!({"spec": {"sessions": {"refreshGrace": "90s"}, "pod": {"annotations": {"a": "b"}}}})
+                .to_string();
+        world.kubectl(&["patch", "mcpserver", NAME, "--type=merge", "--patch", &patch])?;
+        let changed = |now: &Conditions| now.is("Ready", "True") && now.status["verifiedGeneration"] == 2;
+        scratch_server::wait(world, "Ready with the change", changed).await?;
+        one_manager(world, NAME, false)
+    };
+    let restore = async {
+        let label = format!("{}={}", FOREIGN.0, FOREIGN.1);
+        let deleted = world.kubectl(&["delete", "service,configmap", "--selector", &label]);
+        scratch_server::remove(world).await?;
+        deleted.map(drop)
+    };
+    restoring_within(LIMIT, work, restore).await
+}
+
+/// An object that the operator did not make.
+struct Foreign {
+    kind: &'static str,
+    name: String,
+    stored: Value,
+}
+
+impl Foreign {
+    fn apply(world: &World, kind: &'static str, name: &str, content: &Value) -> TestResult<Self> {
+        let mut object = json!({
+            "apiVersion": "v1", "kind": kind,
+            "metadata": {"name": name, "labels": {FOREIGN.0: FOREIGN.1}},
+        });
+        for (key, value) in content.as_object().into_iter().flatten() {
+            object[key] = value.clone();
+        }
+        world.apply(&object)?;
+        Ok(Self {
+            kind,
+            name: name.to_owned(),
+            stored: world.get(kind, name)?,
+        })
+    }
+
+    /// Waits until the object of the test says so.
+    async fn is_in_the_way(&self, world: &World) -> TestResult {
+        let named = format!(
+            "{} {} exists and does not belong to this object",
+            self.kind, self.name
+        );
+        let is_told = |now: &Conditions| {
+            now.get("Accepted").is_some_and(|accepted| {
+                accepted.status == "False"
+                    && accepted.reason == "NameTaken"
+                    && accepted.message.contains(&named)
+            })
+        };
+        scratch_server::wait(world, &format!("NameTaken by {}", self.kind), is_told).await?;
+        Ok(())
+    }
+
+    /// Fails if anybody wrote it, with its content or without.
+    fn is_as_before(&self, world: &World) -> TestResult {
+        let now = world.get(self.kind, &self.name)?;
+        ensure!(now == self.stored, "{} was changed: {now:#}", self.kind);
+        Ok(())
+    }
+
+    fn delete(&self, world: &World) -> TestResult {
+        world.kubectl(&["delete", self.kind, &self.name])?;
+        Ok(())
+    }
 }
