@@ -79,11 +79,9 @@ impl JsonSchema for DurationText {
 /// Returns a rule that compares durations. It leaves a field that contains none to the rule of that field: CEL would answer with
 /// an error of its parser.
 pub(super) fn duration_rule(fields: &[&str], condition: &str, message: &str) -> Value {
-    let is_none: String = fields
-        .iter()
-        .map(|field| format!("!self.{field}.matches(r'{PATTERN}') || "))
-        .collect();
-    rule(&format!("{is_none}({condition})"), message)
+    let is_none = |field: &&str| format!("!self.{field}.matches(r'{PATTERN}') || ");
+    let one_is_none = fields.iter().map(is_none).collect::<Vec<_>>().concat();
+    rule(&format!("{one_is_none}({condition})"), message)
 }
 
 #[cfg(test)]
