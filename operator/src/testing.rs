@@ -14,7 +14,7 @@ use kube::ResourceExt as _;
 use crate::api::v1alpha1::McpServer;
 use crate::controller::children::{Built, Children};
 use crate::controller::children::{FreshKey, FreshKeys, build};
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::plan::Plan;
 use crate::controller::rollouts::MaxRollouts;
 use crate::controller::validate::Defaults;
@@ -116,20 +116,20 @@ pub(crate) fn defaults() -> Defaults {
     }
 }
 
-pub(crate) fn judge(server: &McpServer, found: &Found) -> Result<Plan, Refusals> {
+pub(crate) fn judge(server: &McpServer, found: &ClusterState) -> Result<Plan, Refusals> {
     validate(server, found, &defaults())
 }
 
 /// The objects around an `McpServer` that may use the `ServiceAccount` that it names.
-pub(crate) fn shared(server: &McpServer) -> Found {
+pub(crate) fn shared(server: &McpServer) -> ClusterState {
     let name = &server.spec.entra.federation.service_account_name;
     let account = serde_json::json!({"metadata": {
         "name": name, "annotations": {"behalf.dev/mcp-servers": server.name_any()},
     }});
-    Found {
+    ClusterState {
         service_account: name.as_ref().map(|_| serde_json::from_value(account).unwrap()),
         has_gateway_api: true,
-        ..Found::default()
+        ..ClusterState::default()
     }
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::children::ChildKind as _;
 use super::context::Context;
-use super::dereference::dereferenced::Found;
+use super::dereference::dereferenced::ClusterState;
 use super::error::ReconcileError;
 use super::key_rotation::{self, KeyChangeError, RotationInput, RotationStep};
 use super::plan::{KeyringPlan, Plan};
@@ -20,7 +20,7 @@ pub(super) async fn build_and_apply(
     context: &Context,
     server: &McpServer,
     plan: Plan,
-    found: &mut Found,
+    found: &mut ClusterState,
 ) -> Result<Outcome, ReconcileError> {
     let applied = Box::pin(apply_plan(context, server, plan, found)).await;
     let may_exist = match &applied {
@@ -57,7 +57,7 @@ async fn apply_plan(
     context: &Context,
     server: &McpServer,
     plan: Plan,
-    found: &Found,
+    found: &ClusterState,
 ) -> Result<Outcome, ReconcileError> {
     let keys = match plan.keyring {
         KeyringPlan::Make => Some(context.fresh_keys().map_err(ReconcileError::Random)?),
@@ -119,7 +119,7 @@ fn rotation(
     context: &Context,
     server: &McpServer,
     plan: &Plan,
-    found: &Found,
+    found: &ClusterState,
 ) -> Result<Option<(RotationStep, Secret)>, KeyChangeError> {
     let (KeyringPlan::Keep { .. }, Some(secret)) = (&plan.keyring, &found.keyring) else {
         return Ok(None);

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::apply::{self, NotWritten};
 use super::children;
 use super::context::Context;
-use super::dereference::dereferenced::{Found, PodReport};
+use super::dereference::dereferenced::{ClusterState, PodReport};
 use super::dereference::pod_reports::{UNREACHABLE_AFTER, has_ended, is_ready, is_running};
 use super::error::ReconcileError;
 use super::names;
@@ -70,7 +70,7 @@ pub enum RevocationsProgress<'a> {
 
 impl<'a> RevocationsProgress<'a> {
     /// Compares the reports of the Pods with the digest of the declared revocations.
-    pub fn of(digest: &str, found: &'a Found) -> Self {
+    pub fn of(digest: &str, found: &'a ClusterState) -> Self {
         let digest_of = |report: &'a PodReport| report.document.as_ref().ok()?.revocations_digest.as_deref();
         let reported: Vec<&str> = found.reports.iter().filter_map(digest_of).collect();
         let others = reported.iter().filter(|reported| **reported != digest).count();
@@ -110,7 +110,7 @@ pub(super) async fn write(
     context: &Context,
     server: &McpServer,
     is_accepted: bool,
-    found: &Found,
+    found: &ClusterState,
 ) -> Result<RevocationsOutcome, ReconcileError> {
     let Some(revocations) = validate::revocations(server) else {
         let problem = "spec.sessions.revocations is refused (see Accepted), and the earlier revocations stay";
@@ -174,7 +174,7 @@ pub(super) async fn write(
 }
 
 /// Returns whether the object has a Deployment, so that it was accepted before.
-fn has_deployment(server: &McpServer, found: &Found) -> bool {
+fn has_deployment(server: &McpServer, found: &ClusterState) -> bool {
     let deployment = found.existing.children.named::<Deployment>(&server.name_any());
     let owner = deployment.and_then(|deployment| names::controller_uid(&deployment.metadata));
     owner.is_some() && owner == server.metadata.uid.as_deref()

@@ -12,7 +12,7 @@ pub const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 /// Everything that was read for one reconcile.
 #[derive(Debug, Clone, Default)]
-pub struct Found {
+pub struct ClusterState {
     /// The `ConfigMap` of `entra.certificateAuthorityRef`, if it exists. Of each value it contains [`BEGIN_CERTIFICATE`] at most.
     pub certificate_authority: Option<ConfigMap>,
 

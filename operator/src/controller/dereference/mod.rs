@@ -18,7 +18,7 @@ use kube::{Api, Client, ResourceExt as _};
 
 use crate::api::v1alpha1::{KeysType, McpServer};
 use crate::controller::children::ChildKind;
-use crate::controller::dereference::dereferenced::{Found, PodReport};
+use crate::controller::dereference::dereferenced::{ClusterState, PodReport};
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::key_rotation::{self, RotationInput};
 use crate::controller::names;
@@ -108,7 +108,7 @@ impl Sources {
 }
 
 /// Returns what the caches contain for one reconcile of `server`. Makes no request.
-pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found, DereferenceError> {
+pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<ClusterState, DereferenceError> {
     let (name, namespace) = (server.name_any(), server.namespace().unwrap_or_default());
     tokio::select! {
         // Full caches serve an object, whatever was refused.
@@ -118,14 +118,14 @@ pub async fn from_caches(sources: &Sources, server: &McpServer) -> Result<Found,
     }
     let existing = sources.stores.existing(&namespace, &name)?;
     let reports = sources.reports.of(&existing.pods);
-    Ok(Found {
+    Ok(ClusterState {
         key_in_use: key_in_use(server, &reports),
         has_gateway_api: sources.stores.has_gateway_api(),
         other_claims: public_url::other_claims(server, &sources.stores.servers.state()),
         existing,
         reports,
         most_pods_unreachable: sources.reports.are_lost(),
-        ..Found::default()
+        ..ClusterState::default()
     })
 }
 
@@ -144,7 +144,7 @@ pub async fn read(
     sources: &Sources,
     server: &McpServer,
     references: &ReferenceDefaults,
-    found: &mut Found,
+    found: &mut ClusterState,
     now: Timestamp,
 ) -> Result<(), DereferenceError> {
     tokio::time::timeout(READS_LIMIT, read_all(sources, server, references, found, now))
@@ -159,7 +159,7 @@ async fn read_all(
     sources: &Sources,
     server: &McpServer,
     references: &ReferenceDefaults,
-    found: &mut Found,
+    found: &mut ClusterState,
     now: Timestamp,
 ) -> Result<(), DereferenceError> {
     let entra = &server.spec.entra;
@@ -196,14 +196,14 @@ async fn read_all(
 }
 
 /// Returns whether the object was never reconciled to its end. The schema gives a new object a status with generation -1.
-fn is_new(server: &McpServer, found: &Found) -> bool {
+fn is_new(server: &McpServer, found: &ClusterState) -> bool {
     let status = server.status.as_ref();
     status.is_none_or(|status| status.observed_generation < 0 && status.keys.is_none())
         && found.existing.children.deployments.is_empty()
 }
 
 /// Returns whether a Pod reports the key of the status, or its Secret was seen with it within the last minute.
-fn is_keyring_known(sources: &Sources, server: &McpServer, found: &mut Found, now: Timestamp) -> bool {
+fn is_keyring_known(sources: &Sources, server: &McpServer, found: &mut ClusterState, now: Timestamp) -> bool {
     if found.key_in_use.is_none() {
         let secret = names::keyring_secret(&server.name_any());
         let owner = server.uid().unwrap_or_default();
@@ -220,7 +220,7 @@ fn is_keyring_known(sources: &Sources, server: &McpServer, found: &mut Found, no
 pub async fn read_keyring(
     sources: &Sources,
     server: &McpServer,
-    found: &mut Found,
+    found: &mut ClusterState,
     now: Timestamp,
 ) -> Result<(), DereferenceError> {
     let namespace = server.namespace().unwrap_or_default();

@@ -9,7 +9,7 @@ use tokio::sync::MutexGuard;
 use super::RolloutDecision;
 use crate::api::v1alpha1::McpServer;
 use crate::controller::context::Context;
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::until_cached::CACHE_POLL;
 use crate::controller::watches::Stores;
 
@@ -42,7 +42,7 @@ impl<'a> RolloutSlot<'a> {
         context: &'a Context,
         server: &McpServer,
         desired: &Deployment,
-        found: &Found,
+        found: &ClusterState,
     ) -> Self {
         let now = context.now();
         if !super::is_caused_by_upgrade(server, desired, &found.existing.children, now) {

@@ -12,7 +12,7 @@ use super::conditions::{
 use super::status_inputs::{Outcome, StatusInputs};
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::revocations::RevocationsOutcome;
 use crate::controller::rollouts::RolloutDecision;
 use behalf_contract::Reason;
@@ -22,7 +22,7 @@ pub(super) struct Reconcile<'a> {
     pub(super) server: &'a McpServer,
     pub(super) outcome: &'a Outcome,
     pub(super) revocations: &'a RevocationsOutcome,
-    pub(super) found: &'a Found,
+    pub(super) found: &'a ClusterState,
 
     /// The status before this reconcile.
     pub(super) previous: &'a McpServerStatus,

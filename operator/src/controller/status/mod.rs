@@ -22,7 +22,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::api::v1alpha1::{Address, KeysStatus, McpServer, McpServerStatus};
 use crate::controller::children::keyring_of;
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::dereference::pod_reports::has_ended;
 use crate::controller::key_rotation::{self, Pods};
 use crate::controller::names;
@@ -42,7 +42,7 @@ pub fn compute(
     server: &McpServer,
     outcome: &Outcome,
     revocations: &RevocationsOutcome,
-    found: &Found,
+    found: &ClusterState,
     now: Timestamp,
 ) -> McpServerStatus {
     let previous = server.status.clone().unwrap_or_default();
@@ -120,7 +120,7 @@ fn address(identity: &PodIdentity) -> Address {
 fn keys(
     server: &McpServer,
     inputs: &StatusInputs<'_>,
-    found: &Found,
+    found: &ClusterState,
     previous: &McpServerStatus,
 ) -> Option<KeysStatus> {
     let before = || previous.keys.clone();

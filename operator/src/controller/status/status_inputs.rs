@@ -11,7 +11,7 @@ use super::pod_identity::PodIdentity;
 use crate::api::v1alpha1::conditions::Status;
 use crate::api::v1alpha1::{FederationStatus, McpServer};
 use crate::controller::children::{Applied, Children, HttpRoute};
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::names;
 use crate::controller::plan::Plan;
 use crate::controller::rollouts::RolloutDecision;
@@ -54,7 +54,7 @@ pub(super) struct StatusInputs<'a> {
 }
 
 impl<'a> StatusInputs<'a> {
-    pub(super) fn of(server: &McpServer, outcome: &'a Outcome, found: &'a Found) -> Self {
+    pub(super) fn of(server: &McpServer, outcome: &'a Outcome, found: &'a ClusterState) -> Self {
         let object = ObjectIdentity {
             namespace: server.namespace().unwrap_or_default(),
             name: server.name_any(),
@@ -112,7 +112,7 @@ impl<'a> StatusInputs<'a> {
     }
 
     /// Computes `RouteReady`. While the object is refused, the route of the last accepted spec goes on.
-    pub(super) fn route(&self, server: &McpServer, found: &Found) -> Option<ConditionValue> {
+    pub(super) fn route(&self, server: &McpServer, found: &ClusterState) -> Option<ConditionValue> {
         let Some(plan) = self.plan else {
             let route = found.existing.children.named::<HttpRoute>(&self.object.name)?;
             let is_own = names::controller_uid(&route.metadata) == server.metadata.uid.as_deref();
@@ -161,7 +161,12 @@ impl<'a> StatusInputs<'a> {
     }
 
     /// Computes `Available`. `store_is_away` is true if a Pod does not reach the session store.
-    pub(super) fn available(&self, found: &Found, store_is_away: bool, now: Timestamp) -> ConditionValue {
+    pub(super) fn available(
+        &self,
+        found: &ClusterState,
+        store_is_away: bool,
+        now: Timestamp,
+    ) -> ConditionValue {
         match self.deployment {
             Some(deployment) => {
                 let template = self.template();
@@ -183,7 +188,7 @@ fn pod_identity(
     server: &McpServer,
     plan: &Plan,
     deployment: &Deployment,
-    found: &Found,
+    found: &ClusterState,
     decision: RolloutDecision,
 ) -> Option<PodIdentity> {
     match decision {

@@ -122,11 +122,11 @@ impl World {
             .iter()
             .map(|pod| Arc::new(serde_json::from_value(pod.clone()).unwrap()))
             .collect();
-        let mut found = Found {
+        let mut found = ClusterState {
             reports: self.reports.clone(),
             issuer: self.issuer.clone(),
             most_pods_unreachable: self.most_pods_unreachable,
-            ..Found::default()
+            ..ClusterState::default()
         };
         found.existing.pods = pods;
         found.existing.children.config_maps = self.configurations.clone();

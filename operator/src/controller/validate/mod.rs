@@ -26,7 +26,7 @@ use kube::ResourceExt as _;
 use self::server::{access, server_kind, token_exchange};
 use crate::api::v1alpha1::{self as api, McpServer};
 use crate::controller::children::owner;
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::names;
 use crate::controller::plan::{ContainerPlan, KeyringPlan, Plan, ServiceAccountPlan, StorePlan};
 
@@ -45,7 +45,7 @@ const SIDECAR: rules::DefaultResources = rules::DefaultResources {
 };
 
 /// Returns the plan, or every reason why the object is refused.
-pub fn validate(server: &McpServer, found: &Found, defaults: &Defaults) -> Result<Plan, Refusals> {
+pub fn validate(server: &McpServer, found: &ClusterState, defaults: &Defaults) -> Result<Plan, Refusals> {
     let mut refusals = Vec::new();
     let plan = plan(server, found, defaults, &mut refusals);
     match (plan, Refusals::new(refusals)) {
@@ -64,7 +64,12 @@ pub fn revocations(server: &McpServer) -> Option<Revocations> {
     rules::revocations(server.spec.sessions.revocations.as_ref(), &mut Vec::new())
 }
 
-fn plan(server: &McpServer, found: &Found, defaults: &Defaults, refusals: &mut Vec<Refusal>) -> Option<Plan> {
+fn plan(
+    server: &McpServer,
+    found: &ClusterState,
+    defaults: &Defaults,
+    refusals: &mut Vec<Refusal>,
+) -> Option<Plan> {
     let spec = &server.spec;
     let object = ObjectIdentity {
         namespace: server.namespace()?,
@@ -221,7 +226,7 @@ fn service_account(
     federation: &api::Federation,
     object: &ObjectIdentity,
     uid: &str,
-    found: &Found,
+    found: &ClusterState,
     defaults: &Defaults,
     refusals: &mut Vec<Refusal>,
 ) -> ServiceAccountPlan {

@@ -27,7 +27,7 @@ use crate::controller::validate::installation_policy::parse_namespaces;
 use crate::testing::{QUICKSTART, defaults, judge, quickstart_with, server, shared, time};
 use behalf_contract::Reason;
 
-fn refusals(server: &McpServer, found: &Found) -> Vec<Refusal> {
+fn refusals(server: &McpServer, found: &ClusterState) -> Vec<Refusal> {
     refusals_of(judge(server, found))
 }
 
@@ -48,7 +48,7 @@ fn other_claim(seconds: i64) -> Claim {
 
 /// Asserts that the quickstart with this patch is refused for one field alone.
 fn assert_refused(field: &str, patch: Value) {
-    let refusals = refusals(&quickstart_with(patch), &Found::default());
+    let refusals = refusals(&quickstart_with(patch), &ClusterState::default());
     let fields: Vec<&str> = refusals
         .iter()
         .map(|refusal| match refusal {
@@ -67,7 +67,7 @@ fn assert_refused(field: &str, patch: Value) {
 #[test]
 fn names_every_fault_at_once() {
     let server = quickstart_with(json!({"publicUrl": "x", "replicas": 3}));
-    let refusals = judge(&server, &Found::default()).unwrap_err();
+    let refusals = judge(&server, &ClusterState::default()).unwrap_err();
     assert_eq!(refusals.iter().count(), 2);
     assert!(refusals.to_string().contains("; "));
 }

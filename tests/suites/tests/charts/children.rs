@@ -4,7 +4,7 @@ use behalf_local_cluster::files;
 use behalf_operator::api::v1alpha1::McpServer;
 use behalf_operator::cli::Cli;
 use behalf_operator::controller::children;
-use behalf_operator::controller::dereference::dereferenced::Found;
+use behalf_operator::controller::dereference::dereferenced::ClusterState;
 use behalf_operator::controller::validate::validate;
 use clap::{CommandFactory as _, Parser as _};
 use k8s_openapi::api::core::v1::PodSpec;
@@ -37,7 +37,7 @@ fn pod(set: &[&str]) -> PodSpec {
     let example = files::checkout().join("examples/quickstart.yaml");
     let mut server: McpServer = serde_yaml::from_str(&std::fs::read_to_string(example).unwrap()).unwrap();
     server.metadata.uid = Some("6b1f7f6e-0000-4000-8000-000000000001".to_owned());
-    let plan = validate(&server, &Found::default(), &cli.run.defaults().unwrap());
+    let plan = validate(&server, &ClusterState::default(), &cli.run.defaults().unwrap());
     let children = children::build(&plan.unwrap(), None).unwrap();
     children.deployment.spec.unwrap().template.spec.unwrap()
 }

@@ -5,7 +5,7 @@ use behalf_simulators::network_policy::{Direction, Labels, Peer, Protocol};
 use super::rendered::{INTERNET, POD, render};
 use super::*;
 use crate::api::v1alpha1::Internet;
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::plan::Plan;
 use crate::controller::validate::validate;
 
@@ -111,7 +111,7 @@ fn without_internet_the_policy_opens_services_of_the_configuration_alone(
 fn plan_of_example(server: &McpServer) -> Plan {
     let authorities: k8s_openapi::api::core::v1::ConfigMap =
         serde_json::from_value(json!({"data": {"ca.crt": "-----BEGIN CERTIFICATE-----"}})).unwrap();
-    let found = Found {
+    let found = ClusterState {
         certificate_authority: Some(authorities.clone()),
         store_certificate_authority: Some(authorities),
         ..crate::testing::shared(server)

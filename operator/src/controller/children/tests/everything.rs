@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::api::crd;
 use crate::api::v1alpha1::McpServer;
 use crate::controller::children::{Built, Children, build};
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::plan::{KeyringPlan, Plan};
 use crate::controller::validate::{Defaults, validate};
 use crate::testing::{defaults, fresh, server, shared};
@@ -32,7 +32,7 @@ fn plan(server: &McpServer) -> Plan {
         let data = json!({"data": {key: "-----BEGIN CERTIFICATE-----"}});
         serde_json::from_value(data).unwrap()
     };
-    let found = Found {
+    let found = ClusterState {
         certificate_authority: authorities("entra.pem"),
         store_certificate_authority: authorities("redis.pem"),
         ..shared(server)

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::downstream_api::DownstreamApi;
 use super::{ConditionType, ConditionValue, Status, find};
 use crate::api::v1alpha1::{Internet, McpServerStatus, NetworkPolicyMode};
-use crate::controller::dereference::dereferenced::{Found, PodReport};
+use crate::controller::dereference::dereferenced::{ClusterState, PodReport};
 use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
 use crate::controller::status::pod_identity::PodIdentity;
@@ -63,7 +63,7 @@ impl<'a> CurrentReports<'a> {
     /// configuration with the planned identity.
     pub(in crate::controller::status) fn of(
         inputs: &'a StatusInputs<'a>,
-        found: &'a Found,
+        found: &'a ClusterState,
         previous: &'a McpServerStatus,
         generation: i64,
     ) -> Self {

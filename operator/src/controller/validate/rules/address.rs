@@ -5,7 +5,7 @@ use url::{Host, Url};
 
 use super::refuse;
 use crate::api::v1alpha1::McpServer;
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::public_url::other_owner;
 use crate::controller::validate::Refusal;
 use crate::controller::validate::installation_policy::Namespaces;
@@ -87,7 +87,7 @@ pub(super) fn origin(text: &str) -> Option<Url> {
 pub(crate) fn public_url_owner(
     server: &McpServer,
     url: &Url,
-    found: &Found,
+    found: &ClusterState,
     namespaces: &Namespaces,
     refusals: &mut Vec<Refusal>,
 ) {

@@ -3,7 +3,7 @@
 use behalf_contract::{Keyring, ObjectIdentity};
 use kube::ResourceExt as _;
 
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::names;
 use crate::controller::plan::KeyringPlan;
 use crate::controller::validate::refusal::Refusal;
@@ -19,7 +19,7 @@ use crate::controller::validate::refusal::Refusal;
 pub(in crate::controller::validate) fn keyring(
     object: &ObjectIdentity,
     uid: &str,
-    found: &Found,
+    found: &ClusterState,
     refusals: &mut Vec<Refusal>,
 ) -> Option<KeyringPlan> {
     let secret = match (&found.keyring, &found.key_in_use) {

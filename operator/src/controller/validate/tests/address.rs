@@ -14,7 +14,7 @@ fn accepts_as_public_url(#[case] public_url: &str) {
     assert!(
         judge(
             &quickstart_with(json!({"publicUrl": public_url})),
-            &Found::default()
+            &ClusterState::default()
         )
         .is_ok()
     );
@@ -27,9 +27,9 @@ fn an_older_object_takes_the_public_url_and_is_named() {
         let other_claims = vec![other_claim(seconds)];
         refusals(
             &mine,
-            &Found {
+            &ClusterState {
                 other_claims,
-                ..Found::default()
+                ..ClusterState::default()
             },
         )
     };
@@ -45,6 +45,6 @@ fn an_older_object_takes_the_public_url_and_is_named() {
 #[test]
 fn the_example_behind_a_gateway_trusts_the_gateway_alone() {
     let example = include_str!("../../../../../examples/behind-a-gateway.yaml");
-    let plan = judge(&server(example), &Found::default()).unwrap();
+    let plan = judge(&server(example), &ClusterState::default()).unwrap();
     assert_eq!(plan.trusted_proxies, ["10.244.0.0/16".parse().unwrap()]);
 }

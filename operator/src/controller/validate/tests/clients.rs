@@ -21,7 +21,7 @@ fn every_form_of_a_denied_client_is_accepted() {
     ]);
     let listed = json!([{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.1/cb"]}]);
     let patch = json!({"clients": {"denied": denied, "static": listed}});
-    let refusals = refusals(&quickstart_with(patch), &Found::default());
+    let refusals = refusals(&quickstart_with(patch), &ClusterState::default());
     assert!(refusals.is_empty(), "{refusals:?}");
 }
 
@@ -29,7 +29,7 @@ fn every_form_of_a_denied_client_is_accepted() {
 fn the_refusal_of_a_denied_client_shows_a_short_part_and_says_what_to_write() {
     let entry = "x".repeat(1024);
     let server = quickstart_with(json!({"clients": {"denied": [entry]}}));
-    let text = judge(&server, &Found::default()).unwrap_err().to_string();
+    let text = judge(&server, &ClusterState::default()).unwrap_err().to_string();
     assert!(
         text.contains("write the https address of a metadata document"),
         "{text}"
@@ -42,7 +42,7 @@ fn tokens_of_entra_are_accepted_only_from_listed_applications_and_only_if_enable
     let id = "33333333-3333-4333-8333-33333333ABCD";
     let accepted = |tokens: Value| {
         let server = quickstart_with(json!({"clients": {"entraTokens": tokens}}));
-        judge(&server, &Found::default())
+        judge(&server, &ClusterState::default())
             .unwrap()
             .clients
             .entra_token_clients
@@ -57,7 +57,7 @@ fn tokens_of_entra_are_accepted_only_from_listed_applications_and_only_if_enable
 fn the_installation_alone_decides_for_which_hosts_the_proxy_is_asked_by_name() {
     let by_name = |documents: Value, defaults: &Defaults| {
         let server = quickstart_with(json!({"clients": {"metadataDocuments": documents}}));
-        let plan = validate(&server, &Found::default(), defaults).unwrap();
+        let plan = validate(&server, &ClusterState::default(), defaults).unwrap();
         plan.clients.metadata_documents.hosts_by_name
     };
     let mut defaults = defaults();

@@ -27,7 +27,7 @@ fn with_container(container: Value, spec: Value) -> McpServer {
 }
 
 fn fields(server: &McpServer) -> Vec<&'static str> {
-    let fields = refusals(server, &Found::default())
+    let fields = refusals(server, &ClusterState::default())
         .into_iter()
         .map(|refusal| match refusal {
             Refusal::Field { field, .. } => field,
@@ -48,7 +48,7 @@ fn fields(server: &McpServer) -> Vec<&'static str> {
 #[case::the_smallest_directory(json!({"writableSize": "1Mi"}))]
 #[case::the_largest_directory_in_mebibytes(json!({"writableSize": "4096Mi"}))]
 fn accepts_a_container(#[case] container: Value) {
-    let result = judge(&with_container(container, json!({})), &Found::default());
+    let result = judge(&with_container(container, json!({})), &ClusterState::default());
     assert_eq!(refusals_of(result), []);
 }
 
@@ -60,7 +60,7 @@ fn accepts_a_container(#[case] container: Value) {
 }}}))]
 fn refuses_settings_that_would_give_a_container_more_than_its_own(#[case] field: &str, #[case] spec: Value) {
     assert_eq!(fields(&with_container(json!({}), spec.clone())), [field]);
-    let built_in = refusals(&quickstart_with(spec), &Found::default());
+    let built_in = refusals(&quickstart_with(spec), &ClusterState::default());
     assert_eq!(built_in, [], "the built-in server does what the release does");
 }
 
@@ -74,7 +74,7 @@ fn the_sidecar_exchanges_for_the_scope_of_the_object_and_never_for_that_of_azure
     #[case] scope: Option<&str>,
 ) {
     let server = with_container(json!({}), json!({"tokenExchange": exchange}));
-    let plan = judge(&server, &Found::default()).unwrap();
+    let plan = judge(&server, &ClusterState::default()).unwrap();
     assert_eq!(plan.token_exchange.at, ExchangePlace::Sidecar);
     assert_eq!(plan.token_exchange.injection, injection);
     assert_eq!(plan.token_exchange.scope.as_deref(), scope);
@@ -86,7 +86,7 @@ fn an_installation_without_repositories_allows_no_container_and_says_how_to_allo
     defaults.allowed.server_repositories.clear();
     let refusals = validate(
         &with_container(json!({}), json!({})),
-        &Found::default(),
+        &ClusterState::default(),
         &defaults,
     )
     .unwrap_err();

@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn computes_the_defaults_that_depend_on_other_fields() {
-    let plan = judge(&server(QUICKSTART), &Found::default()).unwrap();
+    let plan = judge(&server(QUICKSTART), &ClusterState::default()).unwrap();
     assert_eq!(plan.entra.scope, "22222222-2222-4222-8222-222222222222/.default");
     assert_eq!(plan.token_exchange.at, ExchangePlace::Sidecar);
     assert_eq!(plan.token_exchange.injection, Injection::Header);

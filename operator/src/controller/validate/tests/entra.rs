@@ -24,7 +24,7 @@ fn computes_the_audience_from_the_authority(
         Some(audience) => json!({"entra": {"authority": authority, "federation": {"audience": audience}}}),
         None => json!({"entra": {"authority": authority}}),
     };
-    let plan = judge(&quickstart_with(patch), &Found::default()).unwrap();
+    let plan = judge(&quickstart_with(patch), &ClusterState::default()).unwrap();
     assert_eq!(plan.entra.federation_audience, expected);
 }
 
@@ -32,7 +32,7 @@ fn computes_the_audience_from_the_authority(
 fn writes_guids_as_tokens_carry_them() {
     let server = quickstart_with(json!({"entra": {"tenantId": "AAAAAAAA-1111-4111-8111-111111111111"}}));
     assert_eq!(
-        judge(&server, &Found::default()).unwrap().entra.tenant_id,
+        judge(&server, &ClusterState::default()).unwrap().entra.tenant_id,
         "aaaaaaaa-1111-4111-8111-111111111111"
     );
 }
@@ -42,9 +42,9 @@ fn with_authority(config_map: Option<Value>) -> Vec<Refusal> {
     let certificate_authority = config_map.map(|config_map| serde_json::from_value(config_map).unwrap());
     refusals(
         &server,
-        &Found {
+        &ClusterState {
             certificate_authority,
-            ..Found::default()
+            ..ClusterState::default()
         },
     )
 }

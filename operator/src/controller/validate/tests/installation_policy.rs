@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn message(patch: Value) -> String {
-    judge(&quickstart_with(patch), &Found::default())
+    judge(&quickstart_with(patch), &ClusterState::default())
         .unwrap_err()
         .to_string()
 }
@@ -62,11 +62,11 @@ fn a_refusal_names_the_value_and_the_setting_that_allows_it() {
 #[case::client_on_this_machine(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["http://127.0.0.1:9000/cb"]}]}}))]
 #[case::client_on_this_machine_with_tls(json!({"clients": {"static": [{"clientId": "ci", "displayName": "CI", "redirectUris": ["https://localhost/cb"]}]}}))]
 fn accepts_hosts_that_the_installation_allows(#[case] patch: Value) {
-    assert_eq!(refusals(&quickstart_with(patch), &Found::default()), []);
+    assert_eq!(refusals(&quickstart_with(patch), &ClusterState::default()), []);
 }
 
 /// Returns the refusals of an installation that reserves values for namespaces.
-fn refusals_where(reserved: &str, server: &McpServer, found: &Found) -> Vec<Refusal> {
+fn refusals_where(reserved: &str, server: &McpServer, found: &ClusterState) -> Vec<Refusal> {
     let mut defaults = defaults();
     defaults.allowed.namespaces = parse_namespaces(reserved).unwrap();
     refusals_of(validate(server, found, &defaults))
@@ -93,7 +93,7 @@ fn refuses_values_that_the_installation_reserves_for_other_namespaces(
     #[case] start: &str,
     #[case] setting: &str,
 ) {
-    let refusals = refusals_where(reserved, &server(QUICKSTART), &Found::default());
+    let refusals = refusals_where(reserved, &server(QUICKSTART), &ClusterState::default());
     let [refusal] = &refusals[..] else {
         panic!("{refusals:?}")
     };
@@ -125,7 +125,7 @@ fn applications_whose_tokens_are_accepted_are_reserved_as_those_of_objects(
 ) {
     let tokens = json!({"policy": "Enabled", "clientIds": ["33333333-3333-4333-8333-333333333333"]});
     let server = quickstart_with(json!({"clients": {"entraTokens": tokens}}));
-    let refusals = refusals_where(reserved, &server, &Found::default());
+    let refusals = refusals_where(reserved, &server, &ClusterState::default());
     assert_eq!(refusals.len(), expected, "{refusals:?}");
     for refusal in refusals {
         let message = refusal.to_string();
@@ -139,9 +139,9 @@ fn applications_whose_tokens_are_accepted_are_reserved_as_those_of_objects(
 
 #[test]
 fn an_older_object_that_may_not_have_the_public_url_does_not_own_it() {
-    let found = Found {
+    let found = ClusterState {
         other_claims: vec![other_claim(-1)],
-        ..Found::default()
+        ..ClusterState::default()
     };
     let mine = server(QUICKSTART);
     let reserved = r#"{"mcp": {"publicUrlHosts": ["mcp.contoso.example"]}}"#;

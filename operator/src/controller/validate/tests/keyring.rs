@@ -33,7 +33,7 @@ fn uses_a_keyring_that_was_restored_from_a_backup_without_its_owner(
     assert_eq!(refusals(&server, &found), expected);
 }
 
-fn keyring(owner: &str, file: &str) -> Found {
+fn keyring(owner: &str, file: &str) -> ClusterState {
     let secret = json!({
         "metadata": {"name": "azure-devops-keyring", "ownerReferences": [{
             "apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "name": "azure-devops",
@@ -48,9 +48,9 @@ fn keyring(owner: &str, file: &str) -> Found {
         )]
         .into(),
     );
-    Found {
+    ClusterState {
         keyring: Some(secret),
-        ..Found::default()
+        ..ClusterState::default()
     }
 }
 

@@ -12,7 +12,7 @@ fn refuses_a_name_that_children_cannot_have(#[case] name: &str) {
     let mut server = server(QUICKSTART);
     server.metadata.name = Some(name.to_owned());
     assert!(matches!(
-        refusals(&server, &Found::default())[..],
+        refusals(&server, &ClusterState::default())[..],
         [Refusal::Field {
             field: "metadata.name",
             ..

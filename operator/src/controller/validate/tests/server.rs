@@ -29,7 +29,7 @@ fn clients_can_request_to_run_tools_only_if_an_offered_tool_changes_something(
     #[case] writes: bool,
 ) {
     let server = quickstart_with(json!({"server": {"azureDevOps": settings}}));
-    let plan = judge(&server, &Found::default()).unwrap();
+    let plan = judge(&server, &ClusterState::default()).unwrap();
     assert_eq!(plan.access.read_only_tools, read_only_tools);
     assert_eq!(plan.access.writes, writes);
 }

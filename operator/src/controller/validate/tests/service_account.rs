@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn refuses_a_given_service_account_that_is_not_there() {
     let server = quickstart_with(json!({"entra": {"federation": {"serviceAccountName": "shared"}}}));
-    let refusals = refusals(&server, &Found::default());
+    let refusals = refusals(&server, &ClusterState::default());
     assert!(matches!(refusals[..], [Refusal::ServiceAccountNotFound { .. }]));
     assert!(
         !refusals[0].needs_edit(),
@@ -18,9 +18,9 @@ fn refuses_a_given_service_account_that_is_not_there() {
 fn borrowing(namespace: &str, account: Value) -> Vec<Refusal> {
     let mut server = quickstart_with(json!({"entra": {"federation": {"serviceAccountName": "shared"}}}));
     server.metadata.namespace = Some(namespace.to_owned());
-    let found = Found {
+    let found = ClusterState {
         service_account: Some(serde_json::from_value(account).unwrap()),
-        ..Found::default()
+        ..ClusterState::default()
     };
     refusals(&server, &found)
 }
@@ -95,9 +95,9 @@ fn naming_the_service_account_that_was_made_for_it_is_naming_none() {
         "apiVersion": "behalf.dev/v1alpha1", "kind": "McpServer", "name": "azure-devops",
         "uid": server.uid().unwrap(), "controller": true,
     }]}});
-    let found = Found {
+    let found = ClusterState {
         service_account: Some(serde_json::from_value(own).unwrap()),
-        ..Found::default()
+        ..ClusterState::default()
     };
     assert_eq!(
         judge(&server, &found).unwrap().service_account,

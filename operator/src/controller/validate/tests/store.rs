@@ -19,7 +19,7 @@ fn entra(client_id: Option<&str>) -> Value {
 #[case::nodes_of_a_cluster(json!({"topology": "Cluster", "endpoints": [REDIS, "rediss://b.example:6380"]}))]
 fn accepts_a_redis(#[case] settings: Value) {
     let endpoints = settings["endpoints"].clone();
-    let plan = judge(&quickstart_with(redis(settings)), &Found::default()).unwrap();
+    let plan = judge(&quickstart_with(redis(settings)), &ClusterState::default()).unwrap();
     let StoreConfig::Redis(config) = plan.sessions.store else {
         panic!("no Redis")
     };
@@ -29,7 +29,11 @@ fn accepts_a_redis(#[case] settings: Value) {
 #[test]
 fn the_sidecar_reads_the_user_only_if_the_secret_has_one() {
     let authentication = |auth: Value| {
-        let plan = judge(&quickstart_with(redis(json!({"auth": auth}))), &Found::default()).unwrap();
+        let plan = judge(
+            &quickstart_with(redis(json!({"auth": auth}))),
+            &ClusterState::default(),
+        )
+        .unwrap();
         match plan.sessions.store {
             StoreConfig::Redis(config) => config.authentication,
             StoreConfig::Memory => panic!("no Redis"),
@@ -56,7 +60,7 @@ fn tokens_for_a_redis_of_azure_are_for_one_application(
     #[case] named: Option<&str>,
     #[case] expected: Option<&str>,
 ) {
-    let plan = judge(&quickstart_with(entra(named)), &Found::default()).unwrap();
+    let plan = judge(&quickstart_with(entra(named)), &ClusterState::default()).unwrap();
     let StoreConfig::Redis(config) = plan.sessions.store else {
         panic!("no Redis")
     };
@@ -75,7 +79,7 @@ fn an_application_that_is_reserved_for_another_namespace_is_refused_for_a_redis_
     let reserved = json!({"other": {"clientIds": [RESERVED]}}).to_string();
     defaults.allowed.namespaces = parse_namespaces(&reserved).unwrap();
     let server = quickstart_with(entra(Some(RESERVED)));
-    let refusals = refusals_of(validate(&server, &Found::default(), &defaults));
+    let refusals = refusals_of(validate(&server, &ClusterState::default(), &defaults));
     let [refusal] = &refusals[..] else {
         panic!("{refusals:?}")
     };
@@ -87,7 +91,7 @@ fn an_application_that_is_reserved_for_another_namespace_is_refused_for_a_redis_
 #[test]
 fn the_store_decides_the_number_of_pods_unless_the_spec_does() {
     let replicas = |patch: Value| {
-        judge(&quickstart_with(patch), &Found::default())
+        judge(&quickstart_with(patch), &ClusterState::default())
             .unwrap()
             .replicas
     };
@@ -102,9 +106,9 @@ fn the_store_decides_the_number_of_pods_unless_the_spec_does() {
 fn refuses_a_certificate_authority_of_the_store_that_does_not_exist() {
     let server = quickstart_with(redis(json!({"certificateAuthorityRef": {"name": "redis-ca"}})));
     let of_entra = json!({"metadata": {}, "data": {"ca.crt": "-----BEGIN CERTIFICATE-----"}});
-    let found = Found {
+    let found = ClusterState {
         certificate_authority: Some(serde_json::from_value(of_entra.clone()).unwrap()),
-        ..Found::default()
+        ..ClusterState::default()
     };
     let refusals_found = refusals(&server, &found);
     let [refusal @ Refusal::CertificateAuthorityNotFound { .. }] = &refusals_found[..] else {
@@ -115,9 +119,9 @@ fn refuses_a_certificate_authority_of_the_store_that_does_not_exist() {
         message.starts_with("sessions.store.redis.certificateAuthorityRef names the key ca.crt"),
         "{message}"
     );
-    let found = Found {
+    let found = ClusterState {
         store_certificate_authority: Some(serde_json::from_value(of_entra).unwrap()),
-        ..Found::default()
+        ..ClusterState::default()
     };
     assert_eq!(refusals(&server, &found), []);
 }
@@ -142,7 +146,7 @@ fn the_example_for_aks_is_two_replicas_whose_redis_takes_tokens_of_the_applicati
         include_str!("../../../../../examples/terraform-aks/cluster/servers/mcpserver.yaml").to_owned(),
         |text, (name, value)| text.replace(name, value),
     );
-    let plan = judge(&server(&example), &Found::default()).unwrap();
+    let plan = judge(&server(&example), &ClusterState::default()).unwrap();
     assert_eq!(plan.replicas, 2);
     let StoreConfig::Redis(redis) = plan.sessions.store else {
         panic!("the store is memory")

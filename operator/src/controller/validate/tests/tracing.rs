@@ -14,7 +14,7 @@ fn collector(endpoint: &str) -> Value {
 #[case("http://10.1.2.3:4318")]
 #[case("http://[fd00::1]:4318")]
 fn accepts_a_collector(#[case] endpoint: &str) {
-    let plan = judge(&quickstart_with(collector(endpoint)), &Found::default()).unwrap();
+    let plan = judge(&quickstart_with(collector(endpoint)), &ClusterState::default()).unwrap();
     let tracing = plan.tracing.unwrap();
     assert_eq!(tracing.endpoint, endpoint.parse().unwrap());
     assert_eq!(tracing.object, plan.object);
@@ -23,12 +23,12 @@ fn accepts_a_collector(#[case] endpoint: &str) {
 #[test]
 fn the_example_names_a_service_of_the_cluster() {
     let example = include_str!("../../../../../examples/traces.yaml");
-    let plan = judge(&server(example), &Found::default()).unwrap();
+    let plan = judge(&server(example), &ClusterState::default()).unwrap();
     assert_eq!(plan.tracing.unwrap().origin(), "http://otel.obs.svc:4318");
 }
 
 #[test]
 fn an_object_without_a_collector_has_none() {
-    let plan = judge(&server(QUICKSTART), &Found::default()).unwrap();
+    let plan = judge(&server(QUICKSTART), &ClusterState::default()).unwrap();
     assert_eq!(plan.tracing, None);
 }
