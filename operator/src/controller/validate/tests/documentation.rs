@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
-use crate::controller::dereference::dereferenced::Found;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::testing::{QUICKSTART, judge, merge, server, shared};
 
 /// The folders of the pages, below the root of the checkout.
@@ -90,7 +90,7 @@ fn an_installation_accepts_the_objects_of_the_documentation_and_reads_every_fiel
             None,
             "{page}"
         );
-        let found = Found {
+        let found = ClusterState {
             store_certificate_authority: Some(authority.clone()),
             ..shared(&server)
         };

@@ -33,7 +33,7 @@ fn difference(field: &str, patches: &[Value]) -> Option<String> {
         Ok(server) => server,
         Err(error) => return Some(error.to_string()),
     };
-    let refusals = refusals(&server, &Found::default());
+    let refusals = refusals(&server, &ClusterState::default());
     let is_expected = matches!(&refusals[..], [refusal @ Refusal::Field { field: refused, .. }]
         if *refused == field && refusal.reason() == Reason::InvalidSpec && refusal.needs_edit());
     (!is_expected).then(|| format!("{refusals:?}"))
