@@ -14,7 +14,7 @@ use rustls_platform_verifier::Verifier;
 pub enum TrustError {
     /// The bundle is missing, or the process may not read it.
     #[error(
-        "failed to read the CA bundle {}; check that the ConfigMap of certificateAuthorityRef is mounted there and readable",
+        "failed to read the CA bundle {}; check that the file exists, and that this process may read it",
         path.display()
     )]
     Unreadable {
@@ -28,7 +28,7 @@ pub enum TrustError {
 
     /// The bundle is not a list of PEM certificates.
     #[error(
-        "the CA bundle {} contains no readable PEM certificate; put PEM certificates into that key of the ConfigMap",
+        "the CA bundle {} cannot be used; each of its entries must be a certificate in PEM form, and there must be one",
         path.display()
     )]
     Unusable {

@@ -9,8 +9,8 @@ use crate::secret::Secret;
 /// Reads claims of a JSON Web Token **without any check** of its signature, issuer, audience or expiry.
 ///
 /// Anybody can write such claims. Never use them for a decision about trust: [`crate::TokenValidator`] is for that. They
-/// are good for a message to an administrator, for a counter, and for a token
-/// that this process received from its issuer over TLS.
+/// are good for a message to an administrator, for a counter, and for a token that this process received from its issuer over
+/// TLS, or from a sidecar that has checked it.
 ///
 /// Returns `None` for a text that is not a signed token, and for claims of another shape.
 pub fn unverified_claims<T: DeserializeOwned>(token: &Secret) -> Option<T> {

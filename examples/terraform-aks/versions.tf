@@ -5,16 +5,16 @@ terraform {
   required_providers {
     azuread = {
       source  = "hashicorp/azuread"
-      version = "~> 3.10"
+      version = "3.10.0"
     }
     azurerm = {
       source  = "hashicorp/azurerm"
-      version = "~> 5.10"
+      version = "5.10.0"
     }
     # Only for the Gateway API, which azurerm_kubernetes_cluster does not have (hashicorp/terraform-provider-azurerm#31710).
     azapi = {
       source  = "azure/azapi"
-      version = "~> 2.13"
+      version = "2.13.0"
     }
   }
 }

@@ -93,7 +93,7 @@ pub enum ClientError {
     Busy,
 
     /// The keyring file of this Pod does not contain its key yet. A key rotation is in progress.
-    #[error("the client cannot be looked up at the moment; try again in a few seconds")]
+    #[error("the client cannot be looked up at the moment; try again in a minute or two")]
     Unavailable,
 }
 

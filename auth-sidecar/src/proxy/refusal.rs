@@ -36,8 +36,8 @@ pub(super) enum Refusal {
 
     /// The `Origin` header names another origin.
     #[error(
-        "pages of this origin may not call this server; an administrator can add its host to \
-         spec.clients.additionalRedirectHosts"
+        "pages of this origin may not call this server; an administrator decides in spec.clients.additionalRedirectHosts \
+         which hosts may call it and receive sign-ins"
     )]
     ForeignOrigin,
 

@@ -33,10 +33,12 @@ pub(super) fn name_rule() -> Value {
 }
 
 /// Returns the rule for a key in the data of a `ConfigMap` or Secret.
-pub(super) fn key_rule() -> Value {
+pub(super) fn key_rule(example: &str) -> Value {
     matches(
         "^[-._a-zA-Z0-9]+$",
-        "must be a key in the data of the object: letters, digits, -, _ and ., for example ca.crt",
+        &format!(
+            "must be a key in the data of the object: letters, digits, -, _ and ., for example {example}"
+        ),
     )
 }
 

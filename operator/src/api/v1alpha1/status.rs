@@ -40,7 +40,7 @@ pub struct McpServerStatus {
     #[schemars(length(max = 256))]
     pub selector: Option<String>,
 
-    /// The address for MCP clients. Present while Verified is True.
+    /// The address for MCP clients. Present while Verified is True, and with spec.route also RouteReady.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
 

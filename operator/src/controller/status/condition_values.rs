@@ -127,27 +127,28 @@ impl ConditionValues {
                 .and_then(|condition| condition.observed_generation)
                 .unwrap_or(generation),
         };
-        for (kind, value) in [
-            (ConditionType::Available, Some(&self.available)),
-            (ConditionType::FederationVerified, Some(&self.federation_verified)),
-            (ConditionType::Verified, Some(&self.verified)),
-            (ConditionType::UserSignIn, Some(&self.user_sign_in)),
-            (ConditionType::SessionsDurable, Some(&self.sessions_durable)),
-            (ConditionType::RouteReady, self.route_ready.as_ref()),
-            (ConditionType::TenantMatches, self.tenant_matches.as_ref()),
+        let reported = |kind, value| (kind, value, observed_at(kind));
+        for (kind, value, at) in [
+            (ConditionType::Accepted, Some(&self.accepted), generation),
+            reported(ConditionType::Available, Some(&self.available)),
+            reported(ConditionType::FederationVerified, Some(&self.federation_verified)),
+            reported(ConditionType::Verified, Some(&self.verified)),
+            reported(ConditionType::UserSignIn, Some(&self.user_sign_in)),
+            reported(ConditionType::SessionsDurable, Some(&self.sessions_durable)),
+            // The revocations are written and observed also while the rest of the spec is refused.
+            (
+                ConditionType::RevocationsInForce,
+                Some(&self.revocations_in_force),
+                generation,
+            ),
+            reported(ConditionType::RouteReady, self.route_ready.as_ref()),
+            reported(ConditionType::TenantMatches, self.tenant_matches.as_ref()),
+            (ConditionType::Ready, Some(ready), generation),
         ] {
             if let Some(value) = value {
-                put(kind, value, observed_at(kind));
+                put(kind, value, at);
             }
         }
-        put(ConditionType::Accepted, &self.accepted, generation);
-        // The revocations are written and observed also while the rest of the spec is refused.
-        put(
-            ConditionType::RevocationsInForce,
-            &self.revocations_in_force,
-            generation,
-        );
-        put(ConditionType::Ready, ready, generation);
         for (kind, value) in self.while_true(reconcile.outcome) {
             put(kind, &value, generation);
         }

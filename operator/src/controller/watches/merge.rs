@@ -135,10 +135,14 @@ where
             return Vec::new();
         };
         let (kind, namespace) = (K::kind(&()), part.namespace.as_deref().unwrap_or("all"));
+        let waiting = match part.namespace {
+            Some(_) => "other namespaces do not wait for it",
+            None => "the operator is not ready until it may",
+        };
         tracing::warn!(
             watch.namespace = namespace,
             watch.kind = %kind,
-            "Operator may not list {kind} objects in namespace {namespace}; other namespaces do not wait for it; {GRANT_RIGHTS}"
+            "Operator may not list {kind} objects in namespace {namespace}; {waiting}; {GRANT_RIGHTS}"
         );
         part.listed.clear();
         part.is_refused = true;

@@ -34,7 +34,7 @@ crate::tests![
 /// Maximum time until there are as many Pods as wanted.
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// A `HorizontalPodAutoscaler` reads and writes the same subresource.
+/// A `HorizontalPodAutoscaler` reads and writes the same subresource. One Pod alone has no `PodDisruptionBudget`.
 async fn the_scale_subresource_sets_the_number_of_pods(world: &World) -> TestResult {
     let server = Server::Article;
     world.wait_ready(server).await?;
@@ -50,8 +50,36 @@ async fn the_scale_subresource_sets_the_number_of_pods(world: &World) -> TestRes
         );
         Ok(())
     };
-    restoring(scale(3), scale(2)).await?;
+    let work = async {
+        scale(3).await?;
+        wait_budget(world, server, true).await?;
+        scale(1).await?;
+        wait_budget(world, server, false).await
+    };
+    restoring(work, scale(2)).await?;
+    wait_budget(world, server, true).await?;
     world.wait_settled(server).await.map(drop)
+}
+
+/// Waits until the server has a `PodDisruptionBudget`, or none.
+async fn wait_budget(world: &World, server: Server, wanted: bool) -> TestResult {
+    let began = Instant::now();
+    let get = [
+        "get",
+        "poddisruptionbudget",
+        server.name(),
+        "--ignore-not-found",
+        "--output",
+        "name",
+    ];
+    while world.kubectl(&get)?.is_empty() == wanted {
+        ensure!(
+            began.elapsed() < LIMIT,
+            "whether there is a PodDisruptionBudget is not {wanted}"
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(())
 }
 
 /// Waits until the scale subresource reports this number of Pods and its selector finds as many.

@@ -48,16 +48,20 @@ async fn a_revoked_session_ends_its_streams_and_calls_on_each_of_three_pods_with
         let stays = Session::open(world, &BEN, &replicas).await?;
         // The first way is the client's own, the second one the administrator's for one session.
         let session = Session::open(world, &ANA, &replicas).await?;
-        session.revoke_as_client(&replicas[0]).await?;
-        session.has_ended(&replicas, "POST /revoke").await?;
+        let revoked = session.revoke_as_client(&replicas[0]).await?;
+        session.has_ended(&replicas, revoked, "POST /revoke").await?;
 
         let session = Session::open(world, &ANA, &replicas).await?;
         session.revoke_as_administrator(world, &replicas[1])?;
-        session.has_ended(&replicas, "admin sessions revoke").await?;
+        session
+            .has_ended(&replicas, Instant::now(), "admin sessions revoke")
+            .await?;
 
         let session = Session::open(world, &ANA, &replicas).await?;
         declare_revocation(world, &replicas).await?;
-        session.has_ended(&replicas, "sessions.revocations").await?;
+        session
+            .has_ended(&replicas, Instant::now(), "sessions.revocations")
+            .await?;
 
         ensure!(
             stays.goes_on(),
@@ -200,12 +204,14 @@ impl Session {
         self.streams.iter().all(|stream| !stream.is_finished())
     }
 
-    async fn revoke_as_client(&self, replica: &Replica) -> TestResult {
+    /// Returns the time before the request.
+    async fn revoke_as_client(&self, replica: &Replica) -> TestResult<Instant> {
         let (client_id, _) = self.client.manager().lock().await.get_credentials().await?;
         let form = Serializer::new(String::new())
             .append_pair("client_id", &client_id)
             .append_pair("token", &self.token)
             .finish();
+        let revoked = Instant::now();
         let answer = replica
             .http
             .post(format!("{}/revoke", replica.origin))
@@ -219,7 +225,7 @@ impl Session {
             "the revocation was answered {}",
             answer.status()
         );
-        Ok(())
+        Ok(revoked)
     }
 
     fn revoke_as_administrator(&self, world: &World, replica: &Replica) -> TestResult {
@@ -244,9 +250,8 @@ impl Session {
         Ok(())
     }
 
-    /// Fails unless all streams end cleanly and all Pods refuse the next call, in time from now on.
-    async fn has_ended(self, replicas: &[Replica], how: &str) -> TestResult {
-        let revoked = Instant::now();
+    /// Fails unless all streams end cleanly and all Pods refuse the next call, in time after the revocation.
+    async fn has_ended(self, replicas: &[Replica], revoked: Instant, how: &str) -> TestResult {
         let limit = IN_FORCE + TOLERANCE;
         let calls = try_join_all(replicas.iter().map(|replica| replica.refuses(&self.token)));
         let streams = tokio::time::timeout(limit, try_join_all(self.streams));

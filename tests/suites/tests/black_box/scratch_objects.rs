@@ -15,6 +15,7 @@ crate::tests![
     Scratch: [
         a_foreign_host_is_not_accepted,
         without_a_pod_nothing_is_claimed,
+        a_value_that_kubernetes_refuses_in_a_child_is_told_in_its_words,
     ],
     Everything: [
         a_taken_public_url_is_not_accepted,
@@ -170,6 +171,58 @@ async fn a_foreign_host_is_not_accepted(world: &World) -> TestResult {
             "{field}: {}: {}",
             accepted.reason,
             accepted.message
+        );
+    }
+    Ok(())
+}
+
+/// Values whose rules are those of Kubernetes (ADR 0056): the field of the object, a wrong value, and words of the refusal.
+const OF_KUBERNETES: [(&str, &str, &str); 4] = [
+    (
+        "/spec/pod/labels",
+        r#"{"a b": "c"}"#,
+        "spec.template.labels: Invalid value",
+    ),
+    ("/spec/pod/nodeSelector", r#"{"a": "b c"}"#, "nodeSelector"),
+    (
+        "/spec/pod/tolerations",
+        r#"[{"key": "a", "operator": "Sometimes"}]"#,
+        "tolerations[0].operator",
+    ),
+    (
+        "/spec/network/ingressFrom",
+        r#"[{"ipBlock": {"cidr": "10.0.0.0"}}]"#,
+        "ipBlock.cidr: Invalid value",
+    ),
+];
+
+async fn a_value_that_kubernetes_refuses_in_a_child_is_told_in_its_words(world: &World) -> TestResult {
+    for (pointer, value, words) in OF_KUBERNETES {
+        let object = scratch(world, |object| {
+            object["spec"]["publicUrl"] = json!("http://localhost:8598");
+        })?;
+        let mut object = object;
+        let mut field = &mut object;
+        for key in pointer.split('/').skip(1) {
+            field = &mut field[key];
+        }
+        *field = serde_json::from_str(value)?;
+        let work = async {
+            world.apply(&object)?;
+            wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await
+        };
+        let refused = restoring(work, async { delete(world, &["scratch"]) }).await?;
+        let accepted = refused.get("Accepted").ok_or("Accepted is gone")?;
+        ensure!(
+            accepted.reason == "ChildRejected" && accepted.message.contains(words),
+            "{pointer}: {}: {}",
+            accepted.reason,
+            accepted.message
+        );
+        ensure!(
+            refused.is("Stalled", "True") && refused.is("Ready", "False"),
+            "{pointer}: the object must be edited, but: {}",
+            refused.summary()
         );
     }
     Ok(())

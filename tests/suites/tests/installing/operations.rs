@@ -1,7 +1,6 @@
 //! Steps 7 to 9 of the page: a Redis, an upgrade, and a fault.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{Conditions, NAMESPACE_SERVERS, apply_redis, create_federated_credential};
 use behalf_demo::mcp_client::{CLIENT_NAME, PendingSignIn};
@@ -11,7 +10,7 @@ use behalf_simulators::people::{ANA, CLIENT_ID};
 use behalf_simulators::sign_in::{Browser, Visit};
 use serde_json::{Value, json};
 
-use crate::reader::{LIMIT, Reader, SERVER, TestResult, ensure};
+use crate::reader::{Reader, SERVER, TestResult, ensure};
 
 impl Reader<'_> {
     /// Starts a Redis, and writes its address into the object's file as the example has it.
@@ -47,8 +46,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Waits until the Deployment names the new sidecar.
-    pub(crate) async fn the_sidecar_is_new(&self) -> TestResult {
+    /// Fails unless the Deployment names the new sidecar.
+    pub(crate) fn the_sidecar_is_new(&self) -> TestResult {
         let image = "jsonpath={.spec.template.spec.initContainers[0].image}";
         let get = [
             "get",
@@ -59,18 +58,10 @@ impl Reader<'_> {
             "--output",
             image,
         ];
-        let wanted = self.next_sidecar.borrow().clone();
-        let began = Instant::now();
-        loop {
-            let now = self.cluster.kubectl(&get)?;
-            if now == wanted {
-                return Ok(());
-            }
-            ensure(began.elapsed() < LIMIT, || {
-                format!("the Deployment has {now} in place of {wanted}")
-            })?;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        let (now, wanted) = (self.cluster.kubectl(&get)?, self.next_sidecar.borrow());
+        ensure(now == *wanted, || {
+            format!("the Deployment has {now} in place of {wanted}")
+        })
     }
 
     /// What `az ad app federated-credential delete` does.

@@ -129,7 +129,6 @@ impl<'c> Reader<'c> {
                 self.a_sign_in_fails().await
             }
             None if block.script.contains("helm upgrade") && self.is_signed_in() => self.edit_the_tag(),
-            None if block.script.contains("kubectl rollout status") => self.the_sidecar_is_new().await,
             _ => Ok(()),
         }
     }
@@ -145,6 +144,7 @@ impl<'c> Reader<'c> {
             // The change of the store has ended the session of the first sign-in.
             self.sign_in_and_call().await
         } else if script.contains("kubectl rollout status") {
+            self.the_sidecar_is_new()?;
             self.the_session_goes_on("the upgrade").await
         } else if script.contains("condition=FederationVerified=False") {
             self.the_session_goes_on("the fault").await?;

@@ -7,17 +7,17 @@ use crate::api::v1alpha1::schema::{GUID, SUBDOMAIN, matches, rule};
 
 /// The forms of `denied` beside the ids of `static`: a document, a host, and the label and the whole id of a registered client. It
 /// refuses nothing that `validate/rules/clients.rs` accepts.
-const DENIED: &str = "^(https://[^/?#@:A-Z]*[^/?#@:A-Z.]/[^?#[:space:]]+|[a-z0-9-]+([.][a-z0-9-]+)+|localhost|[[]::1[]]|\
+const DENIED: &str = "^(https://[^/?#@:A-Z[:space:]]*[^/?#@:A-Z.[:space:]]/[^?#[:space:]]+|[a-z0-9-]+([.][a-z0-9-]+)+|localhost|[[]::1[]]|\
      registered:[0-9a-f]{16}|bhi1[.][A-Za-z0-9]+[.][A-Za-z0-9_-]{96,})$";
 
 /// The forms of a redirect URI of `static`. It refuses nothing that `validate/rules/clients.rs` accepts.
 fn static_redirect_uri() -> String {
     const HTTPS_HOST: &str = "([[][0-9a-f:.]+[]]|[^/?#@:A-Z]+)";
     const LOOPBACK: &str = "(127[.]0[.]0[.]1|[[]::1[]]|localhost)";
+    // A client of a loopback address may use any port: 0 stands for it.
+    const PORT: &str = "(:(0|[1-9][0-9]{0,4}))?";
     const PATH: &str = "(/[^#]*)?";
-    format!(
-        "^(https://{HTTPS_HOST}(:[1-9][0-9]{{0,4}})?{PATH}|http://{LOOPBACK}(:[1-9][0-9]{{0,4}})?{PATH}|(cursor|warp)://[^?#]+)$"
-    )
+    format!("^(https://{HTTPS_HOST}{PORT}{PATH}|http://{LOOPBACK}{PORT}{PATH}|(cursor|warp)://[^?#]+)$")
 }
 
 /// The default ports of a redirect URI, and ports that do not exist.

@@ -3,13 +3,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::v1alpha1::schema::{PORT, SUBDOMAIN, matches, rule};
+use crate::api::v1alpha1::schema::{PORT, matches, rule};
 
-/// A registry and a repository, a tag and a digest.
+/// A registry and a repository, a tag and a digest. A first part without dot and port is no registry but a name at Docker Hub, unless
+/// it is `localhost`.
 fn image() -> String {
-    const REPOSITORY: &str = "(/[a-z0-9]+([._-]+[a-z0-9]+)*)+";
+    const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+    // Dots, each alone, and other separators.
+    const BETWEEN: &str = "([.]([_-]+[.])*[_-]*|[_-]+([.][_-]+)*[.]?)";
     const VERSION: &str = "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?";
-    format!("^{SUBDOMAIN}(:{PORT})?{REPOSITORY}{VERSION}$")
+    let registry = format!("({LABEL}([.]{LABEL})+(:{PORT})?|localhost(:{PORT})?|{LABEL}:{PORT})");
+    let repository = format!("(/[a-z0-9]+({BETWEEN}[a-z0-9]+)*)+");
+    format!("^{registry}{repository}{VERSION}$")
 }
 
 /// An MCP server from an image of your own. Its container has a read-only root file system, no capability, no
@@ -18,12 +23,12 @@ fn image() -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Container {
-    /// The image with its registry, and with a tag or digest, at most 512 characters, for example
-    /// registry.contoso.example/mcp/server:1.2.3. The installation decides which repositories an object may name
+    /// The image with its registry, at most 512 characters, for example registry.contoso.example/mcp/server:1.2.3. Without tag and
+    /// digest it is the image with the tag latest. The installation decides which repositories an object may name
     /// (allowed.serverRepositories of the chart behalf).
     #[schemars(length(min = 1, max = 512), extend("x-kubernetes-validations" = [matches(
         &image(),
-        "server.container.image must name its registry and repository in lower case, then a tag or a digest, for example \
+        "server.container.image must name its registry and repository in lower case, for example \
          registry.contoso.example/mcp/server:1.2.3"
     )]))]
     pub image: String,

@@ -10,7 +10,7 @@ use crate::api::v1alpha1::schema::{GUID, https_origin_rules, key_rule, matches, 
 #[serde(rename_all = "camelCase")]
 pub struct Entra {
     /// The id of the Entra tenant, a GUID. A domain name, "common" and "organizations" are refused.
-    #[schemars(length(max = 36), extend("x-kubernetes-validations" = [matches(
+    #[schemars(length(max = 253), extend("x-kubernetes-validations" = [matches(
         &format!("^{GUID}$"),
         "entra.tenantId must be a GUID, the tenantId that az account show prints: no domain name, common or organizations"
     )]))]
@@ -59,7 +59,7 @@ pub struct CertificateAuthorityRef {
 
     /// The key that contains the PEM bundle.
     #[serde(default = "certificate_authority_key")]
-    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule()]))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule("ca.crt")]))]
     pub key: String,
 }
 

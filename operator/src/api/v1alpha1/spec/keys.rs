@@ -109,7 +109,7 @@ pub struct KeyringSecretRef {
     /// The key of the Secret that contains the keyring, a JSON text: docs/keys.md describes it. At most 253 characters, by
     /// default keyring.json.
     #[serde(default = "keyring_key")]
-    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule()]))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule("keyring.json")]))]
     pub key: String,
 }
 

@@ -23,7 +23,8 @@ pub struct Network {
     #[schemars(schema_with = "embedded_list::<NetworkPolicyPeer>")]
     pub ingress_from: Vec<NetworkPolicyPeer>,
 
-    /// Peers that may scrape metrics from port 9090, in addition to the operator. Empty means none.
+    /// Peers that may scrape metrics from port 9090, in addition to the operator, and from port 3001 of the built-in server. Empty means
+    /// none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "embedded_list::<NetworkPolicyPeer>")]
     pub metrics_from: Vec<NetworkPolicyPeer>,

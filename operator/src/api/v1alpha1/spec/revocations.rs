@@ -33,7 +33,7 @@ pub struct Revocations {
 #[serde(rename_all = "camelCase")]
 pub struct RevokedUser {
     /// The object id of the user in Entra, a GUID in lower case.
-    #[schemars(length(max = 36), extend("x-kubernetes-validations" = [matches(
+    #[schemars(length(max = 253), extend("x-kubernetes-validations" = [matches(
         "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
         "must be the object id of the user, a GUID in lower case: az ad user show --id <user> --query id prints it"
     )]))]

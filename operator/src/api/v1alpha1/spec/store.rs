@@ -182,12 +182,12 @@ pub struct RedisSecretRef {
 
     /// The key that contains the user's name. By default the user is named default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule()]))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule("username")]))]
     pub username_key: Option<String>,
 
     /// The key that contains the password.
     #[serde(default = "password_key")]
-    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule()]))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [key_rule("password")]))]
     pub password_key: String,
 }
 

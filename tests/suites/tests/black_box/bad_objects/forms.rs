@@ -54,7 +54,14 @@ const NAME: &str =
     "must be the name of an object: a-z, 0-9, - and ., starting and ending with a letter or digit";
 const NAMES: [&str; 3] = ["a", "1", "a-1.b"];
 const NOT_A_NAME: [&str; 6] = ["A", "a_b", "a/b", "..", "a.", "-a"];
-const KEY: &str = "must be a key in the data of the object: letters, digits, -, _ and ., for example ca.crt";
+const CA_KEY: &str =
+    "must be a key in the data of the object: letters, digits, -, _ and ., for example ca.crt";
+const USERNAME_KEY: &str =
+    "must be a key in the data of the object: letters, digits, -, _ and ., for example username";
+const PASSWORD_KEY: &str =
+    "must be a key in the data of the object: letters, digits, -, _ and ., for example password";
+const KEYRING_KEY: &str =
+    "must be a key in the data of the object: letters, digits, -, _ and ., for example keyring.json";
 const KEYS: [&str; 2] = ["ca.crt", "A-_9"];
 const NOT_A_KEY: [&str; 2] = ["a/b", "a b"];
 const SCOPE: &str =
@@ -166,7 +173,7 @@ fn of_entra() -> Vec<Form> {
         ),
         form(
             "spec.entra.certificateAuthorityRef.key",
-            KEY,
+            CA_KEY,
             "/spec/entra/certificateAuthorityRef",
             around(NOT_A_KEY, key),
             around(KEYS, key),
@@ -283,14 +290,14 @@ fn of_the_store() -> Vec<Form> {
         ),
         form(
             "spec.sessions.store.redis.auth.secret.secretRef.usernameKey",
-            KEY,
+            USERNAME_KEY,
             STORE,
             around(NOT_A_KEY, username),
             around(KEYS, username),
         ),
         form(
             "spec.sessions.store.redis.auth.secret.secretRef.passwordKey",
-            KEY,
+            PASSWORD_KEY,
             STORE,
             around(NOT_A_KEY, password),
             around(KEYS, password),
@@ -304,7 +311,7 @@ fn of_the_store() -> Vec<Form> {
         ),
         form(
             "spec.sessions.store.redis.certificateAuthorityRef.key",
-            KEY,
+            CA_KEY,
             STORE,
             around(NOT_A_KEY, key),
             around(KEYS, key),
@@ -343,7 +350,7 @@ fn of_keys_and_routes() -> Vec<Form> {
         ),
         form(
             "spec.keys.secret.secretRef.key",
-            KEY,
+            KEYRING_KEY,
             "/spec/keys",
             around(NOT_A_KEY, key),
             around(KEYS, key),
@@ -430,6 +437,7 @@ fn of_clients() -> Vec<Form> {
                     "http://localhost:443",
                     "https://a/b:443/c",
                     "https://a443",
+                    "http://127.0.0.1:0/cb",
                 ],
                 with_uri,
             ),
@@ -489,19 +497,29 @@ fn of_containers() -> Vec<Form> {
     vec![
         form(
             "spec.server.container.image",
-            "server.container.image must name its registry and repository in lower case, then a tag or a digest, for example \
+            "server.container.image must name its registry and repository in lower case, for example \
              registry.contoso.example/mcp/server:1.2.3",
             "/spec",
             around(
                 [
                     "orders",
+                    "a/b",
+                    "registry.example/a..b:1",
                     "registry.example/../a:1",
                     "Registry.example/a:1",
                     "a.example:65536/b:1",
                 ],
                 image,
             ),
-            around(["a/b", "localhost:5000/a/b_c.d:1", &digest], image),
+            around(
+                [
+                    "a:80/b",
+                    "localhost/a/b_.-c:1",
+                    "localhost:5000/a/b_c.d:1",
+                    &digest,
+                ],
+                image,
+            ),
         ),
         form(
             "spec.server.container.path",

@@ -10,6 +10,9 @@ use super::Admission;
 use crate::ensure;
 use crate::world::{TestResult, World};
 
+/// A regular expression, an error of CEL, and a refusal that kept the API server from asking the rules.
+const SAYS_NOT_WHAT_TO_WRITE: [&str; 3] = ["should match", "evaluating rule", "rules were not checked"];
+
 const TABLE: &str = "operator/src/controller/validate/tests/refused.yaml";
 
 /// By the field of the operator's refusal and what is wrong: the merge patches of the quickstart's spec.
@@ -18,6 +21,7 @@ type Cases = BTreeMap<String, BTreeMap<String, Vec<Value>>>;
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Table {
+    bases: BTreeMap<String, Value>,
     refused: Cases,
     only_the_operator_knows: Vec<Group>,
 }
@@ -44,13 +48,17 @@ pub(super) async fn the_api_server_refuses_what_the_operator_refuses(world: &Wor
     };
     let admission = Admission::of(world).await?;
     let mut wrong = Vec::new();
+    for (name, base) in table.bases {
+        if let Some(refusal) = admission.refusal(&object(&[base])).await? {
+            wrong.push(format!("{name}, on which other specs are based: {refusal}"));
+        }
+    }
     for (field, what, patches) in flat(&table.refused) {
         match admission.refusal(&object(patches)).await? {
             None => wrong.push(format!(
                 "{field}, {what}: taken; add a CEL rule, or say why only the operator knows"
             )),
-            // A regular expression and an error of CEL do not say what to write.
-            Some(refusal) if refusal.contains("should match") || refusal.contains("evaluating rule") => {
+            Some(refusal) if SAYS_NOT_WHAT_TO_WRITE.iter().any(|text| refusal.contains(text)) => {
                 wrong.push(format!("{field}, {what}: {refusal}"));
             }
             Some(_) => {}
