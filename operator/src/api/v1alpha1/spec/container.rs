@@ -93,7 +93,7 @@ pub struct Container {
     /// example 1Gi. The kubelet evicts the whole Pod when a directory is larger, also if the calls of one user filled it.
     #[serde(default = "default_writable_size")]
     #[schemars(
-        length(max = 8),
+        length(max = 32),
         extend("x-kubernetes-validations" = [rule(
             "self.matches('^[1-9][0-9]{0,5}[MG]i$') && quantity(self).compareTo(quantity('1Mi')) >= 0 && quantity(self).compareTo(quantity('4Gi')) <= 0",
             "server.container.writableSize must be a whole number of Mi or Gi between 1Mi and 4Gi, for example 256Mi"
