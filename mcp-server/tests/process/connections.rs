@@ -47,6 +47,16 @@ pub(crate) async fn send_in_two_writes(
     timeout(Duration::from_secs(10), answer(stream)).await?
 }
 
+/// Sends a request with a body of 4 MB on a connection of its own. Returns the head of the answer.
+pub(crate) async fn send_large_body(address: &str, line: &str, headers: &str) -> String {
+    let mut stream = connect(address).await;
+    let head = format!("{line} HTTP/1.1\r\n{headers}content-length: 4000000\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; 4_000_000]).await.unwrap();
+    let answered = timeout(Duration::from_secs(10), answer(&mut stream));
+    answered.await.unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn a_connection_stays_usable_after_refusals_on_the_inner_hop() {
     let world = World::start().await;
@@ -67,17 +77,8 @@ async fn a_connection_stays_usable_after_refusals_on_the_inner_hop() {
             assert!(head.contains("x-content-type-options: nosniff"), "{head}");
         }
     }
-    let mut stream = connect(&pod.mcp).await;
-    let head = format!(
-        "POST /mcp HTTP/1.1\r\nhost: {}\r\n{host_key}content-length: 4000000\r\n\r\n",
-        pod.mcp
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&vec![b' '; 4_000_000]).await.unwrap();
-    let head = timeout(Duration::from_secs(10), answer(&mut stream))
-        .await
-        .unwrap()
-        .unwrap();
+    let headers = format!("host: {}\r\n{host_key}", pod.mcp);
+    let head = send_large_body(&pod.mcp, "POST /mcp", &headers).await;
     assert!(head.starts_with("http/1.1 413"), "{head}");
     stop(&pod.child);
     assert!(pod.child.wait().await.unwrap().success());

@@ -1,14 +1,11 @@
 //! Tests `http`, the HTTP mode of a laptop.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
-use tokio::time::timeout;
 
 use crate::binary::{az_with, client, command, first_line, hostile, stop};
-use crate::connections::{answer, connect, send_in_two_writes};
+use crate::connections::{connect, send_in_two_writes, send_large_body};
 use crate::support::World;
 
 /// A running server in HTTP mode.
@@ -153,14 +150,7 @@ async fn a_connection_stays_usable_after_refusals_in_http_mode() {
         ("POST /mcp", &own_host, "http/1.1 413"),
     ] {
         for _ in 0..5 {
-            let mut stream = connect(laptop.address()).await;
-            let head = format!("{line} HTTP/1.1\r\n{headers}content-length: 4000000\r\n\r\n");
-            stream.write_all(head.as_bytes()).await.unwrap();
-            stream.write_all(&vec![b' '; 4_000_000]).await.unwrap();
-            let head = timeout(Duration::from_secs(10), answer(&mut stream))
-                .await
-                .unwrap()
-                .unwrap();
+            let head = send_large_body(laptop.address(), line, headers).await;
             assert!(head.starts_with(expected), "{line}: {head}");
         }
     }

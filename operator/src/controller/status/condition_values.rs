@@ -120,7 +120,7 @@ impl ConditionValues {
         let (previous, generation) = (&reconcile.previous.conditions, reconcile.generation);
         let mut conditions = Vec::new();
         let mut put = |kind, value: &ConditionValue, at| set(&mut conditions, previous, kind, value, at, now);
-        // What Pods report is of the generation that they run. Of a refused object that is an earlier one.
+        // The reports of Pods describe the generation that the Pods run. For a refused object it is an earlier one.
         let observed_at = |kind| match reconcile.outcome {
             Outcome::Applied { .. } => generation,
             Outcome::Refused(_) => find(previous, kind)

@@ -1,4 +1,4 @@
-//! What the administration commands of the sidecars print.
+//! Runs the administration commands of the sidecars, and returns their output for the search for secrets.
 
 use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
 use behalf_simulators::people::{ANA, BEN};
@@ -32,7 +32,7 @@ pub(crate) async fn outputs(world: &World) -> TestResult<Vec<Place>> {
     Ok(places)
 }
 
-/// What the commands print about a new session, while it is there and when it is revoked.
+/// Returns the output of the commands about a new session, before and after its revocation.
 async fn of_one_session(world: &World, server: Server, pod: &str, output: &str) -> TestResult<Vec<Place>> {
     let token = world.access_token(server, &BEN).await?;
     let introspect = |output| admin(world, pod, &["introspect", "--output", output], &token);

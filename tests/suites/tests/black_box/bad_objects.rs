@@ -76,7 +76,7 @@ impl Admission {
 }
 
 /// Sets a value at a JSON pointer and creates missing parents. `-` is a list's only entry.
-fn put(object: &mut Value, pointer: &str, value: Value) {
+pub(crate) fn put(object: &mut Value, pointer: &str, value: Value) {
     let mut place = object;
     for name in pointer.split('/').skip(1) {
         if name == "-" {

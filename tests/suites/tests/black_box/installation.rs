@@ -16,7 +16,7 @@ use crate::guard::restoring;
 use crate::own_release::OwnRelease;
 use crate::scratch_server::{PORT, forget_credentials, forwarding, sign_in};
 use crate::traces::LIMIT;
-use crate::world::{TestResult, World};
+use crate::world::{TestResult, World, a_tool_works};
 
 crate::tests![Scratch: [
     an_object_gets_the_authority_and_pull_secrets_of_the_installation_and_its_reconciles_reach_the_collector,
@@ -71,7 +71,8 @@ async fn an_object_gets_the_authority_and_pull_secrets_of_the_installation_and_i
             service: NAME.to_owned(),
             port: 8080,
         };
-        forwarding(world, forward, call_a_tool(world)).await?;
+        let call = async { a_tool_works(sign_in(world, &ANA).await?.connect(Era::Modern).await?).await };
+        forwarding(world, forward, call).await?;
         have_the_pull_secret(world).await?;
         reconciles_reach_the_collector(world).await
     };
@@ -115,21 +116,6 @@ fn authority(world: &World, quickstart: &Value) -> TestResult<Value> {
     Ok(json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": AUTHORITY}, "data": {KEY: pem},
     }))
-}
-
-async fn call_a_tool(world: &World) -> TestResult {
-    let connection = sign_in(world, &ANA).await?.connect(Era::Modern).await?;
-    let result = connection
-        .call("list_pipeline_runs", json!({"project": "shop"}))
-        .await;
-    connection.close().await;
-    let result = result?;
-    ensure!(
-        result.is_error != Some(true),
-        "the tool failed: {}",
-        behalf_demo::text(&result)
-    );
-    Ok(())
 }
 
 /// The Pods of the operator and of the object name the pull secret.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use behalf_demo::environment::{self, Conditions, NAMESPACE_OPERATOR, Server};
 use serde_json::{Value, json};
 
+use crate::bad_objects::put;
 use crate::conditions::only_these_changed;
 use crate::ensure;
 use crate::guard::restoring;
@@ -58,6 +59,15 @@ pub(crate) async fn wait_named(
 fn delete(world: &World, names: &[&str]) -> TestResult {
     let command = [&["delete", "mcpserver", "--ignore-not-found"], names].concat();
     world.kubectl(&command).map(drop)
+}
+
+/// The conditions of the object `scratch` when it is not accepted. It is deleted afterwards.
+async fn refused(world: &World, object: &Value) -> TestResult<Conditions> {
+    let work = async {
+        world.apply(object)?;
+        wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await
+    };
+    restoring(work, async { delete(world, &["scratch"]) }).await
 }
 
 async fn a_taken_public_url_is_not_accepted(world: &World) -> TestResult {
@@ -158,11 +168,7 @@ async fn a_foreign_host_is_not_accepted(world: &World) -> TestResult {
             .and_then(Value::as_object_mut)
             .ok_or_else(|| format!("the example has no {parent}"))?
             .insert(key.to_owned(), value);
-        let work = async {
-            world.apply(&object)?;
-            wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await
-        };
-        let refused = restoring(work, async { delete(world, &["scratch"]) }).await?;
+        let refused = refused(world, &object).await?;
         let accepted = refused.get("Accepted").ok_or("Accepted is gone")?;
         ensure!(
             accepted.reason == "InvalidSpec"
@@ -198,20 +204,12 @@ const OF_KUBERNETES: [(&str, &str, &str); 4] = [
 
 async fn a_value_that_kubernetes_refuses_in_a_child_is_told_in_its_words(world: &World) -> TestResult {
     for (pointer, value, words) in OF_KUBERNETES {
+        let value = serde_json::from_str(value)?;
         let object = scratch(world, |object| {
             object["spec"]["publicUrl"] = json!("http://localhost:8598");
+            put(object, pointer, value);
         })?;
-        let mut object = object;
-        let mut field = &mut object;
-        for key in pointer.split('/').skip(1) {
-            field = &mut field[key];
-        }
-        *field = serde_json::from_str(value)?;
-        let work = async {
-            world.apply(&object)?;
-            wait_scratch(world, "Accepted=False", |now| now.is("Accepted", "False")).await
-        };
-        let refused = restoring(work, async { delete(world, &["scratch"]) }).await?;
+        let refused = refused(world, &object).await?;
         let accepted = refused.get("Accepted").ok_or("Accepted is gone")?;
         ensure!(
             accepted.reason == "ChildRejected" && accepted.message.contains(words),

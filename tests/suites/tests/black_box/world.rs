@@ -24,7 +24,6 @@ use behalf_simulators::{azure_devops, entra};
 use rmcp::transport::auth::OAuthTokenResponse;
 use serde_json::{Value, json};
 
-use crate::ensure;
 use crate::logs::Recording;
 
 pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -314,18 +313,7 @@ impl World {
 
     /// Signs Ana in and calls a tool as her.
     pub(crate) async fn call_a_tool(&self, server: Server, era: Era) -> TestResult {
-        let connection = self.connect(server, &ANA, era).await?;
-        let result = connection
-            .call("list_pipeline_runs", json!({"project": "shop"}))
-            .await;
-        connection.close().await;
-        let result = result?;
-        ensure!(
-            result.is_error != Some(true),
-            "the tool failed: {}",
-            behalf_demo::text(&result)
-        );
-        Ok(())
+        a_tool_works(self.connect(server, &ANA, era).await?).await
     }
 
     /// Returns the path of a file that remains after the run.
@@ -345,6 +333,21 @@ macro_rules! ensure {
             return Err(format!($($message)+).into());
         }
     };
+}
+
+/// Calls a tool, and closes the connection.
+pub(crate) async fn a_tool_works(connection: Connection) -> TestResult {
+    let result = connection
+        .call("list_pipeline_runs", json!({"project": "shop"}))
+        .await;
+    connection.close().await;
+    let result = result?;
+    ensure!(
+        result.is_error != Some(true),
+        "the tool failed: {}",
+        behalf_demo::text(&result)
+    );
+    Ok(())
 }
 
 /// The tokens that a client holds now.

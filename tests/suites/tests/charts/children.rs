@@ -1,4 +1,4 @@
-//! What the operator makes of an object with the values of the chart: from the rendered variables to the Deployment.
+//! Follows values of the chart from the rendered variables of the operator to the Deployment that it builds.
 
 use behalf_local_cluster::files;
 use behalf_operator::api::v1alpha1::McpServer;

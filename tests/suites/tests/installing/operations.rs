@@ -64,7 +64,7 @@ impl Reader<'_> {
         })
     }
 
-    /// What `az ad app federated-credential delete` does.
+    /// Deletes the credential, as `az ad app federated-credential delete` does.
     pub(crate) async fn delete_the_credential(&self) -> TestResult {
         self.entra
             .update_application(CLIENT_ID, |application| application.federated_credentials.clear())

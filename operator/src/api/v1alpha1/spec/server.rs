@@ -88,7 +88,7 @@ fn environment(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
-/// What no name of a project contains. `validate/rules/server.rs` has the same rule.
+/// Matches a text that cannot be the name of a project. `validate/rules/server.rs` has the same rule.
 /// <https://learn.microsoft.com/azure/devops/organizations/settings/naming-restrictions>
 const NO_PROJECT: &str = r#"[\p{Cc}\\/:*?"<>|#]|^[._]|[.]$"#;
 

@@ -1,4 +1,4 @@
-//! What the operator refuses in one object alone, against the API server: the table of the operator's unit tests.
+//! Sends the specs of the operator's table of refusals to the API server, which must refuse the same.
 
 use std::collections::BTreeMap;
 
