@@ -15,6 +15,11 @@ output "mcp_server" {
         clientId = azuread_application.mcp.client_id
       }
       server = { azureDevOps = { organization = var.organization } }
+      route = {
+        gateway = {
+          parentRefs = [{ name = "public", namespace = "gateways", sectionName = "https" }]
+        }
+      }
       sessions = {
         store = {
           type = "Redis"

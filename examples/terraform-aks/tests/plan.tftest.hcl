@@ -137,6 +137,12 @@ run "the_outputs_are_files_to_use" {
     error_message = "output.mcp_server must be the McpServer"
   }
   assert {
+    condition = jsonencode(yamldecode(output.mcp_server).spec.route) == jsonencode(
+      yamldecode(replace(file("${path.module}/cluster/servers/mcpserver.yaml"), "/\\$\\{[A-Z_]+\\}/", "x")).spec.route
+    )
+    error_message = "output.mcp_server must have the route of cluster/servers/mcpserver.yaml"
+  }
+  assert {
     condition     = jsondecode(output.vscode_mcp_json).servers.azure-devops.url == "https://mcp.contoso.example/mcp"
     error_message = "output.vscode_mcp_json must name the endpoint"
   }
@@ -221,4 +227,68 @@ run "refuses_a_user_principal_name_as_member" {
     members = ["ana@contoso.example"]
   }
   expect_failures = [var.members]
+}
+
+run "refuses_a_name_with_a_dash_at_its_end" {
+  command = plan
+  variables {
+    name = "behalf-"
+  }
+  expect_failures = [var.name]
+}
+
+run "refuses_a_namespace_of_kubernetes" {
+  command = plan
+  variables {
+    namespace = "kube-mcp"
+  }
+  expect_failures = [var.namespace]
+}
+
+run "refuses_a_server_name_in_upper_case" {
+  command = plan
+  variables {
+    server_name = "Azure-DevOps"
+  }
+  expect_failures = [var.server_name]
+}
+
+run "refuses_a_location_with_spaces" {
+  command = plan
+  variables {
+    location = "West Europe"
+  }
+  expect_failures = [var.location]
+}
+
+run "refuses_a_single_node" {
+  command = plan
+  variables {
+    node_count = 1
+  }
+  expect_failures = [var.node_count]
+}
+
+run "refuses_a_zone_that_does_not_exist" {
+  command = plan
+  variables {
+    zones = ["4"]
+  }
+  expect_failures = [var.zones]
+}
+
+run "refuses_a_login_server_in_place_of_a_registry_id" {
+  command = plan
+  variables {
+    container_registry_id = "contoso.azurecr.io"
+  }
+  expect_failures = [var.container_registry_id]
+}
+
+run "refuses_a_redis_size_of_another_product" {
+  command = plan
+  variables {
+    redis_size = "Standard_C1"
+  }
+  expect_failures = [var.redis_size]
 }

@@ -97,24 +97,28 @@ fn refused(value: &Value, schema: &Value, path: &str) -> Option<String> {
     })
 }
 
-fn check_gateway(gateway: &Value) {
+/// The first path at which a Gateway is not of its kind.
+pub(crate) fn refused_gateway(gateway: &Value) -> Option<String> {
     let crd = std::fs::read_to_string(gateway_api::gateway_crd().unwrap()).unwrap();
     let crd: Value = serde_yaml::from_str(&crd).unwrap();
     let versions = crd["spec"]["versions"].as_array().unwrap();
     let schema = versions.iter().find(|version| version["name"] == "v1").unwrap();
-    let schema = &schema["schema"]["openAPIV3Schema"];
-    assert_eq!(refused(gateway, schema, ""), None, "{gateway}");
+    refused(gateway, &schema["schema"]["openAPIV3Schema"], "")
+}
+
+fn check_gateway(gateway: &Value) {
+    assert_eq!(refused_gateway(gateway), None, "{gateway}");
     // The check notices an unknown field, and a value that is not in a list.
     let mut wrong = gateway.clone();
     wrong["spec"]["listeners"][0]["hostName"] = "mcp.contoso.example".into();
     assert_eq!(
-        refused(&wrong, schema, "").as_deref(),
+        refused_gateway(&wrong).as_deref(),
         Some("/spec/listeners/0/hostName")
     );
     let mut wrong = gateway.clone();
     let from = "/spec/listeners/0/allowedRoutes/namespaces/from";
     *wrong.pointer_mut(from).unwrap() = "Everywhere".into();
-    assert_eq!(refused(&wrong, schema, "").as_deref(), Some(from));
+    assert_eq!(refused_gateway(&wrong).as_deref(), Some(from));
 }
 
 #[test]

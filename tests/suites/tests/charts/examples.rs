@@ -6,6 +6,7 @@ use behalf_local_cluster::files;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+use crate::documentation::refused_gateway;
 use crate::operator::environment;
 use crate::render::{of_kind, one, render_release};
 
@@ -277,5 +278,33 @@ fn the_charts_accept_the_values_of_the_example_for_opentofu() {
     assert_eq!(
         reserved["clientIds"],
         json!([server["spec"]["entra"]["clientId"]])
+    );
+}
+
+#[test]
+fn the_gateway_of_the_example_for_opentofu_takes_the_route_of_its_server() {
+    let of = |file: &str| {
+        documents(&substituted(&read(&format!(
+            "terraform-aks/cluster/servers/{file}"
+        ))))
+    };
+    let gateways = of("gateway.yaml");
+    let gateway = one(&gateways, "Gateway");
+    assert_eq!(refused_gateway(gateway), None, "{gateway}");
+    let server = of("mcpserver.yaml").remove(0);
+    let listener = &gateway["spec"]["listeners"][0];
+    assert_eq!(
+        server["spec"]["route"]["gateway"]["parentRefs"],
+        json!([{
+            "name": gateway["metadata"]["name"],
+            "namespace": gateway["metadata"]["namespace"],
+            "sectionName": listener["name"],
+        }])
+    );
+    let host = listener["hostname"].as_str().unwrap();
+    assert_eq!(server["spec"]["publicUrl"], json!(format!("https://{host}")));
+    assert_eq!(
+        listener["allowedRoutes"]["namespaces"]["selector"]["matchLabels"],
+        json!({"kubernetes.io/metadata.name": server["metadata"]["namespace"]})
     );
 }
