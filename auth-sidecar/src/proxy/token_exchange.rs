@@ -15,9 +15,8 @@ use super::sign_in_advice::{ASSERTION_REFUSED, RECENT};
 use crate::sessions::{OpenSession, SignInAgain};
 use crate::telemetry::traces;
 
-/// Maximum size of all cached downstream tokens in bytes. It is less than a third of the limit for the sessions'
-/// records, because a record contains two tokens of that size and more. It fits 18,724 tokens of 3 KiB (see
-/// the test in `entra/src/obo.rs`).
+/// Maximum size of all cached downstream tokens in bytes. It fits 18,724 tokens of 3 KiB (see the test in
+/// `entra/src/obo.rs`). ADR 0058 says why not one for each session that the memory store can contain.
 pub(crate) const CAPACITY: u64 = 64 * 1024 * 1024;
 
 /// The exchange in the sidecar.

@@ -3,6 +3,9 @@
 //! A client gets an access token and a refresh token. Both are sealed, and contain the session's id and secret.
 //! The session's record contains the user's Entra tokens. It opens only with the secret and the keyring
 //! together. `docs/sessions.md` lists the lifetimes.
+//!
+//! `repository` opens and writes records; other files ask the store only whether a record exists. Every other kind of
+//! entry in the store has one file here that reads and writes it.
 
 mod administration;
 mod authorization_code;
