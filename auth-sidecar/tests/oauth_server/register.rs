@@ -272,7 +272,7 @@ async fn a_flood_of_registrations_is_limited_until_the_budget_refills() {
 
 #[tokio::test]
 async fn refused_registrations_do_not_count_against_the_limit() {
-    let world = World::start().await;
+    let world = behind_a_known_gateway().await;
     for _ in 0..1000 {
         let answer = register_from(&world, "192.0.2.1:1000", "", "javascript:alert(1)").await;
         answer.assert_error(400, "invalid_redirect_uri");

@@ -118,15 +118,22 @@ async fn allow_is_visible(browser: &Client, width: u32, height: u32) -> TestResu
     let seen = browser
         .execute(
             "const box = document.querySelector('button.allow').getBoundingClientRect();
-             return [window.innerWidth, window.innerHeight, window.scrollY, box.top, box.bottom, box.right]",
+             const size = selector => parseFloat(getComputedStyle(document.querySelector(selector)).fontSize);
+             return [window.innerWidth, window.innerHeight, window.scrollY, box.top, box.bottom, box.right,
+                     size('.place'), size('bdi')]",
             Vec::new(),
         )
         .await?;
     let number = |index: usize| seen[index].as_f64().unwrap_or(f64::NAN);
-    let fits = number(1) <= f64::from(height);
+    let fits = number(0) <= f64::from(width) && number(1) <= f64::from(height);
     ensure!(fits, "the window did not become {width}x{height}: {seen}");
     let visible = number(2) < 1.0 && number(3) >= 0.0 && number(4) <= number(1) && number(5) <= number(0);
     ensure!(visible, "Allow is not visible at {width}x{height}: {seen}");
+    let prominent = number(6) > number(7);
+    ensure!(
+        prominent,
+        "the application's name is as large as its address at {width}x{height}: {seen}"
+    );
     let picture = format!("consent-page-{width}x{height}.png");
     std::fs::write(World::artifact(&picture)?, browser.screenshot().await?)?;
     Ok(())

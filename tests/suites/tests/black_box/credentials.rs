@@ -120,8 +120,13 @@ pub(crate) async fn pod_of(world: &World, server: Server) -> TestResult<Pod> {
 
 /// The Pods of a server that are not being deleted.
 pub(crate) async fn pods_of(world: &World, server: Server) -> TestResult<Vec<Pod>> {
+    pods_of_object(world, server.name()).await
+}
+
+/// The Pods of the object with this name that are not being deleted.
+pub(crate) async fn pods_of_object(world: &World, name: &str) -> TestResult<Vec<Pod>> {
     let pods: Api<Pod> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
-    let service = world.get("service", server.name())?;
+    let service = world.get("service", name)?;
     let selector: Vec<_> = service
         .pointer("/spec/selector")
         .and_then(Value::as_object)

@@ -3,7 +3,7 @@
 use behalf_demo::environment::Server;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use crate::credentials::pods_of;
+use crate::credentials::pods_of_object;
 use crate::ensure;
 use crate::world::{TestResult, World};
 
@@ -38,18 +38,27 @@ pub(crate) async fn restarting_nothing(
     server: Server,
     work: impl AsyncFnOnce() -> TestResult,
 ) -> TestResult {
+    restarting_nothing_of(world, server.name(), work).await
+}
+
+/// The same for the object with this name.
+pub(crate) async fn restarting_nothing_of(
+    world: &World,
+    name: &str,
+    work: impl AsyncFnOnce() -> TestResult,
+) -> TestResult {
     let counted = |pods: &[Pod]| -> Vec<_> {
         let each = pods.iter().map(|pod| (pod.metadata.uid.clone(), restarts(pod)));
         each.collect()
     };
-    let before = counted(&pods_of(world, server).await?);
+    let before = counted(&pods_of_object(world, name).await?);
     let worked = work().await;
-    let pods = pods_of(world, server).await?;
+    let pods = pods_of_object(world, name).await?;
     let (after, ends): (_, Vec<_>) = (counted(&pods), pods.iter().flat_map(last_ends).collect());
     ensure!(
         !before.is_empty() && after == before,
         "the Pods of {} and their restarts were {before:?} and are {after:?}; the last ends: {ends:?}; the test: {worked:?}",
-        server.name(),
+        name,
     );
     worked
 }

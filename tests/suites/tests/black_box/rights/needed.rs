@@ -21,6 +21,7 @@ use super::operator_process::OperatorProcess;
 use super::release::Release;
 use crate::chart::{of_kind, render};
 use crate::ensure;
+use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 /// Maximum number of operators that run at once.
@@ -111,17 +112,23 @@ pub(super) async fn every_right_is_needed(world: &World) -> TestResult {
     let folder = tempfile::tempdir()?;
     let crd = gateway_api::http_route_crd()?.display().to_string();
     let kubectl = |arguments: &[&str]| world.running.cluster.kubectl(arguments);
-    kubectl(&["apply", "--server-side", "--filename", &crd])?;
-    kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "--filename",
-        &crd,
-    ])?;
-    let outcome = each_right_alone(world, folder.path()).await;
-    kubectl(&["delete", "--filename", &crd, "--wait=true"])?;
-    outcome
+    let work = async {
+        kubectl(&["apply", "--server-side", "--filename", &crd])?;
+        let established = [
+            "wait",
+            "--for=condition=Established",
+            "--timeout=30s",
+            "--filename",
+            &crd,
+        ];
+        kubectl(&established)?;
+        each_right_alone(world, folder.path()).await
+    };
+    let restore = async {
+        kubectl(&["delete", "--filename", &crd, "--ignore-not-found", "--wait=true"])?;
+        Ok(())
+    };
+    restoring(work, restore).await
 }
 
 async fn each_right_alone(world: &World, folder: &Path) -> TestResult {
