@@ -12,9 +12,13 @@ use crate::token::UserKey;
 /// most a third (`hop/capacity.rs`). The rest is for the process.
 const ALL: usize = 96 * 1024 * 1024;
 
-/// Maximum number of bytes of memory for each byte of an answer while it is read and parsed. A growing buffer
-/// has up to twice the size of its content. The values parsed from JSON are no larger than its text.
+/// Maximum number of bytes of memory for each byte of an answer while it is read. A growing buffer has up to twice the size of
+/// its content.
 const WHILE_READ: usize = 3;
+
+/// Memory in bytes for each object of a JSON answer once it is parsed. The largest value that the tools read of an object takes
+/// about 400, also if the object is empty; an object of Azure DevOps has more than 200 bytes of text.
+pub(super) const OF_OBJECT: usize = 512;
 
 /// Memory in bytes that a request reserves before it is sent. Without it the request is not sent, because the
 /// outcome of a write would be unknown.
@@ -102,16 +106,25 @@ impl AnswerShare {
 impl Reserved {
     /// Extends the reservation to the memory that `bytes` of an answer need while they are read.
     pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.reserve_all(bytes.saturating_mul(WHILE_READ))
+    }
+
+    /// Extends the reservation to the memory that an answer of `bytes` needs while its `objects` are parsed.
+    pub(super) fn grow_to_parse(&mut self, bytes: usize, objects: usize) -> Result<(), Failure> {
+        let parsed = objects.saturating_mul(OF_OBJECT);
+        self.reserve_all(bytes.saturating_add(parsed))
+    }
+
+    fn reserve_all(&mut self, bytes: usize) -> Result<(), Failure> {
         let [user, all] = &mut self.permits;
-        let missing = bytes.saturating_mul(WHILE_READ).saturating_sub(all.num_permits());
+        let missing = bytes.saturating_sub(all.num_permits());
         let [more_of_user, more_of_all] = self.share.permits(missing)?;
         user.merge(more_of_user);
         all.merge(more_of_all);
         Ok(())
     }
 
-    /// Reduces the reservation to the memory for the parsed values of an answer of `bytes`, once its text is
-    /// dropped.
+    /// Reduces the reservation to `bytes`: the text or the parsed values of an answer, once the rest is dropped.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         for permit in &mut self.permits {
             let surplus = permit.num_permits().saturating_sub(bytes);
@@ -168,6 +181,19 @@ mod tests {
         other.grow_to(2 * LEAST).unwrap();
         drop((taken, other));
         assert_eq!(left(), (10 * LEAST, 20 * LEAST));
+    }
+
+    #[test]
+    fn reserves_memory_for_objects_that_are_larger_than_their_text() {
+        let budget = AnswerBudget::of(20 * LEAST);
+        let share = budget.share(user("ana"));
+        let mut taken = share.reserve().unwrap();
+        let objects = 4 * LEAST / OF_OBJECT;
+        taken.grow_to_parse(LEAST, objects).unwrap();
+        assert_eq!(share.user.left.available_permits(), 5 * LEAST);
+        let mut other = share.reserve().unwrap();
+        let refused = other.grow_to_parse(LEAST, 2 * objects);
+        assert!(matches!(refused, Err(Failure::NoMemory)));
     }
 
     #[test]

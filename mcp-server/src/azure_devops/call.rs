@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::answer_budget::{AnswerShare, Reserved};
+use super::answer_budget::{AnswerShare, OF_OBJECT, Reserved};
 use super::classify::{self, Unexpected};
 use super::client::AzureDevOps;
 use super::failure::Failure;
@@ -108,13 +108,23 @@ impl Call {
             ..
         } = self.send(request).await?;
         let text = transport::without_bom(&body);
+        let objects = transport::count_objects(text)
+            .and_then(|objects| reserved.grow_to_parse(text.len(), objects).map(|()| objects))
+            // The service has executed a write.
+            .map_err(|failure| {
+                if request.is_safe() {
+                    failure
+                } else {
+                    Failure::OutcomeUnknown
+                }
+            })?;
         let value = if text.iter().all(u8::is_ascii_whitespace) {
             None
         } else {
             let parsed = serde_json::from_slice(text);
             Some(parsed.map_err(|_| Failure::Malformed("its JSON does not have the documented shape"))?)
         };
-        reserved.shrink_to(body.len());
+        reserved.shrink_to(body.len().max(objects * OF_OBJECT));
         Ok(Parsed {
             headers,
             value,

@@ -14,6 +14,9 @@ use crate::metrics::Operation;
 /// Maximum size of a JSON answer. A timeline of 2,750 records has 2.1 MB.
 const LARGEST_JSON: usize = 8 * 1024 * 1024;
 
+/// Maximum number of objects in a JSON answer. That timeline has about 8,000.
+const MOST_OBJECTS: usize = 64 * 1024;
+
 /// Maximum number of bytes that are read of a log to find its end.
 const LARGEST_LOG: usize = 32 * 1024 * 1024;
 
@@ -161,4 +164,75 @@ pub(super) async fn read(
 /// Removes the UTF-8 byte order mark with which a body may begin.
 pub(super) fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
+/// Counts the objects of a JSON text, which take more memory than their text once they are parsed if they are short. More than
+/// [`MOST_OBJECTS`] are too large.
+pub(super) fn count_objects(json: &[u8]) -> Result<usize, Failure> {
+    let mut objects = 0;
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' => objects += 1,
+            // The brace of a string is no object.
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+        if objects > MOST_OBJECTS {
+            return Err(Failure::TooLarge);
+        }
+    }
+    Ok(objects)
+}
+
+/// Moves behind the end of a string.
+fn skip_string(bytes: &mut std::slice::Iter<'_, u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::answer_budget::OF_OBJECT;
+    use super::super::wire::{Build, Deployment, Issue, Log, PreviousAttempt, Record, Run};
+    use super::*;
+
+    #[test]
+    fn counts_objects_outside_of_strings() {
+        let json = br#"{"a": [{}, {"b{": "{\"{\\"}], "c": {"d": null}}"#;
+        assert_eq!(count_objects(json).unwrap(), 4);
+        assert_eq!(count_objects(b"\"{").unwrap(), 0, "a string without an end");
+    }
+
+    #[test]
+    fn more_objects_than_are_read_are_too_large() {
+        let list = |objects| format!("[{}]", vec!["{}"; objects].join(","));
+        assert_eq!(
+            count_objects(list(MOST_OBJECTS).as_bytes()).unwrap(),
+            MOST_OBJECTS
+        );
+        let refused = count_objects(list(MOST_OBJECTS + 1).as_bytes());
+        assert!(matches!(refused, Err(Failure::TooLarge)));
+    }
+
+    #[test]
+    fn no_value_of_an_object_is_larger_than_the_memory_reserved_for_it() {
+        let sizes = [
+            size_of::<Build>(),
+            size_of::<Deployment>(),
+            size_of::<Issue>(),
+            size_of::<Log>(),
+            size_of::<PreviousAttempt>(),
+            size_of::<Record>(),
+            size_of::<Run>(),
+        ];
+        assert!(sizes.iter().all(|size| *size <= OF_OBJECT), "{sizes:?}");
+    }
 }

@@ -3,9 +3,10 @@
 //! fail a whole list. Absent, null and empty mean the same.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::date;
@@ -141,8 +142,8 @@ pub(crate) struct Issue {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
     pub(crate) message: Option<String>,
-    /// Data that the task reported beside the message. The author of the pipeline chooses the keys.
-    #[serde(deserialize_with = "or_default")]
+    /// Data that the task reported beside the message: the first [`MOST_DATA`]. The author of the pipeline chooses the keys.
+    #[serde(deserialize_with = "data")]
     pub(crate) data: BTreeMap<String, Datum>,
 }
 
@@ -234,6 +235,40 @@ pub(crate) struct Release {
     pub(crate) web_access_uri: Option<String>,
 }
 
+/// Maximum number of entries of [`Issue::data`] that are kept. Azure DevOps writes about six.
+const MOST_DATA: usize = 100;
+
+/// Deserializes at most [`MOST_DATA`] entries, and null as none.
+fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Datum>, D::Error> {
+    struct First;
+
+    impl<'de> Visitor<'de> for First {
+        type Value = BTreeMap<String, Datum>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object or null")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut first = BTreeMap::new();
+            while first.len() < MOST_DATA {
+                let Some((key, datum)) = entries.next_entry()? else {
+                    return Ok(first);
+                };
+                first.insert(key, datum);
+            }
+            while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            Ok(first)
+        }
+    }
+
+    deserializer.deserialize_any(First)
+}
+
 /// Deserializes null as absent.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
@@ -271,6 +306,20 @@ mod tests {
         assert!(list.value[0].queue_time.is_none() && list.value[0].finish_time.is_none());
         assert_eq!(list.value[1].definition.as_ref().unwrap().id, Some(7));
         assert!(!format!("{list:?}").contains("ana@"));
+    }
+
+    #[test]
+    fn the_first_data_of_an_issue_are_kept() {
+        let entries: Vec<String> = (0..5_000)
+            .map(|number| format!("\"{number}\": {number}"))
+            .collect();
+        let issue =
+            |data: &str| serde_json::from_str::<Issue>(&format!(r#"{{"data": {data}, "message": "m"}}"#));
+        let long = issue(&format!("{{{}}}", entries.join(","))).unwrap();
+        assert_eq!(long.data.len(), MOST_DATA);
+        assert_eq!(long.message.as_deref(), Some("m"));
+        assert!(issue("null").unwrap().data.is_empty());
+        assert_eq!(issue(r#"{"code": "x"}"#).unwrap().data.len(), 1);
     }
 
     #[test]

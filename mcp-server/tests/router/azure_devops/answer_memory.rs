@@ -9,7 +9,7 @@ use behalf_contract::{ExchangePlace, Injection};
 use futures::stream::{self, FuturesUnordered};
 use futures::{StreamExt as _, future};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -37,10 +37,38 @@ async fn large_answers(ends: Arc<Semaphore>) -> String {
             ([("content-type", "application/json")], body)
         }
     };
+    serve(Router::new().fallback(answer)).await
+}
+
+async fn serve(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}")
+}
+
+#[rstest]
+#[case::the_list_of_runs("value", "list_pipeline_runs", json!({"top": 1}))]
+#[case::the_records_of_a_timeline("records", "get_run_failure_logs", json!({"run_id": 1}))]
+#[tokio::test]
+async fn a_list_of_empty_objects_that_would_take_a_hundred_times_its_size_is_not_read(
+    #[case] list: &str,
+    #[case] tool: &str,
+    #[case] arguments: Value,
+) {
+    let world = World::start().await;
+    let text = format!("{{\"{list}\":[{}]}}", vec!["{}"; LARGE / 3].join(","));
+    let answer = move || {
+        let text = text.clone();
+        async move { ([("content-type", "application/json")], text) }
+    };
+    let core = serve(Router::new().fallback(answer)).await;
+    let pod = world.pod_with(ExchangePlace::Sidecar, Injection::Header, |config| {
+        config.azure_dev_ops.endpoints.core = core.parse().unwrap();
+    });
+    let token = world.azure_token("ana").await;
+    let refused = pod.call(&token, tool, arguments).await.tool_error();
+    assert!(refused.contains("too large to read; ask for less"), "{refused}");
 }
 
 /// Sessions of one user have different tokens. The exchange in the server validates them, the one in the sidecar does
