@@ -9,6 +9,7 @@ pub mod foreign_server;
 pub mod gateway_api;
 pub mod header_proxy;
 pub mod inspector;
+pub mod limits;
 pub mod npm;
 mod printed;
 pub mod python;

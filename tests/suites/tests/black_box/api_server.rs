@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use behalf_demo::environment::{Conditions, NAMESPACE_OPERATOR, Server, wait_available};
 use behalf_local_cluster::cluster::Kind;
+use behalf_tests::limits::restoring;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::ensure;
 use crate::faults::replaced_keyrings;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![

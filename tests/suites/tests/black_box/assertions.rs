@@ -7,10 +7,10 @@ use behalf_demo::environment::{NAMESPACE_SERVERS, NAMESPACE_SIMULATORS, Server};
 use behalf_demo::forward::{self, Forward, Way};
 use behalf_simulators::entra::{FEDERATED_AUDIENCE, IssuerFixture, ServiceAccountToken, forge};
 use behalf_simulators::people::{AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID, TENANT_ID};
+use behalf_tests::limits::restoring;
 use serde_json::Value;
 
 use crate::ensure;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use behalf_demo::environment::{Conditions, Server, create_federated_credential};
+use behalf_tests::limits::{LIMIT, restoring_within};
 use serde_json::{Value, json};
 
 use crate::ensure;
-use crate::guard::{LIMIT, restoring_within};
 use crate::scratch_server::{self, NAME, PORT};
 use crate::world::{TestResult, World};
 

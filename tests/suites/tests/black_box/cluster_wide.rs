@@ -10,13 +10,13 @@ use behalf_demo::mcp_client::{CLIENT_NAME, PendingSignIn, call_with_token};
 use behalf_runtime::error_chain;
 use behalf_simulators::people::ANA;
 use behalf_simulators::sign_in::{Browser, Visit};
+use behalf_tests::limits::restoring;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::ensure;
-use crate::guard::restoring;
 use crate::own_release::OwnRelease;
 use crate::releases::pods;
 use crate::scratch_server::{children, forget_credentials, forwarding, leaves_nothing};

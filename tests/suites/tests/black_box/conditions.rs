@@ -6,11 +6,11 @@ use behalf_simulators::azure_devops::{OrganizationTenant, Settings};
 use behalf_simulators::entra::{Consent, Effect, Fault, RequestKind};
 use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, CLIENT_ID};
 use behalf_simulators::sign_in::{Browser, Visit};
+use behalf_tests::limits::restoring;
 use serde_json::{Value, json};
 
 use crate::credentials::pod_of;
 use crate::ensure;
-use crate::guard::restoring;
 use crate::restarts::restarts;
 use crate::server_container::ServerContainer;
 use crate::world::{TestResult, World};

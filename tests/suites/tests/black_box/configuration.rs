@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use behalf_demo::environment::{NAMESPACE_OPERATOR, Server};
+use behalf_tests::limits::restoring;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use serde_json::{Value, json};
 
 use crate::credentials::pod_of;
 use crate::ensure;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![a_replaced_configuration_is_not_run_and_is_created_again];

@@ -4,10 +4,10 @@ use behalf_demo::environment::Server;
 use behalf_simulators::people::ANA;
 use behalf_tests::conformance::{Conformance, Verdict};
 use behalf_tests::header_proxy::HeaderProxy;
+use behalf_tests::limits::restoring;
 use serde_json::{Value, json};
 
 use crate::ensure;
-use crate::guard::restoring;
 use crate::server_container::ServerContainer;
 use crate::sign_in::register;
 use crate::world::{TestResult, World};

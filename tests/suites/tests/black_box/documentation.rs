@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use behalf_demo::environment::{NAMESPACE_OPERATOR, NAMESPACE_SERVERS, Server};
 use behalf_local_cluster::files;
 use behalf_tests::commands::{self, Section};
+use behalf_tests::limits::restoring;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::ensure;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![

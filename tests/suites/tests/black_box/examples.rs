@@ -4,10 +4,10 @@ use std::path::Path;
 
 use behalf_demo::environment::{NAMESPACE_OPERATOR, NAMESPACE_SERVERS, Objects, Server};
 use behalf_local_cluster::files::checkout;
+use behalf_tests::limits::restoring;
 use serde_json::{Value, json};
 
 use crate::ensure;
-use crate::guard::restoring;
 use crate::scratch_objects::wait_named;
 use crate::world::{TestResult, World};
 

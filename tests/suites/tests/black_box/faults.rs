@@ -7,13 +7,13 @@ use behalf_demo::mcp_client::{Era, SignedIn, call_with_token};
 use behalf_simulators::azure_devops::Permissions;
 use behalf_simulators::entra::{Policy, Settings};
 use behalf_simulators::people::ANA;
+use behalf_tests::limits::restoring;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::credentials::pod_of;
 use crate::ensure;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![

@@ -9,6 +9,7 @@ use behalf_demo::mcp_client::{Connection, Era};
 use behalf_local_cluster::Progress;
 use behalf_simulators::people::{ANA, AZURE_DEVOPS_APPLICATION_ID, BEN};
 use behalf_tests::foreign_server::ForeignServer::{self, Everything, FastMcp};
+use behalf_tests::limits::restoring;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
@@ -16,7 +17,6 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::ensure;
-use crate::guard::restoring;
 use crate::inside::Inside;
 use crate::scratch_server::{self, NAME, PORT, mcp_url, remove, sessions_in_redis, sign_in, wait};
 use crate::world::{TestResult, World};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
 use behalf_demo::mcp_client::call_with_token;
 use behalf_simulators::people::{ANA, BEN};
+use behalf_tests::limits::restoring;
 use futures::future::join;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -18,7 +19,6 @@ use serde_json::{Value, json};
 
 use crate::ensure;
 use crate::faults::call;
-use crate::guard::restoring;
 use crate::redis_pods::{Address, RedisPods};
 use crate::scratch_server::{self, PORT, mcp_url, serving, sign_in};
 use crate::world::{TestResult, World};

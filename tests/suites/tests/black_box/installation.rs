@@ -6,13 +6,13 @@ use behalf_demo::forward::Forward;
 use behalf_demo::mcp_client::Era;
 use behalf_simulators::collector::ReceivedSpan;
 use behalf_simulators::people::ANA;
+use behalf_tests::limits::restoring;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::ensure;
-use crate::guard::restoring;
 use crate::own_release::OwnRelease;
 use crate::scratch_server::{PORT, forget_credentials, forwarding, sign_in};
 use crate::traces::LIMIT;

@@ -4,11 +4,11 @@ use behalf_demo::environment::{Conditions, Server};
 use behalf_demo::mcp_client::{SignedIn, call_with_token};
 use behalf_simulators::people::{ANA, BEN, Person};
 use behalf_tests::commands;
+use behalf_tests::limits::restoring;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::ensure;
-use crate::guard::restoring;
 use crate::scratch_server::{self, PORT, mcp_url, serving, sessions_in_redis, wait};
 use crate::world::{TestResult, World};
 

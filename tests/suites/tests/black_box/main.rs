@@ -28,7 +28,6 @@ mod examples;
 mod faults;
 mod foreign_servers;
 mod gateway;
-mod guard;
 mod high_availability;
 mod inside;
 mod inspector;
@@ -60,9 +59,10 @@ mod world;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use behalf_tests::limits::within_limit;
 use behalf_tests::schedule::{self, Uses};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -217,7 +217,7 @@ fn trials(tests: Vec<Test>, runtime: &Arc<tokio::runtime::Runtime>, world: &Arc<
         let began = Instant::now();
         schedule::run(jobs, AT_ONCE, |(test, sender)| {
             let started = Instant::now();
-            let result = within_limit(Arc::clone(&runtime), Arc::clone(&world), test);
+            let result = run(Arc::clone(&runtime), Arc::clone(&world), test);
             let (took, total) = (started.elapsed().as_secs(), began.elapsed().as_secs());
             let (name, at) = (shorten(test.name), format!("in {took} s, at {total} s"));
             match &result {
@@ -241,24 +241,13 @@ const AT_ONCE: usize = 4;
 /// Maximum duration of one test, beside the duration that is asked of the fault run. It ends a test that hangs.
 const LIMIT: Duration = Duration::from_mins(20);
 
-/// Runs a test in its own thread. A limit inside the runtime would not fire while a test waits for a program.
-fn within_limit(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: Test) -> Result<(), Failed> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
+/// Runs a test, and gives it up at its limit.
+fn run(runtime: Arc<tokio::runtime::Runtime>, world: Arc<World>, test: Test) -> Result<(), Failed> {
+    let work = move || {
         let result = runtime.block_on((test.run)(&world));
-        // The receiver is dropped if the test took too long.
-        drop(sender.send(result.map_err(|error| behalf_runtime::error_chain(error.as_ref()))));
-    });
-    let limit = LIMIT + gateway::duration();
-    match receiver.recv_timeout(limit) {
-        Ok(result) => result.map_err(Failed::from),
-        Err(RecvTimeoutError::Disconnected) => Err("the test panicked".into()),
-        Err(RecvTimeoutError::Timeout) => Err(format!(
-            "took over {} s; it keeps running beside the tests that follow",
-            limit.as_secs()
-        )
-        .into()),
-    }
+        result.map_err(|error| behalf_runtime::error_chain(error.as_ref()))
+    };
+    within_limit(LIMIT + gateway::duration(), work).map_err(Failed::from)
 }
 
 fn shorten(name: &str) -> String {

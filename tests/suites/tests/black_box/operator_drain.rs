@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{Conditions, NAMESPACE_OPERATOR, Server, wait_available};
+use behalf_tests::limits::restoring;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
@@ -11,7 +12,6 @@ use tokio::task::JoinHandle;
 
 use crate::api_server::transition;
 use crate::ensure;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![a_drained_node_moves_the_lease_within_20_seconds_and_reconciles_go_on];

@@ -8,6 +8,7 @@ use behalf_local_cluster::{Call, files};
 use behalf_runtime::error_chain;
 use behalf_simulators::people::ANA;
 use behalf_tests::chart_programs::program;
+use behalf_tests::limits::restoring;
 use reqwest::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
@@ -15,7 +16,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::ensure;
 use crate::faults::call;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![

@@ -5,11 +5,11 @@ use std::time::Duration;
 use behalf_demo::environment::Objects;
 use behalf_local_cluster::files;
 use behalf_runtime::error_chain;
+use behalf_tests::limits::restoring;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::ensure;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![OwnNamespaces: [an_object_without_replicas_can_be_scaled_automatically_once_somebody_set_them]];

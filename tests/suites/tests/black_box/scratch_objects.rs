@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use behalf_demo::environment::{self, Conditions, NAMESPACE_OPERATOR, Server};
+use behalf_tests::limits::restoring;
 use serde_json::{Value, json};
 
 use crate::bad_objects::put;
 use crate::conditions::only_these_changed;
 use crate::ensure;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 crate::tests![
@@ -25,7 +25,7 @@ crate::tests![
 ];
 
 /// An object like quickstart under another name, changed by `change`.
-fn scratch(world: &World, change: impl FnOnce(&mut Value)) -> TestResult<Value> {
+pub(crate) fn scratch(world: &World, change: impl FnOnce(&mut Value)) -> TestResult<Value> {
     let quickstart = world.get("mcpserver", Server::Quickstart.name())?;
     let mut object = json!({
         "apiVersion": quickstart["apiVersion"], "kind": quickstart["kind"],
@@ -35,7 +35,7 @@ fn scratch(world: &World, change: impl FnOnce(&mut Value)) -> TestResult<Value> 
     Ok(object)
 }
 
-async fn wait_scratch(
+pub(crate) async fn wait_scratch(
     world: &World,
     what: &str,
     wanted: impl Fn(&Conditions) -> bool,
@@ -56,7 +56,7 @@ pub(crate) async fn wait_named(
 }
 
 /// Deletes these objects, if they exist.
-fn delete(world: &World, names: &[&str]) -> TestResult {
+pub(crate) fn delete(world: &World, names: &[&str]) -> TestResult {
     let command = [&["delete", "mcpserver", "--ignore-not-found"], names].concat();
     world.kubectl(&command).map(drop)
 }

@@ -10,13 +10,13 @@ use behalf_demo::mcp_client::{CLIENT_NAME, PendingSignIn, SignedIn};
 use behalf_local_cluster::cluster::Kind;
 use behalf_simulators::people::{CLIENT_ID, Person};
 use behalf_simulators::sign_in::{Browser, Visit};
+use behalf_tests::limits::{LIMIT, restoring_within};
 use futures::future::{Either, select};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::ensure;
-use crate::guard::{LIMIT, restoring_within};
 use crate::world::{TestResult, World};
 
 /// The name of the object and of its children.

@@ -6,12 +6,12 @@ use behalf_demo::environment::{Conditions, NAMESPACE_OPERATOR, NAMESPACE_SERVERS
 use behalf_demo::mcp_client::Era;
 use behalf_simulators::people::ANA;
 use behalf_tests::gateway_api;
+use behalf_tests::limits::restoring_within;
 use behalf_tests::writes::Look;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::ensure;
-use crate::guard::restoring_within;
 use crate::scratch_server;
 use crate::world::{TestResult, World};
 

@@ -8,6 +8,7 @@ use behalf_demo::mcp_client::Era;
 use behalf_simulators::azure_devops::{Action, Fault as AzureDevOpsFault, RecordedCall};
 use behalf_simulators::entra::{Effect, Fault, RequestKind};
 use behalf_simulators::people::ANA;
+use behalf_tests::limits::restoring;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::StatusCode;
 use serde_json::json;
@@ -15,7 +16,6 @@ use tokio::time::Instant;
 
 use crate::ensure;
 use crate::faults::{call, lifetime};
-use crate::guard::restoring;
 use crate::restarts::restarting_nothing;
 use crate::world::{TestResult, World};
 

@@ -6,11 +6,11 @@ use behalf_demo::environment::{NAMESPACE_SERVERS, Objects, Server, wait_availabl
 use behalf_local_cluster::files::checkout;
 use behalf_local_cluster::images;
 use behalf_simulators::people::ANA;
+use behalf_tests::limits::restoring;
 use serde_json::json;
 
 use crate::ensure;
 use crate::faults::call;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 // The sessions of the server article end, because the Pod of its store is replaced.

@@ -4,11 +4,11 @@ use std::io::Write as _;
 
 use behalf_simulators::people::{ANA, BEN};
 use behalf_tests::inspector::Protocol;
+use behalf_tests::limits::LIMIT;
 use behalf_tests::sdk_client::{Sdk, SdkClient, Work};
 
 use super::behind_a_gateway;
 use crate::ensure;
-use crate::guard::LIMIT;
 use crate::scratch_server::sessions_in_redis;
 use crate::sign_in::calls;
 use crate::world::{TestResult, World};

@@ -9,8 +9,9 @@ use super::faults::{self, Releases};
 use super::redis_pair::RedisPair;
 use super::sessions::{self, Calls};
 use super::tally::Tally;
+use behalf_tests::limits::{LIMIT, restoring_within};
+
 use crate::ensure;
-use crate::guard::{LIMIT, restoring_within};
 use crate::world::{TestResult, World};
 
 crate::tests![no_session_is_lost_while_pods_keys_the_operator_and_redis_are_replaced];

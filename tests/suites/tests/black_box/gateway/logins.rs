@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{NAMESPACE_SERVERS, wait_available};
 use behalf_simulators::people::{EVERYBODY, Person};
+use behalf_tests::limits::LIMIT;
 use futures::future::join;
 use futures::stream::{self, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -12,7 +13,6 @@ use kube::Api;
 
 use super::{Gateway, access_token, behind_a_gateway};
 use crate::ensure;
-use crate::guard::LIMIT;
 use crate::scratch_server::{NAME, sessions_in_redis};
 use crate::world::{TestResult, World};
 

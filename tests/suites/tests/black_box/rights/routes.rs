@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use behalf_tests::gateway_api;
+use behalf_tests::limits::restoring;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -10,7 +11,6 @@ use super::object::{NAME, Object};
 use super::operator_process::OperatorProcess;
 use super::release::Release;
 use crate::ensure;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 const NAMESPACE: &str = "routes";
