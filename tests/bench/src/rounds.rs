@@ -64,15 +64,26 @@ pub(crate) struct Round {
 /// Runs all rounds. A round in which the direct call did not hold a rate is measured again. Fails if more rounds are such than count.
 /// Returns the rounds, and the number of those that did not count.
 pub(crate) async fn run(subjects: &[Subject], plan: &Plan) -> Result<(Vec<Round>, usize), BenchError> {
+    counted(plan.rounds, async |number| {
+        measure_round(subjects, plan, number).await
+    })
+    .await
+}
+
+/// Measures until `wanted` rounds count.
+async fn counted(
+    wanted: usize,
+    mut measure: impl AsyncFnMut(usize) -> Result<Round, BenchError>,
+) -> Result<(Vec<Round>, usize), BenchError> {
     let mut rounds = Vec::new();
     let mut noisy = 0;
-    while rounds.len() < plan.rounds {
+    while rounds.len() < wanted {
         let number = rounds.len();
-        let _ = writeln!(std::io::stderr(), "round {} of {}", number + 1, plan.rounds);
-        let round = measure_round(subjects, plan, number).await?;
+        let _ = writeln!(std::io::stderr(), "round {} of {wanted}", number + 1);
+        let round = measure(number).await?;
         match check_direct(&round) {
             Ok(()) => rounds.push(round),
-            Err(error) if noisy == plan.rounds => return Err(error),
+            Err(error) if noisy == wanted => return Err(error),
             Err(error) => {
                 noisy += 1;
                 let _ = writeln!(std::io::stderr(), "this round does not count: {error}");
@@ -154,16 +165,50 @@ mod tests {
         }
     }
 
+    fn round(sample: Sample) -> Round {
+        let cpu = Duration::ZERO;
+        let at_rate = [((2000, Kind::Direct), Measurement { sample, cpu })].into();
+        Round {
+            at_rate,
+            ..Round::default()
+        }
+    }
+
+    /// Measures until two rounds count. The direct call is slow in those for which `slow` says so. Returns the result, and the number
+    /// of all measured rounds.
+    async fn two_rounds(slow: impl Fn(usize) -> bool) -> (Result<(Vec<Round>, usize), BenchError>, usize) {
+        let mut measured = 0;
+        let result = counted(2, async |_| {
+            measured += 1;
+            Ok(round(sample(2000, if slow(measured) { 2 } else { 1 }, 100)))
+        })
+        .await;
+        (result, measured)
+    }
+
+    #[tokio::test]
+    async fn a_run_fails_when_more_rounds_are_noisy_than_count() {
+        let (rounds, measured) = two_rounds(|_| true).await;
+        let error = rounds.err().unwrap().to_string();
+        assert!(error.contains("does not hold 2000/s"), "{error}");
+        assert_eq!(measured, 3);
+    }
+
+    #[tokio::test]
+    async fn a_noisy_round_is_measured_again() {
+        let (rounds, measured) = two_rounds(|number| number < 3).await;
+        let (rounds, noisy) = rounds.unwrap();
+        assert_eq!((rounds.len(), noisy, measured), (2, 2, 4));
+    }
+
+    #[tokio::test]
+    async fn a_round_that_cannot_be_measured_ends_the_run() {
+        let rounds = counted(2, async |_| Err(BenchError::new("the server is gone"))).await;
+        assert_eq!(rounds.err().unwrap().to_string(), "the server is gone");
+    }
+
     #[test]
     fn a_round_in_which_the_direct_call_is_slow_does_not_count() {
-        let round = |sample| {
-            let cpu = Duration::ZERO;
-            let at_rate = [((2000, Kind::Direct), Measurement { sample, cpu })].into();
-            Round {
-                at_rate,
-                ..Round::default()
-            }
-        };
         assert!(check_direct(&round(sample(2000, 1, 100))).is_ok());
         assert!(check_direct(&round(sample(2000, 2, 100))).is_err());
         assert!(check_direct(&round(sample(2000, 1, 20_000))).is_err());
