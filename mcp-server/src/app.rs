@@ -42,13 +42,15 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the server. `tenant_id` is the tenant of the users' tokens, if it is known.
+    /// Builds the server. `tenant_id` is the tenant of the users' tokens, if it is known. `metrics` also counts what the
+    /// credentials do.
     pub fn new(
         config: &AzureDevOpsConfig,
         http: behalf_entra::HttpClient,
         tenant_id: Option<String>,
         suppress_sign_in_page: bool,
         credentials: Credentials,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let options = Options {
             organization: config.organization.clone(),
@@ -61,7 +63,6 @@ impl App {
             Credentials::AzureCli(login) => (CredentialSource::Local(login), None),
         };
         let projects = Projects::new(config.projects.clone());
-        let metrics = Arc::new(Metrics::default());
         let client = AzureDevOps::new(http, options, Arc::clone(&metrics));
         let server = McpServer::new(client, projects, config, source);
         Self {

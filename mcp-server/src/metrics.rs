@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use behalf_entra::{TokenRequest, TokenRequestObserver};
+use behalf_runtime::trace;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// The media type of [`Metrics::encode`].
@@ -19,6 +21,34 @@ const SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10
 struct RequestLabels {
     operation: &'static str,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GrantLabels {
+    grant: &'static str,
+    outcome: &'static str,
+}
+
+/// The label of an exemplar.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TraceLabels {
+    trace_id: String,
+}
+
+/// A histogram whose buckets name the trace of a recent request.
+type Seconds = HistogramWithExemplars<TraceLabels>;
+
+fn seconds() -> Seconds {
+    Seconds::new(SECONDS.into_iter())
+}
+
+/// Adds a duration, with the trace of the current call if it is recorded.
+fn observe(histogram: &Seconds, took: Duration) {
+    let trace = trace::current().and_then(|trace| trace.recorded_id());
+    let exemplar = trace.map(|id| TraceLabels {
+        trace_id: id.to_string(),
+    });
+    histogram.observe(took.as_secs_f64(), exemplar, None);
 }
 
 /// An endpoint of Azure DevOps that the tools use.
@@ -88,24 +118,48 @@ impl RequestOutcome {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    requests: Family<RequestLabels, Seconds, fn() -> Seconds>,
+    entra_requests: Family<GrantLabels, Seconds, fn() -> Seconds>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let requests = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let requests = Family::new_with_constructor(seconds as fn() -> Seconds);
+        let entra_requests = Family::new_with_constructor(seconds as fn() -> Seconds);
         let mut registry = Registry::with_prefix("behalf");
         registry.register(
             "azure_devops_request_seconds",
             "Seconds of a request to Azure DevOps until its answer is read, by operation and outcome",
             requests.clone(),
         );
-        Self { registry, requests }
+        registry.register(
+            "entra_request_seconds",
+            "Seconds of a request to Entra's token endpoint, by grant and outcome",
+            entra_requests.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            entra_requests,
+        }
     }
 }
 
-fn seconds() -> Histogram {
-    Histogram::new(SECONDS)
+impl TokenRequestObserver for Metrics {
+    fn observe(&self, request: &TokenRequest<'_>) {
+        let labels = GrantLabels {
+            grant: request.grant,
+            outcome: if request.error.is_none() {
+                "success"
+            } else {
+                "failure"
+            },
+        };
+        observe(
+            &self.entra_requests.get_or_create(&labels),
+            request.began.elapsed(),
+        );
+    }
 }
 
 impl Metrics {
@@ -115,7 +169,7 @@ impl Metrics {
             operation: operation.as_str(),
             outcome: outcome.as_str(),
         };
-        self.requests.get_or_create(&labels).observe(took.as_secs_f64());
+        observe(&self.requests.get_or_create(&labels), took);
     }
 
     /// Returns all metrics as [`CONTENT_TYPE`].
@@ -131,11 +185,14 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     #[test]
     fn every_metric_and_each_of_its_labels_is_documented() {
         let page = include_str!("../../docs/metrics.md");
+        let (_, page) = page.split_once("## Built-in server").unwrap();
         let metrics = Metrics::default();
         let outcomes = [
             RequestOutcome::Success,
@@ -157,14 +214,25 @@ mod tests {
         for outcome in outcomes {
             metrics.request(Operation::Builds, outcome, Duration::from_millis(100));
         }
+        metrics.observe(&TokenRequest {
+            grant: "on_behalf_of",
+            began: Instant::now(),
+            error: None,
+        });
         let text = metrics.encode();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let names: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(names, ["behalf_azure_devops_request_seconds"]);
-        let row = page
-            .lines()
-            .find(|line| line.starts_with(&format!("| `{}` |", names[0])))
-            .unwrap();
+        assert_eq!(
+            names,
+            [
+                "behalf_azure_devops_request_seconds",
+                "behalf_entra_request_seconds"
+            ]
+        );
+        let [row, _] = [names[0], names[1]].map(|name| {
+            let row = format!("| `{name}` |");
+            page.lines().find(|line| line.starts_with(&row)).unwrap()
+        });
         for operation in operations.map(Operation::as_str) {
             assert!(row.contains(&format!("`{operation}`")), "{row}");
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use behalf_contract::{ExchangePlace, Injection, ServerConfig, endpoints, paths};
 use behalf_entra::{
     Clock, EntraClient, FederatedTokenFile, HttpLimits, OnBehalfOf, Proxies, Settings, SettingsError,
-    SystemClock, TokenRules, TokenValidator, TrustError, TrustRoots,
+    SystemClock, TokenRequestObserver, TokenRules, TokenValidator, TrustError, TrustRoots,
 };
 use behalf_runtime::{Limits, LogFormat, LogLevel, Logging, Signals, WhenFull, serve, warn_of_ignored_proxy};
 use rmcp::ServiceExt as _;
@@ -22,6 +22,7 @@ use crate::azure_cli::{AzureCli, AzureCliError};
 use crate::cli::{Cli, Command, Local};
 use crate::config::{self, ConfigError};
 use crate::hop::{self, Hop, HostKey, HostKeyError, IncomingToken};
+use crate::metrics::Metrics;
 use crate::probes::{self, Readiness};
 use crate::stdio::{self, CheckedStdio};
 
@@ -190,6 +191,7 @@ pub fn pod_app(
     let roots = trust_roots(config.certificate_authority_file.as_deref());
     let proxies = Proxies::from(config.egress_proxy.as_ref());
     let argument = config.token_exchange.injection == Injection::Argument;
+    let metrics = Arc::new(Metrics::default());
     let tracer = match &config.tracing {
         Some(tracing) => {
             let http = roots.http_client(HttpLimits::default(), proxies.clone())?;
@@ -215,7 +217,8 @@ pub fn pod_app(
                 .as_deref()
                 .or(config.certificate_authority_file.as_deref());
             let http = trust_roots(bundle).http_client(HttpLimits::default(), proxies.clone())?;
-            let client = EntraClient::new(settings, assertion, http, clock);
+            let observer: Arc<dyn TokenRequestObserver> = Arc::clone(&metrics) as _;
+            let client = EntraClient::new(settings, assertion, http, clock).observed_by(observer);
             let rules = TokenRules {
                 required_scope: entra.required_scope().to_owned(),
                 ..TokenRules::default()
@@ -241,6 +244,7 @@ pub fn pod_app(
         tenant,
         suppress_sign_in_page,
         Credentials::InnerHop(hop),
+        metrics,
     )
     .traced(tracer))
 }
@@ -317,6 +321,7 @@ fn local_app(local: &Local) -> Result<App, ServeError> {
         None,
         local.suppress_sign_in_page,
         Credentials::AzureCli(Arc::new(login)),
+        Arc::default(),
     ))
 }
 

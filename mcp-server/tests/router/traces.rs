@@ -9,11 +9,11 @@ use url::Url;
 
 use crate::support::{Ask, Pod, SHAPES, World};
 
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const CONTEXT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+pub(crate) const CONTEXT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED: &str = "00-11111111111111111111111111111111-00f067aa0ba902b7-00";
 
-fn tracing(endpoint: Url) -> TracingConfig {
+pub(crate) fn tracing(endpoint: Url) -> TracingConfig {
     TracingConfig {
         endpoint,
         object: ObjectIdentity {
