@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
+use behalf_contract::Reason;
 use behalf_runtime::trace::Dropped;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
@@ -21,6 +22,8 @@ use crate::api::v1alpha1::conditions::{ConditionType, Status};
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+const PREFIX: &str = "behalf_operator";
+
 /// Buckets in seconds: from a reconcile that writes nothing to the time limit of one minute.
 const DURATION_SECONDS: [f64; 10] = [0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
 
@@ -33,8 +36,8 @@ pub struct Gauges {
     /// `McpServers` in the watched namespaces.
     pub mcp_servers: usize,
 
-    /// `McpServers` by the status of each of their conditions.
-    pub conditions: HashMap<(ConditionType, Status), usize>,
+    /// `McpServers` by the status and the reason of each of their conditions.
+    pub conditions: HashMap<(ConditionType, Status, Reason), usize>,
 
     /// `McpServers` whose next key waits until every Pod reports it.
     pub key_rotations_waiting: usize,
@@ -66,6 +69,13 @@ struct ConditionLabels {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    condition: &'static str,
+    status: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct DroppedLabels {
     reason: &'static str,
 }
@@ -92,7 +102,7 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("behalf_operator");
+        let mut registry = Registry::with_prefix(PREFIX);
         let reconciles = zeros(ReconcileResult::LABELS.map(|result| ResultLabels { result }));
         let failures = zeros(ReconcileStep::ALL.map(|step| StepLabels { step: step.as_str() }));
         let dropped = zeros(Dropped::ALL.map(|reason| DroppedLabels {
@@ -268,7 +278,9 @@ impl Metrics {
                     condition: kind.as_str(),
                     status: status.as_str(),
                 };
-                let count = gauges.conditions.get(&(kind, status)).copied().unwrap_or(0);
+                let of_each_reason = gauges.conditions.iter();
+                let count = of_each_reason.filter(|((of, is, _), _)| (*of, *is) == (kind, status));
+                let count = count.map(|(_, count)| count).sum();
                 self.by_condition.get_or_create(&labels).set(number(count));
             }
         }
@@ -278,9 +290,30 @@ impl Metrics {
         self.most_pods_unreachable
             .set(i64::from(gauges.most_pods_unreachable));
         let mut body = String::new();
-        text::encode(&mut body, &self.registry)?;
+        text::encode_registry(&mut body, &self.registry)?;
+        text::encode_registry(&mut body, &by_reason(&gauges.conditions))?;
+        text::encode_eof(&mut body)?;
         Ok(body)
     }
+}
+
+/// Makes the gauge of the reasons. Each request gets a new one, because a reason that no object has any more disappears, and
+/// zeros for each condition and reason would be thousands of lines.
+fn by_reason(conditions: &HashMap<(ConditionType, Status, Reason), usize>) -> Registry {
+    let family = Family::<ReasonLabels, Gauge>::default();
+    for ((kind, status, reason), &count) in conditions {
+        let labels = ReasonLabels {
+            condition: kind.as_str(),
+            status: status.as_str(),
+            reason: reason.as_str(),
+        };
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        family.get_or_create(&labels).set(count);
+    }
+    let mut registry = Registry::with_prefix(PREFIX);
+    let help = "McpServers whose condition has this status for this reason";
+    registry.register("mcp_servers_by_reason", help, family);
+    registry
 }
 
 #[cfg(test)]
@@ -303,7 +336,15 @@ mod tests {
         let text = metrics
             .encode(&Gauges {
                 mcp_servers: 3,
-                conditions: [((ConditionType::Ready, Status::True), 2)].into(),
+                conditions: [
+                    ((ConditionType::Ready, Status::True, Reason::Ready), 2),
+                    ((ConditionType::Accepted, Status::False, Reason::InvalidSpec), 20),
+                    (
+                        (ConditionType::Accepted, Status::False, Reason::PublicUrlTaken),
+                        10,
+                    ),
+                ]
+                .into(),
                 key_rotations_waiting: 1,
                 reconciles_waiting: 5,
                 pods_unreachable: 2,
@@ -328,6 +369,9 @@ mod tests {
             "behalf_operator_reconciles_running 1",
             r#"behalf_operator_mcp_servers_by_condition{condition="Ready",status="True"} 2"#,
             r#"behalf_operator_mcp_servers_by_condition{condition="Ready",status="False"} 0"#,
+            r#"behalf_operator_mcp_servers_by_condition{condition="Accepted",status="False"} 30"#,
+            r#"behalf_operator_mcp_servers_by_reason{condition="Accepted",status="False",reason="InvalidSpec"} 20"#,
+            r#"behalf_operator_mcp_servers_by_reason{condition="Accepted",status="False",reason="PublicUrlTaken"} 10"#,
             "behalf_operator_leads 1",
             "behalf_operator_mcp_servers 3",
             "behalf_operator_pods_unreachable 2",
@@ -341,6 +385,23 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_that_no_object_has_any_more_disappears() {
+        let metrics = Metrics::default();
+        let refused = Gauges {
+            conditions: [((ConditionType::Accepted, Status::False, Reason::InvalidSpec), 1)].into(),
+            ..Gauges::default()
+        };
+        let before = metrics.encode(&refused).unwrap();
+        assert!(
+            before.contains("InvalidSpec") && before.ends_with("# EOF\n"),
+            "{before}"
+        );
+        let after = metrics.encode(&Gauges::default()).unwrap();
+        assert!(!after.contains("InvalidSpec"), "{after}");
+        assert_eq!(after.matches("# EOF").count(), 1, "{after}");
+    }
+
+    #[test]
     fn every_metric_is_documented() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
         let documented = std::fs::read_to_string(path).unwrap();
@@ -351,7 +412,12 @@ mod tests {
             resource: "pods",
             code: "200".to_owned(),
         }));
-        let text = metrics.encode(&Gauges::default()).unwrap();
+        let conditions = [((ConditionType::Ready, Status::True, Reason::Ready), 1)].into();
+        let gauges = Gauges {
+            conditions,
+            ..Gauges::default()
+        };
+        let text = metrics.encode(&gauges).unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let names: Vec<String> = types
             .map(|line| match line.split_once(' ') {
@@ -360,7 +426,7 @@ mod tests {
                 None => panic!("{line}"),
             })
             .collect();
-        assert_eq!(names.len(), 14);
+        assert_eq!(names.len(), 15);
         for name in names {
             assert!(
                 documented.contains(&format!("`{name}`")),

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use behalf_contract::Reason;
+
 use super::Sources;
 use crate::api::v1alpha1::Guarded;
 use crate::api::v1alpha1::conditions::{ConditionType, Status};
@@ -23,9 +25,9 @@ impl Sources {
     }
 }
 
-/// Counts the objects by the status of each of their conditions. An object that cannot be decoded has none. A suspended object
-/// does not count for `Ready`: somebody wants it not to be, and nobody should be called.
-fn conditions(servers: &[Arc<Guarded>]) -> HashMap<(ConditionType, Status), usize> {
+/// Counts the objects by the status and the reason of each of their conditions. An object that cannot be decoded has none. A
+/// suspended object does not count for `Ready`: somebody wants it not to be, and nobody should be called.
+fn conditions(servers: &[Arc<Guarded>]) -> HashMap<(ConditionType, Status, Reason), usize> {
     let readable = servers.iter().filter_map(|server| server.0.as_ref().ok());
     let each = readable.flat_map(|server| {
         let conditions = server.status.iter().flat_map(|status| &status.conditions);
@@ -35,8 +37,10 @@ fn conditions(servers: &[Arc<Guarded>]) -> HashMap<(ConditionType, Status), usiz
     for (is_suspended, condition) in each {
         let kind = ConditionType::parse(&condition.type_)
             .filter(|kind| !(is_suspended && *kind == ConditionType::Ready));
-        if let Some(known) = kind.zip(Status::parse(&condition.status)) {
-            *counts.entry(known).or_default() += 1;
+        // An earlier release may have written a reason that this one does not know. Any text as a label would be unbounded.
+        let reason = Reason::parse(&condition.reason).unwrap_or(Reason::Unknown);
+        if let Some((kind, status)) = kind.zip(Status::parse(&condition.status)) {
+            *counts.entry((kind, status, reason)).or_default() += 1;
         }
     }
     counts
@@ -82,12 +86,15 @@ mod tests {
             // A third one is suspended, and not Ready.
             server.spec.suspend = uid == "c";
             if uid != "a" {
-                let ready = serde_json::json!({
-                    "type": "Ready", "status": "False", "reason": "R", "message": "",
-                    "lastTransitionTime": "2026-01-01T00:00:00Z",
-                });
-                let conditions = &mut server.status.get_or_insert_default().conditions;
-                conditions.push(serde_json::from_value(ready).unwrap());
+                // This release has no reason R.
+                for (kind, reason) in [("Ready", "R"), ("Accepted", "InvalidSpec")] {
+                    let condition = serde_json::json!({
+                        "type": kind, "status": "False", "reason": reason, "message": "",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z",
+                    });
+                    let conditions = &mut server.status.get_or_insert_default().conditions;
+                    conditions.push(serde_json::from_value(condition).unwrap());
+                }
             }
             DeserializeGuard(Ok(server))
         };
@@ -106,7 +113,11 @@ mod tests {
         };
         let gauges = |unreachable, most| Gauges {
             mcp_servers: 3,
-            conditions: [((ConditionType::Ready, Status::False), 1)].into(),
+            conditions: [
+                ((ConditionType::Ready, Status::False, Reason::Unknown), 1),
+                ((ConditionType::Accepted, Status::False, Reason::InvalidSpec), 2),
+            ]
+            .into(),
             key_rotations_waiting: 1,
             pods_unreachable: unreachable,
             most_pods_unreachable: most,
