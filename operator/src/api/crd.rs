@@ -13,12 +13,16 @@ use super::v1alpha1::McpServer;
 /// at most 63.
 pub const NAME_LENGTH: usize = 48;
 
-/// Annotation of the CRD: the release it belongs to.
+/// Annotation of the CRD: the release it belongs to. A `ValidatingAdmissionPolicy` of the chart `behalf-crds` reads it, and
+/// refuses to replace the CRD of a newer release.
 const VERSION_ANNOTATION: &str = "behalf.dev/version";
 
 /// The CRD of `McpServer`.
 pub fn mcp_server() -> CustomResourceDefinition {
     let mut crd = McpServer::crd();
+    let release = env!("CARGO_PKG_VERSION").to_owned();
+    crd.annotations_mut()
+        .insert(VERSION_ANNOTATION.to_owned(), release);
     for version in &mut crd.spec.versions {
         let root = version
             .schema
@@ -37,15 +41,11 @@ pub fn yaml() -> Result<String, serde_yaml::Error> {
 }
 
 /// Returns the CRD as a template of the chart `behalf-crds`. Without the annotation of Helm, uninstalling the chart would
-/// delete every `McpServer` of the cluster. The chart of an older release reads the version and refuses to replace this CRD.
+/// delete every `McpServer` of the cluster.
 pub fn helm_yaml() -> Result<String, serde_yaml::Error> {
     let mut crd = mcp_server();
-    for (key, value) in [
-        ("helm.sh/resource-policy", "keep"),
-        (VERSION_ANNOTATION, env!("CARGO_PKG_VERSION")),
-    ] {
-        crd.annotations_mut().insert(key.to_owned(), value.to_owned());
-    }
+    crd.annotations_mut()
+        .insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
     serde_yaml::to_string(&crd)
 }
 

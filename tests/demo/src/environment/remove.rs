@@ -4,7 +4,7 @@ use super::{EnvironmentError, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, NAMESPACE_S
 use behalf_local_cluster::cluster::Cluster;
 
 /// Takes everything away again from a cluster that stays: objects first, so that the operator still sees
-/// them go, then charts, the kept CRD, namespaces.
+/// them go, then charts, the kept CRD with its policy, namespaces.
 pub fn remove(cluster: &Cluster) -> Result<(), EnvironmentError> {
     cluster
         .kubectl(&[
@@ -36,6 +36,14 @@ pub fn remove(cluster: &Cluster) -> Result<(), EnvironmentError> {
             "--wait",
         ])
         .map_err(EnvironmentError::cluster("remove the CRD"))?;
+    cluster
+        .kubectl(&[
+            "delete",
+            "validatingadmissionpolicybinding,validatingadmissionpolicy",
+            "behalf-crd-downgrades",
+            "--ignore-not-found",
+        ])
+        .map_err(EnvironmentError::cluster("remove the policy of the CRD"))?;
     cluster
         .kubectl(&[
             "delete",

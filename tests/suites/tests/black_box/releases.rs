@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use behalf_demo::environment::{NAMESPACE_OPERATOR, Objects, Server};
 use behalf_local_cluster::{Call, files};
-use behalf_runtime::error_chain;
 use behalf_simulators::people::ANA;
 use behalf_tests::chart_programs::program;
 use behalf_tests::limits::restoring;
@@ -21,11 +20,10 @@ use crate::world::{TestResult, World};
 crate::tests![
     OwnNamespaces: [
         view_reads_mcp_servers_edit_writes_them_and_neither_writes_their_status,
-        a_change_that_signs_users_out_is_warned_of_before_it_happens,
     ],
     Everything: [a_session_lives_through_upgrade_rollback_uninstall_and_reinstall_of_the_operator],
     // The roles and the warnings that the other tests look at are away for a moment.
-    WholeCluster: [the_crd_of_a_newer_release_is_not_replaced_and_an_uninstall_keeps_every_object],
+    WholeCluster: [an_uninstall_of_the_crd_keeps_every_object],
 ];
 
 const HELM_3: &str = "helm3";
@@ -204,45 +202,25 @@ async fn a_session_lives_through_upgrade_rollback_uninstall_and_reinstall_of_the
     goes_on("restored installation").await
 }
 
-async fn the_crd_of_a_newer_release_is_not_replaced_and_an_uninstall_keeps_every_object(
-    world: &World,
-) -> TestResult {
+async fn an_uninstall_of_the_crd_keeps_every_object(world: &World) -> TestResult {
     let releases = Releases::new(world)?;
-    let ours = Releases::chart("behalf-crds");
-    let install = |helm, chart: &str| {
-        let roles = ["--set", "aggregatedRoles=true"];
-        releases.helm(
-            helm,
-            &[&["upgrade", "--install", "behalf-crds", chart][..], &roles].concat(),
-        )
+    let install = |helm| {
+        let chart = Releases::chart("behalf-crds");
+        let install = ["upgrade", "--install", "behalf-crds", &chart];
+        releases.helm(helm, &[&install[..], &["--set", "aggregatedRoles=true"]].concat())
     };
     let objects = || world.kubectl(&["get", "mcpservers", "--output", "name"]);
     let before = objects()?;
-    let forget = ["annotate", "crd", "mcpservers.behalf.dev", "behalf.dev/version-"];
     let work = async {
-        install(HELM_3, &releases.chart_of("behalf-crds", "9.9.9")?)?;
         for helm in [HELM_3, HELM_4] {
-            let Err(error) = install(helm, &ours) else {
-                return Err(format!("{helm} replaced the CRD of a newer release").into());
-            };
-            let error = error_chain(error.as_ref());
-            ensure!(
-                error.contains("of 9.9.9 or newer") && error.contains(&forget.join(" ")),
-                "{helm} gave another reason: {error}"
-            );
+            releases.helm(helm, &["uninstall", "behalf-crds"])?;
+            let after = objects()?;
+            ensure!(after == before && !before.is_empty(), "{before}became\n{after}");
+            install(helm)?;
         }
-        // The way that the message shows.
-        world.running.cluster.kubectl(&forget)?;
-        install(HELM_4, &ours)?;
-        releases.helm(HELM_3, &["uninstall", "behalf-crds"])?;
-        let after = objects()?;
-        ensure!(after == before && !before.is_empty(), "{before}became\n{after}");
-        install(HELM_4, &ours).map(drop)
+        Ok(())
     };
-    let restore = async {
-        world.running.cluster.kubectl(&forget)?;
-        install(HELM_3, &ours).map(drop)
-    };
+    let restore = async { install(HELM_3).map(drop) };
     restoring(work, restore).await
 }
 
@@ -289,100 +267,6 @@ async fn view_reads_mcp_servers_edit_writes_them_and_neither_writes_their_status
     for (role, verb, subresource, expected) in rows {
         if may(role, verb, subresource) != expected {
             wrong.push(format!("{role} {verb} mcpservers/{subresource}: not {expected}"));
-        }
-    }
-    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"])?;
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    Ok(())
-}
-
-async fn a_change_that_signs_users_out_is_warned_of_before_it_happens(world: &World) -> TestResult {
-    // No operator serves this namespace.
-    const NAMESPACE: &str = "releases-warnings";
-    let cluster = &world.running.cluster;
-    let redis = |endpoint: &str| json!({"sessions": {"store": {"type": "Redis", "redis": {"endpoints": [endpoint], "auth": {"type": "None"}}}}});
-    let one = "rediss://one.example:6380";
-    let mut objects = Objects::default();
-    objects.add_namespace(NAMESPACE);
-    for (name, changes) in [("memory", json!({})), ("redis", redis(one))] {
-        let mut object = world.get("mcpserver", Server::Quickstart.name())?;
-        let mut spec = object["spec"].take();
-        spec["publicUrl"] = json!(format!("https://{name}.warnings.example"));
-        spec.as_object_mut().and_then(|spec| spec.remove("sessions"));
-        for (field, value) in changes.as_object().into_iter().flatten() {
-            spec[field] = value.clone();
-        }
-        objects.add(json!({
-            "apiVersion": object["apiVersion"], "kind": "McpServer",
-            "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec,
-        }));
-    }
-    objects.apply(&world.running.client).await?;
-    let application = json!({"entra": {"clientId": "33333333-3333-4333-8333-333333333333"}});
-    let keys = json!({"keys": {"type": "Secret", "secret": {"secretRef": {"name": "a-behalf-keys", "key": "keyring.json"}}}});
-    let rows = [
-        (
-            "redis",
-            json!({"publicUrl": "https://other.example"}),
-            Some("another publicUrl"),
-        ),
-        ("redis", application, Some("entra.clientId")),
-        (
-            "redis",
-            json!({"sessions": {"store": {"type": "Memory", "redis": null}}}),
-            Some("another sessions.store.type"),
-        ),
-        (
-            "redis",
-            redis("rediss://two.example:6380"),
-            Some("other sessions.store.redis.endpoints"),
-        ),
-        ("redis", keys, Some("another keyring")),
-        ("redis", json!({"replicas": 3}), None),
-        ("redis", json!({"suspend": true}), None),
-        ("redis", json!({"pod": {"priorityClassName": "high"}}), None),
-        ("memory", redis(one), Some("another sessions.store.type")),
-        ("memory", json!({"suspend": true}), Some("replaces the Pod")),
-        (
-            "memory",
-            json!({"pod": {"priorityClassName": "high"}}),
-            Some("replaces the Pod"),
-        ),
-        (
-            "memory",
-            json!({"clients": {"denied": ["a.example"]}}),
-            Some("replaces the Pod"),
-        ),
-        (
-            "memory",
-            json!({"sessions": {"revocations": {"before": "2026-01-01T00:00:00Z"}}}),
-            None,
-        ),
-        ("memory", json!({"network": {"policy": "Open"}}), None),
-        ("memory", json!({"replicas": 1}), None),
-    ];
-    let mut wrong = Vec::new();
-    for (name, patch, warning) in rows {
-        let patch = json!({"spec": patch}).to_string();
-        // The API server warns of a dry run, too.
-        let arguments = [
-            "patch",
-            "mcpserver",
-            name,
-            "--namespace",
-            NAMESPACE,
-            "--dry-run=server",
-            "--warnings-as-errors",
-            "--type",
-            "merge",
-            "--patch",
-            &patch,
-        ];
-        match (cluster.kubectl(&arguments), warning) {
-            (Ok(_), None) => {}
-            (Err(error), Some(warning)) if error_chain(&error).contains(warning) => {}
-            (Ok(_), Some(_)) => wrong.push(format!("{name}: {patch} has no warning")),
-            (Err(error), _) => wrong.push(format!("{name}: {patch}: {}", error_chain(&error))),
         }
     }
     cluster.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"])?;

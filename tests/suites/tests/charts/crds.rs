@@ -15,6 +15,18 @@ fn texts(value: &Value) -> BTreeSet<&str> {
         .collect()
 }
 
+/// A policy of the chart, and its binding.
+fn policy<'o>(objects: &'o [Value], name: &str) -> (&'o Value, &'o Value) {
+    let [policy, binding] = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"].map(|kind| {
+        let named = of_kind(objects, kind)
+            .into_iter()
+            .find(|object| object["metadata"]["name"] == name);
+        named.unwrap_or_else(|| panic!("no {kind} {name}"))
+    });
+    assert_eq!(binding["spec"]["policyName"], name);
+    (policy, binding)
+}
+
 #[test]
 fn view_reads_mcp_servers_and_edit_writes_them_and_nobody_writes_their_status() {
     let objects = render_chart("behalf-crds", &["aggregatedRoles=true"]).unwrap();
@@ -59,18 +71,35 @@ fn the_crd_stays_after_an_uninstall_and_names_its_release() {
 #[test]
 fn a_change_that_signs_users_out_is_warned_of_and_never_refused() {
     let objects = render_chart("behalf-crds", &[]).unwrap();
-    let binding = one(&objects, "ValidatingAdmissionPolicyBinding");
+    let (policy, binding) = policy(&objects, "behalf-sign-out-warnings");
     assert_eq!(binding["spec"]["validationActions"], json!(["Warn"]));
-    let policy = one(&objects, "ValidatingAdmissionPolicy");
-    assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
     // A defect of the policy must not stop a change either.
     assert_eq!(policy["spec"]["failurePolicy"], "Ignore");
 }
 
 #[test]
+fn an_older_crd_is_refused_also_after_an_uninstall() {
+    let objects = render_chart("behalf-crds", &[]).unwrap();
+    let (policy, binding) = policy(&objects, "behalf-crd-downgrades");
+    assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
+    assert_eq!(policy["spec"]["failurePolicy"], "Fail");
+    let crd = &one(&objects, "CustomResourceDefinition")["metadata"];
+    let rule = &policy["spec"]["matchConstraints"]["resourceRules"][0];
+    assert_eq!(rule["resourceNames"], json!([crd["name"]]));
+    for object in [policy, binding] {
+        let annotations = &object["metadata"]["annotations"];
+        assert_eq!(annotations["helm.sh/resource-policy"], "keep");
+    }
+}
+
+#[test]
 fn roles_and_warnings_can_be_left_out() {
     let objects = render_chart("behalf-crds", &["aggregatedRoles=false", "signOutWarnings=false"]).unwrap();
-    assert_eq!(objects.len(), 1, "only the CRD: {objects:?}");
+    assert_eq!(
+        objects.len(),
+        3,
+        "only the CRD and what refuses an older one: {objects:?}"
+    );
     let error = render_chart("behalf-crds", &["aggregatedRole=false"]).unwrap_err();
     assert!(error.contains("'aggregatedRole' not allowed"), "{error}");
 }

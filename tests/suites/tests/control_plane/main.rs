@@ -8,6 +8,8 @@ mod pods;
 mod world;
 
 #[cfg(test)]
+mod crd_chart;
+#[cfg(test)]
 mod rollouts;
 #[cfg(test)]
 mod versions;
