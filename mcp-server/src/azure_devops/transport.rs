@@ -14,7 +14,7 @@ use crate::metrics::Operation;
 /// Maximum size of a JSON answer. A timeline of 2,750 records has 2.1 MB.
 const LARGEST_JSON: usize = 8 * 1024 * 1024;
 
-/// Maximum number of objects in a JSON answer. That timeline has about 8,000.
+/// Maximum number of objects and lists in a JSON answer. That timeline has about 8,000 objects.
 const MOST_OBJECTS: usize = 64 * 1024;
 
 /// Maximum number of bytes that are read of a log to find its end.
@@ -166,14 +166,14 @@ pub(super) fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// Counts the objects of a JSON text, which take more memory than their text once they are parsed if they are short. More than
-/// [`MOST_OBJECTS`] are too large.
+/// Counts the objects and lists of a JSON text, which take more memory than their text once they are parsed if they are short:
+/// serde reads a list as an object without names. More than [`MOST_OBJECTS`] are too large.
 pub(super) fn count_objects(json: &[u8]) -> Result<usize, Failure> {
     let mut objects = 0;
     let mut bytes = json.iter();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'{' => objects += 1,
+            b'{' | b'[' => objects += 1,
             // The brace of a string is no object.
             b'"' => skip_string(&mut bytes),
             _ => {}
@@ -205,21 +205,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_objects_outside_of_strings() {
-        let json = br#"{"a": [{}, {"b{": "{\"{\\"}], "c": {"d": null}}"#;
-        assert_eq!(count_objects(json).unwrap(), 4);
+    fn counts_objects_and_lists_outside_of_strings() {
+        let json = br#"{"a": [{}, {"b{": "{\"[\\"}], "c": {"d": []}}"#;
+        assert_eq!(count_objects(json).unwrap(), 6);
         assert_eq!(count_objects(b"\"{").unwrap(), 0, "a string without an end");
     }
 
     #[test]
     fn more_objects_than_are_read_are_too_large() {
-        let list = |objects| format!("[{}]", vec!["{}"; objects].join(","));
-        assert_eq!(
-            count_objects(list(MOST_OBJECTS).as_bytes()).unwrap(),
-            MOST_OBJECTS
-        );
-        let refused = count_objects(list(MOST_OBJECTS + 1).as_bytes());
-        assert!(matches!(refused, Err(Failure::TooLarge)));
+        for empty in ["{}", "[]"] {
+            let list = |length| format!("[{}]", vec![empty; length].join(","));
+            let most = count_objects(list(MOST_OBJECTS - 1).as_bytes()).unwrap();
+            assert_eq!(most, MOST_OBJECTS);
+            let refused = count_objects(list(MOST_OBJECTS).as_bytes());
+            assert!(matches!(refused, Err(Failure::TooLarge)), "{empty}");
+        }
     }
 
     #[test]
