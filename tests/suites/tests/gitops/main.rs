@@ -17,7 +17,9 @@ mod world;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
+use behalf_tests::limits::within_limit;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 
@@ -26,14 +28,19 @@ use crate::world::{TestResult, World};
 /// The folder with the controllers, which `.ci/gitops controllers` prints.
 const CONTROLLERS: &str = "BEHALF_GITOPS_CONTROLLERS";
 
+/// Maximum duration of one test, beside the time without drift. It ends a test that hangs.
+const LIMIT: Duration = Duration::from_mins(20);
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each test waits most of its time.
     arguments.test_threads = Some(3);
     let Some(controllers) = std::env::var_os(CONTROLLERS).map(PathBuf::from) else {
-        println!(
-            "SKIPPED: GitOps controllers: run `make test-gitops`, which builds them and sets {CONTROLLERS}"
-        );
+        if !arguments.list {
+            println!(
+                "SKIPPED: GitOps controllers: run `make test-gitops`, which builds them and sets {CONTROLLERS}"
+            );
+        }
         let trials =
             ["flux", "argocd", "autoscaler"].map(|name| Trial::test(name, || Ok(())).with_ignored_flag(true));
         return libtest_mimic::run(&arguments, trials.into()).exit_code();
@@ -73,8 +80,11 @@ fn trial(
     run: impl AsyncFn(&World) -> TestResult + Send + 'static,
 ) -> Trial {
     let (runtime, world) = (Arc::clone(runtime), Arc::clone(world));
-    Trial::test(name, move || {
+    let test = move || {
         let result = runtime.block_on(run(&world));
-        result.map_err(|error| Failed::from(behalf_runtime::error_chain(error.as_ref())))
+        result.map_err(|error| behalf_runtime::error_chain(error.as_ref()))
+    };
+    Trial::test(name, || {
+        within_limit(LIMIT + story::drift(), test).map_err(Failed::from)
     })
 }

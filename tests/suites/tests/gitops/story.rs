@@ -57,7 +57,7 @@ pub(crate) trait Tool {
 }
 
 /// Duration for which nothing may drift.
-fn drift() -> Duration {
+pub(crate) fn drift() -> Duration {
     let seconds = std::env::var("BEHALF_TEST_DRIFT").ok();
     Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(60))
 }

@@ -16,12 +16,16 @@ use behalf_demo::{Progress, kube_client, load_images};
 use behalf_local_cluster::cluster::{self, Cluster, Options, checkout_name};
 use behalf_runtime::error_chain;
 use behalf_tests::commands::{self, Block};
+use behalf_tests::limits::within_limit;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 
 use crate::reader::{Reader, TestResult};
 
 const PAGE: &str = "docs/installing.md";
+
+/// Maximum time from the empty cluster to the empty cluster. It ends a run that hangs.
+const LIMIT: Duration = Duration::from_mins(30);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -30,12 +34,14 @@ fn main() -> ExitCode {
         println!("SKIPPED: the page about installing needs a cluster of its own: run `make test-installing`");
     }
     let follow = || {
-        let runtime = Runtime::new().map_err(|error| Failed::from(error.to_string()))?;
-        let followed = runtime.block_on(follow());
-        followed.map_err(|error| Failed::from(error_chain(error.as_ref())))
+        let runtime = Runtime::new().map_err(|error| error.to_string())?;
+        runtime
+            .block_on(follow())
+            .map_err(|error| error_chain(error.as_ref()))
     };
     let name = "the_page_leads_from_an_empty_cluster_through_an_upgrade_and_a_fault_to_an_empty_one";
-    let trial = Trial::test(name, follow).with_ignored_flag(!enabled);
+    let trial =
+        Trial::test(name, || within_limit(LIMIT, follow).map_err(Failed::from)).with_ignored_flag(!enabled);
     libtest_mimic::run(&arguments, vec![trial]).exit_code()
 }
 
