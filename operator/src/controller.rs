@@ -3,20 +3,26 @@
 pub mod apply;
 mod backoff;
 mod build_and_apply;
+pub mod child_labels;
 pub mod children;
 mod context;
 pub mod dereference;
 mod error;
 pub mod jitter;
 pub mod key_rotation;
+pub mod managed_fields;
+pub mod max_rollouts;
 pub mod names;
 pub mod plan;
+pub mod pods;
 pub mod public_url;
 pub mod queue;
 pub mod recent_secrets;
 mod reconcile;
+pub mod reference_defaults;
 mod report;
 pub mod revocations;
+pub mod revocations_outcome;
 pub mod rollouts;
 pub mod status;
 mod until_cached;
@@ -33,13 +39,10 @@ use kube::ResourceExt as _;
 use tokio::time::Instant;
 
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
-use revocations::RevocationsOutcome;
+use revocations_outcome::RevocationsOutcome;
 use status::Outcome;
 use until_cached::until_cached;
 use validate::Refusals;
-
-/// Maximum duration of one reconcile. A reconcile makes a few requests to the API server.
-const LIMIT: Duration = Duration::from_mins(1);
 
 /// The result of the five steps.
 struct Reconciled {

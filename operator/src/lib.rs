@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod controller;
 pub mod error_chain;
+pub mod field_manager;
 pub mod health;
 pub mod lease;
 pub mod run;

@@ -30,8 +30,9 @@ use crate::controller::queue::Queue;
 use crate::controller::validate::Defaults;
 use crate::controller::watches;
 use crate::controller::watches::scope::{NothingToWatch, Scope};
-use crate::controller::{self, Context, names};
+use crate::controller::{self, Context};
 use crate::error_chain::chain;
+use crate::field_manager::FIELD_MANAGER;
 use crate::health::{self, HealthState};
 use crate::lease::{Leadership, Lost};
 use crate::telemetry::metrics::{Gauges, Metrics};
@@ -132,7 +133,11 @@ impl Process {
             stop,
             clock,
         } = self;
-        let tracer = traces::tracer(&options, &metrics, clock);
+        let tracer = options.trace_receiver().and_then(|receiver| {
+            let metrics = metrics.clone();
+            let dropped = move |reason, count| metrics.spans_dropped(reason, count);
+            traces::tracer(receiver, dropped, clock)
+        });
         let status = StatusReader::new().map_err(RunError::Http)?;
         let (changed, to_reconcile) = mpsc::unbounded();
         // Nothing is watched before the controller runs.
@@ -171,7 +176,7 @@ impl Process {
         // A replica that stands by is ready. One that leads is ready when its caches are full.
         ready.store(false, Ordering::Release);
         let reporter = Reporter {
-            controller: names::FIELD_MANAGER.to_owned(),
+            controller: FIELD_MANAGER.to_owned(),
             instance: options.pod_name.clone(),
         };
         let Sources { stores, reports, .. } = sources.clone();

@@ -12,17 +12,17 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
 use crate::api::v1alpha1::McpServer;
+use crate::controller::child_labels::ChildLabels;
 use crate::controller::children::{Built, Children};
 use crate::controller::children::{FreshKey, FreshKeys, build};
 use crate::controller::dereference::dereferenced::ClusterState;
+use crate::controller::max_rollouts::MaxRollouts;
 use crate::controller::plan::Plan;
-use crate::controller::rollouts::MaxRollouts;
+use crate::controller::reference_defaults::ReferenceDefaults;
 use crate::controller::validate::Defaults;
-use crate::controller::validate::child_labels::ChildLabels;
 use crate::controller::validate::installation_policy::{
     AZURE_DEV_OPS_HOSTS, Allowed, ENTRA_HOSTS, Namespaces,
 };
-use crate::controller::validate::reference_defaults::ReferenceDefaults;
 use crate::controller::validate::{Refusals, validate};
 
 pub(crate) const QUICKSTART: &str = include_str!("../../examples/quickstart.yaml");

@@ -9,13 +9,14 @@ use clap::Args;
 use url::Url;
 
 use crate::api::v1alpha1::CertificateAuthorityRef;
-use crate::controller::rollouts::MaxRollouts;
-use crate::controller::validate::child_labels::{self, ChildLabels};
+use crate::controller::child_labels::{self, ChildLabels};
+use crate::controller::max_rollouts::MaxRollouts;
+use crate::controller::reference_defaults::{self, ReferenceDefaults};
 use crate::controller::validate::installation_policy::{self, Allowed, Namespaces};
-use crate::controller::validate::reference_defaults::{self, ReferenceDefaults};
 use crate::controller::validate::{Defaults, parse_tracing_endpoint};
 use crate::controller::watches::scope::{self, NothingToWatch, Scope};
 use crate::lease::LeaseOptions;
+use crate::telemetry::traces::Receiver;
 
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
@@ -239,6 +240,16 @@ pub struct Run {
 }
 
 impl Run {
+    /// Returns the receiver of the operator's own traces, if there is one.
+    pub fn trace_receiver(&self) -> Option<Receiver<'_>> {
+        Some(Receiver {
+            endpoint: self.tracing_endpoint.as_ref()?,
+            certificate_authority: self.tracing_certificate_authority.as_deref(),
+            namespace: self.namespace.as_deref(),
+            pod_name: self.pod_name.as_deref(),
+        })
+    }
+
     /// Returns the operator's own settings for every object.
     pub fn defaults(&self) -> Result<Defaults, EgressProxyError> {
         Ok(Defaults {

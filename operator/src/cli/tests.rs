@@ -3,8 +3,8 @@
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::controller::reference_defaults::ReferenceDefaults;
 use crate::controller::validate::installation_policy::{self, Allowed};
-use crate::controller::validate::reference_defaults::ReferenceDefaults;
 
 #[test]
 fn is_well_formed() {

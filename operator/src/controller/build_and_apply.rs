@@ -9,7 +9,6 @@ use super::dereference::dereferenced::ClusterState;
 use super::error::ReconcileError;
 use super::key_rotation::{self, KeyChangeError, RotationInput, RotationStep};
 use super::plan::{KeyringPlan, Plan};
-use super::rollouts::RolloutSlot;
 use super::status::Outcome;
 use super::validate::{self, Refusal, Refusals};
 use super::{apply, children, dereference, report};
@@ -64,7 +63,13 @@ async fn apply_plan(
         KeyringPlan::Keep { .. } | KeyringPlan::Adopt { .. } | KeyringPlan::Given(_) => None,
     };
     let mut built = children::build(&plan, keys).map_err(ReconcileError::Build)?;
-    let slot = RolloutSlot::of(context, server, &built.deployment, found);
+    let slot = context.rollouts.slot(
+        &context.sources.stores,
+        server,
+        &built.deployment,
+        &found.existing.children,
+        context.now(),
+    );
     let decision = slot.decision();
     let rotation = rotation(context, server, &plan, found).map_err(ReconcileError::Keys)?;
     let client = &context.sources.client;

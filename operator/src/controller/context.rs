@@ -14,6 +14,7 @@ use crate::controller::children::{FreshKey, FreshKeys};
 use crate::controller::dereference::Sources;
 use crate::controller::jitter;
 use crate::controller::queue::Queue;
+use crate::controller::rollouts::Rollouts;
 use crate::controller::status::PostponedWrites;
 use crate::controller::validate::Defaults;
 use crate::telemetry::metrics::Metrics;
@@ -44,8 +45,8 @@ pub struct Context {
     /// Number of consecutive failures of each object.
     pub retries: Retries,
 
-    /// Held while a limited rollout begins, until the cache contains it.
-    pub(super) rollouts: tokio::sync::Mutex<()>,
+    /// Limits the rollouts of all objects.
+    pub rollouts: Rollouts,
 
     /// Digests of children as the API server stores them.
     pub stored_forms: StoredForms,
@@ -67,6 +68,7 @@ impl Context {
         (metrics, tracer): (Arc<Metrics>, Option<Tracer>),
         clock: fn() -> Timestamp,
     ) -> Self {
+        let rollouts = Rollouts::limited_to(defaults.max_rollouts);
         Self {
             sources,
             defaults,
@@ -76,7 +78,7 @@ impl Context {
             tracer,
             clock,
             retries: Retries::default(),
-            rollouts: tokio::sync::Mutex::default(),
+            rollouts,
             stored_forms: StoredForms::default(),
             postponed_writes: PostponedWrites::default(),
             random: jitter::random,

@@ -1,8 +1,13 @@
 //! The error of a reconcile: one variant for each step.
 
+use std::time::Duration;
+
 use super::status::StatusError;
-use super::{LIMIT, apply, children, dereference, key_rotation};
+use super::{apply, children, dereference, key_rotation};
 use crate::telemetry::reconcile_result::ReconcileStep;
+
+/// Maximum duration of one reconcile. A reconcile makes a few requests to the API server.
+pub(super) const LIMIT: Duration = Duration::from_mins(1);
 
 /// A step of a reconcile that failed. The next reconcile tries it again.
 #[derive(Debug, thiserror::Error)]

@@ -6,9 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource;
 
 use crate::api::v1alpha1::LONGEST_REQUEST;
-
-/// The operator's field manager.
-pub const FIELD_MANAGER: &str = "behalf-operator";
+use crate::field_manager::FIELD_MANAGER;
 
 /// Names the `McpServer` that an object or a Pod belongs to.
 pub const SERVER_LABEL: &str = "behalf.dev/mcp-server";
@@ -129,4 +127,23 @@ pub fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
         .iter()
         .flatten()
         .find(|owner| owner.controller == Some(true))
+}
+
+/// Prefixes of the keys that an object must not set. The last one is the old form of a container's AppArmor profile, which the
+/// API server copies into the container.
+const RESERVED: [&str; 4] = [
+    "azure.workload.identity",
+    "behalf.dev",
+    "app.kubernetes.io",
+    "container.apparmor.security.beta.kubernetes.io",
+];
+
+/// Returns whether the key of a label or an annotation is the operator's, or configures the Pods.
+pub(super) fn is_reserved(key: &str) -> bool {
+    let Some((prefix, _)) = key.split_once('/') else {
+        return false;
+    };
+    RESERVED
+        .into_iter()
+        .any(|reserved| prefix == reserved || prefix.ends_with(&format!(".{reserved}")))
 }

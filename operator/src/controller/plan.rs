@@ -15,8 +15,8 @@ use url::Url;
 use crate::api::v1alpha1::{
     CertificateAuthorityRef, KeyringSecretRef, LogLevel, Network, ParentRef, PodSettings, RedisSecretRef,
 };
+use crate::controller::child_labels::ChildLabels;
 use crate::controller::names;
-use crate::controller::validate::child_labels::ChildLabels;
 
 /// Everything that the children are built from.
 #[derive(Debug, Clone)]

@@ -12,9 +12,9 @@ use kube::{Resource as _, ResourceExt as _};
 use tokio::time::Instant;
 
 use super::context::Context;
-use super::error::ReconcileError;
+use super::error::{LIMIT, ReconcileError};
 use super::status::StatusError;
-use super::{LIMIT, Reconciled, backoff, report, run_steps};
+use super::{Reconciled, backoff, report, run_steps};
 use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::error_chain::chain;
 use crate::telemetry::traces;

@@ -1,15 +1,15 @@
 //! Reports the result of a reconcile in the log, as events and, for a step that fails repeatedly, in the status.
 
+use behalf_contract::EventReason;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 use tokio::time::Instant;
 
-use super::LIMIT;
 use super::apply::ApplyError;
 use super::backoff::{Failures, SETTLED, STALE, UNSETTLED};
 use super::context::Context;
-use super::error::ReconcileError;
+use super::error::{LIMIT, ReconcileError};
 use super::jitter::spread;
 use super::key_rotation::RotationStep;
 use super::names;
@@ -62,7 +62,26 @@ pub(super) async fn adopted_keyring(context: &Context, server: &McpServer, keyri
 /// Reports a step of a key rotation in the log and as an event.
 pub(super) async fn rotation_step(context: &Context, server: &McpServer, step: &RotationStep) {
     let name = full_name(server);
-    let event = events::rotation_step(step);
+    let (reason, note) = match step {
+        RotationStep::Add => (
+            EventReason::KeyRotationStarted,
+            "a new key opens sessions, and seals them once every Pod reports it".to_owned(),
+        ),
+        RotationStep::Seal(id) => (
+            EventReason::KeyRotated,
+            format!(
+                "every Pod reports key {id}, which seals sessions now; the key before it still opens them"
+            ),
+        ),
+        RotationStep::Remove(ids) => (
+            EventReason::KeyRetired,
+            format!(
+                "every session that was sealed with {} has expired, and it is removed",
+                ids.join(", ")
+            ),
+        ),
+    };
+    let event = events::rotation_step(reason, &note);
     let note = event.note.as_deref().unwrap_or_default();
     tracing::info!(mcp_server.name = %name, event.reason, "Keys of {name}: {note}");
     events::publish(&context.recorder, &server.object_ref(&()), &event).await;

@@ -3,26 +3,22 @@
 //!
 //! The decision depends on the caches alone, so that another operator goes on where one stopped (`docs/adr/0048`).
 
-mod limit;
 mod slot;
 
 use Rolling::{No, Until, Yes};
-pub use limit::{MaxRollouts, NotALimit};
-pub use slot::RolloutSlot;
+pub use slot::{RolloutSlot, Rollouts};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 
-use super::children::ExistingChildren;
+use super::children::{ExistingChildren, PROGRESS_DEADLINE_SECONDS};
+use super::max_rollouts::MaxRollouts;
 use super::names;
 use super::watches::CachedKind;
 use crate::api::v1alpha1::McpServer;
 use crate::api::v1alpha1::conditions::{ConditionType, find};
-
-/// Time without progress after which a rollout has failed, in seconds. Each Deployment that the operator builds contains it.
-pub const PROGRESS_DEADLINE_SECONDS: i32 = 600;
 
 /// Whether a reconcile may replace the object's Pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

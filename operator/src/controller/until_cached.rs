@@ -6,13 +6,11 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 
 use super::context::Context;
+use super::watches::is_cached_within;
 use crate::api::v1alpha1::{Guarded, McpServer};
 
 /// Maximum time until a reconcile ends after it wrote a status. A watch needs milliseconds.
 const CACHED_WITHIN: Duration = Duration::from_secs(1);
-
-/// Time between two looks at a cache.
-pub(super) const CACHE_POLL: Duration = Duration::from_millis(10);
 
 /// Waits until the cache contains the status that was written, for a moment at most. The next reconcile would otherwise compare with
 /// the status before, write it again and be refused, and read Secrets whose keys the status names.
@@ -26,11 +24,6 @@ pub(super) async fn until_cached(context: &Context, server: &McpServer, written:
         let version = cached.and_then(|server| server.resource_version());
         version.is_none_or(|version| number(&version) >= number(written))
     };
-    let cached = async {
-        while !is_cached() {
-            tokio::time::sleep(CACHE_POLL).await;
-        }
-    };
     // A watch that is interrupted must not hold up the object.
-    let _ = tokio::time::timeout(CACHED_WITHIN, cached).await;
+    let _ = is_cached_within(CACHED_WITHIN, is_cached).await;
 }

@@ -13,8 +13,8 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::controller::names;
 use crate::error_chain::chain;
+use crate::field_manager::FIELD_MANAGER;
 use last_seen::LastSeen;
 
 /// Time between two renewals, and between two looks at a Lease that another process holds.
@@ -228,7 +228,7 @@ impl Lock {
     /// Creates the Lease, or replaces the version that was read. `None` if another process was faster.
     async fn write(&self, lease: &Lease) -> Result<Option<Lease>, AttemptError> {
         let parameters = PostParams {
-            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
         let written = if lease.metadata.resource_version.is_none() {

@@ -5,7 +5,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType, Recorder};
 
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find, is};
-use crate::controller::key_rotation::RotationStep;
 use crate::error_chain::chain;
 use behalf_contract::{EventReason, Reason};
 
@@ -115,27 +114,8 @@ pub fn keyring_adopted(secret: &str) -> Event {
 }
 
 /// Returns the event of a step of a key rotation.
-pub fn rotation_step(step: &RotationStep) -> Event {
-    let (reason, note) = match step {
-        RotationStep::Add => (
-            EventReason::KeyRotationStarted,
-            "a new key opens sessions, and seals them once every Pod reports it".to_owned(),
-        ),
-        RotationStep::Seal(id) => (
-            EventReason::KeyRotated,
-            format!(
-                "every Pod reports key {id}, which seals sessions now; the key before it still opens them"
-            ),
-        ),
-        RotationStep::Remove(ids) => (
-            EventReason::KeyRetired,
-            format!(
-                "every session that was sealed with {} has expired, and it is removed",
-                ids.join(", ")
-            ),
-        ),
-    };
-    event(EventType::Normal, reason.as_str().to_owned(), ROTATE, &note)
+pub fn rotation_step(reason: EventReason, note: &str) -> Event {
+    event(EventType::Normal, reason.as_str().to_owned(), ROTATE, note)
 }
 
 /// Returns the event of a step of a key rotation that could not be written.

@@ -3,36 +3,60 @@
 //!
 //! `docs/tracing.md` has the rules. A span names an `McpServer`, and contains nothing of its spec, its status or its children.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use behalf_entra::{HttpLimits, Proxies, TrustRoots};
-use behalf_runtime::trace::{Collector, RequestSpan, Sources, Span, Trace, Tracer, current};
+use behalf_runtime::trace::{Collector, Dropped, RequestSpan, Sources, Span, Trace, Tracer, current};
 use http::StatusCode;
 use jiff::Timestamp;
 use tokio::time::Instant;
+use url::Url;
 
-use super::metrics::Metrics;
 use super::reconcile_result::ReconcileResult;
-use crate::cli::Run;
 use crate::error_chain::chain;
 
 /// The attributes that name the `McpServer` of a trace.
 const NAMESPACE: &str = "behalf.mcp_server.namespace";
 const NAME: &str = "behalf.mcp_server.name";
 
-/// Makes the operator's tracer. Returns `None` without a collector, and if the bundle of certificate authorities cannot be read: the
-/// operator works without traces. Nothing is sent before the tracer's export runs.
-pub fn tracer(options: &Run, metrics: &Arc<Metrics>, clock: fn() -> Timestamp) -> Option<Tracer> {
-    let endpoint = options.tracing_endpoint.as_ref()?;
-    let roots = match &options.tracing_certificate_authority {
+/// The receiver of the operator's traces, and the Pod that sends them.
+#[derive(Debug, Clone, Copy)]
+pub struct Receiver<'a> {
+    /// The origin of the OTLP/HTTP receiver.
+    pub endpoint: &'a Url,
+
+    /// The file with certificate authorities beside those of the system.
+    pub certificate_authority: Option<&'a Path>,
+
+    /// The namespace of the operator's Pod.
+    pub namespace: Option<&'a str>,
+
+    /// The name of the operator's Pod.
+    pub pod_name: Option<&'a str>,
+}
+
+/// Makes the operator's tracer. Returns `None` if the bundle of certificate authorities cannot be read: the operator works without
+/// traces. Nothing is sent before the tracer's export runs. `dropped` counts the spans that were not sent.
+pub fn tracer(
+    receiver: Receiver<'_>,
+    dropped: impl Fn(Dropped, usize) + Send + Sync + 'static,
+    clock: fn() -> Timestamp,
+) -> Option<Tracer> {
+    let Receiver {
+        endpoint,
+        certificate_authority,
+        namespace,
+        pod_name,
+    } = receiver;
+    let roots = match certificate_authority {
         Some(path) => TrustRoots::with_bundle(path),
         None => TrustRoots::system(),
     };
     let http = match roots.http_client(HttpLimits::default(), Proxies::None) {
         Ok(http) => http,
         Err(error) => {
-            let next_step = if options.tracing_certificate_authority.is_some() {
+            let next_step = if certificate_authority.is_some() {
                 "check that the ConfigMap of tracing.certificateAuthorityRef has the key with PEM certificates, then restart the operator"
             } else {
                 "check the certificate authorities of the image"
@@ -41,10 +65,7 @@ pub fn tracer(options: &Run, metrics: &Arc<Metrics>, clock: fn() -> Timestamp) -
             return None;
         }
     };
-    let place = [
-        ("k8s.namespace.name", options.namespace.as_deref()),
-        ("k8s.pod.name", options.pod_name.as_deref()),
-    ];
+    let place = [("k8s.namespace.name", namespace), ("k8s.pod.name", pod_name)];
     let attributes: Vec<_> = place
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
@@ -56,17 +77,17 @@ pub fn tracer(options: &Run, metrics: &Arc<Metrics>, clock: fn() -> Timestamp) -
         &attributes,
         move || http.client(),
     );
-    Some(Tracer::new(sources(metrics.clone(), clock), collector))
+    Some(Tracer::new(sources(dropped, clock), collector))
 }
 
-fn sources(metrics: Arc<Metrics>, clock: fn() -> Timestamp) -> Sources {
+fn sources(dropped: impl Fn(Dropped, usize) + Send + Sync + 'static, clock: fn() -> Timestamp) -> Sources {
     Sources {
         clock: Box::new(move || Duration::try_from(clock().as_duration()).unwrap_or_default()),
         // Without randomness the ids are invalid, and the collector drops the spans. No reconcile fails for that.
         random: Box::new(|bytes| {
             let _ = getrandom::fill(bytes);
         }),
-        dropped: Box::new(move |reason, count| metrics.spans_dropped(reason, count)),
+        dropped: Box::new(dropped),
     }
 }
 

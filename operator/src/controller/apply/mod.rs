@@ -2,7 +2,6 @@
 //! up to date.
 
 mod immutable;
-pub mod managed_fields;
 mod order;
 mod revocations;
 mod server_side_apply;

@@ -7,11 +7,13 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
 use super::stored_forms::StoredForms;
-use super::{ApplyError, managed_fields, unchanged};
+use super::{ApplyError, unchanged};
 use crate::controller::children::ChildKind;
-use crate::controller::names::{self, FIELD_MANAGER};
+use crate::controller::managed_fields;
+use crate::controller::names;
 use crate::controller::rollouts::RolloutDecision;
 use crate::error_chain;
+use crate::field_manager::FIELD_MANAGER;
 
 /// Writes children to the API server and remembers their stored forms.
 #[derive(Clone, Copy)]

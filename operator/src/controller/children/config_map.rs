@@ -1,5 +1,6 @@
 //! Builds the `ConfigMap` with the configuration files of the sidecar and the server.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use behalf_contract::{
@@ -66,6 +67,20 @@ impl Configuration {
             sidecar,
             server,
         })
+    }
+
+    /// The annotations that name the configuration of an object.
+    pub(super) fn annotations(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (
+                names::CONFIGURATION_ANNOTATION.to_owned(),
+                self.config_map_name.clone(),
+            ),
+            (
+                names::SIDECAR_DIGEST_ANNOTATION.to_owned(),
+                self.sidecar_digest.clone(),
+            ),
+        ])
     }
 }
 

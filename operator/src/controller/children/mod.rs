@@ -1,8 +1,11 @@
 //! Every object that one `McpServer` owns, and how it is built from a plan. Pure; one file for each kind of child.
 
+mod build;
 mod config_map;
 mod deployment;
+mod error;
 mod existing;
+mod gateway_api;
 mod http_route;
 mod keyring;
 mod network_policy;
@@ -13,15 +16,18 @@ mod service_account;
 #[cfg(test)]
 mod tests;
 
+pub use build::build;
 pub use config_map::Configuration;
+pub use deployment::PROGRESS_DEADLINE_SECONDS;
 pub(in crate::controller) use deployment::keyring_of;
+pub use error::BuildError;
 pub(in crate::controller) use existing::watched_children;
 pub use existing::{ChildKind, Existing, ExistingChildren, WatchedKind};
-pub use http_route::{HttpRoute, ParentRef as RouteParent, RouteCondition, RouteParentStatus};
+pub use gateway_api::{HttpRoute, ParentRef as RouteParent, RouteCondition, RouteParentStatus};
+
 pub(in crate::controller) use keyring::{CLIENTS, SESSIONS};
 pub use keyring::{FreshKey, FreshKeys};
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -31,9 +37,9 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource as _;
 
-use crate::api::v1alpha1::{McpServer, NetworkPolicyMode};
+use crate::api::v1alpha1::McpServer;
 use crate::controller::names;
-use crate::controller::plan::{Plan, ServiceAccountPlan};
+use crate::controller::plan::Plan;
 
 /// Marks children that were built and not yet written.
 #[derive(Debug, Clone, Copy)]
@@ -116,55 +122,6 @@ impl Children<Built> {
     }
 }
 
-/// A file that could not be written as text. Only a defect of this program can cause it.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// A configuration file.
-    #[error("failed to write {file}")]
-    Configuration {
-        /// The file.
-        file: &'static str,
-
-        /// The cause.
-        #[source]
-        source: serde_yaml::Error,
-    },
-
-    /// The Pod template.
-    #[error("failed to write the Pod template as JSON")]
-    Template(#[source] serde_json::Error),
-
-    /// The revocations.
-    #[error("failed to write the revocations")]
-    Revocations(#[source] serde_json::Error),
-
-    /// The keyring.
-    #[error("failed to write the keyring")]
-    Keyring(#[source] serde_json::Error),
-}
-
-/// Builds every child. `fresh` contains the keys of a new keyring; without it no keyring is built.
-pub fn build(plan: &Plan, fresh: Option<FreshKeys>) -> Result<Children<Built>, BuildError> {
-    let configuration = Configuration::render(plan)?;
-    Ok(Children {
-        service_account: match plan.service_account {
-            ServiceAccountPlan::Own => Some(service_account::build(plan)),
-            ServiceAccountPlan::Given(_) => None,
-        },
-        keyring: fresh.map(|fresh| keyring::build(plan, fresh)).transpose()?,
-        config_map: config_map::build(plan, &configuration),
-        network_policy: match plan.network.policy {
-            NetworkPolicyMode::Restricted => Some(network_policy::build(plan)),
-            NetworkPolicyMode::Open => None,
-        },
-        pod_disruption_budget: pod_disruption_budget::build(plan),
-        http_route: http_route::build(plan),
-        service: service::build(plan),
-        deployment: deployment::build(plan, &configuration)?,
-        state: PhantomData,
-    })
-}
-
 /// Returns the reference to the object in each child. `None` only for an object that the API server has not stored.
 pub fn owner(server: &McpServer) -> Option<OwnerReference> {
     Some(OwnerReference {
@@ -183,18 +140,4 @@ fn metadata(plan: &Plan, name: String) -> ObjectMeta {
         owner_references: Some(vec![plan.owner.clone()]),
         ..ObjectMeta::default()
     }
-}
-
-/// The annotations that name the configuration of an object.
-fn configuration_annotations(configuration: &Configuration) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (
-            names::CONFIGURATION_ANNOTATION.to_owned(),
-            configuration.config_map_name.clone(),
-        ),
-        (
-            names::SIDECAR_DIGEST_ANNOTATION.to_owned(),
-            configuration.sidecar_digest.clone(),
-        ),
-    ])
 }

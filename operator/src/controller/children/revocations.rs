@@ -10,8 +10,8 @@ use kube::ResourceExt as _;
 
 use super::{BuildError, owner};
 use crate::api::v1alpha1::McpServer;
+use crate::controller::child_labels::ChildLabels;
 use crate::controller::names;
-use crate::controller::validate::child_labels::ChildLabels;
 
 /// The Secret whose file the sidecar reads again when it changes. It is built from the object and not from its plan, so that
 /// revocations are in force while the rest of the spec is refused.

@@ -1,10 +1,9 @@
 //! The objects and reports that one reconcile depends on, as they were read. Nothing here is judged.
 
-use behalf_contract::StatusDocument;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 
-use crate::api::v1alpha1::KeyringSecretRef;
 use crate::controller::children::Existing;
+use crate::controller::pods::PodReport;
 use crate::controller::public_url::Claim;
 
 /// The first line of a certificate in a bundle (RFC 7468, section 5).
@@ -49,30 +48,4 @@ pub struct ClusterState {
 
     /// Whether most ready Pods are unreachable, so that the cause is on the operator's side.
     pub most_pods_unreachable: bool,
-}
-
-/// The report of one Pod.
-#[derive(Debug, Clone)]
-pub struct PodReport {
-    /// The digest of the template that the Pod was made from.
-    pub template: Option<String>,
-
-    /// The Secret that the Pod mounts as its keyring.
-    pub keyring: Option<KeyringSecretRef>,
-
-    /// Whether the kubelet reports the Pod as ready.
-    pub ready: bool,
-
-    /// The document.
-    pub document: Result<StatusDocument, Unread>,
-}
-
-/// A status document that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unread {
-    /// Number of consecutive failures.
-    pub failures: u32,
-
-    /// The last error, without an address.
-    pub error: String,
 }

@@ -133,7 +133,7 @@ mod tests {
             ("b", gauges(2, false)),
             ("c", gauges(3, true)),
         ] {
-            for _ in 0..pod_reports::UNREACHABLE_AFTER {
+            for _ in 0..crate::controller::pods::UNREACHABLE_AFTER {
                 let unreachable = pod_reports::DocumentError::Unreachable;
                 sources.reports.store(pod, true, Err(unreachable));
             }

@@ -7,7 +7,7 @@ use kube::Client;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::DereferenceError;
+use super::error::DereferenceError;
 use crate::error_chain::chain;
 
 /// The path of the API server's discovery document (OpenID Connect Discovery 1.0, section 4). Every `ServiceAccount` may read it, by the

@@ -1,11 +1,13 @@
 //! Reads everything that one reconcile depends on. It judges nothing and waits for no Pod.
 
 pub mod dereferenced;
+mod error;
 mod gauges;
 mod issuer;
 pub mod pod_reports;
 mod references;
 
+pub use error::DereferenceError;
 pub use issuer::Issuer;
 pub use references::References;
 
@@ -14,62 +16,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Client, ResourceExt as _};
 
 use crate::api::v1alpha1::{KeysType, McpServer};
-use crate::controller::children::ChildKind;
-use crate::controller::dereference::dereferenced::{ClusterState, PodReport};
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::dereference::pod_reports::PodReports;
 use crate::controller::key_rotation::{self, RotationInput};
 use crate::controller::names;
+use crate::controller::pods::PodReport;
 use crate::controller::public_url;
 use crate::controller::recent_secrets::{RecentSecrets, SecretKind};
-use crate::controller::validate::reference_defaults::ReferenceDefaults;
-use crate::controller::watches::{Stores, UnreadableCache};
+use crate::controller::reference_defaults::ReferenceDefaults;
+use crate::controller::watches::Stores;
 
-/// Maximum duration of all reads of one reconcile. It leaves most of [`super::LIMIT`] for the revocations, which are written
+/// Maximum duration of all reads of one reconcile. It leaves most of [`LIMIT`](super::error::LIMIT) for the revocations, which are written
 /// also if a read fails.
 const READS_LIMIT: Duration = Duration::from_secs(20);
-
-/// An object that could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum DereferenceError {
-    /// The API server did not return the object.
-    #[error("failed to read {kind} {name}")]
-    Request {
-        /// Its kind.
-        kind: &'static str,
-
-        /// Its name.
-        name: String,
-
-        /// The cause.
-        #[source]
-        source: Box<kube::Error>,
-    },
-
-    /// The API server did not answer in time.
-    #[error("failed to read {what} within {} s: the API server does not answer", limit.as_secs())]
-    TimedOut {
-        /// The object that was read.
-        what: &'static str,
-
-        /// The time that it was given.
-        limit: Duration,
-    },
-
-    /// An object in a cache could not be parsed.
-    #[error(transparent)]
-    Cache(#[from] UnreadableCache),
-
-    /// A cache stays unfilled because the operator lacks a right. Contains the text of [`Stores::refused_watch`].
-    #[error("{0}")]
-    RefusedWatch(String),
-
-    /// A watch ended for good, as it does when the operator stops.
-    #[error("failed to read the caches: the operator is stopping")]
-    Stopping,
-}
 
 /// Time between two looks for a refused watch while the caches are not filled.
 const REFUSAL_POLL: Duration = Duration::from_secs(1);
@@ -225,31 +187,12 @@ pub async fn read_keyring(
 ) -> Result<(), DereferenceError> {
     let namespace = server.namespace().unwrap_or_default();
     let name = names::keyring_secret(&server.name_any());
-    found.keyring = get(&sources.client, &namespace, &name).await?;
+    found.keyring = references::get(&sources.client, &namespace, &name).await?;
     found.keyring_is_unread = false;
     if let Some(keyring) = &found.keyring {
         sources.remember_keyring(keyring, now);
     }
     Ok(())
-}
-
-async fn get<K: ChildKind>(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<K>, DereferenceError> {
-    // The name becomes a part of the request's path. No object has an invalid name; validation reports it.
-    if !names::is_subdomain(name) {
-        return Ok(None);
-    }
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    api.get_opt(name)
-        .await
-        .map_err(|error| DereferenceError::Request {
-            kind: K::KIND,
-            name: name.to_owned(),
-            source: Box::new(error),
-        })
 }
 
 /// Returns the id of the sealing key if the status names it and a Pod reports that it seals with it, or with the key that
@@ -274,36 +217,7 @@ fn key_in_use(server: &McpServer, reports: &[PodReport]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
-    use http::{Request, Response};
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::client::Body;
-    use tower_test::mock;
-
     use super::*;
-
-    #[tokio::test]
-    async fn no_request_is_made_for_an_invalid_name() {
-        for name in [
-            "../secrets/azure-devops-keyring",
-            "a/b",
-            "a?b",
-            "..",
-            "",
-            "a..b",
-            "-a",
-        ] {
-            let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
-            let client = Client::new(service, "default");
-            let answer = tokio::spawn(async move { get::<ConfigMap>(&client, "mcp", name).await });
-            assert!(
-                pin!(&mut handle).next_request().await.is_none(),
-                "{name:?} was asked for"
-            );
-            assert!(answer.await.unwrap().unwrap().is_none(), "{name:?}");
-        }
-    }
 
     #[tokio::test]
     async fn only_the_children_with_the_objects_label_and_namespace_are_found() {

@@ -18,8 +18,8 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use tokio::sync::Notify;
 
-use super::DereferenceError;
 use super::dereferenced::BEGIN_CERTIFICATE;
+use super::error::DereferenceError;
 use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::controller::children::ChildKind;
 use crate::controller::names;
@@ -196,7 +196,7 @@ impl<K: ReferencedKind> Reads<K> {
                 state.reads
             }
         };
-        let mut object: Option<K> = super::get(client, &namespace, name).await?;
+        let mut object: Option<K> = get(client, &namespace, name).await?;
         if let Some(object) = &mut object {
             object.trim();
         }
@@ -330,6 +330,26 @@ fn is_forbidden(error: &watcher::Error) -> bool {
         }
         NoResourceVersion => false,
     }
+}
+
+/// Reads an object, or returns `None` if it does not exist.
+pub(super) async fn get<K: ChildKind>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<K>, DereferenceError> {
+    // The name becomes a part of the request's path. No object has an invalid name; validation reports it.
+    if !names::is_subdomain(name) {
+        return Ok(None);
+    }
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    api.get_opt(name)
+        .await
+        .map_err(|error| DereferenceError::Request {
+            kind: K::KIND,
+            name: name.to_owned(),
+            source: Box::new(error),
+        })
 }
 
 #[cfg(test)]

@@ -19,9 +19,9 @@ use kube::ResourceExt as _;
 
 use crate::api::v1alpha1::{KeyringSecretRef, KeysStatus, MOST_KEYS, McpServer, RetiringKey};
 use crate::controller::children::keyring_of;
-use crate::controller::dereference::dereferenced::PodReport;
-use crate::controller::dereference::pod_reports::has_ended;
 use crate::controller::names;
+use crate::controller::pods::PodReport;
+use crate::controller::pods::has_ended;
 
 /// One step of a rotation: one write of the keyring.
 #[derive(Debug, Clone, PartialEq, Eq)]

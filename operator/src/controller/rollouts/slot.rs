@@ -2,19 +2,28 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Resource as _, ResourceExt as _};
-use tokio::sync::MutexGuard;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::RolloutDecision;
 use crate::api::v1alpha1::McpServer;
-use crate::controller::context::Context;
-use crate::controller::dereference::dereferenced::ClusterState;
-use crate::controller::until_cached::CACHE_POLL;
-use crate::controller::watches::Stores;
+use crate::controller::children::ExistingChildren;
+use crate::controller::max_rollouts::MaxRollouts;
+use crate::controller::watches::{Stores, is_cached_within};
 
 /// Maximum time until the cache contains a Deployment that was just written. A watch needs milliseconds.
 const CACHED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The rollouts of all objects.
+#[derive(Debug)]
+pub struct Rollouts {
+    limit: MaxRollouts,
+
+    /// Held while a limited rollout begins, until the cache contains it.
+    beginning: Mutex<()>,
+}
 
 /// The slot of an object among the rollouts.
 pub enum RolloutSlot<'a> {
@@ -35,33 +44,43 @@ pub enum RolloutSlot<'a> {
     Full,
 }
 
-impl<'a> RolloutSlot<'a> {
-    /// Takes a slot for an object, if its rollout needs one and one is free. While another rollout begins, none is free: a
-    /// reconcile that waited here would keep edits and revocations of other objects from theirs.
-    pub(in crate::controller) fn of(
-        context: &'a Context,
-        server: &McpServer,
-        desired: &Deployment,
-        found: &ClusterState,
-    ) -> Self {
-        let now = context.now();
-        if !super::is_caused_by_upgrade(server, desired, &found.existing.children, now) {
-            return Self::Free;
-        }
-        let stores = &context.sources.stores;
-        // The lock comes first: its last holder waited until the caches contain its rollout.
-        let Ok(guard) = context.rollouts.try_lock() else {
-            return Self::Full;
-        };
-        let deployments = stores.deployments();
-        let rollouts = deployments.iter().map(|deployment| *deployment.summary());
-        if super::has_room(context.defaults.max_rollouts, rollouts, now) {
-            Self::Taken { guard, stores }
-        } else {
-            Self::Full
+impl Rollouts {
+    /// Limits the rollouts to `limit` at a time.
+    pub fn limited_to(limit: MaxRollouts) -> Self {
+        Self {
+            limit,
+            beginning: Mutex::default(),
         }
     }
 
+    /// Takes a slot for an object, if its rollout needs one and one is free. While another rollout begins, none is free: a
+    /// reconcile that waited here would keep edits and revocations of other objects from theirs.
+    pub(in crate::controller) fn slot<'a>(
+        &'a self,
+        stores: &'a Stores,
+        server: &McpServer,
+        desired: &Deployment,
+        existing: &ExistingChildren,
+        now: Timestamp,
+    ) -> RolloutSlot<'a> {
+        if !super::is_caused_by_upgrade(server, desired, existing, now) {
+            return RolloutSlot::Free;
+        }
+        // The lock comes first: its last holder waited until the caches contain its rollout.
+        let Ok(guard) = self.beginning.try_lock() else {
+            return RolloutSlot::Full;
+        };
+        let deployments = stores.deployments();
+        let rollouts = deployments.iter().map(|deployment| *deployment.summary());
+        if super::has_room(self.limit, rollouts, now) {
+            RolloutSlot::Taken { guard, stores }
+        } else {
+            RolloutSlot::Full
+        }
+    }
+}
+
+impl RolloutSlot<'_> {
     /// Returns whether the Pods may be replaced.
     pub fn decision(&self) -> RolloutDecision {
         match self {
@@ -85,12 +104,7 @@ impl<'a> RolloutSlot<'a> {
             let cached = stores.deployment(&namespace, &name);
             cached.is_some_and(|cached| cached.meta().generation >= written.metadata.generation)
         };
-        let cached = async {
-            while !is_cached() {
-                tokio::time::sleep(CACHE_POLL).await;
-            }
-        };
-        if tokio::time::timeout(CACHED_WITHIN, cached).await.is_err() {
+        if !is_cached_within(CACHED_WITHIN, is_cached).await {
             tracing::warn!(
                 mcp_server.name = name,
                 "Deployment of {name} is written and not in the cache yet; one rollout too many may begin"

@@ -13,7 +13,7 @@ use super::status_inputs::{Outcome, StatusInputs};
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
 use crate::controller::dereference::dereferenced::ClusterState;
-use crate::controller::revocations::RevocationsOutcome;
+use crate::controller::revocations_outcome::RevocationsOutcome;
 use crate::controller::rollouts::RolloutDecision;
 use behalf_contract::Reason;
 

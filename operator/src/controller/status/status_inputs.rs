@@ -1,16 +1,13 @@
 //! The inputs that the status is computed from: the plan and its children, or the Deployment of an earlier plan.
 
-use behalf_contract::{ObjectIdentity, Reason, endpoints};
-use jiff::Timestamp;
+use behalf_contract::{ObjectIdentity, endpoints};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
 
 use super::command;
-use super::conditions::{ConditionValue, available, route_ready};
 use super::pod_identity::PodIdentity;
-use crate::api::v1alpha1::conditions::Status;
 use crate::api::v1alpha1::{FederationStatus, McpServer};
-use crate::controller::children::{Applied, Children, HttpRoute};
+use crate::controller::children::{Applied, Children};
 use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::names;
 use crate::controller::plan::Plan;
@@ -111,17 +108,6 @@ impl<'a> StatusInputs<'a> {
         })
     }
 
-    /// Computes `RouteReady`. While the object is refused, the route of the last accepted spec goes on.
-    pub(super) fn route(&self, server: &McpServer, found: &ClusterState) -> Option<ConditionValue> {
-        let Some(plan) = self.plan else {
-            let route = found.existing.children.named::<HttpRoute>(&self.object.name)?;
-            let is_own = names::controller_uid(&route.metadata) == server.metadata.uid.as_deref();
-            return is_own.then(|| route_ready::of_parents(route));
-        };
-        let made = self.children.and_then(|children| children.http_route.as_ref());
-        route_ready::condition(&plan.route, made)
-    }
-
     /// Returns whether the Deployment has no replicas.
     pub(super) fn suspended(&self) -> bool {
         let replicas = self
@@ -158,27 +144,6 @@ impl<'a> StatusInputs<'a> {
     pub(super) fn annotation(&self, key: &str) -> Option<&'a str> {
         let annotations = self.deployment?.metadata.annotations.as_ref()?;
         annotations.get(key).map(String::as_str)
-    }
-
-    /// Computes `Available`. `store_is_away` is true if a Pod does not reach the session store.
-    pub(super) fn available(
-        &self,
-        found: &ClusterState,
-        store_is_away: bool,
-        now: Timestamp,
-    ) -> ConditionValue {
-        match self.deployment {
-            Some(deployment) => {
-                let template = self.template();
-                let moment = available::Moment { now, store_is_away };
-                available::condition(deployment, &found.existing.pods, template, moment)
-            }
-            None => ConditionValue::new(
-                Status::False,
-                Reason::NotDeployed,
-                "no Pods are running: this object was never accepted",
-            ),
-        }
     }
 }
 

@@ -28,10 +28,10 @@ use super::*;
 use crate::api::v1alpha1::FederationStatus;
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find};
 use crate::controller::children::{Children, HttpRoute, keyring_of};
-use crate::controller::dereference::dereferenced::{PodReport, Unread};
-use crate::controller::dereference::pod_reports::UNREACHABLE_AFTER;
 use crate::controller::names;
 use crate::controller::plan::Plan;
+use crate::controller::pods::UNREACHABLE_AFTER;
+use crate::controller::pods::{PodReport, Unread};
 use crate::controller::rollouts::RolloutDecision;
 use crate::controller::validate::{Refusal, Refusals};
 use crate::testing::{

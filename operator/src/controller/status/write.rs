@@ -11,7 +11,7 @@ use serde_json::json;
 use super::conditions::{ConditionValue, set};
 use crate::api::v1alpha1::conditions::{ConditionType, Status, conditions_equal};
 use crate::api::v1alpha1::{McpServer, McpServerStatus};
-use crate::controller::names::FIELD_MANAGER;
+use crate::field_manager::FIELD_MANAGER;
 use behalf_contract::Reason;
 use jiff::Timestamp;
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::api::v1alpha1::{CertificateAuthorityRef, KeysStatus};
 use crate::controller::children::{Built, Children};
 use crate::controller::dereference::pod_reports::PodReports;
-use crate::controller::validate::reference_defaults::ReferenceDefaults;
+use crate::controller::reference_defaults::ReferenceDefaults;
 use crate::testing::{children, document, quickstart_with};
 
 pub(super) const NAME: &str = "azure-devops";

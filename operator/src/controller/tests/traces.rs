@@ -37,7 +37,10 @@ impl Traced {
             "--pod-name=operator-1",
             &format!("--tracing-endpoint={}", endpoint.as_str().trim_end_matches('/')),
         ]);
-        let tracer = tracer(&cli.unwrap().run, metrics, || time(60)).unwrap();
+        let metrics = metrics.clone();
+        let dropped = move |reason, count| metrics.spans_dropped(reason, count);
+        let cli = cli.unwrap();
+        let tracer = tracer(cli.run.trace_receiver().unwrap(), dropped, || time(60)).unwrap();
         let stop = CancellationToken::new();
         Self {
             exporting: tokio::spawn(tracer.clone().export(stop.clone())),
@@ -231,6 +234,7 @@ fn an_operator_without_the_authorities_of_its_collector_runs_without_traces() {
             folder.join("ca.crt").display()
         ),
     ]);
-    let tracer = tracer(&cli.unwrap().run, &Arc::default(), || time(60));
+    let cli = cli.unwrap();
+    let tracer = tracer(cli.run.trace_receiver().unwrap(), |_, _| {}, || time(60));
     assert!(tracer.is_none());
 }

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use behalf_contract::EgressProxy;
 
-use crate::controller::rollouts::MaxRollouts;
-use crate::controller::validate::child_labels::ChildLabels;
+use crate::controller::child_labels::ChildLabels;
+use crate::controller::max_rollouts::MaxRollouts;
+use crate::controller::reference_defaults::ReferenceDefaults;
 use crate::controller::validate::installation_policy::Allowed;
-use crate::controller::validate::reference_defaults::ReferenceDefaults;
 
 /// The operator's own settings, from its command line.
 #[derive(Debug, Clone)]

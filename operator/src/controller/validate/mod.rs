@@ -1,9 +1,7 @@
 //! Validates a spec against the objects that were read. Pure: the same input gives the same plan or the same refusals.
 
-pub mod child_labels;
 mod defaults;
 pub mod installation_policy;
-pub mod reference_defaults;
 mod refusal;
 mod rules;
 mod server;

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::compact::{CachedKind, Compact, UnreadableCache};
 use super::optional_kind::{OptionalKind, Served};
 use super::refused::RefusedWatches;
-use super::{Source, cached, owners_of};
+use super::source::{Source, cached, owners_of};
 use crate::api::v1alpha1::{Guarded, McpServer};
 use crate::controller::children::{ChildKind as _, Existing, ExistingChildren, watched_children};
 use crate::controller::names;

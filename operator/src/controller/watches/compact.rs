@@ -20,8 +20,8 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::v1alpha1::{Guarded, McpServer};
-use crate::controller::apply::managed_fields;
 use crate::controller::children::HttpRoute;
+use crate::controller::managed_fields;
 use crate::controller::names;
 
 /// A kind of object that is cached.
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_child_that_was_created_and_not_applied_is_known_as_such() {
         let entry = |operation: &str| ManagedFieldsEntry {
-            manager: Some(names::FIELD_MANAGER.to_owned()),
+            manager: Some(crate::field_manager::FIELD_MANAGER.to_owned()),
             operation: Some(operation.to_owned()),
             ..ManagedFieldsEntry::default()
         };

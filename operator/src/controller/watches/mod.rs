@@ -4,6 +4,7 @@
 //! The kinds of children come from the table `watched_children`. Secrets are not watched: that would need the right to
 //! list every Secret.
 
+mod cached;
 mod caches;
 mod compact;
 mod lists;
@@ -12,22 +13,22 @@ mod no_pause;
 mod optional_kind;
 mod refused;
 pub mod scope;
+mod source;
 
+pub use cached::is_cached_within;
 pub use caches::{Ended, Stores};
 pub use compact::{CachedKind, Compact, UnreadableCache};
+pub(in crate::controller) use source::PAGE;
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Client, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use super::queue::Queue;
@@ -35,22 +36,11 @@ use super::{names, public_url};
 use crate::api::v1alpha1::Guarded;
 use caches::ChildStores;
 use lists::Lists;
-use merge::{Watch, merge};
 use no_pause::NoPause;
 use optional_kind::{OptionalKind, Served};
 use refused::RefusedWatches;
 use scope::Scope;
-
-/// Shared by all watches: the client, the namespaces, the places for lists, and the record of refusals.
-struct Source<'a> {
-    client: &'a Client,
-    scope: &'a Scope,
-    lists: Lists,
-    refused: RefusedWatches,
-}
-
-/// Number of objects in one answer to a list. The operator has the text and the objects of such an answer in memory at the same time.
-pub(in crate::controller) const PAGE: u32 = 25;
+use source::{Source, cached, watched};
 
 /// Starts every watch. Returns the controller that their events trigger, and the caches that they fill. `reports` yields
 /// the objects whose Pods report a change. Each triggered object is added to `queue`. Must be called inside a runtime.
@@ -152,80 +142,9 @@ fn edits(
     servers.predicate_filter(edited, PredicateConfig::default())
 }
 
-/// Returns the objects that own a child.
-fn owners_of(child: &impl Resource) -> Vec<ObjectRef<Guarded>> {
-    let namespace = child.namespace().unwrap_or_default();
-    child
-        .owner_references()
-        .iter()
-        .filter_map(|owner| ObjectRef::from_owner_ref(Some(&namespace), owner, ()))
-        .collect()
-}
-
 /// Removes `managedFields`, which are often larger than the rest of the object.
 fn drop_managers<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
-}
-
-/// Creates a cache and the stream of changes that fills it. `optional` is for a kind that some clusters do not
-/// serve.
-fn cached<K>(
-    source: &Source<'_>,
-    config: &watcher::Config,
-    optional: Option<OptionalKind>,
-) -> (
-    Store<Compact<K>>,
-    impl Stream<Item = Result<Compact<K>, watcher::Error>> + Send + use<K>,
-)
-where
-    K: CachedKind,
-{
-    let (store, writer) = reflector::store();
-    // An object is trimmed when it becomes compact.
-    let events = watched::<Compact<K>>(source, config, |_| {}, store.clone());
-    let events = match optional {
-        Some(kind) => kind.once_served(events).left_stream(),
-        None => events.right_stream(),
-    };
-    let stream = events.reflect(writer).touched_objects();
-    (store, stream)
-}
-
-/// Returns the events of all watches of the scope as one stream that fills `store`. `trim` is called before the lists of all watches
-/// are kept to become one: whole objects need several times the memory of trimmed ones.
-fn watched<K>(
-    source: &Source<'_>,
-    config: &watcher::Config,
-    trim: fn(&mut K),
-    store: Store<K>,
-) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + use<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static,
-{
-    let Source {
-        client,
-        scope,
-        lists,
-        refused,
-    } = source;
-    let watches = scope.apis::<K>(client).into_iter().map(|(namespace, api)| {
-        let (refused, of) = (refused.clone(), namespace.clone());
-        let events = watcher(api, config.clone().page_size(PAGE))
-            .default_backoff()
-            .modify(trim)
-            .inspect_err(move |error| refused.record::<K>(of.as_deref(), error));
-        Watch {
-            namespace,
-            events: lists.in_turn(events),
-        }
-    });
-    merge(watches.collect(), store)
 }
 
 #[cfg(test)]

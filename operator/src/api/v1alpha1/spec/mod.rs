@@ -2,6 +2,7 @@
 
 mod clients;
 mod container;
+mod defaults;
 mod duration;
 mod entra;
 mod keys;
@@ -44,6 +45,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::defaults::is_default;
 use super::schema::{PORT, SUBDOMAIN, matches, rule};
 use super::status::McpServerStatus;
 
@@ -250,9 +252,4 @@ pub struct McpServerSpec {
     /// Settings of the Pods.
     #[serde(default)]
     pub pod: PodSettings,
-}
-
-/// Returns whether a field has its default, so that it is left out of the stored object.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::EnvVar;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::{Container, LogLevel, Resources, is_default};
+use super::defaults::is_default;
+use super::{Container, LogLevel, Resources};
 use crate::api::v1alpha1::schema::{embedded_list, https_origin_rules, matches, rule};
 
 /// The MCP server. Exactly one kind of server must be set.

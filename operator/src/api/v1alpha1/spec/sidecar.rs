@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, is_default};
+use super::Resources;
+use super::defaults::is_default;
 
 /// The auth sidecar. Its image belongs to the operator's release.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@ use super::*;
 
 /// An entry of `metadata.managedFields` of this operator.
 fn managed(operation: &str, fields: &Value) -> Value {
-    json!({"manager": names::FIELD_MANAGER, "operation": operation, "apiVersion": "v1",
+    json!({"manager": crate::field_manager::FIELD_MANAGER, "operation": operation, "apiVersion": "v1",
         "fieldsType": "FieldsV1", "fieldsV1": fields})
 }
 

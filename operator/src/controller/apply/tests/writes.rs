@@ -20,12 +20,12 @@ async fn the_first_write_of_a_child_creates_it() {
 async fn the_fields_of_a_created_child_become_applied_fields_before_its_first_edit_is_applied() {
     let mut created = stored(service());
     created["metadata"]["managedFields"] = json!([{
-        "manager": names::FIELD_MANAGER, "operation": "Update", "apiVersion": "v1",
+        "manager": crate::field_manager::FIELD_MANAGER, "operation": "Update", "apiVersion": "v1",
         "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:type": {}}},
     }]);
     let mut cached: Service = serde_json::from_value(created.clone()).unwrap();
     cached.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].port = 81;
-    managed_fields::trim(cached.managed_fields_mut());
+    crate::controller::managed_fields::trim(cached.managed_fields_mut());
     let answers = vec![(200, created), (200, stored(service())), (200, stored(service()))];
     let (result, asked) = put(service(), Some(&cached), answers).await;
     result.unwrap();
@@ -43,7 +43,7 @@ async fn the_fields_of_a_created_child_become_applied_fields_before_its_first_ed
 async fn a_created_child_without_its_labels_is_applied_first() {
     let mut created = stored(service());
     created["metadata"]["managedFields"] = json!([{
-        "manager": names::FIELD_MANAGER, "operation": "Update", "apiVersion": "v1",
+        "manager": crate::field_manager::FIELD_MANAGER, "operation": "Update", "apiVersion": "v1",
         "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:type": {}}},
     }]);
     let mut stripped: Service = serde_json::from_value(created.clone()).unwrap();

@@ -15,15 +15,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest as _, Sha256};
 
-use crate::controller::children::{
-    BuildError, ChildKind, Configuration, configuration_annotations, metadata,
-};
+use crate::controller::children::{BuildError, ChildKind, Configuration, metadata};
 use crate::controller::names;
 use crate::controller::plan::Plan;
-use crate::controller::rollouts::PROGRESS_DEADLINE_SECONDS;
 
 /// The group that both users share, for the host key and projected files. It is the primary group of neither.
 const SHARED_GROUP: i64 = 65531;
+
+/// Time without progress after which a rollout has failed, in seconds. Each Deployment that the operator builds contains it.
+pub const PROGRESS_DEADLINE_SECONDS: i32 = 600;
 
 impl ChildKind for Deployment {
     const KIND: &'static str = "Deployment";
@@ -45,7 +45,7 @@ pub(super) fn build(plan: &Plan, configuration: &Configuration) -> Result<Deploy
     };
     annotate(template.metadata.get_or_insert_default());
     let mut metadata = metadata(plan, plan.object.name.clone());
-    metadata.annotations = Some(configuration_annotations(configuration));
+    metadata.annotations = Some(configuration.annotations());
     annotate(&mut metadata);
     Ok(Deployment {
         metadata,
@@ -95,7 +95,7 @@ fn pod_metadata(plan: &Plan, configuration: &Configuration) -> ObjectMeta {
     let mut labels = plan.pod.labels.clone();
     labels.extend(plan.child_labels.overridden_by(names::labels(&plan.object.name)));
     let mut annotations = plan.pod.annotations.clone();
-    annotations.extend(configuration_annotations(configuration));
+    annotations.extend(configuration.annotations());
     annotations
         .entry("kubectl.kubernetes.io/default-container".to_owned())
         .or_insert_with(|| names::SERVER_CONTAINER.to_owned());

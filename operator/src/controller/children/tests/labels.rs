@@ -1,7 +1,7 @@
 //! Tests the labels of the installation.
 
 use super::*;
-use crate::controller::validate::child_labels::{self, ChildLabels};
+use crate::controller::child_labels::{self, ChildLabels};
 use crate::testing::fresh;
 
 fn labels() -> ChildLabels {

@@ -20,13 +20,9 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::{Resource as _, ResourceExt as _};
 
 use crate::controller::children::keyring_of;
-use crate::controller::dereference::dereferenced::{PodReport, Unread};
 use crate::controller::names;
+use crate::controller::pods::{PodReport, UNREACHABLE_AFTER, Unread, is_ready, is_running};
 use crate::controller::watches::CachedKind;
-
-/// Number of consecutive failures after which a ready Pod counts as unreachable. A single failure may be a
-/// restart or a lost packet.
-pub const UNREACHABLE_AFTER: u32 = 3;
 
 /// Minimum number of ready Pods for a conclusion from most of them.
 const FEWEST: usize = 4;
@@ -132,25 +128,6 @@ impl PodReports {
         reports.store(pod, true, Ok(document));
         reports
     }
-}
-
-/// Whether a Pod serves its status document.
-pub(in crate::controller) fn is_running(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
-}
-
-/// True if none of the Pod's containers runs again. An evicted Pod stays in this state until somebody deletes it.
-pub(in crate::controller) fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-pub(in crate::controller) fn is_ready(pod: &Pod) -> bool {
-    pod.status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Where a Pod serves its status document.

@@ -201,3 +201,25 @@ async fn references_of_deleted_objects_alone_are_not_kept() {
     reads.keep_only(|_| false);
     assert_eq!(version(&reads, &client).await, "2");
 }
+
+#[tokio::test]
+async fn no_request_is_made_for_an_invalid_name() {
+    for name in [
+        "../secrets/azure-devops-keyring",
+        "a/b",
+        "a?b",
+        "..",
+        "",
+        "a..b",
+        "-a",
+    ] {
+        let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+        let client = Client::new(service, "default");
+        let answer = tokio::spawn(async move { get::<ConfigMap>(&client, "mcp", name).await });
+        assert!(
+            pin!(&mut handle).next_request().await.is_none(),
+            "{name:?} was asked for"
+        );
+        assert!(answer.await.unwrap().unwrap().is_none(), "{name:?}");
+    }
+}

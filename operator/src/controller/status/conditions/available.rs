@@ -8,8 +8,10 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
 use super::{ConditionValue, Status};
-use crate::controller::dereference::pod_reports::has_ended;
+use crate::controller::dereference::dereferenced::ClusterState;
 use crate::controller::names;
+use crate::controller::pods::has_ended;
+use crate::controller::status::status_inputs::StatusInputs;
 use behalf_contract::Reason;
 
 /// Time after the start of a container from which a failing readiness probe counts as a fault, not as a
@@ -21,16 +23,39 @@ const MOUNTING: SignedDuration = SignedDuration::from_secs(30);
 
 /// The inputs of the condition that neither the Deployment nor its Pods contain.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::controller::status) struct Moment {
+struct Moment {
     /// The current time.
-    pub(in crate::controller::status) now: Timestamp,
+    now: Timestamp,
 
     /// Whether a Pod reports that it does not reach the session store.
-    pub(in crate::controller::status) store_is_away: bool,
+    store_is_away: bool,
+}
+
+impl StatusInputs<'_> {
+    /// Computes `Available`. `store_is_away` is true if a Pod does not reach the session store.
+    pub(in crate::controller::status) fn available(
+        &self,
+        found: &ClusterState,
+        store_is_away: bool,
+        now: Timestamp,
+    ) -> ConditionValue {
+        match self.deployment {
+            Some(deployment) => {
+                let template = self.template();
+                let moment = Moment { now, store_is_away };
+                condition(deployment, &found.existing.pods, template, moment)
+            }
+            None => ConditionValue::new(
+                Status::False,
+                Reason::NotDeployed,
+                "no Pods are running: this object was never accepted",
+            ),
+        }
+    }
 }
 
 /// Computes the condition: whether enough Pods serve the Deployment's current template, and if not, why.
-pub(in crate::controller::status) fn condition(
+fn condition(
     deployment: &Deployment,
     pods: &[Arc<Pod>],
     template: Option<&str>,

@@ -30,7 +30,7 @@ pub(super) use installation_policy::{azure_dev_ops_host, client_id, entra_host, 
 pub(super) use keyring::keyring;
 pub(super) use keys::keys;
 pub(super) use object::{name, object_name, replicas};
-pub(super) use pod::{is_reserved, pod};
+pub(super) use pod::pod;
 pub(super) use resources::{DefaultResources, resources};
 pub(super) use route::route;
 pub(super) use server::{environment, organization, projects};

@@ -1,12 +1,8 @@
 //! Builds the `HTTPRoute` of the Pods.
 
-mod gateway_api;
-
-pub use gateway_api::{HttpRoute, ParentRef, RouteCondition, RouteParentStatus};
-
 use behalf_contract::ports;
-use gateway_api::{BackendRef, HttpRouteSpec, Match, PathMatch, Rule, Timeouts};
 
+use super::gateway_api::{BackendRef, HttpRoute, HttpRouteSpec, Match, ParentRef, PathMatch, Rule, Timeouts};
 use super::{Applied, ChildKind, Children, Existing, metadata};
 use crate::controller::plan::{Plan, RoutePlan};
 

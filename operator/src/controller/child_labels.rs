@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::rules::is_reserved;
-use crate::controller::names;
+use super::names::{self, is_reserved};
 
 /// Labels of every child and of the Pods, beside those that the operator sets. An administrator chooses them for the whole
 /// installation, for example for costs or for policies of the cluster.

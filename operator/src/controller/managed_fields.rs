@@ -9,7 +9,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::Value;
 
-use crate::controller::names::FIELD_MANAGER;
+use crate::field_manager::FIELD_MANAGER;
 
 /// Returns whether this operator created or repaired the object and has not applied these fields yet.
 pub(super) fn has_unapplied(entries: &[ManagedFieldsEntry]) -> bool {

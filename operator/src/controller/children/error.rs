@@ -1,0 +1,28 @@
+//! The error of building the children.
+
+/// A file that could not be written as text. Only a defect of this program can cause it.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A configuration file.
+    #[error("failed to write {file}")]
+    Configuration {
+        /// The file.
+        file: &'static str,
+
+        /// The cause.
+        #[source]
+        source: serde_yaml::Error,
+    },
+
+    /// The Pod template.
+    #[error("failed to write the Pod template as JSON")]
+    Template(#[source] serde_json::Error),
+
+    /// The revocations.
+    #[error("failed to write the revocations")]
+    Revocations(#[source] serde_json::Error),
+
+    /// The keyring.
+    #[error("failed to write the keyring")]
+    Keyring(#[source] serde_json::Error),
+}
