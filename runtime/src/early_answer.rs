@@ -22,7 +22,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
-use crate::listener::Service;
+use crate::service::Service;
 
 /// Maximum number of bytes that are read and dropped to keep a connection: the largest message of `/mcp`.
 const REST_BYTES: u64 = 4 * 1024 * 1024;

@@ -28,6 +28,7 @@ use crate::early_answer::after_body;
 use crate::guarded_body;
 use crate::http2::{Streams, watch_answer};
 use crate::limits::{Http2Limits, Limits, WhenFull};
+use crate::service::Service;
 use crate::stream::ClientStream;
 
 /// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
@@ -50,21 +51,6 @@ const GOAWAY_GRACE: Duration = Duration::from_secs(10);
 /// The same time when another connection waits for the slot. It is long enough for a request that crosses
 /// the GOAWAY.
 const GOAWAY_GRACE_WHEN_FULL: Duration = Duration::from_millis(200);
-
-/// Answers the requests of a listener: a router, or another service that cannot fail. A failure would close the connection
-/// without an answer.
-pub trait Service:
-    tower::Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
-{
-}
-
-impl<S> Service for S where
-    S: tower::Service<Request, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static
-{
-}
 
 /// Serves connections until `end` is cancelled. Then it accepts no more connections, lets requests finish and
 /// returns.

@@ -7,6 +7,9 @@
 //! [`current`] is the trace of the request that the running task serves. Without a collector there is none, and each
 //! place that records a span does nothing.
 
+mod begin;
+mod caller;
+mod collector;
 mod context;
 mod export;
 mod layer;
@@ -15,9 +18,10 @@ mod queue;
 mod span;
 mod tracer;
 
+pub use caller::Caller;
+pub use collector::Collector;
 pub use context::{TRACEPARENT, TraceContext, TraceId};
-pub use export::Collector;
 pub use layer::{method_name, trace_request, traced};
 pub use queue::Dropped;
 pub use span::{RequestSpan, Span, Trace, Value, carry, current, within};
-pub use tracer::{Caller, Sources, Tracer};
+pub use tracer::{Sources, Tracer};

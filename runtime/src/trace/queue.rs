@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::caller::Caller;
 use super::otlp::Span;
-use super::tracer::Caller;
 
 /// Maximum number of spans that wait: 1 to 2 MiB. It is the default of the OpenTelemetry SDKs.
 const MOST: usize = 2048;

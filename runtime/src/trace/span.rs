@@ -7,10 +7,11 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
+use super::caller::Caller;
 use super::context::{SpanId, TraceContext, TraceId};
 use super::otlp::{self, KeyValue, Status, attribute};
 use super::queue::Dropped;
-use super::tracer::{Caller, Tracer};
+use super::tracer::Tracer;
 
 pub use super::otlp::Value;
 
@@ -310,7 +311,7 @@ impl Drop for Request {
 mod tests {
     use behalf_contract::{ObjectIdentity, TracingConfig};
 
-    use super::super::export::Collector;
+    use super::super::collector::Collector;
     use super::super::tracer::Sources;
     use super::*;
 
