@@ -34,4 +34,5 @@ pub mod sessions;
 pub mod store;
 pub mod telemetry;
 mod token_digest;
+mod trust_roots;
 pub mod upstream;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use behalf_contract::{RedisAuthentication, SidecarConfig, StoreConfig, StoreKind, endpoints, paths};
 use behalf_entra::{
     Clock, EntraClient, FederatedTokenFile, HttpLimits, RetryPolicy, Settings, SettingsError, TokenRules,
-    TokenSource, TokenValidator, TrustError, TrustRoots, sign_in_scope,
+    TokenSource, TokenValidator, TrustError, sign_in_scope,
 };
 use behalf_runtime::ConfigFile;
 use behalf_runtime::trace::Tracer;
@@ -24,7 +24,7 @@ use crate::http::public_url::Addresses;
 use crate::keys::{KeyringFileError, KeyringHandle, Random};
 use crate::limits::address_budget::AddressBudgets;
 use crate::limits::body_budget::MessageMemory;
-use crate::oauth;
+use crate::limits::login_budgets;
 use crate::observe::sign_ins::SignIns;
 use crate::observe::{ProbeResults, ProbeTrigger};
 use crate::revocations_file::{RevocationsFile, RevocationsFileError};
@@ -32,6 +32,7 @@ use crate::sessions::{SessionRules, Sessions};
 use crate::store::{MemoryLimits, MemoryStore, ObservedStore, RedisSettingsError, RedisStore, SessionStore};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::{self, EntraRequests};
+use crate::trust_roots::trust_roots;
 use crate::upstream::{NotLoopback, Upstream};
 
 /// The inputs of the process beside its configuration.
@@ -270,9 +271,9 @@ impl Services {
             validator: TokenValidator::new(entra.clone(), token_rules),
             sessions: Arc::new(sessions),
             sign_ins: Arc::new(sign_ins),
-            callbacks: oauth::callback_budgets(clock.now()),
-            pages: oauth::page_budgets(clock.now()),
-            grants: oauth::grant_budgets(clock.now()),
+            callbacks: login_budgets::callback_budgets(clock.now()),
+            pages: login_budgets::page_budgets(clock.now()),
+            grants: login_budgets::grant_budgets(clock.now()),
             message_memory: MessageMemory::of_all(),
             metrics,
             tracer,
@@ -335,14 +336,6 @@ impl Services {
     /// The redirect URI at Entra, registered there on platform Web.
     pub(crate) fn callback(&self) -> String {
         self.addresses.endpoint(endpoints::CALLBACK)
-    }
-}
-
-/// The certificates that all outgoing connections trust, except those to Redis.
-pub(crate) fn trust_roots(config: &SidecarConfig) -> TrustRoots {
-    match &config.entra.certificate_authority_file {
-        Some(path) => TrustRoots::with_bundle(path),
-        None => TrustRoots::system(),
     }
 }
 

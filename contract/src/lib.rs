@@ -18,6 +18,7 @@ pub mod json;
 mod keyring;
 pub mod mcp;
 mod memory;
+mod object_identity;
 mod organization_tenant;
 pub mod paths;
 pub mod ports;
@@ -40,6 +41,7 @@ pub use egress_proxy::{DirectHosts, EgressProxy, EgressProxyError, ProxyAddress}
 pub use guid::is_guid;
 pub use keyring::{Key, KeyMaterial, Keyring, KeyringError, Keys, is_key_id};
 pub use memory::SIDECAR_MEMORY_LIMIT;
+pub use object_identity::ObjectIdentity;
 pub use organization_tenant::{ORGANIZATION_TENANT_HEADER, OrganizationTenant};
 pub use reasons::{EventReason, Reason};
 pub use reauthenticate::{Reauthenticate, ReauthenticateError, ReauthenticateReason};
@@ -51,8 +53,8 @@ pub use revocations::{Revocations, RevokedUser};
 pub use server_config::{AzureDevOpsConfig, AzureDevOpsEndpoints, ServerConfig, ServerListen};
 pub use sidecar_config::{
     ClientsConfig, Consent, DynamicRegistration, EntraConfig, MetadataDocumentsConfig,
-    MetadataDocumentsPolicy, ObjectIdentity, RedisAuthentication, RedisConfig, RedisTopology, SessionsConfig,
-    SidecarConfig, SidecarListen, StaticClient, StoreConfig, VendorRedirects,
+    MetadataDocumentsPolicy, RedisAuthentication, RedisConfig, RedisTopology, SessionsConfig, SidecarConfig,
+    SidecarListen, StaticClient, StoreConfig, VendorRedirects,
 };
 pub use status::{
     FederationReport, HandshakeReport, KeyringReport, Outcome, ServerInfo, SessionsReport, SignInReport,

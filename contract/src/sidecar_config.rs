@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{AccessConfig, EgressProxy, TokenExchange, TracingConfig};
+use crate::{AccessConfig, EgressProxy, ObjectIdentity, TokenExchange, TracingConfig};
 
 /// The configuration of the auth sidecar. The operator writes it from one `McpServer`.
 ///
@@ -76,25 +76,6 @@ pub struct SidecarConfig {
 
     /// The time between the signal to stop and the last answer, in seconds.
     pub termination_grace_period_seconds: u32,
-}
-
-/// The `McpServer` that the configuration belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ObjectIdentity {
-    /// Namespace of the `McpServer`.
-    pub namespace: String,
-
-    /// Name of the `McpServer`.
-    pub name: String,
-}
-
-impl ObjectIdentity {
-    /// Returns `namespace/name`. Sealed texts are bound to it.
-    pub fn qualified_name(&self) -> String {
-        let Self { namespace, name } = self;
-        format!("{namespace}/{name}")
-    }
 }
 
 /// The Entra application and how to reach Entra.

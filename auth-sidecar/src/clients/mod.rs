@@ -1,8 +1,11 @@
 //! The OAuth clients of this server (static, registered, described by a metadata document), and their redirect URIs.
 
+mod client;
 mod denied;
+mod error;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
+mod metadata;
 mod metadata_document;
 mod redirect_uri;
 mod registration;
@@ -16,6 +19,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use client::{Client, ClientKind};
+pub use error::ClientError;
 pub(crate) use metadata_document::MetadataDocuments;
 pub use metadata_document::{PublicAddresses, SystemResolver};
 pub use redirect_uri::RedirectUriError;
@@ -26,76 +31,7 @@ use self::denied::Denied;
 use self::redirect_uri::RedirectRules;
 use crate::keys::{KeyringHandle, OpenError, Purpose};
 use crate::limits::address_budget::AddressBudgets;
-
-/// A client that the authorization server knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
-    /// The client id, as the client sends it.
-    pub id: String,
-
-    /// The name that the client registered, or that the administrator configured. It is untrusted text.
-    pub name: Option<String>,
-
-    /// The redirect URIs that may receive codes.
-    pub redirect_uris: Vec<String>,
-
-    /// The way it became known to the server.
-    pub kind: ClientKind,
-}
-
-/// The way in which a client became known to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientKind {
-    /// The administrator listed it in `spec.clients.static`.
-    Static,
-
-    /// It registered itself (RFC 7591).
-    Registered,
-
-    /// Its id is the address of a document that describes it.
-    Document,
-}
-
-impl Client {
-    /// True when `redirect_uri` may receive a code.
-    pub fn may_redirect_to(&self, redirect_uri: &str) -> bool {
-        self.redirect_uris
-            .iter()
-            .any(|registered| redirect_uri::matches(registered, redirect_uri))
-    }
-
-    /// Returns the host of the document that describes the client.
-    pub(crate) fn document_host(&self) -> Option<String> {
-        let url = DocumentUrl::parse(&self.id).filter(|_| self.kind == ClientKind::Document)?;
-        Some(url.host().to_owned())
-    }
-}
-
-/// Why a client id is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ClientError {
-    /// It is neither static nor sealed by this server.
-    #[error("the client is not registered here; remove its saved client id so that it registers again")]
-    Unknown,
-
-    /// The administrator's configuration does not allow this client.
-    #[error("the administrator of this server does not allow this client")]
-    Refused,
-
-    /// Its metadata document cannot be read or used. The cause is in the log alone.
-    #[error(
-        "the metadata document of the client cannot be used; an administrator finds the cause in the log of this server"
-    )]
-    Document,
-
-    /// Too many metadata documents were fetched.
-    #[error("too many metadata documents are fetched at the moment; try again in a few seconds")]
-    Busy,
-
-    /// The keyring file of this Pod does not contain its key yet. A key rotation is in progress.
-    #[error("the client cannot be looked up at the moment; try again in a minute or two")]
-    Unavailable,
-}
+use crate::limits::login_budgets;
 
 /// A client, as far as its id tells.
 enum Known<'a> {
@@ -176,7 +112,7 @@ impl Clients {
                 kind: ClientKind::Static,
             });
         }
-        let registrations = registration::budgets(clock.now());
+        let registrations = login_budgets::registration_budgets(clock.now());
         let denied = Denied::new(&config.denied);
         let hosts = &config.additional_redirect_hosts;
         Ok(Self {

@@ -2,40 +2,15 @@
 
 use std::net::IpAddr;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::metadata::{MAX_NAME_BYTES, uses_code_grant};
 use super::redirect_uri::RedirectUriError;
 use super::{Clients, SealedRegistration};
 use crate::keys::Purpose;
-use crate::limits::address_budget::AddressBudgets;
-use crate::limits::token_bucket::Rate;
 
 /// Maximum number of redirect URIs of one client. Known clients register at most three.
 const MAX_REDIRECT_URIS: usize = 10;
-
-/// Maximum length of a client's name in bytes. The consent page shows it.
-pub(super) const MAX_NAME_BYTES: usize = 128;
-
-/// The registrations of one address. A company behind one gateway starts its clients within minutes, and some
-/// clients register at every start.
-const REGISTRATIONS_OF_ONE: Rate = Rate {
-    burst: 300.0,
-    per_second: 5.0,
-};
-
-/// The registrations of all addresses together. A registration stores nothing and costs one HKDF and one AES-GCM
-/// sealing of at most 1 KiB, well below a tenth of a millisecond. This many registrations use less than a fifth of
-/// one core.
-const REGISTRATIONS: Rate = Rate {
-    burst: 10_000.0,
-    per_second: 2000.0,
-};
-
-/// Returns the budgets of registrations.
-pub(super) fn budgets(now: Timestamp) -> AddressBudgets {
-    AddressBudgets::new(REGISTRATIONS_OF_ONE, REGISTRATIONS, now)
-}
 
 /// The metadata that a client sends. Fields without a meaning for this server are neither read nor returned:
 /// the response contains the registered metadata only (RFC 7591, section 3.2.1).
@@ -176,16 +151,4 @@ impl Clients {
             response_types: ["code"],
         })
     }
-}
-
-/// True if the client's `grant_types` and `response_types` contain those of the authorization code grant. An absent list
-/// contains them, and so does an empty one, because some clients send it for "any".
-pub(super) fn uses_code_grant<T: PartialEq<str>>(
-    grant_types: Option<&[T]>,
-    response_types: Option<&[T]>,
-) -> bool {
-    let lists = |list: Option<&[T]>, name: &str| {
-        list.is_none_or(|list| list.is_empty() || list.iter().any(|entry| entry == name))
-    };
-    lists(grant_types, "authorization_code") && lists(response_types, "code")
 }

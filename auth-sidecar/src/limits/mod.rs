@@ -4,6 +4,7 @@
 
 pub(crate) mod address_budget;
 pub(crate) mod body_budget;
+pub(crate) mod login_budgets;
 #[cfg(test)]
 mod memory_budgets;
 pub(crate) mod new_tokens;

@@ -244,11 +244,7 @@ fn remember(
     let now = services.clock.now();
     let approvals = Approvals::read(browser, &services.keyring, now);
     let value = approvals.add(user, request, now, &services.keyring)?;
-    cookies::set(
-        remembered_approvals::COOKIE_NAME,
-        &value,
-        remembered_approvals::LIFETIME,
-    )
+    cookies::set(cookies::APPROVALS, &value, remembered_approvals::LIFETIME)
 }
 
 /// Shows the consent page to the user who signed in. The tokens of this sign-in are dropped; after an approval the

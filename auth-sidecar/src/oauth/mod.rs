@@ -36,7 +36,6 @@ use behalf_contract::endpoints;
 
 pub use cors::allowed_origin;
 pub(crate) use page::shown_client_name;
-pub(crate) use rate_limit::{callback_budgets, grant_budgets, page_budgets};
 
 use self::error::OAuthError;
 use crate::services::Services;

@@ -9,8 +9,8 @@ use behalf_entra::{AssertionClaims, EntraClient, EntraError, FederationReason, N
 use behalf_runtime::error_chain;
 use jiff::Timestamp;
 
-use super::capitalised;
 use super::schedule::Pace;
+use super::sentence::capitalised;
 
 /// Microsoft Graph. Every tenant has it, and its application id is the same in all clouds.
 const GRAPH_SCOPE: &str = "00000003-0000-0000-c000-000000000000/.default";

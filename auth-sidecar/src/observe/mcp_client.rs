@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use super::handshake::HandshakeError;
+use super::handshake_error::HandshakeError;
 use super::sse::EventReader;
 use crate::upstream::{AnswerBody, Upstream};
 

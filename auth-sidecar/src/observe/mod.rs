@@ -4,9 +4,11 @@
 
 pub mod federation;
 pub mod handshake;
+mod handshake_error;
 mod mcp_client;
 mod probe_results;
 pub mod schedule;
+mod sentence;
 pub mod sign_ins;
 mod sse;
 pub mod tenant;
@@ -25,7 +27,8 @@ use crate::keys::Random;
 use crate::telemetry::metrics::Metrics;
 
 pub use federation::FederationProbe;
-pub use handshake::{HandshakeError, HandshakeProbe};
+pub use handshake::HandshakeProbe;
+pub use handshake_error::HandshakeError;
 pub use probe_results::ProbeResults;
 pub use tenant::TenantProbe;
 
@@ -220,15 +223,6 @@ fn log_change(probe: &'static str, outcome: Outcome, reason: &str, message: &str
         Outcome::Verified => tracing::info!(probe.reason = reason, "{probe} verified: {message}"),
         Outcome::Failed => tracing::error!(probe.reason = reason, "{probe} failed: {message}"),
         Outcome::Unknown => tracing::warn!(probe.reason = reason, "{probe} not known: {message}"),
-    }
-}
-
-/// Returns `sentence` with a capital first letter.
-pub(crate) fn capitalised(sentence: &str) -> String {
-    let mut characters = sentence.chars();
-    match characters.next() {
-        Some(first) => first.to_uppercase().chain(characters).collect(),
-        None => String::new(),
     }
 }
 

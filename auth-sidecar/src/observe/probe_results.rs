@@ -185,7 +185,7 @@ fn verify(report: &mut HandshakeReport) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::handshake::HandshakeError;
+    use crate::observe::HandshakeError;
 
     fn requires_a_user() -> HandshakeReport {
         let answer = Err(HandshakeError::AuthRequired { method: "initialize" });

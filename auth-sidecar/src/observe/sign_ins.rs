@@ -10,7 +10,7 @@ use behalf_contract::{Outcome, Reason, SignInReport};
 use behalf_entra::{Clock, EntraError, SignInReason, TokenRejection};
 use jiff::Timestamp;
 
-use crate::observe::capitalised;
+use crate::observe::sentence::capitalised;
 
 /// Keeps the last finding of each step. A failure of a step stays until the same step succeeds: a login can
 /// succeed although Entra refuses the exchange of the user's token.

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::schedule::Pace;
-use crate::services::trust_roots;
+use crate::trust_roots::trust_roots;
 
 /// Asks for the tenant of the configured organization.
 #[derive(Debug, Clone)]

@@ -195,7 +195,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::observe::handshake::{self, HandshakeError};
+    use crate::observe::{HandshakeError, handshake};
 
     #[rstest]
     #[case(r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[]}}"#, true)]

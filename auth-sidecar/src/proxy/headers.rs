@@ -15,9 +15,9 @@ use behalf_entra::Secret;
 use behalf_runtime::has_media_type;
 
 use super::body::Message;
+use super::protocol_version::PROTOCOL_VERSION;
 use super::server_session::{SESSION_ID, ServerSession};
 
-pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static(mcp::PROTOCOL_VERSION_HEADER);
 const METHOD: HeaderName = HeaderName::from_static(mcp::METHOD_HEADER);
 const NAME: HeaderName = HeaderName::from_static(mcp::NAME_HEADER);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -68,13 +68,6 @@ pub(super) fn to_server(client: &HeaderMap, session: &ServerSession) -> HeaderMa
         }
     }
     headers
-}
-
-/// True when the request is of a protocol revision without handshake and sessions.
-pub(super) fn is_stateless(client: &HeaderMap) -> bool {
-    client
-        .get(PROTOCOL_VERSION)
-        .is_some_and(|version| mcp::is_stateless(version.as_bytes()))
 }
 
 /// Returns the server's headers that the client gets.

@@ -53,6 +53,11 @@ pub(super) fn of(raw: &RawValue) -> Option<Members<'_>> {
     serde_json::from_str(raw.get()).ok()
 }
 
+/// True if `raw` is an object.
+pub(super) fn is_object(raw: &RawValue) -> bool {
+    raw.get().starts_with('{')
+}
+
 /// True for a key that is `name` but for its case. Servers that compare without case (Go's `encoding/json`, .NET with its usual
 /// options) treat both as one. `name` is ASCII.
 pub(super) fn is_same(key: &str, name: &str) -> bool {

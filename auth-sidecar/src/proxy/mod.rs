@@ -8,8 +8,10 @@
 
 mod answer;
 mod body;
+mod body_error;
 mod entra_bearer;
 mod event_stream;
+mod exchange;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
 mod headers;
@@ -18,6 +20,7 @@ mod members;
 mod method_label;
 mod origin;
 mod outgoing;
+mod protocol_version;
 mod reauthenticate;
 mod refusal;
 mod refusal_response;
@@ -25,14 +28,16 @@ mod refused_tokens;
 mod request_audit;
 mod server_session;
 mod sign_in_advice;
+mod sign_in_required;
+mod state;
 mod stream;
 mod token_argument;
 mod token_exchange;
 mod user_limits;
 
-pub use self::server_session::PREFIX as SESSION_ID_PREFIX;
 #[cfg(test)]
-pub(crate) use self::token_exchange::CAPACITY as DOWNSTREAM_TOKENS;
+pub(crate) use self::exchange::CAPACITY as DOWNSTREAM_TOKENS;
+pub use self::server_session::PREFIX as SESSION_ID_PREFIX;
 
 use std::sync::Arc;
 
@@ -46,7 +51,7 @@ use behalf_runtime::has_media_type;
 use behalf_runtime::trace::{self, TraceContext};
 
 use self::answer::answer;
-use self::body::Message;
+use self::body::{MAX_BODY_BYTES, Message};
 use self::entra_bearer::EntraBearers;
 use self::injection::Plan;
 use self::method_label::label;
@@ -55,11 +60,10 @@ use self::outgoing::Outgoing;
 use self::reauthenticate::{reauthenticate, replace, wanted};
 use self::refusal::Refusal;
 use self::refusal_response::About;
-use self::refused_tokens::RefusedTokens;
 use self::request_audit::RequestAudit;
-use self::server_session::ServerSessions;
-use self::token_exchange::{Exchange, Tokens};
-use self::user_limits::{User, Users};
+use self::state::ProxyState;
+use self::token_exchange::Tokens;
+use self::user_limits::User;
 use crate::access::Scopes;
 use crate::limits::body_budget::Taken;
 use crate::oauth;
@@ -68,38 +72,6 @@ use crate::services::Services;
 use crate::sessions::{OpenSession, SessionError};
 use crate::telemetry::security_event::SecurityEvent;
 use crate::telemetry::traces::McpTrace as _;
-
-/// Maximum size of a message in bytes. It is the default of rmcp, too.
-const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
-
-/// The state of `/mcp`.
-struct ProxyState {
-    services: Arc<Services>,
-    /// `None` if the server exchanges tokens itself or needs none.
-    exchange: Option<Exchange>,
-    refused_tokens: RefusedTokens,
-    server_sessions: ServerSessions,
-    users: Users,
-    /// `None` if only this server's own access tokens are accepted.
-    entra_bearers: Option<EntraBearers>,
-}
-
-impl ProxyState {
-    fn new(services: Arc<Services>) -> Self {
-        let exchange = Exchange::new(&services.config.token_exchange, services.entra.clone());
-        let server_sessions = ServerSessions::new(services.random.as_ref());
-        let now = services.clock.now();
-        let entra_bearers = EntraBearers::new(&services.config, services.entra.clone(), now);
-        Self {
-            services,
-            exchange,
-            refused_tokens: RefusedTokens::new(),
-            server_sessions,
-            users: Users::default(),
-            entra_bearers,
-        }
-    }
-}
 
 /// The paths of the MCP endpoint. Some clients add a slash.
 pub(crate) const PATHS: [&str; 2] = [endpoints::MCP, endpoints::MCP_WITH_SLASH];

@@ -6,9 +6,10 @@ use behalf_contract::{Reauthenticate, ReauthenticateReason, ServerKind};
 use super::ProxyState;
 use super::refusal::Refusal;
 use super::refused_tokens::Answers;
-use super::sign_in_advice::{ASSERTION_REFUSED, CONSENT_MISSING, NEW_TOKEN_NEEDED, RECENT, TOKEN_REFUSED};
+use super::sign_in_advice::{ASSERTION_REFUSED, RECENT, TOKEN_REFUSED};
+use super::sign_in_required::sign_in_required;
 use super::token_exchange::Tokens;
-use crate::sessions::{OpenSession, SignInAgain};
+use crate::sessions::OpenSession;
 use crate::upstream::AnswerBody;
 
 /// Returns other tokens for the second try. If Entra refuses them, the refusal is remembered for the old tokens.
@@ -45,28 +46,6 @@ pub(super) fn wanted(server: &ServerKind, response: &Response<AnswerBody>) -> Op
     }
     let value = response.headers().get(behalf_contract::headers::REAUTHENTICATE)?;
     Reauthenticate::decode(value.as_bytes()).ok()
-}
-
-/// Stores Entra's demand for the next login of the user, and returns the refusal for the client.
-///
-/// A client that presented a token of Entra has no login here. It gets the claims itself. Without claims it gets 401, so that
-/// it presents a newer token, unless a newer token does not help: then the user gets a message.
-pub(super) async fn sign_in_required(
-    state: &ProxyState,
-    session: &OpenSession,
-    again: SignInAgain,
-) -> Result<Refusal, Refusal> {
-    if session.has_record() {
-        state.services.sessions.require_sign_in(session, again).await?;
-        return Ok(Refusal::SignInRequired);
-    }
-    let is_new = state.services.sessions.signed_in_within(session, RECENT);
-    Ok(match again.claims {
-        Some(claims) => Refusal::InsufficientClaims(claims),
-        None if again.consent => Refusal::Blocked(CONSENT_MISSING.to_owned()),
-        None if is_new => Refusal::Blocked(NEW_TOKEN_NEEDED.to_owned()),
-        None => Refusal::SignInRequired,
-    })
 }
 
 /// Handles a demand that remains after the second try. Returns the refusal for the client. `is_message_kept` is false for a

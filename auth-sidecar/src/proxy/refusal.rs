@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::body::BodyError;
+use super::body::MAX_BODY_BYTES;
+use super::body_error::BodyError;
 use crate::access::Scopes;
 use crate::limits::body_budget::{MessageError, ReadError};
 use crate::sessions::SessionError;
@@ -54,7 +55,7 @@ pub(super) enum Refusal {
     Compressed,
 
     /// The message exceeds the maximum size.
-    #[error("the message is larger than {} bytes", super::MAX_BODY_BYTES)]
+    #[error("the message is larger than {} bytes", MAX_BODY_BYTES)]
     TooLarge,
 
     /// The message did not arrive in time, or the client stopped sending.

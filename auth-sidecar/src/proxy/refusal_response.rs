@@ -10,8 +10,8 @@ use behalf_contract::RequestId;
 use serde_json::{Value, json};
 
 use super::body::Message;
-use super::headers;
 use super::origin;
+use super::protocol_version::is_stateless;
 use super::refusal::Refusal;
 use crate::access::challenge::Challenger;
 
@@ -53,7 +53,7 @@ impl About {
             // The id of a client's response was chosen by the server.
             id: message.method().and(message.id()).cloned(),
             is_tool_call: message.is_tool_call(),
-            is_stateless: headers::is_stateless(headers),
+            is_stateless: is_stateless(headers),
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use url::Url;
 
-    use super::super::body::BodyError;
+    use super::super::body_error::BodyError;
     use super::*;
     use crate::access::Scopes;
     use crate::http::public_url::Addresses;
@@ -185,7 +185,10 @@ mod tests {
     fn about(body: &'static str, version: &str) -> About {
         let message = Message::parse(Bytes::from_static(body.as_bytes())).unwrap();
         let mut headers = HeaderMap::new();
-        headers.insert(headers::PROTOCOL_VERSION, HeaderValue::from_str(version).unwrap());
+        headers.insert(
+            super::super::protocol_version::PROTOCOL_VERSION,
+            HeaderValue::from_str(version).unwrap(),
+        );
         About::message(&message, &headers)
     }
 

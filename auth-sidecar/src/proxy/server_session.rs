@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use behalf_contract::mcp;
 
 use super::body::Message;
-use super::headers;
+use super::protocol_version::is_stateless;
 use super::refusal::Refusal;
 use crate::keys::{ProcessKey, Random};
 use crate::sessions::OpenSession;
@@ -68,7 +68,7 @@ impl ServerSessions {
         message: Option<&Message>,
         session: &OpenSession,
     ) -> Result<ServerSession, Refusal> {
-        if headers::is_stateless(client) {
+        if is_stateless(client) {
             return Ok(ServerSession::NotOfThisEra);
         }
         if message.is_some_and(|message| message.method() == Some(INITIALIZE)) {

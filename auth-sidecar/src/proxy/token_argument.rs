@@ -7,8 +7,8 @@ use behalf_contract::mcp::BEARER_ARGUMENT;
 use behalf_entra::Secret;
 use serde_json::value::RawValue;
 
-use super::body::{BodyError, is_object};
-use super::members;
+use super::body_error::BodyError;
+use super::members::{self, is_object};
 
 /// The position of the arguments of `tools/call` in the body.
 #[derive(Debug, Clone)]

@@ -2,29 +2,19 @@
 
 use std::sync::Arc;
 
-use behalf_contract::{ExchangePlace, Reauthenticate, ReauthenticateReason, TokenExchange};
-use behalf_entra::{EntraClient, EntraError, Exchanged, NextStep, OnBehalfOf, Secret, TokenSet};
+use behalf_contract::{ExchangePlace, Reauthenticate, ReauthenticateReason};
+use behalf_entra::{EntraError, Exchanged, NextStep, Secret, TokenSet};
 use tokio::time::Instant;
 
 use super::ProxyState;
+use super::exchange::Exchange;
 use super::injection::{Plan, Token};
-use super::reauthenticate::sign_in_required;
 use super::refusal::Refusal;
 use super::refused_tokens::Answers;
 use super::sign_in_advice::{ASSERTION_REFUSED, RECENT};
+use super::sign_in_required::sign_in_required;
 use crate::sessions::{OpenSession, SignInAgain};
 use crate::telemetry::traces;
-
-/// Maximum size of all cached downstream tokens in bytes. It fits 18,724 tokens of 3 KiB (see the test in
-/// `entra/src/obo.rs`). ADR 0058 says why not one for each session that the memory store can contain.
-pub(crate) const CAPACITY: u64 = 64 * 1024 * 1024;
-
-/// The exchange in the sidecar.
-#[derive(Clone)]
-pub(super) struct Exchange {
-    on_behalf_of: OnBehalfOf,
-    scope: Arc<str>,
-}
 
 /// The user token, and the downstream token if the plan needs it.
 #[derive(Debug, Default)]
@@ -151,18 +141,6 @@ impl Tokens {
 }
 
 impl Exchange {
-    /// `None` when the configuration has nothing to exchange here.
-    pub(super) fn new(exchange: &TokenExchange, entra: EntraClient) -> Option<Self> {
-        if !exchange.in_sidecar() {
-            return None;
-        }
-        let scope: Arc<str> = exchange.scope.as_deref()?.into();
-        Some(Self {
-            on_behalf_of: OnBehalfOf::new(entra, Arc::clone(&scope), CAPACITY),
-            scope,
-        })
-    }
-
     /// Drops a downstream token that was refused, here and for the other replicas.
     async fn forget_refused(
         &self,

@@ -7,6 +7,7 @@
 //! `repository` opens and writes records; other files ask the store only whether a record exists. Every other kind of
 //! entry in the store has one file here that reads and writes it.
 
+mod access_token;
 mod administration;
 mod authorization_code;
 mod declared_revocations;
@@ -14,6 +15,7 @@ mod end_signal;
 mod entra_bearer;
 mod entra_refresh;
 mod error;
+mod expiry;
 mod finished_flows;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
@@ -25,6 +27,7 @@ mod packed_token;
 mod record;
 mod refresh_grant;
 mod refresh_rotation;
+mod refused_downstream;
 mod remembered_sessions;
 mod remote_ends;
 mod renewal_lease;
@@ -47,10 +50,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
 use self::end_signal::EndSignals;
+use self::expiry::later;
+use self::refused_downstream::RefusedDownstream;
 use self::remembered_sessions::Remembered;
 use self::renewals::Renewals;
 use self::repository::{Removal, SessionRepository};
-use self::shared_downstream::RefusedDownstream;
 use self::user_digest::UserDigest;
 use crate::keys::{KeyringHandle, Random};
 use crate::limits::weak_map::WeakMap;
@@ -67,11 +71,6 @@ pub use open_session::OpenSession;
 pub use rules::SessionRules;
 pub use sign_in_again::SignInAgain;
 pub use token_revocation::Revocation;
-
-/// Adds `duration` to `now`. The result is the largest timestamp when the sum is larger.
-fn later(now: Timestamp, duration: SignedDuration) -> Timestamp {
-    now.checked_add(duration).unwrap_or(Timestamp::MAX)
-}
 
 /// Issues, opens, renews and ends the sessions of this server.
 pub struct Sessions {

@@ -5,29 +5,18 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use behalf_entra::{Secret, SharedTokens, TokenSet};
 use jiff::Timestamp;
-use moka::future::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{OpenSession, Sessions};
 use crate::keys::{RecordKind, RecordPlace};
 use crate::store::{Entry, StoreKey, Written};
-use crate::token_digest::TokenDigest;
 
 /// Maximum number of attempts to write the entry. Its loss costs one more exchange.
 const MAX_ATTEMPTS: usize = 3;
-
-/// Maximum number of remembered refused tokens, and the longest life of a token of Entra (with continuous access
-/// evaluation). A token that is forgotten earlier costs one more refused call.
-const REFUSED: (u64, Duration) = (10_000, Duration::from_hours(28));
-
-/// The downstream tokens that their API refused in this process, by their SHA-256. Another replica may not know yet, and a
-/// store may bring a value back, so that the removal of the entry alone is not enough.
-pub(super) struct RefusedDownstream(Cache<TokenDigest, ()>);
 
 /// The downstream token of one session for one user token.
 pub(crate) struct SharedDownstream {
@@ -58,23 +47,6 @@ impl ExchangeDigest {
             hash.update(part);
         }
         Self(hash.finalize().into())
-    }
-}
-
-impl Default for RefusedDownstream {
-    fn default() -> Self {
-        let (most, life) = REFUSED;
-        Self(Cache::builder().max_capacity(most).time_to_live(life).build())
-    }
-}
-
-impl RefusedDownstream {
-    async fn insert(&self, token: &Secret) {
-        self.0.insert(TokenDigest::of(token), ()).await;
-    }
-
-    fn contains(&self, token: &Secret) -> bool {
-        self.0.contains_key(&TokenDigest::of(token))
     }
 }
 

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::UpstreamError;
+use super::error::UpstreamError;
 
 /// Maximum time to connect. A loopback connection succeeds or fails at once, but for one case: while the server's queue of new
 /// connections is full, the kernel drops the request for a connection, and sends it again after a second.

@@ -2,12 +2,12 @@
 
 mod answer;
 mod connection;
+mod error;
 mod pool;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::body::Body;
@@ -17,6 +17,7 @@ use url::{Host, Url};
 
 pub use self::answer::AnswerBody;
 use self::connection::Connection;
+pub use self::error::UpstreamError;
 use self::pool::Pool;
 use crate::host_key::HostKey;
 
@@ -24,18 +25,6 @@ use crate::host_key::HostKey;
 #[derive(Debug, thiserror::Error)]
 #[error("upstream {0} is not http on a loopback address with a port")]
 pub struct NotLoopback(String);
-
-/// Why the server did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    /// No process listens on the server's port, or it accepts no connection.
-    #[error("failed to connect to the MCP server")]
-    Connect(#[source] io::Error),
-
-    /// The connection broke, or the server's answer is not HTTP.
-    #[error("the MCP server did not answer")]
-    Broken(#[from] hyper::Error),
-}
 
 /// An HTTP client with a connection pool for the MCP server. It adds the host key to each request.
 #[derive(Clone)]

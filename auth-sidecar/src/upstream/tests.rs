@@ -165,7 +165,7 @@ async fn a_server_that_accepts_no_connection_is_given_up_after_a_second_and_a_ha
     let _queue = [(); 2].map(|()| std::net::TcpStream::connect(address).unwrap());
     let began = Instant::now();
     let connected = connection::connect(address).await;
-    assert_eq!(connected.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(connected.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
     assert_eq!(began.elapsed(), Duration::from_millis(1500));
 }
 

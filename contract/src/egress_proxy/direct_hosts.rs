@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Host;
 
-use super::EgressProxyError;
+use super::error::EgressProxyError;
 
 /// An entry of the list of hosts that are reached without the proxy. The forms and their meaning are those of `NO_PROXY` in
 /// Go and curl, without `*` and without ports.

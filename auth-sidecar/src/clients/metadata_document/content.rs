@@ -5,8 +5,10 @@ use behalf_contract::json::{self, JsonError};
 use behalf_runtime::media_type;
 use serde_json::Value;
 
-use super::LARGEST;
-use crate::clients::registration::{MAX_NAME_BYTES, uses_code_grant};
+use crate::clients::metadata::{MAX_NAME_BYTES, uses_code_grant};
+
+/// Maximum size of a document in bytes, as the draft recommends (section 6.6).
+pub(super) const LARGEST: usize = 5 * 1024;
 
 /// Maximum number of values in a document. The known ones have about 20, and keys of a few values each.
 const MOST_VALUES: usize = 256;

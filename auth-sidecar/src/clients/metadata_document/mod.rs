@@ -15,11 +15,10 @@ mod tunnel;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use behalf_contract::{DocumentUrl, EgressProxy, MetadataDocumentsConfig, MetadataDocumentsPolicy};
-use behalf_entra::{Clock, HttpLimits, TrustError, TrustRoots};
+use behalf_entra::{Clock, TrustError, TrustRoots};
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use moka::future::Cache;
@@ -27,23 +26,14 @@ use reqwest::dns::Resolve;
 use tokio::sync::Semaphore;
 
 pub(super) use content::Document;
-use content::{DocumentError, is_json};
+use content::{DocumentError, LARGEST, is_json};
 use freshness::{SHORTEST, freshness};
 pub use public_addresses::{PublicAddresses, SystemResolver};
-use source::Source;
+use source::{LIMITS, Source};
 
-use super::ClientError;
+use super::error::ClientError;
 use crate::limits::address_budget::AddressBudgets;
 use crate::limits::token_bucket::Rate;
-
-/// Maximum size of a document in bytes, as the draft recommends (section 6.6).
-const LARGEST: usize = 5 * 1024;
-
-/// Limits for the connection, and for the whole answer. A user waits for it.
-const LIMITS: HttpLimits = HttpLimits {
-    connect: Duration::from_secs(3),
-    request: Duration::from_secs(5),
-};
 
 /// The metadata documents that one address causes to be fetched. All users of a company together have a few clients, and a
 /// document is fetched once a minute at most.

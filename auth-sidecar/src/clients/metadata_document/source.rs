@@ -12,17 +12,19 @@ use axum::body::Body;
 use axum::http::Response;
 use axum::http::header::ACCEPT;
 use behalf_contract::{DocumentUrl, EgressProxy};
-use behalf_entra::{HttpClient, TlsSettings, TrustError, TrustRoots};
+use behalf_entra::{HttpClient, HttpLimits, TlsSettings, TrustError, TrustRoots};
 use reqwest::dns::Resolve;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-use super::LIMITS;
 use super::public_addresses::{NoPublicAddress, TooManyLookUps};
-use super::tunnel::{self, Destination, TunnelError};
+use super::tunnel::{self, Destination, JSON, TunnelError};
 
-/// The media type that a document should have.
-pub(super) const JSON: &str = "application/json";
+/// Limits for the connection, and for the whole answer. A user waits for it.
+pub(super) const LIMITS: HttpLimits = HttpLimits {
+    connect: Duration::from_secs(3),
+    request: Duration::from_secs(5),
+};
 
 /// Limit for a whole fetch through the proxy, up to the head of the answer. It passes before that of [`LIMITS`], so that the log
 /// says which step took too long.

@@ -26,7 +26,8 @@ use tokio_rustls::client::TlsStream;
 use tower::{Service, ServiceExt as _};
 use url::Url;
 
-use super::source::JSON;
+/// The media type that a document should have.
+pub(super) const JSON: &str = "application/json";
 
 /// Limit for the connection to the proxy, so that a proxy that nobody reaches has an error of its own. A lost packet is sent
 /// again after one second. The addresses of one family share it, and those of the other family are tried beside them (RFC 8305).

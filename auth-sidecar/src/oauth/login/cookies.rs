@@ -4,11 +4,12 @@ use axum::http::header::COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
 use jiff::SignedDuration;
 
-use super::remembered_approvals;
+/// Name of the cookie with the approvals that the browser remembers.
+pub(crate) const APPROVALS: &str = "__Host-MCP_APPROVED_CLIENTS";
 
 /// Prefixes of the names of our cookies. A sibling site can set cookies for this host under any other name (RFC
 /// 6265, section 8.6), but none with `__Host-` (RFC 6265bis, section 4.1.3.2).
-const NAME_PREFIXES: [&str; 2] = ["__Host-behalf-", remembered_approvals::COOKIE_NAME];
+const NAME_PREFIXES: [&str; 2] = ["__Host-behalf-", APPROVALS];
 
 /// Maximum number of our cookies that are read. A browser has one for forms, one for approvals
 /// and at most four for sign-ins.

@@ -17,9 +17,6 @@ use super::request::AuthorizationRequest;
 use crate::access::Scopes;
 use crate::keys::{KeyringHandle, Purpose};
 
-/// Name of the cookie.
-pub(crate) const COOKIE_NAME: &str = "__Host-MCP_APPROVED_CLIENTS";
-
 /// An approval is remembered for this long after the user gave it. Its use does not prolong it.
 pub(crate) const LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -54,7 +51,7 @@ struct Approval {
 impl Approvals {
     /// Reads the browser's cookie. A cookie that this server did not seal contains no approval.
     pub(crate) fn read(cookies: &Cookies<'_>, keyring: &KeyringHandle, now: Timestamp) -> Self {
-        let sealed = cookies.get(COOKIE_NAME);
+        let sealed = cookies.get(cookies::APPROVALS);
         let opened = sealed.and_then(|value| keyring.open::<Self>(Purpose::Consent, value).ok());
         let mut approvals = opened.unwrap_or_default();
         approvals.0.retain(|approval| approval.expires_at > now);
@@ -114,8 +111,8 @@ impl Approvals {
         }
         let rest = Some(&self).filter(|rest| !rest.0.is_empty());
         match rest.and_then(|rest| keyring.seal(Purpose::Consent, rest).ok()) {
-            Some(value) => cookies::set(COOKIE_NAME, &value, LIFETIME),
-            None => cookies::remove(COOKIE_NAME),
+            Some(value) => cookies::set(cookies::APPROVALS, &value, LIFETIME),
+            None => cookies::remove(cookies::APPROVALS),
         }
     }
 }

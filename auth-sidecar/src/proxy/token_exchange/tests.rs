@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use behalf_contract::{ExchangePlace, Injection};
+use behalf_contract::{ExchangePlace, Injection, TokenExchange};
 use behalf_entra::{
-    AZURE_DEVOPS_SCOPE, FederatedTokenFile, HttpLimits, Proxies, Settings, SystemClock, TrustRoots,
+    AZURE_DEVOPS_SCOPE, EntraClient, FederatedTokenFile, HttpLimits, Proxies, Settings, SystemClock,
+    TrustRoots,
 };
 use futures::StreamExt as _;
 use serde_json::json;

@@ -5,8 +5,6 @@ use ::redis::cluster_async::ClusterConnection;
 use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use ::redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
 
-use super::scan;
-
 /// An open connection. Its clones share it.
 #[derive(Clone)]
 pub(super) enum Connection {
@@ -36,7 +34,7 @@ impl Connection {
 
     /// Asks the node of a cluster with this address. A standalone server is the only node.
     pub(super) async fn ask_node(&mut self, command: Cmd, address: &str) -> Result<Value, RedisError> {
-        match (self, scan::to_node(address)) {
+        match (self, to_node(address)) {
             (Self::Cluster(connection), Some(node)) => connection.route_command(command, node).await,
             (connection, _) => connection.req_packed_command(&command).await,
         }
@@ -69,4 +67,14 @@ impl ConnectionLike for Connection {
             Self::Cluster(connection) => connection.get_db(),
         }
     }
+}
+
+/// The routing to the node with this address.
+fn to_node(address: &str) -> Option<RoutingInfo> {
+    let (host, port) = address.rsplit_once(':')?;
+    let (host, port) = (host.to_owned(), port.parse().ok()?);
+    Some(RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {
+        host,
+        port,
+    }))
 }

@@ -7,7 +7,7 @@ use ::redis::{FromRedisValue as _, Pipeline, RedisError, Value, pipe};
 use behalf_contract::ObjectIdentity;
 use jiff::Timestamp;
 
-use super::{foreign, unreachable};
+use super::error::{foreign, unreachable};
 use crate::session_id::SessionId;
 use crate::store::{Entry, MAX_VALUE_BYTES, StoreError, StoreKey, Written};
 

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::announcements::Announcements;
 use super::client::Connection;
+use super::error::{foreign, unreachable};
 use super::outage_log::OutageLog;
 use super::scan::{self, ScanPosition};
 use super::settings::Settings;
-use super::{foreign, unreachable};
 use crate::store::{Announcement, StoreError};
 
 /// Pause after the second of several failures in a row. It doubles with each further one. After the first failure

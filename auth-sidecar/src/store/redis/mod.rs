@@ -3,6 +3,7 @@
 //! - [`settings`]: the configured addresses, checked
 //! - [`credentials`]: user and password, read again when they change
 //! - [`entra_credentials`]: user and password from Entra
+//! - [`error`]: errors of Redis as errors of a session store
 //! - [`node_names`]: the names of a cluster's nodes in their certificates
 //! - [`client`]: an open connection, to a server or to a cluster
 //! - [`connection`]: one shared connection, opened on demand
@@ -17,14 +18,13 @@ mod commands;
 mod connection;
 mod credentials;
 mod entra_credentials;
+mod error;
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing;
 mod node_names;
 mod outage_log;
 mod scan;
 mod settings;
-
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use behalf_entra::EntraClient;
@@ -166,14 +166,4 @@ impl SessionStore for RedisStore {
             eviction_policy: information.as_ref().and_then(commands::eviction_policy),
         })
     }
-}
-
-/// No answer from Redis, or an answer that is no answer to the command.
-fn unreachable(error: ::redis::RedisError) -> StoreError {
-    StoreError::Unreachable(Arc::new(error))
-}
-
-/// An entry that this program did not write.
-fn foreign(error: ::redis::RedisError) -> StoreError {
-    StoreError::Foreign(Arc::new(error))
 }

@@ -1,6 +1,5 @@
 //! Lists the sessions with `SCAN`; in a cluster, one primary after the other.
 
-use ::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Value, cmd};
 
 use super::client::Connection;
@@ -120,16 +119,6 @@ fn node(node: Value) -> Result<(String, u16), RedisError> {
         other => other,
     };
     Ok(FromRedisValue::from_redis_value(first_two)?)
-}
-
-/// The routing to the node with this address.
-pub(super) fn to_node(address: &str) -> Option<RoutingInfo> {
-    let (host, port) = address.rsplit_once(':')?;
-    let (host, port) = (host.to_owned(), port.parse().ok()?);
-    Some(RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {
-        host,
-        port,
-    }))
 }
 
 #[cfg(test)]
