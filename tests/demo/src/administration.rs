@@ -8,8 +8,8 @@ use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::script::{call, sign_in, tools};
-use super::transcript::same_or_another;
+use super::calls::{call, sign_in, tools};
+use super::sign_in::same_or_another;
 use super::{DemoError, Running, SignIn};
 use crate::environment::{Conditions, Layout, NAMESPACE_SERVERS, Server, wait_for};
 use crate::mcp_client::{Era, call_with_token};

@@ -10,8 +10,8 @@ use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::script::{call, sign_in, tools};
-use super::transcript::same_or_another;
+use super::calls::{call, sign_in, tools};
+use super::sign_in::same_or_another;
 use super::{DemoError, SignIn, internal_document};
 use crate::environment::{Layout, NAMESPACE_SERVERS, Server};
 use crate::mcp_client::Era;

@@ -4,6 +4,7 @@
 
 mod administration;
 mod binaries;
+mod calls;
 mod down;
 pub mod environment;
 mod error;
@@ -17,12 +18,15 @@ mod next_steps;
 mod place;
 mod progress;
 mod publish;
+mod running;
 mod script;
+mod sign_in;
 mod transcript;
 mod up;
 
 pub use administration::Administration;
 pub use binaries::{binary, build_images};
+pub use calls::text;
 pub use down::down;
 pub use error::DemoError;
 pub use failover::Failover;
@@ -31,6 +35,8 @@ pub use kubeconfig::kubeconfig;
 pub use next_steps::next_steps;
 pub use progress::Progress;
 pub use publish::publish;
-pub use script::{play, text};
-pub use transcript::{Call, Outcome, SignIn, Transcript};
-pub use up::{Forwarding, Running, kube_client, load_images, start, up};
+pub use running::Running;
+pub use script::play;
+pub use sign_in::{Call, Outcome, SignIn};
+pub use transcript::Transcript;
+pub use up::{Forwarding, kube_client, load_images, start, up};

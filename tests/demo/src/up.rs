@@ -11,7 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use tower::{BoxError, ServiceBuilder};
 
 use super::place::Place;
-use super::{DemoError, Progress, Transcript, build_images, forwarder, script};
+use super::{DemoError, Progress, Running, Transcript, build_images, forwarder, script};
 use crate::environment::{
     self, Conditions, EnvironmentError, ImageReferences, Layout, Server, create_federated_credential,
     wait_for,
@@ -23,15 +23,6 @@ use behalf_simulators::entra::Control;
 
 /// Maximum time until a server is Ready.
 const READY: Duration = Duration::from_mins(4);
-
-/// Everything that an environment consists of, running.
-pub struct Running {
-    /// The cluster.
-    pub cluster: Cluster,
-
-    /// A client with an administrator's rights.
-    pub client: Client,
-}
 
 /// The process or task that serves the loopback ports.
 #[derive(Clone)]

@@ -4,8 +4,10 @@
 //! survives restarts and rollouts; connections that are open when a Pod dies break, as behind any load balancer.
 
 mod answers;
+mod error;
 mod pod;
 mod relay;
+mod target;
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,87 +17,14 @@ use kube::Client;
 use tokio::net::{TcpListener, TcpStream};
 
 pub use self::answers::Answers;
+pub use self::error::ForwardError;
 use self::pod::{Remote, open};
 use self::relay::relay;
+pub use self::target::{Forward, Way};
 
 /// Number of searches for a ready Pod before a connection is closed, and the time between two of them.
 const ATTEMPTS: u32 = 120;
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// One loopback port and where it leads.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Forward {
-    /// The port on 127.0.0.1.
-    pub local: u16,
-
-    /// The Service's namespace.
-    pub namespace: String,
-
-    /// The Service's name.
-    pub service: String,
-
-    /// The Service's port.
-    pub port: u16,
-}
-
-/// The route of a connection to its Pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// Connects to the Pod's address. This machine needs a route to it, as it has to the Pods of a local
-    /// cluster.
-    Direct,
-
-    /// Connects through the API server and the node, as every cluster can. The node reports a close by the
-    /// Pod up to a second late, and reports a reset as a close.
-    PortForward,
-}
-
-/// Why forwarding did not start, or a connection was not forwarded.
-#[derive(Debug, thiserror::Error)]
-pub enum ForwardError {
-    /// The loopback port is taken.
-    #[error("failed to listen on 127.0.0.1:{port}; end what uses the port, then try again")]
-    Listen {
-        /// The port.
-        port: u16,
-        /// The operating system's error.
-        #[source]
-        source: std::io::Error,
-    },
-
-    /// The API server did not answer as expected.
-    #[error("failed to {action}")]
-    Api {
-        /// The operation that failed.
-        action: &'static str,
-        /// The error of the Kubernetes client.
-        #[source]
-        source: kube::Error,
-    },
-
-    /// The Pod does not accept the connection.
-    #[error("failed to connect to Pod {pod}")]
-    Connect {
-        /// The Pod's name.
-        pod: String,
-        /// The operating system's error.
-        #[source]
-        source: std::io::Error,
-    },
-
-    /// No Pod of the Service is ready.
-    #[error("no Pod behind Service {0} is ready")]
-    NoPod(String),
-
-    /// The Service has no such port, or its Pod does not name it.
-    #[error("Service {service} has no port {port}")]
-    NoPort {
-        /// The Service's name.
-        service: String,
-        /// The port that was asked for.
-        port: u16,
-    },
-}
 
 /// Listens on every port and forwards until the process ends or the returned future is dropped.
 ///

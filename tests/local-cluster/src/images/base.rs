@@ -9,7 +9,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use super::{Builder, FORMAT, Image, ImageError, assemble};
+use super::assemble::{FORMAT, assemble};
+use super::builder::{Builder, Source};
+use super::error::ImageError;
 use crate::files::{self, ContentName, FileError};
 use crate::{Call, CommandError, Progress, prerequisites};
 
@@ -45,16 +47,6 @@ pub(super) struct Base {
 
     /// Text that differs between two bases.
     pub(super) identity: String,
-}
-
-/// The place where a builder finds a base.
-#[derive(Debug)]
-pub(super) enum Source {
-    /// Under this name, in a registry.
-    Named(String),
-
-    /// In an archive that was built here.
-    Archive(Image),
 }
 
 impl Base {

@@ -1,9 +1,9 @@
 //! The programs that build images: Docker where its daemon answers, else buildah.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::base::Source;
-use super::{Image, ImageError};
+use super::error::ImageError;
+use super::image::Image;
 use crate::files::{self, FileError, Lock};
 use crate::{Call, CommandError, prerequisites};
 
@@ -15,6 +15,16 @@ pub enum Builder {
 
     /// Docker.
     Docker,
+}
+
+/// The place where a builder finds a base.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Under this name, in a registry.
+    Named(String),
+
+    /// In an archive that was built here.
+    Archive(Image),
 }
 
 impl Builder {
@@ -136,7 +146,12 @@ pub fn push(image: &Image, reference: &str) -> Result<(), ImageError> {
 
 /// Locks out other processes that load the same images into Docker's storage and remove them.
 pub(super) fn lock() -> Result<Lock, FileError> {
-    files::lock(&super::home().join("docker.lock"))
+    files::lock(&home().join("docker.lock"))
+}
+
+/// The folder of the archives of all images.
+pub(super) fn home() -> PathBuf {
+    files::cache().join("images")
 }
 
 fn docker(command: &str) -> Call {

@@ -107,7 +107,7 @@ impl Daemon {
             self.name,
             &tag,
             &recipe,
-            Some(&base),
+            Some(&base.source),
             progress,
             |context| {
                 let unpacked = context.with_file_name("unpacked");

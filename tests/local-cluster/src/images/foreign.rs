@@ -49,7 +49,7 @@ pub fn foreign(program: &Foreign<'_>, progress: &Progress) -> Result<Image, Imag
         program.name,
         &tag,
         &recipe,
-        Some(&base),
+        Some(&base.source),
         progress,
         |context| {
             let root = context.join("root");

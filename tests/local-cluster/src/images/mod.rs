@@ -3,91 +3,27 @@
 //! An image is kept as an archive named by its content, so one that did not change costs nothing,
 //! and one that changed has a new tag, which rolls it out.
 
+mod assemble;
 mod base;
 mod builder;
 mod daemon;
+mod error;
 mod foreign;
+mod image;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use self::assemble::{FORMAT, assemble, copy};
 use self::base::Base;
+use self::builder::Source;
 pub use self::builder::{Builder, push};
 pub use self::daemon::{nginx, redis, valkey};
+pub use self::error::ImageError;
 pub use self::foreign::{Foreign, foreign};
-use crate::files::{self, ContentName, FileError};
-use crate::prerequisites::{self, PrerequisiteError};
+pub use self::image::Image;
+use crate::files::{self, ContentName};
 use crate::toolchain::Toolchain;
-use crate::{CommandError, Progress};
-
-/// Raised when the way of building changes, so that no archive of the old way is taken.
-const FORMAT: &str = "1";
-
-/// Number of archives of each image that are kept.
-const KEPT: usize = 3;
-
-/// An image could not be built or pushed.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageError {
-    /// Something needed is not installed.
-    #[error(transparent)]
-    Prerequisite(#[from] PrerequisiteError),
-
-    /// The builder refused.
-    #[error("failed to build image {name}")]
-    Build {
-        /// The image's name.
-        name: String,
-
-        /// The output of the builder.
-        source: CommandError,
-    },
-
-    /// The registry or the network refused.
-    #[error("failed to push image {reference}: check REGISTRY and the login to it")]
-    Push {
-        /// The target of the push.
-        reference: String,
-
-        /// The output of the builder.
-        source: CommandError,
-    },
-
-    /// The base could not be put together.
-    #[error(
-        "failed to make a base image from Debian packages: set BASE to an image with glibc, libgcc and CA certificates"
-    )]
-    Base(#[source] CommandError),
-
-    /// A file could not be used.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
-/// An image in an archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    /// Its name without registry.
-    pub name: String,
-
-    /// A hash of its content.
-    pub tag: String,
-
-    /// The archive, in OCI's format or Docker's.
-    pub archive: PathBuf,
-}
-
-impl Image {
-    /// The name under which the archive is loaded.
-    pub fn reference(&self) -> String {
-        self.reference_in("behalf.local")
-    }
-
-    /// Its name in a registry, such as `registry.example/you`.
-    pub fn reference_in(&self, registry: &str) -> String {
-        format!("{}/{}:{}", registry.trim_end_matches('/'), self.name, self.tag)
-    }
-}
+use crate::{Progress, prerequisites};
 
 /// The images that this project consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +87,7 @@ pub fn build(product: Product, binary: &Path, progress: &Progress) -> Result<Ima
         product.name(),
         &tag,
         &recipe,
-        Some(&base),
+        Some(&base.source),
         progress,
         |context| copy(binary, &context.join(product.name())),
     )
@@ -161,7 +97,7 @@ pub fn build(product: Product, binary: &Path, progress: &Progress) -> Result<Ima
 pub fn labelled(image: &Image, label: &str, progress: &Progress) -> Result<Image, ImageError> {
     let recipe = format!("ARG BASE\nFROM ${{BASE}}\nLABEL {label}\n");
     let base = Base {
-        source: base::Source::Archive(image.clone()),
+        source: Source::Archive(image.clone()),
         identity: image.reference(),
     };
     let tag = ContentName::default()
@@ -170,9 +106,15 @@ pub fn labelled(image: &Image, label: &str, progress: &Progress) -> Result<Image
         .text(&base.identity)
         .finish();
     let builder = Builder::choose();
-    assemble(builder, &image.name, &tag, &recipe, Some(&base), progress, |_| {
-        Ok(())
-    })
+    assemble(
+        builder,
+        &image.name,
+        &tag,
+        &recipe,
+        Some(&base.source),
+        progress,
+        |_| Ok(()),
+    )
 }
 
 /// The image whose process holds each Pod's namespaces.
@@ -245,7 +187,7 @@ pub fn fixture_server(
         "fixture-server",
         &tag,
         &recipe,
-        Some(&base),
+        Some(&base.source),
         progress,
         prepare,
     )
@@ -272,88 +214,27 @@ fn busybox(name: &str, start: &str, pages: &[&str], progress: &Progress) -> Resu
         .text(&pages.join(" "))
         .text(base.as_ref().map_or("", |base| &base.identity))
         .finish();
-    assemble(builder, name, &tag, &recipe, base.as_ref(), progress, |context| {
-        let root = context.join("root");
-        files::create_directory(&root)?;
-        for page in pages {
-            let path = root.join(page);
-            files::write(&path, "ok\n")?;
-            base::permit(&path, 0o644)?;
-        }
-        match base {
-            Some(_) => base::busybox(context, &root.join("usr/local/bin")),
-            None => Ok(()),
-        }
-    })
-}
-
-/// Returns the archive of an image, and builds it from a prepared context if there is none yet.
-fn assemble(
-    builder: Builder,
-    name: &str,
-    tag: &str,
-    recipe: &str,
-    base: Option<&Base>,
-    progress: &Progress,
-    prepare: impl FnOnce(&Path) -> Result<(), ImageError>,
-) -> Result<Image, ImageError> {
-    let home = home().join(name);
-    let archive = home.join(format!("{tag}.{}.tar", builder.suffix()));
-    let image = Image {
-        name: name.to_owned(),
-        tag: tag.to_owned(),
-        archive,
-    };
-    if image.archive.exists() {
-        files::touch(&image.archive);
-        return Ok(image);
-    }
-    progress.step(&format!("build image {name}"), || {
-        let _lock = match builder {
-            Builder::Buildah => None,
-            Builder::Docker => Some(builder::lock()?),
-        };
-        files::create_directory(&home)?;
-        let work = tempfile::Builder::new().prefix(".build-").tempdir_in(&home);
-        let work = work.map_err(FileError::at("create a folder in", &home))?;
-        let context = work.path().join("context");
-        files::create_directory(&context)?;
-        prepare(&context)?;
-        let containerfile = work.path().join("Containerfile");
-        files::write(&containerfile, recipe)?;
-        let finished = work.path().join("image.tar");
-        let source = base.map(|base| &base.source);
-        builder
-            .build(work.path(), source, &image.reference(), &finished)
-            .map_err(|source| ImageError::Build {
-                name: name.to_owned(),
-                source,
-            })?;
-        fs::rename(&finished, &image.archive).map_err(FileError::at("create", &image.archive))?;
-        Ok::<_, ImageError>(())
-    })?;
-    trim(&home);
-    Ok(image)
-}
-
-fn home() -> PathBuf {
-    files::cache().join("images")
-}
-
-/// Removes all but the newest archives of one image.
-fn trim(home: &Path) {
-    let archives = files::newest_first(home)
-        .into_iter()
-        .filter(|path| path.is_file());
-    for old in archives.skip(KEPT) {
-        // Another process may have removed the file already.
-        drop(fs::remove_file(old));
-    }
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), ImageError> {
-    fs::copy(from, to).map_err(FileError::at("copy", from))?;
-    Ok(())
+    assemble(
+        builder,
+        name,
+        &tag,
+        &recipe,
+        base.as_ref().map(|base| &base.source),
+        progress,
+        |context| {
+            let root = context.join("root");
+            files::create_directory(&root)?;
+            for page in pages {
+                let path = root.join(page);
+                files::write(&path, "ok\n")?;
+                base::permit(&path, 0o644)?;
+            }
+            match base {
+                Some(_) => base::busybox(context, &root.join("usr/local/bin")),
+                None => Ok(()),
+            }
+        },
+    )
 }
 
 #[cfg(test)]
@@ -375,23 +256,5 @@ mod tests {
                 "{name}"
             );
         }
-    }
-
-    #[test]
-    fn keeps_the_newest_archives_and_all_folders() {
-        let home = tempfile::tempdir().unwrap();
-        for number in 0..5 {
-            let file = fs::File::create(home.path().join(format!("{number}.tar"))).unwrap();
-            let age = std::time::Duration::from_secs(1000 + number);
-            file.set_modified(std::time::UNIX_EPOCH + age).unwrap();
-        }
-        fs::create_dir(home.path().join(".build-1")).unwrap();
-        trim(home.path());
-        let mut left: Vec<_> = fs::read_dir(home.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        left.sort();
-        assert_eq!(left, [".build-1", "2.tar", "3.tar", "4.tar"]);
     }
 }

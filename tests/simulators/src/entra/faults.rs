@@ -6,10 +6,11 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
-use super::failure::{Failure, Trace, json_response};
+use super::failure::{Failure, json_response};
 use super::model::{Effect, RequestKind};
 use super::report::Outcome;
 use super::state::World;
+use super::trace::Trace;
 use crate::listener::ResetConnection;
 
 /// The faulty answer, or `None` when the request goes on, late perhaps.

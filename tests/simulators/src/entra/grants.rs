@@ -14,7 +14,7 @@ use super::model::{Application, RequestKind, User};
 use super::policies::announces_cp1;
 use super::scopes::{Requested, Resource};
 use super::state::{Login, State, World};
-use super::token::{Granted, TokenRequest};
+use super::token_request::{Granted, TokenRequest};
 use super::tokens::{Access, Grantee};
 
 /// Answers a request of an authenticated application.

@@ -6,11 +6,12 @@ use axum::extract::{Path, State as Shared};
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
 
-use super::failure::{Failure, Trace, json_response};
+use super::failure::{Failure, json_response};
 use super::faults;
 use super::model::RequestKind;
 use super::report::{Outcome, RequestRecord};
 use super::state::World;
+use super::trace::Trace;
 
 /// `GET /{tenant}/v2.0/.well-known/openid-configuration`.
 pub(super) async fn discovery(

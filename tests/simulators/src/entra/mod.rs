@@ -28,7 +28,9 @@ mod report;
 mod scopes;
 mod state;
 mod token;
+mod token_request;
 mod tokens;
+mod trace;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

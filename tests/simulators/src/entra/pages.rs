@@ -6,9 +6,10 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
-use super::failure::{Failure, Trace};
+use super::failure::Failure;
 use super::model::{Application, User};
 use super::scopes::Resource;
+use super::trace::Trace;
 
 /// Name of the `meta` element that carries the AADSTS code of an error page.
 pub const ERROR_META: &str = "entra-simulator-error";

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::failure::Trace;
 use super::model::RequestKind;
+use super::trace::Trace;
 
 /// One request as the simulator saw it. Holds parameter names, never a value that is a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

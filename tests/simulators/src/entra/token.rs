@@ -6,40 +6,19 @@ use axum::body::Bytes;
 use axum::extract::{Path, State as Shared};
 use axum::response::Response;
 use http::{HeaderMap, header};
-use serde::Serialize;
 
-use super::failure::{Failure, Trace, json_response};
+use super::failure::{Failure, json_response};
 use super::form::Parameters;
 use super::jwt::Unverified;
 use super::model::{Application, RequestKind};
 use super::report::{AssertionNames, Outcome, RequestRecord, SecretKind};
 use super::state::World;
+use super::token_request::{Granted, TokenRequest};
+use super::trace::Trace;
 use super::{assertion, faults, grants};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const ON_BEHALF_OF: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-
-/// A successful answer (entra.md section 3.3).
-#[derive(Serialize)]
-pub(super) struct Granted {
-    pub(super) token_type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) scope: Option<String>,
-    pub(super) expires_in: u64,
-    pub(super) ext_expires_in: u64,
-    pub(super) access_token: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) refresh_token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) id_token: Option<String>,
-}
-
-/// A token request on its way through the checks.
-pub(super) struct TokenRequest {
-    pub(super) number: u64,
-    pub(super) kind: RequestKind,
-    pub(super) form: Parameters,
-}
 
 /// `POST /{tenant}/oauth2/v2.0/token`.
 pub(super) async fn token(

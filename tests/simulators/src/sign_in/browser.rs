@@ -3,13 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
 use reqwest::redirect::Policy;
 use url::Url;
 
+use super::error::SignInError;
 use super::page::Page;
 use super::policy::{Initiator, site};
-use super::{SignInError, trace};
+use super::shown::Shown;
+use super::trace;
 
 /// Redirects a browser follows before it gives up.
 const REDIRECT_LIMIT: usize = 20;
@@ -32,35 +34,6 @@ pub(super) enum Arrival {
     Page(Box<Shown>),
     /// A redirect led to the address the caller waits for; it was not fetched.
     Left(Url),
-}
-
-/// A page on the screen.
-#[derive(Clone)]
-pub struct Shown {
-    /// Its address.
-    pub url: Url,
-
-    /// HTTP status.
-    pub status: u16,
-
-    /// Response headers.
-    pub headers: HeaderMap,
-
-    /// Its words and forms.
-    pub page: Page,
-
-    initiator: Initiator,
-}
-
-impl fmt::Debug for Shown {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Shown")
-            .field("url", &trace::shown(&self.url))
-            .field("status", &self.status)
-            .field("page", &self.page)
-            .finish_non_exhaustive()
-    }
 }
 
 /// A form that is being sent.

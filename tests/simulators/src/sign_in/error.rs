@@ -1,6 +1,6 @@
 //! Why a sign-in did not come to its end.
 
-use super::Shown;
+use super::shown::Shown;
 
 /// Why the person did not get back to the client.
 #[derive(Debug, thiserror::Error)]

@@ -9,16 +9,18 @@ mod browser;
 mod error;
 mod page;
 mod policy;
+mod shown;
 mod trace;
 
 use std::fmt;
 
 use url::Url;
 
+pub use self::browser::Browser;
 use self::browser::{Arrival, Submission};
-pub use self::browser::{Browser, Shown};
 pub use self::error::SignInError;
 pub use self::page::{Button, Field, Form, Page};
+pub use self::shown::Shown;
 use crate::entra::ERROR_META;
 use crate::people::Person;
 

@@ -5,28 +5,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::cgroup;
+use super::names::{CONTAINERD_ENDPOINT, CONTAINERD_SOCKET, DOMAIN, node_name};
 use super::pki::Pki;
 use super::process::NodeFiles;
 use crate::cluster::registry::Record;
 use crate::command::Call;
 use crate::files::{self, FileError};
-
-/// Port of the API server on the first node's address.
-pub(crate) const API_PORT: u16 = 6443;
-
-/// The cluster's DNS domain.
-pub(crate) const DOMAIN: &str = "cluster.local";
-
-/// containerd's socket, in the node's own `/run`.
-pub(crate) const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
-
-/// The same as the kubelet names it.
-pub(crate) const CONTAINERD_ENDPOINT: &str = "unix:///run/containerd/containerd.sock";
-
-/// The name of a node in the Kubernetes API.
-pub(crate) fn node_name(record: &Record, node: u8) -> String {
-    format!("{}-{node}", record.name)
-}
 
 /// Writes the configuration of every component of the node.
 pub(crate) fn write(

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::config::DOMAIN;
+use super::names::DOMAIN;
 use crate::cluster::registry::Record;
 use crate::toolchain::Toolchain;
 

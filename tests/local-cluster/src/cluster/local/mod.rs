@@ -4,6 +4,7 @@ mod cgroup;
 mod config;
 mod dns;
 mod health;
+mod names;
 mod network;
 mod pki;
 mod plan;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use self::config::CONTAINERD_SOCKET;
+use self::names::CONTAINERD_SOCKET;
 use self::pki::Pki;
 use self::process::NodeFiles;
 use super::ClusterError;
@@ -136,7 +137,7 @@ impl LocalCluster {
 
     /// The URL of its API server.
     pub(crate) fn server(&self) -> String {
-        format!("https://{}:{}", self.record.addresses().node(0), config::API_PORT)
+        format!("https://{}:{}", self.record.addresses().node(0), names::API_PORT)
     }
 
     /// Whether every node lives, the API server is ready and every node is `Ready`.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::config;
+use super::names;
 use crate::cluster::ClusterError;
 use crate::cluster::registry::Record;
 use crate::command::Call;
@@ -71,7 +71,7 @@ pub(crate) fn create(record: &Record, tools: &Toolchain, version: &str) -> Resul
         call.args(["--client-name", name]).args(more).text()
     };
     for node in 0..record.nodes {
-        let name = format!("system:node:{}", config::node_name(record, node));
+        let name = format!("system:node:{}", names::node_name(record, node));
         files::write(&pki.kubelet(node), user(&name, &["--org", "system:nodes"])?)?;
     }
     files::write(&pki.component("kube-proxy"), user("system:kube-proxy", &[])?)?;
@@ -87,10 +87,10 @@ fn configuration(record: &Record, pki: &Pki, version: &str) -> String {
     let init = json!({
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "InitConfiguration",
-        "localAPIEndpoint": {"advertiseAddress": addresses.node(0), "bindPort": config::API_PORT},
+        "localAPIEndpoint": {"advertiseAddress": addresses.node(0), "bindPort": names::API_PORT},
         "nodeRegistration": {
-            "name": config::node_name(record, 0),
-            "criSocket": config::CONTAINERD_ENDPOINT,
+            "name": names::node_name(record, 0),
+            "criSocket": names::CONTAINERD_ENDPOINT,
         },
     });
     let cluster = json!({
@@ -102,7 +102,7 @@ fn configuration(record: &Record, pki: &Pki, version: &str) -> String {
         "networking": {
             "serviceSubnet": addresses.services().to_string(),
             "podSubnet": addresses.pods().to_string(),
-            "dnsDomain": config::DOMAIN,
+            "dnsDomain": names::DOMAIN,
         },
         "apiServer": {"certSANs": ["localhost", "127.0.0.1", addresses.api_service()]},
     });

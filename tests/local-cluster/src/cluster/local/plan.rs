@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::config::{self, API_PORT, CONTAINERD_SOCKET};
+use super::names::{self, API_PORT, CONTAINERD_SOCKET};
 use super::pki::Pki;
 use super::process::NodeFiles;
 use crate::cluster::ClusterError;
@@ -166,7 +166,7 @@ impl Writer<'_> {
                     ("kubelet-client-key", pki("apiserver-kubelet-client.key")),
                     (
                         "service-account-issuer",
-                        format!("https://kubernetes.default.svc.{}", config::DOMAIN),
+                        format!("https://kubernetes.default.svc.{}", names::DOMAIN),
                     ),
                     ("service-account-key-file", pki("sa.pub")),
                     ("service-account-signing-key-file", pki("sa.key")),
@@ -231,7 +231,7 @@ impl Writer<'_> {
                 &[
                     ("config", file("kubelet.json")),
                     ("kubeconfig", self.pki.kubelet(self.node).display().to_string()),
-                    ("hostname-override", config::node_name(self.record, self.node)),
+                    ("hostname-override", names::node_name(self.record, self.node)),
                     ("node-ip", self.address(self.node)),
                 ],
             ),

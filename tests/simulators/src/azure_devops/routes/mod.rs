@@ -1,5 +1,6 @@
 //! The routes of the three services. Paths are lower case: the gate lowers what it receives.
 
+mod answer;
 mod approvals;
 mod build_update;
 mod builds;
@@ -27,9 +28,8 @@ use axum::{
 };
 use http::{Method, Uri};
 
+use self::answer::Answer;
 use super::{error::ServiceError, state::Simulator};
-
-type Answer = Result<Response, ServiceError>;
 
 /// `https://dev.azure.com`.
 pub(super) fn core(simulator: Arc<Simulator>) -> Router {

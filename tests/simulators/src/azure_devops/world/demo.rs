@@ -26,52 +26,55 @@ fn ago(now: Timestamp, minutes: i64, ticks: i64) -> Timestamp {
         .unwrap_or(now)
 }
 
-pub(super) fn world(now: Timestamp) -> World {
-    let mut world = World {
-        projects: projects(now),
-        definitions: definitions(now)
-            .into_iter()
-            .map(|definition| (definition.id, definition))
-            .collect(),
-        builds: BTreeMap::new(),
-        deployments: deployments(now)
-            .into_iter()
-            .map(|deployment| (deployment.id, deployment))
-            .collect(),
-        environments: environments(now),
-        environment_records: environment_records(now),
-        approvals: BTreeMap::new(),
-        release_approvals: BTreeMap::new(),
-    };
-    for build in builds(now) {
-        world.builds.insert(build.id, build);
-    }
-    let approval = Approval {
-        id: approval_id(637),
-        project: "shop".to_owned(),
-        build: 637,
-        status: "pending".to_owned(),
-        approver: BEN.into(),
-        comment: None,
-        instructions: "Check the dashboards of Staging first".to_owned(),
-        created: ago(now, 32, 1_234_500),
-        modified: ago(now, 32, 1_234_500),
-    };
-    world.approvals.insert(approval.id.clone(), approval);
-    world.release_approvals.insert(
-        71,
-        ReleaseApproval {
-            id: 71,
+impl World {
+    /// The organization `contoso` of the demo, as of `now`.
+    pub(in crate::azure_devops) fn demo(now: Timestamp) -> Self {
+        let mut world = Self {
+            projects: projects(now),
+            definitions: definitions(now)
+                .into_iter()
+                .map(|definition| (definition.id, definition))
+                .collect(),
+            builds: BTreeMap::new(),
+            deployments: deployments(now)
+                .into_iter()
+                .map(|deployment| (deployment.id, deployment))
+                .collect(),
+            environments: environments(now),
+            environment_records: environment_records(now),
+            approvals: BTreeMap::new(),
+            release_approvals: BTreeMap::new(),
+        };
+        for build in builds(now) {
+            world.builds.insert(build.id, build);
+        }
+        let approval = Approval {
+            id: approval_id(637),
             project: "shop".to_owned(),
-            deployment: 53,
+            build: 637,
             status: "pending".to_owned(),
             approver: BEN.into(),
-            comments: String::new(),
-            created: ago(now, 41, 0),
-            modified: ago(now, 41, 0),
-        },
-    );
-    world
+            comment: None,
+            instructions: "Check the dashboards of Staging first".to_owned(),
+            created: ago(now, 32, 1_234_500),
+            modified: ago(now, 32, 1_234_500),
+        };
+        world.approvals.insert(approval.id.clone(), approval);
+        world.release_approvals.insert(
+            71,
+            ReleaseApproval {
+                id: 71,
+                project: "shop".to_owned(),
+                deployment: 53,
+                status: "pending".to_owned(),
+                approver: BEN.into(),
+                comments: String::new(),
+                created: ago(now, 41, 0),
+                modified: ago(now, 41, 0),
+            },
+        );
+        world
+    }
 }
 
 fn projects(now: Timestamp) -> Vec<Project> {

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     log::{Log, LogText},
-    story::Told,
     timeline::{FAILED, SUCCEEDED, Timeline},
+    told::Told,
     uuid_of,
 };
 

@@ -2,18 +2,20 @@
 
 mod demo;
 mod generated;
+mod ids;
 pub(crate) mod log;
 pub(crate) mod model;
 pub(crate) mod planted;
 pub(crate) mod story;
 mod table;
 mod timeline;
+mod told;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
+pub(super) use self::ids::{commit_of, uuid_of};
 use self::model::{Approval, Build, Definition, Deployment, Environment, EnvironmentRecord, Project};
 
 /// Everything in the organization.
@@ -32,11 +34,6 @@ pub(super) struct World {
 }
 
 impl World {
-    /// The organization `contoso` of the demo, as of `now`.
-    pub(super) fn demo(now: Timestamp) -> Self {
-        demo::world(now)
-    }
-
     pub(super) fn definition_of(&self, build: &Build) -> Option<&Definition> {
         self.definitions.get(&build.definition)
     }
@@ -70,36 +67,6 @@ impl World {
     }
 }
 
-/// A uuid that is always the same for the same words, so that the whole world is stable without a table.
-pub(super) fn uuid_of(words: &str) -> String {
-    let digest = hex(&Sha256::digest(words.as_bytes()));
-    let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default().to_owned();
-    format!(
-        "{}-{}-4{}-8{}-{}",
-        part(0, 8),
-        part(8, 12),
-        part(13, 16),
-        part(17, 20),
-        part(20, 32)
-    )
-}
-
-/// A commit id that is always the same for the same words.
-pub(super) fn commit_of(words: &str) -> String {
-    hex(&Sha256::digest(words.as_bytes()))
-        .get(..40)
-        .unwrap_or_default()
-        .to_owned()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,12 +79,5 @@ mod tests {
         assert_eq!(first, "20260401.1");
         let taken: Vec<&str> = world.builds.values().map(|build| build.number.as_str()).collect();
         assert!(!taken.contains(&world.next_build_number(178, now).as_str()));
-    }
-
-    #[test]
-    fn uuids_are_stable_and_well_formed() {
-        assert_eq!(uuid_of("a"), uuid_of("a"));
-        assert_ne!(uuid_of("a"), uuid_of("b"));
-        assert_eq!(uuid_of("a").len(), 36);
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     World, generated,
@@ -11,18 +11,9 @@ use super::{
     model::{Build, Story},
     planted::{INSTRUCTIONS, SECRETS},
     timeline::{CANCELED, FAILED, SKIPPED, SUCCEEDED, Standing, Timeline, later},
+    told::Told,
     uuid_of,
 };
-
-/// Everything that can be read about the course of a build.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
-    /// Records of the current timeline. None: nothing started yet, the service says 204.
-    pub(crate) records: Option<Vec<Map<String, Value>>>,
-    /// Timelines of earlier attempts, by id.
-    pub(crate) earlier: Vec<(String, Vec<Map<String, Value>>)>,
-    pub(crate) logs: Vec<Log>,
-}
 
 /// Id of a build's current timeline, which is its plan id too.
 pub fn timeline_id(build: u32) -> String {

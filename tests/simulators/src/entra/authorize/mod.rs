@@ -10,7 +10,7 @@ use axum::response::Response;
 use http::HeaderMap;
 
 use self::step::{Step, browser, finish};
-use super::failure::{Failure, Trace};
+use super::failure::Failure;
 use super::form::Parameters;
 use super::grants::{parse_claims, unassigned};
 use super::model::{Application, RequestKind, User};
@@ -18,6 +18,7 @@ use super::pages::{self, SignInPage};
 use super::report::{RequestRecord, SecretKind};
 use super::scopes::Requested;
 use super::state::{Code, Login, Pending, State, World};
+use super::trace::Trace;
 use super::{faults, random};
 
 /// `GET /{tenant}/oauth2/v2.0/authorize`.

@@ -5,10 +5,11 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
-use crate::entra::failure::{Failure, Trace};
+use crate::entra::failure::Failure;
 use crate::entra::model::User;
 use crate::entra::report::Outcome;
 use crate::entra::state::{Pending, World};
+use crate::entra::trace::Trace;
 use crate::entra::{pages, random};
 
 const BROWSER_COOKIE: &str = "SIMSESSION";

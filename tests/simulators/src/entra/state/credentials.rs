@@ -3,21 +3,13 @@
 
 use std::collections::HashSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use super::State;
+use super::{Known, State};
 use crate::entra::model::{Application, Directory, FederatedCredential};
 
 /// Maximum number of federated credentials of an application.
 const CREDENTIAL_LIMIT: usize = 20;
-
-/// The age of one credential of one application.
-pub(super) struct Known {
-    /// When it was created.
-    pub(super) since: Timestamp,
-    /// Number of requests that presented the credential while it was propagating.
-    pub(super) presented: u64,
-}
 
 impl State {
     /// Returns the application's credentials that one token request sees. Only every second request that

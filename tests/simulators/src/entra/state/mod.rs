@@ -9,7 +9,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use self::credentials::Known;
 use super::clock::system_now;
 use super::endpoints::Endpoints;
 use super::failure::Failure;
@@ -71,6 +70,14 @@ pub(super) struct RefreshToken {
     pub(super) login: Login,
     pub(super) last_used: Timestamp,
     pub(super) revoked: bool,
+}
+
+/// The age of one credential of one application.
+struct Known {
+    /// When it was created.
+    since: Timestamp,
+    /// Number of requests that presented the credential while it was propagating.
+    presented: u64,
 }
 
 /// The state that requests and tests change.

@@ -1,0 +1,15 @@
+//! What can be read about the course of a build.
+
+use serde_json::{Map, Value};
+
+use super::log::Log;
+
+/// Everything that can be read about the course of a build.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Records of the current timeline. None: nothing started yet, the service says 204.
+    pub(crate) records: Option<Vec<Map<String, Value>>>,
+    /// Timelines of earlier attempts, by id.
+    pub(crate) earlier: Vec<(String, Vec<Map<String, Value>>)>,
+    pub(crate) logs: Vec<Log>,
+}
