@@ -68,10 +68,3 @@ pub const EVERYBODY: [Person; 3] = [ANA, BEN, CAROL];
 pub fn by_object_id(object_id: &str) -> Option<Person> {
     EVERYBODY.into_iter().find(|person| person.object_id == object_id)
 }
-
-/// The person who signs in with this name. Case does not matter, as in Entra.
-pub fn by_user_name(user_name: &str) -> Option<Person> {
-    EVERYBODY
-        .into_iter()
-        .find(|person| person.user_name.eq_ignore_ascii_case(user_name))
-}

@@ -280,11 +280,6 @@ impl Cluster {
         self.as_local().map(|_| local::HOST_NAME)
     }
 
-    /// The folders with the logs of the components.
-    pub fn component_logs(&self) -> Vec<PathBuf> {
-        self.as_local().map(LocalCluster::logs).unwrap_or_default()
-    }
-
     /// Whether all of it works right now.
     pub fn is_healthy(&self) -> bool {
         match &self.backend {

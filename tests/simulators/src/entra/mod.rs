@@ -129,7 +129,7 @@ pub struct EntraSimulator {
     tenant_id: String,
     control: Control,
     entra: Serving,
-    browser: Option<Serving>,
+    _browser_port: Option<Serving>,
     _control_port: Serving,
 }
 
@@ -165,7 +165,8 @@ impl EntraSimulator {
             tenant_id: options.tenant_id,
             control: Control::new(control_base).map_err(StartError::Control)?,
             entra: entra.serve(public_router().with_state(Arc::clone(&world))),
-            browser: browser.map(|listener| listener.serve(browser_router().with_state(Arc::clone(&world)))),
+            _browser_port: browser
+                .map(|listener| listener.serve(browser_router().with_state(Arc::clone(&world)))),
             _control_port: control_port.serve(control_server::router(world)),
         })
     }
@@ -197,11 +198,6 @@ impl EntraSimulator {
     /// The address Entra's port listens on.
     pub fn address(&self) -> SocketAddr {
         self.entra.address()
-    }
-
-    /// The address the browser's own port listens on.
-    pub fn browser_address(&self) -> Option<SocketAddr> {
-        self.browser.as_ref().map(Serving::address)
     }
 }
 

@@ -125,11 +125,6 @@ impl LocalCluster {
         Toolchain::at(self.record.tools.clone()).clients()
     }
 
-    /// The folders with the components' logs.
-    pub(crate) fn logs(&self) -> Vec<PathBuf> {
-        self.each_node().map(|node| node.logs()).collect()
-    }
-
     /// The machine, as Pods reach it.
     pub(crate) fn host_address(&self) -> Ipv4Addr {
         self.record.addresses().host()
