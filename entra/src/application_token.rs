@@ -56,7 +56,6 @@ mod tests {
             expires_at: Timestamp::UNIX_EPOCH,
             refresh_token: None,
             id_token: None,
-            scope: None,
         };
         ApplicationToken::new(tokens, Timestamp::UNIX_EPOCH)
     }

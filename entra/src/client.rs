@@ -193,18 +193,8 @@ impl EntraClient {
     }
 
     /// Renews a user's tokens. Entra answers with a new refresh token and does not revoke the old one.
-    pub async fn refresh(
-        &self,
-        refresh_token: &Secret,
-        scope: &str,
-        claims: Option<&str>,
-    ) -> Result<TokenSet, EntraError> {
-        self.request(Grant::Refresh {
-            refresh_token,
-            scope,
-            claims,
-        })
-        .await
+    pub async fn refresh(&self, refresh_token: &Secret, scope: &str) -> Result<TokenSet, EntraError> {
+        self.request(Grant::Refresh { refresh_token, scope }).await
     }
 
     /// Exchanges a user's token for this application for a token for `scope`. [`crate::OnBehalfOf`] adds a cache.

@@ -30,7 +30,6 @@ pub(crate) enum Grant<'a> {
     Refresh {
         refresh_token: &'a Secret,
         scope: &'a str,
-        claims: Option<&'a str>,
     },
     OnBehalfOf {
         assertion: &'a Secret,
@@ -66,17 +65,13 @@ impl<'a> Grant<'a> {
                 ]);
                 None
             }
-            Self::Refresh {
-                refresh_token,
-                scope,
-                claims,
-            } => {
+            Self::Refresh { refresh_token, scope } => {
                 form.extend([
                     ("grant_type", "refresh_token"),
                     ("refresh_token", refresh_token.expose()),
                     ("scope", scope),
                 ]);
-                claims
+                None
             }
             Self::OnBehalfOf {
                 assertion,

@@ -244,8 +244,7 @@ fn size(token: &TokenSet) -> u32 {
         token.id_token.as_ref(),
     ];
     let text: usize = texts.into_iter().flatten().map(|text| text.expose().len()).sum();
-    let scope = token.scope.as_ref().map_or(0, String::len);
-    u32::try_from(OVERHEAD + text + scope).unwrap_or(u32::MAX)
+    u32::try_from(OVERHEAD + text).unwrap_or(u32::MAX)
 }
 
 impl std::fmt::Debug for OnBehalfOf {
@@ -332,7 +331,6 @@ mod tests {
             expires_at: NOW + SignedDuration::from_hours(1),
             refresh_token: None,
             id_token: None,
-            scope: None,
         })
     }
 

@@ -17,9 +17,6 @@ const LONGEST_CLAIMS: usize = 8 * 1024;
 /// An error body of Entra. Contains no credential and nothing that identifies a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// HTTP status; `None` when the refusal came back on the redirect.
-    pub http_status: Option<u16>,
-
     /// `error`, as of RFC 6749, section 5.2, and Entra's own.
     pub error: String,
 
@@ -83,7 +80,7 @@ impl<T> Lenient<T> {
 
 impl Refusal {
     /// Parses an error body. `None` if `body` is not one.
-    pub(crate) fn from_body(http_status: u16, retry_after: Option<Duration>, body: &[u8]) -> Option<Self> {
+    pub(crate) fn from_body(retry_after: Option<Duration>, body: &[u8]) -> Option<Self> {
         // `serde` would accept an array and assign its values to the members in order.
         let body = body.trim_ascii_start();
         let body: Body = serde_json::from_slice(body)
@@ -91,7 +88,6 @@ impl Refusal {
             .filter(|_| body.starts_with(b"{"))?;
         let error = body.error.get().filter(|error| is_token(error))?;
         let mut refusal = Self::new(&error, body.error_description.get().as_deref());
-        refusal.http_status = Some(http_status);
         refusal.retry_after = retry_after;
         let codes = body.error_codes.get().unwrap_or_default();
         let codes: Vec<u32> = codes.into_iter().filter_map(Lenient::get).take(8).collect();
@@ -113,7 +109,6 @@ impl Refusal {
     fn new(error: &str, description: Option<&str>) -> Self {
         let description = description.unwrap_or_default();
         Self {
-            http_status: None,
             error: error.to_owned(),
             codes: codes::numbers_in(description),
             suberror: None,
@@ -179,7 +174,7 @@ mod tests {
     use crate::reason::SignInReason;
 
     fn refusal(body: &Value) -> Refusal {
-        Refusal::from_body(400, None, body.to_string().as_bytes()).unwrap()
+        Refusal::from_body(None, body.to_string().as_bytes()).unwrap()
     }
 
     #[test]
@@ -196,7 +191,6 @@ mod tests {
             "suberror": "consent_required",
             "claims": "{\"access_token\":{\"polids\":{\"essential\":true,\"values\":[\"9ab0\"]}}}",
         }));
-        assert_eq!(refusal.http_status, Some(400));
         assert_eq!(refusal.error, "invalid_grant");
         assert_eq!(refusal.codes, [65_001]);
         assert_eq!(refusal.suberror.as_deref(), Some("consent_required"));
@@ -223,7 +217,7 @@ mod tests {
     #[case(json!(["error"]))]
     #[case(json!(null))]
     fn other_bodies_are_not_error_bodies(#[case] body: Value) {
-        assert_eq!(Refusal::from_body(400, None, body.to_string().as_bytes()), None);
+        assert_eq!(Refusal::from_body(None, body.to_string().as_bytes()), None);
     }
 
     #[test]

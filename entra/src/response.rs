@@ -31,9 +31,6 @@ pub struct TokenSet {
 
     /// Present if the scope contained `openid`.
     pub id_token: Option<Secret>,
-
-    /// The granted scopes.
-    pub scope: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +40,6 @@ struct TokenBody {
     expires_in: u64,
     refresh_token: Option<Secret>,
     id_token: Option<Secret>,
-    scope: Option<String>,
 }
 
 /// Status, `Retry-After` and body of an answer.
@@ -93,7 +89,6 @@ impl Answer {
             expires_at,
             refresh_token: body.refresh_token.filter(|token| !token.is_empty()),
             id_token: body.id_token.filter(|token| !token.is_empty()),
-            scope: body.scope,
         })
     }
 
@@ -114,7 +109,7 @@ impl Answer {
                 status: self.status,
                 retry_after: self.retry_after,
             },
-            status => Refusal::from_body(status, self.retry_after, &self.body)
+            status => Refusal::from_body(self.retry_after, &self.body)
                 .filter(|_| (400..500).contains(&status))
                 .map_or_else(
                     || self.malformed("neither tokens nor an OAuth error"),
@@ -167,7 +162,6 @@ mod tests {
         assert_eq!(tokens.access_token.expose(), "at");
         assert_eq!(tokens.refresh_token.unwrap().expose(), "rt");
         assert_eq!(tokens.id_token.unwrap().expose(), "it");
-        assert_eq!(tokens.scope.as_deref(), Some("a b"));
         assert_eq!(tokens.expires_at, "2026-11-02T10:24:15Z".parse().unwrap());
     }
 

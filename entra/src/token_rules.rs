@@ -12,9 +12,6 @@ pub struct TokenRules {
     /// Values allowed for `azp`. Empty allows any client.
     pub allowed_clients: Vec<String>,
 
-    /// Requires `azpacr` to be `2`: the client proved itself with an assertion or certificate.
-    pub require_client_assertion: bool,
-
     /// The sender of the tokens.
     pub source: TokenSource,
 }
@@ -35,7 +32,6 @@ impl Default for TokenRules {
         Self {
             required_scope: "access_as_user".to_owned(),
             allowed_clients: Vec::new(),
-            require_client_assertion: false,
             source: TokenSource::Callers,
         }
     }
@@ -102,10 +98,6 @@ pub enum TokenRejection {
     /// `azp` is not an allowed client.
     #[error("the token was issued to a client that is not allowed")]
     Client,
-
-    /// `azpacr` is not 2.
-    #[error("the token's client did not authenticate with an assertion")]
-    ClientAuthentication,
 
     /// `nonce` of the id token is not the one of this login.
     #[error("the id token belongs to another login")]

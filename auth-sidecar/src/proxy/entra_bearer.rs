@@ -88,7 +88,7 @@ fn label(rejection: &TokenRejection) -> &'static str {
         TokenRejection::Expired => "expired",
         TokenRejection::AppOnly | TokenRejection::User => "no_user",
         TokenRejection::Scope { .. } => "scope",
-        TokenRejection::Client | TokenRejection::ClientAuthentication => "client",
+        TokenRejection::Client => "client",
         TokenRejection::KeysUnavailable(_) => "keys_unavailable",
     }
 }

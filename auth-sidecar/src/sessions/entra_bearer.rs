@@ -51,7 +51,6 @@ impl Sessions {
                 expires_at: claims.exp,
                 refresh_token: None,
                 id_token: None,
-                scope: None,
             }),
             end_signal,
             has_record: false,

@@ -205,11 +205,7 @@ impl Sessions {
         refused: Option<&Secret>,
     ) -> (Renewed, Option<RenewalPause>) {
         let now = self.clock.now();
-        match self
-            .entra
-            .refresh(refresh_token, &self.rules.entra_scope, None)
-            .await
-        {
+        match self.entra.refresh(refresh_token, &self.rules.entra_scope).await {
             Ok(tokens) => {
                 let saved = self.save_tokens(session, &tokens, refused).await;
                 let is_unsaved = matches!(

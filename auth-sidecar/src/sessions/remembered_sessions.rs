@@ -154,7 +154,6 @@ mod tests {
                 expires_at: after(3_600_000),
                 refresh_token: None,
                 id_token: None,
-                scope: None,
             }),
         })
     }

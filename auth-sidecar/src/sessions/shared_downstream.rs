@@ -117,7 +117,6 @@ impl SharedDownstream {
             expires_at: content.expires_at,
             refresh_token: None,
             id_token: None,
-            scope: None,
         };
         (content.exchange == self.exchange).then_some(tokens)
     }

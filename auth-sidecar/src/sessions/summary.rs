@@ -116,7 +116,6 @@ mod tests {
                 expires_at: Timestamp::UNIX_EPOCH,
                 refresh_token: None,
                 id_token: None,
-                scope: None,
             }),
             sign_in_required: false,
             step_up_until: None,

@@ -418,7 +418,6 @@ impl Sidecar {
                 expires_at: world.clock.now() + life,
                 refresh_token,
                 id_token: None,
-                scope: None,
             },
         };
         (self.sessions.issue_code(login).await.unwrap(), user_token)

@@ -38,7 +38,7 @@ async fn after_a_refused_client_no_user_asks_again_within_fifteen_seconds(#[case
         assert_eq!(error.next_step(), NextStep::ClientAuthentication);
         assert_eq!(error.reason(), first.reason());
     }
-    let refresh = entra.client.refresh(&secret("rt"), SCOPE, None).await;
+    let refresh = entra.client.refresh(&secret("rt"), SCOPE).await;
     assert!(matches!(refresh, Err(EntraError::Paused { .. })), "{refresh:?}");
     assert_eq!(entra.forms().await.len(), 1);
     entra.clock.advance(SignedDuration::from_secs(1));

@@ -13,7 +13,7 @@ use wiremock::{Request, Respond, ResponseTemplate};
 use crate::entra::{ASSERTION, Entra, RENEWED, refused, secret, token, tokens};
 
 async fn refresh(entra: &Entra) -> Result<TokenSet, EntraError> {
-    entra.client.refresh(&secret("1.AXo"), "a/.default", None).await
+    entra.client.refresh(&secret("1.AXo"), "a/.default").await
 }
 
 async fn redeem(entra: &Entra) -> Result<TokenSet, EntraError> {

@@ -169,7 +169,7 @@ async fn throttling_pauses_every_token_request_except_codes() {
         assert_eq!(error.pause(), Duration::from_secs(1), "{error:?}");
         assert_eq!(error.reason(), Some(FederationReason::Throttled));
     }
-    let refresh = entra.client.refresh(&secret("rt"), SCOPE, None).await;
+    let refresh = entra.client.refresh(&secret("rt"), SCOPE).await;
     assert!(matches!(refresh, Err(EntraError::Paused { .. })), "{refresh:?}");
     assert!(matches!(entra.probe().await, Err(EntraError::Paused { .. })));
     assert_eq!(entra.forms().await.len(), 1);

@@ -68,7 +68,7 @@ async fn refreshes() {
     entra.answer(tokens("at")).await;
     entra
         .client
-        .refresh(&secret("1.AXo"), "a/.default", None)
+        .refresh(&secret("1.AXo"), "a/.default")
         .await
         .unwrap();
     assert_one_form(
@@ -77,28 +77,6 @@ async fn refreshes() {
             ("grant_type", "refresh_token"),
             ("refresh_token", "1.AXo"),
             ("scope", "a/.default"),
-        ],
-    )
-    .await;
-}
-
-#[tokio::test]
-async fn refreshes_with_claims() {
-    let entra = Entra::start().await;
-    entra.answer(tokens("at")).await;
-    let claims = r#"{"access_token":{"polids":{}}}"#;
-    entra
-        .client
-        .refresh(&secret("1.AXo"), "a/.default", Some(claims))
-        .await
-        .unwrap();
-    assert_one_form(
-        &entra,
-        &[
-            ("grant_type", "refresh_token"),
-            ("refresh_token", "1.AXo"),
-            ("scope", "a/.default"),
-            ("claims", claims),
         ],
     )
     .await;

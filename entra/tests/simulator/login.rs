@@ -104,7 +104,7 @@ async fn a_foreign_refresh_token_is_refused() {
     let tenant = Tenant::start().await;
     let error = tenant
         .client
-        .refresh(&Secret::new("1.AXo"), "openid", None)
+        .refresh(&Secret::new("1.AXo"), "openid")
         .await
         .unwrap_err();
     assert_eq!(error.next_step(), sign_in_again(), "{error}");

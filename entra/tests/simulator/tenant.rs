@@ -169,7 +169,7 @@ impl Tenant {
 
     pub(crate) async fn refresh(&self, tokens: &TokenSet) -> Result<TokenSet, EntraError> {
         let refresh_token = tokens.refresh_token.as_ref().unwrap();
-        self.client.refresh(refresh_token, &Self::scope(), None).await
+        self.client.refresh(refresh_token, &Self::scope()).await
     }
 
     fn scope() -> String {

@@ -33,7 +33,6 @@ async fn takes_a_users_token_for_this_application() {
         (tenant.entra.tenant_id(), ANA.object_id)
     );
     assert_eq!(user.azp.as_deref(), Some(CLIENT_ID));
-    assert!(user.scp.iter().any(|scope| scope == "access_as_user"));
 }
 
 #[tokio::test]

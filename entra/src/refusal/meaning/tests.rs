@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn refusal(body: &Value) -> Refusal {
-    Refusal::from_body(400, None, body.to_string().as_bytes()).unwrap()
+    Refusal::from_body(None, body.to_string().as_bytes()).unwrap()
 }
 
 fn with(error: &str, code: u32) -> Refusal {
