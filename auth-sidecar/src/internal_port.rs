@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use behalf_contract::{SessionsReport, StatusDocument};
 
 use crate::services::Services;
-use crate::telemetry::exposition;
+use crate::telemetry::metrics;
 
 /// `/startupz`: 200 after the start has ended.
 pub(crate) async fn startup(State(services): State<Arc<Services>>) -> (StatusCode, &'static str) {
@@ -83,10 +83,9 @@ async fn sessions(services: &Services) -> SessionsReport {
 }
 
 /// `/metrics`: the metrics for Prometheus.
-pub(crate) async fn metrics(State(services): State<Arc<Services>>, headers: HeaderMap) -> impl IntoResponse {
+pub(crate) async fn metrics(State(services): State<Arc<Services>>) -> impl IntoResponse {
     // A shared store counts as empty.
     let usage = services.sessions.store().usage().unwrap_or_default();
     services.metrics.session_store(usage.entries, usage.bytes);
-    let (kind, page) = exposition::page(&services.metrics, &headers);
-    ([(CONTENT_TYPE, kind)], page)
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], services.metrics.encode())
 }

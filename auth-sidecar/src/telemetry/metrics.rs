@@ -319,6 +319,9 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use behalf_contract::{ObjectIdentity, TracingConfig};
+    use behalf_runtime::trace::{Caller, Collector, Sources, TraceContext, Tracer};
+
     use super::*;
 
     #[test]
@@ -342,6 +345,34 @@ mod tests {
             assert!(page.contains(line), "{line} in\n{page}");
         }
         assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[tokio::test]
+    async fn a_bucket_names_the_trace_of_its_last_call() {
+        let metrics = Metrics::default();
+        let sources = Sources {
+            clock: Box::new(std::time::Duration::default),
+            random: Box::new(|_| {}),
+            dropped: Box::new(|_, _| {}),
+        };
+        let config = TracingConfig {
+            endpoint: "http://127.0.0.1:1".parse().unwrap(),
+            object: ObjectIdentity {
+                namespace: "mcp".to_owned(),
+                name: "azure-devops".to_owned(),
+            },
+        };
+        let tracer = Tracer::new(sources, Collector::new(&config, "test", reqwest::Client::default));
+        let context = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let span = tracer.begin("tools/call", context);
+        span.trace().caller(Caller::user("ana"));
+        span.trace()
+            .scope(async { metrics.call("tools/call", 200, 0.004) })
+            .await;
+        let page = metrics.encode();
+        let bucket = "behalf_mcp_answer_seconds_bucket{le=\"0.005\"} 1 \
+                      # {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"} 0.004\n";
+        assert!(page.contains(bucket), "{page}");
     }
 
     #[test]

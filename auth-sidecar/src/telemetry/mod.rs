@@ -1,7 +1,6 @@
 //! The audit log, the metrics and the traces of the sidecar.
 
 pub(crate) mod audit;
-pub(crate) mod exposition;
 pub mod metrics;
 pub mod security_event;
 pub(crate) mod traces;

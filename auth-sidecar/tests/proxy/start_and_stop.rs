@@ -10,6 +10,7 @@ use behalf_auth_sidecar::cli::{Cli, Command};
 use behalf_auth_sidecar::lifecycle::{Sidecar, StartError};
 use behalf_auth_sidecar::router;
 use behalf_auth_sidecar::services::ServicesError;
+use behalf_auth_sidecar::telemetry::metrics;
 use behalf_contract::{
     Outcome, RedisAuthentication, RedisConfig, RedisTopology, SessionsReport, StatusDocument, StoreConfig,
     StoreKind,
@@ -22,14 +23,14 @@ use crate::fake_server::FakeServer;
 use crate::redis_server::{self, RedisServer};
 use crate::world::{World, read};
 
+async fn answer(address: SocketAddr, path: &str) -> reqwest::Response {
+    let client = reqwest::Client::builder().build().unwrap();
+    let response = client.get(format!("http://{address}{path}")).send().await;
+    response.unwrap()
+}
+
 async fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let response = reqwest::Client::builder()
-        .build()
-        .unwrap()
-        .get(format!("http://{address}{path}"))
-        .send()
-        .await;
-    let response = response.unwrap();
+    let response = answer(address, path).await;
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
@@ -91,7 +92,9 @@ async fn the_start_writes_the_host_key_and_the_status_reports_both_probes() {
         Some(key.as_str())
     );
 
-    let metrics = get(internal, "/metrics").await.1;
+    let metrics = answer(internal, "/metrics").await;
+    assert_eq!(metrics.headers()["content-type"], metrics::CONTENT_TYPE);
+    let metrics = metrics.text().await.unwrap();
     assert!(
         metrics.contains("behalf_federation_probes_total{outcome=\"Verified\",reason=\"TokenAccepted\"} 1")
     );
