@@ -1,5 +1,6 @@
 //! Reads mounted files, and reads them again when they may have changed.
 
+use std::error::Error;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,15 +11,51 @@ use sha2::{Digest as _, Sha256};
 /// Maximum number of bytes that are read from a file. The files that the operator writes are much smaller.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
-/// The parsed content of a mounted file, and the errors of a file that cannot be used.
-pub(crate) trait Content: Sized {
-    type Error;
-
+/// Why a mounted file cannot be used. An administrator must act on the Secret that contains it.
+#[derive(Debug, thiserror::Error)]
+pub enum MountedFileError {
     /// The file is missing, or this user may not read it.
-    fn unreadable(path: &Path, source: io::Error) -> Self::Error;
+    #[error("failed to read the {what} {}; check that its Secret is mounted", path.display())]
+    Unreadable {
+        /// Name of the file, for example `keyring`.
+        what: &'static str,
 
-    /// Reads the content of the file.
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Self::Error>;
+        /// Path from the configuration.
+        path: PathBuf,
+
+        /// Error of the operating system.
+        #[source]
+        source: io::Error,
+    },
+
+    /// The content is not what this version reads.
+    #[error("the {what} {} cannot be used; {next_step}", path.display())]
+    Unusable {
+        /// Name of the file, for example `keyring`.
+        what: &'static str,
+
+        /// Next step of an administrator.
+        next_step: &'static str,
+
+        /// Path from the configuration.
+        path: PathBuf,
+
+        /// Error of the parser.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// The parsed content of a mounted file.
+pub(crate) trait Content: Sized {
+    /// Name of the file in errors.
+    const WHAT: &'static str;
+
+    /// Next step of an administrator when the file cannot be parsed.
+    const NEXT_STEP: &'static str;
+
+    /// Parses the content of the file.
+    fn parse(bytes: &[u8]) -> Result<Self, Box<dyn Error + Send + Sync>>;
 }
 
 /// A mounted file, and its content when it was usable last.
@@ -34,7 +71,7 @@ struct Loaded<C> {
 
 impl<C: Content> MountedFile<C> {
     /// Reads the file.
-    pub(crate) fn load(path: impl Into<PathBuf>) -> Result<Self, C::Error> {
+    pub(crate) fn load(path: impl Into<PathBuf>) -> Result<Self, MountedFileError> {
         let path = path.into();
         let bytes = read::<C>(&path)?;
         let loaded = Loaded::parse(&path, &bytes)?;
@@ -46,7 +83,7 @@ impl<C: Content> MountedFile<C> {
 
     /// Reads the file again. Returns its content if it changed. When the file is unusable, the content that was loaded
     /// before stays.
-    pub(crate) fn reload(&self) -> Result<Option<Arc<C>>, C::Error> {
+    pub(crate) fn reload(&self) -> Result<Option<Arc<C>>, MountedFileError> {
         let bytes = read::<C>(&self.path)?;
         if self.loaded.read().unwrap_or_else(PoisonError::into_inner).digest == digest(&bytes) {
             return Ok(None);
@@ -74,20 +111,30 @@ impl<C: Content> MountedFile<C> {
 }
 
 impl<C: Content> Loaded<C> {
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, C::Error> {
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, MountedFileError> {
+        let content = C::parse(bytes).map_err(|source| MountedFileError::Unusable {
+            what: C::WHAT,
+            next_step: C::NEXT_STEP,
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Self {
             digest: digest(bytes),
-            content: Arc::new(C::parse(path, bytes)?),
+            content: Arc::new(content),
         })
     }
 }
 
 /// Reads a file of a mounted volume. The volume is small and local, so that this blocks no other task.
-fn read<C: Content>(path: &Path) -> Result<Vec<u8>, C::Error> {
+fn read<C: Content>(path: &Path) -> Result<Vec<u8>, MountedFileError> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path);
     let read = file.and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
-    read.map_err(|source| C::unreadable(path, source))?;
+    read.map_err(|source| MountedFileError::Unreadable {
+        what: C::WHAT,
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(bytes)
 }
 
@@ -98,10 +145,10 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
 
 /// Calls `reload` at every `interval`, until the future is dropped. The kubelet replaces a mounted file through a
 /// symbolic link, which file notifications miss. After a failure `complaint` is logged once, until `reload` succeeds again.
-pub(crate) async fn follow<E: std::error::Error + 'static>(
+pub(crate) async fn follow(
     interval: Duration,
     complaint: &str,
-    mut reload: impl FnMut() -> Result<(), E>,
+    mut reload: impl FnMut() -> Result<(), MountedFileError>,
 ) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -112,7 +159,7 @@ pub(crate) async fn follow<E: std::error::Error + 'static>(
             Ok(()) => healthy = true,
             Err(error) if healthy => {
                 healthy = false;
-                let error: &dyn std::error::Error = &error;
+                let error: &dyn Error = &error;
                 tracing::error!(error, "{complaint}");
             }
             Err(_) => {}

@@ -5,52 +5,26 @@
 //! nothing from the session store, so that a store that is restored from a backup cannot undo a revocation.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::error::Error;
+use std::path::PathBuf;
 
 use behalf_contract::{Revocations, digest};
 use jiff::Timestamp;
 
-use crate::mounted_file::{Content, MountedFile};
-
-/// Why the file of revocations cannot be used. The operator owns its Secret, and writes it again when it is changed or
-/// deleted.
-#[derive(Debug, thiserror::Error)]
-pub enum RevocationsFileError {
-    /// The file is missing, or this user may not read it.
-    #[error("failed to read the revocations {}; check that their Secret is mounted", path.display())]
-    Unreadable {
-        /// Path from `revocationsFile` of the configuration.
-        path: PathBuf,
-
-        /// Error of the operating system.
-        #[source]
-        source: std::io::Error,
-    },
-
-    /// The content is not what this version reads.
-    #[error("the revocations {} cannot be used; delete their Secret to have it written again", path.display())]
-    Unusable {
-        /// Path from `revocationsFile` of the configuration.
-        path: PathBuf,
-
-        /// Error of the parser.
-        #[source]
-        source: serde_json::Error,
-    },
-}
+use crate::mounted_file::{Content, MountedFile, MountedFileError};
 
 /// The file of revocations, read at start and when it changes.
 pub struct RevocationsFile(MountedFile<RevocationRule>);
 
 impl RevocationsFile {
     /// Reads the file.
-    pub fn load(path: impl Into<PathBuf>) -> Result<Self, RevocationsFileError> {
+    pub fn load(path: impl Into<PathBuf>) -> Result<Self, MountedFileError> {
         Ok(Self(MountedFile::load(path)?))
     }
 
     /// Reads the file, and uses its rule if it changed. Returns true if it changed. When the file is unusable, the rule
     /// that was loaded before stays in force.
-    pub fn reload(&self) -> Result<bool, RevocationsFileError> {
+    pub fn reload(&self) -> Result<bool, MountedFileError> {
         let Some(rule) = self.0.reload()? else {
             return Ok(false);
         };
@@ -94,19 +68,11 @@ impl std::fmt::Debug for RevocationsFile {
 }
 
 impl Content for RevocationRule {
-    type Error = RevocationsFileError;
+    const WHAT: &'static str = "file of revocations";
+    const NEXT_STEP: &'static str = "delete its Secret, and the operator writes it again";
 
-    fn unreadable(path: &Path, source: std::io::Error) -> Self::Error {
-        let path = path.to_owned();
-        RevocationsFileError::Unreadable { path, source }
-    }
-
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Self::Error> {
-        let revocations = serde_json::from_slice(bytes).map_err(|source| RevocationsFileError::Unusable {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self::new(revocations))
+    fn parse(bytes: &[u8]) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(Self::new(serde_json::from_slice(bytes)?))
     }
 }
 
@@ -227,12 +193,12 @@ mod tests {
         let path = folder.path().join("revocations.json");
         assert!(matches!(
             RevocationsFile::load(&path),
-            Err(RevocationsFileError::Unreadable { .. })
+            Err(MountedFileError::Unreadable { .. })
         ));
         std::fs::write(&path, "{").unwrap();
         assert!(matches!(
             RevocationsFile::load(&path),
-            Err(RevocationsFileError::Unusable { .. })
+            Err(MountedFileError::Unusable { .. })
         ));
     }
 }

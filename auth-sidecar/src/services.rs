@@ -21,13 +21,14 @@ use crate::clients::{Clients, MetadataDocuments, StaticClientError};
 use crate::host_key::HostKey;
 use crate::http::client_address::TrustedProxies;
 use crate::http::public_url::Addresses;
-use crate::keys::{KeyringFileError, KeyringHandle, Random};
+use crate::keys::{KeyringHandle, Random};
 use crate::limits::address_budget::AddressBudgets;
 use crate::limits::body_budget::MessageMemory;
 use crate::limits::login_budgets;
+use crate::mounted_file::MountedFileError;
 use crate::observe::sign_ins::SignIns;
 use crate::observe::{ProbeResults, ProbeTrigger};
-use crate::revocations_file::{RevocationsFile, RevocationsFileError};
+use crate::revocations_file::RevocationsFile;
 use crate::sessions::{SessionRules, Sessions};
 use crate::store::{MemoryLimits, MemoryStore, ObservedStore, RedisSettingsError, RedisStore, SessionStore};
 use crate::telemetry::metrics::Metrics;
@@ -75,11 +76,11 @@ pub enum ServicesError {
 
     /// The keyring file is unreadable or malformed.
     #[error("the configuration's keyringFile cannot be used")]
-    Keyring(#[from] KeyringFileError),
+    Keyring(#[source] MountedFileError),
 
     /// The file of revocations is unreadable or malformed. Without it, sessions that must stay ended could be used.
     #[error("the configuration's revocationsFile cannot be used")]
-    Revocations(#[from] RevocationsFileError),
+    Revocations(#[source] MountedFileError),
 
     /// A static client has no usable redirect URI.
     #[error("the configuration's clients.static cannot be used")]
@@ -212,17 +213,19 @@ impl Services {
             document_resolver,
             ..
         } = environment;
-        let keyring = Arc::new(KeyringHandle::load(
+        let keyring = KeyringHandle::load(
             &config.keyring_file,
             config.object.qualified_name(),
             Arc::clone(&clock),
             Arc::clone(&random),
-        )?);
+        );
+        let keyring = Arc::new(keyring.map_err(ServicesError::Keyring)?);
         let addresses = Addresses::new(&config.public_url);
         let access = AccessPolicy::new(&config.access);
         let entra_scope = sign_in_scope(&config.entra.scope);
         let rules = SessionRules::new(&config.sessions, addresses.resource(), &*entra_scope);
-        let revocations = Arc::new(RevocationsFile::load(&config.revocations_file)?);
+        let revocations = RevocationsFile::load(&config.revocations_file);
+        let revocations = Arc::new(revocations.map_err(ServicesError::Revocations)?);
         let store = ObservedStore::of(store, Arc::clone(&metrics));
         let sessions = Sessions::new(
             rules,

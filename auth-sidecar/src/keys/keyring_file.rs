@@ -1,11 +1,12 @@
 //! Loads the keyring from its file and reloads it when the file changes.
 
-use std::path::{Path, PathBuf};
+use std::error::Error;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use behalf_contract::{Keyring, KeyringError, KeyringReport};
+use behalf_contract::{Keyring, KeyringReport};
 use behalf_entra::Clock;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::error::{OpenError, SealError};
 use super::purpose::Purpose;
 use super::ring::Ring;
 use super::sealed_record::RecordPlace;
-use crate::mounted_file::{self, Content, MountedFile};
+use crate::mounted_file::{self, Content, MountedFile, MountedFileError};
 use crate::random::Random;
 
 /// Minimum time between two reads of the file because of an unknown key id. A client that invents key ids
@@ -25,33 +26,6 @@ const UNKNOWN_KEY_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 /// Time for which a key that does not seal yet may explain an unknown key id. Pods read a changed keyring within two
 /// minutes. A Pod that does not start holds up a rotation for longer, and must not hold up the clients of lost sessions.
 const LONGEST_PENDING: SignedDuration = SignedDuration::from_mins(15);
-
-/// Why the keyring file cannot be used. With `keys.type: Managed` the operator owns the file's Secret, and creates a new one
-/// when the Secret is deleted. With `keys.type: Secret` its author repairs it.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringFileError {
-    /// The file is missing, or this user may not read it.
-    #[error("failed to read the keyring {}; check that the keyring Secret is mounted", path.display())]
-    Unreadable {
-        /// Path from `keyringFile` of the configuration.
-        path: PathBuf,
-
-        /// Error of the operating system.
-        #[source]
-        source: std::io::Error,
-    },
-
-    /// The content is not a valid keyring.
-    #[error("the keyring {} cannot be used", path.display())]
-    Unusable {
-        /// Path from `keyringFile` of the configuration.
-        path: PathBuf,
-
-        /// The rule of keyrings that the content violates.
-        #[source]
-        source: KeyringError,
-    },
-}
 
 /// The keyring of this process. It seals and opens, and reloads its file when the file changes.
 pub struct KeyringHandle {
@@ -73,7 +47,7 @@ impl KeyringHandle {
         object: impl Into<String>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
-    ) -> Result<Self, KeyringFileError> {
+    ) -> Result<Self, MountedFileError> {
         let file = MountedFile::load(path)?;
         let last_unknown_key = Mutex::new(clock.now());
         Ok(Self {
@@ -96,7 +70,7 @@ impl KeyringHandle {
 
     /// Reads the file, and uses its keys if it changed. Returns true if it changed. When the file is unusable,
     /// the keys that were loaded before stay in use.
-    pub fn reload(&self) -> Result<bool, KeyringFileError> {
+    pub fn reload(&self) -> Result<bool, MountedFileError> {
         let reloaded = self.file.reload();
         self.is_unusable.store(reloaded.is_err(), Ordering::Relaxed);
         let Some(ring) = reloaded? else {
@@ -186,19 +160,12 @@ impl std::fmt::Debug for KeyringHandle {
 }
 
 impl Content for Ring {
-    type Error = KeyringFileError;
+    const WHAT: &'static str = "keyring";
+    // The error of the keyring says how.
+    const NEXT_STEP: &'static str = "repair its Secret";
 
-    fn unreadable(path: &Path, source: std::io::Error) -> Self::Error {
-        let path = path.to_owned();
-        KeyringFileError::Unreadable { path, source }
-    }
-
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Self::Error> {
-        let keyring = Keyring::parse(bytes).map_err(|source| KeyringFileError::Unusable {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self::new(&keyring))
+    fn parse(bytes: &[u8]) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(Self::new(&Keyring::parse(bytes)?))
     }
 }
 

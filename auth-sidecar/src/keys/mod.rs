@@ -17,7 +17,7 @@ mod sealed_text;
 pub(crate) use crate::random::random_bytes;
 pub use crate::random::{Random, SystemRandom};
 pub use error::{OpenError, SealError};
-pub use keyring_file::{KeyringFileError, KeyringHandle};
+pub use keyring_file::KeyringHandle;
 pub(crate) use process_key::ProcessKey;
 pub use purpose::Purpose;
 pub(crate) use sealed_record::{RecordKind, RecordPlace};

@@ -15,8 +15,7 @@ use super::Sessions;
 use super::error::SessionError;
 use super::record::Record;
 use super::repository::Removal;
-use crate::mounted_file;
-use crate::revocations_file::RevocationsFileError;
+use crate::mounted_file::{self, MountedFileError};
 use crate::session_id::SessionId;
 use crate::store::StoreError;
 use crate::telemetry::audit::{Action, Event};
@@ -44,7 +43,7 @@ impl Sessions {
             if self.reload_revocations()? {
                 changed.notify_one();
             }
-            Ok::<_, RevocationsFileError>(())
+            Ok(())
         };
         // A store that does not answer must not delay the next look at the file.
         let remove = async {
@@ -66,7 +65,7 @@ impl Sessions {
 
     /// Loads changed revocations, and ends the open requests and streams of the sessions that they revoke. Returns whether they
     /// changed. The other replicas read their own files: what is open here ends without the store.
-    fn reload_revocations(&self) -> Result<bool, RevocationsFileError> {
+    fn reload_revocations(&self) -> Result<bool, MountedFileError> {
         if !self.revocations.reload()? {
             return Ok(false);
         }

@@ -275,11 +275,11 @@ fn an_unusable_file_leaves_the_keys_in_use() {
     let usable = std::fs::read(fixture.path()).unwrap();
     std::fs::write(fixture.path(), b"{").unwrap();
     assert!(!keys.report().unusable);
-    assert!(matches!(keys.reload(), Err(KeyringFileError::Unusable { .. })));
+    assert!(matches!(keys.reload(), Err(MountedFileError::Unusable { .. })));
     assert!(keys.report().unusable);
     assert_eq!(keys.report().opening, ["k1"]);
     std::fs::remove_file(fixture.path()).unwrap();
-    assert!(matches!(keys.reload(), Err(KeyringFileError::Unreadable { .. })));
+    assert!(matches!(keys.reload(), Err(MountedFileError::Unreadable { .. })));
     assert_eq!(keys.open::<String>(Purpose::Access, &sealed).unwrap(), "value");
     std::fs::write(fixture.path(), usable).unwrap();
     assert!(!keys.reload().unwrap(), "the same keys");
