@@ -3,15 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HOST};
-use axum::http::{Method, Request};
 use behalf_entra::Secret;
-use http_body_util::{BodyExt as _, Limited};
-use hyper_util::rt::TokioIo;
+use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
-use url::form_urlencoded::Serializer;
+use url::form_urlencoded::byte_serialize;
 
 use super::messages::{DrainMessage, ErrorMessage, IntrospectionMessage, PageMessage, RevokedMessage};
 
@@ -33,14 +28,24 @@ pub enum AdminClientError {
         /// Path of the socket.
         path: PathBuf,
 
-        /// Error of the operating system.
+        /// Contains the error of the operating system.
         #[source]
-        source: std::io::Error,
+        source: reqwest::Error,
     },
+
+    /// The HTTP client cannot be set up.
+    #[error("failed to set up the HTTP client; report this as a bug")]
+    Client(#[source] reqwest::Error),
 
     /// The connection broke, or the answer is not HTTP.
     #[error("the auth-sidecar did not answer; read its log")]
     Answer(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    /// The answer is longer than any that a sidecar gives.
+    #[error(
+        "the answer is longer than {MAX_ANSWER} bytes; check that the auth-sidecar listens at the socket"
+    )]
+    TooLarge,
 
     /// The sidecar refused the request.
     #[error("{0}")]
@@ -50,11 +55,18 @@ pub enum AdminClientError {
 /// Asks the sidecar of this container.
 pub(super) struct AdminClient<'a> {
     socket: &'a Path,
+    http: reqwest::Client,
 }
 
 impl<'a> AdminClient<'a> {
-    pub(super) fn new(socket: &'a Path) -> Self {
-        Self { socket }
+    pub(super) fn new(socket: &'a Path) -> Result<Self, AdminClientError> {
+        let http = reqwest::Client::builder()
+            .unix_socket(socket)
+            // The socket has no TLS: the certificates of the system would only need time.
+            .tls_certs_only([])
+            .build()
+            .map_err(AdminClientError::Client)?;
+        Ok(Self { socket, http })
     }
 
     pub(super) async fn list(
@@ -62,80 +74,59 @@ impl<'a> AdminClient<'a> {
         user: Option<&str>,
         cursor: Option<&str>,
     ) -> Result<PageMessage, AdminClientError> {
-        let parameters = [("user", user), ("cursor", cursor)];
-        let given = parameters
-            .iter()
-            .filter_map(|(name, value)| Some((name, (*value)?)));
-        let query = Serializer::new(String::new()).extend_pairs(given).finish();
-        self.send(Method::GET, &format!("/sessions?{query}"), Body::empty())
+        let request = self.request(Method::GET, "/sessions");
+        self.send(request.query(&[("user", user), ("cursor", cursor)]))
             .await
     }
 
     pub(super) async fn revoke_by_id(&self, id: &str) -> Result<RevokedMessage, AdminClientError> {
         // A malformed id must not become another path.
-        let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
-        self.send(Method::DELETE, &format!("/sessions/{id}"), Body::empty())
+        let id: String = byte_serialize(id.as_bytes()).collect();
+        self.send(self.request(Method::DELETE, &format!("/sessions/{id}")))
             .await
     }
 
     pub(super) async fn revoke_by_user(&self, user: &str) -> Result<RevokedMessage, AdminClientError> {
-        let query = Serializer::new(String::new()).append_pair("user", user).finish();
-        self.send(Method::DELETE, &format!("/sessions?{query}"), Body::empty())
-            .await
+        let request = self.request(Method::DELETE, "/sessions");
+        self.send(request.query(&[("user", user)])).await
     }
 
     pub(super) async fn introspect(&self, token: &Secret) -> Result<IntrospectionMessage, AdminClientError> {
-        let form = Serializer::new(String::new())
-            .append_pair("token", token.expose())
-            .finish();
-        self.send(Method::POST, "/introspect", Body::from(form)).await
+        let request = self.request(Method::POST, "/introspect");
+        self.send(request.form(&[("token", token.expose())])).await
     }
 
     /// Ends with an error after [`DRAIN_LIMIT`]: the kubelet has no limit for a hook but the whole time of the Pod.
     pub(super) async fn drain(&self) -> Result<DrainMessage, AdminClientError> {
-        let answer = self.send(Method::POST, "/drain", Body::empty());
-        tokio::time::timeout(DRAIN_LIMIT, answer)
+        self.send(self.request(Method::POST, "/drain").timeout(DRAIN_LIMIT))
             .await
-            .unwrap_or_else(|elapsed| Err(AdminClientError::Answer(elapsed.into())))
     }
 
-    async fn send<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Body,
-    ) -> Result<T, AdminClientError> {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| AdminClientError::Answer(error);
-        let stream = UnixStream::connect(self.socket)
-            .await
-            .map_err(|source| AdminClientError::Connect {
-                path: self.socket.to_owned(),
-                source,
-            })?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| failed(error.into()))?;
-        // Its error is also the error of the request.
-        tokio::spawn(async move { connection.await.ok() });
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, "localhost")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body)
-            .map_err(|error| failed(error.into()))?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| failed(error.into()))?;
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("http://localhost{path}"))
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, AdminClientError> {
+        let failed = |error: reqwest::Error| AdminClientError::Answer(error.without_url().into());
+        let mut response = request.send().await.map_err(|error| {
+            if error.is_connect() {
+                let path = self.socket.to_owned();
+                let source = error.without_url();
+                AdminClientError::Connect { path, source }
+            } else {
+                failed(error)
+            }
+        })?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(AdminClientError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER)
-            .collect()
-            .await
-            .map_err(failed)?
-            .to_bytes();
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| failed(error.into()));
+            return serde_json::from_slice(&body).map_err(|error| AdminClientError::Answer(error.into()));
         }
         Err(match serde_json::from_slice(&body) {
             Ok(ErrorMessage { error }) => AdminClientError::Refused(error),

@@ -105,7 +105,7 @@ pub async fn run(
         output,
         command,
     } = arguments;
-    let (client, output) = (AdminClient::new(socket), *output);
+    let (client, output) = (AdminClient::new(socket)?, *output);
     let written = match command {
         AdminCommand::Sessions(SessionsCommand::List { user }) => {
             let sessions = list(&client, user.as_deref()).await?;
