@@ -14,6 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
+use crate::base64url::is_base64url_of;
+
 /// Length of the key in bytes. 256 random bits cannot be guessed.
 const BYTES: usize = 32;
 
@@ -95,12 +97,9 @@ impl HostKey {
         file.take(CHARACTERS as u64 + 1)
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;
-        let well_formed = bytes.len() == CHARACTERS
-            && bytes
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         // A file with other content is not a host key, and is replaced.
-        Ok(well_formed.then(|| Self(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))))
+        Ok(is_base64url_of(BYTES, &bytes)
+            .then(|| Self(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))))
     }
 
     /// Writes a temporary file and renames it, so that the server never reads a half-written key.

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod admin;
+mod base64url;
 pub mod cli;
 mod client_label;
 pub mod clients;

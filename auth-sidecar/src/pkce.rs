@@ -6,10 +6,11 @@ use behalf_entra::Secret;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::base64url::is_base64url_of;
 use crate::random::{Random, random_bytes};
 
-/// Length of a SHA-256 in base64url without padding.
-const CHALLENGE_LENGTH: usize = 43;
+/// Length of a SHA-256 in bytes.
+const CHALLENGE_LENGTH: usize = 32;
 
 /// Creates a verifier of 256 random bits, for the sidecar's own login at Entra.
 pub(super) fn new_verifier(random: &dyn Random) -> Secret {
@@ -23,10 +24,7 @@ pub(crate) fn challenge(verifier: &Secret) -> String {
 
 /// True for a text with the form of an S256 challenge.
 pub(super) fn is_challenge(text: &str) -> bool {
-    text.len() == CHALLENGE_LENGTH
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    is_base64url_of(CHALLENGE_LENGTH, text)
 }
 
 /// True for a text with the form of a verifier (RFC 7636, section 4.1).

@@ -1,8 +1,8 @@
 //! The token that one tool call uses at Azure DevOps, and the user that it belongs to.
 
 use behalf_entra::{Secret, UserClaims, unverified_claims};
+use behalf_runtime::digest_of_parts;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 /// Why there is no token. Contains the sentence for the model. [`crate::hop`] sends what the sidecar must know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,12 +62,7 @@ impl UserKey {
 
     /// Hashes `parts` with their lengths, so that no two lists have the same hash.
     fn hash(parts: &[&str]) -> Self {
-        let mut hash = Sha256::new();
-        for part in parts {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
+        Self(digest_of_parts(parts))
     }
 }
 

@@ -1,15 +1,17 @@
 //! Run-time code that the programs of a Pod and the operator share: logs, signals, configuration files, error
-//! chains, traces, media types, the listener behind each port of a Pod, and a warning of variables that name a proxy.
+//! chains, traces, media types, digests, jitter, the listener behind each port of a Pod, and a warning of variables that name a proxy.
 
 #![warn(missing_docs)]
 
 mod config_file;
 mod connection_slots;
 mod connection_state;
+mod digest_of_parts;
 mod early_answer;
 mod error_chain;
 mod guarded_body;
 mod http2;
+mod jitter;
 mod limits;
 mod listener;
 mod logging;
@@ -21,8 +23,10 @@ mod stream;
 pub mod trace;
 
 pub use config_file::{ConfigFile, ConfigFileError};
+pub use digest_of_parts::digest_of_parts;
 pub use error_chain::{error_chain, error_chain_with};
 pub use guarded_body::guarded_body;
+pub use jitter::spread;
 pub use limits::{Http2Limits, Limits, WhenFull};
 pub use listener::{serve, serve_and_drain};
 pub use logging::{AUDIT_TARGET, LogFormat, LogLevel, Logging};

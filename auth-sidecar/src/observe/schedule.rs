@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use behalf_runtime::spread;
+
 /// How soon the next probe runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
@@ -61,14 +63,11 @@ pub const TENANT: Schedule = Schedule {
 /// The pause between handshakes while the server starts. It delays the readiness of the Pod by at most this time.
 pub const STARTING: Duration = Duration::from_millis(250);
 
-/// The maximum deviation of a pause, as a fraction of it. Pods that start together then probe at different times.
-const JITTER: f64 = 0.2;
-
 /// The maximum pause that the other side can request. The fix of a federation must not stay unseen for hours.
 const MAX_REQUESTED_PAUSE: Duration = Duration::from_mins(10);
 
 impl Schedule {
-    /// Returns the pause before the next probe. `random` is a uniformly distributed number.
+    /// Returns the pause before the next probe, with jitter from `random`, a uniformly distributed number.
     pub fn pause(&self, pace: Pace, random: u32) -> Duration {
         let planned = match pace {
             Pace::Settled => self.interval,
@@ -77,8 +76,7 @@ impl Schedule {
                 self.shortest.saturating_mul(1 << doublings).min(self.longest)
             }
         };
-        let spread = f64::from(random) / f64::from(u32::MAX) * 2.0 - 1.0;
-        let pause = planned.mul_f64(1.0 + JITTER * spread);
+        let pause = spread(planned, random);
         match pace {
             Pace::Broken {
                 at_least: Some(asked),

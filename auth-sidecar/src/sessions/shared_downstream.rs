@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use behalf_entra::{Secret, SharedTokens, TokenSet};
+use behalf_runtime::digest_of_parts;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::{OpenSession, Sessions};
 use crate::keys::{RecordKind, RecordPlace};
@@ -41,12 +41,7 @@ struct Content<'a> {
 
 impl ExchangeDigest {
     fn of(user_token: &Secret, scope: &str) -> Self {
-        let mut hash = Sha256::new();
-        for part in [user_token.expose(), scope] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
+        Self(digest_of_parts(&[user_token.expose(), scope]))
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use behalf_contract::Reason;
+use behalf_runtime::spread;
 use jiff::{SignedDuration, Timestamp};
 
-use super::jitter::spread;
 use crate::api::v1alpha1::McpServerStatus;
 use crate::api::v1alpha1::conditions::{ConditionType, Status, find, is};
 

@@ -1,6 +1,7 @@
 //! Reports the result of a reconcile in the log, as events and, for a step that fails repeatedly, in the status.
 
 use behalf_contract::EventReason;
+use behalf_runtime::spread;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
@@ -10,7 +11,6 @@ use super::apply::ApplyError;
 use super::backoff::{Failures, SETTLED, STALE, UNSETTLED};
 use super::context::Context;
 use super::error::{LIMIT, ReconcileError};
-use super::jitter::spread;
 use super::key_rotation::RotationStep;
 use super::names;
 use super::plan::KeyringPlan;

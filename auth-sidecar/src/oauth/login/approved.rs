@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::cookies::Cookies;
 use super::request::AuthorizationRequest;
+use crate::base64url::is_base64url_of;
 use crate::keys::{KeyringHandle, OpenError, Purpose, Random, SealError, random_bytes};
 use crate::pkce;
 
@@ -29,8 +30,8 @@ const MAX_FLOWS: usize = 4;
 /// connection (RFC 6265bis, section 4.1.3.2).
 const PREFIX: &str = "__Host-behalf-flow-";
 
-/// Length of 128 bits in base64url.
-const HANDLE_LENGTH: usize = 22;
+/// Length of a handle in bytes.
+const HANDLE_LENGTH: usize = 16;
 
 /// A request that the user approved.
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ impl ApprovedRequest {
         random: &dyn Random,
     ) -> Self {
         Self {
-            handle: BASE64URL.encode(random_bytes::<16>(random)),
+            handle: BASE64URL.encode(random_bytes::<HANDLE_LENGTH>(random)),
             request,
             verifier: pkce::new_verifier(random),
             nonce: BASE64URL.encode(random_bytes::<16>(random)),
@@ -126,11 +127,7 @@ impl ApprovedRequest {
         keyring: &KeyringHandle,
         now: Timestamp,
     ) -> Result<Found, OpenError> {
-        let is_handle = state.len() == HANDLE_LENGTH
-            && state
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        if !is_handle {
+        if !is_base64url_of(HANDLE_LENGTH, state) {
             return Ok(Found::Nothing);
         }
         let Some(value) = cookies.get(&format!("{PREFIX}{state}")) else {

@@ -8,12 +8,13 @@ use axum::http::HeaderMap;
 use axum::http::header::{ORIGIN, REFERER};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use behalf_runtime::digest_of_parts;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use url::Url;
 
+use crate::base64url::is_base64url_of;
 use crate::keys::{KeyringHandle, Purpose, Random, SealError, random_bytes};
 
 /// Name of the cookie with the browser's random value.
@@ -22,20 +23,17 @@ pub(crate) const COOKIE_NAME: &str = "__Host-behalf-csrf";
 /// Lifetime of the cookie. It exceeds the lifetime of a form, so that forms in other tabs stay valid.
 pub(crate) const COOKIE_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
-/// Length of 256 bits in base64url.
-const VALUE_LENGTH: usize = 43;
+/// Length of a value in bytes. 256 random bits cannot be guessed.
+const VALUE_LENGTH: usize = 32;
 
 /// Returns a new value for the cookie.
 pub(crate) fn new_value(random: &dyn Random) -> String {
-    BASE64URL.encode(random_bytes::<32>(random))
+    BASE64URL.encode(random_bytes::<VALUE_LENGTH>(random))
 }
 
 /// True for a text with the form of a value from [`new_value`].
 pub(crate) fn is_value(text: &str) -> bool {
-    text.len() == VALUE_LENGTH
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    is_base64url_of(VALUE_LENGTH, text)
 }
 
 /// The content of the form's hidden field.
@@ -60,12 +58,7 @@ pub(crate) fn verify(keyring: &KeyringHandle, token: &str, value: &str, request:
 }
 
 fn binding(value: &str, request: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [value, request] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    BASE64URL.encode(hash.finalize())
+    BASE64URL.encode(digest_of_parts(&[value, request]))
 }
 
 /// True unless a header shows that another site sent the form. Pages cannot forge `Sec-Fetch-Site`, `Origin` or

@@ -8,9 +8,9 @@ use axum::http::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use behalf_entra::UserIdentity;
+use behalf_runtime::digest_of_parts;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::cookies::{self, Cookies};
 use super::request::AuthorizationRequest;
@@ -133,10 +133,5 @@ fn covers(request: &AuthorizationRequest) -> impl Fn(&Approval) -> bool {
 }
 
 fn hash(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    BASE64URL.encode(hash.finalize())
+    BASE64URL.encode(digest_of_parts(parts))
 }

@@ -1,5 +1,6 @@
 //! Tests what the operator reports about an object that cannot be decoded.
 
+use behalf_runtime::spread;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use rstest::rstest;
@@ -21,7 +22,7 @@ fn undecodable(error: &str, generation: i64) -> Guarded {
 
 /// A requeue with the jitter of these tests.
 fn requeue(base: Duration) -> Action {
-    Action::requeue(jitter::spread(base, lowest_jitter()))
+    Action::requeue(spread(base, lowest_jitter()))
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behalf_contract::{Outcome, StatusDocument};
+use behalf_runtime::spread;
 use behalf_runtime::trace::{RequestSpan, Tracer};
 use futures::StreamExt as _;
 use futures::channel::mpsc::UnboundedSender;
@@ -18,7 +19,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{DocumentError, PodReports};
 use crate::api::v1alpha1::Guarded;
-use crate::controller::jitter::spread;
 use crate::controller::watches::Compact;
 use crate::telemetry::traces;
 
