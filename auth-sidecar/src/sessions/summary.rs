@@ -25,8 +25,7 @@ pub(super) struct Summary {
     #[serde(rename = "u")]
     pub(super) user: String,
 
-    /// The client id, or the label of a client that registered itself. `None` for a long id. Earlier releases left the label
-    /// out.
+    /// The client id, or the label of a client that registered itself. `None` for a long id.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub(super) client_id: Option<String>,
 

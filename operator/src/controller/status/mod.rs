@@ -57,7 +57,7 @@ pub fn compute(
     };
     let inputs = StatusInputs::of(server, outcome, found);
     let template = inputs.template();
-    let current = CurrentReports::of(&inputs, found, &previous, generation);
+    let current = CurrentReports::of(&inputs, found, &previous);
     let federation = inputs.federation(found.issuer.clone());
     let command = federation
         .as_ref()
@@ -97,7 +97,7 @@ pub fn compute(
 /// these were not verified yet. If the template can no longer be read, the next status has none to compare with.
 ///
 /// An edit that changes no Pod is verified at its generation at once: the template names the digest of the configuration, so
-/// the verified Pods serve the configuration of the new generation (`CurrentReports::same_template`).
+/// the verified Pods serve the configuration of the new generation (`CurrentReports::previous`).
 fn verified_before(previous: &McpServerStatus, generation: i64, template: Option<&str>) -> Option<i64> {
     let has_other_template = previous
         .observed_template

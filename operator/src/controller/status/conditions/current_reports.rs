@@ -30,6 +30,9 @@ pub(in crate::controller::status) struct CurrentReports<'a> {
     /// Whether the Deployment has no replicas.
     pub(super) suspended: bool,
 
+    /// The previous conditions, which stay valid for what cannot be observed now. Empty if the previous status describes
+    /// Pods of another template: an operator of another release builds other Pods from the same spec. An edit that
+    /// changes no Pod, or that is taken back after it was refused, leaves the Pods as they are.
     previous: &'a [Condition],
 
     /// The address and identity that the Pods run with; `None` if no Pods are known to run.
@@ -46,16 +49,6 @@ pub(in crate::controller::status) struct CurrentReports<'a> {
 
     /// The API that the downstream tokens are for.
     pub(super) api: DownstreamApi,
-
-    /// The generation of the spec. `None` if it is refused, which changes nothing that runs. It decides whether the
-    /// previous conditions stay valid if the previous status has no template.
-    generation: Option<i64>,
-
-    /// Whether the previous status describes Pods of the current template: then its conditions stay valid for what
-    /// cannot be observed now. An edit that changes no Pod, or that is taken back after it was refused, leaves the
-    /// Pods as they are. An operator of another release builds other Pods from the same spec. `None` for a status
-    /// of a release that wrote no template.
-    same_template: Option<bool>,
 }
 
 impl<'a> CurrentReports<'a> {
@@ -65,11 +58,11 @@ impl<'a> CurrentReports<'a> {
         inputs: &'a StatusInputs<'a>,
         found: &'a ClusterState,
         previous: &'a McpServerStatus,
-        generation: i64,
     ) -> Self {
         let template = inputs.template();
         let digest = inputs.annotation(names::SIDECAR_DIGEST_ANNOTATION);
         let is_current = |report: &&PodReport| template.is_some() && report.template.as_deref() == template;
+        let has_same_template = template.is_some() && previous.observed_template.as_deref() == template;
         let identity = inputs.identity.as_ref();
         let documents: Vec<&StatusDocument> = found
             .reports
@@ -96,9 +89,13 @@ impl<'a> CurrentReports<'a> {
             unreachable,
             other_issuer,
             suspended: inputs.suspended(),
-            // If no Pods are known to run, another writer may have written the previous conditions.
             identity,
-            previous: identity.map_or(&[], |_| &previous.conditions),
+            // If no Pods are known to run, another writer may have written the previous conditions.
+            previous: if identity.is_some() && has_same_template {
+                &previous.conditions
+            } else {
+                &[]
+            },
             client_id: inputs.plan.map(|plan| plan.entra.client_id.as_str()),
             replicas: inputs.plan.map(|plan| plan.replicas),
             proxy_is_closed: inputs.plan.is_some_and(|plan| {
@@ -107,11 +104,6 @@ impl<'a> CurrentReports<'a> {
                     && plan.network.egress.internet == Internet::Disabled
             }),
             api: DownstreamApi::of(inputs.plan.map(|plan| &plan.token_exchange)),
-            generation: inputs.plan.map(|_| generation),
-            same_template: previous
-                .observed_template
-                .as_deref()
-                .map(|before| Some(before) == template),
         }
     }
 
@@ -161,12 +153,6 @@ impl<'a> CurrentReports<'a> {
         // The previous result stays valid while a Pod starts or after it is deleted. The text is computed
         // again.
         find(self.previous, kind)
-            .filter(|before| {
-                self.same_template.unwrap_or_else(|| {
-                    self.generation
-                        .is_none_or(|generation| before.observed_generation == Some(generation))
-                })
-            })
             .and_then(super::status_and_reason_of)
             .filter(|(_, reason)| !matches!(reason, Reason::Suspended | Reason::PodUnreachable))
             .map_or_else(
