@@ -227,7 +227,7 @@ async fn forward(
     let is_message_kept = outgoing.is_kept();
     drop(outgoing);
     if let Some(wanted) = wanted(server, &response) {
-        return Err(Box::pin(reauthenticate(state, &session, &tokens, wanted, is_message_kept)).await?);
+        return Err(Box::pin(reauthenticate(state, &session, &tokens, wanted, is_message_kept)).await);
     }
     let probe_results = &state.services.probe_results;
     let is_refused = matches!(

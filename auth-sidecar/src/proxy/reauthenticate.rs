@@ -56,7 +56,7 @@ pub(super) async fn reauthenticate(
     tokens: &Tokens,
     wanted: Reauthenticate,
     is_message_kept: bool,
-) -> Result<Refusal, Refusal> {
+) -> Refusal {
     tracing::info!(
         session.id = %session.id,
         reauthenticate.reason = ?wanted.reason,
@@ -73,7 +73,7 @@ pub(super) async fn reauthenticate(
         Some(advice) if state.services.sessions.signed_in_within(session, RECENT) => {
             Refusal::Blocked(advice.to_owned())
         }
-        _ => sign_in_required(state, session, wanted.into()).await?,
+        _ => sign_in_required(state, session, wanted.into()).await,
     };
     // A message that is too large for a second try is not sent again. The next call then gets another token.
     if is_message_kept || advice.is_none() {
@@ -81,5 +81,5 @@ pub(super) async fn reauthenticate(
     } else {
         tokens.forget_downstream(state, session).await;
     }
-    Ok(refusal)
+    refusal
 }

@@ -194,7 +194,7 @@ impl Exchange {
             tracing::info!(session.id = %session.id, "Entra refused a user's token as assertion, renewing it");
             self.exchange_renewed(state, session, &user, claims).await
         } else {
-            Err(refused(state, session, &error).await?)
+            Err(refused(state, session, &error).await)
         };
         if let Err(refusal) = &result {
             state
@@ -220,7 +220,7 @@ impl Exchange {
         match self.exchange(state, session, &renewed, claims).await {
             Ok(tokens) => Ok(tokens),
             Err(error) => {
-                let refusal = refused(state, session, &error).await?;
+                let refusal = refused(state, session, &error).await;
                 state
                     .refused_tokens
                     .remember(&renewed.access_token, Answers::All, &refusal)
@@ -266,7 +266,7 @@ impl Exchange {
 }
 
 /// Returns the refusal for the client after a failed exchange. Stores the requirements of Entra for the next login.
-async fn refused(state: &ProxyState, session: &OpenSession, error: &EntraError) -> Result<Refusal, Refusal> {
+async fn refused(state: &ProxyState, session: &OpenSession, error: &EntraError) -> Refusal {
     let step = error.next_step();
     log(session, error, &step);
     let is_user_token_refused = error
@@ -276,15 +276,15 @@ async fn refused(state: &ProxyState, session: &OpenSession, error: &EntraError) 
         NextStep::SignInAgain { .. }
             if is_user_token_refused && state.services.sessions.signed_in_within(session, RECENT) =>
         {
-            Ok(Refusal::Blocked(ASSERTION_REFUSED.to_owned()))
+            Refusal::Blocked(ASSERTION_REFUSED.to_owned())
         }
         NextStep::SignInAgain { claims, consent } => {
             sign_in_required(state, session, SignInAgain { claims, consent }).await
         }
-        NextStep::Blocked => Ok(Refusal::Blocked(blocked_message(error))),
-        NextStep::ClientAuthentication => Ok(Refusal::ClientAuthentication),
-        NextStep::RetryLater { .. } => Ok(Refusal::Unavailable(Some(error.pause()))),
-        NextStep::OurBug => Ok(Refusal::Exchange),
+        NextStep::Blocked => Refusal::Blocked(blocked_message(error)),
+        NextStep::ClientAuthentication => Refusal::ClientAuthentication,
+        NextStep::RetryLater { .. } => Refusal::Unavailable(Some(error.pause())),
+        NextStep::OurBug => Refusal::Exchange,
     }
 }
 
