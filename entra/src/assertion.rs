@@ -35,7 +35,7 @@ pub enum AssertionError {
         /// The file.
         path: PathBuf,
 
-        /// The cause.
+        /// Error of the operating system.
         #[source]
         source: Arc<io::Error>,
     },

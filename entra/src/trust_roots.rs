@@ -21,7 +21,7 @@ pub enum TrustError {
         /// The file.
         path: PathBuf,
 
-        /// The cause.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },

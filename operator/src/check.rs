@@ -33,7 +33,7 @@ pub enum CheckError {
         /// The namespace, or `all`.
         namespace: String,
 
-        /// The cause.
+        /// Answer of the API server, or error of the connection to it.
         #[source]
         source: Box<kube::Error>,
     },
@@ -46,7 +46,7 @@ pub enum CheckError {
         /// The Lease.
         name: String,
 
-        /// The cause.
+        /// Answer of the API server, or error of the connection to it.
         #[source]
         source: Box<kube::Error>,
     },

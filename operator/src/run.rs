@@ -63,7 +63,7 @@ pub enum RunError {
         /// The address.
         address: SocketAddr,
 
-        /// The cause.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },

@@ -24,7 +24,7 @@ pub enum HostKeyError {
         /// The file.
         path: PathBuf,
 
-        /// The cause.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },

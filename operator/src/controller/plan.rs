@@ -57,13 +57,13 @@ pub struct Plan {
     /// The sidecar's container.
     pub sidecar: ContainerPlan,
 
-    /// The exchange of tokens.
+    /// How the server gets a token of the user.
     pub token_exchange: TokenExchange,
 
-    /// Sessions.
+    /// Lifetimes of the users' sessions, and the store that keeps them.
     pub sessions: SessionsConfig,
 
-    /// Clients.
+    /// The clients that may sign users in.
     pub clients: ClientsConfig,
 
     /// Networks of proxies whose `X-Forwarded-For` header names the client.

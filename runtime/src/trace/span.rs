@@ -155,7 +155,7 @@ impl Trace {
         state.position = SpanPosition::continued(context, state.position.own);
     }
 
-    /// Says whose request it is.
+    /// Sets the caller of the request.
     pub fn caller(&self, caller: Caller) {
         self.state().caller = caller;
     }
@@ -181,12 +181,12 @@ impl Trace {
         self.state().root.failed = true;
     }
 
-    /// The trace.
+    /// Returns the id of the trace.
     pub fn trace_id(&self) -> TraceId {
         self.state().position.trace
     }
 
-    /// The trace, if it is recorded.
+    /// Returns the id of the trace if it is recorded.
     pub fn recorded_id(&self) -> Option<TraceId> {
         let position = self.state().position;
         position.sampled.then_some(position.trace)

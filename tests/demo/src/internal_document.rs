@@ -32,7 +32,7 @@ pub enum InternalDocumentError {
         pod: String,
         /// The path.
         path: String,
-        /// The cause.
+        /// Error of the HTTP client.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },

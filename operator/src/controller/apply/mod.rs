@@ -74,7 +74,7 @@ pub enum ApplyError {
         /// Its name.
         name: String,
 
-        /// The cause.
+        /// Answer of the API server, or error of the connection to it.
         #[source]
         source: Box<kube::Error>,
     },
@@ -85,7 +85,7 @@ pub enum ApplyError {
         /// The child's kind.
         kind: &'static str,
 
-        /// The cause.
+        /// Error of the serializer.
         #[source]
         source: serde_json::Error,
     },

@@ -93,13 +93,8 @@ impl CachedKind for ReplicaSet {
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read {kind} {name} from the cache")]
 pub struct UnreadableCache {
-    /// Its kind.
     kind: Cow<'static, str>,
-
-    /// Its name.
     name: String,
-
-    /// The cause.
     #[source]
     source: serde_json::Error,
 }
