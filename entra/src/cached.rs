@@ -35,30 +35,33 @@ pub(crate) enum Pauses {
     Ignored,
 }
 
-/// A cached value with single flight: callers that wait for the same fetch share its success and its
-/// failure, so that an outage does not queue them up for one attempt each.
+/// A cached value that is fetched once for all callers that wait for it: they share the success and the failure of the fetch, so
+/// that an outage does not queue them up for one attempt each.
 ///
-/// Callers that ignore pauses have a fetch of their own. Otherwise they would wait for one that began for an invented token, and
-/// share its failure after all its retries.
+/// Callers that ignore pauses share a fetch among themselves. Otherwise they would wait for one that began for an invented token,
+/// and share its failure after all its retries.
 pub(crate) struct Cached<T> {
     what: &'static str,
     lifetime: Lifetime,
     state: Mutex<State<T>>,
-    heeded_flight: Flight<T>,
-    ignored_flight: Flight<T>,
+    fetch_with_pauses: SharedFetch<T>,
+    fetch_without_pauses: SharedFetch<T>,
 }
 
-/// At most one fetch at a time, with the result of the last one.
-struct Flight<T> {
-    result: tokio::sync::Mutex<Option<Result<Arc<T>, EntraError>>>,
-    landed: AtomicU64,
+/// A fetch that runs at most once at a time.
+struct SharedFetch<T> {
+    /// Result of the last fetch. Locked while one runs.
+    last_result: tokio::sync::Mutex<Option<Result<Arc<T>, EntraError>>>,
+
+    /// Number of fetches that have ended. A caller that waited for the lock sees by it whether one ended meanwhile.
+    completed: AtomicU64,
 }
 
-impl<T> Default for Flight<T> {
+impl<T> Default for SharedFetch<T> {
     fn default() -> Self {
         Self {
-            result: tokio::sync::Mutex::new(None),
-            landed: AtomicU64::new(0),
+            last_result: tokio::sync::Mutex::new(None),
+            completed: AtomicU64::new(0),
         }
     }
 }
@@ -91,8 +94,8 @@ impl<T> Cached<T> {
                 forced_at: None,
                 failure: None,
             }),
-            heeded_flight: Flight::default(),
-            ignored_flight: Flight::default(),
+            fetch_with_pauses: SharedFetch::default(),
+            fetch_without_pauses: SharedFetch::default(),
         }
     }
 
@@ -113,13 +116,13 @@ impl<T> Cached<T> {
             return Ok(value);
         }
         self.check_pause(now, pauses)?;
-        let flight = match pauses {
-            Pauses::Heeded => &self.heeded_flight,
-            Pauses::Ignored => &self.ignored_flight,
+        let fetch = match pauses {
+            Pauses::Heeded => &self.fetch_with_pauses,
+            Pauses::Ignored => &self.fetch_without_pauses,
         };
-        let landed = flight.landed.load(Ordering::Acquire);
-        let mut last = flight.result.lock().await;
-        if landed != flight.landed.load(Ordering::Acquire)
+        let completed = fetch.completed.load(Ordering::Acquire);
+        let mut last = fetch.last_result.lock().await;
+        if completed != fetch.completed.load(Ordering::Acquire)
             && let Some(result) = &*last
         {
             return result.clone();
@@ -130,14 +133,14 @@ impl<T> Cached<T> {
         self.check_pause(now, pauses)?;
         let forced = self.is_fresh(now);
         let result = load().await.map(Arc::new);
-        let result = self.settle(now, forced, result);
+        let result = self.store(now, forced, result);
         *last = Some(result.clone());
-        flight.landed.fetch_add(1, Ordering::Release);
+        fetch.completed.fetch_add(1, Ordering::Release);
         result
     }
 
     /// Makes the next call fetch the value again, after a failure that an old value may have caused.
-    pub(crate) fn suspect(&self, now: Timestamp) {
+    pub(crate) fn mark_stale(&self, now: Timestamp) {
         let mut state = self.state();
         if let Some(entry) = &mut state.entry {
             let earliest = after(entry.loaded_at, self.lifetime.pause).max(now);
@@ -180,7 +183,7 @@ impl<T> Cached<T> {
     }
 
     /// Stores the fetched value. After a failure, returns the old value if it is still usable.
-    fn settle(
+    fn store(
         &self,
         now: Timestamp,
         forced: bool,
@@ -409,7 +412,7 @@ mod tests {
     async fn a_suspected_value_is_replaced_after_the_pause() {
         let bench = Bench::new();
         bench.get(at(0), 0).await.unwrap();
-        bench.cached.suspect(at(1));
+        bench.cached.mark_stale(at(1));
         assert_eq!(bench.get(at(29), 0).await.unwrap(), 1);
         assert_eq!(bench.get(at(30), 0).await.unwrap(), 2);
     }

@@ -283,13 +283,13 @@ impl EntraClient {
 
     async fn request(&self, grant: Grant<'_>) -> Result<TokenSet, EntraError> {
         let url = &self.discovery().await?.token_endpoint;
-        let part = grant.part_in_pauses();
+        let kind = grant.kind();
         let goes_first = AtomicBool::new(false);
         // Each try looks for a pause, because another request may have begun one meanwhile. The request that goes
         // first after a pause does not wait for itself.
         let attempt = || async {
             if !goes_first.load(Ordering::Relaxed) {
-                goes_first.store(self.inner.pause.check(part, self.now())?, Ordering::Relaxed);
+                goes_first.store(self.inner.pause.check(kind, self.now())?, Ordering::Relaxed);
             }
             self.attempt(url, grant).await
         };
@@ -298,14 +298,14 @@ impl EntraClient {
             .retry
             .run(attempt, |error| grant.may_be_repeated(error))
             .await;
-        self.inner.pause.observe(part, &result, self.now());
+        self.inner.pause.observe(kind, &result, self.now());
         if let Err(error) = &result {
             tracing::debug!(
                 entra.grant = grant.name(),
                 "Token request ended without a token: {error}"
             );
             if matches!(error, EntraError::Unreachable(_) | EntraError::Malformed { .. }) {
-                self.inner.discovery.suspect(self.now());
+                self.inner.discovery.mark_stale(self.now());
             }
         }
         result

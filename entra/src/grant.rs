@@ -1,6 +1,6 @@
 //! The four token requests as form fields.
 
-use crate::client_pause::Part;
+use crate::client_pause::RequestKind;
 use crate::error::EntraError;
 use crate::secret::Secret;
 
@@ -113,12 +113,12 @@ impl<'a> Grant<'a> {
         }
     }
 
-    /// Returns the part that the request takes in the client's pauses.
-    pub(crate) fn part_in_pauses(self) -> Part {
+    /// Returns the kind of the request, on which the client's pauses depend.
+    pub(crate) fn kind(self) -> RequestKind {
         match self {
-            Self::Code(_) => Part::Nothing,
-            Self::Refresh { .. } | Self::OnBehalfOf { .. } => Part::Full,
-            Self::ClientCredentials { .. } => Part::Probe,
+            Self::Code(_) => RequestKind::Code,
+            Self::Refresh { .. } | Self::OnBehalfOf { .. } => RequestKind::User,
+            Self::ClientCredentials { .. } => RequestKind::Application,
         }
     }
 

@@ -2,14 +2,15 @@
 
 use std::error::Error;
 
-/// The error's text and the text of each cause below it, joined with `: `.
+/// Returns the error's text and the text of each cause below it, joined with `: `.
 ///
 /// Some libraries repeat a cause in their own text. The line has such a cause once.
 pub fn error_chain(error: &dyn Error) -> String {
     error_chain_with(error, |_| None)
 }
 
-/// Does the same with other texts: the text that `replace` returns for a cause stands for that cause and all below it.
+/// Returns the line of [`error_chain`] with some causes replaced: a text that `replace` returns for a cause stands for that
+/// cause and all causes below it.
 pub fn error_chain_with(
     error: &dyn Error,
     replace: impl Fn(&(dyn Error + 'static)) -> Option<String>,

@@ -62,9 +62,9 @@ pub async fn serve(listener: TcpListener, service: impl Service, limits: Limits,
     serve_and_drain(listener, service, limits, CancellationToken::new(), end).await;
 }
 
-/// Does the same, and asks clients for other connections from the moment that `drain` is cancelled: each answer over HTTP/1
-/// closes its connection, and HTTP/2 connections get a GOAWAY as soon as they have had a request. New connections are still
-/// served, because a gateway may not know yet that this Pod stops.
+/// Serves connections like [`serve`]. After `drain` is cancelled, it also asks clients for other connections: each answer over
+/// HTTP/1 closes its connection, and HTTP/2 connections get a GOAWAY as soon as they have had a request. New connections are
+/// still served, because a gateway may not know yet that this Pod stops.
 pub async fn serve_and_drain(
     listener: TcpListener,
     service: impl Service,

@@ -12,7 +12,7 @@ use super::{federation, handshake};
 /// whether the answer contains a result.
 const WATCHED_ANSWERS: usize = 16;
 
-/// Number of requests for the tenant in a row without an answer after which the last answer of Azure DevOps no longer counts. The
+/// Number of consecutive requests for the tenant without an answer after which the last answer of Azure DevOps no longer counts. The
 /// third request is sent about 30 s after the first, or later if Azure DevOps asks for a pause.
 const UNANSWERED: u32 = 3;
 
@@ -91,7 +91,7 @@ impl ProbeResults {
 
     /// Replaces the answer of Azure DevOps. Returns true if it changed: another tenant is named in the message alone.
     ///
-    /// The tenant of an organization hardly ever changes. So an answer stays until several questions in a row got none.
+    /// The tenant of an organization hardly ever changes. So an answer stays until several consecutive questions got none.
     pub fn publish_tenant(&self, report: &TenantReport) -> bool {
         let mut current = self.tenant.lock().unwrap_or_else(PoisonError::into_inner);
         let is_answered = |report: &TenantReport| report.outcome != Outcome::Unknown;

@@ -12,7 +12,7 @@ pub enum Pace {
 
     /// Soon, because the fault may be fixed at any time. Each failure doubles the pause.
     Broken {
-        /// Number of failed probes in a row, including the last one.
+        /// Number of consecutive failed probes, including the last one.
         failures: u32,
 
         /// The minimum pause that the other side requested (`Retry-After`).

@@ -110,8 +110,8 @@ impl AzureDevOps {
             .filter(|left| !left.is_zero())
     }
 
-    /// Returns the tenant of the organization, or `None` if the identity service does not name it: of several the users' one. It
-    /// is requested once, without a token.
+    /// Returns the tenant of the organization. If the identity service names several and the users' tenant is one of them, returns
+    /// that one. `None` if it names no tenant. The first call sends the request, without a token, and later calls use its answer.
     pub(crate) async fn organization_tenant(&self) -> Option<String> {
         self.shared
             .organization_tenant

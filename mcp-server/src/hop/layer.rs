@@ -123,7 +123,8 @@ impl Hop {
             .map_err(|refusal| Refused { refusal, id })
     }
 
-    /// Checks what stands before the body, and removes the credentials. Returns the token of `Authorization`.
+    /// Checks the host key and the encoding of the body, and removes the credentials from the headers. Returns the token of
+    /// `Authorization`.
     fn check_head(&self, parts: &mut Parts) -> Result<Option<Secret>, HopRefusal> {
         let presented = single(&parts.headers, &HeaderName::from_static(HOST_KEY))
             .ok()

@@ -5,7 +5,7 @@
 
 mod slot;
 
-use Rolling::{No, Until, Yes};
+use Progress::{Idle, Running, RunningUntil};
 pub use slot::{RolloutSlot, Rollouts};
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,10 +23,10 @@ use crate::api::v1alpha1::conditions::{ConditionType, find};
 /// Whether a reconcile may replace the object's Pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RolloutDecision {
-    /// It may.
+    /// The reconcile replaces the Pods.
     Now,
 
-    /// The Pods stay as they are until enough other rollouts have ended.
+    /// The reconcile leaves the Pods as they are. A later one replaces them, after enough other rollouts have ended.
     Waits,
 }
 
@@ -72,18 +72,20 @@ pub fn has_room(limit: MaxRollouts, rollouts: impl IntoIterator<Item = Rollout>,
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rollout {
     has_pods: bool,
-    rolling: Rolling,
+    progress: Progress,
 }
 
-/// Whether Kubernetes replaces a Deployment's Pods.
+/// The progress of a Deployment's rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rolling {
-    Yes,
+enum Progress {
+    /// Kubernetes replaces the Pods.
+    Running,
 
-    /// It counts as one until this time.
-    Until(Timestamp),
+    /// Kubernetes replaces the Pods. After this time the rollout has failed, and counts no longer.
+    RunningUntil(Timestamp),
 
-    No,
+    /// Kubernetes replaces no Pods.
+    Idle,
 }
 
 impl Rollout {
@@ -91,16 +93,16 @@ impl Rollout {
     pub fn of(live: &Deployment) -> Self {
         Self {
             has_pods: has_pods(live),
-            rolling: rolling(live),
+            progress: progress(live),
         }
     }
 
     /// Returns whether Kubernetes replaces the Deployment's Pods at the moment.
     pub fn is_rolling(self, now: Timestamp) -> bool {
-        match self.rolling {
-            Yes => true,
-            Until(end) => now <= end,
-            No => false,
+        match self.progress {
+            Running => true,
+            RunningUntil(end) => now <= end,
+            Idle => false,
         }
     }
 }
@@ -113,25 +115,27 @@ impl CachedKind for Deployment {
     }
 }
 
-/// A rollout that makes no progress for [`PROGRESS_DEADLINE_SECONDS`] has failed. It counts no longer, so that it does not block
-/// the others for ever.
-fn rolling(live: &Deployment) -> Rolling {
-    let Some(spec) = &live.spec else { return No };
+/// Returns the progress of a Deployment's rollout. One that makes no progress for [`PROGRESS_DEADLINE_SECONDS`] has failed. It
+/// counts no longer, so that it does not block the others for ever.
+fn progress(live: &Deployment) -> Progress {
+    let Some(spec) = &live.spec else { return Idle };
     if !has_pods(live) || spec.paused == Some(true) || live.metadata.deletion_timestamp.is_some() {
-        return No;
+        return Idle;
     }
-    let Some(status) = &live.status else { return Yes };
+    let Some(status) = &live.status else {
+        return Running;
+    };
     if status.observed_generation < live.metadata.generation {
-        return Yes;
+        return Running;
     }
     // The reasons are those of the Deployment controller (k8s.io/kubernetes, deployment/util). A Pod that crashes later changes
     // neither of the two.
     match condition(status, "Progressing") {
-        Some(progress) if progress.status == "False" => No,
+        Some(progress) if progress.status == "False" => Idle,
         Some(progress) if progress.reason.as_deref() == Some("NewReplicaSetAvailable") => {
             between_replica_sets(live, status)
         }
-        Some(_) | None => Yes,
+        Some(_) | None => Running,
     }
 }
 
@@ -139,18 +143,18 @@ fn rolling(live: &Deployment) -> Rolling {
 /// controller makes the next `ReplicaSet` when the old Pods have ended; until then it calls the rollout before this one the
 /// last, and that one is complete. It gives such a rollout no deadline. If an old Pod never ends, as on a node that is lost,
 /// the rollout counts until the Deployment was unavailable for [`PROGRESS_DEADLINE_SECONDS`].
-fn between_replica_sets(live: &Deployment, status: &DeploymentStatus) -> Rolling {
+fn between_replica_sets(live: &Deployment, status: &DeploymentStatus) -> Progress {
     let updated = status.updated_replicas.unwrap_or(0);
     let cannot_make_pods =
         condition(status, "ReplicaFailure").is_some_and(|failure| failure.status == "True");
     if cannot_make_pods || updated >= replicas(live) && status.replicas.unwrap_or(0) <= updated {
-        return No;
+        return Idle;
     }
     let unavailable = condition(status, "Available").filter(|available| available.status == "False");
     let since = unavailable.and_then(|available| available.last_transition_time.as_ref());
     let deadline = SignedDuration::from_secs(PROGRESS_DEADLINE_SECONDS.into());
     let end = since.and_then(|since| since.0.checked_add(deadline).ok());
-    end.map_or(Yes, Until)
+    end.map_or(Running, RunningUntil)
 }
 
 /// Returns whether a Pod serves, and the last rollout did not fail.

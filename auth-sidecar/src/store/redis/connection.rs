@@ -16,7 +16,7 @@ use super::scan::{self, ScanPosition};
 use super::settings::Settings;
 use crate::store::{Announcement, StoreError};
 
-/// Pause after the second of several failures in a row. It doubles with each further one. After the first failure
+/// Pause after the second of several consecutive failures. It doubles with each further one. After the first failure
 /// there is none, because the connection may only have been idle for too long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -33,9 +33,10 @@ const WAITING: Duration = Duration::from_millis(100);
 /// A connection that all callers share.
 ///
 /// The first caller opens it; the others wait for the result. After a failed command the next caller opens another one,
-/// so that a promoted replica, changed credentials and a restarted server need no rule of their own. After several
-/// failures in a row all callers fail at once until a pause ends. A command that succeeds ends the row. While the row is
-/// younger than [`MAX_WAIT`], [`SharedConnection::run_or_wait`] tries again.
+/// so that a promoted replica, changed credentials and a restarted server need no rule of their own.
+///
+/// An outage begins with a failure and ends with the next command that succeeds. After its second failure all callers fail at
+/// once until a pause ends. In its first [`MAX_WAIT`], [`SharedConnection::run_or_wait`] tries again.
 pub(super) struct SharedConnection {
     settings: Settings,
     announcements: Announcements,
@@ -70,12 +71,12 @@ impl State {
     }
 }
 
-/// The last of several failures in a row.
+/// The last failure of an outage.
 struct Failure {
     error: StoreError,
 
-    /// Begin of the row.
-    began: Instant,
+    /// Time of the first failure of the outage.
+    outage_began: Instant,
 
     /// Pause after the next failure.
     next_pause: Duration,
@@ -115,8 +116,8 @@ impl SharedConnection {
         }
     }
 
-    /// Does the same, and then waits for Redis at the beginning of an outage. An outage is a row of failures: once another
-    /// command has succeeded, Redis answers, and only refuses this one.
+    /// Sends commands like [`Self::run`]. At the beginning of an outage it waits for Redis and sends them again. When another
+    /// command has succeeded meanwhile, Redis answers and only this command fails, so that waiting does not help.
     pub(super) async fn run_or_wait(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
         let mut answer = self.run(commands).await;
         let outage = self.outage().await;
@@ -127,31 +128,31 @@ impl SharedConnection {
             tokio::time::sleep(WAITING).await;
             answer = self.try_once(commands).await;
             if self.outage().await != outage {
-                // This attempt may have been earlier than the success that ended the row.
+                // This attempt may have been earlier than the success that ended the outage.
                 return self.run(commands).await;
             }
         }
         answer
     }
 
-    /// When the present row of failures began.
+    /// Returns the time at which the current outage began.
     async fn outage(&self) -> Option<Instant> {
         let state = self.state.lock().await;
-        state.failure.as_ref().map(|failure| failure.began)
+        state.failure.as_ref().map(|failure| failure.outage_began)
     }
 
     /// Sends commands once.
     pub(super) async fn try_once(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
         let (number, mut connection) = self.open().await?;
         let answer = commands.query_async(&mut connection).await;
-        self.settle(number, answer).await
+        self.finish(number, answer).await
     }
 
-    /// Succeeds if a server answers; in a cluster, any node.
+    /// Succeeds if a server answers. In a cluster any node may answer.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         let (number, mut connection) = self.open().await?;
         let answer = connection.ask_any_node(cmd("PING")).await;
-        self.settle(number, answer).await.map(drop)
+        self.finish(number, answer).await.map(drop)
     }
 
     /// `INFO memory`; in a cluster, of every node.
@@ -173,7 +174,7 @@ impl SharedConnection {
         match scan::step(&mut connection, pattern, position).await {
             // A user without this right still reads and writes sessions over the connection.
             Err(error) if has_code(&error, "NOPERM") => Err(unreachable(error)),
-            answer => self.settle(number, answer).await,
+            answer => self.finish(number, answer).await,
         }
     }
 
@@ -183,7 +184,7 @@ impl SharedConnection {
         let mut publish = cmd("PUBLISH");
         publish.arg(self.announcements.channel()).arg(message);
         let answer = connection.req_packed_command(&publish).await;
-        self.settle(number, answer).await.map(drop)
+        self.finish(number, answer).await.map(drop)
     }
 
     /// Returns the announcements from now on.
@@ -211,8 +212,8 @@ impl SharedConnection {
         }
     }
 
-    /// Closes the connection if the command failed on it.
-    async fn settle<T>(&self, number: u64, answer: Result<T, RedisError>) -> Result<T, StoreError> {
+    /// Ends the outage if the command succeeded, and closes the connection if it failed.
+    async fn finish<T>(&self, number: u64, answer: Result<T, RedisError>) -> Result<T, StoreError> {
         let error = match answer {
             Ok(answer) => {
                 if self.is_failing.swap(false, Ordering::Relaxed) {
@@ -241,7 +242,7 @@ impl SharedConnection {
         Err(unreachable(error))
     }
 
-    /// Records a failure, and begins a pause if it is not the first in a row.
+    /// Records a failure, and begins a pause if it is not the first of the outage.
     fn fail(&self, state: &mut State, error: RedisError) -> StoreError {
         let (pause, next_pause) = match &state.failure {
             None => (Duration::ZERO, FIRST_PAUSE),
@@ -257,10 +258,10 @@ impl SharedConnection {
             }
         };
         let error = unreachable(error);
-        let began = state.failure.as_ref().map(|failure| failure.began);
+        let outage_began = state.failure.as_ref().map(|failure| failure.outage_began);
         state.failure = Some(Failure {
             error: error.clone(),
-            began: began.unwrap_or_else(Instant::now),
+            outage_began: outage_began.unwrap_or_else(Instant::now),
             next_pause,
             until: Instant::now() + pause,
         });

@@ -9,7 +9,7 @@ pub enum BuildError {
         /// The file.
         file: &'static str,
 
-        /// The cause.
+        /// Error of the serializer.
         #[source]
         source: serde_yaml::Error,
     },

@@ -16,7 +16,7 @@ pub enum DereferenceError {
         /// Its name.
         name: String,
 
-        /// The cause.
+        /// Answer of the API server, or error of the connection to it.
         #[source]
         source: Box<kube::Error>,
     },
