@@ -66,11 +66,11 @@ impl ConnectionSlots {
     /// Accepts the next connection and gives it a slot.
     pub(crate) async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, ConnectionSlot)> {
         let stream = listener.accept().await?.0;
-        Ok((stream, self.take(ConnectionState::new()).await?))
+        Ok((stream, self.acquire(ConnectionState::new()).await?))
     }
 
     /// Waits for a slot for a connection.
-    pub(crate) async fn take(&self, state: ConnectionState) -> io::Result<ConnectionSlot> {
+    pub(crate) async fn acquire(&self, state: ConnectionState) -> io::Result<ConnectionSlot> {
         let mut free = pin!(Arc::clone(&self.free).acquire_owned());
         if self.free.available_permits() == 0 {
             self.taken.make_room(self.when_full);

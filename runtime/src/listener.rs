@@ -152,7 +152,7 @@ async fn serve_connection(
         // hyper waits for these bytes without a limit. Its other limits begin after them.
         let is_http2 = is_http2(&stream).await.ok()?;
         if is_http2 && limits.http2.is_some() {
-            http2_slots.take(state.clone()).await.ok().map(Some)
+            http2_slots.acquire(state.clone()).await.ok().map(Some)
         } else {
             Some(None)
         }

@@ -35,7 +35,7 @@ pub(crate) struct MessageMemory(Arc<Semaphore>);
 
 /// A part of a [`MessageMemory`]. Its drop returns it.
 #[derive(Debug)]
-pub(crate) struct Taken(OwnedSemaphorePermit);
+pub(crate) struct Reservation(OwnedSemaphorePermit);
 
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -106,29 +106,29 @@ impl MessageMemory {
         user: &Self,
         body: Body,
         largest: usize,
-    ) -> Result<(Bytes, [Taken; 2]), MessageError> {
+    ) -> Result<(Bytes, [Reservation; 2]), MessageError> {
         let full = MessageError::NoMemory;
         let full_of_user = MessageError::NoMemoryOfUser;
-        let mut taken = [user.take(0, full_of_user)?, self.take(0, full)?];
+        let mut reservations = [user.reserve(0, full_of_user)?, self.reserve(0, full)?];
         // Parts are copied: they share the read buffer of their connection, which is larger and stays with them.
         let mut bytes = BytesMut::new();
         let keep = |data: &Bytes| -> Result<(), MessageError> {
-            let [of_user, of_all] = &mut taken;
-            of_user.0.merge(user.take(data.len(), full_of_user)?.0);
-            of_all.0.merge(self.take(data.len(), full)?.0);
+            let [of_user, of_all] = &mut reservations;
+            of_user.0.merge(user.reserve(data.len(), full_of_user)?.0);
+            of_all.0.merge(self.reserve(data.len(), full)?.0);
             bytes.extend_from_slice(data);
             Ok(())
         };
         timeout(MESSAGE_TIME, collect(body, largest, keep))
             .await
             .map_err(|_| ReadError::TimedOut)??;
-        Ok((bytes.freeze(), taken))
+        Ok((bytes.freeze(), reservations))
     }
 
-    fn take(&self, bytes: usize, full: MessageError) -> Result<Taken, MessageError> {
+    fn reserve(&self, bytes: usize, full: MessageError) -> Result<Reservation, MessageError> {
         let bytes = u32::try_from(bytes).map_err(|_| ReadError::TooLarge)?;
         let permit = Arc::clone(&self.0).try_acquire_many_owned(bytes);
-        permit.map(Taken).map_err(|_| full)
+        permit.map(Reservation).map_err(|_| full)
     }
 }
 
@@ -169,12 +169,12 @@ mod tests {
     #[tokio::test]
     async fn memory_is_free_again_after_each_end_of_a_message() {
         let [all, user] = [(); 2].map(|()| MessageMemory::new(10));
-        let (bytes, taken) = all.read(&user, Body::from("12345678"), 8).await.unwrap();
+        let (bytes, reservations) = all.read(&user, Body::from("12345678"), 8).await.unwrap();
         assert_eq!((&*bytes, left(&all)), (&b"12345678"[..], 2));
         let other = MessageMemory::new(10);
         let more = all.read(&other, Body::from("123"), 8).await;
         assert_eq!(more.unwrap_err(), MessageError::NoMemory);
-        let body = guarded_body(Body::from(bytes), taken);
+        let body = guarded_body(Body::from(bytes), reservations);
         assert_eq!((body.size_hint().exact(), left(&all)), (Some(8), 2));
         drop(body);
         assert_eq!((left(&all), left(&user), left(&other)), (10, 10, 10));

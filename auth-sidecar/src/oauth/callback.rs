@@ -188,7 +188,7 @@ async fn issue_code(
         not_kept(approved, &error)
     };
     if !approved.again {
-        let pending = services.sessions.take_pending(&user, &request.client_id).await;
+        let pending = services.sessions.remove_pending(&user, &request.client_id).await;
         if let Some(again) = pending.map_err(refuse)? {
             return Ok(CallbackOutcome::SignInOnceMore(again));
         }

@@ -65,7 +65,7 @@ use self::state::ProxyState;
 use self::token_exchange::Tokens;
 use self::user_limits::User;
 use crate::access::Scopes;
-use crate::limits::body_budget::Taken;
+use crate::limits::body_budget::Reservation;
 use crate::oauth;
 use crate::observe::user_answer;
 use crate::services::Services;
@@ -187,8 +187,9 @@ async fn forward(
     }
     let user = state.users.get(&session.user);
     let message = if has_body {
-        let (message, taken) = checked_message(state, &session, &user, &parts, body, about, audit).await?;
-        Some((message, (taken, user.clone())))
+        let (message, reservations) =
+            checked_message(state, &session, &user, &parts, body, about, audit).await?;
+        Some((message, (reservations, user.clone())))
     } else {
         None
     };
@@ -255,8 +256,8 @@ async fn checked_message(
     body: Body,
     about: &mut About,
     audit: &mut RequestAudit,
-) -> Result<(Message, [Taken; 2]), Refusal> {
-    let (bytes, taken) = read(state, user, &parts.headers, body).await?;
+) -> Result<(Message, [Reservation; 2]), Refusal> {
+    let (bytes, reservations) = read(state, user, &parts.headers, body).await?;
     let message = Message::parse(bytes.clone()).inspect_err(|_| *about = About::refused(&bytes))?;
     *about = About::message(&message, &parts.headers);
     if let Some(context) = message.trace() {
@@ -283,7 +284,7 @@ async fn checked_message(
             return Err(Refusal::InsufficientScope(needed));
         }
     }
-    Ok((message, taken))
+    Ok((message, reservations))
 }
 
 /// Prepares the session for the client's step-up. After a failure the client still gets the challenge, but the
@@ -335,7 +336,7 @@ async fn read(
     user: &User,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Bytes, [Taken; 2]), Refusal> {
+) -> Result<(Bytes, [Reservation; 2]), Refusal> {
     let is_plain = headers
         .get_all(CONTENT_ENCODING)
         .iter()

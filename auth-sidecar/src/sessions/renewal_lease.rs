@@ -48,7 +48,7 @@ pub(super) async fn acquire(
 
 /// Lets other replicas renew the session's tokens. If the store does not answer, the lease expires by itself.
 pub(super) async fn release(store: &dyn SessionStore, id: SessionId) {
-    if let Err(error) = store.take(&StoreKey::Renewal(id)).await {
+    if let Err(error) = store.remove(&StoreKey::Renewal(id)).await {
         let error: &dyn std::error::Error = &error;
         tracing::debug!(error, session.id = %id, "Unable to release the renewal of session {id}");
     }

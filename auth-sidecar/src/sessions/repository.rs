@@ -207,7 +207,7 @@ impl SessionRepository {
 
     /// Removes a record, and its downstream token.
     pub(super) async fn remove(&self, id: &SessionId) -> Result<Removal, StoreError> {
-        match self.store.take(&StoreKey::Session(*id)).await {
+        match self.store.remove(&StoreKey::Session(*id)).await {
             Ok(Some(_)) => Ok(Removal::Removed),
             Ok(None) => Ok(Removal::Absent),
             Err(StoreError::MayBeRemoved) => Ok(Removal::AnswerLost),

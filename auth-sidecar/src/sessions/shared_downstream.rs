@@ -74,7 +74,7 @@ impl SharedDownstream {
             && tokens.access_token == *refused
         {
             // If the store does not answer, the token stays. This replica does not use it again.
-            let _ = self.sessions.store.take(&self.key()).await;
+            let _ = self.sessions.store.remove(&self.key()).await;
         }
     }
 

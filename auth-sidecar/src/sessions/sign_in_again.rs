@@ -141,7 +141,7 @@ impl Sessions {
 
     /// Removes and returns the requirements for this user and client. They apply to one login only, so that a
     /// challenge that the login does not satisfy does not repeat for ever.
-    pub(crate) async fn take_pending(
+    pub(crate) async fn remove_pending(
         &self,
         user: &UserIdentity,
         client_id: &str,

@@ -195,7 +195,7 @@ impl SessionStore for MemoryStore {
         Ok(())
     }
 
-    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         let now = self.clock.now();
         let mut state = self.lock();
         if let Some(companion) = key.companion() {
@@ -355,7 +355,7 @@ mod tests {
             store.put(&key(2), 0, vec![1], after(60)).await,
             Err(StoreError::Full)
         ));
-        store.take(&StoreKey::Finished([1; 32])).await.unwrap();
+        store.remove(&StoreKey::Finished([1; 32])).await.unwrap();
         assert_eq!(mark(3).await.unwrap(), Written::Stored);
     }
 
@@ -386,8 +386,8 @@ mod tests {
     async fn a_taken_entry_is_removed() {
         let (_, store) = store(MemoryLimits::default());
         store.put(&key(1), 0, vec![1], after(60)).await.unwrap();
-        assert!(store.take(&key(1)).await.unwrap().is_some());
-        assert_eq!(store.take(&key(1)).await.unwrap(), None);
+        assert!(store.remove(&key(1)).await.unwrap().is_some());
+        assert_eq!(store.remove(&key(1)).await.unwrap(), None);
         assert_eq!(usage(&store), StoreUsage::default());
     }
 }

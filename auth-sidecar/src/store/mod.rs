@@ -212,7 +212,7 @@ pub trait SessionStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::MayBeRemoved`] if there is no entry, and an earlier try of this call may have removed it.
-    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError>;
 
     /// Returns the part of the list of all sessions that `cursor` continues, or the first one. A session that exists from
     /// the first part to the last is in one of them at least. Entries that another program wrote are in none. Takes more

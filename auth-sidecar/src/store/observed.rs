@@ -72,8 +72,8 @@ impl SessionStore for ObservedStore {
         self.observe("touch", self.store.touch(key, expires_at)).await
     }
 
-    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
-        self.observe("take", self.store.take(key)).await
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        self.observe("remove", self.store.remove(key)).await
     }
 
     async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {

@@ -374,8 +374,8 @@ async fn the_entry_of_another_session_is_not_listed() {
         );
     }
     let [anas, bens] = [sessions[0], sessions[1]].map(StoreKey::Session);
-    let entry = world.store.take(&anas).await.unwrap().unwrap();
-    world.store.take(&bens).await.unwrap();
+    let entry = world.store.remove(&anas).await.unwrap().unwrap();
+    world.store.remove(&bens).await.unwrap();
     world
         .store
         .put(&bens, 0, entry.value, entry.expires_at)

@@ -159,7 +159,7 @@ impl SessionStore for Breakable {
         self.memory.touch(key, expires_at).await
     }
 
-    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
         // Another replica may have its turn between two operations, as with a store over the network.
         tokio::task::yield_now().await;
         self.check()?;
@@ -169,7 +169,7 @@ impl SessionStore for Breakable {
         if self.keeps_sessions.load(Ordering::Relaxed) && matches!(key, StoreKey::Session(_)) {
             return self.memory.get(key).await;
         }
-        let taken = self.memory.take(key).await;
+        let taken = self.memory.remove(key).await;
         if self.loses_removals.load(Ordering::Relaxed) {
             let tries_again = self.tries_removals_again.load(Ordering::Relaxed);
             return Err(if tries_again {

@@ -136,7 +136,7 @@ async fn a_restored_store_does_not_undo_a_revocation() {
     let opened = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
     let id: SessionId = opened.id;
     let key = StoreKey::Session(id);
-    let entry = world.store.take(&key).await.unwrap().unwrap();
+    let entry = world.store.remove(&key).await.unwrap().unwrap();
     restore(&world, &key, &entry).await;
     assert!(lives(&world, &tokens).await, "the restore itself works");
 
@@ -192,7 +192,7 @@ async fn a_sidecar_that_starts_removes_the_sessions_that_were_revoked_before() {
     let opened = world.sessions.open(&Secret::new(&*tokens.access)).await.unwrap();
     let key = StoreKey::Session(opened.id);
     drop(opened);
-    let entry = world.store.take(&key).await.unwrap().unwrap();
+    let entry = world.store.remove(&key).await.unwrap().unwrap();
     restore(&world, &key, &entry).await;
     revoke(&world, &one_user(ANA, &time(&world, 1)), &tokens).await;
     while !stored(&world).await.is_empty() {

@@ -52,8 +52,8 @@ impl SessionStore for SilentOnce {
         self.store.touch(key, expires_at).await
     }
 
-    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
-        self.store.take(key).await
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        self.store.remove(key).await
     }
 
     async fn session_page(&self, cursor: Option<&str>) -> Result<Page, StoreError> {

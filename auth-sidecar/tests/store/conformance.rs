@@ -93,7 +93,7 @@ async fn an_absent_entry_has_no_revision(store: &dyn SessionStore, passage: &dyn
     assert_eq!(store.get(&key).await.unwrap(), None);
     assert_eq!(store.put(&key, 1, vec![1], end).await.unwrap(), Written::Conflict);
     assert_eq!(store.get(&key).await.unwrap(), None);
-    assert_eq!(store.take(&key).await.unwrap(), None);
+    assert_eq!(store.remove(&key).await.unwrap(), None);
 }
 
 async fn an_expired_entry_is_gone(store: &dyn SessionStore, passage: &dyn Passage) {
@@ -102,7 +102,7 @@ async fn an_expired_entry_is_gone(store: &dyn SessionStore, passage: &dyn Passag
     assert!(store.get(&key).await.unwrap().is_some());
     passage.pass(LIFE + LIFE / 4).await;
     assert_eq!(store.get(&key).await.unwrap(), None);
-    assert_eq!(store.take(&key).await.unwrap(), None);
+    assert_eq!(store.remove(&key).await.unwrap(), None);
     // Its revision is gone with it.
     let end = after(passage, LIFE);
     assert_eq!(store.put(&key, 0, vec![2], end).await.unwrap(), Written::Stored);
@@ -124,7 +124,7 @@ async fn a_touch_moves_the_expiry_and_creates_nothing(store: &dyn SessionStore, 
 async fn an_entry_is_taken_once(store: &dyn SessionStore, passage: &dyn Passage) {
     let (key, end) = (StoreKey::Finished([6; 32]), after(passage, LIFE * 20));
     store.put(&key, 0, vec![7; 3], end).await.unwrap();
-    let answers = futures::future::join_all((0..8).map(|_| store.take(&key))).await;
+    let answers = futures::future::join_all((0..8).map(|_| store.remove(&key))).await;
     let taken: Vec<_> = answers.into_iter().filter_map(Result::unwrap).collect();
     let expected = Entry {
         revision: 1,
@@ -201,7 +201,7 @@ async fn a_downstream_token_exists_only_beside_its_record(store: &dyn SessionSto
     store.put(&record, 0, vec![2], end).await.unwrap();
     let stored = store.put(&downstream, 0, vec![3], end).await.unwrap();
     assert_eq!(stored, Written::Stored);
-    store.take(&record).await.unwrap();
+    store.remove(&record).await.unwrap();
     assert_eq!(store.get(&downstream).await.unwrap(), None);
     let refused = store.put(&downstream, 0, vec![4], end).await.unwrap();
     assert_eq!(refused, Written::Conflict);
@@ -244,6 +244,6 @@ async fn every_session_is_listed_once_it_is_stored(store: &dyn SessionStore, pas
         };
         assert_eq!(all.get(id), Some(&expected));
     }
-    store.take(&StoreKey::Session(ids[0])).await.unwrap();
+    store.remove(&StoreKey::Session(ids[0])).await.unwrap();
     assert!(!listed(store).await.contains_key(&ids[0]));
 }

@@ -117,9 +117,9 @@ async fn a_removal_whose_answer_is_lost_is_not_called_one_of_nothing() {
     let store = store_at(RedisTopology::Standalone, &[way]);
     store.put(&KEY, 0, vec![1], in_a_minute()).await.unwrap();
     loses.store(true, Ordering::Relaxed);
-    let taken = store.take(&KEY).await;
+    let taken = store.remove(&KEY).await;
     assert!(matches!(taken, Err(StoreError::MayBeRemoved)), "{taken:?}");
-    assert!(matches!(store.take(&KEY).await, Ok(None)), "it was removed");
+    assert!(matches!(store.remove(&KEY).await, Ok(None)), "it was removed");
 }
 
 /// As a server with a full disk does, or a shard of a cluster that is down.

@@ -152,7 +152,7 @@ impl Call {
         let mut state = self.state.lock().await;
         let token = state.token.clone();
         if let Some(wait) = self.client.paused(&token).await {
-            let Some(wait) = state.retries.take(wait) else {
+            let Some(wait) = state.retries.spend(wait) else {
                 return Err(Failure::Throttled { after: Some(wait) });
             };
             drop(state);

@@ -36,13 +36,13 @@ impl RetryBudget {
             return None;
         }
         let wait = asked.unwrap_or_else(|| FIRST_WAIT * 2_u32.pow(self.retries));
-        let wait = self.take(wait)?;
+        let wait = self.spend(wait)?;
         self.retries += 1;
         Some(wait)
     }
 
     /// Subtracts `wait` from the time that is left. Returns `None` if less is left.
-    pub(super) fn take(&mut self, wait: Duration) -> Option<Duration> {
+    pub(super) fn spend(&mut self, wait: Duration) -> Option<Duration> {
         self.left = self.left.checked_sub(wait)?;
         Some(wait)
     }

@@ -156,7 +156,7 @@ async fn answer(call: &Call, question: Question) -> Result<DeploymentList, ToolE
             break;
         }
     }
-    let note = note(call, &question, &search).await;
+    let note = explain_none_found(call, &question, &search).await;
     Ok(DeploymentList {
         project: question.project.clone(),
         continuation_token: search.more.then(|| search.position.write()),
@@ -166,7 +166,7 @@ async fn answer(call: &Call, question: Question) -> Result<DeploymentList, ToolE
 }
 
 /// Returns why no deployment was found.
-async fn note(call: &Call, question: &Question, search: &Search<'_>) -> Option<String> {
+async fn explain_none_found(call: &Call, question: &Question, search: &Search<'_>) -> Option<String> {
     if !search.found.is_empty() {
         return None;
     }

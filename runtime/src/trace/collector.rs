@@ -108,7 +108,7 @@ impl Collector {
     }
 
     /// Logs the begin and the end of an outage, once each.
-    pub(super) fn tell_change(&self, result: &Result<usize, ExportError>, is_away: &mut bool) {
+    pub(super) fn log_change(&self, result: &Result<usize, ExportError>, is_away: &mut bool) {
         let was_away = std::mem::replace(is_away, result.is_err());
         match result {
             Err(error) if !was_away => tracing::warn!(

@@ -56,7 +56,7 @@ impl Tracer {
         if rejected > 0 {
             (self.0.sources.dropped)(Dropped::NotAccepted, rejected.min(count));
         }
-        collector.tell_change(&result, is_away);
+        collector.log_change(&result, is_away);
         true
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn get(name: &str) -> Pipeline {
 }
 
 /// Reads the first entry, and removes all.
-pub(super) fn take(names: &[String]) -> Pipeline {
+pub(super) fn remove(names: &[String]) -> Pipeline {
     let mut commands = script(READ, names);
     commands.arg(MAX_VALUE_BYTES).arg(1);
     commands
@@ -124,7 +124,7 @@ pub(super) fn touch(name: &str, expires_at: Timestamp) -> Pipeline {
     commands
 }
 
-/// Reads the answers of [`get`] and [`take`].
+/// Reads the answers of [`get`] and [`remove`].
 pub(super) fn read_entry(answers: Vec<Value>) -> Result<Option<Entry>, StoreError> {
     type Answer = ((Option<u64>, Option<Vec<u8>>, i64),);
     let ((revision, value, expires_at),) =

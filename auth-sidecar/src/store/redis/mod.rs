@@ -103,8 +103,8 @@ impl SessionStore for RedisStore {
         self.connection.run(&commands).await.map(drop)
     }
 
-    async fn take(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
-        let commands = commands::take(&self.names.of_both(key, key.companion().as_ref()));
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Entry>, StoreError> {
+        let commands = commands::remove(&self.names.of_both(key, key.companion().as_ref()));
         match self.connection.try_once(&commands).await {
             Err(StoreError::Unreachable(_)) => {}
             answers => return commands::read_entry(answers?),

@@ -35,7 +35,7 @@ pub(super) fn grant(
     };
     requested.check_resource(form.get("resource"), application)?;
     let user = state.user(&login.object_id)?;
-    state.note_user(request.number, &user.name);
+    state.record_user(request.number, &user.name);
     if application.assignment_required && !user.is_assigned_to(&application.client_id) {
         return Err(unassigned(application));
     }

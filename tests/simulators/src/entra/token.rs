@@ -36,7 +36,7 @@ pub(super) async fn token(
         Some("client_credentials") => RequestKind::ClientCredentials,
         _ => RequestKind::OtherGrant,
     };
-    let number = note(&world, kind, &form, &headers, &trace);
+    let number = record(&world, kind, &form, &headers, &trace);
     let client_id = form.owned("client_id").unwrap_or_default();
     if let Some(response) = faults::strike(&world, number, kind, &client_id, &trace).await {
         return response;
@@ -137,7 +137,7 @@ fn client_assertion<'a>(
 }
 
 /// Writes the redacted record, and keeps the secret values for leak tests.
-fn note(world: &World, kind: RequestKind, form: &Parameters, headers: &HeaderMap, trace: &Trace) -> u64 {
+fn record(world: &World, kind: RequestKind, form: &Parameters, headers: &HeaderMap, trace: &Trace) -> u64 {
     let received = [
         ("client_assertion", SecretKind::ClientAssertion),
         ("assertion", SecretKind::AccessToken),

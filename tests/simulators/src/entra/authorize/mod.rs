@@ -30,7 +30,7 @@ pub(super) async fn authorize(
 ) -> Response {
     let trace = Trace::new(&headers, world.lock().now());
     let query = Parameters::decode(query.unwrap_or_default().as_bytes());
-    let number = note(&world, RequestKind::Authorize, &query, &trace);
+    let number = record(&world, RequestKind::Authorize, &query, &trace);
     let client_id = query.owned("client_id").unwrap_or_default();
     if let Some(response) = faults::strike(&world, number, RequestKind::Authorize, &client_id, &trace).await {
         return response;
@@ -46,7 +46,7 @@ pub(super) async fn authorize(
 pub(super) async fn login(Shared(world): Shared<Arc<World>>, headers: HeaderMap, body: Bytes) -> Response {
     let trace = Trace::new(&headers, world.lock().now());
     let form = Parameters::from_body(&headers, &body);
-    let number = note(&world, RequestKind::SignIn, &form, &trace);
+    let number = record(&world, RequestKind::SignIn, &form, &trace);
     if let Some(response) = faults::strike(&world, number, RequestKind::SignIn, "", &trace).await {
         return response;
     }
@@ -58,7 +58,7 @@ pub(super) async fn login(Shared(world): Shared<Arc<World>>, headers: HeaderMap,
 pub(super) async fn consent(Shared(world): Shared<Arc<World>>, headers: HeaderMap, body: Bytes) -> Response {
     let trace = Trace::new(&headers, world.lock().now());
     let form = Parameters::from_body(&headers, &body);
-    let number = note(&world, RequestKind::SignIn, &form, &trace);
+    let number = record(&world, RequestKind::SignIn, &form, &trace);
     if let Some(response) = faults::strike(&world, number, RequestKind::SignIn, "", &trace).await {
         return response;
     }
@@ -341,7 +341,7 @@ fn stale() -> Step {
     ))
 }
 
-fn note(world: &World, kind: RequestKind, parameters: &Parameters, trace: &Trace) -> u64 {
+fn record(world: &World, kind: RequestKind, parameters: &Parameters, trace: &Trace) -> u64 {
     world.lock().begin(RequestRecord {
         client_id: parameters.owned("client_id"),
         scope: parameters.owned("scope"),

@@ -45,7 +45,7 @@ pub(super) fn finish(world: &World, number: u64, trace: &Trace, step: Step) -> R
             )
         }
         Step::Done(pending, code, user) => {
-            state.note_user(number, &user.name);
+            state.record_user(number, &user.name);
             let session = random::guid();
             let mut response = back(&pending, &[("code", &code), ("session_state", &session)]);
             let browser = random::token();

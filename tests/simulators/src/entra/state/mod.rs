@@ -229,7 +229,7 @@ impl State {
         }
     }
 
-    pub(super) fn note_user(&mut self, number: u64, user: &str) {
+    pub(super) fn record_user(&mut self, number: u64, user: &str) {
         if let Some(entry) = self.entry(number) {
             entry.user = Some(user.to_owned());
         }
