@@ -32,7 +32,7 @@ pub enum AssertionError {
     /// The file is missing, or the process may not read it.
     #[error("failed to read {}: mount the projected ServiceAccount token there", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file, usually from `AZURE_FEDERATED_TOKEN_FILE`.
         path: PathBuf,
 
         /// Error of the operating system.
@@ -43,7 +43,7 @@ pub enum AssertionError {
     /// The file does not contain a token.
     #[error("{} contains no JSON Web Token: mount the projected ServiceAccount token there", path.display())]
     NotAToken {
-        /// The file.
+        /// Path of the file, usually from `AZURE_FEDERATED_TOKEN_FILE`.
         path: PathBuf,
     },
 

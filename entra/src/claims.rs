@@ -12,10 +12,10 @@ pub const LEEWAY: SignedDuration = SignedDuration::from_mins(5);
 /// The calling user, from a validated access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserClaims {
-    /// The tenant. With `oid` the key of the user; never `sub`, which differs from client to client.
+    /// Id of the tenant. With `oid` the key of the user; never `sub`, which differs from client to client.
     pub tid: String,
 
-    /// The user.
+    /// Object id of the user in the tenant.
     pub oid: String,
 
     /// Time at which Entra issued the token.
@@ -31,10 +31,10 @@ pub struct UserClaims {
 /// The user who signed in, from a validated id token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserIdentity {
-    /// The tenant.
+    /// Id of the tenant.
     pub tid: String,
 
-    /// The user.
+    /// Object id of the user in the tenant.
     pub oid: String,
 }
 

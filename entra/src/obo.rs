@@ -51,7 +51,7 @@ pub struct OnBehalfOf {
 /// A downstream token, and whether it comes from the cache.
 #[derive(Clone, Debug)]
 pub struct Exchanged {
-    /// The token.
+    /// The downstream token.
     pub token: Arc<TokenSet>,
 
     /// True if Entra issued the token for this call. A cached or shared token says nothing about Entra's present answer.

@@ -18,7 +18,7 @@ pub enum TrustError {
         path.display()
     )]
     Unreadable {
-        /// The file.
+        /// Path of the bundle, from the configuration.
         path: PathBuf,
 
         /// Error of the operating system.
@@ -32,7 +32,7 @@ pub enum TrustError {
         path.display()
     )]
     Unusable {
-        /// The file.
+        /// Path of the bundle, from the configuration.
         path: PathBuf,
 
         /// The cause; absent if the file contains no certificate.

@@ -43,7 +43,7 @@ pub enum CheckError {
         "failed to read the Lease {name}: upgrade the release of the chart behalf, which binds the operator's rights"
     )]
     Lease {
-        /// The Lease.
+        /// Name of the operators' Lease, in the namespace of their Pods.
         name: String,
 
         /// Answer of the API server, or error of the connection to it.
@@ -61,7 +61,7 @@ pub enum CheckError {
         LIMIT.as_secs()
     )]
     NobodyLeads {
-        /// The Lease.
+        /// Name of the operators' Lease, in the namespace of their Pods.
         name: String,
     },
 }

@@ -60,7 +60,7 @@ pub enum RunError {
     /// The operator cannot listen on its port.
     #[error("failed to listen on {address}: choose another with --port")]
     Listen {
-        /// The address.
+        /// Address and port of probes and metrics.
         address: SocketAddr,
 
         /// Error of the operating system.

@@ -23,10 +23,10 @@ pub enum ConfigFileError {
     /// The file is missing, or the process may not read it.
     #[error("failed to read the configuration {}: in a Pod the operator mounts it there; elsewhere name a file with --config", path.display())]
     Unreadable {
-        /// The file.
+        /// Path from `--config`.
         path: PathBuf,
 
-        /// The error of the operating system.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -38,7 +38,7 @@ pub enum ConfigFileError {
         path.display()
     )]
     Replaced {
-        /// The file.
+        /// Path from `--config`.
         path: PathBuf,
     },
 
@@ -48,10 +48,10 @@ pub enum ConfigFileError {
         path.display()
     )]
     Syntax {
-        /// The file.
+        /// Path from `--config`.
         path: PathBuf,
 
-        /// The error of the parser.
+        /// Error of the parser.
         #[source]
         source: serde_yaml::Error,
     },

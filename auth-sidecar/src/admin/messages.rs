@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A session.
+/// A session in the list of an administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SessionMessage {
@@ -83,7 +83,7 @@ pub(super) struct TokenMessage {
     /// Scopes, separated by spaces.
     pub(super) scope: String,
 
-    /// The client.
+    /// The client that the token was issued to.
     pub(super) client_id: String,
 
     /// `access_token` or `refresh_token`.

@@ -130,7 +130,7 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// The session.
+    /// Adds the id of the session.
     pub(crate) fn session(mut self, id: &SessionId) -> Self {
         self.session = Some(*id);
         self

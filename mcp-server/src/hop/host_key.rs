@@ -21,7 +21,7 @@ pub enum HostKeyError {
          that both containers mount the same in-memory volume", path.display()
     )]
     Unreadable {
-        /// The file.
+        /// Path from `hostKeyFile` of the configuration.
         path: PathBuf,
 
         /// Error of the operating system.
@@ -32,7 +32,7 @@ pub enum HostKeyError {
     /// The file has the size of no host key.
     #[error("the host key {} is shorter than {SHORTEST} or longer than {LONGEST} bytes: restart the Pod", path.display())]
     Size {
-        /// The file.
+        /// Path from `hostKeyFile` of the configuration.
         path: PathBuf,
     },
 }

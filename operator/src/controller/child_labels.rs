@@ -38,10 +38,10 @@ pub enum ChildLabelsError {
          end with a letter or a digit, and contain only these, -, _ and ."
     )]
     Syntax {
-        /// The key.
+        /// Key of the label, from the operator's configuration.
         key: String,
 
-        /// The value.
+        /// Value of the label.
         value: String,
     },
 }

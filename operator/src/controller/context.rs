@@ -39,7 +39,7 @@ pub struct Context {
     /// Records the traces of reconciles. `None` without a collector.
     pub tracer: Option<Tracer>,
 
-    /// The clock.
+    /// Returns the current time.
     pub clock: fn() -> Timestamp,
 
     /// Number of consecutive failures of each object.

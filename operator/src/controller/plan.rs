@@ -30,7 +30,7 @@ pub struct Plan {
     /// The public origin.
     pub public_url: Url,
 
-    /// The application.
+    /// The application in Entra, and the scope of a login.
     pub entra: EntraConfig,
 
     /// The `ConfigMap` with further certificate authorities.
@@ -42,7 +42,7 @@ pub struct Plan {
     /// The Pods' `ServiceAccount`.
     pub service_account: ServiceAccountPlan,
 
-    /// The keyring.
+    /// The Secret with the keyring, and who writes it.
     pub keyring: KeyringPlan,
 
     /// The scopes that the server's tools need.
@@ -114,7 +114,7 @@ pub enum RoutePlan {
         /// The host of `publicUrl`.
         host: String,
 
-        /// The Gateways.
+        /// The Gateways that the route attaches to.
         parents: Vec<ParentRef>,
     },
 }
@@ -164,7 +164,7 @@ pub struct StorePlan {
 /// A container's settings.
 #[derive(Debug, Clone)]
 pub struct ContainerPlan {
-    /// The image.
+    /// Reference of the container's image.
     pub image: String,
 
     /// Requests and limits.

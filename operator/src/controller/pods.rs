@@ -21,7 +21,7 @@ pub struct PodReport {
     /// Whether the kubelet reports the Pod as ready.
     pub ready: bool,
 
-    /// The document.
+    /// The Pod's last status document, or why it could not be read.
     pub document: Result<StatusDocument, Unread>,
 }
 

@@ -50,7 +50,7 @@ pub(super) struct RequestLabels {
     pub(super) code: String,
 }
 
-/// The layer.
+/// A layer of the client that counts the requests to the API server.
 #[derive(Debug, Clone)]
 pub struct CountRequests(pub(super) Counters);
 

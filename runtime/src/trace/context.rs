@@ -57,7 +57,7 @@ impl TraceContext {
         Self::parse(value.to_str().ok()?)
     }
 
-    /// The trace.
+    /// Returns the id of the trace.
     pub fn trace_id(&self) -> TraceId {
         self.trace
     }

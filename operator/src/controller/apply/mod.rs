@@ -22,7 +22,7 @@ pub enum ApplyError {
         /// The child's kind.
         kind: &'static str,
 
-        /// Its name.
+        /// The child's name.
         name: String,
     },
 
@@ -32,7 +32,7 @@ pub enum ApplyError {
         /// The child's kind.
         kind: &'static str,
 
-        /// Its name.
+        /// The child's name.
         name: String,
 
         /// The API server's message.
@@ -45,7 +45,7 @@ pub enum ApplyError {
         /// The child's kind.
         kind: &'static str,
 
-        /// Its name.
+        /// The child's name.
         name: String,
 
         /// The API server's message.
@@ -58,7 +58,7 @@ pub enum ApplyError {
         /// The child's kind.
         kind: &'static str,
 
-        /// Its name.
+        /// The child's name.
         name: String,
     },
 
@@ -71,7 +71,7 @@ pub enum ApplyError {
         /// The child's kind.
         kind: &'static str,
 
-        /// Its name.
+        /// The child's name.
         name: String,
 
         /// Answer of the API server, or error of the connection to it.

@@ -6,7 +6,7 @@ pub enum BuildError {
     /// A configuration file.
     #[error("failed to write {file}")]
     Configuration {
-        /// The file.
+        /// Key of the file in the `ConfigMap`.
         file: &'static str,
 
         /// Error of the serializer.
@@ -18,11 +18,11 @@ pub enum BuildError {
     #[error("failed to write the Pod template as JSON")]
     Template(#[source] serde_json::Error),
 
-    /// The revocations.
+    /// The Secret of the revocations.
     #[error("failed to write the revocations")]
     Revocations(#[source] serde_json::Error),
 
-    /// The keyring.
+    /// The Secret of the keyring.
     #[error("failed to write the keyring")]
     Keyring(#[source] serde_json::Error),
 }

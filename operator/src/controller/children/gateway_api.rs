@@ -20,13 +20,13 @@ use crate::api::v1alpha1 as api;
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRouteSpec {
-    /// The Gateways.
+    /// The Gateways that the route attaches to.
     pub parent_refs: Vec<ParentRef>,
 
-    /// The hosts.
+    /// Host names of the requests that the route applies to.
     pub hostnames: Vec<String>,
 
-    /// The rules.
+    /// The requests that go to a Service, and their time limits.
     pub rules: Vec<Rule>,
 }
 
@@ -44,7 +44,7 @@ pub struct ParentRef {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
 
-    /// The name.
+    /// Name of the Gateway.
     pub name: String,
 
     /// The listener; absent for every one.
@@ -52,29 +52,29 @@ pub struct ParentRef {
     pub section_name: Option<String>,
 }
 
-/// Which requests to send where.
+/// A rule: the requests with one of the paths go to the Pods of a Service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rule {
-    /// The requests.
+    /// The rule applies to a request that one of these matches.
     pub matches: Vec<Match>,
 
-    /// Where they go.
+    /// The Services that get the requests.
     pub backend_refs: Vec<BackendRef>,
 
-    /// For how long.
+    /// Time limits of the requests.
     pub timeouts: Timeouts,
 }
 
-/// Which requests.
+/// The condition of a rule on a request.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Match {
-    /// Their path.
+    /// The condition on the path of the request.
     pub path: PathMatch,
 }
 
-/// Which paths.
+/// A condition on a path.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PathMatch {
@@ -82,11 +82,11 @@ pub struct PathMatch {
     #[serde(rename = "type")]
     pub kind: String,
 
-    /// The path.
+    /// The path, or its beginning with `PathPrefix`.
     pub value: String,
 }
 
-/// Where requests go.
+/// A Service that gets requests.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct BackendRef {
@@ -96,13 +96,13 @@ pub struct BackendRef {
     /// The kind; `Service`.
     pub kind: String,
 
-    /// The name.
+    /// Name of the Service.
     pub name: String,
 
-    /// The port.
+    /// Port of the Service.
     pub port: i32,
 
-    /// The share of the requests.
+    /// The Service's share of the requests, relative to the weights of the others.
     pub weight: i32,
 }
 
@@ -110,10 +110,10 @@ pub struct BackendRef {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Timeouts {
-    /// Of the client's request.
+    /// Limit of the client's request.
     pub request: String,
 
-    /// Of one request to the Pods.
+    /// Limit of one request to the Pods.
     pub backend_request: String,
 }
 
@@ -141,7 +141,7 @@ pub struct RouteParentStatus {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RouteCondition {
-    /// The type.
+    /// Type of the condition, such as `Accepted`.
     #[serde(rename = "type")]
     pub kind: String,
 

@@ -36,7 +36,7 @@ pub struct FreshKey {
     /// Names the key for ever.
     pub id: [u8; 4],
 
-    /// The key.
+    /// Random bytes, from which subkeys are derived.
     pub material: KeyMaterial,
 }
 

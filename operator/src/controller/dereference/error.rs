@@ -10,10 +10,10 @@ pub enum DereferenceError {
     /// The API server did not return the object.
     #[error("failed to read {kind} {name}")]
     Request {
-        /// Its kind.
+        /// The object's kind.
         kind: &'static str,
 
-        /// Its name.
+        /// The object's name.
         name: String,
 
         /// Answer of the API server, or error of the connection to it.

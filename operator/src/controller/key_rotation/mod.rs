@@ -45,10 +45,10 @@ pub struct RotationInput<'a> {
     /// Age of the sealing key at which a rotation begins.
     pub interval: SignedDuration,
 
-    /// The Pods.
+    /// The keys that the object's Pods have loaded.
     pub pods: Pods<'a>,
 
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
 }
 

@@ -36,7 +36,7 @@ pub enum RolloutSlot<'a> {
         /// Released when the cache contains the rollout.
         guard: MutexGuard<'a, ()>,
 
-        /// The caches.
+        /// The caches that will contain this rollout.
         stores: &'a Stores,
     },
 

@@ -40,7 +40,7 @@ pub enum Refusal {
         /// The `ConfigMap`.
         name: String,
 
-        /// The key.
+        /// The key of the bundle in the `ConfigMap`.
         key: String,
     },
 
@@ -52,7 +52,7 @@ pub enum Refusal {
         /// The `ConfigMap`.
         name: String,
 
-        /// The key.
+        /// The key of the bundle in the `ConfigMap`.
         key: String,
     },
 
@@ -61,14 +61,14 @@ pub enum Refusal {
         "entra.federation.serviceAccountName names ServiceAccount {name}, which does not exist in this namespace; create it, or remove the field: the operator then creates one"
     )]
     ServiceAccountNotFound {
-        /// Its name.
+        /// Name of the missing `ServiceAccount`.
         name: String,
     },
 
     /// The object may not use the given `ServiceAccount`.
     #[error("entra.federation.serviceAccountName names ServiceAccount {name}, {why}")]
     ServiceAccountNotShared {
-        /// Its name.
+        /// Name of the given `ServiceAccount`.
         name: String,
 
         /// The reason, and its fix.
@@ -80,7 +80,7 @@ pub enum Refusal {
         "Secret {name} is damaged ({problem}); restore it, or delete it: the operator then creates a new one, and every session ends"
     )]
     KeyringDamaged {
-        /// The Secret.
+        /// Name of the Secret.
         name: String,
 
         /// The error of the parser. It quotes no key.
@@ -96,7 +96,7 @@ pub enum Refusal {
         /// The kind of the object in the way.
         kind: &'static str,
 
-        /// Its name.
+        /// The name of the object in the way.
         name: String,
     },
 
