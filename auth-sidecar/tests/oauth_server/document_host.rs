@@ -75,7 +75,7 @@ impl DocumentHost {
         self.world_resolving(Arc::new(self.resolver()), adjust).await
     }
 
-    /// The same behind nginx with TLS and HTTP/2.
+    /// Starts such a sidecar behind nginx with TLS and HTTP/2.
     pub(crate) async fn world_behind_a_gateway(&self) -> World {
         let resolver = Arc::new(self.resolver());
         World::start_with_resolver(1, Door::Gateway, resolver, |config| self.trusted_by(config)).await

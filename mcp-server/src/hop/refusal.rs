@@ -48,7 +48,7 @@ pub(super) enum HopRefusal {
     #[error("this request needs a user's token")]
     NoToken,
 
-    /// The same, where only tool calls carry a token: the server offers no other methods.
+    /// The host key alone does not permit this method, and only tool calls carry a token: the server offers no other methods.
     #[error("method not found")]
     NoSuchMethod {
         /// The protocol revision is 2026-07-28 or later, where this is 404.

@@ -14,7 +14,7 @@ pub(crate) struct Results {
     /// From the first create until every child exists and every status is current.
     pub(crate) until_current: Duration,
 
-    /// The same objects and children, created by a client that does nothing else.
+    /// Time in which a client that does nothing else creates the same objects and children.
     pub(crate) raw: Duration,
 
     /// Requests of the operator while it created the children.

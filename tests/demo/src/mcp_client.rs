@@ -90,13 +90,13 @@ impl PendingSignIn {
         Self::begin_with(mcp, http_client(None)?).await
     }
 
-    /// The same with this HTTP client, which may trust another certificate authority.
+    /// Begins a sign-in with this HTTP client, which may trust another certificate authority.
     pub async fn begin_with(mcp: &Url, http: reqwest::Client) -> Result<Self, ClientError> {
         let request = AuthorizationRequest::new(REDIRECT_URI).with_client_name(CLIENT_NAME);
         Self::start(mcp, http, request).await
     }
 
-    /// The same as a client that registered before and comes back.
+    /// Begins a sign-in of a client that registered before.
     pub async fn begin_again(mcp: &Url, client_id: &str) -> Result<Self, ClientError> {
         let request = AuthorizationRequest::new(REDIRECT_URI).with_preregistered_client(client_id);
         Self::start(mcp, http_client(None)?, request).await
@@ -166,7 +166,7 @@ pub async fn call_with_token(mcp: &Url, access_token: &str) -> Result<reqwest::R
     call_with(&http_client(None)?, mcp, access_token).await
 }
 
-/// The same with this HTTP client, which keeps its connections.
+/// Calls one tool with this HTTP client, which keeps its connections.
 pub async fn call_with(
     http: &reqwest::Client,
     mcp: &Url,

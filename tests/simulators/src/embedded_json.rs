@@ -12,7 +12,7 @@ pub fn hide(json: &str) -> String {
     hide_behind(KEY, json)
 }
 
-/// Does the same as [`hide`] with another spelling of the key.
+/// Returns JSON that hides `json` behind another spelling of the key.
 pub fn hide_behind(key: &str, json: &str) -> String {
     format!(r#"{{"{key}":"{}"}}"#, escape(json))
 }

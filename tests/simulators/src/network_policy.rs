@@ -69,7 +69,7 @@ impl Peer {
         }
     }
 
-    /// The same Pod for a network plugin whose blocks of addresses contain Pods.
+    /// Gives the Pod an address, for a network plugin whose blocks of addresses contain Pods.
     #[must_use]
     pub fn at(self, pod_address: IpAddr) -> Self {
         match self {

@@ -141,7 +141,7 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
 
-/// The same, where it does not mix with a result.
+/// Prints a line to the standard error, where it does not mix with a result.
 fn say_aside(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
 }

@@ -50,7 +50,7 @@ impl Conditions {
         Self::read_in(client, NAMESPACE_SERVERS, name).await
     }
 
-    /// The same of an object in another namespace.
+    /// Reads the status of an object in another namespace now.
     pub async fn read_in(client: &Client, namespace: &str, name: &str) -> Result<Self, EnvironmentError> {
         let object = servers(client, namespace)
             .get(name)
@@ -136,7 +136,7 @@ pub async fn wait_for(
     wait_in(client, NAMESPACE_SERVERS, name, what, limit, seen, wanted).await
 }
 
-/// The same for an object in another namespace.
+/// Waits like [`wait_for`] for an object in another namespace.
 pub async fn wait_in(
     client: &Client,
     namespace: &str,

@@ -163,7 +163,7 @@ impl Simulator {
         )
     }
 
-    /// The same below the release service.
+    /// An address below the release service, for the links that answers carry.
     pub(super) fn release_link(&self, path: &str) -> String {
         format!(
             "{}/{ORGANIZATION}{path}",

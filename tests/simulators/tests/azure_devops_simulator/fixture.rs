@@ -177,7 +177,7 @@ impl Bench {
             .header("accept", "application/json")
     }
 
-    /// The same without an `Accept` header.
+    /// A request without an `Accept` header.
     pub(crate) fn bare_request(&self, base: &Url, method: Method, path: &str) -> RequestBuilder {
         let base = base.as_str().trim_end_matches('/');
         self.http.request(method, format!("{base}/contoso{path}"))
@@ -283,7 +283,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
 }
 
 impl Answer {
-    /// The same, after a look at the status.
+    /// Asserts that the status is 200.
     pub(crate) fn ok(self) -> Self {
         self.expect(200)
     }

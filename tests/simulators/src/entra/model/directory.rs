@@ -96,7 +96,7 @@ impl Directory {
             .find(|one| one.client_id.eq_ignore_ascii_case(client_id))
     }
 
-    /// The same, to be changed before the simulator starts.
+    /// The registration with this client id, to be changed before the simulator starts.
     pub fn application_mut(&mut self, client_id: &str) -> Option<&mut Application> {
         self.applications
             .iter_mut()

@@ -88,7 +88,7 @@ impl Policy {
         }
     }
 
-    /// The same policy, judged at these requests.
+    /// Judges the policy at these requests instead.
     #[must_use]
     pub fn at(mut self, kinds: impl Into<Vec<RequestKind>>) -> Self {
         self.at = kinds.into();
