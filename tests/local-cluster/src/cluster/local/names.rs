@@ -11,7 +11,7 @@ pub(crate) const DOMAIN: &str = "cluster.local";
 /// containerd's socket, in the node's own `/run`.
 pub(crate) const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 
-/// The same as the kubelet names it.
+/// containerd's socket as the kubelet names it.
 pub(crate) const CONTAINERD_ENDPOINT: &str = "unix:///run/containerd/containerd.sock";
 
 /// The name of a node in the Kubernetes API.
