@@ -13,3 +13,5 @@ mod crd_chart;
 mod rollouts;
 #[cfg(test)]
 mod versions;
+#[cfg(test)]
+mod webhook;

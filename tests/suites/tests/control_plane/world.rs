@@ -28,13 +28,20 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
     plane: ControlPlane,
-    operator: Child,
+    operator: Option<Child>,
     folder: TempDir,
 }
 
 impl World {
     /// Starts the control plane and an operator with these options.
     pub(crate) fn start(options: &[&str]) -> Self {
+        let mut world = Self::without_operator();
+        world.replace_operator(options);
+        world
+    }
+
+    /// Starts the control plane with the CRD.
+    pub(crate) fn without_operator() -> Self {
         let plane = ControlPlane::start(&[OPERATOR], &Progress::to(|_| {})).unwrap();
         let crd = files::checkout().join("crds/behalf.dev_mcpservers.yaml");
         let crd = crd.display().to_string();
@@ -45,25 +52,25 @@ impl World {
         ] {
             plane.kubectl(arguments).unwrap();
         }
-        let folder = tempfile::tempdir().unwrap();
-        let operator = start_operator(&plane, &folder, options);
         Self {
             plane,
-            operator,
-            folder,
+            operator: None,
+            folder: tempfile::tempdir().unwrap(),
         }
     }
 
-    /// Ends the operator, and starts another one with these options.
+    /// Ends the operator, if there is one, and starts another one with these options.
     pub(crate) fn replace_operator(&mut self, options: &[&str]) {
         self.end_operator();
-        self.operator = start_operator(&self.plane, &self.folder, options);
+        self.operator = Some(start_operator(&self.plane, &self.folder, options));
     }
 
     fn end_operator(&mut self) {
-        // It may have ended, which the test has reported.
-        let _ = self.operator.kill();
-        let _ = self.operator.wait();
+        if let Some(mut operator) = self.operator.take() {
+            // It may have ended, which the test has reported.
+            let _ = operator.kill();
+            let _ = operator.wait();
+        }
     }
 
     /// A client with the rights of the administrator.
@@ -194,7 +201,8 @@ impl World {
 
     /// Fails if the operator has ended.
     pub(crate) fn operator_runs(&mut self) {
-        assert!(self.operator.try_wait().unwrap().is_none(), "{}", self.log());
+        let operator = self.operator.as_mut().unwrap();
+        assert!(operator.try_wait().unwrap().is_none(), "{}", self.log());
     }
 
     /// Waits until `seen` returns true.
@@ -215,7 +223,7 @@ impl World {
         std::fs::read_to_string(self.folder.path().join("operator.log")).unwrap()
     }
 
-    fn kubectl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         let text = self.plane.kubectl(arguments);
         text.unwrap_or_else(|error| panic!("{}", behalf_runtime::error_chain(&error)))
     }
