@@ -10,6 +10,8 @@ mod world;
 #[cfg(test)]
 mod crd_chart;
 #[cfg(test)]
+mod fresh;
+#[cfg(test)]
 mod rollouts;
 #[cfg(test)]
 mod versions;
