@@ -49,6 +49,7 @@ mod scratch_server;
 mod sdk_clients;
 mod search;
 mod server_container;
+mod server_port;
 mod settled;
 mod sign_in;
 mod survival;
@@ -109,6 +110,7 @@ fn all_tests() -> Vec<Test> {
         bad_input::tests(),
         connections::tests(),
         survival::tests(),
+        server_port::tests(),
         drain::tests(),
         high_availability::tests(),
         valkey::tests(),

@@ -1,5 +1,5 @@
 //! Sends requests of a signed-in user that try to crash the sidecar or the server. The sidecar refuses them
-//! all. `mcp-server/tests/router/inner_hop/embedded_json.rs` tests the server's own layer with such requests.
+//! all. `server_port` sends such requests to the server itself.
 
 use behalf_demo::environment::Server;
 use behalf_simulators::embedded_json::{hide, many_values, nested};
@@ -15,10 +15,10 @@ use crate::world::{TestResult, World};
 crate::tests![json_hidden_in_json_is_refused_and_restarts_nothing];
 
 /// Number of concurrent requests.
-const PARALLEL: usize = 30;
+pub(crate) const PARALLEL: usize = 30;
 
 /// Returns the requests: a name, the body, and the header `Mcp-Method` if it is sent.
-fn payloads() -> Vec<(&'static str, String, Option<&'static str>)> {
+pub(crate) fn payloads() -> Vec<(&'static str, String, Option<&'static str>)> {
     let call = |argument: &str| {
         format!(
             r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"list_pipeline_runs","arguments":{{"a":{argument}}}}}}}"#
