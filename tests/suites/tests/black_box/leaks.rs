@@ -240,7 +240,7 @@ async fn never_for_clients(world: &World) -> TestResult<Vec<Value>> {
     let downstream = downstream.into_iter();
     values.extend(downstream.map(|token| Value::new("token at Azure DevOps", token)));
     values.extend(keys(world).await?);
-    values.push(password_of_redis(world).await?);
+    values.push(Value::new("password of Redis", password_of_redis(world).await?));
     values.retain(|value| value.text.len() >= SHORTEST);
     Ok(values)
 }
@@ -261,15 +261,13 @@ async fn keys(world: &World) -> TestResult<Vec<Value>> {
     Ok(values.map(|key| Value::new("key of a keyring", key)).collect())
 }
 
-async fn password_of_redis(world: &World) -> TestResult<Value> {
+/// The password of the user of the server article.
+pub(crate) async fn password_of_redis(world: &World) -> TestResult<String> {
     let secrets: Api<Secret> = Api::namespaced(world.running.client.clone(), NAMESPACE_SERVERS);
     let secret = secrets.get("article-behalf-store").await?;
     let password = secret.data.as_ref().and_then(|data| data.get("password"));
     let password = password.ok_or("the Secret of Redis has no password")?;
-    Ok(Value::new(
-        "password of Redis",
-        String::from_utf8(password.0.clone())?,
-    ))
+    Ok(String::from_utf8(password.0.clone())?)
 }
 
 /// Values that clients received and that may be nowhere else.

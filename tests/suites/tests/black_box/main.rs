@@ -37,6 +37,8 @@ mod leaks;
 mod logs;
 mod operator_drain;
 mod own_release;
+mod printed_columns;
+mod redis_keys;
 mod redis_pods;
 mod releases;
 mod restarts;
@@ -118,12 +120,14 @@ fn all_tests() -> Vec<Test> {
         keyring_from_elsewhere::tests(),
         conditions::tests(),
         scratch_objects::tests(),
+        printed_columns::tests(),
         children::tests(),
         examples::tests(),
         foreign_servers::tests(),
         revocation::tests(),
         installation::tests(),
         faults::tests(),
+        redis_keys::tests(),
         gateway::tests(),
         throttling::tests(),
         configuration::tests(),
