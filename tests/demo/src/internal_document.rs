@@ -1,5 +1,5 @@
-//! Reads a document of a sidecar's internal port. The Pod's network policy lets only the operator connect there, but a
-//! forwarded port begins in the Pod.
+//! Reads a document of an internal port of a Pod. Network policies let only few peers connect there, but a forwarded port
+//! begins in the Pod.
 
 use behalf_contract::ports;
 use http_body_util::{BodyExt as _, Limited};
@@ -16,10 +16,12 @@ const LIMIT: usize = 16 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum InternalDocumentError {
     /// The API server does not forward the port.
-    #[error("failed to forward port {} of Pod {pod}", ports::INTERNAL)]
+    #[error("failed to forward port {port} of Pod {pod}")]
     Forward {
         /// The Pod.
         pod: String,
+        /// The port.
+        port: u16,
         /// The error of the Kubernetes client.
         #[source]
         source: Box<kube::Error>,
@@ -38,19 +40,30 @@ pub enum InternalDocumentError {
     },
 }
 
-/// Returns the text at `path`, for example `/metrics`.
+/// Returns the text at `path` of a sidecar's internal port, for example `/metrics`.
 pub async fn internal_document(
     client: &Client,
     pod: &str,
     path: &str,
 ) -> Result<String, InternalDocumentError> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE_SERVERS);
+    let pods = Api::namespaced(client.clone(), NAMESPACE_SERVERS);
+    document_at(&pods, pod, ports::INTERNAL, path).await
+}
+
+/// Returns the text at `path` of any port of a Pod.
+pub async fn document_at(
+    pods: &Api<Pod>,
+    pod: &str,
+    port: u16,
+    path: &str,
+) -> Result<String, InternalDocumentError> {
     let forward = |source| InternalDocumentError::Forward {
         pod: pod.to_owned(),
+        port,
         source: Box::new(source),
     };
-    let mut forwarder = pods.portforward(pod, &[ports::INTERNAL]).await.map_err(forward)?;
-    let text = get(&mut forwarder, path).await;
+    let mut forwarder = pods.portforward(pod, &[port]).await.map_err(forward)?;
+    let text = get(&mut forwarder, port, path).await;
     forwarder.abort();
     text.map_err(|source| InternalDocumentError::Read {
         pod: pod.to_owned(),
@@ -61,11 +74,10 @@ pub async fn internal_document(
 
 async fn get(
     forwarder: &mut kube::api::Portforwarder,
+    port: u16,
     path: &str,
 ) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = forwarder
-        .take_stream(ports::INTERNAL)
-        .ok_or("the port was not forwarded")?;
+    let stream = forwarder.take_stream(port).ok_or("the port was not forwarded")?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let mut connections = tokio::task::JoinSet::new();
     connections.spawn(connection);

@@ -30,7 +30,7 @@ pub use calls::text;
 pub use down::down;
 pub use error::DemoError;
 pub use failover::Failover;
-pub use internal_document::{InternalDocumentError, internal_document};
+pub use internal_document::{InternalDocumentError, document_at, internal_document};
 pub use kubeconfig::kubeconfig;
 pub use next_steps::next_steps;
 pub use progress::Progress;

@@ -1,13 +1,14 @@
-//! Searches all logs, objects, events, spans, internal documents of the sidecars, output of their administration commands and
-//! answers to clients for secrets: values that the simulators issued or received, values that clients received, and the keys of
+//! Searches all logs, objects, events, spans, internal documents of the sidecars, metrics of the servers and of the operators, output
+//! of the administration commands and answers to clients for secrets: values that the simulators issued or received, values that clients received, and the keys of
 //! the keyrings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
-use behalf_demo::internal_document;
+use behalf_contract::ports;
+use behalf_demo::environment::{NAMESPACE_OPERATOR, NAMESPACE_SERVERS, Server};
 use behalf_demo::mcp_client::Era;
+use behalf_demo::{document_at, internal_document};
 use behalf_simulators::collector::{Collector, ReceivedSpan};
 use behalf_simulators::entra::SecretKind;
 use behalf_simulators::people::{ANA, BEN};
@@ -47,6 +48,7 @@ async fn no_secret_value_is_in_any_log_object_event_or_answer(world: &World) -> 
     let logs = all_logs(world).await?;
     let mut others = objects(world)?;
     others.extend(of_sidecars(world).await?);
+    others.extend(metrics_of_others(world).await?);
     others.extend(administration);
     others.extend(spans);
     let answers = answers(world)?;
@@ -163,6 +165,50 @@ async fn of_sidecars(world: &World) -> TestResult<Vec<Place>> {
     }
     Ok(places)
 }
+
+/// The metrics of each server and of each operator. They must have counted something.
+async fn metrics_of_others(world: &World) -> TestResult<Vec<Place>> {
+    let client = &world.running.client;
+    let mut read = Vec::new();
+    for server in Server::ALL {
+        for pod in pods_of(world, server).await? {
+            read.push((NAMESPACE_SERVERS, pod, ports::SERVER_PROBES));
+        }
+    }
+    let operators: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE_OPERATOR);
+    let selector = ListParams::default()
+        .labels("app.kubernetes.io/name=behalf-operator")
+        .fields("status.phase=Running");
+    for pod in operators.list(&selector).await? {
+        read.push((NAMESPACE_OPERATOR, pod, METRICS_OF_OPERATOR));
+    }
+    let mut places = Vec::new();
+    for (namespace, pod, port) in read {
+        let (pods, pod) = (
+            Api::namespaced(client.clone(), namespace),
+            pod.metadata.name.unwrap_or_default(),
+        );
+        let text = document_at(&pods, &pod, port, "/metrics").await?;
+        places.push(Place {
+            name: format!("/metrics of {namespace}/{pod}"),
+            text,
+        });
+    }
+    for metric in [
+        "behalf_azure_devops_request_seconds_count",
+        "behalf_entra_request_seconds_count{grant=\"on_behalf_of\"",
+        "behalf_operator_reconciles_total",
+    ] {
+        ensure!(
+            places.iter().any(|place| place.text.contains(metric)),
+            "no server and no operator has {metric}"
+        );
+    }
+    Ok(places)
+}
+
+/// The port of the operator's metrics in the chart.
+const METRICS_OF_OPERATOR: u16 = 8081;
 
 /// The answers to clients on all connections since the cluster started.
 fn answers(world: &World) -> TestResult<Vec<Place>> {
