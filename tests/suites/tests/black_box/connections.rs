@@ -9,6 +9,7 @@ use behalf_demo::environment::Server;
 use behalf_demo::mcp_client::{call_with, http_client};
 use behalf_simulators::azure_devops::{Action, Calls, Fault};
 use behalf_simulators::people::ANA;
+use behalf_tests::limits::restoring;
 use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -18,7 +19,6 @@ use tokio::time::timeout;
 
 use crate::credentials::pod_of;
 use crate::ensure;
-use crate::guard::restoring;
 use crate::restarts::{restarting_nothing, restarting_nothing_of};
 use crate::scratch_server;
 use crate::world::{TestResult, World};

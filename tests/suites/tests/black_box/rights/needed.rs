@@ -10,6 +10,7 @@ use std::time::Duration;
 use behalf_demo::environment::Objects;
 use behalf_simulators::certificates::CertificateAuthority;
 use behalf_tests::gateway_api;
+use behalf_tests::limits::restoring;
 use futures::{StreamExt as _, stream};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -21,7 +22,6 @@ use super::operator_process::OperatorProcess;
 use super::release::Release;
 use crate::chart::{of_kind, render};
 use crate::ensure;
-use crate::guard::restoring;
 use crate::world::{TestResult, World};
 
 /// Maximum number of operators that run at once.
