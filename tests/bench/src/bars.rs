@@ -122,13 +122,6 @@ fn bars(summary: &Summary, footprints: &[Footprint]) -> Vec<(&'static str, Bound
             AtMost(1.1),
             memory(|of| of.median_of(|round| round.many_of_all / round.few_alone)),
         ),
-        (
-            "the same with Redis",
-            AtMost(1.1),
-            of(Store::Redis, |of| {
-                of.median_of(|round| round.many_of_all / round.few_alone)
-            }),
-        ),
     ]
 }
 

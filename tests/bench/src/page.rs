@@ -122,6 +122,10 @@ pub(crate) fn footprints(footprints: &[Footprint]) -> String {
         &format!("CPU of 1,000 calls from {CALLING} of these sessions in turn"),
         &|of| format!("{:.1} ms", of.median_of(|round| round.many_of_all)),
     );
+    row("the same, times the sidecar with few", &|of| {
+        let ratio = of.median_of(|round| round.many_of_all / round.few_alone);
+        format!("{ratio:.2}")
+    });
     row("CPU of a login", &|of| format!("{:.2} ms", of.login));
     row("CPU of a refresh", &|of| format!("{:.2} ms", of.refresh));
     row("refreshes per second of a core", &|of| {
