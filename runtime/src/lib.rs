@@ -12,6 +12,7 @@ mod error_chain;
 mod guarded_body;
 mod http2;
 mod jitter;
+mod json_line;
 mod limits;
 mod listener;
 mod logging;
@@ -21,6 +22,7 @@ mod service;
 mod signals;
 mod stream;
 pub mod trace;
+mod turn_writer;
 
 pub use config_file::{ConfigFile, ConfigFileError};
 pub use digest_of_parts::digest_of_parts;

@@ -9,6 +9,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::json_line::JsonLine;
+use crate::turn_writer::TurnWriter;
+
 /// The log levels of the command line and of the custom resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
@@ -47,7 +50,7 @@ pub const AUDIT_TARGET: &str = "behalf::audit";
 /// The form and the place of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line on standard output, for a Pod.
+    /// One JSON object a line on standard output, for a Pod. The audit lines of one turn of the event loop are written together.
     Json,
 
     /// Text on standard error, for a terminal. An MCP client reads standard output.
@@ -79,7 +82,7 @@ impl Logging {
     /// Starts logging. Later calls in the same process change nothing.
     pub fn start(self) {
         match self.format {
-            LogFormat::Json => self.start_with(std::io::stdout),
+            LogFormat::Json => self.start_with(TurnWriter::new(std::io::stdout(), AUDIT_TARGET)),
             LogFormat::Text => self.start_with(std::io::stderr),
         }
     }
@@ -91,12 +94,7 @@ impl Logging {
     {
         let lines = tracing_subscriber::fmt::layer().with_writer(writer);
         let lines = match self.format {
-            LogFormat::Json => lines
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .with_span_list(false)
-                .boxed(),
+            LogFormat::Json => lines.event_format(JsonLine).boxed(),
             LogFormat::Text => lines.boxed(),
         };
         let registry = tracing_subscriber::registry().with(self.targets()).with(lines);
