@@ -68,9 +68,7 @@ pub(super) fn answer(
             } else {
                 session.ends_at
             };
-            let end = session
-                .end_signal()
-                .ended_within(state.services.sessions.until(end));
+            let end = session.end_within(state.services.sessions.until(end));
             let body = if is_event_stream {
                 stream::until(
                     WithLeadingComment::new(body, &parts.headers),

@@ -85,9 +85,14 @@ impl<'a> Outgoing<'a> {
         let mut span = trace::current().map(|trace| traces::to_server(&trace, &mut request));
         let sent = tokio::select! {
             biased;
-            // The session ended. The server may have run the call. The client cannot learn more than that.
-            () = session.ended(), if is_tool_call => return Err(Refusal::MayHaveRun),
-            () = session.ended() => return Err(Refusal::InvalidToken),
+            () = session.ended() => {
+                return Err(if is_tool_call {
+                    // The server may have run the call. The client cannot learn more than that.
+                    Refusal::MayHaveRun
+                } else {
+                    Refusal::InvalidToken
+                });
+            }
             sent = state.services.upstream.send(request) => sent,
         };
         let response = sent.map_err(|error| {

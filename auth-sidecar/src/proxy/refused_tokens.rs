@@ -1,15 +1,17 @@
 //! Remembers the user tokens that were refused within the last minute, and the refusals.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use behalf_entra::Secret;
-use moka::future::Cache;
+use tokio::time::Instant;
 
 use super::refusal::Refusal;
 use crate::token_digest::TokenDigest;
 
-/// Maximum number of remembered refusals. At the limit the cache evicts one, and Entra refuses that token again.
-const MAX_REFUSALS: u64 = 10_000;
+/// Maximum number of remembered refusals. At the limit a new one is not remembered, and Entra refuses that token again.
+const MAX_REFUSALS: usize = 10_000;
 
 /// Lifetime of a remembered refusal. A client that ignores a refusal must not cause requests to Entra
 /// (AADSTS50196). A new login brings another token, which is used at once.
@@ -27,37 +29,110 @@ pub(super) enum Answers {
 
 /// Refusals of Entra, the server or the downstream API, by the hash of the user's token. It does not matter
 /// who exchanges the token.
-#[derive(Clone)]
-pub(super) struct RefusedTokens(Cache<TokenDigest, (Answers, Refusal)>);
+#[derive(Default)]
+pub(super) struct RefusedTokens(Mutex<HashMap<TokenDigest, Remembered>>);
+
+struct Remembered {
+    answers: Answers,
+    refusal: Refusal,
+    until: Instant,
+}
 
 impl RefusedTokens {
-    pub(super) fn new() -> Self {
-        let cache = Cache::builder()
-            .max_capacity(MAX_REFUSALS)
-            .time_to_live(REFUSAL_LIFETIME)
-            .build();
-        Self(cache)
-    }
-
     /// Returns the refusal of a request with this user token, if one is remembered.
-    pub(super) async fn check(&self, user_token: &Secret, is_tool_call: bool) -> Result<(), Refusal> {
-        match self.0.get(&TokenDigest::of(user_token)).await {
-            Some((answers, refusal)) if is_tool_call || answers == Answers::All => Err(refusal),
+    pub(super) fn check(&self, user_token: &Secret, is_tool_call: bool) -> Result<(), Refusal> {
+        match self.lock().get(&TokenDigest::of(user_token)) {
+            Some(remembered)
+                if (is_tool_call || remembered.answers == Answers::All)
+                    && remembered.until > Instant::now() =>
+            {
+                Err(remembered.refusal.clone())
+            }
             _ => Ok(()),
         }
     }
 
     /// Remembers a refusal that passes only when the user acts, and returns whether it is one. Outages have
     /// their own pause ([`behalf_entra::OnBehalfOf`]).
-    pub(super) async fn remember(&self, user_token: &Secret, answers: Answers, refusal: &Refusal) -> bool {
+    pub(super) fn remember(&self, user_token: &Secret, answers: Answers, refusal: &Refusal) -> bool {
         let concerns_the_user = matches!(
             refusal,
             Refusal::SignInRequired | Refusal::InsufficientClaims(_) | Refusal::Blocked(_)
         );
         if concerns_the_user {
-            let entry = (answers, refusal.clone());
-            self.0.insert(TokenDigest::of(user_token), entry).await;
+            let (now, token) = (Instant::now(), TokenDigest::of(user_token));
+            let mut tokens = self.lock();
+            tokens.retain(|_, remembered| remembered.until > now);
+            if tokens.len() < MAX_REFUSALS || tokens.contains_key(&token) {
+                let remembered = Remembered {
+                    answers,
+                    refusal: refusal.clone(),
+                    until: now + REFUSAL_LIFETIME,
+                };
+                tokens.insert(token, remembered);
+            }
         }
         concerns_the_user
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenDigest, Remembered>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(number: usize) -> Secret {
+        Secret::new(number.to_string())
+    }
+
+    fn remember(tokens: &RefusedTokens, number: usize, answers: Answers) {
+        assert!(tokens.remember(&token(number), answers, &Refusal::SignInRequired));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_answers_its_token_for_a_minute() {
+        let tokens = RefusedTokens::default();
+        remember(&tokens, 1, Answers::All);
+        remember(&tokens, 2, Answers::ToolCalls);
+        assert_eq!(tokens.check(&token(1), false), Err(Refusal::SignInRequired));
+        assert_eq!(tokens.check(&token(2), true), Err(Refusal::SignInRequired));
+        assert_eq!(tokens.check(&token(2), false), Ok(()));
+        assert_eq!(tokens.check(&token(3), true), Ok(()));
+        tokio::time::advance(REFUSAL_LIFETIME).await;
+        assert_eq!(tokens.check(&token(1), false), Ok(()));
+        remember(&tokens, 3, Answers::All);
+        assert_eq!(tokens.lock().len(), 1, "the old ones are forgotten");
+    }
+
+    #[test]
+    fn an_outage_is_not_remembered() {
+        let tokens = RefusedTokens::default();
+        assert!(!tokens.remember(&token(1), Answers::All, &Refusal::Unavailable(None)));
+        assert_eq!(tokens.check(&token(1), true), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_remembered_refusals_is_bounded() {
+        let tokens = RefusedTokens::default();
+        for number in 0..MAX_REFUSALS {
+            let remembered = Remembered {
+                answers: Answers::All,
+                refusal: Refusal::SignInRequired,
+                until: Instant::now() + REFUSAL_LIFETIME,
+            };
+            tokens.lock().insert(TokenDigest::of(&token(number)), remembered);
+        }
+        remember(&tokens, MAX_REFUSALS, Answers::All);
+        assert_eq!(tokens.check(&token(MAX_REFUSALS), true), Ok(()));
+        remember(&tokens, 0, Answers::ToolCalls);
+        assert_eq!(
+            tokens.check(&token(0), false),
+            Ok(()),
+            "a known token is replaced"
+        );
+        assert_eq!(tokens.lock().len(), MAX_REFUSALS);
     }
 }

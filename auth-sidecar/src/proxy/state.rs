@@ -30,7 +30,7 @@ impl ProxyState {
         Self {
             services,
             exchange,
-            refused_tokens: RefusedTokens::new(),
+            refused_tokens: RefusedTokens::default(),
             server_sessions,
             users: Users::default(),
             entra_bearers,

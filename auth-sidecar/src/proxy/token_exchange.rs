@@ -50,10 +50,7 @@ impl Tokens {
             }
         };
         if plan.sends_a_token() {
-            state
-                .refused_tokens
-                .check(&user.access_token, is_tool_call)
-                .await?;
+            state.refused_tokens.check(&user.access_token, is_tool_call)?;
         }
         match &state.exchange {
             Some(exchange) if plan.needs_exchange() => {
@@ -123,8 +120,7 @@ impl Tokens {
         let Some(user) = &self.user else { return };
         let remembered = state
             .refused_tokens
-            .remember(&user.access_token, answers, refusal)
-            .await;
+            .remember(&user.access_token, answers, refusal);
         if remembered {
             self.forget_downstream(state, session).await;
         }
@@ -199,8 +195,7 @@ impl Exchange {
         if let Err(refusal) = &result {
             state
                 .refused_tokens
-                .remember(&user.access_token, Answers::All, refusal)
-                .await;
+                .remember(&user.access_token, Answers::All, refusal);
         }
         result
     }
@@ -223,8 +218,7 @@ impl Exchange {
                 let refusal = refused(state, session, &error).await;
                 state
                     .refused_tokens
-                    .remember(&renewed.access_token, Answers::All, &refusal)
-                    .await;
+                    .remember(&renewed.access_token, Answers::All, &refusal);
                 Err(refusal)
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use behalf_entra::UserIdentity;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
@@ -34,14 +34,33 @@ const MOST_OTHERS: usize = 64;
 #[derive(Clone, Default)]
 pub(super) struct Users(WeakMap<Arc<UserIdentity>, UserLimits>);
 
-/// The limits of one user.
+/// The limits of one user. Most calls make them, because their user has no other request in flight, so that they are one
+/// allocation.
 struct UserLimits {
     messages: MessageMemory,
-    calls: Arc<Semaphore>,
+    calls: Semaphore,
     /// Counts the calls that wait for a slot.
     waiting: Semaphore,
-    streams: Arc<Semaphore>,
-    others: Arc<Semaphore>,
+    streams: Semaphore,
+    others: Semaphore,
+}
+
+/// A kind of requests, each with its own slots.
+#[derive(Clone, Copy)]
+enum Kind {
+    Call,
+    Stream,
+    Other,
+}
+
+impl UserLimits {
+    fn slots(&self, kind: Kind) -> &Semaphore {
+        match kind {
+            Kind::Call => &self.calls,
+            Kind::Stream => &self.streams,
+            Kind::Other => &self.others,
+        }
+    }
 }
 
 /// A user with requests in flight. Every slot and body of the user keeps this alive, so that all requests of
@@ -51,8 +70,14 @@ pub(super) struct User(Arc<WeakMapEntry<Arc<UserIdentity>, UserLimits>>);
 
 /// One of the user's slots for requests. The drop releases it.
 pub(super) struct Slot {
-    _permit: OwnedSemaphorePermit,
-    _user: User,
+    user: User,
+    kind: Kind,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.user.0.slots(self.kind).add_permits(1);
+    }
 }
 
 impl Users {
@@ -60,10 +85,10 @@ impl Users {
     pub(super) fn get(&self, user: &Arc<UserIdentity>) -> User {
         User(self.0.get_or_insert_with(Arc::clone(user), || UserLimits {
             messages: MessageMemory::of_user(),
-            calls: Arc::new(Semaphore::new(MOST_CALLS)),
+            calls: Semaphore::new(MOST_CALLS),
             waiting: Semaphore::new(MOST_WAITING),
-            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
-            others: Arc::new(Semaphore::new(MOST_OTHERS)),
+            streams: Semaphore::new(MOST_STREAMS),
+            others: Semaphore::new(MOST_OTHERS),
         }))
     }
 }
@@ -77,33 +102,35 @@ impl User {
     /// Waits for a slot for a tool call, in the order of the calls. Dropping the future ends the wait.
     pub(super) async fn acquire_call(&self) -> Result<Slot, Refusal> {
         let calls = &self.0.calls;
-        let permit = if let Ok(permit) = Arc::clone(calls).try_acquire_owned() {
+        let permit = if let Ok(permit) = calls.try_acquire() {
             permit
         } else {
             let _waits = self.0.waiting.try_acquire().map_err(|_| Refusal::UserBusy)?;
-            let slot = timeout(WAIT, Arc::clone(calls).acquire_owned());
+            let slot = timeout(WAIT, calls.acquire());
             slot.await.ok().and_then(Result::ok).ok_or(Refusal::UserBusy)?
         };
-        Ok(self.slot(permit))
+        Ok(self.slot(Kind::Call, permit))
     }
 
     /// Acquires a slot for a request that is no tool call. It does not wait: nobody knows when a stream ends.
     pub(super) fn acquire_other(&self, method: &Method) -> Result<Slot, Refusal> {
-        let slots = if method == Method::GET {
-            &self.0.streams
+        let kind = if method == Method::GET {
+            Kind::Stream
         } else {
-            &self.0.others
+            Kind::Other
         };
-        let permit = Arc::clone(slots).try_acquire_owned();
+        let permit = self.0.slots(kind).try_acquire();
         permit
-            .map(|permit| self.slot(permit))
+            .map(|permit| self.slot(kind, permit))
             .map_err(|_| Refusal::UserBusy)
     }
 
-    fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
+    fn slot(&self, kind: Kind, permit: SemaphorePermit<'_>) -> Slot {
+        // The drop of the slot returns it. A permit cannot be kept beside its semaphore.
+        permit.forget();
         Slot {
-            _permit: permit,
-            _user: self.clone(),
+            user: self.clone(),
+            kind,
         }
     }
 }
@@ -140,6 +167,22 @@ mod tests {
         drop(calls);
         assert_eq!(users.0.len(), 0);
         assert!(users.get(&user("ana")).acquire_call().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_requests_has_slots_of_its_own_which_are_free_again_after_it() {
+        let users = Users::default();
+        let ana = users.get(&user("ana"));
+        for _ in 0..2 {
+            let _calls = fill(&ana).await;
+            let all = |method: Method, most: usize| -> Vec<Slot> {
+                (0..most).map(|_| ana.acquire_other(&method).unwrap()).collect()
+            };
+            let _others = [all(Method::GET, MOST_STREAMS), all(Method::POST, MOST_OTHERS)];
+            for method in [Method::GET, Method::DELETE] {
+                assert_eq!(ana.acquire_other(&method).err(), Some(Refusal::UserBusy));
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::limits::weak_map::{WeakMap, WeakMapEntry};
@@ -21,6 +22,15 @@ pub(super) struct EndSignals(WeakMap<SessionId, Signal>);
 /// Tells the open requests and streams of one session that the session has ended.
 #[derive(Clone)]
 pub(crate) struct EndSignal(Arc<WeakMapEntry<SessionId, Signal>>);
+
+/// The end of a session for one answer: its signal, or a moment if that comes first. It keeps the signal alive, because a
+/// signal without a holder is not sent.
+#[derive(Clone)]
+pub(crate) struct SessionEnd {
+    signal: EndSignal,
+    /// `None` for a moment that is too far away.
+    at: Option<Instant>,
+}
 
 struct Signal {
     token: CancellationToken,
@@ -122,11 +132,38 @@ impl EndSignal {
         });
     }
 
-    /// Returns when the session has ended, at the latest after `left`. Keeps the signal alive until then,
-    /// because a signal without a holder is not sent.
-    pub(crate) async fn ended_within(self, left: Duration) {
-        // The caller does not need to know which of the two happened.
-        let _ = tokio::time::timeout(left, self.ended()).await;
+    /// Returns the end of the session, at the latest after `left`.
+    pub(crate) fn end_within(&self, left: Duration) -> SessionEnd {
+        SessionEnd {
+            signal: self.clone(),
+            at: Instant::now().checked_add(left),
+        }
+    }
+}
+
+impl SessionEnd {
+    /// True if the end has come.
+    pub(crate) fn has_come(&self) -> bool {
+        self.signal.has_ended() || self.at.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Returns when the end has come.
+    pub(crate) async fn come(self) {
+        let ended = self.signal.ended();
+        match self.at {
+            // The caller does not need to know which of the two happened.
+            Some(at) => drop(timeout_at(at, ended).await),
+            None => ended.await,
+        }
+    }
+
+    /// An end without a session.
+    #[cfg(test)]
+    pub(crate) fn after(left: Duration) -> Self {
+        let id = SessionId::from_bytes([0; 16]);
+        EndSignals::default()
+            .subscribe_without_record(id)
+            .end_within(left)
     }
 }
 
@@ -166,16 +203,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_wait_returns_at_the_end_of_the_session_or_of_the_given_time() {
+    async fn an_answer_ends_with_its_session_or_after_the_given_time() {
         const HOUR: Duration = Duration::from_hours(1);
         let signals = EndSignals::default();
         let id = SessionId::generate(&SystemRandom);
-        let began = tokio::time::Instant::now();
-        subscribe(&signals, id).ended_within(HOUR).await;
+        let began = Instant::now();
+        let end = subscribe(&signals, id).end_within(HOUR);
+        assert!(!end.has_come());
+        end.clone().come().await;
         assert_eq!(began.elapsed(), HOUR);
-        let ended = Box::pin(subscribe(&signals, id).ended_within(HOUR));
+        assert!(end.has_come());
+        let end = subscribe(&signals, id).end_within(HOUR);
         signals.send(&id);
-        ended.await;
+        assert!(end.has_come());
+        end.come().await;
         assert_eq!(began.elapsed(), HOUR, "at once");
     }
 

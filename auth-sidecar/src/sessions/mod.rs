@@ -50,6 +50,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
 use self::end_signal::EndSignals;
+pub(crate) use self::end_signal::SessionEnd;
 use self::expiry::later;
 use self::refused_downstream::RefusedDownstream;
 use self::remembered_sessions::Remembered;

@@ -1,11 +1,12 @@
 //! A session that a client has opened with its access token.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use behalf_entra::{TokenSet, UserIdentity};
 use jiff::Timestamp;
 
-use super::end_signal::EndSignal;
+use super::end_signal::{EndSignal, SessionEnd};
 use crate::access::Scopes;
 use crate::session_id::{SessionId, SessionSecret};
 
@@ -67,7 +68,8 @@ impl OpenSession {
         self.end_signal.has_ended()
     }
 
-    pub(crate) fn end_signal(&self) -> EndSignal {
-        self.end_signal.clone()
+    /// Returns the end of this session, at the latest after `left`.
+    pub(crate) fn end_within(&self, left: Duration) -> SessionEnd {
+        self.end_signal.end_within(left)
     }
 }
