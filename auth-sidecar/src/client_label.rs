@@ -10,10 +10,14 @@ use crate::keys::Purpose;
 /// Returns the label of a registered client's id. `None` for an id of another kind, which stands for itself. The id is the
 /// whole registration and works at the token endpoint; the label is a part of its digest and opens nothing.
 pub(crate) fn registered_label(client_id: &str) -> Option<String> {
+    registered_label_of(client_id, &Sha256::digest(client_id).into())
+}
+
+/// As [`registered_label`], for an id whose SHA-256 is known.
+pub(crate) fn registered_label_of(client_id: &str, digest: &[u8; 32]) -> Option<String> {
     if !Purpose::Client.marks(client_id) {
         return None;
     }
-    let digest = Sha256::digest(client_id);
     let mut label = REGISTERED_CLIENT_LABEL.to_owned();
     for byte in digest.iter().take(8) {
         // Writing to a String does not fail.

@@ -57,6 +57,10 @@ impl SessionSecret {
         Self(Arc::new(bytes))
     }
 
+    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(Arc::new(Zeroizing::new(*bytes)))
+    }
+
     pub(crate) fn expose(&self) -> &[u8; 32] {
         &self.0
     }

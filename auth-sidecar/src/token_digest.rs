@@ -11,6 +11,11 @@ impl TokenDigest {
         Self(*token.digest())
     }
 
+    /// The digest of a token that these bytes were computed from.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

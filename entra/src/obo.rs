@@ -180,20 +180,25 @@ impl OnBehalfOf {
         })
     }
 
+    /// Returns the cached downstream token for the user's token with this SHA-256.
+    pub async fn cached(&self, user_token: &[u8; 32]) -> Option<Arc<TokenSet>> {
+        self.tokens.get(&Key::of(user_token)).await
+    }
+
     /// True if the token lives long enough for a call.
     fn is_usable(&self, token: &TokenSet) -> bool {
         let left = token.expires_at.duration_since(self.client.now());
         Duration::try_from(left).is_ok_and(|left| left > MARGIN)
     }
 
-    /// Drops the downstream token of a user's token that is no longer used.
-    pub async fn forget(&self, user_token: &Secret) {
+    /// Drops the downstream token of a user's token that is no longer used, by the SHA-256 of the user's token.
+    pub async fn forget(&self, user_token: &[u8; 32]) {
         self.tokens.invalidate(&Key::of(user_token)).await;
     }
 
     /// Drops the cached token after the resource refused it. A newer token stays: when several calls are
     /// refused with the same token, the first one exchanges again and the others use the result.
-    pub async fn forget_refused(&self, user_token: &Secret, refused: &Secret) {
+    pub async fn forget_refused(&self, user_token: &[u8; 32], refused: &Secret) {
         let key = Key::of(user_token);
         let decide = |entry: Option<Entry<Key, Arc<TokenSet>>>| {
             let is_refused = entry.is_some_and(|entry| entry.value().access_token == *refused);
@@ -228,9 +233,9 @@ impl OnBehalfOf {
 
 impl Key {
     /// The cache key of a user's token without a challenge.
-    fn of(user_token: &Secret) -> Self {
+    fn of(user_token: &[u8; 32]) -> Self {
         Self {
-            assertion: *user_token.digest(),
+            assertion: *user_token,
             claims: None,
         }
     }
@@ -335,7 +340,7 @@ mod tests {
     }
 
     fn key(user: u64) -> Key {
-        Key::of(&Secret::new(user.to_string()))
+        Key::of(Secret::new(user.to_string()).digest())
     }
 
     #[tokio::test]

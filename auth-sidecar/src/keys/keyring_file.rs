@@ -93,16 +93,25 @@ impl KeyringHandle {
 
     /// Seals a value for `purpose`.
     pub(crate) fn seal<T: Serialize>(&self, purpose: Purpose, value: &T) -> Result<String, SealError> {
-        let plaintext = serde_json::to_vec(value).map_err(|_| SealError)?;
+        self.seal_bytes(purpose, &serde_json::to_vec(value).map_err(|_| SealError)?)
+    }
+
+    /// Seals bytes for `purpose`.
+    pub(crate) fn seal_bytes(&self, purpose: Purpose, plaintext: &[u8]) -> Result<String, SealError> {
         self.file
             .content()
-            .seal(purpose, &self.object, &plaintext, self.random.as_ref())
+            .seal(purpose, &self.object, plaintext, self.random.as_ref())
     }
 
     /// Opens a text that [`KeyringHandle::seal`] made for the same purpose.
     pub(crate) fn open<T: DeserializeOwned>(&self, purpose: Purpose, text: &str) -> Result<T, OpenError> {
-        let plaintext = self.with_reloaded_keys(|ring| ring.open(purpose, &self.object, text))?;
+        let plaintext = self.open_bytes(purpose, text)?;
         serde_json::from_slice(&plaintext).map_err(|_| OpenError::Malformed)
+    }
+
+    /// Opens a text that [`KeyringHandle::seal_bytes`] made for the same purpose.
+    pub(crate) fn open_bytes(&self, purpose: Purpose, text: &str) -> Result<Vec<u8>, OpenError> {
+        self.with_reloaded_keys(|ring| ring.open(purpose, &self.object, text))
     }
 
     pub(crate) fn seal_record(&self, place: RecordPlace<'_>, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {

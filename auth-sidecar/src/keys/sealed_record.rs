@@ -71,8 +71,11 @@ pub(super) fn split(envelope: &[u8]) -> Option<(&str, &[u8])> {
 /// The content of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordKind {
-    /// The session itself.
+    /// The session itself, without the user's tokens.
     Session,
+
+    /// The user's tokens.
+    Tokens,
 
     /// The session's downstream token.
     Downstream,
@@ -83,6 +86,7 @@ impl RecordKind {
     fn label(self) -> &'static [u8] {
         match self {
             Self::Session => b"",
+            Self::Tokens => b"tokens",
             Self::Downstream => b"downstream",
         }
     }

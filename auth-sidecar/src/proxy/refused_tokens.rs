@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use behalf_entra::Secret;
 use tokio::time::Instant;
 
 use super::refusal::Refusal;
@@ -40,8 +39,8 @@ struct Remembered {
 
 impl RefusedTokens {
     /// Returns the refusal of a request with this user token, if one is remembered.
-    pub(super) fn check(&self, user_token: &Secret, is_tool_call: bool) -> Result<(), Refusal> {
-        match self.lock().get(&TokenDigest::of(user_token)) {
+    pub(super) fn check(&self, user_token: &TokenDigest, is_tool_call: bool) -> Result<(), Refusal> {
+        match self.lock().get(user_token) {
             Some(remembered)
                 if (is_tool_call || remembered.answers == Answers::All)
                     && remembered.until > Instant::now() =>
@@ -54,22 +53,22 @@ impl RefusedTokens {
 
     /// Remembers a refusal that passes only when the user acts, and returns whether it is one. Outages have
     /// their own pause ([`behalf_entra::OnBehalfOf`]).
-    pub(super) fn remember(&self, user_token: &Secret, answers: Answers, refusal: &Refusal) -> bool {
+    pub(super) fn remember(&self, user_token: &TokenDigest, answers: Answers, refusal: &Refusal) -> bool {
         let concerns_the_user = matches!(
             refusal,
             Refusal::SignInRequired | Refusal::InsufficientClaims(_) | Refusal::Blocked(_)
         );
         if concerns_the_user {
-            let (now, token) = (Instant::now(), TokenDigest::of(user_token));
+            let now = Instant::now();
             let mut tokens = self.lock();
             tokens.retain(|_, remembered| remembered.until > now);
-            if tokens.len() < MAX_REFUSALS || tokens.contains_key(&token) {
+            if tokens.len() < MAX_REFUSALS || tokens.contains_key(user_token) {
                 let remembered = Remembered {
                     answers,
                     refusal: refusal.clone(),
                     until: now + REFUSAL_LIFETIME,
                 };
-                tokens.insert(token, remembered);
+                tokens.insert(*user_token, remembered);
             }
         }
         concerns_the_user
@@ -82,10 +81,12 @@ impl RefusedTokens {
 
 #[cfg(test)]
 mod tests {
+    use behalf_entra::Secret;
+
     use super::*;
 
-    fn token(number: usize) -> Secret {
-        Secret::new(number.to_string())
+    fn token(number: usize) -> TokenDigest {
+        TokenDigest::of(&Secret::new(number.to_string()))
     }
 
     fn remember(tokens: &RefusedTokens, number: usize, answers: Answers) {
@@ -123,7 +124,7 @@ mod tests {
                 refusal: Refusal::SignInRequired,
                 until: Instant::now() + REFUSAL_LIFETIME,
             };
-            tokens.lock().insert(TokenDigest::of(&token(number)), remembered);
+            tokens.lock().insert(token(number), remembered);
         }
         remember(&tokens, MAX_REFUSALS, Answers::All);
         assert_eq!(tokens.check(&token(MAX_REFUSALS), true), Ok(()));

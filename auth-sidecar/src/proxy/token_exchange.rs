@@ -13,18 +13,21 @@ use super::refusal::Refusal;
 use super::refused_tokens::Answers;
 use super::sign_in_advice::{ASSERTION_REFUSED, RECENT};
 use super::sign_in_required::sign_in_required;
-use crate::sessions::{OpenSession, SignInAgain};
+use crate::sessions::{OpenSession, SessionError, SignInAgain};
 use crate::telemetry::traces;
+use crate::token_digest::TokenDigest;
 
 /// The user token, and the downstream token if the plan needs it.
-#[derive(Debug, Default)]
 pub(super) struct Tokens {
+    /// The digest of the user token.
+    digest: TokenDigest,
+    /// `None` for the session's own tokens if no step needed their text.
     user: Option<Arc<TokenSet>>,
     downstream: Option<Arc<TokenSet>>,
 }
 
 impl Tokens {
-    /// Returns the token of this kind. `None` for a downstream token that the plan does not need.
+    /// Returns the token of this kind. `None` for one that the plan does not need.
     pub(super) fn get(&self, token: Token) -> Option<&Secret> {
         let set = match token {
             Token::User => &self.user,
@@ -40,31 +43,55 @@ impl Tokens {
         plan: Plan,
         is_tool_call: bool,
     ) -> Result<Self, Refusal> {
-        // The user token is renewed even if the server gets no token: at the renewal Entra refuses a disabled user.
-        let user = match state.services.sessions.user_token(session).await {
-            Ok(user) => user,
-            Err(error) => {
-                let cause: &dyn std::error::Error = &error;
-                tracing::debug!(error = cause, session.id = %session.id, "No token of the user");
-                return Err(Refusal::from(error));
-            }
+        let sessions = &state.services.sessions;
+        let no_token = |error: SessionError| {
+            let cause: &dyn std::error::Error = &error;
+            tracing::debug!(error = cause, session.id = %session.id, "No token of the user");
+            Refusal::from(error)
         };
+        // The user token is renewed even if the server gets no token: at the renewal Entra refuses a disabled user.
+        let renewed = sessions.renewed_if_due(session).await.map_err(no_token)?;
+        let own = session.tokens.digest();
+        let digest = renewed.as_deref().map_or(*own, digest_of);
         if plan.sends_a_token() {
-            state.refused_tokens.check(&user.access_token, is_tool_call)?;
+            state.refused_tokens.check(&digest, is_tool_call)?;
         }
-        match &state.exchange {
-            Some(exchange) if plan.needs_exchange() => {
-                // The old user token was replaced, so its downstream token is never needed again. The pointers are compared first,
-                // because a comparison of secrets takes long.
-                if !Arc::ptr_eq(&user, &session.tokens) && user.access_token != session.tokens.access_token {
-                    exchange.on_behalf_of.forget(&session.tokens.access_token).await;
-                }
-                exchange.tokens(state, session, user, None).await
+        let exchange = state.exchange.as_ref().filter(|_| plan.needs_exchange());
+        if let Some(exchange) = exchange {
+            // The old user token was replaced, so its downstream token is never needed again.
+            if digest != *own {
+                exchange.on_behalf_of.forget(own.as_bytes()).await;
             }
-            _ => Ok(Self {
-                user: Some(user),
-                ..Self::default()
-            }),
+            if let Some(downstream) = exchange.on_behalf_of.cached(digest.as_bytes()).await {
+                return Ok(Self {
+                    digest,
+                    user: renewed,
+                    downstream: Some(downstream),
+                });
+            }
+        }
+        if !plan.sends_a_token() {
+            return Ok(Self {
+                digest,
+                user: renewed,
+                downstream: None,
+            });
+        }
+        let user = match renewed {
+            Some(renewed) => renewed,
+            None => sessions.tokens_of(session).map_err(no_token)?,
+        };
+        match exchange {
+            Some(exchange) => exchange.tokens(state, session, user, None).await,
+            None => Ok(Self::of_user(user)),
+        }
+    }
+
+    fn of_user(user: Arc<TokenSet>) -> Self {
+        Self {
+            digest: digest_of(&user),
+            user: Some(user),
+            downstream: None,
         }
     }
 
@@ -76,33 +103,30 @@ impl Tokens {
         session: &OpenSession,
         wanted: &Reauthenticate,
     ) -> Result<Option<Self>, Refusal> {
-        let Some(user) = &self.user else { return Ok(None) };
+        let user = match &self.user {
+            Some(user) => Arc::clone(user),
+            None => state.services.sessions.tokens_of(session)?,
+        };
         let exchange = state.exchange.as_ref().zip(self.downstream.as_ref());
         Ok(Some(match (wanted.reason, exchange) {
             (ReauthenticateReason::TokenRefused, Some((exchange, downstream))) => {
-                exchange.forget_refused(state, session, user, downstream).await;
-                exchange.tokens(state, session, Arc::clone(user), None).await?
+                exchange
+                    .forget_refused(state, session, &self.digest, downstream)
+                    .await;
+                exchange.tokens(state, session, user, None).await?
             }
             // A challenge of the downstream API: Entra may issue a token that satisfies it, or require the
             // user.
             (ReauthenticateReason::InteractionRequired, Some((exchange, _))) if wanted.claims.is_some() => {
                 let claims = wanted.claims.as_deref();
-                exchange.tokens(state, session, Arc::clone(user), claims).await?
+                exchange.tokens(state, session, user, claims).await?
             }
             (ReauthenticateReason::UserTokenRefused, _)
                 if session.has_record()
                     && state.services.config.token_exchange.at == ExchangePlace::Server =>
             {
-                Self {
-                    user: Some(
-                        state
-                            .services
-                            .sessions
-                            .renewed_user_token(session, &user.access_token)
-                            .await?,
-                    ),
-                    ..Self::default()
-                }
+                let sessions = &state.services.sessions;
+                Self::of_user(sessions.renewed_user_token(session, &user.access_token).await?)
             }
             _ => return Ok(None),
         }))
@@ -117,10 +141,7 @@ impl Tokens {
         answers: Answers,
         refusal: &Refusal,
     ) {
-        let Some(user) = &self.user else { return };
-        let remembered = state
-            .refused_tokens
-            .remember(&user.access_token, answers, refusal);
+        let remembered = state.refused_tokens.remember(&self.digest, answers, refusal);
         if remembered {
             self.forget_downstream(state, session).await;
         }
@@ -128,10 +149,10 @@ impl Tokens {
 
     /// Drops the downstream token, so that the next call exchanges again.
     pub(super) async fn forget_downstream(&self, state: &ProxyState, session: &OpenSession) {
-        if let (Some(user), Some(exchange), Some(downstream)) =
-            (&self.user, &state.exchange, &self.downstream)
-        {
-            exchange.forget_refused(state, session, user, downstream).await;
+        if let (Some(exchange), Some(downstream)) = (&state.exchange, &self.downstream) {
+            exchange
+                .forget_refused(state, session, &self.digest, downstream)
+                .await;
         }
     }
 }
@@ -142,19 +163,14 @@ impl Exchange {
         &self,
         state: &ProxyState,
         session: &OpenSession,
-        user: &TokenSet,
+        user: &TokenDigest,
         downstream: &TokenSet,
     ) {
         let refused = &downstream.access_token;
-        let shared = state
-            .services
-            .sessions
-            .shared_downstream(session, &user.access_token, &self.scope);
+        let shared = (state.services.sessions).shared_downstream(session, user, &self.scope);
         // First where other replicas find it, so that a parallel call does not bring it back from there.
         shared.remove_refused(refused).await;
-        self.on_behalf_of
-            .forget_refused(&user.access_token, refused)
-            .await;
+        self.on_behalf_of.forget_refused(user.as_bytes(), refused).await;
     }
 
     /// Exchanges the user's token. If Entra no longer accepts it as assertion, renews it and exchanges once
@@ -195,7 +211,7 @@ impl Exchange {
         if let Err(refusal) = &result {
             state
                 .refused_tokens
-                .remember(&user.access_token, Answers::All, refusal);
+                .remember(&digest_of(&user), Answers::All, refusal);
         }
         result
     }
@@ -218,7 +234,7 @@ impl Exchange {
                 let refusal = refused(state, session, &error).await;
                 state
                     .refused_tokens
-                    .remember(&renewed.access_token, Answers::All, &refusal);
+                    .remember(&digest_of(&renewed), Answers::All, &refusal);
                 Err(refusal)
             }
         }
@@ -233,7 +249,8 @@ impl Exchange {
     ) -> Result<Tokens, EntraError> {
         let sign_ins = &state.services.sign_ins;
         let sessions = &state.services.sessions;
-        let shared = || sessions.shared_downstream(session, &user.access_token, &self.scope);
+        let digest = digest_of(user);
+        let shared = || sessions.shared_downstream(session, &digest, &self.scope);
         let began = Instant::now();
         match self
             .on_behalf_of
@@ -246,8 +263,8 @@ impl Exchange {
                     traces::exchanged(began, None);
                 }
                 Ok(Tokens {
-                    user: Some(Arc::clone(user)),
                     downstream: Some(token),
+                    ..Tokens::of_user(Arc::clone(user))
                 })
             }
             Err(error) => {
@@ -257,6 +274,10 @@ impl Exchange {
             }
         }
     }
+}
+
+fn digest_of(user: &TokenSet) -> TokenDigest {
+    TokenDigest::of(&user.access_token)
 }
 
 /// Returns the refusal for the client after a failed exchange. Stores the requirements of Entra for the next login.

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use behalf_entra::Secret;
+use behalf_entra::{Secret, TokenSet};
 use jiff::Timestamp;
 
 use super::error::SessionError;
 use super::grant::{ClientDigest, Grant};
 use super::repository::Loaded;
+use super::user_tokens::UserTokens;
 use super::{OpenSession, Sessions};
-use crate::client_label::registered_label;
+use crate::client_label::registered_label_of;
 use crate::keys::Purpose;
 use crate::token_digest::TokenDigest;
 
@@ -36,7 +37,7 @@ impl Sessions {
         token: TokenDigest,
         now: Timestamp,
     ) -> Result<Arc<OpenSession>, SessionError> {
-        let grant: Grant = self.keyring.open(Purpose::Access, access_token.expose())?;
+        let grant = Grant::open(&self.keyring, Purpose::Access, access_token)?;
         if grant.expires_at <= now || grant.resource != self.rules.resource {
             return Err(SessionError::Invalid);
         }
@@ -50,32 +51,50 @@ impl Sessions {
             return Err(SessionError::Invalid);
         }
         // A record without a family belongs to a code that no client has redeemed: no access token exists.
-        let is_redeemed = record.family.is_some() && ClientDigest::of(&record.client_id) == grant.client;
+        let client = ClientDigest::of(&record.client_id);
+        let is_redeemed = record.family.is_some() && client == grant.client;
         if !is_redeemed || record.ends_at <= now {
             return Err(SessionError::Invalid);
         }
         self.repository.extend(&grant.id, &loaded, now).await;
         let Loaded {
             record,
+            user_token,
+            tokens,
             expires_at: ends_at,
             ..
         } = loaded;
         let session = Arc::new(OpenSession {
             id: grant.id,
             user: Arc::new(record.user),
-            registered_label: registered_label(&record.client_id),
+            registered_label: registered_label_of(&record.client_id, client.as_bytes()),
             client_id: record.client_id,
             scopes: grant.scopes,
             signed_in_at: record.signed_in_at,
             expires_at: grant.expires_at.min(record.ends_at),
             ends_at: record.ends_at,
             secret: grant.secret,
-            tokens: record.tokens,
+            tokens: UserTokens::of_record(user_token, tokens),
             end_signal,
             has_record: true,
         });
         self.remembered
             .insert(token, Arc::clone(&session), renewals, now, ends_at);
         Ok(session)
+    }
+
+    /// Returns the user's tokens: renewed ones if that is due, and else those of the session.
+    pub async fn user_token(self: &Arc<Self>, session: &OpenSession) -> Result<Arc<TokenSet>, SessionError> {
+        match self.renewed_if_due(session).await? {
+            Some(renewed) => Ok(renewed),
+            None => self.tokens_of(session),
+        }
+    }
+
+    /// Returns the user's tokens as they were when the session was opened.
+    pub(crate) fn tokens_of(&self, session: &OpenSession) -> Result<Arc<TokenSet>, SessionError> {
+        let (id, secret) = (&session.id, &session.secret);
+        let open = |sealed: &_| self.repository.open_tokens(id, secret, sealed);
+        Ok(session.tokens.opened_with(open)?)
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Sessions;
 use super::error::{SessionError, Unavailable};
-use super::summary::{self, Summary};
+use super::summary::{Parts, Summary};
 use crate::keys::{OpenError, Purpose};
 use crate::session_id::SessionId;
 use crate::store::{Entry, Page, StoreKey};
@@ -158,10 +158,10 @@ impl Sessions {
 
     /// Opens the summary of an entry, also that of a revoked session.
     pub(super) fn summary(&self, id: &SessionId, entry: &Entry) -> Result<Option<Summary>, SessionError> {
-        let Some((sealed, _)) = summary::split(&entry.value) else {
+        let Some(parts) = Parts::of(&entry.value) else {
             return Ok(None);
         };
-        match self.keyring.open::<Summary>(Purpose::Summary, sealed) {
+        match self.keyring.open::<Summary>(Purpose::Summary, parts.summary) {
             Ok(summary) if summary.id == *id => Ok(Some(summary)),
             Err(OpenError::UnknownKey {
                 rotation_pending: true,

@@ -1,7 +1,6 @@
 //! Authorization codes: issued after a login, redeemed once.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use behalf_entra::{Secret, TokenSet, UserIdentity};
 use jiff::SignedDuration;
@@ -107,10 +106,6 @@ impl Sessions {
             signed_in_at: now,
             ends_at: later(now, self.rules.maximum_lifetime),
             family: None,
-            tokens: Arc::new(TokenSet {
-                id_token: None,
-                ..login.tokens
-            }),
             sign_in_required: false,
             step_up_until: None,
             refused: None,
@@ -119,7 +114,10 @@ impl Sessions {
             .keyring
             .seal(Purpose::Code, &code)
             .map_err(|_| SessionError::unavailable(Unavailable::Sealing))?;
-        match self.repository.save(&id, &secret, 0, &record, expires_at).await? {
+        let saved = self
+            .repository
+            .save(&id, &secret, 0, &record, &login.tokens, expires_at);
+        match saved.await? {
             Written::Stored => {}
             // Another session has the same 128 random bits as id.
             Written::Conflict => return Err(SessionError::unavailable(Unavailable::Contention)),
@@ -162,8 +160,9 @@ impl Sessions {
             refused("wrong_verifier").await;
             return Err(DeadGrant::Verifier.into());
         }
-        let loaded = match self.repository.load(&code.id, &code.secret).await {
-            Ok(loaded) => loaded,
+        let opened = self.repository.load_with_tokens(&code.id, &code.secret);
+        let (loaded, user_tokens) = match opened.await {
+            Ok(opened) => opened,
             Err(LoadError::Gone) => return Err(DeadGrant::Ended.into()),
             Err(LoadError::OtherSecret) => return Err(self.end_reused(&code.id, "code_reused").await?),
             Err(LoadError::Unavailable(source)) => return Err(GrantError::Unavailable(source)),
@@ -192,7 +191,14 @@ impl Sessions {
         let expires_at = self.repository.idle_expiry(&record, now);
         match self
             .repository
-            .save(&code.id, &secret, loaded.revision, &record, expires_at)
+            .save(
+                &code.id,
+                &secret,
+                loaded.revision,
+                &record,
+                &user_tokens,
+                expires_at,
+            )
             .await
         {
             Ok(Written::Stored) => {

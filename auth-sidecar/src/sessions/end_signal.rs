@@ -151,8 +151,10 @@ impl SessionEnd {
     pub(crate) async fn come(self) {
         let ended = self.signal.ended();
         match self.at {
-            // The caller does not need to know which of the two happened.
-            Some(at) => drop(timeout_at(at, ended).await),
+            Some(at) => {
+                // The caller does not need to know which of the two happened.
+                let _ = timeout_at(at, ended).await;
+            }
             None => ended.await,
         }
     }

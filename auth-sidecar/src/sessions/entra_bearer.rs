@@ -6,6 +6,7 @@ use std::sync::Arc;
 use behalf_entra::{LEEWAY, Secret, TokenSet, UserClaims, UserIdentity};
 use jiff::Timestamp;
 
+use super::user_tokens::UserTokens;
 use super::{OpenSession, SessionError, Sessions, later};
 use crate::access::Scopes;
 use crate::session_id::{SessionId, SessionSecret};
@@ -46,7 +47,7 @@ impl Sessions {
             ends_at,
             // It opens no record.
             secret: SessionSecret::generate(self.random.as_ref()),
-            tokens: Arc::new(TokenSet {
+            tokens: UserTokens::without_record(TokenSet {
                 access_token: token.clone(),
                 expires_at: claims.exp,
                 refresh_token: None,

@@ -47,17 +47,21 @@ enum Turn {
 }
 
 impl Sessions {
-    /// Returns the user's token for this application, valid for at least ten more minutes if Entra permits.
-    /// Each session has one renewal in flight, and all its calls share the result.
+    /// Returns the user's tokens if that of the session must be renewed: less than ten minutes of it are left. They live for ten
+    /// more minutes if Entra permits. `None` if the session's own tokens are to be used.
     ///
-    /// While Entra is slow, throttles or is unreachable, calls use the old token until it expires.
-    pub async fn user_token(self: &Arc<Self>, session: &OpenSession) -> Result<Arc<TokenSet>, SessionError> {
+    /// Each session has one renewal in flight, and all its calls share the result. While Entra is slow, throttles or is
+    /// unreachable, calls use the old token until it expires.
+    pub(crate) async fn renewed_if_due(
+        self: &Arc<Self>,
+        session: &OpenSession,
+    ) -> Result<Option<Arc<TokenSet>>, SessionError> {
         let now = self.clock.now();
-        if !session.has_record() || lives_for(&session.tokens, now, RENEW_BEFORE_EXPIRY) {
-            return Ok(Arc::clone(&session.tokens));
+        if !session.has_record() || lives_for(session.tokens.expires_at(), now, RENEW_BEFORE_EXPIRY) {
+            return Ok(None);
         }
         // Few calls get here, and the future of each has room for it.
-        Box::pin(self.renewed_in_time(session, now)).await
+        Box::pin(self.renewed_in_time(session, now)).await.map(Some)
     }
 
     async fn renewed_in_time(
@@ -65,7 +69,11 @@ impl Sessions {
         session: &OpenSession,
         now: Timestamp,
     ) -> Result<Arc<TokenSet>, SessionError> {
-        let living = lives_for(&session.tokens, now, MINIMUM_TIME_LEFT).then(|| Arc::clone(&session.tokens));
+        let living = if lives_for(session.tokens.expires_at(), now, MINIMUM_TIME_LEFT) {
+            Some(self.tokens_of(session)?)
+        } else {
+            None
+        };
         let flight = match self.join_renewal(session, None) {
             Joined::Flight(flight) => flight,
             Joined::Paused(Err(error)) if is_temporary(&error) => return living.ok_or(error),
@@ -168,15 +176,16 @@ impl Sessions {
     }
 
     async fn look_at_record(&self, session: &OpenSession, refused: Option<&Secret>) -> Turn {
-        let record = match self.repository.load(&session.id, &session.secret).await {
-            Ok(loaded) => loaded.record,
+        let opened = self.repository.load_with_tokens(&session.id, &session.secret);
+        let (record, tokens) = match opened.await {
+            Ok((loaded, tokens)) => (loaded.record, tokens),
             Err(error) => return Turn::Done(Err(error.into())),
         };
         let now = self.clock.now();
-        let is_refused = refused.is_some_and(|refused| record.tokens.access_token == *refused);
+        let is_refused = refused.is_some_and(|refused| tokens.access_token == *refused);
         // Another replica may have renewed the token.
-        if lives_for(&record.tokens, now, RENEW_BEFORE_EXPIRY) && !is_refused {
-            return Turn::Done(Ok(record.tokens));
+        if lives_for(tokens.expires_at, now, RENEW_BEFORE_EXPIRY) && !is_refused {
+            return Turn::Done(Ok(tokens));
         }
         if let Some(refused) = record
             .refused
@@ -187,12 +196,12 @@ impl Sessions {
                 .map_or(SessionError::SignInRequired, SessionError::Blocked);
             return Turn::Done(Err(error));
         }
-        if let Some(refresh_token) = &record.tokens.refresh_token {
+        if let Some(refresh_token) = &tokens.refresh_token {
             return Turn::AskEntra(refresh_token.clone());
         }
-        let living = lives_for(&record.tokens, now, MINIMUM_TIME_LEFT) && !is_refused;
+        let living = lives_for(tokens.expires_at, now, MINIMUM_TIME_LEFT) && !is_refused;
         Turn::Done(if living {
-            Ok(record.tokens)
+            Ok(tokens)
         } else {
             Err(SessionError::SignInRequired)
         })
@@ -238,19 +247,19 @@ impl Sessions {
     ) -> Renewed {
         let kept = self
             .repository
-            .change(&session.id, &session.secret, |record| {
-                let is_refused = refused.is_some_and(|refused| record.tokens.access_token == *refused);
-                if !is_refused && record.tokens.expires_at >= tokens.expires_at {
-                    return Change::Nothing(Arc::clone(&record.tokens));
+            .change(&session.id, &session.secret, |record, kept| {
+                let is_refused = refused.is_some_and(|refused| kept.access_token == *refused);
+                if !is_refused && kept.expires_at >= tokens.expires_at {
+                    return Change::Nothing(Arc::clone(kept));
                 }
-                let old = record.tokens.refresh_token.as_ref();
-                record.tokens = Arc::new(TokenSet {
+                let old = kept.refresh_token.as_ref();
+                *kept = Arc::new(TokenSet {
                     refresh_token: tokens.refresh_token.as_ref().or(old).cloned(),
                     id_token: None,
                     ..tokens.clone()
                 });
                 record.refused = None;
-                Change::Write(Arc::clone(&record.tokens))
+                Change::Write(Arc::clone(kept))
             })
             .await?;
         Ok(kept)
@@ -350,7 +359,7 @@ impl Sessions {
         refused: EntraRefusal,
         error: &EntraError,
     ) -> Result<(), SessionError> {
-        let mark = |record: &mut Record| {
+        let mark = |record: &mut Record, _: &mut _| {
             let before = record.refused.replace(refused.clone());
             Change::Write(before.as_ref().and_then(audited))
         };
@@ -392,6 +401,6 @@ fn is_temporary(error: &SessionError) -> bool {
     )
 }
 
-fn lives_for(tokens: &TokenSet, now: Timestamp, duration: SignedDuration) -> bool {
-    tokens.expires_at.duration_since(now) >= duration
+fn lives_for(expires_at: Timestamp, now: Timestamp, duration: SignedDuration) -> bool {
+    expires_at.duration_since(now) >= duration
 }

@@ -51,8 +51,8 @@ impl Sessions {
     /// [`SessionError::Unavailable`] if the store or the keyring cannot decide.
     pub async fn introspect(&self, token: &Secret) -> Result<Option<ActiveToken>, SessionError> {
         let now = self.clock.now();
-        let (opened, is_access_token) = match self.keyring.open::<Grant>(Purpose::Access, token.expose()) {
-            Err(OpenError::Malformed) => (self.keyring.open(Purpose::Refresh, token.expose()), false),
+        let (opened, is_access_token) = match Grant::open(&self.keyring, Purpose::Access, token) {
+            Err(OpenError::Malformed) => (Grant::open(&self.keyring, Purpose::Refresh, token), false),
             opened => (opened, true),
         };
         let grant: Grant = match opened.map_err(SessionError::from) {

@@ -1,7 +1,7 @@
 //! The sessions of signed-in users: codes, access tokens, refresh tokens and records.
 //!
 //! A client gets an access token and a refresh token. Both are sealed, and contain the session's id and secret.
-//! The session's record contains the user's Entra tokens. It opens only with the secret and the keyring
+//! The session's record and, beside it, the user's Entra tokens open only with the secret and the keyring
 //! together. `docs/sessions.md` lists the lifetimes.
 //!
 //! `repository` opens and writes records; other files ask the store only whether a record exists. Every other kind of
@@ -41,6 +41,7 @@ mod step_up;
 mod summary;
 mod token_revocation;
 mod user_digest;
+mod user_tokens;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use behalf_entra::{TokenSet, UserIdentity};
+use behalf_entra::UserIdentity;
 use jiff::Timestamp;
 
 use super::end_signal::{EndSignal, SessionEnd};
+use super::user_tokens::UserTokens;
 use crate::access::Scopes;
 use crate::session_id::{SessionId, SessionSecret};
 
@@ -38,7 +39,7 @@ pub struct OpenSession {
     pub ends_at: Timestamp,
 
     pub(super) secret: SessionSecret,
-    pub(crate) tokens: Arc<TokenSet>,
+    pub(crate) tokens: UserTokens,
     pub(super) end_signal: EndSignal,
 
     /// False if the client presented a token of Entra ([`super::entra_bearer`]).

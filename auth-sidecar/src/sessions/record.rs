@@ -1,22 +1,26 @@
 //! The stored data of a session, and its format in the store.
+//!
+//! The user's tokens are apart from the rest of the record, because most calls do not need them: a call looks for its
+//! downstream token by the digest of the user token.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use behalf_entra::{Secret, TokenSet, UserIdentity};
 use jiff::Timestamp;
 use jiff::fmt::serde::timestamp::millisecond;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::packed_token::{pack, unpack};
 use super::refresh_rotation::Family;
 use crate::access::Scopes;
 use crate::keys::SealError;
+use crate::token_digest::TokenDigest;
 
-/// Space for a serialized record with tokens of a usual length. A buffer that grows leaves copies of the tokens in memory.
+/// Space for serialized tokens of a usual length. A buffer that grows leaves copies of the tokens in memory.
 const CAPACITY: usize = 4096;
 
-/// The stored data of a session, sealed under its secret.
+/// The stored data of a session without the user's tokens, sealed under its secret.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) user: UserIdentity,
@@ -35,8 +39,6 @@ pub(super) struct Record {
 
     /// `None` until the code is redeemed.
     pub(super) family: Option<Family>,
-
-    pub(super) tokens: Arc<TokenSet>,
 
     /// Entra requires a new sign-in. Refreshes of this family answer `invalid_grant`.
     pub(super) sign_in_required: bool,
@@ -64,7 +66,23 @@ pub(super) struct EntraRefusal {
     pub(super) revoked: bool,
 }
 
-/// The serialized form of a record without its tokens. The names are short and times are milliseconds, because the store keeps
+/// What a record says about the user token.
+#[derive(Clone, Copy)]
+pub(super) struct UserTokenFacts {
+    pub(super) digest: TokenDigest,
+    pub(super) expires_at: Timestamp,
+}
+
+impl UserTokenFacts {
+    pub(super) fn of(tokens: &TokenSet) -> Self {
+        Self {
+            digest: TokenDigest::of(&tokens.access_token),
+            expires_at: tokens.expires_at,
+        }
+    }
+}
+
+/// The serialized form of a record. The digest of the user token follows it. The names are short and times are milliseconds, because the store keeps
 /// one record for each session, and each call that opens a session reads it.
 #[derive(Serialize, Deserialize)]
 struct Form<'a> {
@@ -85,7 +103,7 @@ struct Form<'a> {
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     family: Option<Family>,
     #[serde(rename = "x", with = "millisecond::required")]
-    access_token_expires_at: Timestamp,
+    user_token_expires_at: Timestamp,
     #[serde(rename = "q", default, skip_serializing_if = "is_false")]
     sign_in_required: bool,
     #[serde(
@@ -110,8 +128,8 @@ impl Record {
         self.refused.as_ref().is_some_and(|refused| refused.revoked)
     }
 
-    /// Serializes the record: its access token, its refresh token or an empty one, and the rest as JSON.
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, SealError> {
+    /// Serializes the record and what it says about the user token.
+    pub(super) fn to_bytes(&self, user_token: &UserTokenFacts) -> Result<Vec<u8>, SealError> {
         let form = Form {
             tid: Cow::Borrowed(&self.user.tid),
             oid: Cow::Borrowed(&self.user.oid),
@@ -121,27 +139,24 @@ impl Record {
             signed_in_at: self.signed_in_at,
             ends_at: self.ends_at,
             family: self.family,
-            access_token_expires_at: self.tokens.expires_at,
+            user_token_expires_at: user_token.expires_at,
             sign_in_required: self.sign_in_required,
             step_up_until: self.step_up_until,
             refused: self.refused.clone(),
         };
-        let mut bytes = Vec::with_capacity(CAPACITY);
-        pack(&self.tokens.access_token, &mut bytes).ok_or(SealError)?;
-        match &self.tokens.refresh_token {
-            Some(token) => pack(token, &mut bytes),
-            None => pack(&Secret::new(""), &mut bytes),
-        }
-        .ok_or(SealError)?;
-        serde_json::to_writer(&mut bytes, &form).map_err(|_| SealError)?;
+        let mut bytes = serde_json::to_vec(&form).map_err(|_| SealError)?;
+        bytes.extend_from_slice(user_token.digest.as_bytes());
         Ok(bytes)
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (access_token, rest) = unpack(bytes)?;
-        let (refresh_token, rest) = unpack(rest)?;
-        let form: Form<'_> = serde_json::from_slice(rest).ok()?;
-        Some(Self {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<(Self, UserTokenFacts)> {
+        let (form, digest) = bytes.split_last_chunk()?;
+        let form: Form<'_> = serde_json::from_slice(form).ok()?;
+        let user_token = UserTokenFacts {
+            digest: TokenDigest::from_bytes(*digest),
+            expires_at: form.user_token_expires_at,
+        };
+        let record = Self {
             user: UserIdentity {
                 tid: form.tid.into_owned(),
                 oid: form.oid.into_owned(),
@@ -152,25 +167,53 @@ impl Record {
             signed_in_at: form.signed_in_at,
             ends_at: form.ends_at,
             family: form.family,
-            tokens: Arc::new(TokenSet {
-                access_token,
-                expires_at: form.access_token_expires_at,
-                refresh_token: Some(refresh_token).filter(|token| !token.is_empty()),
-                id_token: None,
-            }),
             sign_in_required: form.sign_in_required,
             step_up_until: form.step_up_until,
             refused: form.refused,
-        })
+        };
+        Some((record, user_token))
     }
+}
+
+/// Serializes the user's tokens: the user token, and the refresh token or an empty one.
+pub(super) fn tokens_to_bytes(tokens: &TokenSet) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(CAPACITY));
+    pack(&tokens.access_token, &mut bytes).ok_or(SealError)?;
+    match &tokens.refresh_token {
+        Some(token) => pack(token, &mut bytes),
+        None => pack(&Secret::new(""), &mut bytes),
+    }
+    .ok_or(SealError)?;
+    Ok(bytes)
+}
+
+/// Reads the user's tokens. The record has the expiry of the user token.
+pub(super) fn tokens_from_bytes(bytes: &[u8], expires_at: Timestamp) -> Option<TokenSet> {
+    let (access_token, rest) = unpack(bytes)?;
+    let (refresh_token, rest) = unpack(rest)?;
+    rest.is_empty().then(|| TokenSet {
+        access_token,
+        expires_at,
+        refresh_token: Some(refresh_token).filter(|token| !token.is_empty()),
+        id_token: None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn tokens(access_token: &str, refresh_token: Option<&str>) -> TokenSet {
+        TokenSet {
+            access_token: Secret::new(access_token),
+            expires_at: Timestamp::UNIX_EPOCH,
+            refresh_token: refresh_token.map(Secret::new),
+            id_token: Some(Secret::new("left out")),
+        }
+    }
+
     #[test]
-    fn a_record_is_equal_after_serialization() {
+    fn a_record_is_equal_after_serialization_and_contains_no_token() {
         let record = Record {
             user: UserIdentity {
                 tid: "t".to_owned(),
@@ -182,19 +225,15 @@ mod tests {
             signed_in_at: "2026-11-27T01:02:03.004Z".parse().unwrap(),
             ends_at: Timestamp::UNIX_EPOCH,
             family: Some(Family::new(Timestamp::UNIX_EPOCH)),
-            tokens: Arc::new(TokenSet {
-                access_token: Secret::new("a\\b"),
-                expires_at: Timestamp::UNIX_EPOCH,
-                refresh_token: Some(Secret::new("r")),
-                id_token: Some(Secret::new("left out")),
-            }),
             sign_in_required: true,
             step_up_until: None,
             refused: None,
         };
-        let bytes = record.to_bytes().unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains("left out"));
-        let again = Record::from_bytes(&bytes).unwrap();
+        let tokens = tokens("the user token", Some("the refresh token"));
+        let bytes = record.to_bytes(&UserTokenFacts::of(&tokens)).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("the user token") && !text.contains("the refresh token"));
+        let (again, user_token) = Record::from_bytes(&bytes).unwrap();
         assert_eq!(
             (&again.user, again.signed_in_at),
             (&record.user, record.signed_in_at)
@@ -202,27 +241,53 @@ mod tests {
         assert_eq!(again.client_id, record.client_id);
         assert_eq!(again.client_name, record.client_name);
         assert_eq!(again.family, record.family);
-        assert_eq!(again.tokens.access_token, record.tokens.access_token);
-        assert_eq!(again.tokens.refresh_token, record.tokens.refresh_token);
         assert!(again.sign_in_required);
         assert_eq!(again.step_up_until, record.step_up_until);
+        assert!(user_token.digest == TokenDigest::of(&tokens.access_token));
+        assert_eq!(user_token.expires_at, tokens.expires_at);
     }
 
     #[test]
-    fn the_seed_of_the_fuzz_target_is_a_record() {
+    fn tokens_are_equal_after_serialization() {
+        for refresh_token in [Some("r"), None] {
+            let tokens = tokens("a\\b", refresh_token);
+            let bytes = tokens_to_bytes(&tokens).unwrap();
+            assert!(!String::from_utf8_lossy(&bytes).contains("left out"));
+            let again = tokens_from_bytes(&bytes, tokens.expires_at).unwrap();
+            assert_eq!(again.access_token, tokens.access_token);
+            assert_eq!(again.refresh_token, tokens.refresh_token);
+            assert_eq!(again.id_token, None);
+        }
+    }
+
+    #[test]
+    fn the_seeds_of_the_fuzz_target_are_a_record_and_tokens() {
         let seed = include_bytes!("../../../tests/fuzz/seeds/records/record");
-        let record = Record::from_bytes(seed).unwrap();
+        let (record, _) = Record::from_bytes(seed).unwrap();
+        assert_eq!(record.scopes, Scopes::ALL);
+        let seed = include_bytes!("../../../tests/fuzz/seeds/records/tokens");
+        let tokens = tokens_from_bytes(seed, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(
-            record.tokens.access_token,
+            tokens.access_token,
             Secret::new("eyJhbGciOiJSUzI1NiJ9.eyJvaWQiOiIxIn0.c2lnbmF0dXJl")
         );
-        assert_eq!(record.tokens.refresh_token, Some(Secret::new("0.AXkA")));
+        assert_eq!(tokens.refresh_token, Some(Secret::new("0.AXkA")));
     }
 
     #[test]
-    fn other_bytes_are_not_a_record() {
-        for bytes in [&b""[..], b"{}", b"[1]", b"\xff", b"\0\0\0\0\0\0{}"] {
+    fn other_bytes_are_neither_a_record_nor_tokens() {
+        let no_json = [b'x'; 40];
+        for bytes in [
+            &b""[..],
+            b"{}",
+            b"[1]",
+            b"\xff",
+            b"\0\0\0\0\0\0{}",
+            &no_json,
+            &no_json[..32],
+        ] {
             assert!(Record::from_bytes(bytes).is_none());
+            assert!(tokens_from_bytes(bytes, Timestamp::UNIX_EPOCH).is_none());
         }
     }
 }

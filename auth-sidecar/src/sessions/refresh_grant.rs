@@ -35,7 +35,7 @@ impl Sessions {
         address: Option<IpAddr>,
     ) -> Result<ClientTokens, GrantError> {
         let now = self.clock.now();
-        let grant: Grant = self.keyring.open(Purpose::Refresh, refresh_token.expose())?;
+        let grant = Grant::open(&self.keyring, Purpose::Refresh, refresh_token)?;
         let refused = |reason| self.audit_refused_grant(Action::TokenRefresh, &grant.id, address, reason);
         if grant.expires_at <= now {
             return Err(DeadGrant::Expired.into());
@@ -44,7 +44,7 @@ impl Sessions {
             refused("wrong_binding").await;
             return Err(DeadGrant::Binding.into());
         }
-        let decide = |record: &mut Record| {
+        let decide = |record: &mut Record, _: &mut _| {
             if self.is_revoked(record) {
                 return Change::Nothing(Outcome::Revoked(Box::new(record.clone())));
             }

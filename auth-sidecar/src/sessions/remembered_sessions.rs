@@ -21,7 +21,8 @@ const LIFE: Duration = Duration::from_secs(1);
 /// Pause between two looks for sessions that are older than [`LIFE`]. They leave memory at most this much later.
 const SWEEP: Duration = Duration::from_millis(250);
 
-/// Maximum number of remembered sessions. Each has the user's tokens, usually less than 8 KiB: 16 MiB together. Beyond it a
+/// Maximum number of remembered sessions. Each has the user's tokens, sealed and perhaps opened, usually less than 8 KiB: 16 MiB
+/// together. Beyond it a
 /// session is opened for each call.
 const MOST: usize = 2048;
 
@@ -120,6 +121,7 @@ mod tests {
     use crate::keys::SystemRandom;
     use crate::session_id::{SessionId, SessionSecret};
     use crate::sessions::end_signal::EndSignals;
+    use crate::sessions::user_tokens::UserTokens;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -149,7 +151,7 @@ mod tests {
             ends_at: after(7_200_000),
             end_signal: signals.subscribe(id, &secret),
             secret,
-            tokens: Arc::new(TokenSet {
+            tokens: UserTokens::without_record(TokenSet {
                 access_token: Secret::new("user token"),
                 expires_at: after(3_600_000),
                 refresh_token: None,

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use behalf_entra::Clock;
+use behalf_entra::{Clock, TokenSet};
 use jiff::{SignedDuration, Timestamp};
+use zeroize::Zeroizing;
 
 use super::error::{SessionError, Unavailable};
 use super::later;
-use super::record::Record;
-use super::summary::{self, Summary};
+use super::record::{Record, UserTokenFacts, tokens_from_bytes, tokens_to_bytes};
+use super::summary::{Parts, Summary};
 use crate::keys::{KeyringHandle, OpenError, Purpose, RecordKind, RecordPlace, SealError};
 use crate::session_id::{SessionId, SessionSecret};
 use crate::store::{SessionStore, StoreError, StoreKey, Written};
@@ -28,11 +29,21 @@ pub(super) struct SessionRepository {
     idle_lifetime: SignedDuration,
 }
 
-/// A record with its place in the store.
+/// A record with its place in the store, and the user's tokens, which are still sealed.
 pub(super) struct Loaded {
     pub(super) record: Record,
+    pub(super) user_token: UserTokenFacts,
+    pub(super) tokens: SealedTokens,
     pub(super) revision: u64,
     pub(super) expires_at: Timestamp,
+}
+
+/// The user's tokens as the store has them.
+#[derive(Clone)]
+pub(super) struct SealedTokens {
+    sealed: Vec<u8>,
+    revision: u64,
+    expires_at: Timestamp,
 }
 
 /// Why a record was not loaded.
@@ -136,9 +147,42 @@ impl SessionRepository {
             secret,
             revision: entry.revision,
         };
-        let (_, sealed) = summary::split(&entry.value).ok_or(LoadError::Gone)?;
-        let plaintext = self
-            .keyring
+        let parts = Parts::of(&entry.value).ok_or(LoadError::Gone)?;
+        let plaintext = self.open_part(place, parts.record)?;
+        let (record, user_token) = Record::from_bytes(&plaintext).ok_or(LoadError::Gone)?;
+        let tokens = SealedTokens {
+            sealed: parts.tokens.to_vec(),
+            revision: entry.revision,
+            expires_at: user_token.expires_at,
+        };
+        Ok(Loaded {
+            record,
+            user_token,
+            tokens,
+            revision: entry.revision,
+            expires_at: entry.expires_at,
+        })
+    }
+
+    /// Opens the user's tokens with the session's secret.
+    pub(super) fn open_tokens(
+        &self,
+        id: &SessionId,
+        secret: &SessionSecret,
+        tokens: &SealedTokens,
+    ) -> Result<TokenSet, LoadError> {
+        let place = RecordPlace {
+            kind: RecordKind::Tokens,
+            id,
+            secret,
+            revision: tokens.revision,
+        };
+        let plaintext = Zeroizing::new(self.open_part(place, &tokens.sealed)?);
+        tokens_from_bytes(&plaintext, tokens.expires_at).ok_or(LoadError::Gone)
+    }
+
+    fn open_part(&self, place: RecordPlace<'_>, sealed: &[u8]) -> Result<Vec<u8>, LoadError> {
+        self.keyring
             .open_record(place, sealed)
             .map_err(|error| match error {
                 OpenError::Seal => LoadError::OtherSecret,
@@ -146,56 +190,68 @@ impl SessionRepository {
                     rotation_pending: true,
                 } => LoadError::Unavailable(Unavailable::Keyring),
                 OpenError::UnknownKey { .. } | OpenError::Malformed => LoadError::Gone,
-            })?;
-        let record = Record::from_bytes(&plaintext).ok_or(LoadError::Gone)?;
-        Ok(Loaded {
-            record,
-            revision: entry.revision,
-            expires_at: entry.expires_at,
-        })
+            })
     }
 
-    /// Writes a record as the revision after `revision`.
+    /// Loads a record and the user's tokens, and opens both with the session's secret.
+    pub(super) async fn load_with_tokens(
+        &self,
+        id: &SessionId,
+        secret: &SessionSecret,
+    ) -> Result<(Loaded, Arc<TokenSet>), LoadError> {
+        let loaded = self.load(id, secret).await?;
+        let tokens = self.open_tokens(id, secret, &loaded.tokens)?;
+        Ok((loaded, Arc::new(tokens)))
+    }
+
+    /// Writes a record and the user's tokens as the revision after `revision`.
     pub(super) async fn save(
         &self,
         id: &SessionId,
         secret: &SessionSecret,
         revision: u64,
         record: &Record,
+        tokens: &TokenSet,
         expires_at: Timestamp,
     ) -> Result<Written, LoadError> {
-        let place = RecordPlace {
-            kind: RecordKind::Session,
+        let place = |kind| RecordPlace {
+            kind,
             id,
             secret,
             revision: revision.saturating_add(1),
         };
-        let sealed = self.keyring.seal_record(place, &record.to_bytes()?)?;
         let summary = Summary::new(id, record, self.clock.now());
-        let summary = self.keyring.seal(Purpose::Summary, &summary)?;
-        let value = summary::join(&summary, &sealed).ok_or(SealError)?;
+        let plaintext = record.to_bytes(&UserTokenFacts::of(tokens))?;
+        let parts = Parts {
+            summary: &self.keyring.seal(Purpose::Summary, &summary)?,
+            record: &self.keyring.seal_record(place(RecordKind::Session), &plaintext)?,
+            tokens: &self
+                .keyring
+                .seal_record(place(RecordKind::Tokens), &tokens_to_bytes(tokens)?)?,
+        };
+        let value = parts.join().ok_or(SealError)?;
         Ok(self
             .store
             .put(&StoreKey::Session(*id), revision, value, expires_at)
             .await?)
     }
 
-    /// Loads a record, changes it and writes it. Starts again when another writer was faster.
+    /// Loads a record, changes it or the user's tokens, and writes both. Starts again when another writer was faster.
     pub(super) async fn change<T>(
         &self,
         id: &SessionId,
         secret: &SessionSecret,
-        mut change: impl FnMut(&mut Record) -> Change<T> + Send,
+        mut change: impl FnMut(&mut Record, &mut Arc<TokenSet>) -> Change<T> + Send,
     ) -> Result<T, LoadError> {
         for _ in 0..MAX_ATTEMPTS {
-            let mut loaded = self.load(id, secret).await?;
-            let outcome = match change(&mut loaded.record) {
+            let (mut loaded, mut tokens) = self.load_with_tokens(id, secret).await?;
+            let outcome = match change(&mut loaded.record, &mut tokens) {
                 Change::Nothing(outcome) => return Ok(outcome),
                 Change::Write(outcome) => outcome,
             };
             let expires_at = self.idle_expiry(&loaded.record, self.clock.now());
             match self
-                .save(id, secret, loaded.revision, &loaded.record, expires_at)
+                .save(id, secret, loaded.revision, &loaded.record, &tokens, expires_at)
                 .await?
             {
                 Written::Stored => return Ok(outcome),

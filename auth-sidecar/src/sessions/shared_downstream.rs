@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{OpenSession, Sessions};
 use crate::keys::{RecordKind, RecordPlace};
 use crate::store::{Entry, StoreKey, Written};
+use crate::token_digest::TokenDigest;
 
 /// Maximum number of attempts to write the entry. Its loss costs one more exchange.
 const MAX_ATTEMPTS: usize = 3;
@@ -25,7 +26,7 @@ pub(crate) struct SharedDownstream {
     exchange: ExchangeDigest,
 }
 
-/// SHA-256 of the user token and the scope of an exchange. Conditional Access is judged for each user token, so that a
+/// SHA-256 of the user token's digest and of the scope of an exchange. Conditional Access is judged for each user token, so that a
 /// downstream token must not serve another one.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct ExchangeDigest([u8; 32]);
@@ -40,17 +41,17 @@ struct Content<'a> {
 }
 
 impl ExchangeDigest {
-    fn of(user_token: &Secret, scope: &str) -> Self {
-        Self(digest_of_parts(&[user_token.expose(), scope]))
+    fn of(user_token: &TokenDigest, scope: &str) -> Self {
+        Self(digest_of_parts(&[&user_token.as_bytes()[..], scope.as_bytes()]))
     }
 }
 
 impl Sessions {
-    /// The shared downstream token of `session` for this user token.
+    /// The shared downstream token of `session` for the user token with this digest.
     pub(crate) fn shared_downstream(
         self: &Arc<Self>,
         session: &OpenSession,
-        user_token: &Secret,
+        user_token: &TokenDigest,
         scope: &str,
     ) -> SharedDownstream {
         SharedDownstream {

@@ -100,7 +100,7 @@ impl Sessions {
             self.save_pending(&session.user, &session.client_id, &again)
                 .await?;
         }
-        let mark = |record: &mut super::record::Record| {
+        let mark = |record: &mut super::record::Record, _: &mut _| {
             if record.sign_in_required {
                 return Change::Nothing(());
             }

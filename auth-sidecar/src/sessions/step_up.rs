@@ -29,7 +29,7 @@ impl Sessions {
             return Ok(());
         }
         let now = self.clock.now();
-        let mark = |record: &mut Record| {
+        let mark = |record: &mut Record, _: &mut _| {
             let is_recent = record
                 .step_up_until
                 .is_some_and(|until| now < later(until, AGAIN_AFTER));

@@ -1,7 +1,7 @@
 //! The summary of a session: what an administrator may list. It is sealed with the keyring alone.
 //!
-//! The value of a session in the store is its summary and its record, so that both are written, moved and removed in one
-//! step. The record opens only with the session's secret; the summary contains no token and no secret.
+//! The value of a session in the store is its summary, its record and the user's tokens, so that all are written, moved and
+//! removed in one step. Record and tokens open only with the session's secret; the summary contains no token and no secret.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -71,28 +71,49 @@ impl Summary {
     }
 }
 
-/// Joins a sealed summary and a sealed record to the value of one entry.
-pub(super) fn join(summary: &str, record: &[u8]) -> Option<Vec<u8>> {
-    let length = u16::try_from(summary.len()).ok()?;
-    let mut value = Vec::with_capacity(2 + summary.len() + record.len());
-    value.extend_from_slice(&length.to_be_bytes());
-    value.extend_from_slice(summary.as_bytes());
-    value.extend_from_slice(record);
-    Some(value)
+/// The sealed parts of a session's value in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts<'a> {
+    pub(super) summary: &'a str,
+    pub(super) record: &'a [u8],
+
+    /// The user's tokens.
+    pub(super) tokens: &'a [u8],
 }
 
-/// Splits a value into the sealed summary and the sealed record.
-pub(super) fn split(value: &[u8]) -> Option<(&str, &[u8])> {
+impl<'a> Parts<'a> {
+    /// Joins the parts to the value of one entry. The lengths of the summary and of the record stand in front of them.
+    pub(super) fn join(self) -> Option<Vec<u8>> {
+        let mut value = Vec::with_capacity(4 + self.summary.len() + self.record.len() + self.tokens.len());
+        for part in [self.summary.as_bytes(), self.record] {
+            value.extend_from_slice(&u16::try_from(part.len()).ok()?.to_be_bytes());
+            value.extend_from_slice(part);
+        }
+        value.extend_from_slice(self.tokens);
+        Some(value)
+    }
+
+    /// Splits a value. `None` for a value of another form.
+    pub(super) fn of(value: &'a [u8]) -> Option<Self> {
+        let (summary, rest) = split_part(value)?;
+        let (record, tokens) = split_part(rest)?;
+        Some(Self {
+            summary: std::str::from_utf8(summary).ok()?,
+            record,
+            tokens,
+        })
+    }
+}
+
+/// Returns the first part, and the bytes after it.
+fn split_part(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = value.split_first_chunk::<2>()?;
-    let (summary, record) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-    Some((std::str::from_utf8(summary).ok()?, record))
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use behalf_entra::{Secret, TokenSet, UserIdentity};
+    use behalf_entra::UserIdentity;
 
     use super::*;
     use crate::access::Scopes;
@@ -110,12 +131,6 @@ mod tests {
             signed_in_at: Timestamp::UNIX_EPOCH,
             ends_at: Timestamp::UNIX_EPOCH,
             family: None,
-            tokens: Arc::new(TokenSet {
-                access_token: Secret::new("token"),
-                expires_at: Timestamp::UNIX_EPOCH,
-                refresh_token: None,
-                id_token: None,
-            }),
             sign_in_required: false,
             step_up_until: None,
             refused: None,
@@ -136,17 +151,49 @@ mod tests {
     }
 
     #[test]
-    fn a_value_splits_into_its_two_parts() {
-        let value = join("summary", b"\xffrecord").unwrap();
-        assert_eq!(split(&value), Some(("summary", &b"\xffrecord"[..])));
-        assert_eq!(split(&join("", b"").unwrap()), Some(("", &b""[..])));
+    fn a_value_splits_into_its_parts() {
+        for (summary, record, tokens) in [("summary", &b"\xffrecord"[..], &b"\0tokens"[..]), ("", b"", b"")] {
+            let parts = Parts {
+                summary,
+                record,
+                tokens,
+            };
+            assert_eq!(Parts::of(&parts.join().unwrap()), Some(parts));
+        }
     }
 
     #[test]
     fn other_values_do_not_split() {
-        for value in [&b""[..], b"\x00", b"\x00\x02a", b"\x00\x01\xffrecord"] {
-            assert_eq!(split(value), None, "{value:?}");
+        for value in [
+            &b""[..],
+            b"\x00",
+            b"\x00\x02a",
+            b"\x00\x01\xff\0\0",
+            b"\0\x01a\0\x02b",
+        ] {
+            assert_eq!(Parts::of(value), None, "{value:?}");
         }
-        assert!(join(&"a".repeat(usize::from(u16::MAX) + 1), b"").is_none());
+        let long = "a".repeat(usize::from(u16::MAX) + 1);
+        let parts = Parts {
+            summary: "",
+            record: b"",
+            tokens: b"",
+        };
+        assert!(
+            Parts {
+                summary: &long,
+                ..parts
+            }
+            .join()
+            .is_none()
+        );
+        assert!(
+            Parts {
+                record: long.as_bytes(),
+                ..parts
+            }
+            .join()
+            .is_none()
+        );
     }
 }

@@ -43,8 +43,8 @@ impl Sessions {
         if self.keyring.open::<Code>(Purpose::Code, token.expose()).is_ok() {
             return Ok(Revocation::UnsupportedType);
         }
-        let opened = match self.keyring.open::<Grant>(Purpose::Refresh, token.expose()) {
-            Err(OpenError::Malformed) => self.keyring.open::<Grant>(Purpose::Access, token.expose()),
+        let opened = match Grant::open(&self.keyring, Purpose::Refresh, token) {
+            Err(OpenError::Malformed) => Grant::open(&self.keyring, Purpose::Access, token),
             opened => opened,
         };
         let grant = match opened {

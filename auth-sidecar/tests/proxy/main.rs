@@ -58,6 +58,8 @@ mod replicas;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]
+mod sealed_tokens;
+#[cfg(test)]
 mod second_try;
 #[cfg(test)]
 mod server_sessions;

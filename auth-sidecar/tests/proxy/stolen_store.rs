@@ -54,8 +54,8 @@ fn subkey(name: &str) -> [u8; 32] {
 /// Length of the beginning that decides whether a key is the right one.
 const BEGINNING: usize = 32;
 
-/// Decrypts a whole value if its beginning gives ASCII, as those of all of the sidecar's plaintexts are: JSON, or the header of
-/// a JWT in a record.
+/// Decrypts a whole value if its beginning gives ASCII, as those of all of the sidecar's plaintexts in a store are: JSON, or the
+/// header of a JWT.
 fn decrypt_known(key: &[u8; 32], sealed: &[u8]) -> Option<Vec<u8>> {
     let beginning = &sealed[..sealed.len().min(12 + 16 + BEGINNING)];
     let is_known = decrypt(key, beginning)?.is_ascii();
@@ -83,13 +83,14 @@ fn sealed_parts(value: &[u8]) -> Vec<Vec<u8>> {
         parts.push(bytes);
     }
     if let Some((head, rest)) = value.split_first_chunk::<2>() {
-        // A session's value: length, summary, record.
+        // A session's value: length, summary, length, record, tokens.
         let length = usize::from(u16::from_be_bytes(*head));
-        if let Some((summary, record)) = rest.split_at_checked(length)
+        if let Some((summary, rest)) = rest.split_at_checked(length)
             && summary.starts_with(b"bhm1.")
         {
-            parts.extend(sealed_parts(summary));
-            parts.extend(sealed_parts(record));
+            let (length, rest) = rest.split_first_chunk::<2>().unwrap();
+            let (record, tokens) = rest.split_at(usize::from(u16::from_be_bytes(*length)));
+            parts.extend([summary, record, tokens].into_iter().flat_map(sealed_parts));
         }
         parts.extend(rest.get(usize::from(head[1])..).map(<[u8]>::to_vec));
     }
@@ -121,7 +122,7 @@ impl Loot {
         let mut keys: Vec<[u8; 32]> = NAMES.iter().map(|name| subkey(name)).collect();
         for input in &inputs {
             for id in &ids {
-                for label in [&b""[..], b"downstream"] {
+                for label in [&b""[..], b"tokens", b"downstream"] {
                     let info = [id.as_slice(), label].concat();
                     keys.push(hkdf(&subkey("record"), input, &info));
                 }
@@ -160,6 +161,10 @@ impl Loot {
 fn secret_of(purpose: &str, sealed: &str) -> Vec<u8> {
     let body = sealed.rsplit('.').next().unwrap();
     let content = decrypt(&subkey(purpose), &URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
+    if purpose == "access" {
+        // Behind the version and the session's id.
+        return content[17..49].to_vec();
+    }
     let content: serde_json::Value = serde_json::from_slice(&content).unwrap();
     URL_SAFE_NO_PAD.decode(content["k"].as_str().unwrap()).unwrap()
 }

@@ -83,7 +83,8 @@ impl UserToken for ExchangedToken {
     async fn renew(&self, claims: Option<&str>) -> Result<Secret, NoToken> {
         tracing::info!("Azure DevOps refused a token, exchanging once more");
         if let Ok(first) = &self.first {
-            self.exchange.forget_refused(&self.user_token, first).await;
+            let user_token = self.user_token.digest();
+            self.exchange.forget_refused(user_token, first).await;
         }
         match traces::exchange(&self.exchange, &self.user_token, claims).await {
             Ok(token) => Ok(token.access_token.clone()),

@@ -326,6 +326,10 @@ fn a_record_needs_its_session_its_secret_and_its_revision() {
         },
         RecordPlace { revision: 2, ..place },
         RecordPlace {
+            kind: RecordKind::Tokens,
+            ..place
+        },
+        RecordPlace {
             kind: RecordKind::Downstream,
             ..place
         },
