@@ -49,7 +49,8 @@ struct Fields<'a, 'w> {
 
 impl Fields<'_, '_> {
     fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.written.is_ok() {
+        // An event of the `log` crate has its module, file and line in such fields.
+        if self.written.is_ok() && !field.name().starts_with("log.") {
             self.written = name(self.line, field.name()).and_then(|()| value(self.line));
         }
     }
@@ -71,7 +72,7 @@ impl Fields<'_, '_> {
 /// The names of fields are written in the code, and need no escape.
 fn name(line: &mut Writer<'_>, name: &str) -> fmt::Result {
     line.write_str(",\"")?;
-    line.write_str(name)?;
+    line.write_str(name.strip_prefix("r#").unwrap_or(name))?;
     line.write_str("\":")
 }
 
@@ -186,6 +187,8 @@ mod tests {
                 debugged = ?Some("f"),
                 error = error,
                 absent = absent,
+                r#type = "g",
+                log.line = 3,
                 "Read {}",
                 "it"
             );
@@ -201,6 +204,7 @@ mod tests {
             "shown": "d\te",
             "debugged": "Some(\"f\")",
             "error": "no \"disk\"",
+            "type": "g",
             "message": "Read it",
             "target": "behalf::test",
         });

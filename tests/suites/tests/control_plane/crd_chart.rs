@@ -29,7 +29,7 @@ impl Installed {
         let installed = Self { plane, folder };
         installed.install("helm3", &chart()).unwrap();
         let wait = ["wait", "--for=condition=Established", "crd/mcpservers.behalf.dev"];
-        installed.until("the CRD is established", || installed.kubectl(&wait).is_ok());
+        until("the CRD is established", || installed.kubectl(&wait).is_ok());
         installed
     }
 
@@ -70,14 +70,14 @@ impl Installed {
         }
         copy.display().to_string()
     }
+}
 
-    /// Waits until `seen` returns true.
-    fn until(&self, what: &str, seen: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !seen() {
-            assert!(Instant::now() < deadline, "not within 30 s: {what}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
+/// Waits until `seen` returns true.
+fn until(what: &str, seen: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !seen() {
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 
@@ -125,7 +125,7 @@ fn nothing_replaces_the_crd_of_a_newer_release_until_its_version_is_removed() {
         "mcpservers.behalf.dev",
         lowered,
     ];
-    installed.until("the policy is in force", || installed.kubectl(&lower).is_err());
+    until("the policy is in force", || installed.kubectl(&lower).is_err());
 
     let newer = installed.chart_of("9.9.9");
     let of_source = files::checkout().join("crds/behalf.dev_mcpservers.yaml");
@@ -256,7 +256,7 @@ fn a_change_that_signs_users_out_is_warned_of_before_it_happens() {
         r#"{"spec": {"suspend": true}}"#,
     ];
     let change = [&change[..], &["--dry-run=server", "--warnings-as-errors"]].concat();
-    installed.until("the policy is in force", || installed.kubectl(&change).is_err());
+    until("the policy is in force", || installed.kubectl(&change).is_err());
     let mut wrong = Vec::new();
     let mut warns = |arguments: &[&str], warning: Option<&str>| {
         // The API server warns of a dry run, too.

@@ -128,8 +128,8 @@ async fn mutate(Json(review): Json<Value>) -> Json<Value> {
             for (resource, quantity) in RAISED {
                 resources["requests"][resource] = json!(quantity);
             }
-            let path = format!("{list}/{number}/resources");
-            patch.push(json!({"op": "add", "path": path, "value": resources}));
+            let member = format!("{list}/{number}/resources");
+            patch.push(json!({"op": "add", "path": member, "value": resources}));
         }
     }
     let patch = ByteString(json!(patch).to_string().into_bytes());

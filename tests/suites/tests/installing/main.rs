@@ -40,8 +40,8 @@ fn main() -> ExitCode {
             .map_err(|error| error_chain(error.as_ref()))
     };
     let name = "the_page_leads_from_an_empty_cluster_through_an_upgrade_and_a_fault_to_an_empty_one";
-    let trial =
-        Trial::test(name, || within_limit(LIMIT, follow).map_err(Failed::from)).with_ignored_flag(!enabled);
+    let trial = Trial::test(name, move || within_limit(LIMIT, follow).map_err(Failed::from))
+        .with_ignored_flag(!enabled);
     libtest_mimic::run(&arguments, vec![trial]).exit_code()
 }
 
