@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{NAMESPACE_OPERATOR, NAMESPACE_SERVERS, Server};
 use behalf_local_cluster::files;
+use behalf_simulators::people::ANA;
 use behalf_tests::commands::{self, Section};
 use behalf_tests::limits::restoring;
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ crate::tests![
         the_commands_for_pods_work,
         the_commands_for_crds_credentials_and_stores_work,
         the_commands_for_administration_work,
+        the_command_for_a_proxy_is_accepted_in_a_dry_run,
     ],
 ];
 
@@ -33,7 +35,7 @@ const PARTS: [&str; 3] = [
 ];
 
 /// Maximum duration of one section.
-const LIMIT: Duration = Duration::from_mins(4);
+const LIMIT: Duration = Duration::from_mins(6);
 
 async fn the_commands_for_upgrade_backup_and_restore_work(world: &World) -> TestResult {
     run(world, &[(OPERATING, part_of_operating(0)?)]).await
@@ -56,7 +58,9 @@ async fn the_commands_for_crds_credentials_and_stores_work(world: &World) -> Tes
             "docs/gitops.md",
             "docs/stores.md",
         ] {
-            pages.push((page, commands::sections(page)?));
+            let mut sections = commands::sections(page)?;
+            sections.retain(|section| !OF_CONTROLLERS.contains(&(page, &section.title)));
+            pages.push((page, sections));
         }
         run(world, &pages).await
     };
@@ -72,10 +76,40 @@ async fn the_commands_for_crds_credentials_and_stores_work(world: &World) -> Tes
     .await
 }
 
-/// They end every session of the object.
+/// The sections that the suite `gitops` runs beside its controllers.
+const OF_CONTROLLERS: [(&str, &str); 2] = [("docs/gitops.md", "Flux"), ("docs/gitops.md", "Argo CD")];
+
+/// They end every session of the object, among them the one whose token the page examines.
 async fn the_commands_for_administration_work(world: &World) -> TestResult {
     let page = "docs/administration.md";
-    run(world, &[(page, commands::sections(page)?)]).await
+    let token = world.access_token(Server::Quickstart, &ANA).await?;
+    let printed = run_with(world, &[(page, commands::sections(page)?)], &token).await?;
+    for text in [ANA.object_id, "Revoked 1 session."] {
+        ensure!(printed.contains(text), "{page} printed no {text:?}: {printed}");
+    }
+    Ok(())
+}
+
+/// With a dry run, because no proxy has the address of the page.
+async fn the_command_for_a_proxy_is_accepted_in_a_dry_run(world: &World) -> TestResult {
+    let page = "docs/aks.md";
+    let folder = folder(world, &object(world)?)?;
+    let mut sections = commands::sections(page)?;
+    ensure!(
+        sections.len() == 1,
+        "{page} has {} sections with commands to run",
+        sections.len()
+    );
+    let section = &mut sections[0];
+    section.script = format!(
+        "helm() {{ command helm \"$@\" --dry-run=server; }}\n{}",
+        section.script
+    );
+    let rendered = run_section(world, folder.path(), page, section)?;
+    for text in ["http://10.20.0.4:3128", "vscode.dev,claude.ai"] {
+        ensure!(rendered.contains(text), "{page} renders no {text}: {rendered}");
+    }
+    Ok(())
 }
 
 const OPERATING: &str = "docs/operating.md";
@@ -100,26 +134,34 @@ fn part_of_operating(part: usize) -> TestResult<Vec<Section>> {
 
 /// Runs the sections of pages one after the other. Both objects must be Ready afterwards.
 async fn run(world: &World, pages: &[(&str, Vec<Section>)]) -> TestResult {
+    run_with(world, pages, "").await.map(drop)
+}
+
+/// The same with the access token of a client. Returns what the commands printed.
+async fn run_with(world: &World, pages: &[(&str, Vec<Section>)], token: &str) -> TestResult<String> {
     let object = object(world)?;
     let folder = folder(world, &object)?;
+    std::fs::write(folder.path().join("token.txt"), token)?;
     let work = async {
+        let mut printed = String::new();
         for (page, sections) in pages {
             ensure!(!sections.is_empty(), "{page} has no commands");
             for section in sections {
-                run_section(world, folder.path(), page, section)?;
+                printed.push_str(&run_section(world, folder.path(), page, section)?);
             }
         }
-        Ok(())
+        Ok(printed)
     };
     restoring(work, restore(world, &object, folder.path())).await
 }
 
-/// Runs one section and prints how long it took. An error quotes the end of what it wrote, with the line of the page.
-fn run_section(world: &World, folder: &Path, page: &str, section: &Section) -> TestResult {
+/// Runs one section, prints how long it took, and returns what it printed. An error quotes the end of what it wrote, with the line of
+/// the page.
+fn run_section(world: &World, folder: &Path, page: &str, section: &Section) -> TestResult<String> {
     let began = Instant::now();
     let call = commands::shell(&world.running.cluster, folder, &section.script);
     // The password of the reader's Redis.
-    let output = call.env("PASSWORD", "of-the-documentation").limit(LIMIT).run();
+    let output = call.env("PASSWORD", "of-the-documentation").limit(LIMIT).text();
     let seconds = began.elapsed().as_secs_f32();
     println!("    {seconds:5.1} s  {page}: {}", section.title);
     output.map_err(|error| format!("{page}, {}: {error}", section.title).into())
