@@ -286,7 +286,8 @@ six
 
     #[test]
     fn a_suite_names_every_page_that_has_blocks_for_it_to_run() {
-        let folders = ["tests/suites/tests/black_box", "tests/suites/tests/installing"];
+        let folders =
+            ["black_box", "gitops", "installing"].map(|suite| format!("tests/suites/tests/{suite}"));
         let sources: String = folders
             .iter()
             .flat_map(|folder| files(folder, "rs"))

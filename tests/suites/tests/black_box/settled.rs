@@ -5,8 +5,8 @@ use std::time::Duration;
 use behalf_demo::environment::{Conditions, NAMESPACE_OPERATOR, NAMESPACE_SERVERS, Server};
 use behalf_demo::mcp_client::Era;
 use behalf_simulators::people::ANA;
-use behalf_tests::gateway_api;
 use behalf_tests::limits::restoring_within;
+use behalf_tests::published_crds;
 use behalf_tests::writes::Look;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ const RECONCILES: usize = 10;
 const PAUSE: Duration = Duration::from_secs(11);
 
 async fn a_settled_system_writes_nothing(world: &World) -> TestResult {
-    let crd = gateway_api::http_route_crd()?.display().to_string();
+    let crd = published_crds::http_route_crd()?.display().to_string();
     let work = async {
         others_write(world, &crd).await?;
         for server in Server::ALL {

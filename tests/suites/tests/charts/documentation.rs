@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use behalf_local_cluster::files::checkout;
-use behalf_tests::{commands, gateway_api};
+use behalf_tests::{commands, published_crds};
 use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::Value;
 
@@ -99,7 +99,7 @@ fn refused(value: &Value, schema: &Value, path: &str) -> Option<String> {
 
 /// The first path at which a Gateway is not of its kind.
 pub(crate) fn refused_gateway(gateway: &Value) -> Option<String> {
-    let crd = std::fs::read_to_string(gateway_api::gateway_crd().unwrap()).unwrap();
+    let crd = std::fs::read_to_string(published_crds::gateway_crd().unwrap()).unwrap();
     let crd: Value = serde_yaml::from_str(&crd).unwrap();
     let versions = crd["spec"]["versions"].as_array().unwrap();
     let schema = versions.iter().find(|version| version["name"] == "v1").unwrap();

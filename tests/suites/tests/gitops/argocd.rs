@@ -22,7 +22,7 @@ pub(crate) struct ArgoCd {
 
 impl ArgoCd {
     pub(crate) async fn start(world: &World) -> TestResult<Self> {
-        world.install_crds("argocd-crds").await?;
+        world.install_crds(&world.controllers.join("argocd-crds")).await?;
         world.apply(&settings())?;
         install_health(world)?;
         let home = world.folder("argocd")?;
@@ -109,6 +109,7 @@ impl ArgoCd {
 
 impl Tool for ArgoCd {
     const NAME: &'static str = "kept-by-argocd";
+    const SECTION: &'static str = "Argo CD";
     const SHOWS_REASONS: bool = true;
     const SUSPENDED: Health = Health::Suspended;
 
@@ -205,13 +206,7 @@ fn settings() -> Vec<Value> {
 fn install_health(world: &World) -> TestResult {
     let blocks = commands::blocks("examples/argocd/README.md")?;
     let command = &blocks.first().ok_or("the README has no command")?.script;
-    let kubectl = format!("kubectl() {{ {} \"$@\"; }}\n", world.kubectl_program());
-    Call::new("bash")
-        .args(["-euo", "pipefail", "-c", &format!("{kubectl}{command}")])
-        .env("KUBECONFIG", world.kubeconfig(NAMESPACE)?)
-        .env("KUBECACHEDIR", world.folder("kubectl")?)
-        .directory(&files::checkout())
-        .run()?;
+    world.shell(&files::checkout(), command)?;
     let installed = world.get(NAMESPACE, "configmap", "argocd-cm")?;
     crate::ensure!(
         installed["metadata"]["labels"]["app.kubernetes.io/part-of"] == "argocd"

@@ -7,10 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use behalf_local_cluster::Call;
+use behalf_local_cluster::{Call, files};
+use behalf_tests::published_crds::helm_release_crd;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::ensure;
 use crate::process::{Process, program};
 use crate::story::{Health, Seen, Tool};
 use crate::world::{TestResult, World, example};
@@ -32,10 +34,12 @@ pub(crate) struct Flux {
 
 impl Flux {
     pub(crate) async fn start(world: &World) -> TestResult<Self> {
-        world.install_crds("flux-crds").await?;
+        world.install_crds(&world.controllers.join("flux-crds")).await?;
+        world.install_crds(&helm_release_crd()?).await?;
         let folder = world.folder("flux")?;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
         world.apply(&[namespace])?;
+        takes_the_examples(world)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let served = folder.clone();
@@ -85,6 +89,7 @@ impl Flux {
 
 impl Tool for Flux {
     const NAME: &'static str = "kept-by-flux";
+    const SECTION: &'static str = "Flux";
 
     /// Its message has the name and the status of each object that is not healthy.
     const SHOWS_REASONS: bool = false;
@@ -187,6 +192,30 @@ impl Tool for Flux {
             compared: status["history"][0]["lastReconciled"].to_string(),
         })
     }
+}
+
+/// The API server accepts every file of `examples/flux`, with the kinds of Flux, and knows all of its fields. A dry run: no
+/// helm-controller runs.
+fn takes_the_examples(world: &World) -> TestResult {
+    let folder = files::checkout().join("examples/flux").display().to_string();
+    let arguments = [
+        "apply",
+        "--server-side",
+        "--dry-run=server",
+        "--filename",
+        &folder,
+    ];
+    let printed = world.kubectl(&arguments)?;
+    for object in [
+        "kustomization.kustomize.toolkit.fluxcd.io/behalf ",
+        "kustomization.kustomize.toolkit.fluxcd.io/mcp-servers ",
+        "gitrepository.source.toolkit.fluxcd.io/behalf ",
+        "helmrelease.helm.toolkit.fluxcd.io/behalf-crds ",
+        "helmrelease.helm.toolkit.fluxcd.io/behalf ",
+    ] {
+        ensure!(printed.contains(object), "{object}is not in {printed}");
+    }
+    Ok(())
 }
 
 /// Makes these objects the only files of a folder.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use behalf_demo::environment::NAMESPACE_SERVERS;
+use behalf_local_cluster::files;
+use behalf_tests::commands;
 use serde_json::{Value, json};
 
 use crate::ensure;
@@ -44,6 +46,9 @@ pub(crate) trait Tool {
     /// The name of the object that it keeps, and of its own object.
     const NAME: &'static str;
 
+    /// Its section of `docs/gitops.md`.
+    const SECTION: &'static str;
+
     /// Whether it shows the reason of the object, or only its name.
     const SHOWS_REASONS: bool;
 
@@ -81,6 +86,9 @@ pub(crate) async fn play<T: Tool>(world: &World, tool: &T) -> TestResult {
     unhealthy(world, tool, "Fic").await?;
     world.create_credential(T::NAME).await?;
     healthy(world, tool).await?;
+
+    step::<T>("the commands of the documentation");
+    follow_the_page::<T>(world)?;
 
     step::<T>("change: a rollout");
     let before = template(world, T::NAME)?;
@@ -156,6 +164,32 @@ pub(crate) async fn play<T: Tool>(world: &World, tool: &T) -> TestResult {
         seen.current && seen.health == Health::Healthy
     })
     .await?;
+    Ok(())
+}
+
+/// Runs the commands of the tool's section, with the names of this test.
+fn follow_the_page<T: Tool>(world: &World) -> TestResult {
+    let sections = commands::sections("docs/gitops.md")?;
+    let section = sections.iter().find(|section| section.title == T::SECTION);
+    let script = &section
+        .ok_or_else(|| format!("docs/gitops.md has no commands for {}", T::SECTION))?
+        .script;
+    let named = ["azure-devops", "mcp-servers"]
+        .iter()
+        .fold(script.clone(), |script, name| script.replace(name, T::NAME));
+    ensure!(named != *script, "the commands name no object: {script}");
+    let printed = world.shell(&files::checkout(), &named)?;
+    let shown = printed.lines().find(|line| line.starts_with(T::NAME));
+    ensure!(
+        shown.is_some_and(|line| line.contains("True") || line.contains("Healthy")),
+        "{} is not shown as healthy: {printed}",
+        T::NAME
+    );
+    ensure!(
+        printed.contains("Status:") && printed.contains("annotated"),
+        "commands of {} did not print: {printed}",
+        T::SECTION
+    );
     Ok(())
 }
 

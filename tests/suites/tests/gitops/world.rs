@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{
@@ -17,6 +17,7 @@ use behalf_runtime::error_chain;
 use behalf_simulators::entra::Control;
 use behalf_simulators::people::{CLIENT_ID, Person};
 use behalf_simulators::sign_in::{Browser, Visit};
+use behalf_tests::commands;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
@@ -116,9 +117,11 @@ impl World {
         Ok(self.running.cluster.kubectl(arguments)?)
     }
 
-    /// The path of kubectl.
-    pub(crate) fn kubectl_program(&self) -> String {
-        self.running.cluster.clients().kubectl().display().to_string()
+    /// Runs a script of the documentation in a folder, and returns what it printed.
+    pub(crate) fn shell(&self, folder: &Path, script: &str) -> TestResult<String> {
+        Ok(commands::shell(&self.running.cluster, folder, script)
+            .limit(STEP)
+            .text()?)
     }
 
     /// Applies objects, as JSON.
@@ -130,8 +133,8 @@ impl World {
     }
 
     /// Installs CRDs, and waits until their kinds can be used.
-    pub(crate) async fn install_crds(&self, folder: &str) -> TestResult {
-        let path = self.controllers.join(folder).display().to_string();
+    pub(crate) async fn install_crds(&self, path: &Path) -> TestResult {
+        let path = path.display().to_string();
         let path = path.as_str();
         self.kubectl(&["apply", "--server-side", "--filename", path])?;
         // `kubectl wait` fails at once for a CRD without conditions, as it is in its first moment.

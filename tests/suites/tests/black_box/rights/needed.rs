@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use behalf_demo::environment::Objects;
 use behalf_simulators::certificates::CertificateAuthority;
-use behalf_tests::gateway_api;
 use behalf_tests::limits::restoring;
+use behalf_tests::published_crds;
 use futures::{StreamExt as _, stream};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -110,7 +110,7 @@ fn all(world: &World) -> TestResult<Vec<Right>> {
 
 pub(super) async fn every_right_is_needed(world: &World) -> TestResult {
     let folder = tempfile::tempdir()?;
-    let crd = gateway_api::http_route_crd()?.display().to_string();
+    let crd = published_crds::http_route_crd()?.display().to_string();
     let kubectl = |arguments: &[&str]| world.running.cluster.kubectl(arguments);
     let work = async {
         kubectl(&["apply", "--server-side", "--filename", &crd])?;

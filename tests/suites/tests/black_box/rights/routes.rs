@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use behalf_tests::gateway_api;
 use behalf_tests::limits::restoring;
+use behalf_tests::published_crds;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -30,7 +30,7 @@ pub(super) async fn an_object_follows_its_gateway(world: &World) -> TestResult {
         "one",
         &["--namespace", "routes-elsewhere"],
     )?;
-    let crd = gateway_api::http_route_crd()?.display().to_string();
+    let crd = published_crds::http_route_crd()?.display().to_string();
     let outcome = restoring(follow(world, &crd), async {
         world.running.cluster.kubectl(&[
             "delete",
