@@ -37,6 +37,7 @@ mod leaks;
 mod logs;
 mod operator_drain;
 mod own_release;
+mod previous_charts;
 mod printed_columns;
 mod redis_keys;
 mod redis_pods;
@@ -132,6 +133,7 @@ fn all_tests() -> Vec<Test> {
         throttling::tests(),
         configuration::tests(),
         releases::tests(),
+        previous_charts::tests(),
         operator_drain::tests(),
         rollouts::tests(),
         egress_proxy::tests(),

@@ -26,32 +26,35 @@ crate::tests![
     WholeCluster: [an_uninstall_of_the_crd_keeps_every_object],
 ];
 
-const HELM_3: &str = "helm3";
+pub(crate) const HELM_3: &str = "helm3";
 const HELM_4: &str = "helm4";
 
 /// The charts of this checkout and of other releases, and the values with which the suite installed the operator.
-struct Releases<'w> {
+pub(crate) struct Releases<'w> {
     world: &'w World,
     folder: TempDir,
 }
 
 impl<'w> Releases<'w> {
-    fn new(world: &'w World) -> TestResult<Self> {
+    pub(crate) fn new(world: &'w World) -> TestResult<Self> {
         let releases = Self {
             world,
             folder: TempDir::new()?,
         };
-        let values = releases.helm(HELM_3, &["get", "values", "behalf", "--output", "json"])?;
-        std::fs::write(releases.values(), values)?;
+        for release in ["behalf", "behalf-crds"] {
+            let values = releases.helm(HELM_3, &["get", "values", release, "--output", "json"])?;
+            std::fs::write(releases.values(release), values)?;
+        }
         Ok(releases)
     }
 
-    fn values(&self) -> PathBuf {
-        self.folder.path().join("values.json")
+    /// The file with the values with which the suite installed a release.
+    pub(crate) fn values(&self, release: &str) -> PathBuf {
+        self.folder.path().join(format!("values-{release}.json"))
     }
 
     /// Runs one version of Helm in the namespace of the operator.
-    fn helm(&self, version: &str, arguments: &[&str]) -> TestResult<String> {
+    pub(crate) fn helm(&self, version: &str, arguments: &[&str]) -> TestResult<String> {
         let kubeconfig = self.world.running.cluster.kubeconfig();
         let call = Call::new(program(version)?)
             .args(arguments)
@@ -62,7 +65,7 @@ impl<'w> Releases<'w> {
     }
 
     /// A chart of this checkout.
-    fn chart(name: &str) -> String {
+    pub(crate) fn chart(name: &str) -> String {
         files::checkout().join("charts").join(name).display().to_string()
     }
 
@@ -89,45 +92,9 @@ impl<'w> Releases<'w> {
         Ok(copy.display().to_string())
     }
 
-    /// Installs the chart as it was before the last change of its templates, and does not wait: today's operator may need rights
-    /// or settings that it has not.
-    fn install_before(&self) -> TestResult {
-        let checkout = files::checkout();
-        let git = |arguments: &[&str]| Call::new("git").directory(&checkout).args(arguments);
-        let changed = [
-            "rev-list",
-            "--max-count=1",
-            "HEAD",
-            "--",
-            "charts/behalf/templates",
-        ];
-        let before = format!("{}^", git(&changed).text()?.trim());
-        let archive = self.folder.path().join("before.tar");
-        let archived = git(&["archive", "--output"])
-            .arg(&archive)
-            .args([&before, "charts/behalf"]);
-        if git(&["rev-parse", "--is-shallow-repository"]).text()?.trim() == "true" {
-            println!("    NOT TESTED: an upgrade from the chart before. This clone is shallow.");
-            return Ok(());
-        }
-        archived.run()?;
-        let extract = Call::new("tar")
-            .args(["--extract", "--file"])
-            .arg(&archive)
-            .arg("--directory");
-        extract.arg(self.folder.path()).run()?;
-        println!("    the chart before is that of {before}");
-        let chart = self.folder.path().join("charts/behalf").display().to_string();
-        let values = self.values().display().to_string();
-        let upgrade = ["upgrade", "behalf", &chart, "--values", &values];
-        // Its schema refuses values that came later.
-        self.helm(HELM_3, &[&upgrade[..], &["--skip-schema-validation"]].concat())
-            .map(drop)
-    }
-
     /// Installs or upgrades the operator, and waits until all of its Pods are new and ready.
-    fn install(&self, helm: &str, chart: &str) -> TestResult {
-        let values = self.values().display().to_string();
+    pub(crate) fn install(&self, helm: &str, chart: &str) -> TestResult {
+        let values = self.values("behalf").display().to_string();
         let arguments = [
             "upgrade",
             "--install",
@@ -154,52 +121,69 @@ pub(crate) fn pods(world: &World) -> TestResult<String> {
     world.kubectl(&["get", "pods", "--output", columns])
 }
 
-async fn a_session_lives_through_upgrade_rollback_uninstall_and_reinstall_of_the_operator(
-    world: &World,
-) -> TestResult {
-    let server = Server::Quickstart;
-    world.wait_settled(server).await?;
-    let releases = Releases::new(world)?;
-    // Sessions of this server are in the memory of its Pod, so that a restart would end them.
-    let token = world.access_token(server, &ANA).await?;
-    let before = pods(world)?;
-    let goes_on = async |step: &str| -> TestResult {
-        let status = call(world, server, &token).await?.status();
+/// A user's session in the memory of the Pod of quickstart, so that a restart would end it.
+pub(crate) struct Session<'w> {
+    world: &'w World,
+    token: String,
+    pods: String,
+}
+
+impl<'w> Session<'w> {
+    const SERVER: Server = Server::Quickstart;
+
+    pub(crate) async fn begin(world: &'w World) -> TestResult<Self> {
+        Ok(Self {
+            world,
+            token: world.access_token(Self::SERVER, &ANA).await?,
+            pods: pods(world)?,
+        })
+    }
+
+    /// The session works after this step, which replaced no Pod.
+    pub(crate) async fn goes_on(&self, step: &str) -> TestResult {
+        let status = call(self.world, Self::SERVER, &self.token).await?.status();
         ensure!(
             status == StatusCode::OK,
             "after the {step} a call was answered {status}"
         );
-        let after = pods(world)?;
+        let (before, after) = (&self.pods, pods(self.world)?);
         ensure!(
-            after == before,
+            after == *before,
             "the {step} replaced Pods:\n{before}became\n{after}"
         );
         Ok(())
-    };
+    }
+}
+
+async fn a_session_lives_through_upgrade_rollback_uninstall_and_reinstall_of_the_operator(
+    world: &World,
+) -> TestResult {
+    let server = Session::SERVER;
+    world.wait_settled(server).await?;
+    let releases = Releases::new(world)?;
+    let session = Session::begin(world).await?;
     let ours = Releases::chart("behalf");
     let work = async {
-        releases.install_before()?;
-        goes_on("installation of the chart before").await?;
         releases.install(HELM_3, &releases.chart_of("behalf", "0.0.9")?)?;
-        goes_on("installation of another version").await?;
+        session.goes_on("installation of another version").await?;
         releases.install(HELM_4, &ours)?;
         releases.test(HELM_4)?;
-        goes_on("upgrade").await?;
+        session.goes_on("upgrade").await?;
         releases.helm(HELM_3, &["rollback", "behalf", "--wait", "--timeout", "2m"])?;
         releases.test(HELM_3)?;
-        goes_on("rollback").await?;
+        session.goes_on("rollback").await?;
         releases.helm(HELM_4, &["uninstall", "behalf", "--wait"])?;
-        goes_on("uninstall").await?;
+        session.goes_on("uninstall").await?;
         releases.install(HELM_4, &ours)?;
         releases.test(HELM_4)?;
-        goes_on("reinstall").await
+        session.goes_on("reinstall").await
     };
     let restore = async {
         releases.install(HELM_3, &ours)?;
         world.wait_ready(server).await.map(drop)
     };
     restoring(work, restore).await?;
-    goes_on("restored installation").await
+    session.goes_on("restored installation").await
 }
 
 async fn an_uninstall_of_the_crd_keeps_every_object(world: &World) -> TestResult {
