@@ -2,7 +2,7 @@
 
 use behalf_entra::Secret;
 
-/// SHA-256 of a token. It opens nothing.
+/// SHA-256 of a token. It opens nothing, but finds the token's downstream token in memory: it is never logged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenDigest([u8; 32]);
 

@@ -1,7 +1,7 @@
 //! Writes the audit lines of one turn of the event loop together.
 //!
 //! Each tool call has an audit line, and a write of its own for each line costs more than its text. An audit line is kept
-//! until the tasks that are ready now have run. Every other line is written at once, behind the lines that are kept.
+//! until the task that logs it, and often others that are ready, have run. Every other line is written at once, behind the lines that are kept.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,26 +24,37 @@ pub(crate) struct TurnWriter<W: Write> {
 struct Lines<W: Write> {
     kept: Vec<u8>,
     output: W,
+
+    /// The output refused the end of a text.
+    is_cut: bool,
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes the lines that are kept. They are lost if the output refuses them.
+    /// Writes the lines that are kept. They are lost if the output refuses them. The next ones then begin a line of their own.
     fn write(&mut self) -> io::Result<()> {
+        let end: &[u8] = if self.is_cut { b"\n" } else { b"" };
         let written = self
             .output
-            .write_all(&self.kept)
+            .write_all(end)
+            .and_then(|()| self.output.write_all(&self.kept))
             .and_then(|()| self.output.flush());
+        self.is_cut = written.is_err();
         self.kept.clear();
+        self.kept.shrink_to(MOST_KEPT);
         written
     }
 }
 
 impl<W: Write> TurnWriter<W> {
     pub(crate) fn new(output: W, audit_target: &'static str) -> Self {
-        let kept = Vec::new();
+        let lines = Lines {
+            kept: Vec::new(),
+            output,
+            is_cut: false,
+        };
         Self {
             audit_target,
-            lines: Arc::new(Mutex::new(Lines { kept, output })),
+            lines: Arc::new(Mutex::new(lines)),
         }
     }
 }
@@ -84,7 +95,7 @@ impl<W: Write + Send + 'static> Write for LogLine<W> {
                 drop(lines);
                 if is_first {
                     let end = EndOfTurn(Arc::clone(&self.lines));
-                    // The task runs behind those that are ready.
+                    // The task runs after this one, and often behind others that are ready.
                     event_loop.spawn(async move { drop(end) });
                 }
             }
@@ -223,6 +234,44 @@ mod tests {
         };
         assert!(std::panic::catch_unwind(panics).is_err());
         assert_eq!(output.writes(), [["a"]]);
+    }
+
+    /// A disk with this many bytes left.
+    struct Disk {
+        written: Vec<u8>,
+        left: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.left);
+            self.left -= taken;
+            self.written.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_behind_one_that_the_output_cut_is_a_line_of_its_own() {
+        let mut lines = Lines {
+            kept: b"one\n".to_vec(),
+            output: Disk {
+                written: Vec::new(),
+                left: 2,
+            },
+            is_cut: false,
+        };
+        lines.write().unwrap_err();
+        lines.output.left = 100;
+        for line in ["two\n", "three\n"] {
+            lines.kept.extend_from_slice(line.as_bytes());
+            lines.write().unwrap();
+        }
+        assert_eq!(lines.output.written, b"on\ntwo\nthree\n");
     }
 
     #[tokio::test]

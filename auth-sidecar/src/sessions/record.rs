@@ -80,6 +80,13 @@ impl UserTokenFacts {
             expires_at: tokens.expires_at,
         }
     }
+
+    /// Reads the user's tokens. `None` for those of another record: two writers of the same revision seal their parts under
+    /// the same key.
+    pub(super) fn read(&self, tokens: &[u8]) -> Option<TokenSet> {
+        tokens_from_bytes(tokens, self.expires_at)
+            .filter(|tokens| TokenDigest::of(&tokens.access_token) == self.digest)
+    }
 }
 
 /// The serialized form of a record. The digest of the user token follows it. The names are short and times are milliseconds, because the store keeps
@@ -245,6 +252,15 @@ mod tests {
         assert_eq!(again.step_up_until, record.step_up_until);
         assert!(user_token.digest == TokenDigest::of(&tokens.access_token));
         assert_eq!(user_token.expires_at, tokens.expires_at);
+    }
+
+    #[test]
+    fn a_record_reads_no_tokens_but_its_own() {
+        let own = tokens("a", Some("r"));
+        let facts = UserTokenFacts::of(&own);
+        let read = |tokens: &TokenSet| facts.read(&tokens_to_bytes(tokens).unwrap());
+        assert_eq!(read(&own).unwrap().access_token, own.access_token);
+        assert!(read(&tokens("b", Some("r"))).is_none());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::error::{SessionError, Unavailable};
 use super::later;
-use super::record::{Record, UserTokenFacts, tokens_from_bytes, tokens_to_bytes};
+use super::record::{Record, UserTokenFacts, tokens_to_bytes};
 use super::summary::{Parts, Summary};
 use crate::keys::{KeyringHandle, OpenError, Purpose, RecordKind, RecordPlace, SealError};
 use crate::session_id::{SessionId, SessionSecret};
@@ -43,7 +43,7 @@ pub(super) struct Loaded {
 pub(super) struct SealedTokens {
     sealed: Vec<u8>,
     revision: u64,
-    expires_at: Timestamp,
+    user_token: UserTokenFacts,
 }
 
 /// Why a record was not loaded.
@@ -153,7 +153,7 @@ impl SessionRepository {
         let tokens = SealedTokens {
             sealed: parts.tokens.to_vec(),
             revision: entry.revision,
-            expires_at: user_token.expires_at,
+            user_token,
         };
         Ok(Loaded {
             record,
@@ -177,8 +177,19 @@ impl SessionRepository {
             secret,
             revision: tokens.revision,
         };
-        let plaintext = Zeroizing::new(self.open_part(place, &tokens.sealed)?);
-        tokens_from_bytes(&plaintext, tokens.expires_at).ok_or(LoadError::Gone)
+        let opened = match self.open_part(place, &tokens.sealed) {
+            Ok(plaintext) => tokens.user_token.read(&Zeroizing::new(plaintext)),
+            // The record opened with this secret.
+            Err(LoadError::OtherSecret) => None,
+            Err(error) => return Err(error),
+        };
+        opened.ok_or_else(|| {
+            tracing::warn!(
+                session.id = %id,
+                "The tokens of session {id} are not those of its record: somebody changed the store, and the user must sign in again"
+            );
+            LoadError::Gone
+        })
     }
 
     fn open_part(&self, place: RecordPlace<'_>, sealed: &[u8]) -> Result<Vec<u8>, LoadError> {
