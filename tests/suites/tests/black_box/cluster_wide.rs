@@ -89,7 +89,7 @@ async fn installed_and_removed(world: &World) -> TestResult {
     let mut objects = Objects::default();
     objects
         .add_namespace(NAMESPACE)
-        .add(certificate_authority(world)?)
+        .add(certificate_authority(world, NAMESPACE)?)
         .add(object(world, KEPT)?)
         .add(object(world, DELETED)?);
     objects.apply(&world.running.client).await?;
@@ -144,8 +144,8 @@ async fn installed_and_removed(world: &World) -> TestResult {
     forwarding(world, to_kept, used).await
 }
 
-/// The `ConfigMap` that the suite's objects name.
-fn certificate_authority(world: &World) -> TestResult<Value> {
+/// The `ConfigMap` that the suite's objects name, for another namespace.
+pub(crate) fn certificate_authority(world: &World, namespace: &str) -> TestResult<Value> {
     let spec = world.get("mcpserver", Server::Quickstart.name())?;
     let name = spec.pointer("/spec/entra/certificateAuthorityRef/name");
     let name = name
@@ -153,7 +153,7 @@ fn certificate_authority(world: &World) -> TestResult<Value> {
         .ok_or("quickstart names no authority")?;
     let data = &world.get("configmap", name)?["data"];
     Ok(json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": NAMESPACE}, "data": data,
+        "metadata": {"name": name, "namespace": namespace}, "data": data,
     }))
 }
 

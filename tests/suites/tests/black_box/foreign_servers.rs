@@ -31,7 +31,7 @@ crate::tests![Scratch: [
 /// Maximum time of a rollout.
 const LIMIT: Duration = Duration::from_mins(2);
 
-const SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
+pub(crate) const SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 
 /// An object with a server of this image, and with these fields of its spec.
 fn object(world: &World, image: &str, fields: &Value) -> TestResult<Value> {

@@ -24,6 +24,7 @@ mod credentials;
 mod documentation;
 mod drain;
 mod egress_proxy;
+mod example_pods;
 mod examples;
 mod faults;
 mod foreign_servers;
@@ -33,6 +34,7 @@ mod inside;
 mod inspector;
 mod installation;
 mod keyring_from_elsewhere;
+mod kstatus;
 mod leaks;
 mod logs;
 mod operator_drain;
@@ -123,7 +125,9 @@ fn all_tests() -> Vec<Test> {
         scratch_objects::tests(),
         printed_columns::tests(),
         children::tests(),
+        kstatus::tests(),
         examples::tests(),
+        example_pods::tests(),
         foreign_servers::tests(),
         revocation::tests(),
         installation::tests(),

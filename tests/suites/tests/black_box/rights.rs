@@ -16,6 +16,7 @@ use behalf_demo::environment::NAMESPACE_OPERATOR;
 use crate::ensure;
 use crate::world::{TestResult, World};
 use release::Release;
+pub(crate) use routes::gateway_status;
 
 crate::tests![
     OwnNamespaces: [

@@ -42,6 +42,9 @@ pub(crate) struct World {
     answers: Answers,
     pub(crate) recording: Recording,
     collector: Option<Collector>,
+
+    /// Held while a test installs the CRDs of the Gateway API.
+    pub(crate) gateway_api: tokio::sync::Mutex<()>,
     folder: PathBuf,
     client_values: Mutex<Vec<(&'static str, String)>>,
     unrecorded: Mutex<Vec<(&'static str, String)>>,
@@ -70,6 +73,7 @@ impl World {
             layout,
             running,
             collector,
+            gateway_api: tokio::sync::Mutex::default(),
             entra,
             azure_devops,
             answers,

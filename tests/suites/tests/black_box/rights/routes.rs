@@ -21,6 +21,7 @@ const ROUTE: &str = "httproutes.gateway.networking.k8s.io";
 const DELETED: Duration = Duration::from_mins(1);
 
 pub(super) async fn an_object_follows_its_gateway(world: &World) -> TestResult {
+    let _gateway_api = world.gateway_api.lock().await;
     let folder = tempfile::tempdir()?;
     let _release = Release::apply(world, NAMESPACE, &[], |_| true).await?;
     let operator = OperatorProcess::start(
@@ -108,22 +109,7 @@ async fn follow(world: &World, crd: &str) -> TestResult {
 
 /// Writes the route's status as the controller of the Gateway does.
 fn says(object: &Object<'_>, route: &Value, parent: &Value, accepted: &str, reason: &str) -> TestResult {
-    let condition = |kind: &str, status: &str, reason: &str| {
-        json!({
-            "type": kind, "status": status, "reason": reason, "message": "nobody may",
-            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": route["metadata"]["generation"],
-        })
-    };
-    let mut parent = parent.clone();
-    parent["group"] = json!("gateway.networking.k8s.io");
-    parent["kind"] = json!("Gateway");
-    let patch = json!({"status": {"parents": [{
-        "controllerName": "example.com/gateway", "parentRef": parent,
-        "conditions": [
-            condition("Accepted", accepted, reason),
-            condition("ResolvedRefs", "True", "ResolvedRefs"),
-        ],
-    }]}});
+    let patch = gateway_status(route, parent, accepted, reason);
     object.kubectl(&[
         "patch",
         ROUTE,
@@ -134,6 +120,26 @@ fn says(object: &Object<'_>, route: &Value, parent: &Value, accepted: &str, reas
         &patch.to_string(),
     ])?;
     Ok(())
+}
+
+/// A merge patch with what the controller of a Gateway says of a route.
+pub(crate) fn gateway_status(route: &Value, parent: &Value, accepted: &str, reason: &str) -> Value {
+    let condition = |kind: &str, status: &str, reason: &str| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": "nobody may",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": route["metadata"]["generation"],
+        })
+    };
+    let mut parent = parent.clone();
+    parent["group"] = json!("gateway.networking.k8s.io");
+    parent["kind"] = json!("Gateway");
+    json!({"status": {"parents": [{
+        "controllerName": "example.com/gateway", "parentRef": parent,
+        "conditions": [
+            condition("Accepted", accepted, reason),
+            condition("ResolvedRefs", "True", "ResolvedRefs"),
+        ],
+    }]}})
 }
 
 async fn is_gone(object: &Object<'_>) -> TestResult {
