@@ -50,7 +50,7 @@ impl Upstream {
         if !ip.is_loopback() || endpoint.scheme() != "http" {
             return Err(refused());
         }
-        let address = SocketAddr::new(ip, endpoint.port_or_known_default().ok_or_else(refused)?);
+        let address = SocketAddr::new(ip, endpoint.port().ok_or_else(refused)?);
         let uri: Uri = endpoint.as_str().parse().map_err(|_| refused())?;
         let path = uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));

@@ -188,6 +188,7 @@ fn refuses_an_endpoint_that_is_not_loopback() {
     let key = HostKey::from_random(&[0; 32]);
     for endpoint in [
         "http://10.0.0.1:3000/mcp",
+        "http://127.0.0.1/mcp",
         "https://127.0.0.1:3000/mcp",
         "http://localhost:3000/mcp",
     ] {

@@ -16,9 +16,9 @@ const ALL: usize = 96 * 1024 * 1024;
 /// its content.
 const WHILE_READ: usize = 3;
 
-/// Memory in bytes for each object of a JSON answer once it is parsed. The largest value that the tools read of an object takes
-/// about 400, also if the object is empty; an object of Azure DevOps has more than 200 bytes of text.
-pub(super) const OF_OBJECT: usize = 512;
+/// Memory in bytes for each object or list of a JSON answer once it is parsed. The largest value that the tools read of an object
+/// takes about 400, also if the object is empty, and a list that grows has room for twice as many.
+pub(super) const OF_OBJECT: usize = 1024;
 
 /// Memory in bytes that a request reserves before it is sent. Without it the request is not sent, because the
 /// outcome of a write would be unknown.

@@ -4,8 +4,9 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize as _, Deserializer};
+
+use super::scalar::Scalar;
 
 /// Parses a date. Returns `None` for the null date `0001-01-01T00:00:00` and for a text that is no date, because one
 /// unreadable date must not fail a whole list.
@@ -25,15 +26,9 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
 
 /// Deserializes a date for `#[serde(default, deserialize_with)]`. Absent, null and unreadable dates are `None`.
 pub(crate) fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Date {
-        Text(String),
-        Other(IgnoredAny),
-    }
-    Ok(match Date::deserialize(deserializer)? {
-        Date::Text(text) => parse(&text),
-        Date::Other(_) => None,
+    Ok(match Scalar::deserialize(deserializer)? {
+        Scalar::Text(text) => parse(&text),
+        Scalar::Number(_) | Scalar::Other => None,
     })
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod date;
 mod endpoints;
 mod failure;
 mod retry_budget;
+pub(crate) mod scalar;
 mod service_error;
 mod transport;
 pub(crate) mod wire;

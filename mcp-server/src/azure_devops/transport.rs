@@ -233,6 +233,6 @@ mod tests {
             size_of::<Record>(),
             size_of::<Run>(),
         ];
-        assert!(sizes.iter().all(|size| *size <= OF_OBJECT), "{sizes:?}");
+        assert!(sizes.iter().all(|size| 2 * size <= OF_OBJECT), "{sizes:?}");
     }
 }

@@ -10,6 +10,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::date;
+use super::scalar::Scalar;
 
 /// The envelope of every list.
 #[derive(Debug, Deserialize)]
@@ -144,16 +145,7 @@ pub(crate) struct Issue {
     pub(crate) message: Option<String>,
     /// Data that the task reported beside the message: the first [`MOST_DATA`]. The author of the pipeline chooses the keys.
     #[serde(deserialize_with = "data")]
-    pub(crate) data: BTreeMap<String, Datum>,
-}
-
-/// A value of [`Issue::data`].
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Datum {
-    Text(String),
-    Number(serde_json::Number),
-    Other(IgnoredAny),
+    pub(crate) data: BTreeMap<String, Scalar>,
 }
 
 /// A reference to the timeline of an earlier attempt of a retried record.
@@ -239,11 +231,11 @@ pub(crate) struct Release {
 const MOST_DATA: usize = 100;
 
 /// Deserializes at most [`MOST_DATA`] entries, and null as none.
-fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Datum>, D::Error> {
+fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Scalar>, D::Error> {
     struct First;
 
     impl<'de> Visitor<'de> for First {
-        type Value = BTreeMap<String, Datum>;
+        type Value = BTreeMap<String, Scalar>;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
             formatter.write_str("an object or null")

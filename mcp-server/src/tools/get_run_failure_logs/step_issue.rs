@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::azure_devops::wire::{Datum, Issue, camel};
+use crate::azure_devops::scalar::Scalar;
+use crate::azure_devops::wire::{Issue, camel};
 use crate::redact;
 use crate::tools::fields::name;
 
@@ -45,9 +46,9 @@ impl StepIssue {
                 .find(|(name, _)| name.eq_ignore_ascii_case(key))?
                 .1;
             let text = match value {
-                Datum::Text(text) => text.clone(),
-                Datum::Number(number) => number.to_string(),
-                Datum::Other(_) => return None,
+                Scalar::Text(text) => text.clone(),
+                Scalar::Number(number) => number.to_string(),
+                Scalar::Other => return None,
             };
             name(Some(&text))
         };

@@ -202,6 +202,8 @@ async fn restore(world: &World, object: &Value, folder: &Path) -> TestResult {
     let upgrade = ["upgrade", "behalf-crds", &chart, "--values", &values];
     let upgrade = [&upgrade[..], &["--namespace", NAMESPACE_OPERATOR]].concat();
     world.running.cluster.helm(&upgrade)?;
+    // The command for it comes behind the drain, which may have failed.
+    world.kubectl(&["uncordon", "--selector", "kubernetes.io/os"])?;
     let patch = |server: Server, patch: &Value| {
         let patch = patch.to_string();
         world.kubectl(&[

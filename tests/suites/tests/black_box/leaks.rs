@@ -179,9 +179,13 @@ async fn metrics_of_others(world: &World) -> TestResult<Vec<Place>> {
     let selector = ListParams::default()
         .labels("app.kubernetes.io/name=behalf-operator")
         .fields("status.phase=Running");
-    for pod in operators.list(&selector).await? {
-        read.push((NAMESPACE_OPERATOR, pod, METRICS_OF_OPERATOR));
-    }
+    let found = operators.list(&selector).await?.into_iter();
+    let stays = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
+    read.extend(
+        found
+            .filter(stays)
+            .map(|pod| (NAMESPACE_OPERATOR, pod, METRICS_OF_OPERATOR)),
+    );
     let mut places = Vec::new();
     for (namespace, pod, port) in read {
         let (pods, pod) = (

@@ -283,6 +283,7 @@ async fn objects_and_a_session_of_the_previous_charts_live_through_upgrade_and_r
         stored.are_whole("rollback-of-the-operator")?;
 
         // docs/operating.md advises against it. It deletes only fields that the CRD before does not know.
+        forget()?;
         crds.restore(&releases)?;
         sleep(SERVED).await;
         session.goes_on("rollback of the custom resource").await?;
