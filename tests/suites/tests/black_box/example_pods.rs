@@ -8,14 +8,13 @@ use behalf_demo::mcp_client::{Connection, Era};
 use behalf_local_cluster::{Progress, files};
 use behalf_simulators::people::{ANA, CLIENT_ID};
 use behalf_tests::foreign_server::ForeignServer::Everything;
-use behalf_tests::gateway_api;
 use behalf_tests::limits::restoring;
+use behalf_tests::published_crds;
 use serde_json::{Value, json};
 
 use crate::cluster_wide::certificate_authority;
 use crate::ensure;
 use crate::foreign_servers::SCOPE;
-
 use crate::own_release::OwnRelease;
 use crate::rights::gateway_status;
 use crate::scratch_server::{PORT, forget_credentials, forwarding, mcp_url, sign_in};
@@ -115,7 +114,7 @@ impl Examples {
 }
 
 async fn the_pods_of_each_example_do_what_its_file_says(world: &World) -> TestResult {
-    let crd = gateway_api::http_route_crd()?.display().to_string();
+    let crd = published_crds::http_route_crd()?.display().to_string();
     let _gateway_api = world.gateway_api.lock().await;
     let work = async {
         let began = Instant::now();
