@@ -24,7 +24,7 @@ use crate::http::public_url::Addresses;
 use crate::keys::{KeyringHandle, Random};
 use crate::limits::address_budget::AddressBudgets;
 use crate::limits::body_budget::MessageMemory;
-use crate::limits::login_budgets;
+use crate::limits::oauth_budgets;
 use crate::mounted_file::MountedFileError;
 use crate::observe::sign_ins::SignIns;
 use crate::observe::{ProbeResults, ProbeTrigger};
@@ -274,9 +274,9 @@ impl Services {
             validator: TokenValidator::new(entra.clone(), token_rules),
             sessions: Arc::new(sessions),
             sign_ins: Arc::new(sign_ins),
-            callbacks: login_budgets::callback_budgets(clock.now()),
-            pages: login_budgets::page_budgets(clock.now()),
-            grants: login_budgets::grant_budgets(clock.now()),
+            callbacks: oauth_budgets::callback_budgets(clock.now()),
+            pages: oauth_budgets::page_budgets(clock.now()),
+            grants: oauth_budgets::grant_budgets(clock.now()),
             message_memory: MessageMemory::of_all(),
             metrics,
             tracer,

@@ -80,7 +80,7 @@ impl<'a> AdminClient<'a> {
     }
 
     pub(super) async fn revoke_by_id(&self, id: &str) -> Result<RevokedMessage, AdminClientError> {
-        // A malformed id must not become another path.
+        // A malformed id must not become a longer path. That of one or two dots leads to a path that nothing serves.
         let id: String = byte_serialize(id.as_bytes()).collect();
         self.send(self.request(Method::DELETE, &format!("/sessions/{id}")))
             .await

@@ -31,7 +31,7 @@ use self::denied::Denied;
 use self::redirect_uri::RedirectRules;
 use crate::keys::{KeyringHandle, OpenError, Purpose};
 use crate::limits::address_budget::AddressBudgets;
-use crate::limits::login_budgets;
+use crate::limits::oauth_budgets;
 
 /// A client, as far as its id tells.
 enum Known<'a> {
@@ -112,7 +112,7 @@ impl Clients {
                 kind: ClientKind::Static,
             });
         }
-        let registrations = login_budgets::registration_budgets(clock.now());
+        let registrations = oauth_budgets::registration_budgets(clock.now());
         let denied = Denied::new(&config.denied);
         let hosts = &config.additional_redirect_hosts;
         Ok(Self {

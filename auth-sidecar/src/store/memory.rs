@@ -37,7 +37,7 @@ impl Default for MemoryLimits {
             // 100,000 users with one session each: a session is one entry, and so is the list of a user's sessions.
             entries: 205_000,
             // Each of 100,000 users has signed in within ten minutes, in which a marker expires, there were as many refused
-            // callbacks as `limits/login_budgets.rs` permits, and 3,000 renewals are in flight.
+            // callbacks as `limits/oauth_budgets.rs` permits, and 3,000 renewals are in flight.
             markers: 135_000,
             // 280 MiB with the store's own data (`docs/proxy.md`).
             bytes: 208 * 1024 * 1024,

@@ -26,7 +26,7 @@ pub fn restoring<'f, T: 'f>(
     restoring_within(LIMIT, work, restore)
 }
 
-/// The same with another limit.
+/// As [`restoring`], with a limit of its own.
 pub fn restoring_within<'f, T: 'f>(
     limit: Duration,
     work: impl Future<Output = TestResult<T>> + 'f,

@@ -10,7 +10,7 @@ use url::Url;
 use super::error::SignInError;
 use super::page::Page;
 use super::policy::{Initiator, site};
-use super::shown::Shown;
+use super::shown_page::ShownPage;
 use super::trace;
 
 /// Redirects a browser follows before it gives up.
@@ -31,14 +31,14 @@ impl fmt::Debug for Browser {
 /// The page at which a navigation ended.
 pub(super) enum Arrival {
     /// A page is shown.
-    Page(Box<Shown>),
+    Page(Box<ShownPage>),
     /// A redirect led to the address the caller waits for; it was not fetched.
     Left(Url),
 }
 
 /// A form that is being sent.
 pub(super) struct Submission<'a> {
-    pub(super) from: &'a Shown,
+    pub(super) from: &'a ShownPage,
     pub(super) post: bool,
     pub(super) pairs: Vec<(String, String)>,
 }
@@ -72,7 +72,7 @@ impl Browser {
     }
 
     /// Opens an address as if it were typed in, and follows redirects to a page.
-    pub async fn open(&self, url: &Url) -> Result<Shown, SignInError> {
+    pub async fn open(&self, url: &Url) -> Result<ShownPage, SignInError> {
         let mut steps = Vec::new();
         match self.navigate(url.clone(), None, &|_| false, &mut steps).await? {
             Arrival::Page(shown) => Ok(*shown),
@@ -133,7 +133,7 @@ impl Browser {
                 steps.push(trace::page(&method, &url, status, &page));
                 let initiator = Initiator::new(url.clone(), &headers);
                 let status = status.as_u16();
-                return Ok(Arrival::Page(Box::new(Shown {
+                return Ok(Arrival::Page(Box::new(ShownPage {
                     url,
                     status,
                     headers,

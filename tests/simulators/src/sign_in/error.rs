@@ -1,6 +1,6 @@
 //! Why a sign-in did not come to its end.
 
-use super::shown::Shown;
+use super::shown_page::ShownPage;
 
 /// Why the person did not get back to the client.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +104,6 @@ pub enum SignInError {
     #[error("sign-in stops at the consent page, as asked")]
     StoppedAtConsent {
         /// The page as it was shown.
-        shown: Box<Shown>,
+        shown: Box<ShownPage>,
     },
 }

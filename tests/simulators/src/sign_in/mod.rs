@@ -9,7 +9,7 @@ mod browser;
 mod error;
 mod page;
 mod policy;
-mod shown;
+mod shown_page;
 mod trace;
 
 use std::fmt;
@@ -20,7 +20,7 @@ pub use self::browser::Browser;
 use self::browser::{Arrival, Submission};
 pub use self::error::SignInError;
 pub use self::page::{Button, Field, Form, Page};
-pub use self::shown::Shown;
+pub use self::shown_page::ShownPage;
 use crate::entra::ERROR_META;
 use crate::people::Person;
 
@@ -237,7 +237,7 @@ const DENY: [&str; 6] = ["deny", "cancel", "decline", "refuse", "no", "reject"];
 const NEXT: [&str; 3] = ["next", "sign", "continue"];
 
 /// The next action on this page: the form, the field to type the user name into, the button to press.
-fn act(visit: &Visit, shown: &Shown) -> Result<(Form, Option<String>, Button), SignInError> {
+fn act(visit: &Visit, shown: &ShownPage) -> Result<(Form, Option<String>, Button), SignInError> {
     let url = trace::shown(&shown.url);
     let page = &shown.page;
     if let Some(code) = page.meta(ERROR_META) {

@@ -137,7 +137,7 @@ async fn run(world: &World, pages: &[(&str, Vec<Section>)]) -> TestResult {
     run_with(world, pages, "").await.map(drop)
 }
 
-/// The same with the access token of a client. Returns what the commands printed.
+/// Runs sections that need the access token of a client. Returns what the commands printed.
 async fn run_with(world: &World, pages: &[(&str, Vec<Section>)], token: &str) -> TestResult<String> {
     let object = object(world)?;
     let folder = folder(world, &object)?;

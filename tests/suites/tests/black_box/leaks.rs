@@ -1,6 +1,6 @@
-//! Searches all logs, objects, events, spans, internal documents of the sidecars, metrics of the servers and of the operators, output
-//! of the administration commands and answers to clients for secrets: values that the simulators issued or received, values that clients received, and the keys of
-//! the keyrings.
+//! Searches all logs, objects, events, spans, internal documents of the sidecars, metrics of the servers and of the operators,
+//! output of the administration commands and answers to clients for secrets: values that the simulators issued or received,
+//! values that clients received, and the keys of the keyrings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -77,18 +77,11 @@ impl<'w> Releases<'w> {
             .arg(&copy)
             .run()?;
         let ours = env!("CARGO_PKG_VERSION");
-        for file in ["Chart.yaml", "templates/behalf.dev_mcpservers.yaml"] {
-            let file = copy.join(file);
-            if !file.exists() {
-                continue;
-            }
-            let mut text = std::fs::read_to_string(&file)?;
-            for key in ["version", "appVersion", "behalf.dev/version"] {
-                text = text.replace(&format!("{key}: {ours}\n"), &format!("{key}: {version}\n"));
-            }
-            ensure!(text.contains(version), "{} names no version", file.display());
-            std::fs::write(&file, text)?;
-        }
+        let file = copy.join("Chart.yaml");
+        let text = std::fs::read_to_string(&file)?;
+        let text = text.replace(&format!("ersion: {ours}\n"), &format!("ersion: {version}\n"));
+        ensure!(text.contains(version), "{} names no version", file.display());
+        std::fs::write(&file, text)?;
         Ok(copy.display().to_string())
     }
 

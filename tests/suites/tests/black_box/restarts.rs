@@ -41,7 +41,7 @@ pub(crate) async fn restarting_nothing(
     restarting_nothing_of(world, server.name(), work).await
 }
 
-/// The same for the object with this name.
+/// As [`restarting_nothing`], for the Pods of the object with this name.
 pub(crate) async fn restarting_nothing_of(
     world: &World,
     name: &str,

@@ -86,7 +86,7 @@ pub(crate) async fn serving(
     serving_through(world, object, to_service(NAME, 8080), LIMIT, work).await
 }
 
-/// The same with another way to it, and with a limit of its own for the work.
+/// As [`serving`], with another way to the object and a limit of its own for the work.
 pub(crate) async fn serving_through(
     world: &World,
     object: &Value,

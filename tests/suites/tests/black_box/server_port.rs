@@ -1,12 +1,10 @@
 //! The MCP port of the built-in server itself, which only containers of its Pod reach: requests with the host key that try to crash
-//! the server, and idle connections.
+//! the server.
 
 use std::time::Duration;
 
 use behalf_contract::{headers, paths, ports};
 use behalf_demo::environment::{NAMESPACE_SERVERS, Server};
-use behalf_demo::mcp_client::Era;
-use behalf_simulators::people::ANA;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -18,18 +16,12 @@ use crate::ensure;
 use crate::inside::Inside;
 use crate::restarts::restarting_nothing;
 use crate::survival::{PARALLEL, payloads};
-use crate::world::{TestResult, World, a_tool_works};
+use crate::world::{TestResult, World};
 
-crate::tests![
-    json_hidden_in_json_is_refused_by_the_server_itself_and_restarts_nothing,
-    idle_connections_to_the_port_of_the_server_keep_no_call_away,
-];
+crate::tests![json_hidden_in_json_is_refused_by_the_server_itself_and_restarts_nothing,];
 
 /// Maximum time for one answer.
 const ANSWER: Duration = Duration::from_secs(20);
-
-/// Idle connections that are held open.
-const IDLE: usize = 64;
 
 /// A server's port in its Pod, through the API server and the node.
 struct Port {
@@ -97,27 +89,4 @@ async fn json_hidden_in_json_is_refused_by_the_server_itself_and_restarts_nothin
         .await?;
     }
     Ok(())
-}
-
-async fn idle_connections_to_the_port_of_the_server_keep_no_call_away(world: &World) -> TestResult {
-    let server = Server::Quickstart;
-    let port = Port::of(world, &pod_of(world, server).await?);
-    restarting_nothing(world, server, async || {
-        let open = (0..IDLE).map(|_| port.pods.portforward(&port.pod, &[ports::SERVER]));
-        let mut idle = try_join_all(open).await?;
-        // The node connects when the stream is used.
-        let mut streams = Vec::new();
-        for forwarder in &mut idle {
-            let mut stream = forwarder.take_stream(ports::SERVER).ok_or("not forwarded")?;
-            stream.write_all(b"POST /mcp HTTP/1.1\r\n").await?;
-            streams.push(stream);
-        }
-        for era in [Era::Legacy, Era::Modern] {
-            a_tool_works(world.connect(server, &ANA, era).await?).await?;
-        }
-        drop(streams);
-        idle.iter().for_each(kube::api::Portforwarder::abort);
-        Ok(())
-    })
-    .await
 }

@@ -40,26 +40,47 @@ fn main() -> ExitCode {
             .map_err(|error| error_chain(error.as_ref()))
     };
     let name = "the_page_leads_from_an_empty_cluster_through_an_upgrade_and_a_fault_to_an_empty_one";
-    let trial = Trial::test(name, move || within_limit(LIMIT, follow).map_err(Failed::from))
-        .with_ignored_flag(!enabled);
+    let test = move || {
+        let followed = within_limit(LIMIT, follow);
+        if followed.is_err() && !keeps_cluster() {
+            // A run that was given up leaves its cluster.
+            let options = options(&layout());
+            drop(cluster::down(&options.name, options.kind));
+        }
+        followed.map_err(Failed::from)
+    };
+    let trial = Trial::test(name, test).with_ignored_flag(!enabled);
     libtest_mimic::run(&arguments, vec![trial]).exit_code()
 }
 
-async fn follow() -> TestResult {
-    let layout = Layout {
+fn keeps_cluster() -> bool {
+    std::env::var_os("BEHALF_KEEP_CLUSTER").is_some()
+}
+
+fn layout() -> Layout {
+    Layout {
         nodes: 1,
         log_level: "Info",
         ..Layout::tests(checkout_name("installing"))
-    };
-    let mut times = Times::default();
+    }
+}
+
+fn options(layout: &Layout) -> Options {
     let mut options = Options::new(layout.cluster.clone());
     options.nodes = layout.nodes;
+    options
+}
+
+async fn follow() -> TestResult {
+    let layout = layout();
+    let mut times = Times::default();
+    let options = options(&layout);
     // An earlier run may have left its cluster.
     cluster::down(&options.name, options.kind)?;
     let cluster = cluster::up(&options)?;
     times.add("An empty cluster");
     let followed = on_cluster(&layout, &cluster, &mut times).await;
-    if std::env::var_os("BEHALF_KEEP_CLUSTER").is_some() {
+    if keeps_cluster() {
         println!("the cluster keeps running: {}", cluster.kubeconfig().display());
     } else {
         let ended = cluster.down();

@@ -79,7 +79,7 @@ fn logs_of(ask: &Ask, project: &str, build: u32) -> Result<Vec<Log>, ServiceErro
     ask.with(|state| {
         let project = ask.project(&state.world, project, Area::Build)?;
         let (build, _) = ask.build(&state.world, project, build)?;
-        Ok(story::tell(&state.world, build).logs)
+        Ok(story::progress(&state.world, build).logs)
     })
 }
 

@@ -36,7 +36,7 @@ fn answer(ask: &Ask, project: &str, id: u32, timeline: Option<&str>) -> Answer {
         let project = ask.project(&state.world, project, Area::Build)?;
         let (build, _) = ask.build(&state.world, project, id)?;
         let changed = build.finished.or(build.started).unwrap_or(build.queued);
-        Ok((story::tell(&state.world, build), changed))
+        Ok((story::progress(&state.world, build), changed))
     })?;
     // The service answers 204 while no record has started.
     let Some(records) = told.records else {

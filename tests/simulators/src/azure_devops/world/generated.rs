@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
+    build_progress::BuildProgress,
     log::{Log, LogText},
     timeline::{FAILED, SUCCEEDED, Timeline},
-    told::Told,
     uuid_of,
 };
 
 /// As many records as asked for: jobs of fifty tasks, every thousandth task failed.
-pub(super) fn told(build: u32, start: Timestamp, records: u32, log_lines: u64) -> Told {
+pub(super) fn progress(build: u32, start: Timestamp, records: u32, log_lines: u64) -> BuildProgress {
     let mut timeline = Timeline::new(build, 1, start);
     // Four of the records are one stage, its two checkpoints and its phase.
     let stage = timeline.add("Stage", None, "Nightly", Some("Nightly"), FAILED);
@@ -37,7 +37,7 @@ pub(super) fn told(build: u32, start: Timestamp, records: u32, log_lines: u64) -
         created: start,
         text: LogText::Generated(log_lines),
     }];
-    Told {
+    BuildProgress {
         records: Some(records_of_big),
         earlier: Vec::new(),
         logs,

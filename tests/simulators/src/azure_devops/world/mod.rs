@@ -1,5 +1,6 @@
 //! The contents of the organization. Routes read and change them, `demo` fills them.
 
+mod build_progress;
 mod demo;
 mod generated;
 mod ids;
@@ -9,7 +10,6 @@ pub(crate) mod planted;
 pub(crate) mod story;
 mod table;
 mod timeline;
-mod told;
 
 use std::collections::BTreeMap;
 

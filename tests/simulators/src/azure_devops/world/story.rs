@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    World, generated,
+    World,
+    build_progress::BuildProgress,
+    generated,
     log::{Log, LogText},
     model::{Build, Story},
     planted::{INSTRUCTIONS, SECRETS},
     timeline::{CANCELED, FAILED, SKIPPED, SUCCEEDED, Standing, Timeline, later},
-    told::Told,
     uuid_of,
 };
 
@@ -31,10 +32,10 @@ pub fn approval_id(build: u32) -> String {
 }
 
 /// Tells what happened in `build`.
-pub(crate) fn tell(world: &World, build: &Build) -> Told {
+pub(crate) fn progress(world: &World, build: &Build) -> BuildProgress {
     let start = build.started.unwrap_or(build.queued);
     match build.story {
-        Story::Queued => Told::default(),
+        Story::Queued => BuildProgress::default(),
         Story::Succeeded => succeeded(build.id, start, false),
         Story::PartiallySucceeded => succeeded(build.id, start, true),
         Story::CompileError => compile_error(build.id, start),
@@ -42,7 +43,7 @@ pub(crate) fn tell(world: &World, build: &Build) -> Told {
         Story::Canceled => stopped(build.id, start, CANCELED),
         Story::Running => stopped(build.id, start, Standing::InProgress),
         Story::AwaitingApproval => deployment(world, build.id, start),
-        Story::Generated { records, log_lines } => generated::told(build.id, start, records, log_lines),
+        Story::Generated { records, log_lines } => generated::progress(build.id, start, records, log_lines),
     }
 }
 
@@ -81,7 +82,7 @@ fn agent_logs(start: Timestamp) -> Vec<Log> {
     ]
 }
 
-fn succeeded(build: u32, start: Timestamp, with_warning: bool) -> Told {
+fn succeeded(build: u32, start: Timestamp, with_warning: bool) -> BuildProgress {
     let result = if with_warning {
         Standing::Completed("succeededWithIssues")
     } else {
@@ -111,14 +112,14 @@ fn succeeded(build: u32, start: Timestamp, with_warning: bool) -> Told {
             "##[section]Finishing: Test",
         ],
     ));
-    Told {
+    BuildProgress {
         records: Some(timeline.into_records()),
         earlier: Vec::new(),
         logs,
     }
 }
 
-fn compile_error(build: u32, start: Timestamp) -> Told {
+fn compile_error(build: u32, start: Timestamp) -> BuildProgress {
     let mut timeline = Timeline::new(build, 1, start);
     let (_, job) = timeline.stage("Build", "linux", FAILED);
     timeline.set(&job, "log", timeline.log_reference(14));
@@ -153,7 +154,7 @@ fn compile_error(build: u32, start: Timestamp) -> Told {
             "##[error]The job failed at step Compile.",
         ],
     ));
-    Told {
+    BuildProgress {
         records: Some(timeline.into_records()),
         earlier: Vec::new(),
         logs,
@@ -226,7 +227,7 @@ fn compile_log() -> Vec<Cow<'static, str>> {
 
 /// Three attempts of one stage. The first attempt's timeline holds the retried records only, the second's
 /// is the full old one: the service does both (azure-devops.md, section 4).
-fn flaky_test(build: u32, start: Timestamp) -> Told {
+fn flaky_test(build: u32, start: Timestamp) -> BuildProgress {
     let full = |attempt: u32| {
         let mut timeline = Timeline::new(build, attempt, start);
         let (_, job) = timeline.stage("Build", "linux", SUCCEEDED);
@@ -279,7 +280,7 @@ fn flaky_test(build: u32, start: Timestamp) -> Told {
             ],
         ));
     }
-    Told {
+    BuildProgress {
         records: Some(current.into_records()),
         earlier,
         logs,
@@ -287,7 +288,7 @@ fn flaky_test(build: u32, start: Timestamp) -> Told {
 }
 
 /// A build that was stopped, or is, in its test step.
-fn stopped(build: u32, start: Timestamp, standing: Standing) -> Told {
+fn stopped(build: u32, start: Timestamp, standing: Standing) -> BuildProgress {
     let after = if standing == CANCELED {
         SKIPPED
     } else {
@@ -310,7 +311,7 @@ fn stopped(build: u32, start: Timestamp, standing: Standing) -> Told {
             "test basket::reduced ... ok",
         ],
     ));
-    Told {
+    BuildProgress {
         records: Some(timeline.into_records()),
         earlier: Vec::new(),
         logs,
@@ -318,7 +319,7 @@ fn stopped(build: u32, start: Timestamp, standing: Standing) -> Told {
 }
 
 /// Built and deployed to Staging; Production waits for the approval, or goes on after it.
-fn deployment(world: &World, build: u32, start: Timestamp) -> Told {
+fn deployment(world: &World, build: u32, start: Timestamp) -> BuildProgress {
     let id = approval_id(build);
     let status = world
         .approvals
@@ -370,7 +371,7 @@ fn deployment(world: &World, build: u32, start: Timestamp) -> Told {
         Some("Production.web.__default"),
         Standing::Pending,
     );
-    Told {
+    BuildProgress {
         records: Some(timeline.into_records()),
         earlier: Vec::new(),
         logs: agent_logs(start),

@@ -6,7 +6,7 @@ use super::log::Log;
 
 /// Everything that can be read about the course of a build.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct BuildProgress {
     /// Records of the current timeline. None: nothing started yet, the service says 204.
     pub(crate) records: Option<Vec<Map<String, Value>>>,
     /// Timelines of earlier attempts, by id.

@@ -11,7 +11,7 @@ use super::trace;
 
 /// A page on the screen.
 #[derive(Clone)]
-pub struct Shown {
+pub struct ShownPage {
     /// Its address.
     pub url: Url,
 
@@ -27,10 +27,10 @@ pub struct Shown {
     pub(super) initiator: Initiator,
 }
 
-impl fmt::Debug for Shown {
+impl fmt::Debug for ShownPage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Shown")
+            .debug_struct("ShownPage")
             .field("url", &trace::shown(&self.url))
             .field("status", &self.status)
             .field("page", &self.page)
