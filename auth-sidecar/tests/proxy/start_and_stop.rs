@@ -10,7 +10,6 @@ use behalf_auth_sidecar::cli::{Cli, Command};
 use behalf_auth_sidecar::lifecycle::{Sidecar, StartError};
 use behalf_auth_sidecar::router;
 use behalf_auth_sidecar::services::ServicesError;
-use behalf_auth_sidecar::telemetry::metrics;
 use behalf_contract::{
     Outcome, RedisAuthentication, RedisConfig, RedisTopology, SessionsReport, StatusDocument, StoreConfig,
     StoreKind,
@@ -93,7 +92,8 @@ async fn the_start_writes_the_host_key_and_the_status_reports_both_probes() {
     );
 
     let metrics = answer(internal, "/metrics").await;
-    assert_eq!(metrics.headers()["content-type"], metrics::CONTENT_TYPE);
+    let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(metrics.headers()["content-type"], open_metrics);
     let metrics = metrics.text().await.unwrap();
     assert!(
         metrics.contains("behalf_federation_probes_total{outcome=\"Verified\",reason=\"TokenAccepted\"} 1")
