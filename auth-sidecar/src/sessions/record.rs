@@ -66,7 +66,7 @@ pub(super) struct EntraRefusal {
     pub(super) revoked: bool,
 }
 
-/// What a record says about the user token.
+/// The digest and the expiry of the user token, as a record contains them.
 #[derive(Clone, Copy)]
 pub(super) struct UserTokenFacts {
     pub(super) digest: TokenDigest,

@@ -1,4 +1,4 @@
-//! What can be read about the course of a build.
+//! The course of a build as a client can read it: timeline, earlier attempts, logs.
 
 use serde_json::{Map, Value};
 
