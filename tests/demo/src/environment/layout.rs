@@ -90,8 +90,8 @@ impl Server {
 }
 
 impl Ports {
-    /// The ports of an environment. This is the first one.
-    fn beginning_at(base: u16) -> Self {
+    /// The ports of an environment. This is the first one. They are within a hundred.
+    pub fn beginning_at(base: u16) -> Self {
         Self {
             quickstart: base,
             article: base + 1,

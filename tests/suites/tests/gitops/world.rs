@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use behalf_demo::environment::{
-    Conditions, Layout, NAMESPACE_SERVERS, Server, create_federated_credential, wait_for,
+    Conditions, Layout, NAMESPACE_SERVERS, Ports, Server, create_federated_credential, wait_for,
 };
 use behalf_demo::forward::Answers;
 use behalf_demo::mcp_client::{CLIENT_NAME, PendingSignIn};
@@ -42,6 +42,7 @@ impl World {
             nodes: 1,
             log_level: "Info",
             collector: None,
+            ports: Ports::beginning_at(8680),
             ..Layout::tests(checkout_name("gitops"))
         };
         let progress = Progress::new(|line| println!("{line}"));

@@ -11,7 +11,7 @@ mod reader;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use behalf_demo::environment::{Layout, NAMESPACE_SERVERS, apply_simulators};
+use behalf_demo::environment::{Layout, NAMESPACE_SERVERS, Ports, apply_simulators};
 use behalf_demo::{Progress, kube_client, load_images};
 use behalf_local_cluster::cluster::{self, Cluster, Options, checkout_name};
 use behalf_runtime::error_chain;
@@ -61,6 +61,7 @@ fn layout() -> Layout {
     Layout {
         nodes: 1,
         log_level: "Info",
+        ports: Ports::beginning_at(8780),
         ..Layout::tests(checkout_name("installing"))
     }
 }

@@ -109,6 +109,7 @@ fn all(world: &World) -> TestResult<Vec<Right>> {
 }
 
 pub(super) async fn every_right_is_needed(world: &World) -> TestResult {
+    let _gateway_api = world.gateway_api.lock().await;
     let folder = tempfile::tempdir()?;
     let crd = published_crds::http_route_crd()?.display().to_string();
     let kubectl = |arguments: &[&str]| world.running.cluster.kubectl(arguments);
