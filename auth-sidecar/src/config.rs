@@ -73,13 +73,14 @@ fn check(config: &SidecarConfig) -> Result<(), Fault> {
 fn is_public_origin(url: &Url) -> bool {
     let secure = match url.scheme() {
         "https" => true,
-        "http" => is_loopback(url),
+        "http" => is_local_host(url),
         _ => false,
     };
     secure && url.path() == "/" && is_plain(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// True for any address of this machine, also names below `localhost`.
+fn is_local_host(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

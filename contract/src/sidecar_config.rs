@@ -46,8 +46,8 @@ pub struct SidecarConfig {
     /// The MCP clients that may use this server.
     pub clients: ClientsConfig,
 
-    /// Networks of the proxies in front of the Pod whose `X-Forwarded-For` names the client. If it is empty,
-    /// the peer of a connection is the client.
+    /// Networks of the proxies in front of the Pod whose `X-Forwarded-For` names the client. If it is empty, the header is
+    /// ignored and no client address is known: only the limits for all clients together apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<IpNet>,
 

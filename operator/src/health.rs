@@ -53,7 +53,8 @@ async fn ready(State(state): State<HealthState>) -> (StatusCode, &'static str) {
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "waiting for the CRD or the API server\n",
+            "the caches are not filled: the CRD is missing, the API server does not answer, or the operator lacks a right; see its \
+             log\n",
         )
     }
 }

@@ -274,9 +274,8 @@ impl Sessions {
         now: Timestamp,
     ) -> (Renewed, Option<RenewalPause>) {
         let step = error.next_step();
-        // Entra has revoked the user's grant. Later calls are refused, so the open requests and streams end as
-        // well. A policy that only requires a claim does not end them.
-        let has_ended = matches!(
+        // If neither a claim nor consent helps, later calls are refused, so the open requests and streams end as well.
+        let ends_answers = matches!(
             step,
             NextStep::Blocked
                 | NextStep::SignInAgain {
@@ -284,7 +283,7 @@ impl Sessions {
                     consent: false
                 }
         );
-        if has_ended {
+        if ends_answers {
             self.end_everywhere(&session.id).await;
         }
         let pause = error.pause();
@@ -306,7 +305,7 @@ impl Sessions {
                 let refused = EntraRefusal {
                     at: now,
                     hint: Some(hint.clone()),
-                    revoked: true,
+                    ends_answers: true,
                 };
                 let marked = self.mark_refused(session, refused, &error).await;
                 return unsaved(marked.err().unwrap_or(SessionError::Blocked(hint)));
@@ -322,7 +321,8 @@ impl Sessions {
             error = cause,
             session.id = %session.id,
             entra.pause_seconds = pause.as_secs(),
-            "Unable to renew a user's tokens; calls use the old ones until they expire"
+            "Unable to renew the user's tokens of session {}; calls use the old tokens while these are valid, then get 503",
+            session.id
         );
         let pause = was_sent.then(|| RenewalPause::new(self.clock.now(), pause, Err(error.clone())));
         (Err(error), pause)
@@ -340,7 +340,7 @@ impl Sessions {
             let refused = EntraRefusal {
                 at: now,
                 hint: None,
-                revoked: again.is_plain(),
+                ends_answers: again.is_plain(),
             };
             self.mark_refused(session, refused, error).await?;
             self.require_sign_in(session, again).await
@@ -381,7 +381,7 @@ impl Sessions {
 
 /// Returns the action and reason of a refusal in the audit log. `None` for one that the user's next sign-in cures.
 fn audited(refused: &EntraRefusal) -> Option<(Action, &'static str)> {
-    match (&refused.hint, refused.revoked) {
+    match (&refused.hint, refused.ends_answers) {
         // No sign-in helps, and the session goes on once Entra allows it.
         (Some(_), true) => Some((Action::SessionBlock, "blocked_by_entra")),
         (None, true) => Some((Action::SessionEnd, "revoked_by_entra")),

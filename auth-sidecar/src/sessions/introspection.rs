@@ -77,7 +77,7 @@ impl Sessions {
         let is_active = is_current
             && record.ends_at > now
             && ClientDigest::of(&record.client_id) == grant.client
-            && !record.is_revoked_at_entra()
+            && !record.ends_open_answers()
             && !self.is_revoked(&record);
         Ok(is_active.then_some(ActiveToken {
             session: grant.id,

@@ -61,9 +61,9 @@ pub(super) struct EntraRefusal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hint: Option<String>,
 
-    /// Entra has revoked the user's grant. Open requests and streams of the session end.
-    #[serde(default)]
-    pub(super) revoked: bool,
+    /// Entra refused to renew, and neither a claim nor consent helps. Open requests and streams of the session end.
+    #[serde(rename = "revoked", default)]
+    pub(super) ends_answers: bool,
 }
 
 /// The digest and the expiry of the user token, as a record contains them.
@@ -130,9 +130,9 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Record {
-    /// True if the last renewal found that Entra has revoked the user's grant.
-    pub(super) fn is_revoked_at_entra(&self) -> bool {
-        self.refused.as_ref().is_some_and(|refused| refused.revoked)
+    /// True if Entra refused the last renewal, and neither a claim nor consent helps.
+    pub(super) fn ends_open_answers(&self) -> bool {
+        self.refused.as_ref().is_some_and(|refused| refused.ends_answers)
     }
 
     /// Serializes the record and what it says about the user token.

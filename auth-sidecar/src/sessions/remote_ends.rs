@@ -61,13 +61,13 @@ impl Sessions {
         }
     }
 
-    /// Ends the open requests and streams of sessions that the store no longer has, and of those whose grant Entra has
-    /// revoked. A store that does not answer ends nothing.
+    /// Ends the open requests and streams of sessions that the store no longer has, and of those that Entra has revoked or
+    /// blocked. A store that does not answer ends nothing.
     async fn look_for_ended(&self) {
         stream::iter(self.end_signals.open())
             .for_each_concurrent(AT_ONCE, |(id, secret)| async move {
                 let has_ended = match self.repository.load(&id, &secret).await {
-                    Ok(loaded) => loaded.record.is_revoked_at_entra(),
+                    Ok(loaded) => loaded.record.ends_open_answers(),
                     Err(LoadError::Gone | LoadError::OtherSecret) => true,
                     Err(LoadError::Unavailable(_)) => false,
                 };

@@ -52,8 +52,8 @@ impl HostKey {
         Ok(Self { path, current })
     }
 
-    /// Returns true if `presented` is the host key. The comparison takes constant time. A restarted sidecar writes
-    /// a new key, so a key that does not match is compared with the file once more.
+    /// Returns true if `presented` is the host key. The comparison takes constant time. A key that does not match is
+    /// compared with the file once more: a sidecar replaces a damaged file.
     pub(crate) fn admits(&self, presented: &[u8]) -> bool {
         if self.matches(presented) {
             return true;

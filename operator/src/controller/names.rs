@@ -1,4 +1,4 @@
-//! Names, labels and annotations of the objects that the operator creates.
+//! Names, labels and annotations of the objects that the operator creates, and the users of their containers.
 
 use std::collections::BTreeMap;
 
@@ -42,6 +42,13 @@ pub const SERVER_CONTAINER: &str = "mcp-server";
 
 /// The container that runs the auth sidecar.
 pub const SIDECAR_CONTAINER: &str = "auth-sidecar";
+
+/// The sidecar's user id. Only its container mounts the keyring, and no other container may have this user.
+pub const SIDECAR_USER: i64 = 65532;
+
+/// The server's user id, if the object names no other. It differs from the sidecar's, so that neither can read the other's
+/// memory or files.
+pub const SERVER_USER: i64 = 65533;
 
 /// The operator's own Pods, which may read the status of every Pod.
 pub const OPERATOR_NAME: &str = "behalf-operator";

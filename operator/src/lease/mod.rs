@@ -151,7 +151,13 @@ impl Lock {
 
     async fn release(&mut self) {
         if let Err(error) = self.try_release().await {
-            self.failed(&error);
+            tracing::warn!(
+                lease.name = self.name,
+                error = %chain(&error),
+                "Unable to release the Lease {}; another operator leads after it expires ({} s)",
+                self.name,
+                decision::DURATION.as_secs()
+            );
         }
     }
 
@@ -254,7 +260,13 @@ impl Lock {
     }
 
     fn failed(&self, error: &AttemptError) {
-        tracing::warn!(lease.name = self.name, error = %chain(error), "Lease was not read or written; trying again");
+        tracing::warn!(
+            lease.name = self.name,
+            error = %chain(error),
+            "Unable to acquire or renew the Lease {}; trying again in {} s",
+            self.name,
+            INTERVAL.as_secs()
+        );
     }
 }
 

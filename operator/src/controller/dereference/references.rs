@@ -307,7 +307,7 @@ fn changes<K: ReferencedKind>(
                         watch.kind = K::KIND, error = %chain(&error),
                         "Watch of objects that McpServers refer to was interrupted and starts again"
                     );
-                    if is_forbidden(&error) {
+                    if is_list_or_watch_forbidden(&error) {
                         // The watch reports nothing any more, and begins with a list if the right returns.
                         of(&all).handle(namespace.as_deref(), &Event::Init);
                     }
@@ -321,7 +321,7 @@ fn changes<K: ReferencedKind>(
 }
 
 /// Returns whether the operator lacks the right to list or to watch.
-fn is_forbidden(error: &watcher::Error) -> bool {
+fn is_list_or_watch_forbidden(error: &watcher::Error) -> bool {
     use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
     match error {
         WatchError(status) => status.code == 403,

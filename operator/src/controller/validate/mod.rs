@@ -11,7 +11,6 @@ mod tests;
 pub use defaults::Defaults;
 pub use refusal::{NotShared, Refusal, Refusals};
 pub(crate) use rules::parse_tracing_endpoint;
-pub use server::AZURE_DEVOPS_SCOPE;
 
 use std::collections::BTreeSet;
 

@@ -4,13 +4,11 @@ use behalf_contract::{
     AccessConfig, AzureDevOpsConfig, AzureDevOpsEndpoints, ExchangePlace, Injection, ServerKind,
     TokenExchange, Toolset,
 };
+use behalf_entra::AZURE_DEVOPS_SCOPE;
 
 use super::{Defaults, Refusal, rules};
 use crate::api::v1alpha1 as api;
 use crate::controller::plan::ServerPlan;
-
-/// The scope of Azure DevOps: all that was consented to.
-pub const AZURE_DEVOPS_SCOPE: &str = "499b84ac-1321-427f-aa17-267ca6975798/.default";
 
 pub(super) fn server_kind(
     server: &api::Server,

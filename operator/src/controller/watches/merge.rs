@@ -52,7 +52,7 @@ where
         let events: Vec<watcher::Result<Event<K>>> = match event {
             Ok(event) => merged.events(index, event).into_iter().map(Ok).collect(),
             Err(error) => {
-                let filling = if is_forbidden(&error) {
+                let filling = if is_list_forbidden(&error) {
                     merged.refuse(index)
                 } else {
                     Vec::new()
@@ -188,7 +188,7 @@ where
 }
 
 /// Returns whether the API server refuses a list because the operator lacks the right.
-fn is_forbidden(error: &watcher::Error) -> bool {
+fn is_list_forbidden(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 403)
 }
 

@@ -213,7 +213,7 @@ pub struct McpServerSpec {
     /// Networks (CIDR) of the gateways and ingress controllers in front of the Pods. Behind them the client of a
     /// request is the rightmost address of X-Forwarded-For that is in none of these networks. Must not contain
     /// addresses of clients. If empty, the header is ignored, and all clients together have one limit for
-    /// registrations.
+    /// registrations, sign-ins and token requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),

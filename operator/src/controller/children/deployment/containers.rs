@@ -12,12 +12,6 @@ use crate::controller::children::Configuration;
 use crate::controller::names;
 use crate::controller::plan::{ContainerPlan, ForeignPlan, Plan, ServerPlan};
 
-/// The sidecar's user. Only its container mounts the keyring.
-const SIDECAR_USER: i64 = 65532;
-
-/// The built-in server's user. It differs from the sidecar's, so that neither can read the other's memory or files.
-const SERVER_USER: i64 = 65533;
-
 /// Time between the start of the termination and the stop signal to the server. Load balancers need it to remove the Pod.
 const PRE_STOP_SECONDS: i64 = 10;
 
@@ -73,7 +67,7 @@ pub(super) fn sidecar(plan: &Plan, configuration: &Configuration) -> Container {
             },
         )),
         lifecycle: Some(drain_at_stop()),
-        security_context: Some(security_context(SIDECAR_USER)),
+        security_context: Some(security_context(names::SIDECAR_USER)),
         volume_mounts: Some(volumes::sidecar_mounts(plan)),
         ..container(&plan.sidecar)
     }
@@ -158,7 +152,7 @@ fn built_in(plan: &Plan, configuration: &Configuration) -> Container {
             },
         )),
         lifecycle: Some(pre_stop()),
-        security_context: Some(security_context(SERVER_USER)),
+        security_context: Some(security_context(names::SERVER_USER)),
         volume_mounts: Some(volumes::server_mounts(plan)),
         ..container(&plan.server)
     }

@@ -48,7 +48,7 @@ impl StatusInputs<'_> {
             None => ConditionValue::new(
                 Status::False,
                 Reason::NotDeployed,
-                "no Pods are running: this object was never accepted",
+                "no Pods are running: this object was never accepted; see the condition Accepted",
             ),
         }
     }
@@ -70,7 +70,7 @@ fn condition(
         return ConditionValue::new(
             Status::False,
             Reason::Suspended,
-            "spec.suspend is true; no Pods are running",
+            "spec.suspend is true, so no Pods are running; set it to false to start them",
         );
     }
     let status = deployment.status.clone().unwrap_or_default();
@@ -88,7 +88,9 @@ fn condition(
         return ConditionValue::new(
             Status::False,
             Reason::PodsRefused,
-            format!("no Pod can be created: {message}; an administrator of the namespace can change that"),
+            format!(
+                "no Pod can be created: {message}; an administrator of the namespace must change its quota or policy"
+            ),
         );
     }
     let of_this_template = |pod: &&Arc<Pod>| {
@@ -239,7 +241,7 @@ fn trouble(pod: &Pod, moment: Moment) -> Option<ConditionValue> {
             Status::False,
             Reason::StoreUnreachable,
             "the Pods run but do not reach the Redis of spec.sessions.store, so they take no requests; check that it runs, its \
-             address, certificate, user and password, and that no network policy is in the way; clients wait meanwhile, and no \
+             address, certificate, user and password, and that no network policy is in the way; clients get 503 meanwhile, and no \
              session ends",
         ));
     }
@@ -320,7 +322,10 @@ fn waiting(container: &ContainerStatus) -> Option<ConditionValue> {
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => value(
             Reason::ContainerMisconfigured,
-            format!("container {name} cannot be created: {detail}"),
+            format!(
+                "container {name} cannot be created: {detail}; if it names a missing ConfigMap or key, create it, else see kubectl \
+                 describe pod"
+            ),
         ),
         _ => None,
     }

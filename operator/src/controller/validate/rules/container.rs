@@ -9,15 +9,10 @@ use crate::api::v1alpha1::{
     Container, Entra, ExchangePlace, Injection, McpServerSpec, PodSettings, RedisAuthType, Store,
     TokenExchange,
 };
+use crate::controller::names;
 use crate::controller::plan::ForeignPlan;
 use crate::controller::validate::Refusal;
 use crate::controller::validate::installation_policy::{Allowed, is_repository_path};
-
-/// The sidecar's user, whose files and memory the server must not read.
-const SIDECAR_USER: i32 = 65532;
-
-/// The user by default.
-const DEFAULT_USER: i32 = 65533;
 
 /// Directories that belong to the kernel, or to the operator's own volumes.
 const RESERVED_DIRECTORIES: [&str; 6] = ["/proc", "/sys", "/dev", "/etc/behalf", "/var/run", "/run"];
@@ -52,8 +47,8 @@ pub(crate) fn container(
         writable_path(path, refusals);
     }
     writable_size(&container.writable_size, refusals);
-    let user = container.run_as_user.unwrap_or(DEFAULT_USER);
-    if user <= 0 || user == SIDECAR_USER {
+    let user = container.run_as_user.map_or(names::SERVER_USER, i64::from);
+    if user <= 0 || user == names::SIDECAR_USER {
         refuse(
             refusals,
             "server.container.runAsUser",
@@ -67,7 +62,7 @@ pub(crate) fn container(
         endpoint,
         writable_paths: container.writable_paths.clone(),
         writable_size: Quantity(container.writable_size.clone()),
-        user: i64::from(user),
+        user,
     })
 }
 

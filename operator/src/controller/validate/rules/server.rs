@@ -94,7 +94,8 @@ pub(crate) fn environment(env: &[EnvVar], refusals: &mut Vec<Refusal>) {
                 refusals,
                 "server.env",
                 format!(
-                    "must not read a Secret for {}: the built-in server needs none",
+                    "must not read a Secret for {}: an author of McpServers could read every Secret of the namespace; use \
+                     configMapKeyRef",
                     variable.name
                 ),
             );
