@@ -30,7 +30,7 @@ pub struct Cli {
     )]
     pub log: LogLevel,
 
-    /// The file of the projected `ServiceAccount` token. It is read on every use.
+    /// The file of the projected ServiceAccount token. It is read on every use.
     #[arg(long, value_name = "PATH", env = paths::FEDERATED_TOKEN_VARIABLE)]
     pub federated_token_file: Option<PathBuf>,
 

@@ -49,8 +49,8 @@ pub enum AssertionError {
 
     /// Entra issued it, and Entra refuses that (AADSTS700231).
     #[error(
-        "the token was issued by Entra itself ({issuer}): take the managed identity out of the path and put \
-         the federated identity credential on the application"
+        "the token was issued by Entra itself ({issuer}): use the ServiceAccount token directly, without a \
+         managed identity, and put the federated identity credential on the application"
     )]
     ChainedFederation {
         /// `iss` of the token.

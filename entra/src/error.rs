@@ -48,7 +48,7 @@ pub enum EntraError {
     },
 
     /// No request was sent, because the pause after an earlier failure or refusal of the client has not ended.
-    #[error("Entra failed or refused a moment ago and is not asked again yet")]
+    #[error("no request was sent to Entra: the pause after an earlier failure has not ended")]
     Paused {
         /// The rest of the pause.
         after: Duration,

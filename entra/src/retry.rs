@@ -61,7 +61,7 @@ impl RetryPolicy {
                 };
                 tracing::warn!(
                     entra.attempt = attempt,
-                    entra.pause_milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                    pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
                     "Trying Entra again: {error}"
                 );
                 tokio::time::sleep(pause).await;

@@ -8,11 +8,11 @@ use behalf_runtime::LogLevel;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
-/// An MCP server for Azure DevOps that acts with the rights of the signed-in user
+/// An MCP server for Azure DevOps that acts with the rights of the signed-in user.
 #[derive(Debug, Parser)]
 #[command(name = "behalf-mcp-server", version)]
 pub struct Cli {
-    /// Log level of this program
+    /// Log level of this program.
     #[arg(
         long,
         value_name = "LEVEL",
@@ -31,36 +31,36 @@ pub struct Cli {
 /// The modes of the server.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve inside a Pod, behind the auth sidecar
+    /// Serve inside a Pod, behind the auth sidecar.
     Serve {
-        /// The configuration that the operator wrote
+        /// The configuration that the operator wrote.
         #[arg(long, env = "BEHALF_CONFIG", default_value = paths::SERVER_CONFIG)]
         config: PathBuf,
 
-        /// SHA-256 that the configuration must have; the operator sets it
+        /// SHA-256 that the configuration must have; the operator sets it.
         #[arg(long, value_name = "SHA256", env = digest::VARIABLE)]
         configuration_digest: Option<String>,
 
-        /// Ask Azure DevOps for 401 instead of its sign-in page
+        /// Ask Azure DevOps for 401 instead of its sign-in page.
         #[arg(long, env = "BEHALF_SUPPRESS_SIGN_IN_PAGE")]
         suppress_sign_in_page: bool,
     },
 
-    /// Serve over standard input and output, with the Azure CLI's login
+    /// Serve over standard input and output, with the Azure CLI's login.
     Stdio {
         /// The settings of a laptop.
         #[command(flatten)]
         local: Local,
     },
 
-    /// Serve over HTTP on a loopback address, with the Azure CLI's login
+    /// Serve over HTTP on a loopback address, with the Azure CLI's login.
     Http {
         /// The settings of a laptop.
         #[command(flatten)]
         local: Local,
 
         /// Loopback address to listen on; the MCP endpoint is /mcp. Every program that can connect to it
-        /// acts as you: on a machine with other users choose stdio
+        /// acts as you: on a machine with other users choose stdio.
         #[arg(long, env = "BEHALF_LISTEN", default_value = "127.0.0.1:3000")]
         listen: SocketAddr,
     },
@@ -69,19 +69,19 @@ pub enum Command {
 /// The settings of a laptop.
 #[derive(Debug, Args)]
 pub struct Local {
-    /// The name of the organization: contoso for dev.azure.com/contoso
+    /// The name of the organization: contoso for dev.azure.com/contoso.
     #[arg(long, env = "BEHALF_ORGANIZATION")]
     pub organization: String,
 
-    /// Project that the tools may use; repeat the flag for several; without it, every project that you can see
+    /// Project that the tools may use; repeat the flag for several; without it, every project that you can see.
     #[arg(long = "project", env = "BEHALF_PROJECTS", value_delimiter = ',')]
     pub projects: Vec<String>,
 
-    /// Leave out every tool that changes something
+    /// Leave out every tool that changes something.
     #[arg(long, env = "BEHALF_READ_ONLY")]
     pub read_only: bool,
 
-    /// Group of tools to offer; repeat the flag for several; without it, all
+    /// Group of tools to offer; repeat the flag for several; without it, all.
     #[arg(
         long = "toolset",
         env = "BEHALF_TOOLSETS",
@@ -90,15 +90,15 @@ pub struct Local {
     )]
     pub toolsets: Vec<ToolsetName>,
 
-    /// Tenant to sign in to instead of the Azure CLI's default
+    /// Tenant to sign in to instead of the Azure CLI's default.
     #[arg(long, env = "BEHALF_TENANT")]
     pub tenant: Option<String>,
 
-    /// Address of Azure DevOps
+    /// Address of Azure DevOps.
     #[arg(long, env = "BEHALF_CORE_ENDPOINT", default_value = "https://dev.azure.com")]
     pub core_endpoint: Url,
 
-    /// Address of classic releases
+    /// Address of classic releases.
     #[arg(
         long,
         env = "BEHALF_RELEASE_ENDPOINT",
@@ -106,7 +106,7 @@ pub struct Local {
     )]
     pub release_endpoint: Url,
 
-    /// Address of the identity service
+    /// Address of the identity service.
     #[arg(
         long,
         env = "BEHALF_IDENTITY_ENDPOINT",
@@ -114,11 +114,11 @@ pub struct Local {
     )]
     pub identity_endpoint: Url,
 
-    /// PEM file with certificate authorities to trust in addition to the system's
+    /// PEM file with certificate authorities to trust in addition to the system's.
     #[arg(long, env = "BEHALF_CERTIFICATE_AUTHORITY")]
     pub certificate_authority: Option<PathBuf>,
 
-    /// Ask Azure DevOps for 401 instead of its sign-in page
+    /// Ask Azure DevOps for 401 instead of its sign-in page.
     #[arg(long, env = "BEHALF_SUPPRESS_SIGN_IN_PAGE")]
     pub suppress_sign_in_page: bool,
 }
@@ -126,10 +126,10 @@ pub struct Local {
 /// A group of tools.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum ToolsetName {
-    /// Pipelines, their runs and logs
+    /// Pipelines, their runs and logs.
     Pipelines,
 
-    /// Classic releases and their deployments
+    /// Classic releases and their deployments.
     Releases,
 }
 

@@ -15,7 +15,7 @@ async fn main() -> ExitCode {
     match serve::run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", error_chain(&error));
+            tracing::error!("The server cannot start: {}", error_chain(&error));
             ExitCode::FAILURE
         }
     }

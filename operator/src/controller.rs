@@ -61,10 +61,10 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Reconciled, 
         .map_err(ReconcileError::Dereference)?;
     let references = &context.defaults.references;
     let read = dereference::read(&context.sources, server, references, &mut found, context.now()).await;
-    let name = server.name_any();
+    let name = names::full_name(server);
     tracing::trace!(
         mcp_server.name = name,
-        pods = found.existing.pods.len(),
+        mcp_server.pods = found.existing.pods.len(),
         "Read what {name} depends on"
     );
     let validated = read.map(|()| validate::validate(server, &found, &context.defaults));

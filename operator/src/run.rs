@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use behalf_contract::EgressProxyError;
+use behalf_contract::{EgressProxyError, ports};
 use behalf_runtime::Signals;
 use behalf_runtime::trace::Tracer;
 use futures::StreamExt as _;
@@ -266,7 +266,7 @@ async fn wait_for_crd(client: &Client, scope: &Scope) {
                     let namespace = namespace.as_deref().unwrap_or("all");
                     tracing::warn!(
                         watch.namespace = namespace, error = %chain(&error),
-                        "API server does not list McpServers in namespace {namespace}"
+                        "Unable to list McpServers in namespace {namespace}: check the operator's rights and that the API server answers"
                     );
                     break;
                 }
@@ -305,7 +305,9 @@ async fn watch_over(context: Arc<Context>, ready: Arc<AtomicBool>, stop: Cancell
             (false, true) => tracing::error!(
                 pods.unreachable = unreachable,
                 pods.all = all,
-                "Operator cannot reach most Pods; check its network. No object is rewritten for it"
+                "Operator cannot reach most Pods on port {}; check network policies and the operator's network. No status blames its \
+                 Pods meanwhile",
+                ports::INTERNAL
             ),
             (true, false) => tracing::info!("Operator reaches its Pods again"),
             _ => {}

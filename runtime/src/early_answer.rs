@@ -73,9 +73,7 @@ async fn run(service: impl Service, request: Request) -> Response {
             let text = payload.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
             let text = text.unwrap_or("it has no message");
-            tracing::error!(
-                "A request ended in a panic, whose place is on the standard error output: {text}"
-            );
+            tracing::error!("A request panicked; see the panic message above (stderr): {text}");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

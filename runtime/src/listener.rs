@@ -110,7 +110,7 @@ pub async fn serve_and_drain(
     drop(listener);
     tasks.close();
     if timeout(limits.finish, tasks.wait()).await.is_err() {
-        tracing::warn!("Requests were still open when the time to stop was over");
+        tracing::warn!("Stopping with requests still open: the grace period has ended");
     }
 }
 

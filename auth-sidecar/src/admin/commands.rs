@@ -35,10 +35,10 @@ enum AdminCommand {
     #[command(subcommand)]
     Sessions(SessionsCommand),
 
-    /// Tell whether a token of this server is valid, and whose it is. Reads the token from the standard input.
+    /// Show whether a token of this server is valid, and its user, client and session. Reads the token from standard input.
     Introspect,
 
-    /// Ask clients to open connections to other Pods, until this Pod stops. The kubelet runs it when the Pod is deleted.
+    /// Make clients move to other Pods until this Pod stops. The kubelet runs it as preStop hook.
     Drain,
 }
 
@@ -53,7 +53,7 @@ enum SessionsCommand {
 
     /// Revoke one session, or all sessions of a user, in every Pod.
     Revoke {
-        /// The session, as the list names it.
+        /// The session id, as sessions list prints it.
         #[arg(
             required_unless_present = "user",
             conflicts_with = "user",

@@ -91,7 +91,10 @@ impl IntoResponse for AdminError {
             Self::MalformedId(_) | Self::MalformedUser(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable(source) => {
                 let error: &dyn std::error::Error = source;
-                tracing::error!(error, "A request of an administrator failed");
+                tracing::error!(
+                    error,
+                    "Unable to answer an administrator: the session store is not available"
+                );
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };

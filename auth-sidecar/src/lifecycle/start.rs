@@ -172,8 +172,7 @@ impl Sidecar {
         services.mark_started();
         let ObjectIdentity { namespace, name, .. } = &config.object;
         tracing::info!(
-            mcp_server.namespace = namespace,
-            mcp_server.name = name,
+            mcp_server.name = format!("{namespace}/{name}"),
             public.port = public.port(),
             internal.port = internal.port(),
             "Started the sidecar of {namespace}/{name}"

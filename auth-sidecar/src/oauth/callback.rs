@@ -285,7 +285,10 @@ async fn identify(
     let refuse = |rejection: TokenRejection| {
         let error: &dyn std::error::Error = &rejection;
         if rejection.is_outage() {
-            tracing::warn!(error, "Entra's token could not be checked for the moment");
+            tracing::warn!(
+                error,
+                "Unable to check Entra's token: its keys cannot be read; users get temporarily_unavailable. Check egress to Entra"
+            );
             failed(services, audit(approved, address), "KeysUnavailable");
             let description = "Entra's keys cannot be read at the moment";
             return request.refuse("temporarily_unavailable", description);
@@ -296,7 +299,9 @@ async fn identify(
         request.refuse("server_error", rejection.to_string())
     };
     let Some(id_token) = &tokens.id_token else {
-        tracing::error!("Entra sent no id token, although the request had the scope openid");
+        tracing::error!(
+            "Entra sent no id token, although the request had the scope openid; a defect: report it"
+        );
         failed(services, audit(approved, address), "TokenRejected");
         return Err(request.refuse("server_error", "Entra sent no id token"));
     };
@@ -314,7 +319,7 @@ async fn identify(
     if claims.tid == identity.tid && claims.oid == identity.oid {
         return Ok(identity);
     }
-    tracing::error!("Entra's tokens of one login name different users");
+    tracing::error!("Entra's tokens of one login name different users; a defect: report it");
     services.metrics.security_event(SecurityEvent::TokenRejected);
     failed(services, audit(approved, address), "TokenRejected");
     Err(request.refuse("server_error", "Entra's tokens name different users"))
@@ -334,12 +339,21 @@ fn again_or_refused(
         }
         // The audit log has it.
         NextStep::SignInAgain { .. } | NextStep::Blocked => {}
-        NextStep::RetryLater { .. } => tracing::warn!(error = source, "A sign-in failed for the moment"),
+        NextStep::RetryLater { .. } => tracing::warn!(
+            error = source,
+            "Unable to redeem a sign-in at Entra now; the client can try again"
+        ),
         NextStep::ClientAuthentication => {
-            tracing::error!(error = source, "A sign-in failed: {error}");
+            tracing::error!(
+                error = source,
+                "Entra refused this server's authentication at a sign-in: {error}; see the condition FederationVerified"
+            );
             services.federation_trigger.wake();
         }
-        NextStep::OurBug => tracing::error!(error = source, "A sign-in failed: {error}"),
+        NextStep::OurBug => tracing::error!(
+            error = source,
+            "Entra rejected the sidecar's request at a sign-in: {error}; report this defect"
+        ),
     }
     services.sign_ins.login_refused(error);
     let event = audit(approved, address).refusal_of_entra(error);
@@ -382,7 +396,7 @@ fn not_kept(approved: &ApprovedRequest, error: &SessionError) -> RedirectError {
         return approved.request.refuse("access_denied", reason);
     }
     if !error.is_outage_of_store() {
-        tracing::error!(error = source, "A signed-in user's session could not be kept");
+        tracing::error!(error = source, "Unable to store a new session; see the error");
     }
     approved
         .request

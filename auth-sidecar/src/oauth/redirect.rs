@@ -50,7 +50,7 @@ pub(super) fn entra_unavailable(
 ) -> Response {
     tracing::error!(
         error = cause as &dyn std::error::Error,
-        "A user cannot sign in: Entra's discovery document is not available"
+        "Unable to start a sign-in: Entra's discovery document cannot be read; check egress to Entra"
     );
     let description = "Entra cannot be reached at the moment; try again in a minute";
     error(services, &request.refuse("temporarily_unavailable", description))

@@ -32,8 +32,8 @@ pub(super) fn answer(
                 .metrics
                 .security_event(SecurityEvent::ServerRefusal);
             tracing::error!(
-                http.status = status.as_u16(),
-                "The MCP server answered {status} to a request of the sidecar"
+                http.response.status_code = status.as_u16(),
+                "The MCP server answered {status} to a request of the sidecar; read its log and check tokenExchange.injection"
             );
             Err(Refusal::ServerRefused)
         }
@@ -45,7 +45,7 @@ pub(super) fn answer(
         // Clients cannot reach addresses behind the sidecar, and MCP does not switch protocols.
         _ if status.is_redirection() || status.is_informational() => {
             tracing::error!(
-                http.status = status.as_u16(),
+                http.response.status_code = status.as_u16(),
                 "The MCP server answered {status}, which is not MCP"
             );
             Err(Refusal::ServerFailed)

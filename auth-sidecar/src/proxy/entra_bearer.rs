@@ -45,7 +45,10 @@ impl EntraBearers {
             services.metrics.entra_bearer(label(&rejection));
             let error: &dyn std::error::Error = &rejection;
             if let TokenRejection::KeysUnavailable(cause) = &rejection {
-                tracing::warn!(error, "A token of Entra could not be checked for the moment");
+                tracing::warn!(
+                    error,
+                    "Unable to check a token of Entra: its keys cannot be read; the client gets 503. Check egress to Entra"
+                );
                 return Refusal::Unavailable(Some(cause.pause()));
             }
             tracing::debug!(error, "Refused a token of Entra: {rejection}");

@@ -100,7 +100,7 @@ impl<'a> Outgoing<'a> {
             tracing::warn!(
                 error = cause,
                 mcp.method = label,
-                "The MCP server did not answer {label}"
+                "The MCP server did not answer {label}; read the log of container mcp-server"
             );
             let refusal = match error {
                 UpstreamError::Connect(_) => Refusal::ServerAbsent,

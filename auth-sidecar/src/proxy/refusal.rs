@@ -107,7 +107,10 @@ pub(super) enum Refusal {
     ClientAuthentication,
 
     /// Entra rejects the form of the sidecar's request, which is a defect of the sidecar.
-    #[error("the identity provider could not make sense of a request of this server; see its log")]
+    #[error(
+        "the identity provider rejected a request of this server; ask an administrator to read the log of \
+         container auth-sidecar"
+    )]
     Exchange,
 
     /// Nothing listens on the server's port.
@@ -115,11 +118,17 @@ pub(super) enum Refusal {
     ServerAbsent,
 
     /// The connection to the server broke, or the proxy may not pass on the server's answer.
-    #[error("the MCP server did not answer as it should; see its log")]
+    #[error(
+        "the MCP server did not answer as it should; ask an administrator to read the log of container \
+         mcp-server"
+    )]
     ServerFailed,
 
     /// The server answered 401 or 403, and a new sign-in of the user does not help.
-    #[error("the MCP server refused a request of the sidecar; see its log")]
+    #[error(
+        "the MCP server refused a request of the sidecar; ask an administrator to read the log of container \
+         auth-sidecar"
+    )]
     ServerRefused,
 }
 

@@ -310,11 +310,15 @@ fn log(session: &OpenSession, error: &EntraError, step: &NextStep) {
             tracing::info!(error, session.id = %id, "Entra requires the user of session {id} to sign in again");
         }
         NextStep::Blocked => {
-            tracing::warn!(error, session.id = %id, "Entra blocks the user of session {id}; a login does not help");
+            tracing::info!(error, session.id = %id, "Entra blocks the user of session {id}; a login does not help");
         }
         // The federation probe that follows logs the cause once for all users.
         NextStep::ClientAuthentication => {
-            tracing::warn!(error, session.id = %id, "Entra refused this Pod's token as the application");
+            tracing::warn!(
+                error,
+                session.id = %id,
+                "Entra refused this Pod's token as the application; the federation probe reports the cause"
+            );
         }
         NextStep::RetryLater { .. } => {
             tracing::warn!(error, session.id = %id, "Unable to exchange a token for session {id} at the moment");

@@ -320,7 +320,7 @@ impl Sessions {
         tracing::warn!(
             error = cause,
             session.id = %session.id,
-            entra.pause_seconds = pause.as_secs(),
+            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             "Unable to renew the user's tokens of session {}; calls use the old tokens while these are valid, then get 503",
             session.id
         );

@@ -211,7 +211,7 @@ impl<'a> Event<'a> {
             client.address = self.address.map(tracing::field::display),
             session.id = self.session.map(tracing::field::display),
             mcp.tool = self.tool.as_deref(),
-            http.status = self.status,
+            http.response.status_code = self.status,
             entra.correlation_id = self.correlation_id,
             entra.error_code = self.error_code,
             trace.id = self.trace_id.map(tracing::field::display),

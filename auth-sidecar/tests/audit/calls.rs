@@ -91,7 +91,7 @@ async fn a_tool_call_names_the_tool_and_the_outcome_and_its_duration() {
     let mut line = take_one("tool_call");
     assert!(remove(&mut line, "event.duration_ms").is_u64());
     expected["event.outcome"] = "success".into();
-    expected["http.status"] = 200.into();
+    expected["http.response.status_code"] = 200.into();
     assert_eq!(line, expected);
 
     server.answers(|_| {
@@ -104,7 +104,7 @@ async fn a_tool_call_names_the_tool_and_the_outcome_and_its_duration() {
     remove(&mut line, "event.duration_ms");
     expected["event.outcome"] = "failure".into();
     expected["event.reason"] = "server_error".into();
-    expected["http.status"] = 500.into();
+    expected["http.response.status_code"] = 500.into();
     assert_eq!(line, expected);
 }
 
@@ -123,7 +123,7 @@ async fn a_refused_tool_call_has_the_reason_of_the_metric() {
     expected["mcp.tool"] = "run".into();
     expected["event.outcome"] = "failure".into();
     expected["event.reason"] = "insufficient_scope".into();
-    expected["http.status"] = 403.into();
+    expected["http.response.status_code"] = 403.into();
     assert_eq!(post(&world, &narrow.access, &call("run")).await.status, 403);
     let mut line = take_one("tool_call");
     remove(&mut line, "event.duration_ms");
@@ -160,7 +160,7 @@ async fn a_call_with_a_token_of_entra_names_its_user_and_its_application() {
     let good = control.mint(&mint("first")).await.unwrap();
     assert_eq!(post(&world, &good, &call("run")).await.status, 200);
     expected["event.outcome"] = "success".into();
-    expected["http.status"] = 200.into();
+    expected["http.response.status_code"] = 200.into();
     assert_eq!(line(), expected);
 
     let policies = [Policy::multi_factor()];
@@ -169,7 +169,7 @@ async fn a_call_with_a_token_of_entra_names_its_user_and_its_application() {
     assert_eq!(post(&world, &challenged, &call("run")).await.status, 401);
     expected["event.outcome"] = "failure".into();
     expected["event.reason"] = "insufficient_claims".into();
-    expected["http.status"] = 401.into();
+    expected["http.response.status_code"] = 401.into();
     assert_eq!(line(), expected);
     assert!(!text().contains(&good) && !text().contains(&challenged));
 }
@@ -183,7 +183,7 @@ async fn another_refused_request_of_a_user_has_its_own_action() {
     let mut expected = line_of(&world, &login.client_id, &tokens.access, "request_refusal").await;
     expected["event.outcome"] = "failure".into();
     expected["event.reason"] = "body".into();
-    expected["http.status"] = 400.into();
+    expected["http.response.status_code"] = 400.into();
     assert_eq!(post(&world, &tokens.access, &json!([])).await.status, 400);
     let mut line = take_one("request_refusal");
     remove(&mut line, "event.duration_ms");

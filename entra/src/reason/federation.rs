@@ -102,8 +102,8 @@ impl FederationReason {
                  about ten minutes to be known everywhere."
             }
             Self::ChainedFederation => {
-                "Take the managed identity out of the path and put the federated identity credential on the \
-                 application itself: Entra refuses its own tokens as federated assertions."
+                "Use the ServiceAccount token directly, without a managed identity, and put the federated identity \
+                 credential on the application: Entra refuses its own tokens as federated assertions."
             }
             Self::WrongAssertion => {
                 "Check that AZURE_FEDERATED_TOKEN_FILE names the projected ServiceAccount token and that its \

@@ -139,7 +139,8 @@ impl Memory {
         let size = self.size;
         Arc::clone(&self.left).try_acquire_many_owned(bytes).map_err(|_| {
             tracing::warn!(
-                "Refused an answer of Azure DevOps: the answers to requests {answers} may take {size} bytes"
+                "Refused an answer of Azure DevOps: the answers to requests {answers} may take {size} bytes; if this happens often, \
+                 raise the number of replicas or make fewer calls at once"
             );
             Failure::NoMemory
         })

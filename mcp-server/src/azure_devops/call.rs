@@ -157,7 +157,7 @@ impl Call {
             };
             drop(state);
             tracing::debug!(
-                wait_ms = wait.as_millis(),
+                pause_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 "Waiting before the next request, as Azure DevOps asked"
             );
             tokio::time::sleep(wait).await;
@@ -249,7 +249,8 @@ impl Call {
         if !request.is_safe() && !error.is_connect() {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "Azure DevOps gave no answer to a write"
+                "Azure DevOps did not answer a write ({}), which may have been done; the user is told to check",
+                request.operation.as_str()
             );
             return Err(Failure::OutcomeUnknown);
         }

@@ -56,7 +56,10 @@ impl Capacity {
         Arc::clone(&self.memory)
             .try_acquire_many_owned(permits)
             .map_err(|_| {
-                tracing::warn!("Refused a message: the messages in progress take {MEMORY} bytes");
+                tracing::warn!(
+                    "Refused a message: the messages in progress take {MEMORY} bytes; if this happens often, raise the number of \
+                     replicas or make fewer calls at once"
+                );
                 HopRefusal::Busy
             })
     }
@@ -68,7 +71,10 @@ impl Capacity {
         if let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() {
             return Ok(Some(permit));
         }
-        tracing::warn!("Refused a tool call: {MOST_CALLS} are in progress");
+        tracing::warn!(
+            "Refused a tool call: {MOST_CALLS} are in progress; if this happens often, raise the number of replicas or make fewer \
+             calls at once"
+        );
         Err(HopRefusal::Busy)
     }
 }

@@ -23,7 +23,7 @@ impl ExchangeFailure {
         let correlation = refusal
             .and_then(|refusal| refusal.correlation_id.as_deref())
             .unwrap_or_default();
-        let codes = refusal.map(|refusal| refusal.codes.clone()).unwrap_or_default();
+        let code = refusal.and_then(|refusal| refusal.codes.first());
         match error.next_step() {
             NextStep::SignInAgain { claims, consent } => {
                 let interaction = claims.is_some()
@@ -36,7 +36,7 @@ impl ExchangeFailure {
                     ReauthenticateReason::GrantExpired
                 };
                 tracing::info!(
-                    entra.error_codes = ?codes,
+                    entra.error_code = code,
                     entra.correlation_id = correlation,
                     "Entra requires the user to sign in again"
                 );
@@ -48,7 +48,7 @@ impl ExchangeFailure {
             }
             NextStep::Blocked => {
                 tracing::info!(
-                    entra.error_codes = ?codes,
+                    entra.error_code = code,
                     entra.correlation_id = correlation,
                     "Entra blocks the user's access to Azure DevOps"
                 );
@@ -65,7 +65,7 @@ impl ExchangeFailure {
                     .unwrap_or_default();
                 tracing::error!(
                     error = error_chain(error),
-                    entra.error_codes = ?codes,
+                    entra.error_code = code,
                     entra.correlation_id = correlation,
                     "Entra does not accept this server as the application. {fix}"
                 );
@@ -81,7 +81,7 @@ impl ExchangeFailure {
             NextStep::OurBug => {
                 tracing::error!(
                     error = error_chain(error),
-                    entra.error_codes = ?codes,
+                    entra.error_code = code,
                     entra.correlation_id = correlation,
                     "Entra rejected the form of an exchange: report this as a defect"
                 );

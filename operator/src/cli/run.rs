@@ -83,7 +83,7 @@ pub struct Run {
     )]
     pub allowed_document_hosts: Vec<String>,
 
-    /// Registry paths of the images that objects may name in server.container.image: `<registry>/<path>`. Without one, no
+    /// Registry paths of the images that objects may name in server.container.image: <registry>/<path>. Without one, no
     /// object may have a server of its own.
     #[arg(
         long,
@@ -105,11 +105,11 @@ pub struct Run {
     )]
     pub namespaces: Namespaces,
 
-    /// The proxy through which Pods reach https addresses outside of the cluster: `http://<host>:<port>`.
+    /// The proxy through which Pods reach https addresses outside of the cluster: http://<host>:<port>.
     #[arg(long, value_name = "URL", env = "BEHALF_EGRESS_PROXY_HTTPS")]
     pub egress_proxy_https: Option<String>,
 
-    /// Hosts that Pods reach without the proxy: `<host>`, `.<domain>`, an address or a network.
+    /// Hosts that Pods reach without the proxy: <host>, .<domain>, an address or a network.
     #[arg(
         long,
         value_name = "HOSTS",
@@ -118,7 +118,7 @@ pub struct Run {
     )]
     pub egress_proxy_no_proxy: Vec<String>,
 
-    /// `ConfigMap` with certificate authorities for the Pods of objects without entra.certificateAuthorityRef, in the namespace
+    /// ConfigMap with certificate authorities for the Pods of objects without entra.certificateAuthorityRef, in the namespace
     /// of each object.
     #[arg(
         long,
@@ -128,7 +128,7 @@ pub struct Run {
     )]
     pub certificate_authority_config_map: Option<String>,
 
-    /// The key of that `ConfigMap`.
+    /// The key of that ConfigMap.
     #[arg(
         long,
         value_name = "KEY",
@@ -150,7 +150,7 @@ pub struct Run {
     pub image_pull_secrets: Vec<String>,
 
     /// Maximum number of objects whose Pods the operator replaces at a time after an upgrade or a change of its settings:
-    /// `<number>`, or `<percent>%` of all objects. An edit of an object does not wait.
+    /// <number>, or <percent>% of all objects. An edit of an object does not wait.
     #[arg(
         long,
         value_name = "NUMBER",
@@ -169,7 +169,7 @@ pub struct Run {
     )]
     pub child_labels: ChildLabels,
 
-    /// Namespaces to watch; by default the operator's own. An `McpServer` of another namespace is not seen.
+    /// Namespaces to watch; by default the operator's own. An McpServer of another namespace is not seen.
     #[arg(
         long,
         value_name = "NAMESPACES",
@@ -205,8 +205,8 @@ pub struct Run {
     )]
     pub lease: Option<String>,
 
-    /// The origin of an OTLP/HTTP receiver that gets the operator's own traces: `http://<host>:<port>` or
-    /// `https://<host>:<port>`. Without it no span is recorded.
+    /// The origin of an OTLP/HTTP receiver that gets the operator's own traces: http://<host>:<port> or
+    /// https://<host>:<port>. Without it no span is recorded.
     #[arg(
         long,
         value_name = "URL",

@@ -53,6 +53,11 @@ pub const SERVER_USER: i64 = 65533;
 /// The operator's own Pods, which may read the status of every Pod.
 pub const OPERATOR_NAME: &str = "behalf-operator";
 
+/// Returns `<namespace>/<name>`: the value of the field `mcp_server.name` in log lines.
+pub fn full_name(object: &impl kube::ResourceExt) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
 /// Returns the name of the Secret with the keyring of an object.
 pub fn keyring_secret(object: &str) -> String {
     format!("{object}-keyring")

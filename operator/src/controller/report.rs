@@ -12,7 +12,7 @@ use super::backoff::{Failures, SETTLED, STALE, UNSETTLED};
 use super::context::Context;
 use super::error::{LIMIT, ReconcileError};
 use super::key_rotation::RotationStep;
-use super::names;
+use super::names::{self, full_name};
 use super::plan::KeyringPlan;
 use super::status::{self, StatusError};
 use crate::api::v1alpha1::conditions::{self, ConditionType, Status};
@@ -76,8 +76,13 @@ pub(super) async fn rotation_step(context: &Context, server: &McpServer, step: &
         RotationStep::Remove(ids) => (
             EventReason::KeyRetired,
             format!(
-                "every session that was sealed with {} has expired, and it is removed",
-                ids.join(", ")
+                "every session that was sealed with {} has expired; {}",
+                ids.join(", "),
+                if ids.len() == 1 {
+                    "the key is removed"
+                } else {
+                    "these keys are removed"
+                }
             ),
         ),
     };
@@ -128,7 +133,7 @@ pub(super) async fn failed_step(
 ) {
     let name = full_name(server);
     let message = chain(error);
-    tracing::warn!(mcp_server.name = %name, step = error.step().as_str(), error = %message, failures = failures.count, "Reconcile of {name} failed and is tried again");
+    tracing::warn!(mcp_server.name = %name, reconcile.step = error.step().as_str(), error = %message, reconcile.failures = failures.count, "Reconcile of {name} failed and is tried again");
     if !failures.are_lasting() {
         return;
     }
@@ -137,10 +142,14 @@ pub(super) async fn failed_step(
     match tokio::time::timeout(LIMIT, writing).await {
         Ok(Ok(_) | Err(StatusError::Stale)) => {}
         Ok(Err(error)) => {
-            tracing::warn!(mcp_server.name = %name, error = %chain(&error), "Failed step of {name} is not in its status");
+            tracing::warn!(mcp_server.name = %name, error = %chain(&error), "Unable to write the failed step of {name} to its status; trying again");
         }
         Err(_) => {
-            tracing::warn!(mcp_server.name = %name, "Failed step of {name} is not in its status: the API server is silent");
+            tracing::warn!(
+                mcp_server.name = %name,
+                "Unable to write the failed step of {name} to its status: the API server did not answer within {} s; trying again",
+                LIMIT.as_secs()
+            );
         }
     }
 }
@@ -175,18 +184,19 @@ pub(super) async fn undecodable(
         // Another change came first. The watch reports it only if it changed the spec.
         Ok(Err(StatusError::Stale)) => (ReconcileResult::Stale, STALE),
         Ok(Err(error)) => {
-            tracing::warn!(mcp_server.name = %name, error = %chain(&error), "{name} cannot be read by this version of the operator, and its status does not say so yet");
+            tracing::warn!(mcp_server.name = %name, error = %chain(&error), "{name} cannot be read by this version of the operator, and its status does not say so yet; trying again");
             (ReconcileResult::Failed(ReconcileStep::Status), UNSETTLED)
         }
         Err(_) => {
-            tracing::warn!(mcp_server.name = %name, "{name} cannot be read by this version of the operator, and its status does not say so yet: the API server is silent");
+            tracing::warn!(
+                mcp_server.name = %name,
+                "{name} cannot be read by this version of the operator, and its status does not say so yet: the API server did not \
+                 answer within {} s; trying again",
+                LIMIT.as_secs()
+            );
             (ReconcileResult::Failed(ReconcileStep::Timeout), UNSETTLED)
         }
     };
     context.metrics.reconciled(result, began.elapsed());
     Action::requeue(spread(wait, (context.random)()))
-}
-
-fn full_name(object: &impl kube::ResourceExt) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }

@@ -73,7 +73,7 @@ pub(super) async fn write(
                 RevocationsOutcome::Declared { digest }
             }
             Err(NotWritten { error, has_earlier }) => {
-                let name = server.name_any();
+                let name = names::full_name(server);
                 let refusal = error.refusal();
                 if refusal.is_none() && !has_earlier && is_accepted {
                     return Err(ReconcileError::Apply(error));
@@ -82,7 +82,7 @@ pub(super) async fn write(
                 tracing::warn!(
                     mcp_server.name = name,
                     error = problem,
-                    "Revocations of {name} are not written"
+                    "Unable to write the revocations of {name}; running Pods use the earlier ones; trying again"
                 );
                 RevocationsOutcome::Failed {
                     problem,

@@ -157,7 +157,12 @@ fn event(type_: EventType, reason: String, action: &str, note: &str) -> Event {
 /// Publishes an event. A lost event does not fail the reconcile: the conditions contain the same facts.
 pub async fn publish(recorder: &Recorder, object: &ObjectReference, event: &Event) {
     if let Err(error) = recorder.publish(event, object).await {
-        tracing::warn!(error = %chain(&error), event.reason = event.reason, "Event is lost");
+        tracing::warn!(
+            error = %chain(&error),
+            event.reason = event.reason,
+            "Unable to publish the event {}; the conditions contain the same facts",
+            event.reason
+        );
     }
 }
 

@@ -53,7 +53,10 @@ impl Credentials {
         // Entra's refusal is logged once where it is found.
         if let Self::Files { .. } = self {
             let error: &dyn std::error::Error = error;
-            tracing::warn!(error, "Unable to read the credentials of the session store again");
+            tracing::warn!(
+                error,
+                "Unable to reread the credentials of the session store; the earlier ones stay in use"
+            );
         }
     }
 

@@ -109,7 +109,8 @@ impl EntraCredentials {
                 if state.failure.is_none() {
                     tracing::warn!(
                         error = cause,
-                        "Unable to get a token for the session store from Entra"
+                        "Unable to get an Entra token for the session store; connections use the old token until it expires. Check the \
+                         federated identity credential and egress to Entra"
                     );
                 }
                 let pause = SignedDuration::try_from(error.pause()).unwrap_or(SignedDuration::MAX);

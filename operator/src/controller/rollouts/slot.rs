@@ -106,8 +106,8 @@ impl RolloutSlot<'_> {
         };
         if !is_cached_within(CACHED_WITHIN, is_cached).await {
             tracing::warn!(
-                mcp_server.name = name,
-                "Deployment of {name} is written and not in the cache yet; one rollout too many may begin"
+                mcp_server.name = format!("{namespace}/{name}"),
+                "Deployment of {namespace}/{name} is written and not in the cache yet; one rollout too many may begin"
             );
         }
     }
