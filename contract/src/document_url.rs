@@ -26,7 +26,7 @@ impl DocumentUrl {
             && url.port().is_none()
             && url.query().is_none()
             && url.path() != "/"
-            // The same host has another spelling without the dot.
+            // A final dot is another spelling of the host.
             && !host.ends_with('.');
         is_one.then(|| Self {
             text: text.to_owned(),

@@ -22,8 +22,8 @@ pub enum OrganizationTenant {
 }
 
 impl OrganizationTenant {
-    /// Compares the tenants that the values of the header name with `ours`. Of several, `ours` counts, and the empty one counts
-    /// only alone. Returns `None` if the header names no tenant.
+    /// Compares the tenants in the header with `ours`. If `ours` is among them, it wins. The GUID of zeros (no tenant) counts
+    /// only if it is the only one. Returns `None` if the header has no tenant.
     pub fn named<'v>(values: impl IntoIterator<Item = &'v str>, ours: &str) -> Option<Self> {
         let tenants: Vec<&str> = values
             .into_iter()

@@ -35,11 +35,8 @@ pub(crate) enum Pauses {
     Ignored,
 }
 
-/// A cached value that is fetched once for all callers that wait for it: they share the success and the failure of the fetch, so
-/// that an outage does not queue them up for one attempt each.
-///
-/// Callers that ignore pauses share a fetch among themselves. Otherwise they would wait for one that began for an invented token,
-/// and share its failure after all its retries.
+/// A cached value. Callers that wait at the same time share one fetch and its result. Callers that ignore pauses share a
+/// separate fetch, so that they do not get the failure of one that an invented token caused.
 pub(crate) struct Cached<T> {
     what: &'static str,
     lifetime: Lifetime,
@@ -99,9 +96,9 @@ impl<T> Cached<T> {
         }
     }
 
-    /// Returns the value. A value that is not `satisfying` is fetched again early; the returned value may still not
-    /// satisfy. A caller that heeds `pauses` causes no request that is not satisfied sooner than the lifetime's `pause` after
-    /// the last early one, or `pause_without_value` after a failure.
+    /// Returns the cached value, or fetches it when it is old or not `satisfying`. With [`Pauses::Heeded`] there is at most one
+    /// early fetch per `pause`, and none within `pause_without_value` after a failure; the returned value may then not
+    /// satisfy.
     pub(crate) async fn get<F>(
         &self,
         now: Timestamp,

@@ -120,9 +120,8 @@ impl OnBehalfOf {
         if let Some(token) = self.tokens.get(&key).await {
             return Ok(Exchanged { token, fresh: false });
         }
-        // The exchange has its own task. If a caller that disconnects ended it, the next call would begin it again.
-        // Each caller that waits has a task, at most 16 for each user. One task for all of them would need a table of
-        // exchanges in flight beside the cache, and a guard that removes an exchange that panicked.
+        // The exchange runs in its own task, so that it goes on if the caller disconnects. Each waiting caller has such a task,
+        // at most 16 for each user; sharing one would need a table of running exchanges.
         let (this, user_token, claims) = (self.clone(), user_token.clone(), claims.map(str::to_owned));
         let shared = shared();
         let exchange = async move {

@@ -29,7 +29,7 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             r#"((?i-u:(?:password|passwd|secret|api[_-]?key|account[_-]?key|access[_-]?key|private[_-]?key|client[_-]?key|credential|connection[_-]?string)[A-Za-z0-9_]*|[?&;]sig|[?&;]code)["']?[ ]?[=:][ ]?["']?)[^ \t"';&,]{3,}"#,
             "${1}[redacted]",
         ),
-        // The same for a token, but not for the `unexpected token: x` of a compiler.
+        // Redacts a token, but not the `unexpected token: x` of a compiler.
         (
             r#"((?i-u:[A-Za-z0-9][_.-]?token[A-Za-z0-9_]*["']?[ ]?[=:]|["']token["'][ ]?:|\btoken=)[ ]?["']?)[^ \t"';&,]{3,}"#,
             "${1}[redacted]",

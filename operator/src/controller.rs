@@ -68,8 +68,8 @@ async fn run_steps(context: &Context, server: &McpServer) -> Result<Reconciled, 
         "Read what {name} depends on"
     );
     let validated = read.map(|()| validate::validate(server, &found, &context.defaults));
-    // First: a Pod needs them at its start, and a revocation must not wait for another child. A failed read ends the
-    // reconcile only afterwards.
+    // Revocations are written before any other child: Pods mount them at start, and ending sessions must not wait for
+    // another child. An error of `read` ends the reconcile only after this.
     let is_accepted = matches!(validated, Ok(Ok(_)));
     let revocations = Box::pin(revocations::write(context, server, is_accepted, &found)).await?;
     let validated = validated.map_err(ReconcileError::Dereference)?;

@@ -204,9 +204,9 @@ impl Process {
             let pods = || stores.own_pods();
             poll::run(reports, pods, pod_changed, read, changed, jitter::random, tracer).await;
         });
-        let passes = controller::run(controller.graceful_shutdown_on(stop.cancelled_owned()), context);
+        let reconciles = controller::run(controller.graceful_shutdown_on(stop.cancelled_owned()), context);
         tokio::select! {
-            () = passes.for_each(|_| std::future::ready(())) => leadership.release().await,
+            () = reconciles.for_each(|_| std::future::ready(())) => leadership.release().await,
             lost = leadership.renew_until_lost() => return Err(RunError::LeaseLost(lost)),
         }
         polling.abort();

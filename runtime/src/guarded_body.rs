@@ -1,4 +1,4 @@
-//! A body that keeps a value until it is sent or dropped.
+//! A body that drops a guard value when the body has been sent or dropped.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

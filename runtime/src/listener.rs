@@ -48,7 +48,7 @@ const LONGEST_PREFACE_PAUSE: Duration = Duration::from_millis(500);
 /// Time that an idle HTTP/2 connection without a stream has to end after GOAWAY.
 const GOAWAY_GRACE: Duration = Duration::from_secs(10);
 
-/// The same time when another connection waits for the slot. It is long enough for a request that crosses
+/// The time after GOAWAY when another connection waits for the slot. It is long enough for a request that crosses
 /// the GOAWAY.
 const GOAWAY_GRACE_WHEN_FULL: Duration = Duration::from_millis(200);
 

@@ -19,7 +19,7 @@ use crate::session_id::{SessionId, SessionSecret};
 
 const OBJECT: &str = "mcp/article";
 
-/// The same bytes each time, so that a failure can be repeated.
+/// Bytes that repeat, so that a failure can be reproduced.
 struct Fixed;
 
 impl Random for Fixed {

@@ -23,9 +23,8 @@ use super::sse::EventReader;
 /// `tools/list`, with which clients begin, are usually smaller. A larger answer verifies nothing.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Returns `answer`, which tells `probe_results` when it contains the result of the request `id`. A result that arrives in one part is always
-/// found. Of answers whose result is in several parts, `probe_results` limits how many are kept at a time, so that calls that hang
-/// keep no other answer from being read.
+/// Returns `answer` and reports the result of request `id` to `probe_results`. A result in several parts is collected, for a limited
+/// number of answers at a time, so that stalled calls do not use up all the memory.
 pub(crate) fn watch(
     answer: Response<Body>,
     id: &RequestId,

@@ -90,7 +90,7 @@ impl McpEndpoint {
         match &self.0.services.tracer {
             Some(tracer) => {
                 let answer = |request| handle(&self.0, request);
-                // Without the box, the future of a request without a trace would have room for one with a trace.
+                // Boxed, because the trace would make the future of a request without one larger.
                 Box::pin(trace::traced(tracer, Some(path), request, answer)).await
             }
             None => handle(&self.0, request).await,
@@ -152,8 +152,7 @@ fn refuse(state: &ProxyState, refusal: &Refusal, about: &About) -> Response<Body
     refusal.answer(about, &state.services.challenger)
 }
 
-/// Forwards a request. The steps that few requests take have futures of their own (`Box::pin`), because the future of each
-/// request has room for all of its steps.
+/// Forwards a request. The rare steps are boxed (`Box::pin`), because they would make the future of every request larger.
 async fn forward(
     state: &ProxyState,
     request: Request,

@@ -27,7 +27,7 @@ impl Sessions {
         if let Some(session) = self.remembered.get(&token, now) {
             return Ok(session);
         }
-        // Few calls get here, and the future of each has room for it.
+        // Boxed, because this branch is rare and would make the future of every request larger.
         Box::pin(self.open_record(access_token, token, now)).await
     }
 

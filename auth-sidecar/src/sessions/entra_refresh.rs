@@ -60,7 +60,7 @@ impl Sessions {
         if !session.has_record() || lives_for(session.tokens.expires_at(), now, RENEW_BEFORE_EXPIRY) {
             return Ok(None);
         }
-        // Few calls get here, and the future of each has room for it.
+        // Boxed, because this branch is rare and would make the future of every request larger.
         Box::pin(self.renewed_in_time(session, now)).await.map(Some)
     }
 
@@ -351,8 +351,7 @@ impl Sessions {
         }
     }
 
-    /// Stores a refusal of Entra. The first one of its kind is in the audit log. Entra is asked again for a session that its
-    /// client goes on to use, and those refusals are not.
+    /// Stores a refusal of Entra and writes the first one of its kind to the audit log. Later refusals are not audited.
     async fn mark_refused(
         &self,
         session: &OpenSession,

@@ -81,8 +81,8 @@ impl UserTokenFacts {
         }
     }
 
-    /// Reads the user's tokens. `None` for those of another record: two writers of the same revision seal their parts under
-    /// the same key.
+    /// Returns the user's tokens; `None` if they belong to another record (two writers of the same revision use the same
+    /// key).
     pub(super) fn read(&self, tokens: &[u8]) -> Option<TokenSet> {
         tokens_from_bytes(tokens, self.expires_at)
             .filter(|tokens| TokenDigest::of(&tokens.access_token) == self.digest)

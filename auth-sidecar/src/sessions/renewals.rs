@@ -44,8 +44,8 @@ pub(super) enum Joined {
 }
 
 impl Renewals {
-    /// Joins the session's renewal. `begin` starts one if none is in flight and no pause forbids it. A pause that would
-    /// give the call its `refused` token does not count.
+    /// Joins the session's renewal in flight, or starts one with `begin` unless a pause forbids it. A pause does not count if
+    /// it would return the token `refused`.
     pub(super) fn join(
         &self,
         id: SessionId,

@@ -65,7 +65,7 @@ impl Summary {
         }
     }
 
-    /// The last moment of the second in which the login was. A revocation within this second may be before the login.
+    /// The end of the second in which the user signed in. A revocation within this second may be earlier than the sign-in.
     pub(super) fn signed_in_before(&self) -> Timestamp {
         later(self.signed_in_at, SignedDuration::from_nanos(999_999_999))
     }

@@ -63,7 +63,7 @@ async fn the_user_may_leave_out_mcp_run_and_a_form_cannot_add_it() {
     let narrowed = granted(&world, "mcp:read mcp:run", &["run"]).await;
     assert_eq!(narrowed.json()["scope"], "mcp:read");
 
-    // The same form, with a checkbox that the page does not have.
+    // Sends the form of a page without the checkbox, with it.
     let client_id = world.register(&[REDIRECT_URI]).await;
     let page = world
         .get(&world.authorize_path(&client_id, &[("scope", "mcp:read")]))

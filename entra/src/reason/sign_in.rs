@@ -38,7 +38,7 @@ behalf_contract::wire_names! {
         SessionEnded,
         /// Entra cannot read the grant.
         GrantMalformed,
-        /// The same request was sent too often.
+        /// The request was repeated too often.
         LoopDetected,
     }
 }

@@ -20,7 +20,7 @@ pub(crate) const CLIENT: &str = "7d0c2f1e-1111-4222-8333-944445555666";
 pub(crate) const ASSERTION: &str = "eyJhbGciOiJub25lIn0.\
     eyJpc3MiOiJodHRwczovL29uZS5leGFtcGxlLyIsInN1YiI6InMiLCJhdWQiOlsiYSJdfQ.c2ln";
 
-/// The same kind of token of cluster two.
+/// As [`ASSERTION`], of cluster two.
 pub(crate) const RENEWED: &str = "eyJhbGciOiJub25lIn0.\
     eyJpc3MiOiJodHRwczovL3R3by5leGFtcGxlLyIsInN1YiI6InMiLCJhdWQiOlsiYSJdfQ.c2ln";
 

@@ -30,10 +30,9 @@ pub enum RolloutDecision {
     Waits,
 }
 
-/// Returns whether `desired` replaces running Pods although the spec has not changed since it was applied last. An edit of the
-/// object never waits. Neither does an object whose Pods are being replaced already, or whose configuration was
-/// deleted: its Pods could not start again. Nor does one that serves nobody or whose last rollout failed: the upgrade may
-/// repair it.
+/// Returns true if `desired` would replace running Pods only because of an upgrade of the operator. False, so not limited: an
+/// edit of the object; a rollout already in progress; a deleted configuration, without which Pods cannot start again; an
+/// object without ready Pods or whose last rollout failed, which the upgrade may repair.
 pub fn is_caused_by_upgrade(
     server: &McpServer,
     desired: &Deployment,

@@ -18,13 +18,13 @@ pub const SERVICE_PRINCIPAL_OBJECT_ID: &str = "be4a1f00-c11e-4000-8000-00000000a
 /// Application id of Azure DevOps: `aud` of the tokens it accepts (entra.md, section 1).
 pub const AZURE_DEVOPS_APPLICATION_ID: &str = "499b84ac-1321-427f-aa17-267ca6975798";
 
-/// The same audience in its URI form.
+/// The audience of Azure DevOps in its URI form.
 pub const AZURE_DEVOPS_APPLICATION_URI: &str = "https://app.vssps.visualstudio.com";
 
 /// Application id of Azure Cache for Redis and Azure Managed Redis: `aud` of the tokens that they accept as password.
 pub const REDIS_APPLICATION_ID: &str = "acca5fbb-b7e4-4009-81f1-37e38fd66d78";
 
-/// The same audience in its URI form.
+/// The audience of Redis in its URI form.
 pub const REDIS_APPLICATION_URI: &str = "https://redis.azure.com";
 
 /// A user of the demo tenant.

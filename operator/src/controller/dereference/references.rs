@@ -148,14 +148,14 @@ struct State<K> {
 struct Known<K> {
     read: Read<K>,
 
-    /// The objects that have asked for it. Also one that names another by now: a reconcile too many does no harm. Of the names
-    /// that an object has asked for only the last ones are known ([`MOST_NAMES`]).
+    /// Objects that asked for this name. May include objects that no longer name it; the extra reconcile is harmless. Limited
+    /// to the last [`MOST_NAMES`] names of each object.
     users: HashSet<ObjectRef<Guarded>>,
 }
 
 #[derive(Debug)]
 enum Read<K> {
-    /// Since the read of this number began, no change was reported. Reads that begin later have the same number.
+    /// A read with this number has begun, and no change was reported since. Later reads of the same entry use the same number.
     Begun(u64),
 
     /// The object, unless none has this name.

@@ -93,8 +93,8 @@ pub fn compute(
     }
 }
 
-/// Returns the generation that was verified before. An operator of another release builds other Pods from the same spec, and
-/// these were not verified yet. If the template can no longer be read, the next status has none to compare with.
+/// Returns the generation that the previous status marks as verified. It does not count when the Pod template has changed
+/// without the spec: a new operator release builds other Pods, which are not verified yet.
 ///
 /// An edit that changes no Pod is verified at its generation at once: the template names the digest of the configuration, so
 /// the verified Pods serve the configuration of the new generation (`CurrentReports::previous`).
@@ -114,9 +114,8 @@ fn address(identity: &PodIdentity) -> Address {
     }
 }
 
-/// Returns the keys of the keyring that this reconcile wrote or, if the object is accepted, read. The keys of a Secret that it
-/// does not read are those that every Pod with this Secret reports. What cannot be observed now stays, unless it was observed
-/// of another Secret, or may have been: while Pods with another one run, the spec has changed.
+/// Returns the keys for the status: those just written or read; for a Secret of the user, those that every Pod with it reports;
+/// else the previous ones, if all Pods mount the same Secret.
 fn keys(
     server: &McpServer,
     inputs: &StatusInputs<'_>,

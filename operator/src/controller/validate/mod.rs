@@ -108,7 +108,7 @@ fn plan(
     let server_resources = rules::resources("server.resources", &spec.server.resources, SERVER, refusals);
     let sidecar_resources = rules::resources("sidecar.resources", &spec.sidecar.resources, SIDECAR, refusals);
     let sessions = sessions(&spec.sessions, &object.namespace, defaults, refusals);
-    // They are written in a step of their own, also if another field is refused.
+    // Only the refusals are needed here: controller/revocations.rs writes the revocations, also if another field is refused.
     rules::revocations(spec.sessions.revocations.as_ref(), refusals);
     let clients = clients(spec, &object.namespace, defaults, refusals);
     let trusted_proxies = rules::trusted_proxies(&spec.trusted_proxies, refusals);

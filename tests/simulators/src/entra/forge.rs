@@ -3,8 +3,8 @@
 use super::jwt::Unverified;
 use super::keys::{KeyError, SigningKey};
 
-/// The same claims under the same key id, signed with an unpublished key: what an attacker who
-/// has seen a token could write.
+/// Returns a token with the claims and the key id of `token`, signed with an unpublished key: an attacker who has seen a
+/// token could make it.
 pub fn forge(token: &str) -> Result<String, KeyError> {
     let Some(seen) = Unverified::parse(token) else {
         return Err(KeyError::Use(

@@ -162,7 +162,7 @@ fn operators(world: &World) -> TestResult<Vec<String>> {
     Ok(pods)
 }
 
-/// The same, once one of them renews the Lease.
+/// Returns the operators' Pods, once one of them renews the Lease.
 async fn operators_when_one_leads(world: &World) -> TestResult<Vec<String>> {
     let lease = || {
         world.running.cluster.kubectl(&[

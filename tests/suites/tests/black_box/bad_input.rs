@@ -41,7 +41,7 @@ enum Answer {
     /// Status and code of a JSON-RPC error (JSON-RPC 2.0, section 5.1) that has no id: none could be read.
     JsonRpc(u16, i64),
 
-    /// The same, with the id 1 that the request had.
+    /// Status and code of a JSON-RPC error with the id 1 that the request had.
     JsonRpcOf1(u16, i64),
 
     /// 401 with a challenge that has no error code, because the request had no token (RFC 6750, section 3.1).

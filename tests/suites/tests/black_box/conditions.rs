@@ -254,7 +254,7 @@ async fn an_organization_of_another_tenant_changes_tenant_matches_alone(world: &
     ensure!(seen.is("Ready", "True"), "Ready did not stay: {}", seen.summary());
     only_these_changed(&before, &seen, "TenantMatches")?;
 
-    // The same Pod sees the fix.
+    // No Pod has to restart: the running one sees the fix.
     let after = world.wait(server, "TenantMatches=True", works).await?;
     only_these_changed(&before, &after, "nothing")
 }

@@ -89,7 +89,7 @@ fn gone(world: &World, server: Server) -> TestResult {
     Ok(())
 }
 
-/// The same, but for one host in every file, and by the same owner.
+/// Returns the `ConfigMap` with another host in every file, and with the same owner.
 fn replaced(right: &Value) -> TestResult<Value> {
     let files = right["data"].as_object().ok_or("a ConfigMap without data")?;
     let data: serde_json::Map<String, Value> = files

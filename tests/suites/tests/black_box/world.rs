@@ -153,7 +153,7 @@ impl World {
         Ok(())
     }
 
-    /// The same for a client of a server whose answers are not recorded: they must be in no log and no object.
+    /// Records the tokens of a client of a server whose answers are not recorded: they must be in no log and no object.
     pub(crate) async fn remember_unrecorded(&self, signed_in: &SignedIn) -> TestResult {
         let tokens = tokens(signed_in).await?;
         let mut values = self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner);

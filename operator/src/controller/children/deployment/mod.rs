@@ -118,7 +118,7 @@ fn pod(plan: &Plan, configuration: &Configuration) -> PodSpec {
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             fs_group: Some(SHARED_GROUP),
-            // The same group again: Azure Policy's restricted initiative refuses Pods without this field.
+            // Repeats the group of fsGroup: Azure Policy's restricted initiative refuses Pods without this field.
             supplemental_groups: Some(vec![SHARED_GROUP]),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
             seccomp_profile: Some(SeccompProfile {

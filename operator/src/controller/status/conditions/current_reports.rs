@@ -30,9 +30,8 @@ pub(in crate::controller::status) struct CurrentReports<'a> {
     /// Whether the Deployment has no replicas.
     pub(super) suspended: bool,
 
-    /// The previous conditions, which stay valid for what cannot be observed now. Empty if the previous status describes
-    /// Pods of another template: an operator of another release builds other Pods from the same spec. An edit that
-    /// changes no Pod, or that is taken back after it was refused, leaves the Pods as they are.
+    /// The previous conditions, used for facts that cannot be observed now. Empty if the previous status belongs to another Pod
+    /// template.
     previous: &'a [Condition],
 
     /// The address and identity that the Pods run with; `None` if no Pods are known to run.
