@@ -17,7 +17,7 @@ const RESERVED: &str = "$serde_json::private::";
 
 /// Maximum depth of arrays and objects. It is below the limit of `serde_json`, which is 128, so that the
 /// refusal can name the cause.
-const DEEPEST: usize = 100;
+const MAX_DEPTH: usize = 100;
 
 /// Why a text is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,8 +26,8 @@ pub enum JsonError {
     #[error("the body is not JSON, or contains half a surrogate pair or a number beyond 64-bit floats")]
     NotJson,
 
-    /// The text is nested deeper than [`DEEPEST`].
-    #[error("the JSON is nested deeper than {DEEPEST} levels")]
+    /// The text is nested deeper than [`MAX_DEPTH`].
+    #[error("the JSON is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
 
     /// The text has more values than the caller allows.
@@ -134,7 +134,7 @@ impl ValueSeed<'_> {
 
     /// Returns the seed for the content of an array or object.
     fn enter<E: serde::de::Error>(self) -> Result<Self, E> {
-        if self.depth == DEEPEST {
+        if self.depth == MAX_DEPTH {
             return Err(self.refuse(JsonError::TooDeep));
         }
         Ok(Self {
@@ -268,8 +268,8 @@ mod tests {
             |open: &str, close: &str, depth| format!("{}0{}", open.repeat(depth), close.repeat(depth));
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}"), (r#"[{"a":"#, "}]")] {
             let levels = if open.len() > 5 { 2 } else { 1 };
-            assert_eq!(error(&nested(open, close, DEEPEST / levels)), None, "{open}");
-            for depth in [DEEPEST / levels + 1, 100_000] {
+            assert_eq!(error(&nested(open, close, MAX_DEPTH / levels)), None, "{open}");
+            for depth in [MAX_DEPTH / levels + 1, 100_000] {
                 assert_eq!(
                     error(&nested(open, close, depth)),
                     Some(JsonError::TooDeep),

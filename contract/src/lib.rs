@@ -33,6 +33,7 @@ mod sidecar_config;
 mod status;
 mod token_exchange;
 mod tracing_config;
+mod vendor_callbacks;
 
 pub use access::{AccessConfig, BUILT_IN_TOOLS, BuiltInTool, ServerKind, Toolset};
 pub use cluster_hosts::{is_inside_cluster, namespace_of_service};

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::{Deserialize, Serialize};
 
 /// Maximum length of the header value in bytes. The claims challenges of Entra are shorter than 2 KiB.
-const LONGEST: usize = 8 * 1024;
+const MAX_LENGTH: usize = 8 * 1024;
 
 /// The answer of the server to the sidecar if a call needs the user: the value of
 /// [`crate::headers::REAUTHENTICATE`], base64url of JSON.
@@ -47,7 +47,7 @@ pub enum ReauthenticateReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReauthenticateError {
     /// The value is longer than the limit.
-    #[error("reauthentication header is longer than {LONGEST} bytes")]
+    #[error("reauthentication header is longer than {MAX_LENGTH} bytes")]
     TooLong,
 
     /// The value is not base64url without padding.
@@ -67,7 +67,7 @@ impl Reauthenticate {
 
     /// Reads the value of the header.
     pub fn decode(value: &[u8]) -> Result<Self, ReauthenticateError> {
-        if value.len() > LONGEST {
+        if value.len() > MAX_LENGTH {
             return Err(ReauthenticateError::TooLong);
         }
         let json = BASE64URL
@@ -131,7 +131,7 @@ mod tests {
             Err(ReauthenticateError::Shape)
         );
         assert_eq!(
-            Reauthenticate::decode(&vec![b'A'; LONGEST + 1]),
+            Reauthenticate::decode(&vec![b'A'; MAX_LENGTH + 1]),
             Err(ReauthenticateError::TooLong)
         );
     }

@@ -9,7 +9,7 @@ pub const REGISTERED_CLIENT_LABEL: &str = "registered:";
 
 /// Minimum length of the sealed part. The smallest registration has a few characters more. A page or a log line that
 /// cuts ids shows less.
-const SHORTEST: usize = 96;
+const MIN_SEALED_LENGTH: usize = 96;
 
 /// True for a text that has the form of a whole id: prefix, id of the key, and the sealed registration in base64url.
 pub fn is_registered_client_id(text: &str) -> bool {
@@ -17,7 +17,7 @@ pub fn is_registered_client_id(text: &str) -> bool {
     parts.is_some_and(|(key, sealed)| {
         let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        is_key && sealed.len() >= SHORTEST && sealed.bytes().all(is_base64url)
+        is_key && sealed.len() >= MIN_SEALED_LENGTH && sealed.bytes().all(is_base64url)
     })
 }
 

@@ -7,10 +7,10 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Unexpec
 use serde::ser::{Serialize, Serializer};
 
 /// Maximum length of an id in bytes. Every refusal echoes the id, and no memory is charged for the answer.
-const LONGEST: usize = 256;
+const MAX_LENGTH: usize = 256;
 
 /// 2^53. Above it, not every integer is an `f64`.
-const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 /// The id of a JSON-RPC request. MCP allows strings and integers, but no `null`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum RequestId {
     /// An integer of 64 bits. `1.0` counts as one.
     Integer(i64),
 
-    /// A text of at most [`LONGEST`] bytes.
+    /// A text of at most [`MAX_LENGTH`] bytes.
     Text(String),
 }
 
@@ -87,11 +87,11 @@ impl<'de> Deserialize<'de> for RequestId {
             type Value = RequestId;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(formatter, "an integer or a string of at most {LONGEST} bytes")
+                write!(formatter, "an integer or a string of at most {MAX_LENGTH} bytes")
             }
 
             fn visit_str<E: Error>(self, id: &str) -> Result<RequestId, E> {
-                if id.len() > LONGEST {
+                if id.len() > MAX_LENGTH {
                     return Err(E::invalid_length(id.len(), &self));
                 }
                 Ok(RequestId::Text(id.to_owned()))
@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for RequestId {
             }
 
             fn visit_f64<E: Error>(self, id: f64) -> Result<RequestId, E> {
-                let is_integer = id.fract() == 0.0 && id.abs() < MOST_EXACT;
+                let is_integer = id.fract() == 0.0 && id.abs() < MAX_EXACT_INTEGER;
                 // A number without a fraction is read as an integer of 64 bits.
                 let integer = is_integer.then(|| format!("{id:.0}").parse().ok()).flatten();
                 integer
@@ -159,8 +159,8 @@ mod tests {
     #[test]
     fn a_text_id_has_at_most_256_bytes() {
         let text = |length: usize| id(&format!("\"{}\"", "x".repeat(length)));
-        assert_eq!(text(LONGEST), Some(RequestId::Text("x".repeat(LONGEST))));
-        assert_eq!(text(LONGEST + 1), None);
+        assert_eq!(text(MAX_LENGTH), Some(RequestId::Text("x".repeat(MAX_LENGTH))));
+        assert_eq!(text(MAX_LENGTH + 1), None);
     }
 
     #[test]
