@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+mod audit_batch_writer;
 mod config_file;
 mod connection_slots;
 mod connection_state;
@@ -22,7 +23,6 @@ mod service;
 mod signals;
 mod stream;
 pub mod trace;
-mod turn_writer;
 
 pub use config_file::{ConfigFile, ConfigFileError};
 pub use digest_of_parts::digest_of_parts;

@@ -43,7 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Pauses before checking again a connection that has sent only a part of the HTTP/2 preface: the first
 /// pause, and the longest after doubling.
 const PREFACE_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PREFACE_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PREFACE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Time that an idle HTTP/2 connection without a stream has to end after GOAWAY.
 const GOAWAY_GRACE: Duration = Duration::from_secs(10);
@@ -279,6 +279,6 @@ async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
         }
         // The socket stays readable, so only polling shows whether more bytes have come.
         tokio::time::sleep(pause).await;
-        pause = (2 * pause).min(LONGEST_PREFACE_PAUSE);
+        pause = (2 * pause).min(MAX_PREFACE_PAUSE);
     }
 }

@@ -9,8 +9,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::audit_batch_writer::AuditBatchWriter;
 use crate::json_line::JsonLine;
-use crate::turn_writer::TurnWriter;
 
 /// The log levels of the command line and of the custom resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -82,7 +82,7 @@ impl Logging {
     /// Starts logging. Later calls in the same process change nothing.
     pub fn start(self) {
         match self.format {
-            LogFormat::Json => self.start_with(TurnWriter::new(std::io::stdout(), AUDIT_TARGET)),
+            LogFormat::Json => self.start_with(AuditBatchWriter::new(std::io::stdout(), AUDIT_TARGET)),
             LogFormat::Text => self.start_with(std::io::stderr),
         }
     }

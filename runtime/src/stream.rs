@@ -26,14 +26,14 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// that the client has not read yet (RFC 9112, section 9.6). Therefore a connection ends in three steps:
 /// close the sending half, read and drop further bytes within bounds, then close.
 pub(crate) struct ClientStream {
-    state: State,
+    state: StreamState,
     write_limit: Duration,
     connection: ConnectionState,
     /// The timer that runs while the client reads nothing. A pending write keeps the connection busy.
     stalled: Option<(Pin<Box<Sleep>>, Busy)>,
 }
 
-enum State {
+enum StreamState {
     Open(TcpStream),
     Lingering(Pin<Box<dyn Future<Output = ()> + Send>>),
     Closed,
@@ -42,7 +42,7 @@ enum State {
 impl ClientStream {
     pub(crate) fn new(stream: TcpStream, write_limit: Duration, connection: ConnectionState) -> Self {
         Self {
-            state: State::Open(stream),
+            state: StreamState::Open(stream),
             write_limit,
             connection,
             stalled: None,
@@ -54,7 +54,7 @@ impl ClientStream {
         context: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let State::Open(stream) = &mut self.state else {
+        let StreamState::Open(stream) = &mut self.state else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
         let written = write(Pin::new(stream), context);
@@ -83,8 +83,8 @@ impl AsyncRead for ClientStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().state {
-            State::Open(stream) => Pin::new(stream).poll_read(context, buffer),
-            State::Lingering(_) | State::Closed => Poll::Ready(Ok(())),
+            StreamState::Open(stream) => Pin::new(stream).poll_read(context, buffer),
+            StreamState::Lingering(_) | StreamState::Closed => Poll::Ready(Ok(())),
         }
     }
 }
@@ -116,13 +116,13 @@ impl AsyncWrite for ClientStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.state = match std::mem::replace(&mut this.state, State::Closed) {
-            State::Open(stream) => State::Lingering(Box::pin(linger(stream))),
+        this.state = match std::mem::replace(&mut this.state, StreamState::Closed) {
+            StreamState::Open(stream) => StreamState::Lingering(Box::pin(linger(stream))),
             other => other,
         };
-        if let State::Lingering(lingering) = &mut this.state {
+        if let StreamState::Lingering(lingering) = &mut this.state {
             std::task::ready!(lingering.as_mut().poll(context));
-            this.state = State::Closed;
+            this.state = StreamState::Closed;
         }
         Poll::Ready(Ok(()))
     }

@@ -1,7 +1,7 @@
 //! The metrics for Prometheus. Labels come from closed sets without data of users, clients or requests.
 
 use behalf_contract::Reason;
-use behalf_runtime::trace::{self, Dropped};
+use behalf_runtime::trace::{self, DropReason};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -250,7 +250,7 @@ impl Metrics {
     }
 
     /// Counts spans that the trace collector did not get.
-    pub fn spans_dropped(&self, reason: Dropped, count: usize) {
+    pub fn spans_dropped(&self, reason: DropReason, count: usize) {
         let reason = reason.as_str();
         let counter = self.spans_dropped.get_or_create(&ReasonLabels { reason });
         counter.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
@@ -409,7 +409,7 @@ mod tests {
         metrics.handshake_probe("Verified", "ToolsListed");
         metrics.entra_request("on_behalf_of", true, 0.1);
         metrics.store_operation("get", true, 0.1);
-        metrics.spans_dropped(Dropped::QueueFull, 1);
+        metrics.spans_dropped(DropReason::QueueFull, 1);
         let text = metrics.encode();
         let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let names: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();

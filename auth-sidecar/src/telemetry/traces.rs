@@ -10,7 +10,7 @@ use axum::http::HeaderName;
 use behalf_contract::TracingConfig;
 use behalf_entra::{Clock, EntraError, HttpClient, TokenRequest, TokenRequestObserver, UserIdentity};
 use behalf_runtime::trace::{
-    Caller, Collector, Sources, Span, TRACEPARENT, Trace, TraceContext, Tracer, current, method_name,
+    Caller, ClientSpan, Collector, Sources, TRACEPARENT, Trace, TraceContext, Tracer, current, method_name,
 };
 use tokio::time::Instant;
 
@@ -74,7 +74,7 @@ impl McpTrace for Trace {
 }
 
 /// Begins the span of a request to the server, and gives the request its context.
-pub(crate) fn to_server(trace: &Trace, request: &mut Request) -> Span {
+pub(crate) fn to_server(trace: &Trace, request: &mut Request) -> ClientSpan {
     let mut span = trace.child("server");
     span.set("http.request.method", method_name(request.method()));
     let headers = request.headers_mut();

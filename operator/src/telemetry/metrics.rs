@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use behalf_contract::Reason;
-use behalf_runtime::trace::Dropped;
+use behalf_runtime::trace::DropReason;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -105,7 +105,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         let reconciles = zeros(ReconcileResult::LABELS.map(|result| ResultLabels { result }));
         let failures = zeros(ReconcileStep::ALL.map(|step| StepLabels { step: step.as_str() }));
-        let dropped = zeros(Dropped::ALL.map(|reason| DroppedLabels {
+        let dropped = zeros(DropReason::ALL.map(|reason| DroppedLabels {
             reason: reason.as_str(),
         }));
         let to = &mut registry;
@@ -256,7 +256,7 @@ impl Metrics {
     }
 
     /// Counts spans that the trace collector did not get.
-    pub fn spans_dropped(&self, reason: Dropped, count: usize) {
+    pub fn spans_dropped(&self, reason: DropReason, count: usize) {
         let reason = reason.as_str();
         let counter = self.spans_dropped.get_or_create(&DroppedLabels { reason });
         counter.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
@@ -329,7 +329,7 @@ mod tests {
         metrics.reconciled(ReconcileResult::Failed(ReconcileStep::Apply), second);
         metrics.reconciled(ReconcileResult::Failed(ReconcileStep::Apply), second);
         metrics.leads();
-        metrics.spans_dropped(Dropped::NotAccepted, 3);
+        metrics.spans_dropped(DropReason::NotAccepted, 3);
         metrics.waited(second);
         drop(metrics.running());
         let _running = metrics.running();

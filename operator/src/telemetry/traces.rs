@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use behalf_entra::{HttpLimits, Proxies, TrustRoots};
-use behalf_runtime::trace::{Collector, Dropped, RequestSpan, Sources, Span, Trace, Tracer, current};
+use behalf_runtime::trace::{
+    ClientSpan, Collector, DropReason, RequestSpan, Sources, Trace, Tracer, current,
+};
 use http::StatusCode;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -40,7 +42,7 @@ pub struct Receiver<'a> {
 /// traces. Nothing is sent before the tracer's export runs. `dropped` counts the spans that were not sent.
 pub fn tracer(
     receiver: Receiver<'_>,
-    dropped: impl Fn(Dropped, usize) + Send + Sync + 'static,
+    dropped: impl Fn(DropReason, usize) + Send + Sync + 'static,
     clock: fn() -> Timestamp,
 ) -> Option<Tracer> {
     let Receiver {
@@ -80,7 +82,7 @@ pub fn tracer(
     Some(Tracer::new(sources(dropped, clock), collector))
 }
 
-fn sources(dropped: impl Fn(Dropped, usize) + Send + Sync + 'static, clock: fn() -> Timestamp) -> Sources {
+fn sources(dropped: impl Fn(DropReason, usize) + Send + Sync + 'static, clock: fn() -> Timestamp) -> Sources {
     Sources {
         clock: Box::new(move || Duration::try_from(clock().as_duration()).unwrap_or_default()),
         // Without randomness the ids are invalid, and the collector drops the spans. No reconcile fails for that.
@@ -125,7 +127,7 @@ pub fn failed(trace: &Trace, kind: &'static str) {
 }
 
 /// A request to the API server in the trace of the running task, if there is one.
-pub struct ApiRequest(Option<Span>);
+pub struct ApiRequest(Option<ClientSpan>);
 
 impl ApiRequest {
     /// Begins the span of a request that was sent at `began`. The names are those of the metric.

@@ -6,11 +6,11 @@ use bytes::BytesMut;
 use prost::Message as _;
 
 use super::otlp::{
-    ExportRequest, ExportResponse, Resource, ResourceSpans, Scope, ScopeSpans, Span, attribute,
+    ExportRequest, ExportResponse, OtlpSpan, Resource, ResourceSpans, Scope, ScopeSpans, attribute,
 };
 
 /// Maximum size of a collector's answer in bytes. It has a number, and a text for people.
-const LARGEST_ANSWER: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// The collector, and how to reach it.
 pub struct Collector {
@@ -80,7 +80,7 @@ impl Collector {
     }
 
     /// Returns the number of spans that the collector rejected although it accepted the request.
-    pub(super) async fn send(&self, spans: Vec<Span>) -> Result<usize, ExportError> {
+    pub(super) async fn send(&self, spans: Vec<OtlpSpan>) -> Result<usize, ExportError> {
         let request = ExportRequest {
             resource_spans: vec![ResourceSpans {
                 resource: Some(self.resource.clone()),
@@ -133,7 +133,7 @@ impl Collector {
 async fn rejected(mut response: reqwest::Response) -> usize {
     let mut body = BytesMut::new();
     while let Ok(Some(part)) = response.chunk().await {
-        if body.len() + part.len() > LARGEST_ANSWER {
+        if body.len() + part.len() > MAX_ANSWER_BYTES {
             return 0;
         }
         body.extend_from_slice(&part);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::queue::Dropped;
+use super::queue::DropReason;
 use super::tracer::Tracer;
 
 /// Maximum number of spans in one request. It is the default of the OpenTelemetry SDKs.
@@ -54,7 +54,7 @@ impl Tracer {
         let result = collector.send(spans).await;
         let rejected = *result.as_ref().unwrap_or(&count);
         if rejected > 0 {
-            (self.0.sources.dropped)(Dropped::NotAccepted, rejected.min(count));
+            (self.0.sources.dropped)(DropReason::NotAccepted, rejected.min(count));
         }
         collector.log_change(&result, is_away);
         true

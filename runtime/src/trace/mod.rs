@@ -22,6 +22,6 @@ pub use caller::Caller;
 pub use collector::Collector;
 pub use context::{TRACEPARENT, TraceContext, TraceId};
 pub use layer::{method_name, trace_request, traced};
-pub use queue::Dropped;
-pub use span::{RequestSpan, Span, Trace, Value, carry, current, within};
+pub use queue::DropReason;
+pub use span::{ClientSpan, RequestSpan, Trace, Value, carry, current, within};
 pub use tracer::{Sources, Tracer};

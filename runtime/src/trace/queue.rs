@@ -5,22 +5,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::caller::Caller;
-use super::otlp::Span;
+use super::otlp::OtlpSpan;
 
 /// Maximum number of spans that wait: 1 to 2 MiB. It is the default of the OpenTelemetry SDKs.
-const MOST: usize = 2048;
+const MAX_WAITING: usize = 2048;
 
 /// Maximum number of spans that wait before those of a stranger are dropped. Anybody can send requests without a session,
 /// and they must not displace the spans of users.
-const MOST_OF_STRANGERS: usize = MOST / 2;
+const MAX_WAITING_OF_STRANGERS: usize = MAX_WAITING / 2;
 
 /// Maximum number of spans of one user that wait. A user who makes more calls than are exported loses own spans, and the spans of
 /// others still find room.
-const MOST_OF_USER: usize = MOST / 4;
+const MAX_WAITING_OF_USER: usize = MAX_WAITING / 4;
 
 /// Why spans did not reach the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dropped {
+pub enum DropReason {
     /// Too many waited.
     QueueFull,
     /// The request already had the maximum number of spans.
@@ -29,7 +29,7 @@ pub enum Dropped {
     NotAccepted,
 }
 
-impl Dropped {
+impl DropReason {
     /// All reasons.
     pub const ALL: [Self; 3] = [Self::QueueFull, Self::RequestFull, Self::NotAccepted];
 
@@ -45,23 +45,23 @@ impl Dropped {
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    spans: Mutex<Vec<(Caller, Span)>>,
+    spans: Mutex<Vec<(Caller, OtlpSpan)>>,
     filled: Notify,
 }
 
 impl Queue {
     /// Adds the spans of one request. Returns false if there is no room for all of them.
-    pub(super) fn push(&self, spans: Vec<Span>, caller: Caller) -> bool {
+    pub(super) fn push(&self, spans: Vec<OtlpSpan>, caller: Caller) -> bool {
         let mut waiting = self.waiting();
         let all = waiting.len() + spans.len();
         let fits = match caller {
-            Caller::Stranger => all <= MOST_OF_STRANGERS,
-            Caller::Program => all <= MOST,
+            Caller::Stranger => all <= MAX_WAITING_OF_STRANGERS,
+            Caller::Program => all <= MAX_WAITING,
             // Most of the time so few spans wait that nobody's are counted.
-            Caller::User(_) if all <= MOST_OF_USER => true,
+            Caller::User(_) if all <= MAX_WAITING_OF_USER => true,
             Caller::User(_) => {
                 let own = waiting.iter().filter(|(other, _)| *other == caller).count();
-                all <= MOST && own + spans.len() <= MOST_OF_USER
+                all <= MAX_WAITING && own + spans.len() <= MAX_WAITING_OF_USER
             }
         };
         if !fits {
@@ -81,13 +81,13 @@ impl Queue {
     }
 
     /// Removes the oldest spans, at most `most`.
-    pub(super) fn take(&self, most: usize) -> Vec<Span> {
+    pub(super) fn take(&self, most: usize) -> Vec<OtlpSpan> {
         let mut waiting = self.waiting();
         let count = waiting.len().min(most);
         waiting.drain(..count).map(|(_, span)| span).collect()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<(Caller, Span)>> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<(Caller, OtlpSpan)>> {
         self.spans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,20 +96,20 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn spans(count: usize) -> Vec<Span> {
-        vec![Span::default(); count]
+    fn spans(count: usize) -> Vec<OtlpSpan> {
+        vec![OtlpSpan::default(); count]
     }
 
     #[test]
     fn the_queue_is_bounded_and_takes_a_request_as_a_whole() {
         let queue = Queue::default();
         for user in 0..3 {
-            assert!(queue.push(spans(MOST_OF_USER), Caller::user(&user)));
+            assert!(queue.push(spans(MAX_WAITING_OF_USER), Caller::user(&user)));
         }
-        assert!(queue.push(spans(MOST_OF_USER - 1), Caller::user(&3)));
+        assert!(queue.push(spans(MAX_WAITING_OF_USER - 1), Caller::user(&3)));
         assert!(!queue.push(spans(2), Caller::user(&4)));
         assert!(queue.push(spans(1), Caller::user(&4)));
-        assert_eq!(queue.take(usize::MAX).len(), MOST);
+        assert_eq!(queue.take(usize::MAX).len(), MAX_WAITING);
         assert!(queue.push(spans(2), Caller::user(&4)), "there is room again");
     }
 
@@ -118,7 +118,7 @@ mod tests {
         let queue = Queue::default();
         while queue.push(spans(3), Caller::Stranger) {}
         for user in 0..2 {
-            assert!(queue.push(spans(MOST_OF_USER), Caller::user(&user)));
+            assert!(queue.push(spans(MAX_WAITING_OF_USER), Caller::user(&user)));
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
         let queue = Queue::default();
         let (ana, ben) = (Caller::user("ana"), Caller::user("ben"));
         while queue.push(spans(3), ana) {}
-        assert!(queue.push(spans(MOST_OF_USER), ben));
+        assert!(queue.push(spans(MAX_WAITING_OF_USER), ben));
         assert!(!queue.push(spans(3), ana));
         queue.take(3);
         assert!(queue.push(spans(3), ana), "there is room again");
@@ -137,13 +137,13 @@ mod tests {
     fn the_oldest_spans_are_taken_first() {
         let queue = Queue::default();
         for name in ["a", "b", "c"] {
-            let span = Span {
+            let span = OtlpSpan {
                 name: name.to_owned(),
-                ..Span::default()
+                ..OtlpSpan::default()
             };
             assert!(queue.push(vec![span], Caller::user("ana")));
         }
-        let names = |spans: Vec<Span>| spans.into_iter().map(|span| span.name).collect::<String>();
+        let names = |spans: Vec<OtlpSpan>| spans.into_iter().map(|span| span.name).collect::<String>();
         assert_eq!(names(queue.take(2)), "ab");
         assert_eq!(names(queue.take(2)), "c");
     }

@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use super::caller::Caller;
 use super::context::{SpanId, TraceContext, TraceId};
 use super::otlp::{self, KeyValue, Status, attribute};
-use super::queue::Dropped;
+use super::queue::DropReason;
 use super::tracer::Tracer;
 
 pub use super::otlp::Value;
 
 /// Maximum number of spans of one request. It bounds the memory of a request that sends many; later spans are dropped.
-const MOST_SPANS: usize = 64;
+const MAX_SPANS: usize = 64;
 
 tokio::task_local! {
     static CURRENT: Trace;
@@ -61,20 +61,20 @@ impl SpanPosition {
     }
 }
 
-struct Request {
+struct RequestTrace {
     tracer: Tracer,
     began: Instant,
     /// The time of `began` since the Unix epoch.
     began_at: Duration,
-    state: Mutex<State>,
+    state: Mutex<SpanState>,
 }
 
-struct State {
+struct SpanState {
     position: SpanPosition,
     caller: Caller,
     root: Recorded,
     children: Vec<(SpanId, Recorded)>,
-    /// Number of spans beyond [`MOST_SPANS`].
+    /// Number of spans beyond [`MAX_SPANS`].
     left_out: usize,
 }
 
@@ -108,11 +108,11 @@ pub struct RequestSpan(Trace);
 
 impl RequestSpan {
     pub(super) fn begin(tracer: &Tracer, position: SpanPosition, caller: Caller, root: Recorded) -> Self {
-        let request = Request {
+        let request = RequestTrace {
             tracer: tracer.clone(),
             began: Instant::now(),
             began_at: (tracer.0.sources.clock)(),
-            state: Mutex::new(State {
+            state: Mutex::new(SpanState {
                 position,
                 caller,
                 root,
@@ -141,7 +141,7 @@ impl Drop for RequestSpan {
 /// The trace of one request, as far as this program sees it. Clones share it. Its spans are queued when the last clone is
 /// dropped.
 #[derive(Clone)]
-pub struct Trace(Arc<Request>);
+pub struct Trace(Arc<RequestTrace>);
 
 impl Trace {
     /// Runs `future` with this as the [`current`] trace.
@@ -193,28 +193,28 @@ impl Trace {
     }
 
     /// Begins the span of a request that this program sends. It ends when it is dropped.
-    pub fn child(&self, name: impl Into<Cow<'static, str>>) -> Span {
-        Span {
+    pub fn child(&self, name: impl Into<Cow<'static, str>>) -> ClientSpan {
+        ClientSpan {
             trace: self.clone(),
             id: SpanId(self.0.tracer.random()),
             recorded: Some(Recorded::new(name.into(), otlp::CLIENT)),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SpanState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The span of a request that this program sends.
 #[must_use = "the span ends when it is dropped"]
-pub struct Span {
+pub struct ClientSpan {
     trace: Trace,
     id: SpanId,
     recorded: Option<Recorded>,
 }
 
-impl Span {
+impl ClientSpan {
     /// Returns the value of `traceparent` for the request.
     pub fn traceparent(&self) -> Option<HeaderValue> {
         let position = self.trace.state().position;
@@ -258,10 +258,10 @@ impl Span {
     }
 }
 
-impl Drop for Span {
+impl Drop for ClientSpan {
     fn drop(&mut self) {
         let mut state = self.trace.state();
-        if state.children.len() + 1 >= MOST_SPANS {
+        if state.children.len() + 1 >= MAX_SPANS {
             state.left_out += 1;
         } else if let Some(mut recorded) = self.recorded.take() {
             recorded.ended = Instant::now();
@@ -270,7 +270,7 @@ impl Drop for Span {
     }
 }
 
-impl Drop for Request {
+impl Drop for RequestTrace {
     fn drop(&mut self) {
         let (began, began_at) = (self.began, self.began_at);
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -282,7 +282,7 @@ impl Drop for Request {
             let at = began_at + moment.saturating_duration_since(began);
             u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
         };
-        let written = |id: SpanId, parent: Option<SpanId>, recorded: &mut Recorded| otlp::Span {
+        let written = |id: SpanId, parent: Option<SpanId>, recorded: &mut Recorded| otlp::OtlpSpan {
             trace_id: position.trace.0.to_vec(),
             span_id: id.0.to_vec(),
             parent_span_id: parent.map_or_else(Vec::new, |id| id.0.to_vec()),
@@ -299,10 +299,10 @@ impl Drop for Request {
         }
         let (count, shared) = (spans.len(), &*self.tracer.0);
         if state.left_out > 0 {
-            (shared.sources.dropped)(Dropped::RequestFull, state.left_out);
+            (shared.sources.dropped)(DropReason::RequestFull, state.left_out);
         }
         if !shared.queue.push(spans, state.caller) {
-            (shared.sources.dropped)(Dropped::QueueFull, count);
+            (shared.sources.dropped)(DropReason::QueueFull, count);
         }
     }
 }
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_spans_of_a_request_beyond_the_maximum_are_counted() {
-        let counted = Arc::<Mutex<Vec<(Dropped, usize)>>>::default();
+        let counted = Arc::<Mutex<Vec<(DropReason, usize)>>>::default();
         let counts = Arc::clone(&counted);
         let sources = Sources {
             clock: Box::new(Duration::default),
@@ -333,11 +333,11 @@ mod tests {
         };
         let tracer = Tracer::new(sources, Collector::new(&config, "test", reqwest::Client::default));
         let request = tracer.begin("tools/call", None);
-        for _ in 0..MOST_SPANS + 2 {
+        for _ in 0..MAX_SPANS + 2 {
             drop(request.trace().child("azure_devops"));
         }
         drop(request);
-        assert_eq!(tracer.0.queue.take(usize::MAX).len(), MOST_SPANS);
-        assert_eq!(*counted.lock().unwrap(), [(Dropped::RequestFull, 3)]);
+        assert_eq!(tracer.0.queue.take(usize::MAX).len(), MAX_SPANS);
+        assert_eq!(*counted.lock().unwrap(), [(DropReason::RequestFull, 3)]);
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::collector::Collector;
-use super::queue::{Dropped, Queue};
+use super::queue::{DropReason, Queue};
 
 /// Overwrites bytes with random bytes.
 type Random = dyn Fn(&mut [u8]) + Send + Sync;
 
 /// Counts dropped spans.
-type Count = dyn Fn(Dropped, usize) + Send + Sync;
+type Count = dyn Fn(DropReason, usize) + Send + Sync;
 
 /// The clock, the randomness and the counter of a [`Tracer`].
 pub struct Sources {
@@ -27,9 +27,9 @@ pub struct Sources {
 
 /// Begins traces, and holds the finished ones until they are exported. Cheap to clone.
 #[derive(Clone)]
-pub struct Tracer(pub(super) Arc<Shared>);
+pub struct Tracer(pub(super) Arc<TracerShared>);
 
-pub(super) struct Shared {
+pub(super) struct TracerShared {
     pub(super) sources: Sources,
     pub(super) queue: Queue,
     pub(super) collector: Collector,
@@ -38,7 +38,7 @@ pub(super) struct Shared {
 impl Tracer {
     /// Creates a tracer. Nothing is sent before [`Tracer::export`] runs.
     pub fn new(sources: Sources, collector: Collector) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(TracerShared {
             sources,
             queue: Queue::default(),
             collector,

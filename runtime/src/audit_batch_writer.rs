@@ -11,10 +11,10 @@ use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines of more bytes together do not wait for the end of the turn. A pipe takes 64 KiB.
-const MOST_KEPT: usize = 16 * 1024;
+const MAX_KEPT_BYTES: usize = 16 * 1024;
 
 /// Writes log lines to an output.
-pub(crate) struct TurnWriter<W: Write> {
+pub(crate) struct AuditBatchWriter<W: Write> {
     /// The target of the lines that wait for the end of the turn.
     audit_target: &'static str,
     lines: Arc<Mutex<Lines<W>>>,
@@ -40,12 +40,12 @@ impl<W: Write> Lines<W> {
             .and_then(|()| self.output.flush());
         self.is_cut = written.is_err();
         self.kept.clear();
-        self.kept.shrink_to(MOST_KEPT);
+        self.kept.shrink_to(MAX_KEPT_BYTES);
         written
     }
 }
 
-impl<W: Write> TurnWriter<W> {
+impl<W: Write> AuditBatchWriter<W> {
     pub(crate) fn new(output: W, audit_target: &'static str) -> Self {
         let lines = Lines {
             kept: Vec::new(),
@@ -91,7 +91,7 @@ impl<W: Write + Send + 'static> Write for LogLine<W> {
         let is_first = lines.kept.is_empty();
         lines.kept.extend_from_slice(line);
         match event_loop {
-            Some(event_loop) if lines.kept.len() < MOST_KEPT => {
+            Some(event_loop) if lines.kept.len() < MAX_KEPT_BYTES => {
                 drop(lines);
                 if is_first {
                     let end = EndOfTurn(Arc::clone(&self.lines));
@@ -109,7 +109,7 @@ impl<W: Write + Send + 'static> Write for LogLine<W> {
     }
 }
 
-impl<W: Write + Send + 'static> MakeWriter<'_> for TurnWriter<W> {
+impl<W: Write + Send + 'static> MakeWriter<'_> for AuditBatchWriter<W> {
     type Writer = LogLine<W>;
 
     fn make_writer(&self) -> Self::Writer {
@@ -167,7 +167,7 @@ mod tests {
         fn listen(&self) -> DefaultGuard {
             let subscriber = tracing_subscriber::fmt()
                 .event_format(JsonLine)
-                .with_writer(TurnWriter::new(self.clone(), TARGET))
+                .with_writer(AuditBatchWriter::new(self.clone(), TARGET))
                 .finish();
             tracing::subscriber::set_default(subscriber)
         }
@@ -278,7 +278,7 @@ mod tests {
     async fn lines_of_more_than_a_bound_do_not_wait() {
         let output = Output::default();
         let _listens = output.listen();
-        let long = "x".repeat(MOST_KEPT / 2);
+        let long = "x".repeat(MAX_KEPT_BYTES / 2);
         audit(&long);
         audit(&long);
         assert_eq!(output.writes(), [[long.clone(), long]]);
