@@ -25,14 +25,14 @@ pub struct ApplicationToken {
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct ApplicationClaims {
     oid: String,
 }
 
 impl ApplicationToken {
     /// Reads `oid`. The token is not validated: Entra sent it over TLS in answer to this process, and its API validates it.
     pub(crate) fn new(tokens: TokenSet, asked_at: Timestamp) -> Option<Self> {
-        let claims: Claims = unverified_claims(&tokens.access_token)?;
+        let claims: ApplicationClaims = unverified_claims(&tokens.access_token)?;
         is_guid(&claims.oid).then_some(Self {
             token: tokens.access_token,
             object_id: claims.oid,

@@ -14,7 +14,7 @@ use crate::unverified::unverified_claims;
 
 /// Maximum size of the token file that is read, in bytes. A projected token is 1 to 2 KiB; a larger file is a
 /// wrong file.
-const LARGEST: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Hosts of issuers whose tokens are Entra's own.
 const ENTRA_ISSUERS: [&str; 6] = [
@@ -110,7 +110,7 @@ impl FederatedTokenFile {
     fn read(&self) -> Result<Secret, AssertionError> {
         let Self(path) = self;
         let mut text = String::new();
-        match File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)) {
+        match File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text)) {
             Ok(_) => Ok(Secret::new(text.trim())),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(AssertionError::NotAToken { path: path.clone() })
@@ -283,7 +283,7 @@ mod tests {
         let (_file, assertion) = file(&vec![b'a'; 1024 * 1024]);
         assert_eq!(
             assertion.read().unwrap().expose().len(),
-            usize::try_from(LARGEST).unwrap()
+            usize::try_from(MAX_FILE_BYTES).unwrap()
         );
     }
 }

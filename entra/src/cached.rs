@@ -28,7 +28,7 @@ pub(crate) struct Lifetime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pauses {
     /// The caller may be anybody: it must not cause a storm of requests.
-    Heeded,
+    Respected,
 
     /// The caller waits for no pause that others caused. Other limits bound it, as those of logins, or it has a token that Entra
     /// has just issued.
@@ -114,7 +114,7 @@ impl<T> Cached<T> {
         }
         self.check_pause(now, pauses)?;
         let fetch = match pauses {
-            Pauses::Heeded => &self.fetch_with_pauses,
+            Pauses::Respected => &self.fetch_with_pauses,
             Pauses::Ignored => &self.fetch_without_pauses,
         };
         let completed = fetch.completed.load(Ordering::Acquire);
@@ -149,7 +149,7 @@ impl<T> Cached<T> {
     fn current(&self, now: Timestamp, pauses: Pauses, satisfying: impl Fn(&T) -> bool) -> Option<Arc<T>> {
         let state = self.state();
         let entry = state.entry.as_ref().filter(|entry| now < entry.next_load)?;
-        let limited = pauses == Pauses::Heeded
+        let limited = pauses == Pauses::Respected
             && state
                 .forced_at
                 .is_some_and(|forced_at| now < after(forced_at, self.lifetime.pause));
@@ -159,7 +159,7 @@ impl<T> Cached<T> {
     /// Returns the error of a caller that finds no usable value shortly after a failure.
     fn check_pause(&self, now: Timestamp, pauses: Pauses) -> Result<(), EntraError> {
         let state = self.state();
-        let failure = state.failure.as_ref().filter(|_| pauses == Pauses::Heeded);
+        let failure = state.failure.as_ref().filter(|_| pauses == Pauses::Respected);
         let Some(failure) = failure else {
             return Ok(());
         };
@@ -270,7 +270,7 @@ mod tests {
         }
 
         async fn get(&self, now: Timestamp, least: u32) -> Result<u32, EntraError> {
-            self.get_with(Pauses::Heeded, now, least).await
+            self.get_with(Pauses::Respected, now, least).await
         }
 
         async fn get_with(&self, pauses: Pauses, now: Timestamp, least: u32) -> Result<u32, EntraError> {
@@ -380,12 +380,12 @@ mod tests {
     async fn a_caller_that_ignores_pauses_waits_for_no_request_of_others() {
         let cached = Cached::new("test value", LIFETIME);
         let never = || std::future::pending::<Result<u32, EntraError>>();
-        let mut hangs = Box::pin(cached.get(at(0), Pauses::Heeded, |_| true, never));
+        let mut hangs = Box::pin(cached.get(at(0), Pauses::Respected, |_| true, never));
         assert!(futures::poll!(&mut hangs).is_pending());
         let own = cached.get(at(0), Pauses::Ignored, |_| true, || async { Ok(7) });
         assert_eq!(*own.now_or_never().unwrap().unwrap(), 7);
         // The value is there for both.
-        let other = cached.get(at(0), Pauses::Heeded, |_| true, never);
+        let other = cached.get(at(0), Pauses::Respected, |_| true, never);
         assert_eq!(*other.now_or_never().unwrap().unwrap(), 7);
     }
 
@@ -394,14 +394,14 @@ mod tests {
         let cached = Cached::new("test value", LIFETIME);
         let (fail, failure) = futures::channel::oneshot::channel::<u32>();
         let slow = || async { failure.await.map_err(|_| EntraError::TimedOut) };
-        let mut slow = Box::pin(cached.get(at(0), Pauses::Heeded, |_| true, slow));
+        let mut slow = Box::pin(cached.get(at(0), Pauses::Respected, |_| true, slow));
         assert!(futures::poll!(&mut slow).is_pending());
         let own = cached.get(at(5), Pauses::Ignored, |_| true, || async { Ok(7) });
         assert_eq!(*own.now_or_never().unwrap().unwrap(), 7);
         drop(fail);
         assert_eq!(*slow.now_or_never().unwrap().unwrap(), 7);
         let never = || std::future::pending::<Result<u32, EntraError>>();
-        let later = cached.get(at(60), Pauses::Heeded, |_| true, never);
+        let later = cached.get(at(60), Pauses::Respected, |_| true, never);
         assert_eq!(*later.now_or_never().unwrap().unwrap(), 7);
     }
 

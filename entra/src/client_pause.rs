@@ -6,11 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::error::EntraError;
-use crate::pause::{LONGEST, SHORTEST, end_of, left};
+use crate::pause::{MAX_PAUSE, MIN_PAUSE, end_of, left};
 
 /// Time for the first request after a pause. If it brings no answer within this time, the next request goes
 /// first.
-const FIRST_REQUEST: Duration = SHORTEST;
+const FIRST_REQUEST: Duration = MIN_PAUSE;
 
 /// The pause of the token requests of one client. Entra limits the rate of requests for each application,
 /// and refuses an application for all its users. One such answer therefore applies to every user of the process.
@@ -83,7 +83,7 @@ impl ClientPause {
             return Ok(false);
         }
         // More than the longest pause is left only after the clock went back.
-        if let Some(after) = left(now, pause.until).filter(|after| *after <= LONGEST) {
+        if let Some(after) = left(now, pause.until).filter(|after| *after <= MAX_PAUSE) {
             return Err(EntraError::Paused {
                 after,
                 cause: Arc::clone(&pause.cause),

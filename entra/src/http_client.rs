@@ -7,7 +7,7 @@ use behalf_contract::EgressProxy;
 use reqwest::dns::Resolve;
 use reqwest::{Certificate, Proxy};
 
-use crate::trust_roots::{FollowsBundle, TrustError, TrustRoots};
+use crate::trust_roots::{ReloadedFromBundle, TrustError, TrustRoots};
 
 /// Time limits of outgoing requests.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ impl TrustRoots {
     }
 
     fn client_of(&self, options: ClientOptions) -> Result<HttpClient, TrustError> {
-        let client = FollowsBundle::new(self, move || build(&options))?;
+        let client = ReloadedFromBundle::new(self, move || build(&options))?;
         Ok(HttpClient(Arc::new(client)))
     }
 }
@@ -87,7 +87,7 @@ impl TrustRoots {
 ///
 /// It never follows a redirect, so that a credential reaches no other address.
 #[derive(Clone, Debug)]
-pub struct HttpClient(Arc<FollowsBundle<reqwest::Client>>);
+pub struct HttpClient(Arc<ReloadedFromBundle<reqwest::Client>>);
 
 struct ClientOptions {
     roots: TrustRoots,
@@ -107,7 +107,7 @@ impl HttpClient {
 /// A client that was built elsewhere and never changes.
 impl From<reqwest::Client> for HttpClient {
     fn from(client: reqwest::Client) -> Self {
-        Self(Arc::new(FollowsBundle::fixed(client)))
+        Self(Arc::new(ReloadedFromBundle::fixed(client)))
     }
 }
 

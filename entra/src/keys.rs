@@ -6,7 +6,7 @@ use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 
 /// Maximum number of keys that are read. Tenants publish fewer.
-const MOST_KEYS: usize = 64;
+const MAX_KEYS: usize = 64;
 
 /// A JSON Web Key Set (RFC 7517) as Entra publishes it. The keys carry no `alg`.
 #[derive(Deserialize)]
@@ -32,7 +32,7 @@ impl SigningKeys {
     /// Selects the RSA signing keys. A key that names an issuer must name this tenant's. Other keys are ignored:
     /// a new kind of key must not make the old ones unusable.
     pub(crate) fn new(set: JwkSet, tenant_id: &str, issuer: &str) -> Self {
-        let usable = set.keys.into_iter().take(MOST_KEYS).filter_map(|key| {
+        let usable = set.keys.into_iter().take(MAX_KEYS).filter_map(|key| {
             let signs = key.kty == "RSA" && key.usage.as_deref().is_none_or(|usage| usage == "sig");
             let ours = key
                 .issuer

@@ -76,7 +76,7 @@ impl OnBehalfOf {
     /// Caches tokens of `scope` up to `capacity` bytes together. Beyond that, the token that was not used for
     /// the longest time is evicted.
     pub fn new(client: EntraClient, scope: impl Into<Arc<str>>, capacity: u64) -> Self {
-        let expiry = BeforeTheTokenDoes(client.clock());
+        let expiry = ExpireBeforeToken(client.clock());
         let tokens = Cache::builder()
             .max_capacity(capacity)
             .weigher(|_: &Key, token: &Arc<TokenSet>| size(token))
@@ -264,9 +264,9 @@ fn hash(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 
-struct BeforeTheTokenDoes(Arc<dyn Clock>);
+struct ExpireBeforeToken(Arc<dyn Clock>);
 
-impl Expiry<Key, Arc<TokenSet>> for BeforeTheTokenDoes {
+impl Expiry<Key, Arc<TokenSet>> for ExpireBeforeToken {
     fn expire_after_create(&self, key: &Key, token: &Arc<TokenSet>, _: Instant) -> Option<Duration> {
         Some(self.storage_time(key, token))
     }
@@ -282,7 +282,7 @@ impl Expiry<Key, Arc<TokenSet>> for BeforeTheTokenDoes {
     }
 }
 
-impl BeforeTheTokenDoes {
+impl ExpireBeforeToken {
     /// Callers with the same challenge share one exchange. Its token has no cache key of its own: the same challenge
     /// again means that the token did not satisfy the resource.
     fn storage_time(&self, key: &Key, token: &TokenSet) -> Duration {

@@ -6,14 +6,14 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Shortest pause after a failure. Every user of a Pod may be waiting, so a shorter pause would turn an
 /// outage into a storm of requests.
-pub(crate) const SHORTEST: Duration = Duration::from_secs(15);
+pub(crate) const MIN_PAUSE: Duration = Duration::from_secs(15);
 
 /// Longest pause that Entra's `Retry-After` may demand. Calls without a valid token fail until it ends.
-pub(crate) const LONGEST: Duration = Duration::from_mins(10);
+pub(crate) const MAX_PAUSE: Duration = Duration::from_mins(10);
 
 /// Returns the pause after a failure: `Retry-After`, within bounds.
 pub(crate) fn length(asked: Option<Duration>) -> Duration {
-    asked.unwrap_or_default().clamp(SHORTEST, LONGEST)
+    asked.unwrap_or_default().clamp(MIN_PAUSE, MAX_PAUSE)
 }
 
 /// Returns the time from `now` until `moment`, or `None` when `moment` has passed.

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use crate::codes;
 use description::first_line;
 
-const LONGEST_CLAIMS: usize = 8 * 1024;
+const MAX_CLAIMS_LENGTH: usize = 8 * 1024;
 
 /// An error body of Entra. Contains no credential and nothing that identifies a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ fn is_identifier(text: &str) -> bool {
 }
 
 fn is_json_object(text: &str) -> bool {
-    text.len() <= LONGEST_CLAIMS
+    text.len() <= MAX_CLAIMS_LENGTH
         && text.trim_start().starts_with('{')
         && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }

@@ -12,10 +12,10 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 
 /// Maximum size of an answer in bytes. A token with 200 groups is about 12 KiB.
-const LARGEST: usize = 512 * 1024;
+const MAX_ANSWER_BYTES: usize = 512 * 1024;
 
 /// Maximum token life in seconds. A longer `expires_in` counts as this one. CAE tokens live up to 28 hours.
-const LONGEST_LIFE_SECONDS: u64 = 48 * 60 * 60;
+const MAX_LIFE_SECONDS: u64 = 48 * 60 * 60;
 
 /// The tokens of a successful request.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Answer {
         let retry_after = retry_after(response.headers(), now);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(EntraError::transport)? {
-            if body.len() + chunk.len() > LARGEST {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
                 return Err(EntraError::Malformed {
                     status,
                     what: "longer than any answer of this protocol",
@@ -80,7 +80,7 @@ impl Answer {
         if body.access_token.is_empty() {
             return Err(self.malformed("access_token is empty"));
         }
-        let life = i64::try_from(body.expires_in.min(LONGEST_LIFE_SECONDS)).unwrap_or_default();
+        let life = i64::try_from(body.expires_in.min(MAX_LIFE_SECONDS)).unwrap_or_default();
         let expires_at = asked_at
             .checked_add(SignedDuration::from_secs(life))
             .map_err(|_| self.malformed("expires_in is out of range"))?;

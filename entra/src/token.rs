@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::token_rules::{TokenRejection, TokenRules, TokenSource};
 
 /// Maximum length of a token in bytes. Tokens of Entra are shorter.
-const LARGEST: usize = 64 * 1024;
+const MAX_TOKEN_LENGTH: usize = 64 * 1024;
 
 /// Validates tokens with the keys of the client's tenant. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -71,12 +71,12 @@ impl TokenValidator {
     /// Checks algorithm, key and signature. Does not check the claims.
     async fn verify(&self, token: &Secret) -> Result<Claims, TokenRejection> {
         let token = token.expose();
-        if token.len() > LARGEST {
+        if token.len() > MAX_TOKEN_LENGTH {
             return Err(TokenRejection::Malformed);
         }
         let kid = key_id(token)?;
         let pauses = match self.rules.source {
-            TokenSource::Callers => Pauses::Heeded,
+            TokenSource::Callers => Pauses::Respected,
             TokenSource::Entra => Pauses::Ignored,
         };
         let keys = self

@@ -77,7 +77,7 @@ impl TrustRoots {
     /// must be readable now.
     pub fn tls(&self) -> Result<TlsSettings, TrustError> {
         let roots = self.clone();
-        let settings = FollowsBundle::new(self, move || roots.client_config())?;
+        let settings = ReloadedFromBundle::new(self, move || roots.client_config())?;
         Ok(TlsSettings(Arc::new(settings)))
     }
 
@@ -121,7 +121,7 @@ impl TrustRoots {
 
 /// TLS settings whose trust roots follow their file. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct TlsSettings(Arc<FollowsBundle<Arc<ClientConfig>>>);
+pub struct TlsSettings(Arc<ReloadedFromBundle<Arc<ClientConfig>>>);
 
 impl TlsSettings {
     /// Returns the settings for the next connection.
@@ -131,7 +131,7 @@ impl TlsSettings {
 }
 
 /// A value that is built from trust roots, and built again when their bundle changes.
-pub(crate) struct FollowsBundle<T> {
+pub(crate) struct ReloadedFromBundle<T> {
     latest: Mutex<Latest<T>>,
 
     /// `None` if the value never changes.
@@ -152,7 +152,7 @@ struct Source<T> {
 /// kubelet swaps a symbolic link to a new folder.
 type Version = (u64, u64, u64, i64, i64);
 
-impl<T: Clone> FollowsBundle<T> {
+impl<T: Clone> ReloadedFromBundle<T> {
     /// Builds the value.
     pub(crate) fn new(
         roots: &TrustRoots,
@@ -204,10 +204,10 @@ impl<T: Clone> FollowsBundle<T> {
     }
 }
 
-impl<T> std::fmt::Debug for FollowsBundle<T> {
+impl<T> std::fmt::Debug for ReloadedFromBundle<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("FollowsBundle")
+            .debug_struct("ReloadedFromBundle")
             .field("bundle", &self.source.as_ref().map(|source| &source.bundle))
             .finish_non_exhaustive()
     }

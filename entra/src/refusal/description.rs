@@ -1,6 +1,6 @@
 //! Reduces `error_description` to text that a condition may show.
 
-const LONGEST_LINE: usize = 400;
+const MAX_LINE_LENGTH: usize = 400;
 
 /// Returns the first line without words that may name a person or be a credential.
 pub(super) fn first_line(description: &str) -> String {
@@ -16,8 +16,8 @@ pub(super) fn first_line(description: &str) -> String {
         } else {
             kept.extend(word.chars().filter(|character| !character.is_control()));
         }
-        if kept.len() > LONGEST_LINE {
-            let end = kept.floor_char_boundary(LONGEST_LINE);
+        if kept.len() > MAX_LINE_LENGTH {
+            let end = kept.floor_char_boundary(MAX_LINE_LENGTH);
             kept.truncate(end);
             kept.push_str("...");
             break;
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_description_is_bounded() {
-        assert!(first_line(&"wörd ".repeat(10_000)).len() <= LONGEST_LINE + 16);
-        assert!(first_line(&"ö".repeat(10_000)).len() <= LONGEST_LINE + 16);
+        assert!(first_line(&"wörd ".repeat(10_000)).len() <= MAX_LINE_LENGTH + 16);
+        assert!(first_line(&"ö".repeat(10_000)).len() <= MAX_LINE_LENGTH + 16);
     }
 }
