@@ -104,7 +104,7 @@ impl App {
             StreamableHttpServerConfig::default()
                 .with_legacy_session_mode(false)
                 .with_json_response(true)
-                .with_max_request_body_bytes(hop::LARGEST_BODY)
+                .with_max_request_body_bytes(hop::MAX_BODY_BYTES)
                 .with_allowed_hosts(HOSTS)
                 .with_allowed_origins(ORIGINS)
                 .enforce_origin_validation(),

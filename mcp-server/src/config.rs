@@ -10,7 +10,7 @@ use url::{Host, Url};
 use crate::tools::check_name;
 
 /// Maximum length of an organization name in bytes, as in Azure DevOps.
-const LONGEST_ORGANIZATION: usize = 50;
+const MAX_ORGANIZATION_LENGTH: usize = 50;
 
 /// Why the configuration is refused. The operator wrote it in a Pod; the flags of a person contain it on a laptop.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +102,7 @@ pub fn check(config: &ServerConfig) -> Result<(), ConfigError> {
 /// Checks the organization, the projects and the addresses of Azure DevOps.
 pub fn check_azure_devops(config: &AzureDevOpsConfig) -> Result<(), ConfigError> {
     let organization = &config.organization;
-    let well_formed = (1..=LONGEST_ORGANIZATION).contains(&organization.len())
+    let well_formed = (1..=MAX_ORGANIZATION_LENGTH).contains(&organization.len())
         && organization
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

@@ -9,10 +9,10 @@ use tokio::io::{
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::hop::{LARGEST_BODY, Message, MessageError, json_rpc_error};
+use crate::hop::{MAX_BODY_BYTES, Message, MessageError, json_rpc_error};
 
 /// Maximum number of refusals that wait until they are written. Beyond it no further line is read.
-const MOST_REFUSALS: usize = 16;
+const MAX_REFUSALS: usize = 16;
 
 /// The two ends that the MCP library uses instead of standard input and output.
 pub(crate) struct CheckedStdio {
@@ -39,9 +39,9 @@ pub(crate) fn check(
     input: impl AsyncRead + Send + Unpin + 'static,
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> CheckedStdio {
-    let (library_input, checked) = tokio::io::duplex(LARGEST_BODY);
-    let (library_output, answers) = tokio::io::duplex(LARGEST_BODY);
-    let (refusals, refused) = mpsc::channel(MOST_REFUSALS);
+    let (library_input, checked) = tokio::io::duplex(MAX_BODY_BYTES);
+    let (library_output, answers) = tokio::io::duplex(MAX_BODY_BYTES);
+    let (refusals, refused) = mpsc::channel(MAX_REFUSALS);
     tokio::spawn(read_lines(input, checked, refusals));
     CheckedStdio {
         input: library_input,
@@ -60,7 +60,7 @@ async fn read_lines(
     let mut is_rest = false;
     loop {
         line.clear();
-        input.set_limit(LARGEST_BODY as u64);
+        input.set_limit(MAX_BODY_BYTES as u64);
         if let Err(error) = input.read_until(b'\n', &mut line).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -104,7 +104,7 @@ fn check_line(line: &[u8]) -> Line {
 }
 
 fn too_long() -> Line {
-    let message = format!("the message is larger than {LARGEST_BODY} bytes");
+    let message = format!("the message is larger than {MAX_BODY_BYTES} bytes");
     Line::Refused(json_rpc_error(-32600, &message, None).to_string())
 }
 
@@ -150,7 +150,7 @@ mod tests {
 
     /// Returns the lines that the library reads, and the lines that the client reads.
     async fn exchange(input: String) -> (String, Vec<Value>) {
-        let (mut client, output) = tokio::io::duplex(LARGEST_BODY);
+        let (mut client, output) = tokio::io::duplex(MAX_BODY_BYTES);
         let mut stdio = check(std::io::Cursor::new(input.into_bytes()), output);
         let mut messages = String::new();
         stdio.input.read_to_string(&mut messages).await.unwrap();
@@ -201,7 +201,7 @@ mod tests {
                 -32602,
                 Some(json!(7)),
             ),
-            (format!("\"{}\"", "x".repeat(2 * LARGEST_BODY)), -32600, None),
+            (format!("\"{}\"", "x".repeat(2 * MAX_BODY_BYTES)), -32600, None),
         ] {
             let (messages, answers) = exchange(line.clone() + "\n").await;
             assert_eq!(messages, "", "{line:.100}");

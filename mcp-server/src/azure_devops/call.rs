@@ -170,7 +170,7 @@ impl Call {
         let mut reserved = self.answers.reserve()?;
         let began = Instant::now();
         let count = |outcome| {
-            let metrics = &self.client.shared.metrics;
+            let metrics = &self.client.inner.metrics;
             metrics.request(request.operation, outcome, began.elapsed());
         };
         let response = match transport::transmit(&self.client, request, token).await {

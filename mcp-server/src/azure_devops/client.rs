@@ -50,10 +50,10 @@ pub struct Options {
 /// The client of Azure DevOps. All users share it; it contains no token. Clones are cheap.
 #[derive(Clone)]
 pub struct AzureDevOps {
-    pub(super) shared: Arc<Shared>,
+    pub(super) inner: Arc<ClientInner>,
 }
 
-pub(super) struct Shared {
+pub(super) struct ClientInner {
     pub(super) http: HttpClient,
     pub(super) options: Options,
     /// The time before which no request with a token is sent, by the SHA-256 of the token. Azure DevOps
@@ -73,7 +73,7 @@ impl AzureDevOps {
             .time_to_live(PAUSE_LIFETIME)
             .build();
         Self {
-            shared: Arc::new(Shared {
+            inner: Arc::new(ClientInner {
                 http,
                 options,
                 pauses,
@@ -86,25 +86,22 @@ impl AzureDevOps {
 
     /// Returns the name of the organization.
     pub fn organization(&self) -> &str {
-        &self.shared.options.organization
+        &self.inner.options.organization
     }
 
     /// Returns the memory that answers to calls of `user` may use.
     pub(super) fn answers(&self, user: UserKey) -> AnswerShare {
-        self.shared.answers.share(user)
+        self.inner.answers.share(user)
     }
 
     /// Delays further requests with `token` by `wait`, as the service asked.
     pub(super) async fn pause(&self, token: &Secret, wait: Duration) {
-        self.shared
-            .pauses
-            .insert(hash(token), Instant::now() + wait)
-            .await;
+        self.inner.pauses.insert(hash(token), Instant::now() + wait).await;
     }
 
     /// Returns the time until requests with `token` may be sent again, or `None` if they may be sent now.
     pub(super) async fn paused(&self, token: &Secret) -> Option<Duration> {
-        let until = self.shared.pauses.get(&hash(token)).await?;
+        let until = self.inner.pauses.get(&hash(token)).await?;
         until
             .checked_duration_since(Instant::now())
             .filter(|left| !left.is_zero())
@@ -113,7 +110,7 @@ impl AzureDevOps {
     /// Returns the tenant of the organization. If the identity service names several and the users' tenant is one of them, returns
     /// that one. `None` if it names no tenant. The first call sends the request, without a token, and later calls use its answer.
     pub(crate) async fn organization_tenant(&self) -> Option<String> {
-        self.shared
+        self.inner
             .organization_tenant
             .get_or_init(|| self.request_tenant())
             .await
@@ -122,7 +119,7 @@ impl AzureDevOps {
 
     /// Returns true if the users' tenant and the organization's tenant are known and differ.
     pub(crate) async fn is_foreign_tenant(&self) -> bool {
-        let Some(ours) = &self.shared.options.tenant_id else {
+        let Some(ours) = &self.inner.options.tenant_id else {
             return false;
         };
         self.organization_tenant()
@@ -132,13 +129,13 @@ impl AzureDevOps {
 
     async fn request_tenant(&self) -> Option<String> {
         let address = address(
-            &self.shared.options.endpoints.identity,
+            &self.inner.options.endpoints.identity,
             &[self.organization()],
             &[],
         )
         .ok()?;
         let answer = self
-            .shared
+            .inner
             .http
             .client()
             .head(address)
@@ -147,7 +144,7 @@ impl AzureDevOps {
             .await
             .ok()?;
         let values = answer.headers().get_all(ORGANIZATION_TENANT_HEADER).iter();
-        let ours = self.shared.options.tenant_id.as_deref().unwrap_or_default();
+        let ours = self.inner.options.tenant_id.as_deref().unwrap_or_default();
         match OrganizationTenant::named(values.filter_map(|value| value.to_str().ok()), ours)? {
             OrganizationTenant::Same => Some(ours.to_owned()),
             OrganizationTenant::Other(tenant) => Some(tenant),

@@ -226,7 +226,7 @@ impl Call {
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value?))),
         );
-        let release = &self.client.shared.options.endpoints.release;
+        let release = &self.client.inner.options.endpoints.release;
         let segments = [
             self.client.organization(),
             project,
@@ -247,7 +247,7 @@ impl Call {
     fn core(&self, project: &str, segments: &[&str], query: &[(&str, &str)]) -> Result<Url, Failure> {
         let mut all = vec![self.client.organization(), project];
         all.extend(segments);
-        client::address(&self.client.shared.options.endpoints.core, &all, query)
+        client::address(&self.client.inner.options.endpoints.core, &all, query)
     }
 
     async fn page<T: DeserializeOwned>(

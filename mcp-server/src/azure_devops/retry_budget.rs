@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Maximum time that one tool call waits between its requests. The client waits for the tool as long.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Maximum number of repeated requests in one tool call.
 const RETRIES: u32 = 3;
@@ -21,7 +21,7 @@ pub(super) struct RetryBudget {
 impl Default for RetryBudget {
     fn default() -> Self {
         Self {
-            left: LONGEST_WAIT,
+            left: MAX_WAIT,
             retries: 0,
         }
     }

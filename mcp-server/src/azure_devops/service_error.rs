@@ -8,7 +8,7 @@ use super::transport::without_bom;
 use crate::redact;
 
 /// Maximum length in characters of a message that is passed on to the model.
-const LONGEST_MESSAGE: usize = 1_000;
+const MAX_MESSAGE_LENGTH: usize = 1_000;
 
 /// The body of an error. Azure DevOps sends it in three shapes: an object, a list that contains the object,
 /// or text.
@@ -58,7 +58,7 @@ impl ServiceError {
     /// Returns the message for the model: one line, without secrets and mail addresses.
     pub(super) fn shown(self) -> Option<String> {
         self.message
-            .map(|message| redact::line(&redact::cut(&one_line(&message), LONGEST_MESSAGE)))
+            .map(|message| redact::line(&redact::cut(&one_line(&message), MAX_MESSAGE_LENGTH)))
     }
 }
 

@@ -12,19 +12,19 @@ use super::failure::Failure;
 use crate::metrics::Operation;
 
 /// Maximum size of a JSON answer. A timeline of 2,750 records has 2.1 MB.
-const LARGEST_JSON: usize = 8 * 1024 * 1024;
+const MAX_JSON_BYTES: usize = 8 * 1024 * 1024;
 
 /// Maximum number of objects and lists in a JSON answer. That timeline has about 8,000 objects.
-const MOST_OBJECTS: usize = 64 * 1024;
+const MAX_OBJECTS: usize = 64 * 1024;
 
 /// Maximum number of bytes that are read of a log to find its end.
-const LARGEST_LOG: usize = 32 * 1024 * 1024;
+const MAX_LOG_BYTES: usize = 32 * 1024 * 1024;
 
 /// Number of bytes that are kept of the end of a log.
 const KEPT_TEXT: usize = 256 * 1024;
 
 /// Maximum number of bytes that are read of an error.
-const LARGEST_ERROR: usize = 64 * 1024;
+const MAX_ERROR_BYTES: usize = 64 * 1024;
 
 /// The kind of answer that the caller requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,19 +60,19 @@ pub(super) async fn transmit(
     request: &Request<'_>,
     token: &Secret,
 ) -> Result<reqwest::Response, reqwest::Error> {
-    let shared = &client.shared;
+    let inner = &client.inner;
     let accept = match request.wanted {
         Wanted::Json => "application/json",
         Wanted::Text => "text/plain",
     };
-    let mut builder = shared
+    let mut builder = inner
         .http
         .client()
         .request(request.method.clone(), request.address.clone())
         .header(AUTHORIZATION, bearer(token))
         .header(ACCEPT, accept)
         .header(USER_AGENT, client::USER_AGENT);
-    if shared.options.suppress_sign_in_page {
+    if inner.options.suppress_sign_in_page {
         builder = builder.header("x-tfs-fedauthredirect", "Suppress");
     }
     if let Some(body) = request.body {
@@ -141,17 +141,17 @@ pub(super) async fn read(
         taken.grow_to(bytes.len() + chunk.len())?;
         bytes.extend_from_slice(&chunk);
         match (success, wanted) {
-            (false, _) if bytes.len() > LARGEST_ERROR => {
-                bytes.truncate(LARGEST_ERROR);
+            (false, _) if bytes.len() > MAX_ERROR_BYTES => {
+                bytes.truncate(MAX_ERROR_BYTES);
                 return Ok(Body { bytes, cut: true });
             }
-            (true, Wanted::Json) if bytes.len() > LARGEST_JSON => return Err(Failure::TooLarge),
+            (true, Wanted::Json) if bytes.len() > MAX_JSON_BYTES => return Err(Failure::TooLarge),
             (true, Wanted::Text) => {
                 if bytes.len() > 2 * KEPT_TEXT {
                     bytes.drain(..bytes.len() - KEPT_TEXT);
                     cut = true;
                 }
-                if total > LARGEST_LOG {
+                if total > MAX_LOG_BYTES {
                     return Err(Failure::TooLarge);
                 }
             }
@@ -167,7 +167,7 @@ pub(super) fn without_bom(body: &[u8]) -> &[u8] {
 }
 
 /// Counts the objects and lists of a JSON text, which take more memory than their text once they are parsed if they are short:
-/// serde reads a list as an object without names. More than [`MOST_OBJECTS`] are too large.
+/// serde reads a list as an object without names. More than [`MAX_OBJECTS`] are too large.
 pub(super) fn count_objects(json: &[u8]) -> Result<usize, Failure> {
     let mut objects = 0;
     let mut bytes = json.iter();
@@ -178,7 +178,7 @@ pub(super) fn count_objects(json: &[u8]) -> Result<usize, Failure> {
             b'"' => skip_string(&mut bytes),
             _ => {}
         }
-        if objects > MOST_OBJECTS {
+        if objects > MAX_OBJECTS {
             return Err(Failure::TooLarge);
         }
     }
@@ -215,9 +215,9 @@ mod tests {
     fn more_objects_than_are_read_are_too_large() {
         for empty in ["{}", "[]"] {
             let list = |length| format!("[{}]", vec![empty; length].join(","));
-            let most = count_objects(list(MOST_OBJECTS - 1).as_bytes()).unwrap();
-            assert_eq!(most, MOST_OBJECTS);
-            let refused = count_objects(list(MOST_OBJECTS).as_bytes());
+            let most = count_objects(list(MAX_OBJECTS - 1).as_bytes()).unwrap();
+            assert_eq!(most, MAX_OBJECTS);
+            let refused = count_objects(list(MAX_OBJECTS).as_bytes());
             assert!(matches!(refused, Err(Failure::TooLarge)), "{empty}");
         }
     }

@@ -143,7 +143,7 @@ pub(crate) struct Issue {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
     pub(crate) message: Option<String>,
-    /// Data that the task reported beside the message: the first [`MOST_DATA`]. The author of the pipeline chooses the keys.
+    /// Data that the task reported beside the message: the first [`MAX_DATA`]. The author of the pipeline chooses the keys.
     #[serde(deserialize_with = "data")]
     pub(crate) data: BTreeMap<String, Scalar>,
 }
@@ -228,9 +228,9 @@ pub(crate) struct Release {
 }
 
 /// Maximum number of entries of [`Issue::data`] that are kept. Azure DevOps writes about six.
-const MOST_DATA: usize = 100;
+const MAX_DATA: usize = 100;
 
-/// Deserializes at most [`MOST_DATA`] entries, and null as none.
+/// Deserializes at most [`MAX_DATA`] entries, and null as none.
 fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Scalar>, D::Error> {
     struct First;
 
@@ -247,7 +247,7 @@ fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, S
 
         fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
             let mut first = BTreeMap::new();
-            while first.len() < MOST_DATA {
+            while first.len() < MAX_DATA {
                 let Some((key, datum)) = entries.next_entry()? else {
                     return Ok(first);
                 };
@@ -308,7 +308,7 @@ mod tests {
         let issue =
             |data: &str| serde_json::from_str::<Issue>(&format!(r#"{{"data": {data}, "message": "m"}}"#));
         let long = issue(&format!("{{{}}}", entries.join(","))).unwrap();
-        assert_eq!(long.data.len(), MOST_DATA);
+        assert_eq!(long.data.len(), MAX_DATA);
         assert_eq!(long.message.as_deref(), Some("m"));
         assert!(issue("null").unwrap().data.is_empty());
         assert_eq!(issue(r#"{"code": "x"}"#).unwrap().data.len(), 1);

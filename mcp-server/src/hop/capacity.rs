@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::message::{LARGEST_BODY, Message};
+use super::message::{MAX_BODY_BYTES, Message};
 use super::refusal::HopRefusal;
 
 /// Maximum memory in bytes for one JSON value while its message is handled.
@@ -16,7 +16,7 @@ const MEMORY: usize = 80 * 1024 * 1024;
 
 /// Maximum number of tool calls in progress. Each has arguments, answers of Azure DevOps and a connection.
 /// Further calls are refused at once, because a queue would only hide the overload.
-const MOST_CALLS: usize = 64;
+const MAX_CALLS: usize = 64;
 
 /// The memory and the calls that are left.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Reservation {
 impl Default for Capacity {
     fn default() -> Self {
         Self {
-            calls: Arc::new(Semaphore::new(MOST_CALLS)),
+            calls: Arc::new(Semaphore::new(MAX_CALLS)),
             memory: Arc::new(Semaphore::new(MEMORY)),
         }
     }
@@ -52,7 +52,7 @@ impl Capacity {
 
     fn memory(&self, message: &Message) -> Result<OwnedSemaphorePermit, HopRefusal> {
         let needed = 2 * message.length + VALUE * message.values;
-        let permits = u32::try_from(needed).map_err(|_| HopRefusal::TooLarge(LARGEST_BODY))?;
+        let permits = u32::try_from(needed).map_err(|_| HopRefusal::TooLarge(MAX_BODY_BYTES))?;
         Arc::clone(&self.memory)
             .try_acquire_many_owned(permits)
             .map_err(|_| {
@@ -72,7 +72,7 @@ impl Capacity {
             return Ok(Some(permit));
         }
         tracing::warn!(
-            "Refused a tool call: {MOST_CALLS} are in progress; if this happens often, raise the number of replicas or make fewer \
+            "Refused a tool call: {MAX_CALLS} are in progress; if this happens often, raise the number of replicas or make fewer \
              calls at once"
         );
         Err(HopRefusal::Busy)

@@ -7,10 +7,10 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// Minimum length of a key in bytes. An empty file must not match an empty header.
-const SHORTEST: usize = 32;
+const MIN_KEY_LENGTH: usize = 32;
 
 /// Maximum size of the file in bytes. A larger file is not the host key.
-const LONGEST: u64 = 4 * 1024;
+const MAX_FILE_BYTES: u64 = 4 * 1024;
 
 /// Why the host key cannot be used. An administrator who can see the Pod must act.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum HostKeyError {
     },
 
     /// The file has the size of no host key.
-    #[error("the host key {} is shorter than {SHORTEST} or longer than {LONGEST} bytes: restart the Pod", path.display())]
+    #[error("the host key {} is shorter than {MIN_KEY_LENGTH} or longer than {MAX_FILE_BYTES} bytes: restart the Pod", path.display())]
     Size {
         /// Path from `hostKeyFile` of the configuration.
         path: PathBuf,
@@ -98,8 +98,10 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, HostKeyError> {
     let file = std::fs::File::open(path).map_err(unreadable)?;
     // A buffer that grows leaves copies of the key in memory.
     let mut key = Zeroizing::new(Vec::with_capacity(256));
-    file.take(LONGEST + 1).read_to_end(&mut key).map_err(unreadable)?;
-    if key.trim_ascii().len() < SHORTEST || key.len() as u64 > LONGEST {
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut key)
+        .map_err(unreadable)?;
+    if key.trim_ascii().len() < MIN_KEY_LENGTH || key.len() as u64 > MAX_FILE_BYTES {
         return Err(HostKeyError::Size {
             path: path.to_owned(),
         });

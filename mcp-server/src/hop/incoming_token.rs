@@ -16,7 +16,7 @@ use super::traces;
 use crate::token::{NoToken, UserKey};
 
 /// Maximum length of a token in bytes. Entra issues shorter ones.
-const LONGEST_TOKEN: usize = 64 * 1024;
+const MAX_TOKEN_LENGTH: usize = 64 * 1024;
 
 /// The tokens that the configuration expects.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ pub(super) fn from_authorization(headers: &HeaderMap) -> Result<Option<Secret>, 
 
 /// Returns true for visible ASCII, which every header value may contain (RFC 6750, section 2.1).
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.len() <= LONGEST_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic())
+    !text.is_empty() && text.len() <= MAX_TOKEN_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Returns the only value of a header. A second value may have been added on the way.

@@ -18,7 +18,7 @@ use super::capacity::{Capacity, Reservation};
 use super::host_key::HostKey;
 use super::incoming_token::{IncomingToken, from_authorization, single};
 use super::late_refusal::LateRefusal;
-use super::message::{LARGEST_BODY, Message};
+use super::message::{MAX_BODY_BYTES, Message};
 use super::refusal::{HopRefusal, Refused};
 
 /// The inner hop of a Pod.
@@ -193,11 +193,11 @@ fn remove_credentials(headers: &mut HeaderMap) {
 
 /// Reads and checks the message in `body`.
 async fn read(body: HttpBody) -> Result<Message, Refused> {
-    let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|error| {
+    let bytes = to_bytes(body, MAX_BODY_BYTES).await.map_err(|error| {
         // `axum` reports the limit as a cause of its error, which has no kinds.
         let mut causes = std::iter::successors(std::error::Error::source(&error), |cause| (**cause).source());
         if causes.any(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
-            HopRefusal::TooLarge(LARGEST_BODY)
+            HopRefusal::TooLarge(MAX_BODY_BYTES)
         } else {
             HopRefusal::Unreadable
         }

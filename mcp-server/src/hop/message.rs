@@ -21,10 +21,10 @@ const WITHOUT_TOKEN: [&str; 5] = [
 
 /// Maximum size of a message in bytes: twice the size of the largest parameters of a pipeline, and the limit of the
 /// MCP library.
-pub(crate) const LARGEST_BODY: usize = 256 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Maximum number of JSON values in one message: ten times the number in the largest call of these tools.
-const MOST_VALUES: usize = 2_000;
+const MAX_VALUES: usize = 2_000;
 
 /// The reason why a body is not a valid message. Each is a mistake of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -103,7 +103,7 @@ pub(super) enum Bearer {
 impl Message {
     /// Parses `body`. The MCP library can read every message that this function accepts.
     pub(crate) fn read(body: &[u8]) -> Result<Self, MessageError> {
-        let json::Parsed { value, values } = json::parse(body, MOST_VALUES)?;
+        let json::Parsed { value, values } = json::parse(body, MAX_VALUES)?;
         let mut message = match value {
             Value::Object(message) => message,
             Value::Array(_) => return Err(MessageError::Batch),

@@ -28,5 +28,5 @@ pub use host_key::{HostKey, HostKeyError};
 pub use incoming_token::IncomingToken;
 pub use layer::Hop;
 pub(crate) use layer::{check_message, guard};
-pub(crate) use message::{LARGEST_BODY, Message, MessageError, json_rpc_error};
+pub(crate) use message::{MAX_BODY_BYTES, Message, MessageError, json_rpc_error};
 pub(crate) use traces::tracer;

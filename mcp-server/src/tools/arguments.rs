@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 /// Maximum length of a string argument in bytes. Continuation tokens are the longest.
-const LONGEST_TEXT: usize = 1_000;
+const MAX_TEXT_LENGTH: usize = 1_000;
 
 /// Why arguments are refused, for the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,8 +36,8 @@ impl Arguments {
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, BadInput> {
         match self.values.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.len() > LONGEST_TEXT => {
-                Err(BadInput(format!("{name} is longer than {LONGEST_TEXT} bytes")))
+            Some(Value::String(text)) if text.len() > MAX_TEXT_LENGTH => {
+                Err(BadInput(format!("{name} is longer than {MAX_TEXT_LENGTH} bytes")))
             }
             Some(Value::String(text)) if text.chars().any(char::is_control) => {
                 Err(BadInput(format!("{name} must not contain control characters")))

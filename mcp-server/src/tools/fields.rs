@@ -4,22 +4,22 @@ use crate::azure_devops::wire::{Link, Links, camel};
 use crate::redact;
 
 /// Maximum length of a name or reference in characters. A longer one is cut.
-const LONGEST_NAME: usize = 300;
+const MAX_NAME_LENGTH: usize = 300;
 
 /// Maximum length of a link in bytes. A longer one is dropped.
-const LONGEST_LINK: usize = 2_048;
+const MAX_LINK_LENGTH: usize = 2_048;
 
-/// Returns a name without mail addresses, cut at [`LONGEST_NAME`].
+/// Returns a name without mail addresses, cut at [`MAX_NAME_LENGTH`].
 pub(super) fn name(text: Option<&str>) -> Option<String> {
     let text = text?.trim();
-    (!text.is_empty()).then(|| redact::line(&redact::cut(text, LONGEST_NAME)))
+    (!text.is_empty()).then(|| redact::line(&redact::cut(text, MAX_NAME_LENGTH)))
 }
 
 /// Returns the value of an enumeration in camel case.
 pub(super) fn enumeration(value: Option<&str>) -> Option<String> {
     value
         .filter(|value| !value.is_empty())
-        .map(|value| redact::cut(&camel(value), LONGEST_NAME))
+        .map(|value| redact::cut(&camel(value), MAX_NAME_LENGTH))
 }
 
 /// Returns `main` for `refs/heads/main`. Tags and pull requests keep their full name.
@@ -35,7 +35,7 @@ pub(super) fn web(links: Option<&Links>) -> Option<String> {
 
 /// Returns a link that carries no credential and no signature. Its query may only select a page of Azure DevOps.
 pub(super) fn link(href: Option<&str>) -> Option<String> {
-    let href = href.filter(|href| href.len() <= LONGEST_LINK)?;
+    let href = href.filter(|href| href.len() <= MAX_LINK_LENGTH)?;
     let url = url::Url::parse(href).ok()?;
     let harmless = matches!(url.scheme(), "https" | "http")
         && url.username().is_empty()

@@ -31,19 +31,19 @@ use crate::redact;
 const NAME: &str = "get_run_failure_logs";
 
 /// Maximum number of failed steps in an answer.
-const MOST_STEPS: usize = 30;
+const MAX_STEPS: usize = 30;
 
 /// Maximum number of logs in an answer. Each needs a request, and Azure DevOps throttles users by requests.
-const MOST_LOGS: usize = 8;
+const MAX_LOGS: usize = 8;
 
 /// Number of logs that are read concurrently.
 const CONCURRENT_LOGS: usize = 4;
 
 /// Maximum number of earlier attempts whose timeline is read.
-const MOST_EARLIER_ATTEMPTS: usize = 3;
+const MAX_EARLIER_ATTEMPTS: usize = 3;
 
 /// Maximum length of a validation error in characters.
-const LONGEST_VALIDATION_ERROR: usize = 1_000;
+const MAX_VALIDATION_ERROR_LENGTH: usize = 1_000;
 
 /// The tool. It has no state.
 pub(super) struct GetRunFailureLogs;
@@ -63,9 +63,9 @@ impl AzureDevOpsTool for GetRunFailureLogs {
     }
 
     async fn call(&self, request: ToolRequest<'_>) -> Result<Value, ToolError> {
-        let question = read(request.arguments, request.projects)?;
+        let input = read(request.arguments, request.projects)?;
         let call = Call::begin(request.client, request.token).await?;
-        to_value(answer(&call, question, &random_marker()?).await?)
+        to_value(answer(&call, input, &random_marker()?).await?)
     }
 }
 
@@ -114,21 +114,21 @@ pub(super) struct RunFailures {
 
 /// The arguments of a call.
 #[derive(Debug)]
-struct Question {
+struct GetRunFailureLogsInput {
     project: String,
     run: i64,
 }
 
-fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, BadInput> {
+fn read(values: Map<String, Value>, projects: &Projects) -> Result<GetRunFailureLogsInput, BadInput> {
     let arguments = Arguments::new(values, &["run_id", "project"])?;
-    Ok(Question {
+    Ok(GetRunFailureLogsInput {
         project: projects.choose(arguments.text("project")?)?,
         run: arguments.required_id("run_id", "list_pipeline_runs shows the ids of runs")?,
     })
 }
 
-async fn answer(call: &Call, question: Question, marker: &str) -> Result<RunFailures, ToolError> {
-    let Question { project, run } = question;
+async fn answer(call: &Call, input: GetRunFailureLogsInput, marker: &str) -> Result<RunFailures, ToolError> {
+    let GetRunFailureLogsInput { project, run } = input;
     let build = call.build(&project, run).await?;
     if !belongs_to(&build, &project) {
         return Err(Failure::NotFound {
@@ -141,7 +141,7 @@ async fn answer(call: &Call, question: Question, marker: &str) -> Result<RunFail
     let mut left_out = Vec::new();
     let mut earlier = Vec::new();
     let attempts = failed_steps::earlier_attempts(&timeline);
-    for id in attempts.iter().take(MOST_EARLIER_ATTEMPTS) {
+    for id in attempts.iter().take(MAX_EARLIER_ATTEMPTS) {
         match call.timeline(&project, run, Some(id)).await {
             Ok(timeline) => earlier.push(timeline),
             // The service deletes old attempts. The answer is useful without them.
@@ -151,10 +151,10 @@ async fn answer(call: &Call, question: Question, marker: &str) -> Result<RunFail
             Err(other) => return Err(other.into()),
         }
     }
-    if attempts.len() > MOST_EARLIER_ATTEMPTS {
+    if attempts.len() > MAX_EARLIER_ATTEMPTS {
         left_out.push(format!(
             "{} more earlier attempts",
-            attempts.len() - MOST_EARLIER_ATTEMPTS
+            attempts.len() - MAX_EARLIER_ATTEMPTS
         ));
     }
     let steps = failed_steps::steps(&timeline, &earlier);
@@ -191,7 +191,7 @@ async fn with_logs(
 ) -> Result<Vec<FailedStep>, Failure> {
     let with_log = steps
         .iter()
-        .take(MOST_STEPS)
+        .take(MAX_STEPS)
         .filter(|step| step.log.is_some())
         .count();
     let counts = if with_log == 0 {
@@ -203,9 +203,9 @@ async fn with_logs(
     // Each step of the answer, and the id of the log to read for it.
     let plans: Vec<(FailedStep, Option<i64>)> = steps
         .iter()
-        .take(MOST_STEPS)
+        .take(MAX_STEPS)
         .map(|step| {
-            let log = step.log.filter(|_| logs < MOST_LOGS);
+            let log = step.log.filter(|_| logs < MAX_LOGS);
             logs += usize::from(log.is_some());
             (
                 FailedStep::new(step, step.log.and_then(|log| counts.get(&log).copied())),
@@ -213,13 +213,13 @@ async fn with_logs(
             )
         })
         .collect();
-    if steps.len() > MOST_STEPS {
-        left_out.push(format!("{} more failed steps", steps.len() - MOST_STEPS));
+    if steps.len() > MAX_STEPS {
+        left_out.push(format!("{} more failed steps", steps.len() - MAX_STEPS));
     }
-    if with_log > MOST_LOGS {
-        left_out.push(format!("the logs of {} failed steps", with_log - MOST_LOGS));
+    if with_log > MAX_LOGS {
+        left_out.push(format!("the logs of {} failed steps", with_log - MAX_LOGS));
     }
-    let more_issues: usize = steps.iter().take(MOST_STEPS).map(|step| step.more_issues).sum();
+    let more_issues: usize = steps.iter().take(MAX_STEPS).map(|step| step.more_issues).sum();
     if more_issues > 0 {
         left_out.push(format!("{more_issues} more errors and warnings"));
     }
@@ -287,7 +287,7 @@ fn validation_errors(build: &Build) -> Vec<String> {
         .filter(|finding| is(finding.result.as_deref(), "error"))
         .filter_map(|finding| finding.message.as_deref())
         .take(10)
-        .map(|message| redact::lines(redact::cut(message, LONGEST_VALIDATION_ERROR).lines()).join("\n"))
+        .map(|message| redact::lines(redact::cut(message, MAX_VALIDATION_ERROR_LENGTH).lines()).join("\n"))
         .collect()
 }
 

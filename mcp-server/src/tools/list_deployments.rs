@@ -34,7 +34,7 @@ const STATUSES: [&str; 6] = [
 
 /// Maximum number of pages that one call searches for an environment. The service has no filter by the name of an
 /// environment.
-const MOST_PAGES: usize = 5;
+const MAX_PAGES: usize = 5;
 
 /// Number of deployments in one page of such a search.
 const PAGE_SIZE: usize = 100;
@@ -56,9 +56,9 @@ impl AzureDevOpsTool for ListDeployments {
     }
 
     async fn call(&self, request: ToolRequest<'_>) -> Result<Value, ToolError> {
-        let question = read(request.arguments, request.projects)?;
+        let input = read(request.arguments, request.projects)?;
         let call = Call::begin(request.client, request.token).await?;
-        to_value(answer(&call, question).await?)
+        to_value(answer(&call, input).await?)
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) struct DeploymentList {
 
 /// The arguments of a call.
 #[derive(Debug)]
-struct Question {
+struct ListDeploymentsInput {
     project: String,
     environment: Option<String>,
     status: Option<&'static str>,
@@ -107,11 +107,11 @@ struct Question {
     start: Position,
 }
 
-fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, BadInput> {
+fn read(values: Map<String, Value>, projects: &Projects) -> Result<ListDeploymentsInput, BadInput> {
     let known = ["environment", "status", "top", "project", "continuation_token"];
     let arguments = Arguments::new(values, &known)?;
     let status = arguments.text("status")?.map(status).transpose()?;
-    Ok(Question {
+    Ok(ListDeploymentsInput {
         project: projects.choose(arguments.text("project")?)?,
         environment: arguments.text("environment")?.map(str::to_owned),
         status: status.filter(|status| *status != "all"),
@@ -133,32 +133,28 @@ fn status(asked: &str) -> Result<&'static str, BadInput> {
         })
 }
 
-async fn answer(call: &Call, question: Question) -> Result<DeploymentList, ToolError> {
-    let mut search = Search::new(
-        question.environment.as_deref(),
-        question.top,
-        question.start.clone(),
-    );
+async fn answer(call: &Call, input: ListDeploymentsInput) -> Result<DeploymentList, ToolError> {
+    let mut search = Search::new(input.environment.as_deref(), input.top, input.start.clone());
     // Without a filter one page has all requested deployments.
-    let (pages, size) = if question.environment.is_some() {
-        (MOST_PAGES, PAGE_SIZE)
+    let (pages, size) = if input.environment.is_some() {
+        (MAX_PAGES, PAGE_SIZE)
     } else {
-        (1, question.top)
+        (1, input.top)
     };
     for _ in 0..pages {
         let query = DeploymentQuery {
-            status: question.status,
+            status: input.status,
             top: size,
             continuation: search.position.page.as_deref(),
         };
-        let page = call.deployments(&question.project, &query).await?;
+        let page = call.deployments(&input.project, &query).await?;
         if search.add(&page) == Next::Stop {
             break;
         }
     }
-    let note = explain_none_found(call, &question, &search).await;
+    let note = explain_none_found(call, &input, &search).await;
     Ok(DeploymentList {
-        project: question.project.clone(),
+        project: input.project.clone(),
         continuation_token: search.more.then(|| search.position.write()),
         deployments: search.found,
         note,
@@ -166,12 +162,16 @@ async fn answer(call: &Call, question: Question) -> Result<DeploymentList, ToolE
 }
 
 /// Returns why no deployment was found.
-async fn explain_none_found(call: &Call, question: &Question, search: &Search<'_>) -> Option<String> {
+async fn explain_none_found(
+    call: &Call,
+    input: &ListDeploymentsInput,
+    search: &Search<'_>,
+) -> Option<String> {
     if !search.found.is_empty() {
         return None;
     }
-    let Some(asked) = &question.environment else {
-        if !question.start.is_first() {
+    let Some(asked) = &input.environment else {
+        if !input.start.is_first() {
             return None;
         }
         return Some(empty_list::explain(call, "deployments").await);

@@ -48,9 +48,9 @@ impl AzureDevOpsTool for ListPipelineRuns {
     }
 
     async fn call(&self, request: ToolRequest<'_>) -> Result<Value, ToolError> {
-        let question = read(request.arguments, request.projects)?;
+        let input = read(request.arguments, request.projects)?;
         let call = Call::begin(request.client, request.token).await?;
-        to_value(answer(&call, question).await?)
+        to_value(answer(&call, input).await?)
     }
 }
 
@@ -94,7 +94,7 @@ pub(super) struct PipelineRuns {
 
 /// The arguments of a call.
 #[derive(Debug)]
-struct Question {
+struct ListPipelineRunsInput {
     project: String,
     pipeline: Option<i64>,
     status: Option<&'static str>,
@@ -103,11 +103,11 @@ struct Question {
     continuation: Option<String>,
 }
 
-fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, BadInput> {
+fn read(values: Map<String, Value>, projects: &Projects) -> Result<ListPipelineRunsInput, BadInput> {
     let known = ["pipeline_id", "status", "top", "project", "continuation_token"];
     let arguments = Arguments::new(values, &known)?;
     let (status, result) = status(arguments.text("status")?)?;
-    Ok(Question {
+    Ok(ListPipelineRunsInput {
         project: projects.choose(arguments.text("project")?)?,
         pipeline: arguments.id("pipeline_id")?,
         status,
@@ -147,23 +147,23 @@ fn status(asked: Option<&str>) -> Result<Filters, BadInput> {
     }
 }
 
-async fn answer(call: &Call, question: Question) -> Result<PipelineRuns, ToolError> {
+async fn answer(call: &Call, input: ListPipelineRunsInput) -> Result<PipelineRuns, ToolError> {
     let query = BuildQuery {
-        definition: question.pipeline,
-        status: question.status,
-        result: question.result,
-        top: question.top,
-        continuation: question.continuation.as_deref(),
+        definition: input.pipeline,
+        status: input.status,
+        result: input.result,
+        top: input.top,
+        continuation: input.continuation.as_deref(),
     };
-    let page = call.builds(&question.project, &query).await?;
-    let note = if page.items.is_empty() && question.continuation.is_none() {
+    let page = call.builds(&input.project, &query).await?;
+    let note = if page.items.is_empty() && input.continuation.is_none() {
         Some(empty_list::explain(call, "runs").await)
     } else {
         None
     };
     Ok(PipelineRuns {
         runs: page.items.iter().map(PipelineRun::of_build).collect(),
-        project: question.project,
+        project: input.project,
         continuation_token: page.continuation,
         note,
     })

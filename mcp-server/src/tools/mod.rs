@@ -9,8 +9,6 @@ mod list_pipeline_runs;
 mod methods;
 mod pipeline_run;
 mod projects;
-#[cfg(test)]
-mod recorded_answers;
 mod schema;
 mod server;
 mod tool;
@@ -31,3 +29,8 @@ const TOOLS: [&dyn AzureDevOpsTool; 4] = [
     &ListDeployments,
     &TriggerPipelineRun,
 ];
+
+#[cfg(test)]
+mod tests {
+    mod recorded_answers;
+}

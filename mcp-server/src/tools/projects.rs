@@ -6,7 +6,7 @@ use super::arguments::BadInput;
 use crate::azure_devops::wire::Project;
 
 /// Maximum length of a name in characters, as in Azure DevOps.
-const LONGEST: usize = 64;
+const MAX_NAME_LENGTH: usize = 64;
 
 /// The projects of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,7 +108,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), BadInput> {
             )
     };
     let well_formed = !name.is_empty()
-        && name.chars().count() <= LONGEST
+        && name.chars().count() <= MAX_NAME_LENGTH
         && !name.chars().any(forbidden)
         && !name.starts_with('.')
         && !name.ends_with('.')
@@ -124,7 +124,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), BadInput> {
 }
 
 fn short(text: &str) -> String {
-    text.chars().take(LONGEST).collect()
+    text.chars().take(MAX_NAME_LENGTH).collect()
 }
 
 #[cfg(test)]

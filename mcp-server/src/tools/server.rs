@@ -38,10 +38,10 @@ pub(crate) enum CredentialSource {
 /// The MCP server. The transport clones it for each request, so clones are cheap.
 #[derive(Clone)]
 pub(crate) struct McpServer {
-    shared: Arc<Shared>,
+    inner: Arc<ServerInner>,
 }
 
-struct Shared {
+struct ServerInner {
     client: AzureDevOps,
     projects: Projects,
     credentials: CredentialSource,
@@ -83,7 +83,7 @@ impl McpServer {
             .collect();
         let instructions = instructions(client.organization(), &projects, &named);
         Self {
-            shared: Arc::new(Shared {
+            inner: Arc::new(ServerInner {
                 client,
                 projects,
                 credentials,
@@ -94,7 +94,7 @@ impl McpServer {
     }
 
     fn find(&self, name: &str) -> Option<&OfferedTool> {
-        self.shared
+        self.inner
             .tools
             .iter()
             .find(|offered| offered.description.name == name)
@@ -102,7 +102,7 @@ impl McpServer {
 
     /// Returns the source of the token of a call.
     fn credential(&self, context: &RequestContext<RoleServer>) -> Result<Arc<dyn UserToken>, ErrorData> {
-        match &self.shared.credentials {
+        match &self.inner.credentials {
             CredentialSource::Local(token) => Ok(Arc::clone(token)),
             CredentialSource::InnerHop => context
                 .extensions
@@ -122,7 +122,7 @@ impl ServerHandler for McpServer {
                 Implementation::new("behalf-azure-devops", env!("CARGO_PKG_VERSION"))
                     .with_title("Azure DevOps, through Behalf"),
             )
-            .with_instructions(self.shared.instructions.clone())
+            .with_instructions(self.inner.instructions.clone())
     }
 
     async fn list_tools(
@@ -138,7 +138,7 @@ impl ServerHandler for McpServer {
         }
         // rmcp adds the caching hints of 2026-07-28: private, do not store.
         Ok(ListToolsResult::with_all_items(
-            self.shared
+            self.inner
                 .tools
                 .iter()
                 .map(|offered| offered.description.clone())
@@ -173,8 +173,8 @@ impl ServerHandler for McpServer {
         let token = self.credential(&context)?;
         let call = offered.tool.call(ToolRequest {
             arguments: request.arguments.unwrap_or_default(),
-            projects: &self.shared.projects,
-            client: &self.shared.client,
+            projects: &self.inner.projects,
+            client: &self.inner.client,
             token,
         });
         let trace = trace_of(&context);

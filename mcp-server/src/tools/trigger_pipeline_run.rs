@@ -15,22 +15,22 @@ use super::{fields, schema};
 use crate::azure_devops::date;
 use crate::azure_devops::wire::Run;
 use crate::azure_devops::{Call, Failure, RunRequest};
-use crate::hop::LARGEST_BODY;
+use crate::hop::MAX_BODY_BYTES;
 
 const NAME: &str = "trigger_pipeline_run";
 
 /// Maximum number of parameters of a pipeline.
-const MOST_PARAMETERS: usize = 100;
+const MAX_PARAMETERS: usize = 100;
 
 /// Maximum size in bytes of the value of one parameter.
-const LONGEST_VALUE: usize = 32 * 1024;
+const MAX_VALUE_LENGTH: usize = 32 * 1024;
 
 /// Maximum size in bytes of all names and values: half of the largest message, so that the model gets an error with
 /// a reason instead of 413.
-const ALL_VALUES: usize = LARGEST_BODY / 2;
+const ALL_VALUES: usize = MAX_BODY_BYTES / 2;
 
 /// Maximum length of a reference in bytes. Git allows longer names, but they are not in use.
-const LONGEST_BRANCH: usize = 400;
+const MAX_BRANCH_LENGTH: usize = 400;
 
 /// The tool. It has no state.
 pub(super) struct TriggerPipelineRun;
@@ -56,9 +56,9 @@ impl AzureDevOpsTool for TriggerPipelineRun {
     }
 
     async fn call(&self, request: ToolRequest<'_>) -> Result<Value, ToolError> {
-        let question = read(request.arguments, request.projects)?;
+        let input = read(request.arguments, request.projects)?;
         let call = Call::begin(request.client, request.token).await?;
-        to_value(answer(&call, question).await?)
+        to_value(answer(&call, input).await?)
     }
 }
 
@@ -145,16 +145,16 @@ impl TriggeredRun {
 
 /// The arguments of a call.
 #[derive(Debug)]
-struct Question {
+struct TriggerPipelineRunInput {
     project: String,
     pipeline: i64,
     reference: Option<String>,
     parameters: Map<String, Value>,
 }
 
-fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, BadInput> {
+fn read(values: Map<String, Value>, projects: &Projects) -> Result<TriggerPipelineRunInput, BadInput> {
     let arguments = Arguments::new(values, &["pipeline_id", "branch", "parameters", "project"])?;
-    Ok(Question {
+    Ok(TriggerPipelineRunInput {
         project: projects.choose(arguments.text("project")?)?,
         pipeline: arguments.required_id(
             "pipeline_id",
@@ -168,7 +168,7 @@ fn read(values: Map<String, Value>, projects: &Projects) -> Result<Question, Bad
 /// Returns the full name of a branch or reference: `refs/heads/main` for `main`.
 fn reference(branch: &str) -> Result<String, BadInput> {
     // A part of the rules of `git check-ref-format`: mistakes that a model may make.
-    let malformed = branch.len() > LONGEST_BRANCH
+    let malformed = branch.len() > MAX_BRANCH_LENGTH
         || branch.contains("..")
         || branch.contains("//")
         || branch.starts_with('/')
@@ -190,9 +190,9 @@ fn reference(branch: &str) -> Result<String, BadInput> {
 
 /// Checks the parameters and converts their values to strings, because the service accepts no other.
 fn parameters(values: Map<String, Value>) -> Result<Map<String, Value>, BadInput> {
-    if values.len() > MOST_PARAMETERS {
+    if values.len() > MAX_PARAMETERS {
         return Err(BadInput(format!(
-            "parameters has more than {MOST_PARAMETERS} members"
+            "parameters has more than {MAX_PARAMETERS} members"
         )));
     }
     let texts = values
@@ -209,7 +209,7 @@ fn parameters(values: Map<String, Value>) -> Result<Map<String, Value>, BadInput
         .map(|(name, value)| {
             let short = || name.chars().take(100).collect::<String>();
             let text = match value {
-                Value::String(text) if text.len() <= LONGEST_VALUE => text,
+                Value::String(text) if text.len() <= MAX_VALUE_LENGTH => text,
                 Value::String(_) => {
                     return Err(BadInput(format!(
                         "the value of parameter {:?} is too long",
@@ -231,31 +231,28 @@ fn parameters(values: Map<String, Value>) -> Result<Map<String, Value>, BadInput
         .collect()
 }
 
-async fn answer(call: &Call, question: Question) -> Result<TriggeredRun, ToolError> {
+async fn answer(call: &Call, input: TriggerPipelineRunInput) -> Result<TriggeredRun, ToolError> {
     let request = RunRequest {
-        pipeline: question.pipeline,
-        reference: question.reference.as_deref(),
-        parameters: &question.parameters,
+        pipeline: input.pipeline,
+        reference: input.reference.as_deref(),
+        parameters: &input.parameters,
     };
     // The service finds a pipeline by its id alone. Without this check a call could run the pipelines of every
     // project that the user may see.
-    let pipeline = call.definition(&question.project, question.pipeline).await?;
-    if !pipeline
-        .project
-        .is_some_and(|owner| owns(&owner, &question.project))
-    {
-        let what = format!("pipeline {} in project {:?}", question.pipeline, question.project);
+    let pipeline = call.definition(&input.project, input.pipeline).await?;
+    if !pipeline.project.is_some_and(|owner| owns(&owner, &input.project)) {
+        let what = format!("pipeline {} in project {:?}", input.pipeline, input.project);
         return Err(Failure::NotFound { what, message: None }.into());
     }
-    let run = call.run(&question.project, &request).await?;
+    let run = call.run(&input.project, &request).await?;
     tracing::info!(
-        azure_devops.pipeline.id = question.pipeline,
+        azure_devops.pipeline.id = input.pipeline,
         azure_devops.run.id = run.id,
         "Queued run {} of pipeline {}",
         run.id,
-        question.pipeline
+        input.pipeline
     );
-    Ok(TriggeredRun::new(&question.project, question.pipeline, &run))
+    Ok(TriggeredRun::new(&input.project, input.pipeline, &run))
 }
 
 #[cfg(test)]
@@ -264,7 +261,7 @@ mod tests {
 
     use super::*;
 
-    fn question(values: Value) -> Result<Question, BadInput> {
+    fn read_input(values: Value) -> Result<TriggerPipelineRunInput, BadInput> {
         let Value::Object(values) = values else {
             panic!("not an object")
         };
@@ -291,15 +288,15 @@ mod tests {
 
     #[test]
     fn numbers_and_booleans_become_text() {
-        let question = question(
+        let input = read_input(
             json!({"pipeline_id": 178, "parameters": {"env": "test", "n": 3, "f": 1.5, "dry": true}}),
         )
         .unwrap();
         assert_eq!(
-            Value::Object(question.parameters),
+            Value::Object(input.parameters),
             json!({"env": "test", "n": "3", "f": "1.5", "dry": "true"})
         );
-        assert_eq!(question.reference, None);
+        assert_eq!(input.reference, None);
     }
 
     #[test]
@@ -309,10 +306,10 @@ mod tests {
                 .map(|number| (format!("p{number}"), Value::String("x".repeat(30 * 1024))))
                 .collect()
         };
-        assert!(question(json!({"pipeline_id": 178, "parameters": of(4)})).is_ok());
+        assert!(read_input(json!({"pipeline_id": 178, "parameters": of(4)})).is_ok());
         let values = json!({"pipeline_id": 178, "parameters": of(5)});
-        assert!(values.to_string().len() < LARGEST_BODY);
-        let error = question(values).unwrap_err().to_string();
+        assert!(values.to_string().len() < MAX_BODY_BYTES);
+        let error = read_input(values).unwrap_err().to_string();
         assert!(error.contains("128 KiB"), "{error}");
     }
 
@@ -323,7 +320,7 @@ mod tests {
     #[case(json!({"pipeline_id": 1, "parameters": {"x": null}}), "parameter \"x\"")]
     #[case(json!({"pipeline_id": 1, "parameters": "env=test"}), "must be an object")]
     fn the_refusal_says_what_to_send(#[case] values: Value, #[case] expected: &str) {
-        let error = question(values).unwrap_err().to_string();
+        let error = read_input(values).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }

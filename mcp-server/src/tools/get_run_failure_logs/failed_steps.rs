@@ -7,10 +7,10 @@ use crate::azure_devops::wire::{Issue, Record, Timeline, camel, is};
 use crate::tools::fields::name;
 
 /// Maximum number of issues of one step in an answer.
-const MOST_ISSUES: usize = 10;
+const MAX_ISSUES: usize = 10;
 
 /// Maximum number of ancestors. A timeline has stage, phase, job and task; a broken one may have a circle.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 /// A failed record of the timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) struct Step {
     pub(crate) attempt: i64,
     pub(crate) retried: bool,
     pub(crate) issues: Vec<StepIssue>,
-    /// Number of issues beyond [`MOST_ISSUES`].
+    /// Number of issues beyond [`MAX_ISSUES`].
     pub(crate) more_issues: usize,
     pub(crate) log: Option<i64>,
 }
@@ -118,7 +118,7 @@ impl<'timeline> Tree<'timeline> {
         let parent = |record: &&'timeline Record| self.records.get(record.parent_id.as_deref()?).copied();
         std::iter::successors(Some(record), parent)
             .skip(1)
-            .take(DEEPEST)
+            .take(MAX_DEPTH)
             .collect()
     }
 
@@ -168,10 +168,10 @@ impl<'timeline> Tree<'timeline> {
             retried,
             issues: issues
                 .iter()
-                .take(MOST_ISSUES)
+                .take(MAX_ISSUES)
                 .map(|issue| StepIssue::new(issue))
                 .collect(),
-            more_issues: issues.len().saturating_sub(MOST_ISSUES),
+            more_issues: issues.len().saturating_sub(MAX_ISSUES),
             log: record.log.map(|log| log.id),
         }
     }

@@ -3,26 +3,26 @@
 use crate::redact;
 
 /// Maximum number of lines of one log.
-const MOST_LINES: usize = 60;
+const MAX_LINES: usize = 60;
 
 /// Maximum size of one log in bytes.
-const MOST_BYTES: usize = 8 * 1024;
+const MAX_BYTES: usize = 8 * 1024;
 
 /// Maximum length of one line in characters.
-const LONGEST_LINE: usize = 600;
+const MAX_LINE_LENGTH: usize = 600;
 
 /// The end of a log, redacted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LogTail {
     pub(super) lines: Vec<String>,
-    /// Number of the last lines that exceed [`MOST_BYTES`] and are missing.
+    /// Number of the last lines that exceed [`MAX_BYTES`] and are missing.
     pub(super) dropped: usize,
 }
 
-/// Returns the line from which to read, so that the last [`MOST_LINES`] are included whether the service counts from 0
+/// Returns the line from which to read, so that the last [`MAX_LINES`] are included whether the service counts from 0
 /// or from 1. Returns `None` for the beginning.
 pub(super) fn start_line(line_count: Option<i64>) -> Option<i64> {
-    let shown = i64::try_from(MOST_LINES).unwrap_or(i64::MAX);
+    let shown = i64::try_from(MAX_LINES).unwrap_or(i64::MAX);
     line_count?.checked_sub(shown).filter(|start| *start > 1)
 }
 
@@ -31,16 +31,16 @@ impl LogTail {
     pub(super) fn new(text: &str, cut: bool) -> Self {
         let lines: Vec<&str> = text.lines().skip(usize::from(cut)).collect();
         let last = lines
-            .get(lines.len().saturating_sub(MOST_LINES)..)
+            .get(lines.len().saturating_sub(MAX_LINES)..)
             .unwrap_or_default();
         // Redacted before it is cut, because half a secret is not recognised.
         let redacted = redact::lines(last.iter().map(|line| line.trim_end()));
         let mut kept: Vec<String> = Vec::new();
         let mut bytes = 0;
         for line in redacted.iter().rev() {
-            let line = redact::cut(&printable(without_timestamp(line)), LONGEST_LINE);
+            let line = redact::cut(&printable(without_timestamp(line)), MAX_LINE_LENGTH);
             bytes += line.len() + 1;
-            if bytes > MOST_BYTES {
+            if bytes > MAX_BYTES {
                 break;
             }
             kept.push(line);
@@ -106,7 +106,7 @@ mod tests {
     fn returns_the_last_lines_whether_the_service_counts_from_0_or_1(#[case] shift: usize) {
         let start = usize::try_from(start_line(Some(4_120)).unwrap()).unwrap();
         let tail = LogTail::new(&numbered(start + shift, 4_120), false);
-        assert_eq!(tail.lines.len(), MOST_LINES);
+        assert_eq!(tail.lines.len(), MAX_LINES);
         assert_eq!(tail.lines.last().unwrap(), "line 4120");
         assert_eq!(tail.lines.first().unwrap(), "line 4061");
     }
@@ -137,7 +137,7 @@ mod tests {
         let tail = LogTail::new(&long, false);
         assert!(tail.dropped > 0);
         assert_eq!(tail.lines.last().unwrap(), "the end");
-        assert!(tail.lines.iter().map(|line| line.len() + 1).sum::<usize>() <= MOST_BYTES);
+        assert!(tail.lines.iter().map(|line| line.len() + 1).sum::<usize>() <= MAX_BYTES);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::redact;
 use crate::tools::fields::name;
 
 /// Maximum length of a message in characters.
-const LONGEST_MESSAGE: usize = 1_000;
+const MAX_MESSAGE_LENGTH: usize = 1_000;
 
 /// An error or warning that a step reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -53,7 +53,7 @@ impl StepIssue {
             name(Some(&text))
         };
         let message = issue.message.as_deref().unwrap_or_default();
-        let message = redact::lines(redact::cut(message, LONGEST_MESSAGE).lines()).join("\n");
+        let message = redact::lines(redact::cut(message, MAX_MESSAGE_LENGTH).lines()).join("\n");
         Self {
             severity: camel(issue.kind.as_deref().unwrap_or("error")),
             message,

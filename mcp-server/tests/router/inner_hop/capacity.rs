@@ -14,7 +14,7 @@ use crate::support::{Ask, World};
 
 #[tokio::test]
 async fn refuses_calls_beyond_the_limit_with_retry_after() {
-    const MOST: usize = 64;
+    const MAX_CALLS: usize = 64;
     let world = World::start().await;
     // An Azure DevOps that takes calls and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -23,9 +23,9 @@ async fn refuses_calls_beyond_the_limit_with_retry_after() {
         config.azure_dev_ops.endpoints.core = core.parse().unwrap();
     });
     let call = || pod.call("token", "list_pipeline_runs", json!({"top": 1}));
-    let mut in_progress: FuturesUnordered<_> = (0..MOST).map(|_| call()).collect();
+    let mut in_progress: FuturesUnordered<_> = (0..MAX_CALLS).map(|_| call()).collect();
     let mut connections = Vec::new();
-    while connections.len() < MOST {
+    while connections.len() < MAX_CALLS {
         tokio::select! {
             Some(answer) = in_progress.next() => panic!("{answer:?}"),
             connection = silent.accept() => connections.push(connection.unwrap()),

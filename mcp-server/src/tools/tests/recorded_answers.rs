@@ -3,16 +3,16 @@
 
 use serde_json::Value;
 
-use super::get_run_failure_logs::failed_steps;
-use super::list_deployments::deployment::ClassicDeployment;
-use super::pipeline_run::PipelineRun;
 use crate::azure_devops::wire::{Build, Deployment, List, Timeline};
+use crate::tools::get_run_failure_logs::failed_steps;
+use crate::tools::list_deployments::deployment::ClassicDeployment;
+use crate::tools::pipeline_run::PipelineRun;
 
-const BUILDS: &str = include_str!("../../tests/recorded/builds.json");
-const BUILDS_7_1: &str = include_str!("../../tests/recorded/builds-7.1.json");
-const TIMELINE: &str = include_str!("../../tests/recorded/timeline.json");
-const EARLIER: &str = include_str!("../../tests/recorded/timeline-earlier-attempt.json");
-const DEPLOYMENTS: &str = include_str!("../../tests/recorded/deployments.json");
+const BUILDS: &str = include_str!("../../../tests/recorded/builds.json");
+const BUILDS_7_1: &str = include_str!("../../../tests/recorded/builds-7.1.json");
+const TIMELINE: &str = include_str!("../../../tests/recorded/timeline.json");
+const EARLIER: &str = include_str!("../../../tests/recorded/timeline-earlier-attempt.json");
+const DEPLOYMENTS: &str = include_str!("../../../tests/recorded/deployments.json");
 
 fn timeline(text: &str) -> Timeline {
     serde_json::from_str(text).unwrap()
